@@ -1,0 +1,1 @@
+"""Switchyard's data plane: takes a request, finds the worker that completes it first, meters it."""

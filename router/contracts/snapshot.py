@@ -1,0 +1,47 @@
+"""The immutable picture of the catalog that the control plane publishes and the router swaps in.
+
+PostgreSQL holds it in ``routing_snapshot(version, schema, body, published_at)``; each publication
+sends ``NOTIFY switchyard_snapshot, '<version>'``. The router keeps a copy on disk and goes on with
+the last good one when the database is away.
+"""
+
+import msgspec
+
+from router.domain.catalog import ApiKey, Deployment, Model, Policy, Pool, Worker
+
+SNAPSHOT_SCHEMA = 1
+SNAPSHOT_CHANNEL = "switchyard_snapshot"
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything the router needs to authenticate, plan and price. ``version`` only grows."""
+
+    version: int
+    published_at_ms: int
+    models: tuple[Model, ...] = ()
+    pools: tuple[Pool, ...] = ()
+    workers: tuple[Worker, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    keys: tuple[ApiKey, ...] = ()
+    schema: int = SNAPSHOT_SCHEMA
+
+
+_decoder = msgspec.json.Decoder(Snapshot)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """The snapshot as JSON, as stored in PostgreSQL and on the router's disk."""
+    return _encoder.encode(snapshot)
+
+
+def decode_snapshot(body: bytes | str) -> Snapshot:
+    """Parse and check a snapshot; raises ``ValueError`` naming the field that does not fit."""
+    snapshot = _decoder.decode(body)
+    if snapshot.schema != SNAPSHOT_SCHEMA:
+        raise ValueError(
+            f"snapshot schema {snapshot.schema} is not {SNAPSHOT_SCHEMA}: "
+            "router and marketplace must run the same release"
+        )
+    return snapshot

@@ -1,0 +1,84 @@
+"""What a call costs: a price version, measured usage, a quote before and a charge after."""
+
+from msgspec import Struct
+
+from router.domain.money import PRICE_SCALE, round_half_even
+
+
+class Price(Struct, frozen=True, gc=False):
+    """One immutable price version of a deployment, in nano-USD.
+
+    Token prices are per million tokens; the others are per single request, row or image.
+    The four token classes are disjoint: ``prompt`` excludes ``cached``, ``completion``
+    excludes ``reasoning``.
+    """
+
+    id: int
+    prompt_nano_per_million: int = 0
+    cached_nano_per_million: int = 0
+    completion_nano_per_million: int = 0
+    reasoning_nano_per_million: int = 0
+    request_nano: int = 0
+    row_nano: int = 0
+    image_nano: int = 0
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """What one call consumed. Token classes are disjoint, as in :class:`Price`."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    rows: int = 0
+    images: int = 0
+
+
+class ChargeLine(Struct, frozen=True, gc=False):
+    """One line of a charge: ``quantity × price`` before rounding.
+
+    ``amount_scaled`` is nano-USD times :data:`~router.domain.money.PRICE_SCALE`.
+    """
+
+    item: str
+    quantity: int
+    amount_scaled: int
+
+
+def charge_lines(price: Price, usage: Usage) -> list[ChargeLine]:
+    """The non-zero lines that make up a charge, unrounded, in a fixed order."""
+    priced = (
+        ("prompt_tokens", usage.prompt_tokens, price.prompt_nano_per_million),
+        ("cached_tokens", usage.cached_tokens, price.cached_nano_per_million),
+        ("completion_tokens", usage.completion_tokens, price.completion_nano_per_million),
+        ("reasoning_tokens", usage.reasoning_tokens, price.reasoning_nano_per_million),
+        ("requests", 1, price.request_nano * PRICE_SCALE),
+        ("rows", usage.rows, price.row_nano * PRICE_SCALE),
+        ("images", usage.images, price.image_nano * PRICE_SCALE),
+    )
+    return [ChargeLine(item, n, n * unit) for item, n, unit in priced if n and unit]
+
+
+def charge_nano(price: Price, usage: Usage) -> int:
+    """The charge of a completed call in nano-USD: exact sum, rounded half-even once."""
+    scaled = (
+        usage.prompt_tokens * price.prompt_nano_per_million
+        + usage.cached_tokens * price.cached_nano_per_million
+        + usage.completion_tokens * price.completion_nano_per_million
+        + usage.reasoning_tokens * price.reasoning_nano_per_million
+    )
+    units = price.request_nano + usage.rows * price.row_nano + usage.images * price.image_nano
+    return units + round_half_even(scaled, PRICE_SCALE)
+
+
+def hold_nano(price: Price, bound: Usage) -> int:
+    """The most a call can cost when it consumes at most ``bound``: what is reserved before it runs.
+
+    ``bound.prompt_tokens`` and ``bound.completion_tokens`` are upper limits of all prompt and all
+    generated tokens, so each is priced at the dearer of its two classes, and rounded up.
+    """
+    prompt = max(price.prompt_nano_per_million, price.cached_nano_per_million)
+    completion = max(price.completion_nano_per_million, price.reasoning_nano_per_million)
+    scaled = bound.prompt_tokens * prompt + bound.completion_tokens * completion
+    units = price.request_nano + bound.rows * price.row_nano + bound.images * price.image_nano
+    return units - (-scaled // PRICE_SCALE)
