@@ -1,0 +1,1 @@
+"""Everything that sets Switchyard up and keeps it running."""

