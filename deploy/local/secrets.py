@@ -1,0 +1,37 @@
+"""Secrets of one local stack, made once and kept in its state folder (mode 0600)."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+NAMES = (
+    "DJANGO_SECRET_KEY",
+    "SWITCHYARD_KEY_PEPPER",
+    "SWITCHYARD_DATABASE_PASSWORD",
+    "ROUTER_ADMIN_TOKEN",
+)
+SECRET_BYTES = 32
+
+
+def load_or_make(home: Path) -> dict[str, str]:
+    """Return the secrets of `home`, making those that it lacks."""
+    path = home / "secrets.json"
+    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    missing = [name for name in NAMES if name not in known]
+    if missing:
+        known |= {name: secrets.token_urlsafe(SECRET_BYTES) for name in missing}
+        home.mkdir(parents=True, exist_ok=True)
+        write_private(path, json.dumps(known, indent=2) + "\n")
+    return known
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` in one step, readable by its owner only from its first byte."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(text)
+    partial.replace(path)

@@ -1,0 +1,115 @@
+"""What runs for one home folder: written by the launcher, read by `status` and `down`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from deploy.local.process import Process, boot_id
+from deploy.local.secrets import write_private
+
+
+class Phase(StrEnum):
+    """Where a stack is on its way."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class Condition(StrEnum):
+    """Where one service is on its way."""
+
+    WAITING = "waiting"  # for what it needs
+    STARTING = "starting"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"  # runs, but does not answer
+    RESTARTING = "restarting"  # it crashed and is waited for
+    DONE = "done"  # a job that ended well
+    UNAVAILABLE = "unavailable"  # this machine can't run it; the stack goes on without
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+HEALTHY = frozenset({Condition.READY, Condition.DONE, Condition.UNAVAILABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """One service as people see it. `since` is the Unix time of its present condition."""
+
+    name: str
+    condition: Condition = Condition.WAITING
+    since: float = 0.0
+    seconds_to_ready: float | None = None
+    process: Process | None = None
+    restarts: int = 0
+    address: str = ""
+    reason: str = ""
+
+    def now(self, condition: Condition, **changes: Any) -> ServiceState:
+        return replace(self, condition=condition, since=time.time(), **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class StackState:
+    """A whole stack: its launcher, its services, and the environment its commands need."""
+
+    launcher: Process
+    phase: Phase
+    started_at: float
+    services: tuple[ServiceState, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    boot: str = field(default_factory=boot_id)
+
+    def is_live(self) -> bool:
+        """Say whether the launcher that wrote this still runs."""
+        return self.boot == boot_id() and self.launcher.is_alive()
+
+    @property
+    def is_healthy(self) -> bool:
+        return (
+            self.phase is Phase.RUNNING
+            and self.is_live()
+            and all(service.condition in HEALTHY for service in self.services)
+        )
+
+
+def state_path(home: Path) -> Path:
+    return home / "run" / "state.json"
+
+
+def save(home: Path, state: StackState) -> None:
+    write_private(state_path(home), json.dumps(asdict(state), indent=2) + "\n")
+
+
+def load(home: Path) -> StackState | None:
+    """Read the state of `home`; None when nothing was ever started there."""
+    try:
+        stored = json.loads(state_path(home).read_text())
+    except FileNotFoundError:
+        return None
+    services = tuple(
+        ServiceState(
+            **{
+                **service,
+                "condition": Condition(service["condition"]),
+                "process": Process(**service["process"]) if service["process"] else None,
+            }
+        )
+        for service in stored["services"]
+    )
+    return StackState(
+        **{
+            **stored,
+            "launcher": Process(**stored["launcher"]),
+            "phase": Phase(stored["phase"]),
+            "services": services,
+        }
+    )

@@ -1,0 +1,305 @@
+"""Start services in the order of their needs, keep them running, stop them all.
+
+One thread and no event loop, on purpose: the kernel's parent-death signal belongs to the
+thread that started a child, and ten services polled ten times a second cost nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.local.process import Process
+from deploy.local.reaper import Reaper
+from deploy.local.state import Condition, ServiceState
+
+POLL_S = 0.1
+HEALTH_PERIOD_S = 5.0
+REAPER_GRACE_S = 8.0
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MAX_S = 30.0
+# A service that ran this long before it crashed starts over with the shortest backoff.
+BACKOFF_RESET_S = 60.0
+LOG_TAIL_LINES = 15
+LOG_TAIL_BYTES = 64 * 1024
+
+
+class StartFailed(Exception):
+    """A service did not come up. `log_tail` holds the end of what it wrote."""
+
+    def __init__(self, service: str, reason: str, log: Path) -> None:
+        super().__init__(f"{service} {reason}")
+        self.service = service
+        self.log = log
+        self.log_tail = tail(log)
+
+
+class StopRequested(Exception):
+    """The owner asked to stop while the services were starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a service is; nothing about whether it runs.
+
+    `ready` is polled until true, then every few seconds as the health check. A `job` is ready
+    when it has exited with 0. `prepare` runs in the launcher just before the start and gets
+    the names of the services this machine turned out unable to run.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ready: Callable[[Path], bool] = lambda log: True
+    needs: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+    job: bool = False
+    prepare: Callable[[frozenset[str]], None] = lambda unavailable: None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_grace_s: float = 10.0
+    ready_timeout_s: float = 60.0
+    # This exit status means "not on this machine": the stack goes on without the service.
+    unavailable_status: int | None = None
+
+
+class _Running:
+    """One service and its process, if it has one."""
+
+    def __init__(self, service: Service, log: Path) -> None:
+        self.service = service
+        self.log = log
+        self.state = ServiceState(service.name, address=service.address, since=time.time())
+        self.popen: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.checked = 0.0
+        self.restart_at = 0.0
+        self.backoff_s = BACKOFF_FIRST_S
+
+    def start(self, cwd: Path, reaper: Reaper) -> None:
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".1.log"))
+        with self.log.open("wb") as output:
+            self.popen = subprocess.Popen(
+                self.service.argv,
+                cwd=cwd,
+                env={**os.environ, **self.service.env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A group of its own: Ctrl-C goes to the launcher alone, which stops in order.
+                start_new_session=True,
+            )
+        # A child that has left already is a zombie: not alive, but its pid is still its own.
+        process = Process.find(self.popen.pid)
+        if process is not None:
+            reaper.add(process, self.service.stop_signal)
+        self.started = time.monotonic()
+        self.state = self.state.now(Condition.STARTING, process=process)
+
+    def exit_status(self, reaper: Reaper) -> int | None:
+        """Reap the process if it has left, and end what it left in its group."""
+        if self.popen is None:
+            return None
+        left = os.waitid(os.P_PID, self.popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if left is None:
+            return None
+        # Not yet waited for, so the pid can't be anybody else's.
+        try:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        status = self.popen.wait()
+        reaper.remove(self.popen.pid)
+        self.popen = None
+        return status
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.popen is not None:
+            self.popen.send_signal(number)
+
+    def kill(self) -> None:
+        if self.popen is not None:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+
+
+class Supervisor:
+    """Runs a set of services. Call it from the main thread only.
+
+    `on_change` is told every change of any service's state; `stop_requested` is asked at
+    every turn.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Service],
+        *,
+        logs: Path,
+        cwd: Path,
+        on_change: Callable[[tuple[ServiceState, ...]], None] = lambda states: None,
+        stop_requested: Callable[[], bool] = lambda: False,
+    ) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._running = {
+            service.name: _Running(service, logs / f"{service.name}.log") for service in services
+        }
+        self._cwd = cwd
+        self._on_change = on_change
+        self._stop_requested = stop_requested
+        self._reaper = Reaper(REAPER_GRACE_S)
+        self._told: tuple[ServiceState, ...] = ()
+        for running in self._running.values():
+            unknown = set(running.service.needs) - set(self._running)
+            if unknown:
+                raise ValueError(f"{running.service.name} needs unknown {sorted(unknown)}")
+
+    @property
+    def states(self) -> tuple[ServiceState, ...]:
+        return tuple(running.state for running in self._running.values())
+
+    def start(self) -> None:
+        """Start everything and return when all is ready.
+
+        Raises StartFailed or StopRequested; call stop() in any case.
+        """
+        settled = {Condition.READY, Condition.DONE, Condition.UNAVAILABLE}
+        while not all(running.state.condition in settled for running in self._running.values()):
+            if self._stop_requested():
+                raise StopRequested
+            for running in self._running.values():
+                if running.state.condition is Condition.WAITING:
+                    self._start_if_possible(running, settled)
+                elif running.state.condition is Condition.STARTING:
+                    self._await_ready(running)
+            self._tell()
+            time.sleep(POLL_S)
+
+    def _start_if_possible(self, running: _Running, settled: set[Condition]) -> None:
+        needed = [self._running[name].state.condition for name in running.service.needs]
+        if all(condition in settled for condition in needed):
+            unavailable = frozenset(
+                state.name for state in self.states if state.condition is Condition.UNAVAILABLE
+            )
+            running.service.prepare(unavailable)
+            running.start(self._cwd, self._reaper)
+
+    def _await_ready(self, running: _Running) -> None:
+        service = running.service
+        elapsed_s = time.monotonic() - running.started
+        status = running.exit_status(self._reaper)
+        if status is not None:
+            if service.job and status == 0:
+                running.state = running.state.now(Condition.DONE, seconds_to_ready=elapsed_s)
+            elif status == service.unavailable_status:
+                reason = " ".join(tail(running.log)[-1:])
+                running.state = running.state.now(Condition.UNAVAILABLE, reason=reason)
+            else:
+                self._fail(running, f"left with {describe_status(status)} before it was ready")
+        elif not service.job and service.ready(running.log):
+            running.state = running.state.now(Condition.READY, seconds_to_ready=elapsed_s)
+        elif elapsed_s > service.ready_timeout_s:
+            self._fail(running, f"was not ready within {service.ready_timeout_s:.0f} s")
+
+    def _fail(self, running: _Running, reason: str) -> None:
+        running.state = running.state.now(Condition.FAILED, reason=reason)
+        self._tell()
+        raise StartFailed(running.service.name, reason, running.log)
+
+    def watch(self) -> None:
+        """Keep the services running until asked to stop."""
+        while not self._stop_requested():
+            for running in self._running.values():
+                if not running.service.job:
+                    self._look_after(running)
+            self._tell()
+            time.sleep(POLL_S)
+
+    def _look_after(self, running: _Running) -> None:
+        now = time.monotonic()
+        condition = running.state.condition
+        if condition is Condition.RESTARTING and running.popen is None:
+            if now >= running.restart_at:
+                running.start(self._cwd, self._reaper)
+                running.state = running.state.now(
+                    Condition.RESTARTING, restarts=running.state.restarts + 1
+                )
+        elif running.popen is not None:
+            status = running.exit_status(self._reaper)
+            if status is not None:
+                self._plan_restart(running, f"left with {describe_status(status)}")
+            elif condition is Condition.RESTARTING or now - running.checked > HEALTH_PERIOD_S:
+                running.checked = now
+                self._note_health(running, running.service.ready(running.log))
+
+    def _plan_restart(self, running: _Running, reason: str) -> None:
+        now = time.monotonic()
+        if now - running.started > BACKOFF_RESET_S:
+            running.backoff_s = BACKOFF_FIRST_S
+        running.restart_at = now + running.backoff_s
+        running.backoff_s = min(2 * running.backoff_s, BACKOFF_MAX_S)
+        running.state = running.state.now(Condition.RESTARTING, process=None, reason=reason)
+
+    def _note_health(self, running: _Running, healthy: bool) -> None:
+        condition = running.state.condition
+        if healthy and condition is not Condition.READY:
+            running.state = running.state.now(Condition.READY, reason="")
+        elif not healthy and condition is Condition.READY:
+            running.state = running.state.now(Condition.UNHEALTHY, reason="does not answer")
+
+    def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Stop everything, what is needed by others last. `hurry` cuts every grace short."""
+        left = {name for name, running in self._running.items() if running.popen is not None}
+        while left:
+            needed = {need for name in left for need in self._all_needs(name)}
+            wave = [self._running[name] for name in left - needed]
+            self._stop_wave(wave, hurry)
+            left -= {running.service.name for running in wave}
+        for running in self._running.values():
+            if running.state.condition not in {Condition.FAILED, Condition.UNAVAILABLE}:
+                running.state = running.state.now(Condition.STOPPED, process=None)
+        self._tell()
+        self._reaper.close()
+
+    def _all_needs(self, name: str) -> set[str]:
+        direct = set(self._running[name].service.needs)
+        return direct.union(*(self._all_needs(need) for need in direct))
+
+    def _stop_wave(self, wave: list[_Running], hurry: Callable[[], bool]) -> None:
+        asked = time.monotonic()
+        for running in wave:
+            running.signal(running.service.stop_signal)
+        while any(running.popen is not None for running in wave):
+            for running in wave:
+                running.exit_status(self._reaper)
+                if hurry() or time.monotonic() - asked > running.service.stop_grace_s:
+                    running.kill()
+            time.sleep(POLL_S / 2)
+
+    def _tell(self) -> None:
+        states = self.states
+        if states != self._told:
+            self._told = states
+            self._on_change(states)
+
+
+def tail(log: Path, lines: int = LOG_TAIL_LINES) -> list[str]:
+    """Return the last lines of a log that have anything on them."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-lines:]
+
+
+def describe_status(status: int) -> str:
+    """Name an exit status as people know it."""
+    if status < 0:
+        return signal.Signals(-status).name
+    return f"exit status {status}"

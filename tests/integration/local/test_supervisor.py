@@ -1,0 +1,224 @@
+"""The supervisor over real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local import child
+from deploy.local.process import Process, group_members
+from deploy.local.state import Condition, ServiceState
+from deploy.local.supervisor import Service, StartFailed, StopRequested, Supervisor
+from tests.embedded import wait_until
+
+pytestmark = pytest.mark.integration
+
+SLEEP = ("sleep", "600")
+
+
+def shell(script: str) -> tuple[str, ...]:
+    return (*child.prefix(signal.SIGTERM), "sh", "-c", script)
+
+
+class Owner:
+    """Builds supervisors that watch until told to stop, and always stops them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked = False
+        self.history: list[tuple[ServiceState, ...]] = []
+        self._supervisors: list[Supervisor] = []
+
+    def supervise(self, *services: Service) -> Supervisor:
+        supervisor = Supervisor(
+            services,
+            logs=self.folder / "logs",
+            cwd=self.folder,
+            on_change=self.history.append,
+            stop_requested=lambda: self.asked,
+        )
+        self._supervisors.append(supervisor)
+        return supervisor
+
+    def watch_until(self, supervisor: Supervisor, condition: object) -> None:
+        """Watch (in this thread) until `condition()`; stop asking after 20 s."""
+        assert callable(condition)
+
+        def waiter() -> None:
+            try:
+                wait_until(condition, 20, "the expected state was not seen")
+            finally:
+                self.asked = True
+
+        thread = threading.Thread(target=waiter)
+        thread.start()
+        supervisor.watch()
+        thread.join()
+        self.asked = False
+
+    def close(self) -> None:
+        for supervisor in self._supervisors:
+            supervisor.stop(hurry=lambda: True)
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Owner]:
+    owner = Owner(tmp_path)
+    yield owner
+    owner.close()
+
+
+def state_of(supervisor: Supervisor, name: str) -> ServiceState:
+    return next(state for state in supervisor.states if state.name == name)
+
+
+def test_a_service_starts_after_what_it_needs_and_a_job_runs_once(owner: Owner) -> None:
+    order = owner.folder / "order"
+    supervisor = owner.supervise(
+        Service("web", shell(f"echo web >> {order}; sleep 600"), needs=("migrate",)),
+        Service("migrate", shell(f"echo migrate >> {order}"), needs=("database",), job=True),
+        Service(
+            "database",
+            shell(f"echo database >> {order}; touch ready; sleep 600"),
+            ready=lambda log: (owner.folder / "ready").exists(),
+        ),
+    )
+    supervisor.start()
+    wait_until(lambda: order.read_text().count("\n") == 3, 5, "three lines were not written")
+    assert order.read_text().split() == ["database", "migrate", "web"]
+    assert state_of(supervisor, "migrate").condition is Condition.DONE
+    assert state_of(supervisor, "web").condition is Condition.READY
+
+
+def test_a_failing_start_names_the_service_and_shows_its_log(owner: Owner) -> None:
+    supervisor = owner.supervise(
+        Service("fine", shell("sleep 600")),
+        Service("broken", shell("echo no such table >&2; exit 4"), job=True),
+    )
+    with pytest.raises(StartFailed, match="broken left with exit status 4") as failure:
+        supervisor.start()
+    assert failure.value.log_tail == ["no such table"]
+
+
+def test_a_service_that_never_answers_fails_after_its_timeout(owner: Owner) -> None:
+    supervisor = owner.supervise(
+        Service("mute", shell("sleep 600"), ready=lambda log: False, ready_timeout_s=0.3)
+    )
+    with pytest.raises(StartFailed, match="mute was not ready within"):
+        supervisor.start()
+
+
+def test_the_stack_goes_on_without_what_this_machine_cannot_run(owner: Owner) -> None:
+    seen: list[frozenset[str]] = []
+    supervisor = owner.supervise(
+        Service("triton", shell("echo no libpython; exit 3"), unavailable_status=3),
+        Service("seed", shell("true"), needs=("triton",), job=True, prepare=seen.append),
+    )
+    supervisor.start()
+    assert state_of(supervisor, "triton").condition is Condition.UNAVAILABLE
+    assert state_of(supervisor, "triton").reason == "no libpython"
+    assert seen == [frozenset({"triton"})]
+
+
+def test_a_crashed_service_is_started_again(owner: Owner) -> None:
+    supervisor = owner.supervise(Service("worker", shell("sleep 600")))
+    supervisor.start()
+    first = state_of(supervisor, "worker").process
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+
+    def came_back() -> bool:
+        state = state_of(supervisor, "worker")
+        return state.restarts == 1 and state.condition is Condition.READY
+
+    owner.watch_until(supervisor, came_back)
+    second = state_of(supervisor, "worker").process
+    assert second is not None and second != first and second.is_alive()
+
+
+def test_a_service_that_stops_answering_is_called_unhealthy(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
+    answers = owner.folder / "answers"
+    answers.touch()
+    supervisor = owner.supervise(
+        Service("web", shell("sleep 600"), ready=lambda log: answers.exists())
+    )
+    supervisor.start()
+    answers.unlink()
+    owner.watch_until(
+        supervisor, lambda: state_of(supervisor, "web").condition is Condition.UNHEALTHY
+    )
+    answers.touch()
+    owner.watch_until(supervisor, lambda: state_of(supervisor, "web").condition is Condition.READY)
+
+
+def test_stop_ends_whole_process_groups_and_dependants_first(owner: Owner) -> None:
+    order = owner.folder / "order"
+    bye = "trap 'echo {} >> {}; exit 0' TERM; touch {}.up; sleep 600 & wait"
+    supervisor = owner.supervise(
+        Service(
+            "database",
+            shell(bye.format("database", order, "database")),
+            ready=lambda log: (owner.folder / "database.up").exists(),
+        ),
+        Service(
+            "web",
+            shell(bye.format("web", order, "web")),
+            needs=("database",),
+            ready=lambda log: (owner.folder / "web.up").exists(),
+        ),
+    )
+    supervisor.start()
+    groups = [state.process.pid for state in supervisor.states if state.process]
+    supervisor.stop()
+    assert order.read_text().split() == ["web", "database"]
+    assert [group_members(group) for group in groups] == [[], []]
+
+
+def test_stop_kills_what_ignores_its_signal_after_its_grace(owner: Owner) -> None:
+    ignores = (
+        "import signal,time; signal.signal(15, signal.SIG_IGN); open('up','w'); time.sleep(600)"
+    )
+    supervisor = owner.supervise(
+        Service(
+            "stubborn",
+            (*child.prefix(signal.SIGTERM), sys.executable, "-c", ignores),
+            ready=lambda log: (owner.folder / "up").exists(),
+            stop_grace_s=0.2,
+        )
+    )
+    supervisor.start()
+    process = state_of(supervisor, "stubborn").process
+    assert process is not None
+    supervisor.stop()
+    assert not process.is_alive()
+
+
+def test_a_request_to_stop_is_heard_while_starting(owner: Owner) -> None:
+    supervisor = owner.supervise(Service("mute", shell("sleep 600"), ready=lambda log: False))
+    owner.asked = True
+    with pytest.raises(StopRequested):
+        supervisor.start()
+
+
+def test_unknown_needs_are_refused(owner: Owner) -> None:
+    with pytest.raises(ValueError, match="web needs unknown"):
+        Supervisor([Service("web", SLEEP, needs=("databse",))], logs=owner.folder, cwd=owner.folder)
+
+
+def test_a_process_is_not_mistaken_for_another_with_its_pid() -> None:
+    own = Process.find(os.getpid())
+    assert own is not None and own.is_alive()
+    earlier = Process(own.pid, own.started_ticks - 1)
+    assert not earlier.is_alive()
+    assert earlier.send(signal.SIGKILL) is False
+    earlier.kill_group()
+    earlier.kill_group(even_leaderless=True)
