@@ -1,1 +1,1 @@
-"""Versioned wire types between the two planes. The control plane imports these, never the reverse."""
+"""Versioned wire types between the planes; the control plane imports them, never the reverse."""

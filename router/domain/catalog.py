@@ -72,8 +72,17 @@ class Deployment(Struct, frozen=True):
     service_prior_ms: float = 0.0
 
 
+class Endpoint(Struct, frozen=True):
+    """A deployment on one of its workers: the thing that a request can be sent to."""
+
+    id: str
+    deployment: Deployment
+    worker: Worker
+    pool: Pool
+
+
 class Policy(Struct, frozen=True):
-    """How a model's requests are placed. ``kind`` names a file of ``router.scheduling.policies``."""
+    """How a model is routed; ``kind`` names a file of ``router.scheduling.policies``."""
 
     id: int
     version: int

@@ -1,0 +1,61 @@
+"""``python -m router``: the marketplace's router, or one alone over a fleet file.
+
+python -m router                                           settings from the environment
+python -m router --fleet FILE.json --port 8080 --key KEY   no marketplace, no database
+"""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+import uvloop
+
+from router.app import serve
+from router.settings import (
+    Settings,
+    SettingsInvalid,
+    check_port,
+    settings_from_env,
+    standalone_settings,
+)
+
+
+def main() -> int:
+    """Parse, serve, and turn a bad setting into one clear line and exit status 2."""
+    arguments = _parser().parse_args()
+    logging.basicConfig(
+        level=os.environ.get("ROUTER_LOG_LEVEL", "INFO"),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    try:
+        settings = _settings(arguments)
+        check_port(settings.host, settings.port)
+        uvloop.run(serve(settings))
+    except SettingsInvalid as error:
+        print(f"router: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    if arguments.fleet is None:
+        return settings_from_env()
+    return standalone_settings(
+        fleet_path=arguments.fleet, host=arguments.host, port=arguments.port, key=arguments.key
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m router", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--fleet", type=Path, metavar="FILE.json", help="a static fleet")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--key", default="", help="the key that callers must send (with --fleet)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""In-memory adapters, for a router alone and for tests; they ship and are tested like the rest."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from router.contracts.record import UsageRecord
+from router.contracts.snapshot import Snapshot
+from router.ports import LeaseGrant, RecordRejected
+
+UNLIMITED_NANO = 1 << 60
+
+
+class MemorySnapshotSource:
+    """Yields the snapshots that :meth:`publish` is given."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshots: asyncio.Queue[Snapshot] = asyncio.Queue()
+        self._snapshots.put_nowait(snapshot)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Make a newer snapshot current."""
+        self._snapshots.put_nowait(snapshot)
+
+    async def snapshots(self) -> AsyncIterator[Snapshot]:
+        """See :class:`router.ports.SnapshotSource`."""
+        while True:
+            yield await self._snapshots.get()
+
+
+class MemoryLedger:
+    """A lease bank and record sink over a dict of balances, with the ledger's own rules.
+
+    ``balances_nano`` maps account ids to credit; an account that is not listed has
+    ``default_nano``. ``clock`` returns Unix seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        balances_nano: dict[int, int] | None = None,
+        default_nano: int = 0,
+        lease_ttl_s: float = 600.0,
+        records_kept: int = 1000,
+    ) -> None:
+        self._clock = clock
+        self._default_nano = default_nano
+        self._lease_ttl_s = lease_ttl_s
+        self._leases: dict[str, LeaseGrant] = {}
+        self._spent: dict[str, int] = {}
+        self._seen: set[str] = set()
+        self._taken = 0
+        self.posted: dict[int, int] = dict(balances_nano or {})
+        self.held: dict[int, int] = {}
+        self.records: deque[UsageRecord] = deque(maxlen=records_kept)
+
+    async def take(self, account_id: int, need_nano: int, want_nano: int) -> LeaseGrant | None:
+        """See :class:`router.ports.LeaseBank`."""
+        posted = self.posted.setdefault(account_id, self._default_nano)
+        available = posted - self.held.get(account_id, 0)
+        if available < need_nano:
+            return None
+        amount = min(want_nano, available)
+        self._taken += 1
+        expires_at_s = self._clock() + self._lease_ttl_s
+        grant = LeaseGrant(f"memory-{self._taken}", account_id, amount, expires_at_s)
+        self.held[account_id] = self.held.get(account_id, 0) + amount
+        self._leases[grant.id] = grant
+        self._spent[grant.id] = 0
+        return grant
+
+    async def close(self, lease_id: str) -> None:
+        """See :class:`router.ports.LeaseBank`."""
+        grant = self._leases.pop(lease_id, None)
+        if grant is not None:
+            self.held[grant.account_id] -= grant.amount_nano - self._spent.pop(lease_id)
+
+    async def close_all(self) -> None:
+        """See :class:`router.ports.LeaseBank`."""
+        for lease_id in list(self._leases):
+            await self.close(lease_id)
+
+    async def settle(self, records: Sequence[UsageRecord]) -> None:
+        """See :class:`router.ports.RecordSink`."""
+        for record in records:
+            if record.charge_nano > record.hold_nano:
+                raise RecordRejected(f"{record.request_id}: charge exceeds hold")
+        for record in records:
+            if record.request_id not in self._seen:
+                self._seen.add(record.request_id)
+                self.records.append(record)
+                self._move(record)
+
+    def _move(self, record: UsageRecord) -> None:
+        account_id, charge = record.account_id, record.charge_nano
+        self.posted[account_id] = self.posted.get(account_id, self._default_nano) - charge
+        if record.lease_id in self._leases:
+            self._spent[record.lease_id] += charge
+            self.held[account_id] -= charge

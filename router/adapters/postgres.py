@@ -1,0 +1,133 @@
+"""PostgreSQL: snapshots by LISTEN/NOTIFY, credit and settlement by the ledger's SQL functions.
+
+The functions are installed by the marketplace's billing migrations and are the only writers of
+money. Nothing here runs on the path of a call, except a lease that has to be fetched.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from router.contracts.record import UsageRecord
+from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
+from router.domain.errors import LedgerUnavailable
+from router.ports import LeaseGrant, RecordRejected
+
+POOL_SIZE_MAX = 4
+WAIT_S = 3.0
+RECONNECT_S = 1.0
+POLL_S = 30.0
+"""A lost notification is noticed this late at the latest."""
+
+LATEST_SQL = "SELECT version, body::text FROM routing_snapshot ORDER BY version DESC LIMIT 1"
+
+log = logging.getLogger(__name__)
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+def open_pool(database_url: str) -> Pool:
+    """A small pool that is not yet opened and does not need the database to be there."""
+    return AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=POOL_SIZE_MAX,
+        open=False,
+        timeout=WAIT_S,
+        kwargs={"autocommit": True, "connect_timeout": 3},
+        name="router",
+    )
+
+
+class PostgresSnapshotSource:
+    """Follows ``routing_snapshot`` over a connection of its own; reconnects for ever."""
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+
+    async def snapshots(self) -> AsyncIterator[Snapshot]:
+        """See :class:`router.ports.SnapshotSource`. A broken snapshot is logged and skipped."""
+        seen = 0
+        while True:
+            try:
+                async with await AsyncConnection.connect(
+                    self._database_url, autocommit=True, connect_timeout=3
+                ) as connection:
+                    await connection.execute(f"LISTEN {SNAPSHOT_CHANNEL}")
+                    while True:
+                        snapshot = await self._newer_than(connection, seen)
+                        if snapshot is not None:
+                            seen = snapshot.version
+                            yield snapshot
+                        await self._notified(connection)
+            except psycopg.Error as error:
+                log.warning("snapshots: database away, the last one stays in use: %s", error)
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _newer_than(
+        self, connection: AsyncConnection[TupleRow], seen: int
+    ) -> Snapshot | None:
+        row = await (await connection.execute(LATEST_SQL)).fetchone()
+        if row is None or row[0] <= seen:
+            return None
+        try:
+            snapshot = decode_snapshot(row[1])
+        except ValueError as error:
+            log.error("snapshot %d cannot be used, the last one stays: %s", row[0], error)
+            return None
+        return msgspec.structs.replace(snapshot, version=row[0])
+
+    async def _notified(self, connection: AsyncConnection[TupleRow]) -> None:
+        async for _ in connection.notifies(timeout=POLL_S, stop_after=1):
+            pass
+
+
+class PostgresLedger:
+    """A lease bank and a record sink."""
+
+    def __init__(self, pool: Pool, *, router_id: str, lease_ttl_s: int) -> None:
+        self._pool = pool
+        self._router_id = router_id
+        self._lease_ttl_s = lease_ttl_s
+
+    async def take(self, account_id: int, need_nano: int, want_nano: int) -> LeaseGrant | None:
+        """See :class:`router.ports.LeaseBank`."""
+        row = await self._fetch(
+            "SELECT lease_id::text, amount_nano, extract(epoch FROM expires_at)::float8 "
+            "FROM billing_lease_take(%s, %s, %s, %s, %s)",
+            (self._router_id, account_id, need_nano, want_nano, self._lease_ttl_s),
+        )
+        return None if row is None else LeaseGrant(row[0], account_id, row[1], row[2])
+
+    async def close(self, lease_id: str) -> None:
+        """See :class:`router.ports.LeaseBank`."""
+        await self._fetch("SELECT billing_lease_close(%s)", (lease_id,))
+
+    async def close_all(self) -> None:
+        """See :class:`router.ports.LeaseBank`."""
+        await self._fetch("SELECT billing_lease_close_all(%s)", (self._router_id,))
+
+    async def settle(self, records: Sequence[UsageRecord]) -> None:
+        """See :class:`router.ports.RecordSink`."""
+        body = msgspec.json.encode(records).decode()
+        try:
+            await self._fetch("SELECT count(*) FROM billing_settle(%s::jsonb)", (body,))
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+            raise RecordRejected(str(error)) from error
+
+    async def _fetch(self, sql: str, parameters: tuple[Any, ...]) -> TupleRow | None:
+        try:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(sql.encode(), parameters)
+                return await cursor.fetchone()
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise LedgerUnavailable(
+                "the ledger cannot be reached, try again", retry_after_s=2
+            ) from error

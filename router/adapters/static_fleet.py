@@ -1,0 +1,65 @@
+"""A fleet file instead of a marketplace: one model on OpenAI-compatible workers, one key."""
+
+from pathlib import Path
+
+import msgspec
+
+from router.contracts.snapshot import Snapshot
+from router.domain.catalog import ApiKey, Deployment, Model, Pool, Worker
+from router.domain.keys import digest_key
+from router.domain.pricing import Price
+from router.settings import SettingsInvalid
+
+DEFAULT_MODEL = "m"
+
+
+class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
+    """One entry of the file. ``class`` is the kind of hardware, ``slots`` the concurrency."""
+
+    id: str
+    url: str
+    class_: str
+    slots: int
+    model: str = DEFAULT_MODEL
+
+
+def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snapshot:
+    """The snapshot that a fleet file stands for. Raises ``SettingsInvalid`` naming the fault."""
+    try:
+        workers = msgspec.json.decode(path.read_bytes(), type=list[FleetWorker])
+    except OSError as error:
+        raise SettingsInvalid(f"--fleet {path}: {error.strerror}") from None
+    except msgspec.MsgspecError as error:
+        raise SettingsInvalid(
+            f'--fleet {path}: {error}; expected [{{"id", "url", "class", "slots"}}, …]'
+        ) from None
+    if not workers:
+        raise SettingsInvalid(f"--fleet {path}: the list is empty, nothing could be routed to")
+    for worker in workers:
+        if worker.slots < 1 or not worker.url.startswith(("http://", "https://")):
+            raise SettingsInvalid(
+                f"--fleet {path}: worker {worker.id!r} needs an http(s) url and slots of at least 1"
+            )
+    if len({worker.id for worker in workers}) != len(workers):
+        raise SettingsInvalid(f"--fleet {path}: worker ids must be unique")
+    return _snapshot(workers, digest_key(key, key_pepper), now_ms)
+
+
+def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snapshot:
+    models = sorted({worker.model for worker in workers})
+    placed = sorted({(worker.model, worker.class_) for worker in workers})
+    return Snapshot(
+        version=1,
+        published_at_ms=now_ms,
+        models=tuple(Model(name, "chat", "1", now_ms // 1000) for name in models),
+        pools=tuple(Pool(f"{model}/{kind}", kind) for model, kind in placed),
+        workers=tuple(
+            Worker(w.id, f"{w.model}/{w.class_}", w.url.rstrip("/"), "openai", w.slots)
+            for w in workers
+        ),
+        deployments=tuple(
+            Deployment(number, model, "local", 0, f"{model}/{kind}", model, Price(0))
+            for number, (model, kind) in enumerate(placed, start=1)
+        ),
+        keys=(ApiKey(1, key_digest, organisation_id=1, account_id=1),),
+    )

@@ -1,0 +1,209 @@
+"""The composition root: the only place that knows the adapters."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from router.adapters.memory import UNLIMITED_NANO, MemoryLedger, MemorySnapshotSource
+from router.adapters.postgres import PostgresLedger, PostgresSnapshotSource, open_pool
+from router.adapters.snapshot_file import SnapshotFile
+from router.adapters.static_fleet import load_fleet
+from router.contracts.record import UsageRecord
+from router.domain.errors import LedgerUnavailable
+from router.ingress.asgi import Application
+from router.metering.journal import Journal
+from router.metering.settler import Settler
+from router.metering.vault import Vault
+from router.pipeline.attempts import Attempts
+from router.pipeline.dispatch import Dispatcher
+from router.pipeline.gateway import Gateway, Recorder
+from router.pipeline.routing_table import build_table
+from router.ports import LeaseBank, SnapshotSource, Upstream
+from router.scheduling.scheduler import Scheduler
+from router.settings import Settings
+from router.upstream.http import open_session
+from router.upstream.oip_http import OIPUpstream
+from router.upstream.openai_http import OpenAIUpstream
+
+SETTLE_AT_STOP_S = 5.0
+LEASE_SWEEP_S = 1.0
+BACKLOG = 2048
+
+log = logging.getLogger(__name__)
+
+
+class RecentCalls:
+    """The recorder of a router alone: the last calls in memory, nothing to settle."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    def admit(self) -> None:
+        """Always."""
+
+    def append(self, record: UsageRecord) -> None:
+        """Keep it among the last ones."""
+        self._ledger.records.append(record)
+
+
+async def serve(settings: Settings) -> None:
+    """Run the router until SIGTERM or SIGINT, then drain, settle and return."""
+    if settings.fleet_path is not None:
+        return await _serve_alone(settings, settings.fleet_path)
+    pool = open_pool(settings.database_url)
+    ledger = PostgresLedger(
+        pool, router_id=settings.router_id, lease_ttl_s=settings.limits.lease_ttl_s
+    )
+    vault = Vault(ledger, lease_nano=settings.limits.lease_nano, clock=time.time)
+    journal = Journal(settings.home / "journal" / str(settings.port))
+    settler = Settler(
+        journal,
+        ledger,
+        settled=lambda record: vault.book.acknowledge(record.lease_id),
+        unsettled_max=settings.limits.unsettled_max,
+        rejected_path=settings.home / "journal" / f"{settings.port}-rejected.jsonl",
+    )
+    kept = SnapshotFile(settings.home / "snapshot.json")
+    await pool.open(wait=False)
+    try:
+        await _release_leases_of_an_earlier_life(settler, ledger)
+        async with _background(settler.run(), _sweep_leases(vault)):
+            source = PostgresSnapshotSource(settings.database_url)
+            await _serve_http(settings, vault, settler, source, kept)
+        await settler.flush(SETTLE_AT_STOP_S)
+        vault.book.retire_all()
+        with contextlib.suppress(LedgerUnavailable):
+            await vault.return_finished()
+    finally:
+        journal.close()
+        await pool.close()
+
+
+async def _serve_alone(settings: Settings, fleet_path: Path) -> None:
+    snapshot = load_fleet(
+        fleet_path,
+        key=settings.fleet_key,
+        key_pepper=settings.key_pepper,
+        now_ms=time.time_ns() // 1_000_000,
+    )
+    ledger = MemoryLedger(clock=time.time, default_nano=UNLIMITED_NANO)
+    vault = Vault(ledger, lease_nano=settings.limits.lease_nano, clock=time.time)
+    source = MemorySnapshotSource(snapshot)
+    await _serve_http(settings, vault, RecentCalls(ledger), source, kept=None)
+
+
+async def _serve_http(
+    settings: Settings,
+    vault: Vault,
+    recorder: Recorder,
+    source: SnapshotSource,
+    kept: SnapshotFile | None,
+) -> None:
+    """Listen, follow the catalog, and on a signal stop taking calls and let the others finish."""
+    scheduler = Scheduler(queue_max=settings.limits.queue_max)
+    async with open_session(settings.limits) as session:
+        dispatcher = Dispatcher(scheduler, clock=time.monotonic)
+        upstreams: dict[str, Upstream] = {
+            "openai": OpenAIUpstream(session, settings.limits),
+            "oip": OIPUpstream(session, settings.limits),
+        }
+        gateway = Gateway(
+            router_id=settings.router_id,
+            key_pepper=settings.key_pepper,
+            dispatcher=dispatcher,
+            attempts=Attempts(dispatcher, upstreams, settings.limits),
+            vault=vault,
+            recorder=recorder,
+        )
+        application = Application(
+            gateway,
+            scheduler,
+            limits=settings.limits,
+            cors_origins=settings.cors_origins,
+            admin_token=settings.admin_token,
+            unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
+        )
+        server = Server(
+            application,
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.ASGINL,
+            backlog=BACKLOG,
+            websockets=False,
+            log_enabled=False,
+        )
+        async with _background(_follow(source, gateway, kept)):
+            serving = asyncio.ensure_future(server.serve())
+            stop = _stop_signal()
+            await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                await application.drain(settings.limits.drain_s)
+                server.stop()
+            await serving
+
+
+async def _follow(source: SnapshotSource, gateway: Gateway, kept: SnapshotFile | None) -> None:
+    """Begin with the snapshot on disk, then swap in each newer one."""
+    if kept is not None:
+        try:
+            last = await asyncio.to_thread(kept.load)
+        except ValueError as error:
+            log.error("the kept snapshot is damaged and left aside: %s", error)
+            last = None
+        if last is not None:
+            gateway.use(build_table(last))
+    async for snapshot in source.snapshots():
+        gateway.use(build_table(snapshot))
+        if kept is not None:
+            await asyncio.to_thread(kept.save, snapshot)
+
+
+async def _sweep_leases(vault: Vault) -> None:
+    while True:
+        await asyncio.sleep(LEASE_SWEEP_S)
+        try:
+            await vault.return_finished()
+        except LedgerUnavailable as error:
+            log.warning("a finished lease could not be returned: %s", error)
+
+
+async def _release_leases_of_an_earlier_life(settler: Settler, ledger: LeaseBank) -> None:
+    """Settle what an earlier process left in the journal, and only then free its leases."""
+    try:
+        if await settler.flush(SETTLE_AT_STOP_S):
+            await ledger.close_all()
+    except LedgerUnavailable as error:
+        log.warning("starting without the ledger; leases of an earlier run stay held: %s", error)
+
+
+def _stop_signal() -> asyncio.Future[None]:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[None] = loop.create_future()
+
+    def resolve() -> None:
+        if not stop.done():
+            stop.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, resolve)
+    return stop
+
+
+@asynccontextmanager
+async def _background(*coroutines: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    """Run these beside the block and cancel them at its end; a failure of one ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(coroutine) for coroutine in coroutines]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()

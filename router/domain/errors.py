@@ -1,0 +1,100 @@
+"""Everything that can go wrong with a call; :mod:`router.ingress.errors` maps it to HTTP.
+
+A message says what was wrong, with the value, and what would be right; it is shown to clients and
+so never contains a credential, a prompt or an inside address.
+"""
+
+
+class CallError(Exception):
+    """Base of what a client may be told.
+
+    ``param`` names the offending field, ``retry_after_s`` when another try makes sense.
+    """
+
+    code = "error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class RequestInvalid(CallError):
+    """The request cannot be understood or breaks a documented limit."""
+
+    code = "invalid_request"
+
+
+class BodyTooLarge(CallError):
+    """The body exceeds ``ROUTER_BODY_BYTES_MAX``."""
+
+    code = "body_too_large"
+
+
+class RouteNotFound(CallError):
+    """No such path or method."""
+
+    code = "not_found"
+
+
+class CredentialInvalid(CallError):
+    """No credential, or one that is unknown, expired or revoked."""
+
+    code = "invalid_api_key"
+
+
+class NotAllowed(CallError):
+    """A good credential that may not do this."""
+
+    code = "not_allowed"
+
+
+class ModelUnknown(CallError):
+    """No model of that name is published."""
+
+    code = "model_not_found"
+
+
+class CreditExhausted(CallError):
+    """The account cannot cover the most that this call could cost."""
+
+    code = "insufficient_credit"
+
+
+class DeadlineExceeded(CallError):
+    """The caller's own deadline passed before an answer."""
+
+    code = "deadline_exceeded"
+
+
+class QueueFull(CallError):
+    """More requests wait than ``ROUTER_QUEUE_MAX`` allows, or one waited too long."""
+
+    code = "queue_full"
+
+
+class NothingEligible(CallError):
+    """No deployment may or can take the request now."""
+
+    code = "no_eligible_worker"
+
+
+class LedgerUnavailable(CallError):
+    """Credit could not be checked for want of the database: our fault, never a 401 or 402."""
+
+    code = "ledger_unavailable"
+
+
+class SnapshotUnavailable(CallError):
+    """The router has not seen a catalog yet."""
+
+    code = "not_ready"
+
+
+class WorkerFailed(CallError):
+    """The last worker tried did not answer as it should have."""
+
+    code = "worker_failed"

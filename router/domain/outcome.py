@@ -1,0 +1,23 @@
+"""How a call or an attempt can end. Low cardinality: also a metric label and a database value."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """Each says who is billed (metering rules): only the first three may carry a charge."""
+
+    COMPLETED = "completed"
+    """Billed by usage."""
+    CLIENT_GONE = "client_gone"
+    """The client left: the worker was told, and what had been produced is billed."""
+    TRUNCATED = "truncated"
+    """The worker failed after the first byte: what was delivered is billed."""
+    REFUSED = "refused"
+    """The worker found the request wrong (4xx): not billed, no other worker is tried."""
+    REJECTED = "rejected"
+    """Never ran (queue full, nothing eligible, deadline): not billed."""
+    WORKER_FAILED = "worker_failed"
+    """No worker answered before the first byte: not billed."""
+
+
+BILLED = frozenset({Outcome.COMPLETED, Outcome.CLIENT_GONE, Outcome.TRUNCATED})

@@ -1,0 +1,58 @@
+"""One call as the line sees it, after ingress has validated it and before a worker is chosen."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from router.domain.pricing import Usage
+
+
+class Kind(StrEnum):
+    """The dialect of the call, which is also what a worker's protocol must be able to serve."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    INFER = "infer"
+
+
+class Wishes(Struct, frozen=True, gc=False, rename=None):
+    """A request's own routing wishes (the field ``provider`` of OpenAI-shaped calls)."""
+
+    order: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    allow_fallbacks: bool = True
+    sort: str | None = None
+    deadline_ms: int = 0
+
+
+NO_WISHES = Wishes()
+
+
+class InferenceRequest(Struct, frozen=True, gc=False):
+    """A validated call.
+
+    ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes); ``payload`` is the body
+    as it came, for OIP, with ``payload_headers`` that describe it. ``bound`` is the most that the
+    call can consume. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
+    """
+
+    id: str
+    kind: Kind
+    model: str
+    bound: Usage
+    arrived_s: float
+    created_at_ms: int
+    prompt_bytes: int = 0
+    completion_tokens_asked: int = 0
+    choices_asked: int = 1
+    stream: bool = False
+    include_usage: bool = False
+    explain: bool = False
+    wishes: Wishes = NO_WISHES
+    fields: Mapping[str, msgspec.Raw] = {}
+    payload: bytes = b""
+    payload_headers: tuple[tuple[str, str], ...] = ()

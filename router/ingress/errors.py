@@ -1,0 +1,67 @@
+"""The one table from errors to HTTP, and the two shapes that clients expect an error in."""
+
+import msgspec
+
+from router.domain import errors
+from router.domain.errors import CallError
+
+STATUS: dict[type[CallError], int] = {
+    errors.CredentialInvalid: 401,
+    errors.CreditExhausted: 402,
+    errors.NotAllowed: 403,
+    errors.ModelUnknown: 404,
+    errors.RouteNotFound: 404,
+    errors.DeadlineExceeded: 408,
+    errors.BodyTooLarge: 413,
+    errors.RequestInvalid: 422,
+    errors.QueueFull: 429,
+    errors.WorkerFailed: 502,
+    errors.NothingEligible: 503,
+    errors.LedgerUnavailable: 503,
+    errors.SnapshotUnavailable: 503,
+}
+
+TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    502: "server_error",
+    503: "server_error",
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def status_of(error: CallError) -> int:
+    """The HTTP status; 500 for an error that nobody has put into the table."""
+    return STATUS.get(type(error), 500)
+
+
+def error_headers(error: CallError) -> list[tuple[str, str]]:
+    """``Retry-After`` in whole seconds, at least one, where another try makes sense."""
+    headers = [("content-type", "application/json")]
+    if error.retry_after_s is not None:
+        headers.append(("retry-after", str(max(1, round(error.retry_after_s)))))
+    return headers
+
+
+def openai_error(error: CallError) -> bytes:
+    """``{"error": {"message", "type", "param", "code"}}``."""
+    body = {
+        "message": error.message,
+        "type": TYPES[status_of(error)],
+        "param": error.param,
+        "code": error.code,
+    }
+    return _encode({"error": body})
+
+
+def oip_error(error: CallError) -> bytes:
+    """``{"error": "message"}``, as the Open Inference Protocol has it."""
+    return _encode({"error": error.message})

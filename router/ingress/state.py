@@ -1,0 +1,55 @@
+"""What the router is doing now, for people and for probes."""
+
+import hmac
+import time
+from typing import Any
+
+import msgspec
+
+from router.domain.errors import CredentialInvalid
+from router.pipeline.gateway import Gateway
+from router.scheduling.scheduler import Scheduler
+
+_encode = msgspec.json.Encoder().encode
+
+
+def check_admin(authorization: str, token: str) -> None:
+    """Raises ``CredentialInvalid`` unless the header carries the (non-empty) admin token."""
+    expected = f"Bearer {token}"
+    if not token or not hmac.compare_digest(authorization.encode(), expected.encode()):
+        raise CredentialInvalid("this needs the header Authorization: Bearer <ROUTER_ADMIN_TOKEN>")
+
+
+def router_state(gateway: Gateway, scheduler: Scheduler, unsettled: int) -> bytes:
+    """Snapshot version, queue, and every worker with its endpoints' learned speed."""
+    now_s = time.monotonic()
+    endpoints: dict[str, list[dict[str, Any]]] = {}
+    for state in scheduler.fleet.endpoints.values():
+        endpoints.setdefault(state.worker.id, []).append(
+            {
+                "id": state.endpoint.id,
+                "model": state.endpoint.deployment.model,
+                "pool": state.endpoint.pool.name,
+                "emulated": state.endpoint.pool.emulated,
+                "service_ms": state.estimate.seconds * 1e3,
+                "samples": state.estimate.samples,
+            }
+        )
+    workers = [
+        {
+            "id": worker.id,
+            "slots": worker.slots,
+            "in_flight": len(worker.inflight),
+            "ejected_s": max(0.0, worker.ejection.until_s - now_s),
+            "consecutive_failures": worker.ejection.consecutive_failures,
+            "endpoints": endpoints.get(worker.id, []),
+        }
+        for worker in scheduler.fleet.workers.values()
+    ]
+    body = {
+        "snapshot_version": gateway.table.version,
+        "waiting": scheduler.waiting,
+        "unsettled": unsettled,
+        "workers": workers,
+    }
+    return _encode(body)

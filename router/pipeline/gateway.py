@@ -1,0 +1,182 @@
+"""The line, as it reads: authenticate, plan, hold, schedule, dispatch, stream, settle, record."""
+
+import time
+from typing import Protocol
+
+from router.contracts.record import UsageRecord
+from router.domain.errors import CallError, RequestInvalid, SnapshotUnavailable, WorkerFailed
+from router.domain.outcome import Outcome
+from router.domain.request import InferenceRequest
+from router.metering.lease import Hold
+from router.metering.vault import Vault
+from router.pipeline.attempts import Attempts
+from router.pipeline.authenticate import Grant, authenticate
+from router.pipeline.dispatch import Dispatcher
+from router.pipeline.plan import Plan, make_plan
+from router.pipeline.route_report import (
+    Headers,
+    explained,
+    explained_event,
+    route_headers,
+    route_report,
+)
+from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
+from router.pipeline.settle import CallAccount
+from router.pipeline.trace import Trace
+from router.ports import StreamPart, UpstreamFailed, UpstreamRefused
+
+DONE = b"data: [DONE]\n\n"
+STREAM_ERROR = (
+    b'data: {"error":{"message":"the worker failed after it had begun to answer; what was '
+    b'delivered is billed","type":"server_error","param":null,"code":"worker_failed"}}\n\n'
+)
+
+
+class Client(Protocol):
+    """Whoever waits for the answer. A send to a client that has left is cancelled, not an error."""
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        ...
+
+    async def start_stream(self, headers: Headers) -> None:
+        """Begin an answer of server-sent events."""
+        ...
+
+    async def send(self, chunk: bytes) -> None:
+        """Send some events; waits while the client is slower than the worker."""
+        ...
+
+    async def end_stream(self) -> None:
+        """No more events."""
+        ...
+
+
+class Recorder(Protocol):
+    """Where finished calls are kept until they are settled."""
+
+    def admit(self) -> None:
+        """Raises ``LedgerUnavailable`` when a finished call could not be kept."""
+        ...
+
+    def append(self, record: UsageRecord) -> None:
+        """Keep one finished call. Never raises."""
+        ...
+
+
+class Gateway:
+    """One per router. ``table`` is replaced whole when a snapshot comes."""
+
+    def __init__(
+        self,
+        *,
+        router_id: str,
+        key_pepper: bytes,
+        dispatcher: Dispatcher,
+        attempts: Attempts,
+        vault: Vault,
+        recorder: Recorder,
+    ) -> None:
+        self.table: RoutingTable = EMPTY_TABLE
+        self._router_id = router_id
+        self._key_pepper = key_pepper
+        self._dispatcher = dispatcher
+        self._attempts = attempts
+        self._vault = vault
+        self._recorder = recorder
+
+    def use(self, table: RoutingTable) -> None:
+        """Route by this table from now on; calls under way keep the plan they have."""
+        self.table = table
+        self._dispatcher.apply(table.endpoints.values())
+
+    def authenticate(self, authorization: str) -> Grant:
+        """See :func:`router.pipeline.authenticate.authenticate`."""
+        if self.table.version == 0:
+            raise SnapshotUnavailable("the catalog is not loaded yet, try again", retry_after_s=1)
+        return authenticate(self.table, authorization, pepper=self._key_pepper, now_s=time.time())
+
+    async def serve(self, grant: Grant, request: InferenceRequest, client: Client) -> None:
+        """Run one call to its end. Raises a ``CallError`` only before the client got a byte."""
+        plan = make_plan(self.table, grant, request)
+        self._recorder.admit()
+        hold = await self._vault.hold(grant.account_id, plan.hold_nano)
+        trace = Trace()
+        account = self._open_account(plan, hold, trace)
+        try:
+            if request.stream:
+                await self._stream(plan, trace, account, client)
+            else:
+                await self._answer(plan, trace, account, client)
+        except WorkerFailed:
+            account.resolve(Outcome.WORKER_FAILED, 502)
+            raise
+        except UpstreamRefused as error:
+            account.resolve(Outcome.REFUSED, 422)
+            raise RequestInvalid(error.message) from error
+        except CallError:
+            account.resolve(Outcome.REJECTED, 503)
+            raise
+        except Exception:
+            account.resolve(Outcome.WORKER_FAILED, 500)  # A fault of ours is never billed.
+            raise
+        finally:
+            # Still open only when the client left or the router is stopping.
+            account.resolve(Outcome.CLIENT_GONE, 499)
+
+    async def _answer(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
+        answer, endpoint = await self._attempts.whole_answer(plan, trace)
+        trace.usage = answer.usage
+        trace.finish_reason = answer.finish_reason
+        settlement = account.resolve(Outcome.COMPLETED, 200)
+        now_s = trace.first_byte_s
+        headers = route_headers(plan, trace, endpoint, now_s)
+        headers.append(("content-type", answer.content_type))
+        headers.append(("x-cost-nano-usd", str(settlement.charge_nano)))
+        headers.extend(answer.headers)
+        body = answer.body
+        if plan.request.explain and answer.content_type == "application/json":
+            body = explained(body, route_report(plan, trace, endpoint, settlement, now_s))
+        await client.answer(200, headers, body)
+
+    async def _stream(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
+        attempt, first, parts = await self._attempts.first_part(plan, trace)
+        endpoint = attempt.endpoint.endpoint
+        try:
+            await client.start_stream(route_headers(plan, trace, endpoint, trace.first_byte_s))
+            part: StreamPart | None = first
+            while part is not None:
+                trace.tokens_delivered += part.tokens
+                trace.usage = part.usage or trace.usage
+                trace.finish_reason = part.finish_reason or trace.finish_reason
+                if part.chunk:
+                    await client.send(part.chunk)
+                part = None if part.done else await anext(parts, None)
+        except UpstreamFailed as error:
+            self._attempts.truncated(attempt, plan, trace, error.reason)
+            account.resolve(Outcome.TRUNCATED, 200)
+            await client.send(STREAM_ERROR)
+            await client.end_stream()
+            return
+        except BaseException:
+            self._attempts.client_gone(attempt, plan, trace)
+            raise
+        finally:
+            await parts.aclose()
+        self._attempts.completed(attempt, plan, trace)
+        settlement = account.resolve(Outcome.COMPLETED, 200)
+        if plan.request.explain:
+            report = route_report(plan, trace, endpoint, settlement, time.monotonic())
+            await client.send(explained_event(plan, report))
+        await client.send(DONE)
+        await client.end_stream()
+
+    def _open_account(self, plan: Plan, hold: Hold, trace: Trace) -> CallAccount:
+        return CallAccount(
+            plan,
+            hold,
+            trace,
+            router_id=self._router_id,
+            release=self._vault.book.settle,
+            keep=self._recorder.append,
+        )

@@ -1,0 +1,87 @@
+"""What a client is told about how its call was served: headers always, the whole on request."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from router.domain.catalog import Endpoint
+from router.domain.money import format_usd
+from router.pipeline.plan import Plan
+from router.pipeline.settle import Settlement
+from router.pipeline.trace import Trace
+
+Headers = list[tuple[str, str]]
+
+_encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def route_headers(plan: Plan, trace: Trace, endpoint: Endpoint, now_s: float) -> Headers:
+    """``x-route-*`` and ``Server-Timing`` of a call that reached a worker, durations in ms."""
+    request = plan.request
+    queue_ms = (trace.placed_s - request.arrived_s) * 1e3
+    upstream_ms = (now_s - trace.placed_s) * 1e3
+    headers = [
+        ("x-request-id", request.id),
+        ("x-route-worker-pool", endpoint.pool.name),
+        ("x-route-worker", endpoint.worker.id),
+        ("x-route-queue-ms", f"{queue_ms:.2f}"),
+        (
+            "x-route-attempts",
+            str(len(trace.attempts) + 1 if request.stream else len(trace.attempts)),
+        ),
+        (
+            "server-timing",
+            f"queue;dur={queue_ms:.2f}, upstream;dur={upstream_ms:.2f}, "
+            f"total;dur={queue_ms + upstream_ms:.2f}",
+        ),
+    ]
+    if endpoint.pool.emulated:
+        headers.append(("x-route-emulated", "true"))
+    return headers
+
+
+def explained(body: bytes, report: dict[str, Any]) -> bytes:
+    """A JSON answer with the report as one more top-level field, ``route``."""
+    fields = _decode_fields(body)
+    fields["route"] = Raw(_encode(report))
+    return _encode(fields)
+
+
+def explained_event(plan: Plan, report: dict[str, Any]) -> bytes:
+    """The report as a last chunk of a stream, without choices, as usage comes."""
+    request = plan.request
+    chunk: dict[str, Any] = {
+        "id": request.id,
+        "object": "chat.completion.chunk",
+        "created": request.created_at_ms // 1000,
+        "model": request.model,
+        "choices": [],
+        "route": report,
+    }
+    return b"data: " + _encode(chunk) + b"\n\n"
+
+
+def route_report(
+    plan: Plan, trace: Trace, endpoint: Endpoint, settlement: Settlement, now_s: float
+) -> dict[str, Any]:
+    """Why this route: who served the call, what it took and cost, and who else could have."""
+    request = plan.request
+    return {
+        "request_id": request.id,
+        "pool": endpoint.pool.name,
+        "worker": endpoint.worker.id,
+        "hardware": endpoint.pool.hardware,
+        "emulated": endpoint.pool.emulated,
+        "provider": endpoint.deployment.provider,
+        "attempts": trace.attempts,
+        "queue_ms": (trace.placed_s - request.arrived_s) * 1e3,
+        "ttft_ms": (trace.first_byte_s - request.arrived_s) * 1e3,
+        "upstream_ms": (now_s - trace.placed_s) * 1e3,
+        "total_ms": (now_s - request.arrived_s) * 1e3,
+        "cost_nano_usd": settlement.charge_nano,
+        "cost_usd": format_usd(settlement.charge_nano),
+        "usage": settlement.usage,
+        "candidates": trace.candidates(plan),
+    }

@@ -1,0 +1,51 @@
+"""A snapshot, indexed for look-ups: built once per publication, read by every call."""
+
+from msgspec import Struct
+
+from router.contracts.snapshot import Snapshot
+from router.domain.catalog import ApiKey, Endpoint, Model
+from router.scheduling.policies import DEFAULT_POLICY
+
+
+class Route(Struct, frozen=True):
+    """A public model name, where it can run and how a place is chosen."""
+
+    model: Model
+    endpoints: tuple[Endpoint, ...]
+    policy: str
+
+
+class RoutingTable(Struct, frozen=True):
+    """Everything that authentication and planning look up."""
+
+    version: int
+    routes: dict[str, Route]
+    keys: dict[str, ApiKey]
+    endpoints: dict[str, Endpoint]
+
+
+EMPTY_TABLE = RoutingTable(0, {}, {}, {})
+
+
+def build_table(snapshot: Snapshot) -> RoutingTable:
+    """Join deployments with the workers of their pools. Deployments without workers stay listed."""
+    pools = {pool.name: pool for pool in snapshot.pools}
+    policies = {policy.model: policy.kind for policy in snapshot.policies}
+    by_model: dict[str, list[Endpoint]] = {model.name: [] for model in snapshot.models}
+    for deployment in snapshot.deployments:
+        for worker in snapshot.workers:
+            if worker.pool == deployment.pool and deployment.model in by_model:
+                endpoint_id = f"{deployment.id}@{worker.id}"
+                endpoint = Endpoint(endpoint_id, deployment, worker, pools[deployment.pool])
+                by_model[deployment.model].append(endpoint)
+    return RoutingTable(
+        version=snapshot.version,
+        routes={
+            model.name: Route(
+                model, tuple(by_model[model.name]), policies.get(model.name, DEFAULT_POLICY)
+            )
+            for model in snapshot.models
+        },
+        keys={key.digest: key for key in snapshot.keys},
+        endpoints={e.id: e for endpoints in by_model.values() for e in endpoints},
+    )

@@ -1,0 +1,131 @@
+"""How a call's money ends: one pure function, and an account that resolves at most once."""
+
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from router.contracts.record import UsageRecord
+from router.domain.money import commission_nano
+from router.domain.outcome import BILLED, Outcome
+from router.domain.pricing import Usage, charge_nano
+from router.metering.lease import Hold
+from router.pipeline.plan import Plan
+from router.pipeline.trace import Trace
+
+BYTES_PER_TOKEN = 4
+"""What a prompt token is taken for when a worker does not report usage."""
+
+NOTHING_USED = Usage()
+
+
+class Settlement(Struct, frozen=True, gc=False):
+    """The end of a hold, in nano-USD."""
+
+    outcome: Outcome
+    usage: Usage
+    charge_nano: int
+    commission_nano: int
+
+
+def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome) -> Settlement:
+    """What is owed for how the call ended. Never more than was held."""
+    endpoint = trace.endpoint
+    if outcome not in BILLED or endpoint is None:
+        return Settlement(outcome, NOTHING_USED, 0, 0)
+    usage = trace.usage or _counted(plan, trace)
+    if usage == NOTHING_USED and outcome is not Outcome.COMPLETED:
+        return Settlement(outcome, usage, 0, 0)
+    deployment = endpoint.deployment
+    charge = min(charge_nano(deployment.price, usage), hold.amount_nano)
+    return Settlement(outcome, usage, charge, commission_nano(charge, deployment.commission_bps))
+
+
+def _counted(plan: Plan, trace: Trace) -> Usage:
+    """Usage by the router's own count, for a worker that did not get to say (or never does)."""
+    if not trace.tokens_delivered:
+        return NOTHING_USED
+    prompt_tokens = plan.request.prompt_bytes // BYTES_PER_TOKEN
+    return Usage(prompt_tokens=prompt_tokens, completion_tokens=trace.tokens_delivered)
+
+
+class CallAccount:
+    """The open account of one admitted call: resolved exactly once, whatever happens to the call.
+
+    ``keep`` takes the finished record and ``release`` returns the hold; both are synchronous, so
+    that nothing can come between them, not even a cancellation.
+    """
+
+    __slots__ = ("_hold", "_keep", "_plan", "_release", "_router_id", "_trace", "settlement")
+
+    def __init__(
+        self,
+        plan: Plan,
+        hold: Hold,
+        trace: Trace,
+        *,
+        router_id: str,
+        release: Callable[[Hold, int], None],
+        keep: Callable[[UsageRecord], None],
+    ) -> None:
+        self._plan = plan
+        self._hold = hold
+        self._trace = trace
+        self._router_id = router_id
+        self._release = release
+        self._keep = keep
+        self.settlement: Settlement | None = None
+
+    def resolve(self, outcome: Outcome, http_status: int) -> Settlement:
+        """Settle and record. A second call changes nothing and returns the first settlement."""
+        if self.settlement is None:
+            self.settlement = settle(self._plan, self._hold, self._trace, outcome)
+            self._release(self._hold, self.settlement.charge_nano)
+            self._keep(self._record(self.settlement, http_status))
+        return self.settlement
+
+    def _record(self, settlement: Settlement, http_status: int) -> UsageRecord:
+        plan, trace, hold = self._plan, self._trace, self._hold
+        request, grant, usage = plan.request, plan.grant, settlement.usage
+        now_s = time.monotonic()
+        deployment = trace.endpoint.deployment if trace.endpoint else None
+        return UsageRecord(
+            request_id=request.id,
+            router_id=self._router_id,
+            lease_id=hold.lease_id,
+            account_id=grant.account_id,
+            organisation_id=grant.organisation_id,
+            key_id=grant.key_id,
+            user_id=grant.user_id,
+            model=request.model,
+            kind=request.kind,
+            outcome=settlement.outcome,
+            http_status=http_status,
+            streamed=request.stream,
+            created_at_ms=request.created_at_ms,
+            deployment_id=deployment.id if deployment else 0,
+            price_id=deployment.price.id if deployment else 0,
+            worker_id=trace.endpoint.worker.id if trace.endpoint else "",
+            pool=trace.endpoint.pool.name if trace.endpoint else "",
+            provider_account_id=deployment.provider_account_id if deployment else 0,
+            hold_nano=hold.amount_nano,
+            charge_nano=settlement.charge_nano,
+            commission_nano=settlement.commission_nano,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            completion_tokens=usage.completion_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            rows=usage.rows,
+            images=usage.images,
+            queue_ms=_span_ms(request.arrived_s, trace.placed_s),
+            ttft_ms=_span_ms(request.arrived_s, trace.first_byte_s),
+            upstream_ms=_span_ms(trace.placed_s, now_s) if trace.placed_s else 0.0,
+            total_ms=_span_ms(request.arrived_s, now_s),
+            finish_reason=trace.finish_reason,
+            attempts=tuple(trace.attempts),
+            candidates=trace.candidates(plan),
+        )
+
+
+def _span_ms(start_s: float, end_s: float) -> float:
+    return round((end_s - start_s) * 1e3, 3) if end_s > start_s else 0.0

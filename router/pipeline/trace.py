@@ -1,0 +1,80 @@
+"""What happened to one call, noted as it happens: measurements only, nothing decides by it."""
+
+from router.contracts.record import AttemptRecord, CandidateRecord
+from router.domain.catalog import Endpoint
+from router.domain.outcome import Outcome
+from router.domain.pricing import Usage
+from router.pipeline.plan import Plan
+from router.scheduling.decisions import Considered, Dispatch
+
+
+class Trace:
+    """Seconds on the monotonic clock. ``usage`` is the worker's word, None until it came."""
+
+    __slots__ = (
+        "attempts",
+        "considered",
+        "endpoint",
+        "finish_reason",
+        "first_byte_s",
+        "placed_s",
+        "tokens_delivered",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.attempts: list[AttemptRecord] = []
+        self.considered: tuple[Considered, ...] = ()
+        self.endpoint: Endpoint | None = None
+        self.placed_s = 0.0
+        self.first_byte_s = 0.0
+        self.finish_reason = ""
+        self.usage: Usage | None = None
+        self.tokens_delivered = 0
+
+    def placed(self, dispatch: Dispatch, now_s: float) -> None:
+        """A worker was found; the decision of the last attempt is the one that is kept."""
+        self.considered = dispatch.considered
+        self.endpoint = dispatch.attempt.endpoint.endpoint
+        self.placed_s = now_s
+
+    def attempt_ended(self, outcome: Outcome, reason: str, arrived_s: float, now_s: float) -> None:
+        """The attempt that was placed last is over. ``reason`` refines a failure."""
+        endpoint = self.endpoint
+        if endpoint is None:
+            return
+        self.attempts.append(
+            AttemptRecord(
+                deployment_id=endpoint.deployment.id,
+                worker_id=endpoint.worker.id,
+                pool=endpoint.pool.name,
+                outcome=f"{outcome}:{reason}" if reason else outcome.value,
+                queue_ms=(self.placed_s - arrived_s) * 1e3,
+                upstream_ms=(now_s - self.placed_s) * 1e3,
+            )
+        )
+
+    def candidates(self, plan: Plan) -> tuple[CandidateRecord, ...]:
+        """Every endpoint that was considered for the last attempt, with the reason it lost."""
+        endpoints = {endpoint.id: endpoint for endpoint in plan.endpoints}
+        chosen = self.endpoint
+        scored = [
+            CandidateRecord(
+                deployment_id=endpoint.deployment.id,
+                worker_id=endpoint.worker.id,
+                pool=endpoint.pool.name,
+                verdict=_verdict(one, endpoint, chosen),
+                wait_ms=one.wait_s * 1e3,
+                service_ms=one.service_s * 1e3,
+                score=one.score,
+            )
+            for one in self.considered
+            if (endpoint := endpoints.get(one.endpoint_id)) is not None
+        ]
+        return (*scored, *plan.filtered)
+
+
+def _verdict(one: Considered, endpoint: Endpoint, chosen: Endpoint | None) -> str:
+    if chosen is not None and endpoint.id == chosen.id:
+        return "chosen"
+    return "busy" if one.wait_s > 0 else "slower"

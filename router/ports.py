@@ -1,0 +1,121 @@
+"""What the line needs from the outside world. Adapters implement these; fakes ship beside them."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from router.contracts.record import UsageRecord
+from router.contracts.snapshot import Snapshot
+from router.domain.catalog import Endpoint
+from router.domain.pricing import Usage
+from router.domain.request import InferenceRequest
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """A whole answer. ``usage`` is None when the worker did not say."""
+
+    body: bytes
+    content_type: str
+    usage: Usage | None
+    finish_reason: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class StreamPart(Struct, frozen=True, gc=False):
+    """Some whole server-sent events, ready to be forwarded as they are.
+
+    ``tokens`` counts the content-bearing events in it. ``usage`` and ``finish_reason`` come with
+    the part that carried them. ``done`` marks the last one: the worker said ``[DONE]``, which is
+    not among ``chunk``'s events.
+    """
+
+    chunk: bytes
+    tokens: int
+    usage: Usage | None = None
+    finish_reason: str = ""
+    done: bool = False
+
+
+class UpstreamFailed(Exception):
+    """A worker did not answer as it should. ``reason`` is a low-cardinality word."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class UpstreamRefused(Exception):
+    """A worker found the request itself wrong (4xx): another worker would say the same."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Upstream(Protocol):
+    """How workers of one protocol are spoken to.
+
+    Both methods raise :class:`UpstreamFailed` or :class:`UpstreamRefused`. Cancelling the caller,
+    or closing the iterator, closes the connection, which is how a worker learns to stop.
+    """
+
+    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        """Call the worker and return its whole answer."""
+        ...
+
+    def stream(
+        self, request: InferenceRequest, endpoint: Endpoint
+    ) -> AsyncGenerator[StreamPart, None]:
+        """Call the worker and yield its answer as it comes."""
+        ...
+
+
+class SnapshotSource(Protocol):
+    """Where snapshots come from."""
+
+    def snapshots(self) -> AsyncIterator[Snapshot]:
+        """Yield the current snapshot at once, then each newer one; never ends by itself."""
+        ...
+
+
+class LeaseGrant(Struct, frozen=True, gc=False):
+    """A slice of an account's credit, reserved for this router. Seconds are Unix time."""
+
+    id: str
+    account_id: int
+    amount_nano: int
+    expires_at_s: float
+
+
+class LeaseBank(Protocol):
+    """Where slices of credit come from. Raises ``LedgerUnavailable`` when it cannot say."""
+
+    async def take(self, account_id: int, need_nano: int, want_nano: int) -> LeaseGrant | None:
+        """Reserve ``want_nano`` if possible, at least ``need_nano``; None when funds lack."""
+        ...
+
+    async def close(self, lease_id: str) -> None:
+        """Give back what a lease has not spent."""
+        ...
+
+    async def close_all(self) -> None:
+        """Give back every open lease of this router."""
+        ...
+
+
+class RecordRejected(Exception):
+    """The ledger refuses a batch because of a record in it; trying again would not help."""
+
+
+class RecordSink(Protocol):
+    """Where finished calls are settled.
+
+    Raises ``LedgerUnavailable`` when it is away and :class:`RecordRejected` when a record of the
+    batch cannot be settled, in which case none of the batch was.
+    """
+
+    async def settle(self, records: Sequence[UsageRecord]) -> None:
+        """Settle a batch; records seen before change nothing."""
+        ...

@@ -1,0 +1,139 @@
+"""Settings of the router, read once from the environment. Anything wrong stops the start."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct, field
+
+N = TypeVar("N", int, float)
+
+
+class SettingsInvalid(Exception):
+    """A setting is missing or makes no sense; the message names it and what would be right."""
+
+
+class Limits(Struct, frozen=True):
+    """Every bound of the data plane. Environment: ``ROUTER_`` + the name in capitals."""
+
+    body_bytes_max: int = 10 * 1024 * 1024
+    """Largest request body; 413 beyond it."""
+    queue_max: int = 2_000
+    """Most requests that may wait for a worker; 429 beyond it."""
+    queue_wait_s: float = 30.0
+    """Longest wait for a worker; 503 beyond it."""
+    connect_timeout_s: float = 1.0
+    """Longest time to open a connection to a worker."""
+    silence_timeout_s: float = 60.0
+    """Longest silence of a worker, before its first byte or within an answer."""
+    event_bytes_max: int = 1024 * 1024
+    """Largest server-sent event accepted from a worker."""
+    answer_bytes_max: int = 64 * 1024 * 1024
+    """Largest whole answer accepted from a worker."""
+    attempts_max: int = 3
+    """Most workers that one request is tried on."""
+    lease_nano: int = 500_000_000
+    """Credit that the router takes in advance for an account, in nano-USD."""
+    lease_ttl_s: int = 600
+    """How long a slice of credit is used before a new one is taken."""
+    unsettled_max: int = 100_000
+    """Most finished calls that may wait for the database; admission stops beyond it."""
+    drain_s: float = 30.0
+    """How long a stopping router lets running calls finish."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What :func:`router.app.serve` needs. ``fleet_path`` makes the router stand alone."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    router_id: str
+    home: Path
+    key_pepper: bytes
+    database_url: str = ""
+    cors_origins: tuple[str, ...] = ()
+    admin_token: str = ""
+    fleet_path: Path | None = None
+    fleet_key: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+
+def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings of a router that serves the marketplace. Raises :class:`SettingsInvalid`."""
+    env = os.environ if environ is None else environ
+    port = _number(env, "ROUTER_PORT", 8080)
+    return Settings(
+        host=env.get("ROUTER_HOST", "127.0.0.1"),
+        port=port,
+        router_id=env.get("ROUTER_ID") or f"{socket.gethostname()}:{port}",
+        home=Path(env.get("SWITCHYARD_HOME", ".switchyard")),
+        key_pepper=_required(env, "SWITCHYARD_KEY_PEPPER").encode(),
+        database_url=_required(env, "DATABASE_URL"),
+        cors_origins=tuple(filter(None, env.get("ROUTER_CORS_ORIGINS", "").split(","))),
+        admin_token=env.get("ROUTER_ADMIN_TOKEN", ""),
+        limits=limits_from_env(env),
+    )
+
+
+def standalone_settings(
+    *, fleet_path: Path, host: str, port: int, key: str, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings of a router alone over a static fleet: no marketplace, no database."""
+    env = os.environ if environ is None else environ
+    return Settings(
+        host=host,
+        port=port,
+        router_id=f"standalone:{port}",
+        home=Path(env.get("SWITCHYARD_HOME", ".switchyard")),
+        key_pepper=b"standalone",
+        cors_origins=tuple(filter(None, env.get("ROUTER_CORS_ORIGINS", "").split(","))),
+        admin_token=key,
+        fleet_path=fleet_path,
+        fleet_key=key,
+        limits=limits_from_env(env),
+    )
+
+
+def limits_from_env(env: Mapping[str, str]) -> Limits:
+    """The bounds, each overridable; a number that is not positive is refused."""
+    defaults = Limits()
+    values = {
+        name: _number(env, f"ROUTER_{name.upper()}", getattr(defaults, name))
+        for name in Limits.__struct_fields__
+    }
+    return Limits(**values)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises :class:`SettingsInvalid` when the address cannot be listened on."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsInvalid(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another ROUTER_PORT "
+                "or --port"
+            ) from None
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise SettingsInvalid(f"{name} is not set; `manage.py up` sets it, or see docs/reference")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, default: N) -> N:
+    text = env.get(name)
+    if text is None:
+        return default
+    try:
+        value = type(default)(text)
+    except ValueError:
+        raise SettingsInvalid(f"{name}={text!r} is not a number") from None
+    if value <= 0:
+        raise SettingsInvalid(f"{name}={text} must be positive")
+    return value

@@ -1,0 +1,141 @@
+"""Open Inference Protocol v2 workers (Triton, KServe, …) over REST.
+
+Tensors pass through, JSON and binary alike, with the public model name put back. Embeddings in
+OpenAI's shape are translated for models with a ``TEXT`` input and an ``EMBEDDING`` output.
+"""
+
+import array
+import base64
+import sys
+from collections.abc import AsyncGenerator
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from msgspec import Raw
+
+from router.domain.catalog import Endpoint
+from router.domain.pricing import Usage
+from router.domain.request import InferenceRequest, Kind
+from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.settings import Limits
+from router.upstream.http import posted, read_answer
+
+HEADER_LENGTH = "inference-header-content-length"
+JSON = {"Content-Type": "application/json"}
+
+_encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class _Tensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    data: list[float]
+
+
+class _Tensors(msgspec.Struct):
+    outputs: list[_Tensor]
+
+
+class _EmbeddingFields(msgspec.Struct):
+    """What of an OpenAI embeddings request has a meaning here."""
+
+    input: str | list[str]
+    encoding_format: str = "float"
+
+
+class OIPUpstream:
+    """See :class:`router.ports.Upstream`."""
+
+    def __init__(self, session: aiohttp.ClientSession, limits: Limits) -> None:
+        self._session = session
+        self._limits = limits
+
+    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        """Infer; or embed, for a request in OpenAI's shape."""
+        name = quote(endpoint.deployment.upstream_model, safe="")
+        url = f"{endpoint.worker.url}/v2/models/{name}/infer"
+        if request.kind is Kind.INFER:
+            return await self._infer(request, url)
+        if request.kind is Kind.EMBEDDING:
+            return await self._embed(request, url)
+        raise UpstreamRefused(422, f"model {request.model} takes tensors, not {request.kind} calls")
+
+    async def stream(
+        self, request: InferenceRequest, endpoint: Endpoint
+    ) -> AsyncGenerator[StreamPart, None]:
+        """OIP over REST has no streams."""
+        raise UpstreamRefused(422, f"model {request.model} cannot stream; leave out stream")
+        yield  # pragma: no cover - makes this an async generator
+
+    async def _infer(self, request: InferenceRequest, url: str) -> Answer:
+        headers = dict(request.payload_headers)
+        async with posted(self._session, url, request.payload, headers) as response:
+            body = await read_answer(response, self._limits.answer_bytes_max)
+            header_length = int(response.headers.get(HEADER_LENGTH, len(body)))
+            content_type = response.headers.get("content-type", "application/json")
+        try:
+            head = _decode_fields(body[:header_length])
+        except msgspec.MsgspecError as error:
+            raise UpstreamFailed("bad_json", str(error)) from error
+        head["model_name"] = Raw(_encode(request.model))
+        renamed = _encode(head)
+        extra: tuple[tuple[str, str], ...] = ()
+        if header_length != len(body) or HEADER_LENGTH in response.headers:
+            extra = ((HEADER_LENGTH, str(len(renamed))),)
+        return Answer(
+            renamed + body[header_length:],
+            content_type,
+            Usage(rows=request.bound.rows),
+            headers=extra,
+        )
+
+    async def _embed(self, request: InferenceRequest, url: str) -> Answer:
+        fields = embedding_fields(request)
+        texts = [fields.input] if isinstance(fields.input, str) else fields.input
+        tensor = {"name": "TEXT", "datatype": "BYTES", "shape": [len(texts), 1], "data": texts}
+        async with posted(self._session, url, _encode({"inputs": [tensor]}), JSON) as response:
+            body = await read_answer(response, self._limits.answer_bytes_max)
+        try:
+            outputs = {t.name: t for t in msgspec.json.decode(body, type=_Tensors).outputs}
+            vectors, tokens = outputs["EMBEDDING"], outputs["TOKENS"]
+            width = vectors.shape[1]
+        except (msgspec.MsgspecError, LookupError) as error:
+            raise UpstreamFailed("bad_tensors", str(error)) from error
+        if vectors.shape[0] != len(texts) or len(vectors.data) != width * len(texts):
+            raise UpstreamFailed("bad_tensors", f"shape {vectors.shape} for {len(texts)} texts")
+        prompt_tokens = int(sum(tokens.data))
+        rows = [vectors.data[i * width : (i + 1) * width] for i in range(len(texts))]
+        answer = {
+            "object": "list",
+            "model": request.model,
+            "data": [
+                {"object": "embedding", "index": i, "embedding": _vector(row, fields)}
+                for i, row in enumerate(rows)
+            ],
+            "usage": {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens},
+        }
+        return Answer(_encode(answer), "application/json", Usage(prompt_tokens=prompt_tokens))
+
+
+def embedding_fields(request: InferenceRequest) -> _EmbeddingFields:
+    """The embeddings request, checked. Raises ``UpstreamRefused`` naming what does not fit."""
+    try:
+        fields = msgspec.json.decode(_encode(request.fields), type=_EmbeddingFields)
+    except msgspec.MsgspecError as error:
+        raise UpstreamRefused(422, f"{error} (token arrays are not supported here)") from error
+    if fields.encoding_format not in ("float", "base64"):
+        raise UpstreamRefused(422, f"encoding_format {fields.encoding_format!r} is not known")
+    if not fields.input:
+        raise UpstreamRefused(422, "input is empty; give at least one text")
+    return fields
+
+
+def _vector(row: list[float], fields: _EmbeddingFields) -> list[float] | str:
+    if fields.encoding_format == "float":
+        return row
+    packed = array.array("f", row)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return base64.b64encode(packed.tobytes()).decode()

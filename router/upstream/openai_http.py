@@ -1,0 +1,106 @@
+"""OpenAI-compatible workers (vLLM, SGLang, llama.cpp, TGI, …) over HTTP."""
+
+from collections.abc import AsyncGenerator
+
+import aiohttp
+import msgspec
+from msgspec import Raw
+
+from router.domain.catalog import Endpoint
+from router.domain.request import InferenceRequest, Kind
+from router.ports import Answer, StreamPart, UpstreamFailed
+from router.settings import Limits
+from router.upstream.http import posted, read_answer
+from router.upstream.sse import EventStream, TokenCounts, usage_of
+
+PATHS = {
+    Kind.CHAT: "/v1/chat/completions",
+    Kind.COMPLETION: "/v1/completions",
+    Kind.EMBEDDING: "/v1/embeddings",
+}
+HEADERS = {"Content-Type": "application/json"}
+OURS = frozenset({"provider", "models"})
+"""Fields that speak to the router and that a worker must not see."""
+
+_encode = msgspec.json.Encoder().encode
+_WITH_USAGE = Raw(b'{"include_usage":true}')
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    """The part of a whole answer that is read; everything else passes through."""
+
+    usage: TokenCounts | None = None
+    choices: list[_Choice] = []
+
+
+_decode_completion = msgspec.json.Decoder(_Completion).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class OpenAIUpstream:
+    """See :class:`router.ports.Upstream`."""
+
+    def __init__(self, session: aiohttp.ClientSession, limits: Limits) -> None:
+        self._session = session
+        self._limits = limits
+
+    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        """Call, check that it is a completion, and put the public model name on it."""
+        url = endpoint.worker.url + PATHS[request.kind]
+        async with posted(self._session, url, render(request, endpoint), HEADERS) as response:
+            body = await read_answer(response, self._limits.answer_bytes_max)
+        try:
+            completion = _decode_completion(body)
+            if endpoint.deployment.upstream_model != request.model:
+                body = _renamed(body, request.model)
+        except msgspec.MsgspecError as error:
+            raise UpstreamFailed("bad_json", str(error)) from error
+        finish = completion.choices[0].finish_reason if completion.choices else None
+        usage = usage_of(completion.usage) if completion.usage else None
+        return Answer(body, "application/json", usage, finish or "")
+
+    async def stream(
+        self, request: InferenceRequest, endpoint: Endpoint
+    ) -> AsyncGenerator[StreamPart, None]:
+        """Call and forward whole events, less the usage that the client did not ask for."""
+        url = endpoint.worker.url + PATHS[request.kind]
+        events = EventStream(
+            model="" if endpoint.deployment.upstream_model == request.model else request.model,
+            keep_usage=request.include_usage,
+            event_bytes_max=self._limits.event_bytes_max,
+        )
+        async with posted(self._session, url, render(request, endpoint), HEADERS) as response:
+            if response.content_type != "text/event-stream":
+                raise UpstreamFailed("content_type", response.content_type)
+            async for data in response.content.iter_any():
+                part = events.feed(data)
+                if part is not None:
+                    yield part
+                    if part.done:
+                        return
+        if not events.finished:
+            raise UpstreamFailed("truncated")
+        yield StreamPart(b"", 0, done=True)
+
+
+def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
+    """The body for the worker: the client's fields untouched, but for what the router must say."""
+    fields = {name: raw for name, raw in request.fields.items() if name not in OURS}
+    fields["model"] = Raw(_encode(endpoint.deployment.upstream_model))
+    if request.stream:
+        fields["stream_options"] = _WITH_USAGE
+    limit = request.bound.completion_tokens
+    if limit:
+        name = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
+        fields[name] = Raw(b"%d" % (limit // request.choices_asked))
+    return _encode(fields)
+
+
+def _renamed(body: bytes, model: str) -> bytes:
+    fields = _decode_fields(body)
+    fields["model"] = Raw(_encode(model))
+    return _encode(fields)
