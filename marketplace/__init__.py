@@ -1,0 +1,1 @@
+"""The control plane: accounts, catalog, money and pages, on Django."""

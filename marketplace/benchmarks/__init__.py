@@ -1,0 +1,1 @@
+"""What was measured: the expected service time of a deployment."""

@@ -1,0 +1,1 @@
+"""What is on sale and where it runs: models, providers, pools, workers, deployments, offers."""

@@ -1,0 +1,227 @@
+"""The nouns of the glossary as rows. Names are public: a model is asked for as ``author/slug``."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+MODEL_NAME = RegexValidator(
+    r"^[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*$", _("A model's name looks like author/slug.")
+)
+NAME = RegexValidator(r"^[a-z0-9][a-z0-9._-]*$", _("Lower case letters, digits, . _ and - only."))
+
+
+class Provider(models.Model):
+    """Who offers deployments and earns. The platform keeps ``commission_bps`` of each charge."""
+
+    slug = models.SlugField(max_length=60, unique=True)
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True)
+    website = models.URLField(blank=True)
+    commission_bps = models.PositiveIntegerField(
+        default=1_000,
+        validators=[MaxValueValidator(10_000)],
+        help_text=_("Basis points: 1000 is 10 %."),
+    )
+    emulated = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(commission_bps__lte=10_000), name="provider_commission_bounded"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Task(models.TextChoices):
+    CHAT = "chat", _("Chat")
+    EMBEDDINGS = "embeddings", _("Embeddings")
+    TABULAR = "tabular", _("Tabular")
+    VISION = "vision", _("Vision")
+
+
+class AIModel(models.Model):
+    """What is asked for.
+
+    ``tensors`` describes Open Inference Protocol models:
+    ``{"inputs": [{"name", "datatype", "shape"}], "outputs": […]}``.
+    """
+
+    name = models.CharField(max_length=120, unique=True, validators=[MODEL_NAME])
+    display_name = models.CharField(max_length=120)
+    task = models.CharField(max_length=20, choices=Task.choices)
+    description = models.TextField(blank=True)
+    license = models.CharField(max_length=80, blank=True)
+    source_url = models.URLField(blank=True)
+    context_tokens_max = models.PositiveIntegerField(default=0)
+    completion_tokens_max = models.PositiveIntegerField(default=0)
+    input_schema = models.JSONField(default=dict, blank=True)
+    tensors = models.JSONField(default=dict, blank=True)
+    emulated = models.BooleanField(default=False)
+    published = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("model")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def author(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def slug(self) -> str:
+        return self.name.partition("/")[2]
+
+
+class ModelVersion(models.Model):
+    """A fixed set of weights of a model."""
+
+    model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="versions")
+    version = models.CharField(max_length=40, validators=[NAME])
+    notes = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["model", "-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["model", "version"], name="model_version_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.version}"
+
+
+class Pool(models.Model):
+    """Interchangeable workers on one kind of hardware."""
+
+    name = models.CharField(max_length=60, unique=True, validators=[NAME])
+    hardware = models.CharField(max_length=80)
+    engine = models.CharField(max_length=80)
+    region = models.CharField(max_length=40, default="local")
+    cost_nano_per_hour = models.PositiveBigIntegerField(
+        default=0, help_text=_("What a worker costs its provider, in nano-USD an hour.")
+    )
+    emulated = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return f"{self.name} (emulated)" if self.emulated else self.name
+
+
+class Protocol(models.TextChoices):
+    OPENAI = "openai", _("OpenAI-compatible")
+    OIP = "oip", _("Open Inference Protocol v2")
+
+
+class Worker(models.Model):
+    """One addressable inference server. ``healthy`` is the prober's last word."""
+
+    worker_id = models.CharField(max_length=80, unique=True, validators=[NAME])
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="workers")
+    url = models.URLField(max_length=300)
+    protocol = models.CharField(max_length=10, choices=Protocol.choices)
+    slots = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
+    healthy = models.BooleanField(default=True)
+    draining = models.BooleanField(
+        default=False, help_text=_("Finishes what it has and gets nothing new.")
+    )
+    health_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    health_error = models.CharField(max_length=200, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["worker_id"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(slots__gte=1), name="worker_slots_positive")
+        ]
+
+    def __str__(self) -> str:
+        return self.worker_id
+
+
+class DeploymentStatus(models.TextChoices):
+    LIVE = "live", _("Live")
+    PAUSED = "paused", _("Paused")
+    RETIRED = "retired", _("Retired")
+
+
+class Deployment(models.Model):
+    """A provider's offering of a model version on a pool."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="deployments")
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="deployments")
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="deployments")
+    upstream_model = models.CharField(
+        max_length=120, help_text=_("The name that the workers know the model by.")
+    )
+    status = models.CharField(
+        max_length=10, choices=DeploymentStatus.choices, default=DeploymentStatus.LIVE
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "provider", "pool"], name="deployment_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version} · {self.provider} · {self.pool}"
+
+    def clean(self) -> None:
+        if self.version.model.emulated != self.pool.emulated:
+            raise ValidationError(
+                _("An emulated model runs on emulated pools only, and a real one on real pools.")
+            )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.clean()
+        super().save(*args, **kwargs)
+
+
+class Offer(models.Model):
+    """One immutable price version of a deployment; a later one supersedes it.
+
+    In nano-USD: token prices per million, the others per request, row or image. The in-force
+    offer is the newest whose ``effective_at`` has passed. A database trigger refuses changes.
+    """
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="offers")
+    prompt_nano_per_million = models.PositiveBigIntegerField(default=0)
+    cached_nano_per_million = models.PositiveBigIntegerField(default=0)
+    completion_nano_per_million = models.PositiveBigIntegerField(default=0)
+    reasoning_nano_per_million = models.PositiveBigIntegerField(default=0)
+    request_nano = models.PositiveBigIntegerField(default=0)
+    row_nano = models.PositiveBigIntegerField(default=0)
+    image_nano = models.PositiveBigIntegerField(default=0)
+    effective_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["deployment", "-effective_at", "-id"]
+        indexes = [
+            models.Index(fields=["deployment", "-effective_at", "-id"], name="offer_in_force")
+        ]
+
+    def __str__(self) -> str:
+        return f"offer {self.pk} of {self.deployment}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk is not None and not self._state.adding:
+            raise ValidationError(_("A published price is never edited: publish a new one."))
+        super().save(*args, **kwargs)

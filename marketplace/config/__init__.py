@@ -1,0 +1,1 @@
+"""Settings, URL roots and the pieces shared by every app of the control plane."""

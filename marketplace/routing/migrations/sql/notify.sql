@@ -1,0 +1,9 @@
+-- Sent at commit: a router that hears of a version can read it.
+CREATE FUNCTION routing_snapshot_notify() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('switchyard_snapshot', NEW.version::text);
+  RETURN NULL;
+END
+$$;
+CREATE TRIGGER routing_snapshot_published AFTER INSERT ON routing_snapshot
+  FOR EACH ROW EXECUTE FUNCTION routing_snapshot_notify();
