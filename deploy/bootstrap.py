@@ -63,6 +63,7 @@ class Step:
         self.show("…", end="" if self.live else "\n")
 
     def show(self, mark: str, note: str = "", end: str = "\n") -> None:
+        """Write the line, over the last one on a terminal."""
         elapsed_s = time.monotonic() - self.started
         seconds = f"{elapsed_s:5.1f} s" if elapsed_s >= 0.1 or mark == "✓" else ""
         start = "\r\033[K" if self.live else ""
@@ -98,9 +99,11 @@ class Step:
             raise SetupError(f"{self.title}: {explain(output, status)} (all of it: {LOG})")
 
     def done(self, note: str = "") -> None:
+        """Say that it worked."""
         self.show("✓", note)
 
     def failed(self) -> None:
+        """Say that it did not."""
         self.show("✗")
 
 
@@ -195,6 +198,7 @@ def fetch_uv_wheel() -> bytes:
 
 
 def unpack_uv(wheel: bytes) -> None:
+    """Take the program out of its wheel, in one step."""
     UV.parent.mkdir(parents=True, exist_ok=True)
     partial = UV.with_suffix(".partial")
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
@@ -279,11 +283,13 @@ def find_node() -> Path | None:
 
 
 def node_version(node: str) -> tuple[int, ...]:
+    """Return (major, minor); empty when it does not say."""
     answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
     return tuple(int(part) for part in re.findall(r"\d+", answer.stdout)[:2])
 
 
 def main() -> int:
+    """Do every step that is needed; return the exit status."""
     started = time.monotonic()
     try:
         check_machine()

@@ -64,6 +64,7 @@ def _become(user: str, reach: bool) -> None:
 
 
 def main() -> None:
+    """Do what the module says and become ARGV."""
     launcher_pid, stop_signal, user, reach = sys.argv[1:5]
     argv = sys.argv[6:]
     if user != "-":

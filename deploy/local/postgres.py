@@ -58,6 +58,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
+        """DATABASE_URL of the product's own database."""
         return f"postgres://{ROLE}:{self.password}@{HOST}:{self.port}/{DATABASE}"
 
     def prepare(self) -> None:

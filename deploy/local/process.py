@@ -38,7 +38,13 @@ class Process:
             return None
         return cls(pid, int(fields[19]))
 
+    @classmethod
+    def own(cls) -> Process:
+        """Identify the calling process."""
+        return cls(os.getpid(), int((_stat_fields(os.getpid()) or [])[19]))
+
     def is_alive(self) -> bool:
+        """Say whether this very process runs (a zombie does not)."""
         return Process.find(self.pid) == self
 
     def send(self, signal_number: int) -> bool:

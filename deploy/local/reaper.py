@@ -14,6 +14,8 @@ every service off the list before, and nothing happens.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -28,45 +30,40 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Reaper:
-    """The launcher's end: a process that outlives it."""
+    """The launcher's end: a process that outlives it.
+
+    Somebody may have killed it: then the parent-death signal of each child is what remains.
+    """
 
     def __init__(self, grace_s: float) -> None:
+        reading, writing = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "deploy.local.reaper", str(grace_s)],
             cwd=ROOT,
-            stdin=subprocess.PIPE,
+            stdin=reading,
             stdout=subprocess.DEVNULL,
             # Its own session: Ctrl-C at the launcher's terminal must not reach it.
             start_new_session=True,
         )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        os.close(reading)
+        self._pipe = os.fdopen(writing, "wb", buffering=0)
 
     def add(self, process: Process, stop_signal: signal.Signals) -> None:
+        """Put a service on the list; `stop_signal` is how it is asked to leave."""
         self._say(f"+ {process.pid} {process.started_ticks} {int(stop_signal)}\n")
 
     def remove(self, pid: int) -> None:
+        """Take a service that was waited for off the list."""
         self._say(f"- {pid}\n")
 
     def close(self) -> None:
         """Let it go, after every service was removed."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass
+        self._pipe.close()
         self._process.wait()
 
     def _say(self, line: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line.encode())
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            # Somebody killed it: the parent-death signal of each child is what remains.
-            pass
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.write(line.encode())
 
 
 def read_orders(lines: Iterable[str]) -> dict[Process, signal.Signals]:
@@ -94,6 +91,7 @@ def end(services: dict[Process, signal.Signals], grace_s: float) -> None:
 
 
 def main() -> None:
+    """Wait for the end of the launcher."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     end(read_orders(sys.stdin), grace_s=float(sys.argv[1]))

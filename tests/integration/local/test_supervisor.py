@@ -32,7 +32,6 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked = False
-        self.history: list[tuple[ServiceState, ...]] = []
         self._supervisors: list[Supervisor] = []
 
     def supervise(self, *services: Service) -> Supervisor:
@@ -40,7 +39,6 @@ class Owner:
             services,
             logs=self.folder / "logs",
             cwd=self.folder,
-            on_change=self.history.append,
             stop_requested=lambda: self.asked,
         )
         self._supervisors.append(supervisor)
@@ -139,7 +137,9 @@ def test_a_crashed_service_is_started_again(owner: Owner) -> None:
 
     owner.watch_until(supervisor, came_back)
     second = state_of(supervisor, "worker").process
-    assert second is not None and second != first and second.is_alive()
+    assert second is not None
+    assert second != first
+    assert second.is_alive()
 
 
 def test_a_service_that_stops_answering_is_called_unhealthy(
@@ -216,7 +216,8 @@ def test_unknown_needs_are_refused(owner: Owner) -> None:
 
 def test_a_process_is_not_mistaken_for_another_with_its_pid() -> None:
     own = Process.find(os.getpid())
-    assert own is not None and own.is_alive()
+    assert own is not None
+    assert own.is_alive()
     earlier = Process(own.pid, own.started_ticks - 1)
     assert not earlier.is_alive()
     assert earlier.send(signal.SIGKILL) is False

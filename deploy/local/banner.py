@@ -1,0 +1,42 @@
+"""What a person needs once everything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from deploy.local.environment import default_home
+from deploy.local.launch import demo_access
+from deploy.local.stack import Options
+
+FIRST_CALL = {
+    "model": "huggingfacetb/smollm2-135m-instruct",
+    "messages": [{"role": "user", "content": "Name three colours."}],
+    "max_tokens": 64,
+}
+
+
+def banner(options: Options, *, detached: bool) -> str:
+    """The URLs, the demo login and key, a call to paste, and how to stop."""
+    demo = demo_access(options.home)
+    home = "" if options.home == default_home() else f" --home {options.home}"
+    stop = f"manage.py down{home}" if detached else "Ctrl-C"
+    lines = ["", f"  Pages    {options.web_url}/", f"  Router   {options.router_url}/v1"]
+    if demo:
+        lines += [
+            f"  Login    {demo['email']}  {demo['password']}",
+            f"  Key      {demo['api_key']}",
+            "",
+            first_call(options.router_url, demo["api_key"]),
+        ]
+    logs = os.path.relpath(options.home / "logs")
+    return "\n".join([*lines, "", f"  Logs     {logs}/", f"  Stop     {stop}", ""])
+
+
+def first_call(router_url: str, api_key: str) -> str:
+    """One line for a shell: a chat with the real model."""
+    return (
+        f"  curl {router_url}/v1/chat/completions"
+        f" -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json'"
+        f" -d '{json.dumps(FIRST_CALL)}'"
+    )

@@ -1,0 +1,106 @@
+"""A stack in the background: start its launcher, wait for it, stop it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.local import launch, state
+from deploy.local.launch import LaunchError
+from deploy.local.process import Process
+from deploy.local.stack import ROOT, Options
+from deploy.local.state import Phase, ServiceState
+
+POLL_S = 0.1
+# Longer than the longest way to stop: requests drained, then PostgreSQL's checkpoint.
+STOP_TIMEOUT_S = 90.0
+REAPED_TIMEOUT_S = 20.0
+LAUNCHER = (sys.executable, str(ROOT / "manage.py"))
+ERROR_SIGN = "CommandError: "
+
+
+def start(options: Options, *, show: Callable[[tuple[ServiceState, ...]], None]) -> None:
+    """Start a launcher of its own and return when its stack is healthy.
+
+    Raises LaunchError with the launcher's reason. Ctrl-C meanwhile stops it again.
+    """
+    launch.check_ports(options)
+    logs = options.home / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        log = (logs / "launcher.log").open("wb")
+    except OSError as error:
+        raise LaunchError(f"cannot write to {logs}: {error.strerror}") from error
+    with log:
+        launcher = subprocess.Popen(
+            _command(options),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        while not _is_running(options.home, launcher.pid, show):
+            if launcher.poll() is not None:
+                raise LaunchError(_reason(logs / "launcher.log"))
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        launcher.terminate()
+        launcher.wait()
+        raise LaunchError("interrupted while starting; everything was stopped") from None
+
+
+def _command(options: Options) -> list[str]:
+    words = ["--port", options.web_port, "--router-port", options.router_port]
+    words += ["--home", options.home, *([] if options.emulated else ["--no-emulated"])]
+    return [*LAUNCHER, "up", *map(str, words)]
+
+
+def _is_running(home: Path, pid: int, show: Callable[[tuple[ServiceState, ...]], None]) -> bool:
+    found = state.load(home)
+    if found is None or found.launcher.pid != pid:
+        return False
+    show(found.services)
+    return found.phase is Phase.RUNNING
+
+
+def _reason(log: Path) -> str:
+    text = log.read_text(errors="replace")
+    if ERROR_SIGN in text:
+        return text[text.rindex(ERROR_SIGN) + len(ERROR_SIGN) :].strip()
+    return f"the launcher left; the end of {log}:\n{text[-2000:]}"
+
+
+def stop(home: Path) -> bool:
+    """Stop the stack of `home`; False when none ran. Raises LaunchError when it won't stop."""
+    running = state.load(home)
+    if running is None:
+        return False
+    if not running.is_live():
+        ended = launch.end_leftovers(home)
+        state.state_path(home).unlink(missing_ok=True)
+        return ended > 0
+    running.launcher.send(signal.SIGTERM)
+    if _gone([running.launcher], STOP_TIMEOUT_S):
+        return True
+    # Its reaper ends the services once it is gone.
+    running.launcher.send(signal.SIGKILL)
+    services = [service.process for service in running.services if service.process]
+    if not _gone(services, REAPED_TIMEOUT_S):
+        left = ", ".join(str(process.pid) for process in services if process.is_alive())
+        raise LaunchError(f"could not stop the processes {left}")
+    return True
+
+
+def _gone(processes: list[Process], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while any(process.is_alive() for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True

@@ -1,0 +1,58 @@
+"""`manage.py up`: run everything on this machine."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from deploy.local import detached, launch
+from deploy.local.banner import banner
+from deploy.local.environment import default_home
+from deploy.local.launch import LaunchError
+from deploy.local.progress import Progress
+from deploy.local.stack import Options
+
+
+class Command(BaseCommand):
+    help = "Run the whole of Switchyard on this machine; Ctrl-C stops it."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--detach", action="store_true", help="return once everything is healthy"
+        )
+        parser.add_argument("--port", type=int, default=8000, help="of the pages (8000)")
+        parser.add_argument("--router-port", type=int, default=8080, help="of the router (8080)")
+        parser.add_argument(
+            "--home", type=Path, default=default_home(), help="state folder (.switchyard)"
+        )
+        parser.add_argument(
+            "--no-emulated", action="store_true", help="leave out the emulated models and fleet"
+        )
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        options = Options(
+            home=given["home"].resolve(),
+            web_port=given["port"],
+            router_port=given["router_port"],
+            emulated=not given["no_emulated"],
+            database_url=os.environ.get("DATABASE_URL") or None,
+            broker_url=os.environ.get("BROKER_URL") or None,
+        )
+        progress = Progress(self.stdout)  # type: ignore[arg-type]
+        try:
+            if given["detach"]:
+                detached.start(options, show=progress.show)
+                self.stdout.write(banner(options, detached=True))
+            else:
+                launch.run(
+                    options,
+                    show=progress.show,
+                    on_running=lambda: self.stdout.write(banner(options, detached=False)),
+                )
+        except LaunchError as error:
+            raise CommandError(str(error)) from error

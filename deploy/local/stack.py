@@ -1,0 +1,285 @@
+"""Which services make up Switchyard on one machine, and how each is started."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from deploy.local import child, postgres, valkey
+from deploy.local.health import answers_http, logged
+from deploy.local.ports import HOST, free_ports
+from deploy.local.postgres import Postgres
+from deploy.local.supervisor import Service
+from deploy.local.valkey import Valkey
+
+ROOT = Path(__file__).resolve().parents[2]
+# The Triton backend leaves with this when the machine lacks what Triton needs.
+UNAVAILABLE_STATUS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person chose. A URL given replaces the embedded service."""
+
+    home: Path
+    web_port: int = 8000
+    router_port: int = 8080
+    emulated: bool = True
+    database_url: str | None = None
+    broker_url: str | None = None
+
+    @property
+    def web_url(self) -> str:
+        """Where the pages are."""
+        return f"http://{HOST}:{self.web_port}"
+
+    @property
+    def router_url(self) -> str:
+        """Where the router is."""
+        return f"http://{HOST}:{self.router_port}"
+
+
+class Worker(TypedDict):
+    """One entry of the fleet file that `manage.py seed_demo` reads."""
+
+    worker: str
+    pool: str
+    url: str
+    protocol: str  # "openai" or "oip"
+    slots: int
+    emulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A service that is one or more workers."""
+
+    service: Service
+    workers: tuple[Worker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The services in the order that people see them, and the environment they share."""
+
+    services: tuple[Service, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def build(options: Options, secrets: Mapping[str, str]) -> Stack:
+    """Lay out a stack on ports that are free now. Starts nothing."""
+    data, urls = _data_services(options, secrets)
+    backends = [*_llama_backends(), *_triton_backends(options.home)]
+    if options.emulated:
+        backends.append(_emulator())
+    environment = {
+        **{name: value for name, value in secrets.items() if "PASSWORD" not in name},
+        **urls,
+        "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
+        "SWITCHYARD_HOME": str(options.home),
+        "SWITCHYARD_PUBLIC_URL": options.web_url,
+        "SWITCHYARD_ROUTER_URL": options.router_url,
+        "SWITCHYARD_EMULATED": "1" if options.emulated else "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    data_names = tuple(service.name for service in data)
+    database = tuple(name for name in data_names if name == "postgres")
+    fleet = options.home / "run" / "fleet.json"
+    seed_needs = ("migrate", *(backend.service.name for backend in backends))
+    product_needs = (*data_names, "seed")
+    services = [
+        *data,
+        Service("migrate", _manage("migrate", "--no-input"), needs=database, job=True,
+                ready_timeout_s=180),
+        *(backend.service for backend in backends),
+        Service(
+            "seed",
+            _manage("seed_demo", "--fleet", str(fleet)),
+            needs=seed_needs,
+            job=True,
+            prepare=_fleet_writer(fleet, backends),
+        ),
+        _router(options, needs=(*database, "seed")),
+        _web(options, needs=product_needs),
+        *_jobs(options.home, needs=product_needs),
+    ]  # fmt: skip
+    services = [_with_environment(service, environment) for service in services]
+    return Stack(tuple(services), environment)
+
+
+def _with_environment(service: Service, environment: Mapping[str, str]) -> Service:
+    return Service(
+        **{
+            **{name: getattr(service, name) for name in Service.__dataclass_fields__},
+            "env": {**environment, **service.env},
+        }
+    )
+
+
+def _python(*words: str) -> tuple[str, ...]:
+    return (*child.prefix(signal.SIGTERM), sys.executable, *words)
+
+
+def _manage(*words: str) -> tuple[str, ...]:
+    return _python(str(ROOT / "manage.py"), *words)
+
+
+def _data_services(
+    options: Options, secrets: Mapping[str, str]
+) -> tuple[list[Service], dict[str, str]]:
+    """Return the embedded data services that are wanted, and the URLs of all."""
+    services = []
+    database_url, broker_url = options.database_url, options.broker_url
+    database_port, broker_port = free_ports(2)
+    if database_url is None:
+        database = Postgres(
+            options.home / "pg", database_port, secrets["SWITCHYARD_DATABASE_PASSWORD"]
+        )
+        database_url = database.url
+        services.append(
+            Service(
+                "postgres",
+                tuple(database.argv),
+                ready=lambda log: database.is_ready(),
+                prepare=lambda unavailable: database.prepare(),
+                stop_signal=postgres.STOP_SIGNAL,
+                stop_grace_s=30,
+                address=f"{HOST}:{database_port}",
+            )
+        )
+    if broker_url is None:
+        broker = Valkey(options.home / "valkey", broker_port)
+        broker_url = broker.url
+        services.append(
+            Service(
+                "valkey",
+                tuple(broker.argv),
+                ready=lambda log: broker.is_ready(),
+                prepare=lambda unavailable: broker.prepare(),
+                stop_signal=valkey.STOP_SIGNAL,
+                address=f"{HOST}:{broker_port}",
+            )
+        )
+    return services, {"DATABASE_URL": database_url, "BROKER_URL": broker_url}
+
+
+def _worker(pool: str, url: str, protocol: str, slots: int, *, emulated: bool = False) -> Worker:
+    return Worker(
+        worker=f"{pool}-0", pool=pool, url=url, protocol=protocol, slots=slots, emulated=emulated
+    )
+
+
+def _llama_backends() -> list[Backend]:
+    """SmolLM2 on two pools of unlike speed, so that routing has something to decide."""
+    backends = []
+    for pool, slots, threads in (("llama-fast", 2, 2), ("llama-small", 1, 1)):
+        (port,) = free_ports(1)
+        words = ["--port", port, "--slots", slots, "--threads", threads]
+        service = Service(
+            pool,
+            _python("-m", "workers.backends.llama_cpp", *map(str, words)),
+            ready=answers_http(port, "/health"),
+            address=f"{HOST}:{port}",
+        )
+        url = f"http://{HOST}:{port}"
+        backends.append(Backend(service, (_worker(pool, url, "openai", slots),)))
+    return backends
+
+
+def _triton_backends(home: Path) -> list[Backend]:
+    """The fraud scorer and the embeddings on two Tritons, with and without dynamic batching."""
+    backends = []
+    for profile, slots in (("batched", 16), ("single", 1)):
+        pool = f"triton-{profile}"
+        http_port, grpc_port, metrics_port = free_ports(3)
+        service = Service(
+            pool,
+            _python(
+                *("-m", "workers.backends.triton", "--profile", profile),
+                *("--http-port", str(http_port), "--grpc-port", str(grpc_port)),
+                *("--metrics-port", str(metrics_port), "--home", str(home / "triton" / profile)),
+            ),
+            ready=answers_http(http_port, "/v2/health/ready"),
+            address=f"{HOST}:{http_port}",
+            unavailable_status=UNAVAILABLE_STATUS,
+            ready_timeout_s=120,
+        )
+        url = f"http://{HOST}:{http_port}"
+        backends.append(Backend(service, (_worker(pool, url, "oip", slots),)))
+    return backends
+
+
+def _emulator() -> Backend:
+    """One process that stands for the whole emulated fleet."""
+    raise NotImplementedError
+
+
+def _fleet_writer(path: Path, backends: list[Backend]) -> Callable[[frozenset[str]], None]:
+    def write(unavailable: frozenset[str]) -> None:
+        fleet = [
+            worker
+            for backend in backends
+            if backend.service.name not in unavailable
+            for worker in backend.workers
+        ]
+        path.write_text(json.dumps(fleet, indent=2) + "\n")
+
+    return write
+
+
+def _router(options: Options, needs: tuple[str, ...]) -> Service:
+    return Service(
+        "router",
+        _python("-m", "router"),
+        ready=answers_http(options.router_port, "/readyz"),
+        needs=needs,
+        env={
+            "ROUTER_PORT": str(options.router_port),
+            "ROUTER_CORS_ORIGINS": f"{options.web_url},http://localhost:{options.web_port}",
+            # Ctrl-C should not wait for a long answer to end.
+            "ROUTER_DRAIN_S": "5",
+        },
+        address=options.router_url,
+        stop_grace_s=15,
+    )
+
+
+def _web(options: Options, needs: tuple[str, ...]) -> Service:
+    return Service(
+        "web",
+        _python(
+            *("-m", "granian", "--interface", "wsgi", "--host", HOST),
+            *("--port", str(options.web_port), "--workers", "1", "--blocking-threads", "8"),
+            "marketplace.config.wsgi:application",
+        ),
+        ready=answers_http(options.web_port, "/"),
+        needs=needs,
+        address=options.web_url,
+    )
+
+
+def _jobs(home: Path, needs: tuple[str, ...]) -> list[Service]:
+    celery = ("-m", "celery", "-A", "workers.celery_app")
+    schedule = home / "run" / "beat-schedule"
+    return [
+        Service(
+            "jobs",
+            _python(*celery, "worker", "--loglevel", "INFO", "--concurrency", "2"),
+            ready=logged(" ready."),
+            needs=needs,
+        ),
+        Service(
+            "beat",
+            _python(
+                *(*celery, "beat", "--loglevel", "INFO"),
+                *("--schedule", str(schedule), "--pidfile", ""),
+            ),
+            ready=logged("beat: Starting"),
+            needs=needs,
+        ),
+    ]

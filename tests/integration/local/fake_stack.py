@@ -1,0 +1,56 @@
+"""`manage.py` with a stack of two small web servers: for tests of up, down and status.
+
+    python -m tests.integration.local.fake_stack up --home DIR ...
+
+FAKE_STACK=broken makes the second service leave before it is ready, FAKE_STACK=disk-full makes
+it complain of a full disk.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from django.conf import settings
+from django.core.management import execute_from_command_line
+
+from deploy.local import child, detached, stack
+from deploy.local.health import answers_http
+from deploy.local.stack import Options, Stack
+from deploy.local.supervisor import Service
+
+COMPLAINTS = {
+    "broken": "ImportError: no module named nothing",
+    "disk-full": "FATAL: could not write file: No space left on device",
+}
+
+
+def http_server(port: int) -> tuple[str, ...]:
+    words = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port))
+    return (*child.prefix(signal.SIGTERM), *words)
+
+
+def build(options: Options, secrets: object) -> Stack:
+    router = Service(
+        "router", http_server(options.router_port), answers_http(options.router_port, "/")
+    )
+    web = Service(
+        "web", http_server(options.web_port), answers_http(options.web_port, "/"), needs=("router",)
+    )
+    mode = os.environ.get("FAKE_STACK", "")
+    if mode in COMPLAINTS:
+        script = f"echo '{COMPLAINTS[mode]}' >&2; exit 1"
+        web = Service("web", (*child.prefix(signal.SIGTERM), "sh", "-c", script), needs=("router",))
+    return Stack((router, web), {"SWITCHYARD_FAKE": "1"})
+
+
+def main() -> None:
+    stack.build = build
+    detached.LAUNCHER = (sys.executable, "-m", "tests.integration.local.fake_stack")
+    settings.configure(INSTALLED_APPS=["deploy.local"], USE_TZ=True)
+    execute_from_command_line(["manage.py", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()
