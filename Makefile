@@ -1,0 +1,42 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup run check test fmt bench clean
+
+BIN := .venv/bin
+# Tools that import the settings and connect to nothing.
+STATIC := DJANGO_SETTINGS_MODULE=marketplace.config.settings_check
+ARGS ?=
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## Install everything into this folder: Python packages, front end
+	@python3 deploy/bootstrap.py
+
+run: setup ## Run Switchyard on this machine; Ctrl-C stops it (ARGS="--port 9000 ...")
+	@$(BIN)/python manage.py up $(ARGS)
+
+check: setup ## Format, lint, import contracts, types, migrations, templates
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/mypy
+	$(STATIC) $(BIN)/python manage.py makemigrations --check --dry-run
+	git ls-files -z 'frontend/templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2 --check
+	$(BIN)/python deploy/bootstrap.py npm run check
+
+test: setup check ## Check, then every test (ARGS="-k name ..." for pytest)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+fmt: setup ## Rewrite the sources the way `check` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files -z 'frontend/templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
+
+bench: setup ## Measure the router (the load tests, one after another)
+	$(BIN)/pytest -p no:xdist tests/load $(ARGS)
+
+clean: ## Remove what `setup` installed and built; data in .switchyard stays
+	rm -rf .venv .tools frontend/node_modules frontend/dist staticfiles
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
