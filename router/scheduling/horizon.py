@@ -6,20 +6,32 @@ the slower the worker is taken to be (a censored observation), so that a hung wo
 appeal before anything has completed or failed.
 """
 
+import heapq
+
 from router.scheduling.fleet import EndpointState, WorkerState
 
 AGE_TOLERANCE = 1.5
 RESIDUAL_FLOOR = 0.25
 
 
+class _Slots:
+    """One worker's slots: how many are free now, and a heap of seconds until the others are."""
+
+    __slots__ = ("busy", "free")
+
+    def __init__(self, free: int, busy: list[float]) -> None:
+        self.free = free
+        self.busy = busy
+
+
 class Horizon:
     """Expected waits and service times at ``now_s``; lives for one pass."""
 
-    __slots__ = ("_free_at", "_slowdown", "now_s")
+    __slots__ = ("_slots", "_slowdown", "now_s")
 
     def __init__(self, now_s: float) -> None:
         self.now_s = now_s
-        self._free_at: dict[str, list[float]] = {}
+        self._slots: dict[str, _Slots] = {}
         self._slowdown: dict[str, float] = {}
 
     def service_s(self, state: EndpointState, work: float) -> float:
@@ -28,38 +40,46 @@ class Horizon:
 
     def wait_s(self, worker: WorkerState) -> float:
         """Expected seconds until a slot comes free: 0 when one is."""
-        return min(self._slots_of(worker))
+        slots = self._slots.get(worker.id)
+        if slots is None:
+            if worker.free_slots > 0:
+                return 0.0
+            slots = self._slots_of(worker)
+        return 0.0 if slots.free > 0 else slots.busy[0]
+
+    def dispatched(self, worker: WorkerState, service_s: float) -> None:
+        """Count an attempt that was dispatched in this pass.
+
+        A worker that the pass has not looked into yet has it among what is in flight already.
+        """
+        if worker.id in self._slots:
+            self.reserve(worker, service_s)
 
     def reserve(self, worker: WorkerState, service_s: float) -> None:
-        """Book the earliest slot for a ticket that stays queued or was just placed."""
-        slots = self._slots_of(worker)
-        earliest = min(range(len(slots)), key=slots.__getitem__)
-        slots[earliest] += service_s
+        """Book the earliest slot for a ticket that stays queued."""
+        slots = self._slots.get(worker.id) or self._slots_of(worker)
+        if slots.free > 0:
+            slots.free -= 1
+            heapq.heappush(slots.busy, service_s)
+        else:
+            heapq.heapreplace(slots.busy, slots.busy[0] + service_s)
 
-    def _slots_of(self, worker: WorkerState) -> list[float]:
-        slots = self._free_at.get(worker.id)
-        if slots is None:
-            slots = self._free_at[worker.id] = self._residuals(worker)
-        return slots
-
-    def _residuals(self, worker: WorkerState) -> list[float]:
-        if not worker.inflight:
-            return [0.0] * worker.slots
+    def _slots_of(self, worker: WorkerState) -> _Slots:
         slowdown = self._slowdown_of(worker)
         running: list[float] = []
-        queued: list[float] = []
+        waiting: list[float] = []
         for attempt in worker.inflight.values():
             expected = attempt.endpoint.estimate.seconds * attempt.ticket.work * slowdown
             if attempt.waiting:
-                queued.append(expected)
+                waiting.append(expected)
             else:
                 age = self.now_s - attempt.started_s
                 running.append(max(expected - age, RESIDUAL_FLOOR * expected))
-        running.extend([0.0] * (worker.slots - len(running)))
-        for expected in queued:
-            earliest = min(range(len(running)), key=running.__getitem__)
-            running[earliest] += expected
-        return running
+        heapq.heapify(running)
+        slots = self._slots[worker.id] = _Slots(worker.slots - len(running), running)
+        for expected in waiting:
+            self.reserve(worker, expected)
+        return slots
 
     def _slowdown_of(self, worker: WorkerState) -> float:
         """How much slower than its estimate the worker looks, from the age of what runs there."""

@@ -8,7 +8,7 @@ slot until ``completed``, ``failed`` or ``cancelled``.
 from collections.abc import Iterable
 
 from router.domain.catalog import Endpoint
-from router.scheduling.decisions import Considered, Decision, Dispatch, Eject, Reject, RejectReason
+from router.scheduling.decisions import Decision, Dispatch, Eject, Reject, RejectReason
 from router.scheduling.fleet import Attempt, EndpointState, Fleet
 from router.scheduling.horizon import Horizon
 from router.scheduling.policies import DEFAULT_POLICY, POLICIES, Policy
@@ -93,9 +93,13 @@ class Scheduler:
                 decision = Reject(ticket, RejectReason.EXPIRED, self._drain_s(ticket, now_s))
             else:
                 decision = self._place(ticket, horizon)
-            if decision is not None:
-                del self._queue[ticket.id]
-                decisions.append(decision)
+            if decision is None:
+                continue
+            if isinstance(decision, Dispatch):
+                state = decision.attempt.endpoint
+                horizon.dispatched(state.worker, horizon.service_s(state, ticket.work))
+            del self._queue[ticket.id]
+            decisions.append(decision)
         return decisions
 
     def _place(self, ticket: Ticket, horizon: Horizon) -> Decision | None:
@@ -110,16 +114,6 @@ class Scheduler:
         if not policy.may_dispatch(state):
             horizon.reserve(state.worker, considered[best].service_s)
             return None
-        return self._dispatch(ticket, state, considered, horizon)
-
-    def _dispatch(
-        self,
-        ticket: Ticket,
-        state: EndpointState,
-        considered: tuple[Considered, ...],
-        horizon: Horizon,
-    ) -> Dispatch:
-        horizon.reserve(state.worker, horizon.service_s(state, ticket.work))
         self._attempts_made += 1
         attempt = Attempt(self._attempts_made, ticket, state, horizon.now_s)
         state.worker.inflight[attempt.id] = attempt
