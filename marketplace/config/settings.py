@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "marketplace.routing",
     "marketplace.usage",
     "marketplace.benchmarks",
+    "marketplace.demo",
     "deploy.local",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -175,6 +176,8 @@ def _is_immutable(path: str, url: str) -> bool:
 
 
 WHITENOISE_IMMUTABLE_FILE_TEST = _is_immutable
+# Commands also run before the front end is built; a page without its manifest still fails.
+SILENCED_SYSTEM_CHECKS = ["django_vite.W001"]
 DJANGO_VITE = {
     "default": {
         "dev_mode": env.bool("DJANGO_VITE_DEV", default=False),

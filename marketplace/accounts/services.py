@@ -1,0 +1,129 @@
+"""Verbs of organisations, members and keys."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import ApiKey, Membership, Organisation, Role, Scope, User
+from marketplace.billing.services import customer_account_open
+from marketplace.routing.services import snapshot_publish
+from router.domain.keys import SessionClaims, compose_key, digest_key, mask_key, sign_session
+
+
+@transaction.atomic
+def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
+    """A new organisation with its owner and its empty prepaid account."""
+    organisation = Organisation(name=name, slug=slug)
+    organisation.full_clean()
+    organisation.save()
+    Membership.objects.create(organisation=organisation, user=owner, role=Role.OWNER)
+    customer_account_open(organisation=organisation)
+    return organisation
+
+
+@transaction.atomic
+def member_set(*, organisation: Organisation, user: User, role: Role) -> Membership:
+    """Add a member, or change a member's role. Refused when no owner would be left."""
+    _owner_stays(organisation=organisation, leaving=user if role != Role.OWNER else None)
+    membership, _created = Membership.objects.update_or_create(
+        organisation=organisation, user=user, defaults={"role": role}
+    )
+    return membership
+
+
+@transaction.atomic
+def member_remove(*, membership: Membership) -> None:
+    """End a membership. Refused when no owner would be left."""
+    _owner_stays(organisation=membership.organisation, leaving=membership.user)
+    membership.delete()
+
+
+def _owner_stays(*, organisation: Organisation, leaving: User | None) -> None:
+    Organisation.objects.select_for_update().get(pk=organisation.pk)
+    owners = organisation.memberships.filter(role=Role.OWNER)
+    if leaving is None or not owners.filter(user=leaving).exists():
+        return
+    if not owners.exclude(user=leaving).exists():
+        raise ValidationError(_("An organisation keeps at least one owner."))
+
+
+@transaction.atomic
+def api_key_create(
+    *,
+    organisation: Organisation,
+    name: str,
+    created_by: User | None = None,
+    scopes: Sequence[str] = (Scope.INFERENCE,),
+    models_allowed: Sequence[str] = (),
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key and put it in force. The second value is the key itself, never seen again."""
+    key = compose_key(secrets.token_bytes(32))
+    row = api_key_register(
+        key=key,
+        organisation=organisation,
+        name=name,
+        created_by=created_by,
+        scopes=scopes,
+        models_allowed=models_allowed,
+        expires_at=expires_at,
+    )
+    return row, key
+
+
+@transaction.atomic
+def api_key_register(
+    *,
+    key: str,
+    organisation: Organisation,
+    name: str,
+    created_by: User | None = None,
+    scopes: Sequence[str] = (Scope.INFERENCE,),
+    models_allowed: Sequence[str] = (),
+    expires_at: datetime | None = None,
+) -> ApiKey:
+    """Put a key that exists already in force, under its digest."""
+    row = ApiKey(
+        organisation=organisation,
+        name=name,
+        digest=digest_key(key, settings.SWITCHYARD_KEY_PEPPER),
+        masked=mask_key(key),
+        scopes=[str(scope) for scope in scopes],
+        models_allowed=list(models_allowed),
+        created_by=created_by,
+        expires_at=expires_at,
+    )
+    row.full_clean()
+    customer_account_open(organisation=organisation)
+    row.save()
+    snapshot_publish()
+    return row
+
+
+@transaction.atomic
+def api_key_revoke(*, api_key: ApiKey) -> ApiKey:
+    """Switch a key off for good, within the time that a snapshot takes to arrive."""
+    if api_key.disabled_at is None:
+        api_key.disabled_at = timezone.now()
+        api_key.save(update_fields=["disabled_at"])
+        snapshot_publish()
+    return api_key
+
+
+def session_token_issue(*, user: User, organisation: Organisation) -> tuple[str, int]:
+    """A short-lived bearer for the router, and when it ends (Unix seconds)."""
+    expires_at_s = int(time.time()) + settings.SESSION_TOKEN_TTL_S
+    claims = SessionClaims(
+        organisation_id=organisation.pk,
+        account_id=customer_account_open(organisation=organisation).pk,
+        user_id=user.pk,
+        expires_at_s=expires_at_s,
+    )
+    return sign_session(claims, settings.SWITCHYARD_KEY_PEPPER), expires_at_s

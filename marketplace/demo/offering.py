@@ -1,0 +1,335 @@
+"""What the demo sells, as plain values. The real models run on this machine; the emulated ones say so.
+
+Prices are the demo's own, in the order of what small and large models cost on public markets.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.domain.pricing import Price
+
+USD = 1_000_000_000
+"""Nano-USD in a dollar."""
+CENT = USD // 100
+
+
+@dataclass(frozen=True, slots=True)
+class DemoProvider:
+    slug: str
+    name: str
+    description: str
+    emulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPool:
+    """``worker_cost_nano_per_hour`` is what the provider pays for one worker."""
+
+    name: str
+    hardware: str
+    engine: str
+    provider: str
+    worker_cost_nano_per_hour: int
+    emulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DemoModel:
+    """``prices`` maps the pools that may serve it to the price there.
+
+    ``upstream_model`` is the name that its workers know it by.
+    """
+
+    name: str
+    display_name: str
+    task: str
+    description: str
+    license: str
+    version: str
+    upstream_model: str
+    prices: dict[str, Price]
+    source_url: str = ""
+    context_tokens_max: int = 0
+    completion_tokens_max: int = 0
+    tensors: dict[str, Any] = field(default_factory=dict)
+    input_schema: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def emulated(self) -> bool:
+        return self.name.startswith("emulated/")
+
+
+def _tokens(prompt_cents: float, completion_cents: float = 0.0) -> Price:
+    """Cents per million tokens; a cached prompt token costs half."""
+    prompt = round(prompt_cents * CENT)
+    completion = round(completion_cents * CENT)
+    return Price(
+        id=0,
+        prompt_nano_per_million=prompt,
+        cached_nano_per_million=prompt // 2,
+        completion_nano_per_million=completion,
+        reasoning_nano_per_million=completion,
+    )
+
+
+def _tensor(name: str, datatype: str, *shape: int) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": list(shape)}
+
+
+PROVIDERS = (
+    DemoProvider(
+        "northyard",
+        "Northyard Compute",
+        "Fast pools: more threads, more slots, dynamic batching. Dearer, and quick to answer.",
+    ),
+    DemoProvider(
+        "lakeside",
+        "Lakeside AI",
+        "Small pools at low prices, for work that can wait a moment.",
+    ),
+    DemoProvider(
+        "emulated-cloud",
+        "Emulated Cloud (emulated)",
+        "No hardware stands behind it: emulated workers answer synthetically, after a delay "
+        "computed from published figures, so that routing over unlike accelerators can be seen.",
+        emulated=True,
+    ),
+)
+
+# Worker costs are round demo figures in the order of on-demand rents, not quotes.
+POOLS = (
+    DemoPool("llama-fast", "CPU, 2 threads, 2 slots", "llama.cpp", "northyard", 6 * CENT),
+    DemoPool("llama-small", "CPU, 1 thread, 1 slot", "llama.cpp", "lakeside", 2 * CENT),
+    DemoPool(
+        "triton-batched",
+        "CPU, 2 instances, dynamic batching",
+        "Triton Inference Server",
+        "northyard",
+        6 * CENT,
+    ),
+    DemoPool(
+        "triton-single", "CPU, 1 instance, no batching", "Triton Inference Server", "lakeside", CENT
+    ),
+    DemoPool(
+        "emulated-h100",
+        "NVIDIA H100 (emulated)",
+        "emulator",
+        "emulated-cloud",
+        3 * USD,
+        emulated=True,
+    ),
+    DemoPool(
+        "emulated-a100",
+        "NVIDIA A100 (emulated)",
+        "emulator",
+        "emulated-cloud",
+        180 * CENT,
+        emulated=True,
+    ),
+    DemoPool(
+        "emulated-rtx4090",
+        "NVIDIA RTX 4090 (emulated)",
+        "emulator",
+        "emulated-cloud",
+        40 * CENT,
+        emulated=True,
+    ),
+    DemoPool(
+        "emulated-tpu-v5e",
+        "Google TPU v5e (emulated)",
+        "emulator",
+        "emulated-cloud",
+        120 * CENT,
+        emulated=True,
+    ),
+    DemoPool(
+        "emulated-cpu",
+        "Server CPU (emulated)",
+        "emulator",
+        "emulated-cloud",
+        10 * CENT,
+        emulated=True,
+    ),
+)
+
+_CHAT_INPUT = {
+    "type": "object",
+    "required": ["messages"],
+    "properties": {
+        "messages": {"type": "array"},
+        "max_tokens": {"type": "integer", "minimum": 1},
+        "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+        "stream": {"type": "boolean"},
+    },
+}
+_EMBEDDINGS_INPUT = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {"input": {"type": ["string", "array"]}},
+}
+
+REAL_MODELS = (
+    DemoModel(
+        name="huggingfacetb/smollm2-135m-instruct",
+        display_name="SmolLM2 135M Instruct",
+        task="chat",
+        description=(
+            "A real language model, small enough to answer on two CPU cores. It follows short "
+            "instructions, rewrites and summarises; it knows little, and invents what it does not "
+            "know. Here to show routing, streaming and billing with real tokens."
+        ),
+        license="Apache-2.0",
+        source_url="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
+        version="1",
+        upstream_model="huggingfacetb/smollm2-135m-instruct",
+        context_tokens_max=2_048,
+        completion_tokens_max=1_024,
+        input_schema=_CHAT_INPUT,
+        prices={"llama-fast": _tokens(3, 6), "llama-small": _tokens(1.5, 3)},
+    ),
+    DemoModel(
+        name="switchyard/fraud-scorer",
+        display_name="Fraud scorer",
+        task="tabular",
+        description=(
+            "Scores card transactions: eight features in, the probability of fraud out. Trained "
+            "by a script in this repository on synthetic transactions, exported to ONNX and "
+            "served by Triton. Speaks the Open Inference Protocol; send many rows in one call."
+        ),
+        license="Apache-2.0",
+        version="1",
+        upstream_model="fraud_scorer",
+        tensors={
+            "inputs": [_tensor("FEATURES", "FP32", -1, 8)],
+            "outputs": [_tensor("FRAUD_PROBABILITY", "FP32", -1, 1)],
+        },
+        prices={
+            "triton-batched": Price(id=0, request_nano=2_000, row_nano=500),
+            "triton-single": Price(id=0, request_nano=1_000, row_nano=250),
+        },
+    ),
+    DemoModel(
+        name="wordllama/wordllama-256",
+        display_name="WordLlama 256",
+        task="embeddings",
+        description=(
+            "Sentence embeddings of 256 dimensions, pooled from the token embeddings of a large "
+            "language model: no transformer runs, so a text takes well under a millisecond. Good "
+            "for deduplication, clustering and a first cut of search."
+        ),
+        license="MIT",
+        source_url="https://github.com/dleemiller/WordLlama",
+        version="1",
+        upstream_model="wordllama_256",
+        context_tokens_max=2_048,
+        input_schema=_EMBEDDINGS_INPUT,
+        tensors={
+            "inputs": [_tensor("TEXT", "BYTES", -1, 1)],
+            "outputs": [
+                _tensor("EMBEDDING", "FP32", -1, 256),
+                _tensor("TOKENS", "INT32", -1, 1),
+            ],
+        },
+        prices={"triton-batched": _tokens(0.4), "triton-single": _tokens(0.2)},
+    ),
+)
+
+_EMULATED_NOTE = " Emulated: the answers are synthetic, only the timing follows published figures."
+
+EMULATED_MODELS = (
+    DemoModel(
+        name="emulated/llama-2-70b-chat",
+        display_name="Llama 2 70B Chat (emulated)",
+        task="chat",
+        description="A 70-billion-parameter chat model on large accelerators." + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/llama-2-70b-chat",
+        context_tokens_max=4_096,
+        completion_tokens_max=2_048,
+        input_schema=_CHAT_INPUT,
+        prices={
+            "emulated-h100": _tokens(90, 90),
+            "emulated-a100": _tokens(70, 70),
+            "emulated-tpu-v5e": _tokens(65, 65),
+        },
+    ),
+    DemoModel(
+        name="emulated/mixtral-8x7b-instruct",
+        display_name="Mixtral 8x7B Instruct (emulated)",
+        task="chat",
+        description="A sparse mixture of eight experts, two at work on each token."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/mixtral-8x7b-instruct",
+        context_tokens_max=32_768,
+        completion_tokens_max=4_096,
+        input_schema=_CHAT_INPUT,
+        prices={
+            "emulated-h100": _tokens(54, 54),
+            "emulated-a100": _tokens(45, 45),
+            "emulated-tpu-v5e": _tokens(42, 42),
+        },
+    ),
+    DemoModel(
+        name="emulated/gpt-j-6b",
+        display_name="GPT-J 6B (emulated)",
+        task="chat",
+        description="Six billion parameters: fits a consumer GPU, and crawls on a CPU."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/gpt-j-6b",
+        context_tokens_max=2_048,
+        completion_tokens_max=1_024,
+        input_schema=_CHAT_INPUT,
+        prices={
+            "emulated-h100": _tokens(20, 20),
+            "emulated-a100": _tokens(16, 16),
+            "emulated-rtx4090": _tokens(10, 10),
+            "emulated-tpu-v5e": _tokens(14, 14),
+            "emulated-cpu": _tokens(5, 5),
+        },
+    ),
+    DemoModel(
+        name="emulated/bge-large",
+        display_name="BGE Large (emulated)",
+        task="embeddings",
+        description="An embeddings model of 335 million parameters, 1024 dimensions."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/bge-large",
+        context_tokens_max=512,
+        input_schema=_EMBEDDINGS_INPUT,
+        prices={
+            "emulated-h100": _tokens(3),
+            "emulated-a100": _tokens(2),
+            "emulated-rtx4090": _tokens(1),
+            "emulated-tpu-v5e": _tokens(1.6),
+            "emulated-cpu": _tokens(0.6),
+        },
+    ),
+    DemoModel(
+        name="emulated/resnet-50",
+        display_name="ResNet-50 (emulated)",
+        task="vision",
+        description="Image classification over 1000 classes, one 224×224 image a row."
+        + _EMULATED_NOTE,
+        license="none: no weights are used",
+        version="1",
+        upstream_model="emulated/resnet-50",
+        tensors={
+            "inputs": [_tensor("INPUT", "FP32", -1, 3, 224, 224)],
+            "outputs": [_tensor("OUTPUT", "FP32", -1, 1000)],
+        },
+        prices={
+            "emulated-h100": Price(id=0, row_nano=4_000),
+            "emulated-a100": Price(id=0, row_nano=3_000),
+            "emulated-rtx4090": Price(id=0, row_nano=1_500),
+            "emulated-tpu-v5e": Price(id=0, row_nano=2_500),
+            "emulated-cpu": Price(id=0, row_nano=800),
+        },
+    ),
+)

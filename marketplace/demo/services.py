@@ -1,0 +1,254 @@
+"""Seeding the demo. Everything is found by its public name first, so that each start may repeat it."""
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+
+from marketplace.accounts.models import ApiKey, Organisation, Scope, User
+from marketplace.accounts.services import api_key_register, organisation_create
+from marketplace.benchmarks.models import Profile
+from marketplace.billing.services import credit_grant, provider_account_open, system_accounts_open
+from marketplace.catalog.models import (
+    AIModel,
+    Deployment,
+    DeploymentStatus,
+    ModelVersion,
+    Offer,
+    Pool,
+    Provider,
+    Worker,
+)
+from marketplace.catalog.services import offer_create
+from marketplace.demo.fleet import FleetWorker
+from marketplace.demo.offering import (
+    EMULATED_MODELS,
+    POOLS,
+    PROVIDERS,
+    REAL_MODELS,
+    USD,
+    DemoModel,
+)
+from marketplace.routing.models import Policy, PolicyKind
+from marketplace.routing.services import snapshot_publish
+from router.domain.keys import compose_key, digest_key, key_is_wellformed
+
+EMAIL = "demo@switchyard.local"
+ORGANISATION = "demo"
+CREDIT_NANO = 25 * USD
+
+
+@dataclass(frozen=True, slots=True)
+class DemoCredentials:
+    """Kept in ``demo.json`` (0600) beside the other state, so that every start can show them."""
+
+    email: str
+    password: str
+    api_key: str
+
+
+def demo_credentials(path: Path) -> DemoCredentials:
+    """Those of an earlier start, else new ones, written before anything relies on them."""
+    try:
+        kept = DemoCredentials(**json.loads(path.read_text()))
+        if key_is_wellformed(kept.api_key):
+            return kept
+    except (FileNotFoundError, ValueError, TypeError):
+        pass
+    made = DemoCredentials(EMAIL, secrets.token_urlsafe(9), compose_key(secrets.token_bytes(32)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(asdict(made), file)
+    part.replace(path)
+    return made
+
+
+@transaction.atomic
+def demo_seed(*, fleet: Sequence[FleetWorker] | None, credentials: DemoCredentials) -> None:
+    """Bring organisation and catalog in line with the fleet; None means: as it was last time."""
+    system_accounts_open()
+    organisation = _organisation(credentials)
+    _providers()
+    _pools()
+    if fleet is not None:
+        _workers(fleet)
+    for model in (*REAL_MODELS, *EMULATED_MODELS):
+        if fleet is not None or not model.emulated:
+            _model(model, _pools_serving(model, fleet or ()))
+    _priors(fleet or ())
+    _key(credentials, organisation)
+    snapshot_publish()
+
+
+def _organisation(credentials: DemoCredentials) -> Organisation:
+    user = User.objects.filter(email=credentials.email).first()
+    if user is None:
+        # Staff and superuser: the demo opens Django's admin too. Only this local demo does so.
+        user = User.objects.create_superuser(
+            credentials.email, credentials.password, full_name="Demo User"
+        )
+    elif not user.check_password(credentials.password):
+        user.set_password(credentials.password)
+        user.save(update_fields=["password"])
+    organisation = Organisation.objects.filter(slug=ORGANISATION).first()
+    if organisation is None:
+        organisation = organisation_create(name="Demo", slug=ORGANISATION, owner=user)
+    credit_grant(
+        organisation=organisation, amount_nano=CREDIT_NANO, idem_key=f"grant:{ORGANISATION}:welcome"
+    )
+    return organisation
+
+
+def _providers() -> None:
+    for demo in PROVIDERS:
+        provider, _ = Provider.objects.update_or_create(
+            slug=demo.slug,
+            defaults={
+                "name": demo.name,
+                "description": demo.description,
+                "emulated": demo.emulated,
+            },
+        )
+        provider_account_open(provider=provider)
+
+
+def _pools() -> None:
+    for demo in POOLS:
+        Pool.objects.update_or_create(
+            name=demo.name,
+            defaults={
+                "hardware": demo.hardware,
+                "engine": demo.engine,
+                "cost_nano_per_hour": demo.worker_cost_nano_per_hour,
+                "emulated": demo.emulated,
+            },
+        )
+
+
+def _workers(fleet: Sequence[FleetWorker]) -> None:
+    """Upsert the fleet's workers; one that is gone drains until a later fleet has it again."""
+    pools = {pool.name: pool for pool in Pool.objects.all()}
+    for entry in fleet:
+        pool = pools.get(entry.pool) or Pool.objects.create(
+            name=entry.pool, hardware="unknown", engine="unknown", emulated=entry.emulated
+        )
+        Worker.objects.update_or_create(
+            worker_id=entry.worker,
+            defaults={
+                "pool": pool,
+                "url": entry.url.rstrip("/"),
+                "protocol": entry.protocol,
+                "slots": entry.slots,
+                "healthy": True,
+                "health_error": "",
+                "draining": False,
+            },
+        )
+    gone = Worker.objects.exclude(worker_id__in=[entry.worker for entry in fleet])
+    gone.filter(pool__name__in=[demo.name for demo in POOLS]).update(
+        draining=True, healthy=False, health_error="not in the fleet"
+    )
+
+
+def _pools_serving(model: DemoModel, fleet: Sequence[FleetWorker]) -> set[str]:
+    """Pools that the model is sold on: priced, and for an emulated one in the fleet at all."""
+    if not model.emulated:
+        return set(model.prices)
+    if not settings.SWITCHYARD_EMULATED:
+        return set()
+    return {
+        entry.pool
+        for entry in fleet
+        if entry.pool in model.prices and (not entry.priors or model.name in entry.priors)
+    }
+
+
+def _model(demo: DemoModel, pools: set[str]) -> None:
+    if not pools and not AIModel.objects.filter(name=demo.name).exists():
+        return
+    model, _ = AIModel.objects.update_or_create(
+        name=demo.name,
+        defaults={
+            "display_name": demo.display_name,
+            "task": demo.task,
+            "description": demo.description,
+            "license": demo.license,
+            "source_url": demo.source_url,
+            "context_tokens_max": demo.context_tokens_max,
+            "completion_tokens_max": demo.completion_tokens_max,
+            "input_schema": demo.input_schema,
+            "tensors": demo.tensors,
+            "emulated": demo.emulated,
+            "published": bool(pools),
+        },
+    )
+    version, _ = ModelVersion.objects.get_or_create(model=model, version=demo.version)
+    for pool in POOLS:
+        if pool.name in demo.prices:
+            _deployment(demo, version, pool.name, pool.provider, live=pool.name in pools)
+    if not Policy.objects.filter(model=model).exists():
+        Policy.objects.create(model=model, version=1, kind=PolicyKind.LATE_BINDING, note="demo")
+
+
+def _deployment(
+    demo: DemoModel, version: ModelVersion, pool: str, provider: str, *, live: bool
+) -> None:
+    row = Deployment.objects.filter(
+        version=version, pool__name=pool, provider__slug=provider
+    ).first()
+    if row is None:
+        if not live:
+            return
+        row = Deployment(
+            version=version,
+            pool=Pool.objects.get(name=pool),
+            provider=Provider.objects.get(slug=provider),
+        )
+    row.upstream_model = demo.upstream_model
+    if row.status != DeploymentStatus.RETIRED:
+        row.status = DeploymentStatus.LIVE if live else DeploymentStatus.PAUSED
+    row.save()
+    # Only the first price is the demo's: one that a person published later stays in force.
+    if not Offer.objects.filter(deployment=row).exists():
+        offer_create(deployment=row, price=demo.prices[pool])
+
+
+def _priors(fleet: Sequence[FleetWorker]) -> None:
+    by_pool = {
+        (entry.pool, model): service_ms
+        for entry in fleet
+        for model, service_ms in entry.priors.items()
+    }
+    rows = Deployment.objects.select_related("version__model", "pool")
+    for row in rows:
+        service_ms = by_pool.get((row.pool.name, row.version.model.name))
+        if service_ms is None or service_ms <= 0:
+            continue
+        last = Profile.objects.filter(deployment=row, published=True).first()
+        if last is None or last.service_ms != service_ms:
+            Profile.objects.create(
+                deployment=row,
+                service_ms=service_ms,
+                source="the fleet file's prior",
+                emulated=row.pool.emulated,
+                published=True,
+            )
+
+
+def _key(credentials: DemoCredentials, organisation: Organisation) -> None:
+    digest = digest_key(credentials.api_key, settings.SWITCHYARD_KEY_PEPPER)
+    if ApiKey.objects.filter(digest=digest).exists():
+        return
+    api_key_register(
+        key=credentials.api_key,
+        organisation=organisation,
+        name="Demo key",
+        created_by=User.objects.get(email=credentials.email),
+        scopes=[Scope.INFERENCE, Scope.MANAGEMENT],
+    )

@@ -1,0 +1,171 @@
+"""The router's picture of the catalog, read from the tables in one go."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from marketplace.accounts.models import ApiKey
+from marketplace.benchmarks.models import Profile
+from marketplace.catalog.models import Deployment, DeploymentStatus, Offer, Worker
+from marketplace.routing.models import Policy
+from router.contracts.snapshot import Snapshot
+from router.domain import catalog as wire
+from router.domain.pricing import Price
+
+Tensors = tuple[tuple[str, str, tuple[int, ...]], ...]
+
+
+def snapshot_build() -> Snapshot:
+    """Everything routable now, version 0 and undated: the publisher stamps it.
+
+    A deployment without an offer in force cannot be priced and is left out, and so are emulated
+    rows when ``SWITCHYARD_EMULATED`` is off.
+    """
+    offers = _offers_in_force()
+    rows = [row for row in _deployments() if row.pk in offers]
+    model_names = {row.version.model.name for row in rows}
+    pool_names = {row.pool.name for row in rows}
+    priors = _priors()
+    versions = {row.version.model_id: row.version for row in rows}
+    pools = {row.pool_id: row.pool for row in rows}
+    return Snapshot(
+        version=0,
+        published_at_ms=0,
+        models=tuple(_model(v) for v in sorted(versions.values(), key=lambda v: v.model.name)),
+        pools=tuple(
+            wire.Pool(name=pool.name, hardware=pool.hardware, emulated=pool.emulated)
+            for pool in sorted(pools.values(), key=lambda pool: pool.name)
+        ),
+        workers=_workers(pool_names),
+        deployments=tuple(
+            _deployment(row, offers[row.pk], priors.get(row.pk, 0.0)) for row in rows
+        ),
+        policies=_policies(model_names),
+        keys=_keys(),
+    )
+
+
+def _deployments() -> QuerySet[Deployment]:
+    rows = Deployment.objects.filter(
+        status=DeploymentStatus.LIVE,
+        version__model__published=True,
+        provider__billing_account__isnull=False,
+    )
+    if not settings.SWITCHYARD_EMULATED:
+        rows = rows.filter(pool__emulated=False)
+    return rows.select_related("version__model", "provider__billing_account", "pool").order_by("id")
+
+
+def _offers_in_force() -> dict[int, Offer]:
+    newest = (
+        Offer.objects.filter(effective_at__lte=timezone.now())
+        .order_by("deployment_id", "-effective_at", "-id")
+        .distinct("deployment_id")
+    )
+    return {offer.deployment_id: offer for offer in newest}
+
+
+def _priors() -> dict[int, float]:
+    newest = (
+        Profile.objects.filter(published=True)
+        .order_by("deployment_id", "-created_at", "-id")
+        .distinct("deployment_id")
+    )
+    return {profile.deployment_id: profile.service_ms for profile in newest}
+
+
+def _model(version: Any) -> wire.Model:
+    model = version.model
+    return wire.Model(
+        name=model.name,
+        task=model.task,
+        version=version.version,
+        created_s=int(model.created_at.timestamp()),
+        display_name=model.display_name,
+        description=model.description,
+        context_tokens_max=model.context_tokens_max,
+        completion_tokens_max=model.completion_tokens_max,
+        emulated=model.emulated,
+        inputs=_tensors(model.tensors.get("inputs", ())),
+        outputs=_tensors(model.tensors.get("outputs", ())),
+    )
+
+
+def _tensors(rows: Iterable[dict[str, Any]]) -> Tensors:
+    return tuple((row["name"], row["datatype"], tuple(row["shape"])) for row in rows)
+
+
+def _deployment(row: Deployment, offer: Offer, prior_ms: float) -> wire.Deployment:
+    return wire.Deployment(
+        id=row.pk,
+        model=row.version.model.name,
+        provider=row.provider.slug,
+        provider_account_id=row.provider.billing_account.pk,
+        pool=row.pool.name,
+        upstream_model=row.upstream_model,
+        price=price_of(offer),
+        commission_bps=row.provider.commission_bps,
+        service_prior_ms=prior_ms,
+    )
+
+
+def price_of(offer: Offer) -> Price:
+    """The router's price value of a published offer."""
+    return Price(
+        id=offer.pk,
+        prompt_nano_per_million=offer.prompt_nano_per_million,
+        cached_nano_per_million=offer.cached_nano_per_million,
+        completion_nano_per_million=offer.completion_nano_per_million,
+        reasoning_nano_per_million=offer.reasoning_nano_per_million,
+        request_nano=offer.request_nano,
+        row_nano=offer.row_nano,
+        image_nano=offer.image_nano,
+    )
+
+
+def _workers(pool_names: set[str]) -> tuple[wire.Worker, ...]:
+    rows = Worker.objects.filter(pool__name__in=pool_names).select_related("pool")
+    return tuple(
+        wire.Worker(
+            id=row.worker_id,
+            pool=row.pool.name,
+            url=row.url.rstrip("/"),
+            protocol=row.protocol,
+            slots=row.slots,
+            healthy=row.healthy,
+            draining=row.draining,
+        )
+        for row in rows.order_by("worker_id")
+    )
+
+
+def _policies(model_names: set[str]) -> tuple[wire.Policy, ...]:
+    newest = (
+        Policy.objects.filter(model__name__in=model_names)
+        .select_related("model")
+        .order_by("model_id", "-version")
+        .distinct("model_id")
+    )
+    return tuple(
+        wire.Policy(id=row.pk, version=row.version, model=row.model.name, kind=row.kind)
+        for row in newest
+    )
+
+
+def _keys() -> tuple[wire.ApiKey, ...]:
+    rows = ApiKey.objects.filter(disabled_at=None, organisation__billing_account__isnull=False)
+    return tuple(
+        wire.ApiKey(
+            id=row.pk,
+            digest=row.digest,
+            organisation_id=row.organisation_id,
+            account_id=row.organisation.billing_account.pk,
+            scopes=tuple(row.scopes),
+            models=tuple(row.models_allowed),
+            expires_at_s=int(row.expires_at.timestamp()) if row.expires_at else 0,
+        )
+        for row in rows.select_related("organisation__billing_account").order_by("id")
+    )

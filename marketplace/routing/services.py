@@ -1,0 +1,58 @@
+"""Publishing: policies, and the snapshot that puts every change in force."""
+
+import hashlib
+import time
+
+import msgspec
+from django.db import connection, transaction
+from django.db.models import Max
+
+from marketplace.accounts.models import User
+from marketplace.catalog.models import AIModel
+from marketplace.routing.models import Policy, PolicyKind, SnapshotRow
+from marketplace.routing.selectors import snapshot_build
+from router.contracts.snapshot import SNAPSHOT_SCHEMA, encode_snapshot
+
+PUBLISH_LOCK = 0x5359_534E  # "SYSN": one publisher at a time, whatever process it is in.
+SNAPSHOTS_KEPT = 50
+
+
+@transaction.atomic
+def snapshot_publish() -> SnapshotRow:
+    """Publish the catalog as it is now; routers are told at commit.
+
+    Does nothing when it equals the last one. Call it last in the transaction of a change: a
+    publisher that waits here sees what the one before it committed.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PUBLISH_LOCK])
+    snapshot = snapshot_build()
+    digest = hashlib.sha256(encode_snapshot(snapshot)).hexdigest()
+    latest = SnapshotRow.objects.first()
+    if latest is not None and latest.digest == digest:
+        return latest
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('routing_snapshot', 'version'))")
+        version = int((cursor.fetchone() or (0,))[0])
+    stamped = msgspec.structs.replace(
+        snapshot, version=version, published_at_ms=time.time_ns() // 1_000_000
+    )
+    row = SnapshotRow.objects.create(
+        version=version, schema=SNAPSHOT_SCHEMA, body=msgspec.to_builtins(stamped), digest=digest
+    )
+    SnapshotRow.objects.filter(version__lte=version - SNAPSHOTS_KEPT).delete()
+    return row
+
+
+@transaction.atomic
+def policy_publish(
+    *, model: AIModel, kind: PolicyKind, note: str = "", created_by: User | None = None
+) -> Policy:
+    """Put a new policy version of a model in force."""
+    AIModel.objects.select_for_update().get(pk=model.pk)
+    last = model.policies.aggregate(last=Max("version"))["last"] or 0
+    policy = Policy.objects.create(
+        model=model, version=last + 1, kind=kind, note=note, created_by=created_by
+    )
+    snapshot_publish()
+    return policy

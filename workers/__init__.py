@@ -1,0 +1,1 @@
+"""Jobs (Celery) and the inference backends."""
