@@ -68,6 +68,7 @@ class Postgres:
         of a cluster behind.
         """
         if (self.folder / "PG_VERSION").exists():
+            self._forget_recycled_pid()
             return
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".initdb-", dir=self.folder.parent) as made:
@@ -82,6 +83,18 @@ class Postgres:
             if self.folder.exists():
                 self.folder.rmdir()
             (Path(made) / "cluster").rename(self.folder)
+
+    def _forget_recycled_pid(self) -> None:
+        # After a power cut the pid file can name some other program of ours by now, and
+        # PostgreSQL would refuse to start beside it.
+        pid_file = self.folder / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_text().split()[0])
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+        except (OSError, ValueError, IndexError):
+            return
+        if name != "postgres":
+            pid_file.unlink()
 
     def _initdb(self, cluster: Path, password_file: Path) -> None:
         argv = [

@@ -1,0 +1,247 @@
+"""The launcher's pure parts: what it writes, shows and says."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.local import environment, health, ports, secrets, stack, state
+from deploy.local.banner import banner, first_call
+from deploy.local.launch import LaunchError, check_ports, explain
+from deploy.local.postgres import Postgres
+from deploy.local.process import Process
+from deploy.local.progress import Progress
+from deploy.local.report import as_json, as_table
+from deploy.local.stack import Options
+from deploy.local.state import Condition, Phase, ServiceState, StackState
+from deploy.local.supervisor import StartFailed, describe_status, tail
+
+READY = ServiceState(
+    "web", Condition.READY, since=1_700_000_000, seconds_to_ready=1.25, process=Process.own()
+)
+
+
+def live_state(**changes: object) -> StackState:
+    first = StackState(
+        launcher=Process.own(),
+        phase=Phase.RUNNING,
+        started_at=1_700_000_000,
+        services=(READY,),
+        environment={"DATABASE_URL": "postgres://role:hush@127.0.0.1:1/x"},
+    )
+    return replace(first, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path
+
+
+def test_state_survives_its_file_and_is_private(home: Path) -> None:
+    state.save(home, live_state())
+    assert state.load(home) == live_state()
+    assert state.state_path(home).stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_started_is_no_state(home: Path) -> None:
+    assert state.load(home) is None
+
+
+def test_a_state_of_another_boot_is_not_live() -> None:
+    assert live_state().is_live()
+    assert not live_state(boot="another").is_live()
+
+
+@pytest.mark.parametrize("condition", [Condition.UNHEALTHY, Condition.RESTARTING])
+def test_one_sick_service_makes_the_stack_unhealthy(condition: Condition) -> None:
+    assert live_state().is_healthy
+    assert not live_state(services=(READY, READY.now(condition))).is_healthy
+
+
+def test_what_this_machine_cannot_run_does_not_make_it_unhealthy() -> None:
+    without = READY.now(Condition.UNAVAILABLE, reason="no libpython")
+    assert live_state(services=(READY, without)).is_healthy
+
+
+def test_reports_hold_no_secrets(home: Path) -> None:
+    for text in (json.dumps(as_json(home, live_state())), as_table(home, live_state())):
+        assert "hush" not in text
+        assert "web" in text
+
+
+def test_the_report_of_nothing(home: Path) -> None:
+    assert as_json(home, None)["running"] is False
+    assert as_table(home, None) == f"Nothing runs in {home}."
+
+
+def test_secrets_are_made_once_and_private(home: Path) -> None:
+    first = secrets.load_or_make(home)
+    assert set(first) == set(secrets.NAMES)
+    assert len(set(first.values())) == len(first)
+    assert secrets.load_or_make(home) == first
+    assert (home / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_of_a_later_version_joins_the_old_ones(home: Path) -> None:
+    (home / "secrets.json").write_text('{"DJANGO_SECRET_KEY": "kept"}')
+    found = secrets.load_or_make(home)
+    assert found["DJANGO_SECRET_KEY"] == "kept"
+    assert set(found) == set(secrets.NAMES)
+
+
+def test_free_ports_differ_and_a_listener_is_noticed() -> None:
+    first, second = ports.free_ports(2)
+    assert first != second
+    assert ports.is_free(first)
+    with socket.socket() as taken:
+        taken.bind((ports.HOST, first))
+        taken.listen()
+        assert not ports.is_free(first)
+        assert ports.accepts(first)
+    assert not ports.accepts(second)
+
+
+def test_a_running_stack_is_adopted_and_the_callers_environment_wins(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWITCHYARD_HOME", str(home))
+    monkeypatch.setenv("BROKER_URL", "redis://mine")
+    monkeypatch.delenv("DATABASE_URL")
+    running = live_state(environment={"DATABASE_URL": "postgres://it", "BROKER_URL": "redis://it"})
+    state.save(home, running)
+    environment.adopt_running_stack()
+    assert os.environ["DATABASE_URL"] == "postgres://it"
+    assert os.environ["BROKER_URL"] == "redis://mine"
+
+
+def test_a_stack_that_is_gone_is_not_adopted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHYARD_HOME", str(home))
+    monkeypatch.delenv("DATABASE_URL")
+    state.save(home, live_state(boot="another"))
+    environment.adopt_running_stack()
+    assert "DATABASE_URL" not in os.environ
+
+
+def test_one_port_cannot_serve_both(home: Path) -> None:
+    (port,) = ports.free_ports(1)
+    with pytest.raises(LaunchError, match=f"--port and --router-port are both {port}"):
+        check_ports(Options(home, web_port=port, router_port=port))
+
+
+def test_a_failed_start_is_explained_with_its_log(home: Path) -> None:
+    log = home / "web.log"
+    log.write_text("first\n\nlast\n")
+    text = explain(StartFailed("web", "left with exit status 1", log), home)
+    assert text.splitlines()[0] == f"web left with exit status 1; the end of {log}:"
+    assert text.endswith("    first\n    last")
+    log.write_text("could not extend file: No space left on device\n")
+    full = explain(StartFailed("postgres", "left with exit status 1", log), home)
+    assert full == f"the disk of {home} is full (postgres could not write)"
+
+
+def test_a_log_tail_skips_blank_lines_and_missing_files(home: Path) -> None:
+    log = home / "x.log"
+    log.write_text("".join(f"{number}\n\n" for number in range(100)))
+    assert tail(log, lines=2) == ["98", "99"]
+    assert tail(home / "absent") == []
+
+
+def test_statuses_are_named() -> None:
+    assert describe_status(-9) == "SIGKILL"
+    assert describe_status(3) == "exit status 3"
+
+
+def test_plain_progress_says_each_change_once() -> None:
+    out = io.StringIO()
+    progress = Progress(out, clock=lambda: 5.0)
+    waiting = ServiceState("web", address="http://127.0.0.1:8000")
+    starting = replace(waiting, condition=Condition.STARTING, since=3.0)
+    ready = replace(starting, condition=Condition.READY, seconds_to_ready=2.5)
+    for one in (waiting, starting, starting, ready, ready):
+        progress.show((one,))
+    assert out.getvalue().splitlines() == [
+        "  … web              starting      2.0 s  http://127.0.0.1:8000",
+        "  ✓ web              ready         2.5 s  http://127.0.0.1:8000",
+    ]
+
+
+def test_the_banner_of_a_seeded_stack_has_all_that_is_needed(home: Path) -> None:
+    demo = {"email": "demo@switchyard.local", "password": "pass-word", "api_key": "sy_live_x"}
+    (home / "demo.json").write_text(json.dumps(demo))
+    text = banner(Options(home), detached=True)
+    for needed in ("http://127.0.0.1:8000/", *demo.values(), "curl ", f"down --home {home}"):
+        assert needed in text
+
+
+def test_the_first_call_is_one_line_that_a_shell_can_read() -> None:
+    line = first_call("http://127.0.0.1:8080", "sy_live_x")
+    assert "\n" not in line
+    words = shlex.split(line)
+    assert words[:2] == ["curl", "http://127.0.0.1:8080/v1/chat/completions"]
+    assert json.loads(words[-1])["messages"]
+
+
+def test_a_url_in_the_environment_replaces_the_embedded_service(home: Path) -> None:
+    made = secrets.load_or_make(home)
+    embedded = stack.build(Options(home), made)
+    names = [service.name for service in embedded.services]
+    assert names[:3] == ["postgres", "valkey", "migrate"]
+    assert len(set(names)) == len(names)
+
+    given = Options(home, database_url="postgres://db/x", broker_url="redis://mq/0")
+    replaced = stack.build(given, made)
+    assert {"postgres", "valkey"}.isdisjoint(service.name for service in replaced.services)
+    assert replaced.environment["DATABASE_URL"] == "postgres://db/x"
+    assert replaced.environment["BROKER_URL"] == "redis://mq/0"
+
+
+def test_every_need_names_a_service(home: Path) -> None:
+    for options in (Options(home), Options(home, emulated=False, database_url="postgres://db/x")):
+        services = stack.build(options, secrets.load_or_make(home)).services
+        names = {service.name for service in services}
+        assert all(set(service.needs) <= names for service in services)
+
+
+def test_the_fleet_file_leaves_out_what_this_machine_cannot_run(home: Path) -> None:
+    layout = stack.build(Options(home), secrets.load_or_make(home))
+    seed = next(service for service in layout.services if service.name == "seed")
+    seed.prepare(frozenset({"triton-batched", "triton-single"}))
+    fleet = json.loads((home / "run" / "fleet.json").read_text())
+    pools = {worker["pool"] for worker in fleet}
+    assert {"llama-fast", "llama-small"} <= pools
+    assert not any(pool.startswith("triton") for pool in pools)
+    assert all(worker["emulated"] == worker["pool"].startswith("emulated-") for worker in fleet)
+
+
+def test_without_emulation_no_emulated_worker_is_named(home: Path) -> None:
+    layout = stack.build(Options(home, emulated=False), secrets.load_or_make(home))
+    next(service for service in layout.services if service.name == "seed").prepare(frozenset())
+    fleet = json.loads((home / "run" / "fleet.json").read_text())
+    assert not any(worker["emulated"] for worker in fleet)
+    assert layout.environment["SWITCHYARD_EMULATED"] == "0"
+
+
+def test_a_pid_file_that_names_another_program_is_forgotten(home: Path) -> None:
+    cluster = home / "pg"
+    cluster.mkdir()
+    (cluster / "PG_VERSION").write_text("18\n")
+    pid_file = cluster / "postmaster.pid"
+    pid_file.write_text(f"{os.getpid()}\n{cluster}\n")
+    Postgres(cluster, 1, "x").prepare()
+    assert not pid_file.exists()
+
+
+def test_health_checks_never_raise(home: Path) -> None:
+    (port,) = ports.free_ports(1)
+    assert not health.answers_http(port, "/")(home / "x.log")
+    assert not health.logged("ready")(home / "absent.log")
+    (home / "x.log").write_text("celery@host ready.\n")
+    assert health.logged(" ready.")(home / "x.log")
