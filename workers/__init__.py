@@ -1,1 +1,1 @@
-"""Jobs (Celery) and the inference backends."""
+"""What does the work: inference backends, and the job processes of the control plane."""

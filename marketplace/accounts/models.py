@@ -121,6 +121,7 @@ class Scope(models.TextChoices):
 
 
 def default_scopes() -> list[str]:
+    """What a new key may do when nothing else is said."""
     return [Scope.INFERENCE.value]
 
 

@@ -79,16 +79,21 @@ class HealthReading:
 
 @transaction.atomic
 def worker_health_record(*, readings: Iterable[HealthReading]) -> list[str]:
-    """Keep what the prober saw; returns the ids of workers whose health changed, published."""
+    """Keep what the prober saw; returns the ids of workers whose health changed, published.
+
+    The first failed probe is only noted, the second in a row marks the worker unhealthy: one slow
+    answer of a busy worker is not an outage, and routers eject a dead one by themselves anyway.
+    """
     by_pk = {reading.worker_pk: reading for reading in readings}
     now = timezone.now()
     changed = []
     rows = list(Worker.objects.select_for_update().filter(pk__in=by_pk).order_by("pk"))
     for worker in rows:
         reading = by_pk[worker.pk]
-        if worker.healthy != reading.healthy:
+        first_failure = worker.healthy and not reading.healthy and not worker.health_error
+        if worker.healthy != reading.healthy and not first_failure:
             changed.append(worker.worker_id)
-        worker.healthy = reading.healthy
+            worker.healthy = reading.healthy
         worker.health_error = reading.error[:HEALTH_ERROR_CHARACTERS]
         worker.health_checked_at = now
     Worker.objects.bulk_update(rows, ["healthy", "health_error", "health_checked_at"])

@@ -9,4 +9,4 @@ os.environ.setdefault("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
 from marketplace.config.settings import *  # noqa: E402, F403
 
 # Django's dummy backend: whatever tries to connect says so at once.
-DATABASES: dict[str, object] = {}
+DATABASES = {}

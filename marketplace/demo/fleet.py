@@ -8,7 +8,8 @@ import msgspec
 
 class FleetWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line. ``priors`` gives mean service times in ms by public model name, where known;
-    for an emulated worker its names are also the models that it serves."""
+    for an emulated worker its names are also the models that it serves.
+    """
 
     worker: str
     pool: str

@@ -1,4 +1,4 @@
-"""What the demo sells, as plain values. The real models run on this machine; the emulated ones say so.
+"""What the demo sells, as plain values. Real models run on this machine; emulated ones say so.
 
 Prices are the demo's own, in the order of what small and large models cost on public markets.
 """

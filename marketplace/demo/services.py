@@ -1,4 +1,4 @@
-"""Seeding the demo. Everything is found by its public name first, so that each start may repeat it."""
+"""Seeding the demo. Everything is found by its public name first: each start repeats it."""
 
 import json
 import os

@@ -4,9 +4,10 @@ import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
-import marketplace.accounts.models
 from django.conf import settings
 from django.db import migrations, models
+
+import marketplace.accounts.models
 
 
 class Migration(migrations.Migration):

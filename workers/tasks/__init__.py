@@ -1,0 +1,1 @@
+"""Jobs: thin tasks that call marketplace services."""

@@ -1,0 +1,62 @@
+"""Ask every worker whether it is ready; a change reaches the routers as a new snapshot."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import httpx
+from celery import shared_task
+
+from marketplace.catalog.models import Protocol, Worker
+from marketplace.catalog.selectors import workers_to_probe
+from marketplace.catalog.services import HealthReading, worker_health_record
+
+TIMEOUT_S = 2.0
+CONCURRENCY_MAX = 32
+READY_PATHS = {Protocol.OPENAI: ("/health", "/v1/models"), Protocol.OIP: ("/v2/health/ready",)}
+"""Tried in order: not every OpenAI-compatible server has ``/health``."""
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def probe_workers() -> list[str]:
+    """Probe all at once; returns the ids of workers whose health changed."""
+    workers = workers_to_probe()
+    readings = asyncio.run(probe(workers)) if workers else []
+    changed = worker_health_record(readings=readings)
+    if changed:
+        log.info("health changed: %s", ", ".join(changed))
+    return changed
+
+
+async def probe(
+    workers: Sequence[Worker], transport: httpx.AsyncBaseTransport | None = None
+) -> list[HealthReading]:
+    """One reading a worker, in order; takes little more than ``TIMEOUT_S`` a path at worst."""
+    slots = asyncio.Semaphore(CONCURRENCY_MAX)
+    # A proxy of the machine's environment must not stand between us and our own workers.
+    async with (
+        httpx.AsyncClient(timeout=TIMEOUT_S, transport=transport, trust_env=False) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        probes = [group.create_task(_probe_one(client, slots, worker)) for worker in workers]
+    return [probe.result() for probe in probes]
+
+
+async def _probe_one(
+    client: httpx.AsyncClient, slots: asyncio.Semaphore, worker: Worker
+) -> HealthReading:
+    error = ""
+    async with slots:
+        for path in READY_PATHS[Protocol(worker.protocol)]:
+            try:
+                response = await client.get(worker.url.rstrip("/") + path)
+            except (httpx.HTTPError, httpx.InvalidURL) as refused:
+                return HealthReading(worker.pk, f"{type(refused).__name__}: {refused}".strip(": "))
+            if response.is_success:
+                return HealthReading(worker.pk)
+            error = f"GET {path}: HTTP {response.status_code}"
+            if response.status_code != httpx.codes.NOT_FOUND:
+                break
+    return HealthReading(worker.pk, error)
