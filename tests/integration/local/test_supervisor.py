@@ -223,3 +223,12 @@ def test_a_process_is_not_mistaken_for_another_with_its_pid() -> None:
     assert earlier.send(signal.SIGKILL) is False
     earlier.kill_group()
     earlier.kill_group(even_leaderless=True)
+
+
+def test_stop_copes_with_services_that_leave_at_the_same_moment(owner: Owner) -> None:
+    quitters = [Service(f"quitter-{number}", shell("exit 1"), job=True) for number in range(5)]
+    supervisor = owner.supervise(Service("fine", shell("sleep 600")), *quitters)
+    with pytest.raises(StartFailed):
+        supervisor.start()
+    supervisor.stop()
+    assert not any(state.process and state.process.is_alive() for state in supervisor.states)

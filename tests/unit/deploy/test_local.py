@@ -140,7 +140,7 @@ def test_a_failed_start_is_explained_with_its_log(home: Path) -> None:
     log = home / "web.log"
     log.write_text("first\n\nlast\n")
     text = explain(StartFailed("web", "left with exit status 1", log), home)
-    assert text.splitlines()[0] == f"web left with exit status 1; the end of {log}:"
+    assert text.splitlines()[0] == f"web left with exit status 1. The end of {log}:"
     assert text.endswith("    first\n    last")
     log.write_text("could not extend file: No space left on device\n")
     full = explain(StartFailed("postgres", "left with exit status 1", log), home)
@@ -245,3 +245,21 @@ def test_health_checks_never_raise(home: Path) -> None:
     assert not health.logged("ready")(home / "absent.log")
     (home / "x.log").write_text("celery@host ready.\n")
     assert health.logged(" ready.")(home / "x.log")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_redrawn_in_place_until_the_stack_has_settled() -> None:
+    out = Terminal()
+    progress = Progress(out, clock=lambda: 5.0)
+    starting = ServiceState("web", condition=Condition.STARTING, since=3.0)
+    progress.show((starting,))
+    progress.show((starting.now(Condition.READY),))
+    assert out.getvalue().count("\033[1F") == 1
+    progress.settle()
+    progress.show((starting.now(Condition.RESTARTING, reason="left with SIGKILL"),))
+    assert out.getvalue().count("\033[1F") == 1
+    assert out.getvalue().endswith("left with SIGKILL\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,18 @@ class Command(BaseCommand):
             database_url=os.environ.get("DATABASE_URL") or None,
             broker_url=os.environ.get("BROKER_URL") or None,
         )
-        progress = Progress(self.stdout)  # type: ignore[arg-type]
+        # Django's own wrapper ends every piece of output with a line break.
+        progress = Progress(sys.stdout)
+
+        def announce() -> None:
+            progress.settle()
+            self.stdout.write(banner(options, detached=False))
+
         try:
             if given["detach"]:
                 detached.start(options, show=progress.show)
                 self.stdout.write(banner(options, detached=True))
             else:
-                launch.run(
-                    options,
-                    show=progress.show,
-                    on_running=lambda: self.stdout.write(banner(options, detached=False)),
-                )
+                launch.run(options, show=progress.show, on_running=announce)
         except LaunchError as error:
             raise CommandError(str(error)) from error
