@@ -1,0 +1,1 @@
+"""Inference servers that a pool's workers run, one folder a kind."""

@@ -1,0 +1,1 @@
+"""A real language model: llama.cpp with SmolLM2 as an OpenAI-compatible server."""

@@ -1,0 +1,110 @@
+"""``python -m workers.backends.triton --profile batched …``: prepare a repository, become Triton.
+
+The server binary comes from the ``nvidia-pytriton`` wheel. This process is replaced by it, so the
+pid that a launcher sees is the server's.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import sysconfig
+from ctypes.util import find_library
+from importlib.util import find_spec
+from pathlib import Path
+
+from workers.backends.triton.repository import PROFILES, write_repository
+from workers.backends.weights import WeightsMissing
+
+HOST = "127.0.0.1"
+MISSING_LIBPYTHON = 3
+"""Exit status when Python has no shared library, which Triton's Python backend links against."""
+
+
+def main() -> int:
+    """Does not return when all is well."""
+    arguments = _parser().parse_args()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    library_folder = shared_libpython(version)
+    if library_folder is None:
+        print(
+            f"Triton: this Python has no shared libpython{version}; on Debian and Ubuntu: "
+            f"apt-get install libpython{version}",
+            file=sys.stderr,
+        )
+        return MISSING_LIBPYTHON
+    server = triton_folder()
+    home: Path = arguments.home.resolve()
+    try:
+        write_repository(home / "models", PROFILES[arguments.profile])
+        backends = prepare_backends(server, home / "backends", version)
+    except (OSError, WeightsMissing) as error:
+        print(f"Triton: {error}", file=sys.stderr)
+        return 1
+    packages = server.parents[1]
+    environment = {
+        **os.environ,
+        "LD_LIBRARY_PATH": f"{library_folder}:{packages / 'nvidia_pytriton.libs'}",
+        "PYTHONPATH": str(packages),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+    }
+    binary = server / "bin" / "tritonserver"
+    os.execve(binary, [str(binary), *server_arguments(arguments, home, backends)], environment)
+
+
+def server_arguments(arguments: argparse.Namespace, home: Path, backends: Path) -> list[str]:
+    """The server's command line; it listens on the loopback interface only."""
+    return [
+        f"--model-repository={home / 'models'}",
+        f"--backend-directory={backends}",
+        f"--http-address={HOST}",
+        f"--http-port={arguments.http_port}",
+        f"--grpc-address={HOST}",
+        f"--grpc-port={arguments.grpc_port}",
+        f"--metrics-address={HOST}",
+        f"--metrics-port={arguments.metrics_port}",
+        "--metrics-config=summary_latencies=true",
+        f"--backend-config=python,shm-region-prefix-name=switchyard-{os.getpid()}",
+        "--log-verbose=0",
+    ]
+
+
+def shared_libpython(version: str) -> str | None:
+    """The folder of this interpreter's shared library, or None when there is none."""
+    name = f"libpython{version}.so.1.0"
+    library_folder = sysconfig.get_config_var("LIBDIR") or ""
+    if (Path(library_folder) / name).exists():
+        return library_folder
+    return library_folder if find_library(f"python{version}") else None
+
+
+def triton_folder() -> Path:
+    """Where the wheel put the server, found without importing the package."""
+    spec = find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise SystemExit("Triton: nvidia-pytriton is not installed; run `make setup`")
+    return Path(spec.origin).parent / "tritonserver"
+
+
+def prepare_backends(server: Path, folder: Path, version: str) -> Path:
+    """A copy of the Python backend with the stub that fits this interpreter."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(server / "backends" / "python", folder / "python")
+    stub = folder / "python" / "triton_python_backend_stub"
+    shutil.copy(server / "python_backend_stubs" / version / "triton_python_backend_stub", stub)
+    stub.chmod(0o755)
+    return folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers.backends.triton")
+    parser.add_argument("--profile", choices=sorted(PROFILES), required=True)
+    parser.add_argument("--http-port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, required=True)
+    parser.add_argument("--metrics-port", type=int, required=True)
+    parser.add_argument("--home", type=Path, required=True, help="for the repository; is replaced")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

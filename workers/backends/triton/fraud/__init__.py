@@ -1,0 +1,1 @@
+"""A fraud scorer for card transactions, trained on synthetic data and shipped as ONNX."""

@@ -1,0 +1,108 @@
+"""Writes the model repository that a Triton of one profile serves."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.backends.triton.fraud.train import MODEL_PATH
+from workers.backends.weights import packaged_file
+
+MODELS = Path(__file__).parent / "models"
+BATCH_ROWS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a Triton is set up: what makes one pool faster than another."""
+
+    instances: int
+    threads: int
+    dynamic_batching: bool
+
+
+PROFILES = {
+    "batched": Profile(instances=2, threads=2, dynamic_batching=True),
+    "single": Profile(instances=1, threads=1, dynamic_batching=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor without its batch dimension."""
+
+    name: str
+    data_type: str
+    dims: int
+
+
+def write_repository(folder: Path, profile: Profile) -> None:
+    """Replace ``folder`` by a repository of both models."""
+    shutil.rmtree(folder, ignore_errors=True)
+    fraud = _write_model(
+        folder,
+        "fraud_scorer",
+        profile,
+        inputs=[Tensor("FEATURES", "TYPE_FP32", 8)],
+        outputs=[Tensor("FRAUD_PROBABILITY", "TYPE_FP32", 1)],
+        parameters={"threads": str(profile.threads)},
+    )
+    shutil.copy(MODEL_PATH, fraud)
+    _write_model(
+        folder,
+        "wordllama_256",
+        profile,
+        inputs=[Tensor("TEXT", "TYPE_STRING", 1)],
+        outputs=[Tensor("EMBEDDING", "TYPE_FP32", 256), Tensor("TOKENS", "TYPE_INT32", 1)],
+        parameters={
+            "tokenizer": str(packaged_file("wordllama", "l2_supercat_tokenizer_config.json")),
+            "weights": str(packaged_file("wordllama", "l2_supercat_256.safetensors")),
+        },
+    )
+
+
+def model_config(
+    name: str,
+    profile: Profile,
+    *,
+    inputs: list[Tensor],
+    outputs: list[Tensor],
+    parameters: dict[str, str],
+) -> str:
+    """Triton's ``config.pbtxt`` in protobuf text format."""
+    lines = [
+        f'name: "{name}"',
+        'backend: "python"',
+        f"max_batch_size: {BATCH_ROWS_MAX}",
+        *(f"input {_tensor(tensor)}" for tensor in inputs),
+        *(f"output {_tensor(tensor)}" for tensor in outputs),
+        f"instance_group {{ count: {profile.instances} kind: KIND_CPU }}",
+        *(_parameter(key, value) for key, value in parameters.items()),
+    ]
+    if profile.dynamic_batching:
+        lines.append("dynamic_batching { max_queue_delay_microseconds: 500 }")
+    return "\n".join(lines) + "\n"
+
+
+def _write_model(
+    folder: Path,
+    name: str,
+    profile: Profile,
+    *,
+    inputs: list[Tensor],
+    outputs: list[Tensor],
+    parameters: dict[str, str],
+) -> Path:
+    version = folder / name / "1"
+    version.mkdir(parents=True)
+    config = model_config(name, profile, inputs=inputs, outputs=outputs, parameters=parameters)
+    (folder / name / "config.pbtxt").write_text(config)
+    shutil.copy(MODELS / f"{name}.py", version / "model.py")
+    return version
+
+
+def _tensor(tensor: Tensor) -> str:
+    return f'{{ name: "{tensor.name}" data_type: {tensor.data_type} dims: [ {tensor.dims} ] }}'
+
+
+def _parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
