@@ -1,12 +1,19 @@
-"""What every endpoint of the management API shares: paging."""
+"""What answers below ``/api/`` when nothing else does."""
 
-from rest_framework.pagination import CursorPagination
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
 
-class NewestFirst(CursorPagination):
-    """Pages that stay put while rows are added: ``?cursor=``, ``?page_size=`` up to 200."""
+@extend_schema(exclude=True)
+class UnknownPathView(APIView):
+    """What is not there is a problem document too, and not a page."""
 
-    ordering = "-id"
-    page_size = 50
-    page_size_query_param = "page_size"
-    max_page_size = 200
+    authentication_classes = []
+    permission_classes = []
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise NotFound("There is no such endpoint: see /api/schema/.")

@@ -1,0 +1,49 @@
+"""Errors of the management API as problem details (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.core.exceptions import ValidationError as DjangoValidationError
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.serializers import as_serializer_error
+from rest_framework.views import exception_handler
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """What a client is told. None, for what nobody foresaw, becomes Django's own 500."""
+    if isinstance(error, DjangoValidationError):
+        error = exceptions.ValidationError(as_serializer_error(error))
+    response = exception_handler(error, context)
+    if response is None:
+        return None
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(response.status_code).phrase,
+        "status": response.status_code,
+        "instance": context["request"].path,
+    }
+    if isinstance(error, exceptions.ValidationError):
+        problem["errors"] = list(_flatten(error.detail))
+        problem["detail"] = "; ".join(entry["message"] for entry in problem["errors"])
+    else:
+        problem["detail"] = str(response.data.get("detail", "")) if response.data else ""
+    # Keeps WWW-Authenticate, Retry-After and Allow.
+    headers = {k: v for k, v in response.headers.items() if k.lower() != "content-type"}
+    return Response(problem, response.status_code, headers=headers, content_type=PROBLEM_TYPE)
+
+
+def _flatten(detail: Any, field: str = "") -> Any:
+    """Nested errors as ``{"field": "a.b", "message": …}``; ``field`` is "" for the whole body."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            whole = name in {"non_field_errors", NON_FIELD_ERRORS}
+            yield from _flatten(inner, field if whole else f"{field}.{name}".strip("."))
+    elif isinstance(detail, list):
+        for inner in detail:
+            yield from _flatten(inner, field)
+    else:
+        yield {"field": field, "message": str(detail)}
