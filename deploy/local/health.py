@@ -11,14 +11,14 @@ from deploy.local.ports import HOST
 TIMEOUT_S = 2.0
 
 
-def answers_http(port: int, path: str) -> Callable[[Path], bool]:
-    """Ready when `path` is answered below 400."""
+def answers_http(port: int, path: str, *, below: int = 400) -> Callable[[Path], bool]:
+    """Ready when `path` is answered with a status below `below`."""
 
     def check(log: Path) -> bool:
         connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
         try:
             connection.request("GET", path)
-            return connection.getresponse().status < 400
+            return connection.getresponse().status < below
         except (OSError, http.client.HTTPException):
             return False
         finally:

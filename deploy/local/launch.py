@@ -23,6 +23,7 @@ from deploy.local.supervisor import StartFailed, StopRequested, Supervisor
 from deploy.local.wheels import WheelMissing
 
 DISK_NEEDED_BYTES = 1024**3
+LOG_FOLLOWS = ". The end of "
 DISK_FULL_SIGN = "No space left on device"
 
 
@@ -78,7 +79,7 @@ def run(
             record.change(phase=Phase.STOPPING)
         except (StartFailed, PostgresError, OSError) as error:
             reason = explain(error, options.home)
-            record.change(phase=Phase.FAILED, reason=reason.splitlines()[0].rstrip(":"))
+            record.change(phase=Phase.FAILED, reason=reason.split(LOG_FOLLOWS)[0])
             raise LaunchError(reason) from error
         finally:
             supervisor.stop(hurry=lambda: asked() > 1)
@@ -119,7 +120,7 @@ def explain(error: Exception, home: Path) -> str:
         log_tail = "\n".join(f"    {line}" for line in error.log_tail)
         if DISK_FULL_SIGN in log_tail:
             return f"the disk of {home} is full ({error.service} could not write)"
-        return f"{text}. The end of {error.log}:\n{log_tail}" if log_tail else f"{text}, silently"
+        return f"{text}{LOG_FOLLOWS}{error.log}:\n{log_tail}" if log_tail else f"{text}, silently"
     return f"the disk of {home} is full" if DISK_FULL_SIGN in text else text
 
 

@@ -275,7 +275,8 @@ def _web(options: Options, needs: tuple[str, ...]) -> Service:
             *("--port", str(options.web_port), "--workers", "1", "--blocking-threads", "8"),
             "marketplace.config.wsgi:application",
         ),
-        ready=answers_http(options.web_port, "/"),
+        # A page that is refused or moved is an answer too.
+        ready=answers_http(options.web_port, "/", below=500),
         needs=needs,
         address=options.web_url,
     )
