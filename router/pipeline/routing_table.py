@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from router.contracts.snapshot import Snapshot
-from router.domain.catalog import ApiKey, Endpoint, Model
+from router.domain.catalog import ApiKey, Endpoint, Model, Worker
 from router.scheduling.policies import DEFAULT_POLICY
 
 
@@ -24,6 +24,12 @@ class RoutingTable(Struct, frozen=True):
     endpoints: dict[str, Endpoint]
 
 
+TASKS = {
+    "openai": frozenset({"chat", "embeddings"}),
+    "oip": frozenset({"tabular", "vision", "embeddings"}),
+}
+"""What workers of a protocol can serve; a pool may hold workers of both."""
+
 EMPTY_TABLE = RoutingTable(0, {}, {}, {})
 
 
@@ -31,10 +37,11 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
     """Join deployments with the workers of their pools. Deployments without workers stay listed."""
     pools = {pool.name: pool for pool in snapshot.pools}
     policies = {policy.model: policy.kind for policy in snapshot.policies}
-    by_model: dict[str, list[Endpoint]] = {model.name: [] for model in snapshot.models}
+    models = {model.name: model for model in snapshot.models}
+    by_model: dict[str, list[Endpoint]] = {name: [] for name in models}
     for deployment in snapshot.deployments:
         for worker in snapshot.workers:
-            if worker.pool == deployment.pool and deployment.model in by_model:
+            if worker.pool == deployment.pool and _serves(worker, models.get(deployment.model)):
                 endpoint_id = f"{deployment.id}@{worker.id}"
                 endpoint = Endpoint(endpoint_id, deployment, worker, pools[deployment.pool])
                 by_model[deployment.model].append(endpoint)
@@ -49,3 +56,7 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         keys={key.digest: key for key in snapshot.keys},
         endpoints={e.id: e for endpoints in by_model.values() for e in endpoints},
     )
+
+
+def _serves(worker: Worker, model: Model | None) -> bool:
+    return model is not None and model.task in TASKS[worker.protocol]

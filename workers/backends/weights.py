@@ -13,7 +13,9 @@ def packaged_file(distribution: str, suffix: str) -> Path:
     try:
         listed = files(distribution) or []
     except PackageNotFoundError:
-        raise WeightsMissing(f"the package {distribution} is not installed; run `make setup`") from None
+        raise WeightsMissing(
+            f"the package {distribution} is not installed; run `make setup`"
+        ) from None
     found = [Path(str(path.locate())) for path in listed if str(path).endswith(suffix)]
     if len(found) != 1:
         raise WeightsMissing(f"{distribution} has {len(found)} files ending in {suffix}, not one")

@@ -24,7 +24,9 @@ class TritonPythonModel:
     def execute(self, requests: list) -> list:
         """Score the rows of all requests at once and hand each its own."""
         inputs = [triton.get_input_tensor_by_name(r, "FEATURES").as_numpy() for r in requests]
-        (probabilities,) = self._session.run(["probabilities"], {"FEATURES": np.concatenate(inputs)})
+        (probabilities,) = self._session.run(
+            ["probabilities"], {"FEATURES": np.concatenate(inputs)}
+        )
         ends = np.cumsum([len(rows) for rows in inputs])[:-1]
         return [
             triton.InferenceResponse([triton.Tensor("FRAUD_PROBABILITY", part[:, 1:2])])

@@ -1,0 +1,1 @@
+"""Emulated workers: they speak the real protocols and answer synthetically after a real delay."""

@@ -1,0 +1,277 @@
+"""The emulator's HTTP face: every worker under ``/<worker-id>/``, OpenAI's API and OIP v2."""
+
+import asyncio
+import hashlib
+import itertools
+import math
+import time
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from workers.backends.emulator.fleet import WORKERS
+from workers.backends.emulator.hardware import MODELS
+from workers.backends.emulator.worker import Faults, RunningWorker
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+COMPLETION_TOKENS_DEFAULT = 64
+EMBEDDING_WIDTH = 64
+IMAGE_CLASSES = 1000
+BYTES_PER_TOKEN = 4
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+T = TypeVar("T")
+
+_fleet = web.AppKey("fleet", dict[str, RunningWorker])
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool = False
+
+
+class ChatCall(msgspec.Struct):
+    """The fields of a chat call that have a meaning here."""
+
+    model: str
+    messages: msgspec.Raw
+    max_tokens: int | None = None
+    stream: bool = False
+    stream_options: _StreamOptions | None = None
+
+
+class EmbeddingCall(msgspec.Struct):
+    """The fields of an embeddings call that have a meaning here."""
+
+    model: str
+    input: str | list[str]
+
+
+class _Tensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    data: list[Any] = []
+
+
+class _Inference(msgspec.Struct):
+    inputs: list[_Tensor]
+
+
+def make_app(*, seed: int) -> web.Application:
+    """The application with a fresh fleet."""
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app[_fleet] = {name: RunningWorker(worker, seed=seed) for name, worker in WORKERS.items()}
+    app.router.add_post("/{worker}/v1/chat/completions", chat)
+    app.router.add_post("/{worker}/v1/embeddings", embeddings)
+    app.router.add_post("/{worker}/v2/models/{model:.+}/infer", infer)
+    app.router.add_get("/{worker}/v2/health/ready", health)
+    app.router.add_get("/{worker}/v1/models", models)
+    app.router.add_get("/{worker}/health", health)
+    app.router.add_get("/{worker}/emulator", state)
+    app.router.add_post("/{worker}/emulator", set_faults)
+    app.router.add_get("/health", alive)
+    return app
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    """``/v1/chat/completions``, plain and streamed."""
+    worker = _worker(request)
+    call = _decode(await request.read(), ChatCall)
+    profile = worker.worker.profile(_known(call.model))
+    tokens = call.max_tokens or COMPLETION_TOKENS_DEFAULT
+    prompt_tokens = max(1, len(bytes(call.messages)) // BYTES_PER_TOKEN)
+    usage = {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": tokens,
+        "total_tokens": prompt_tokens + tokens,
+    }
+    words = list(itertools.islice(_words(worker, call.model), tokens))
+    async with worker.slot():
+        pace = worker.jitter()
+        await worker.spend(profile.prefill_s(prompt_tokens) * pace)
+        if call.stream:
+            return await _stream(request, worker, call, words, usage, pace)
+        for _ in words:
+            await worker.spend(profile.decode_step_s(worker.running) * pace)
+    body = _completion(worker, call.model, "chat.completion")
+    message = {"role": "assistant", "content": "".join(words).rstrip()}
+    body["choices"] = [{"index": 0, "message": message, "finish_reason": "length"}]
+    body["usage"] = usage
+    return _json_response(body)
+
+
+async def _stream(
+    request: web.Request,
+    worker: RunningWorker,
+    call: ChatCall,
+    words: list[str],
+    usage: dict[str, int],
+    pace: float,
+) -> web.StreamResponse:
+    profile = worker.worker.profile(call.model)
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    chunk = _completion(worker, call.model, "chat.completion.chunk")
+    for word in words:
+        await worker.spend(profile.decode_step_s(worker.running) * pace)
+        chunk["choices"] = [{"index": 0, "delta": {"content": word}, "finish_reason": None}]
+        await response.write(_event(chunk))
+    chunk["choices"] = [{"index": 0, "delta": {}, "finish_reason": "length"}]
+    await response.write(_event(chunk))
+    if call.stream_options and call.stream_options.include_usage:
+        await response.write(_event({**chunk, "choices": [], "usage": usage}))
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
+
+
+async def embeddings(request: web.Request) -> web.Response:
+    """``/v1/embeddings``: vectors by a hash of the text, so equal texts are equal."""
+    worker = _worker(request)
+    call = _decode(await request.read(), EmbeddingCall)
+    profile = worker.worker.profile(_known(call.model))
+    texts = [call.input] if isinstance(call.input, str) else call.input
+    tokens = sum(max(1, len(text) // BYTES_PER_TOKEN) for text in texts)
+    async with worker.slot():
+        await worker.spend(profile.prefill_s(tokens * worker.running) * worker.jitter())
+    entries = [
+        {"object": "embedding", "index": i, "embedding": hashed_vector(text)}
+        for i, text in enumerate(texts)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    body = {"object": "list", "model": call.model, "data": entries, "usage": usage}
+    return _json_response({**body, "emulated": True})
+
+
+async def infer(request: web.Request) -> web.Response:
+    """OIP ``infer`` of the image model and of embeddings. Tensor contents are not looked at."""
+    worker = _worker(request)
+    model = _known(request.match_info["model"])
+    body = await request.read()
+    header_length = int(request.headers.get(HEADER_LENGTH, len(body)))
+    call = _decode(body[:header_length], _Inference)
+    rows = call.inputs[0].shape[0]
+    profile = worker.worker.profile(model)
+    async with worker.slot():
+        if MODELS[model].task == "embeddings":
+            seconds = profile.prefill_s(rows * worker.running)
+        else:
+            seconds = profile.items_s(rows, worker.running)
+        await worker.spend(seconds * worker.jitter())
+    outputs = _embedding_outputs(call) if MODELS[model].task == "embeddings" else _classes(rows)
+    parameters = {"emulated": True, "hardware": worker.worker.pool.hardware.name}
+    return _json_response(
+        {"model_name": model, "model_version": "1", "parameters": parameters, "outputs": outputs}
+    )
+
+
+async def health(request: web.Request) -> web.Response:
+    """200 unless the worker is told to fail or to hang."""
+    worker = _worker(request)
+    if worker.faults.hang:
+        await asyncio.Event().wait()
+    return _json_response({"status": "ok", "emulated": True})
+
+
+async def alive(request: web.Request) -> web.Response:
+    """Whether the process as a whole is up."""
+    return _json_response({"status": "ok", "emulated": True, "workers": len(request.app[_fleet])})
+
+
+async def models(request: web.Request) -> web.Response:
+    """``/v1/models``."""
+    _worker(request)
+    entries = [{"id": name, "object": "model", "owned_by": "emulated"} for name in MODELS]
+    return _json_response({"object": "list", "data": entries})
+
+
+async def state(request: web.Request) -> web.Response:
+    """What the worker has done, for tests."""
+    worker = request.app[_fleet][request.match_info["worker"]]
+    counts = {"running": worker.running, "served": worker.served, "cancelled": worker.cancelled}
+    return _json_response({**counts, "faults": msgspec.to_builtins(worker.faults)})
+
+
+async def set_faults(request: web.Request) -> web.Response:
+    """Replace the worker's faults."""
+    worker = request.app[_fleet][request.match_info["worker"]]
+    worker.faults = _decode(await request.read(), Faults)
+    return await state(request)
+
+
+def hashed_vector(text: str) -> list[float]:
+    """A unit vector that depends on the text alone."""
+    digest = hashlib.shake_128(text.encode()).digest(EMBEDDING_WIDTH)
+    raw = [byte - 127.5 for byte in digest]
+    length = math.sqrt(sum(x * x for x in raw))
+    return [x / length for x in raw]
+
+
+def _worker(request: web.Request) -> RunningWorker:
+    worker = request.app[_fleet].get(request.match_info["worker"])
+    if worker is None:
+        raise web.HTTPNotFound(text=f"no emulated worker {request.match_info['worker']!r}")
+    if worker.faults.fail:
+        raise web.HTTPInternalServerError(text="emulated failure")
+    return worker
+
+
+def _known(model: str) -> str:
+    if model not in MODELS:
+        raise web.HTTPNotFound(text=f"{model!r} is not emulated; known: {', '.join(MODELS)}")
+    return model
+
+
+def _decode(body: bytes, type_: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except msgspec.MsgspecError as error:
+        message = msgspec.json.encode({"error": {"message": str(error)}}).decode()
+        raise web.HTTPBadRequest(text=message, content_type="application/json") from error
+
+
+def _completion(worker: RunningWorker, model: str, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"emulated-{worker.served}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": model,
+        "system_fingerprint": worker.worker.pool.name,
+    }
+
+
+def _words(worker: RunningWorker, model: str) -> "itertools.cycle[str]":
+    """An answer that says what it is, for as long as tokens are wanted."""
+    sentence = (
+        f"This is an emulated answer: no model ran. It took as long as {model} is computed to take "
+        f"on {worker.worker.pool.hardware.name}, from published figures. "
+    )
+    return itertools.cycle(f"{word} " for word in sentence.split())
+
+
+def _embedding_outputs(call: _Inference) -> list[dict[str, Any]]:
+    texts = [str(text) for text in call.inputs[0].data]
+    vectors = [x for text in texts for x in hashed_vector(text)]
+    tokens = [max(1, len(text) // BYTES_PER_TOKEN) for text in texts]
+    count = len(texts)
+    return [
+        _output("EMBEDDING", "FP32", [count, EMBEDDING_WIDTH], vectors),
+        _output("TOKENS", "INT32", [count, 1], tokens),
+    ]
+
+
+def _classes(rows: int) -> list[dict[str, Any]]:
+    even = [1 / IMAGE_CLASSES] * (IMAGE_CLASSES * rows)
+    return [_output("PROBABILITIES", "FP32", [rows, IMAGE_CLASSES], even)]
+
+
+def _output(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, "data": data}
+
+
+def _event(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+def _json_response(body: dict[str, Any]) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
