@@ -1,0 +1,114 @@
+"""The catalog in Django's admin. Each save publishes."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from marketplace.billing.services import provider_account_open
+from marketplace.catalog.models import (
+    AIModel,
+    Deployment,
+    ModelVersion,
+    Offer,
+    Pool,
+    Provider,
+    Worker,
+)
+from marketplace.routing.publishing import PublishingAdmin
+
+
+@admin.register(Provider)
+class ProviderAdmin(PublishingAdmin):
+    list_display = ["name", "slug", "commission_bps", "emulated"]
+    search_fields = ["name", "slug"]
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        provider_account_open(provider=obj)
+
+
+class ModelVersionInline(admin.TabularInline):
+    model = ModelVersion
+    extra = 0
+
+
+@admin.register(AIModel)
+class AIModelAdmin(PublishingAdmin):
+    list_display = ["name", "display_name", "task", "emulated", "published"]
+    list_filter = ["task", "emulated", "published"]
+    search_fields = ["name", "display_name"]
+    inlines = [ModelVersionInline]
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(PublishingAdmin):
+    list_display = ["model", "version", "created_at"]
+    list_select_related = ["model"]
+    search_fields = ["model__name", "version"]
+    autocomplete_fields = ["model"]
+
+
+class WorkerInline(admin.TabularInline):
+    model = Worker
+    extra = 0
+    fields = ["worker_id", "url", "protocol", "slots", "draining"]
+
+
+@admin.register(Pool)
+class PoolAdmin(PublishingAdmin):
+    list_display = ["name", "hardware", "engine", "region", "cost_nano_per_hour", "emulated"]
+    list_filter = ["emulated", "region"]
+    search_fields = ["name", "hardware"]
+    inlines = [WorkerInline]
+
+
+@admin.register(Worker)
+class WorkerAdmin(PublishingAdmin):
+    list_display = [
+        "worker_id",
+        "pool",
+        "protocol",
+        "slots",
+        "healthy",
+        "draining",
+        "health_checked_at",
+        "health_error",
+    ]
+    list_select_related = ["pool"]
+    list_filter = ["healthy", "draining", "protocol", "pool"]
+    search_fields = ["worker_id", "url"]
+    readonly_fields = ["health_checked_at", "health_error"]
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(PublishingAdmin):
+    list_display = ["id", "version", "provider", "pool", "status"]
+    list_select_related = ["version__model", "provider", "pool"]
+    list_filter = ["status", "provider", "pool"]
+    search_fields = ["version__model__name", "provider__name", "pool__name"]
+    autocomplete_fields = ["version", "provider", "pool"]
+
+
+@admin.register(Offer)
+class OfferAdmin(PublishingAdmin):
+    """Prices are added, never edited or deleted."""
+
+    list_display = [
+        "id",
+        "deployment",
+        "prompt_nano_per_million",
+        "completion_nano_per_million",
+        "request_nano",
+        "row_nano",
+        "effective_at",
+    ]
+    list_select_related = ["deployment__version__model", "deployment__provider", "deployment__pool"]
+    list_filter = ["deployment__version__model"]
+    autocomplete_fields = ["deployment"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Offer | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Offer | None = None) -> bool:
+        return False

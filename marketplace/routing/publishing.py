@@ -1,0 +1,38 @@
+"""For Django's admin: whatever is saved or deleted there is in force when the request ends."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from marketplace.routing.services import snapshot_publish
+
+
+class PublishingAdmin(admin.ModelAdmin):
+    """Publishes a snapshot after each change, within the admin's own transaction."""
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        snapshot_publish()
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        super().delete_model(request, obj)
+        snapshot_publish()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        super().delete_queryset(request, queryset)
+        snapshot_publish()
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Rows that only services and the ledger write."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
