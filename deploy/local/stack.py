@@ -16,17 +16,11 @@ from deploy.local.ports import HOST, free_ports
 from deploy.local.postgres import Postgres
 from deploy.local.supervisor import Service
 from deploy.local.valkey import Valkey
+from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 # The Triton backend leaves with this when the machine lacks what Triton needs.
 UNAVAILABLE_STATUS = 3
-EMULATED_SLOTS = {
-    "emulated-h100": 16,
-    "emulated-a100": 16,
-    "emulated-rtx4090": 4,
-    "emulated-tpu-v5e": 8,
-    "emulated-cpu": 2,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +54,7 @@ class Worker(TypedDict):
     protocol: str  # "openai" or "oip"
     slots: int
     emulated: bool
+    priors: dict[str, float]  # mean service time in ms by public model name; {}: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +170,15 @@ def _data_services(
     return services, {"DATABASE_URL": database_url, "BROKER_URL": broker_url}
 
 
-def _worker(pool: str, url: str, protocol: str, slots: int, *, emulated: bool = False) -> Worker:
+def _worker(pool: str, url: str, protocol: str, slots: int) -> Worker:
     return Worker(
-        worker=f"{pool}-0", pool=pool, url=url, protocol=protocol, slots=slots, emulated=emulated
+        worker=f"{pool}-0",
+        pool=pool,
+        url=url,
+        protocol=protocol,
+        slots=slots,
+        emulated=False,
+        priors={},
     )
 
 
@@ -227,12 +228,20 @@ def _emulator() -> Backend:
     service = Service(
         "emulator",
         _python("-m", "workers.backends.emulator", "--port", str(port)),
-        ready=answers_http(port, "/healthz"),
+        ready=answers_http(port, "/health"),
         address=f"{HOST}:{port}",
     )
     workers = tuple(
-        _worker(pool, f"http://{HOST}:{port}/{pool}-0", "openai", slots, emulated=True)
-        for pool, slots in EMULATED_SLOTS.items()
+        Worker(
+            worker=emulated.id,
+            pool=emulated.pool.name,
+            url=f"http://{HOST}:{port}/{emulated.id}",
+            protocol=emulated.protocol,
+            slots=emulated.pool.slots,
+            emulated=True,
+            priors=emulated.priors_ms(),
+        )
+        for emulated in EMULATED_WORKERS.values()
     )
     return Backend(service, workers)
 
