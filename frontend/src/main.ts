@@ -1,0 +1,53 @@
+// What every page needs: styles, htmx, the theme switch, copy buttons and filters that submit themselves.
+import "vite/modulepreload-polyfill";
+import htmx from "htmx.org";
+import "./styles.css";
+
+// The page's policy forbids evaluated code; nothing here needs it.
+htmx.config.allowEval = false;
+htmx.config.includeIndicatorStyles = false;
+
+const THEMES = ["auto", "light", "dark"] as const;
+type Theme = (typeof THEMES)[number];
+
+function savedTheme(): Theme {
+  const saved = localStorage.getItem("theme");
+  return THEMES.find((theme) => theme === saved) ?? "auto";
+}
+
+function applyTheme(theme: Theme): void {
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  for (const button of document.querySelectorAll<HTMLButtonElement>("[data-theme-switch]")) {
+    button.textContent = button.dataset[theme] ?? theme;
+  }
+}
+
+async function copy(button: HTMLButtonElement): Promise<void> {
+  const source = document.getElementById(button.dataset.copy ?? "");
+  if (!source) return;
+  const text = source instanceof HTMLInputElement ? source.value : (source.textContent ?? "");
+  await navigator.clipboard.writeText(text.trim());
+  const label = button.textContent;
+  button.textContent = button.dataset.copied ?? "✓";
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+
+applyTheme(savedTheme());
+
+document.addEventListener("click", (event) => {
+  const target = event.target instanceof Element ? event.target : null;
+  const themeSwitch = target?.closest("[data-theme-switch]");
+  if (themeSwitch) {
+    const next = THEMES[(THEMES.indexOf(savedTheme()) + 1) % THEMES.length] ?? "auto";
+    localStorage.setItem("theme", next);
+    applyTheme(next);
+  }
+  const copyButton = target?.closest<HTMLButtonElement>("[data-copy]");
+  if (copyButton) void copy(copyButton);
+});
+
+document.addEventListener("change", (event) => {
+  const target = event.target instanceof Element ? event.target : null;
+  target?.closest<HTMLFormElement>("form[data-submit-on-change]")?.requestSubmit();
+});

@@ -1,0 +1,12 @@
+import { defineConfig } from "vite";
+
+// Django serves the result: django-vite reads the manifest, WhiteNoise the files under /static/.
+export default defineConfig({
+  base: "/static/",
+  build: {
+    manifest: true,
+    outDir: "dist",
+    assetsInlineLimit: 0,
+    rollupOptions: { input: { main: "src/main.ts", playground: "src/islands/playground.ts" } },
+  },
+});
