@@ -4,6 +4,8 @@
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
 STATIC := DJANGO_SETTINGS_MODULE=marketplace.config.settings_check
+# pytest's exit status when ARGS select nothing.
+NO_TESTS := 5
 ARGS ?=
 
 help: ## Show this list
@@ -20,13 +22,14 @@ check: setup ## Format, lint, import contracts, types, migrations, templates
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
-	$(BIN)/mypy
+	$(BIN)/mypy marketplace workers deploy manage.py
 	$(STATIC) $(BIN)/python manage.py makemigrations --check --dry-run
 	git ls-files -z 'frontend/templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2 --check
 	$(BIN)/python deploy/bootstrap.py npm run check
 
 test: setup check ## Check, then every test (ARGS="-k name ..." for pytest)
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not e2e" $(ARGS) || [ $$? -eq $(NO_TESTS) ]
+	$(BIN)/pytest -m e2e $(ARGS) || [ $$? -eq $(NO_TESTS) ]
 
 fmt: setup ## Rewrite the sources the way `check` wants them
 	$(BIN)/ruff check --fix .

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.browser import HOW_TO_INSTALL, chromium_path
 from tests.embedded import data_services
+from tests.local_stack import LocalStack, running_stack
 
 TEST_SECRETS = {
     "DJANGO_SECRET_KEY": "test-secret-key-of-no-value-outside-this-run",
@@ -25,14 +28,16 @@ _services = contextlib.ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # pytest-django sets Django up in its own, later pytest_configure.
     for name, value in TEST_SECRETS.items():
         os.environ.setdefault(name, value)
-    if hasattr(config, "workerinput"):
-        return
-    database_url, broker_url = _services.enter_context(data_services())
-    os.environ["DATABASE_URL"] = database_url
-    os.environ["BROKER_URL"] = broker_url
+    if not hasattr(config, "workerinput"):
+        database_url, broker_url = _services.enter_context(data_services())
+        os.environ["DATABASE_URL"] = database_url
+        os.environ["BROKER_URL"] = broker_url
+    # pytest-django read its settings before there were any, and now leaves this to us.
+    import django
+
+    django.setup()
 
 
 def pytest_unconfigure() -> None:
@@ -65,3 +70,11 @@ def chromium() -> str:
     if path is None:
         pytest.skip(f"no chromium on this machine; {HOW_TO_INSTALL}")
     return path
+
+
+@pytest.fixture(scope="session")
+def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """The whole product, started as a person would, on a folder and ports of its own (15 s)."""
+    home: Path = tmp_path_factory.mktemp("stack") / "home"
+    with running_stack(home) as stack:
+        yield stack

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 
+from deploy.local import state
 from deploy.local.environment import default_home
 from deploy.local.launch import demo_access
 from deploy.local.stack import Options
+from deploy.local.state import Condition
 
 FIRST_CALL = {
     "model": "huggingfacetb/smollm2-135m-instruct",
@@ -17,7 +19,7 @@ FIRST_CALL = {
 
 
 def banner(options: Options, *, detached: bool) -> str:
-    """The URLs, the demo login and key, a call to paste, and how to stop."""
+    """The URLs, the demo login and key, a call to paste, what is missing, and how to stop."""
     demo = demo_access(options.home)
     home = "" if options.home == default_home() else f" --home {options.home}"
     stop = f"manage.py down{home}" if detached else "Ctrl-C"
@@ -29,6 +31,10 @@ def banner(options: Options, *, detached: bool) -> str:
             "",
             first_call(options.router_url, demo["api_key"]),
         ]
+    running = state.load(options.home)
+    for service in running.services if running else ():
+        if service.condition is Condition.UNAVAILABLE:
+            lines += ["", f"  Without {service.name}: {service.reason or 'it cannot run here'}"]
     logs = os.path.relpath(options.home / "logs")
     return "\n".join([*lines, "", f"  Logs     {logs}/", f"  Stop     {stop}", ""])
 

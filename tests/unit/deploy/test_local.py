@@ -181,6 +181,13 @@ def test_the_banner_of_a_seeded_stack_has_all_that_is_needed(home: Path) -> None
         assert needed in text
 
 
+def test_the_banner_says_what_this_machine_goes_without(home: Path) -> None:
+    without = READY.now(Condition.UNAVAILABLE, reason="libpython3.11 is missing")
+    state.save(home, live_state(services=(replace(without, name="triton-batched"),)))
+    text = banner(Options(home), detached=False)
+    assert "Without triton-batched: libpython3.11 is missing" in text
+
+
 def test_the_first_call_is_one_line_that_a_shell_can_read() -> None:
     line = first_call("http://127.0.0.1:8080", "sy_live_x")
     assert "\n" not in line

@@ -1,0 +1,79 @@
+"""The whole product for a test: `manage.py up --detach`, and down again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.ports import free_ports
+
+ROOT = Path(__file__).resolve().parent.parent
+UP_TIMEOUT_S = 240
+DOWN_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStack:
+    """A home folder and two ports. Nothing of the test run's own environment reaches it."""
+
+    home: Path
+    web_port: int
+    router_port: int
+
+    @property
+    def web_url(self) -> str:
+        return f"http://127.0.0.1:{self.web_port}"
+
+    @property
+    def router_url(self) -> str:
+        return f"http://127.0.0.1:{self.router_port}"
+
+    @property
+    def demo(self) -> dict[str, str]:
+        """The demo's email, password and api_key."""
+        found: dict[str, str] = json.loads((self.home / "demo.json").read_text())
+        return found
+
+    def manage(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a manage.py command next to this stack."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DJANGO_", "SWITCHYARD_", "ROUTER_"))
+            and name not in {"DATABASE_URL", "BROKER_URL"}
+        }
+        return subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *words],
+            cwd=ROOT,
+            env={**inherited, "SWITCHYARD_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def up(self, *words: str) -> subprocess.CompletedProcess[str]:
+        ports = ("--port", str(self.web_port), "--router-port", str(self.router_port))
+        return self.manage("up", "--detach", *ports, *words, timeout_s=UP_TIMEOUT_S)
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        return self.manage("down", timeout_s=DOWN_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def running_stack(home: Path) -> Iterator[LocalStack]:
+    """Yield a stack that is up and healthy; stop it afterwards."""
+    stack = LocalStack(home, *free_ports(2))
+    try:
+        up = stack.up()
+        if up.returncode != 0:
+            raise RuntimeError(f"the stack did not start:\n{up.stdout}\n{up.stderr}")
+        yield stack
+    finally:
+        stack.down()
