@@ -67,11 +67,11 @@ class LocalStack:
 
 
 @contextlib.contextmanager
-def running_stack(home: Path) -> Iterator[LocalStack]:
-    """Yield a stack that is up and healthy; stop it afterwards."""
+def running_stack(home: Path, *words: str) -> Iterator[LocalStack]:
+    """Yield a stack that is up and healthy (`words` go to `up`); stop it afterwards."""
     stack = LocalStack(home, *free_ports(2))
     try:
-        up = stack.up()
+        up = stack.up(*words)
         if up.returncode != 0:
             raise RuntimeError(f"the stack did not start:\n{up.stdout}\n{up.stderr}")
         yield stack

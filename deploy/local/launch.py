@@ -36,8 +36,9 @@ def run(
     *,
     show: Callable[[tuple[ServiceState, ...]], None],
     on_running: Callable[[], None],
+    on_stopping: Callable[[], None],
 ) -> None:
-    """Start the stack, call `on_running`, keep it up until SIGINT, SIGTERM or SIGHUP, stop it.
+    """Start the stack, keep it up until SIGINT, SIGTERM or SIGHUP, stop it.
 
     Raises LaunchError when it can't start; nothing of it runs any more then.
     """
@@ -77,6 +78,7 @@ def run(
                 on_running()
                 supervisor.watch()
             record.change(phase=Phase.STOPPING)
+            on_stopping()
         except (StartFailed, PostgresError, OSError) as error:
             reason = explain(error, options.home)
             record.change(phase=Phase.FAILED, reason=reason.split(LOG_FOLLOWS)[0])

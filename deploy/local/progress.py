@@ -24,7 +24,7 @@ MARKS = {
 
 def describe(state: ServiceState, now: float) -> str:
     """One service on one line: mark, name, condition, seconds, and where or why."""
-    if state.seconds_to_ready is not None:
+    if state.seconds_to_ready is not None and state.condition is not Condition.STOPPED:
         seconds = f"{state.seconds_to_ready:5.1f} s"
     elif state.condition is Condition.STARTING:
         seconds = f"{now - state.since:5.1f} s"
@@ -53,7 +53,7 @@ class Progress:
         else:
             for state, line in zip(states, lines, strict=True):
                 seen = self._conditions.get(state.name, Condition.WAITING)
-                if state.condition is not seen:
+                if state.condition not in {seen, Condition.STOPPED}:
                     print(line, file=self._out, flush=True)
         self._conditions = {state.name: state.condition for state in states}
 

@@ -56,6 +56,12 @@ class Command(BaseCommand):
                 detached.start(options, show=progress.show)
                 self.stdout.write(banner(options, detached=True))
             else:
-                launch.run(options, show=progress.show, on_running=announce)
+                launch.run(
+                    options,
+                    show=progress.show,
+                    on_running=announce,
+                    on_stopping=lambda: self.stdout.write("Stopping…"),
+                )
+                self.stdout.write("Stopped.")
         except LaunchError as error:
             raise CommandError(str(error)) from error
