@@ -1,0 +1,48 @@
+"""A small marketplace on a real PostgreSQL.
+
+Imports of the marketplace stay inside: this file may be read before Django is set up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.marketplace.shop import Shop
+
+
+def _open() -> Shop:
+    from tests.integration.marketplace.shop import open_shop
+
+    return open_shop()
+
+
+@pytest.fixture
+def shop(db: None) -> Shop:
+    return _open()
+
+
+@pytest.fixture
+def committed_shop(transactional_db: None) -> Iterator[Shop]:
+    """As `shop`, seen by every connection."""
+    yield _open()
+    from django.db import connection
+
+    # pytest-django empties the tables with TRUNCATE, which the ledger refuses: only here, only
+    # on this connection, its triggers stand aside.
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+
+
+@pytest.fixture(autouse=True)
+def _triggers_back(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "transactional_db" in request.fixturenames:
+        from django.db import connection
+
+        # The session goes with it: the pool would hand it on with its triggers still off.
+        connection.close()
+        connection.close_pool()

@@ -1,0 +1,177 @@
+"""`seed_demo`, `keys` and `ledger` as the launcher and scripts use them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from marketplace.accounts.models import ApiKey, User
+from marketplace.billing.models import Account
+from marketplace.catalog.models import AIModel, Deployment, Worker
+from marketplace.routing.models import SnapshotRow
+from router.domain.keys import key_is_wellformed
+
+pytestmark = pytest.mark.django_db
+
+REAL = [
+    {"worker": f"{pool}-0", "pool": pool, "url": f"http://127.0.0.1:{port}", "protocol": protocol}
+    for port, (pool, protocol) in enumerate(
+        [
+            ("llama-fast", "openai"),
+            ("llama-small", "openai"),
+            ("triton-batched", "oip"),
+            ("triton-single", "oip"),
+        ],
+        start=9001,
+    )
+]
+EMULATED = [
+    {
+        "worker": "emulated-h100-0",
+        "pool": "emulated-h100",
+        "url": "http://127.0.0.1:9100/emulated-h100-0",
+        "protocol": "openai",
+        "slots": 32,
+        "emulated": True,
+        "priors": {"emulated/llama-2-70b-chat": 850.0},
+    }
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, settings: Any) -> Path:
+    settings.SWITCHYARD_HOME = tmp_path
+    return tmp_path
+
+
+def seed(home: Path, fleet: list[dict[str, Any]]) -> None:
+    path = home / "fleet.json"
+    path.write_text(json.dumps(fleet))
+    call_command("seed_demo", fleet=path)
+
+
+def snapshot() -> dict[str, Any]:
+    row = SnapshotRow.objects.first()
+    assert row is not None
+    return row.body
+
+
+def test_every_real_model_is_offered_by_two_providers_at_different_prices(home: Path) -> None:
+    seed(home, REAL)
+    by_model: dict[str, list[dict[str, Any]]] = {}
+    for deployment in snapshot()["deployments"]:
+        by_model.setdefault(deployment["model"], []).append(deployment)
+    assert set(by_model) == {
+        "huggingfacetb/smollm2-135m-instruct",
+        "switchyard/fraud-scorer",
+        "wordllama/wordllama-256",
+    }
+    for pair in by_model.values():
+        assert len({row["provider"] for row in pair}) == 2
+        prices = [{k: v for k, v in row["price"].items() if k != "id"} for row in pair]
+        assert prices[0] != prices[1]
+
+
+def test_the_demo_has_credit_a_login_and_a_key_that_stay(home: Path) -> None:
+    seed(home, REAL)
+    kept = json.loads((home / "demo.json").read_text())
+    assert (home / "demo.json").stat().st_mode & 0o777 == 0o600
+    assert key_is_wellformed(kept["api_key"])
+    user = User.objects.get(email=kept["email"])
+    assert user.is_staff
+    assert user.check_password(kept["password"])
+    version = snapshot()["version"]
+    seed(home, REAL)
+    assert json.loads((home / "demo.json").read_text()) == kept
+    assert Account.objects.get(organisation__slug="demo").posted_nano == 25 * 10**9
+    assert ApiKey.objects.count() == 1
+    assert snapshot()["version"] == version
+
+
+def test_a_lost_credentials_file_is_made_again_and_works(home: Path) -> None:
+    seed(home, REAL)
+    (home / "demo.json").unlink()
+    seed(home, REAL)
+    kept = json.loads((home / "demo.json").read_text())
+    assert User.objects.get(email=kept["email"]).check_password(kept["password"])
+    assert ApiKey.objects.count() == 2
+
+
+def test_emulated_models_follow_the_fleet(home: Path) -> None:
+    seed(home, REAL + EMULATED)
+    emulated = [row for row in snapshot()["deployments"] if row["pool"].startswith("emulated")]
+    assert [(row["model"], row["service_prior_ms"]) for row in emulated] == [
+        ("emulated/llama-2-70b-chat", 850.0)
+    ]
+    assert all("emulated" in m["display_name"] for m in snapshot()["models"] if m["emulated"])
+    seed(home, REAL)
+    assert not [row for row in snapshot()["deployments"] if row["pool"].startswith("emulated")]
+    gone = Worker.objects.get(worker_id="emulated-h100-0")
+    assert gone.draining
+    assert not gone.healthy
+    seed(home, REAL + EMULATED)
+    assert [row for row in snapshot()["deployments"] if row["pool"].startswith("emulated")]
+
+
+def test_switched_off_emulation_sells_nothing_emulated(home: Path, settings: Any) -> None:
+    settings.SWITCHYARD_EMULATED = False
+    seed(home, REAL + EMULATED)
+    assert not AIModel.objects.filter(emulated=True).exists()
+    assert not Deployment.objects.filter(pool__emulated=True).exists()
+
+
+def test_a_moved_worker_gets_its_new_url(home: Path) -> None:
+    seed(home, REAL)
+    moved = [{**row, "url": row["url"].replace("127.0.0.1:9", "127.0.0.1:8")} for row in REAL]
+    seed(home, moved)
+    assert {row["url"] for row in snapshot()["workers"]} == {row["url"] for row in moved}
+
+
+@pytest.mark.parametrize(
+    ("fleet", "told"),
+    [
+        ([{"worker": "a"}], "pool"),
+        ([REAL[0], REAL[0]], "listed twice"),
+        ([{**REAL[0], "sots": 2}], "sots"),
+    ],
+)
+def test_a_wrong_fleet_file_is_named(home: Path, fleet: list[dict[str, Any]], told: str) -> None:
+    with pytest.raises(CommandError, match=told):
+        seed(home, fleet)
+    assert not User.objects.exists()
+
+
+def test_keys_are_made_listed_and_revoked(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seed(home, REAL)
+    capsys.readouterr()
+    call_command("keys", "create", "--org", "demo", "--name", "ci", "--json")
+    made = json.loads(capsys.readouterr().out)
+    assert key_is_wellformed(made["key"])
+    call_command("keys", "list", "--org", "demo", "--json")
+    listed = {row["id"]: row for row in json.loads(capsys.readouterr().out)}
+    assert listed[made["id"]]["status"] == "active"
+    assert made["key"] not in json.dumps(listed)
+    call_command("keys", "revoke", str(made["id"]))
+    assert ApiKey.objects.get(pk=made["id"]).status == "revoked"
+    with pytest.raises(CommandError, match="there is: demo"):
+        call_command("keys", "create", "--org", "nope")
+
+
+def test_the_ledger_is_verified_from_the_command_line(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed(home, REAL)
+    call_command("ledger", "verify")
+    assert "balances" in capsys.readouterr().out
+    from tests.integration.marketplace.ledger import call
+
+    call("SET LOCAL switchyard.ledger = 'on'")
+    call("UPDATE billing_account SET held_nano = 1 WHERE kind = 'customer'")
+    with pytest.raises(CommandError) as refused:
+        call_command("ledger", "verify")
+    assert refused.value.returncode == 1
+    assert "holds 1 nano" in capsys.readouterr().err

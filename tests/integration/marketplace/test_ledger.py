@@ -1,0 +1,258 @@
+"""The ledger on a real PostgreSQL: who may write, what settles, and that nothing is ever lost."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from marketplace.accounts.services import api_key_create
+from marketplace.billing.models import Account, AccountKind, Lease, Transfer
+from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.services import credit_grant, credit_topup, transfer_reverse
+from marketplace.usage.models import UsageEvent
+from tests.integration.marketplace.ledger import USD, call, lease_close, lease_take, record, settle
+from tests.integration.marketplace.shop import Shop
+
+
+def charged(shop: Shop, charge: int, **values: object) -> object:
+    return record(
+        account_id=shop.customer_account.pk,
+        organisation_id=shop.organisation.pk,
+        provider_account_id=shop.provider_account.pk,
+        charge_nano=charge,
+        **values,
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE billing_account SET posted_nano = posted_nano + 1",
+        "UPDATE billing_account SET held_nano = 1",
+        "UPDATE billing_account SET overdraft = true",
+        "INSERT INTO billing_account (kind, currency, posted_nano, held_nano, overdraft)"
+        " VALUES ('expense', 'USD', 5, 0, true)",
+        "UPDATE billing_transfer SET amount_nano = 1",
+        "DELETE FROM billing_transfer",
+        "TRUNCATE billing_transfer",
+        "INSERT INTO billing_transfer (debit_id, credit_id, amount_nano, idem_key, kind)"
+        " SELECT min(id), max(id), 1, 'x', 'grant' FROM billing_account",
+        "INSERT INTO billing_lease (id, router_id, account_id, amount_nano, expires_at)"
+        " SELECT gen_random_uuid(), 'r', min(id), 1, now() FROM billing_account",
+    ],
+)
+def test_money_is_not_written_by_hand(shop: Shop, statement: str) -> None:
+    with pytest.raises(DatabaseError), transaction.atomic():
+        call(statement)
+
+
+def test_the_permission_to_write_ends_with_the_function(shop: Shop) -> None:
+    credit_grant(organisation=shop.organisation, amount_nano=1)
+    with pytest.raises(DatabaseError, match="only through the ledger"), transaction.atomic():
+        call("UPDATE billing_account SET posted_nano = 0")
+
+
+def test_a_grant_is_booked_once_for_its_key(shop: Shop) -> None:
+    first = credit_grant(organisation=shop.organisation, amount_nano=7, idem_key="k")
+    assert credit_grant(organisation=shop.organisation, amount_nano=7, idem_key="k") == first
+    assert shop.customer_account.posted_nano == 10 * USD + 7
+    with pytest.raises(DatabaseError, match="another transfer"), transaction.atomic():
+        credit_grant(organisation=shop.organisation, amount_nano=8, idem_key="k")
+
+
+def test_a_topup_comes_out_of_cash_and_can_be_reversed_once(shop: Shop) -> None:
+    topup = credit_topup(organisation=shop.organisation, amount_nano=USD, payment_id="p1")
+    cash = Account.objects.get(kind=AccountKind.CASH)
+    assert cash.posted_nano == -USD
+    transfer_reverse(transfer=topup)
+    transfer_reverse(transfer=topup)
+    cash.refresh_from_db()
+    assert cash.posted_nano == 0
+    assert shop.customer_account.posted_nano == 10 * USD
+
+
+def test_a_reversal_of_spent_money_is_refused(shop: Shop) -> None:
+    grant = Transfer.objects.get(idem_key="welcome")
+    settle(charged(shop, USD))
+    with pytest.raises(DatabaseError, match="not_overdrawn"), transaction.atomic():
+        transfer_reverse(transfer=grant)
+
+
+def test_a_lease_takes_what_there_is_and_refuses_what_there_is_not(shop: Shop) -> None:
+    account = shop.customer_account.pk
+    first = lease_take(account, USD, 6 * USD)
+    assert first is not None
+    second = lease_take(account, USD, 6 * USD)
+    assert Lease.objects.get(pk=second).amount_nano == 4 * USD
+    assert lease_take(account, 1, 1) is None
+    assert lease_close(first) == 6 * USD
+    assert lease_close(first) == 0
+    assert shop.customer_account.available_nano == 6 * USD
+
+
+def test_a_lease_of_an_account_that_is_no_customer_is_an_error(shop: Shop) -> None:
+    for account_id in (shop.provider_account.pk, 10**9):
+        with pytest.raises(DatabaseError, match="not a customer"), transaction.atomic():
+            lease_take(account_id, 1, 1)
+
+
+def test_only_an_open_lease_is_extended(shop: Shop) -> None:
+    lease = lease_take(shop.customer_account.pk, 1, 1)
+    assert lease is not None
+    assert call("SELECT billing_lease_extend(%s, 900)", lease)[0][0] is not None
+    lease_close(lease)
+    assert call("SELECT billing_lease_extend(%s, 900)", lease)[0][0] is None
+
+
+def test_a_router_closes_all_its_own_leases(shop: Shop) -> None:
+    account = shop.customer_account.pk
+    lease_take(account, 1, 10, router="r1")
+    lease_take(account, 1, 20, router="r1")
+    lease_take(account, 1, 40, router="r2")
+    assert call("SELECT billing_lease_close_all('r1')")[0][0] == 30
+    assert shop.customer_account.held_nano == 40
+
+
+def test_a_settled_call_pays_provider_and_platform(shop: Shop) -> None:
+    lease = lease_take(shop.customer_account.pk, 1_000, 5_000)
+    event = charged(shop, 1_005, commission_nano=100, lease_id=lease, hold_nano=2_000)
+    assert settle(event) == {uuid.UUID(event.request_id): True}
+    customer = shop.customer_account
+    assert (customer.posted_nano, customer.held_nano) == (10 * USD - 1_005, 5_000 - 1_005)
+    assert shop.provider_account.posted_nano == 905
+    assert Account.objects.get(kind=AccountKind.COMMISSION).posted_nano == 100
+    assert Lease.objects.get(pk=lease).spent_nano == 1_005
+    transfers = Transfer.objects.filter(request_id=event.request_id)
+    assert set(transfers.values_list("kind", "amount_nano")) == {
+        ("charge_provider", 905),
+        ("charge_commission", 100),
+    }
+    assert ledger_proof().gaps == ()
+
+
+def test_a_record_settles_once_however_often_it_is_sent(shop: Shop) -> None:
+    event = charged(shop, 500)
+    key = uuid.UUID(event.request_id)
+    assert settle(event, event) == {key: True}
+    assert settle(event) == {key: False}
+    assert settle(event, charged(shop, 1)) != {}
+    assert shop.customer_account.posted_nano == 10 * USD - 501
+
+
+def test_a_call_that_is_not_billed_is_recorded_without_money(shop: Shop) -> None:
+    settle(charged(shop, 0, outcome="worker_failed", http_status=502))
+    assert UsageEvent.objects.get().outcome == "worker_failed"
+    assert Transfer.objects.count() == 1
+
+
+def test_a_late_record_of_a_closed_lease_still_pays(shop: Shop) -> None:
+    lease = lease_take(shop.customer_account.pk, 100, 100)
+    assert lease is not None
+    lease_close(lease)
+    settle(charged(shop, 100, lease_id=lease))
+    customer = shop.customer_account
+    assert (customer.posted_nano, customer.held_nano) == (10 * USD - 100, 0)
+    assert ledger_proof().gaps == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"charge_nano": 11, "hold_nano": 10},
+        {"charge_nano": -1, "hold_nano": 10},
+        {"charge_nano": 5, "commission_nano": 6},
+        {"charge_nano": 5, "commission_nano": -1},
+        {"charge_nano": 5, "prompt_tokens": -1},
+        {"charge_nano": 5, "provider_account_id": 0},
+        {"charge_nano": 5, "account_id": 0},
+        {"charge_nano": 11 * USD},
+    ],
+)
+def test_a_record_that_does_not_add_up_refuses_the_batch(shop: Shop, wrong: dict[str, int]) -> None:
+    values = {
+        "account_id": shop.customer_account.pk,
+        "provider_account_id": shop.provider_account.pk,
+        **wrong,
+    }
+    with pytest.raises(DatabaseError), transaction.atomic():
+        settle(charged(shop, 1), record(**values))
+    assert UsageEvent.objects.count() == 0
+    assert shop.customer_account.posted_nano == 10 * USD
+
+
+def test_a_lease_pays_only_for_its_own_account(shop: Shop) -> None:
+    from marketplace.accounts.services import organisation_create
+
+    other = organisation_create(name="Other", slug="other", owner=shop.owner)
+    credit_grant(organisation=other, amount_nano=USD)
+    lease = lease_take(other.billing_account.pk, 100, 100)
+    with pytest.raises(DatabaseError, match="do not fit"), transaction.atomic():
+        settle(charged(shop, 50, lease_id=lease))
+
+
+def test_more_than_the_lease_is_refused(shop: Shop) -> None:
+    lease = lease_take(shop.customer_account.pk, 100, 100)
+    with pytest.raises(DatabaseError, match=r"within_amount|held_not_negative"):
+        settle(charged(shop, 101, lease_id=lease))
+
+
+def test_settling_notes_when_a_key_was_used(shop: Shop) -> None:
+    key, _ = api_key_create(organisation=shop.organisation, name="k")
+    settle(charged(shop, 1, key_id=key.pk))
+    key.refresh_from_db()
+    assert key.last_used_at is not None
+    assert key.last_used_at.timestamp() == 1_700_000_000
+
+
+def test_the_proof_finds_what_does_not_follow_from_the_transfers(shop: Shop) -> None:
+    settle(charged(shop, 700))
+    with connection.cursor() as cursor:
+        # As an intruder with the ledger's own switch would.
+        cursor.execute("SET LOCAL switchyard.ledger = 'on'")
+        cursor.execute(
+            "UPDATE billing_account SET posted_nano = posted_nano + 3 WHERE id = %s",
+            [shop.customer_account.pk],
+        )
+    cursor_gaps = ledger_proof().gaps
+    assert any("posted sum of USD is 3" in gap for gap in cursor_gaps)
+    assert any(f"account {shop.customer_account.pk} caches" in gap for gap in cursor_gaps)
+
+
+def test_the_proof_finds_a_hold_without_a_lease_and_a_call_without_transfers(shop: Shop) -> None:
+    call("SET LOCAL switchyard.ledger = 'on'")
+    call("UPDATE billing_account SET held_nano = 9 WHERE id = %s", shop.customer_account.pk)
+    settle(charged(shop, 0))
+    call("UPDATE usage_event SET charge_nano = 4")
+    gaps = ledger_proof().gaps
+    assert any("holds 9 nano" in gap for gap in gaps)
+    assert any("charged 4 nano, its transfers sum to 0" in gap for gap in gaps)
+
+
+def test_two_settlers_with_the_same_records_pay_once(committed_shop: Shop) -> None:
+    records = [charged(committed_shop, 1_000) for _ in range(50)]
+    applied: list[bool] = []
+    errors: list[BaseException] = []
+
+    def work(batch: list[object]) -> None:
+        try:
+            applied.extend(settle(*batch).values())
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [
+        threading.Thread(target=work, args=(batch,))
+        for batch in (records, records[::-1], records[25:], records[:25])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert sum(applied) == 50
+    assert committed_shop.customer_account.posted_nano == 10 * USD - 50_000
+    assert ledger_proof().gaps == ()

@@ -1,0 +1,123 @@
+"""Any sequence of grants, leases, settlements and closings, against a model of a few lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from marketplace.billing.models import Account
+from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.services import credit_grant
+from tests.integration.marketplace.ledger import USD, lease_close, lease_take, record, settle
+from tests.integration.marketplace.shop import open_shop
+
+SMALL = st.integers(1, 3 * USD)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Spends through leases only, as a router does; repeats records and closings at will."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.example = transaction.atomic()
+        self.example.__enter__()
+        self.shop = open_shop()
+        self.account_id = self.shop.customer_account.pk
+        self.provider_id = self.shop.provider_account.pk
+        self.granted = 10 * USD
+        self.spent = 0
+        self.earned = 0
+        self.left: dict[Any, int] = {}
+        self.settled: list[Any] = []
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.example.__exit__(None, None, None)
+
+    @rule(amount=SMALL)
+    def grant(self, amount: int) -> None:
+        credit_grant(organisation=self.shop.organisation, amount_nano=amount)
+        self.granted += amount
+
+    @rule(need=SMALL, more=SMALL)
+    def take(self, need: int, more: int) -> None:
+        available = self.granted - self.spent - sum(self.left.values())
+        lease = lease_take(self.account_id, need, need + more)
+        assert (lease is None) == (available < need)
+        if lease is not None:
+            self.left[lease] = min(need + more, available)
+
+    @rule(data=st.data())
+    def settle_some(self, data: st.DataObject) -> None:
+        if not self.left:
+            return
+        lease = data.draw(st.sampled_from(sorted(self.left)))
+        charge = data.draw(st.integers(0, self.left[lease]))
+        commission = data.draw(st.integers(0, charge))
+        fresh = record(
+            account_id=self.account_id,
+            provider_account_id=self.provider_id,
+            lease_id=lease,
+            charge_nano=charge,
+            hold_nano=charge + data.draw(st.integers(0, 5)),
+            commission_nano=commission,
+        )
+        repeated = (
+            data.draw(st.lists(st.sampled_from(self.settled), max_size=3)) if self.settled else []
+        )
+        applied = settle(*repeated, fresh)
+        assert sum(applied.values()) == 1
+        self.settled.append(fresh)
+        self.left[lease] -= charge
+        self.spent += charge
+        self.earned += charge - commission
+
+    @rule(extra=st.integers(1, 10))
+    def overspend_is_refused(self, extra: int) -> None:
+        if not self.left:
+            return
+        lease = min(self.left)
+        charge = self.left[lease] + extra
+        over = record(
+            account_id=self.account_id,
+            provider_account_id=self.provider_id,
+            lease_id=lease,
+            charge_nano=charge,
+        )
+        with pytest.raises(DatabaseError), transaction.atomic():
+            settle(over)
+
+    @rule(data=st.data())
+    def close(self, data: st.DataObject) -> None:
+        if not self.left:
+            return
+        lease = data.draw(st.sampled_from(sorted(self.left)))
+        assert lease_close(lease) == self.left.pop(lease)
+        assert lease_close(lease) == 0
+
+    @invariant()
+    def books_are_right(self) -> None:
+        assert ledger_proof().gaps == ()
+        account = Account.objects.get(pk=self.account_id)
+        assert account.posted_nano == self.granted - self.spent
+        assert account.held_nano == sum(self.left.values())
+        assert Account.objects.get(pk=self.provider_id).posted_nano == self.earned
+
+
+@pytest.mark.django_db
+def test_no_sequence_breaks_the_books() -> None:
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=15,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

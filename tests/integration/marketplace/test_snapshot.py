@@ -1,0 +1,148 @@
+"""What is published, when, and that the router's contract reads it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from marketplace.accounts.services import api_key_create, api_key_revoke
+from marketplace.benchmarks.models import Profile
+from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Pool
+from marketplace.catalog.services import (
+    HealthReading,
+    offer_publish,
+    worker_drain,
+    worker_health_record,
+)
+from marketplace.routing.models import PolicyKind, SnapshotRow
+from marketplace.routing.services import policy_publish, snapshot_publish
+from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
+from router.domain.keys import digest_key
+from router.domain.pricing import Price
+from tests.integration.marketplace.shop import Shop
+
+
+def published() -> Snapshot:
+    row = SnapshotRow.objects.first()
+    assert row is not None
+    return decode_snapshot(json.dumps(row.body))
+
+
+def test_the_router_reads_what_was_published(shop: Shop) -> None:
+    row = snapshot_publish()
+    snapshot = published()
+    assert snapshot.version == row.version
+    assert [model.name for model in snapshot.models] == ["author/slug"]
+    assert snapshot.workers[0].url == "http://127.0.0.1:9"
+    (deployment,) = snapshot.deployments
+    assert deployment.provider_account_id == shop.provider_account.pk
+    assert deployment.price.prompt_nano_per_million == 20_000_000
+    assert deployment.commission_bps == 1_000
+
+
+def test_the_same_catalog_is_not_published_twice(shop: Shop) -> None:
+    version = snapshot_publish().version
+    assert snapshot_publish().version == version
+
+
+def test_old_snapshots_are_forgotten(shop: Shop) -> None:
+    for cents in range(60):
+        offer_publish(deployment=shop.deployment, price=Price(id=0, request_nano=cents + 1))
+    assert SnapshotRow.objects.count() == 50
+
+
+def test_a_new_price_supersedes_and_a_future_one_waits(shop: Shop) -> None:
+    offer_publish(deployment=shop.deployment, price=Price(id=0, request_nano=5))
+    later = timezone.now() + timedelta(hours=1)
+    offer_publish(deployment=shop.deployment, price=Price(id=0, request_nano=9), effective_at=later)
+    assert published().deployments[0].price.request_nano == 5
+
+
+def test_a_published_price_is_never_changed(shop: Shop) -> None:
+    offer = shop.deployment.offers.get()
+    for statement in (
+        "UPDATE catalog_offer SET request_nano = 0 WHERE id = %s",
+        "DELETE FROM catalog_offer WHERE id = %s",
+    ):
+        with (
+            pytest.raises(DatabaseError, match="refused"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement, [offer.pk])
+
+
+def test_keys_come_and_go(shop: Shop) -> None:
+    row, key = api_key_create(organisation=shop.organisation, name="k", models_allowed=["a/b"])
+    (wire,) = published().keys
+    assert wire.digest == digest_key(key, django_settings.SWITCHYARD_KEY_PEPPER)
+    assert (wire.account_id, wire.models) == (shop.customer_account.pk, ("a/b",))
+    api_key_revoke(api_key=row)
+    assert published().keys == ()
+
+
+def test_the_latest_policy_and_published_profile_are_in_force(shop: Shop) -> None:
+    policy_publish(model=shop.model, kind=PolicyKind.ROUND_ROBIN)
+    policy_publish(model=shop.model, kind=PolicyKind.LEAST_OUTSTANDING)
+    Profile.objects.create(
+        deployment=shop.deployment, service_ms=80, source="measured", published=True
+    )
+    Profile.objects.create(deployment=shop.deployment, service_ms=10, source="a draft")
+    snapshot_publish()
+    (policy,) = published().policies
+    assert (policy.kind, policy.version) == ("least_outstanding", 2)
+    assert published().deployments[0].service_prior_ms == 80
+
+
+def test_a_worker_is_unhealthy_from_the_second_failed_probe_on(shop: Shop) -> None:
+    down = HealthReading(shop.worker.pk, "ConnectError")
+    assert worker_health_record(readings=[down]) == []
+    assert worker_health_record(readings=[down]) == ["fast-0"]
+    assert not published().workers[0].healthy
+    assert worker_health_record(readings=[HealthReading(shop.worker.pk)]) == ["fast-0"]
+    assert published().workers[0].healthy
+
+
+def test_a_drained_worker_is_published_as_draining(shop: Shop) -> None:
+    worker_drain(worker=shop.worker, draining=True)
+    assert published().workers[0].draining
+
+
+def test_emulated_models_are_left_out_when_switched_off(shop: Shop, settings: object) -> None:
+    pool = Pool.objects.create(name="emulated-h100", hardware="H100", engine="e", emulated=True)
+    model = AIModel.objects.create(name="emulated/x", display_name="X", task="chat", emulated=True)
+    deployment = Deployment.objects.create(
+        version=ModelVersion.objects.create(model=model, version="1"),
+        provider=shop.provider,
+        pool=pool,
+        upstream_model="x",
+    )
+    offer_publish(deployment=deployment, price=Price(id=0))
+    assert {m.name for m in published().models} == {"author/slug", "emulated/x"}
+    settings.SWITCHYARD_EMULATED = False  # type: ignore[attr-defined]
+    snapshot_publish()
+    assert {m.name for m in published().models} == {"author/slug"}
+
+
+def test_routers_are_told_at_commit(committed_shop: Shop) -> None:
+    listener = psycopg.connect(
+        **{
+            key: value
+            for key, value in connection.get_connection_params().items()
+            if key in {"host", "port", "user", "password", "dbname"}
+        },
+        autocommit=True,
+    )
+    with listener:
+        listener.execute(f"LISTEN {SNAPSHOT_CHANNEL}")
+        worker_drain(worker=committed_shop.worker, draining=True)
+        (notice,) = listener.notifies(timeout=5, stop_after=1)
+        latest = SnapshotRow.objects.first()
+        assert latest is not None
+        assert notice.payload == str(latest.version)
