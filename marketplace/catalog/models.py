@@ -13,6 +13,9 @@ MODEL_NAME = RegexValidator(
 )
 NAME = RegexValidator(r"^[a-z0-9][a-z0-9._-]*$", _("Lower case letters, digits, . _ and - only."))
 
+# Not URLField: it refuses the short host names that clusters use.
+BASE_URL = RegexValidator(r"^https?://[^\s/?#]+(/[^\s?#]*)?$", _("A base like http://host:port."))
+
 
 class Provider(models.Model):
     """Who offers deployments and earns. The platform keeps ``commission_bps`` of each charge."""
@@ -132,7 +135,7 @@ class Worker(models.Model):
 
     worker_id = models.CharField(max_length=80, unique=True, validators=[NAME])
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="workers")
-    url = models.URLField(max_length=300)
+    url = models.CharField(max_length=300, validators=[BASE_URL])
     protocol = models.CharField(max_length=10, choices=Protocol.choices)
     slots = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
     healthy = models.BooleanField(default=True)

@@ -6,6 +6,7 @@ a signature, so they also run on a checkout where nothing is set yet.
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -128,6 +129,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "marketplace.accounts.pages.navigation",
             ],
         },
     }
@@ -168,6 +170,7 @@ STORAGES = {
 }
 # Served straight from where they are built: `make run` has no collectstatic step.
 WHITENOISE_USE_FINDERS = True
+warnings.filterwarnings("ignore", message="No directory at: .*staticfiles")
 _VITE_HASHED = re.compile(r"^.+-[0-9A-Za-z_-]{8}\.\w+$")
 
 

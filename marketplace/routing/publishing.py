@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -11,6 +12,8 @@ from marketplace.routing.services import snapshot_publish
 
 class PublishingAdmin(admin.ModelAdmin):
     """Publishes a snapshot after each change, within the admin's own transaction."""
+
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

@@ -284,7 +284,18 @@ class Migration(migrations.Migration):
                         ],
                     ),
                 ),
-                ("url", models.URLField(max_length=300)),
+                (
+                    "url",
+                    models.CharField(
+                        max_length=300,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^https?://[^\\s/?#]+(/[^\\s?#]*)?$",
+                                "A base like http://host:port.",
+                            )
+                        ],
+                    ),
+                ),
                 (
                     "protocol",
                     models.CharField(

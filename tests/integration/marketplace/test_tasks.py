@@ -1,0 +1,112 @@
+"""The jobs: probing over HTTP, reconciliation, publishing what came due; Celery's own promises."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import httpx
+import pytest
+from django.utils import timezone
+
+from marketplace.billing.models import ReconciliationReport
+from marketplace.catalog.models import Pool, Worker
+from marketplace.catalog.services import HealthReading, offer_publish
+from marketplace.routing.models import SnapshotRow
+from router.domain.pricing import Price
+from tests.integration.marketplace.ledger import call
+from tests.integration.marketplace.shop import Shop
+from workers.celery_app import app
+from workers.tasks import health, ledger, routing
+
+
+def worker(pk: int, protocol: str = "openai") -> Worker:
+    return Worker(pk=pk, worker_id=f"w{pk}", url=f"http://w{pk}/base/", protocol=protocol)
+
+
+async def test_each_protocol_is_asked_its_own_way() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        if request.url.host == "w2":
+            return httpx.Response(404 if request.url.path == "/base/health" else 200)
+        if request.url.host == "w4":
+            return httpx.Response(503)
+        if request.url.host == "w5":
+            raise httpx.ConnectTimeout("too slow")
+        return httpx.Response(200)
+
+    workers = [worker(1), worker(2), worker(3, "oip"), worker(4), worker(5, "oip")]
+    readings = await health.probe(workers, httpx.MockTransport(answer))
+    assert readings == [
+        HealthReading(1),
+        HealthReading(2),
+        HealthReading(3),
+        HealthReading(4, "GET /health: HTTP 503"),
+        HealthReading(5, "ConnectTimeout: too slow"),
+    ]
+    assert set(asked) == {
+        "http://w1/base/health",
+        "http://w2/base/health",
+        "http://w2/base/v1/models",
+        "http://w3/base/v2/health/ready",
+        "http://w4/base/health",
+        "http://w5/base/v2/health/ready",
+    }
+
+
+def test_a_worker_that_is_down_leaves_the_snapshot_healthy_list(shop: Shop) -> None:
+    # Port 9 (discard) refuses at once.
+    assert health.probe_workers() == []
+    assert health.probe_workers() == ["fast-0"]
+    shop.worker.refresh_from_db()
+    assert not shop.worker.healthy
+    assert "ConnectError" in shop.worker.health_error
+    assert shop.worker.health_checked_at is not None
+    row = SnapshotRow.objects.first()
+    assert row is not None
+    assert row.body["workers"][0]["healthy"] is False
+
+
+def test_draining_and_switched_off_workers_are_not_asked(shop: Shop, settings: object) -> None:
+    pool = Pool.objects.create(name="e", hardware="h", engine="e", emulated=True)
+    Worker.objects.create(worker_id="e-0", pool=pool, url="http://127.0.0.1:9", protocol="openai")
+    settings.SWITCHYARD_EMULATED = False  # type: ignore[attr-defined]
+    shop.worker.draining = True
+    shop.worker.save()
+    assert health.probe_workers() == []
+    assert not Worker.objects.exclude(health_checked_at=None).exists()
+
+
+def test_reconciliation_is_kept(shop: Shop) -> None:
+    assert ledger.reconcile() == 0
+    assert ReconciliationReport.objects.get().is_balanced
+    call("SET LOCAL switchyard.ledger = 'on'")
+    call("UPDATE billing_account SET held_nano = 2 WHERE kind = 'customer'")
+    assert ledger.reconcile() == 1
+    latest = ReconciliationReport.objects.first()
+    assert latest is not None
+    assert "holds 2 nano" in latest.gaps[0]
+
+
+def test_an_offer_that_came_due_is_published(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = timezone.now() + timedelta(hours=1)
+    offer_publish(deployment=shop.deployment, price=Price(id=0, request_nano=9), effective_at=later)
+    before = routing.publish_what_came_due()
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    assert routing.publish_what_came_due() == before + 1
+    row = SnapshotRow.objects.first()
+    assert row is not None
+    assert row.body["deployments"][0]["price"]["request_nano"] == 9
+
+
+def test_tasks_survive_their_worker_and_do_not_pile_up() -> None:
+    assert app.conf.task_acks_late
+    assert app.conf.task_reject_on_worker_lost
+    assert app.conf.worker_prefetch_multiplier == 1
+    options = app.conf.broker_transport_options
+    assert options["visibility_timeout"] > app.conf.task_time_limit
+    app.loader.import_default_modules()
+    for entry in app.conf.beat_schedule.values():
+        assert entry["task"] in app.tasks
+        assert entry["options"]["expires"] <= entry["schedule"]

@@ -1,0 +1,57 @@
+"""What is missing stops the start by name; what needs nothing runs with nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+COMPLETE = {
+    "DJANGO_SECRET_KEY": "x",
+    "SWITCHYARD_KEY_PEPPER": "x",
+    "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none",
+}
+
+
+def manage(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    bare = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **env}
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=ROOT,
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("missing", sorted(COMPLETE))
+def test_a_missing_secret_is_named_in_one_line(missing: str) -> None:
+    done = manage("migrate", **{k: v for k, v in COMPLETE.items() if k != missing})
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(f"error: {missing} is not set")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("DATABASE_URL", "sqlite:///x", "PostgreSQL"),
+        ("SWITCHYARD_ROUTER_URL", "127.0.0.1:8080", "https://host"),
+    ],
+)
+def test_a_wrong_value_is_named(name: str, value: str, told: str) -> None:
+    done = manage("migrate", **{**COMPLETE, name: value})
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize("words", [("help",), ("migrate", "--help"), ("status", "--help")])
+def test_help_needs_nothing(words: tuple[str, ...]) -> None:
+    assert manage(*words).returncode == 0
