@@ -111,7 +111,7 @@ class Step:
 
 
 def explain(output: str, status: int) -> str:
-    """Name the cause that a failed command's output shows, else quote its last line."""
+    """Name the cause that a failed command's output shows: its first error, else its last line."""
     text = output.lower()
     if "no space left on device" in text or "enospc" in text or "disk quota" in text:
         return "the disk is full"
@@ -134,7 +134,7 @@ def explain(output: str, status: int) -> str:
         return "the network or the package registry can't be reached"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
-    return (errors or lines or [f"exit status {status}"])[-1]
+    return [*errors[:1], *lines[-1:], f"exit status {status}"][0]
 
 
 # --- the steps -----------------------------------------------------------------------------
