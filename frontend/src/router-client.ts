@@ -42,7 +42,7 @@ async function currentSession(): Promise<Session> {
   const response = await fetch("/api/v1/session-token", {
     method: "POST",
     headers: { "X-CSRFToken": csrfToken(), "Content-Type": "application/json" },
-    body: "{}",
+    body: JSON.stringify({ organisation: document.body.dataset.organisation }),
   });
   if (!response.ok) throw new CallFailed((await problemText(response)) || "Sign in again.");
   session = (await response.json()) as Session;

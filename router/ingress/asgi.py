@@ -120,6 +120,7 @@ class Application:
             body,
             exchange.headers,
             request_id=request_id,
+            explain=exchange.header(b"x-route-explain") == "1",
             arrived_s=time.monotonic(),
             created_at_ms=now_ms,
         )

@@ -55,6 +55,7 @@ def parse_infer(
     headers: dict[bytes, bytes],
     *,
     request_id: str,
+    explain: bool,
     arrived_s: float,
     created_at_ms: int,
 ) -> InferenceRequest:
@@ -85,6 +86,7 @@ def parse_infer(
         bound=Usage(rows=rows),
         arrived_s=arrived_s,
         created_at_ms=created_at_ms,
+        explain=explain,
         payload=body,
         payload_headers=tuple(payload_headers),
     )

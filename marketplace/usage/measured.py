@@ -1,0 +1,36 @@
+"""What calls took, over all customers: figures only, nobody's requests."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+_SQL = """
+SELECT model, count(*),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY ttft_ms),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY total_ms),
+       percentile_cont(0.99) WITHIN GROUP (ORDER BY total_ms),
+       sum(completion_tokens) / nullif(sum(total_ms - queue_ms), 0) * 1000
+FROM usage_event WHERE outcome = 'completed' AND created_at >= %s GROUP BY model
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """``tokens_per_s`` is None for models that generate none."""
+
+    calls: int
+    ttft_ms_p50: float
+    total_ms_p50: float
+    total_ms_p99: float
+    tokens_per_s: float | None
+
+
+def measured_by_model(*, since: datetime) -> dict[str, Measured]:
+    """Completed calls since a moment, by public model name."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SQL, [since])
+        return {
+            model: Measured(calls, ttft, total, total_p99, float(rate) if rate else None)
+            for model, calls, ttft, total, total_p99, rate in cursor.fetchall()
+        }
