@@ -112,18 +112,18 @@ POOLS = (
     ),
     DemoPool(
         "emulated-h100",
-        "NVIDIA H100 (emulated)",
+        "2 × NVIDIA H100 (emulated)",
         "emulator",
         "emulated-cloud",
-        3 * USD,
+        6 * USD,
         emulated=True,
     ),
     DemoPool(
         "emulated-a100",
-        "NVIDIA A100 (emulated)",
+        "2 × NVIDIA A100 (emulated)",
         "emulator",
         "emulated-cloud",
-        180 * CENT,
+        360 * CENT,
         emulated=True,
     ),
     DemoPool(
@@ -136,18 +136,18 @@ POOLS = (
     ),
     DemoPool(
         "emulated-tpu-v5e",
-        "Google TPU v5e (emulated)",
+        "8 × Google TPU v5e (emulated)",
         "emulator",
         "emulated-cloud",
-        120 * CENT,
+        960 * CENT,
         emulated=True,
     ),
     DemoPool(
         "emulated-cpu",
-        "Server CPU (emulated)",
+        "Intel Xeon 8480+ (emulated)",
         "emulator",
         "emulated-cloud",
-        10 * CENT,
+        150 * CENT,
         emulated=True,
     ),
 )
@@ -296,8 +296,7 @@ EMULATED_MODELS = (
         name="emulated/bge-large",
         display_name="BGE Large (emulated)",
         task="embeddings",
-        description="An embeddings model of 335 million parameters, 1024 dimensions."
-        + _EMULATED_NOTE,
+        description="An embeddings model of 335 million parameters." + _EMULATED_NOTE,
         license="none: no weights are used",
         version="1",
         upstream_model="emulated/bge-large",
@@ -322,7 +321,7 @@ EMULATED_MODELS = (
         upstream_model="emulated/resnet-50",
         tensors={
             "inputs": [_tensor("INPUT", "FP32", -1, 3, 224, 224)],
-            "outputs": [_tensor("OUTPUT", "FP32", -1, 1000)],
+            "outputs": [_tensor("PROBABILITIES", "FP32", -1, 1000)],
         },
         prices={
             "emulated-h100": Price(id=0, row_nano=4_000),

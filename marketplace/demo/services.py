@@ -235,7 +235,7 @@ def _priors(fleet: Sequence[FleetWorker]) -> None:
             Profile.objects.create(
                 deployment=row,
                 service_ms=service_ms,
-                source="the fleet file's prior",
+                source="given by the worker's backend in the fleet file",
                 emulated=row.pool.emulated,
                 published=True,
             )
