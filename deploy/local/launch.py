@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import signal
 import time
@@ -47,7 +48,7 @@ def run(
         end_leftovers(options.home)
         _check_disk(options.home)
         try:
-            layout = stack.build(options, secrets.load_or_make(options.home))
+            layout = stack.build(options, secrets.load_or_make(options.home, os.environ))
             record = _Record(
                 options.home,
                 StackState(

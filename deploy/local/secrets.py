@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 NAMES = (
@@ -16,8 +17,8 @@ NAMES = (
 SECRET_BYTES = 32
 
 
-def load_or_make(home: Path) -> dict[str, str]:
-    """Return the secrets of `home`, making those that it lacks."""
+def load_or_make(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the secrets of `home`, making those that it lacks; one in `environ` wins."""
     path = home / "secrets.json"
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     missing = [name for name in NAMES if name not in known]
@@ -25,7 +26,7 @@ def load_or_make(home: Path) -> dict[str, str]:
         known |= {name: secrets.token_urlsafe(SECRET_BYTES) for name in missing}
         home.mkdir(parents=True, exist_ok=True)
         write_private(path, json.dumps(known, indent=2) + "\n")
-    return known
+    return known | {name: environ[name] for name in NAMES if name in environ}
 
 
 def write_private(path: Path, text: str) -> None:

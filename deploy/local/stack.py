@@ -298,12 +298,14 @@ def _jobs(needs: tuple[str, ...]) -> list[Service]:
             "jobs",
             _python(*celery, "worker", "--loglevel", "INFO", "--concurrency", "2"),
             ready=logged(" ready."),
+            ready_once=True,
             needs=needs,
         ),
         Service(
             "beat",
             _python(*celery, "beat", "--loglevel", "INFO", "--pidfile", ""),
             ready=logged("beat: Starting"),
+            ready_once=True,
             needs=needs,
         ),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -26,6 +27,7 @@ BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 30.0
 # A service that ran this long before it crashed starts over with the shortest backoff.
 BACKOFF_RESET_S = 60.0
+LOG_MAX_BYTES = 32 * 1024 * 1024
 LOG_TAIL_LINES = 15
 # What a stop leaves as it is: these did not run, or ended by themselves.
 NEVER_STOPPED = frozenset(
@@ -52,8 +54,9 @@ class StopRequested(Exception):
 class Service:
     """What a service is; nothing about whether it runs.
 
-    `ready` is polled until true, then every few seconds as the health check. A `job` is ready
-    when it has exited with 0. `prepare` runs in the launcher just before the start and gets
+    `ready` is polled until true, then every few seconds as the health check unless
+    `ready_once`: then it is healthy as long as it runs. A `job` is ready when it has exited
+    with 0. `prepare` runs in the launcher just before the start and gets
     the names of the services this machine turned out unable to run.
     """
 
@@ -63,6 +66,7 @@ class Service:
     needs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
+    ready_once: bool = False
     job: bool = False
     prepare: Callable[[frozenset[str]], None] = lambda unavailable: None
     stop_signal: signal.Signals = signal.SIGTERM
@@ -87,8 +91,9 @@ class _Running:
 
     def start(self, cwd: Path, reaper: Reaper) -> None:
         if self.log.exists():
-            self.log.replace(self.log.with_suffix(".1.log"))
-        with self.log.open("wb") as output:
+            self.log.replace(self._older_log)
+        # Appending, so that the service goes on at the new end when the log is cut.
+        with self.log.open("ab") as output:
             self.popen = subprocess.Popen(
                 self.service.argv,
                 cwd=cwd,
@@ -105,6 +110,16 @@ class _Running:
             reaper.add(process, self.service.stop_signal)
         self.started = time.monotonic()
         self.state = self.state.now(Condition.STARTING, process=process)
+
+    @property
+    def _older_log(self) -> Path:
+        return self.log.with_suffix(".1.log")
+
+    def bound_log(self) -> None:
+        """Set a log that grew too long aside; what is written meanwhile is lost."""
+        if self.log.stat().st_size > LOG_MAX_BYTES:
+            shutil.copyfile(self.log, self._older_log)
+            os.truncate(self.log, 0)
 
     def exit_status(self, reaper: Reaper) -> int | None:
         """Reap the process if it has left, and end what it left in its group."""
@@ -237,7 +252,9 @@ class Supervisor:
                 self._plan_restart(running, f"left with {describe_status(status)}")
             elif condition is Condition.RESTARTING or now - running.checked > HEALTH_PERIOD_S:
                 running.checked = now
-                self._note_health(running, running.service.ready(running.log))
+                running.bound_log()
+                known = running.service.ready_once and condition is Condition.READY
+                self._note_health(running, known or running.service.ready(running.log))
 
     def _plan_restart(self, running: _Running, reason: str) -> None:
         now = time.monotonic()

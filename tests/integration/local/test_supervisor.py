@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import child
+from deploy.local.health import logged
 from deploy.local.process import Process, group_members
 from deploy.local.state import Condition, ServiceState
 from deploy.local.supervisor import Service, StartFailed, StopRequested, Supervisor
@@ -158,6 +159,23 @@ def test_a_service_that_stops_answering_is_called_unhealthy(
     )
     answers.touch()
     owner.watch_until(supervisor, lambda: state_of(supervisor, "web").condition is Condition.READY)
+
+
+def test_a_log_is_cut_when_it_grows_too_long(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
+    monkeypatch.setattr("deploy.local.supervisor.LOG_MAX_BYTES", 10_000)
+    chatty = "while :; do echo 0123456789012345678901234567890123456789; sleep 0.001; done"
+    supervisor = owner.supervise(
+        Service("chatty", shell(chatty), ready=logged("0123"), ready_once=True)
+    )
+    supervisor.start()
+    older = owner.folder / "logs" / "chatty.1.log"
+    owner.watch_until(supervisor, older.exists)
+    log = owner.folder / "logs" / "chatty.log"
+    assert log.stat().st_size < older.stat().st_size
+    # It goes on at the new start, not behind a hole where the old end was.
+    wait_until(lambda: log.read_bytes().startswith(b"0123"), 5, "nothing more was logged")
+    assert state_of(supervisor, "chatty").condition is Condition.READY
 
 
 def test_stop_ends_whole_process_groups_and_dependants_first(owner: Owner) -> None:

@@ -83,18 +83,26 @@ def test_the_report_of_nothing(home: Path) -> None:
 
 
 def test_secrets_are_made_once_and_private(home: Path) -> None:
-    first = secrets.load_or_make(home)
+    first = secrets.load_or_make(home, {})
     assert set(first) == set(secrets.NAMES)
     assert len(set(first.values())) == len(first)
-    assert secrets.load_or_make(home) == first
+    assert secrets.load_or_make(home, {}) == first
     assert (home / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_secret_of_a_later_version_joins_the_old_ones(home: Path) -> None:
     (home / "secrets.json").write_text('{"DJANGO_SECRET_KEY": "kept"}')
-    found = secrets.load_or_make(home)
+    found = secrets.load_or_make(home, {})
     assert found["DJANGO_SECRET_KEY"] == "kept"
     assert set(found) == set(secrets.NAMES)
+
+
+def test_a_secret_in_the_environment_wins_and_is_not_stored(home: Path) -> None:
+    given = {"DJANGO_SECRET_KEY": "given", "PATH": "/bin"}
+    found = secrets.load_or_make(home, given)
+    assert found["DJANGO_SECRET_KEY"] == "given"
+    assert "PATH" not in found
+    assert "given" not in (home / "secrets.json").read_text()
 
 
 def test_free_ports_differ_and_a_listener_is_noticed() -> None:
@@ -197,7 +205,7 @@ def test_the_first_call_is_one_line_that_a_shell_can_read() -> None:
 
 
 def test_a_url_in_the_environment_replaces_the_embedded_service(home: Path) -> None:
-    made = secrets.load_or_make(home)
+    made = secrets.load_or_make(home, {})
     embedded = stack.build(Options(home), made)
     names = [service.name for service in embedded.services]
     assert names[:3] == ["postgres", "valkey", "migrate"]
@@ -212,13 +220,13 @@ def test_a_url_in_the_environment_replaces_the_embedded_service(home: Path) -> N
 
 def test_every_need_names_a_service(home: Path) -> None:
     for options in (Options(home), Options(home, emulated=False, database_url="postgres://db/x")):
-        services = stack.build(options, secrets.load_or_make(home)).services
+        services = stack.build(options, secrets.load_or_make(home, {})).services
         names = {service.name for service in services}
         assert all(set(service.needs) <= names for service in services)
 
 
 def test_the_fleet_file_leaves_out_what_this_machine_cannot_run(home: Path) -> None:
-    layout = stack.build(Options(home), secrets.load_or_make(home))
+    layout = stack.build(Options(home), secrets.load_or_make(home, {}))
     seed = next(service for service in layout.services if service.name == "seed")
     seed.prepare(frozenset({"triton-batched", "triton-single"}))
     fleet = json.loads((home / "run" / "fleet.json").read_text())
@@ -229,7 +237,7 @@ def test_the_fleet_file_leaves_out_what_this_machine_cannot_run(home: Path) -> N
 
 
 def test_without_emulation_no_emulated_worker_is_named(home: Path) -> None:
-    layout = stack.build(Options(home, emulated=False), secrets.load_or_make(home))
+    layout = stack.build(Options(home, emulated=False), secrets.load_or_make(home, {}))
     next(service for service in layout.services if service.name == "seed").prepare(frozenset())
     fleet = json.loads((home / "run" / "fleet.json").read_text())
     assert not any(worker["emulated"] for worker in fleet)

@@ -1,0 +1,75 @@
+"""The whole product as `make run` starts it: every service real."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.local import state
+from deploy.local.banner import first_call
+from tests.embedded import wait_until
+from tests.local_stack import LocalStack, running_stack
+
+pytestmark = pytest.mark.e2e
+
+SECOND_START_MAX_S = 60
+
+
+def test_the_call_that_is_printed_works_when_pasted(local_stack: LocalStack) -> None:
+    line = first_call(local_stack.router_url, local_stack.demo["api_key"])
+    pasted = subprocess.run(
+        ["sh", "-c", line.replace("curl", "curl --silent --show-error", 1)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    answer = json.loads(pasted.stdout)
+    assert answer["choices"][0]["message"]["content"].strip()
+    assert answer["usage"]["completion_tokens"] > 0
+
+
+def test_status_shows_every_service_healthy(local_stack: LocalStack) -> None:
+    status = local_stack.manage("status", "--json")
+    report = json.loads(status.stdout)
+    assert status.returncode == 0, status.stdout
+    names = {service["name"] for service in report["services"]}
+    assert {"postgres", "valkey", "llama-fast", "llama-small", "router", "web", "jobs"} <= names
+
+
+def test_a_key_made_beside_the_running_stack_opens_the_router(local_stack: LocalStack) -> None:
+    made = local_stack.manage("keys", "create", "--org", "demo")
+    assert made.returncode == 0, made.stderr
+    (key,) = [word for word in made.stdout.split() if word.startswith("sy_live_")]
+
+    def is_accepted() -> bool:
+        header = f"Authorization: Bearer {key}"
+        argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", header]
+        url = f"{local_stack.router_url}/v1/models"
+        done = subprocess.run([*argv, url], capture_output=True, text=True, check=False)
+        return done.stdout == "200"
+
+    wait_until(is_accepted, 10, "the new key was not accepted")
+
+
+def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(tmp_path: Path) -> None:
+    with running_stack(tmp_path / "home", "--no-emulated") as stack:
+        demo = stack.demo
+        running = state.load(stack.home)
+        assert running is not None
+        os.kill(running.launcher.pid, signal.SIGKILL)
+        services = [service.process for service in running.services if service.process]
+        wait_until(lambda: not any(one.is_alive() for one in services), 30, "services live on")
+
+        started = time.monotonic()
+        again = stack.up("--no-emulated")
+        assert again.returncode == 0, again.stderr
+        assert time.monotonic() - started < SECOND_START_MAX_S
+        assert stack.demo == demo
+        assert demo["api_key"] in again.stdout
