@@ -8,12 +8,9 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-NAMES = (
-    "DJANGO_SECRET_KEY",
-    "SWITCHYARD_KEY_PEPPER",
-    "SWITCHYARD_DATABASE_PASSWORD",
-    "ROUTER_ADMIN_TOKEN",
-)
+# Of the embedded PostgreSQL only; services get it inside DATABASE_URL.
+DATABASE_PASSWORD = "SWITCHYARD_DATABASE_PASSWORD"  # noqa: S105 (its name)
+NAMES = ("DJANGO_SECRET_KEY", "SWITCHYARD_KEY_PEPPER", DATABASE_PASSWORD, "ROUTER_ADMIN_TOKEN")
 SECRET_BYTES = 32
 
 

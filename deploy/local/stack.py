@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -14,6 +14,7 @@ from deploy.local import child, postgres, valkey
 from deploy.local.health import answers_http, logged
 from deploy.local.ports import HOST, free_ports
 from deploy.local.postgres import Postgres
+from deploy.local.secrets import DATABASE_PASSWORD
 from deploy.local.supervisor import Service
 from deploy.local.valkey import Valkey
 from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
@@ -21,6 +22,7 @@ from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 ROOT = Path(__file__).resolve().parents[2]
 # The Triton backend leaves with this when the machine lacks what Triton needs.
 UNAVAILABLE_STATUS = 3
+MIGRATE_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,26 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
     backends = [*_llama_backends(), *_triton_backends(options.home)]
     if options.emulated:
         backends.append(_emulator())
-    environment = {
-        **{name: value for name, value in secrets.items() if "PASSWORD" not in name},
-        **urls,
+    data_names = tuple(service.name for service in data)
+    services = (
+        *data,
+        _migrate(needs=tuple(name for name in data_names if name == "postgres")),
+        *(backend.service for backend in backends),
+        _seed(options.home, backends),
+        _router(options, needs=(*data_names, "seed")),
+        _web(options, needs=(*data_names, "seed")),
+        *_jobs(needs=(*data_names, "seed")),
+    )
+    environment = _environment(options, secrets) | urls
+    return Stack(
+        tuple(replace(service, env={**environment, **service.env}) for service in services),
+        environment,
+    )
+
+
+def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **{name: value for name, value in secrets.items() if name != DATABASE_PASSWORD},
         "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
         "SWITCHYARD_HOME": str(options.home),
         "SWITCHYARD_PUBLIC_URL": options.web_url,
@@ -89,38 +108,6 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
         "SWITCHYARD_EMULATED": "1" if options.emulated else "0",
         "PYTHONUNBUFFERED": "1",
     }
-    data_names = tuple(service.name for service in data)
-    database = tuple(name for name in data_names if name == "postgres")
-    fleet = options.home / "run" / "fleet.json"
-    seed_needs = ("migrate", *(backend.service.name for backend in backends))
-    product_needs = (*data_names, "seed")
-    services = [
-        *data,
-        Service("migrate", _manage("migrate", "--no-input"), needs=database, job=True,
-                ready_timeout_s=180),
-        *(backend.service for backend in backends),
-        Service(
-            "seed",
-            _manage("seed_demo", "--fleet", str(fleet)),
-            needs=seed_needs,
-            job=True,
-            prepare=_fleet_writer(fleet, backends),
-        ),
-        _router(options, needs=(*database, "seed")),
-        _web(options, needs=product_needs),
-        *_jobs(needs=product_needs),
-    ]  # fmt: skip
-    services = [_with_environment(service, environment) for service in services]
-    return Stack(tuple(services), environment)
-
-
-def _with_environment(service: Service, environment: Mapping[str, str]) -> Service:
-    return Service(
-        **{
-            **{name: getattr(service, name) for name in Service.__dataclass_fields__},
-            "env": {**environment, **service.env},
-        }
-    )
 
 
 def _python(*words: str) -> tuple[str, ...]:
@@ -131,6 +118,28 @@ def _manage(*words: str) -> tuple[str, ...]:
     return _python(str(ROOT / "manage.py"), *words)
 
 
+def _migrate(needs: tuple[str, ...]) -> Service:
+    return Service(
+        "migrate",
+        _manage("migrate", "--no-input"),
+        needs=needs,
+        job=True,
+        ready_timeout_s=MIGRATE_TIMEOUT_S,
+    )
+
+
+def _seed(home: Path, backends: list[Backend]) -> Service:
+    """The demo and the fleet; last of the preparations, when it is known which backends run."""
+    fleet = home / "run" / "fleet.json"
+    return Service(
+        "seed",
+        _manage("seed_demo", "--fleet", str(fleet)),
+        needs=("migrate", *(backend.service.name for backend in backends)),
+        job=True,
+        prepare=_fleet_writer(fleet, backends),
+    )
+
+
 def _data_services(
     options: Options, secrets: Mapping[str, str]
 ) -> tuple[list[Service], dict[str, str]]:
@@ -139,9 +148,7 @@ def _data_services(
     database_url, broker_url = options.database_url, options.broker_url
     database_port, broker_port = free_ports(2)
     if database_url is None:
-        database = Postgres(
-            options.home / "pg", database_port, secrets["SWITCHYARD_DATABASE_PASSWORD"]
-        )
+        database = Postgres(options.home / "pg", database_port, secrets[DATABASE_PASSWORD])
         database_url = database.url
         services.append(
             Service(
