@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
+
+from playwright.sync_api import Browser, Page, sync_playwright
 
 HOW_TO_INSTALL = "install Debian's browser with `apt-get install chromium` to run it"
 
@@ -13,3 +17,35 @@ def chromium_path() -> str | None:
         if path := shutil.which(name):
             return path
     return None
+
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""Chromium as root in a container, and without the calls home that it makes by itself."""
+
+
+@contextlib.contextmanager
+def open_browser(executable: str) -> Iterator[Browser]:
+    """Yield a headless browser with a fresh profile; closed afterwards."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def sign_in(page: Page, base_url: str, *, email: str, password: str) -> None:
+    """Sign in through the page, as a person does."""
+    page.goto(f"{base_url}/login/")
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()

@@ -83,9 +83,9 @@ function candidates(route: Route, labels: Labels): HTMLElement {
   const names: [string, string][] = [
     [labels.labelWorker ?? "Worker", ""],
     [labels.labelVerdict ?? "Verdict", ""],
-    [labels.labelWait ?? "Expected wait", "num"],
-    [labels.labelService ?? "Expected service", "num"],
-    [labels.labelScore ?? "Score (lowest wins)", "num"],
+    [labels.labelWait ?? "Wait", "num"],
+    [labels.labelService ?? "Service", "num"],
+    [labels.labelScore ?? "Score", "num"],
   ];
   for (const [name, className] of names) {
     const cell = element("th", className, name);
@@ -113,6 +113,7 @@ export function showRoute(target: HTMLElement, route: Route): void {
     waterfall(route, labels),
     element("h3", "", labels.labelWhy ?? "Why this route?"),
     candidates(route, labels),
+    element("p", "soft small", labels.labelLegend ?? ""),
   );
   const link = element("a", "small", labels.labelRecord ?? "Open the record of this call");
   link.setAttribute("href", `/usage/${route.request_id}`);

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,9 +17,7 @@ from marketplace.accounts.models import KEY_ROLES, Organisation
 from marketplace.accounts.selectors import organisations_of, role_in
 from marketplace.accounts.services import api_key_create, api_key_revoke
 
-P = ParamSpec("P")
-OrganisationView = Callable[Concatenate[HttpRequest, Organisation, P], HttpResponse]
-PageView = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 SESSION_KEY = "organisation"
 NEW_KEY = "new_key"
@@ -39,11 +37,11 @@ def current_organisation(request: HttpRequest) -> Organisation | None:
     return (mine.filter(slug=chosen).first() if chosen else None) or mine.first()
 
 
-def organisation_required(view: OrganisationView[P]) -> PageView[P]:
+def organisation_required(view: View) -> View:
     """Signed-in members only; the view gets the organisation as its second argument."""
 
     @wraps(view)
-    def wrapped(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         organisation = current_organisation(request)
         if organisation is None:
             raise Http404(_("You belong to no organisation yet."))

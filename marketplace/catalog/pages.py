@@ -1,5 +1,7 @@
 """The catalog and a model's page."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
@@ -99,10 +101,10 @@ def _playground_kind(listing: Listing) -> str:
     task = listing.model.task
     if task in (Task.CHAT, Task.EMBEDDINGS):
         return str(task)
-    width = (_first_input(listing.model) or {}).get("shape", [])[-1:]
+    width = _first_input(listing.model).get("shape", [])[-1:]
     return "tensor" if task == Task.TABULAR and width == [len(FRAUD_EXAMPLE)] else ""
 
 
-def _first_input(model: AIModel) -> dict[str, object]:
+def _first_input(model: AIModel) -> dict[str, Any]:
     inputs = model.tensors.get("inputs") or [{}]
     return dict(inputs[0])

@@ -1,0 +1,87 @@
+"""``python -m tests.e2e.screenshots OUT [--home .switchyard]``: pictures of every page.
+
+Takes a running stack (``manage.py up``), signs in as the demo user, makes one call in a playground
+and photographs each page in light, dark and on a phone. The README's pictures are made with
+``--only playground-light``.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+
+from deploy.local import state
+from tests.browser import chromium_path, open_browser, sign_in
+
+CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
+PAGES = {
+    "catalog": "/",
+    "model": f"/models/{CHAT_MODEL}",
+    "api": f"/models/{CHAT_MODEL}?tab=api",
+    "providers": "/models/emulated/llama-2-70b-chat?tab=providers",
+    "keys": "/keys",
+    "usage": "/usage",
+    "billing": "/billing",
+    "routes": "/routes",
+    "fraud": "/models/switchyard/fraud-scorer?tab=playground",
+}
+LOOKS = {
+    "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+}
+
+
+def main() -> int:
+    """Write the pictures; 1 with one line when nothing runs or there is no browser."""
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e.screenshots")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--home", type=Path, default=Path(".switchyard"))
+    parser.add_argument("--only", default="", help="one picture, such as playground-light")
+    arguments = parser.parse_args()
+    executable, running = chromium_path(), state.load(arguments.home.resolve())
+    if executable is None or running is None:
+        print("screenshots: need chromium and a running stack (manage.py up)", file=sys.stderr)
+        return 1
+    base_url = running.environment["SWITCHYARD_PUBLIC_URL"]
+    demo = json.loads((arguments.home / "demo.json").read_text())
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with open_browser(executable) as browser:
+        for look in LOOKS:
+            _photograph(browser, look, base_url, demo, arguments.out, arguments.only)
+    return 0
+
+
+def _photograph(
+    browser: Browser, look: str, base_url: str, demo: dict[str, str], out: Path, only: str
+) -> None:
+    wanted = [name for name in ("playground", "call", *PAGES) if only in ("", f"{name}-{look}")]
+    if not wanted:
+        return
+    page = browser.new_context(**LOOKS[look], reduced_motion="reduce").new_page()
+    sign_in(page, base_url, email=demo["email"], password=demo["password"])
+    if {"playground", "call"} & set(wanted):
+        _chat(page, base_url)
+        if "playground" in wanted:
+            page.screenshot(path=out / f"playground-{look}.png", full_page=True)
+        if "call" in wanted:
+            page.get_by_role("link", name="Open the record").click()
+            page.get_by_role("heading", name="Why this route?").wait_for()
+            page.screenshot(path=out / f"call-{look}.png", full_page=True)
+    for name in wanted:
+        if name in PAGES:
+            page.goto(base_url + PAGES[name])
+            page.screenshot(path=out / f"{name}-{look}.png", full_page=True)
+
+
+def _chat(page: Page, base_url: str) -> None:
+    page.goto(f"{base_url}/models/{CHAT_MODEL}?tab=playground")
+    page.get_by_label("Your message").fill("What does a load balancer do? Answer in one sentence.")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_role("heading", name="Why this route?").wait_for(timeout=60_000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""A person's first call, in a real browser against the whole product."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import open_browser, sign_in
+from tests.local_stack import LocalStack
+
+pytestmark = pytest.mark.e2e
+
+CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
+ANSWER_TIMEOUT_MS = 60_000
+
+
+@pytest.fixture
+def page(chromium: str, local_stack: LocalStack):
+    with open_browser(chromium) as browser:
+        page = browser.new_context(locale="en").new_page()
+        yield page
+
+
+@pytest.fixture
+def complaints(page: Page) -> list[str]:
+    """What the browser's console complained about."""
+    said: list[str] = []
+    page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    return said
+
+
+def test_a_person_signs_in_chats_and_sees_the_charge(
+    page: Page, local_stack: LocalStack, complaints: list[str]
+) -> None:
+    demo = local_stack.demo
+    sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
+
+    page.get_by_role("link", name="SmolLM2 135M Instruct").click()
+    page.get_by_role("link", name="Playground").click()
+    page.get_by_label("Your message").fill("Say hello.")
+    page.get_by_role("button", name="Send").click()
+
+    expect(page.get_by_role("heading", name="Why this route?")).to_be_visible(
+        timeout=ANSWER_TIMEOUT_MS
+    )
+    expect(page.locator(".bubble").last).not_to_be_empty()
+    report = page.locator("[data-report]")
+    expect(report).to_contain_text("Cost$0.0")
+    expect(report.locator("tr.chosen")).to_contain_text("llama-")
+    expect(report.locator("tbody tr")).to_have_count(2)
+
+    page.get_by_role("link", name="Open the record of this call").click()
+    expect(page.get_by_role("heading", name="Cost")).to_be_visible()
+    charge = page.locator("aside .figure").inner_text()
+    assert charge.startswith("$0.0")
+
+    page.get_by_role("link", name="Usage", exact=True).first.click()
+    expect(page.locator("tbody tr").first).to_contain_text(CHAT_MODEL)
+    expect(page.locator("tbody tr").first).to_contain_text(charge)
+    page.get_by_role("link", name="Billing").first.click()
+    expect(page.locator("tbody tr").first).to_contain_text("Charge")
+    assert complaints == []
+
+
+def test_a_key_is_shown_once_and_works(page: Page, local_stack: LocalStack) -> None:
+    demo = local_stack.demo
+    sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
+    page.goto(f"{local_stack.web_url}/keys")
+    page.get_by_label("Name of a new key").fill("from the browser")
+    page.get_by_role("button", name="Create key").click()
+    key = page.locator("#new-key").inner_text()
+    assert key.startswith("sy_live_")
+    page.reload()
+    expect(page.locator("#new-key")).to_have_count(0)
+    expect(page.locator("tbody tr").first).to_contain_text("from the browser")
+
+    def call_models() -> int:
+        headers = {"Authorization": f"Bearer {key}"}
+        return page.request.get(f"{local_stack.router_url}/v1/models", headers=headers).status
+
+    expect_eventually(page, call_models, 200)
+    page.locator("tbody tr").first.get_by_role("button", name="Revoke").click()
+    expect(page.locator("tbody tr").first).to_contain_text("revoked")
+    expect_eventually(page, call_models, 401)
+
+
+def expect_eventually(page: Page, ask, wanted: int) -> None:
+    """Ask until the answer is as wanted; a snapshot reaches the router within two seconds."""
+    for _ in range(40):
+        if (answer := ask()) == wanted:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"still {answer} after 2 s, not {wanted}")
