@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
+from pathlib import Path
 
 from deploy.local import state
 from deploy.local.environment import default_home
@@ -22,7 +23,7 @@ def banner(options: Options, *, detached: bool) -> str:
     """The URLs, the demo login and key, a call to paste, what is missing, and how to stop."""
     demo = demo_access(options.home)
     home = "" if options.home == default_home() else f" --home {options.home}"
-    stop = f"manage.py down{home}" if detached else "Ctrl-C"
+    stop = f"{near(Path(sys.executable))} manage.py down{home}" if detached else "Ctrl-C"
     lines = ["", f"  Pages    {options.web_url}/", f"  Router   {options.router_url}/v1"]
     if demo:
         lines += [
@@ -35,8 +36,13 @@ def banner(options: Options, *, detached: bool) -> str:
     for service in running.services if running else ():
         if service.condition is Condition.UNAVAILABLE:
             lines += ["", f"  Without {service.name}: {service.reason or 'it cannot run here'}"]
-    logs = os.path.relpath(options.home / "logs")
+    logs = near(options.home / "logs")
     return "\n".join([*lines, "", f"  Logs     {logs}/", f"  Stop     {stop}", ""])
+
+
+def near(path: Path) -> Path:
+    """Shorten a path below the working folder; leave any other absolute."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def first_call(router_url: str, api_key: str) -> str:
