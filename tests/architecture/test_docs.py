@@ -12,6 +12,7 @@ import pytest
 from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
 
+from deploy.local import secrets
 from marketplace.config import urls_api
 from marketplace.demo.offering import EMULATED_MODELS, POOLS, REAL_MODELS
 from marketplace.routing.models import PolicyKind
@@ -60,7 +61,8 @@ def settings_read() -> set[str]:
             for node in ast.walk(ast.parse(source.read_text())):
                 if isinstance(node, ast.Call) and ENVIRONMENT_READERS.match(ast.unparse(node.func)):
                     names |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
-    return {name for name in names if isinstance(name, str) and SETTING_NAME.match(name)}
+    found = {name for name in names if isinstance(name, str) and SETTING_NAME.match(name)}
+    return found | set(secrets.NAMES)
 
 
 def limit_names() -> dict[str, int | float]:
