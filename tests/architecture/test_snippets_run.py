@@ -1,0 +1,54 @@
+"""What the README and the tutorial tell people to run does what they say, on the real stack."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture import pages
+from tests.architecture.pages import DOCS, ROOT, Snippet
+from tests.local_stack import LocalStack
+
+pytestmark = pytest.mark.e2e
+
+PAGES = (ROOT / "README.md", DOCS / "tutorial" / "first-call.md")
+SNIPPETS = [snippet for snippet in pages.snippets() if snippet.page in PAGES]
+PROGRAMS = [snippet for snippet in SNIPPETS if snippet.language == "python"]
+COMMANDS = [snippet for snippet in SNIPPETS if "manage.py" in snippet.text]
+TIMEOUT_S = 60
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_a_program_runs_as_it_is(program: Snippet, local_stack: LocalStack) -> None:
+    assert run([sys.executable, "-c", program.text], local_stack).strip()
+
+
+@pytest.mark.parametrize("lines", COMMANDS, ids=str)
+def test_shell_lines_run_as_they_are(lines: Snippet, local_stack: LocalStack) -> None:
+    output = run(["bash", "-euo", "pipefail", "-c", lines.text], local_stack)
+    if "curl" in lines.text:
+        assert json.loads(output)["choices"][0]["message"]["content"]
+
+
+def run(argv: list[str], stack: LocalStack) -> str:
+    """Run what a page says beside this stack; returns what it prints."""
+    *words, text = argv
+    text = text.replace("127.0.0.1:8080", f"127.0.0.1:{stack.router_port}")
+    text = text.replace(".venv/bin/python", sys.executable)
+    done = subprocess.run(
+        [*words, text],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "SWITCHYARD_HOME": str(stack.home),
+            "SWITCHYARD_KEY": stack.demo["api_key"],
+        },
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
