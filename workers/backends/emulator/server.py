@@ -210,15 +210,15 @@ def hashed_vector(text: str) -> list[float]:
 def _worker(request: web.Request) -> RunningWorker:
     worker = request.app[_fleet].get(request.match_info["worker"])
     if worker is None:
-        raise web.HTTPNotFound(text=f"no emulated worker {request.match_info['worker']!r}")
+        raise _refusal(web.HTTPNotFound, f"no emulated worker {request.match_info['worker']!r}")
     if worker.faults.fail:
-        raise web.HTTPInternalServerError(text="emulated failure")
+        raise _refusal(web.HTTPInternalServerError, "emulated failure")
     return worker
 
 
 def _known(model: str) -> str:
     if model not in MODELS:
-        raise web.HTTPNotFound(text=f"{model!r} is not emulated; known: {', '.join(MODELS)}")
+        raise _refusal(web.HTTPNotFound, f"{model!r} is not emulated; known: {', '.join(MODELS)}")
     return model
 
 
@@ -226,8 +226,12 @@ def _decode(body: bytes, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.MsgspecError as error:
-        message = msgspec.json.encode({"error": {"message": str(error)}}).decode()
-        raise web.HTTPBadRequest(text=message, content_type="application/json") from error
+        raise _refusal(web.HTTPBadRequest, str(error)) from error
+
+
+def _refusal(kind: type[web.HTTPError], message: str) -> web.HTTPError:
+    body = msgspec.json.encode({"error": {"message": message}}).decode()
+    return kind(text=body, content_type="application/json")
 
 
 def _completion(worker: RunningWorker, model: str, kind: str) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""The emulated fleet speaks the real protocols and says that it is emulated."""
+
+import time
+
+import httpx
+import openai
+import pytest
+
+pytestmark = pytest.mark.integration
+
+GPT_J = "emulated/gpt-j-6b"
+HELLO = [{"role": "user", "content": "hello"}]
+POLL_S = 0.02
+
+
+def client_of(emulator_url: str, worker: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{emulator_url}/{worker}/v1", api_key="none", max_retries=0)
+
+
+def test_an_answer_says_what_it_is(emulator_url: str) -> None:
+    answer = client_of(emulator_url, "emulated-h100-0").chat.completions.create(
+        model=GPT_J, messages=HELLO, max_tokens=6
+    )
+    assert "emulated" in (answer.choices[0].message.content or "")
+    assert answer.system_fingerprint == "emulated-h100"
+    assert answer.usage.completion_tokens == 6
+
+
+def test_a_stream_has_one_event_a_token_and_usage(emulator_url: str) -> None:
+    chunks = list(
+        client_of(emulator_url, "emulated-tpu-v5e-0").chat.completions.create(
+            model=GPT_J,
+            messages=HELLO,
+            max_tokens=5,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    words = [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
+    assert len(words) == 5
+    assert chunks[-1].usage.completion_tokens == 5
+
+
+def test_unlike_hardware_takes_unlike_time(emulator_url: str) -> None:
+    def seconds(worker: str) -> float:
+        begun = time.monotonic()
+        client_of(emulator_url, worker).chat.completions.create(
+            model=GPT_J, messages=HELLO, max_tokens=4
+        )
+        return time.monotonic() - begun
+
+    assert seconds("emulated-h100-0") < seconds("emulated-cpu-0")
+
+
+def test_a_client_that_leaves_frees_its_slot(emulator_url: str) -> None:
+    state = f"{emulator_url}/emulated-cpu-1/emulator"
+    body = {"model": GPT_J, "messages": HELLO, "max_tokens": 500, "stream": True}
+    url = f"{emulator_url}/emulated-cpu-1/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, timeout=10) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith("data:")
+        assert httpx.get(state).json()["running"] == 1
+    deadline = time.monotonic() + 2
+    while httpx.get(state).json()["running"] and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    after = httpx.get(state).json()
+    assert (after["running"], after["cancelled"]) == (0, 1)
+
+
+def test_a_worker_fails_when_told_to(emulator_url: str) -> None:
+    faults = f"{emulator_url}/emulated-a100-1/emulator"
+    try:
+        httpx.post(faults, json={"fail": True}).raise_for_status()
+        with pytest.raises(openai.InternalServerError):
+            client_of(emulator_url, "emulated-a100-1").chat.completions.create(
+                model=GPT_J, messages=HELLO
+            )
+    finally:
+        httpx.post(faults, json={}).raise_for_status()
+
+
+def test_a_model_that_is_not_emulated_is_refused_by_name(emulator_url: str) -> None:
+    with pytest.raises(openai.NotFoundError, match="not emulated"):
+        client_of(emulator_url, "emulated-h100-0").chat.completions.create(
+            model="meta/llama", messages=HELLO
+        )

@@ -1,0 +1,59 @@
+"""The real Triton server, through its own client."""
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+
+pytestmark = pytest.mark.integration
+
+ORDINARY = [20, 14, 3, 300, 1, 0.1, 1, 900]
+SUSPICIOUS = [900, 3, 400, 2, 6, 0.6, 0, 20]
+
+
+@pytest.fixture
+def client(triton_url: str) -> triton.InferenceServerClient:
+    return triton.InferenceServerClient(triton_url.removeprefix("http://"))
+
+
+def fraud_input(rows: list[list[float]]) -> triton.InferInput:
+    tensor = triton.InferInput("FEATURES", [len(rows), 8], "FP32")
+    tensor.set_data_from_numpy(np.array(rows, np.float32))
+    return tensor
+
+
+def test_fraud_is_told_apart(client: triton.InferenceServerClient) -> None:
+    answer = client.infer("fraud_scorer", [fraud_input([ORDINARY, SUSPICIOUS])])
+    ordinary, suspicious = answer.as_numpy("FRAUD_PROBABILITY").ravel()
+    assert ordinary < 0.1
+    assert suspicious > 0.9
+
+
+def test_each_request_of_a_batch_gets_its_own_rows(client: triton.InferenceServerClient) -> None:
+    pending = [
+        client.async_infer("fraud_scorer", [fraud_input([row] * rows)])
+        for row, rows in ((ORDINARY, 1), (SUSPICIOUS, 3), (ORDINARY, 2))
+    ]
+    answers = [request.get_result().as_numpy("FRAUD_PROBABILITY") for request in pending]
+    assert [answer.shape for answer in answers] == [(1, 1), (3, 1), (2, 1)]
+    assert answers[0].max() < 0.1 < answers[1].min()
+
+
+def test_embeddings_of_like_texts_are_alike(client: triton.InferenceServerClient) -> None:
+    texts = np.array(
+        [[b"a railway station"], [b"a train platform"], [b"quantum chemistry"]], object
+    )
+    tensor = triton.InferInput("TEXT", [3, 1], "BYTES")
+    tensor.set_data_from_numpy(texts)
+    answer = client.infer("wordllama_256", [tensor])
+    station, platform, chemistry = answer.as_numpy("EMBEDDING")
+    assert station @ platform > 0.3 > station @ chemistry
+    assert np.linalg.norm(station) == pytest.approx(1)
+    assert answer.as_numpy("TOKENS").min() > 0
+
+
+def test_an_empty_text_has_the_zero_vector(client: triton.InferenceServerClient) -> None:
+    tensor = triton.InferInput("TEXT", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[b""]], object))
+    answer = client.infer("wordllama_256", [tensor])
+    assert not answer.as_numpy("EMBEDDING").any()
+    assert answer.as_numpy("TOKENS").item() == 0

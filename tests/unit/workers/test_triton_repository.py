@@ -1,0 +1,24 @@
+"""What Triton is told about the models it serves."""
+
+from pathlib import Path
+
+from workers.backends.triton.repository import PROFILES, write_repository
+
+
+def test_the_profiles_differ_in_what_makes_a_pool_fast(tmp_path: Path) -> None:
+    for name, profile in PROFILES.items():
+        write_repository(tmp_path / name, profile)
+    batched = (tmp_path / "batched/fraud_scorer/config.pbtxt").read_text()
+    single = (tmp_path / "single/fraud_scorer/config.pbtxt").read_text()
+    assert "dynamic_batching" in batched
+    assert "count: 2" in batched
+    assert "dynamic_batching" not in single
+    assert "count: 1" in single
+
+
+def test_a_repository_is_replaced_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    (folder / "left_over/1").mkdir(parents=True)
+    write_repository(folder, PROFILES["single"])
+    assert sorted(path.name for path in folder.iterdir()) == ["fraud_scorer", "wordllama_256"]
+    assert (folder / "fraud_scorer/1/fraud_scorer.onnx").exists()
