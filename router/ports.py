@@ -38,11 +38,16 @@ class StreamPart(Struct, frozen=True, gc=False):
 
 
 class UpstreamFailed(Exception):
-    """A worker did not answer as it should. ``reason`` is a low-cardinality word."""
+    """A worker did not answer as it should. ``reason`` is a low-cardinality word.
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    Another worker may be tried. ``is_fault`` is False when the worker is sound but not for this
+    call (it is full, or does not serve this path): that must not count towards its ejection.
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, is_fault: bool = True) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+        self.is_fault = is_fault
 
 
 class UpstreamRefused(Exception):

@@ -23,7 +23,7 @@ class Limits(Struct, frozen=True):
     queue_max: int = 2_000
     """Most requests that may wait for a worker; 429 beyond it."""
     queue_wait_s: float = 30.0
-    """Longest wait for a worker; 503 beyond it."""
+    """Longest wait for a worker; 429 beyond it."""
     connect_timeout_s: float = 1.0
     """Longest time to open a connection to a worker."""
     silence_timeout_s: float = 60.0

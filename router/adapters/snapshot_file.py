@@ -24,7 +24,9 @@ class SnapshotFile:
         """Keep this one instead. Blocking: call it from a thread."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".new")
-        with temporary.open("wb") as file:
+        # Nobody else's to read: it holds the digests of keys and the workers' addresses.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(encode_snapshot(snapshot))
             file.flush()
             os.fsync(file.fileno())

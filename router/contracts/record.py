@@ -26,8 +26,8 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
     """One endpoint that was considered. Times are the expectation at the moment of the decision.
 
     ``verdict`` says why it was chosen, lost or was filtered, as a low-cardinality word
-    (``chosen``, ``slower``, ``dearer``, ``busy``, ``ejected``, ``unhealthy``, ``draining``,
-    ``ignored``, ``too_dear`` …).
+    (``chosen``, ``tied``, ``slower``, ``busy``; ``unhealthy``, ``draining``, ``protocol``,
+    ``not_wanted``, ``ignored``).
     """
 
     deployment_id: int

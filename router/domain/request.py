@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from router.domain.pricing import Usage
 
+BYTES_PER_TOKEN = 4
+"""What a token is taken for when a worker does not report usage: the usual figure for English."""
+
 
 class Kind(StrEnum):
     """The dialect of the call, which is also what a worker's protocol must be able to serve."""

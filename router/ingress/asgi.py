@@ -68,8 +68,8 @@ class Application:
             pass  # The client left: there is nobody to answer.
         except Exception:
             log.exception("call %s failed by a fault of the router", request_id)
-            error = InternalError(f"internal error; quote the request id {request_id}")
-            await self._refuse(exchange, error, request_id)
+            fault = InternalError(f"internal error; quote the request id {request_id}")
+            await self._refuse(exchange, fault, request_id)
         finally:
             exchange.unwatch()
             self._running -= 1

@@ -111,7 +111,7 @@ class Attempts:
         excluded: frozenset[str],
     ) -> frozenset[str]:
         """The workers to avoid in the next attempt; raises ``WorkerFailed`` if there is none."""
-        self._dispatcher.failed(attempt)
+        (self._dispatcher.failed if error.is_fault else self._dispatcher.cancelled)(attempt)
         _note(trace, plan, Outcome.WORKER_FAILED, error.reason)
         excluded |= {attempt.endpoint.worker.id}
         if self._may_retry(plan, trace, excluded):

@@ -4,7 +4,13 @@ import time
 from typing import Protocol
 
 from router.contracts.record import UsageRecord
-from router.domain.errors import CallError, RequestInvalid, SnapshotUnavailable, WorkerFailed
+from router.domain.errors import (
+    CallError,
+    QueueFull,
+    RequestInvalid,
+    SnapshotUnavailable,
+    WorkerFailed,
+)
 from router.domain.outcome import Outcome
 from router.domain.request import InferenceRequest
 from router.metering.lease import Hold
@@ -114,6 +120,9 @@ class Gateway:
         except UpstreamRefused as error:
             account.resolve(Outcome.REFUSED, 422)
             raise RequestInvalid(error.message) from error
+        except QueueFull:
+            account.resolve(Outcome.REJECTED, 429)
+            raise
         except CallError:
             account.resolve(Outcome.REJECTED, 503)
             raise

@@ -9,12 +9,10 @@ from router.contracts.record import UsageRecord
 from router.domain.money import commission_nano
 from router.domain.outcome import BILLED, Outcome
 from router.domain.pricing import Usage, charge_nano
+from router.domain.request import BYTES_PER_TOKEN
 from router.metering.lease import Hold
 from router.pipeline.plan import Plan
 from router.pipeline.trace import Trace
-
-BYTES_PER_TOKEN = 4
-"""What a prompt token is taken for when a worker does not report usage."""
 
 NOTHING_USED = Usage()
 

@@ -57,13 +57,14 @@ class Trace:
     def candidates(self, plan: Plan) -> tuple[CandidateRecord, ...]:
         """Every endpoint that was considered for the last attempt, with the reason it lost."""
         endpoints = {endpoint.id: endpoint for endpoint in plan.endpoints}
-        chosen = self.endpoint
+        placed = self.endpoint.id if self.endpoint else ""
+        chosen = next((one for one in self.considered if one.endpoint_id == placed), None)
         scored = [
             CandidateRecord(
                 deployment_id=endpoint.deployment.id,
                 worker_id=endpoint.worker.id,
                 pool=endpoint.pool.name,
-                verdict=_verdict(one, endpoint, chosen),
+                verdict=_verdict(one, chosen),
                 wait_ms=one.wait_s * 1e3,
                 service_ms=one.service_s * 1e3,
                 score=one.score,
@@ -74,7 +75,9 @@ class Trace:
         return (*scored, *plan.filtered)
 
 
-def _verdict(one: Considered, endpoint: Endpoint, chosen: Endpoint | None) -> str:
-    if chosen is not None and endpoint.id == chosen.id:
+def _verdict(one: Considered, chosen: Considered | None) -> str:
+    if one is chosen:
         return "chosen"
+    if chosen is not None and one.score == chosen.score:
+        return "tied"
     return "busy" if one.wait_s > 0 else "slower"

@@ -6,6 +6,9 @@ An exponentially weighted moving average with a fast start, as TCP's smoothed ro
 
 SMOOTHING = 0.1
 CLAMP = 4.0
+FLOOR_S = 1e-6
+"""No service is taken for instantaneous: rates are computed from estimates."""
+
 UNKNOWN_S = 0.05
 """What an endpoint nobody has measured is taken for: fast, so that it is tried soon; the age of
 what runs on it corrects the guess long before the first completion."""
@@ -22,7 +25,7 @@ class ServiceEstimate:
 
     def observe(self, service_s: float, work: float) -> None:
         """Fold in one completed service of ``work`` units that took ``service_s`` seconds."""
-        per_unit = service_s / work
+        per_unit = max(service_s / work, FLOOR_S)
         if self.samples:
             per_unit = min(per_unit, CLAMP * self.seconds)
         self.samples += 1

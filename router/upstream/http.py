@@ -12,6 +12,9 @@ from router.settings import Limits
 REFUSALS = frozenset({400, 413, 422})
 """Statuses by which a worker says that the request itself is wrong."""
 
+NO_FAULT = frozenset({404, 405, 429})
+"""Statuses of a sound worker that cannot serve this call: another one may."""
+
 DETAIL_BYTES_MAX = 2_000
 
 
@@ -85,7 +88,7 @@ async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
     detail = await response.content.read(DETAIL_BYTES_MAX)
     if response.status in REFUSALS:
         raise UpstreamRefused(response.status, _message(detail) or "the model refused the request")
-    raise UpstreamFailed(f"http_{response.status}")
+    raise UpstreamFailed(f"http_{response.status}", is_fault=response.status not in NO_FAULT)
 
 
 def _message(body: bytes) -> str:

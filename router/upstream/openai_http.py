@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Raw
 
 from router.domain.catalog import Endpoint
-from router.domain.request import InferenceRequest, Kind
+from router.domain.pricing import Usage
+from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.ports import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import posted, read_answer
@@ -26,8 +27,14 @@ _encode = msgspec.json.Encoder().encode
 _WITH_USAGE = Raw(b'{"include_usage":true}')
 
 
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
 class _Choice(msgspec.Struct):
     finish_reason: str | None = None
+    message: _Message | None = None
+    text: str = ""
 
 
 class _Completion(msgspec.Struct):
@@ -60,7 +67,7 @@ class OpenAIUpstream:
         except msgspec.MsgspecError as error:
             raise UpstreamFailed("bad_json", str(error)) from error
         finish = completion.choices[0].finish_reason if completion.choices else None
-        usage = usage_of(completion.usage) if completion.usage else None
+        usage = usage_of(completion.usage) if completion.usage else _counted(request, completion)
         return Answer(body, "application/json", usage, finish or "")
 
     async def stream(
@@ -98,6 +105,16 @@ def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
         name = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
         fields[name] = Raw(b"%d" % (limit // request.choices_asked))
     return _encode(fields)
+
+
+def _counted(request: InferenceRequest, completion: _Completion) -> Usage:
+    """Usage by the router's own count, for a worker that does not report it."""
+    texts = [c.text or (c.message and c.message.content) or "" for c in completion.choices]
+    generated = sum(len(text.encode()) for text in texts)
+    return Usage(
+        prompt_tokens=request.prompt_bytes // BYTES_PER_TOKEN,
+        completion_tokens=-(-generated // BYTES_PER_TOKEN),
+    )
 
 
 def _renamed(body: bytes, model: str) -> bytes:

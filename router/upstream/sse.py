@@ -41,7 +41,7 @@ class _Choice(msgspec.Struct):
 class _Event(msgspec.Struct):
     choices: list[_Choice] = []
     usage: TokenCounts | None = None
-    error: Raw | None = None
+    error: Raw = Raw(b"null")
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -124,7 +124,7 @@ class EventStream:
             event = _decode_event(payload)
         except msgspec.MsgspecError as error:
             raise UpstreamFailed("bad_event", str(error)) from error
-        if event.error is not None and bytes(event.error) != b"null":
+        if bytes(event.error) != b"null":
             raise UpstreamFailed("error_event")
         return event
 

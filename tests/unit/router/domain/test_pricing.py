@@ -1,0 +1,70 @@
+"""Money: exact sums, one rounding, and a hold that always covers the charge."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.domain.money import (
+    BASIS_POINTS,
+    PRICE_SCALE,
+    commission_nano,
+    format_usd,
+    round_half_even,
+)
+from router.domain.pricing import Price, Usage, charge_lines, charge_nano, hold_nano
+
+nano = st.integers(0, 10**13)
+count = st.integers(0, 10**6)
+prices = st.builds(Price, st.just(1), nano, nano, nano, nano, nano, nano, nano)
+usages = st.builds(Usage, count, count, count, count, count, count)
+
+
+@given(st.integers(-(10**20), 10**20), st.integers(1, 10**9))
+def test_rounding_is_half_even_and_exact(numerator: int, denominator: int) -> None:
+    assert round_half_even(numerator, denominator) == round(Fraction(numerator, denominator))
+
+
+@given(prices, usages)
+def test_the_lines_sum_to_the_charge_but_for_its_one_rounding(price: Price, usage: Usage) -> None:
+    exact = Fraction(sum(line.amount_scaled for line in charge_lines(price, usage)), PRICE_SCALE)
+    assert abs(charge_nano(price, usage) - exact) <= Fraction(1, 2)
+
+
+@given(prices, usages, usages)
+def test_a_hold_covers_every_charge_within_its_bound(
+    price: Price, usage: Usage, more: Usage
+) -> None:
+    bound = Usage(
+        prompt_tokens=usage.prompt_tokens + usage.cached_tokens + more.prompt_tokens,
+        completion_tokens=usage.completion_tokens + usage.reasoning_tokens + more.rows,
+        rows=usage.rows + more.rows,
+        images=usage.images,
+    )
+    assert charge_nano(price, usage) <= hold_nano(price, bound)
+
+
+@given(st.integers(0, 10**15), st.integers(0, BASIS_POINTS))
+def test_commission_is_a_part_of_the_charge(charge: int, bps: int) -> None:
+    assert 0 <= commission_nano(charge, bps) <= charge
+
+
+def test_a_commission_beyond_the_whole_is_refused() -> None:
+    with pytest.raises(ValueError, match="10001"):
+        commission_nano(1, 10_001)
+
+
+def test_two_cents_a_million_tokens_is_charged_to_the_nano() -> None:
+    price = Price(1, prompt_nano_per_million=20_000_000)
+    assert charge_nano(price, Usage(prompt_tokens=1)) == 20
+    assert charge_nano(Price(1, prompt_nano_per_million=20), Usage(prompt_tokens=25_000)) == 0
+    assert charge_nano(Price(1, prompt_nano_per_million=20), Usage(prompt_tokens=75_000)) == 2
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [(0, "0"), (1_500, "0.0000015"), (-2_000_000_000, "-2"), (1_250_000_000, "1.25")],
+)
+def test_dollars_are_shown_exactly(amount: int, shown: str) -> None:
+    assert format_usd(amount) == shown

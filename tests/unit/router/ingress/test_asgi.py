@@ -1,0 +1,170 @@
+"""The edge: what comes in is checked, and errors have the shapes that clients expect."""
+
+import inspect
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from router.domain import errors
+from router.domain.errors import CallError
+from router.ingress.asgi import Application
+from router.ingress.errors import STATUS, TYPES
+from router.ports import Answer
+from router.settings import Limits
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+
+ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+TENSORS = Answer(b'{"model_name":"a/t","outputs":[]}', "application/json", None)
+ORIGIN = "http://pages.example"
+AUTH = {"authorization": f"Bearer {KEY}"}
+CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
+BODY_BYTES_MAX = 2_000
+
+
+def client_of(line: Line) -> httpx.AsyncClient:
+    application = Application(
+        line.gateway,
+        line.scheduler,
+        limits=Limits(body_bytes_max=BODY_BYTES_MAX),
+        cors_origins=(ORIGIN,),
+        admin_token="admin",
+        unsettled=lambda: 0,
+    )
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://router")
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    upstream = FakeUpstream(lambda e: TENSORS if e.worker.protocol == "oip" else ANSWER)
+    async with client_of(Line(upstream)) as made:
+        yield made
+
+
+def test_every_error_has_a_status_and_a_type() -> None:
+    tree = {
+        found
+        for _, found in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(found, CallError) and found is not CallError
+    }
+    assert tree == set(STATUS)
+    assert set(STATUS.values()) <= set(TYPES)
+
+
+async def test_a_call_is_answered(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+    assert response.status_code == 200
+    assert response.content == ANSWER.body
+    assert response.headers["x-request-id"]
+    assert "queue;dur=" in response.headers["server-timing"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status", "code"),
+    [
+        ("/v1/chat/completions", CHAT, {}, 401, "invalid_api_key"),
+        ("/v1/chat/completions", CHAT, {"authorization": "Bearer x"}, 401, "invalid_api_key"),
+        ("/v1/chat/completions", CHAT, {"authorization": "Basic x"}, 401, "invalid_api_key"),
+        ("/v1/chat/completions", {**CHAT, "model": "a/z"}, AUTH, 404, "model_not_found"),
+        ("/v1/chat/completions", {"model": "a/m"}, AUTH, 422, "invalid_request"),
+        ("/v1/chat/completions", {**CHAT, "model": 3}, AUTH, 422, "invalid_request"),
+        ("/v1/chat/completions", {**CHAT, "max_tokens": -1}, AUTH, 422, "invalid_request"),
+        ("/v1/chat/completions", {**CHAT, "n": 99}, AUTH, 422, "invalid_request"),
+        ("/v1/chat/completions", [CHAT], AUTH, 422, "invalid_request"),
+        ("/v1/nothing", CHAT, AUTH, 404, "not_found"),
+    ],
+)
+async def test_errors_have_openais_shape(
+    client: httpx.AsyncClient, path: str, body: object, headers: dict, status: int, code: str
+) -> None:
+    response = await client.post(path, json=body, headers=headers)
+    assert response.status_code == status
+    error = response.json()["error"]
+    assert error["code"] == code
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+
+
+async def test_malformed_json_is_named_as_such(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/chat/completions", content=b"{bad", headers=AUTH)
+    assert response.status_code == 422
+    assert "not JSON" in response.json()["error"]["message"]
+
+
+async def test_without_credit_it_is_402() -> None:
+    async with client_of(Line(FakeUpstream(lambda _: ANSWER), funds_nano=1)) as client:
+        response = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+    assert response.status_code == 402
+    assert response.json()["error"]["type"] == "insufficient_quota"
+
+
+async def test_a_fault_of_ours_is_a_500_without_details() -> None:
+    secret = ZeroDivisionError("secret detail")
+    async with client_of(Line(FakeUpstream(lambda _: secret))) as client:
+        response = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+    assert response.status_code == 500
+    assert "secret" not in response.text
+
+
+async def test_a_body_over_the_limit_is_413_declared_or_not(client: httpx.AsyncClient) -> None:
+    large = b"x" * (BODY_BYTES_MAX + 1)
+
+    async def undeclared() -> AsyncIterator[bytes]:
+        for start in range(0, len(large), 500):
+            yield large[start : start + 500]
+
+    for content in (large, undeclared()):
+        response = await client.post("/v1/chat/completions", content=content, headers=AUTH)
+        assert response.status_code == 413
+        assert str(BODY_BYTES_MAX) in response.json()["error"]["message"]
+
+
+async def test_tensors_are_inferred_and_their_errors_have_oips_shape(
+    client: httpx.AsyncClient,
+) -> None:
+    tensor = {"name": "X", "datatype": "FP32", "shape": [2, 1], "data": [1, 2]}
+    body = {"inputs": [tensor]}
+    for path in ("/v2/models/a/t/infer", "/v2/models/a/t/versions/1/infer"):
+        answer = await client.post(path, json=body, headers=AUTH)
+        assert answer.status_code == 200
+        assert answer.json()["model_name"] == "a/t"
+    for path, wrong, status in (
+        ("/v2/models/a/none/infer", body, 404),
+        ("/v2/models/a/t/versions/9/infer", body, 404),
+        ("/v2/models/a/t/infer", {"inputs": []}, 422),
+        ("/v2/models/a/t/infer", {"inputs": [{**tensor, "shape": []}]}, 422),
+        ("/v2/models/a/t/infer", {"inputs": [{**tensor, "shape": [0, 8]}]}, 422),
+    ):
+        response = await client.post(path, json=wrong, headers=AUTH)
+        assert response.status_code == status, path
+        assert isinstance(response.json()["error"], str)
+    stale = {**AUTH, "inference-header-content-length": "100000"}
+    assert (await client.post("/v2/models/a/t/infer", json=body, headers=stale)).status_code == 422
+
+
+async def test_models_are_listed_to_key_holders(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/models")).status_code == 401
+    listed = (await client.get("/v1/models", headers=AUTH)).json()["data"]
+    assert {entry["id"] for entry in listed} == {"a/m", "a/t"}
+    one = (await client.get("/v1/models/a/m", headers=AUTH)).json()
+    assert one["pricing"]["prompt"] == "0.000001"
+
+
+async def test_probes_need_no_key(client: httpx.AsyncClient) -> None:
+    for path in ("/healthz", "/readyz", "/v2", "/v2/health/ready", "/v2/models/a/t/ready"):
+        assert (await client.get(path)).status_code == 200, path
+
+
+async def test_state_is_for_admins(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/admin/state", headers=AUTH)).status_code == 401
+    admin = {"authorization": "Bearer admin"}
+    state = (await client.get("/admin/state", headers=admin)).json()
+    assert {worker["id"] for worker in state["workers"]} >= {"one-0", "two-0", "tensor-0"}
+
+
+async def test_only_our_pages_may_call_from_a_browser(client: httpx.AsyncClient) -> None:
+    ours = await client.options("/v1/chat/completions", headers={"origin": ORIGIN})
+    assert ours.headers["access-control-allow-origin"] == ORIGIN
+    other = await client.options("/v1/chat/completions", headers={"origin": "http://evil"})
+    assert "access-control-allow-origin" not in other.headers

@@ -1,0 +1,191 @@
+"""A gateway on in-memory parts: a scripted upstream behind it, a recording client before it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from router.adapters.memory import MemoryLedger
+from router.contracts.record import UsageRecord
+from router.contracts.snapshot import Snapshot
+from router.domain.catalog import ApiKey, Deployment, Endpoint, Model, Pool, Worker
+from router.domain.keys import digest_key
+from router.domain.pricing import Price, Usage
+from router.domain.request import InferenceRequest, Kind
+from router.ingress.openai import parse_call
+from router.metering.vault import Vault
+from router.pipeline.attempts import Attempts
+from router.pipeline.dispatch import Dispatcher
+from router.pipeline.gateway import Gateway
+from router.pipeline.routing_table import build_table
+from router.ports import Answer, StreamPart
+from router.scheduling.scheduler import Scheduler
+from router.settings import Limits
+
+PEPPER = b"pepper"
+KEY = "sy_live_test"
+ACCOUNT = 7
+FUNDS_NANO = 1_000_000_000
+PRICE = Price(3, prompt_nano_per_million=10**9, completion_nano_per_million=2 * 10**9)
+USED = Usage(prompt_tokens=10, completion_tokens=4)
+COST_NANO = 10 * 1_000 + 4 * 2_000
+
+Step = StreamPart | Exception | asyncio.Event
+
+
+def snapshot(*, workers: int = 2, draining: bool = False, healthy: bool = True) -> Snapshot:
+    """One chat model of two providers on ``workers`` workers each way."""
+    return Snapshot(
+        version=1,
+        published_at_ms=0,
+        models=(
+            Model("a/m", "chat", "1", 0, completion_tokens_max=100),
+            Model("a/t", "tabular", "1", 0),
+        ),
+        pools=(Pool("one", "cpu"), Pool("two", "gpu"), Pool("tensors", "cpu")),
+        workers=(
+            *(
+                Worker(f"one-{i}", "one", "http://x", "openai", 4, healthy, draining)
+                for i in range(workers)
+            ),
+            Worker("two-0", "two", "http://x", "openai", 4, healthy, draining),
+            Worker("tensor-0", "tensors", "http://x", "oip", 4),
+        ),
+        deployments=(
+            Deployment(1, "a/m", "north", 21, "one", "a/m", PRICE, commission_bps=1000),
+            Deployment(2, "a/m", "south", 22, "two", "a/m", PRICE, service_prior_ms=9_000),
+            Deployment(3, "a/t", "north", 21, "tensors", "t", Price(4, row_nano=100)),
+        ),
+        keys=(ApiKey(5, digest_key(KEY, PEPPER), organisation_id=1, account_id=ACCOUNT),),
+    )
+
+
+@dataclass
+class FakeClient:
+    """Keeps what it was sent."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    ended: bool = False
+
+    async def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status, self.headers, self.body, self.ended = status, dict(headers), body, True
+
+    async def start_stream(self, headers: list[tuple[str, str]]) -> None:
+        self.status, self.headers = 200, dict(headers)
+
+    async def send(self, chunk: bytes) -> None:
+        self.body += chunk
+
+    async def end_stream(self) -> None:
+        self.ended = True
+
+
+class FakeUpstream:
+    """Answers by a script: ``script(endpoint)`` gives an answer, an error, or stream steps."""
+
+    def __init__(self, script: Callable[[Endpoint], Answer | Exception | list[Step]]) -> None:
+        self.script = script
+        self.called: list[str] = []
+        self.closed = 0
+
+    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        self.called.append(endpoint.worker.id)
+        outcome = self.script(endpoint)
+        if isinstance(outcome, Exception):
+            raise outcome
+        assert isinstance(outcome, Answer)
+        return outcome
+
+    async def stream(
+        self, request: InferenceRequest, endpoint: Endpoint
+    ) -> AsyncGenerator[StreamPart, None]:
+        self.called.append(endpoint.worker.id)
+        steps = self.script(endpoint)
+        try:
+            for step in steps if isinstance(steps, list) else [steps]:
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                elif isinstance(step, Exception):
+                    raise step
+                else:
+                    yield step
+        finally:
+            self.closed += 1
+
+
+class Line:
+    """The gateway under test, and what stands around it."""
+
+    def __init__(
+        self,
+        upstream: FakeUpstream,
+        *,
+        funds_nano: int = FUNDS_NANO,
+        catalog: Snapshot | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.upstream = upstream
+        self.ledger = MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: funds_nano})
+        self.records: list[UsageRecord] = []
+        self.vault = Vault(self.ledger, lease_nano=1, clock=lambda: 0.0)
+        self.scheduler = Scheduler(queue_max=10)
+        dispatcher = Dispatcher(self.scheduler, clock=asyncio.get_running_loop().time)
+        self.gateway = Gateway(
+            router_id="r",
+            key_pepper=PEPPER,
+            dispatcher=dispatcher,
+            attempts=Attempts(
+                dispatcher, {"openai": upstream, "oip": upstream}, limits or Limits()
+            ),
+            vault=self.vault,
+            recorder=self,
+        )
+        self.gateway.use(build_table(catalog or snapshot()))
+
+    def admit(self) -> None:
+        """Always."""
+
+    def append(self, record: UsageRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def unresolved_nano(self) -> int:
+        """Leased credit that neither came back nor was charged: what a leak would show."""
+        charged = sum(record.charge_nano for record in self.records)
+        return sum(self.ledger.held.values()) - self.vault.book.held_nano() - charged
+
+    @property
+    def slots_taken(self) -> int:
+        return sum(len(worker.inflight) for worker in self.scheduler.fleet.workers.values())
+
+    async def call(self, *, client: FakeClient | None = None, **fields: object) -> FakeClient:
+        client = client or FakeClient()
+        grant = self.gateway.authenticate(f"Bearer {KEY}")
+        await self.gateway.serve(grant, chat(**fields), client)
+        return client
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn, without time, until the condition holds."""
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came true")
+
+
+def chat(**fields: object) -> InferenceRequest:
+    """A chat call with a 14-byte prompt."""
+    explain = bool(fields.pop("explain", False))
+    body = {"model": "a/m", "messages": ["0123456789"], "max_tokens": 8, **fields}
+    return parse_call(
+        Kind.CHAT,
+        msgspec.json.encode(body),
+        request_id="0193-test",
+        explain=explain,
+        arrived_s=asyncio.get_running_loop().time(),
+        created_at_ms=0,
+    )

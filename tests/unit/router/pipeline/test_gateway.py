@@ -1,0 +1,241 @@
+"""Every way a call can end: who is billed, what the client sees, and that nothing leaks."""
+
+import asyncio
+import json
+
+import pytest
+
+from router.domain.errors import (
+    CreditExhausted,
+    ModelUnknown,
+    NotAllowed,
+    NothingEligible,
+    QueueFull,
+    RequestInvalid,
+    WorkerFailed,
+)
+from router.pipeline.authenticate import Grant
+from router.pipeline.gateway import STREAM_ERROR
+from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.settings import Limits
+from tests.unit.router.pipeline.line import (
+    COST_NANO,
+    USED,
+    FakeClient,
+    FakeUpstream,
+    Line,
+    chat,
+    snapshot,
+    until,
+)
+
+ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+TOKENS = [StreamPart(b"data: one\n\n", 1), StreamPart(b"data: two\n\n", 1)]
+LAST = StreamPart(b"data: end\n\n", 0, USED, "stop", done=True)
+BROKEN = UpstreamFailed("reset")
+FAST_ROOM = 5
+"""Four slots of the fast worker and the credit; the slow one is worth no ticket's while."""
+
+
+async def test_a_completed_call_is_billed_by_usage() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    client = await line.call()
+    assert (client.status, client.body) == (200, ANSWER.body)
+    assert client.headers["x-cost-nano-usd"] == str(COST_NANO)
+    assert client.headers["x-route-worker-pool"] == "one"
+    assert client.headers["x-route-attempts"] == "1"
+    (record,) = line.records
+    assert (record.outcome, record.charge_nano) == ("completed", COST_NANO)
+    assert record.commission_nano == COST_NANO // 10
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_the_decision_of_every_candidate_is_on_record() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    await line.call()
+    verdicts = {c.worker_id: c.verdict for c in line.records[0].candidates}
+    assert verdicts == {"one-0": "chosen", "one-1": "tied", "two-0": "slower"}
+
+
+async def test_a_stream_is_forwarded_and_billed_by_the_workers_usage() -> None:
+    line = Line(FakeUpstream(lambda _: [*TOKENS, LAST]))
+    client = await line.call(stream=True)
+    assert client.body == b"data: one\n\ndata: two\n\ndata: end\n\ndata: [DONE]\n\n"
+    assert client.ended
+    assert line.records[0].charge_nano == COST_NANO
+    assert line.records[0].streamed
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_an_explained_stream_ends_with_its_route() -> None:
+    line = Line(FakeUpstream(lambda _: [*TOKENS, LAST]))
+    client = await line.call(stream=True, explain=True)
+    *_, report, done = client.body.strip().split(b"\n\n")
+    route = json.loads(report.removeprefix(b"data: "))["route"]
+    assert done == b"data: [DONE]"
+    assert (route["worker"], route["cost_nano_usd"]) == ("one-0", COST_NANO)
+    assert len(route["candidates"]) == 3
+
+
+async def test_an_explained_answer_has_its_route_as_a_field() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    client = await line.call(explain=True)
+    assert json.loads(client.body)["route"]["usage"]["completion_tokens"] == 4
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_failure_before_the_first_byte_goes_to_another_worker(stream: bool) -> None:
+    fine: list[object] | Answer = [*TOKENS, LAST] if stream else ANSWER
+    upstream = FakeUpstream(lambda e: BROKEN if e.worker.id == "one-0" else fine)
+    line = Line(upstream)
+    client = await line.call(stream=stream)
+    assert upstream.called == ["one-0", "one-1"]
+    assert client.headers["x-route-attempts"] == "2"
+    (record,) = line.records
+    assert [a.outcome for a in record.attempts] == ["worker_failed:reset", "completed"]
+    assert record.charge_nano == COST_NANO
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_when_every_worker_fails_nothing_is_billed(stream: bool) -> None:
+    line = Line(FakeUpstream(lambda _: BROKEN))
+    with pytest.raises(WorkerFailed, match="after 3 attempts"):
+        await line.call(stream=stream)
+    assert (line.records[0].outcome, line.records[0].charge_nano) == ("worker_failed", 0)
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_failure_after_the_first_byte_is_told_and_what_was_delivered_is_billed() -> None:
+    line = Line(FakeUpstream(lambda _: [*TOKENS, BROKEN]))
+    client = await line.call(stream=True)
+    assert client.body == b"data: one\n\ndata: two\n\n" + STREAM_ERROR
+    assert client.ended
+    (record,) = line.records
+    assert (record.outcome, record.completion_tokens) == ("truncated", 2)
+    assert record.charge_nano > 0
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_client_that_leaves_pays_for_what_was_produced_and_the_worker_is_told() -> None:
+    never = asyncio.Event()
+    upstream = FakeUpstream(lambda _: [*TOKENS, never])
+    line, client = Line(upstream), FakeClient()
+    call = asyncio.create_task(line.call(stream=True, client=client))
+    await until(lambda: client.body.count(b"data:") == 2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    (record,) = line.records
+    assert (record.outcome, record.completion_tokens) == ("client_gone", 2)
+    assert record.charge_nano > 0
+    assert upstream.closed == 1
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_refused_request_is_not_tried_again_and_not_billed() -> None:
+    upstream = FakeUpstream(lambda _: UpstreamRefused(400, "context too long"))
+    line = Line(upstream)
+    with pytest.raises(RequestInvalid, match="context too long"):
+        await line.call()
+    assert len(upstream.called) == 1
+    assert (line.records[0].outcome, line.records[0].charge_nano) == ("refused", 0)
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_fault_of_ours_is_not_billed() -> None:
+    line = Line(FakeUpstream(lambda _: ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        await line.call()
+    assert (line.records[0].http_status, line.records[0].charge_nano) == (500, 0)
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_call_that_waits_too_long_is_refused_unbilled() -> None:
+    never = asyncio.Event()
+    line = Line(
+        FakeUpstream(lambda _: [*TOKENS, never]),
+        catalog=snapshot(workers=1),
+        limits=Limits(queue_wait_s=0.02),
+    )
+    running = [asyncio.create_task(line.call(stream=True)) for _ in range(FAST_ROOM)]
+    await until(lambda: line.slots_taken == FAST_ROOM)
+    with pytest.raises(QueueFull, match="too long"):
+        await line.call()
+    assert (line.records[0].outcome, line.records[0].charge_nano) == ("rejected", 0)
+    for call in running:
+        call.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_worker_that_is_only_full_is_not_held_to_be_broken() -> None:
+    full = UpstreamFailed("http_429", is_fault=False)
+    line = Line(FakeUpstream(lambda e: full if e.worker.id == "one-0" else ANSWER))
+    for _ in range(3):
+        await line.call()
+    assert line.scheduler.fleet.workers["one-0"].ejection.consecutive_failures == 0
+
+
+async def test_without_credit_nothing_runs() -> None:
+    upstream = FakeUpstream(lambda _: ANSWER)
+    line = Line(upstream, funds_nano=10)
+    with pytest.raises(CreditExhausted, match="top up"):
+        await line.call()
+    assert (upstream.called, line.records) == ([], [])
+
+
+async def test_usage_beyond_the_hold_is_never_charged() -> None:
+    greedy = Answer(ANSWER.body, "application/json", USED.__class__(completion_tokens=10**6))
+    line = Line(FakeUpstream(lambda _: greedy))
+    await line.call()
+    (record,) = line.records
+    assert record.charge_nano == record.hold_nano
+    assert line.unresolved_nano == 0
+
+
+async def test_max_tokens_is_clamped_to_the_models_limit() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    await line.call(max_tokens=10**6)
+    small = Line(FakeUpstream(lambda _: ANSWER))
+    await small.call(max_tokens=100)
+    assert line.records[0].hold_nano == small.records[0].hold_nano
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "says"),
+    [
+        ({"model": "a/none"}, ModelUnknown, "GET /v1/models"),
+        ({"model": "a/t"}, RequestInvalid, "tabular"),
+        ({"provider": {"only": ["west"]}}, NothingEligible, "provider wishes"),
+    ],
+)
+async def test_what_cannot_be_planned_is_refused(fields: dict, error: type, says: str) -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    with pytest.raises(error, match=says):
+        await line.call(**fields)
+    assert line.records == []
+
+
+async def test_providers_can_be_chosen_and_avoided() -> None:
+    upstream = FakeUpstream(lambda _: ANSWER)
+    line = Line(upstream)
+    await line.call(provider={"only": ["south"]})
+    await line.call(provider={"ignore": ["north"]})
+    assert upstream.called == ["two-0", "two-0"]
+    assert "not_wanted" in {c.verdict for c in line.records[0].candidates}
+
+
+@pytest.mark.parametrize("catalog", [snapshot(draining=True), snapshot(healthy=False)])
+async def test_workers_that_drain_or_are_down_get_nothing(catalog) -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER), catalog=catalog)
+    with pytest.raises(NothingEligible) as refused:
+        await line.call()
+    assert refused.value.retry_after_s
+
+
+async def test_a_key_with_an_allow_list_reaches_nothing_else() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    grant = Grant(organisation_id=1, account_id=7, models=("a/other",))
+    with pytest.raises(NotAllowed):
+        await line.gateway.serve(grant, chat(), FakeClient())
