@@ -1,5 +1,7 @@
 """Numbers as people read them, with their units."""
 
+from decimal import Decimal
+
 from django import template
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -13,23 +15,21 @@ MILLISECONDS_PER_SECOND = 1000
 
 
 @register.filter
-def usd(amount_nano: int | None) -> str:
-    """Nano-USD as dollars: two decimals from a cent on, below it as many as matter."""
+def usd(amount_nano: Decimal | int | None) -> str:
+    """Nano-USD as dollars: two decimals from a dollar on, below it as many as matter."""
     if amount_nano is None:
         return "–"
-    if amount_nano == 0:
+    if not amount_nano:
         return "$0"
-    dollars = abs(amount_nano) / NANO_PER_USD
+    dollars = abs(Decimal(amount_nano)) / NANO_PER_USD
     decimals = 2
     if dollars < 1:
-        exact = f"{abs(amount_nano):010d}"
-        leading_zeros = len(exact[-9:]) - len(exact[-9:].lstrip("0"))
-        decimals = max(2, min(9, leading_zeros + SIGNIFICANT_DIGITS))
-    sign = "−" if amount_nano < 0 else ""
-    text = number_format(dollars, decimal_pos=decimals)
+        # adjusted() is the exponent of the first digit: -6 for $0.00000294.
+        decimals = min(9, max(2, SIGNIFICANT_DIGITS - 1 - dollars.adjusted()))
+    text = _number(dollars, decimals)
     if decimals > 2:
         text = text.rstrip("0")
-    return f"{sign}${text}"
+    return f"{'−' if amount_nano < 0 else ''}${text}"
 
 
 @register.filter
@@ -38,13 +38,9 @@ def duration(milliseconds: float | None) -> str:
     if not milliseconds:
         return "–"
     if milliseconds >= MILLISECONDS_PER_SECOND:
-        return _("%(seconds)s s") % {
-            "seconds": number_format(milliseconds / MILLISECONDS_PER_SECOND, decimal_pos=2)
-        }
+        return _("%(seconds)s s") % {"seconds": _number(milliseconds / MILLISECONDS_PER_SECOND, 2)}
     decimals = 1 if milliseconds < 10 else 0
-    return _("%(milliseconds)s ms") % {
-        "milliseconds": number_format(milliseconds, decimal_pos=decimals)
-    }
+    return _("%(milliseconds)s ms") % {"milliseconds": _number(milliseconds, decimals)}
 
 
 @register.filter
@@ -52,10 +48,15 @@ def per_second(value: float | None) -> str:
     """A rate of tokens."""
     if not value:
         return "–"
-    return _("%(rate)s tok/s") % {"rate": number_format(value, decimal_pos=0)}
+    return _("%(rate)s tok/s") % {"rate": _number(value, 0)}
 
 
 @register.filter
 def percent_of(part: float, whole: float) -> str:
     """A share as a plain CSS number, 0 to 100."""
     return f"{100 * part / whole:.2f}" if whole else "0"
+
+
+def _number(value: Decimal | float, decimals: int) -> str:
+    """In the reader's notation. Django's own formatting cuts digits off: rounded here, first."""
+    return str(number_format(round(Decimal(value), decimals), decimal_pos=decimals))

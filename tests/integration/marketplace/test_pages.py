@@ -1,0 +1,270 @@
+"""The pages: who sees what, in which language, and at how many queries."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import translation
+from django.utils.translation.template import templatize
+
+from marketplace.accounts.models import Membership, Role, User
+from marketplace.accounts.services import organisation_create
+from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Offer, Pool, Worker
+from tests.integration.marketplace.ledger import record, settle
+from tests.integration.marketplace.shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+TEMPLATES = Path(django_settings.BASE_DIR) / "frontend" / "templates"
+MEMBERS_PAGES = ["/keys", "/usage", "/usage.csv", "/billing"]
+PUBLIC_PAGES = ["/", "/models/author/slug", "/models/author/slug?tab=api", "/login/"]
+
+
+@pytest.fixture(autouse=True)
+def _english_again() -> Iterator[None]:
+    """A request leaves its language behind in the thread."""
+    yield
+    translation.activate("en")
+
+
+@pytest.fixture
+def member(shop: Shop) -> Client:
+    client = Client()
+    client.force_login(shop.owner)
+    return client
+
+
+def client_with_role(shop: Shop, role: Role) -> Client:
+    user = User.objects.create_user(f"a-{role}@example.com")
+    Membership.objects.create(organisation=shop.organisation, user=user, role=role)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def settled_call(shop: Shop, **values: object) -> str:
+    offer = Offer.objects.get(deployment=shop.deployment)
+    made = record(
+        account_id=shop.customer_account.pk,
+        organisation_id=shop.organisation.pk,
+        provider_account_id=shop.provider_account.pk,
+        deployment_id=shop.deployment.pk,
+        price_id=offer.pk,
+        prompt_tokens=1_000,
+        charge_nano=20_000,
+        worker_id="fast-0",
+        pool="fast",
+        ttft_ms=10.0,
+        total_ms=30.0,
+        created_at_ms=int(time.time() * 1000),
+        **values,
+    )
+    settle(made)
+    return made.request_id
+
+
+@pytest.mark.parametrize("path", PUBLIC_PAGES)
+def test_the_catalog_is_public(shop: Shop, path: str) -> None:
+    assert Client().get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", [*MEMBERS_PAGES, "/routes"])
+def test_strangers_are_asked_to_sign_in(shop: Shop, path: str) -> None:
+    response = Client().get(path)
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("/login/")
+
+
+@pytest.mark.parametrize("path", [*PUBLIC_PAGES[:3], *MEMBERS_PAGES])
+def test_members_see_every_page_of_theirs(member: Client, path: str) -> None:
+    assert member.get(path).status_code == 200
+
+
+def test_nobody_sees_another_organisations_anything(shop: Shop) -> None:
+    request_id = settled_call(shop)
+    stranger = User.objects.create_user("stranger@example.com")
+    organisation_create(name="Other", slug="other", owner=stranger)
+    client = Client()
+    client.force_login(stranger)
+    assert client.get(f"/usage/{request_id}").status_code == 404
+    for path in MEMBERS_PAGES:
+        response = client.get(path)
+        shown = b"".join(response) if response.streaming else response.content
+        assert request_id[:13].encode() not in shown, path
+        assert b"Acme" not in shown, path
+
+
+@pytest.mark.parametrize(
+    ("role", "status"),
+    [(Role.OWNER, 302), (Role.DEVELOPER, 302), (Role.BILLING, 403), (Role.VIEWER, 403)],
+)
+def test_only_some_roles_change_keys(shop: Shop, role: Role, status: int) -> None:
+    client = client_with_role(shop, role)
+    assert client.post("/keys/create", {"name": "new"}).status_code == status
+    assert shop.organisation.api_keys.count() == (1 if status == 302 else 0)
+
+
+def test_a_key_is_shown_once_and_can_be_revoked(shop: Shop, member: Client) -> None:
+    member.post("/keys/create", {"name": "mine"})
+    assert b"sy_live_" in member.get("/keys").content.split(b"<table")[0]
+    assert b"sy_live_" not in member.get("/keys").content.split(b"<table")[0]
+    key = shop.organisation.api_keys.get()
+    member.post(f"/keys/{key.pk}/revoke")
+    key.refresh_from_db()
+    assert key.status == "revoked"
+
+
+def test_a_key_of_another_organisation_cannot_be_revoked(shop: Shop) -> None:
+    member = client_with_role(shop, Role.OWNER)
+    member.post("/keys/create", {"name": "theirs"})
+    stranger = User.objects.create_user("stranger@example.com")
+    organisation_create(name="Other", slug="other", owner=stranger)
+    client = Client()
+    client.force_login(stranger)
+    key = shop.organisation.api_keys.get()
+    assert client.post(f"/keys/{key.pk}/revoke").status_code == 404
+
+
+def test_a_nameless_key_is_refused_with_a_word(member: Client) -> None:
+    response = member.post("/keys/create", {"name": ""})
+    assert response.status_code == 422
+    assert b'role="alert"' in response.content
+
+
+def test_routes_are_for_staff(member: Client, shop: Shop) -> None:
+    assert member.get("/routes").status_code == 403
+    shop.owner.is_staff = True
+    shop.owner.save()
+    assert b"fast-0" in member.get("/routes").content
+
+
+def test_usage_adds_up_and_a_call_is_taken_apart(shop: Shop, member: Client) -> None:
+    request_id = settled_call(shop)
+    settled_call(shop, outcome="client_gone", http_status=499)
+    page = member.get("/usage")
+    assert page.context["totals"] == {
+        "count": 2,
+        "charge_nano": 40_000,
+        "tokens_in": 2_000,
+        "tokens_out": 0,
+        "failed": 1,
+    }
+    assert member.get("/usage?outcome=client_gone").context["totals"]["count"] == 1
+    call = member.get(f"/usage/{request_id}")
+    (line,) = call.context["lines"]
+    assert (line["item"], line["quantity"], line["amount_nano"]) == ("prompt tokens", 1_000, 20_000)
+    csv = b"".join(member.get("/usage.csv")).decode()
+    assert request_id in csv
+    assert csv.count("\n") == 3
+
+
+def test_filters_and_sort_live_in_the_url(shop: Shop) -> None:
+    AIModel.objects.create(name="b/vision", display_name="Seer", task="vision", emulated=True)
+    client = Client()
+
+    def shown(query: str) -> list[str]:
+        return [row.model.name for row in client.get(f"/?{query}").context["rows"]]
+
+    assert shown("") == ["author/slug", "b/vision"]
+    assert shown("task=vision") == ["b/vision"]
+    assert shown("kind=real") == ["author/slug"]
+    assert shown("q=seer") == ["b/vision"]
+    assert shown("provider=northyard") == ["author/slug"]
+    assert shown("task=nonsense&kind=nonsense&sort=nonsense") == ["author/slug", "b/vision"]
+    for order in ("price", "speed", "use"):
+        assert sorted(shown(f"sort={order}")) == ["author/slug", "b/vision"]
+    assert b"No model fits" in client.get("/?q=zzz").content
+
+
+def test_htmx_gets_the_results_alone(shop: Shop) -> None:
+    partial = Client().get("/", headers={"HX-Request": "true"}).content
+    assert b"author/slug" in partial
+    assert b"<html" not in partial
+
+
+def test_what_is_emulated_says_so(shop: Shop) -> None:
+    AIModel.objects.create(name="emulated/x", display_name="X", task="chat", emulated=True)
+    for path in ("/", "/models/emulated/x"):
+        assert b'badge-signal"' in Client().get(path).content
+
+
+def test_measured_figures_come_with_their_sample(shop: Shop) -> None:
+    settled_call(shop)
+    page = Client().get("/models/author/slug").content.decode()
+    assert "Measured over 1 call" in page
+
+
+def test_the_api_tab_names_the_router(shop: Shop) -> None:
+    page = Client().get("/models/author/slug?tab=api").content.decode()
+    assert f"{django_settings.SWITCHYARD_ROUTER_URL}/v1/chat/completions" in page
+
+
+def add_models(shop: Shop, names: range) -> None:
+    for i in names:
+        model = AIModel.objects.create(name=f"m/n{i}", display_name=f"N{i}", task="chat")
+        version = ModelVersion.objects.create(model=model, version="1")
+        pool = Pool.objects.create(name=f"pool-{i}", hardware="CPU", engine="x")
+        Worker.objects.create(worker_id=f"w{i}", pool=pool, url="http://x:1", protocol="openai")
+        deployment = Deployment.objects.create(
+            version=version, provider=shop.provider, pool=pool, upstream_model="x"
+        )
+        Offer.objects.create(deployment=deployment)
+
+
+@pytest.mark.parametrize("path", ["/", "/usage", "/keys", "/billing", "/routes"])
+def test_more_rows_cost_no_more_queries(
+    shop: Shop,
+    member: Client,
+    path: str,
+    django_assert_max_num_queries: Callable[..., CaptureQueriesContext],
+) -> None:
+    shop.owner.is_staff = True
+    shop.owner.save()
+
+    def grow(names: range) -> None:
+        add_models(shop, names)
+        for i in names:
+            settled_call(shop)
+            if path == "/keys":
+                member.post("/keys/create", {"name": f"k{i}"})
+
+    grow(range(3))
+    member.get(path)
+    with django_assert_max_num_queries(30) as few:
+        member.get(path)
+    queries = len(few)
+    grow(range(3, 15))
+    member.get(path)
+    with django_assert_max_num_queries(queries):
+        member.get(path)
+
+
+def test_pages_speak_portuguese(shop: Shop, member: Client) -> None:
+    page = Client().get("/", headers={"Accept-Language": "pt-BR"}).content.decode()
+    assert '<html lang="pt-br">' in page
+    assert "Modelos, no hardware que responde primeiro" in page
+    member.post("/i18n/setlang/", {"language": "pt-br", "next": "/usage"})
+    assert "Nenhuma chamada aqui" in member.get("/usage").content.decode()
+
+
+def test_every_string_of_the_templates_is_translated() -> None:
+    source = (Path(django_settings.LOCALE_PATHS[0]) / "pt_BR/LC_MESSAGES/django.po").read_text()
+    joined = re.sub(r'"\n"', "", source)
+    known = {raw.replace('\\"', '"') for raw in re.findall(r'^msgid "(.*)"$', joined, re.MULTILINE)}
+    missing = [
+        (template.name, string)
+        for template in TEMPLATES.rglob("*.html")
+        for _, string in re.findall(
+            r"""gettext\(u?(['"])((?:(?!\1).)*)\1""", templatize(template.read_text())
+        )
+        if string.replace("\\'", "'") not in known
+    ]
+    assert missing == []
+    assert not re.findall(r'^msgstr ""\n\n', joined, re.MULTILINE), "an empty translation"
