@@ -36,9 +36,8 @@ fmt: setup ## Rewrite the sources the way `check` wants them
 	$(BIN)/ruff format .
 	git ls-files -z 'frontend/templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
 
-bench: setup ## Measure the router (the load tests, one after another)
-	@test -d tests/load || { echo "There are no load tests yet (tests/load)."; exit 1; }
-	$(BIN)/pytest -p no:xdist tests/load $(ARGS)
+bench: setup ## Measure a scheduling decision, in microseconds
+	@$(BIN)/python -m benchmarks.decision
 
 clean: ## Remove what `setup` installed and built; data in .switchyard stays
 	rm -rf .venv .tools frontend/node_modules frontend/dist staticfiles

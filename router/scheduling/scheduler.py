@@ -12,6 +12,7 @@ from router.scheduling.decisions import Decision, Dispatch, Eject, Reject, Rejec
 from router.scheduling.fleet import Attempt, EndpointState, Fleet
 from router.scheduling.horizon import Horizon
 from router.scheduling.policies import DEFAULT_POLICY, POLICIES, Policy
+from router.scheduling.ranking import Ranking
 from router.scheduling.ticket import Ticket
 
 
@@ -87,37 +88,64 @@ class Scheduler:
             return []
         decisions: list[Decision] = []
         horizon = Horizon(now_s)
+        rankings: dict[tuple[object, ...], Ranking] = {}
         for ticket in list(self._queue.values()):
-            decision: Decision | None
             if now_s >= ticket.expires_s:
-                decision = Reject(ticket, RejectReason.EXPIRED, self._drain_s(ticket, now_s))
+                retry_after_s = self._drain_s(ticket, now_s)
+                decision: Decision | None = Reject(ticket, RejectReason.EXPIRED, retry_after_s)
             else:
-                decision = self._place(ticket, horizon)
-            if decision is None:
-                continue
-            if isinstance(decision, Dispatch):
-                state = decision.attempt.endpoint
-                horizon.dispatched(state.worker, horizon.service_s(state, ticket.work))
-            del self._queue[ticket.id]
-            decisions.append(decision)
+                alike = (ticket.candidates, ticket.policy, ticket.work, ticket.excluded)
+                ranking = rankings.get(alike)
+                if ranking is None:
+                    ranking = rankings[alike] = self._rank(ticket, horizon)
+                decision = self._place_in_turn(ticket, ranking, rankings, horizon)
+            if decision is not None:
+                del self._queue[ticket.id]
+                decisions.append(decision)
         return decisions
 
-    def _place(self, ticket: Ticket, horizon: Horizon) -> Decision | None:
-        """Dispatch the ticket to where it completes first, or reserve its place there."""
-        states = self._eligible(ticket, horizon.now_s)
-        if not states:
+    def _place_in_turn(
+        self,
+        ticket: Ticket,
+        ranking: Ranking,
+        rankings: dict[tuple[object, ...], Ranking],
+        horizon: Horizon,
+    ) -> Decision | None:
+        """Dispatch a queued ticket, or reserve its place so that those behind it see it."""
+        if not ranking.states:
             return Reject(ticket, RejectReason.NOTHING_ELIGIBLE, 1.0)
-        policy = self._policy(ticket.policy)
-        considered = policy.rank(ticket, states, horizon)
-        best = min(range(len(states)), key=lambda i: considered[i].score)
-        state = states[best]
-        if not policy.may_dispatch(state):
-            horizon.reserve(state.worker, considered[best].service_s)
+        if not ranking.has_room:
+            return None  # Nobody like it can be dispatched any more, so nobody needs to see it.
+        place = ranking.best()
+        worker = ranking.states[place].worker
+        service_s = ranking.considered[place].service_s
+        dispatch = self._dispatch(ticket, ranking, horizon)
+        if dispatch is None:
+            horizon.reserve(worker, service_s)
+        else:
+            horizon.dispatched(worker, service_s)
+        for other in rankings.values():
+            other.worker_changed(worker, horizon)
+        return dispatch
+
+    def _place(self, ticket: Ticket, horizon: Horizon) -> Decision | None:
+        """Dispatch a ticket that nobody is ahead of, to where it completes first; None to queue."""
+        ranking = self._rank(ticket, horizon)
+        return self._dispatch(ticket, ranking, horizon)
+
+    def _rank(self, ticket: Ticket, horizon: Horizon) -> Ranking:
+        states = self._eligible(ticket, horizon.now_s)
+        return Ranking(ticket, states, self._policy(ticket.policy), horizon)
+
+    def _dispatch(self, ticket: Ticket, ranking: Ranking, horizon: Horizon) -> Dispatch | None:
+        """To the winner, if it takes the ticket now."""
+        state = ranking.states[ranking.best()]
+        if not self._policy(ticket.policy).may_dispatch(state):
             return None
         self._attempts_made += 1
         attempt = Attempt(self._attempts_made, ticket, state, horizon.now_s)
         state.worker.inflight[attempt.id] = attempt
-        return Dispatch(attempt, considered)
+        return Dispatch(attempt, tuple(ranking.considered))
 
     def _eligible(self, ticket: Ticket, now_s: float) -> list[EndpointState]:
         """Candidates that may be used now: trusted ones, else ones to try out, else any left."""
