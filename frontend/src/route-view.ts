@@ -78,6 +78,7 @@ function candidateRow(candidate: Candidate): HTMLTableRowElement {
 
 function candidates(route: Route, labels: Labels): HTMLElement {
   const wrap = element("div", "table-wrap");
+  wrap.tabIndex = 0; // What scrolls must be reachable by keyboard.
   const table = document.createElement("table");
   const head = table.createTHead().insertRow();
   const names: [string, string][] = [
