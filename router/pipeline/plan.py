@@ -8,17 +8,18 @@ from msgspec import Struct
 
 from router.contracts.record import CandidateRecord
 from router.domain.catalog import Endpoint
-from router.domain.errors import ModelUnknown, NotAllowed, NothingEligible, RequestInvalid
+from router.domain.errors import (
+    CallError,
+    ModelUnknown,
+    NotAllowed,
+    NothingEligible,
+    RequestInvalid,
+)
 from router.domain.pricing import hold_nano
-from router.domain.request import InferenceRequest, Kind
+from router.domain.request import NO_WISHES, InferenceRequest
 from router.pipeline.authenticate import Grant
+from router.pipeline.eligibility import Eligibility, eligibility
 from router.pipeline.routing_table import Route, RoutingTable
-
-KINDS = {
-    "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING}),
-    "oip": frozenset({Kind.INFER, Kind.EMBEDDING}),
-}
-"""What a worker of a protocol can be asked for."""
 
 RETRY_AFTER_S = 5.0
 
@@ -45,26 +46,30 @@ def make_plan(table: RoutingTable, grant: Grant, request: InferenceRequest) -> P
         )
     if grant.models and request.model not in grant.models:
         raise NotAllowed(f"this API key may not use model {request.model!r}", param="model")
+    found = _eligible(route, request)
+    if not found.endpoints:
+        raise _nothing_eligible(route, found)
     request = _bounded(request, route)
-    eligible: list[Endpoint] = []
-    filtered: list[CandidateRecord] = []
-    for endpoint in route.endpoints:
-        verdict = _objection(request, endpoint)
-        if verdict:
-            filtered.append(_filtered(endpoint, verdict))
-        else:
-            eligible.append(endpoint)
-    if not eligible:
-        raise _nothing_eligible(route, filtered)
     return Plan(
         grant=grant,
         request=request,
         policy=route.policy,
-        endpoints=tuple(eligible),
-        endpoint_ids=tuple(endpoint.id for endpoint in eligible),
-        filtered=tuple(filtered),
-        hold_nano=max(hold_nano(e.deployment.price, request.bound) for e in eligible),
+        endpoints=found.endpoints,
+        endpoint_ids=found.endpoint_ids,
+        filtered=found.filtered,
+        hold_nano=max(hold_nano(price, request.bound) for price in found.prices),
     )
+
+
+def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
+    """Without wishes the answer is the same for every call of a kind: looked up, not worked out."""
+    if request.wishes is not NO_WISHES:
+        return eligibility(route.endpoints, request.kind, request.wishes)
+    found = route.eligible.get(request.kind)
+    if found is None:
+        found = eligibility(route.endpoints, request.kind, NO_WISHES)
+        route.eligible[request.kind] = found
+    return found
 
 
 def _bounded(request: InferenceRequest, route: Route) -> InferenceRequest:
@@ -78,38 +83,8 @@ def _bounded(request: InferenceRequest, route: Route) -> InferenceRequest:
     return msgspec.structs.replace(request, bound=bound)
 
 
-def _objection(request: InferenceRequest, endpoint: Endpoint) -> str:
-    """Why an endpoint may not take the request, or ""."""
-    worker, provider, wishes = endpoint.worker, endpoint.deployment.provider, request.wishes
-    if request.kind not in KINDS[worker.protocol]:
-        return "protocol"
-    if worker.draining:
-        return "draining"
-    if not worker.healthy:
-        return "unhealthy"
-    if wishes.only and provider not in wishes.only:
-        return "not_wanted"
-    if provider in wishes.ignore:
-        return "ignored"
-    if wishes.order and not wishes.allow_fallbacks and provider not in wishes.order:
-        return "not_wanted"
-    return ""
-
-
-def _filtered(endpoint: Endpoint, verdict: str) -> CandidateRecord:
-    return CandidateRecord(
-        deployment_id=endpoint.deployment.id,
-        worker_id=endpoint.worker.id,
-        pool=endpoint.pool.name,
-        verdict=verdict,
-        wait_ms=0.0,
-        service_ms=0.0,
-        score=0.0,
-    )
-
-
-def _nothing_eligible(route: Route, filtered: list[CandidateRecord]) -> Exception:
-    verdicts = {candidate.verdict for candidate in filtered}
+def _nothing_eligible(route: Route, found: Eligibility) -> CallError:
+    verdicts = {candidate.verdict for candidate in found.filtered}
     if verdicts == {"protocol"}:
         return RequestInvalid(
             f"model {route.model.name!r} is a {route.model.task} model and cannot be called this "

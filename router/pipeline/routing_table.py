@@ -1,18 +1,24 @@
 """A snapshot, indexed for look-ups: built once per publication, read by every call."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Endpoint, Model, Worker
+from router.domain.request import Kind
+from router.pipeline.eligibility import Eligibility
 from router.scheduling.policies import DEFAULT_POLICY
 
 
 class Route(Struct, frozen=True):
-    """A public model name, where it can run and how a place is chosen."""
+    """A public model name, where it can run and how a place is chosen.
+
+    ``eligible`` is filled by planning: what may be used for a call of a kind that has no wishes.
+    """
 
     model: Model
     endpoints: tuple[Endpoint, ...]
     policy: str
+    eligible: dict[Kind, Eligibility] = field(default_factory=dict[Kind, Eligibility])
 
 
 class RoutingTable(Struct, frozen=True):
