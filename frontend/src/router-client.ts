@@ -72,6 +72,8 @@ export async function call(path: string, body: unknown, signal?: AbortSignal): P
     body: JSON.stringify(body),
     ...(signal ? { signal } : {}),
   });
+  // A token that the router refuses is not offered to it again.
+  if (response.status === 401) session = null;
   if (!response.ok) throw new CallFailed((await problemText(response)) || `HTTP ${response.status}`);
   return response;
 }
@@ -95,8 +97,10 @@ export async function* events(response: Response): AsyncGenerator<StreamEvent> {
     const parts = buffer.split("\n\n");
     buffer = parts.pop() ?? "";
     for (const part of parts) {
-      const data = part.replace(/^data:\s*/, "");
-      if (data && data !== "[DONE]") yield JSON.parse(data) as StreamEvent;
+      // A part may also be a comment that keeps the connection open.
+      if (!part.startsWith("data:")) continue;
+      const data = part.slice("data:".length).trim();
+      if (data !== "[DONE]") yield JSON.parse(data) as StreamEvent;
     }
   }
 }

@@ -55,8 +55,21 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     if not request.user.is_authenticated:
         return {}
     organisation = current_organisation(request)
-    account = getattr(organisation, "billing_account", None)
-    return {"organisation": organisation, "account": account}
+    return {
+        "organisation": organisation,
+        "organisations": organisations_of(request.user),
+        "account": getattr(organisation, "billing_account", None),
+    }
+
+
+@require_POST
+@login_required
+def organisation_switch(request: HttpRequest) -> HttpResponse:
+    """Act for another organisation of one's own from now on, in this session."""
+    mine = organisations_of(request.user)
+    request.session[SESSION_KEY] = get_object_or_404(mine, slug=request.POST.get("slug")).slug
+    # Not back to the page before: a call or a filter of it may belong to the other organisation.
+    return redirect("usage")
 
 
 @require_GET

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 
 from marketplace.catalog.listing import Listing, listings, sort_listings
 from marketplace.catalog.models import AIModel, Provider, Task
-from marketplace.catalog.selectors import models_published
+from marketplace.catalog.selectors import hardware_offered, models_published
 
 SORTS = {
     "name": _("Name"),
@@ -42,7 +42,10 @@ FRAUD_EXAMPLE = {
 @require_GET
 def catalog(request: HttpRequest) -> HttpResponse:
     """All published models; the filters are the URL's query."""
-    query = {name: request.GET.get(name, "") for name in ("q", "task", "provider", "kind", "sort")}
+    query = {
+        name: request.GET.get(name, "")
+        for name in ("q", "task", "provider", "hardware", "kind", "sort")
+    }
     models = models_published()
     if query["q"]:
         words = query["q"]
@@ -58,6 +61,8 @@ def catalog(request: HttpRequest) -> HttpResponse:
     rows = listings(models)
     if query["provider"]:
         rows = [row for row in rows if query["provider"] in row.providers]
+    if query["hardware"]:
+        rows = [row for row in rows if query["hardware"] in row.hardware]
     context = {
         "rows": sort_listings(rows, query["sort"]),
         "query": query,
@@ -65,6 +70,7 @@ def catalog(request: HttpRequest) -> HttpResponse:
         "sorts": SORTS,
         "kinds": KINDS,
         "providers": Provider.objects.all(),
+        "hardware": hardware_offered(),
     }
     partial = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
     template = "catalog/results.html" if partial else "catalog/catalog.html"

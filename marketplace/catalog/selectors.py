@@ -4,13 +4,22 @@ from django.conf import settings
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
-from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Worker
+from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Pool, Worker
 
 
 def models_published() -> QuerySet[AIModel]:
     """What may be shown and called; emulated models only while they are switched on."""
     rows = AIModel.objects.filter(published=True)
     return rows if settings.SWITCHYARD_EMULATED else rows.filter(emulated=False)
+
+
+def hardware_offered() -> list[str]:
+    """The kinds of hardware that published models run on, each once, by name."""
+    pools = Pool.objects.filter(
+        deployments__status=DeploymentStatus.LIVE,
+        deployments__version__model__in=models_published().order_by(),
+    )
+    return list(pools.order_by("hardware").values_list("hardware", flat=True).distinct())
 
 
 def deployments_live(model: AIModel) -> QuerySet[Deployment]:

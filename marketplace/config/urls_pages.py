@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("models/<str:author>/<str:slug>", catalog.model, name="model"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("organisation", accounts.organisation_switch, name="organisation-switch"),
     path("keys", accounts.keys, name="keys"),
     path("keys/create", accounts.key_create, name="key-create"),
     path("keys/<int:key_id>/revoke", accounts.key_revoke, name="key-revoke"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
+from django.db.models import Aggregate, FloatField, Q
 
 _SQL = """
 SELECT model, count(*),
@@ -13,6 +14,18 @@ SELECT model, count(*),
        sum(completion_tokens) / nullif(sum(total_ms - queue_ms), 0) * 1000
 FROM usage_event WHERE outcome = 'completed' AND created_at >= %s GROUP BY model
 """
+
+
+class Percentile(Aggregate):
+    """``Percentile("total_ms", 0.95)``: interpolated, as PostgreSQL does it; None over no rows."""
+
+    function = "percentile_cont"
+    template = "%(function)s(%(fraction)s) WITHIN GROUP (ORDER BY %(expressions)s)"
+
+    def __init__(self, expression: str, fraction: float, *, filter: Q | None = None) -> None:
+        super().__init__(
+            expression, filter=filter, output_field=FloatField(), fraction=float(fraction)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import UUID
 
 from django.core.paginator import Paginator
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
@@ -15,6 +17,7 @@ from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
 from marketplace.routing.selectors import price_of
+from marketplace.usage.measured import Percentile
 from marketplace.usage.models import UsageEvent
 from router.domain.money import PRICE_SCALE
 from router.domain.outcome import Outcome
@@ -30,6 +33,13 @@ OUTCOMES = {
     Outcome.REJECTED: _("Not run"),
     Outcome.WORKER_FAILED: _("Worker failed"),
 }
+RANGES = {
+    "1h": (_("Last hour"), timedelta(hours=1)),
+    "24h": (_("Last 24 hours"), timedelta(days=1)),
+    "7d": (_("Last 7 days"), timedelta(days=7)),
+    "30d": (_("Last 30 days"), timedelta(days=30)),
+}
+"""By the name in the URL; no name means all time."""
 CSV_FIELDS = (
     "request_id",
     "created_at",
@@ -60,6 +70,8 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
         tokens_in=Sum("prompt_tokens", default=0) + Sum("cached_tokens", default=0),
         tokens_out=Sum("completion_tokens", default=0) + Sum("reasoning_tokens", default=0),
         failed=Count("pk", filter=~Q(outcome=Outcome.COMPLETED)),
+        total_ms_p50=Percentile("total_ms", 0.5, filter=Q(outcome=Outcome.COMPLETED)),
+        total_ms_p95=Percentile("total_ms", 0.95, filter=Q(outcome=Outcome.COMPLETED)),
     )
     page = Paginator(calls, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     context = {
@@ -70,7 +82,9 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
         "chosen": {
             "model": request.GET.get("model", ""),
             "outcome": request.GET.get("outcome", ""),
+            "range": request.GET.get("range", ""),
         },
+        "ranges": {name: label for name, (label, _span) in RANGES.items()},
         "emulated_pools": set(Pool.objects.filter(emulated=True).values_list("name", flat=True)),
     }
     return render(request, "usage/usage.html", context)
@@ -129,6 +143,8 @@ def _filtered(request: HttpRequest, organisation: Organisation) -> QuerySet[Usag
         calls = calls.filter(model=model)
     if (outcome := request.GET.get("outcome")) in set(Outcome):
         calls = calls.filter(outcome=outcome)
+    if span := RANGES.get(request.GET.get("range", "")):
+        calls = calls.filter(created_at__gte=timezone.now() - span[1])
     return calls.order_by("-created_at", "-request_id")
 
 

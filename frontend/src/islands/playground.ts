@@ -22,7 +22,8 @@ function busy(root: HTMLElement, on: boolean): void {
   find<HTMLButtonElement>(root, "[data-send]").disabled = on;
   const stop = root.querySelector<HTMLButtonElement>("[data-stop]");
   if (stop) stop.hidden = !on;
-  if (on) find<HTMLElement>(root, "[data-error]").hidden = true;
+  if (!on) return;
+  for (const said of root.querySelectorAll<HTMLElement>("[data-error], [data-stopped]")) said.hidden = true;
 }
 
 function chat(root: HTMLElement): void {
@@ -63,7 +64,8 @@ function chat(root: HTMLElement): void {
         if (event.route) showRoute(report, event.route);
       }
     } catch (error) {
-      if (!running.signal.aborted) showError(root, error);
+      if (running.signal.aborted) find<HTMLElement>(root, "[data-stopped]").hidden = false;
+      else showError(root, error);
       if (!answer.content) { node.remove(); }
     } finally {
       node.classList.remove("bubble-busy");

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
@@ -63,8 +64,7 @@ def settled_call(shop: Shop, **values: object) -> str:
         pool="fast",
         ttft_ms=10.0,
         total_ms=30.0,
-        created_at_ms=int(time.time() * 1000),
-        **values,
+        **{"created_at_ms": int(time.time() * 1000), **values},
     )
     settle(made)
     return made.request_id
@@ -155,6 +155,8 @@ def test_usage_adds_up_and_a_call_is_taken_apart(shop: Shop, member: Client) -> 
         "tokens_in": 2_000,
         "tokens_out": 0,
         "failed": 1,
+        "total_ms_p50": 30.0,
+        "total_ms_p95": 30.0,
     }
     assert member.get("/usage?outcome=client_gone").context["totals"]["count"] == 1
     call = member.get(f"/usage/{request_id}")
@@ -163,6 +165,45 @@ def test_usage_adds_up_and_a_call_is_taken_apart(shop: Shop, member: Client) -> 
     csv = b"".join(member.get("/usage.csv")).decode()
     assert request_id in csv
     assert csv.count("\n") == 3
+
+
+def test_a_range_leaves_older_calls_out(shop: Shop, member: Client) -> None:
+    two_hours_ago_ms = int((time.time() - 2 * 3600) * 1000)
+    settled_call(shop)
+    settled_call(shop, created_at_ms=two_hours_ago_ms)
+
+    def counted(query: str) -> int:
+        return member.get(f"/usage?{query}").context["totals"]["count"]
+
+    assert [counted(f"range={name}") for name in ("1h", "24h", "", "nonsense")] == [1, 2, 2, 2]
+    assert b"".join(member.get("/usage.csv?range=1h")).count(b"\n") == 2
+
+
+def test_a_person_of_two_organisations_switches_between_them(shop: Shop, member: Client) -> None:
+    request_id = settled_call(shop)
+    assert b'id="organisation"' not in member.get("/usage").content
+    organisation_create(name="Zeta", slug="zeta", owner=shop.owner)
+    assert member.get(f"/usage/{request_id}").status_code == 200
+    assert member.post("/organisation", {"slug": "zeta"}).status_code == 302
+    assert member.get(f"/usage/{request_id}").status_code == 404
+    page = member.get("/usage")
+    assert page.context["totals"]["count"] == 0
+    assert '<option value="zeta" selected>Zeta</option>' in page.content.decode()
+    organisation_create(name="Far", slug="far", owner=User.objects.create_user("far@example.com"))
+    for not_mine in ("far", "nowhere", ""):
+        assert member.post("/organisation", {"slug": not_mine}).status_code == 404
+    assert member.get("/usage").context["organisation"].slug == "zeta"
+
+
+def test_an_expired_form_says_what_to_do(shop: Shop) -> None:
+    client = Client(enforce_csrf_checks=True)
+    response = client.post("/login/", {"username": "a@b.c", "password": "x"})
+    assert response.status_code == 403
+    assert b"This form has expired" in response.content
+
+
+def test_the_page_for_our_own_faults_needs_no_request() -> None:
+    assert "Something broke on our side" in render_to_string("500.html")
 
 
 def test_filters_and_sort_live_in_the_url(shop: Shop) -> None:
@@ -177,6 +218,8 @@ def test_filters_and_sort_live_in_the_url(shop: Shop) -> None:
     assert shown("kind=real") == ["author/slug"]
     assert shown("q=seer") == ["b/vision"]
     assert shown("provider=northyard") == ["author/slug"]
+    assert shown("hardware=CPU") == ["author/slug"]
+    assert shown("hardware=TPU") == []
     assert shown("task=nonsense&kind=nonsense&sort=nonsense") == ["author/slug", "b/vision"]
     for order in ("price", "speed", "use"):
         assert sorted(shown(f"sort={order}")) == ["author/slug", "b/vision"]
