@@ -6,6 +6,19 @@ references are plain numbers and names. Fields mirror :class:`router.contracts.r
 
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from router.domain.outcome import Outcome
+
+OUTCOMES: dict[str, object] = {
+    Outcome.COMPLETED: _("Completed"),
+    Outcome.CLIENT_GONE: _("Client left"),
+    Outcome.TRUNCATED: _("Cut short"),
+    Outcome.REFUSED: _("Refused"),
+    Outcome.REJECTED: _("Not run"),
+    Outcome.WORKER_FAILED: _("Worker failed"),
+}
+"""How a call ended, in a word or two for people, by the record's own word."""
 
 
 class UsageEvent(models.Model):
@@ -55,6 +68,10 @@ class UsageEvent(models.Model):
 
     def __str__(self) -> str:
         return str(self.request_id)
+
+    @property
+    def outcome_label(self) -> str:
+        return str(OUTCOMES.get(self.outcome, self.outcome))
 
     @property
     def tokens_total(self) -> int:

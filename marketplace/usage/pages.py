@@ -18,21 +18,13 @@ from marketplace.accounts.pages import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
 from marketplace.routing.selectors import price_of
 from marketplace.usage.measured import Percentile
-from marketplace.usage.models import UsageEvent
+from marketplace.usage.models import OUTCOMES, UsageEvent
 from router.domain.money import PRICE_SCALE
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage, charge_lines
 
 ROWS_PER_PAGE = 50
 CSV_ROWS_MAX = 100_000
-OUTCOMES = {
-    Outcome.COMPLETED: _("Completed"),
-    Outcome.CLIENT_GONE: _("Client left"),
-    Outcome.TRUNCATED: _("Cut short"),
-    Outcome.REFUSED: _("Refused"),
-    Outcome.REJECTED: _("Not run"),
-    Outcome.WORKER_FAILED: _("Worker failed"),
-}
 RANGES = {
     "1h": (_("Last hour"), timedelta(hours=1)),
     "24h": (_("Last 24 hours"), timedelta(days=1)),
@@ -118,7 +110,6 @@ def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> 
     offer = Offer.objects.filter(pk=event.price_id).first()
     context = {
         "event": event,
-        "outcome": OUTCOMES.get(Outcome(event.outcome), event.outcome),
         "deployment": deployment,
         "lines": _cost_lines(event, offer),
         "first_ms": max(event.ttft_ms - event.queue_ms, 0.0),

@@ -33,10 +33,10 @@ def usd(amount_nano: Decimal | int | None) -> str:
 
 
 @register.filter
-def duration(milliseconds: float | None) -> str:
-    """Milliseconds, or seconds from one second on; "–" where nothing was measured."""
+def duration(milliseconds: float | None, zero: str = "–") -> str:
+    """Milliseconds, or seconds from one second on; ``zero`` where nothing was measured."""
     if not milliseconds:
-        return "–"
+        return zero
     if milliseconds >= MILLISECONDS_PER_SECOND:
         return _("%(seconds)s s") % {"seconds": _number(milliseconds / MILLISECONDS_PER_SECOND, 2)}
     decimals = 1 if milliseconds < 10 else 0

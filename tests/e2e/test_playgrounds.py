@@ -1,0 +1,102 @@
+"""The playgrounds of every kind of model, and what a person who stops one is told."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import open_browser, sign_in
+from tests.local_stack import LocalStack
+
+pytestmark = pytest.mark.e2e
+
+CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
+EMULATED_MODEL = "emulated/llama-2-70b-chat"
+ANSWER_TIMEOUT_MS = 60_000
+
+
+@pytest.fixture
+def page(chromium: str, local_stack: LocalStack) -> Iterator[Page]:
+    """A signed-in page."""
+    demo = local_stack.demo
+    with open_browser(chromium) as browser:
+        page = browser.new_context(locale="en").new_page()
+        sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
+        yield page
+
+
+def playground(page: Page, stack: LocalStack, model: str) -> None:
+    page.goto(f"{stack.web_url}/models/{model}?tab=playground")
+
+
+def report_of(page: Page) -> str:
+    """The text beside the answer, once it is there."""
+    expect(page.get_by_role("heading", name="Why this route?")).to_be_visible(
+        timeout=ANSWER_TIMEOUT_MS
+    )
+    return page.locator("[data-report]").inner_text()
+
+
+def test_a_transaction_is_scored(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, "switchyard/fraud-scorer")
+    page.get_by_role("button", name="Score it").click()
+    expect(page.locator("[data-result]")).to_have_text(re.compile(r"^\d+\.\d\d %$"))
+
+
+def test_texts_alike_score_higher_than_texts_apart(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, "wordllama/wordllama-256")
+
+    def similarity(first: str, second: str) -> float:
+        page.get_by_label("First text").fill(first)
+        page.get_by_label("Second text").fill(second)
+        with page.expect_response("**/v1/embeddings"):
+            page.get_by_role("button", name="Compare").click()
+        expect(page.get_by_role("button", name="Compare")).to_be_enabled()
+        return float(page.locator("[data-result]").inner_text())
+
+    alike = similarity("The cat sleeps on the sofa.", "A kitten naps on the couch.")
+    apart = similarity("The cat sleeps on the sofa.", "Quarterly tax receipts rose.")
+    assert alike > apart
+    assert "triton-" in report_of(page)
+
+
+def test_an_emulated_answer_says_so(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, EMULATED_MODEL)
+    page.get_by_label("Your message").fill("Who are you?")
+    page.get_by_role("button", name="Send").click()
+    report = report_of(page)
+    assert "Emulated" in report
+    assert "emulated-" in report
+
+
+def test_who_stops_an_answer_pays_for_what_came(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, CHAT_MODEL)
+    page.get_by_label("At most").fill("800")
+    page.get_by_label("Your message").fill("Tell a very long story about a railway yard.")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".bubble").last).to_contain_text(
+        re.compile(r"\w+ \w+"), timeout=ANSWER_TIMEOUT_MS
+    )
+    page.get_by_role("button", name="Stop").click()
+    told = page.locator("[data-stopped]")
+    expect(told).to_be_visible()
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+
+    newest = page.locator("tbody tr").first
+    for _ in range(20):
+        page.goto(f"{local_stack.web_url}/usage?outcome=client_gone")
+        if newest.count():
+            break
+        page.wait_for_timeout(250)
+    expect(newest).to_contain_text("Client left")
+    expect(newest).to_contain_text("$0.0")
+
+
+def test_a_router_that_is_away_is_said_in_words(page: Page, local_stack: LocalStack) -> None:
+    playground(page, local_stack, CHAT_MODEL)
+    page.route(f"{local_stack.router_url}/**", lambda route: route.abort())
+    page.get_by_label("Your message").fill("Hello?")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("The router cannot be reached.")
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
