@@ -7,6 +7,7 @@ is cut off when a segment is read.
 """
 
 import os
+import shutil
 import struct
 import threading
 import zlib
@@ -97,28 +98,40 @@ class Journal:
             self._path(self._segment).unlink(missing_ok=True)
 
     def _rotate(self) -> None:
-        with self._rotating:
-            self._open_next()
-
-    def _open_next(self) -> None:
-        if self._file >= 0:
-            os.fdatasync(self._file)
-            os.close(self._file)
-            if self._unacknowledged[self._segment] == 0:
-                del self._unacknowledged[self._segment]
-                self._path(self._segment).unlink(missing_ok=True)
-        self._segment += 1
-        self._unacknowledged[self._segment] = 0
+        """Go on in a new segment. The old one is let go only once there is a new one."""
+        number = self._segment + 1
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        self._file = os.open(self._path(self._segment), flags, 0o600)
+        try:
+            file = os.open(self._path(number), flags, 0o600)
+            with self._rotating:
+                self._finish_segment()
+                self._file = file
+        except OSError as error:
+            self._broken = f"journal segment cannot be changed: {error.strerror}"
+            raise JournalBroken(self._broken) from error
+        self._segment = number
+        self._unacknowledged[number] = 0
         self._bytes = 0
+
+    def _finish_segment(self) -> None:
+        if self._file < 0:
+            return
+        os.fdatasync(self._file)
+        os.close(self._file)
+        if self._unacknowledged[self._segment] == 0:
+            del self._unacknowledged[self._segment]
+            self._path(self._segment).unlink(missing_ok=True)
 
     def _recover(self) -> Iterator[tuple[int, bytes]]:
         """Every whole record that an earlier process left, with its segment."""
         for number in self._numbers():
-            payloads = list(read_segment(self._path(number)))
+            path = self._path(number)
+            payloads = list(read_segment(path))
+            if sum(FRAME.size + len(payload) for payload in payloads) < path.stat().st_size:
+                # A torn tail, or worse: kept beside, for whoever has to find out.
+                shutil.copyfile(path, path.with_suffix(".torn"))
             if not payloads:
-                self._path(number).unlink()
+                path.unlink()
                 continue
             self._unacknowledged[number] = len(payloads)
             for payload in payloads:

@@ -82,16 +82,25 @@ class LeaseBook:
             lease.retired = True
         self._current.clear()
 
-    def take_finished(self) -> list[str]:
-        """Remove and return the retired leases that nothing holds from any more."""
-        finished = [
+    def retire_expired(self, now_s: float) -> None:
+        """No more holds from leases near their end, so that idle credit goes back."""
+        for lease in self._leases.values():
+            if now_s >= lease.grant.expires_at_s - CLOCK_SKEW_S:
+                lease.retired = True
+                if self._current.get(lease.grant.account_id) is lease:
+                    del self._current[lease.grant.account_id]
+
+    def finished(self) -> list[str]:
+        """The retired leases that nothing holds from any more: they can be given back."""
+        return [
             lease_id
             for lease_id, lease in self._leases.items()
             if lease.retired and lease.unsettled == 0
         ]
-        for lease_id in finished:
-            del self._leases[lease_id]
-        return finished
+
+    def forget(self, lease_id: str) -> None:
+        """The bank has this lease back."""
+        self._leases.pop(lease_id, None)
 
     def held_nano(self) -> int:
         """Credit now set aside in this router, for its state page."""

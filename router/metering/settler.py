@@ -42,12 +42,21 @@ class Settler:
         self._unsettled_max = unsettled_max
         self._rejected_path = rejected_path
         self._wake = asyncio.Event()
-        self._pending: deque[tuple[int, UsageRecord]] = deque(
-            (segment, decode_record(payload)) for segment, payload in journal.recovered
-        )
-        journal.recovered.clear()
+        self._pending: deque[tuple[int, UsageRecord]] = deque()
+        self._recover()
         if self._pending:
             self._wake.set()
+
+    def _recover(self) -> None:
+        """Take over what an earlier process left; what cannot be read is set aside, not lost."""
+        for segment, payload in self._journal.recovered:
+            try:
+                self._pending.append((segment, decode_record(payload)))
+            except ValueError as error:
+                log.critical("a journalled record cannot be read: %s", error)
+                self._set_aside(payload)
+                self._journal.acknowledge(segment)
+        self._journal.recovered.clear()
 
     @property
     def unsettled(self) -> int:
@@ -126,5 +135,8 @@ class Settler:
                 await self._settle_or_halve(records[middle:])
                 return
             log.critical("the ledger refuses call %s: %s", records[0].request_id, error)
-            with self._rejected_path.open("ab") as file:
-                file.write(encode_record(records[0]) + b"\n")
+            self._set_aside(encode_record(records[0]))
+
+    def _set_aside(self, payload: bytes) -> None:
+        with self._rejected_path.open("ab") as file:
+            file.write(payload + b"\n")

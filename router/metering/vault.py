@@ -49,6 +49,11 @@ class Vault:
         )
 
     async def return_finished(self) -> None:
-        """Give back leases that are retired and fully settled."""
-        for lease_id in self.book.take_finished():
+        """Give back leases that are retired or out of time, and fully settled.
+
+        Raises ``LedgerUnavailable``; what was not given back is tried again the next time.
+        """
+        self.book.retire_expired(self._clock())
+        for lease_id in self.book.finished():
             await self._bank.close(lease_id)
+            self.book.forget(lease_id)

@@ -86,6 +86,29 @@ def test_a_failed_write_breaks_the_journal_for_good(tmp_path: Path) -> None:
     assert journal.broken
 
 
+def test_a_failed_rotation_breaks_the_journal_and_keeps_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SEGMENT_BYTES_MAX", 1)
+    folder = tmp_path / "journal"
+    journal = Journal(folder)
+    journal.append(b"kept")
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(JournalBroken, match="No such file"):
+        journal.append(b"x")
+    assert journal.broken
+    journal.close()
+    assert [payload for _, payload in Journal(tmp_path / "moved").recovered] == [b"kept"]
+
+
+def test_a_damaged_segment_is_kept_for_whoever_has_to_find_out(tmp_path: Path) -> None:
+    segment = written(tmp_path)
+    damaged = b"\xff" * 20 + segment.read_bytes()
+    segment.write_bytes(damaged)
+    assert Journal(tmp_path).recovered == []
+    assert segment.with_suffix(".torn").read_bytes() == damaged
+
+
 def test_an_oversized_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="exceeds"):
         Journal(tmp_path).append(b"x" * (module.RECORD_BYTES_MAX + 1))

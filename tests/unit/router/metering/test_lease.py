@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from router.adapters.memory import MemoryLedger
-from router.domain.errors import CreditExhausted
+from router.domain.errors import CreditExhausted, LedgerUnavailable
 from router.metering.lease import CLOCK_SKEW_S, Hold, LeaseBook
 from router.metering.vault import Vault
 from router.ports import LeaseGrant
@@ -80,10 +80,20 @@ def test_a_lease_goes_back_only_when_the_ledger_knows_every_call() -> None:
     assert hold is not None
     book.settle(hold, 5)
     book.retire_all()
-    assert book.take_finished() == []
+    assert book.finished() == []
     book.acknowledge(hold.lease_id)
-    assert book.take_finished() == ["lease"]
-    assert book.take_finished() == []
+    assert book.finished() == ["lease"]
+    book.forget("lease")
+    assert book.finished() == []
+
+
+def test_an_idle_lease_goes_back_when_its_time_is_over() -> None:
+    book = LeaseBook()
+    book.add(GRANT)
+    book.retire_expired(GRANT.expires_at_s - CLOCK_SKEW_S - 0.1)
+    assert book.finished() == []
+    book.retire_expired(GRANT.expires_at_s - CLOCK_SKEW_S)
+    assert book.finished() == ["lease"]
 
 
 def vault(ledger: MemoryLedger, *, lease_nano: int = 100) -> Vault:
@@ -104,6 +114,28 @@ async def test_concurrent_first_calls_fetch_one_lease() -> None:
     made = vault(ledger, lease_nano=5_000)
     await asyncio.gather(*(made.hold(ACCOUNT, 10) for _ in range(50)))
     assert ledger.held == {ACCOUNT: 5_000}
+
+
+async def test_a_lease_that_could_not_be_returned_is_tried_again() -> None:
+    class AwayOnce(MemoryLedger):
+        away = True
+
+        async def close(self, lease_id: str) -> None:
+            if self.away:
+                self.away = False
+                raise LedgerUnavailable("away")
+            await super().close(lease_id)
+
+    ledger = AwayOnce(clock=lambda: 0.0, balances_nano={ACCOUNT: 10_000})
+    made = vault(ledger)
+    hold = await made.hold(ACCOUNT, 50)
+    made.book.settle(hold, 0)
+    made.book.acknowledge(hold.lease_id)
+    made.book.retire_all()
+    with pytest.raises(LedgerUnavailable):
+        await made.return_finished()
+    await made.return_finished()
+    assert ledger.held == {ACCOUNT: 0}
 
 
 async def test_a_returned_lease_leaves_nothing_held() -> None:

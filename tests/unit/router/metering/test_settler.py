@@ -92,6 +92,13 @@ async def test_a_killed_routers_calls_are_settled_by_the_next_one(tmp_path: Path
     assert [r.request_id for r in ledger.records] == ["a"]
 
 
+async def test_a_journalled_record_that_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
+    Journal(tmp_path / "journal").append(b"not a record")
+    made = settler_over(MoodyLedger(away=0), tmp_path, [])
+    assert made.unsettled == 0
+    assert (tmp_path / "rejected.jsonl").read_bytes() == b"not a record\n"
+
+
 async def test_flush_gives_up_in_time_and_keeps_the_records(tmp_path: Path) -> None:
     made = settler_over(MoodyLedger(away=10**6), tmp_path, [])
     made.append(record("a"))
