@@ -1,0 +1,254 @@
+"""Workers that misbehave, as real servers: each failure has its word, and none hangs the caller."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from router.domain.catalog import Deployment, Endpoint, Pool, Worker
+from router.domain.pricing import Price, Usage
+from router.domain.request import InferenceRequest, Kind
+from router.ingress.openai import parse_call
+from router.ports import UpstreamFailed, UpstreamRefused
+from router.settings import Limits
+from router.upstream.http import open_session
+from router.upstream.oip_http import HEADER_LENGTH, OIPUpstream
+from router.upstream.openai_http import OpenAIUpstream
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LIMITS = Limits(silence_timeout_s=0.2, answer_bytes_max=10_000, event_bytes_max=1_000)
+
+
+@contextlib.asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """The URL of a server that answers every request by ``handler``."""
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def endpoint(url: str, *, protocol: str = "openai", upstream_model: str = "a/m") -> Endpoint:
+    worker = Worker("w", "p", url, protocol, 1)
+    deployment = Deployment(1, "a/m", "n", 1, "p", upstream_model, Price(1))
+    return Endpoint("e", deployment, worker, Pool("p", "cpu"))
+
+
+def call(kind: Kind = Kind.CHAT, **fields: object) -> InferenceRequest:
+    body = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}], "input": "x", **fields}
+    return parse_call(
+        kind,
+        msgspec.json.encode(body),
+        request_id="r",
+        explain=False,
+        arrived_s=0.0,
+        created_at_ms=0,
+    )
+
+
+async def answer(url: str, **fields: object):
+    async with open_session(LIMITS) as session:
+        return await OpenAIUpstream(session, LIMITS).answer(call(**fields), endpoint(url))
+
+
+async def stream(url: str, **fields: object) -> list[bytes]:
+    async with open_session(LIMITS) as session:
+        parts = OpenAIUpstream(session, LIMITS).stream(call(stream=True, **fields), endpoint(url))
+        return [part.chunk async for part in parts]
+
+
+def replying(status: int, body: bytes, content_type: str = "application/json") -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(status=status, body=body, content_type=content_type)
+
+    return handle
+
+
+async def hanging(request: web.Request) -> web.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def resetting(request: web.Request) -> web.Response:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason", "is_fault"),
+    [
+        (hanging, "timeout", True),
+        (resetting, "reset", True),
+        (replying(500, b"oops"), "http_500", True),
+        (replying(429, b""), "http_429", False),
+        (replying(404, b""), "http_404", False),
+        (replying(200, b"not json"), "bad_json", True),
+        (replying(200, b"x" * 20_000), "answer_too_large", True),
+    ],
+)
+async def test_a_failing_worker_is_named_by_its_failure(
+    handler: Handler, reason: str, is_fault: bool
+) -> None:
+    async with serving(handler) as url:
+        with pytest.raises(UpstreamFailed) as failed:
+            await answer(url)
+    assert (failed.value.reason, failed.value.is_fault) == (reason, is_fault)
+
+
+async def test_nobody_listening_is_a_failure_to_connect() -> None:
+    with pytest.raises(UpstreamFailed, match="connect"):
+        await answer("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"error": {"message": "context is full"}}', "context is full"),
+        (b'{"error": "bad shape"}', "bad shape"),
+        (b"<html>", "refused"),
+    ],
+)
+async def test_a_refusal_keeps_the_workers_words(body: bytes, says: str) -> None:
+    async with serving(replying(400, body)) as url:
+        with pytest.raises(UpstreamRefused, match=says):
+            await answer(url)
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        (replying(200, b"{}"), "content_type"),
+        (replying(200, b'data: {"choices":[]}\n\n', "text/event-stream"), "truncated"),
+        (replying(200, b"data: " + b"x" * 2_000, "text/event-stream"), "event_too_large"),
+        (hanging, "timeout"),
+    ],
+)
+async def test_a_stream_that_goes_wrong_is_named(handler: Handler, reason: str) -> None:
+    async with serving(handler) as url:
+        with pytest.raises(UpstreamFailed, match=reason):
+            await stream(url)
+
+
+async def test_what_a_worker_is_sent_is_the_clients_body_and_nothing_of_the_client() -> None:
+    seen: dict[str, object] = {}
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.update(await request.json(), headers={name.lower() for name in request.headers})
+        return web.json_response({"model": "up", "choices": [], "usage": {"prompt_tokens": 3}})
+
+    async with serving(handle) as url, open_session(LIMITS) as session:
+        request = call(temperature=0.5, tools=[{"a": 1}], provider={"only": ["n"]}, models=["b"])
+        upstream = OpenAIUpstream(session, LIMITS)
+        found = await upstream.answer(request, endpoint(url, upstream_model="up"))
+    assert (seen["model"], seen["temperature"], seen["tools"]) == ("up", 0.5, [{"a": 1}])
+    assert not {"provider", "models"} & set(seen)
+    assert seen["headers"] == {"host", "content-type", "content-length", "accept"}
+    assert msgspec.json.decode(found.body)["model"] == "a/m"
+    assert found.usage == Usage(prompt_tokens=3)
+
+
+async def test_an_answer_without_usage_is_counted() -> None:
+    body = msgspec.json.encode({"choices": [{"message": {"content": "12345678"}}]})
+    async with serving(replying(200, body)) as url:
+        found = await answer(url)
+    assert found.usage is not None
+    assert found.usage.completion_tokens == 2
+
+
+async def infer(url: str, payload: bytes, headers: tuple[tuple[str, str], ...]):
+    request = InferenceRequest(
+        id="r",
+        kind=Kind.INFER,
+        model="a/m",
+        bound=Usage(rows=2),
+        arrived_s=0.0,
+        created_at_ms=0,
+        payload=payload,
+        payload_headers=headers,
+    )
+    async with open_session(LIMITS) as session:
+        upstream = OIPUpstream(session, LIMITS)
+        return await upstream.answer(request, endpoint(url, protocol="oip", upstream_model="up"))
+
+
+async def test_binary_tensors_come_back_under_the_public_name_with_a_true_length() -> None:
+    head, tail = b'{"model_name":"up","outputs":[]}', b"\x00\x01\x02"
+
+    async def handle(request: web.Request) -> web.Response:
+        assert request.path == "/v2/models/up/infer"
+        assert await request.read() == b"{}\x09"
+        return web.Response(
+            body=head + tail,
+            content_type="application/octet-stream",
+            headers={HEADER_LENGTH: str(len(head))},
+        )
+
+    async with serving(handle) as url:
+        found = await infer(url, b"{}\x09", (("Inference-Header-Content-Length", "2"),))
+    length = int(dict(found.headers)[HEADER_LENGTH])
+    assert msgspec.json.decode(found.body[:length])["model_name"] == "a/m"
+    assert found.body[length:] == tail
+    assert found.usage == Usage(rows=2)
+
+
+async def test_embeddings_are_translated_both_ways() -> None:
+    async def handle(request: web.Request) -> web.Response:
+        (tensor,) = (await request.json())["inputs"]
+        assert (tensor["shape"], tensor["data"]) == ([2, 1], ["one", "two"])
+        outputs = [
+            {"name": "EMBEDDING", "shape": [2, 2], "data": [1.0, 2.0, 3.0, 4.0]},
+            {"name": "TOKENS", "shape": [2, 1], "data": [5, 6]},
+        ]
+        return web.json_response({"outputs": outputs})
+
+    async with serving(handle) as url, open_session(LIMITS) as session:
+        upstream = OIPUpstream(session, LIMITS)
+        place = endpoint(url, protocol="oip")
+        plain = await upstream.answer(call(Kind.EMBEDDING, input=["one", "two"]), place)
+        packed = await upstream.answer(
+            call(Kind.EMBEDDING, input=["one", "two"], encoding_format="base64"), place
+        )
+    body = msgspec.json.decode(plain.body)
+    assert [entry["embedding"] for entry in body["data"]] == [[1.0, 2.0], [3.0, 4.0]]
+    assert plain.usage == Usage(prompt_tokens=11)
+    assert msgspec.json.decode(packed.body)["data"][0]["embedding"] == "AACAPwAAAEA="
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"input": [[1, 2]]}, "token arrays"),
+        ({"input": []}, "empty"),
+        ({"input": "x", "encoding_format": "int8"}, "int8"),
+    ],
+)
+async def test_embeddings_that_cannot_be_translated_are_refused(fields: dict, says: str) -> None:
+    async with open_session(LIMITS) as session:
+        upstream = OIPUpstream(session, LIMITS)
+        with pytest.raises(UpstreamRefused, match=says):
+            await upstream.answer(
+                call(Kind.EMBEDDING, **fields), endpoint("http://127.0.0.1:1", protocol="oip")
+            )
+
+
+@pytest.mark.parametrize(
+    "outputs", [[], [{"name": "EMBEDDING", "shape": [1, 2], "data": [1.0]}], "x"]
+)
+async def test_tensors_that_make_no_sense_are_a_failure(outputs: object) -> None:
+    body = msgspec.json.encode({"outputs": outputs})
+    async with serving(replying(200, body)) as url, open_session(LIMITS) as session:
+        with pytest.raises(UpstreamFailed, match="bad_tensors"):
+            await OIPUpstream(session, LIMITS).answer(
+                call(Kind.EMBEDDING), endpoint(url, protocol="oip")
+            )
