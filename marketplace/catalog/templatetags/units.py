@@ -26,10 +26,10 @@ def usd(amount_nano: Decimal | int | None) -> str:
     if dollars < 1:
         # adjusted() is the exponent of the first digit: -6 for $0.00000294.
         decimals = min(9, max(2, SIGNIFICANT_DIGITS - 1 - dollars.adjusted()))
-    text = _number(dollars, decimals)
-    if decimals > 2:
-        text = text.rstrip("0")
-    return f"{'−' if amount_nano < 0 else ''}${text}"
+        # normalize() drops the zeros at the end: as many decimals as are left, at least cents.
+        rounded = round(dollars, decimals).normalize()
+        decimals = max(2, -int(rounded.as_tuple().exponent))
+    return f"{'−' if amount_nano < 0 else ''}${_number(dollars, decimals)}"
 
 
 @register.filter
