@@ -42,6 +42,7 @@ def test_a_transaction_is_scored(page: Page, local_stack: LocalStack) -> None:
     playground(page, local_stack, "switchyard/fraud-scorer")
     page.get_by_role("button", name="Score it").click()
     expect(page.locator("[data-result]")).to_have_text(re.compile(r"^\d+\.\d\d %$"))
+    assert "triton-" in report_of(page)
 
 
 def test_texts_alike_score_higher_than_texts_apart(page: Page, local_stack: LocalStack) -> None:
