@@ -1,6 +1,8 @@
 """Published figures of the hardware and models that are emulated, with their sources.
 
-Nothing here was measured by this project. Peaks are dense (without sparsity).
+Nothing here was measured by this project. Peaks are dense (without sparsity). ``url`` is where the
+figures were read, often a page that reports the maker's datasheet. Not looked up: the Xeon's base
+clock and memory speed, and the models' sizes, which are those of the papers named.
 """
 
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One kind of chip (or CPU socket). ``source`` says who published the two figures."""
+    """One kind of chip (or CPU socket). ``source`` says what the two figures are made of."""
 
     name: str
     bytes_per_s: float
@@ -37,39 +39,39 @@ H100 = Hardware(
     "NVIDIA H100 SXM",
     3.35e12,
     989e12,
-    "NVIDIA H100 Tensor Core GPU datasheet: 3.35 TB/s HBM3, 1,979 TFLOPS BF16 with sparsity, "
-    "half of it dense (2023)",
-    "https://www.nvidia.com/en-us/data-center/h100/",
+    "Reported from NVIDIA's datasheet: 3,350 GB/s HBM3, 1,979 TFLOPS BF16 with sparsity, half of "
+    "it dense; read 2026-11",
+    "https://archive-lib.hpctech.co.jp/gpuproduct/nvidia-h100.html",
 )
 A100 = Hardware(
     "NVIDIA A100 80GB SXM",
     2.039e12,
     312e12,
-    "NVIDIA A100 Tensor Core GPU datasheet: 2,039 GB/s HBM2e, 312 TFLOPS BF16 (2021)",
-    "https://www.nvidia.com/en-us/data-center/a100/",
+    "Reported from NVIDIA's datasheet: 2,039 GB/s HBM2e, 312 TFLOPS BF16; read 2026-11",
+    "https://glennklockwood.com/garden/processors/A100",
 )
 RTX_4090 = Hardware(
     "NVIDIA GeForce RTX 4090",
     1.008e12,
-    165.2e12,
-    "NVIDIA Ada GPU Architecture whitepaper: 1,008 GB/s GDDR6X, 165.2 TFLOPS FP16 with FP32 "
-    "accumulation (2022)",
-    "https://images.nvidia.com/aem-dam/Solutions/geforce/ada/nvidia-ada-gpu-architecture.pdf",
+    165.15e12,
+    "Reported: 1,008 GB/s GDDR6X, 165.15 TFLOPS FP16 on tensor cores; read 2026-11",
+    "https://waredb.com/processor/nvidia-geforce-rtx-4090",
 )
 TPU_V5E = Hardware(
     "Google TPU v5e",
     0.819e12,
     197e12,
-    "Google Cloud documentation, TPU v5e: 819 GBps HBM2, 197 TFLOPs bf16 a chip (2023)",
+    "Google Cloud documentation, TPU v5e: 819 GBps HBM2, 197 TFLOPs bf16 a chip; read 2026-11",
     "https://cloud.google.com/tpu/docs/v5e",
 )
 XEON_8480 = Hardware(
     "Intel Xeon Platinum 8480+",
     307.2e9,
     114.7e12,
-    "Intel: 8 channels of DDR5-4800 (307.2 GB/s); 56 cores at 2.0 GHz with AMX, 1,024 BF16 "
-    "operations a cycle and core (2023)",
-    "https://www.intel.com/content/www/us/en/products/sku/231746/specifications.html",
+    "Reported: 56 cores, 8 channels of DDR5; AMX does 1,024 BF16 operations a cycle and core. "
+    "Not looked up: 4,800 MT/s (307.2 GB/s) and 2.0 GHz",
+    "https://servethehome.com/intel-xeon-max-9480-deep-dive-"
+    "intel-has-64gb-hbm2e-onboard-like-a-gpu-or-ai-accelerator/3",
 )
 
 MODELS = {
