@@ -5,12 +5,13 @@ virtual time. Two settings: a small fleet without a queue, and a large one with 
 each event looks at every waiting ticket.
 """
 
+import random
 import statistics
 import sys
 import time
 from collections import deque
 
-from router.domain.catalog import Deployment, Endpoint, Pool, Worker
+from router.domain.catalog import Deployment, Endpoint, Policy, Pool, Worker
 from router.domain.pricing import Price
 from router.scheduling.decisions import Dispatch
 from router.scheduling.fleet import Attempt
@@ -18,13 +19,14 @@ from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket
 
 SLOTS = 4
+POLICY = Policy(1, 1, "m")
 SERVICE_MS = (40.0, 60.0, 120.0, 400.0)
 REPEATS = 5
 
 
 def main() -> int:
     """Print the median over a few repeats, and their spread."""
-    for workers, waiting, decisions in ((12, 0, 5_000), (200, 200, 40)):
+    for workers, waiting, decisions in ((12, 0, 5_000), (200, 200, 600)):
         runs = [microseconds(workers, waiting, decisions) for _ in range(REPEATS)]
         print(
             f"{workers:4d} workers, {waiting:4d} waiting: {statistics.median(runs):9.1f} us a "
@@ -35,7 +37,7 @@ def main() -> int:
 
 def microseconds(workers: int, waiting: int, decisions: int) -> float:
     """Mean cost of a decision while ``waiting`` tickets stay queued."""
-    scheduler = Scheduler(queue_max=10_000)
+    scheduler = Scheduler(queue_max=10_000, random=random.random)
     endpoints = [_endpoint(i) for i in range(workers)]
     scheduler.apply(endpoints, 0.0)
     names = tuple(endpoint.id for endpoint in endpoints)
@@ -46,7 +48,7 @@ def microseconds(workers: int, waiting: int, decisions: int) -> float:
     def arrive() -> None:
         nonlocal arrived
         arrived += 1
-        ticket = Ticket(str(arrived), names, "late_binding", 1.0, now_s, 1e9)
+        ticket = Ticket(str(arrived), names, POLICY, now_s, 1e9)
         _keep(scheduler.arrive(ticket, now_s), running)
 
     while scheduler.waiting < waiting:

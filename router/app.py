@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import random
 import signal
 import time
 from collections.abc import AsyncGenerator, Coroutine
@@ -108,7 +109,7 @@ async def _serve_http(
     kept: SnapshotFile | None,
 ) -> None:
     """Listen, follow the catalog, and on a signal stop taking calls and let the others finish."""
-    scheduler = Scheduler(queue_max=settings.limits.queue_max)
+    scheduler = Scheduler(queue_max=settings.limits.queue_max, random=random.random)
     async with open_session(settings.limits) as session:
         dispatcher = Dispatcher(scheduler, clock=time.monotonic)
         upstreams: dict[str, Upstream] = {

@@ -76,6 +76,10 @@ class Upstream(Protocol):
         """Call the worker and yield its answer as it comes."""
         ...
 
+    async def probe(self, endpoint: Endpoint) -> None:
+        """Make the smallest call that shows whether the endpoint works, and how fast."""
+        ...
+
 
 class SnapshotSource(Protocol):
     """Where snapshots come from."""

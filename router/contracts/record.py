@@ -27,7 +27,7 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
 
     ``verdict`` says why it was chosen, lost or was filtered, as a low-cardinality word
     (``chosen``, ``tied``, ``slower``, ``busy``; ``unhealthy``, ``draining``, ``protocol``,
-    ``not_wanted``, ``ignored``).
+    ``not_wanted``, ``ignored``, ``too_dear``).
     """
 
     deployment_id: int

@@ -8,12 +8,15 @@ from msgspec import Struct
 
 from router.domain.pricing import Price
 
+DEFAULT_POLICY = "late_binding"
+
 
 class Worker(Struct, frozen=True):
     """One addressable inference server. ``url`` is a base without a trailing slash.
 
     ``protocol`` is ``openai`` or ``oip``; ``slots`` is how many requests it runs at once.
-    ``healthy`` is the prober's last word; the router also judges by itself.
+    ``healthy`` is the prober's last word; the router also judges by itself. ``rtt_ms`` is the round
+    trip to it: a local network's unless said otherwise.
     """
 
     id: str
@@ -23,6 +26,7 @@ class Worker(Struct, frozen=True):
     slots: int
     healthy: bool = True
     draining: bool = False
+    rtt_ms: float = 1.0
 
 
 class Pool(Struct, frozen=True):
@@ -58,7 +62,8 @@ class Deployment(Struct, frozen=True):
     """A provider's offering of a model version on a pool, with the price version in force.
 
     ``upstream_model`` is the name the workers know the model by. ``service_prior_ms`` is the
-    benchmarked mean service time of one request, 0 where none was measured.
+    benchmarked mean service time of one request, 0 where none was measured; ``batch_curve`` holds
+    ``(concurrency, service time relative to one alone)``, empty where concurrency does not matter.
     """
 
     id: int
@@ -70,24 +75,40 @@ class Deployment(Struct, frozen=True):
     price: Price
     commission_bps: int = 0
     service_prior_ms: float = 0.0
+    batch_curve: tuple[tuple[int, float], ...] = ()
 
 
 class Endpoint(Struct, frozen=True):
-    """A deployment on one of its workers: the thing that a request can be sent to."""
+    """A deployment on one of its workers: the thing that a request can be sent to.
+
+    ``task`` and ``inputs`` are its model's.
+    """
 
     id: str
     deployment: Deployment
     worker: Worker
     pool: Pool
+    task: str = "chat"
+    inputs: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
 
 
 class Policy(Struct, frozen=True):
-    """How a model is routed; ``kind`` names a file of ``router.scheduling.policies``."""
+    """How a model is routed; ``kind`` names a file of ``router.scheduling.policies``.
+
+    The weights turn everything into seconds of one score: ``wait_weight`` is what a second in the
+    queue counts for against a second of service, ``usd_weight_s`` how many seconds a dollar is
+    worth. ``hedge_share`` of the requests may run twice. A ``shared`` model is placed by every
+    router over leased slots instead of by its owner alone.
+    """
 
     id: int
     version: int
     model: str
-    kind: str = "late_binding"
+    kind: str = DEFAULT_POLICY
+    wait_weight: float = 5.0
+    usd_weight_s: float = 0.0
+    hedge_share: float = 0.05
+    shared: bool = False
 
 
 class ApiKey(Struct, frozen=True):

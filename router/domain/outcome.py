@@ -16,6 +16,8 @@ class Outcome(StrEnum):
     """The worker found the request wrong (4xx): not billed, no other worker is tried."""
     REJECTED = "rejected"
     """Never ran (queue full, nothing eligible, deadline): not billed."""
+    OUTRUN = "outrun"
+    """Of an attempt only: it was late, a second one was sent beside it, and the other one won."""
     WORKER_FAILED = "worker_failed"
     """No worker answered before the first byte: not billed."""
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from router.domain.pricing import Usage
 
@@ -21,15 +22,46 @@ class Kind(StrEnum):
     INFER = "infer"
 
 
+class Priority(StrEnum):
+    """How urgent a call is: interactive ones are answered before standard and batch ones."""
+
+    INTERACTIVE = "interactive"
+    STANDARD = "standard"
+    BATCH = "batch"
+
+
+class Sort(StrEnum):
+    """What a call wants most, instead of what its route's policy weighs."""
+
+    PRICE = "price"
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+
+
+class MaxPrice(Struct, frozen=True, gc=False):
+    """The most a caller will pay: dollars per million tokens, and per request or image."""
+
+    prompt: float | None = None
+    completion: float | None = None
+    request: float | None = None
+    image: float | None = None
+
+
 class Wishes(Struct, frozen=True, gc=False, rename=None):
-    """A request's own routing wishes (the field ``provider`` of OpenAI-shaped calls)."""
+    """A request's own routing wishes (the field ``provider`` of OpenAI-shaped calls).
+
+    ``preferred_max_latency`` is in seconds. ``deadline_ms`` counts from arrival, 0 is none.
+    """
 
     order: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     allow_fallbacks: bool = True
-    sort: str | None = None
-    deadline_ms: int = 0
+    sort: Sort | None = None
+    max_price: MaxPrice | None = None
+    preferred_max_latency: Annotated[float, Meta(gt=0)] | None = None
+    deadline_ms: Annotated[int, Meta(ge=0)] = 0
+    priority: Priority = Priority.STANDARD
 
 
 NO_WISHES = Wishes()

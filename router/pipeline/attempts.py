@@ -1,23 +1,27 @@
 """Finding a worker that answers: place, call, and on a worker's failure place again elsewhere.
 
 Only a worker's fault before its first byte is worth another try, on a worker that has not had it,
-while tries and the retry budget last.
+while tries and the retry budget last. A late attempt may get a second one beside it (a hedge).
 """
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import TypeVar
 
-from router.domain.catalog import Endpoint
 from router.domain.errors import WorkerFailed
 from router.domain.outcome import Outcome
 from router.pipeline.dispatch import Dispatcher
-from router.pipeline.plan import Plan
+from router.pipeline.plan import Plan, make_ticket
+from router.pipeline.race import Race
 from router.pipeline.trace import Trace
 from router.ports import Answer, StreamPart, Upstream, UpstreamFailed, UpstreamRefused
+from router.scheduling.budget import retry_budget
 from router.scheduling.fleet import Attempt
-from router.scheduling.retry_budget import RetryBudget
-from router.scheduling.ticket import Ticket
 from router.settings import Limits
+
+T = TypeVar("T")
+Parts = AsyncGenerator[StreamPart, None]
 
 
 class Attempts:
@@ -29,91 +33,160 @@ class Attempts:
         self._dispatcher = dispatcher
         self._upstreams = upstreams
         self._limits = limits
-        self._retries = RetryBudget()
+        self._retries = retry_budget()
+        self._races: dict[int, Race[Answer] | Race[tuple[StreamPart, Parts]]] = {}
+        self._probes: dict[int, asyncio.Task[None]] = {}
+        dispatcher.runner = self
 
-    async def whole_answer(self, plan: Plan, trace: Trace) -> tuple[Answer, Endpoint]:
+    async def whole_answer(self, plan: Plan, trace: Trace) -> tuple[Attempt, Answer]:
         """Try workers until one answers. Raises ``WorkerFailed`` or ``UpstreamRefused``."""
-        excluded: frozenset[str] = frozenset()
-        self._retries.deposit()
-        while True:
-            attempt = await self._place(plan, trace, excluded)
+
+        async def run(attempt: Attempt) -> Answer:
             endpoint = attempt.endpoint.endpoint
-            try:
-                upstream = self._upstreams[endpoint.worker.protocol]
-                answer = await upstream.answer(plan.request, endpoint)
-            except UpstreamFailed as error:
-                excluded = self._after_failure(error, attempt, plan, trace, excluded)
-                continue
-            except BaseException as error:
-                self._given_up(error, attempt, plan, trace)
-                raise
-            trace.first_byte_s = time.monotonic()
-            self.completed(attempt, plan, trace)
-            return answer, endpoint
+            return await self._upstreams[endpoint.worker.protocol].answer(plan.request, endpoint)
+
+        attempt, answer = await self._first_of(plan, trace, run, self._dispatcher.completed)
+        trace.ended(attempt, Outcome.COMPLETED)
+        return attempt, answer
 
     async def first_part(
         self, plan: Plan, trace: Trace
     ) -> tuple[Attempt, StreamPart, AsyncGenerator[StreamPart, None]]:
         """Try workers until one begins to answer; the slot stays taken until the caller ends it."""
+
+        async def run(attempt: Attempt) -> tuple[StreamPart, Parts]:
+            endpoint = attempt.endpoint.endpoint
+            parts = self._upstreams[endpoint.worker.protocol].stream(plan.request, endpoint)
+            try:
+                return await anext(parts), parts
+            except BaseException:
+                await parts.aclose()
+                raise
+
+        attempt, (first, parts) = await self._first_of(
+            plan, trace, run, self._dispatcher.first_byte
+        )
+        return attempt, first, parts
+
+    def completed(self, attempt: Attempt, trace: Trace) -> None:
+        """The last token came."""
+        self._dispatcher.completed(attempt)
+        trace.ended(attempt, Outcome.COMPLETED)
+
+    def truncated(self, attempt: Attempt, trace: Trace, reason: str) -> None:
+        """The worker failed after its first byte."""
+        self._dispatcher.failed(attempt)
+        trace.ended(attempt, Outcome.TRUNCATED, reason)
+
+    def client_gone(self, attempt: Attempt, trace: Trace) -> None:
+        """Nobody reads the answer any more."""
+        self._dispatcher.cancelled(attempt)
+        trace.ended(attempt, Outcome.CLIENT_GONE)
+
+    # What the scheduler decides about attempts under way
+
+    def hedge(self, attempt: Attempt, of: Attempt) -> None:
+        """See :class:`router.pipeline.dispatch.Runner`."""
+        race = self._races.get(of.id)
+        if race is None:
+            self._dispatcher.declined(attempt)
+        else:
+            self._races[attempt.id] = race
+            race.hedge(attempt)
+
+    def stop(self, attempt: Attempt) -> None:
+        """See :class:`router.pipeline.dispatch.Runner`."""
+        race = self._races.get(attempt.id)
+        probe = self._probes.get(attempt.id)
+        if race is not None:
+            race.stop(attempt)
+        elif probe is not None:
+            probe.cancel()
+
+    def probe(self, attempt: Attempt) -> None:
+        """See :class:`router.pipeline.dispatch.Runner`."""
+        task = asyncio.ensure_future(self._probe(attempt))
+        self._probes[attempt.id] = task
+        task.add_done_callback(lambda _: self._probes.pop(attempt.id, None))
+
+    async def _probe(self, attempt: Attempt) -> None:
+        endpoint = attempt.endpoint.endpoint
+        try:
+            await self._upstreams[endpoint.worker.protocol].probe(endpoint)
+        except UpstreamFailed as error:
+            # A worker that cannot serve the probe but says so properly is alive.
+            (self._dispatcher.failed if error.is_fault else self._dispatcher.completed)(attempt)
+        except UpstreamRefused:
+            self._dispatcher.completed(attempt)
+        else:
+            self._dispatcher.completed(attempt)
+
+    async def _first_of(
+        self,
+        plan: Plan,
+        trace: Trace,
+        run: Callable[[Attempt], Awaitable[T]],
+        won: Callable[[Attempt], None],
+    ) -> tuple[Attempt, T]:
         excluded: frozenset[str] = frozenset()
         self._retries.deposit()
         while True:
             attempt = await self._place(plan, trace, excluded)
-            endpoint = attempt.endpoint.endpoint
-            parts = self._upstreams[endpoint.worker.protocol].stream(plan.request, endpoint)
+            race = Race(attempt, run, won=won, lost=lambda a, e: self._failed(a, e, trace))
+            self._races[attempt.id] = race  # pyright: ignore[reportArgumentType]
             try:
-                first = await anext(parts)
+                winner, outcome = await race.outcome()
             except UpstreamFailed as error:
-                excluded = self._after_failure(error, attempt, plan, trace, excluded)
+                excluded = self._after_failure(error, race, plan, trace, excluded)
                 continue
             except BaseException as error:
-                self._given_up(error, attempt, plan, trace)
+                refused = isinstance(error, UpstreamRefused)
+                self._dispatcher.cancelled(attempt)
+                trace.ended(attempt, Outcome.REFUSED if refused else Outcome.CLIENT_GONE)
                 raise
-            trace.first_byte_s = time.monotonic()
-            return attempt, first, parts
+            finally:
+                self._forget(race)
+            trace.answered(winner, time.monotonic())
+            loser = attempt if winner is not attempt else race.second
+            if loser is not None and not trace.has_ended(loser):
+                trace.ended(loser, Outcome.OUTRUN)
+            return winner, outcome
 
-    def completed(self, attempt: Attempt, plan: Plan, trace: Trace) -> None:
-        """The last token came."""
-        self._dispatcher.completed(attempt)
-        _note(trace, plan, Outcome.COMPLETED)
-
-    def truncated(self, attempt: Attempt, plan: Plan, trace: Trace, reason: str) -> None:
-        """The worker failed after its first byte."""
-        self._dispatcher.failed(attempt)
-        _note(trace, plan, Outcome.TRUNCATED, reason)
-
-    def client_gone(self, attempt: Attempt, plan: Plan, trace: Trace) -> None:
-        """Nobody reads the answer any more."""
-        self._dispatcher.cancelled(attempt)
-        _note(trace, plan, Outcome.CLIENT_GONE)
+    def _forget(self, race: Race[T]) -> None:
+        race.close()
+        del self._races[race.first.id]
+        if race.second is not None:
+            del self._races[race.second.id]
 
     async def _place(self, plan: Plan, trace: Trace, excluded: frozenset[str]) -> Attempt:
-        request = plan.request
-        ticket = Ticket(
-            id=request.id,
-            candidates=plan.endpoint_ids,
-            policy=plan.policy,
-            work=1.0,
-            arrived_s=request.arrived_s,
+        ticket = make_ticket(
+            plan,
+            sizes=self._dispatcher.scheduler.sizes,
             expires_s=time.monotonic() + self._limits.queue_wait_s,
             excluded=excluded,
         )
         dispatch = await self._dispatcher.place(ticket)
-        trace.placed(dispatch, time.monotonic())
+        trace.placed(dispatch)
         return dispatch.attempt
+
+    def _failed(self, attempt: Attempt, error: UpstreamFailed, trace: Trace) -> None:
+        (self._dispatcher.failed if error.is_fault else self._dispatcher.declined)(attempt)
+        trace.ended(attempt, Outcome.WORKER_FAILED, error.reason)
 
     def _after_failure(
         self,
         error: UpstreamFailed,
-        attempt: Attempt,
+        race: Race[T],
         plan: Plan,
         trace: Trace,
         excluded: frozenset[str],
     ) -> frozenset[str]:
         """The workers to avoid in the next attempt; raises ``WorkerFailed`` if there is none."""
-        (self._dispatcher.failed if error.is_fault else self._dispatcher.cancelled)(attempt)
-        _note(trace, plan, Outcome.WORKER_FAILED, error.reason)
-        excluded |= {attempt.endpoint.worker.id}
+        for attempt in (race.first, race.second):
+            if attempt is not None:
+                excluded |= {attempt.endpoint.worker.id}
+                if not trace.has_ended(attempt):
+                    self._failed(attempt, error, trace)
         if self._may_retry(plan, trace, excluded):
             return excluded
         tries = len(trace.attempts)
@@ -129,13 +202,3 @@ class Attempts:
             and any(endpoint.worker.id not in excluded for endpoint in plan.endpoints)
             and self._retries.withdraw()
         )
-
-    def _given_up(self, error: BaseException, attempt: Attempt, plan: Plan, trace: Trace) -> None:
-        """An attempt ended for a reason that is not the worker's."""
-        self._dispatcher.cancelled(attempt)
-        refused = isinstance(error, UpstreamRefused)
-        _note(trace, plan, Outcome.REFUSED if refused else Outcome.CLIENT_GONE)
-
-
-def _note(trace: Trace, plan: Plan, outcome: Outcome, reason: str = "") -> None:
-    trace.attempt_ended(outcome, reason, plan.request.arrived_s, time.monotonic())

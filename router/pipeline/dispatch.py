@@ -2,44 +2,76 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from router.domain.catalog import Endpoint
-from router.domain.errors import CallError, NothingEligible, QueueFull
-from router.scheduling.decisions import Decision, Dispatch, Eject, Reject, RejectReason
+from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull
+from router.scheduling.decisions import (
+    Cancel,
+    Decision,
+    Dispatch,
+    Hedge,
+    Probe,
+    Reject,
+    RejectReason,
+)
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket
 
-TICK_S = 0.005
+
+class Runner(Protocol):
+    """Who carries out what the scheduler decides about attempts under way. Nothing here waits."""
+
+    def hedge(self, attempt: Attempt, of: Attempt) -> None:
+        """Run the ticket of ``of`` at a second worker too."""
+        ...
+
+    def probe(self, attempt: Attempt) -> None:
+        """Run a tiny request of the router's own."""
+        ...
+
+    def stop(self, attempt: Attempt) -> None:
+        """Stop an attempt that lost its race, or a probe that takes too long."""
+        ...
 
 
 class Dispatcher:
-    """Owns the scheduler of this router. ``clock`` is monotonic seconds."""
+    """Owns the scheduler of this router. ``clock`` is the event loop's: monotonic seconds."""
+
+    runner: Runner
 
     def __init__(self, scheduler: Scheduler, *, clock: Callable[[], float]) -> None:
         self.scheduler = scheduler
         self._clock = clock
         self._waiting: dict[str, asyncio.Future[Dispatch]] = {}
-        self._ticking: asyncio.TimerHandle | None = None
+        self._tick_timer: asyncio.TimerHandle | None = None
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
         """The catalog changed."""
         self._apply(self.scheduler.apply(endpoints, self._clock()))
 
     async def place(self, ticket: Ticket) -> Dispatch:
-        """Wait for a worker. Raises ``QueueFull`` or ``NothingEligible``."""
+        """Wait for a worker. Raises ``QueueFull``, ``DeadlineExceeded`` or ``NothingEligible``."""
         decisions = self.scheduler.arrive(ticket, self._clock())
-        if decisions and _ticket_of(decisions[0]) is ticket and len(decisions) == 1:
-            return _dispatched(decisions[0])  # The usual case: no queue, no future.
+        if len(decisions) == 1 and _ticket_of(decisions[0]) is ticket:
+            self._tick_when_due()
+            return self._dispatched(decisions[0])  # The usual case: no queue, no future.
         future: asyncio.Future[Dispatch] = asyncio.get_running_loop().create_future()
         self._waiting[ticket.id] = future
         self._apply(decisions)
-        self._keep_ticking()
         try:
             return await future
         except asyncio.CancelledError:
             self._abandon(ticket, future)
             raise
+
+    def first_byte(self, attempt: Attempt) -> None:
+        """The answer has begun."""
+        if attempt.twin is not None:
+            self._apply(self.scheduler.first_byte(attempt, self._clock()))
+        else:
+            attempt.answering = True
 
     def completed(self, attempt: Attempt) -> None:
         """The last token came."""
@@ -48,6 +80,10 @@ class Dispatcher:
     def failed(self, attempt: Attempt) -> None:
         """The worker did not do its part."""
         self._apply(self.scheduler.failed(attempt, self._clock()))
+
+    def declined(self, attempt: Attempt) -> None:
+        """The worker would not take it, without being at fault."""
+        self._apply(self.scheduler.declined(attempt, self._clock()))
 
     def cancelled(self, attempt: Attempt) -> None:
         """The call ended for a reason that is not the worker's."""
@@ -61,25 +97,71 @@ class Dispatcher:
 
     def _apply(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
-            if isinstance(decision, Eject):
-                continue
-            ticket = _ticket_of(decision)
-            future = self._waiting.pop(ticket.id, None) if ticket is not None else None
-            if future is None or future.done():
-                continue
-            try:
-                future.set_result(_dispatched(decision))
-            except CallError as error:
-                future.set_exception(error)
+            if isinstance(decision, Hedge):
+                self.runner.hedge(decision.attempt, decision.of)
+            elif isinstance(decision, Probe):
+                self.runner.probe(decision.attempt)
+            elif isinstance(decision, Cancel):
+                self.runner.stop(decision.attempt)
+            elif isinstance(decision, Dispatch | Reject):
+                self._answer(decision)
+        self._tick_when_due()
 
-    def _keep_ticking(self) -> None:
-        if self._ticking is None and self.scheduler.waiting:
-            self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+    def _answer(self, decision: Dispatch | Reject) -> None:
+        ticket = _ticket_of(decision)
+        future = self._waiting.pop(ticket.id, None) if ticket is not None else None
+        if future is None or future.done():
+            return
+        try:
+            future.set_result(self._dispatched(decision))
+        except (QueueFull, DeadlineExceeded, NothingEligible) as error:
+            future.set_exception(error)
+
+    def _dispatched(self, decision: Decision) -> Dispatch:
+        """The dispatch, or the error that a rejection stands for."""
+        if isinstance(decision, Dispatch):
+            return decision
+        if not isinstance(decision, Reject):
+            raise TypeError(f"{decision!r} answers nobody")
+        retry_after_s = decision.retry_after_s
+        again = f"try again in {retry_after_s:.1f} s"
+        if decision.reason is RejectReason.NOTHING_ELIGIBLE:
+            raise NothingEligible(
+                "no worker is available now, try again", retry_after_s=retry_after_s
+            )
+        if decision.reason is RejectReason.DEADLINE and self._is_over(decision.ticket):
+            raise DeadlineExceeded(
+                "the request's deadline passed before a worker had room; raise deadline_ms or "
+                + again,
+                param="deadline_ms",
+                retry_after_s=retry_after_s,
+            )
+        if decision.reason is RejectReason.DEADLINE:
+            raise QueueFull(
+                f"the answer would come too late for this request's deadline, {again}",
+                retry_after_s=retry_after_s,
+            )
+        waited = "too long" if decision.reason is RejectReason.EXPIRED else "full"
+        raise QueueFull(
+            f"the queue for this model is {waited}, {again}", retry_after_s=retry_after_s
+        )
+
+    def _is_over(self, ticket: Ticket) -> bool:
+        return self._clock() >= ticket.deadline_s
+
+    def _tick_when_due(self) -> None:
+        due_s = self.scheduler.next_tick_s(self._clock())
+        if due_s is None:
+            return
+        timer = self._tick_timer
+        if timer is None or due_s < timer.when():
+            if timer is not None:
+                timer.cancel()
+            self._tick_timer = asyncio.get_running_loop().call_at(due_s, self._tick)
 
     def _tick(self) -> None:
-        self._ticking = None
+        self._tick_timer = None
         self._apply(self.scheduler.tick(self._clock()))
-        self._keep_ticking()
 
 
 def _ticket_of(decision: Decision) -> Ticket | None:
@@ -88,20 +170,3 @@ def _ticket_of(decision: Decision) -> Ticket | None:
     if isinstance(decision, Reject):
         return decision.ticket
     return None
-
-
-def _dispatched(decision: Decision) -> Dispatch:
-    """The dispatch, or the error that a rejection stands for."""
-    if isinstance(decision, Dispatch):
-        return decision
-    if isinstance(decision, Eject):
-        raise TypeError("an ejection answers nobody")
-    if decision.reason is RejectReason.NOTHING_ELIGIBLE:
-        raise NothingEligible(
-            "no worker is available now, try again", retry_after_s=decision.retry_after_s
-        )
-    waited = "too long" if decision.reason is RejectReason.EXPIRED else "full"
-    raise QueueFull(
-        f"the queue for this model is {waited}, try again in {decision.retry_after_s:.1f} s",
-        retry_after_s=decision.retry_after_s,
-    )

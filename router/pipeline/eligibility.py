@@ -6,8 +6,9 @@ from msgspec import Struct
 
 from router.contracts.record import CandidateRecord
 from router.domain.catalog import Endpoint
+from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price
-from router.domain.request import Kind, Wishes
+from router.domain.request import Kind, MaxPrice, Wishes
 
 KINDS = {
     "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING}),
@@ -59,7 +60,20 @@ def _objection(endpoint: Endpoint, kind: Kind, wishes: Wishes) -> str:
         return "ignored"
     if wishes.order and not wishes.allow_fallbacks and provider not in wishes.order:
         return "not_wanted"
+    if wishes.max_price is not None and _is_dearer(endpoint.deployment.price, wishes.max_price):
+        return "too_dear"
     return ""
+
+
+def _is_dearer(price: Price, most: MaxPrice) -> bool:
+    """Whether any of the named prices is above the caller's limit, which is in dollars."""
+    limits = (
+        (price.prompt_nano_per_million, most.prompt),
+        (price.completion_nano_per_million, most.completion),
+        (price.request_nano, most.request),
+        (price.image_nano, most.image),
+    )
+    return any(limit is not None and nano > limit * NANO_PER_USD for nano, limit in limits)
 
 
 def _filtered(endpoint: Endpoint, verdict: str) -> CandidateRecord:

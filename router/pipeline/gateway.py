@@ -107,7 +107,7 @@ class Gateway:
         plan = make_plan(self.table, grant, request)
         self._recorder.admit()
         hold = await self._vault.hold(grant.account_id, plan.hold_nano)
-        trace = Trace()
+        trace = Trace(request)
         account = self._open_account(plan, hold, trace)
         try:
             if request.stream:
@@ -134,7 +134,8 @@ class Gateway:
             account.resolve(Outcome.CLIENT_GONE, 499)
 
     async def _answer(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
-        answer, endpoint = await self._attempts.whole_answer(plan, trace)
+        attempt, answer = await self._attempts.whole_answer(plan, trace)
+        endpoint = attempt.endpoint.endpoint
         trace.usage = answer.usage
         trace.finish_reason = answer.finish_reason
         settlement = account.resolve(Outcome.COMPLETED, 200)
@@ -162,17 +163,17 @@ class Gateway:
                     await client.send(part.chunk)
                 part = None if part.done else await anext(parts, None)
         except UpstreamFailed as error:
-            self._attempts.truncated(attempt, plan, trace, error.reason)
+            self._attempts.truncated(attempt, trace, error.reason)
             account.resolve(Outcome.TRUNCATED, 200)
             await client.send(STREAM_ERROR)
             await client.end_stream()
             return
         except BaseException:
-            self._attempts.client_gone(attempt, plan, trace)
+            self._attempts.client_gone(attempt, trace)
             raise
         finally:
             await parts.aclose()
-        self._attempts.completed(attempt, plan, trace)
+        self._attempts.completed(attempt, trace)
         settlement = account.resolve(Outcome.COMPLETED, 200)
         if plan.request.explain:
             report = route_report(plan, trace, endpoint, settlement, time.monotonic())

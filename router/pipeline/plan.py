@@ -3,11 +3,13 @@
 The plan says where a request *may* go; the scheduler says where it goes, and when.
 """
 
+from math import inf
+
 import msgspec
 from msgspec import Struct
 
 from router.contracts.record import CandidateRecord
-from router.domain.catalog import Endpoint
+from router.domain.catalog import Endpoint, Policy
 from router.domain.errors import (
     CallError,
     ModelUnknown,
@@ -16,12 +18,17 @@ from router.domain.errors import (
     RequestInvalid,
 )
 from router.domain.pricing import hold_nano
-from router.domain.request import NO_WISHES, InferenceRequest
+from router.domain.request import NO_WISHES, InferenceRequest, Sort
 from router.pipeline.authenticate import Grant
 from router.pipeline.eligibility import Eligibility, eligibility
 from router.pipeline.routing_table import Route, RoutingTable
+from router.pipeline.sizing import prefix_blocks, size_features
+from router.pipeline.utility import costs_nano, penalties_s
+from router.scheduling.size import SizePredictor
+from router.scheduling.ticket import NO_TERMS, Ticket
 
 RETRY_AFTER_S = 5.0
+SUFFIXES = {"floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
 
 
 class Plan(Struct, frozen=True):
@@ -29,7 +36,7 @@ class Plan(Struct, frozen=True):
 
     grant: Grant
     request: InferenceRequest
-    policy: str
+    policy: Policy
     endpoints: tuple[Endpoint, ...]
     endpoint_ids: tuple[str, ...]
     filtered: tuple[CandidateRecord, ...]
@@ -39,6 +46,8 @@ class Plan(Struct, frozen=True):
 def make_plan(table: RoutingTable, grant: Grant, request: InferenceRequest) -> Plan:
     """Raises ``ModelUnknown``, ``NotAllowed``, ``RequestInvalid`` or ``NothingEligible``."""
     route = table.routes.get(request.model)
+    if route is None:
+        request, route = _with_suffix(table, request)
     if route is None:
         raise ModelUnknown(
             f"model {request.model!r} does not exist; GET /v1/models lists those that do",
@@ -59,6 +68,46 @@ def make_plan(table: RoutingTable, grant: Grant, request: InferenceRequest) -> P
         filtered=found.filtered,
         hold_nano=max(hold_nano(price, request.bound) for price in found.prices),
     )
+
+
+def make_ticket(
+    plan: Plan, *, sizes: SizePredictor, expires_s: float, excluded: frozenset[str]
+) -> Ticket:
+    """The plan as the scheduler sees it."""
+    request = plan.request
+    wishes = request.wishes
+    features = size_features(request)
+    return Ticket(
+        id=request.id,
+        candidates=plan.endpoint_ids,
+        policy=plan.policy,
+        arrived_s=request.arrived_s,
+        expires_s=expires_s,
+        work=sizes.predict(plan.policy.model, features),
+        features=features,
+        prefix=prefix_blocks(request),
+        priority=wishes.priority,
+        tenant=plan.grant.organisation_id,
+        deadline_s=request.arrived_s + wishes.deadline_ms / 1e3 if wishes.deadline_ms else inf,
+        sort=wishes.sort,
+        preferred_s=wishes.preferred_max_latency or inf,
+        penalty_s=penalties_s(plan.endpoints, request, plan.policy),
+        cost_nano=costs_nano(plan.endpoints, request) if wishes.sort is Sort.PRICE else NO_TERMS,
+        excluded=excluded,
+    )
+
+
+def _with_suffix(
+    table: RoutingTable, request: InferenceRequest
+) -> tuple[InferenceRequest, Route | None]:
+    """``author/slug:floor`` is the cheapest, ``author/slug:nitro`` the fastest."""
+    name, _, suffix = request.model.rpartition(":")
+    sort = SUFFIXES.get(suffix)
+    if sort is None:
+        return request, None
+    wishes = msgspec.structs.replace(request.wishes, sort=request.wishes.sort or sort)
+    request = msgspec.structs.replace(request, model=name, wishes=wishes)
+    return request, table.routes.get(name)
 
 
 def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
@@ -91,10 +140,10 @@ def _nothing_eligible(route: Route, found: Eligibility) -> CallError:
             "way; see the API tab of its page",
             param="model",
         )
-    if verdicts and verdicts <= {"not_wanted", "ignored"}:
+    if verdicts and verdicts <= {"not_wanted", "ignored", "too_dear"}:
         return NothingEligible(
             f"no provider of {route.model.name!r} fits the request's provider wishes; "
-            "loosen only, ignore or order",
+            "loosen only, ignore, order or max_price",
             param="provider",
         )
     return NothingEligible(

@@ -3,10 +3,9 @@
 from msgspec import Struct, field
 
 from router.contracts.snapshot import Snapshot
-from router.domain.catalog import ApiKey, Endpoint, Model, Worker
+from router.domain.catalog import ApiKey, Endpoint, Model, Policy, Worker
 from router.domain.request import Kind
 from router.pipeline.eligibility import Eligibility
-from router.scheduling.policies import DEFAULT_POLICY
 
 
 class Route(Struct, frozen=True):
@@ -17,7 +16,7 @@ class Route(Struct, frozen=True):
 
     model: Model
     endpoints: tuple[Endpoint, ...]
-    policy: str
+    policy: Policy
     eligible: dict[Kind, Eligibility] = field(default_factory=dict[Kind, Eligibility])
 
 
@@ -42,20 +41,29 @@ EMPTY_TABLE = RoutingTable(0, {}, {}, {})
 def build_table(snapshot: Snapshot) -> RoutingTable:
     """Join deployments with the workers of their pools. Deployments without workers stay listed."""
     pools = {pool.name: pool for pool in snapshot.pools}
-    policies = {policy.model: policy.kind for policy in snapshot.policies}
+    policies = {policy.model: policy for policy in snapshot.policies}
     models = {model.name: model for model in snapshot.models}
     by_model: dict[str, list[Endpoint]] = {name: [] for name in models}
     for deployment in snapshot.deployments:
         for worker in snapshot.workers:
-            if worker.pool == deployment.pool and _serves(worker, models.get(deployment.model)):
-                endpoint_id = f"{deployment.id}@{worker.id}"
-                endpoint = Endpoint(endpoint_id, deployment, worker, pools[deployment.pool])
+            model = models.get(deployment.model)
+            if worker.pool == deployment.pool and model is not None and _serves(worker, model):
+                endpoint = Endpoint(
+                    f"{deployment.id}@{worker.id}",
+                    deployment,
+                    worker,
+                    pools[deployment.pool],
+                    model.task,
+                    model.inputs,
+                )
                 by_model[deployment.model].append(endpoint)
     return RoutingTable(
         version=snapshot.version,
         routes={
             model.name: Route(
-                model, tuple(by_model[model.name]), policies.get(model.name, DEFAULT_POLICY)
+                model,
+                tuple(by_model[model.name]),
+                policies.get(model.name) or Policy(0, 0, model.name),
             )
             for model in snapshot.models
         },
@@ -64,5 +72,5 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
     )
 
 
-def _serves(worker: Worker, model: Model | None) -> bool:
-    return model is not None and model.task in TASKS[worker.protocol]
+def _serves(worker: Worker, model: Model) -> bool:
+    return model.task in TASKS[worker.protocol]

@@ -1,28 +1,36 @@
 """What happened to one call, noted as it happens: measurements only, nothing decides by it."""
 
+import time
+
 from router.contracts.record import AttemptRecord, CandidateRecord
 from router.domain.catalog import Endpoint
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
+from router.domain.request import InferenceRequest
 from router.pipeline.plan import Plan
 from router.scheduling.decisions import Considered, Dispatch
+from router.scheduling.fleet import Attempt
 
 
 class Trace:
     """Seconds on the monotonic clock. ``usage`` is the worker's word, None until it came."""
 
     __slots__ = (
+        "_ended",
         "attempts",
         "considered",
         "endpoint",
         "finish_reason",
         "first_byte_s",
         "placed_s",
+        "request",
         "tokens_delivered",
         "usage",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, request: InferenceRequest) -> None:
+        self.request = request
+        self._ended: set[int] = set()
         self.attempts: list[AttemptRecord] = []
         self.considered: tuple[Considered, ...] = ()
         self.endpoint: Endpoint | None = None
@@ -32,25 +40,34 @@ class Trace:
         self.usage: Usage | None = None
         self.tokens_delivered = 0
 
-    def placed(self, dispatch: Dispatch, now_s: float) -> None:
+    def placed(self, dispatch: Dispatch) -> None:
         """A worker was found; the decision of the last attempt is the one that is kept."""
         self.considered = dispatch.considered
         self.endpoint = dispatch.attempt.endpoint.endpoint
-        self.placed_s = now_s
+        self.placed_s = dispatch.attempt.dispatched_s
 
-    def attempt_ended(self, outcome: Outcome, reason: str, arrived_s: float, now_s: float) -> None:
-        """The attempt that was placed last is over. ``reason`` refines a failure."""
-        endpoint = self.endpoint
-        if endpoint is None:
-            return
+    def answered(self, attempt: Attempt, now_s: float) -> None:
+        """The client gets the answer of ``attempt``, from now on."""
+        self.endpoint = attempt.endpoint.endpoint
+        self.placed_s = attempt.dispatched_s
+        self.first_byte_s = now_s
+
+    def has_ended(self, attempt: Attempt) -> bool:
+        """Whether the end of this attempt was noted."""
+        return attempt.id in self._ended
+
+    def ended(self, attempt: Attempt, outcome: Outcome, reason: str = "") -> None:
+        """An attempt is over. ``reason`` refines a failure."""
+        endpoint = attempt.endpoint.endpoint
+        self._ended.add(attempt.id)
         self.attempts.append(
             AttemptRecord(
                 deployment_id=endpoint.deployment.id,
                 worker_id=endpoint.worker.id,
                 pool=endpoint.pool.name,
                 outcome=f"{outcome}:{reason}" if reason else outcome.value,
-                queue_ms=(self.placed_s - arrived_s) * 1e3,
-                upstream_ms=(now_s - self.placed_s) * 1e3,
+                queue_ms=(attempt.dispatched_s - self.request.arrived_s) * 1e3,
+                upstream_ms=(time.monotonic() - attempt.dispatched_s) * 1e3,
             )
         )
 

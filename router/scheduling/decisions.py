@@ -23,6 +23,8 @@ class RejectReason(StrEnum):
     QUEUE_FULL = "queue_full"
     EXPIRED = "expired"
     NOTHING_ELIGIBLE = "nothing_eligible"
+    DEADLINE = "deadline"
+    """It would have been answered too late, so it was told at once."""
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -30,6 +32,25 @@ class Dispatch(Struct, frozen=True, gc=False):
 
     attempt: Attempt
     considered: tuple[Considered, ...]
+
+
+class Hedge(Struct, frozen=True, gc=False):
+    """Send the ticket of ``of``, which is late, to a second endpoint too."""
+
+    attempt: Attempt
+    of: Attempt
+
+
+class Probe(Struct, frozen=True, gc=False):
+    """Send a tiny request of your own to the attempt's endpoint."""
+
+    attempt: Attempt
+
+
+class Cancel(Struct, frozen=True, gc=False):
+    """Stop this attempt at its worker: it lost its race. Its slot is free already."""
+
+    attempt: Attempt
 
 
 class Reject(Struct, frozen=True, gc=False):
@@ -41,10 +62,10 @@ class Reject(Struct, frozen=True, gc=False):
 
 
 class Eject(Struct, frozen=True, gc=False):
-    """For the record: a worker gets nothing until ``until_s``."""
+    """For the record: a worker gets nothing until ``until_s``, and then probes."""
 
     worker_id: str
     until_s: float
 
 
-Decision = Dispatch | Reject | Eject
+Decision = Dispatch | Hedge | Probe | Cancel | Reject | Eject

@@ -1,11 +1,21 @@
 """How long an endpoint takes for one unit of work, learned from what it did.
 
 An exponentially weighted moving average with a fast start, as TCP's smoothed round-trip time
-(RFC 6298), with observations clamped so that one outlier cannot poison it.
+(RFC 6298), with observations clamped so that one outlier cannot poison it. Workers of one pool are
+built alike, so what the pool has shown is where a new worker's estimate begins (a prior worth a few
+samples, as in empirical Bayes): one noisy first sample does not decide. Later on an estimate is
+drawn towards the pool's as far as their difference may be noise, and no further (the limited
+translation estimator of Efron and Morris 1972), so that a straggler is still seen for what it is.
 """
 
-SMOOTHING = 0.1
+SMOOTHING = 0.05
+RECOVERY_SMOOTHING = 0.5
+"""Weight of a probe of a worker that nothing has been heard of for a while."""
+
 CLAMP = 4.0
+PRIOR_SAMPLES = 4
+"""How many samples a benchmark's figure, or the pool's, is worth."""
+
 FLOOR_S = 1e-6
 """No service is taken for instantaneous: rates are computed from estimates."""
 
@@ -15,18 +25,36 @@ what runs on it corrects the guess long before the first completion."""
 
 
 class ServiceEstimate:
-    """Seconds per unit of work. ``prior_s`` (0 = none) is a benchmark's figure."""
+    """Seconds per unit of work. ``prior_s`` (0 = none) is a benchmark's figure or the pool's."""
 
-    __slots__ = ("samples", "seconds")
+    __slots__ = ("_prior_samples", "samples", "seconds")
 
     def __init__(self, prior_s: float = 0.0) -> None:
         self.samples = 0
         self.seconds = prior_s or UNKNOWN_S
+        self._prior_samples = PRIOR_SAMPLES if prior_s else 0
 
-    def observe(self, service_s: float, work: float) -> None:
+    def expect(self, prior_s: float) -> None:
+        """Take a newer prior, as long as nothing was measured here."""
+        if not self.samples:
+            self.seconds = prior_s
+            self._prior_samples = PRIOR_SAMPLES
+
+    def observe(self, service_s: float, work: float, smoothing: float = SMOOTHING) -> None:
         """Fold in one completed service of ``work`` units that took ``service_s`` seconds."""
         per_unit = max(service_s / work, FLOOR_S)
-        if self.samples:
+        known = self.samples + self._prior_samples
+        if known:
             per_unit = min(per_unit, CLAMP * self.seconds)
         self.samples += 1
-        self.seconds += max(SMOOTHING, 1 / self.samples) * (per_unit - self.seconds)
+        self.seconds += max(smoothing, 1 / (known + 1)) * (per_unit - self.seconds)
+
+
+SHRINKAGE = 0.8
+TRANSLATION = 0.3
+
+
+def shrunk(own_s: float, pool_s: float) -> float:
+    """``own_s`` drawn towards ``pool_s``, by at most a share of itself."""
+    most = TRANSLATION * own_s
+    return own_s + SHRINKAGE * max(-most, min(pool_s - own_s, most))

@@ -1,51 +1,145 @@
 """What the scheduler knows about workers and about what runs on them."""
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Sequence
+from math import inf
 
 from router.domain.catalog import Endpoint
+from router.scheduling.batch_curve import BatchCurve
+from router.scheduling.censored import RESIDUAL_FLOOR, overdue_after_s, slowdown
 from router.scheduling.ejection import Ejection
-from router.scheduling.estimate import ServiceEstimate
+from router.scheduling.estimate import SMOOTHING, ServiceEstimate, shrunk
+from router.scheduling.overcommit import credit
+from router.scheduling.probing import ProbeClock
+from router.scheduling.slow_start import SlowStart
 from router.scheduling.ticket import Ticket
+
+SLATES_MAX = 1_000
+POOL_SMOOTHING = 0.02
 
 
 class Attempt:
     """One ticket on one endpoint. It holds a slot from dispatch until the last token.
 
     ``started_s`` is when the worker is thought to have begun: dispatch, or the moment when the
-    work ahead of it on that worker ended (``waiting`` until then).
+    work ahead of it on that worker ended (``waiting`` until then). ``work`` is what it is for this
+    endpoint, ``factor`` the batch curve's at its start, ``twin`` the other attempt of a hedge, and
+    ``answering`` whether its first byte is on its way to the client.
     """
 
-    __slots__ = ("dispatched_s", "endpoint", "id", "started_s", "ticket", "waiting")
+    __slots__ = (
+        "answering",
+        "dispatched_s",
+        "endpoint",
+        "factor",
+        "hits",
+        "id",
+        "is_probe",
+        "started_s",
+        "ticket",
+        "twin",
+        "waiting",
+        "work",
+    )
 
-    def __init__(self, id_: int, ticket: Ticket, endpoint: "EndpointState", now_s: float) -> None:
+    def __init__(
+        self, id_: int, ticket: Ticket, endpoint: "EndpointState", work: float, now_s: float
+    ) -> None:
+        worker = endpoint.worker
         self.id = id_
         self.ticket = ticket
         self.endpoint = endpoint
+        self.work = work
+        self.hits = 0.0
         self.dispatched_s = now_s
         self.started_s = now_s
-        self.waiting = endpoint.worker.free_slots <= 0
+        self.waiting = worker.slots <= len(worker.inflight)
+        self.factor = endpoint.curve.factor(min(len(worker.inflight) + 1, worker.limit))
+        self.twin: Attempt | None = None
+        self.answering = False
+        self.is_probe = False
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds of service that it should take, by what is known of the endpoint now."""
+        return self.endpoint.estimate.seconds * self.work * self.factor
 
 
 class WorkerState:
-    """One inference server: its limit, what runs on it, and whether it is trusted."""
+    """One inference server: its limit, what runs on it, when it has room, and if it is trusted.
 
-    __slots__ = ("ejection", "id", "inflight", "slots")
+    ``available_s`` is when its next slot comes free (0 = now), as far as can be expected, and
+    ``planned_s`` the same after what waits ahead has been placed; both are absolute. They hold
+    until ``recheck_s`` or the worker's next event.
+    """
+
+    __slots__ = (
+        "_ends",
+        "_planned",
+        "_slots",
+        "_slow_start",
+        "available_s",
+        "credit",
+        "ejection",
+        "endpoints",
+        "id",
+        "inflight",
+        "limit",
+        "planned_s",
+        "probes",
+        "recheck_s",
+    )
 
     def __init__(self, id_: str, slots: int) -> None:
         self.id = id_
-        self.slots = slots
+        self._slots = slots
+        self._slow_start = SlowStart(slots)
+        self.limit = slots
+        self.credit = 1
         self.inflight: dict[int, Attempt] = {}
+        self.endpoints: list[EndpointState] = []
         self.ejection = Ejection()
+        self.probes = ProbeClock()
+        self.available_s = 0.0
+        self.planned_s = 0.0
+        self.recheck_s = -inf
+        self._ends: list[float] = []
+        self._planned: list[float] | None = None
+
+    @property
+    def slots(self) -> int:
+        """How many requests it runs at once when it is well."""
+        return self._slots
+
+    @slots.setter
+    def slots(self, slots: int) -> None:
+        if slots != self._slots:
+            ramping = self._slow_start.limit < self._slots
+            self._slots = slots
+            self._slow_start.limit = min(self._slow_start.limit, slots) if ramping else slots
+            self._limit_changed()
 
     @property
     def free_slots(self) -> int:
-        """Slots minus what is in flight; negative while the overcommit credit is used."""
-        return self.slots - len(self.inflight)
+        """Usable slots minus what is in flight; negative while the overcommit credit is used."""
+        return self.limit - len(self.inflight)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be sent one more: a free slot, or the overcommit credit of a well one."""
+        credit = self.credit if self.limit == self._slots else 0
+        return len(self.inflight) < self.limit + credit
+
+    def begin(self, attempt: Attempt) -> None:
+        """Take a slot."""
+        self.inflight[attempt.id] = attempt
+        self.recheck_s = -inf
 
     def release(self, attempt: Attempt, now_s: float) -> bool:
         """Give the slot back, once. The next one that waits on the worker begins now."""
         if self.inflight.pop(attempt.id, None) is None:
             return False
+        self.recheck_s = -inf
         if not attempt.waiting:
             for other in self.inflight.values():
                 if other.waiting:
@@ -54,16 +148,154 @@ class WorkerState:
                     break
         return True
 
+    def answered(self) -> None:
+        """A request went well: trust grows."""
+        if self.ejection.succeeded():
+            self._slow_start.restart()
+        else:
+            self._slow_start.answered(self._slots)
+        self._limit_changed()
+
+    def _limit_changed(self) -> None:
+        self.limit = self._slow_start.limit
+        self.recheck_s = -inf
+
+    def look(self, now_s: float) -> None:
+        """Work out when the next slot comes free, and how fast each endpoint is taken to be."""
+        running = [a for a in self.inflight.values() if not a.waiting]
+        slow = slowdown(running, now_s)
+        count = min(len(self.inflight) + 1, self.limit)
+        for state in self.endpoints:
+            state.look(slow, count)
+        self.recheck_s = now_s if slow > 1.0 else overdue_after_s(running)
+        self._planned = None
+        if len(self.inflight) < self.limit:
+            self.available_s = self.planned_s = 0.0
+            return
+        self._look_at_ends(running, slow, now_s)
+
+    def _look_at_ends(self, running: Sequence[Attempt], slow: float, now_s: float) -> None:
+        ends: list[float] = []
+        for attempt in running:
+            expected = attempt.expected_s * slow
+            floor = RESIDUAL_FLOOR * expected
+            end = attempt.started_s + expected
+            self.recheck_s = min(self.recheck_s, max(end - floor, now_s))
+            ends.append(max(end, now_s + floor))
+        while len(ends) < self.limit:  # Its own queue moves up a moment later.
+            ends.append(now_s)
+        heapq.heapify(ends)
+        for attempt in self.inflight.values():
+            if attempt.waiting:
+                heapq.heapreplace(ends, ends[0] + attempt.expected_s * slow)
+        self._ends = ends
+        self.available_s = self.planned_s = ends[0]
+
+    def plan(self, service_s: float, now_s: float) -> None:
+        """Book the earliest slot for a ticket that stays queued."""
+        if self._planned is None:
+            if self.available_s <= now_s:
+                self._ends = [now_s] * max(self.free_slots, 1)
+            self._planned = self._ends.copy()
+        heapq.heapreplace(self._planned, max(self._planned[0], now_s) + service_s)
+        self.planned_s = self._planned[0]
+
+    def unplan(self) -> None:
+        """Forget what was booked."""
+        if self._planned is not None:
+            self._planned = None
+            self.planned_s = self.available_s
+
+
+class DeploymentSpeed:
+    """What the workers of one deployment have shown together; new ones begin from it."""
+
+    __slots__ = ("estimate", "probe_work", "unmeasured")
+
+    def __init__(self, prior_s: float) -> None:
+        self.estimate = ServiceEstimate(prior_s)
+        self.unmeasured: set[EndpointState] = set()
+        self.probe_work = 0.0
+
 
 class EndpointState:
-    """A deployment on a worker, with its learned speed."""
+    """A deployment on a worker, with its learned speed.
 
-    __slots__ = ("endpoint", "estimate", "worker")
+    ``effective_s`` is seconds per unit of work for one more request now (slowdown and batch curve
+    included), ``disturbance_s`` what that would cost the requests that run there already.
+    """
 
-    def __init__(self, endpoint: Endpoint, worker: WorkerState) -> None:
+    __slots__ = (
+        "curve",
+        "disturbance_s",
+        "effective_s",
+        "endpoint",
+        "estimate",
+        "id",
+        "speed",
+        "worker",
+    )
+
+    def __init__(self, endpoint: Endpoint, worker: WorkerState, speed: DeploymentSpeed) -> None:
+        self.id = endpoint.id
         self.endpoint = endpoint
         self.worker = worker
-        self.estimate = ServiceEstimate(endpoint.deployment.service_prior_ms / 1e3)
+        self.speed = speed
+        self.curve = BatchCurve(endpoint.deployment.batch_curve)
+        prior_s = endpoint.deployment.service_prior_ms / 1e3
+        self.estimate = ServiceEstimate(
+            speed.estimate.seconds if speed.estimate.samples else prior_s
+        )
+        self.effective_s = self.estimate.seconds
+        self.disturbance_s = 0.0
+        speed.unmeasured.add(self)
+
+    def look(self, slow: float, count: int) -> None:
+        """Take in that the worker looks ``slow`` times slower, with ``count`` requests on it."""
+        seconds = shrunk(self.estimate.seconds, self.speed.estimate.seconds) * slow
+        if not self.curve.is_flat:
+            alone, together = self.curve.factor(max(count - 1, 1)), self.curve.factor(count)
+            self.disturbance_s = (count - 1) * seconds * (together - alone)
+            seconds *= together
+        self.effective_s = seconds
+
+    def observe(self, service_s: float, work: float, smoothing: float = SMOOTHING) -> None:
+        """Learn from one completed service, for this worker and for its deployment."""
+        self.estimate.observe(service_s, work, smoothing)
+        self.speed.estimate.observe(service_s, work, POOL_SMOOTHING)
+        self.speed.unmeasured.discard(self)
+        for other in self.speed.unmeasured:
+            other.estimate.expect(self.speed.estimate.seconds)
+            other.worker.recheck_s = -inf
+        self.worker.recheck_s = -inf
+
+
+class Slate:
+    """The endpoints that requests of one kind may use, resolved."""
+
+    __slots__ = ("by_worker", "states", "workers")
+
+    def __init__(self, states: Sequence[EndpointState]) -> None:
+        self.states = list(states)
+        self.by_worker = {state.worker.id: state for state in states}
+        self.workers = [state.worker for state in self.by_worker.values()]
+
+    def usable(self, excluded: frozenset[str]) -> list[EndpointState]:
+        """Trusted ones; any that are left when there are none of those."""
+        known = self.states
+        if excluded:
+            known = [state for state in known if state.worker.id not in excluded]
+        trusted = [state for state in known if not state.worker.ejection.is_ejected]
+        # With every circuit open, a try that may fail beats a refusal that certainly does.
+        return trusted or known
+
+    def busy_service_s(self) -> float:
+        """Mean service of a unit of work while every slot is busy."""
+        slots = rate = 0.0
+        for state in self.states:
+            slots += state.worker.slots
+            rate += state.worker.slots / state.effective_s
+        return slots / rate if rate else 0.0
 
 
 class Fleet:
@@ -72,21 +304,59 @@ class Fleet:
     def __init__(self) -> None:
         self.workers: dict[str, WorkerState] = {}
         self.endpoints: dict[str, EndpointState] = {}
+        self._speeds: dict[int, DeploymentSpeed] = {}
+        self._slates: dict[tuple[str, ...], Slate] = {}
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
         """Replace the set of endpoints; states of those that stay are kept."""
         workers: dict[str, WorkerState] = {}
         states: dict[str, EndpointState] = {}
         for endpoint in endpoints:
-            worker_id = endpoint.worker.id
-            worker = workers.get(worker_id) or self.workers.get(worker_id)
-            if worker is None:
-                worker = WorkerState(worker_id, endpoint.worker.slots)
-            worker.slots = endpoint.worker.slots
-            workers[worker_id] = worker
-            state = self.endpoints.get(endpoint.id)
-            if state is None or state.worker is not worker:
-                state = EndpointState(endpoint, worker)
-            state.endpoint = endpoint
-            states[endpoint.id] = state
+            worker = self._worker(endpoint, workers)
+            states[endpoint.id] = state = self._state(endpoint, worker)
+            worker.endpoints.append(state)
+            worker.credit = max(
+                worker.credit,
+                credit(worker.slots, state.estimate.seconds, endpoint.worker.rtt_ms / 1e3),
+            )
         self.workers, self.endpoints = workers, states
+        self._slates.clear()
+        for speed in self._speeds.values():
+            speed.unmeasured &= set(states.values())
+
+    def slate(self, candidates: tuple[str, ...]) -> Slate:
+        """The candidates that exist, in the same order."""
+        slate = self._slates.get(candidates)
+        if slate is None:
+            if len(self._slates) >= SLATES_MAX:
+                self._slates.clear()
+            known = [self.endpoints[one] for one in candidates if one in self.endpoints]
+            slate = self._slates[candidates] = Slate(known)
+        return slate
+
+    def _worker(self, endpoint: Endpoint, workers: dict[str, WorkerState]) -> WorkerState:
+        worker = workers.get(endpoint.worker.id)
+        if worker is None:
+            worker = self.workers.get(endpoint.worker.id)
+            if worker is None:
+                worker = WorkerState(endpoint.worker.id, endpoint.worker.slots)
+            worker.slots = endpoint.worker.slots
+            worker.endpoints = []
+            worker.credit = 1
+            worker.recheck_s = -inf
+            workers[worker.id] = worker
+        return worker
+
+    def _state(self, endpoint: Endpoint, worker: WorkerState) -> EndpointState:
+        state = self.endpoints.get(endpoint.id)
+        if state is None or state.worker is not worker:
+            deployment = endpoint.deployment
+            speed = self._speeds.get(deployment.id)
+            if speed is None:
+                speed = DeploymentSpeed(deployment.service_prior_ms / 1e3)
+                self._speeds[deployment.id] = speed
+            return EndpointState(endpoint, worker, speed)
+        if state.endpoint.deployment.batch_curve != endpoint.deployment.batch_curve:
+            state.curve = BatchCurve(endpoint.deployment.batch_curve)
+        state.endpoint = endpoint
+        return state

@@ -2,180 +2,485 @@
 
 Every event returns the decisions it caused, in order. A ticket is answered exactly once, by a
 :class:`Dispatch` or a :class:`Reject`, unless its caller cancels it first; an attempt holds its
-slot until ``completed``, ``failed`` or ``cancelled``.
+slot until ``completed``, ``failed``, ``declined`` or ``cancelled``, or until it is told to
+:class:`Cancel`.
+
+A pass looks at every waiting ticket in order and either dispatches it or books its place, so that
+those behind see the queue as it will be. Passes are spaced so that they cost a bounded share of
+time, however many tickets wait on however many workers; between two of them an event is answered
+from what the last one found: a new ticket is placed behind those booked, a slot that comes free
+goes to the first ticket for which it beats the place that it has booked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
-from router.domain.catalog import Endpoint
-from router.scheduling.decisions import Decision, Dispatch, Eject, Reject, RejectReason
-from router.scheduling.fleet import Attempt, EndpointState, Fleet
-from router.scheduling.horizon import Horizon
-from router.scheduling.policies import DEFAULT_POLICY, POLICIES, Policy
-from router.scheduling.ranking import Ranking
+from router.domain.catalog import Endpoint, Policy
+from router.scheduling import admission
+from router.scheduling.affinity import PrefixIndex
+from router.scheduling.budget import Budget, hedge_budget
+from router.scheduling.decisions import (
+    Cancel,
+    Considered,
+    Decision,
+    Dispatch,
+    Eject,
+    Hedge,
+    Probe,
+    Reject,
+    RejectReason,
+)
+from router.scheduling.estimate import RECOVERY_SMOOTHING, SMOOTHING
+from router.scheduling.fleet import Attempt, EndpointState, Fleet, Slate, WorkerState
+from router.scheduling.hedging import HedgeClock, second_place
+from router.scheduling.policies import DEFAULT, POLICIES, Placement
+from router.scheduling.probing import TRAFFIC_S
+from router.scheduling.queue import Queue, Waiting
+from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket
+from router.scheduling.turn import whose_turn
+
+TICK_S = 0.005
+"""How often a queue is looked at when nothing happens: waits shorten, workers turn out slow."""
+
+PASS_SPACING_S = 1.5e-6
+"""Time from one pass to the next, per waiting ticket and worker; a look costs about a tenth."""
+
+SWEEP_S = 0.1
+"""How often workers are checked for a probe that is due."""
+
+PROBE_TIMEOUT_S = 2.0
+NOTHING_RETRY_S = 1.0
+QUIET_S = 1.0
+SLOWED = 2.0
+"""After ``QUIET_S`` without news, an answer this many times faster than expected counts more."""
+
+
+class _Route:
+    """What belongs to one model's policy: its instance and its budget of hedges."""
+
+    __slots__ = ("hedges", "placement", "policy")
+
+    def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
+        self.policy = policy
+        self.placement: Placement = POLICIES.get(policy.kind, DEFAULT)(policy, random)
+        self.hedges: Budget = hedge_budget(policy.hedge_share)
 
 
 class Scheduler:
-    """See the module. ``queue_max`` bounds how many tickets may wait."""
+    """See the module. ``queue_max`` bounds how many tickets may wait; ``random`` is uniform over
+    [0, 1). With ``explain`` false decisions do not list what was considered (for simulations).
+    """
 
-    def __init__(self, *, queue_max: int) -> None:
+    def __init__(
+        self, *, queue_max: int, random: Callable[[], float], explain: bool = True
+    ) -> None:
         self.fleet = Fleet()
+        self.sizes = SizePredictor()
         self._queue_max = queue_max
-        self._queue: dict[str, Ticket] = {}
-        self._policies: dict[str, Policy] = {}
+        self._random = random
+        self._explain = explain
+        self._queue = Queue()
+        self._routes: dict[str, _Route] = {}
+        self._prefixes = PrefixIndex()
+        self._hedges = HedgeClock()
         self._attempts_made = 0
+        self._passed_s = -inf
+        self._arrived_s = -inf
+        self._swept_s = -inf
 
     @property
     def waiting(self) -> int:
         """How many tickets are queued."""
         return len(self._queue)
 
+    # Events
+
     def apply(self, endpoints: Iterable[Endpoint], now_s: float) -> list[Decision]:
         """The catalog changed: use these endpoints from now on."""
         self.fleet.apply(endpoints)
-        return self._schedule(now_s)
+        return self._pass(now_s)
 
     def arrive(self, ticket: Ticket, now_s: float) -> list[Decision]:
         """A request wants a worker."""
-        if not self._eligible(ticket, now_s):
-            return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, 1.0)]
+        self._arrived_s = now_s
+        slate = self.fleet.slate(ticket.candidates)
+        usable = slate.usable(ticket.excluded)
+        if not usable:
+            return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, NOTHING_RETRY_S)]
+        route = self._route(ticket.policy)
+        route.hedges.deposit()
+        self._look(slate.workers, now_s)
+        if not route.placement.queues:
+            scores = route.placement.score(ticket, usable, now_s)
+            best = usable[scores.index(min(scores))]
+            return [self._send(ticket, best, usable, scores, now_s)]
         if not self._queue:
-            decision = self._place(ticket, Horizon(now_s))
-            if decision is not None:
-                return [decision]
-        elif len(self._queue) >= self._queue_max:
-            return [Reject(ticket, RejectReason.QUEUE_FULL, self._drain_s(ticket, now_s))]
-        self._queue[ticket.id] = ticket
-        return self._schedule(now_s) if len(self._queue) > 1 else []
+            scores = self._scores(ticket, usable, now_s)
+            best = usable[scores.index(min(scores))]
+            if best.worker.has_room:
+                return [self._send(ticket, best, usable, scores, now_s)]
+        refused = self._refusal(ticket, usable, now_s)
+        if refused is not None:
+            return [refused]
+        one = self._queue.add(ticket, slate)
+        if self._may_pass(now_s):
+            return self._pass(now_s)
+        return self._place(one, now_s)
+
+    def first_byte(self, attempt: Attempt, now_s: float) -> list[Decision]:
+        """The answer has begun: this attempt is the one that the client gets."""
+        attempt.answering = True
+        return self._end_twin(attempt, now_s)
 
     def completed(self, attempt: Attempt, now_s: float) -> list[Decision]:
         """The last token came: learn from it and use the slot."""
         worker = attempt.endpoint.worker
         if not worker.release(attempt, now_s):
             return []
-        worker.ejection.succeeded()
-        attempt.endpoint.estimate.observe(now_s - attempt.started_s, attempt.ticket.work)
-        return self._schedule(now_s)
+        self._learn(attempt, now_s)
+        worker.answered()
+        return self._end_twin(attempt, now_s) + self._room(worker, now_s)
 
     def failed(self, attempt: Attempt, now_s: float) -> list[Decision]:
         """The worker did not do its part; enough of that takes it out for a while."""
         worker = attempt.endpoint.worker
         if not worker.release(attempt, now_s):
             return []
-        decisions: list[Decision] = []
-        if worker.ejection.failed(now_s):
-            decisions.append(Eject(worker.id, worker.ejection.until_s))
-        return decisions + self._schedule(now_s)
+        if attempt.is_probe:
+            worker.probes.running = False
+        return self._blame(worker, now_s) + self._room(worker, now_s)
 
-    def cancelled(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """The caller went away or the request was refused: the slot returns, nothing is learned."""
+    def declined(self, attempt: Attempt, now_s: float) -> list[Decision]:
+        """The worker would not take it (busy): the slot returns, nothing is learned."""
         if not attempt.endpoint.worker.release(attempt, now_s):
             return []
-        return self._schedule(now_s)
+        return self._room(attempt.endpoint.worker, now_s)
+
+    def cancelled(self, attempt: Attempt, now_s: float) -> list[Decision]:
+        """The call is over without an answer: the caller left or the request was refused."""
+        worker = attempt.endpoint.worker
+        released = worker.release(attempt, now_s)
+        decisions = self._end_twin(attempt, now_s, learn=False)
+        return decisions + self._room(worker, now_s) if released else decisions
 
     def withdrawn(self, ticket: Ticket) -> None:
         """The caller of a queued ticket went away."""
-        self._queue.pop(ticket.id, None)
+        self._queue.remove(ticket)
 
     def tick(self, now_s: float) -> list[Decision]:
-        """Time passed: waits have shortened, circuits may have half-opened, tickets expired."""
-        return self._schedule(now_s) if self._queue else []
-
-    def _schedule(self, now_s: float) -> list[Decision]:
-        """One pass over the whole queue, oldest first, against one horizon."""
-        if not self._queue:
-            return []
-        decisions: list[Decision] = []
-        horizon = Horizon(now_s)
-        rankings: dict[tuple[object, ...], Ranking] = {}
-        for ticket in list(self._queue.values()):
-            if now_s >= ticket.expires_s:
-                retry_after_s = self._drain_s(ticket, now_s)
-                decision: Decision | None = Reject(ticket, RejectReason.EXPIRED, retry_after_s)
-            else:
-                alike = (ticket.candidates, ticket.policy, ticket.work, ticket.excluded)
-                ranking = rankings.get(alike)
-                if ranking is None:
-                    ranking = rankings[alike] = self._rank(ticket, horizon)
-                decision = self._place_in_turn(ticket, ranking, rankings, horizon)
-            if decision is not None:
-                del self._queue[ticket.id]
-                decisions.append(decision)
+        """Time passed: waits have shortened, requests turned out late, probes have come due."""
+        decisions = self._pass(now_s) if self._queue and self._may_pass(now_s) else []
+        for attempt in self._hedges.late(now_s):
+            decisions += self._late(attempt, now_s)
+        if self._sweeping(now_s) and now_s >= self._swept_s + SWEEP_S:
+            decisions += self._sweep(now_s)
         return decisions
 
-    def _place_in_turn(
+    def next_tick_s(self, now_s: float) -> float | None:
+        """When :meth:`tick` is due if nothing else happens; None when nothing is expected."""
+        due = [now_s + TICK_S] if self._queue else []
+        late_s = self._hedges.due_s()
+        if late_s is not None:
+            due.append(late_s)
+        if self._sweeping(now_s):
+            due.append(self._swept_s + SWEEP_S)
+        return max(min(due), now_s) if due else None
+
+    # Placing
+
+    def _look(self, workers: Iterable[WorkerState], now_s: float) -> None:
+        for worker in workers:
+            if worker.recheck_s <= now_s:
+                worker.look(now_s)
+
+    def _may_pass(self, now_s: float) -> bool:
+        looks = len(self._queue) * len(self.fleet.workers)
+        return now_s - self._passed_s >= looks * PASS_SPACING_S
+
+    def _pass(self, now_s: float) -> list[Decision]:
+        """Look at every waiting ticket, in order."""
+        if not self._queue:
+            return []
+        self._passed_s = now_s
+        workers = self.fleet.workers.values()
+        self._look(workers, now_s)
+        for worker in workers:
+            worker.unplan()
+        decisions: list[Decision] = []
+        closed: dict[Slate, bool] = {}
+        for one in self._queue:
+            if one.is_waiting and not self._closed(one, closed):
+                decisions += self._place(one, now_s)
+                closed.pop(one.slate, None)
+        return decisions
+
+    def _closed(self, one: Waiting, closed: dict[Slate, bool]) -> bool:
+        """Whether nobody like this ticket can be dispatched, so that nobody needs to see it."""
+        ticket = one.ticket
+        if _is_over(ticket, self._passed_s) or ticket.excluded:
+            return False
+        is_closed = closed.get(one.slate)
+        if is_closed is None:
+            usable = one.slate.usable(ticket.excluded)
+            is_closed = bool(usable) and not any(state.worker.has_room for state in usable)
+            closed[one.slate] = is_closed
+        if is_closed:
+            one.score = inf
+        return is_closed
+
+    def _place(self, one: Waiting, now_s: float) -> list[Decision]:
+        """Dispatch a queued ticket, or book its place so that those behind it see it."""
+        ticket = one.ticket
+        if _is_over(ticket, now_s):
+            return [self._give_up(one, now_s)]
+        usable = one.slate.usable(ticket.excluded)
+        if not usable:
+            self._queue.remove(ticket)
+            return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, NOTHING_RETRY_S)]
+        decisions: list[Decision] = []
+        while one.is_waiting:
+            scores = self._scores(ticket, usable, now_s)
+            one.score = min(scores)
+            one.scored_s = now_s
+            best = usable[scores.index(one.score)]
+            if not best.worker.has_room:
+                best.worker.plan(best.effective_s * ticket.work, now_s)
+                break
+            peers = self._queue.peers(ticket)
+            first = whose_turn(one, peers, best.worker.id, one.slate.busy_service_s(), now_s)
+            if first is not one:
+                scores = self._scores(first.ticket, usable, now_s)
+            self._queue.remove(first.ticket)
+            decisions.append(self._send(first.ticket, best, usable, scores, now_s))
+            best.worker.look(now_s)
+        return decisions
+
+    def _room(self, worker: WorkerState, now_s: float) -> list[Decision]:
+        """A slot came free: give it to whom it suits."""
+        if not self._queue:
+            return []
+        if self._may_pass(now_s):
+            return self._pass(now_s)
+        decisions: list[Decision] = []
+        worker.look(now_s)
+        for one in self._queue:
+            if not worker.has_room or worker.ejection.is_ejected:
+                break
+            state = one.slate.by_worker.get(worker.id)
+            if state is None or worker.id in one.ticket.excluded:
+                continue
+            (score,) = self._scores(one.ticket, (state,), now_s)
+            if score <= one.score:
+                self._queue.remove(one.ticket)
+                decisions.append(self._send(one.ticket, state, (state,), (score,), now_s))
+                worker.look(now_s)
+        return decisions
+
+    def _scores(
+        self, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
+    ) -> Sequence[float]:
+        scores = self._route(ticket.policy).placement.score(ticket, usable, now_s)
+        if not ticket.prefix or (saved := self._prefixes.saved_share(ticket.model)) <= 0:
+            return scores
+        hits = self._prefixes.hits(ticket.prefix)
+        return [
+            score - state.effective_s * ticket.work * saved * hits.get(state.id, 0.0)
+            for score, state in zip(scores, usable, strict=True)
+        ]
+
+    def _send(
         self,
         ticket: Ticket,
-        ranking: Ranking,
-        rankings: dict[tuple[object, ...], Ranking],
-        horizon: Horizon,
-    ) -> Decision | None:
-        """Dispatch a queued ticket, or reserve its place so that those behind it see it."""
-        if not ranking.states:
-            return Reject(ticket, RejectReason.NOTHING_ELIGIBLE, 1.0)
-        if not ranking.has_room:
-            return None  # Nobody like it can be dispatched any more, so nobody needs to see it.
-        place = ranking.best()
-        worker = ranking.states[place].worker
-        service_s = ranking.considered[place].service_s
-        dispatch = self._dispatch(ticket, ranking, horizon)
-        if dispatch is None:
-            horizon.reserve(worker, service_s)
-        else:
-            horizon.dispatched(worker, service_s)
-        for other in rankings.values():
-            other.worker_changed(worker, horizon)
-        return dispatch
-
-    def _place(self, ticket: Ticket, horizon: Horizon) -> Decision | None:
-        """Dispatch a ticket that nobody is ahead of, to where it completes first; None to queue."""
-        ranking = self._rank(ticket, horizon)
-        return self._dispatch(ticket, ranking, horizon)
-
-    def _rank(self, ticket: Ticket, horizon: Horizon) -> Ranking:
-        states = self._eligible(ticket, horizon.now_s)
-        return Ranking(ticket, states, self._policy(ticket.policy), horizon)
-
-    def _dispatch(self, ticket: Ticket, ranking: Ranking, horizon: Horizon) -> Dispatch | None:
-        """To the winner, if it takes the ticket now."""
-        state = ranking.states[ranking.best()]
-        if not self._policy(ticket.policy).may_dispatch(state):
-            return None
-        self._attempts_made += 1
-        attempt = Attempt(self._attempts_made, ticket, state, horizon.now_s)
-        state.worker.inflight[attempt.id] = attempt
-        return Dispatch(attempt, tuple(ranking.considered))
-
-    def _eligible(self, ticket: Ticket, now_s: float) -> list[EndpointState]:
-        """Candidates that may be used now: trusted ones, else ones to try out, else any left."""
-        endpoints = self.fleet.endpoints
-        known = [
-            state
-            for endpoint_id in ticket.candidates
-            if (state := endpoints.get(endpoint_id)) is not None
-            and state.worker.id not in ticket.excluded
-        ]
-        usable = [
-            state
-            for state in known
-            if not (ejection := state.worker.ejection).consecutive_failures
-            or not (
-                ejection.is_open(now_s) or (ejection.is_half_open(now_s) and state.worker.inflight)
+        state: EndpointState,
+        usable: Sequence[EndpointState],
+        scores: Sequence[float],
+        now_s: float,
+    ) -> Dispatch:
+        considered: tuple[Considered, ...] = ()
+        if self._explain:
+            considered = tuple(
+                Considered(
+                    one.id,
+                    max(one.worker.planned_s - now_s, 0.0),
+                    one.effective_s * ticket.work,
+                    score,
+                )
+                for one, score in zip(usable, scores, strict=True)
             )
-        ]
-        # With every circuit open, a try that may fail beats a refusal that certainly does.
-        return usable or known
+        return Dispatch(self._attempt(ticket, state, now_s), considered)
 
-    def _policy(self, name: str) -> Policy:
-        policy = self._policies.get(name)
-        if policy is None:
-            policy = self._policies[name] = POLICIES.get(name, POLICIES[DEFAULT_POLICY])()
-        return policy
+    def _attempt(self, ticket: Ticket, state: EndpointState, now_s: float) -> Attempt:
+        self._attempts_made += 1
+        attempt = Attempt(self._attempts_made, ticket, state, ticket.work, now_s)
+        if ticket.prefix:
+            attempt.hits = self._prefixes.hits(ticket.prefix).get(state.id, 0.0)
+            attempt.work *= 1 - attempt.hits * self._prefixes.saved_share(ticket.model)
+            self._prefixes.sent(ticket.prefix, state.id)
+        state.worker.begin(attempt)
+        self._hedges.watch(attempt, now_s)
+        return attempt
 
-    def _drain_s(self, ticket: Ticket, now_s: float) -> float:
-        """Expected seconds until the queue ahead has gone through the ticket's candidates."""
-        rate = sum(
-            state.worker.slots / state.estimate.seconds for state in self._eligible(ticket, now_s)
+    # Refusing
+
+    def _refusal(
+        self, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
+    ) -> Reject | None:
+        """Why the ticket should not even wait."""
+        ahead = self._queue.work.get(ticket.model, 0.0)
+        waiting_s = admission.wait_s(ahead, usable)
+        if len(self._queue) >= self._queue_max:
+            return Reject(
+                ticket, RejectReason.QUEUE_FULL, max(waiting_s, admission.RETRY_AFTER_MIN_S)
+            )
+        deadline_s = min(ticket.deadline_s, ticket.expires_s)
+        late_s = admission.lateness_s(ticket.work, deadline_s, waiting_s, usable, now_s)
+        if late_s > 0:
+            own = ticket.deadline_s <= ticket.expires_s
+            reason = RejectReason.DEADLINE if own else RejectReason.EXPIRED
+            return Reject(ticket, reason, max(late_s, admission.RETRY_AFTER_MIN_S))
+        return None
+
+    def _give_up(self, one: Waiting, now_s: float) -> Reject:
+        ticket = one.ticket
+        self._queue.remove(ticket)
+        expired = now_s >= ticket.expires_s
+        usable = one.slate.usable(ticket.excluded)
+        waiting_s = admission.wait_s(self._queue.work.get(ticket.model, 0.0), usable)
+        reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
+        return Reject(ticket, reason, max(waiting_s, admission.RETRY_AFTER_MIN_S))
+
+    # Learning
+
+    def _learn(self, attempt: Attempt, now_s: float) -> None:
+        state, ticket = attempt.endpoint, attempt.ticket
+        service_s = now_s - attempt.started_s
+        if attempt.is_probe:
+            self._learn_from_probe(attempt, service_s, now_s)
+            return
+        relative = service_s / attempt.expected_s
+        if state.estimate.samples:
+            if ticket.features:
+                self.sizes.observe(ticket.model, ticket.features, relative * attempt.work)
+            if attempt.hits:
+                saved = self._prefixes.saved_share(ticket.model)
+                self._prefixes.observe(
+                    ticket.model, attempt.hits, relative * (1 - attempt.hits * saved)
+                )
+        silent = now_s - state.worker.probes.heard_s > QUIET_S
+        smoothing = RECOVERY_SMOOTHING if silent and relative < 1 / SLOWED else SMOOTHING
+        state.observe(service_s, attempt.work * attempt.factor, smoothing)
+        state.worker.probes.heard(now_s)
+        self._route(ticket.policy).placement.completed(state, now_s - attempt.dispatched_s, now_s)
+
+    def _learn_from_probe(self, attempt: Attempt, service_s: float, now_s: float) -> None:
+        """What a probe amounts to in work is learned too, over all workers of a deployment."""
+        state = attempt.endpoint
+        speed = state.speed
+        work = service_s / state.estimate.seconds
+        if not state.estimate.samples:
+            state.worker.probes.probed(now_s, 1.0)
+            return
+        if not speed.probe_work:
+            speed.probe_work = work
+        ratio = work / speed.probe_work
+        state.observe(service_s, speed.probe_work, RECOVERY_SMOOTHING)
+        speed.probe_work += SMOOTHING * (work - speed.probe_work)
+        state.worker.probes.probed(now_s, ratio)
+
+    def _blame(self, worker: WorkerState, now_s: float) -> list[Decision]:
+        if worker.ejection.failed(now_s):
+            return [Eject(worker.id, worker.ejection.until_s)]
+        return []
+
+    # Hedges and probes
+
+    def _late(self, attempt: Attempt, now_s: float) -> list[Decision]:
+        """An attempt has become late: send it twice, if that is wise, or look again later."""
+        if attempt.is_probe:
+            return self._probe_timed_out(attempt, now_s)
+        ticket = attempt.ticket
+        if attempt.answering or attempt.twin is not None:
+            return []
+        route = self._route(ticket.policy)
+        if route.placement.queues and not self._queue:
+            slate = self.fleet.slate(ticket.candidates)
+            self._look(slate.workers, now_s)
+            state = second_place(attempt, slate.usable(ticket.excluded), now_s)
+            if state is not None and route.hedges.withdraw():
+                second = self._attempt(ticket, state, now_s)
+                attempt.twin, second.twin = second, attempt
+                return [Hedge(second, attempt)]
+        self._hedges.watch(attempt, now_s, again=True)
+        return []
+
+    def _end_twin(self, attempt: Attempt, now_s: float, *, learn: bool = True) -> list[Decision]:
+        """The race of a hedge is decided: stop the other one, and learn from how it did."""
+        loser, attempt.twin = attempt.twin, None
+        if loser is None:
+            return []
+        loser.twin = None
+        worker = loser.endpoint.worker
+        if not worker.release(loser, now_s):
+            return []
+        decisions: list[Decision] = [Cancel(loser)]
+        age_s = now_s - loser.started_s
+        if learn and not loser.waiting and age_s > loser.expected_s:
+            loser.endpoint.observe(age_s, loser.work * loser.factor)
+        if learn and loser.id < attempt.id and worker.probes.heard_s < loser.dispatched_s:
+            decisions += self._blame(worker, now_s)  # Silent since before: it may be hung.
+        return decisions + self._room(worker, now_s)
+
+    def _sweeping(self, now_s: float) -> bool:
+        return now_s - self._arrived_s < TRAFFIC_S
+
+    def _sweep(self, now_s: float) -> list[Decision]:
+        """Probe the workers that are due."""
+        self._swept_s = now_s
+        decisions: list[Decision] = []
+        for worker in self.fleet.workers.values():
+            ejection = worker.ejection
+            if worker.probes.running or not worker.endpoints:
+                continue
+            if ejection.is_ejected:
+                if ejection.is_open(now_s):
+                    continue
+            elif (
+                worker.inflight
+                or now_s < worker.probes.due_s()
+                or not any(state.estimate.samples for state in worker.endpoints)
+            ):
+                continue
+            decisions.append(self._probe(worker, now_s))
+        return decisions
+
+    def _probe(self, worker: WorkerState, now_s: float) -> Probe:
+        self._attempts_made += 1
+        state = max(worker.endpoints, key=lambda one: one.estimate.samples)
+        ticket = Ticket(
+            id=f"probe-{self._attempts_made}",
+            candidates=(state.id,),
+            policy=Policy(0, 0, state.endpoint.deployment.model),
+            arrived_s=now_s,
+            expires_s=now_s + PROBE_TIMEOUT_S,
         )
-        return len(self._queue) / rate if rate else 1.0
+        attempt = Attempt(self._attempts_made, ticket, state, state.speed.probe_work or 1.0, now_s)
+        attempt.is_probe = True
+        worker.begin(attempt)
+        worker.probes.running = True
+        self._hedges.watch(attempt, now_s, patience_s=PROBE_TIMEOUT_S)
+        return Probe(attempt)
+
+    def _probe_timed_out(self, attempt: Attempt, now_s: float) -> list[Decision]:
+        return [Cancel(attempt), *self.failed(attempt, now_s)]
+
+    def _route(self, policy: Policy) -> _Route:
+        route = self._routes.get(policy.model)
+        if route is None or (route.policy is not policy and route.policy != policy):
+            route = self._routes[policy.model] = _Route(policy, self._random)
+        return route
+
+
+def _is_over(ticket: Ticket, now_s: float) -> bool:
+    """Whether waiting has stopped making sense."""
+    return now_s >= ticket.expires_s or now_s >= ticket.deadline_s

@@ -8,6 +8,7 @@ import array
 import base64
 import sys
 from collections.abc import AsyncGenerator
+from math import prod
 from urllib.parse import quote
 
 import aiohttp
@@ -68,6 +69,16 @@ class OIPUpstream:
         """OIP over REST has no streams."""
         raise UpstreamRefused(422, f"model {request.model} cannot stream; leave out stream")
         yield  # pragma: no cover - makes this an async generator
+
+    async def probe(self, endpoint: Endpoint) -> None:
+        """One row of zeros, or of empty texts."""
+        tensors = [_blank_tensor(*tensor) for tensor in endpoint.inputs]
+        if endpoint.task == "embeddings":
+            tensors = [_blank_tensor("TEXT", "BYTES", (-1, 1))]
+        name = quote(endpoint.deployment.upstream_model, safe="")
+        url = f"{endpoint.worker.url}/v2/models/{name}/infer"
+        async with posted(self._session, url, _encode({"inputs": tensors}), JSON) as response:
+            await read_answer(response, self._limits.answer_bytes_max)
 
     async def _infer(self, request: InferenceRequest, url: str) -> Answer:
         headers = dict(request.payload_headers)
@@ -130,6 +141,13 @@ def embedding_fields(request: InferenceRequest) -> _EmbeddingFields:
     if not fields.input:
         raise UpstreamRefused(422, "input is empty; give at least one text")
     return fields
+
+
+def _blank_tensor(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, object]:
+    """The smallest tensor of a shape: free dimensions are 1."""
+    fixed = [max(size, 1) for size in shape]
+    blank: object = "" if datatype == "BYTES" else False if datatype == "BOOL" else 0
+    return {"name": name, "datatype": datatype, "shape": fixed, "data": [blank] * prod(fixed)}
 
 
 def _vector(row: list[float], fields: _EmbeddingFields) -> list[float] | str:

@@ -93,6 +93,18 @@ class OpenAIUpstream:
             raise UpstreamFailed("truncated")
         yield StreamPart(b"", 0, done=True)
 
+    async def probe(self, endpoint: Endpoint) -> None:
+        """One token, or one short embedding."""
+        embeds = endpoint.task == "embeddings"
+        fields: dict[str, object] = {"model": endpoint.deployment.upstream_model}
+        if embeds:
+            fields |= {"input": "."}
+        else:
+            fields |= {"messages": [{"role": "user", "content": "."}], "max_tokens": 1}
+        url = endpoint.worker.url + PATHS[Kind.EMBEDDING if embeds else Kind.CHAT]
+        async with posted(self._session, url, _encode(fields), HEADERS) as response:
+            await read_answer(response, self._limits.answer_bytes_max)
+
 
 def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
     """The body for the worker: the client's fields untouched, but for what the router must say."""

@@ -1,39 +1,81 @@
 """Expected completion with late binding: the default.
 
 A ticket goes where it is expected to *complete* first, and stays in the router until that place
-has room. Waiting counts ``WAIT_WEIGHT`` times: a ticket that waits for a fast worker also delays
-everybody behind it, which a selfish score (weight 1) does not see. One request beyond the limit is
-allowed, so that a worker never idles for a round trip.
+has room: a list schedule (Graham 1966) on unlike machines, worked out anew at every event. Waiting
+counts ``wait_weight`` times: a ticket that waits for a fast worker also delays everybody behind
+it, which a selfish score (weight 1) does not see. It counts less for large work: what a long
+request loses on a slow worker outweighs what it delays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import inf
 
-from router.scheduling.decisions import Considered
+from router.domain.catalog import Policy
+from router.domain.request import Sort
 from router.scheduling.fleet import EndpointState
-from router.scheduling.horizon import Horizon
 from router.scheduling.ticket import Ticket
 
-WAIT_WEIGHT = 5.0
-OVERCOMMIT_CREDIT = 1
+PREFERENCE_S = 10.0
+"""What missing a preferred latency counts for: more than any ordinary wait."""
+
+TOO_LATE = 1e12
+"""Added to what would miss the deadline: worse than anything that would not."""
 
 
 class LateBinding:
     """See the module."""
 
-    def rank(
-        self, ticket: Ticket, states: Sequence[EndpointState], horizon: Horizon
-    ) -> tuple[Considered, ...]:
-        """Score = ``WAIT_WEIGHT`` x expected wait + expected service, in seconds."""
-        work = ticket.work
-        considered: list[Considered] = []
-        for state in states:
-            wait = horizon.wait_s(state.worker)
-            service = horizon.service_s(state, work)
-            considered.append(
-                Considered(state.endpoint.id, wait, service, WAIT_WEIGHT * wait + service)
-            )
-        return tuple(considered)
+    queues = True
 
-    def may_dispatch(self, state: EndpointState) -> bool:
-        """A free slot, or the credit."""
-        return state.worker.free_slots > -OVERCOMMIT_CREDIT
+    def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
+        self._wait_weight = policy.wait_weight
+
+    def score(
+        self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
+    ) -> Sequence[float]:
+        """``wait_weight`` x expected wait + expected service + what money and wishes add; seconds.
+
+        A ticket with a wish of its own (``sort``) is placed by that among the endpoints that meet
+        its deadline, and by expected completion among the others.
+        """
+        if ticket.sort is not None:
+            return [_wished(ticket, ticket.sort, state, now_s) for state in states]
+        work = ticket.work
+        weight = self._wait_weight / max(1.0, work)
+        scores = [
+            (weight * (planned_s - now_s) if (planned_s := state.worker.planned_s) > now_s else 0.0)
+            + state.effective_s * work
+            + state.disturbance_s
+            for state in states
+        ]
+        if ticket.preferred_s < inf:
+            scores = [
+                score + PREFERENCE_S * (_latency_s(ticket, state, now_s) > ticket.preferred_s)
+                for score, state in zip(scores, states, strict=True)
+            ]
+        if ticket.penalty_s:
+            penalty_s = ticket.penalty_s
+            for place, state in enumerate(states):
+                scores[place] += penalty_s.get(state.id, 0.0)
+        return scores
+
+    def completed(self, state: EndpointState, latency_s: float, now_s: float) -> None:
+        """The scheduler keeps the estimates."""
+
+
+def _latency_s(ticket: Ticket, state: EndpointState, now_s: float) -> float:
+    return max(state.worker.planned_s - now_s, 0.0) + state.effective_s * ticket.work
+
+
+def _wished(ticket: Ticket, sort: Sort, state: EndpointState, now_s: float) -> float:
+    latency_s = _latency_s(ticket, state, now_s)
+    lateness_s = now_s + latency_s - min(ticket.deadline_s, ticket.expires_s)
+    if lateness_s > 0:
+        return TOO_LATE + lateness_s
+    latency_s += ticket.penalty_s.get(state.id, 0.0)
+    if sort is Sort.PRICE:
+        # Nano-USD are whole: latency only tells apart what costs the same.
+        return ticket.cost_nano.get(state.id, inf) + min(latency_s / 1e3, 0.5)
+    if sort is Sort.THROUGHPUT:
+        return state.effective_s * ticket.work
+    return latency_s

@@ -1,25 +1,17 @@
-"""Least outstanding requests: the common baseline. Ties go to the earlier endpoint."""
+"""Least outstanding requests: the common baseline (nginx ``least_conn``)."""
 
 from collections.abc import Sequence
 
-from router.scheduling.decisions import Considered
 from router.scheduling.fleet import EndpointState
-from router.scheduling.horizon import Horizon
+from router.scheduling.policies.baseline import Baseline, outstanding
 from router.scheduling.ticket import Ticket
 
 
-class LeastOutstanding:
-    """The score is the number of requests in flight on the worker."""
+class LeastOutstanding(Baseline):
+    """Blind to speed. Ties are broken at random, so that equals share the load."""
 
-    def rank(
-        self, ticket: Ticket, states: Sequence[EndpointState], horizon: Horizon
-    ) -> tuple[Considered, ...]:
-        """Score = requests in flight."""
-        return tuple(
-            Considered(state.endpoint.id, 0.0, 0.0, float(len(state.worker.inflight)))
-            for state in states
-        )
-
-    def may_dispatch(self, state: EndpointState) -> bool:
-        """Always: the worker queues."""
-        return True
+    def score(
+        self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
+    ) -> Sequence[float]:
+        """Requests in flight."""
+        return [outstanding(state) + self.random() / 2 for state in states]

@@ -1,31 +1,25 @@
 """Round robin: the baseline that everybody has. Blind to speed and load."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from router.scheduling.decisions import Considered
+from router.domain.catalog import Policy
 from router.scheduling.fleet import EndpointState
-from router.scheduling.horizon import Horizon
+from router.scheduling.policies.baseline import Baseline
 from router.scheduling.ticket import Ticket
 
 
-class RoundRobin:
-    """Endpoints in turn, one turn counter per set of candidates."""
+class RoundRobin(Baseline):
+    """Endpoints in turn."""
 
-    def __init__(self) -> None:
-        self._turns: dict[tuple[str, ...], int] = {}
+    def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
+        super().__init__(policy, random)
+        self._turn = 0
 
-    def rank(
-        self, ticket: Ticket, states: Sequence[EndpointState], horizon: Horizon
-    ) -> tuple[Considered, ...]:
-        """Score = places until the endpoint's turn."""
-        turn = self._turns.get(ticket.candidates, 0)
-        self._turns[ticket.candidates] = turn + 1
+    def score(
+        self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
+    ) -> Sequence[float]:
+        """Places until the endpoint's turn."""
         count = len(states)
-        return tuple(
-            Considered(state.endpoint.id, 0.0, 0.0, float((place - turn) % count))
-            for place, state in enumerate(states)
-        )
-
-    def may_dispatch(self, state: EndpointState) -> bool:
-        """Always: the worker queues."""
-        return True
+        turn = self._turn % count
+        self._turn += 1
+        return [float((place - turn) % count) for place in range(count)]

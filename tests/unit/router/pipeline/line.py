@@ -1,6 +1,7 @@
 """A gateway on in-memory parts: a scripted upstream behind it, a recording client before it."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
@@ -90,6 +91,7 @@ class FakeUpstream:
         self.script = script
         self.called: list[str] = []
         self.closed = 0
+        self.probed: list[str] = []
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         self.called.append(endpoint.worker.id)
@@ -98,6 +100,9 @@ class FakeUpstream:
             raise outcome
         assert isinstance(outcome, Answer)
         return outcome
+
+    async def probe(self, endpoint: Endpoint) -> None:
+        self.probed.append(endpoint.worker.id)
 
     async def stream(
         self, request: InferenceRequest, endpoint: Endpoint
@@ -131,7 +136,7 @@ class Line:
         self.ledger = MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: funds_nano})
         self.records: list[UsageRecord] = []
         self.vault = Vault(self.ledger, lease_nano=1, clock=lambda: 0.0)
-        self.scheduler = Scheduler(queue_max=10)
+        self.scheduler = Scheduler(queue_max=10, random=random.random)
         dispatcher = Dispatcher(self.scheduler, clock=asyncio.get_running_loop().time)
         self.gateway = Gateway(
             router_id="r",

@@ -1,0 +1,92 @@
+"""Two workers, one answer: a second attempt beside the first, at no cost to calls without one.
+
+The first attempt runs in the call's own task. Only when the scheduler says so a second one starts
+in a task of its own. If that wins, the call's task is cancelled at its worker and takes the
+winner's outcome instead, as ``asyncio.timeout`` does with a deadline.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from router.ports import UpstreamFailed, UpstreamRefused
+from router.scheduling.fleet import Attempt
+
+T = TypeVar("T")
+
+
+class Race(Generic[T]):
+    """The attempts of one call that are under way. ``run`` makes one attempt."""
+
+    def __init__(
+        self,
+        first: Attempt,
+        run: Callable[[Attempt], Awaitable[T]],
+        *,
+        won: Callable[[Attempt], None],
+        lost: Callable[[Attempt, UpstreamFailed], None],
+    ) -> None:
+        self.first = first
+        self.second: Attempt | None = None
+        self._run = run
+        self._won = won
+        self._lost = lost
+        self._call: asyncio.Task[object] | None = None
+        self._beside: asyncio.Task[None] | None = None
+        self._winner: tuple[Attempt, T] | None = None
+
+    async def outcome(self) -> tuple[Attempt, T]:
+        """The first outcome there is. Raises what the first attempt raises if nobody wins."""
+        self._call = asyncio.current_task()
+        try:
+            outcome = await self._run(self.first)
+        except asyncio.CancelledError:
+            call = self._call
+            if self._winner is None or call is None or call.uncancel():
+                raise
+            return self._winner
+        except UpstreamFailed as error:
+            if self._beside is None:
+                raise
+            self._lost(self.first, error)
+            self._call = None  # From here on nothing of the first is left to stop.
+            await asyncio.wait({self._beside})
+            if self._winner is None:
+                raise
+            return self._winner
+        self._call = None
+        self._won(self.first)
+        return self.first, outcome
+
+    def hedge(self, attempt: Attempt) -> None:
+        """Start the second attempt."""
+        self.second = attempt
+        self._beside = asyncio.ensure_future(self._run_beside(attempt))
+
+    def stop(self, attempt: Attempt) -> None:
+        """The scheduler has given this attempt up: it lost."""
+        if attempt is self.first:
+            if self._call is not None:
+                self._call.cancel()
+        elif self._beside is not None:
+            self._beside.cancel()
+
+    def close(self) -> None:
+        """The call is over, or has its outcome."""
+        if self._beside is not None and self._winner is None:
+            self._beside.cancel()
+
+    async def _run_beside(self, attempt: Attempt) -> None:
+        try:
+            outcome = await self._run(attempt)
+        except UpstreamFailed as error:
+            self._lost(attempt, error)
+            return
+        except UpstreamRefused:  # The first will be told the same.
+            self._lost(attempt, UpstreamFailed("refused", is_fault=False))
+            return
+        except Exception:
+            self._lost(attempt, UpstreamFailed("internal"))
+            raise
+        self._winner = (attempt, outcome)
+        self._won(attempt)

@@ -1,0 +1,36 @@
+"""What is known of a call's size before it runs, as the scheduler's predictor takes it."""
+
+from zlib import crc32
+
+from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
+
+BLOCK_BYTES = 512
+"""Length of a prefix block: about the 128 tokens below which engines share little."""
+
+BLOCKS_MAX = 64
+PREFIXED = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt"}
+
+
+def size_features(request: InferenceRequest) -> tuple[float, ...]:
+    """Prompt tokens and tokens asked for; input bytes; or payload bytes and rows."""
+    if request.kind is Kind.INFER:
+        return (float(len(request.payload)), float(request.bound.rows))
+    if request.kind is Kind.EMBEDDING:
+        return (float(request.prompt_bytes),)
+    return (
+        request.prompt_bytes / BYTES_PER_TOKEN,
+        float(request.bound.completion_tokens or request.completion_tokens_asked),
+    )
+
+
+def prefix_blocks(request: InferenceRequest) -> tuple[int, ...]:
+    """Hashes of the prompt's first blocks, each with all before it; none for a short prompt."""
+    if request.prompt_bytes < 2 * BLOCK_BYTES or request.kind not in PREFIXED:
+        return ()
+    prompt = memoryview(request.fields[PREFIXED[request.kind]])
+    blocks: list[int] = []
+    chained = 0
+    for start in range(0, min(len(prompt), BLOCKS_MAX * BLOCK_BYTES), BLOCK_BYTES):
+        chained = crc32(prompt[start : start + BLOCK_BYTES], chained)
+        blocks.append(chained)
+    return tuple(blocks)

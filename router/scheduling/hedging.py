@@ -1,0 +1,68 @@
+"""When a late request is sent to a second worker as well.
+
+Hedged requests (Dean and Barroso, *The Tail at Scale*, 2013) under a budget, and only while nobody
+waits: a copy must never take a slot from a request that has none. Against stragglers this does
+little; against a worker that hangs it is what keeps its requests alive.
+"""
+
+import heapq
+from collections.abc import Iterable
+
+from router.scheduling.fleet import Attempt, EndpointState
+
+LATE = 3.0
+"""A request is late when it is this many times older than its service should take."""
+
+LATE_AGAIN = 0.5
+"""When nothing could be done about a late request, look again after this many services."""
+
+GAIN = 0.7
+"""A copy must promise to take less than this share of what the first has already taken."""
+
+PATIENCE_MIN_S = 0.02
+"""Below this, lateness is noise of the machine."""
+
+
+class HedgeClock:
+    """The attempts under way, by when they become late."""
+
+    __slots__ = ("_due",)
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Attempt]] = []
+
+    def watch(
+        self, attempt: Attempt, now_s: float, *, again: bool = False, patience_s: float = 0.0
+    ) -> None:
+        """Look at this attempt when it is late, counting from ``now_s``, or ``again`` soon."""
+        if not patience_s:
+            rounds = LATE_AGAIN if again else 2 * LATE if attempt.waiting else LATE
+            patience_s = max(rounds * attempt.expected_s, PATIENCE_MIN_S)
+        heapq.heappush(self._due, (now_s + patience_s, attempt.id, attempt))
+
+    def due_s(self) -> float | None:
+        """When the next attempt may become late."""
+        due = self._due
+        while due and due[0][2].id not in due[0][2].endpoint.worker.inflight:
+            heapq.heappop(due)
+        return due[0][0] if due else None
+
+    def late(self, now_s: float) -> list[Attempt]:
+        """Take out those that are late now."""
+        late: list[Attempt] = []
+        while (due_s := self.due_s()) is not None and due_s <= now_s:
+            late.append(heapq.heappop(self._due)[2])
+        return late
+
+
+def second_place(
+    attempt: Attempt, usable: Iterable[EndpointState], now_s: float
+) -> EndpointState | None:
+    """The free endpoint on another worker that would answer soonest, if it is worth it."""
+    worker = attempt.endpoint.worker
+    free = [s for s in usable if s.worker is not worker and s.worker.free_slots > 0]
+    if not free:
+        return None
+    best = min(free, key=lambda state: state.effective_s)
+    age_s = now_s - attempt.dispatched_s
+    return best if best.effective_s * attempt.ticket.work < GAIN * age_s else None

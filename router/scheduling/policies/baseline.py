@@ -1,0 +1,40 @@
+"""What the baselines have in common: they send at once and learn nothing unless they say so."""
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+from router.domain.catalog import Policy
+from router.scheduling.fleet import EndpointState
+
+
+class Baseline:
+    """A policy that leaves the waiting to the workers."""
+
+    queues = False
+
+    def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
+        self.policy = policy
+        self.random = random
+
+    def completed(self, state: EndpointState, latency_s: float, now_s: float) -> None:
+        """Nothing to learn."""
+
+
+def outstanding(state: EndpointState) -> int:
+    """Requests that this router has on the endpoint's worker."""
+    return len(state.worker.inflight)
+
+
+def only(chosen: int, count: int) -> list[float]:
+    """Scores that leave ``chosen`` as the winner."""
+    scores = [inf] * count
+    scores[chosen] = 0.0
+    return scores
+
+
+def two_of(states: Sequence[EndpointState], random: Callable[[], float]) -> tuple[int, int]:
+    """Two different places (the same one twice where there is only one)."""
+    count = len(states)
+    first = int(random() * count)
+    second = int(random() * (count - 1)) if count > 1 else first
+    return first, second + 1 if count > 1 and second >= first else second

@@ -1,0 +1,50 @@
+"""Prequal: probing to reduce queuing and latency (Wydrowski et al., NSDI 2024).
+
+Of a few sampled endpoints, those with more requests in flight than the ``HOT_QUANTILE`` of all are
+hot. The cold one with the lowest latency wins; when all are hot, the one with the fewest in flight.
+Requests in flight and the median of recent latencies are this router's own, which replaces the
+paper's probes where one router sees all traffic.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from math import inf
+
+from router.domain.catalog import Policy
+from router.scheduling.fleet import EndpointState
+from router.scheduling.policies.baseline import Baseline, outstanding
+from router.scheduling.ticket import Ticket
+
+HOT_QUANTILE = 0.84
+SAMPLED = 16
+RECENT = 15
+
+
+class Prequal(Baseline):
+    """See the module."""
+
+    def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
+        super().__init__(policy, random)
+        self._recent: dict[str, deque[float]] = {}
+        self._medians: dict[str, float] = {}
+
+    def score(
+        self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
+    ) -> Sequence[float]:
+        """Latency for the cold, which all beat the hot, by requests in flight; infinity unseen."""
+        count = len(states)
+        sampled = {int(self.random() * count) for _ in range(SAMPLED)}
+        flights = sorted(outstanding(states[place]) for place in sampled)
+        hot_above = flights[int(HOT_QUANTILE * (len(flights) - 1))]
+        scores = [inf] * count
+        for place in sampled:
+            flight = outstanding(states[place])
+            latency_s = self._medians.get(states[place].id, 0.0)
+            scores[place] = 1e9 + flight if flight > hot_above else latency_s
+        return scores
+
+    def completed(self, state: EndpointState, latency_s: float, now_s: float) -> None:
+        """Keep the last few latencies of each endpoint."""
+        recent = self._recent.setdefault(state.id, deque(maxlen=RECENT))
+        recent.append(latency_s)
+        self._medians[state.id] = sorted(recent)[len(recent) // 2]

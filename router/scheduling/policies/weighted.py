@@ -1,0 +1,35 @@
+"""Weighted round robin by capacity, spread smoothly as nginx does it.
+
+Every turn each endpoint gains its weight; the highest total wins and pays the sum of all. The
+weight is the estimated capacity: slots per second of service.
+"""
+
+from collections.abc import Callable, Sequence
+
+from router.domain.catalog import Policy
+from router.scheduling.fleet import EndpointState
+from router.scheduling.policies.baseline import Baseline
+from router.scheduling.ticket import Ticket
+
+
+class Weighted(Baseline):
+    """See the module."""
+
+    def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
+        super().__init__(policy, random)
+        self._totals: dict[str, float] = {}
+
+    def score(
+        self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
+    ) -> Sequence[float]:
+        """Minus the total that an endpoint has gathered."""
+        totals = self._totals
+        sum_ = 0.0
+        for state in states:
+            weight = state.worker.slots / state.estimate.seconds
+            totals[state.id] = totals.get(state.id, 0.0) + weight
+            sum_ += weight
+        scores = [-totals[state.id] for state in states]
+        winner = states[scores.index(min(scores))]
+        totals[winner.id] -= sum_
+        return scores

@@ -1,0 +1,50 @@
+"""Who goes first when waits grow long.
+
+Fair order is by arrival, and while waits are short that is all there is to it. Under pressure it
+makes everybody late alike, so inside one tenant's requests of one priority:
+
+- the shorter of two that are still on time goes first (shortest job first with aging, so that
+  predicted work of 1 is worth ``AGING`` of waiting);
+- one that is late already makes way for those that can still be on time, as adaptive LIFO does
+  (Maurer, *Fail at Scale*, ACM Queue 2015), until it is ``FIRST`` services old and goes before all.
+
+It only changes who takes a place, never which places are taken.
+"""
+
+from collections.abc import Sequence
+
+from router.scheduling.queue import Waiting
+
+PRESSURE = 0.5
+LATE = 2.0
+FIRST = 6.0
+"""Ages, in mean services of a busy fleet."""
+
+AGING = 1.0
+LOOKED_AT_MAX = 64
+
+
+def whose_turn(
+    one: Waiting, peers: Sequence[Waiting], worker_id: str, service_s: float, now_s: float
+) -> Waiting:
+    """Which of its peers takes the place that ``one`` has been found; itself most of the time.
+
+    ``peers`` wait in fair order; ``service_s`` is the mean service of the busy fleet.
+    """
+    age_s = now_s - one.ticket.arrived_s
+    if not PRESSURE * service_s < age_s < FIRST * service_s:
+        return one
+    late_before_s = now_s - LATE * service_s
+    best, best_key = one, _key(one, late_before_s, service_s)
+    tenant, slate = one.ticket.tenant, one.slate
+    for other in peers[:LOOKED_AT_MAX]:
+        if other.slate is slate and other.ticket.tenant == tenant:
+            key = _key(other, late_before_s, service_s)
+            if key < best_key and worker_id not in other.ticket.excluded:
+                best, best_key = other, key
+    return best
+
+
+def _key(one: Waiting, late_before_s: float, service_s: float) -> tuple[bool, float]:
+    ticket = one.ticket
+    return ticket.arrived_s < late_before_s, ticket.arrived_s + AGING * service_s * ticket.work

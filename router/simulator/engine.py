@@ -1,0 +1,274 @@
+"""The event loop: arrivals and machines on one side, the scheduler on the other, no real time.
+
+It does what the gateway does with the scheduler's decisions: sends, retries before the first byte
+under the same budget, races hedges, runs probes. Every request ends in exactly one result.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
+from random import Random
+
+import msgspec
+from msgspec import Struct
+
+from router.domain.catalog import Policy
+from router.domain.request import Sort
+from router.scheduling.budget import retry_budget
+from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
+from router.scheduling.fleet import Attempt
+from router.scheduling.scheduler import Scheduler
+from router.scheduling.ticket import Ticket
+from router.simulator.hardware import Event, Job, Machine, MachineState, Trouble
+from router.simulator.workload import Arrival
+
+MODEL = "simulated"
+ATTEMPTS_MAX = 3
+PROBE_SIZE = 0.1
+TOKENS = 1_000.0
+"""What a prediction of 1 looks like to the router: it is told tokens and learns what they mean."""
+
+
+class Result(Struct, frozen=True, gc=False):
+    """How one request ended. ``error`` is empty when it was answered."""
+
+    at_s: float
+    latency_s: float
+    machine: str = ""
+    tenant: int = 0
+    priority: str = ""
+    error: str = ""
+    cost_nano: int = 0
+
+
+class Setup(Struct, frozen=True):
+    """What is simulated: machines, how the router places, and the network between.
+
+    ``explain`` makes the scheduler list what it considered, which costs time and changes nothing.
+    """
+
+    machines: tuple[Machine, ...]
+    policy: Policy = Policy(1, 1, MODEL)
+    network_ms: float = 1.0
+    queue_max: int = 10_000
+    queue_wait_s: float = 1e9
+    sort: Sort | None = None
+
+
+class _Call:
+    """One request on its way."""
+
+    __slots__ = ("arrival", "excluded", "number", "tries")
+
+    def __init__(self, number: int, arrival: Arrival) -> None:
+        self.number = number
+        self.arrival = arrival
+        self.excluded: frozenset[str] = frozenset()
+        self.tries = 0
+
+
+class Simulation:
+    """One run. ``hedges``, ``probes``, ``ejections`` and ``retries`` count what happened."""
+
+    def __init__(self, setup: Setup, seed: int) -> None:
+        rng = Random(f"router-{seed}")
+        self._setup = setup
+        self._half_s = setup.network_ms / 2e3
+        self._machines = {machine.name: MachineState(machine) for machine in setup.machines}
+        self._events: list[tuple[float, int, Callable[..., None], object]] = []
+        self._numbers = itertools.count()
+        self._calls: dict[str, _Call] = {}
+        self._jobs: dict[int, Job] = {}
+        self._retry_budget = retry_budget()
+        self._tick_due_s = inf
+        self._now_s = 0.0
+        self.results: list[Result] = []
+        self.hedges = self.probes = self.ejections = self.retries = 0
+        self.scheduler = Scheduler(queue_max=setup.queue_max, random=rng.random, explain=False)
+        kinds = {kind: n for n, kind in enumerate(dict.fromkeys(m.kind for m in setup.machines), 1)}
+        endpoints = [machine.endpoint(kinds[machine.kind], MODEL) for machine in setup.machines]
+        self._candidates = tuple(endpoint.id for endpoint in endpoints)
+        self._prices = {
+            e.id: float(m.price_nano) for e, m in zip(endpoints, setup.machines, strict=True)
+        }
+        self._apply(self.scheduler.apply(endpoints, 0.0))
+        for machine in setup.machines:
+            for event in machine.events:
+                self._at(event.from_s, self._trouble_begins, (machine.name, event))
+                self._at(event.to_s, self._trouble_ends, (machine.name, event))
+
+    def run(self, arrivals: Iterable[Arrival], count: int) -> list[Result]:
+        """Feed the first ``count`` arrivals and run until each has ended."""
+        source: Iterator[Arrival] = itertools.islice(arrivals, count)
+        upcoming = next(source, None)
+        events = self._events
+        while True:
+            at_s = upcoming.at_s if upcoming is not None else inf
+            if events and events[0][0] <= at_s:
+                self._now_s, _, handle, what = heapq.heappop(events)
+                handle(what)
+            elif upcoming is not None:
+                self._now_s = at_s
+                self._arrive(upcoming)
+                upcoming = next(source, None)
+            elif not self._calls or not events:
+                return self.results
+
+    # Requests
+
+    def _arrive(self, arrival: Arrival) -> None:
+        call = _Call(len(self.results) + len(self._calls), arrival)
+        self._calls[str(call.number)] = call
+        self._retry_budget.deposit()
+        self._place(call)
+
+    def _place(self, call: _Call) -> None:
+        arrival, now_s, setup = call.arrival, self._now_s, self._setup
+        features = (arrival.predicted * TOKENS,) if arrival.predicted else ()
+        ticket = Ticket(
+            id=str(call.number),
+            candidates=self._candidates,
+            policy=setup.policy,
+            arrived_s=arrival.at_s,
+            expires_s=now_s + setup.queue_wait_s,
+            work=self.scheduler.sizes.predict(MODEL, features),
+            features=features,
+            priority=arrival.priority,
+            tenant=arrival.tenant,
+            deadline_s=arrival.at_s + arrival.deadline_ms / 1e3 if arrival.deadline_ms else inf,
+            excluded=call.excluded,
+        )
+        if setup.sort is not None:
+            ticket = msgspec.structs.replace(ticket, sort=setup.sort, cost_nano=self._prices)
+        self._apply(self.scheduler.arrive(ticket, now_s))
+
+    def _end(self, call: _Call, machine: str, error: str = "") -> None:
+        del self._calls[str(call.number)]
+        arrival = call.arrival
+        cost = self._machines[machine].machine.price_nano if machine else 0
+        self.results.append(
+            Result(
+                arrival.at_s,
+                self._now_s - arrival.at_s,
+                machine,
+                arrival.tenant,
+                arrival.priority,
+                error,
+                cost,
+            )
+        )
+
+    # Decisions
+
+    def _apply(self, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            if isinstance(decision, Dispatch):
+                self._send(decision.attempt)
+            elif isinstance(decision, Hedge):
+                self.hedges += 1
+                self._send(decision.attempt)
+            elif isinstance(decision, Probe):
+                self.probes += 1
+                self._send(decision.attempt)
+            elif isinstance(decision, Cancel):
+                self._stop(decision.attempt)
+            elif isinstance(decision, Reject):
+                self._end(self._calls[decision.ticket.id], "", decision.reason.value)
+            else:
+                self.ejections += 1
+        self._tick_again()
+
+    def _send(self, attempt: Attempt) -> None:
+        state = self._machines[attempt.endpoint.worker.id]
+        if not state.up:
+            self._at(self._now_s + 2 * self._half_s, self._failed, attempt)
+            return
+        call = self._calls.get(attempt.ticket.id)
+        job = Job(attempt, call.arrival.size if call is not None else PROBE_SIZE)
+        self._jobs[attempt.id] = job
+        if state.submit(job, self._now_s + self._half_s):
+            self._at((job.ends_s or 0.0) + self._half_s, self._done, job)
+
+    def _stop(self, attempt: Attempt) -> None:
+        job = self._jobs.pop(attempt.id, None)
+        if job is not None and not job.over:
+            self._free(job, self._now_s)
+
+    def _free(self, job: Job, at_s: float) -> None:
+        following = self._machines[job.attempt.endpoint.worker.id].finish(job, at_s)
+        if following is not None:
+            self._at((following.ends_s or 0.0) + self._half_s, self._done, following)
+
+    def _done(self, job: Job) -> None:
+        if job.over or job.ends_s is None:
+            return
+        attempt = job.attempt
+        self._free(job, job.ends_s)
+        self._jobs.pop(attempt.id, None)
+        call = self._calls.get(attempt.ticket.id)
+        if call is not None:
+            self._end(call, attempt.endpoint.worker.id)
+        self._apply(self.scheduler.completed(attempt, self._now_s))
+
+    def _failed(self, attempt: Attempt) -> None:
+        self._jobs.pop(attempt.id, None)
+        twin = attempt.twin
+        raced = twin is not None and twin.id in self._jobs
+        self._apply(self.scheduler.failed(attempt, self._now_s))
+        call = self._calls.get(attempt.ticket.id)
+        if call is None or raced:
+            return
+        call.tries += 1
+        call.excluded |= {attempt.endpoint.worker.id}
+        left = len(self._machines) > len(call.excluded)
+        if call.tries < ATTEMPTS_MAX and left and self._retry_budget.withdraw():
+            self.retries += 1
+            self._place(call)
+        else:
+            self._end(call, "", "worker_failed")
+
+    # Trouble
+
+    def _trouble_begins(self, what: tuple[str, Event]) -> None:
+        name, event = what
+        state = self._machines[name]
+        if event.trouble is Trouble.SLOW:
+            state.slow = event.factor
+        elif event.trouble is Trouble.DRIFT:
+            state.drift(event)
+        elif event.trouble is Trouble.CRASH:
+            state.up = False
+            for job in state.drop():
+                self._failed(job.attempt)
+        else:
+            state.hang()
+
+    def _trouble_ends(self, what: tuple[str, Event]) -> None:
+        name, event = what
+        state = self._machines[name]
+        if event.trouble is Trouble.SLOW:
+            state.slow = 1.0
+        elif event.trouble is Trouble.CRASH:
+            state.up = True
+        elif event.trouble is Trouble.HANG:
+            state.hung = False
+            for job in state.drop():
+                self._failed(job.attempt)
+
+    # Time
+
+    def _at(self, at_s: float, handle: Callable[..., None], what: object) -> None:
+        heapq.heappush(self._events, (at_s, next(self._numbers), handle, what))
+
+    def _tick_again(self) -> None:
+        due_s = self.scheduler.next_tick_s(self._now_s)
+        if due_s is not None and due_s < self._tick_due_s:
+            self._tick_due_s = due_s
+            self._at(due_s, self._tick, due_s)
+
+    def _tick(self, due_s: float) -> None:
+        if due_s != self._tick_due_s:
+            return  # An earlier tick has taken its place.
+        self._tick_due_s = inf
+        self._apply(self.scheduler.tick(self._now_s))

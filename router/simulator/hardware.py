@@ -1,0 +1,158 @@
+"""Emulated workers under virtual time: slots, an inner queue, and everything that goes wrong.
+
+A worker runs ``slots`` requests at once and queues the others in order, as inference servers do. A
+request's service time is fixed when it begins: size x mean x batch factor at that moment x the
+trouble of that moment.
+"""
+
+from collections import deque
+from enum import StrEnum
+
+from msgspec import Struct
+
+from router.domain.catalog import Deployment, Endpoint, Pool, Worker
+from router.domain.pricing import Price
+from router.scheduling.batch_curve import BatchCurve
+from router.scheduling.fleet import Attempt
+
+
+class Trouble(StrEnum):
+    """What can happen to a worker."""
+
+    SLOW = "slow"
+    """Everything that begins in the window takes ``factor`` times longer."""
+    DRIFT = "drift"
+    """The same, growing evenly from 1 to ``factor`` over the window and staying there."""
+    CRASH = "crash"
+    """What runs fails at once, and so does whatever comes, until the window ends."""
+    HANG = "hang"
+    """Nothing moves or answers; what was caught in it fails when the window ends."""
+
+
+class Event(Struct, frozen=True):
+    """Trouble from ``from_s`` to ``to_s``."""
+
+    trouble: Trouble
+    from_s: float
+    to_s: float
+    factor: float = 1.0
+
+
+class Machine(Struct, frozen=True):
+    """One worker of a class. ``prior_ms`` is what the router is told (0 = nothing)."""
+
+    name: str
+    kind: str
+    service_ms: float
+    slots: int
+    prior_ms: float = 0.0
+    batch_curve: tuple[tuple[int, float], ...] = ()
+    price_nano: int = 0
+    events: tuple[Event, ...] = ()
+
+    @property
+    def capacity_hz(self) -> float:
+        """Mean requests a second with every slot busy."""
+        together = BatchCurve(self.batch_curve).factor(self.slots)
+        return self.slots / (self.service_ms / 1e3 * together)
+
+    def endpoint(self, number: int, model: str) -> Endpoint:
+        """The endpoint that the scheduler sees. Deployments are by class."""
+        deployment = Deployment(
+            id=number,
+            model=model,
+            provider=self.kind,
+            provider_account_id=0,
+            pool=self.kind,
+            upstream_model=model,
+            price=Price(number, request_nano=self.price_nano),
+            service_prior_ms=self.prior_ms,
+            batch_curve=self.batch_curve,
+        )
+        worker = Worker(self.name, self.kind, f"http://{self.name}", "openai", self.slots)
+        return Endpoint(f"{self.kind}@{self.name}", deployment, worker, Pool(self.kind, self.kind))
+
+
+class Job:
+    """One attempt on a machine: ``ends_s`` is None while it waits or hangs."""
+
+    __slots__ = ("attempt", "begun_s", "ends_s", "over", "size")
+
+    def __init__(self, attempt: Attempt, size: float) -> None:
+        self.attempt = attempt
+        self.size = size
+        self.begun_s = 0.0
+        self.ends_s: float | None = None
+        self.over = False
+
+
+class MachineState:
+    """What runs on a machine now. Times are the machine's own, without the network."""
+
+    __slots__ = ("_curve", "_drift", "busy_s", "hung", "machine", "queue", "running", "slow", "up")
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._curve = BatchCurve(machine.batch_curve)
+        self._drift: Event | None = None
+        self.running: set[Job] = set()
+        self.queue: deque[Job] = deque()
+        self.slow = 1.0
+        self.up = True
+        self.hung = False
+        self.busy_s = 0.0
+
+    def submit(self, job: Job, now_s: float) -> bool:
+        """Take a job; True when it begins at once (``ends_s`` says until when)."""
+        if len(self.running) < self.machine.slots and not self.hung:
+            self._begin(job, now_s)
+            return True
+        self.queue.append(job)
+        return False
+
+    def finish(self, job: Job, now_s: float) -> Job | None:
+        """A job has ended or was stopped; the one that begins in its place, if any."""
+        job.over = True
+        if job in self.running:
+            self.running.discard(job)
+            self.busy_s += now_s - job.begun_s
+        if self.hung:
+            return None
+        while self.queue and len(self.running) < self.machine.slots:
+            following = self.queue.popleft()
+            if not following.over:
+                self._begin(following, now_s)
+                return following
+        return None
+
+    def hang(self) -> list[Job]:
+        """Everything stops."""
+        self.hung = True
+        for job in self.running:
+            job.ends_s = None
+        return list(self.running)
+
+    def drop(self) -> list[Job]:
+        """Everything that it had is lost."""
+        lost = [job for job in [*self.running, *self.queue] if not job.over]
+        for job in lost:
+            job.over = True
+        self.running.clear()
+        self.queue.clear()
+        return lost
+
+    def drift(self, event: Event) -> None:
+        """Begin to drift."""
+        self._drift = event
+
+    def _begin(self, job: Job, now_s: float) -> None:
+        self.running.add(job)
+        job.begun_s = now_s
+        factor = self.slow
+        if self._drift is not None:
+            span_s = self._drift.to_s - self._drift.from_s
+            share = min(max((now_s - self._drift.from_s) / span_s, 0.0), 1.0)
+            factor *= 1 + share * (self._drift.factor - 1)
+        if self.machine.batch_curve:
+            factor *= self._curve.factor(len(self.running))
+        job.ends_s = now_s + job.size * self.machine.service_ms / 1e3 * factor
