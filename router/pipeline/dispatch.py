@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Protocol
 
 from router.domain.catalog import Endpoint
@@ -45,7 +46,8 @@ class Dispatcher:
         self.scheduler = scheduler
         self._clock = clock
         self._waiting: dict[str, asyncio.Future[Dispatch]] = {}
-        self._tick_timer: asyncio.TimerHandle | None = None
+        self._tick_timer: asyncio.Handle | None = None
+        self._tick_due_s = inf
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
         """The catalog changed."""
@@ -151,16 +153,15 @@ class Dispatcher:
 
     def _tick_when_due(self) -> None:
         due_s = self.scheduler.next_tick_s(self._clock())
-        if due_s is None:
-            return
-        timer = self._tick_timer
-        if timer is None or due_s < timer.when():
-            if timer is not None:
-                timer.cancel()
+        if due_s is not None and due_s < self._tick_due_s:
+            if self._tick_timer is not None:
+                self._tick_timer.cancel()
+            self._tick_due_s = due_s
             self._tick_timer = asyncio.get_running_loop().call_at(due_s, self._tick)
 
     def _tick(self) -> None:
         self._tick_timer = None
+        self._tick_due_s = inf
         self._apply(self.scheduler.tick(self._clock()))
 
 

@@ -16,6 +16,8 @@ from router.scheduling.ticket import Ticket
 
 SLATES_MAX = 1_000
 POOL_SMOOTHING = 0.02
+LOOK_SPACING_S = 0.002
+"""A worker that is overdue looks a little slower every moment: this often is soon enough."""
 
 
 class Attempt:
@@ -148,13 +150,15 @@ class WorkerState:
                     break
         return True
 
-    def answered(self) -> None:
-        """A request went well: trust grows."""
-        if self.ejection.succeeded():
+    def answered(self) -> bool:
+        """A request went well: trust grows. True when that lets an ejected worker back in."""
+        readmitted = self.ejection.succeeded()
+        if readmitted:
             self._slow_start.restart()
         else:
             self._slow_start.answered(self._slots)
         self._limit_changed()
+        return readmitted
 
     def _limit_changed(self) -> None:
         self.limit = self._slow_start.limit
@@ -167,7 +171,8 @@ class WorkerState:
         count = min(len(self.inflight) + 1, self.limit)
         for state in self.endpoints:
             state.look(slow, count)
-        self.recheck_s = now_s if slow > 1.0 else overdue_after_s(running)
+        soonest_s = now_s + LOOK_SPACING_S
+        self.recheck_s = max(overdue_after_s(running), soonest_s)
         self._planned = None
         if len(self.inflight) < self.limit:
             self.available_s = self.planned_s = 0.0
@@ -180,7 +185,7 @@ class WorkerState:
             expected = attempt.expected_s * slow
             floor = RESIDUAL_FLOOR * expected
             end = attempt.started_s + expected
-            self.recheck_s = min(self.recheck_s, max(end - floor, now_s))
+            self.recheck_s = min(self.recheck_s, max(end - floor, now_s + LOOK_SPACING_S))
             ends.append(max(end, now_s + floor))
         while len(ends) < self.limit:  # Its own queue moves up a moment later.
             ends.append(now_s)
@@ -273,19 +278,25 @@ class EndpointState:
 class Slate:
     """The endpoints that requests of one kind may use, resolved."""
 
-    __slots__ = ("by_worker", "states", "workers")
+    __slots__ = ("_fleet", "_trusted", "_trusted_at", "by_worker", "states", "workers")
 
-    def __init__(self, states: Sequence[EndpointState]) -> None:
+    def __init__(self, fleet: "Fleet", states: Sequence[EndpointState]) -> None:
+        self._fleet = fleet
+        self._trusted: list[EndpointState] = []
+        self._trusted_at = -1
         self.states = list(states)
         self.by_worker = {state.worker.id: state for state in states}
         self.workers = [state.worker for state in self.by_worker.values()]
 
     def usable(self, excluded: frozenset[str]) -> list[EndpointState]:
         """Trusted ones; any that are left when there are none of those."""
-        known = self.states
+        if self._trusted_at != self._fleet.trust_changes:
+            self._trusted = [s for s in self.states if not s.worker.ejection.is_ejected]
+            self._trusted_at = self._fleet.trust_changes
+        trusted, known = self._trusted, self.states
         if excluded:
+            trusted = [state for state in trusted if state.worker.id not in excluded]
             known = [state for state in known if state.worker.id not in excluded]
-        trusted = [state for state in known if not state.worker.ejection.is_ejected]
         # With every circuit open, a try that may fail beats a refusal that certainly does.
         return trusted or known
 
@@ -302,6 +313,7 @@ class Fleet:
     """Every endpoint the router may use. What was learned survives a new snapshot."""
 
     def __init__(self) -> None:
+        self.trust_changes = 0
         self.workers: dict[str, WorkerState] = {}
         self.endpoints: dict[str, EndpointState] = {}
         self._speeds: dict[int, DeploymentSpeed] = {}
@@ -331,7 +343,7 @@ class Fleet:
             if len(self._slates) >= SLATES_MAX:
                 self._slates.clear()
             known = [self.endpoints[one] for one in candidates if one in self.endpoints]
-            slate = self._slates[candidates] = Slate(known)
+            slate = self._slates[candidates] = Slate(self, known)
         return slate
 
     def _worker(self, endpoint: Endpoint, workers: dict[str, WorkerState]) -> WorkerState:

@@ -139,7 +139,8 @@ class Scheduler:
         if not worker.release(attempt, now_s):
             return []
         self._learn(attempt, now_s)
-        worker.answered()
+        if worker.answered():
+            self.fleet.trust_changes += 1
         return self._end_twin(attempt, now_s) + self._room(worker, now_s)
 
     def failed(self, attempt: Attempt, now_s: float) -> list[Decision]:
@@ -390,6 +391,7 @@ class Scheduler:
 
     def _blame(self, worker: WorkerState, now_s: float) -> list[Decision]:
         if worker.ejection.failed(now_s):
+            self.fleet.trust_changes += 1
             return [Eject(worker.id, worker.ejection.until_s)]
         return []
 
