@@ -26,19 +26,17 @@ class Running(Protocol):
         ...
 
 
-def slowdown(running: Sequence[Running], now_s: float) -> float:
-    """How many times slower than estimated a worker looks, at least 1."""
-    age = expected = 0.0
-    for attempt in running:
-        age += now_s - attempt.started_s
-        expected += attempt.expected_s
-    tolerated = AGE_TOLERANCE * expected
-    return age / tolerated if age > tolerated > 0 else 1.0
-
-
-def overdue_after_s(running: Sequence[Running]) -> float:
-    """When :func:`slowdown` begins to exceed 1, if nothing ends before."""
+def evidence(running: Sequence[Running], now_s: float) -> tuple[float, float]:
+    """How many times slower than estimated a worker looks (at least 1), and from when on it does
+    if nothing ends before.
+    """
     if not running:
-        return inf
-    total = sum(attempt.started_s + AGE_TOLERANCE * attempt.expected_s for attempt in running)
-    return total / len(running)
+        return 1.0, inf
+    started = expected = 0.0
+    for attempt in running:
+        started += attempt.started_s
+        expected += attempt.expected_s
+    count = len(running)
+    tolerated = AGE_TOLERANCE * expected
+    age = count * now_s - started
+    return (age / tolerated if age > tolerated > 0 else 1.0), (started + tolerated) / count

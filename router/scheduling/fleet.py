@@ -6,7 +6,7 @@ from math import inf
 
 from router.domain.catalog import Endpoint
 from router.scheduling.batch_curve import BatchCurve
-from router.scheduling.censored import RESIDUAL_FLOOR, overdue_after_s, slowdown
+from router.scheduling.censored import RESIDUAL_FLOOR, evidence
 from router.scheduling.ejection import Ejection
 from router.scheduling.estimate import SMOOTHING, ServiceEstimate, shrunk
 from router.scheduling.overcommit import credit
@@ -167,12 +167,11 @@ class WorkerState:
     def look(self, now_s: float) -> None:
         """Work out when the next slot comes free, and how fast each endpoint is taken to be."""
         running = [a for a in self.inflight.values() if not a.waiting]
-        slow = slowdown(running, now_s)
+        slow, overdue_s = evidence(running, now_s)
         count = min(len(self.inflight) + 1, self.limit)
         for state in self.endpoints:
             state.look(slow, count)
-        soonest_s = now_s + LOOK_SPACING_S
-        self.recheck_s = max(overdue_after_s(running), soonest_s)
+        self.recheck_s = max(overdue_s, now_s + LOOK_SPACING_S)
         self._planned = None
         if len(self.inflight) < self.limit:
             self.available_s = self.planned_s = 0.0
@@ -181,12 +180,14 @@ class WorkerState:
 
     def _look_at_ends(self, running: Sequence[Attempt], slow: float, now_s: float) -> None:
         ends: list[float] = []
+        stale_s = self.recheck_s
         for attempt in running:
             expected = attempt.expected_s * slow
             floor = RESIDUAL_FLOOR * expected
             end = attempt.started_s + expected
-            self.recheck_s = min(self.recheck_s, max(end - floor, now_s + LOOK_SPACING_S))
-            ends.append(max(end, now_s + floor))
+            stale_s = min(stale_s, end - floor)
+            ends.append(max(now_s + floor, end))
+        self.recheck_s = max(stale_s, now_s + LOOK_SPACING_S)
         while len(ends) < self.limit:  # Its own queue moves up a moment later.
             ends.append(now_s)
         heapq.heapify(ends)

@@ -20,10 +20,14 @@ TARGET_S = {Priority.INTERACTIVE: 1.0, Priority.STANDARD: 5.0, Priority.BATCH: 6
 
 
 class Waiting:
-    """A queued ticket. ``score`` is the best place it was seen to have, at ``scored_s``."""
+    """A queued ticket. ``score`` is the best place it was seen to have, at ``scored_s``.
+
+    It ``is_plain`` when a score is seconds that are at least those of the service.
+    """
 
     __slots__ = (
         "deadline_s",
+        "is_plain",
         "is_waiting",
         "number",
         "score",
@@ -38,6 +42,7 @@ class Waiting:
         self.slate = slate
         self.number = number
         self.is_waiting = True
+        self.is_plain = ticket.sort is None and not ticket.prefix
         self.start_tag = start_tag
         self.deadline_s = min(ticket.deadline_s, ticket.arrived_s + TARGET_S[ticket.priority])
         self.score = 0.0

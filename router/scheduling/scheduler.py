@@ -263,19 +263,24 @@ class Scheduler:
             return []
         if self._may_pass(now_s):
             return self._pass(now_s)
-        decisions: list[Decision] = []
         worker.look(now_s)
+        if not worker.has_room or worker.ejection.is_ejected:
+            return []
+        decisions: list[Decision] = []
         for one in self._queue:
-            if not worker.has_room or worker.ejection.is_ejected:
-                break
+            ticket = one.ticket
             state = one.slate.by_worker.get(worker.id)
-            if state is None or worker.id in one.ticket.excluded:
+            if state is None or worker.id in ticket.excluded:
                 continue
-            (score,) = self._scores(one.ticket, (state,), now_s)
+            if state.effective_s * ticket.work > one.score and one.is_plain:
+                continue  # Slower there by itself: no need to work the score out.
+            (score,) = self._scores(ticket, (state,), now_s)
             if score <= one.score:
-                self._queue.remove(one.ticket)
-                decisions.append(self._send(one.ticket, state, (state,), (score,), now_s))
+                self._queue.remove(ticket)
+                decisions.append(self._send(ticket, state, (state,), (score,), now_s))
                 worker.look(now_s)
+                if not worker.has_room:
+                    break
         return decisions
 
     def _scores(
@@ -427,8 +432,9 @@ class Scheduler:
             return []
         decisions: list[Decision] = [Cancel(loser)]
         age_s = now_s - loser.started_s
-        if learn and not loser.waiting and age_s > loser.expected_s:
-            loser.endpoint.observe(age_s, loser.work * loser.factor)
+        if learn and not loser.waiting:
+            # It would have gone on: impute what was still expected, or only the quick ones count.
+            loser.endpoint.observe(age_s + loser.expected_s, loser.work * loser.factor)
         if learn and loser.id < attempt.id and worker.probes.heard_s < loser.dispatched_s:
             decisions += self._blame(worker, now_s)  # Silent since before: it may be hung.
         return decisions + self._room(worker, now_s)

@@ -1,0 +1,122 @@
+"""``python -m router.simulator``: compare placement policies on a fleet that costs nothing.
+
+python -m router.simulator                               every policy on the study's fleet
+python -m router.simulator failure --load 0.5            another scenario
+python -m router.simulator study --load 0.3,0.5,0.7,0.85,0.95 --plot study.svg
+python -m router.simulator study --arrivals day.jsonl    recorded arrivals, one JSON object a line
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from router.domain.catalog import Policy
+from router.scheduling.policies import POLICIES
+from router.simulator.compare import REFERENCE, Figures, compare
+from router.simulator.engine import MODEL
+from router.simulator.plot import plot
+from router.simulator.scenarios import scenarios
+from router.simulator.workload import Sizes, recorded
+
+HEAD = (
+    f"{'policy':27s} {'mean':>8s} {'p50':>8s} {'p90':>8s} {'p99':>8s} {'good':>7s} "
+    f"{'errors':>6s} {'hedges':>6s} {'usd/1000':>8s} {'us/req':>7s}"
+)
+
+
+def main() -> int:
+    """Parse, run, print; 2 for a bad argument."""
+    arguments = _parser().parse_args()
+    names = arguments.policies.split(",")
+    unknown = [name for name in names if name not in POLICIES and name != REFERENCE]
+    try:
+        loads = [float(load) for load in arguments.load.split(",")]
+        arrivals = recorded(arguments.arrivals) if arguments.arrivals else None
+    except (ValueError, OSError) as error:
+        return _refuse(str(error))
+    if unknown:
+        return _refuse(f"no policy {unknown[0]!r}; there are {', '.join(POLICIES)}, {REFERENCE}")
+    if any(not 0 < load < 5 for load in loads) or arguments.requests < 100:
+        return _refuse("loads must lie between 0 and 5, and requests be at least 100")
+    error = None if arguments.size_error < 0 else arguments.size_error
+    by_load: dict[float, list[Figures]] = {}
+    for load in loads:
+        chosen = scenarios(load, Sizes(arguments.size_cv, error))
+        scenario = chosen.get(arguments.scenario)
+        if scenario is None:
+            return _refuse(f"no scenario {arguments.scenario!r}; there are {', '.join(chosen)}")
+        print(f"\n{scenario.name} at load {load:g}: {scenario.about}")
+        print(f"{arguments.requests:,} requests, seed {arguments.seed}; ms; EMULATED hardware")
+        print(HEAD, flush=True)
+        policies = [None if name == REFERENCE else _policy(name, arguments) for name in names]
+        begun = time.perf_counter()
+
+        def show(figures: Figures) -> None:
+            nonlocal begun
+            ended = time.perf_counter()
+            print(_line(figures, (ended - begun) / arguments.requests * 1e6), flush=True)
+            begun = ended
+
+        by_load[load] = compare(
+            scenario, policies, arguments.requests, arguments.seed, recorded=arrivals, done=show
+        )
+    if arguments.plot:
+        try:
+            plot(arguments.plot, f"{arguments.scenario}: emulated hardware", by_load)
+        except ImportError:
+            return _refuse("--plot needs matplotlib, which `make setup` installs")
+        print(f"\nwrote {arguments.plot}")
+    if arguments.json:
+        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(by_load)))
+    return 0
+
+
+def _policy(name: str, arguments: argparse.Namespace) -> Policy:
+    return Policy(
+        1,
+        1,
+        MODEL,
+        kind=name,
+        wait_weight=arguments.wait_weight,
+        hedge_share=arguments.hedge_share,
+    )
+
+
+def _line(one: Figures, us_per_request: float) -> str:
+    return (
+        f"{one.policy:27s} {one.mean_ms:8.1f} {one.p50_ms:8.1f} {one.p90_ms:8.1f} "
+        f"{one.p99_ms:8.1f} {one.good:7.2%} {one.errors:6d} {one.hedges:6d} "
+        f"{one.cost_usd_per_1000:8.4f} {us_per_request:7.1f}"
+    )
+
+
+def _refuse(message: str) -> int:
+    print(f"simulator: {message}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m router.simulator", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("scenario", nargs="?", default="study")
+    parser.add_argument("--policies", default=",".join([REFERENCE, *POLICIES]))
+    parser.add_argument("--load", default="0.7", help="shares of the fleet's capacity")
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size-cv", type=float, default=1.0, help="spread of request sizes")
+    parser.add_argument(
+        "--size-error", type=float, default=0.5, help="log error of predictions; -1 = size-blind"
+    )
+    parser.add_argument("--wait-weight", type=float, default=5.0)
+    parser.add_argument("--hedge-share", type=float, default=0.05)
+    parser.add_argument("--arrivals", type=Path, metavar="FILE.jsonl")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg")
+    parser.add_argument("--json", type=Path, metavar="FILE.json")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Runs of one scenario under several policies, side by side."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from random import Random
+
+from msgspec import Struct
+
+from router.domain.catalog import Policy
+from router.simulator.engine import MODEL, Result, Setup, Simulation
+from router.simulator.reference import preemptive
+from router.simulator.scenarios import Scenario
+from router.simulator.workload import Arrival, merged
+
+REFERENCE = "reference"
+WARM_UP_SHARE = 0.1
+"""The first part of a run is left out of its figures (not in ``coldstart``)."""
+
+
+class Figures(Struct, frozen=True):
+    """What came of one run. Latencies in milliseconds; shares from 0 to 1."""
+
+    policy: str
+    answered: int
+    errors: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    good: float
+    cost_usd_per_1000: float
+    hedges: int = 0
+    probes: int = 0
+
+
+def compare(
+    scenario: Scenario,
+    policies: Sequence[Policy | None],
+    count: int,
+    seed: int,
+    *,
+    recorded: Sequence[Arrival] | None = None,
+    done: Callable[[Figures], None] = lambda _: None,
+) -> list[Figures]:
+    """The same arrivals under each policy; None stands for the preemptive reference."""
+    figures: list[Figures] = []
+    for policy in policies:
+        arrivals = recorded if recorded is not None else _arrivals(scenario, seed)
+        made = _run(scenario, policy, arrivals, count, seed)
+        done(made)
+        figures.append(made)
+    return figures
+
+
+def _arrivals(scenario: Scenario, seed: int) -> Iterator[Arrival]:
+    return merged(scenario.streams, Random(f"arrivals-{seed}"))
+
+
+def _run(
+    scenario: Scenario,
+    policy: Policy | None,
+    arrivals: Iterable[Arrival],
+    count: int,
+    seed: int,
+) -> Figures:
+    setup = Setup(scenario.machines, policy or Policy(1, 1, MODEL))
+    if policy is None:
+        results = preemptive(scenario.machines, arrivals, count, setup.network_ms)
+        return figures_of(REFERENCE, results, scenario)
+    simulation = Simulation(setup, seed)
+    results = simulation.run(arrivals, count)
+    return figures_of(
+        policy.kind, results, scenario, hedges=simulation.hedges, probes=simulation.probes
+    )
+
+
+def figures_of(
+    policy: str,
+    results: Sequence[Result],
+    scenario: Scenario,
+    *,
+    hedges: int = 0,
+    probes: int = 0,
+) -> Figures:
+    """Percentiles over the answered requests that arrived after the warm-up."""
+    by_arrival = sorted(results, key=lambda result: result.at_s)
+    skipped = 0 if scenario.name == "coldstart" else int(len(results) * WARM_UP_SHARE)
+    counted = by_arrival[skipped:]
+    latencies = sorted(r.latency_s * 1e3 for r in counted if not r.error)
+    good = sum(latency <= scenario.slo_ms for latency in latencies)
+    return Figures(
+        policy=policy,
+        answered=len(latencies),
+        errors=len(counted) - len(latencies),
+        mean_ms=sum(latencies) / max(len(latencies), 1),
+        p50_ms=percentile(latencies, 0.50),
+        p90_ms=percentile(latencies, 0.90),
+        p99_ms=percentile(latencies, 0.99),
+        good=good / max(len(counted), 1),
+        cost_usd_per_1000=sum(r.cost_nano for r in counted) / max(len(counted), 1) / 1e6,
+        hedges=hedges,
+        probes=probes,
+    )
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Nearest rank of values in ascending order; 0 for none."""
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
