@@ -2,8 +2,8 @@
 
 Of a few sampled endpoints, those with more requests in flight than the ``HOT_QUANTILE`` of all are
 hot. The cold one with the lowest latency wins; when all are hot, the one with the fewest in flight.
-Requests in flight, and the median latency of recent requests that ended with about as many in
-flight, are this router's own, which replaces the paper's probes where one router sees all traffic.
+Requests in flight, and latency as the median of recent ones scaled to what is in flight now, are
+this router's own, which replaces the paper's probes where one router sees all traffic.
 """
 
 from collections import deque
@@ -17,8 +17,7 @@ from router.scheduling.ticket import Ticket
 
 HOT_QUANTILE = 0.84
 SAMPLED = 16
-RECENT = 32
-NEAREST = 7
+RECENT = 15
 
 
 class Prequal(Baseline):
@@ -26,7 +25,7 @@ class Prequal(Baseline):
 
     def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
         super().__init__(policy, random)
-        self._recent: dict[str, deque[tuple[int, float]]] = {}
+        self._recent: dict[str, deque[float]] = {}
 
     def score(
         self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
@@ -40,18 +39,19 @@ class Prequal(Baseline):
         for place in sampled:
             flight = outstanding(states[place])
             is_hot = flight > hot_above
-            scores[place] = 1e9 + flight if is_hot else self._latency_s(states[place], flight)
+            scores[place] = 1e9 + flight if is_hot else self._latency_s(states[place])
         return scores
 
     def completed(self, state: EndpointState, latency_s: float, now_s: float) -> None:
-        """Keep the last few latencies of each endpoint, with what was in flight."""
+        """Keep the last few latencies of each endpoint, per request that was in flight."""
         recent = self._recent.setdefault(state.id, deque(maxlen=RECENT))
-        recent.append((outstanding(state), latency_s))
+        recent.append(latency_s / _rounds(state))
 
-    def _latency_s(self, state: EndpointState, flight: int) -> float:
-        """The median of those recent latencies that were measured nearest to ``flight``."""
+    def _latency_s(self, state: EndpointState) -> float:
         recent = self._recent.get(state.id)
-        if not recent:
-            return 0.0
-        nearest = sorted(recent, key=lambda one: abs(one[0] - flight))[:NEAREST]
-        return sorted(latency_s for _, latency_s in nearest)[len(nearest) // 2]
+        return sorted(recent)[len(recent) // 2] * _rounds(state) if recent else 0.0
+
+
+def _rounds(state: EndpointState) -> float:
+    """How many rounds of its slots the endpoint needs for what it has and one more."""
+    return max(1.0, (outstanding(state) + 1) / state.worker.slots)
