@@ -14,20 +14,28 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from router.adapters.memory import UNLIMITED_NANO, MemoryLedger, MemorySnapshotSource
-from router.adapters.postgres import PostgresLedger, PostgresSnapshotSource, open_pool
+from router.adapters.postgres import (
+    PostgresCluster,
+    PostgresLedger,
+    PostgresSnapshotSource,
+    open_pool,
+)
 from router.adapters.snapshot_file import SnapshotFile
 from router.adapters.static_fleet import load_fleet
 from router.contracts.record import UsageRecord
+from router.contracts.snapshot import Snapshot
 from router.domain.errors import LedgerUnavailable
 from router.ingress.asgi import Application
+from router.ingress.forward import Forwarder
 from router.metering.journal import Journal
 from router.metering.settler import Settler
 from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
+from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway, Recorder
 from router.pipeline.routing_table import build_table
-from router.ports import LeaseBank, SnapshotSource, Upstream
+from router.ports import Cluster, LeaseBank, Member, SnapshotSource, Upstream
 from router.scheduling.scheduler import Scheduler
 from router.settings import Settings
 from router.upstream.http import open_session
@@ -73,12 +81,13 @@ async def serve(settings: Settings) -> None:
         rejected_path=settings.home / "journal" / f"{settings.port}-rejected.jsonl",
     )
     kept = SnapshotFile(settings.home / "snapshot.json")
+    cluster = PostgresCluster(pool)
     await pool.open(wait=False)
     try:
         await _release_leases_of_an_earlier_life(settler, ledger)
         async with _background(settler.run(), _sweep_leases(vault)):
             source = PostgresSnapshotSource(settings.database_url)
-            await _serve_http(settings, vault, settler, source, kept)
+            await _serve_http(settings, vault, settler, source, kept, cluster)
         await settler.flush(SETTLE_AT_STOP_S)
         vault.book.retire_all()
         with contextlib.suppress(LedgerUnavailable):
@@ -107,6 +116,7 @@ async def _serve_http(
     recorder: Recorder,
     source: SnapshotSource,
     kept: SnapshotFile | None,
+    cluster: Cluster | None = None,
 ) -> None:
     """Listen, follow the catalog, and on a signal stop taking calls and let the others finish."""
     scheduler = Scheduler(queue_max=settings.limits.queue_max, random=random.random)
@@ -124,6 +134,12 @@ async def _serve_http(
             vault=vault,
             recorder=recorder,
         )
+        view = None
+        if cluster is not None:
+            me = Member(settings.router_id, settings.advertised_url)
+            view = ClusterView(
+                me, cluster, dispatcher, ttl_s=settings.limits.member_ttl_s, clock=time.monotonic
+            )
         application = Application(
             gateway,
             scheduler,
@@ -131,6 +147,7 @@ async def _serve_http(
             cors_origins=settings.cors_origins,
             admin_token=settings.admin_token,
             unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
+            forwarder=view and Forwarder(view, session, settings.key_pepper, settings.limits),
         )
         server = Server(
             application,
@@ -141,18 +158,31 @@ async def _serve_http(
             websockets=False,
             log_enabled=False,
         )
-        async with _background(_follow(source, gateway, kept)):
+        async with _background(
+            _follow(source, gateway, kept, view), *([view.run()] if view else [])
+        ):
             serving = asyncio.ensure_future(server.serve())
             stop = _stop_signal()
             await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():
+                if view is not None:
+                    await view.leave()
                 await application.drain(settings.limits.drain_s)
                 server.stop()
             await serving
 
 
-async def _follow(source: SnapshotSource, gateway: Gateway, kept: SnapshotFile | None) -> None:
+async def _follow(
+    source: SnapshotSource, gateway: Gateway, kept: SnapshotFile | None, view: ClusterView | None
+) -> None:
     """Begin with the snapshot on disk, then swap in each newer one."""
+
+    def use(snapshot: Snapshot) -> None:
+        table = build_table(snapshot)
+        gateway.use(table)
+        if view is not None:
+            view.use(table)
+
     if kept is not None:
         try:
             last = await asyncio.to_thread(kept.load)
@@ -160,9 +190,9 @@ async def _follow(source: SnapshotSource, gateway: Gateway, kept: SnapshotFile |
             log.error("the kept snapshot is damaged and left aside: %s", error)
             last = None
         if last is not None:
-            gateway.use(build_table(last))
+            use(last)
     async for snapshot in source.snapshots():
-        gateway.use(build_table(snapshot))
+        use(snapshot)
         if kept is not None:
             await asyncio.to_thread(kept.save, snapshot)
 

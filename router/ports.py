@@ -1,6 +1,6 @@
 """What the line needs from the outside world. Adapters implement these; fakes ship beside them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -111,6 +111,49 @@ class LeaseBank(Protocol):
 
     async def close_all(self) -> None:
         """Give back every open lease of this router."""
+        ...
+
+
+class Member(Struct, frozen=True):
+    """A router among several. ``demands`` are requests running and waiting, by worker id."""
+
+    router_id: str
+    url: str
+    demands: Mapping[str, float] = {}
+
+
+class SlotClaim(Struct, frozen=True, gc=False):
+    """How many of a worker's slots a router asks for."""
+
+    wanted: int
+    slots: int
+
+
+class Beat(Struct, frozen=True):
+    """What a beat brings: who is there, and the slots leased until the time to live is over."""
+
+    members: tuple[Member, ...]
+    granted: Mapping[str, int]
+
+
+class Cluster(Protocol):
+    """Where routers meet. Raises ``LedgerUnavailable`` when it is away.
+
+    The leases on one worker never add up to more than its slots.
+    """
+
+    async def beat(
+        self,
+        me: Member,
+        ttl_s: float,
+        demands: Mapping[str, float],
+        claims: Mapping[str, SlotClaim],
+    ) -> Beat:
+        """Stay a member for ``ttl_s`` more, and have leases for as many slots as are to be had."""
+        ...
+
+    async def leave(self, router_id: str) -> None:
+        """Stop being a member and give the leases back."""
         ...
 
 

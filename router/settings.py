@@ -40,6 +40,8 @@ class Limits(Struct, frozen=True):
     """How long a slice of credit is used before a new one is taken."""
     unsettled_max: int = 100_000
     """Most finished calls that may wait for the database; admission stops beyond it."""
+    member_ttl_s: float = 3.0
+    """How long a router counts as there, and its leases on slots as held, after its last word."""
     drain_s: float = 30.0
     """How long a stopping router lets running calls finish."""
 
@@ -50,6 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     router_id: str
+    url: str = ""
+    """Where other routers reach this one; empty is its host and port."""
     home: Path
     key_pepper: bytes
     database_url: str = ""
@@ -58,6 +62,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     fleet_path: Path | None = None
     fleet_key: str = ""
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def advertised_url(self) -> str:
+        """``url``, or what follows from host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url or f"http://{host}:{self.port}"
 
 
 def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
@@ -68,6 +78,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         host=env.get("ROUTER_HOST", "127.0.0.1"),
         port=port,
         router_id=env.get("ROUTER_ID") or f"{socket.gethostname()}:{port}",
+        url=env.get("ROUTER_URL", "").rstrip("/"),
         home=Path(env.get("SWITCHYARD_HOME", ".switchyard")),
         key_pepper=_required(env, "SWITCHYARD_KEY_PEPPER").encode(),
         database_url=_required(env, "DATABASE_URL"),

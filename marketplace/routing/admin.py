@@ -30,6 +30,10 @@ class PolicyAdmin(PublishingAdmin):
             model=obj.model,
             kind=PolicyKind(obj.kind),
             note=obj.note,
+            wait_weight=obj.wait_weight,
+            usd_weight_s=obj.usd_weight_s,
+            hedge_share=obj.hedge_share,
+            shared=obj.shared,
             created_by=request.user,  # type: ignore[arg-type]  # an admin is a User
         )
         obj.pk, obj.version = policy.pk, policy.version

@@ -15,7 +15,18 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
 
     class Meta:
         model = Policy
-        fields = ["id", "model", "version", "kind", "note", "created_at"]
+        fields = [
+            "id",
+            "model",
+            "version",
+            "kind",
+            "wait_weight",
+            "usd_weight_s",
+            "hedge_share",
+            "shared",
+            "note",
+            "created_at",
+        ]
         read_only_fields = ["version", "created_at"]
 
 
@@ -28,10 +39,9 @@ class PolicyViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Polic
     filterset_fields = ["model__name"]
 
     def perform_create(self, serializer: serializers.BaseSerializer[Any]) -> None:
-        values = serializer.validated_data
+        values = dict(serializer.validated_data)
         serializer.instance = policy_publish(
-            model=values["model"],
-            kind=PolicyKind(values.get("kind", PolicyKind.LATE_BINDING)),
-            note=values.get("note", ""),
+            kind=PolicyKind(values.pop("kind", PolicyKind.LATE_BINDING)),
             created_by=self.request.user,  # type: ignore[arg-type]  # staff only: a User
+            **values,
         )

@@ -1,5 +1,6 @@
 """Policies by model and version, and the published snapshots."""
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
@@ -12,8 +13,18 @@ class PolicyKind(models.TextChoices):
     """Each names a file of ``router/scheduling/policies``."""
 
     LATE_BINDING = "late_binding", _("Late binding: lowest expected time to finish")
-    LEAST_OUTSTANDING = "least_outstanding", _("Least outstanding requests")
     ROUND_ROBIN = "round_robin", _("Round robin")
+    WEIGHTED = "weighted", _("Weighted round robin")
+    LEAST_OUTSTANDING = "least_outstanding", _("Least outstanding requests")
+    WEIGHTED_LEAST_OUTSTANDING = (
+        "weighted_least_outstanding",
+        _("Least outstanding requests, by capacity"),
+    )
+    POWER_OF_TWO = "power_of_two", _("Better of two at random")
+    PEAK_EWMA = "peak_ewma", _("Peak-sensitive average latency")
+    PREQUAL = "prequal", _("Prequal")
+    C3 = "c3", _("C3")
+    LEAST_LATENCY = "least_latency", _("Lowest average latency")
 
 
 class Policy(models.Model):
@@ -23,6 +34,25 @@ class Policy(models.Model):
     version = models.PositiveIntegerField(editable=False)
     kind = models.CharField(
         max_length=40, choices=PolicyKind.choices, default=PolicyKind.LATE_BINDING
+    )
+    wait_weight = models.FloatField(
+        default=5.0,
+        validators=[MinValueValidator(0.1), MaxValueValidator(100.0)],
+        help_text=_("What a second in the queue counts for against a second of service."),
+    )
+    usd_weight_s = models.FloatField(
+        default=0.0,
+        validators=[MinValueValidator(0.0)],
+        help_text=_("How many seconds of latency a dollar is worth; 0 ignores prices."),
+    )
+    hedge_share = models.FloatField(
+        default=0.05,
+        validators=[MinValueValidator(0.0), MaxValueValidator(0.2)],
+        help_text=_("Share of late requests that may run on a second worker too."),
+    )
+    shared = models.BooleanField(
+        default=False,
+        help_text=_("Placed by every router over leased slots, rather than by one owner."),
     )
     note = models.CharField(max_length=200, blank=True)
     created_by = models.ForeignKey(

@@ -150,7 +150,16 @@ def _policies(model_names: set[str]) -> tuple[wire.Policy, ...]:
         .distinct("model_id")
     )
     return tuple(
-        wire.Policy(id=row.pk, version=row.version, model=row.model.name, kind=row.kind)
+        wire.Policy(
+            id=row.pk,
+            version=row.version,
+            model=row.model.name,
+            kind=row.kind,
+            wait_weight=row.wait_weight,
+            usd_weight_s=row.usd_weight_s,
+            hedge_share=row.hedge_share,
+            shared=row.shared,
+        )
         for row in newest
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from typing import TypedDict, Unpack
 
 import msgspec
 from django.db import connection, transaction
@@ -44,15 +45,29 @@ def snapshot_publish() -> SnapshotRow:
     return row
 
 
+class PolicyWeights(TypedDict, total=False):
+    """What tunes a policy; see the fields of :class:`~marketplace.routing.models.Policy`."""
+
+    wait_weight: float
+    usd_weight_s: float
+    hedge_share: float
+    shared: bool
+
+
 @transaction.atomic
 def policy_publish(
-    *, model: AIModel, kind: PolicyKind, note: str = "", created_by: User | None = None
+    *,
+    model: AIModel,
+    kind: PolicyKind,
+    note: str = "",
+    created_by: User | None = None,
+    **weights: Unpack[PolicyWeights],
 ) -> Policy:
     """Put a new policy version of a model in force."""
     AIModel.objects.select_for_update().get(pk=model.pk)
     last = model.policies.aggregate(last=Max("version"))["last"] or 0
     policy = Policy.objects.create(
-        model=model, version=last + 1, kind=kind, note=note, created_by=created_by
+        model=model, version=last + 1, kind=kind, note=note, created_by=created_by, **weights
     )
     snapshot_publish()
     return policy

@@ -2,13 +2,51 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
-from router.ports import LeaseGrant, RecordRejected
+from router.ports import Beat, LeaseGrant, Member, RecordRejected, SlotClaim
 
 UNLIMITED_NANO = 1 << 60
+
+
+class MemoryCluster:
+    """Where routers of one process meet. ``clock`` returns seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._members: dict[str, tuple[Member, float]] = {}
+        self._leases: dict[str, dict[str, int]] = {}
+
+    async def beat(
+        self,
+        me: Member,
+        ttl_s: float,
+        demands: Mapping[str, float],
+        claims: Mapping[str, SlotClaim],
+    ) -> Beat:
+        """See :class:`router.ports.Cluster`."""
+        now_s = self._clock()
+        for router_id in [r for r, (_, until_s) in self._members.items() if until_s <= now_s]:
+            await self.leave(router_id)
+        member = Member(me.router_id, me.url, demands)
+        self._members[me.router_id] = (member, now_s + ttl_s)
+        self._leases[me.router_id] = {}
+        granted = {
+            worker_id: max(0, min(claim.wanted, claim.slots - self._leased(worker_id)))
+            for worker_id, claim in claims.items()
+        }
+        self._leases[me.router_id] = granted
+        return Beat(tuple(member for _, (member, _) in sorted(self._members.items())), granted)
+
+    async def leave(self, router_id: str) -> None:
+        """See :class:`router.ports.Cluster`."""
+        self._members.pop(router_id, None)
+        self._leases.pop(router_id, None)
+
+    def _leased(self, worker_id: str) -> int:
+        return sum(leases.get(worker_id, 0) for leases in self._leases.values())
 
 
 class MemorySnapshotSource:

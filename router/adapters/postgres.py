@@ -6,7 +6,7 @@ money. Nothing here runs on the path of a call, except a lease that has to be fe
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
 from router.domain.errors import LedgerUnavailable
-from router.ports import LeaseGrant, RecordRejected
+from router.ports import Beat, LeaseGrant, Member, RecordRejected, SlotClaim
 
 POOL_SIZE_MAX = 4
 WAIT_S = 3.0
@@ -99,7 +99,8 @@ class PostgresLedger:
 
     async def take(self, account_id: int, need_nano: int, want_nano: int) -> LeaseGrant | None:
         """See :class:`router.ports.LeaseBank`."""
-        row = await self._fetch(
+        row = await _fetch(
+            self._pool,
             "SELECT lease_id::text, amount_nano, extract(epoch FROM expires_at)::float8 "
             "FROM billing_lease_take(%s, %s, %s, %s, %s)",
             (self._router_id, account_id, need_nano, want_nano, self._lease_ttl_s),
@@ -108,26 +109,61 @@ class PostgresLedger:
 
     async def close(self, lease_id: str) -> None:
         """See :class:`router.ports.LeaseBank`."""
-        await self._fetch("SELECT billing_lease_close(%s)", (lease_id,))
+        await _fetch(self._pool, "SELECT billing_lease_close(%s)", (lease_id,))
 
     async def close_all(self) -> None:
         """See :class:`router.ports.LeaseBank`."""
-        await self._fetch("SELECT billing_lease_close_all(%s)", (self._router_id,))
+        await _fetch(self._pool, "SELECT billing_lease_close_all(%s)", (self._router_id,))
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
         """See :class:`router.ports.RecordSink`."""
         body = msgspec.json.encode(records).decode()
         try:
-            await self._fetch("SELECT count(*) FROM billing_settle(%s::jsonb)", (body,))
+            await _fetch(self._pool, "SELECT count(*) FROM billing_settle(%s::jsonb)", (body,))
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
             raise RecordRejected(str(error)) from error
 
-    async def _fetch(self, sql: str, parameters: tuple[Any, ...]) -> TupleRow | None:
-        try:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(sql.encode(), parameters)
-                return await cursor.fetchone()
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise LedgerUnavailable(
-                "the ledger cannot be reached, try again", retry_after_s=2
-            ) from error
+
+class PostgresCluster:
+    """Where routers of one installation meet."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def beat(
+        self,
+        me: Member,
+        ttl_s: float,
+        demands: Mapping[str, float],
+        claims: Mapping[str, SlotClaim],
+    ) -> Beat:
+        """See :class:`router.ports.Cluster`."""
+        row = await _fetch(
+            self._pool,
+            "SELECT routing_beat(%s, %s, %s, %s::jsonb, %s::jsonb)::text",
+            (
+                me.router_id,
+                me.url,
+                ttl_s,
+                msgspec.json.encode(demands).decode(),
+                msgspec.json.encode(claims).decode(),
+            ),
+        )
+        if row is None:
+            raise LedgerUnavailable("the cluster's tables gave no answer")
+        return msgspec.json.decode(row[0], type=Beat)
+
+    async def leave(self, router_id: str) -> None:
+        """See :class:`router.ports.Cluster`."""
+        await _fetch(self._pool, "SELECT routing_leave(%s)", (router_id,))
+
+
+async def _fetch(pool: Pool, sql: str, parameters: tuple[Any, ...]) -> TupleRow | None:
+    try:
+        async with pool.connection() as connection:
+            cursor = await connection.execute(sql.encode(), parameters)
+            return await cursor.fetchone()
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise LedgerUnavailable(
+            "the ledger cannot be reached, try again", retry_after_s=2
+        ) from error

@@ -9,10 +9,13 @@ from collections.abc import Callable
 
 from router.domain.errors import CallError, RouteNotFound, SnapshotUnavailable
 from router.domain.ids import uuid7
+from router.domain.request import InferenceRequest
 from router.ingress import oip_http, openai
 from router.ingress.errors import error_headers, oip_error, openai_error, status_of
 from router.ingress.exchange import Exchange, Receive, Scope, Send
+from router.ingress.forward import Forwarder
 from router.ingress.state import check_admin, router_state
+from router.pipeline.authenticate import Grant
 from router.pipeline.gateway import Gateway
 from router.scheduling.scheduler import Scheduler
 from router.settings import Limits
@@ -42,6 +45,7 @@ class Application:
         cors_origins: tuple[str, ...],
         admin_token: str,
         unsettled: Callable[[], int],
+        forwarder: Forwarder | None = None,
     ) -> None:
         self._gateway = gateway
         self._scheduler = scheduler
@@ -49,6 +53,7 @@ class Application:
         self._cors_origins = frozenset(cors_origins)
         self._admin_token = admin_token
         self._unsettled = unsettled
+        self._forwarder = forwarder
         self._draining = False
         self._running = 0
         self._idle = asyncio.Event()
@@ -98,8 +103,7 @@ class Application:
                     arrived_s=time.monotonic(),
                     created_at_ms=now_ms,
                 )
-                exchange.watch()
-                return await self._gateway.serve(grant, call, exchange)
+                return await self._serve(exchange, grant, call, body)
             if path.startswith(OIP_PREFIX):
                 return await self._infer(exchange, request_id, now_ms)
         elif method == "GET":
@@ -124,7 +128,15 @@ class Application:
             arrived_s=time.monotonic(),
             created_at_ms=now_ms,
         )
+        await self._serve(exchange, grant, call, body)
+
+    async def _serve(
+        self, exchange: Exchange, grant: Grant, call: InferenceRequest, body: bytes
+    ) -> None:
         exchange.watch()
+        forwarder = self._forwarder
+        if forwarder is not None and await forwarder.forwarded(exchange, call.model, body):
+            return
         await self._gateway.serve(grant, call, exchange)
 
     async def _get(self, exchange: Exchange) -> None:
@@ -138,7 +150,8 @@ class Application:
             return await exchange.answer(200, JSON, openai.model_list(table))
         if path == "/admin/state":
             check_admin(exchange.header(b"authorization"), self._admin_token)
-            body = router_state(self._gateway, self._scheduler, self._unsettled())
+            routers = self._forwarder.routers if self._forwarder is not None else ()
+            body = router_state(self._gateway, self._scheduler, self._unsettled(), routers)
             return await exchange.answer(200, JSON, body)
         if path == OIP_PREFIX:
             return await exchange.answer(200, JSON, oip_http.server_metadata())

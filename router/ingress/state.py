@@ -2,6 +2,7 @@
 
 import hmac
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -20,8 +21,14 @@ def check_admin(authorization: str, token: str) -> None:
         raise CredentialInvalid("this needs the header Authorization: Bearer <ROUTER_ADMIN_TOKEN>")
 
 
-def router_state(gateway: Gateway, scheduler: Scheduler, unsettled: int) -> bytes:
-    """Snapshot version, queue, and every worker with its endpoints' learned speed."""
+def router_state(
+    gateway: Gateway, scheduler: Scheduler, unsettled: int, routers: Iterable[str]
+) -> bytes:
+    """Snapshot version, queue, and every worker with its endpoints' learned speed.
+
+    ``slots`` are those that this router may use; ``size_log_error`` says how well the sizes of a
+    model's requests are predicted (null before any).
+    """
     now_s = time.monotonic()
     endpoints: dict[str, list[dict[str, Any]]] = {}
     for state in scheduler.fleet.endpoints.values():
@@ -39,6 +46,7 @@ def router_state(gateway: Gateway, scheduler: Scheduler, unsettled: int) -> byte
         {
             "id": worker.id,
             "slots": worker.slots,
+            "limit": worker.limit,
             "in_flight": len(worker.inflight),
             "ejected_s": max(0.0, worker.ejection.until_s - now_s),
             "consecutive_failures": worker.ejection.consecutive_failures,
@@ -50,6 +58,10 @@ def router_state(gateway: Gateway, scheduler: Scheduler, unsettled: int) -> byte
         "snapshot_version": gateway.table.version,
         "waiting": scheduler.waiting,
         "unsettled": unsettled,
+        "routers": list(routers),
+        "size_log_error": {
+            model: scheduler.sizes.log_error(model) for model in gateway.table.routes
+        },
         "workers": workers,
     }
     return _encode(body)

@@ -1,7 +1,7 @@
 """Between the pure scheduler and the calls that wait for it: futures in, decisions applied."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
@@ -52,6 +52,10 @@ class Dispatcher:
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
         """The catalog changed."""
         self._apply(self.scheduler.apply(endpoints, self._clock()))
+
+    def lease(self, granted: Mapping[str, int]) -> None:
+        """Use as many slots of each worker as granted; workers not named are used whole."""
+        self._apply(self.scheduler.lease(granted, self._clock()))
 
     async def place(self, ticket: Ticket) -> Dispatch:
         """Wait for a worker. Raises ``QueueFull``, ``DeadlineExceeded`` or ``NothingEligible``."""

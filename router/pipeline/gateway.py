@@ -140,7 +140,7 @@ class Gateway:
         trace.finish_reason = answer.finish_reason
         settlement = account.resolve(Outcome.COMPLETED, 200)
         now_s = trace.first_byte_s
-        headers = route_headers(plan, trace, endpoint, now_s)
+        headers = route_headers(plan, trace, endpoint, self._router_id, now_s)
         headers.append(("content-type", answer.content_type))
         headers.append(("x-cost-nano-usd", str(settlement.charge_nano)))
         headers.extend(answer.headers)
@@ -153,7 +153,8 @@ class Gateway:
         attempt, first, parts = await self._attempts.first_part(plan, trace)
         endpoint = attempt.endpoint.endpoint
         try:
-            await client.start_stream(route_headers(plan, trace, endpoint, trace.first_byte_s))
+            headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
+            await client.start_stream(headers)
             part: StreamPart | None = first
             while part is not None:
                 trace.tokens_delivered += part.tokens

@@ -17,13 +17,16 @@ _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-def route_headers(plan: Plan, trace: Trace, endpoint: Endpoint, now_s: float) -> Headers:
+def route_headers(
+    plan: Plan, trace: Trace, endpoint: Endpoint, router_id: str, now_s: float
+) -> Headers:
     """``x-route-*`` and ``Server-Timing`` of a call that reached a worker, durations in ms."""
     request = plan.request
     queue_ms = (trace.placed_s - request.arrived_s) * 1e3
     upstream_ms = (now_s - trace.placed_s) * 1e3
     headers = [
         ("x-request-id", request.id),
+        ("x-route-router", router_id),
         ("x-route-worker-pool", endpoint.pool.name),
         ("x-route-worker", endpoint.worker.id),
         ("x-route-queue-ms", f"{queue_ms:.2f}"),

@@ -1,7 +1,7 @@
 """What the scheduler knows about workers and about what runs on them."""
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from router.domain.catalog import Endpoint
@@ -16,6 +16,9 @@ from router.scheduling.ticket import Ticket
 
 SLATES_MAX = 1_000
 POOL_SMOOTHING = 0.02
+NO_SLOT_S = 1.0
+"""When a slot is expected of a worker of which none is held: after the next beat or so."""
+
 LOOK_SPACING_S = 0.002
 """A worker that is overdue looks a little slower every moment: this often is soon enough."""
 
@@ -129,7 +132,7 @@ class WorkerState:
     @property
     def has_room(self) -> bool:
         """Whether it may be sent one more: a free slot, or the overcommit credit of a well one."""
-        credit = self.credit if self.limit == self._slots else 0
+        credit = self.credit if self.limit == self._slots > 0 else 0
         return len(self.inflight) < self.limit + credit
 
     def begin(self, attempt: Attempt) -> None:
@@ -190,6 +193,8 @@ class WorkerState:
         self.recheck_s = max(stale_s, now_s + LOOK_SPACING_S)
         while len(ends) < self.limit:  # Its own queue moves up a moment later.
             ends.append(now_s)
+        if not ends:  # Not one of its slots is leased to this router.
+            ends.append(now_s + NO_SLOT_S)
         heapq.heapify(ends)
         for attempt in self.inflight.values():
             if attempt.waiting:
@@ -319,6 +324,14 @@ class Fleet:
         self.endpoints: dict[str, EndpointState] = {}
         self._speeds: dict[int, DeploymentSpeed] = {}
         self._slates: dict[tuple[str, ...], Slate] = {}
+        self._leased: Mapping[str, int] = {}
+
+    def lease(self, granted: Mapping[str, int]) -> None:
+        """Limit workers to the slots that this router holds a lease for."""
+        self._leased = granted
+        for state in self.endpoints.values():
+            worker = state.endpoint.worker
+            state.worker.slots = min(worker.slots, granted.get(worker.id, worker.slots))
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
         """Replace the set of endpoints; states of those that stay are kept."""
@@ -353,7 +366,8 @@ class Fleet:
             worker = self.workers.get(endpoint.worker.id)
             if worker is None:
                 worker = WorkerState(endpoint.worker.id, endpoint.worker.slots)
-            worker.slots = endpoint.worker.slots
+            slots = endpoint.worker.slots
+            worker.slots = min(slots, self._leased.get(worker.id, slots))
             worker.endpoints = []
             worker.credit = 1
             worker.recheck_s = -inf

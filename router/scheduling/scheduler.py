@@ -12,7 +12,7 @@ from what the last one found: a new ticket is placed behind those booked, a slot
 goes to the first ticket for which it beats the place that it has booked.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
 from router.domain.catalog import Endpoint, Policy
@@ -99,6 +99,11 @@ class Scheduler:
     def apply(self, endpoints: Iterable[Endpoint], now_s: float) -> list[Decision]:
         """The catalog changed: use these endpoints from now on."""
         self.fleet.apply(endpoints)
+        return self._pass(now_s)
+
+    def lease(self, granted: Mapping[str, int], now_s: float) -> list[Decision]:
+        """Use only so many slots of these workers: others send to them too."""
+        self.fleet.lease(granted)
         return self._pass(now_s)
 
     def arrive(self, ticket: Ticket, now_s: float) -> list[Decision]:

@@ -69,7 +69,7 @@ async def till(request: pytest.FixtureRequest) -> AsyncIterator[Till]:
         yield Till(ledger, customer=1, provider=2)
         return
     url = request.getfixturevalue("ledger_database")
-    customer, provider = _open_accounts(url)
+    customer, provider = open_accounts(url)
     pool = open_pool(url)
     await pool.open()
     try:
@@ -79,7 +79,7 @@ async def till(request: pytest.FixtureRequest) -> AsyncIterator[Till]:
         await pool.close()
 
 
-def _open_accounts(url: str) -> tuple[int, int]:
+def open_accounts(url: str, credit_nano: int = CREDIT_NANO) -> tuple[int, int]:
     """A customer with credit, and a provider; the platform's own accounts exist once."""
     tag = uuid.uuid4().hex[:12]
     with psycopg.connect(url, autocommit=True) as connection:
@@ -120,7 +120,7 @@ def _open_accounts(url: str) -> tuple[int, int]:
             "SELECT billing_transfer_post(%s, %s, %s, %s, 'grant')",
             grants,
             customer_account,
-            CREDIT_NANO,
+            credit_nano,
             f"grant:{tag}",
         )
     return customer_account, provider_account

@@ -1,0 +1,143 @@
+"""Several routers over the same workers: who owns which model, and how slots are shared.
+
+A model has one owner, whose queue is exact; calls that land elsewhere are forwarded there, one hop.
+Slots are leased: a router sends to a worker only as much as its lease on that worker's slots
+allows. Whoever places for a model on a worker claims slots there: usually one router, which gets
+all of them; several where a worker serves models of several owners, or a model is shared.
+
+Every beat tells the others of this router and its demand, renews its leases and learns who is
+there. A router that stops beating loses its membership and its leases after the same time, and the
+models that it owned have new owners. While the beat itself fails (the database is away) everyone
+goes on with what they have.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+
+from router.domain.errors import LedgerUnavailable
+from router.pipeline.dispatch import Dispatcher
+from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
+from router.ports import Beat, Cluster, Member, SlotClaim
+from router.scheduling.sharding import owner
+from router.scheduling.slot_share import slot_shares
+
+BEATS_PER_TTL = 3
+
+log = logging.getLogger(__name__)
+
+
+class ClusterView:
+    """What this router knows of the others. ``clock`` is monotonic seconds."""
+
+    def __init__(
+        self,
+        me: Member,
+        cluster: Cluster,
+        dispatcher: Dispatcher,
+        *,
+        ttl_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._me = me
+        self._cluster = cluster
+        self._dispatcher = dispatcher
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._table = EMPTY_TABLE
+        self._members: dict[str, Member] = {me.router_id: me}
+        self._suspects: dict[str, float] = {}
+        self._owners: dict[str, str] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Every router that is known to be there, this one included, by id."""
+        return self._members
+
+    def use(self, table: RoutingTable) -> None:
+        """The catalog changed."""
+        self._table = table
+        self._owners.clear()
+        self._changed.set()
+
+    def elsewhere(self, model: str) -> Member | None:
+        """The router that a call for this model must be forwarded to; None when it is this one."""
+        route = self._table.routes.get(model)
+        if len(self._members) == 1 or route is None or route.policy.shared:
+            return None
+        owner_id = self._owner(model)
+        return None if owner_id == self._me.router_id else self._members[owner_id]
+
+    def suspect(self, member: Member) -> None:
+        """It does not answer: do without it until it has had time to lose its membership."""
+        self._suspects[member.router_id] = self._clock() + self._ttl_s
+        self._owners.clear()
+
+    async def run(self) -> None:
+        """Beat until cancelled: regularly, and at once when the catalog has changed."""
+        while True:
+            self._changed.clear()
+            await self.beat()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._ttl_s / BEATS_PER_TTL)
+
+    async def beat(self) -> None:
+        """Renew membership and leases once, and take in who else is there."""
+        try:
+            beat = await self._cluster.beat(self._me, self._ttl_s, self._demands(), self._claims())
+        except LedgerUnavailable as error:
+            log.warning("cluster: going on with what is known: %s", error)
+            return
+        self._take_in(beat)
+
+    async def leave(self) -> None:
+        """Give up membership and leases at once, rather than by their expiry."""
+        try:
+            await self._cluster.leave(self._me.router_id)
+        except LedgerUnavailable as error:
+            log.warning("cluster: left without a word: %s", error)
+
+    def _take_in(self, beat: Beat) -> None:
+        members = {member.router_id: member for member in beat.members}
+        members[self._me.router_id] = self._me
+        if members.keys() != self._members.keys():
+            log.info("cluster: routers are now %s", ", ".join(sorted(members)))
+        self._members = members
+        self._owners.clear()
+        self._dispatcher.lease(beat.granted)
+
+    def _owner(self, model: str) -> str:
+        known = self._owners.get(model)
+        if known is None:
+            now_s = self._clock()
+            self._suspects = {r: until for r, until in self._suspects.items() if until > now_s}
+            there = [r for r in self._members if r not in self._suspects]
+            known = self._owners[model] = owner(model, there)
+        return known
+
+    def _demands(self) -> dict[str, float]:
+        """Requests in flight by worker, and this router's share of those that wait."""
+        scheduler = self._dispatcher.scheduler
+        workers = scheduler.fleet.workers
+        spread = scheduler.waiting / max(len(workers), 1)
+        return {worker.id: len(worker.inflight) + spread for worker in workers.values()}
+
+    def _claims(self) -> dict[str, SlotClaim]:
+        """How many slots to ask for on each worker, of how many."""
+        claimants: dict[str, set[str]] = {}
+        slots: dict[str, int] = {}
+        for endpoint in self._table.endpoints.values():
+            worker = endpoint.worker
+            route = self._table.routes[endpoint.deployment.model]
+            shared = route.policy.shared
+            routers = set(self._members) if shared else {self._owner(route.model.name)}
+            claimants.setdefault(worker.id, set()).update(routers)
+            slots[worker.id] = worker.slots
+        claims: dict[str, SlotClaim] = {}
+        for worker_id, routers in claimants.items():
+            demands = {r: self._members[r].demands.get(worker_id, 0.0) for r in routers}
+            wanted = slot_shares(slots[worker_id], demands).get(self._me.router_id, 0)
+            claims[worker_id] = SlotClaim(wanted, slots[worker_id])
+        return claims

@@ -1,0 +1,201 @@
+"""Two real routers over one PostgreSQL: owners, forwarding, leased slots, and an owner's death."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import msgspec
+import openai
+import psycopg
+import pytest
+
+from deploy.local.ports import free_ports
+from router.contracts.snapshot import Snapshot, encode_snapshot
+from router.domain.catalog import ApiKey, Deployment, Model, Policy, Pool, Worker
+from router.domain.keys import digest_key
+from router.domain.pricing import Price
+from router.scheduling.sharding import owner
+from tests.backend import wait_until_ready
+from tests.contract.router.conftest import ledger_database, open_accounts
+
+pytestmark = pytest.mark.integration
+
+__all__ = ["ledger_database"]
+
+PEPPER = "a-pepper-for-tests"
+KEY = "a-key-for-tests"
+ADMIN_TOKEN = "an-admin-token"
+UPSTREAM = "emulated/gpt-j-6b"
+MODELS = [f"lab/model-{number}" for number in range(6)]
+SHARED = "lab/shared"
+WORKERS = ("emulated-h100-0", "emulated-h100-1", "emulated-cpu-0")
+SLOTS = 3
+TTL_S = 1.5
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@dataclass
+class Router:
+    name: str
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def state(self) -> dict:
+        token = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+        return httpx.get(f"{self.url}/admin/state", headers=token, timeout=5).json()
+
+    def ask(self, model: str, **more: object) -> str:
+        """Call, and say which router placed it."""
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=20)
+        answer = client.chat.completions.with_raw_response.create(
+            model=model, messages=HELLO, max_tokens=2, **more
+        )
+        return answer.headers["x-route-router"]
+
+
+@pytest.fixture
+def cluster_database(ledger_database: str, emulator_url: str) -> Iterator[str]:
+    """A database that holds the snapshot of a small shop with a funded customer."""
+    customer, provider = open_accounts(ledger_database, 10**12)
+    shop = Snapshot(
+        version=1,
+        published_at_ms=1,
+        models=tuple(Model(name, "chat", "1", 1) for name in (*MODELS, SHARED)),
+        pools=(Pool("pool", "emulated", emulated=True),),
+        workers=tuple(
+            Worker(name, "pool", f"{emulator_url}/{name}", "openai", SLOTS) for name in WORKERS
+        ),
+        deployments=tuple(
+            Deployment(number, name, "lab", provider, "pool", UPSTREAM, Price(1))
+            for number, name in enumerate((*MODELS, SHARED), start=1)
+        ),
+        policies=(Policy(1, 1, SHARED, shared=True),),
+        keys=(ApiKey(1, digest_key(KEY, PEPPER.encode()), 1, customer),),
+    )
+    with psycopg.connect(ledger_database, autocommit=True) as connection:
+        connection.execute("TRUNCATE routing_snapshot, routing_router CASCADE")
+        connection.execute(
+            "INSERT INTO routing_snapshot (schema, body, digest) VALUES (%s, %s, 'x')",
+            (shop.schema, encode_snapshot(shop).decode()),
+        )
+    return ledger_database
+
+
+@contextlib.contextmanager
+def running(name: str, database: str, home: Path) -> Iterator[Router]:
+    (port,) = free_ports(1)
+    log = home / f"{name}.log"
+    env = {
+        **os.environ,
+        "DATABASE_URL": database,
+        "SWITCHYARD_KEY_PEPPER": PEPPER,
+        "SWITCHYARD_HOME": str(home / name),
+        "ROUTER_ID": name,
+        "ROUTER_PORT": str(port),
+        "ROUTER_ADMIN_TOKEN": ADMIN_TOKEN,
+        "ROUTER_MEMBER_TTL_S": str(TTL_S),
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "router"], env=env, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_ready(process, f"{url}/readyz", log)
+        yield Router(name, url, process)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be in time"
+        time.sleep(0.05)
+
+
+def leased(database: str) -> dict[str, int]:
+    with psycopg.connect(database) as connection:
+        rows = connection.execute(
+            "SELECT worker_id, sum(slots)::int FROM routing_slot_lease "
+            "WHERE expires_at > now() GROUP BY 1"
+        ).fetchall()
+    return dict(rows)
+
+
+def test_two_routers_share_models_and_slots_and_survive_each_other(
+    cluster_database: str, tmp_path: Path
+) -> None:
+    with (
+        running("left", cluster_database, tmp_path) as left,
+        running("right", cluster_database, tmp_path) as right,
+    ):
+        both = ["left", "right"]
+        until(lambda: left.state()["routers"] == right.state()["routers"] == both)
+        owners = {model: owner(model, both) for model in MODELS}
+        assert set(owners.values()) == set(both), "the test wants models on either side"
+        for model, name in owners.items():
+            assert left.ask(model) == name
+            assert right.ask(model) == name
+        assert left.ask(SHARED) == "left"
+        assert right.ask(SHARED) == "right"
+
+        until(lambda: leased(cluster_database) == dict.fromkeys(WORKERS, SLOTS))
+        mine = {w["id"]: w["slots"] for w in left.state()["workers"]}
+        others = {w["id"]: w["slots"] for w in right.state()["workers"]}
+        assert {w: mine[w] + others[w] for w in WORKERS} == dict.fromkeys(WORKERS, SLOTS)
+
+        right.process.kill()
+        right.process.wait(10)
+        # Not one call fails while the others find out: connections are refused, and the
+        # slots of the dead are leased anew when their time is up.
+        for model in MODELS:
+            assert left.ask(model) == "left"
+        until(lambda: left.state()["routers"] == ["left"])
+        until(lambda: {w["slots"] for w in left.state()["workers"]} == {SLOTS})
+
+
+def test_a_router_that_stops_leaves_at_once(cluster_database: str, tmp_path: Path) -> None:
+    with running("left", cluster_database, tmp_path) as left:
+        with running("right", cluster_database, tmp_path) as right:
+            until(lambda: left.state()["routers"] == ["left", "right"])
+        assert right.process.returncode == 0
+        with psycopg.connect(cluster_database) as connection:
+            rows = connection.execute("SELECT router_id FROM routing_router").fetchall()
+        assert rows == [("left",)]
+
+
+def test_what_the_owner_says_comes_through_whole(cluster_database: str, tmp_path: Path) -> None:
+    with (
+        running("left", cluster_database, tmp_path) as left,
+        running("right", cluster_database, tmp_path) as right,
+    ):
+        until(lambda: left.state()["routers"] == right.state()["routers"] == ["left", "right"])
+        model = next(model for model in MODELS if owner(model, ["left", "right"]) == "right")
+        client = openai.OpenAI(base_url=f"{left.url}/v1", api_key=KEY, max_retries=0, timeout=20)
+        chunks = list(
+            client.chat.completions.create(
+                model=model, messages=HELLO, max_tokens=5, stream=True, extra_headers={"x": "y"}
+            )
+        )
+        assert sum(bool(chunk.choices[0].delta.content) for chunk in chunks) == 5
+        with pytest.raises(openai.UnprocessableEntityError) as refused:
+            client.chat.completions.create(model=model, messages=HELLO, n=99)
+        assert refused.value.body is not None
+        body = json.dumps({"model": model, "messages": HELLO, "max_tokens": 2}).encode()
+        forged = {
+            "authorization": f"Bearer {KEY}",
+            "x-switchyard-forwarded": "1",
+            "x-route-explain": "1",
+        }
+        answer = httpx.post(f"{left.url}/v1/chat/completions", content=body, headers=forged)
+        assert answer.headers["x-route-router"] == "right", "a forged proof was believed"
+        assert msgspec.json.decode(answer.content)["route"]["worker"] in WORKERS
