@@ -9,6 +9,8 @@ python -m router.simulator study --arrivals day.jsonl    recorded arrivals, one 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -31,23 +33,16 @@ def main() -> int:
     """Parse, run, print; 2 for a bad argument."""
     arguments = _parser().parse_args()
     names = arguments.policies.split(",")
-    unknown = [name for name in names if name not in POLICIES and name != REFERENCE]
     try:
         loads = [float(load) for load in arguments.load.split(",")]
         arrivals = recorded(arguments.arrivals) if arguments.arrivals else None
+        _check(arguments, names, loads)
     except (ValueError, OSError) as error:
         return _refuse(str(error))
-    if unknown:
-        return _refuse(f"no policy {unknown[0]!r}; there are {', '.join(POLICIES)}, {REFERENCE}")
-    if any(not 0 < load < 5 for load in loads) or arguments.requests < 100:
-        return _refuse("loads must lie between 0 and 5, and requests be at least 100")
     error = None if arguments.size_error < 0 else arguments.size_error
     by_load: dict[float, list[Figures]] = {}
     for load in loads:
-        chosen = scenarios(load, Sizes(arguments.size_cv, error))
-        scenario = chosen.get(arguments.scenario)
-        if scenario is None:
-            return _refuse(f"no scenario {arguments.scenario!r}; there are {', '.join(chosen)}")
+        scenario = scenarios(load, Sizes(arguments.size_cv, error))[arguments.scenario]
         print(f"\n{scenario.name} at load {load:g}: {scenario.about}")
         print(f"{arguments.requests:,} requests, seed {arguments.seed}; ms; EMULATED hardware")
         print(HEAD, flush=True)
@@ -61,7 +56,15 @@ def main() -> int:
             begun = ended
 
         by_load[load] = compare(
-            scenario, policies, arguments.requests, arguments.seed, recorded=arrivals, done=show
+            scenario,
+            policies,
+            arguments.requests,
+            arguments.seed,
+            recorded=arrivals,
+            routers=arguments.routers,
+            shared=arguments.shared,
+            owner_dies_s=arguments.owner_dies,
+            done=show,
         )
     if arguments.plot:
         try:
@@ -72,6 +75,20 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(by_load)))
     return 0
+
+
+def _check(arguments: argparse.Namespace, names: Sequence[str], loads: Sequence[float]) -> None:
+    """Raises ``ValueError`` saying what does not fit."""
+    unknown = [name for name in names if name not in POLICIES and name != REFERENCE]
+    if unknown:
+        raise ValueError(f"no policy {unknown[0]!r}; there are {', '.join(POLICIES)}, {REFERENCE}")
+    known = scenarios(loads[0])
+    if arguments.scenario not in known:
+        raise ValueError(f"no scenario {arguments.scenario!r}; there are {', '.join(known)}")
+    if any(not 0 < load < 5 for load in loads) or arguments.requests < 100:
+        raise ValueError("loads must lie between 0 and 5, and requests be at least 100")
+    if arguments.routers < 1 or (arguments.owner_dies < inf and arguments.routers < 2):
+        raise ValueError("there must be a router, and a second one if the first dies")
 
 
 def _policy(name: str, arguments: argparse.Namespace) -> Policy:
@@ -112,6 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--wait-weight", type=float, default=5.0)
     parser.add_argument("--hedge-share", type=float, default=0.05)
+    parser.add_argument("--routers", type=int, default=1, help="routers before the fleet")
+    parser.add_argument(
+        "--shared", action="store_true", help="each places over leased slots, without an owner"
+    )
+    parser.add_argument(
+        "--owner-dies", type=float, default=inf, metavar="SECOND", help="kill the first router"
+    )
     parser.add_argument("--arrivals", type=Path, metavar="FILE.jsonl")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     parser.add_argument("--json", type=Path, metavar="FILE.json")

@@ -1,6 +1,7 @@
 """Runs of one scenario under several policies, side by side."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 from random import Random
 
 from msgspec import Struct
@@ -39,13 +40,23 @@ def compare(
     seed: int,
     *,
     recorded: Sequence[Arrival] | None = None,
+    routers: int = 1,
+    shared: bool = False,
+    owner_dies_s: float = inf,
     done: Callable[[Figures], None] = lambda _: None,
 ) -> list[Figures]:
     """The same arrivals under each policy; None stands for the preemptive reference."""
     figures: list[Figures] = []
     for policy in policies:
         arrivals = recorded if recorded is not None else _arrivals(scenario, seed)
-        made = _run(scenario, policy, arrivals, count, seed)
+        setup = Setup(
+            scenario.machines,
+            policy=policy or Policy(1, 1, MODEL),
+            routers=routers,
+            shared=shared,
+            owner_dies_s=owner_dies_s,
+        )
+        made = _run(scenario, setup, arrivals, count, seed, is_reference=policy is None)
         done(made)
         figures.append(made)
     return figures
@@ -57,19 +68,20 @@ def _arrivals(scenario: Scenario, seed: int) -> Iterator[Arrival]:
 
 def _run(
     scenario: Scenario,
-    policy: Policy | None,
+    setup: Setup,
     arrivals: Iterable[Arrival],
     count: int,
     seed: int,
+    *,
+    is_reference: bool,
 ) -> Figures:
-    setup = Setup(scenario.machines, policy or Policy(1, 1, MODEL))
-    if policy is None:
+    if is_reference:
         results = preemptive(scenario.machines, arrivals, count, setup.network_ms)
         return figures_of(REFERENCE, results, scenario)
     simulation = Simulation(setup, seed)
     results = simulation.run(arrivals, count)
     return figures_of(
-        policy.kind, results, scenario, hedges=simulation.hedges, probes=simulation.probes
+        setup.policy.kind, results, scenario, hedges=simulation.hedges, probes=simulation.probes
     )
 
 

@@ -19,6 +19,7 @@ from router.scheduling.budget import retry_budget
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.slot_share import slot_shares
 from router.scheduling.ticket import Ticket
 from router.simulator.hardware import Event, Job, Machine, MachineState, Trouble
 from router.simulator.workload import Arrival
@@ -26,6 +27,9 @@ from router.simulator.workload import Arrival
 MODEL = "simulated"
 ATTEMPTS_MAX = 3
 PROBE_SIZE = 0.1
+BEAT_S = 1.0
+MEMBER_TTL_S = 3.0
+ROUTER_DIED = "router_died"
 TOKENS = 1_000.0
 """What a prediction of 1 looks like to the router: it is told tokens and learns what they mean."""
 
@@ -43,12 +47,17 @@ class Result(Struct, frozen=True, gc=False):
 
 
 class Setup(Struct, frozen=True):
-    """What is simulated: machines, how the router places, and the network between.
+    """What is simulated: machines, how routers place, and the network between.
 
-    ``explain`` makes the scheduler list what it considered, which costs time and changes nothing.
+    Of several ``routers`` the first owns the model and the others forward to it, one hop; or, when
+    the model is ``shared``, each places what lands on it over its lease of the slots. At
+    ``owner_dies_s`` the first router is gone, with everything that it had.
     """
 
     machines: tuple[Machine, ...]
+    routers: int = 1
+    shared: bool = False
+    owner_dies_s: float = inf
     policy: Policy = Policy(1, 1, MODEL)
     network_ms: float = 1.0
     queue_max: int = 10_000
@@ -59,11 +68,13 @@ class Setup(Struct, frozen=True):
 class _Call:
     """One request on its way."""
 
-    __slots__ = ("arrival", "excluded", "number", "tries")
+    __slots__ = ("arrival", "excluded", "hop_s", "number", "router", "tries")
 
     def __init__(self, number: int, arrival: Arrival) -> None:
         self.number = number
         self.arrival = arrival
+        self.router = 0
+        self.hop_s = 0.0
         self.excluded: frozenset[str] = frozenset()
         self.tries = 0
 
@@ -72,27 +83,38 @@ class Simulation:
     """One run. ``hedges``, ``probes``, ``ejections`` and ``retries`` count what happened."""
 
     def __init__(self, setup: Setup, seed: int) -> None:
-        rng = Random(f"router-{seed}")
+        self._rng = Random(f"router-{seed}")
         self._setup = setup
         self._half_s = setup.network_ms / 2e3
         self._machines = {machine.name: MachineState(machine) for machine in setup.machines}
         self._events: list[tuple[float, int, Callable[..., None], object]] = []
         self._numbers = itertools.count()
         self._calls: dict[str, _Call] = {}
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[Attempt, Job] = {}
         self._retry_budget = retry_budget()
-        self._tick_due_s = inf
+        self._tick_due_s = [inf] * setup.routers
+        self._alive = list(range(setup.routers))
         self._now_s = 0.0
+        self._more_to_come = True
         self.results: list[Result] = []
         self.hedges = self.probes = self.ejections = self.retries = 0
-        self.scheduler = Scheduler(queue_max=setup.queue_max, random=rng.random, explain=False)
+        self.schedulers = [
+            Scheduler(queue_max=setup.queue_max, random=self._rng.random, explain=False)
+            for _ in range(setup.routers)
+        ]
         kinds = {kind: n for n, kind in enumerate(dict.fromkeys(m.kind for m in setup.machines), 1)}
         endpoints = [machine.endpoint(kinds[machine.kind], MODEL) for machine in setup.machines]
         self._candidates = tuple(endpoint.id for endpoint in endpoints)
         self._prices = {
             e.id: float(m.price_nano) for e, m in zip(endpoints, setup.machines, strict=True)
         }
-        self._apply(self.scheduler.apply(endpoints, 0.0))
+        self._leases = [dict[str, int]() for _ in range(setup.routers)]
+        for router, scheduler in enumerate(self.schedulers):
+            self._apply(router, scheduler.apply(endpoints, 0.0))
+        if setup.routers > 1:
+            self._at(0.0, self._beat, None)
+            if setup.owner_dies_s < inf:
+                self._at(setup.owner_dies_s, self._die, 0)
         for machine in setup.machines:
             for event in machine.events:
                 self._at(event.from_s, self._trouble_begins, (machine.name, event))
@@ -104,6 +126,7 @@ class Simulation:
         upcoming = next(source, None)
         events = self._events
         while True:
+            self._more_to_come = upcoming is not None
             at_s = upcoming.at_s if upcoming is not None else inf
             if events and events[0][0] <= at_s:
                 self._now_s, _, handle, what = heapq.heappop(events)
@@ -121,10 +144,20 @@ class Simulation:
         call = _Call(len(self.results) + len(self._calls), arrival)
         self._calls[str(call.number)] = call
         self._retry_budget.deposit()
-        self._place(call)
+        if self._setup.routers == 1:
+            return self._place(call)
+        lands_on = self._alive[int(self._rng.random() * len(self._alive))]
+        call.router = lands_on if self._setup.shared else self._alive[0]
+        if call.router == lands_on:
+            return self._place(call)
+        call.hop_s = self._half_s
+        self._at(self._now_s + call.hop_s, self._place, call)
 
     def _place(self, call: _Call) -> None:
         arrival, now_s, setup = call.arrival, self._now_s, self._setup
+        if call.router not in self._alive:
+            return self._end(call, "", ROUTER_DIED)
+        scheduler = self.schedulers[call.router]
         features = (arrival.predicted * TOKENS,) if arrival.predicted else ()
         ticket = Ticket(
             id=str(call.number),
@@ -132,7 +165,7 @@ class Simulation:
             policy=setup.policy,
             arrived_s=arrival.at_s,
             expires_s=now_s + setup.queue_wait_s,
-            work=self.scheduler.sizes.predict(MODEL, features),
+            work=scheduler.sizes.predict(MODEL, features),
             features=features,
             priority=arrival.priority,
             tenant=arrival.tenant,
@@ -141,16 +174,17 @@ class Simulation:
         )
         if setup.sort is not None:
             ticket = msgspec.structs.replace(ticket, sort=setup.sort, cost_nano=self._prices)
-        self._apply(self.scheduler.arrive(ticket, now_s))
+        self._apply(call.router, scheduler.arrive(ticket, now_s))
 
     def _end(self, call: _Call, machine: str, error: str = "") -> None:
-        del self._calls[str(call.number)]
+        if self._calls.pop(str(call.number), None) is None:
+            return
         arrival = call.arrival
         cost = self._machines[machine].machine.price_nano if machine else 0
         self.results.append(
             Result(
                 arrival.at_s,
-                self._now_s - arrival.at_s,
+                self._now_s + call.hop_s - arrival.at_s,
                 machine,
                 arrival.tenant,
                 arrival.priority,
@@ -161,37 +195,36 @@ class Simulation:
 
     # Decisions
 
-    def _apply(self, decisions: Sequence[Decision]) -> None:
+    def _apply(self, router: int, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
             if isinstance(decision, Dispatch):
-                self._send(decision.attempt)
+                self._send(decision.attempt, router)
             elif isinstance(decision, Hedge):
                 self.hedges += 1
-                self._send(decision.attempt)
+                self._send(decision.attempt, router)
             elif isinstance(decision, Probe):
                 self.probes += 1
-                self._send(decision.attempt)
+                self._send(decision.attempt, router)
             elif isinstance(decision, Cancel):
                 self._stop(decision.attempt)
             elif isinstance(decision, Reject):
                 self._end(self._calls[decision.ticket.id], "", decision.reason.value)
             else:
                 self.ejections += 1
-        self._tick_again()
+        self._tick_again(router)
 
-    def _send(self, attempt: Attempt) -> None:
+    def _send(self, attempt: Attempt, router: int) -> None:
         state = self._machines[attempt.endpoint.worker.id]
-        if not state.up:
-            self._at(self._now_s + 2 * self._half_s, self._failed, attempt)
-            return
         call = self._calls.get(attempt.ticket.id)
-        job = Job(attempt, call.arrival.size if call is not None else PROBE_SIZE)
-        self._jobs[attempt.id] = job
-        if state.submit(job, self._now_s + self._half_s):
+        job = Job(attempt, call.arrival.size if call is not None else PROBE_SIZE, router)
+        self._jobs[attempt] = job
+        if not state.up:
+            self._at(self._now_s + 2 * self._half_s, self._failed, job)
+        elif state.submit(job, self._now_s + self._half_s):
             self._at((job.ends_s or 0.0) + self._half_s, self._done, job)
 
     def _stop(self, attempt: Attempt) -> None:
-        job = self._jobs.pop(attempt.id, None)
+        job = self._jobs.pop(attempt, None)
         if job is not None and not job.over:
             self._free(job, self._now_s)
 
@@ -205,17 +238,18 @@ class Simulation:
             return
         attempt = job.attempt
         self._free(job, job.ends_s)
-        self._jobs.pop(attempt.id, None)
+        self._jobs.pop(attempt, None)
         call = self._calls.get(attempt.ticket.id)
         if call is not None:
             self._end(call, attempt.endpoint.worker.id)
-        self._apply(self.scheduler.completed(attempt, self._now_s))
+        self._apply(job.router, self.schedulers[job.router].completed(attempt, self._now_s))
 
-    def _failed(self, attempt: Attempt) -> None:
-        self._jobs.pop(attempt.id, None)
-        twin = attempt.twin
-        raced = twin is not None and twin.id in self._jobs
-        self._apply(self.scheduler.failed(attempt, self._now_s))
+    def _failed(self, job: Job) -> None:
+        attempt = job.attempt
+        if self._jobs.pop(attempt, None) is None:
+            return  # It was stopped meanwhile.
+        raced = attempt.twin is not None and attempt.twin in self._jobs
+        self._apply(job.router, self.schedulers[job.router].failed(attempt, self._now_s))
         call = self._calls.get(attempt.ticket.id)
         if call is None or raced:
             return
@@ -227,6 +261,42 @@ class Simulation:
             self._place(call)
         else:
             self._end(call, "", "worker_failed")
+
+    # Routers
+
+    def _beat(self, _: object) -> None:
+        """Divide the slots anew, as the routers do among themselves."""
+        demands = {str(self._alive[0]): 1.0}
+        for name, machine in self._machines.items():
+            slots = machine.machine.slots
+            if self._setup.shared:
+                demands = {str(router): self._demand(router, name) for router in self._alive}
+            shares = slot_shares(slots, demands)
+            for router in self._alive:
+                leases = self._leases[router]
+                others = sum(held.get(name, 0) for held in self._leases) - leases.get(name, 0)
+                leases[name] = max(0, min(shares.get(str(router), 0), slots - others))
+        for router in self._alive:
+            self._apply(router, self.schedulers[router].lease(self._leases[router], self._now_s))
+        if self._calls or self._more_to_come:
+            self._at(self._now_s + BEAT_S, self._beat, None)
+
+    def _demand(self, router: int, worker: str) -> float:
+        scheduler = self.schedulers[router]
+        running = len(scheduler.fleet.workers[worker].inflight)
+        return running + scheduler.waiting / len(self._machines)
+
+    def _die(self, router: int) -> None:
+        """A router is killed: its calls are lost, and its leases until their time is up."""
+        self._alive.remove(router)
+        for job in [job for job in self._jobs.values() if job.router == router]:
+            self._stop(job.attempt)
+        for call in [call for call in self._calls.values() if call.router == router]:
+            self._end(call, "", ROUTER_DIED)
+        self._at(self._now_s + MEMBER_TTL_S, self._expire, router)
+
+    def _expire(self, router: int) -> None:
+        self._leases[router].clear()
 
     # Trouble
 
@@ -240,7 +310,7 @@ class Simulation:
         elif event.trouble is Trouble.CRASH:
             state.up = False
             for job in state.drop():
-                self._failed(job.attempt)
+                self._failed(job)
         else:
             state.hang()
 
@@ -254,21 +324,22 @@ class Simulation:
         elif event.trouble is Trouble.HANG:
             state.hung = False
             for job in state.drop():
-                self._failed(job.attempt)
+                self._failed(job)
 
     # Time
 
     def _at(self, at_s: float, handle: Callable[..., None], what: object) -> None:
         heapq.heappush(self._events, (at_s, next(self._numbers), handle, what))
 
-    def _tick_again(self) -> None:
-        due_s = self.scheduler.next_tick_s(self._now_s)
-        if due_s is not None and due_s < self._tick_due_s:
-            self._tick_due_s = due_s
-            self._at(due_s, self._tick, due_s)
+    def _tick_again(self, router: int) -> None:
+        due_s = self.schedulers[router].next_tick_s(self._now_s)
+        if due_s is not None and due_s < self._tick_due_s[router]:
+            self._tick_due_s[router] = due_s
+            self._at(due_s, self._tick, (due_s, router))
 
-    def _tick(self, due_s: float) -> None:
-        if due_s != self._tick_due_s:
+    def _tick(self, what: tuple[float, int]) -> None:
+        due_s, router = what
+        if due_s != self._tick_due_s[router] or router not in self._alive:
             return  # An earlier tick has taken its place.
-        self._tick_due_s = inf
-        self._apply(self.scheduler.tick(self._now_s))
+        self._tick_due_s[router] = inf
+        self._apply(router, self.schedulers[router].tick(self._now_s))

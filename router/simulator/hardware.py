@@ -74,12 +74,13 @@ class Machine(Struct, frozen=True):
 
 
 class Job:
-    """One attempt on a machine: ``ends_s`` is None while it waits or hangs."""
+    """One attempt on a machine, sent by a router: ``ends_s`` is None while it waits or hangs."""
 
-    __slots__ = ("attempt", "begun_s", "ends_s", "over", "size")
+    __slots__ = ("attempt", "begun_s", "ends_s", "over", "router", "size")
 
-    def __init__(self, attempt: Attempt, size: float) -> None:
+    def __init__(self, attempt: Attempt, size: float, router: int) -> None:
         self.attempt = attempt
+        self.router = router
         self.size = size
         self.begun_s = 0.0
         self.ends_s: float | None = None

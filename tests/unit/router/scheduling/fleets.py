@@ -1,23 +1,47 @@
 """Small fleets for scheduler tests."""
 
-from router.domain.catalog import Deployment, Endpoint, Pool, Worker
+import random
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+from router.domain.catalog import Deployment, Endpoint, Policy, Pool, Worker
 from router.domain.pricing import Price
-from router.scheduling.decisions import Dispatch
+from router.scheduling.decisions import Decision, Dispatch, Probe
+from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.ticket import Ticket
+from router.scheduling.ticket import NO_TERMS, Ticket
 
 POOL = Pool("pool", "cpu")
 
 
-def endpoint(name: str, *, slots: int = 1, service_ms: float = 100.0) -> Endpoint:
-    """One deployment on one worker of the same name."""
-    worker = Worker(name, POOL.name, f"http://{name}", "openai", slots)
-    deployment = Deployment(1, "m", "p", 1, POOL.name, "m", Price(1), service_prior_ms=service_ms)
-    return Endpoint(name, deployment, worker, POOL)
+def endpoint(
+    name: str,
+    *,
+    slots: int = 1,
+    service_ms: float = 100.0,
+    batch_curve: tuple[tuple[int, float], ...] = (),
+    deployment: int = 0,
+    rtt_ms: float = 1.0,
+) -> Endpoint:
+    """A worker with a deployment of its own, unless workers are given the same one."""
+    worker = Worker(name, POOL.name, f"http://{name}", "openai", slots, rtt_ms=rtt_ms)
+    offered = Deployment(
+        deployment or sum(name.encode()),
+        "m",
+        "p",
+        1,
+        POOL.name,
+        "m",
+        Price(1),
+        service_prior_ms=service_ms,
+        batch_curve=batch_curve,
+    )
+    return Endpoint(name, offered, worker, POOL)
 
 
-def scheduler(*endpoints: Endpoint, queue_max: int = 100) -> Scheduler:
-    made = Scheduler(queue_max=queue_max)
+def scheduler(*endpoints: Endpoint, queue_max: int = 100, seed: int = 1) -> Scheduler:
+    made = Scheduler(queue_max=queue_max, random=random.Random(seed).random)
     made.apply(endpoints, 0.0)
     return made
 
@@ -28,19 +52,36 @@ def ticket(
     now_s: float = 0.0,
     policy: str = "late_binding",
     patience_s: float = 1e9,
-    excluded: frozenset[str] = frozenset(),
+    deadline_s: float = inf,
+    hedge_share: float = 0.05,
+    penalty_s: Mapping[str, float] = NO_TERMS,
+    cost_nano: Mapping[str, float] = NO_TERMS,
+    **more: Any,
 ) -> Ticket:
     return Ticket(
         id=name,
         candidates=candidates,
-        policy=policy,
-        work=1.0,
+        policy=Policy(1, 1, "m", kind=policy, hedge_share=hedge_share),
         arrived_s=now_s,
         expires_s=now_s + patience_s,
-        excluded=excluded,
+        deadline_s=deadline_s,
+        penalty_s=penalty_s,
+        cost_nano=cost_nano,
+        **more,
     )
 
 
-def dispatched(decisions: list[object]) -> list[str]:
+def place(made: Scheduler, name: str, *candidates: str, now_s: float = 0.0, **more: Any) -> Attempt:
+    """Arrive and be dispatched at once."""
+    (decision,) = made.arrive(ticket(name, *candidates, now_s=now_s, **more), now_s)
+    assert isinstance(decision, Dispatch)
+    return decision.attempt
+
+
+def dispatched(decisions: list[Decision]) -> list[str]:
     """The workers that tickets were sent to, in order."""
     return [d.attempt.endpoint.worker.id for d in decisions if isinstance(d, Dispatch)]
+
+
+def probes(decisions: list[Decision]) -> list[Attempt]:
+    return [d.attempt for d in decisions if isinstance(d, Probe)]

@@ -4,19 +4,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.scheduling.estimate import CLAMP, UNKNOWN_S, ServiceEstimate
-from router.scheduling.retry_budget import RETRY_FLOOR, RetryBudget
+from router.scheduling.estimate import (
+    CLAMP,
+    PRIOR_SAMPLES,
+    SMOOTHING,
+    TRANSLATION,
+    UNKNOWN_S,
+    ServiceEstimate,
+    shrunk,
+)
 
 
-def test_a_benchmarks_prior_counts_until_the_first_sample() -> None:
+def test_a_benchmarks_prior_is_worth_a_few_samples() -> None:
     estimate = ServiceEstimate(prior_s=2.0)
     assert estimate.seconds == 2.0
-    estimate.observe(0.5, work=1.0)
-    assert estimate.seconds == 0.5
+    estimate.observe(1.0, work=1.0)
+    assert estimate.seconds == pytest.approx(2.0 - 1.0 / (PRIOR_SAMPLES + 1))
 
 
 def test_without_a_prior_a_worker_is_taken_for_fast_so_that_it_is_tried() -> None:
-    assert ServiceEstimate().seconds == UNKNOWN_S
+    estimate = ServiceEstimate()
+    assert estimate.seconds == UNKNOWN_S
+    estimate.observe(3.0, work=1.0)
+    assert estimate.seconds == 3.0
+
+
+def test_a_newer_prior_counts_only_until_something_was_measured() -> None:
+    estimate = ServiceEstimate()
+    estimate.expect(0.7)
+    assert estimate.seconds == 0.7
+    estimate.observe(0.6, work=1.0)
+    measured = estimate.seconds
+    estimate.expect(5.0)
+    assert estimate.seconds == measured
 
 
 @given(st.lists(st.floats(0.001, 10), min_size=1, max_size=50))
@@ -29,10 +49,10 @@ def test_an_estimate_stays_between_the_extremes_seen(samples: list[float]) -> No
 
 def test_one_outlier_is_clamped() -> None:
     estimate = ServiceEstimate()
-    for _ in range(20):
+    for _ in range(40):
         estimate.observe(0.1, work=1.0)
     estimate.observe(100.0, work=1.0)
-    assert estimate.seconds < 0.1 * (1 + CLAMP * 0.1 + 0.01)
+    assert estimate.seconds < 0.1 * (1 + CLAMP * SMOOTHING + 0.01)
 
 
 def test_an_instant_service_still_leaves_a_finite_rate() -> None:
@@ -47,9 +67,7 @@ def test_larger_work_is_not_taken_for_slowness() -> None:
     assert estimate.seconds == pytest.approx(1.0)
 
 
-def test_retries_are_a_share_of_calls_above_a_floor() -> None:
-    budget = RetryBudget()
-    assert sum(budget.withdraw() for _ in range(100)) == RETRY_FLOOR
-    for _ in range(50):
-        budget.deposit()
-    assert sum(budget.withdraw() for _ in range(100)) in (9, 10)
+def test_noise_is_drawn_towards_the_pool_and_a_straggler_hardly() -> None:
+    assert abs(shrunk(1.1, 1.0) - 1.0) < 0.05
+    assert shrunk(10.0, 1.0) >= 10.0 * (1 - TRANSLATION)
+    assert shrunk(1.0, 10.0) <= 1.0 * (1 + TRANSLATION)

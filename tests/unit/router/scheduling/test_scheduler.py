@@ -2,16 +2,16 @@
 
 import pytest
 
+from router.domain.request import Priority, Sort
 from router.scheduling.decisions import Dispatch, Eject, Reject, RejectReason
-from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
-from tests.unit.router.scheduling.fleets import dispatched, endpoint, scheduler, ticket
+from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
 
-def place(made: Scheduler, name: str, *candidates: str, now_s: float = 0.0) -> Attempt:
-    (decision,) = made.arrive(ticket(name, *candidates, now_s=now_s), now_s)
-    assert isinstance(decision, Dispatch)
-    return decision.attempt
+def refused(made: Scheduler, *args: str, **more: object) -> Reject:
+    (decision,) = made.arrive(ticket(*args, **more), 0.0)  # type: ignore[arg-type]
+    assert isinstance(decision, Reject)
+    return decision
 
 
 def test_the_faster_of_two_free_workers_is_chosen() -> None:
@@ -36,6 +36,19 @@ def test_a_somewhat_slower_worker_is_taken_when_the_fast_one_is_full() -> None:
     assert dispatched(made.arrive(ticket("b", "slow", "fast"), 0.0)) == ["slow"]
 
 
+def test_large_work_waits_for_the_fast_worker_where_small_work_takes_the_slow_one() -> None:
+    def full() -> Scheduler:
+        made = scheduler(endpoint("slow", slots=9, service_ms=200), endpoint("fast", service_ms=40))
+        for name in "ab":
+            place(made, name, "fast")
+        return made
+
+    assert dispatched(full().arrive(ticket("s", "slow", "fast", work=0.2), 0.0)) == ["slow"]
+    large = full()
+    assert large.arrive(ticket("l", "slow", "fast", work=5.0), 0.0) == []
+    assert large.waiting == 1
+
+
 def test_a_hung_worker_loses_its_appeal_before_anything_fails() -> None:
     made = scheduler(endpoint("hung", slots=8, service_ms=40), endpoint("ok", service_ms=100))
     place(made, "a", "hung", "ok")
@@ -45,11 +58,19 @@ def test_a_hung_worker_loses_its_appeal_before_anything_fails() -> None:
 
 def test_what_was_learned_survives_a_new_catalog() -> None:
     made = scheduler(endpoint("a", service_ms=100))
-    attempt = place(made, "t", "a")
-    made.completed(attempt, 0.5)
+    made.completed(place(made, "t", "a"), 0.5)
     learned = made.fleet.endpoints["a"].estimate.seconds
+    assert 0.1 < learned < 0.5
     made.apply([endpoint("a", service_ms=100), endpoint("b")], 1.0)
-    assert made.fleet.endpoints["a"].estimate.seconds == learned == pytest.approx(0.5)
+    assert made.fleet.endpoints["a"].estimate.seconds == learned
+
+
+def test_a_new_worker_is_expected_to_be_like_the_others_of_its_deployment() -> None:
+    made = scheduler(endpoint("a", service_ms=0, deployment=7))
+    for n in range(20):
+        made.completed(place(made, str(n), "a", now_s=float(n)), n + 0.3)
+    made.apply([endpoint(name, service_ms=0, deployment=7) for name in ("a", "b")], 30.0)
+    assert made.fleet.endpoints["b"].estimate.seconds == pytest.approx(0.3, rel=0.01)
 
 
 def test_a_worker_that_leaves_the_catalog_gets_nothing_and_its_work_ends_quietly() -> None:
@@ -60,33 +81,16 @@ def test_a_worker_that_leaves_the_catalog_gets_nothing_and_its_work_ends_quietly
     assert made.completed(attempt, 0.2) == []
 
 
-def test_two_failures_in_a_row_eject_a_worker_for_a_second() -> None:
-    made = scheduler(endpoint("bad", service_ms=10), endpoint("good", service_ms=500))
-    assert made.failed(place(made, "a", "bad", "good"), 0.0) == []
-    assert made.failed(place(made, "b", "bad", "good"), 0.0) == [Eject("bad", 1.0)]
-    assert dispatched(made.arrive(ticket("c", "bad", "good"), 0.5)) == ["good"]
-
-
-def test_after_its_pause_an_ejected_worker_gets_one_try_at_a_time() -> None:
-    made = scheduler(endpoint("bad", slots=4, service_ms=10), endpoint("good", service_ms=500))
-    for name in "ab":
-        made.failed(place(made, name, "bad", "good"), 0.0)
-    probe = place(made, "probe", "bad", "good", now_s=1.1)
-    assert probe.endpoint.worker.id == "bad"
-    assert dispatched(made.arrive(ticket("c", "bad", "good"), 1.1)) == ["good"]
-    made.completed(probe, 1.2)
-    assert dispatched(made.arrive(ticket("d", "bad", "good"), 1.2)) == ["bad"]
-
-
-def test_a_pause_doubles_while_failures_go_on() -> None:
-    made = scheduler(endpoint("bad"))
-    pauses = []
-    now_s = 0.0
-    for name in "abcd":
-        decisions = made.failed(place(made, name, "bad", now_s=now_s), now_s)
-        pauses += [d.until_s - now_s for d in decisions if isinstance(d, Eject)]
-        now_s += 100
-    assert pauses == [1.0, 2.0, 4.0]
+def test_fewer_slots_are_used_while_others_hold_a_lease_on_the_rest() -> None:
+    made = scheduler(endpoint("a", slots=4))
+    made.lease({"a": 1}, 0.0)
+    for name in "xy":
+        place(made, name, "a")
+    assert made.arrive(ticket("z", "a"), 0.0) == []
+    made.lease({"a": 0}, 0.0)
+    assert made.arrive(ticket("w", "a"), 0.1) == []
+    assert sorted(dispatched(made.lease({"a": 4}, 0.2))) == ["a", "a"]
+    assert made.fleet.workers["a"].slots == 4
 
 
 def test_with_every_circuit_open_a_try_is_still_made() -> None:
@@ -96,13 +100,26 @@ def test_with_every_circuit_open_a_try_is_still_made() -> None:
     assert dispatched(made.arrive(ticket("c", "only"), 0.1)) == ["only"]
 
 
+def test_two_failures_in_a_row_eject_a_worker_for_a_second() -> None:
+    made = scheduler(endpoint("bad", service_ms=10), endpoint("good", service_ms=500))
+    assert made.failed(place(made, "a", "bad", "good"), 0.0) == []
+    assert made.failed(place(made, "b", "bad", "good"), 0.0) == [Eject("bad", 1.0)]
+    assert dispatched(made.arrive(ticket("c", "bad", "good"), 0.5)) == ["good"]
+
+
 def test_a_ticket_never_returns_to_a_worker_that_failed_it() -> None:
     made = scheduler(endpoint("a", service_ms=1), endpoint("b", service_ms=900))
     retry = ticket("t", "a", "b", excluded=frozenset({"a"}))
     assert dispatched(made.arrive(retry, 0.0)) == ["b"]
-    (refused,) = made.arrive(ticket("u", "a", excluded=frozenset({"a"})), 0.0)
-    assert isinstance(refused, Reject)
-    assert refused.reason is RejectReason.NOTHING_ELIGIBLE
+    decision = refused(made, "u", "a", excluded=frozenset({"a"}))
+    assert decision.reason is RejectReason.NOTHING_ELIGIBLE
+
+
+def test_a_worker_that_declines_is_not_blamed() -> None:
+    made = scheduler(endpoint("a"), endpoint("b", service_ms=900))
+    for name in "xyz":
+        assert made.declined(place(made, name, "a", "b"), 0.0) == []
+    assert dispatched(made.arrive(ticket("t", "a", "b"), 0.0)) == ["a"]
 
 
 def test_a_full_queue_refuses_and_says_when_to_return() -> None:
@@ -110,21 +127,33 @@ def test_a_full_queue_refuses_and_says_when_to_return() -> None:
     for name in "abcd":
         made.arrive(ticket(name, "a"), 0.0)
     assert made.waiting == 2
-    (refused,) = made.arrive(ticket("e", "a"), 0.0)
-    assert isinstance(refused, Reject)
-    assert refused.reason is RejectReason.QUEUE_FULL
-    assert refused.retry_after_s == pytest.approx(2.0)
+    decision = refused(made, "e", "a")
+    assert decision.reason is RejectReason.QUEUE_FULL
+    assert decision.retry_after_s == pytest.approx(2.0)
+
+
+def test_a_request_that_would_miss_its_deadline_is_refused_at_once() -> None:
+    made = scheduler(endpoint("a", service_ms=1000))
+    for name in "abcd":
+        made.arrive(ticket(name, "a"), 0.0)
+    decision = refused(made, "e", "a", deadline_s=2.5)
+    assert decision.reason is RejectReason.DEADLINE
+    # Two units ahead and one of its own are three seconds: half a second too late.
+    assert decision.retry_after_s == pytest.approx(0.5)
+    assert made.waiting == 2
+    assert made.arrive(ticket("f", "a", deadline_s=3.5), 0.0) == []
 
 
 def test_a_ticket_that_waited_too_long_is_refused() -> None:
     made = scheduler(endpoint("a", service_ms=1000))
-    for name in "ab":
-        place(made, name, "a")
-    made.arrive(ticket("c", "a", patience_s=0.5), 0.0)
-    assert made.tick(0.4) == []
-    (refused,) = made.tick(0.5)
-    assert isinstance(refused, Reject)
-    assert refused.reason is RejectReason.EXPIRED
+    first = place(made, "a", "a")
+    place(made, "b", "a")
+    made.arrive(ticket("c", "a", patience_s=2.5), 0.0)
+    assert made.tick(2.4) == []
+    (late,) = made.tick(2.5)
+    assert isinstance(late, Reject)
+    assert late.reason is RejectReason.EXPIRED
+    assert made.completed(first, 2.6) == []
 
 
 def test_a_withdrawn_ticket_is_forgotten() -> None:
@@ -142,25 +171,10 @@ def test_a_slot_is_given_back_once_however_often_its_end_is_told() -> None:
     attempt = place(made, "t", "a")
     made.completed(attempt, 0.1)
     made.failed(attempt, 0.2)
+    made.declined(attempt, 0.2)
     made.cancelled(attempt, 0.3)
     assert made.fleet.workers["a"].free_slots == 3
     assert made.fleet.endpoints["a"].estimate.samples == 1
-
-
-def test_round_robin_takes_turns_whatever_the_speed() -> None:
-    made = scheduler(endpoint("a", service_ms=1), endpoint("b", service_ms=900), endpoint("c"))
-    went = [
-        dispatched(made.arrive(ticket(str(i), "a", "b", "c", policy="round_robin"), 0.0))[0]
-        for i in range(6)
-    ]
-    assert went == ["a", "b", "c", "a", "b", "c"]
-
-
-def test_least_outstanding_evens_out_what_is_in_flight() -> None:
-    made = scheduler(endpoint("a", service_ms=1), endpoint("b", service_ms=900))
-    for i in range(6):
-        made.arrive(ticket(str(i), "a", "b", policy="least_outstanding"), 0.0)
-    assert {w.id: len(w.inflight) for w in made.fleet.workers.values()} == {"a": 3, "b": 3}
 
 
 def test_the_decision_says_how_every_candidate_looked() -> None:
@@ -169,3 +183,90 @@ def test_the_decision_says_how_every_candidate_looked() -> None:
     assert isinstance(decision, Dispatch)
     seen = {one.endpoint_id: (one.wait_s, one.service_s) for one in decision.considered}
     assert seen == {"a": (0.0, pytest.approx(0.04)), "b": (0.0, pytest.approx(0.08))}
+
+
+def test_interactive_requests_go_before_batch_requests() -> None:
+    made = scheduler(endpoint("a", service_ms=100))
+    running = [place(made, name, "a") for name in "xy"]
+    made.arrive(ticket("batch", "a", priority=Priority.BATCH), 0.0)
+    made.arrive(ticket("person", "a", priority=Priority.INTERACTIVE), 0.01)
+    (decision,) = made.completed(running[0], 0.1)
+    assert isinstance(decision, Dispatch)
+    assert decision.attempt.ticket.id == "person"
+
+
+def test_a_preference_sets_a_candidate_back_and_excludes_nobody() -> None:
+    made = scheduler(endpoint("a", service_ms=10), endpoint("b", service_ms=500))
+    wish = {"penalty_s": {"a": 1.0}}
+    assert dispatched(made.arrive(ticket("t", "a", "b", **wish), 0.0)) == ["b"]  # type: ignore[arg-type]
+    assert dispatched(made.arrive(ticket("u", "a", **wish), 0.0)) == ["a"]  # type: ignore[arg-type]
+
+
+def test_a_preferred_latency_is_kept_where_it_can_be() -> None:
+    made = scheduler(endpoint("a", service_ms=100), endpoint("b", service_ms=150))
+    cheaper = {"penalty_s": {"a": 1.0}}
+    assert dispatched(made.arrive(ticket("t", "a", "b", **cheaper), 0.0)) == ["b"]  # type: ignore[arg-type]
+    wish = ticket("u", "a", "b", preferred_s=0.12, **cheaper)  # type: ignore[arg-type]
+    assert dispatched(made.arrive(wish, 0.0)) == ["a"]
+
+
+PRICES = {"cheap": 10.0, "dear": 50.0}
+
+
+def test_sort_by_price_takes_the_cheapest_that_meets_the_deadline() -> None:
+    made = scheduler(endpoint("cheap", service_ms=1000), endpoint("dear", service_ms=50))
+
+    def by_price(name: str, deadline_s: float) -> list[str]:
+        wish = ticket(
+            name, "dear", "cheap", sort=Sort.PRICE, cost_nano=PRICES, deadline_s=deadline_s
+        )
+        return dispatched(made.arrive(wish, 0.0))
+
+    assert by_price("a", 5.0) == ["cheap"]
+    assert by_price("b", 0.5) == ["dear"], "the cheap one would be too late"
+    assert by_price("c", 5.0) == ["cheap"]
+
+
+def test_sort_by_price_spills_to_the_dearer_when_the_cheap_queue_is_too_long() -> None:
+    made = scheduler(endpoint("cheap", service_ms=1000), endpoint("dear", service_ms=50))
+    went = []
+    for number in range(4):
+        wish = ticket(
+            str(number), "cheap", "dear", sort=Sort.PRICE, cost_nano=PRICES, deadline_s=2.2
+        )
+        went += dispatched(made.arrive(wish, 0.0))
+    assert went == ["cheap", "cheap", "dear", "dear"]
+
+
+def test_sort_by_throughput_takes_the_fastest_whatever_the_wait() -> None:
+    made = scheduler(endpoint("a", service_ms=50), endpoint("b", service_ms=60))
+    place(made, "x", "a")
+    wish = ticket("t", "a", "b", sort=Sort.THROUGHPUT)
+    assert dispatched(made.arrive(wish, 0.0)) == ["a"]
+
+
+def test_a_batching_engine_is_filled_only_as_far_as_its_curve_makes_sense() -> None:
+    curve = ((2, 3.0), (4, 9.0))
+    made = scheduler(
+        endpoint("batches", slots=4, service_ms=50, batch_curve=curve),
+        endpoint("alone", slots=4, service_ms=120),
+    )
+    went = [dispatched(made.arrive(ticket(str(n), "batches", "alone"), 0.0))[0] for n in range(3)]
+    assert went == ["batches", "alone", "alone"]
+
+
+def test_the_next_tick_is_due_soon_while_tickets_wait_and_never_when_nothing_is_to_come() -> None:
+    made = scheduler(endpoint("a"))
+    assert made.next_tick_s(0.0) is None
+    running = [place(made, name, "a") for name in "xy"]
+    made.arrive(ticket("z", "a"), 0.0)
+    due_s = made.next_tick_s(0.0)
+    assert due_s is not None
+    assert 0 <= due_s < 0.01
+    for attempt in running:
+        for decision in made.completed(attempt, 0.1):
+            assert isinstance(decision, Dispatch)
+            running.append(decision.attempt)
+    made.tick(1.0)
+    made.tick(100.0)
+    assert made.next_tick_s(100.0) is None

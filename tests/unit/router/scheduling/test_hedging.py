@@ -1,0 +1,118 @@
+"""Second attempts beside late ones."""
+
+from router.scheduling.decisions import Cancel, Decision, Eject, Hedge
+from router.scheduling.fleet import Attempt
+from router.scheduling.scheduler import Scheduler
+from tests.unit.router.scheduling.fleets import endpoint, place, scheduler, ticket
+
+SLOTS = 2
+
+
+def two() -> Scheduler:
+    return scheduler(
+        endpoint("late", slots=SLOTS, service_ms=100), endpoint("free", slots=SLOTS, service_ms=120)
+    )
+
+
+def hedge_of(decisions: list[Decision]) -> Attempt:
+    (hedge,) = [d for d in decisions if isinstance(d, Hedge)]
+    return hedge.attempt
+
+
+def test_a_late_attempt_gets_a_second_one_on_another_free_worker() -> None:
+    made = two()
+    first = place(made, "t", "late", "free")
+    assert made.next_tick_s(0.0) is not None
+    assert not [d for d in made.tick(0.29) if isinstance(d, Hedge)]
+    second = hedge_of(made.tick(0.31))
+    assert second.endpoint.worker.id == "free"
+    assert second.ticket is first.ticket
+
+
+def test_whoever_answers_first_stops_the_other() -> None:
+    for winner_first in (True, False):
+        made = two()
+        first = place(made, "t", "late", "free")
+        second = hedge_of(made.tick(0.31))
+        winner, loser = (first, second) if winner_first else (second, first)
+        assert Cancel(loser) in made.completed(winner, 0.4)
+        assert all(worker.free_slots == SLOTS for worker in made.fleet.workers.values())
+
+
+def test_the_first_byte_decides_the_race() -> None:
+    made = two()
+    first = place(made, "t", "late", "free")
+    second = hedge_of(made.tick(0.31))
+    assert made.first_byte(second, 0.35)[0] == Cancel(first)
+    assert made.completed(second, 0.5) == []
+
+
+def test_nobody_is_hedged_once_the_answer_has_begun() -> None:
+    made = two()
+    made.first_byte(place(made, "t", "late", "free"), 0.1)
+    assert not [d for d in made.tick(5.0) if isinstance(d, Hedge)]
+
+
+def test_a_copy_never_takes_a_slot_from_a_request_that_has_none() -> None:
+    made = scheduler(endpoint("late", service_ms=100), endpoint("free", service_ms=30_000))
+    place(made, "a", "late", "free")
+    place(made, "b", "late", "free")
+    made.arrive(ticket("waits", "late", "free"), 0.0)
+    assert made.waiting == 1
+    assert not [d for d in made.tick(0.35) if isinstance(d, Hedge)]
+
+
+def test_a_copy_must_promise_to_be_quicker_than_what_was_waited_for_already() -> None:
+    made = scheduler(endpoint("late", service_ms=100), endpoint("slow", service_ms=5_000))
+    place(made, "t", "late", "slow")
+    assert not [d for d in made.tick(0.35) if isinstance(d, Hedge)]
+
+
+def test_hedges_have_a_budget() -> None:
+    made = scheduler(
+        endpoint("late", slots=50, service_ms=100), endpoint("free", slots=50, service_ms=101)
+    )
+    for number in range(40):
+        place(made, str(number), "late", hedge_share=0.0)
+    fresh = [place(made, f"f{n}", "late", "free", hedge_share=0.0) for n in range(9)]
+    made.tick(1.0)
+    twice = [attempt for attempt in fresh if attempt.twin is not None]
+    assert len(twice) <= 2, "more than the floor of the budget"
+
+
+def test_a_worker_that_loses_in_silence_twice_is_ejected() -> None:
+    made = two()
+    for name in "ab":
+        place(made, name, "late", "free")
+    decisions = made.tick(0.31)
+    seconds = [d.attempt for d in decisions if isinstance(d, Hedge)]
+    ended = [d for second in seconds for d in made.completed(second, 0.45)]
+    assert [d.worker_id for d in ended if isinstance(d, Eject)] == ["late"]
+
+
+def test_a_failed_twin_leaves_the_other_running() -> None:
+    made = two()
+    first = place(made, "t", "late", "free")
+    second = hedge_of(made.tick(0.31))
+    assert made.failed(first, 0.32) == []
+    assert second.id in second.endpoint.worker.inflight
+    assert made.completed(second, 0.5) == []
+
+
+def test_the_end_of_a_call_ends_both() -> None:
+    made = two()
+    first = place(made, "t", "late", "free")
+    second = hedge_of(made.tick(0.31))
+    assert made.cancelled(first, 0.32) == [Cancel(second)]
+    assert all(worker.free_slots == SLOTS for worker in made.fleet.workers.values())
+
+
+def test_long_requests_that_lose_do_not_make_a_worker_look_fast() -> None:
+    made = two()
+    for number in range(20):
+        begun = float(number)
+        place(made, str(number), "late", "free", now_s=begun)
+        hedges = [d for d in made.tick(begun + 0.31) if isinstance(d, Hedge)]
+        for hedge in hedges:
+            made.completed(hedge.attempt, begun + 0.32)
+    assert made.fleet.endpoints["late"].estimate.seconds > 0.1

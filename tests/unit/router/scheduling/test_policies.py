@@ -1,0 +1,120 @@
+"""The baselines do what their names say, so that a comparison with them is fair."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from router.domain.catalog import Policy
+from router.scheduling.policies import POLICIES
+from router.scheduling.scheduler import Scheduler
+from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
+
+BASELINES = sorted(set(POLICIES) - {"late_binding"})
+
+
+def went(made: Scheduler, policy: str, count: int, *names: str) -> list[str]:
+    return [
+        dispatched(made.arrive(ticket(f"{policy}{n}", *names, policy=policy), 0.0))[0]
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("policy", BASELINES)
+def test_a_baseline_sends_at_once_and_leaves_the_waiting_to_the_worker(policy: str) -> None:
+    made = scheduler(endpoint("a"), endpoint("b", service_ms=200), endpoint("c"))
+    assert len(went(made, policy, 30, "a", "b", "c")) == 30
+    assert made.waiting == 0
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_places_and_learns(policy: str) -> None:
+    made = scheduler(endpoint("a", slots=4), endpoint("b", slots=4))
+    for number in range(20):
+        attempt = place(made, str(number), "a", "b", now_s=float(number), policy=policy)
+        made.completed(attempt, number + 0.1)
+    assert (
+        made.fleet.endpoints["a"].estimate.samples + (made.fleet.endpoints["b"].estimate.samples)
+        == 20
+    )
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_can_serve_a_single_endpoint(policy: str) -> None:
+    assert went(scheduler(endpoint("a")), policy, 1, "a") == ["a"]
+
+
+def test_a_name_that_is_not_known_gets_the_default() -> None:
+    made = scheduler(endpoint("a", service_ms=900), endpoint("b", service_ms=9))
+    assert went(made, "of-a-later-release", 1, "a", "b") == ["b"]
+
+
+def test_round_robin_takes_turns_whatever_the_speed() -> None:
+    made = scheduler(endpoint("a", service_ms=1), endpoint("b", service_ms=900), endpoint("c"))
+    assert went(made, "round_robin", 6, "a", "b", "c") == ["a", "b", "c"] * 2
+
+
+def test_weighted_takes_turns_by_capacity() -> None:
+    made = scheduler(endpoint("a", service_ms=100), endpoint("b", service_ms=300))
+    assert Counter(went(made, "weighted", 40, "a", "b")) == {"a": 30, "b": 10}
+
+
+def test_least_outstanding_evens_out_what_is_in_flight() -> None:
+    made = scheduler(endpoint("a", service_ms=1), endpoint("b", service_ms=900))
+    went(made, "least_outstanding", 6, "a", "b")
+    assert {w.id: len(w.inflight) for w in made.fleet.workers.values()} == {"a": 3, "b": 3}
+
+
+def test_weighted_least_outstanding_evens_out_by_capacity() -> None:
+    made = scheduler(endpoint("a", service_ms=100), endpoint("b", service_ms=300))
+    assert Counter(went(made, "weighted_least_outstanding", 12, "a", "b")) == {"a": 9, "b": 3}
+
+
+def test_power_of_two_never_takes_the_worst_of_all() -> None:
+    made = scheduler(*(endpoint(name) for name in "abc"))
+    for _ in range(30):
+        place(made, f"x{_}", "c", policy="least_outstanding")
+    assert "c" not in went(made, "power_of_two", 20, "a", "b", "c")
+
+
+def test_peak_ewma_leaves_a_worker_at_its_first_peak() -> None:
+    made = scheduler(endpoint("a", slots=9), endpoint("b", slots=9))
+    for number, name in enumerate("ab" * 5):
+        attempt = place(made, f"w{number}", name, now_s=float(number), policy="peak_ewma")
+        made.completed(attempt, number + 0.1)
+    made.completed(place(made, "peak", "a", now_s=10.0, policy="peak_ewma"), 15.0)
+    chosen = {
+        place(made, f"t{n}", "a", "b", now_s=15.0, policy="peak_ewma").endpoint.id for n in range(8)
+    }
+    assert chosen == {"b"}
+
+
+def test_prequal_takes_the_quickest_of_those_that_are_not_hot() -> None:
+    made = scheduler(*(endpoint(name, slots=2) for name in "abcd"))
+    for number, name in enumerate("abcd" * 6):
+        attempt = place(made, f"w{number}", name, now_s=float(number), policy="prequal")
+        made.completed(attempt, number + (0.1 if name == "b" else 0.4))
+    assert went(made, "prequal", 2, "a", "b", "c", "d")[0] == "b"
+
+
+def test_c3_does_not_flock_to_the_fast_one() -> None:
+    made = scheduler(endpoint("fast", service_ms=50), endpoint("slow", service_ms=150))
+    chosen = Counter(went(made, "c3", 10, "fast", "slow"))
+    assert chosen["fast"] > chosen["slow"] >= 3
+
+
+def test_least_latency_spreads_over_the_nearly_best_and_shuns_the_others() -> None:
+    made = scheduler(*(endpoint(name, slots=9) for name in "abc"))
+    for number, name in enumerate("abc" * 10):
+        attempt = place(made, f"w{number}", name, now_s=float(number), policy="least_latency")
+        made.completed(attempt, number + {"a": 0.1, "b": 0.12, "c": 0.5}[name])
+    assert set(went(made, "least_latency", 30, "a", "b", "c")) == {"a", "b"}
+
+
+def test_a_policy_is_a_function_of_its_seed() -> None:
+    def run(seed: int) -> list[str]:
+        made = scheduler(*(endpoint(name) for name in "abcdef"), seed=seed)
+        return went(made, "power_of_two", 30, *"abcdef")
+
+    assert run(1) == run(1) != run(2)
+    assert POLICIES["power_of_two"](Policy(1, 1, "m"), Random(1).random).queues is False

@@ -1,0 +1,111 @@
+"""Probes: for workers that nothing is heard of, and for those that were ejected."""
+
+import pytest
+
+from router.scheduling.decisions import Cancel, Eject, Probe
+from router.scheduling.scheduler import PROBE_TIMEOUT_S, Scheduler
+from tests.unit.router.scheduling.fleets import (
+    dispatched,
+    endpoint,
+    place,
+    probes,
+    scheduler,
+    ticket,
+)
+
+
+def ejected() -> Scheduler:
+    made = scheduler(endpoint("bad", slots=4, service_ms=10), endpoint("good", service_ms=500))
+    for name in "ab":
+        made.failed(place(made, name, "bad", "good"), 0.0)
+    return made
+
+
+def test_an_ejected_worker_gets_a_probe_when_its_pause_is_over_and_nothing_else() -> None:
+    made = ejected()
+    assert probes(made.tick(0.5)) == []
+    (probe,) = probes(made.tick(1.1))
+    assert probe.endpoint.worker.id == "bad"
+    assert dispatched(made.arrive(ticket("c", "bad", "good"), 1.15)) == ["good"]
+    assert probes(made.tick(1.3)) == [], "one at a time"
+
+
+def test_a_good_probe_lets_the_worker_back_in_step_by_step() -> None:
+    made = ejected()
+    (probe,) = probes(made.tick(1.1))
+    made.completed(probe, 1.11)
+    first = place(made, "c", "bad", "good", now_s=1.2)
+    assert first.endpoint.worker.id == "bad"
+    assert dispatched(made.arrive(ticket("d", "bad", "good"), 1.2)) == ["good"]
+    made.completed(first, 1.21)
+    names = [place(made, n, "bad", now_s=1.22).endpoint.worker.id for n in "ef"]
+    assert names == ["bad", "bad"]
+
+
+def test_a_pause_doubles_while_probes_fail() -> None:
+    made = ejected()
+    now_s, pauses = 1.1, []
+    for _ in range(3):
+        made.arrive(ticket(f"t{now_s}", "good"), now_s)
+        (probe,) = probes(made.tick(now_s))
+        (eject,) = [d for d in made.failed(probe, now_s) if isinstance(d, Eject)]
+        pauses.append(eject.until_s - now_s)
+        now_s = eject.until_s + 0.1
+    assert pauses == pytest.approx([2.0, 4.0, 8.0])
+
+
+def test_a_probe_that_hangs_is_stopped_and_counts_as_a_failure() -> None:
+    made = ejected()
+    (probe,) = probes(made.tick(1.1))
+    decisions = made.tick(1.1 + PROBE_TIMEOUT_S)
+    assert decisions[0] == Cancel(probe)
+    assert [d.worker_id for d in decisions if isinstance(d, Eject)] == ["bad"]
+
+
+def test_an_idle_worker_is_probed_less_and_less_often_while_the_news_is_old() -> None:
+    made = scheduler(endpoint("busy", slots=9, service_ms=10), endpoint("idle", service_ms=900))
+    made.completed(place(made, "x", "idle"), 0.9)
+    now_s, at = 1.0, []
+    while now_s < 20:
+        made.completed(place(made, f"t{now_s}", "busy", now_s=now_s), now_s + 0.01)
+        for decision in made.tick(now_s + 0.02):
+            if isinstance(decision, Probe) and decision.attempt.endpoint.id == "idle":
+                at.append(now_s)
+                made.completed(decision.attempt, now_s + 0.1)
+        now_s += 0.1
+    gaps = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    assert gaps == pytest.approx([2, 4, 8], abs=0.4)
+
+
+def test_a_probe_tells_that_a_slow_worker_has_recovered() -> None:
+    made = scheduler(
+        endpoint("a", slots=9, service_ms=0, deployment=1),
+        endpoint("b", service_ms=0, deployment=1),
+    )
+    now_s = 0.0
+
+    def probe_b(took_s: float) -> None:
+        nonlocal now_s
+        for _ in range(40):
+            now_s += 0.5
+            made.completed(place(made, f"t{now_s}", "a", now_s=now_s), now_s + 0.1)
+            for decision in made.tick(now_s + 0.2):
+                if isinstance(decision, Probe):
+                    is_b = decision.attempt.endpoint.id == "b"
+                    made.completed(decision.attempt, now_s + 0.2 + (took_s if is_b else 0.01))
+
+    made.completed(place(made, "x", "b"), 0.1)
+    probe_b(0.01)
+    for n in range(30):
+        now_s += 2.0
+        made.completed(place(made, f"slow{n}", "b", now_s=now_s), now_s + 1.0)
+    slow = made.fleet.endpoints["b"].estimate.seconds
+    assert slow > 0.5
+    probe_b(0.01)
+    assert made.fleet.endpoints["b"].estimate.seconds < slow / 2
+
+
+def test_nobody_is_probed_while_nobody_calls() -> None:
+    made = ejected()
+    assert probes(made.tick(11.0)) == []
+    assert made.next_tick_s(11.0) is None
