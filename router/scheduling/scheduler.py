@@ -36,7 +36,7 @@ from router.scheduling.hedging import HedgeClock, second_place
 from router.scheduling.policies import DEFAULT, POLICIES, Placement
 from router.scheduling.probing import TRAFFIC_S
 from router.scheduling.queue import Queue, Waiting
-from router.scheduling.size import SizePredictor
+from router.scheduling.size import WORK_MIN, SizePredictor
 from router.scheduling.ticket import Ticket
 from router.scheduling.turn import whose_turn
 
@@ -388,7 +388,7 @@ class Scheduler:
         """What a probe amounts to in work is learned too, over all workers of a deployment."""
         state = attempt.endpoint
         speed = state.speed
-        work = service_s / state.estimate.seconds
+        work = max(service_s / state.estimate.seconds, WORK_MIN)
         if not state.estimate.samples:
             state.worker.probes.probed(now_s, 1.0)
             return
@@ -440,7 +440,7 @@ class Scheduler:
         if learn and not loser.waiting:
             # It would have gone on: impute what was still expected, or only the quick ones count.
             loser.endpoint.observe(age_s + loser.expected_s, loser.work * loser.factor)
-        if learn and loser.id < attempt.id and worker.probes.heard_s < loser.dispatched_s:
+        if learn and loser.id < attempt.id and worker.probes.heard_s <= loser.dispatched_s:
             decisions += self._blame(worker, now_s)  # Silent since before: it may be hung.
         return decisions + self._room(worker, now_s)
 

@@ -1,8 +1,10 @@
 """Probes: for workers that nothing is heard of, and for those that were ejected."""
 
+from itertools import pairwise
+
 import pytest
 
-from router.scheduling.decisions import Cancel, Eject, Probe
+from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
 from router.scheduling.scheduler import PROBE_TIMEOUT_S, Scheduler
 from tests.unit.router.scheduling.fleets import (
     dispatched,
@@ -36,10 +38,13 @@ def test_a_good_probe_lets_the_worker_back_in_step_by_step() -> None:
     made.completed(probe, 1.11)
     first = place(made, "c", "bad", "good", now_s=1.2)
     assert first.endpoint.worker.id == "bad"
-    assert dispatched(made.arrive(ticket("d", "bad", "good"), 1.2)) == ["good"]
-    made.completed(first, 1.21)
-    names = [place(made, n, "bad", now_s=1.22).endpoint.worker.id for n in "ef"]
-    assert names == ["bad", "bad"]
+    assert made.arrive(ticket("d", "bad"), 1.2) == [], "one at first"
+    (second,) = made.completed(first, 1.21)
+    assert isinstance(second, Dispatch)
+    third = place(made, "e", "bad", now_s=1.22)
+    assert made.arrive(ticket("f", "bad"), 1.22) == [], "then two"
+    assert len(dispatched(made.completed(third, 1.23))) == 1
+    assert made.fleet.workers["bad"].limit == 3
 
 
 def test_a_pause_doubles_while_probes_fail() -> None:
@@ -73,7 +78,7 @@ def test_an_idle_worker_is_probed_less_and_less_often_while_the_news_is_old() ->
                 at.append(now_s)
                 made.completed(decision.attempt, now_s + 0.1)
         now_s += 0.1
-    gaps = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(at)]
     assert gaps == pytest.approx([2, 4, 8], abs=0.4)
 
 
