@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from router.scheduling.queue import Waiting
 
 PRESSURE = 0.5
-LATE = 2.0
+LATE = 1.5
 FIRST = 6.0
 """Ages, in mean services of a busy fleet."""
 
 AGING = 1.0
-LOOKED_AT_MAX = 64
+LOOKED_AT_MAX = 256
 
 
 def whose_turn(

@@ -87,7 +87,9 @@ class FakeClient:
 class FakeUpstream:
     """Answers by a script: ``script(endpoint)`` gives an answer, an error, or stream steps."""
 
-    def __init__(self, script: Callable[[Endpoint], Answer | Exception | list[Step]]) -> None:
+    def __init__(
+        self, script: Callable[[Endpoint], Answer | Exception | asyncio.Event | list[Step]]
+    ) -> None:
         self.script = script
         self.called: list[str] = []
         self.closed = 0
@@ -96,10 +98,15 @@ class FakeUpstream:
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         self.called.append(endpoint.worker.id)
         outcome = self.script(endpoint)
-        if isinstance(outcome, Exception):
-            raise outcome
-        assert isinstance(outcome, Answer)
-        return outcome
+        try:
+            if isinstance(outcome, asyncio.Event):
+                await outcome.wait()
+            if isinstance(outcome, Exception):
+                raise outcome
+            assert isinstance(outcome, Answer)
+            return outcome
+        finally:
+            self.closed += 1
 
     async def probe(self, endpoint: Endpoint) -> None:
         self.probed.append(endpoint.worker.id)
@@ -180,6 +187,15 @@ async def until(condition: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("it never came true")
+
+
+async def in_time(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds, for what a timer of the router brings about."""
+    for _ in range(1_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come true within five seconds")
 
 
 def chat(**fields: object) -> InferenceRequest:
