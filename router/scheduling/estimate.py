@@ -40,6 +40,10 @@ class ServiceEstimate:
             self.seconds = prior_s
             self._prior_samples = PRIOR_SAMPLES
 
+    def at_least(self, seconds: float) -> None:
+        """A service took longer than this, it is not known how much."""
+        self.seconds = max(self.seconds, seconds)
+
     def observe(self, service_s: float, work: float, smoothing: float = SMOOTHING) -> None:
         """Fold in one completed service of ``work`` units that took ``service_s`` seconds."""
         per_unit = max(service_s / work, FLOOR_S)

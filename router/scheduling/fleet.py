@@ -280,6 +280,18 @@ class EndpointState:
             other.worker.recheck_s = -inf
         self.worker.recheck_s = -inf
 
+    def was_outrun(self, age_s: float, work: float) -> None:
+        """Learn from a service that was stopped at this age: it would have gone on.
+
+        What was still expected is imputed, or only quick services would count. Before anything is
+        known its age is a bound and no more.
+        """
+        if self.estimate.samples:
+            self.observe(age_s + self.estimate.seconds * work, work)
+        else:
+            self.estimate.at_least(age_s / work)
+            self.worker.recheck_s = -inf
+
 
 class Slate:
     """The endpoints that requests of one kind may use, resolved."""

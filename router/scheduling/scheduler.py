@@ -17,7 +17,6 @@ from math import inf
 
 from router.domain.catalog import Endpoint, Policy
 from router.scheduling import admission
-from router.scheduling.affinity import PrefixIndex
 from router.scheduling.budget import Budget, hedge_budget
 from router.scheduling.decisions import (
     Cancel,
@@ -30,13 +29,13 @@ from router.scheduling.decisions import (
     Reject,
     RejectReason,
 )
-from router.scheduling.estimate import RECOVERY_SMOOTHING, SMOOTHING
 from router.scheduling.fleet import Attempt, EndpointState, Fleet, Slate, WorkerState
 from router.scheduling.hedging import HedgeClock, second_place
+from router.scheduling.learning import Learning
 from router.scheduling.policies import DEFAULT, POLICIES, Placement
 from router.scheduling.probing import TRAFFIC_S
 from router.scheduling.queue import Queue, Waiting
-from router.scheduling.size import WORK_MIN, SizePredictor
+from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket
 from router.scheduling.turn import whose_turn
 
@@ -51,9 +50,6 @@ SWEEP_S = 0.1
 
 PROBE_TIMEOUT_S = 2.0
 NOTHING_RETRY_S = 1.0
-QUIET_S = 1.0
-SLOWED = 2.0
-"""After ``QUIET_S`` without news, an answer this many times faster than expected counts more."""
 
 
 class _Route:
@@ -76,18 +72,22 @@ class Scheduler:
         self, *, queue_max: int, random: Callable[[], float], explain: bool = True
     ) -> None:
         self.fleet = Fleet()
-        self.sizes = SizePredictor()
         self._queue_max = queue_max
         self._random = random
         self._explain = explain
         self._queue = Queue()
         self._routes: dict[str, _Route] = {}
-        self._prefixes = PrefixIndex()
+        self._learning = Learning()
         self._hedges = HedgeClock()
         self._attempts_made = 0
         self._passed_s = -inf
         self._arrived_s = -inf
         self._swept_s = -inf
+
+    @property
+    def sizes(self) -> SizePredictor:
+        """What is known of how large requests are."""
+        return self._learning.sizes
 
     @property
     def waiting(self) -> int:
@@ -143,7 +143,12 @@ class Scheduler:
         worker = attempt.endpoint.worker
         if not worker.release(attempt, now_s):
             return []
-        self._learn(attempt, now_s)
+        if attempt.is_probe:
+            self._learning.probed(attempt, now_s)
+        else:
+            self._learning.answered(attempt, now_s)
+            placement = self._route(attempt.ticket.policy).placement
+            placement.completed(attempt.endpoint, now_s - attempt.dispatched_s, now_s)
         if worker.answered():
             self.fleet.trust_changes += 1
         return self._end_twin(attempt, now_s) + self._room(worker, now_s)
@@ -292,9 +297,9 @@ class Scheduler:
         self, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
         scores = self._route(ticket.policy).placement.score(ticket, usable, now_s)
-        if not ticket.prefix or (saved := self._prefixes.saved_share(ticket.model)) <= 0:
+        if not ticket.prefix or (saved := self._learning.prefixes.saved_share(ticket.model)) <= 0:
             return scores
-        hits = self._prefixes.hits(ticket.prefix)
+        hits = self._learning.prefixes.hits(ticket.prefix)
         return [
             score - state.effective_s * ticket.work * saved * hits.get(state.id, 0.0)
             for score, state in zip(scores, usable, strict=True)
@@ -325,9 +330,9 @@ class Scheduler:
         self._attempts_made += 1
         attempt = Attempt(self._attempts_made, ticket, state, ticket.work, now_s)
         if ticket.prefix:
-            attempt.hits = self._prefixes.hits(ticket.prefix).get(state.id, 0.0)
-            attempt.work *= 1 - attempt.hits * self._prefixes.saved_share(ticket.model)
-            self._prefixes.sent(ticket.prefix, state.id)
+            attempt.hits = self._learning.prefixes.hits(ticket.prefix).get(state.id, 0.0)
+            attempt.work *= 1 - attempt.hits * self._learning.prefixes.saved_share(ticket.model)
+            self._learning.prefixes.sent(ticket.prefix, state.id)
         state.worker.begin(attempt)
         self._hedges.watch(attempt, now_s)
         return attempt
@@ -360,44 +365,6 @@ class Scheduler:
         waiting_s = admission.wait_s(self._queue.work.get(ticket.model, 0.0), usable)
         reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
         return Reject(ticket, reason, max(waiting_s, admission.RETRY_AFTER_MIN_S))
-
-    # Learning
-
-    def _learn(self, attempt: Attempt, now_s: float) -> None:
-        state, ticket = attempt.endpoint, attempt.ticket
-        service_s = now_s - attempt.started_s
-        if attempt.is_probe:
-            self._learn_from_probe(attempt, service_s, now_s)
-            return
-        relative = service_s / attempt.expected_s
-        if state.estimate.samples:
-            if ticket.features:
-                self.sizes.observe(ticket.model, ticket.features, relative * attempt.work)
-            if attempt.hits:
-                saved = self._prefixes.saved_share(ticket.model)
-                self._prefixes.observe(
-                    ticket.model, attempt.hits, relative * (1 - attempt.hits * saved)
-                )
-        silent = now_s - state.worker.probes.heard_s > QUIET_S
-        smoothing = RECOVERY_SMOOTHING if silent and relative < 1 / SLOWED else SMOOTHING
-        state.observe(service_s, attempt.work * attempt.factor, smoothing)
-        state.worker.probes.heard(now_s)
-        self._route(ticket.policy).placement.completed(state, now_s - attempt.dispatched_s, now_s)
-
-    def _learn_from_probe(self, attempt: Attempt, service_s: float, now_s: float) -> None:
-        """What a probe amounts to in work is learned too, over all workers of a deployment."""
-        state = attempt.endpoint
-        speed = state.speed
-        work = max(service_s / state.estimate.seconds, WORK_MIN)
-        if not state.estimate.samples:
-            state.worker.probes.probed(now_s, 1.0)
-            return
-        if not speed.probe_work:
-            speed.probe_work = work
-        ratio = work / speed.probe_work
-        state.observe(service_s, speed.probe_work, RECOVERY_SMOOTHING)
-        speed.probe_work += SMOOTHING * (work - speed.probe_work)
-        state.worker.probes.probed(now_s, ratio)
 
     def _blame(self, worker: WorkerState, now_s: float) -> list[Decision]:
         if worker.ejection.failed(now_s):
@@ -436,10 +403,8 @@ class Scheduler:
         if not worker.release(loser, now_s):
             return []
         decisions: list[Decision] = [Cancel(loser)]
-        age_s = now_s - loser.started_s
-        if learn and not loser.waiting:
-            # It would have gone on: impute what was still expected, or only the quick ones count.
-            loser.endpoint.observe(age_s + loser.expected_s, loser.work * loser.factor)
+        if learn:
+            self._learning.outrun(loser, now_s)
         if learn and loser.id < attempt.id and worker.probes.heard_s <= loser.dispatched_s:
             decisions += self._blame(worker, now_s)  # Silent since before: it may be hung.
         return decisions + self._room(worker, now_s)
