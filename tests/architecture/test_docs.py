@@ -198,9 +198,7 @@ def test_every_management_resource_is_documented_and_no_other() -> None:
 
 
 def test_every_policy_is_documented_and_can_be_chosen() -> None:
-    documented = {
-        pages.code(name)[0] for name, _ in pages.rows(REFERENCE / "policies.md")
-    }
+    documented = {pages.code(name)[0] for name, _ in pages.rows(REFERENCE / "policies.md")}
     assert documented == set(POLICIES) == set(PolicyKind.values)
 
 

@@ -96,9 +96,13 @@ def test_the_ledger_cannot_be_edited_here(shop: Shop, staff: Client) -> None:
 
 
 def test_a_policy_saved_in_the_admin_is_a_new_version(shop: Shop, staff: Client) -> None:
+    weights = {"wait_weight": "5", "usd_weight_s": "20", "hedge_share": "0.05", "shared": "on"}
     for version in (1, 2):
-        body = {"model": shop.model.pk, "kind": "round_robin", "note": ""}
+        body = {"model": shop.model.pk, "kind": "round_robin", "note": "", **weights}
         assert staff.post("/admin/routing/policy/add/", body).status_code == 302
         latest = shop.model.policies.first()
         assert latest is not None
         assert latest.version == version
+        assert (latest.usd_weight_s, latest.shared) == (20.0, True)
+    too_much = {"model": shop.model.pk, "kind": "round_robin", **weights, "hedge_share": "0.9"}
+    assert b"0.2" in staff.post("/admin/routing/policy/add/", too_much).content

@@ -89,7 +89,14 @@ def test_keys_come_and_go(shop: Shop) -> None:
 
 def test_the_latest_policy_and_published_profile_are_in_force(shop: Shop) -> None:
     policy_publish(model=shop.model, kind=PolicyKind.ROUND_ROBIN)
-    policy_publish(model=shop.model, kind=PolicyKind.LEAST_OUTSTANDING)
+    policy_publish(
+        model=shop.model,
+        kind=PolicyKind.LEAST_OUTSTANDING,
+        wait_weight=8.0,
+        usd_weight_s=3.0,
+        hedge_share=0.01,
+        shared=True,
+    )
     Profile.objects.create(
         deployment=shop.deployment, service_ms=80, source="measured", published=True
     )
@@ -97,6 +104,8 @@ def test_the_latest_policy_and_published_profile_are_in_force(shop: Shop) -> Non
     snapshot_publish()
     (policy,) = published().policies
     assert (policy.kind, policy.version) == ("least_outstanding", 2)
+    assert (policy.wait_weight, policy.usd_weight_s) == (8.0, 3.0)
+    assert (policy.hedge_share, policy.shared) == (0.01, True)
     assert published().deployments[0].service_prior_ms == 80
 
 
