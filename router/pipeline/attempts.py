@@ -45,7 +45,12 @@ class Attempts:
             endpoint = attempt.endpoint.endpoint
             return await self._upstreams[endpoint.worker.protocol].answer(plan.request, endpoint)
 
-        attempt, answer = await self._first_of(plan, trace, run, self._dispatcher.completed)
+        async def unwanted(attempt: Attempt, _: Answer) -> None:
+            trace.ended(attempt, Outcome.CLIENT_GONE)
+
+        attempt, answer = await self._first_of(
+            plan, trace, run, self._dispatcher.completed, unwanted
+        )
         trace.ended(attempt, Outcome.COMPLETED)
         return attempt, answer
 
@@ -63,8 +68,12 @@ class Attempts:
                 await parts.aclose()
                 raise
 
+        async def unwanted(attempt: Attempt, begun: tuple[StreamPart, Parts]) -> None:
+            self.client_gone(attempt, trace)
+            await begun[1].aclose()
+
         attempt, (first, parts) = await self._first_of(
-            plan, trace, run, self._dispatcher.first_byte
+            plan, trace, run, self._dispatcher.first_byte, unwanted
         )
         return attempt, first, parts
 
@@ -127,12 +136,19 @@ class Attempts:
         trace: Trace,
         run: Callable[[Attempt], Awaitable[T]],
         won: Callable[[Attempt], None],
+        unwanted: Callable[[Attempt, T], Awaitable[None]],
     ) -> tuple[Attempt, T]:
         excluded: frozenset[str] = frozenset()
         self._retries.deposit()
         while True:
             attempt = await self._place(plan, trace, excluded)
-            race = Race(attempt, run, won=won, lost=lambda a, e: self._failed(a, e, trace))
+            race = Race(
+                attempt,
+                run,
+                won=won,
+                lost=lambda a, e: self._failed(a, e, trace),
+                unwanted=unwanted,
+            )
             self._races[attempt.id] = race  # pyright: ignore[reportArgumentType]
             try:
                 winner, outcome = await race.outcome()

@@ -16,7 +16,11 @@ T = TypeVar("T")
 
 
 class Race(Generic[T]):
-    """The attempts of one call that are under way. ``run`` makes one attempt."""
+    """The attempts of one call that are under way.
+
+    ``run`` makes one attempt. ``won`` and ``lost`` are told of each end; ``unwanted`` gets a winner
+    whose outcome nobody takes any more.
+    """
 
     def __init__(
         self,
@@ -25,12 +29,14 @@ class Race(Generic[T]):
         *,
         won: Callable[[Attempt], None],
         lost: Callable[[Attempt, UpstreamFailed], None],
+        unwanted: Callable[[Attempt, T], Awaitable[None]],
     ) -> None:
         self.first = first
         self.second: Attempt | None = None
         self._run = run
         self._won = won
         self._lost = lost
+        self._unwanted = unwanted
         self._call: asyncio.Task[object] | None = None
         self._beside: asyncio.Task[None] | None = None
         self._winner: tuple[Attempt, T] | None = None
@@ -42,7 +48,10 @@ class Race(Generic[T]):
             outcome = await self._run(self.first)
         except asyncio.CancelledError:
             call = self._call
-            if self._winner is None or call is None or call.uncancel():
+            if self._winner is None or call is None:
+                raise
+            if call.uncancel():  # The client left in the very moment in which the second one won.
+                await self._unwanted(*self._winner)
                 raise
             return self._winner
         except UpstreamFailed as error:

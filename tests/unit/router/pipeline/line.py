@@ -145,13 +145,14 @@ class Line:
         self.vault = Vault(self.ledger, lease_nano=1, clock=lambda: 0.0)
         self.scheduler = Scheduler(queue_max=10, random=random.random)
         dispatcher = Dispatcher(self.scheduler, clock=asyncio.get_running_loop().time)
+        self.attempts = Attempts(
+            dispatcher, {"openai": upstream, "oip": upstream}, limits or Limits()
+        )
         self.gateway = Gateway(
             router_id="r",
             key_pepper=PEPPER,
             dispatcher=dispatcher,
-            attempts=Attempts(
-                dispatcher, {"openai": upstream, "oip": upstream}, limits or Limits()
-            ),
+            attempts=self.attempts,
             vault=self.vault,
             recorder=self,
         )

@@ -8,6 +8,7 @@ import pytest
 from router.domain.catalog import Endpoint
 from router.domain.errors import RequestInvalid, WorkerFailed
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.scheduling.fleet import Attempt
 from tests.unit.router.pipeline.line import (
     COST_NANO,
     USED,
@@ -140,6 +141,28 @@ async def test_a_client_that_leaves_ends_both() -> None:
     await settled(line)
     assert line.records[0].outcome == "client_gone"
     assert line.records[0].charge_nano == 0
+
+
+async def test_a_client_that_leaves_as_the_second_wins_leaves_nothing_behind() -> None:
+    hung: list[Step] = [asyncio.Event()]
+    second: list[Step] = [gate := asyncio.Event(), FIRST, asyncio.Event()]
+    line = Line(FakeUpstream(in_order(hung, second)))
+    call = asyncio.create_task(line.call(stream=True))
+    await in_time(lambda: len(line.upstream.called) == 2)
+    # The call's task is cancelled by the race and by the client before it runs again.
+    race = next(iter(line.attempts._races.values()))
+    won = race._won
+
+    def won_and_left(attempt: Attempt) -> None:
+        won(attempt)
+        call.cancel()
+
+    race._won = won_and_left
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await settled(line)
+    assert line.records[0].outcome == "client_gone"
 
 
 async def test_a_worker_that_comes_back_is_found_out_by_a_probe() -> None:
