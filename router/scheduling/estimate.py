@@ -34,6 +34,11 @@ class ServiceEstimate:
         self.seconds = prior_s or UNKNOWN_S
         self._prior_samples = PRIOR_SAMPLES if prior_s else 0
 
+    @property
+    def is_guess(self) -> bool:
+        """Whether nobody has measured this or the like of it."""
+        return not (self.samples or self._prior_samples)
+
     def expect(self, prior_s: float) -> None:
         """Take a newer prior, as long as nothing was measured here."""
         if not self.samples:

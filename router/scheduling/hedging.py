@@ -22,6 +22,9 @@ GAIN = 0.7
 PATIENCE_MIN_S = 0.02
 """Below this, lateness is noise of the machine."""
 
+PATIENCE_UNKNOWN_S = 2.0
+"""Nobody knows what is late on an endpoint that was never measured: only a hang looks like this."""
+
 
 class HedgeClock:
     """The attempts under way, by when they become late."""
@@ -37,7 +40,9 @@ class HedgeClock:
         """Look at this attempt when it is late, counting from ``now_s``, or ``again`` soon."""
         if not patience_s:
             rounds = LATE_AGAIN if again else 2 * LATE if attempt.waiting else LATE
-            patience_s = max(rounds * attempt.expected_s, PATIENCE_MIN_S)
+            is_guess = attempt.endpoint.estimate.is_guess
+            least_s = PATIENCE_UNKNOWN_S if is_guess else PATIENCE_MIN_S
+            patience_s = max(rounds * attempt.expected_s, least_s)
         heapq.heappush(self._due, (now_s + patience_s, attempt.id, attempt))
 
     def due_s(self) -> float | None:

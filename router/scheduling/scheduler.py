@@ -405,7 +405,8 @@ class Scheduler:
         decisions: list[Decision] = [Cancel(loser)]
         if learn:
             self._learning.outrun(loser, now_s)
-        if learn and loser.id < attempt.id and worker.probes.heard_s <= loser.dispatched_s:
+        is_hedged = loser.id < attempt.id
+        if learn and is_hedged and worker.probes.heard_s <= loser.dispatched_s:
             decisions += self._blame(worker, now_s)  # Silent since before: it may be hung.
         return decisions + self._room(worker, now_s)
 

@@ -113,3 +113,10 @@ def test_a_long_request_that_loses_does_not_make_its_worker_look_fast() -> None:
     made.completed(hedge_of(made.tick(0.31)), 0.32)
     # It ran for 0.32 s and would have gone on.
     assert made.fleet.endpoints["late"].estimate.seconds > 0.1
+
+
+def test_an_endpoint_that_nobody_has_measured_is_given_time() -> None:
+    made = scheduler(endpoint("new", slots=2, service_ms=0), endpoint("free", service_ms=120))
+    place(made, "t", "new", "free")
+    assert not [d for d in made.tick(1.9) if isinstance(d, Hedge)]
+    assert hedge_of(made.tick(2.1)).endpoint.id == "free"
