@@ -270,3 +270,20 @@ def test_the_next_tick_is_due_soon_while_tickets_wait_and_never_when_nothing_is_
     made.tick(1.0)
     made.tick(100.0)
     assert made.next_tick_s(100.0) is None
+
+
+def test_a_prompt_goes_where_its_beginning_is_cached_once_that_has_been_found_to_help() -> None:
+    made = scheduler(endpoint("other"), endpoint("caching"))
+    prompt, stranger = (1, 2, 3, 4), (9, 8, 7, 6)
+    now_s = 0.0
+    for number in range(80):
+        # A cold prompt takes a unit of work, one that was seen before less than half of it.
+        seen = number % 2
+        chain = prompt if seen else tuple(hash((number, block)) for block in prompt)
+        attempt = place(made, str(number), "caching", now_s=now_s, prefix=chain)
+        made.completed(attempt, now_s + (0.04 if seen and number > 1 else 0.1))
+        made.completed(place(made, f"o{number}", "other", now_s=now_s), now_s + 0.1)
+        now_s += 0.5
+    assert place(made, "p", "other", "caching", now_s=now_s, prefix=prompt).endpoint.id == "caching"
+    elsewhere = place(made, "s", "other", "caching", now_s=now_s, prefix=stranger)
+    assert elsewhere.endpoint.id == "other"
