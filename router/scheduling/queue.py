@@ -9,10 +9,11 @@ Inside a priority: start-time fair queueing across tenants on predicted work (Go
 import heapq
 from bisect import insort
 from collections.abc import Iterator, Sequence
+from math import inf
 from operator import attrgetter
 
 from router.domain.request import Priority
-from router.scheduling.fleet import Slate
+from router.scheduling.fleet import EndpointState, Slate
 from router.scheduling.ticket import Ticket
 
 TARGET_S = {Priority.INTERACTIVE: 1.0, Priority.STANDARD: 5.0, Priority.BATCH: 60.0}
@@ -20,7 +21,7 @@ TARGET_S = {Priority.INTERACTIVE: 1.0, Priority.STANDARD: 5.0, Priority.BATCH: 6
 
 
 class Waiting:
-    """A queued ticket. ``score`` is the best place it was seen to have, at ``scored_s``.
+    """A queued ticket. ``score`` is the best place that it was seen to have.
 
     It ``is_plain`` when a score is seconds that are at least those of the service.
     """
@@ -31,7 +32,6 @@ class Waiting:
         "is_waiting",
         "number",
         "score",
-        "scored_s",
         "slate",
         "start_tag",
         "ticket",
@@ -46,7 +46,27 @@ class Waiting:
         self.start_tag = start_tag
         self.deadline_s = min(ticket.deadline_s, ticket.arrived_s + TARGET_S[ticket.priority])
         self.score = 0.0
-        self.scored_s = 0.0
+
+
+class Line:
+    """Tickets of one slate that nothing has room for: whoever is further back waits longer.
+
+    Their places are not looked for one by one. What each can expect is what a fluid would: the work
+    ahead of it over the rate of all, and then the fastest service.
+    """
+
+    __slots__ = ("_ahead", "_rate", "_service_s")
+
+    def __init__(self, usable: Sequence[EndpointState]) -> None:
+        self._rate = sum(state.worker.limit / state.effective_s for state in usable)
+        self._service_s = min(state.effective_s for state in usable)
+        self._ahead = 0.0
+
+    def join(self, ticket: Ticket) -> float:
+        """The score that the next in line can expect."""
+        wait_s = self._ahead / self._rate if self._rate else inf
+        self._ahead += ticket.work
+        return ticket.policy.wait_weight * wait_s + self._service_s * ticket.work
 
 
 _fair = attrgetter("start_tag", "number")

@@ -34,7 +34,7 @@ from router.scheduling.hedging import HedgeClock, second_place
 from router.scheduling.learning import Learning
 from router.scheduling.policies import DEFAULT, POLICIES, Placement
 from router.scheduling.probing import TRAFFIC_S
-from router.scheduling.queue import Queue, Waiting
+from router.scheduling.queue import Line, Queue, Waiting
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket
 from router.scheduling.turn import whose_turn
@@ -219,26 +219,25 @@ class Scheduler:
         for worker in workers:
             worker.unplan()
         decisions: list[Decision] = []
-        closed: dict[Slate, bool] = {}
+        lines: dict[Slate, Line] = {}
         for one in self._queue:
-            if one.is_waiting and not self._closed(one, closed):
+            if one.is_waiting and not self._in_line(one, lines):
                 decisions += self._place(one, now_s)
-                closed.pop(one.slate, None)
         return decisions
 
-    def _closed(self, one: Waiting, closed: dict[Slate, bool]) -> bool:
-        """Whether nobody like this ticket can be dispatched, so that nobody needs to see it."""
+    def _in_line(self, one: Waiting, lines: dict[Slate, Line]) -> bool:
+        """Whether nothing of its slate has room any more, so that its place need not be found."""
         ticket = one.ticket
         if _is_over(ticket, self._passed_s) or ticket.excluded:
             return False
-        is_closed = closed.get(one.slate)
-        if is_closed is None:
+        line = lines.get(one.slate)
+        if line is None:
             usable = one.slate.usable(ticket.excluded)
-            is_closed = bool(usable) and not any(state.worker.has_room for state in usable)
-            closed[one.slate] = is_closed
-        if is_closed:
-            one.score = inf
-        return is_closed
+            if not usable or any(state.worker.has_room for state in usable):
+                return False
+            line = lines[one.slate] = Line(usable)
+        one.score = line.join(ticket)
+        return True
 
     def _place(self, one: Waiting, now_s: float) -> list[Decision]:
         """Dispatch a queued ticket, or book its place so that those behind it see it."""
@@ -253,7 +252,6 @@ class Scheduler:
         while one.is_waiting:
             scores = self._scores(ticket, usable, now_s)
             one.score = min(scores)
-            one.scored_s = now_s
             best = usable[scores.index(one.score)]
             if not best.worker.has_room:
                 best.worker.plan(best.effective_s * ticket.work, now_s)

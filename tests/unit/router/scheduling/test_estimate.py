@@ -71,3 +71,34 @@ def test_noise_is_drawn_towards_the_pool_and_a_straggler_hardly() -> None:
     assert abs(shrunk(1.1, 1.0) - 1.0) < 0.05
     assert shrunk(10.0, 1.0) >= 10.0 * (1 - TRANSLATION)
     assert shrunk(1.0, 10.0) <= 1.0 * (1 + TRANSLATION)
+
+
+def test_a_bound_only_ever_raises_an_estimate() -> None:
+    estimate = ServiceEstimate()
+    estimate.at_least(2.0)
+    assert estimate.seconds == 2.0
+    estimate.at_least(1.0)
+    assert estimate.seconds == 2.0
+    assert estimate.is_guess, "a bound is no measurement"
+
+
+def test_an_estimate_is_a_guess_until_something_like_it_was_measured() -> None:
+    estimate = ServiceEstimate()
+    assert estimate.is_guess
+    estimate.expect(0.3)
+    assert not estimate.is_guess
+    assert not ServiceEstimate(prior_s=0.1).is_guess
+
+
+def test_a_change_that_lasts_is_followed() -> None:
+    estimate = ServiceEstimate(prior_s=0.1)
+    for _ in range(200):
+        estimate.observe(1.0, work=1.0)
+    assert estimate.seconds == pytest.approx(1.0, rel=0.01)
+
+
+@given(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3))
+def test_shrinking_moves_towards_the_pool_and_never_past_it(own_s: float, pool_s: float) -> None:
+    moved = shrunk(own_s, pool_s)
+    assert min(own_s, pool_s) * 0.999999 <= moved <= max(own_s, pool_s) * 1.000001
+    assert abs(moved - own_s) <= TRANSLATION * own_s * 1.000001

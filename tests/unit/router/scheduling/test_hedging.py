@@ -3,7 +3,7 @@
 from router.scheduling.decisions import Cancel, Decision, Eject, Hedge
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
-from tests.unit.router.scheduling.fleets import endpoint, place, scheduler, ticket
+from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
 SLOTS = 2
 
@@ -120,3 +120,95 @@ def test_an_endpoint_that_nobody_has_measured_is_given_time() -> None:
     place(made, "t", "new", "free")
     assert not [d for d in made.tick(1.9) if isinstance(d, Hedge)]
     assert hedge_of(made.tick(2.1)).endpoint.id == "free"
+
+
+def hedges(decisions: list[Decision]) -> list[Attempt]:
+    return [d.attempt for d in decisions if isinstance(d, Hedge)]
+
+
+def test_calls_earn_hedges_by_their_share() -> None:
+    made = scheduler(
+        endpoint("late", slots=200, service_ms=100), endpoint("free", slots=200, service_ms=101)
+    )
+    for number in range(100):
+        place(made, str(number), "late", "free", hedge_share=0.125)
+    assert len(hedges(made.tick(1.0))) == 14, "an eighth of the calls, and two"
+
+
+def test_a_late_attempt_is_hedged_once_nobody_waits_any_more() -> None:
+    made = scheduler(
+        endpoint("late", service_ms=100),
+        endpoint("busy", service_ms=100),
+        endpoint("free", slots=2, service_ms=120),
+    )
+    place(made, "t", "late", "free")
+    for name in "xy":
+        place(made, name, "busy")
+    waiting = ticket("w", "busy")
+    made.arrive(waiting, 0.0)
+    assert hedges(made.tick(0.35)) == []
+    made.withdrawn(waiting)
+    assert [second.ticket.id for second in hedges(made.tick(0.45))] == ["t"]
+
+
+def test_a_second_attempt_needs_a_free_slot_not_just_the_reserve() -> None:
+    made = scheduler(endpoint("late", service_ms=100), endpoint("busy", service_ms=30_000))
+    place(made, "t", "late")
+    place(made, "x", "busy")
+    assert made.fleet.workers["busy"].has_room
+    assert hedges(made.tick(0.35)) == []
+
+
+def test_the_quickest_of_the_free_ones_gets_the_second_attempt() -> None:
+    made = scheduler(
+        endpoint("late", service_ms=50), endpoint("b", service_ms=90), endpoint("c", service_ms=70)
+    )
+    place(made, "t", "late", "b", "c")
+    assert hedge_of(made.tick(0.2)).endpoint.id == "c"
+
+
+def test_neither_an_ejected_worker_nor_one_that_failed_it_gets_the_second_attempt() -> None:
+    made = scheduler(*(endpoint(name, slots=2) for name in ("late", "bad", "failed_it")))
+    for name in "ab":
+        made.failed(place(made, name, "bad"), 0.0)
+    place(made, "t", "late", "bad", "failed_it", excluded=frozenset({"failed_it"}))
+    assert hedges(made.tick(0.9)) == []
+
+
+def test_a_baseline_sends_nothing_twice() -> None:
+    made = two()
+    place(made, "t", "late", policy="round_robin")
+    assert hedges(made.tick(5.0)) == []
+
+
+def test_a_loser_that_was_heard_of_meanwhile_is_not_blamed() -> None:
+    made = two()
+    for name in "ab":
+        place(made, name, "late", "free")
+    alive = place(made, "alive", "late", now_s=0.05)
+    seconds = hedges(made.tick(0.31))
+    made.completed(alive, 0.32)
+    ended = [d for second in seconds for d in made.completed(second, 0.45)]
+    assert not [d for d in ended if isinstance(d, Eject)]
+    assert len([d for d in ended if isinstance(d, Cancel)]) == len(seconds) == 2
+
+
+def test_a_second_attempt_that_loses_is_not_blamed() -> None:
+    made = two()
+    firsts = [place(made, name, "late", "free") for name in "ab"]
+    assert len(hedges(made.tick(0.31))) == 2
+    ended = [d for first in firsts for d in made.completed(first, 0.32)]
+    assert not [d for d in ended if isinstance(d, Eject)]
+    assert made.fleet.workers["free"].ejection.consecutive_failures == 0
+
+
+def test_a_slot_that_a_loser_gives_back_goes_to_whoever_waits() -> None:
+    made = scheduler(endpoint("late", service_ms=100), endpoint("free", service_ms=120))
+    place(made, "t", "late", "free")
+    second = hedge_of(made.tick(0.31))
+    place(made, "x", "late", now_s=0.31)
+    made.arrive(ticket("w", "late", now_s=0.32), 0.32)
+    assert made.waiting == 1
+    decisions = made.first_byte(second, 0.35)
+    assert dispatched(decisions) == ["late"]
+    assert made.waiting == 0

@@ -2,57 +2,82 @@
 
 from collections import Counter
 from itertools import pairwise
+from math import inf
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from router.domain.request import Priority
-from router.scheduling.decisions import Cancel, Decision, Dispatch, Eject, Hedge, Probe, Reject
+from router.domain.request import Priority, Sort
+from router.scheduling.decisions import (
+    Cancel,
+    Decision,
+    Dispatch,
+    Eject,
+    Hedge,
+    Probe,
+    Reject,
+    RejectReason,
+)
 from router.scheduling.fleet import Attempt
 from router.scheduling.ticket import Ticket
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
 SLOTS = {"a": 1, "b": 2, "c": 4}
+SLOTS_MAX = 8
 SPEEDS_MS = {"a": 20.0, "b": 100.0, "c": 400.0}
+NAMES = st.sets(st.sampled_from("abc"), min_size=1)
 QUEUE_MAX = 5
 EXPIRY_S = 1e6
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    """Random arrivals, ends, cancellations and time; a model of what must be true beside it."""
+    """Random arrivals, ends, cancellations, fleets and time; what must be true beside it."""
 
     def __init__(self) -> None:
         super().__init__()
-        fleet = [endpoint(n, slots=SLOTS[n], service_ms=SPEEDS_MS[n]) for n in SLOTS]
-        self.scheduler = scheduler(*fleet, queue_max=QUEUE_MAX)
+        self.scheduler = scheduler(queue_max=QUEUE_MAX)
+        self.catalog = dict(SLOTS)
+        self.granted: dict[str, int] = {}
         self.now_s = 0.0
         self.arrived = 0
         self.waiting: dict[str, Ticket] = {}
         self.answered: set[str] = set()
         self.running: dict[int, Attempt] = {}
+        self.publish()
+
+    def publish(self) -> None:
+        fleet = [
+            endpoint(name, slots=slots, service_ms=SPEEDS_MS[name])
+            for name, slots in self.catalog.items()
+        ]
+        self.note(self.scheduler.apply(fleet, self.now_s))
 
     def note(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             if isinstance(decision, Dispatch):
-                self.ejected_ones_are_left_alone(decision)
+                self.goes_where_it_may(decision.attempt)
                 self.answer(decision.attempt.ticket.id)
                 self.run(decision.attempt)
             elif isinstance(decision, Hedge):
                 assert decision.of.id in self.running
                 assert decision.of.endpoint.worker is not decision.attempt.endpoint.worker
-                assert not decision.attempt.endpoint.worker.ejection.is_ejected
+                assert not self.waiting, "it took a slot from somebody"
+                self.goes_where_it_may(decision.attempt)
                 self.run(decision.attempt)
             elif isinstance(decision, Probe):
                 assert decision.attempt.is_probe
+                assert decision.attempt.endpoint.worker.id in self.catalog
                 self.run(decision.attempt)
             elif isinstance(decision, Cancel):
                 del self.running[decision.attempt.id]
             elif isinstance(decision, Reject):
-                assert decision.retry_after_s > 0
+                self.has_a_reason(decision)
                 self.answer(decision.ticket.id)
             else:
                 assert isinstance(decision, Eject)
+                assert decision.until_s > self.now_s
+        self.nobody_got_more_than_it_holds(decisions)
 
     def answer(self, name: str) -> None:
         assert name not in self.answered, "answered twice"
@@ -63,41 +88,69 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert attempt.id not in self.running
         self.running[attempt.id] = attempt
 
-    def ejected_ones_are_left_alone(self, decision: Dispatch) -> None:
-        made = decision.attempt.ticket
-        workers = self.scheduler.fleet.workers
-        others = [workers[n] for n in made.candidates if n in workers and n not in made.excluded]
-        if any(not worker.ejection.is_ejected for worker in others):
-            assert not decision.attempt.endpoint.worker.ejection.is_ejected
+    def usable(self, made: Ticket) -> list[str]:
+        return [n for n in made.candidates if n in self.catalog and n not in made.excluded]
+
+    def goes_where_it_may(self, attempt: Attempt) -> None:
+        worker, usable = attempt.endpoint.worker, self.usable(attempt.ticket)
+        assert worker.id in usable
+        if worker.ejection.is_ejected:
+            workers = self.scheduler.fleet.workers
+            assert all(workers[name].ejection.is_ejected for name in usable)
+
+    def has_a_reason(self, decision: Reject) -> None:
+        made, reason = decision.ticket, decision.reason
+        assert decision.retry_after_s > 0
+        assert bool(self.usable(made)) is (reason is not RejectReason.NOTHING_ELIGIBLE)
+        if reason is RejectReason.QUEUE_FULL:
+            assert self.scheduler.waiting == QUEUE_MAX
+        if reason is RejectReason.DEADLINE:
+            assert made.deadline_s < inf
+
+    def nobody_got_more_than_it_holds(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            if isinstance(decision, Dispatch | Hedge):
+                worker = decision.attempt.endpoint.worker
+                slots = min(self.catalog[worker.id], self.granted.get(worker.id, SLOTS_MAX))
+                assert worker.slots == slots
+                # A probe needs no slot: it goes to who has nothing to do, or to who is ejected.
+                clients = sum(not attempt.is_probe for attempt in worker.inflight.values())
+                assert clients <= slots + worker.credit
 
     @rule(
-        names=st.sets(st.sampled_from("abc"), min_size=1),
+        names=NAMES,
+        excluded=st.sets(st.sampled_from("abc"), max_size=1),
         patience_s=st.floats(0.1, 10),
         priority=st.sampled_from(list(Priority)),
         tenant=st.integers(0, 2),
         work=st.floats(0.1, 8.0),
         has_deadline=st.booleans(),
+        sort=st.sampled_from([None, None, *Sort]),
     )
     def arrive(
         self,
         names: set[str],
+        excluded: set[str],
         patience_s: float,
         priority: Priority,
         tenant: int,
         work: float,
         has_deadline: bool,
+        sort: Sort | None,
     ) -> None:
         self.arrived += 1
-        more = {"deadline_s": self.now_s + patience_s} if has_deadline else {}
         made = ticket(
             f"t{self.arrived}",
             *sorted(names),
             now_s=self.now_s,
             patience_s=patience_s,
+            deadline_s=self.now_s + patience_s if has_deadline else inf,
+            cost_nano={name: 100.0 / speed for name, speed in SPEEDS_MS.items()},
             priority=priority,
             tenant=tenant,
             work=work,
-            **more,  # type: ignore[arg-type]
+            sort=sort,
+            excluded=frozenset(excluded),
         )
         self.waiting[made.id] = made
         self.note(self.scheduler.arrive(made, self.now_s))
@@ -107,6 +160,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def end(self, data: st.DataObject, how: str) -> None:
         attempt = self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
         self.note(getattr(self.scheduler, how)(attempt, self.now_s))
+        assert getattr(self.scheduler, how)(attempt, self.now_s) == [], "its end is told once"
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -128,28 +182,44 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.now_s += seconds
         self.note(self.scheduler.tick(self.now_s))
 
+    @rule()
+    def wait_for_what_is_due(self) -> None:
+        due_s = self.scheduler.next_tick_s(self.now_s)
+        if due_s is not None:
+            assert due_s >= self.now_s
+            self.now_s = due_s
+            self.note(self.scheduler.tick(self.now_s))
+
     @rule(granted=st.fixed_dictionaries({name: st.integers(0, SLOTS[name]) for name in SLOTS}))
     def lease(self, granted: dict[str, int]) -> None:
+        self.granted = granted
         self.note(self.scheduler.lease(granted, self.now_s))
+
+    @rule(name=st.sampled_from("abc"), slots=st.integers(1, SLOTS_MAX))
+    def resize(self, name: str, slots: int) -> None:
+        if name in self.catalog:
+            self.catalog[name] = slots
+            self.publish()
+
+    @precondition(lambda self: not self.waiting)
+    @rule(names=NAMES)
+    def replace(self, names: set[str]) -> None:
+        busy = {attempt.endpoint.worker.id for attempt in self.running.values()}
+        names -= busy - set(self.catalog)  # Who left comes back when its work has ended.
+        self.catalog = {name: self.catalog.get(name, SLOTS[name]) for name in sorted(names)}
+        self.publish()
 
     @invariant()
     def no_ticket_is_lost(self) -> None:
-        assert self.scheduler.waiting == len(self.waiting)
+        assert self.scheduler.waiting == len(self.waiting) <= QUEUE_MAX
         assert len(self.answered) + len(self.waiting) == self.arrived
 
     @invariant()
-    def limits_hold(self) -> None:
-        assert self.scheduler.waiting <= QUEUE_MAX
-        for worker in self.scheduler.fleet.workers.values():
-            # A probe needs no slot: it goes to who has nothing to do, or to who is ejected.
-            clients = sum(not attempt.is_probe for attempt in worker.inflight.values())
-            if not worker.ejection.is_ejected:
-                assert clients <= SLOTS[worker.id] + worker.credit
-
-    @invariant()
     def slots_are_held_by_what_runs_and_nothing_else(self) -> None:
-        held = {i for w in self.scheduler.fleet.workers.values() for i in w.inflight}
-        assert held == set(self.running)
+        workers = {id(w): w for w in self.scheduler.fleet.workers.values()}
+        workers |= {id(a.endpoint.worker): a.endpoint.worker for a in self.running.values()}
+        held = [id_ for worker in workers.values() for id_ in worker.inflight]
+        assert sorted(held) == sorted(self.running)
 
     @invariant()
     def nothing_runs_twice_but_a_hedge(self) -> None:
@@ -160,6 +230,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Everything ends: the queue drains and every slot is free."""
+        self.granted = {}
         self.note(self.scheduler.lease({}, self.now_s))
         while self.running or self.waiting:
             self.now_s += 0.05

@@ -4,9 +4,12 @@ from collections import Counter
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.domain.catalog import Policy
 from router.scheduling.policies import POLICIES
+from router.scheduling.policies.baseline import two_of
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
@@ -118,3 +121,88 @@ def test_a_policy_is_a_function_of_its_seed() -> None:
 
     assert run(1) == run(1) != run(2)
     assert POLICIES["power_of_two"](Policy(1, 1, "m"), Random(1).random).queues is False
+
+
+def test_weighted_counts_slots_as_well_as_speed() -> None:
+    made = scheduler(endpoint("a", slots=3), endpoint("b", slots=1))
+    assert Counter(went(made, "weighted", 40, "a", "b")) == {"a": 30, "b": 10}
+
+
+def test_weighted_spreads_turns_smoothly() -> None:
+    made = scheduler(endpoint("a", slots=3), endpoint("b", slots=1))
+    turns = "".join(went(made, "weighted", 16, "a", "b"))
+    assert "aaaa" not in turns
+    assert "bb" not in turns
+
+
+def test_power_of_two_compares_two_and_no_more() -> None:
+    draws = iter([0.0, 0.0] * 10)
+    made = Scheduler(queue_max=1, random=lambda: next(draws))
+    made.apply([endpoint(name) for name in "abc"], 0.0)
+    assert Counter(went(made, "power_of_two", 10, "a", "b", "c")) == {"a": 5, "b": 5}
+
+
+@given(st.integers(2, 9), st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
+def test_the_two_that_are_compared_are_never_the_same(count: int, one: float, two: float) -> None:
+    draws = iter([one, two])
+    first, second = two_of([None] * count, lambda: next(draws))  # type: ignore[list-item]
+    assert first != second
+    assert {first, second} <= set(range(count))
+
+
+def test_peak_ewma_forgives_with_time() -> None:
+    made = scheduler(endpoint("a", slots=99), endpoint("b", slots=99))
+    made.completed(place(made, "peak", "a", policy="peak_ewma"), 5.0)
+    for now_s, chosen in ((5.0, "b"), (50.0, "a")):
+        latest = place(made, f"b{now_s}", "b", now_s=now_s, policy="peak_ewma")
+        made.completed(latest, now_s + 0.4)
+        attempt = place(made, f"t{now_s}", "a", "b", now_s=now_s + 0.4, policy="peak_ewma")
+        assert attempt.endpoint.id == chosen
+        made.cancelled(attempt, now_s + 0.4)
+
+
+def test_prequal_passes_over_the_hot_while_a_cold_one_is_there() -> None:
+    made = scheduler(*(endpoint(name, slots=9) for name in "abcdefgh"))
+    for number, name in enumerate("abcdefgh" * 2):
+        attempt = place(made, f"w{number}", name, now_s=float(number), policy="prequal")
+        made.completed(attempt, number + (0.1 if name == "h" else 0.4))
+    for number in range(7):
+        place(made, f"x{number}", "h", now_s=20.0, policy="prequal")
+    chosen = {
+        place(made, f"t{n}", *"abcdefgh", now_s=20.0, policy="prequal").endpoint.id
+        for n in range(6)
+    }
+    assert "h" not in chosen
+
+
+def test_c3_leaves_a_worker_whose_answers_were_late() -> None:
+    made = scheduler(endpoint("a", slots=9), endpoint("b", slots=9))
+    for number, name in enumerate("ab" * 10):
+        attempt = place(made, f"w{number}", name, now_s=float(number), policy="c3")
+        made.completed(attempt, number + (0.9 if name == "a" else 0.1))
+    assert place(made, "t", "a", "b", now_s=30.0, policy="c3").endpoint.id == "b"
+
+
+def test_least_latency_is_blind_to_what_is_in_flight() -> None:
+    made = scheduler(endpoint("a"), endpoint("b"))
+    for number, name in enumerate("ab" * 10):
+        attempt = place(made, f"w{number}", name, now_s=float(number), policy="least_latency")
+        made.completed(attempt, number + (0.1 if name == "a" else 0.9))
+    assert set(went(made, "least_latency", 30, "a", "b")) == {"a"}
+
+
+def test_least_latency_only_remembers_the_last_few() -> None:
+    made = scheduler(endpoint("a"), endpoint("b"))
+    for number, name in enumerate("ab" * 25):
+        latency_s = (0.9 if name == "a" else 0.1) if number < 30 else 0.1 if name == "a" else 0.9
+        attempt = place(made, f"w{number}", name, now_s=float(number), policy="least_latency")
+        made.completed(attempt, number + latency_s)
+    assert set(went(made, "least_latency", 30, "a", "b")) == {"a"}
+
+
+@pytest.mark.parametrize("policy", BASELINES)
+def test_a_baseline_leaves_the_ejected_alone_as_well(policy: str) -> None:
+    made = scheduler(*(endpoint(name) for name in "abc"))
+    for number in range(2):
+        made.failed(place(made, f"f{number}", "b", policy=policy), 0.0)
+    assert "b" not in went(made, policy, 30, "a", "b", "c")

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
+from router.scheduling.probing import INTERVAL_MAX_S, INTERVAL_S, ProbeClock
 from router.scheduling.scheduler import PROBE_TIMEOUT_S, Scheduler
 from tests.unit.router.scheduling.fleets import (
     dispatched,
@@ -114,3 +115,65 @@ def test_nobody_is_probed_while_nobody_calls() -> None:
     made = ejected()
     assert probes(made.tick(11.0)) == []
     assert made.next_tick_s(11.0) is None
+
+
+def test_a_worker_that_nobody_ever_used_is_not_probed() -> None:
+    made = scheduler(endpoint("used", slots=9), endpoint("unused"))
+    for number in range(30):
+        made.completed(place(made, str(number), "used", now_s=float(number)), number + 0.1)
+        assert not [p for p in probes(made.tick(number + 0.2)) if p.endpoint.id == "unused"]
+
+
+def test_a_worker_that_runs_something_is_not_probed() -> None:
+    made = scheduler(endpoint("a", slots=2, service_ms=60_000))
+    made.completed(place(made, "t", "a"), 1.0)
+    place(made, "long", "a", now_s=1.0)
+    assert probes(made.tick(9.0)) == []
+
+
+def test_news_from_a_client_makes_a_probe_unnecessary_for_a_while() -> None:
+    made = scheduler(endpoint("a"))
+    made.completed(place(made, "t", "a"), 0.1)
+    assert probes(made.tick(1.05)) == []
+    made.completed(place(made, "u", "a", now_s=1.05), 1.15)
+    assert probes(made.tick(2.0)) == []
+    assert len(probes(made.tick(2.2))) == 1
+
+
+def test_a_probe_that_surprises_is_followed_soon_by_another() -> None:
+    clock = ProbeClock()
+    for number in range(4):
+        clock.probed(float(number), 1.0)
+    assert clock.due_s() == 3.0 + 16 * INTERVAL_S
+    clock.probed(10.0, 3.0)
+    assert clock.due_s() == 10.0 + INTERVAL_S
+    clock.probed(11.0, 1.0)
+    clock.probed(12.0, 0.5)
+    assert clock.due_s() == 12.0 + INTERVAL_S
+
+
+def test_intervals_do_not_grow_without_bound() -> None:
+    clock = ProbeClock()
+    for _ in range(100):
+        clock.probed(0.0, 1.0)
+    assert clock.due_s() == INTERVAL_MAX_S
+
+
+def test_a_client_that_is_served_by_an_ejected_worker_lets_it_back_in() -> None:
+    made = scheduler(endpoint("only", slots=4))
+    running = [place(made, name, "only") for name in "abc"]
+    for attempt in running[:2]:
+        made.failed(attempt, 0.0)
+    assert made.fleet.workers["only"].ejection.is_ejected
+    made.completed(running[2], 0.1)
+    assert not made.fleet.workers["only"].ejection.is_ejected
+    assert made.fleet.workers["only"].limit == 1
+
+
+def test_a_probe_that_fails_late_is_told_once() -> None:
+    made = ejected()
+    (probe,) = probes(made.tick(1.1))
+    made.tick(1.1 + PROBE_TIMEOUT_S)
+    failures = made.fleet.workers["bad"].ejection.consecutive_failures
+    assert made.failed(probe, 4.0) == []
+    assert made.fleet.workers["bad"].ejection.consecutive_failures == failures

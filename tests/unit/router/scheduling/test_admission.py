@@ -1,0 +1,82 @@
+"""Refusing early, and saying truthfully when to come back."""
+
+import pytest
+
+from router.scheduling.admission import lateness_s, wait_s
+from router.scheduling.decisions import Reject, RejectReason
+from router.scheduling.fleet import EndpointState
+from router.scheduling.scheduler import Scheduler
+from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
+
+
+def full(*names: str, service_ms: float = 1000.0) -> Scheduler:
+    made = scheduler(*(endpoint(name, service_ms=service_ms) for name in names))
+    for name in names:
+        for number in range(2):
+            place(made, f"{name}{number}", name)
+    return made
+
+
+def states(made: Scheduler) -> list[EndpointState]:
+    return list(made.fleet.endpoints.values())
+
+
+def test_there_is_no_wait_while_anyone_has_room() -> None:
+    made = full("a")
+    made.apply([endpoint("a", service_ms=1000), endpoint("b", service_ms=9000)], 0.0)
+    assert wait_s(50.0, states(made)) == 0.0
+
+
+def test_the_wait_is_the_work_ahead_over_what_all_can_do_together() -> None:
+    assert wait_s(6.0, states(full("a"))) == pytest.approx(6.0)
+    assert wait_s(6.0, states(full("a", "b", "c"))) == pytest.approx(2.0)
+
+
+def test_nobody_is_said_to_wait_for_ever_where_no_slot_is_leased() -> None:
+    made = scheduler(endpoint("a"))
+    made.lease({"a": 0}, 0.0)
+    assert wait_s(6.0, states(made)) == 0.0
+
+
+def test_lateness_is_told_for_the_fastest_and_is_negative_when_there_is_time() -> None:
+    made = scheduler(endpoint("slow", service_ms=4000), endpoint("fast", service_ms=500))
+    assert lateness_s(2.0, 4.0, 1.0, states(made), now_s=0.5) == pytest.approx(-1.5)
+    assert lateness_s(2.0, 2.0, 1.0, states(made), now_s=0.5) == pytest.approx(0.5)
+
+
+def test_who_comes_back_when_told_to_is_let_in() -> None:
+    made = full("a")
+    for name in "cd":
+        made.arrive(ticket(name, "a"), 0.0)
+    (early,) = made.arrive(ticket("e", "a", deadline_s=1.5), 0.0)
+    assert isinstance(early, Reject)
+    assert early.reason is RejectReason.DEADLINE
+    now_s = early.retry_after_s
+    for attempt in list(made.fleet.workers["a"].inflight.values()):
+        made.completed(attempt, now_s)
+    again = ticket("e2", "a", now_s=now_s, deadline_s=now_s + 1.5)
+    assert not [d for d in made.arrive(again, now_s) if isinstance(d, Reject)]
+
+
+def test_a_deadline_that_passes_in_the_queue_is_told_as_that() -> None:
+    made = full("a")
+    made.arrive(ticket("t", "a", deadline_s=1.2), 0.0)
+    assert made.tick(1.19) == []
+    (late,) = made.tick(1.2)
+    assert isinstance(late, Reject)
+    assert late.reason is RejectReason.DEADLINE
+    assert made.waiting == 0
+
+
+def test_a_free_worker_is_never_refused_to_who_has_time() -> None:
+    made = scheduler(endpoint("a", service_ms=100))
+    assert dispatched(made.arrive(ticket("t", "a", deadline_s=0.11), 0.0)) == ["a"]
+
+
+def test_what_is_ahead_is_counted_in_work_not_in_requests() -> None:
+    made = full("a")
+    made.arrive(ticket("t", "a", work=7.0), 0.0)
+    assert made.arrive(ticket("u", "a", deadline_s=8.5), 0.0) == []
+    (late,) = made.arrive(ticket("v", "a", deadline_s=8.5), 0.0)
+    assert isinstance(late, Reject)
+    assert late.retry_after_s == pytest.approx(0.5)

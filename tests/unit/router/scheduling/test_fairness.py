@@ -1,0 +1,89 @@
+"""Start-time fairness across tenants, and deadlines across priorities."""
+
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.domain.request import Priority
+from router.scheduling.fleet import Fleet
+from router.scheduling.queue import TARGET_S, Queue
+from tests.unit.router.scheduling.fleets import endpoint, ticket
+
+FLEET = Fleet()
+FLEET.apply([endpoint("a")])
+SLATE = FLEET.slate(("a",))
+LARGEST = 5.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.1, LARGEST)), min_size=1, max_size=40))
+def test_tenants_that_keep_waiting_get_the_same_work_but_for_a_request(
+    made: list[tuple[int, float]],
+) -> None:
+    queue = Queue()
+    for number, (tenant, work) in enumerate(made):
+        queue.add(ticket(str(number), "a", tenant=tenant, work=work), SLATE)
+    left = Counter(tenant for tenant, _ in made)
+    served = dict.fromkeys(left, 0.0)
+    while all(left.values()):
+        first = next(iter(queue)).ticket
+        queue.remove(first)
+        left[first.tenant] -= 1
+        served[first.tenant] += first.work
+        assert max(served.values()) - min(served.values()) <= 2 * LARGEST
+
+
+def test_a_tenant_that_comes_later_is_not_owed_for_the_time_before() -> None:
+    queue = Queue()
+    for number in range(6):
+        queue.add(ticket(f"old{number}", "a", tenant=1), SLATE)
+    for _ in range(4):
+        queue.remove(next(iter(queue)).ticket)
+    for number in range(4):
+        queue.add(ticket(f"new{number}", "a", tenant=2), SLATE)
+    order = [one.ticket.tenant for one in queue]
+    assert order[:4] in ([1, 2, 1, 2], [1, 2, 2, 1])
+
+
+def test_batch_work_gets_its_turn_however_much_interactive_work_keeps_coming() -> None:
+    queue = Queue()
+    queue.add(ticket("batch", "a", priority=Priority.BATCH), SLATE)
+    now_s = 0.0
+    for number in range(100_000):
+        now_s += 0.1
+        person = ticket(f"p{number}", "a", now_s=now_s, priority=Priority.INTERACTIVE)
+        queue.add(person, SLATE)
+        first = next(iter(queue)).ticket
+        queue.remove(first)
+        if first.id == "batch":
+            break
+    assert now_s <= TARGET_S[Priority.BATCH]
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(Priority)), st.floats(0, 100)), max_size=12))
+def test_one_of_each_priority_is_served_by_deadline(
+    made: list[tuple[Priority, float]],
+) -> None:
+    queue = Queue()
+    seen: set[Priority] = set()
+    for number, (priority, now_s) in enumerate(made):
+        if priority not in seen:
+            seen.add(priority)
+            queue.add(ticket(str(number), "a", now_s=now_s, priority=priority), SLATE)
+    deadlines = [one.deadline_s for one in queue]
+    assert all(before <= after for before, after in pairwise(deadlines))
+
+
+def test_the_order_may_be_walked_while_it_changes() -> None:
+    queue = Queue()
+    for number, priority in enumerate(list(Priority) * 3):
+        queue.add(ticket(str(number), "a", priority=priority), SLATE)
+    seen = 0
+    for one in queue:
+        assert queue.remove(one.ticket)
+        assert not queue.remove(one.ticket), "once"
+        assert not one.is_waiting
+        seen += 1
+    assert seen == 9
+    assert not queue.work

@@ -1,0 +1,65 @@
+"""When the scheduler wants to be woken."""
+
+from router.scheduling.decisions import Cancel, Hedge
+from router.scheduling.probing import TRAFFIC_S
+from router.scheduling.scheduler import PROBE_TIMEOUT_S, SWEEP_S, TICK_S, Scheduler
+from tests.unit.router.scheduling.fleets import endpoint, place, probes, scheduler, ticket
+
+
+def due(made: Scheduler, now_s: float) -> float:
+    due_s = made.next_tick_s(now_s)
+    assert due_s is not None
+    assert due_s >= now_s
+    return due_s
+
+
+def test_a_fleet_that_nobody_called_sleeps() -> None:
+    assert scheduler(endpoint("a")).next_tick_s(5.0) is None
+
+
+def test_workers_are_looked_after_while_there_is_traffic() -> None:
+    made = scheduler(endpoint("a", service_ms=60_000))
+    made.completed(place(made, "t", "a"), 0.0)
+    made.tick(0.0)
+    assert due(made, 0.0) == SWEEP_S
+    assert made.next_tick_s(TRAFFIC_S) is None
+
+
+def test_a_queue_is_looked_at_again_soon() -> None:
+    made = scheduler(endpoint("a"))
+    for name in "xyz":
+        made.arrive(ticket(name, "a"), 0.0)
+    made.tick(0.0)
+    assert due(made, 0.0) == TICK_S
+
+
+def test_whoever_ticks_when_told_to_finds_the_late_attempt() -> None:
+    made = scheduler(
+        endpoint("late", slots=2, service_ms=100), endpoint("free", slots=2, service_ms=120)
+    )
+    place(made, "t", "late", "free")
+    now_s, hedges, ticks = 0.0, list[Hedge](), 0
+    while not hedges:
+        now_s = due(made, now_s)
+        hedges = [d for d in made.tick(now_s) if isinstance(d, Hedge)]
+        ticks += 1
+        assert ticks < 20, "it is woken for nothing"
+    assert 0.3 <= now_s < 0.31
+
+
+def test_a_hanging_probe_is_stopped_even_when_traffic_ends() -> None:
+    made = scheduler(endpoint("bad"))
+    for name in "ab":
+        made.failed(place(made, name, "bad"), 0.0)
+    (probe,) = probes(made.tick(TRAFFIC_S - 0.1))
+    now_s = TRAFFIC_S
+    assert due(made, now_s) == TRAFFIC_S - 0.1 + PROBE_TIMEOUT_S
+    assert Cancel(probe) in made.tick(due(made, now_s))
+    assert made.next_tick_s(now_s + PROBE_TIMEOUT_S) is None
+
+
+def test_what_has_ended_wakes_nobody() -> None:
+    made = scheduler(endpoint("a", service_ms=100))
+    made.completed(place(made, "t", "a"), 0.1)
+    made.tick(TRAFFIC_S)
+    assert made.next_tick_s(TRAFFIC_S) is None
