@@ -334,6 +334,8 @@ class Fleet:
         self.trust_changes = 0
         self.workers: dict[str, WorkerState] = {}
         self.endpoints: dict[str, EndpointState] = {}
+        self._known_workers: dict[str, WorkerState] = {}
+        self._known_endpoints: dict[str, EndpointState] = {}
         self._speeds: dict[int, DeploymentSpeed] = {}
         self._slates: dict[tuple[str, ...], Slate] = {}
         self._leased: Mapping[str, int] = {}
@@ -346,7 +348,11 @@ class Fleet:
             state.worker.slots = min(worker.slots, granted.get(worker.id, worker.slots))
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
-        """Replace the set of endpoints; states of those that stay are kept."""
+        """Replace the set of endpoints.
+
+        States are kept of those that stay, and of workers that leave while requests run on them:
+        these may be back before those requests end.
+        """
         workers: dict[str, WorkerState] = {}
         states: dict[str, EndpointState] = {}
         for endpoint in endpoints:
@@ -358,6 +364,10 @@ class Fleet:
                 credit(worker.slots, state.estimate.seconds, endpoint.worker.rtt_ms / 1e3),
             )
         self.workers, self.endpoints = workers, states
+        busy = {id_: worker for id_, worker in self._known_workers.items() if worker.inflight}
+        self._known_workers = busy | workers
+        left = {id_: s for id_, s in self._known_endpoints.items() if s.worker.id in busy}
+        self._known_endpoints = left | states
         self._slates.clear()
         for speed in self._speeds.values():
             speed.unmeasured &= set(states.values())
@@ -375,7 +385,7 @@ class Fleet:
     def _worker(self, endpoint: Endpoint, workers: dict[str, WorkerState]) -> WorkerState:
         worker = workers.get(endpoint.worker.id)
         if worker is None:
-            worker = self.workers.get(endpoint.worker.id)
+            worker = self._known_workers.get(endpoint.worker.id)
             if worker is None:
                 worker = WorkerState(endpoint.worker.id, endpoint.worker.slots)
             slots = endpoint.worker.slots
@@ -387,7 +397,7 @@ class Fleet:
         return worker
 
     def _state(self, endpoint: Endpoint, worker: WorkerState) -> EndpointState:
-        state = self.endpoints.get(endpoint.id)
+        state = self._known_endpoints.get(endpoint.id)
         if state is None or state.worker is not worker:
             deployment = endpoint.deployment
             speed = self._speeds.get(deployment.id)

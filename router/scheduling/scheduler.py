@@ -99,6 +99,8 @@ class Scheduler:
     def apply(self, endpoints: Iterable[Endpoint], now_s: float) -> list[Decision]:
         """The catalog changed: use these endpoints from now on."""
         self.fleet.apply(endpoints)
+        for one in self._queue:
+            one.slate = self.fleet.slate(one.ticket.candidates)
         return self._pass(now_s)
 
     def lease(self, granted: Mapping[str, int], now_s: float) -> list[Decision]:

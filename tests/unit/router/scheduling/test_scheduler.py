@@ -81,6 +81,29 @@ def test_a_worker_that_leaves_the_catalog_gets_nothing_and_its_work_ends_quietly
     assert made.completed(attempt, 0.2) == []
 
 
+def test_what_waits_is_not_sent_to_a_worker_that_has_left_meanwhile() -> None:
+    made = scheduler(endpoint("a"), endpoint("b", service_ms=9_000))
+    first = place(made, "t", "a")
+    place(made, "u", "a")
+    assert made.arrive(ticket("v", "a", "b"), 0.0) == []
+    assert dispatched(made.apply([endpoint("b", service_ms=9_000)], 0.01)) == ["b"]
+    assert made.completed(first, 0.1) == []
+
+
+def test_a_worker_that_comes_back_still_has_what_it_runs_and_what_it_was_seen_to_do() -> None:
+    fleet = [endpoint("a", slots=2), endpoint("b")]
+    made = scheduler(*fleet)
+    made.completed(place(made, "s", "a"), 0.5)
+    learned = made.fleet.endpoints["a"].estimate.seconds
+    attempt = place(made, "t", "a", now_s=1.0)
+    for catalog in (fleet[1:], fleet[1:], fleet):
+        made.apply(catalog, 1.1)
+    assert list(made.fleet.workers["a"].inflight.values()) == [attempt]
+    assert made.fleet.endpoints["a"].estimate.seconds == learned
+    made.completed(attempt, 1.5)
+    assert made.fleet.workers["a"].free_slots == 2
+
+
 def test_fewer_slots_are_used_while_others_hold_a_lease_on_the_rest() -> None:
     made = scheduler(endpoint("a", slots=4))
     made.lease({"a": 1}, 0.0)
