@@ -10,9 +10,6 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
-
 from router.adapters.memory import UNLIMITED_NANO, MemoryLedger, MemorySnapshotSource
 from router.adapters.postgres import (
     PostgresCluster,
@@ -24,9 +21,11 @@ from router.adapters.snapshot_file import SnapshotFile
 from router.adapters.static_fleet import load_fleet
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
+from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.errors import LedgerUnavailable
-from router.ingress.asgi import Application
+from router.ingress.api import API
 from router.ingress.forward import Forwarder
+from router.ingress.http1 import HTTPServer
 from router.metering.journal import Journal
 from router.metering.settler import Settler
 from router.metering.vault import Vault
@@ -38,13 +37,12 @@ from router.pipeline.routing_table import build_table
 from router.ports import Cluster, LeaseBank, Member, SnapshotSource, Upstream
 from router.scheduling.scheduler import Scheduler
 from router.settings import Settings
-from router.upstream.http import open_session
+from router.upstream.http import open_client
 from router.upstream.oip_http import OIPUpstream
 from router.upstream.openai_http import OpenAIUpstream
 
 SETTLE_AT_STOP_S = 5.0
 LEASE_SWEEP_S = 1.0
-BACKLOG = 2048
 
 log = logging.getLogger(__name__)
 
@@ -120,17 +118,26 @@ async def _serve_http(
 ) -> None:
     """Listen, follow the catalog, and on a signal stop taking calls and let the others finish."""
     scheduler = Scheduler(queue_max=settings.limits.queue_max, random=random.random)
-    async with open_session(settings.limits) as session:
+    limits = settings.limits
+    async with (
+        open_client(limits, AddressPolicy(settings.upstream_networks)) as client,
+        # An owner may let a call wait in its queue and then wait for its worker.
+        open_client(
+            limits,
+            AddressPolicy(EVERYWHERE),
+            silence_s=limits.queue_wait_s + limits.silence_timeout_s,
+        ) as to_routers,
+    ):
         dispatcher = Dispatcher(scheduler, clock=time.monotonic)
         upstreams: dict[str, Upstream] = {
-            "openai": OpenAIUpstream(session, settings.limits),
-            "oip": OIPUpstream(session, settings.limits),
+            "openai": OpenAIUpstream(client, limits),
+            "oip": OIPUpstream(client, limits),
         }
         gateway = Gateway(
             router_id=settings.router_id,
             key_pepper=settings.key_pepper,
             dispatcher=dispatcher,
-            attempts=Attempts(dispatcher, upstreams, settings.limits),
+            attempts=Attempts(dispatcher, upstreams, limits),
             vault=vault,
             recorder=recorder,
         )
@@ -138,38 +145,30 @@ async def _serve_http(
         if cluster is not None:
             me = Member(settings.router_id, settings.advertised_url)
             view = ClusterView(
-                me, cluster, dispatcher, ttl_s=settings.limits.member_ttl_s, clock=time.monotonic
+                me, cluster, dispatcher, ttl_s=limits.member_ttl_s, clock=time.monotonic
             )
-        application = Application(
+        api = API(
             gateway,
             scheduler,
-            limits=settings.limits,
-            cors_origins=settings.cors_origins,
+            limits=limits,
             admin_token=settings.admin_token,
             unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
-            forwarder=view and Forwarder(view, session, settings.key_pepper, settings.limits),
+            forwarder=view
+            and Forwarder(view, to_routers, settings.key_pepper, limits.answer_bytes_max),
         )
-        server = Server(
-            application,
-            address=settings.host,
-            port=settings.port,
-            interface=Interfaces.ASGINL,
-            backlog=BACKLOG,
-            websockets=False,
-            log_enabled=False,
-        )
+        server = HTTPServer(api, limits, frozenset(settings.cors_origins))
         async with _background(
             _follow(source, gateway, kept, view), *([view.run()] if view else [])
         ):
-            serving = asyncio.ensure_future(server.serve())
-            stop = _stop_signal()
-            await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done():
+            await server.listen(settings.host, settings.port)
+            try:
+                await _stop_signal()
                 if view is not None:
                     await view.leave()
-                await application.drain(settings.limits.drain_s)
-                server.stop()
-            await serving
+                server.stop_listening()
+                await api.drain(limits.drain_s)
+            finally:
+                server.close()
 
 
 async def _follow(

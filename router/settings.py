@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from msgspec import Struct, field
 
+from router.domain.addresses import EVERYWHERE, AddressPolicy
+
 N = TypeVar("N", int, float)
 
 
@@ -20,6 +22,18 @@ class Limits(Struct, frozen=True):
 
     body_bytes_max: int = 10 * 1024 * 1024
     """Largest request body; 413 beyond it."""
+    header_bytes_max: int = 32 * 1024
+    """Largest head of a request; 431 beyond it."""
+    header_timeout_s: float = 10.0
+    """Longest time for the head of a request to come; 408 beyond it."""
+    body_timeout_s: float = 60.0
+    """Longest time for the body of a request to come; 408 beyond it."""
+    idle_timeout_s: float = 75.0
+    """How long a client's connection without a call is kept."""
+    client_stall_s: float = 60.0
+    """Longest time that a client may take nothing of its answer; its call ends beyond it."""
+    calls_max: int = 20_000
+    """Most calls that run or wait on one router; 503 beyond it."""
     queue_max: int = 2_000
     """Most requests that may wait for a worker; 429 beyond it."""
     queue_wait_s: float = 30.0
@@ -59,6 +73,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     database_url: str = ""
     cors_origins: tuple[str, ...] = ()
     admin_token: str = ""
+    upstream_networks: tuple[str, ...] = ()
+    """Inside networks (CIDR) in which workers may be; public addresses always may."""
     fleet_path: Path | None = None
     fleet_key: str = ""
     limits: Limits = field(default_factory=Limits)
@@ -82,8 +98,9 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         home=Path(env.get("SWITCHYARD_HOME", ".switchyard")),
         key_pepper=_required(env, "SWITCHYARD_KEY_PEPPER").encode(),
         database_url=_required(env, "DATABASE_URL"),
-        cors_origins=tuple(filter(None, env.get("ROUTER_CORS_ORIGINS", "").split(","))),
+        cors_origins=_list(env, "ROUTER_CORS_ORIGINS"),
         admin_token=env.get("ROUTER_ADMIN_TOKEN", ""),
+        upstream_networks=_networks(env, "ROUTER_UPSTREAM_NETWORKS"),
         limits=limits_from_env(env),
     )
 
@@ -99,8 +116,9 @@ def standalone_settings(
         router_id=f"standalone:{port}",
         home=Path(env.get("SWITCHYARD_HOME", ".switchyard")),
         key_pepper=b"standalone",
-        cors_origins=tuple(filter(None, env.get("ROUTER_CORS_ORIGINS", "").split(","))),
+        cors_origins=_list(env, "ROUTER_CORS_ORIGINS"),
         admin_token=key,
+        upstream_networks=EVERYWHERE,  # Who starts the router names the workers too.
         fleet_path=fleet_path,
         fleet_key=key,
         limits=limits_from_env(env),
@@ -135,6 +153,19 @@ def _required(env: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsInvalid(f"{name} is not set; `manage.py up` sets it, or see docs/reference")
     return value
+
+
+def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(filter(None, (one.strip() for one in env.get(name, "").split(","))))
+
+
+def _networks(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    networks = _list(env, name)
+    try:
+        AddressPolicy(networks)
+    except ValueError as error:
+        raise SettingsInvalid(f"{name}: {error}; give CIDR blocks as 10.0.0.0/8") from None
+    return networks
 
 
 def _number(env: Mapping[str, str], name: str, default: N) -> N:

@@ -277,6 +277,7 @@ def _router(options: Options, needs: tuple[str, ...]) -> Service:
             "ROUTER_CORS_ORIGINS": f"{options.web_url},http://localhost:{options.web_port}",
             # Ctrl-C should not wait for a long answer to end.
             "ROUTER_DRAIN_S": "5",
+            "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
         },
         address=options.router_url,
         stop_grace_s=15,

@@ -28,6 +28,24 @@ class RequestInvalid(CallError):
     code = "invalid_request"
 
 
+class RequestMalformed(CallError):
+    """What came is not HTTP/1.1."""
+
+    code = "malformed_request"
+
+
+class RequestTooSlow(CallError):
+    """The request took longer to come than ``ROUTER_HEADER_TIMEOUT_S`` and the like allow."""
+
+    code = "request_too_slow"
+
+
+class HeadersTooLarge(CallError):
+    """The headers exceed ``ROUTER_HEADER_BYTES_MAX``."""
+
+    code = "headers_too_large"
+
+
 class BodyTooLarge(CallError):
     """The body exceeds ``ROUTER_BODY_BYTES_MAX``."""
 
@@ -74,6 +92,12 @@ class QueueFull(CallError):
     """More requests wait than ``ROUTER_QUEUE_MAX`` allows, or one waited too long."""
 
     code = "queue_full"
+
+
+class RouterBusy(CallError):
+    """More calls run on this router than ``ROUTER_CALLS_MAX`` allows."""
+
+    code = "router_busy"
 
 
 class NothingEligible(CallError):

@@ -6,22 +6,27 @@ from router.domain import errors
 from router.domain.errors import CallError
 
 STATUS: dict[type[CallError], int] = {
+    errors.RequestMalformed: 400,
     errors.CredentialInvalid: 401,
     errors.CreditExhausted: 402,
     errors.NotAllowed: 403,
     errors.ModelUnknown: 404,
     errors.RouteNotFound: 404,
     errors.DeadlineExceeded: 408,
+    errors.RequestTooSlow: 408,
     errors.BodyTooLarge: 413,
     errors.RequestInvalid: 422,
     errors.QueueFull: 429,
+    errors.HeadersTooLarge: 431,
     errors.WorkerFailed: 502,
     errors.NothingEligible: 503,
+    errors.RouterBusy: 503,
     errors.LedgerUnavailable: 503,
     errors.SnapshotUnavailable: 503,
 }
 
 TYPES = {
+    400: "invalid_request_error",
     401: "authentication_error",
     402: "insufficient_quota",
     403: "permission_error",
@@ -30,6 +35,7 @@ TYPES = {
     413: "invalid_request_error",
     422: "invalid_request_error",
     429: "rate_limit_error",
+    431: "invalid_request_error",
     500: "server_error",
     502: "server_error",
     503: "server_error",

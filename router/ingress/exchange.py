@@ -1,150 +1,150 @@
-"""One HTTP exchange over ASGI: reading a bounded body, answering, noticing that the client left."""
+"""One call over HTTP and its answer: the :class:`~router.pipeline.gateway.Client` of a call."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Protocol
 
-from router.domain.errors import BodyTooLarge, RequestInvalid
+from router.pipeline.authenticate import Grant
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[str, str]]
 
-WATCH_AFTER_S = 0.2
-"""When to begin listening for a disconnect: most calls are over before, and pay nothing for it."""
+STATUS_LINES: Mapping[int, str] = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+}
+EVENT_STREAM = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+PREFLIGHT: Headers = [
+    ("access-control-allow-methods", "GET, POST, OPTIONS"),
+    (
+        "access-control-allow-headers",
+        "authorization, content-type, idempotency-key, x-api-key, x-route-explain",
+    ),
+    ("access-control-max-age", "600"),
+]
+
+
+class Wire(Protocol):
+    """Where an answer is written to."""
+
+    def write(self, data: bytes) -> None:
+        """Send, unless the client has left."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait while the client takes less than it is sent."""
+        ...
 
 
 class Exchange:
-    """A request and its answer. It is the :class:`~router.pipeline.gateway.Client` of a call."""
+    """``headers`` have lower-case names, ``grant`` is whose call it is once that is known.
+
+    ``keeps`` is whether the connection outlives the answer, ``started`` and ``ended`` how far the
+    answer is.
+    """
 
     __slots__ = (
-        "_cors",
-        "_loop",
-        "_receive",
-        "_send",
-        "_task",
-        "_watch_timer",
-        "_watcher",
+        "_chunks",
+        "_cors_origins",
+        "_head",
+        "_is_head",
+        "_wire",
+        "body",
+        "ended",
+        "grant",
         "headers",
+        "keeps",
         "method",
         "path",
         "started",
     )
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, *, cors_origins: frozenset[str]
-    ) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+    def __init__(self, wire: Wire, cors_origins: frozenset[str]) -> None:
+        self._wire = wire
+        self._cors_origins = cors_origins
+        self._head = b""
+        self._is_head = False
+        self._chunks = True
+        self.method = ""
+        self.path = ""
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        self.grant: Grant | None = None
+        self.keeps = False
         self.started = False
-        self._receive = receive
-        self._send = send
-        self._cors = _cors_headers(self.headers.get(b"origin", b"").decode(), cors_origins)
-        self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[Any] | None = None
-        self._watcher: asyncio.Task[None] | None = None
-        self._watch_timer: asyncio.TimerHandle | None = None
+        self.ended = False
+
+    def begin(self, method: str, path: str, *, keeps: bool, chunks: bool) -> None:
+        """The head has come. ``HEAD`` is served as ``GET``, less the body."""
+        self._is_head = method == "HEAD"
+        self._chunks = chunks
+        self.method = "GET" if self._is_head else method
+        self.path = path
+        self.keeps = keeps and chunks
 
     def header(self, name: bytes) -> str:
         """A request header by its lower-case name, "" when it is absent."""
         return self.headers.get(name, b"").decode("latin-1")
 
-    async def read_body(self, bytes_max: int) -> bytes:
-        """The whole body. Raises ``BodyTooLarge`` without reading more than the bound."""
-        declared = self.headers.get(b"content-length", b"0")
-        if not declared.isdigit():
-            raise RequestInvalid(f"Content-Length {declared.decode('latin-1')!r} is not a number")
-        if int(declared) > bytes_max:
-            raise _too_large(bytes_max)
-        message = await self._receive()
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False) and len(body) <= bytes_max:
-            return body
-        parts = [body]
-        total = len(body)
-        while message.get("more_body", False):
-            if total > bytes_max:
-                break
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise asyncio.CancelledError
-            parts.append(message.get("body", b""))
-            total += len(parts[-1])
-        if total > bytes_max:
-            raise _too_large(bytes_max)
-        return b"".join(parts)
-
-    def watch(self) -> None:
-        """From soon on, cancel the current task when the client leaves. Call after the body."""
-        self._task = asyncio.current_task()
-        self._watch_timer = self._loop.call_later(WATCH_AFTER_S, self._begin_watching)
-
-    def unwatch(self) -> None:
-        """The call is over."""
-        if self._watch_timer is not None:
-            self._watch_timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        raw.append((b"content-length", b"%d" % len(body)))
-        raw.extend(self._cors)
-        self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
-        await self._send({"type": "http.response.body", "body": body})
+        self.answer_now(status, headers, body)
+        await self._wire.drained()
+
+    def answer_now(self, status: int, headers: Headers, body: bytes) -> None:
+        """Hand a whole answer to the socket."""
+        self.started = self.ended = True
+        head = self._rendered(status, headers, f"content-length: {len(body)}\r\n")
+        self._wire.write(head if self._is_head else head + body)
 
     async def start_stream(self, headers: Headers) -> None:
-        """Begin server-sent events."""
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        raw.append((b"content-type", b"text/event-stream; charset=utf-8"))
-        raw.append((b"cache-control", b"no-cache"))
-        raw.extend(self._cors)
+        """Begin server-sent events. The head leaves with the first of them."""
         self.started = True
-        await self._send({"type": "http.response.start", "status": 200, "headers": raw})
+        framing = EVENT_STREAM
+        if self._chunks:
+            framing += "transfer-encoding: chunked\r\n"
+        self._head = self._rendered(200, headers, framing)
 
     async def send(self, chunk: bytes) -> None:
-        """Send some events."""
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        """Send some events; waits while the client is slower than the worker."""
+        head, self._head = self._head, b""
+        if self._chunks:
+            self._wire.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
+        else:
+            self._wire.write(head + chunk)
+        await self._wire.drained()
 
-    async def end_stream(self) -> None:
-        """End the answer."""
-        await self._send({"type": "http.response.body", "body": b""})
+    async def end_stream(self, last: bytes = b"") -> None:
+        """Send the last events and end the answer."""
+        head, self._head = self._head, b""
+        self.ended = True
+        if not self._chunks:
+            self._wire.write(head + last)
+        elif last:
+            self._wire.write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(last), last))
+        else:
+            self._wire.write(head + b"0\r\n\r\n")
+        await self._wire.drained()
 
     async def allow_cross_origin(self) -> None:
         """Answer a CORS preflight."""
-        raw = [
-            *self._cors,
-            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-            (b"access-control-allow-headers", b"authorization, content-type, x-route-explain"),
-            (b"access-control-max-age", b"600"),
-        ]
-        await self._send({"type": "http.response.start", "status": 204, "headers": raw})
-        await self._send({"type": "http.response.body", "body": b""})
+        self.started = self.ended = True
+        self._wire.write(self._rendered(204, PREFLIGHT, ""))
 
-    def _begin_watching(self) -> None:
-        self._watcher = self._loop.create_task(self._cancel_when_gone())
-
-    async def _cancel_when_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if self._task is not None:
-            self._task.cancel()
+    def _rendered(self, status: int, headers: Headers, framing: str) -> bytes:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        if lines.count("\n") != len(headers):
+            raise ValueError("a header of the answer contains a line break")
+        origin = self.headers.get(b"origin")
+        cors = _cors_lines(origin.decode("latin-1"), self._cors_origins) if origin else ""
+        close = "" if self.keeps else "connection: close\r\n"
+        text = f"{STATUS_LINES[status]}{lines}{framing}{cors}{close}\r\n"
+        return text.encode("latin-1", "replace")
 
 
-def _too_large(bytes_max: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {bytes_max} bytes")
-
-
-def _cors_headers(origin: str, allowed: frozenset[str]) -> list[tuple[bytes, bytes]]:
-    if not origin or origin not in allowed:
-        return []
-    return [
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", b"*, retry-after, server-timing, x-request-id"),
-        (b"vary", b"origin"),
-    ]
+def _cors_lines(origin: str, allowed: frozenset[str]) -> str:
+    if origin not in allowed:
+        return ""
+    return (
+        f"access-control-allow-origin: {origin}\r\n"
+        "access-control-expose-headers: *, retry-after, server-timing, x-request-id\r\n"
+        "vary: origin\r\n"
+    )

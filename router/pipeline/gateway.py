@@ -53,8 +53,8 @@ class Client(Protocol):
         """Send some events; waits while the client is slower than the worker."""
         ...
 
-    async def end_stream(self) -> None:
-        """No more events."""
+    async def end_stream(self, last: bytes = b"") -> None:
+        """Send the last events; no more come."""
         ...
 
 
@@ -166,8 +166,7 @@ class Gateway:
         except UpstreamFailed as error:
             self._attempts.truncated(attempt, trace, error.reason)
             account.resolve(Outcome.TRUNCATED, 200)
-            await client.send(STREAM_ERROR)
-            await client.end_stream()
+            await client.end_stream(STREAM_ERROR)
             return
         except BaseException:
             self._attempts.client_gone(attempt, trace)
@@ -179,8 +178,7 @@ class Gateway:
         if plan.request.explain:
             report = route_report(plan, trace, endpoint, settlement, time.monotonic())
             await client.send(explained_event(plan, report))
-        await client.send(DONE)
-        await client.end_stream()
+        await client.end_stream(DONE)
 
     def _open_account(self, plan: Plan, hold: Hold, trace: Trace) -> CallAccount:
         return CallAccount(

@@ -1,13 +1,20 @@
-"""What every HTTP worker has in common: the session, time limits and what a bad answer means."""
+"""Calls to workers over HTTP/1.1: targets, pooled connections, and what a bad answer means."""
 
+import asyncio
+import socket
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import lru_cache
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
+from msgspec import Struct
 
+from router.domain.addresses import AddressPolicy
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
+from router.upstream.connection import Connection, Origin
 
 REFUSALS = frozenset({400, 413, 422})
 """Statuses by which a worker says that the request itself is wrong."""
@@ -16,6 +23,23 @@ NO_FAULT = frozenset({404, 405, 429})
 """Statuses of a sound worker that cannot serve this call: another one may."""
 
 DETAIL_BYTES_MAX = 2_000
+IDLE_S = 30.0
+"""How long an unused connection is kept."""
+
+RESOLVED_S = 30.0
+"""How long the addresses of a name are used before they are asked for again."""
+
+SWEEPS = 10
+"""Silence is noticed after at most this fraction of its limit more."""
+
+TARGETS_MAX = 10_000
+
+
+class Target(Struct, frozen=True):
+    """A URL taken apart once. ``line`` is the request up to the headers that differ."""
+
+    origin: Origin
+    line: bytes
 
 
 class _ErrorBody(msgspec.Struct):
@@ -26,69 +50,197 @@ class _ErrorObject(msgspec.Struct):
     message: str = ""
 
 
-def open_session(limits: Limits) -> aiohttp.ClientSession:
-    """A session without a connection limit: the scheduler's slots are the limit.
+@lru_cache(TARGETS_MAX)
+def target_of(url: str) -> Target:
+    """Raises ``UpstreamFailed`` for a URL that cannot be called."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        path = (parts.path or "/").encode("ascii")
+        netloc = parts.netloc.rpartition("@")[2].encode("ascii" if host.isascii() else "idna")
+    except ValueError as error:
+        raise UpstreamFailed("bad_url", str(error)) from error
+    if parts.scheme not in ("http", "https") or not host or any(byte <= 32 for byte in path):
+        raise UpstreamFailed("bad_url", "a worker's URL is http(s)://host[:port]/path")
+    query = f"?{parts.query}".encode("ascii") if parts.query else b""
+    line = b"POST %s%s HTTP/1.1\r\nHost: %s\r\n" % (path, query, netloc)
+    origin = (parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
+    return Target(origin, line)
 
-    Nothing of the client's request reaches a worker but what an upstream puts there: no cookies,
-    no credentials, no redirects into other hosts.
+
+class HTTPClient:
+    """Pooled connections to workers. The scheduler's slots are the limit: there is no other.
+
+    ``policy`` is asked about the very address that is then connected to, so that a name cannot mean
+    one host when it is checked and another when it is called.
     """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=30),
-        timeout=aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=limits.connect_timeout_s,
-            sock_read=limits.silence_timeout_s,
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept-Encoding"),
-    )
+
+    def __init__(
+        self, limits: Limits, policy: AddressPolicy, *, silence_s: float | None = None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._policy = policy
+        self._connect_s = limits.connect_timeout_s
+        self._silence_s = silence_s or limits.silence_timeout_s
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._all: set[Connection] = set()
+        self._resolved: dict[tuple[str, int], tuple[float, list[str]]] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._sweep_s = min(1.0, self._silence_s / SWEEPS)
+        self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
+
+    async def post(self, url: str, headers: bytes, body: bytes) -> Connection:
+        """Send and return the connection once the head of the answer is there.
+
+        ``headers`` are whole lines. The caller ends with :meth:`release`, whatever happens. Raises
+        ``UpstreamFailed``.
+        """
+        target = target_of(url)
+        head = b"%s%sContent-Length: %d\r\n\r\n" % (target.line, headers, len(body))
+        request = head + body
+        idle = self._idle.get(target.origin)
+        while idle:
+            connection = idle.pop()
+            if not connection.is_open:
+                continue
+            try:
+                return await _sent(connection, request)
+            except UpstreamFailed as error:
+                # A kept connection may have been closed by the other side in this very moment.
+                if error.reason != "reset" or not connection.was_silent:
+                    raise
+        return await _sent(await self._connect(target.origin), request)
+
+    def release(self, connection: Connection) -> None:
+        """The caller is done: keep the connection if it can be used again, else close it."""
+        if connection.finish():
+            self._idle.setdefault(connection.origin, []).append(connection)
+
+    def close(self) -> None:
+        """End every connection."""
+        self._sweeper.cancel()
+        for connection in list(self._all):
+            connection.close()
+
+    async def _connect(self, origin: Origin) -> Connection:
+        scheme, host, port = origin
+        tls = self._tls_context() if scheme == "https" else None
+        try:
+            async with asyncio.timeout(self._connect_s):
+                addresses = await self._addresses(host, port)
+                error: OSError = OSError("no address")
+                for address in addresses:
+                    try:
+                        _, connection = await self._loop.create_connection(
+                            lambda: Connection(self._loop, origin, self._lost),
+                            address,
+                            port,
+                            ssl=tls,
+                            server_hostname=host if tls else None,
+                        )
+                    except OSError as failed:
+                        error = failed
+                        continue
+                    self._all.add(connection)
+                    return connection
+        except TimeoutError as late:
+            raise UpstreamFailed("connect", "timed out") from late
+        except OSError as failed:
+            error = failed
+        raise UpstreamFailed("connect", type(error).__name__) from error
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        """Where a name may be reached. Raises ``UpstreamFailed`` when it may not be at all."""
+        known = self._resolved.get((host, port))
+        now_s = self._loop.time()
+        if known is None or known[0] < now_s:
+            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+            known = self._resolved[host, port] = (now_s + RESOLVED_S, addresses)
+        allowed = [address for address in known[1] if self._policy.allows(address)]
+        if not allowed:
+            raise UpstreamFailed("address_refused", "see ROUTER_UPSTREAM_NETWORKS")
+        return allowed
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+    def _lost(self, connection: Connection) -> None:
+        self._all.discard(connection)
+
+    def _sweep(self) -> None:
+        """End what has been silent or unused for too long."""
+        now_s = self._loop.time()
+        for connection in list(self._all):
+            quiet_s = now_s - connection.heard_s
+            if connection.is_busy:
+                if quiet_s >= self._silence_s and not connection.is_paused:
+                    connection.fail(UpstreamFailed("timeout"))
+            elif quiet_s >= IDLE_S:
+                connection.close()
+        for idle in self._idle.values():
+            idle[:] = [connection for connection in idle if connection.is_open]
+        self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
+
+
+async def _sent(connection: Connection, request: bytes) -> Connection:
+    try:
+        await connection.send(request)
+    except BaseException:
+        connection.finish()
+        raise
+    return connection
 
 
 @asynccontextmanager
-async def posted(
-    session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]
-) -> AsyncGenerator[aiohttp.ClientResponse]:
-    """POST and yield a 200 response; every other ending is one of the two upstream errors.
-
-    Errors while the caller reads inside the block are translated too. Leaving the block early
-    closes the connection, which tells the worker to stop.
-    """
+async def open_client(
+    limits: Limits, policy: AddressPolicy, *, silence_s: float | None = None
+) -> AsyncGenerator[HTTPClient]:
+    """A client for the time of the block."""
+    client = HTTPClient(limits, policy, silence_s=silence_s)
     try:
-        async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            if response.status != 200:
-                await _raise_for_status(response)
-            yield response
-    except aiohttp.ClientConnectorError as error:
-        raise UpstreamFailed("connect") from error
-    except TimeoutError as error:
-        raise UpstreamFailed("timeout") from error
-    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, OSError) as error:
-        raise UpstreamFailed("reset") from error
-    except (aiohttp.ClientError, ValueError) as error:
-        raise UpstreamFailed("protocol", type(error).__name__) from error
+        yield client
+    finally:
+        client.close()
 
 
-async def read_answer(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
-    """The whole body. Raises ``UpstreamFailed`` when it is larger than the bound."""
-    length = response.content_length
-    if length is not None and length <= bytes_max:
-        return await response.read()
-    parts: list[bytes] = []
-    total = 0
-    async for chunk in response.content.iter_any():
-        total += len(chunk)
-        if total > bytes_max:
-            raise UpstreamFailed("answer_too_large", f"over {bytes_max} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
+async def post_for_answer(
+    client: HTTPClient, url: str, headers: bytes, body: bytes, bytes_max: int
+) -> tuple[dict[bytes, bytes], bytes]:
+    """The headers and the body of a 200 answer; every other ending is an upstream error.
+
+    Being cancelled closes the connection, which is how the worker learns to stop.
+    """
+    connection = await client.post(url, headers, body)
+    try:
+        if connection.status != 200:
+            await raise_for_status(connection)
+        return connection.headers, await connection.read(bytes_max)
+    finally:
+        client.release(connection)
 
 
-async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
-    detail = await response.content.read(DETAIL_BYTES_MAX)
-    if response.status in REFUSALS:
-        raise UpstreamRefused(response.status, _message(detail) or "the model refused the request")
-    raise UpstreamFailed(f"http_{response.status}", is_fault=response.status not in NO_FAULT)
+async def raise_for_status(connection: Connection) -> None:
+    """The error that a status other than 200 stands for."""
+    detail = b""
+    if connection.status in REFUSALS:
+        while len(detail) < DETAIL_BYTES_MAX and (more := await connection.chunk()) is not None:
+            detail += more
+        message = _message(detail) or "the model refused the request"
+        raise UpstreamRefused(connection.status, message)
+    status = connection.status
+    raise UpstreamFailed(f"http_{status}", is_fault=status not in NO_FAULT)
+
+
+def header_lines(headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Header lines as they are sent. Raises ``UpstreamRefused`` for a value with a line break."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise UpstreamRefused(422, "a header value contains a line break")
+    return lines.encode("latin-1")
 
 
 def _message(body: bytes) -> str:

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 from math import prod
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 from msgspec import Raw
 
@@ -20,10 +19,10 @@ from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from router.settings import Limits
-from router.upstream.http import posted, read_answer
+from router.upstream.http import HTTPClient, header_lines, post_for_answer
 
-HEADER_LENGTH = "inference-header-content-length"
-JSON = {"Content-Type": "application/json"}
+HEADER_LENGTH = b"inference-header-content-length"
+JSON = b"Content-Type: application/json\r\n"
 
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -49,8 +48,8 @@ class _EmbeddingFields(msgspec.Struct):
 class OIPUpstream:
     """See :class:`router.ports.Upstream`."""
 
-    def __init__(self, session: aiohttp.ClientSession, limits: Limits) -> None:
-        self._session = session
+    def __init__(self, client: HTTPClient, limits: Limits) -> None:
+        self._client = client
         self._limits = limits
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
@@ -77,24 +76,30 @@ class OIPUpstream:
             tensors = [_blank_tensor("TEXT", "BYTES", (-1, 1))]
         name = quote(endpoint.deployment.upstream_model, safe="")
         url = f"{endpoint.worker.url}/v2/models/{name}/infer"
-        async with posted(self._session, url, _encode({"inputs": tensors}), JSON) as response:
-            await read_answer(response, self._limits.answer_bytes_max)
+        await self._post(url, JSON, _encode({"inputs": tensors}))
+
+    async def _post(
+        self, url: str, headers: bytes, body: bytes
+    ) -> tuple[dict[bytes, bytes], bytes]:
+        return await post_for_answer(
+            self._client, url, headers, body, self._limits.answer_bytes_max
+        )
 
     async def _infer(self, request: InferenceRequest, url: str) -> Answer:
-        headers = dict(request.payload_headers)
-        async with posted(self._session, url, request.payload, headers) as response:
-            body = await read_answer(response, self._limits.answer_bytes_max)
-            header_length = int(response.headers.get(HEADER_LENGTH, len(body)))
-            content_type = response.headers.get("content-type", "application/json")
+        sent = header_lines(request.payload_headers)
+        headers, body = await self._post(url, sent, request.payload)
+        declared = headers.get(HEADER_LENGTH)
+        content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
         try:
+            header_length = len(body) if declared is None else int(declared)
             head = _decode_fields(body[:header_length])
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             raise UpstreamFailed("bad_json", str(error)) from error
         head["model_name"] = Raw(_encode(request.model))
         renamed = _encode(head)
         extra: tuple[tuple[str, str], ...] = ()
-        if header_length != len(body) or HEADER_LENGTH in response.headers:
-            extra = ((HEADER_LENGTH, str(len(renamed))),)
+        if declared is not None:
+            extra = ((HEADER_LENGTH.decode(), str(len(renamed))),)
         return Answer(
             renamed + body[header_length:],
             content_type,
@@ -106,8 +111,7 @@ class OIPUpstream:
         fields = embedding_fields(request)
         texts = [fields.input] if isinstance(fields.input, str) else fields.input
         tensor = {"name": "TEXT", "datatype": "BYTES", "shape": [len(texts), 1], "data": texts}
-        async with posted(self._session, url, _encode({"inputs": [tensor]}), JSON) as response:
-            body = await read_answer(response, self._limits.answer_bytes_max)
+        _, body = await self._post(url, JSON, _encode({"inputs": [tensor]}))
         try:
             outputs = {t.name: t for t in msgspec.json.decode(body, type=_Tensors).outputs}
             vectors, tokens = outputs["EMBEDDING"], outputs["TOKENS"]

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 
-import aiohttp
 import msgspec
 from msgspec import Raw
 
@@ -11,7 +10,7 @@ from router.domain.pricing import Usage
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.ports import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
-from router.upstream.http import posted, read_answer
+from router.upstream.http import HTTPClient, post_for_answer, raise_for_status
 from router.upstream.sse import EventStream, TokenCounts, usage_of
 
 PATHS = {
@@ -19,7 +18,8 @@ PATHS = {
     Kind.COMPLETION: "/v1/completions",
     Kind.EMBEDDING: "/v1/embeddings",
 }
-HEADERS = {"Content-Type": "application/json"}
+JSON = b"Content-Type: application/json\r\n"
+EVENTS = b"text/event-stream"
 OURS = frozenset({"provider", "models"})
 """Fields that speak to the router and that a worker must not see."""
 
@@ -51,15 +51,16 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 class OpenAIUpstream:
     """See :class:`router.ports.Upstream`."""
 
-    def __init__(self, session: aiohttp.ClientSession, limits: Limits) -> None:
-        self._session = session
+    def __init__(self, client: HTTPClient, limits: Limits) -> None:
+        self._client = client
         self._limits = limits
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         """Call, check that it is a completion, and put the public model name on it."""
         url = endpoint.worker.url + PATHS[request.kind]
-        async with posted(self._session, url, render(request, endpoint), HEADERS) as response:
-            body = await read_answer(response, self._limits.answer_bytes_max)
+        _, body = await post_for_answer(
+            self._client, url, JSON, render(request, endpoint), self._limits.answer_bytes_max
+        )
         try:
             completion = _decode_completion(body)
             if endpoint.deployment.upstream_model != request.model:
@@ -80,15 +81,21 @@ class OpenAIUpstream:
             keep_usage=request.include_usage,
             event_bytes_max=self._limits.event_bytes_max,
         )
-        async with posted(self._session, url, render(request, endpoint), HEADERS) as response:
-            if response.content_type != "text/event-stream":
-                raise UpstreamFailed("content_type", response.content_type)
-            async for data in response.content.iter_any():
+        connection = await self._client.post(url, JSON, render(request, endpoint))
+        try:
+            if connection.status != 200:
+                await raise_for_status(connection)
+            content_type = connection.headers.get(b"content-type", b"")
+            if content_type.partition(b";")[0].strip().lower() != EVENTS:
+                raise UpstreamFailed("content_type")
+            while (data := await connection.chunk()) is not None:
                 part = events.feed(data)
                 if part is not None:
                     yield part
                     if part.done:
                         return
+        finally:
+            self._client.release(connection)
         if not events.finished:
             raise UpstreamFailed("truncated")
         yield StreamPart(b"", 0, done=True)
@@ -102,8 +109,9 @@ class OpenAIUpstream:
         else:
             fields |= {"messages": [{"role": "user", "content": "."}], "max_tokens": 1}
         url = endpoint.worker.url + PATHS[Kind.EMBEDDING if embeds else Kind.CHAT]
-        async with posted(self._session, url, _encode(fields), HEADERS) as response:
-            await read_answer(response, self._limits.answer_bytes_max)
+        await post_for_answer(
+            self._client, url, JSON, _encode(fields), self._limits.answer_bytes_max
+        )
 
 
 def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:

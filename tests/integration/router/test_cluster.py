@@ -101,6 +101,7 @@ def running(name: str, database: str, home: Path) -> Iterator[Router]:
         "ROUTER_PORT": str(port),
         "ROUTER_ADMIN_TOKEN": ADMIN_TOKEN,
         "ROUTER_MEMBER_TTL_S": str(TTL_S),
+        "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

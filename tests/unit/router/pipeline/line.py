@@ -80,7 +80,8 @@ class FakeClient:
     async def send(self, chunk: bytes) -> None:
         self.body += chunk
 
-    async def end_stream(self) -> None:
+    async def end_stream(self, last: bytes = b"") -> None:
+        self.body += last
         self.ended = True
 
 

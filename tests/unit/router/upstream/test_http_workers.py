@@ -8,13 +8,14 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Deployment, Endpoint, Pool, Worker
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
 from router.ingress.openai import parse_call
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
-from router.upstream.http import open_session
+from router.upstream.http import open_client
 from router.upstream.oip_http import HEADER_LENGTH, OIPUpstream
 from router.upstream.openai_http import OpenAIUpstream
 
@@ -57,13 +58,13 @@ def call(kind: Kind = Kind.CHAT, **fields: object) -> InferenceRequest:
 
 
 async def answer(url: str, **fields: object):
-    async with open_session(LIMITS) as session:
-        return await OpenAIUpstream(session, LIMITS).answer(call(**fields), endpoint(url))
+    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        return await OpenAIUpstream(client, LIMITS).answer(call(**fields), endpoint(url))
 
 
 async def stream(url: str, **fields: object) -> list[bytes]:
-    async with open_session(LIMITS) as session:
-        parts = OpenAIUpstream(session, LIMITS).stream(call(stream=True, **fields), endpoint(url))
+    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        parts = OpenAIUpstream(client, LIMITS).stream(call(stream=True, **fields), endpoint(url))
         return [part.chunk async for part in parts]
 
 
@@ -147,13 +148,13 @@ async def test_what_a_worker_is_sent_is_the_clients_body_and_nothing_of_the_clie
         seen.update(await request.json(), headers={name.lower() for name in request.headers})
         return web.json_response({"model": "up", "choices": [], "usage": {"prompt_tokens": 3}})
 
-    async with serving(handle) as url, open_session(LIMITS) as session:
+    async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         request = call(temperature=0.5, tools=[{"a": 1}], provider={"only": ["n"]}, models=["b"])
-        upstream = OpenAIUpstream(session, LIMITS)
+        upstream = OpenAIUpstream(client, LIMITS)
         found = await upstream.answer(request, endpoint(url, upstream_model="up"))
     assert (seen["model"], seen["temperature"], seen["tools"]) == ("up", 0.5, [{"a": 1}])
     assert not {"provider", "models"} & set(seen)
-    assert seen["headers"] == {"host", "content-type", "content-length", "accept"}
+    assert seen["headers"] == {"host", "content-type", "content-length"}
     assert msgspec.json.decode(found.body)["model"] == "a/m"
     assert found.usage == Usage(prompt_tokens=3)
 
@@ -177,8 +178,8 @@ async def infer(url: str, payload: bytes, headers: tuple[tuple[str, str], ...]):
         payload=payload,
         payload_headers=headers,
     )
-    async with open_session(LIMITS) as session:
-        upstream = OIPUpstream(session, LIMITS)
+    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(client, LIMITS)
         return await upstream.answer(request, endpoint(url, protocol="oip", upstream_model="up"))
 
 
@@ -191,12 +192,12 @@ async def test_binary_tensors_come_back_under_the_public_name_with_a_true_length
         return web.Response(
             body=head + tail,
             content_type="application/octet-stream",
-            headers={HEADER_LENGTH: str(len(head))},
+            headers={HEADER_LENGTH.decode(): str(len(head))},
         )
 
     async with serving(handle) as url:
         found = await infer(url, b"{}\x09", (("Inference-Header-Content-Length", "2"),))
-    length = int(dict(found.headers)[HEADER_LENGTH])
+    length = int(dict(found.headers)[HEADER_LENGTH.decode()])
     assert msgspec.json.decode(found.body[:length])["model_name"] == "a/m"
     assert found.body[length:] == tail
     assert found.usage == Usage(rows=2)
@@ -212,8 +213,8 @@ async def test_embeddings_are_translated_both_ways() -> None:
         ]
         return web.json_response({"outputs": outputs})
 
-    async with serving(handle) as url, open_session(LIMITS) as session:
-        upstream = OIPUpstream(session, LIMITS)
+    async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(client, LIMITS)
         place = endpoint(url, protocol="oip")
         plain = await upstream.answer(call(Kind.EMBEDDING, input=["one", "two"]), place)
         packed = await upstream.answer(
@@ -234,8 +235,8 @@ async def test_embeddings_are_translated_both_ways() -> None:
     ],
 )
 async def test_embeddings_that_cannot_be_translated_are_refused(fields: dict, says: str) -> None:
-    async with open_session(LIMITS) as session:
-        upstream = OIPUpstream(session, LIMITS)
+    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OIPUpstream(client, LIMITS)
         with pytest.raises(UpstreamRefused, match=says):
             await upstream.answer(
                 call(Kind.EMBEDDING, **fields), endpoint("http://127.0.0.1:1", protocol="oip")
@@ -247,8 +248,11 @@ async def test_embeddings_that_cannot_be_translated_are_refused(fields: dict, sa
 )
 async def test_tensors_that_make_no_sense_are_a_failure(outputs: object) -> None:
     body = msgspec.json.encode({"outputs": outputs})
-    async with serving(replying(200, body)) as url, open_session(LIMITS) as session:
+    async with (
+        serving(replying(200, body)) as url,
+        open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client,
+    ):
         with pytest.raises(UpstreamFailed, match="bad_tensors"):
-            await OIPUpstream(session, LIMITS).answer(
+            await OIPUpstream(client, LIMITS).answer(
                 call(Kind.EMBEDDING), endpoint(url, protocol="oip")
             )

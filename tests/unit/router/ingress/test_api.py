@@ -1,5 +1,6 @@
 """The edge: what comes in is checked, and errors have the shapes that clients expect."""
 
+import contextlib
 import inspect
 from collections.abc import AsyncIterator
 
@@ -8,10 +9,11 @@ import pytest
 
 from router.domain import errors
 from router.domain.errors import CallError
-from router.ingress.asgi import Application
+from router.ingress.api import API
 from router.ingress.errors import STATUS, TYPES
 from router.ports import Answer
 from router.settings import Limits
+from tests.unit.router.ingress.serving import serving
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
@@ -22,17 +24,15 @@ CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
 BODY_BYTES_MAX = 2_000
 
 
-def client_of(line: Line) -> httpx.AsyncClient:
-    application = Application(
-        line.gateway,
-        line.scheduler,
-        limits=Limits(body_bytes_max=BODY_BYTES_MAX),
-        cors_origins=(ORIGIN,),
-        admin_token="admin",
-        unsettled=lambda: 0,
-    )
-    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://router")
+@contextlib.asynccontextmanager
+async def client_of(line: Line) -> AsyncIterator[httpx.AsyncClient]:
+    limits = Limits(body_bytes_max=BODY_BYTES_MAX)
+    api = API(line.gateway, line.scheduler, limits=limits, admin_token="admin", unsettled=lambda: 0)
+    async with (
+        serving(api, limits, cors_origins=(ORIGIN,)) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client
 
 
 @pytest.fixture

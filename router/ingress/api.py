@@ -1,4 +1,4 @@
-"""The ASGI application: paths to handlers, errors to answers. The only broad ``except`` is here."""
+"""The HTTP API: paths to handlers, errors to answers. The only broad ``except`` is here."""
 
 import asyncio
 import contextlib
@@ -7,15 +7,20 @@ import secrets
 import time
 from collections.abc import Callable
 
-from router.domain.errors import CallError, RouteNotFound, SnapshotUnavailable
+from router.domain.errors import (
+    CallError,
+    CredentialInvalid,
+    RouteNotFound,
+    RouterBusy,
+    SnapshotUnavailable,
+)
 from router.domain.ids import uuid7
 from router.domain.request import InferenceRequest
 from router.ingress import oip_http, openai
 from router.ingress.errors import error_headers, oip_error, openai_error, status_of
-from router.ingress.exchange import Exchange, Receive, Scope, Send
+from router.ingress.exchange import Exchange, Headers
 from router.ingress.forward import Forwarder
 from router.ingress.state import check_admin, router_state
-from router.pipeline.authenticate import Grant
 from router.pipeline.gateway import Gateway
 from router.scheduling.scheduler import Scheduler
 from router.settings import Limits
@@ -33,8 +38,8 @@ class InternalError(CallError):
     code = "internal_error"
 
 
-class Application:
-    """Callable as ASGI."""
+class API:
+    """What :class:`router.ingress.http1.HTTPServer` serves."""
 
     def __init__(
         self,
@@ -42,7 +47,6 @@ class Application:
         scheduler: Scheduler,
         *,
         limits: Limits,
-        cors_origins: tuple[str, ...],
         admin_token: str,
         unsettled: Callable[[], int],
         forwarder: Forwarder | None = None,
@@ -50,7 +54,6 @@ class Application:
         self._gateway = gateway
         self._scheduler = scheduler
         self._limits = limits
-        self._cors_origins = frozenset(cors_origins)
         self._admin_token = admin_token
         self._unsettled = unsettled
         self._forwarder = forwarder
@@ -58,9 +61,17 @@ class Application:
         self._running = 0
         self._idle = asyncio.Event()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One HTTP exchange."""
-        exchange = Exchange(scope, receive, send, cors_origins=self._cors_origins)
+    def admit(self, exchange: Exchange) -> None:
+        """Refuse before the body is read what needs no body to be refused."""
+        if self._running >= self._limits.calls_max:
+            raise RouterBusy(
+                f"{self._limits.calls_max} calls are running here, try again", retry_after_s=1
+            )
+        if exchange.method == "POST":
+            exchange.grant = self._gateway.authenticate(exchange.header(b"authorization"))
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """One call."""
         now_ms = time.time_ns() // 1_000_000
         request_id = uuid7(now_ms, secrets.randbits(74))
         self._running += 1
@@ -68,18 +79,22 @@ class Application:
         try:
             await self._handle(exchange, request_id, now_ms)
         except CallError as error:
-            await self._refuse(exchange, error, request_id)
+            self._tell(exchange, error, request_id)
         except asyncio.CancelledError:
             pass  # The client left: there is nobody to answer.
         except Exception:
             log.exception("call %s failed by a fault of the router", request_id)
             fault = InternalError(f"internal error; quote the request id {request_id}")
-            await self._refuse(exchange, fault, request_id)
+            self._tell(exchange, fault, request_id)
         finally:
-            exchange.unwatch()
             self._running -= 1
             if not self._running:
                 self._idle.set()
+
+    def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
+        """Status, headers and body of an error, in the dialect of the path."""
+        shape = oip_error if exchange.path.startswith(OIP_PREFIX) else openai_error
+        return status_of(error), error_headers(error), shape(error)
 
     async def drain(self, timeout_s: float) -> None:
         """Fail ``/readyz`` from now on, and wait until no call runs or the time is up."""
@@ -93,17 +108,15 @@ class Application:
         if method == "POST":
             kind = openai.PATHS.get(path)
             if kind is not None:
-                grant = self._gateway.authenticate(exchange.header(b"authorization"))
-                body = await exchange.read_body(self._limits.body_bytes_max)
                 call = openai.parse_call(
                     kind,
-                    body,
+                    exchange.body,
                     request_id=request_id,
                     explain=exchange.header(b"x-route-explain") == "1",
                     arrived_s=time.monotonic(),
                     created_at_ms=now_ms,
                 )
-                return await self._serve(exchange, grant, call, body)
+                return await self._serve(exchange, call)
             if path.startswith(OIP_PREFIX):
                 return await self._infer(exchange, request_id, now_ms)
         elif method == "GET":
@@ -116,28 +129,25 @@ class Application:
         target = oip_http.parse_path(exchange.path)
         if target is None or target.action != "infer":
             raise RouteNotFound(f"there is no POST {exchange.path}; see the API reference")
-        grant = self._gateway.authenticate(exchange.header(b"authorization"))
-        body = await exchange.read_body(self._limits.body_bytes_max)
         oip_http.find_route(self._gateway.table, target)
         call = oip_http.parse_infer(
             target.model,
-            body,
+            exchange.body,
             exchange.headers,
             request_id=request_id,
             explain=exchange.header(b"x-route-explain") == "1",
             arrived_s=time.monotonic(),
             created_at_ms=now_ms,
         )
-        await self._serve(exchange, grant, call, body)
+        await self._serve(exchange, call)
 
-    async def _serve(
-        self, exchange: Exchange, grant: Grant, call: InferenceRequest, body: bytes
-    ) -> None:
-        exchange.watch()
+    async def _serve(self, exchange: Exchange, call: InferenceRequest) -> None:
+        if exchange.grant is None:
+            raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
         forwarder = self._forwarder
-        if forwarder is not None and await forwarder.forwarded(exchange, call.model, body):
+        if forwarder is not None and await forwarder.forwarded(exchange, call.model):
             return
-        await self._gateway.serve(grant, call, exchange)
+        await self._gateway.serve(exchange.grant, call, exchange)
 
     async def _get(self, exchange: Exchange) -> None:
         path, table = exchange.path, self._gateway.table
@@ -180,9 +190,8 @@ class Application:
         self._gateway.authenticate(exchange.header(b"authorization"))
         await exchange.answer(200, JSON, oip_http.model_metadata(route))
 
-    async def _refuse(self, exchange: Exchange, error: CallError, request_id: str) -> None:
+    def _tell(self, exchange: Exchange, error: CallError, request_id: str) -> None:
         if exchange.started:
             return  # The answer is under way; the connection's end is all that can be said.
-        shape = oip_error if exchange.path.startswith(OIP_PREFIX) else openai_error
-        headers = [*error_headers(error), ("x-request-id", request_id)]
-        await exchange.answer(status_of(error), headers, shape(error))
+        status, headers, body = self.refusal(exchange, error)
+        exchange.answer_now(status, [*headers, ("x-request-id", request_id)], body)

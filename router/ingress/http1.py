@@ -1,0 +1,328 @@
+"""HTTP/1.1 for clients, parsed by llhttp: one call at a time on a connection, everything bounded.
+
+A call begins when its body is there and is cancelled when its client leaves. A client that is slow
+holds up nothing but its own call, and no longer than the bounds say. Requests that are pipelined
+are answered one, and the connection is then closed: nobody sends them, and smugglers would.
+"""
+
+import asyncio
+from enum import Enum
+from typing import Protocol, cast
+from urllib.parse import unquote
+
+import httptools
+
+from router.domain.errors import (
+    BodyTooLarge,
+    CallError,
+    HeadersTooLarge,
+    RequestMalformed,
+    RequestTooSlow,
+)
+from router.ingress.exchange import Exchange, Headers
+from router.settings import Limits
+
+BACKLOG = 2048
+SWEEP_S = 1.0
+SWEEPS = 4
+"""A bound on time is noticed after at most this fraction of it more."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Phase(Enum):
+    """What a connection is waiting for, and so which bound on time it is under."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+    CALL = "call"
+
+
+class App(Protocol):
+    """What the server serves."""
+
+    def admit(self, exchange: Exchange) -> None:
+        """The head has come: raise a ``CallError`` to refuse before the body is read."""
+        ...
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one call. Raises nothing."""
+        ...
+
+    def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
+        """Status, headers and body that tell this client of an error."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection. ``since_s`` is when its phase began, on the loop's clock."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_drained",
+        "_exchange",
+        "_head_bytes",
+        "_is_last",
+        "_parser",
+        "_server",
+        "_target",
+        "_task",
+        "_transport",
+        "phase",
+        "since_s",
+        "stalled_s",
+    )
+
+    def __init__(self, server: "HTTPServer") -> None:
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._target = b""
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._is_last = False
+        self.phase = Phase.HEAD
+        self.since_s = server.loop.time()
+        self.stalled_s = 0.0
+
+    # For the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self._server.connections.discard(self)
+        self.resume_writing()
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self.stalled_s = self._server.loop.time()
+        self._drained = self._server.loop.create_future()
+
+    def resume_writing(self) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self.stalled_s = 0.0
+        if self._drained is not None:
+            if not self._drained.done():
+                self._drained.set_result(None)
+            self._drained = None
+
+    def data_received(self, data: bytes) -> None:
+        """See :class:`asyncio.Protocol`."""
+        if self.phase is Phase.IDLE:
+            self._enter(Phase.HEAD)
+        if self.phase is Phase.HEAD:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._is_last = True  # Nothing here can be upgraded to: the call itself is served.
+        except httptools.HttpParserError as error:
+            self._refuse(RequestMalformed(f"this is not HTTP/1.1: {error}"))
+            return
+        if self.phase is Phase.HEAD and self._head_bytes > self._server.limits.header_bytes_max:
+            self._refuse(_headers_too_large(self._server.limits))
+
+    # For the parser
+
+    def on_message_begin(self) -> None:
+        """A request begins; one that comes before the last was answered is not looked at."""
+        if self._exchange is not None:
+            self._is_last = True
+            return
+        self._target = b""
+        self._exchange = Exchange(self, self._server.cors_origins)
+
+    def on_url(self, url: bytes) -> None:
+        """Some of the request's target."""
+        if self.phase is Phase.HEAD:
+            self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header line."""
+        if self.phase is Phase.HEAD and self._exchange is not None:
+            self._exchange.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        exchange = self._exchange
+        if self.phase is not Phase.HEAD or exchange is None:
+            return
+        parser = self._parser
+        exchange.begin(
+            parser.get_method().decode("ascii"),
+            _path(self._target),
+            keeps=parser.should_keep_alive() and not self._server.closing,
+            chunks=parser.get_http_version() != "1.0",
+        )
+        self._enter(Phase.BODY)
+        try:
+            self._check(exchange)
+            self._server.app.admit(exchange)
+        except CallError as error:
+            self._refuse(error)
+            return
+        if exchange.headers.get(b"expect", b"").lower() == b"100-continue":
+            self._transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body."""
+        if self.phase is not Phase.BODY:
+            return
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > self._server.limits.body_bytes_max:
+            self._refuse(_too_large(self._server.limits))
+
+    def on_message_complete(self) -> None:
+        """The request is there: begin to serve it."""
+        exchange = self._exchange
+        if self.phase is not Phase.BODY or exchange is None:
+            return
+        exchange.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        self._enter(Phase.CALL)
+        loop = self._server.loop
+        self._task = loop.create_task(self._serve(exchange))
+
+    # For the exchange
+
+    def write(self, data: bytes) -> None:
+        """Send, unless the client has left."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait while the client takes less than it is sent."""
+        if self._drained is not None:
+            await self._drained
+
+    # For the server
+
+    def close_if_idle(self) -> None:
+        """The server is stopping: no more calls here than the one that runs."""
+        if self._exchange is None:
+            self._transport.close()
+        else:
+            self._is_last = True
+
+    def overdue(self, now_s: float) -> None:
+        """End what takes longer than its bound."""
+        limits, waited_s = self._server.limits, now_s - self.since_s
+        if self.phase is Phase.CALL:
+            if self.stalled_s and now_s - self.stalled_s >= limits.client_stall_s:
+                self._transport.abort()
+        elif self.phase is Phase.IDLE:
+            if waited_s >= limits.idle_timeout_s:
+                self._transport.close()
+        elif self.phase is Phase.HEAD:
+            if waited_s >= limits.header_timeout_s:
+                self._refuse(_too_slow("headers", limits.header_timeout_s))
+        elif waited_s >= limits.body_timeout_s:
+            self._refuse(_too_slow("body", limits.body_timeout_s))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._server.app(exchange)
+        finally:
+            self._task = self._exchange = None
+            self._body_bytes = self._head_bytes = 0
+            if self._is_last or not (exchange.ended and exchange.keeps):
+                self._transport.close()
+            else:
+                self._enter(Phase.IDLE)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.since_s = self._server.loop.time()
+
+    def _check(self, exchange: Exchange) -> None:
+        limits = self._server.limits
+        declared = exchange.headers.get(b"content-length")
+        if declared is not None and int(declared) > limits.body_bytes_max:
+            raise _too_large(limits)
+
+    def _refuse(self, error: CallError) -> None:
+        """Answer with an error and close: what else may come is not read."""
+        exchange = self._exchange or Exchange(self, self._server.cors_origins)
+        status, headers, body = self._server.app.refusal(exchange, error)
+        exchange.keeps = False
+        exchange.answer_now(status, headers, body)
+        self._enter(Phase.CALL)  # Whatever still arrives is ignored.
+        self._is_last = True
+        self._transport.close()
+
+
+class HTTPServer:
+    """Listens, and watches over the bounds on time of its connections."""
+
+    def __init__(self, app: App, limits: Limits, cors_origins: frozenset[str]) -> None:
+        self.app = app
+        self.limits = limits
+        self.cors_origins = cors_origins
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.closing = False
+        self._server: asyncio.Server | None = None
+        shortest_s = min(
+            limits.header_timeout_s,
+            limits.body_timeout_s,
+            limits.idle_timeout_s,
+            limits.client_stall_s,
+        )
+        self._sweep_s = min(SWEEP_S, shortest_s / SWEEPS)
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def listen(self, host: str, port: int) -> None:
+        """Begin to take connections."""
+        self._server = await self.loop.create_server(
+            lambda: Connection(self), host, port, backlog=BACKLOG
+        )
+        self._sweep()
+
+    def stop_listening(self) -> None:
+        """Take no more connections, and no more calls on those that are there."""
+        self.closing = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def close(self) -> None:
+        """End it."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _sweep(self) -> None:
+        now_s = self.loop.time()
+        for connection in list(self.connections):
+            connection.overdue(now_s)
+        self._sweeper = self.loop.call_later(self._sweep_s, self._sweep)
+
+
+def _path(target: bytes) -> str:
+    path = target.partition(b"?")[0].decode("ascii", "replace")
+    return unquote(path) if "%" in path else path
+
+
+def _too_large(limits: Limits) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limits.body_bytes_max} bytes")
+
+
+def _headers_too_large(limits: Limits) -> HeadersTooLarge:
+    return HeadersTooLarge(f"the headers are larger than {limits.header_bytes_max} bytes")
+
+
+def _too_slow(what: str, limit_s: float) -> RequestTooSlow:
+    return RequestTooSlow(f"the {what} took longer than {limit_s:g} s to come")

@@ -1,0 +1,251 @@
+"""One HTTP/1.1 connection to a worker: one exchange at a time, parsed by llhttp.
+
+The reader pulls. What it has not taken is bounded: beyond ``BUFFER_BYTES_MAX`` the socket is no
+longer read, so that a slow client slows its worker down instead of filling memory.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from router.ports import UpstreamFailed
+
+BUFFER_BYTES_MAX = 256 * 1024
+HEAD_BYTES_MAX = 64 * 1024
+INFORMATIONAL = range(100, 200)
+BODILESS = frozenset({204, 304})
+
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port."""
+
+
+class Connection(asyncio.Protocol):
+    """``status`` and ``headers`` (lower-case names) are those of the current answer.
+
+    ``heard_s`` is when the worker last said something, on the loop's clock; ``is_busy`` from
+    :meth:`send` to :meth:`finish`. ``lost`` is called once, when the connection has ended.
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_chunks",
+        "_complete",
+        "_error",
+        "_extra",
+        "_framed",
+        "_has_head",
+        "_head_bytes",
+        "_keep_alive",
+        "_loop",
+        "_lost",
+        "_parser",
+        "_paused",
+        "_transport",
+        "_waiter",
+        "headers",
+        "heard_s",
+        "is_busy",
+        "is_open",
+        "origin",
+        "status",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, origin: Origin, lost: Callable[["Connection"], None]
+    ) -> None:
+        self._loop = loop
+        self._lost = lost
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._transport: asyncio.Transport
+        self.origin = origin
+        self.is_open = False
+        self.is_busy = False
+        self._paused = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._head_bytes = 0
+        self._has_head = self._complete = self._extra = self._framed = self._keep_alive = False
+        self._error: UpstreamFailed | None = None
+        self.heard_s = self._loop.time()
+
+    # For the reader
+
+    @property
+    def was_silent(self) -> bool:
+        """Whether not one byte of the answer came."""
+        return not self._head_bytes
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the worker is held up by the reader."""
+        return self._paused
+
+    async def send(self, request: bytes) -> None:
+        """Send a whole request and wait for the head of its answer. Raises ``UpstreamFailed``."""
+        self._begin()
+        self.is_busy = True
+        self._transport.write(request)
+        while not self._has_head:
+            await self._news()
+
+    async def chunk(self) -> bytes | None:
+        """What has come since, or None at the end. Raises ``UpstreamFailed``."""
+        while not self._chunks:
+            if self._complete:
+                return None
+            await self._news()
+        return self._take()
+
+    async def read(self, bytes_max: int) -> bytes:
+        """The whole body. Raises ``UpstreamFailed``, also when it is larger than the bound."""
+        length = self.headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > bytes_max:
+            raise _too_large(bytes_max)
+        if self._complete and self._buffered <= bytes_max:
+            return self._take()
+        parts: list[bytes] = []
+        total = 0
+        while (data := await self.chunk()) is not None:
+            total += len(data)
+            if total > bytes_max:
+                raise _too_large(bytes_max)
+            parts.append(data)
+        return b"".join(parts)
+
+    def finish(self) -> bool:
+        """The reader is done. True when the connection may be used again; else it is closed."""
+        self.is_busy = False
+        if self._complete and self._keep_alive and not self._extra and self.is_open:
+            self._resume()
+            return True
+        self.close()
+        return False
+
+    def close(self) -> None:
+        """End it now: the worker is told by the connection's end."""
+        self.is_open = False
+        self._transport.abort()
+
+    def fail(self, error: UpstreamFailed) -> None:
+        """End it with an error for the reader."""
+        if not self._complete and self._error is None:
+            self._error = error
+        self.close()
+        self._wake()
+
+    # For the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self.is_open = False
+        if not self._complete and self._error is None:
+            if self._has_head and not self._framed and exc is None:
+                self._complete = True  # Its end is the end of the answer.
+            else:
+                self._error = UpstreamFailed("reset")
+        self._wake()
+        self._lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See :class:`asyncio.Protocol`."""
+        if not self.is_busy:
+            return self.close()  # Nobody asked: nothing it says can be trusted any more.
+        self.heard_s = self._loop.time()
+        if not self._has_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            return self.fail(UpstreamFailed("protocol", type(error).__name__))
+        if not self._has_head and self._head_bytes > HEAD_BYTES_MAX:
+            return self.fail(UpstreamFailed("head_too_large", f"over {HEAD_BYTES_MAX} bytes"))
+        if self._buffered > BUFFER_BYTES_MAX and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    # For the parser
+
+    def on_message_begin(self) -> None:
+        """A message begins; one after the answer is one too many."""
+        self._extra = self._complete
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header line."""
+        if not self._complete:
+            self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """The head is there. 1xx are not the answer yet."""
+        if self._complete:
+            return
+        self.status = self._parser.get_status_code()
+        if self.status in INFORMATIONAL:
+            self.headers.clear()
+            return
+        headers = self.headers
+        self._framed = (
+            b"content-length" in headers
+            or b"transfer-encoding" in headers
+            or self.status in BODILESS
+        )
+        self._has_head = True
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body."""
+        if not self._complete:
+            self._chunks.append(body)
+            self._buffered += len(body)
+
+    def on_message_complete(self) -> None:
+        """The end of the message."""
+        if self._has_head and not self._complete:
+            self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()
+
+    def _take(self) -> bytes:
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._buffered = 0
+        self._resume()
+        return data
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.heard_s = self._loop.time()
+            if self.is_open:
+                self._transport.resume_reading()
+
+    async def _news(self) -> None:
+        """Wait until something has changed."""
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _too_large(bytes_max: int) -> UpstreamFailed:
+    return UpstreamFailed("answer_too_large", f"over {bytes_max} bytes")
