@@ -5,7 +5,6 @@ that secret scanners read: a mistyped key is refused without a look-up. A sessio
 signed-in browser call the router for a few minutes without ever seeing a key.
 """
 
-import hashlib
 import hmac
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -39,7 +38,7 @@ def key_is_wellformed(key: str) -> bool:
 
 def digest_key(key: str, pepper: bytes) -> str:
     """The HMAC-SHA256 under which a key is stored and looked up, 64 hex digits."""
-    return hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(pepper, key.encode(), "sha256").hex()
 
 
 def mask_key(key: str) -> str:
@@ -76,7 +75,7 @@ def verify_session(token: str, pepper: bytes) -> SessionClaims | None:
 
 
 def _session_mac(body: str, pepper: bytes) -> bytes:
-    return hmac.new(pepper, b"session:" + body.encode(), hashlib.sha256).digest()
+    return hmac.digest(pepper, b"session:" + body.encode(), "sha256")
 
 
 def _checksum(body: str) -> str:

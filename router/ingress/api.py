@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -60,6 +61,8 @@ class API:
         self._draining = False
         self._running = 0
         self._idle = asyncio.Event()
+        # Ids must be unlike, not unguessable: asking about a call takes its owner's key.
+        self._random_bits = random.Random(secrets.randbits(256)).getrandbits  # noqa: S311
 
     def admit(self, exchange: Exchange) -> None:
         """Refuse before the body is read what needs no body to be refused."""
@@ -73,7 +76,7 @@ class API:
     async def __call__(self, exchange: Exchange) -> None:
         """One call."""
         now_ms = time.time_ns() // 1_000_000
-        request_id = uuid7(now_ms, secrets.randbits(74))
+        request_id = uuid7(now_ms, self._random_bits(74))
         self._running += 1
         self._idle.clear()
         try:

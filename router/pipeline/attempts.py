@@ -140,9 +140,11 @@ class Attempts:
     ) -> tuple[Attempt, T]:
         excluded: frozenset[str] = frozenset()
         self._retries.deposit()
+        loop = asyncio.get_running_loop()
         while True:
             attempt = await self._place(plan, trace, excluded)
             race = Race(
+                loop,
                 attempt,
                 run,
                 won=won,

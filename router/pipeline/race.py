@@ -24,6 +24,7 @@ class Race(Generic[T]):
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         first: Attempt,
         run: Callable[[Attempt], Awaitable[T]],
         *,
@@ -31,6 +32,7 @@ class Race(Generic[T]):
         lost: Callable[[Attempt, UpstreamFailed], None],
         unwanted: Callable[[Attempt, T], Awaitable[None]],
     ) -> None:
+        self._loop = loop
         self.first = first
         self.second: Attempt | None = None
         self._run = run
@@ -43,7 +45,7 @@ class Race(Generic[T]):
 
     async def outcome(self) -> tuple[Attempt, T]:
         """The first outcome there is. Raises what the first attempt raises if nobody wins."""
-        self._call = asyncio.current_task()
+        self._call = asyncio.current_task(self._loop)
         try:
             outcome = await self._run(self.first)
         except asyncio.CancelledError:

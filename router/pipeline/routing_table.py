@@ -21,12 +21,17 @@ class Route(Struct, frozen=True):
 
 
 class RoutingTable(Struct, frozen=True):
-    """Everything that authentication and planning look up."""
+    """Everything that authentication and planning look up.
+
+    ``keys`` are found by digest. ``seen`` is filled by authentication: keys that this table has
+    already been asked about, found without the digest. It goes when the table goes.
+    """
 
     version: int
     routes: dict[str, Route]
     keys: dict[str, ApiKey]
     endpoints: dict[str, Endpoint]
+    seen: dict[str, ApiKey] = field(default_factory=dict[str, ApiKey])
 
 
 TASKS = {

@@ -23,6 +23,10 @@ GAIN_MIN = 0.95
 """Predictions must have at most this share of the error that guessing the mean has."""
 
 SAMPLES_MIN = 50
+SAMPLES_MATURE = 500
+THINNING = 4
+"""A model that is well known learns from one request in so many: learning is what costs most here."""
+
 WORK_MIN, WORK_MAX = 0.05, 20.0
 
 
@@ -35,6 +39,7 @@ class _ModelSize:
             [PRIOR_VARIANCE if i == j else 0.0 for j in range(count)] for i in range(count)
         ]
         self.means = [0.0] * (count - 1)
+        self.seen = 0
         self.samples = 0
         self.error = 0.0
         self.blind_error = 0.0
@@ -106,7 +111,9 @@ class SizePredictor:
         known = self._models.get(model)
         if known is None or len(known.weights) != len(features) + 1:
             known = self._models[model] = _ModelSize(len(features) + 1)
-        known.learn(features, work)
+        known.seen += 1
+        if known.samples < SAMPLES_MATURE or not known.seen % THINNING:
+            known.learn(features, work)
 
     def log_error(self, model: str) -> float | None:
         """Standard deviation of the logarithm of predicted over actual; None before any."""

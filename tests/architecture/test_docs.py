@@ -26,7 +26,9 @@ from tests.architecture import pages
 from tests.architecture.pages import DOCS, REFERENCE, ROOT, Snippet
 from workers.backends.emulator import fleet
 
-ENVIRONMENT_READERS = re.compile(r"^(os\.environ|environ|env)\.\w+$|^_(required|number|origin)$")
+ENVIRONMENT_READERS = re.compile(
+    r"^(os\.environ|environ|env)\.\w+$|^_(required|number|origin|list|networks)$"
+)
 SETTING_NAME = re.compile(r"^(ROUTER|SWITCHYARD|DJANGO|DATABASE|BROKER)_[A-Z_]+$")
 NOT_FOR_PEOPLE = {"DJANGO_SETTINGS_MODULE"}
 MODEL_NAME = re.compile(
