@@ -62,7 +62,7 @@ class API:
         self._running = 0
         self._idle = asyncio.Event()
         # Ids must be unlike, not unguessable: asking about a call takes its owner's key.
-        self._random_bits = random.Random(secrets.randbits(256)).getrandbits  # noqa: S311
+        self._random_bits = random.Random(secrets.randbits(256)).getrandbits
 
     def admit(self, exchange: Exchange) -> None:
         """Refuse before the body is read what needs no body to be refused."""

@@ -25,7 +25,7 @@ GAIN_MIN = 0.95
 SAMPLES_MIN = 50
 SAMPLES_MATURE = 500
 THINNING = 4
-"""A model that is well known learns from one request in so many: learning is what costs most here."""
+"""A model that is well known learns from one request in so many: learning is the costly part."""
 
 WORK_MIN, WORK_MAX = 0.05, 20.0
 
