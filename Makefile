@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test fmt bench clean
+.PHONY: help setup run check test fmt bench bench-overhead bench-stack clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -38,6 +38,12 @@ fmt: setup ## Rewrite the sources the way `check` wants them
 
 bench: setup ## Measure a scheduling decision, in microseconds
 	@$(BIN)/python -m benchmarks.decision
+
+bench-overhead: setup ## Measure where the time of one call goes, and write it into the docs
+	@$(BIN)/python -m benchmarks.overhead --write docs/explanation/overhead.md $(ARGS)
+
+bench-stack: setup ## Measure HTTP servers and clients side by side (takes some minutes)
+	@$(BIN)/python -m benchmarks.stack $(ARGS)
 
 clean: ## Remove what `setup` installed and built; data in .switchyard stays
 	rm -rf .venv .tools frontend/node_modules frontend/dist staticfiles

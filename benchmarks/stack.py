@@ -3,8 +3,9 @@
 For every pair of a server and a client: a proxy of a few lines (no routing, no checks) in a process
 of its own, in front of a worker that answers at once, both on the loopback. Printed are plain
 requests and streams of 50 events a second, the CPU time of the proxy for each, and how long after a
-client's leaving in the middle of a stream the worker sees its connection closed. The proxy has the
-first core, the worker and the load the others. Compare within one run only.
+client's leaving the worker sees its connection closed: before it has said anything, and in the
+middle of a stream. The proxy has the first core, the worker and the load the others. Compare within
+one run only.
 """
 
 import argparse
@@ -19,21 +20,37 @@ from collections.abc import Awaitable, Callable
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from router.domain.addresses import EVERYWHERE, AddressPolicy
+from router.domain.errors import CallError
+from router.ingress.exchange import Exchange, Headers
+from router.ingress.http1 import HTTPServer
+from router.settings import Limits
+from router.upstream.http import HTTPClient
+
 EVENTS = 50
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"token "}}]}\n\n'
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hello"}]}'
 ANSWER = b'{"object":"chat.completion","choices":[{"message":{"content":"hello"}}]}'
 CONCURRENCY = 32
-SERVERS = ("granian", "uvicorn")
-CLIENTS = ("aiohttp", "pyreqwest", "pyqwest")
+PAIRS = tuple(
+    f"{server}+{client}"
+    for server in ("granian", "uvicorn", "own")
+    for client in ("aiohttp", "pyreqwest", "pyqwest", "own")
+)
+"""``own`` is ``router/ingress/http1.py`` and ``router/upstream/connection.py``."""
+
 START_MAX_S = 10.0
-HUNG = b"/hang"
+PLAIN = {"/plain"}
+SILENT = "/silent"
+HUNG = "/hang"
+GONE_MAX_S = 3.0
 
 
 def main() -> int:
     """Run the pairs that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of load for each figure")
+    parser.add_argument("--pairs", default=",".join(PAIRS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--port", type=int, default=18_700)
     parser.add_argument("--proxy", help=argparse.SUPPRESS)
@@ -42,19 +59,18 @@ def main() -> int:
         server, client = options.proxy.split("+")
         _proxy(server, client, options.port, options.port + 1)
         return 0
-    print(f"{'server + client':22s} {'req/s':>8s} {'us':>6s} {'streams/s':>10s} {'us':>6s} gone ms")
+    print(f"{'server + client':20s}   req/s    us  streams/s    us   told ms: silent  streaming")
     rows: dict[str, list[tuple[float, ...]]] = {}
     for _ in range(options.repeats):
-        for server in SERVERS:
-            for client in CLIENTS:
-                pair = f"{server} + {client}"
-                rows.setdefault(pair, []).append(_measure(server, client, options))
+        for pair in options.pairs.split(","):
+            rows.setdefault(pair, []).append(_measure(pair, options))
     for pair, runs in rows.items():
-        rate, cpu, streams, stream_cpu, gone = (
+        rate, cpu, streams, stream_cpu, silent, streaming = (
             statistics.median(figures) for figures in zip(*runs, strict=True)
         )
         print(
-            f"{pair:22s} {rate:8.0f} {cpu:6.0f} {streams:10.0f} {stream_cpu:6.0f} {gone:7.1f}",
+            f"{pair:20s} {rate:7.0f} {cpu:5.0f} {streams:10.0f} {stream_cpu:5.0f} "
+            f"{silent:17.1f} {streaming:10.1f}",
             flush=True,
         )
     return 0
@@ -63,25 +79,32 @@ def main() -> int:
 # The worker and the load
 
 
-class _Worker(asyncio.Protocol):
+class Worker(asyncio.Protocol):
     """Answers at once, streams where it is asked to, or begins a stream and falls silent."""
 
+    asked: asyncio.Event
     closed: asyncio.Event
     closed_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See :class:`asyncio.Protocol`."""
         self._transport: Any = transport
         self._data = b""
         self._hung = False
 
     def data_received(self, data: bytes) -> None:
+        """See :class:`asyncio.Protocol`."""
         self._data += data
         head, found, body = self._data.partition(b"\r\n\r\n")
         if not found or len(body) < len(BODY):
             return
         self._data = b""
-        path = head.split(b" ", 2)[1]
-        if path == b"/plain":
+        path = head.split(b" ", 2)[1].decode()
+        self._hung = path in (HUNG, SILENT)
+        if path == SILENT:
+            Worker.asked.set()
+            return
+        if path in PLAIN:
             self._transport.write(
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
                 % (len(ANSWER), ANSWER)
@@ -91,7 +114,6 @@ class _Worker(asyncio.Protocol):
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
             b"transfer-encoding: chunked\r\n\r\n"
         )
-        self._hung = path == HUNG
         if self._hung:
             self._transport.write(_chunk(EVENT))
         else:
@@ -105,18 +127,21 @@ class _Worker(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._emit, left - 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """See :class:`asyncio.Protocol`."""
         if self._hung:
-            _Worker.closed_s = time.perf_counter()
-            _Worker.closed.set()
+            Worker.closed_s = time.perf_counter()
+            Worker.closed.set()
 
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-async def _call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> None:
+async def _call(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, headers: str
+) -> None:
     writer.write(
-        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: x\r\n{headers}content-type: application/json\r\n"
         f"content-length: {len(BODY)}\r\n\r\n".encode()
         + BODY
     )
@@ -130,7 +155,7 @@ async def _call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path
         await reader.readuntil(b"\r\n0\r\n\r\n")
 
 
-async def _load(port: int, path: str, seconds: float) -> float:
+async def load(port: int, path: str, seconds: float, headers: str = "") -> float:
     """Calls a second with a fixed number under way."""
     until_s = time.perf_counter() + seconds
 
@@ -138,7 +163,7 @@ async def _load(port: int, path: str, seconds: float) -> float:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         done = 0
         while time.perf_counter() < until_s:
-            await _call(reader, writer, path)
+            await _call(reader, writer, path, headers)
             done += 1
         writer.close()
         return done
@@ -146,48 +171,51 @@ async def _load(port: int, path: str, seconds: float) -> float:
     return sum(await asyncio.gather(*(one() for _ in range(CONCURRENCY)))) / seconds
 
 
-async def _gone_ms(port: int) -> float:
-    """Milliseconds from a client's leaving until the worker sees it."""
+async def _told_ms(port: int, path: str) -> float:
+    """Milliseconds from a client's leaving until the worker sees it; infinite where it does not."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    _Worker.closed = asyncio.Event()
-    head = f"POST {HUNG.decode()} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    Worker.asked, Worker.closed = asyncio.Event(), asyncio.Event()
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(BODY)}\r\n\r\n"
     writer.write(head.encode() + BODY)
-    await reader.readuntil(b"}]}\n\n")
+    await (Worker.asked.wait() if path == SILENT else reader.readuntil(b"}]}\n\n"))
     left_s = time.perf_counter()
     writer.transport.abort()
     with suppress(TimeoutError):
-        await asyncio.wait_for(_Worker.closed.wait(), 5)
-        return (_Worker.closed_s - left_s) * 1e3
+        await asyncio.wait_for(Worker.closed.wait(), GONE_MAX_S)
+        return (Worker.closed_s - left_s) * 1e3
     return float("inf")
 
 
-def _measure(server: str, client: str, options: argparse.Namespace) -> tuple[float, ...]:
+def _measure(pair: str, options: argparse.Namespace) -> tuple[float, ...]:
     os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - {0} or {0})
     uvloop: Any = importlib.import_module("uvloop")
 
     async def run() -> tuple[float, ...]:
         loop = asyncio.get_running_loop()
-        worker = await loop.create_server(_Worker, "127.0.0.1", options.port + 1)
-        with _started(f"{server}+{client}", options.port) as pid:
-            await _answers(options.port)
-            await _load(options.port, "/plain", options.seconds / 4)
+        worker = await loop.create_server(Worker, "127.0.0.1", options.port + 1)
+        with _started(pair, options.port) as pid:
+            await answers(options.port)
+            await load(options.port, "/plain", options.seconds / 4)
             figures: list[float] = []
             for path in ("/plain", "/stream"):
                 before_s = _cpu_s(pid)
-                rate = await _load(options.port, path, options.seconds)
+                rate = await load(options.port, path, options.seconds)
                 figures += [rate, (_cpu_s(pid) - before_s) / (rate * options.seconds) * 1e6]
-            figures.append(statistics.median([await _gone_ms(options.port) for _ in range(5)]))
+            for path in (SILENT, HUNG):
+                figures.append(await _told_ms(options.port, path))
         worker.close()
         return tuple(figures)
 
     return uvloop.run(run())
 
 
-async def _answers(port: int) -> None:
+async def answers(port: int, path: str = "/plain", headers: str = "") -> None:
+    """Wait until calls are answered."""
     until_s = time.perf_counter() + START_MAX_S
     while time.perf_counter() < until_s:
         with suppress(OSError):
-            return await _call(*await asyncio.open_connection("127.0.0.1", port), "/plain")
+            connection = await asyncio.open_connection("127.0.0.1", port)
+            return await _call(*connection, path, headers)
         await asyncio.sleep(0.05)
     raise TimeoutError("the proxy does not answer")
 
@@ -195,7 +223,7 @@ async def _answers(port: int) -> None:
 @contextmanager
 def _started(pair: str, port: int) -> Any:
     command = [sys.executable, "-m", "benchmarks.stack", "--proxy", pair, "--port", str(port)]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command)  # noqa: S603
     try:
         yield process.pid
     finally:
@@ -219,9 +247,19 @@ def _proxy(server: str, client: str, port: int, worker_port: int) -> None:
     uvloop: Any = importlib.import_module("uvloop")
 
     async def serve() -> None:
-        post = await {"aiohttp": _aiohttp, "pyreqwest": _pyreqwest, "pyqwest": _pyqwest}[client]()
-        app = _application(post, f"http://127.0.0.1:{worker_port}")
-        await {"granian": _granian, "uvicorn": _uvicorn}[server](app, port)
+        clients = {
+            "aiohttp": _aiohttp,
+            "pyreqwest": _pyreqwest,
+            "pyqwest": _pyqwest,
+            "own": _own_client,
+        }
+        post = await clients[client]()
+        worker = f"http://127.0.0.1:{worker_port}"
+        if server == "own":
+            await _own_server(post, worker, port)
+        else:
+            app = _application(post, worker)
+            await {"granian": _granian, "uvicorn": _uvicorn}[server](app, port)
 
     uvloop.run(serve())
 
@@ -231,26 +269,21 @@ def _application(post: Post, worker: str) -> Any:
         if scope["type"] != "http":
             return
         body = (await receive())["body"]
-        task = asyncio.current_task()
-
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            if task is not None:
-                task.cancel()
-
         plain = scope["path"] == "/plain"
-        watcher = None if plain else asyncio.ensure_future(watch())
-        kind = b"application/json" if plain else b"text/event-stream"
 
         async def give(chunk: bytes, first: bool) -> None:
             if first:
-                headers = [(b"content-type", kind)]
+                headers = [
+                    (b"content-type", b"application/json" if plain else b"text/event-stream")
+                ]
                 if plain:
                     headers.append((b"content-length", b"%d" % len(chunk)))
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": chunk, "more_body": not plain})
 
+        call = asyncio.current_task()
+        # A plain call is over too soon to be worth a watcher.
+        watcher = None if plain else asyncio.ensure_future(_watch(receive, call))
         with suppress(asyncio.CancelledError):
             await post(worker + scope["path"], body, give)
             if not plain:
@@ -259,6 +292,67 @@ def _application(post: Post, worker: str) -> Any:
             watcher.cancel()
 
     return app
+
+
+async def _watch(receive: Any, call: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    call.cancel()
+
+
+class _Own:
+    """The application for the project's own server."""
+
+    def __init__(self, post: Post, worker: str) -> None:
+        self._post = post
+        self._worker = worker
+
+    def admit(self, exchange: Exchange) -> None:
+        """Everybody."""
+
+    async def __call__(self, exchange: Exchange) -> None:
+        plain = exchange.path == "/plain"
+
+        async def give(chunk: bytes, first: bool) -> None:
+            if plain:
+                return await exchange.answer(200, [("content-type", "application/json")], chunk)
+            if first:
+                await exchange.start_stream([])
+            await exchange.send(chunk)
+
+        with suppress(asyncio.CancelledError):
+            await self._post(self._worker + exchange.path, exchange.body, give)
+            if not plain:
+                await exchange.end_stream()
+
+    def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
+        """Never needed here."""
+        raise error
+
+
+async def _own_server(post: Post, worker: str, port: int) -> None:
+    server = HTTPServer(_Own(post, worker), Limits(), frozenset())
+    await server.listen("127.0.0.1", port)
+    await asyncio.Event().wait()
+
+
+async def _own_client() -> Post:
+    client = HTTPClient(Limits(), AddressPolicy(EVERYWHERE))
+    headers = b"content-type: application/json\r\n"
+
+    async def post(url: str, body: bytes, give: Any) -> None:
+        connection = await client.post(url, headers, body)
+        try:
+            if url.endswith("/plain"):
+                return await give(await connection.read(1 << 20), True)
+            first = True
+            while (chunk := await connection.chunk()) is not None:
+                await give(chunk, first)
+                first = False
+        finally:
+            client.release(connection)
+
+    return post
 
 
 async def _aiohttp() -> Post:

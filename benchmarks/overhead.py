@@ -1,0 +1,170 @@
+"""``python -m benchmarks.overhead``: where the time of one call goes, in microseconds of CPU.
+
+A router alone (key check, hold, schedule with the decision recorded, settle) serves plain calls
+before workers that answer at once; worker and load are another process on another core. A timer on
+the process's CPU time interrupts it a thousand times a second; each sample counts for the step
+whose code runs, time in the kernel and in C included. ``--write FILE`` puts the table between the
+markers of a document.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvloop
+
+from benchmarks import stack
+from router.app import serve
+from router.settings import standalone_settings
+
+SAMPLE_S = 0.001
+WORKERS = 12
+KEY = "k"
+WARM_UP_S = 1.0
+MARKERS = "<!-- overhead: begin -->", "<!-- overhead: end -->"
+STEPS = (
+    ("HTTP of the client", r"ingress/(http1|exchange)"),
+    ("paths and parsing", r"ingress/|domain/ids"),
+    ("authenticate", r"pipeline/authenticate|domain/keys"),
+    ("plan", r"pipeline/(plan|eligibility|sizing|utility|routing_table)|domain/pricing"),
+    ("hold", r"metering/"),
+    ("schedule", r"scheduling/|pipeline/dispatch"),
+    ("attempts", r"pipeline/(attempts|race)"),
+    ("worker's protocol", r"upstream/openai_http|upstream/sse"),
+    ("HTTP of the worker", r"upstream/"),
+    ("settle and record", r"pipeline/(settle|trace)|app\.py|contracts/"),
+    ("answer's headers", r"pipeline/route_report"),
+    ("the line itself", r"pipeline/gateway"),
+)
+LOOP = "event loop and sockets"
+
+
+class Sampler:
+    """Counts which step runs whenever the timer fires."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._steps = [(name, re.compile(pattern)) for name, pattern in STEPS]
+        self._of_file: dict[str, str | None] = {}
+
+    def start(self) -> None:
+        """Begin to sample."""
+        signal.signal(signal.SIGPROF, self._sample)
+        signal.setitimer(signal.ITIMER_PROF, SAMPLE_S, SAMPLE_S)
+
+    def stop(self) -> None:
+        """Sample no more."""
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+    def _sample(self, _: int, frame: FrameType | None) -> None:
+        step = None
+        while frame is not None and step is None:
+            step = self._step(frame.f_code.co_filename)
+            frame = frame.f_back
+        self.counts[step or LOOP] += 1
+
+    def _step(self, path: str) -> str | None:
+        if path not in self._of_file:
+            inside = path.rpartition("/router/")[2] if "/router/" in path else ""
+            # The loop runs below `serve`, which is waiting all the time.
+            found = (name for name, pattern in self._steps if inside and pattern.match(inside))
+            self._of_file[path] = None if inside == "__main__.py" else next(found, None)
+        return self._of_file[path]
+
+
+def main() -> int:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--port", type=int, default=18_800)
+    parser.add_argument("--write", type=Path, metavar="FILE")
+    parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.load:
+        return uvloop.run(_load(options))
+    table = _measure(options)
+    print(table)
+    if options.write is not None:
+        text = options.write.read_text()
+        begin, end = MARKERS
+        head, _, rest = text.partition(begin)
+        options.write.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}")
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> str:
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Path(folder, "fleet.json")
+        url = f"http://127.0.0.1:{options.port + 1}"
+        fleet.write_text(
+            json.dumps(
+                [{"id": f"w{i}", "url": url, "class": "Z", "slots": 1_000} for i in range(WORKERS)]
+            )
+        )
+        command = [sys.executable, "-m", "benchmarks.overhead", "--load"]
+        command += ["--port", str(options.port), "--seconds", str(options.seconds)]
+        load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        os.sched_setaffinity(0, {cores[0]})
+        sampler = Sampler()
+        settings = standalone_settings(
+            fleet_path=fleet, host="127.0.0.1", port=options.port, key=KEY
+        )
+
+        async def run() -> float:
+            serving = asyncio.ensure_future(serve(settings))
+            await asyncio.to_thread(load.stdout.readline)  # pyright: ignore[reportOptionalMemberAccess]
+            sampler.start()
+            before_s = time.process_time()
+            await asyncio.to_thread(load.stdout.readline)  # pyright: ignore[reportOptionalMemberAccess]
+            sampler.stop()
+            spent_s = time.process_time() - before_s
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            return spent_s
+
+        spent_s = uvloop.run(run())
+        rate = float(load.communicate()[0])
+    return _table(sampler.counts, spent_s, rate, options.seconds)
+
+
+def _table(counts: Counter[str], spent_s: float, rate: float, seconds: float) -> str:
+    total, call_us = counts.total(), spent_s / (rate * seconds) * 1e6
+    lines = ["| step | µs | share |", "|---|---|---|"]
+    for step, count in counts.most_common():
+        share = count / total
+        lines.append(f"| {step} | {share * call_us:.0f} | {share:.0%} |")
+    lines.append(f"| **all** ({rate:,.0f} calls/s, {total} samples) | **{call_us:.0f}** | |")
+    return "\n".join(lines)
+
+
+async def _load(options: argparse.Namespace) -> int:
+    """The other process: the workers and the callers."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    loop = asyncio.get_running_loop()
+    path = "/v1/chat/completions"
+    stack.PLAIN.add(path)
+    await loop.create_server(stack.Worker, "127.0.0.1", options.port + 1)
+    headers = f"authorization: Bearer {KEY}\r\n"
+    await stack.answers(options.port, path, headers)
+    await stack.load(options.port, path, WARM_UP_S, headers)
+    print("warm", flush=True)
+    rate: Any = await stack.load(options.port, path, options.seconds, headers)
+    print("done", flush=True)
+    print(rate)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

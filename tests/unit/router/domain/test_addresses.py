@@ -1,0 +1,53 @@
+"""Which addresses workers may have."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.domain.addresses import EVERYWHERE, AddressPolicy
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "193.0.6.139"])
+def test_public_addresses_may_be_reached(address: str) -> None:
+    assert AddressPolicy().allows(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "127.9.9.9", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1"),
+        *("169.254.169.254", "100.64.0.1", "192.0.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1"),
+        *("255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1"),
+        *("ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "2001:db8::1"),
+        *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2001:0:0:0:0:0:80ff:fffe"),
+        *("2130706433", "0x7f000001", "127.1", "localhost", ""),
+    ],
+)
+def test_inside_addresses_may_not(address: str) -> None:
+    assert not AddressPolicy().allows(address)
+
+
+def test_an_operators_own_network_may_be_named() -> None:
+    policy = AddressPolicy(["10.1.0.0/16", "fd00::/8"])
+    assert policy.allows("10.1.2.3")
+    assert policy.allows("::ffff:10.1.2.3")
+    assert policy.allows("fd12::1")
+    assert not policy.allows("10.2.0.1")
+
+
+@given(st.ip_addresses(v=4))
+def test_a_wrapped_address_is_judged_by_what_it_wraps(address: IPv4Address) -> None:
+    policy = AddressPolicy()
+    for wrapped in (
+        IPv6Address(0xFFFF << 32 | int(address)),
+        IPv6Address(0x2002 << 112 | int(address) << 80),
+        IPv6Address(0x0064FF9B << 96 | int(address)),
+    ):
+        assert policy.allows(str(wrapped)) == policy.allows(str(address))
+
+
+@given(st.ip_addresses())
+def test_everywhere_is_everywhere(address: IPv4Address | IPv6Address) -> None:
+    assert AddressPolicy(EVERYWHERE).allows(str(address))

@@ -1,0 +1,265 @@
+"""The HTTP server on the wire: what is not HTTP, is too large, too slow, or leaves."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.domain.errors import CallError
+from router.ingress.errors import error_headers, openai_error, status_of
+from router.ingress.exchange import Exchange, Headers
+from router.settings import Limits
+from tests.unit.router.ingress.serving import serving
+
+LIMITS = Limits(
+    body_bytes_max=1_000,
+    header_bytes_max=2_000,
+    header_timeout_s=0.2,
+    body_timeout_s=0.2,
+    idle_timeout_s=0.4,
+    client_stall_s=0.3,
+)
+PATIENCE_S = 5.0
+POST = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi"
+
+
+class App:
+    """Echoes the body, streams without end at ``/endless``, waits for ever at ``/wait``."""
+
+    def __init__(self) -> None:
+        self.called: list[tuple[str, bytes]] = []
+        self.begun = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.sent = 0
+
+    def admit(self, exchange: Exchange) -> None:
+        return
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self.called.append((exchange.path, exchange.body))
+        self.begun.set()
+        try:
+            if exchange.path == "/wait":
+                await asyncio.Event().wait()
+            elif exchange.path == "/endless":
+                await exchange.start_stream([])
+                while True:
+                    await exchange.send(b"x" * 65_536)
+                    self.sent += 65_536
+            elif exchange.path == "/events":
+                await exchange.start_stream([("x-a", "b")])
+                await exchange.send(b"data: 1\n\n")
+                await exchange.end_stream(b"data: 2\n\n")
+            else:
+                await exchange.answer(200, [("x-path", exchange.path)], exchange.body)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+
+    def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
+        return status_of(error), error_headers(error), openai_error(error)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    app: App | None = None, limits: Limits = LIMITS
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async with serving(app or App(), limits) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+async def said(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the server closes."""
+    with contextlib.suppress(OSError):
+        return await asyncio.wait_for(reader.read(), PATIENCE_S)
+    return b""
+
+
+async def exchange_of(raw: bytes, app: App | None = None) -> bytes:
+    async with connected(app) as (reader, writer):
+        writer.write(raw)
+        return await said(reader)
+
+
+async def test_calls_follow_one_another_on_a_connection() -> None:
+    app = App()
+    async with connected(app) as (reader, writer):
+        for path in (b"/one", b"/two"):
+            writer.write(POST.replace(b"/x", path))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"x-path: " + path in head
+            assert await reader.readexactly(2) == b"hi"
+    assert app.called == [("/one", b"hi"), ("/two", b"hi")]
+
+
+async def test_a_body_may_come_in_pieces_and_in_chunks() -> None:
+    app = App()
+    async with connected(app) as (reader, writer):
+        raw = (
+            b"POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\nconnection: close\r\n"
+            b"\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
+        )
+        for byte in raw:
+            writer.write(bytes([byte]))
+            await writer.drain()
+        assert (await said(reader)).endswith(b"hello")
+
+
+async def test_a_stream_is_chunked_and_for_http_1_0_ends_with_the_connection() -> None:
+    whole = await exchange_of(b"GET /events HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+    head, _, body = whole.partition(b"\r\n\r\n")
+    assert b"text/event-stream" in head
+    assert body == b"9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n"
+    old = await exchange_of(b"GET /events HTTP/1.0\r\n\r\n")
+    assert old.partition(b"\r\n\r\n")[2] == b"data: 1\n\ndata: 2\n\n"
+
+
+async def test_head_is_answered_without_a_body() -> None:
+    whole = await exchange_of(b"HEAD /x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+    assert whole.startswith(b"HTTP/1.1 200")
+    assert whole.endswith(b"\r\n\r\n")
+
+
+async def test_who_asks_is_told_to_go_on() -> None:
+    async with connected() as (reader, writer):
+        head, body = POST.split(b"\r\n\r\n")
+        writer.write(head + b"\r\nexpect: 100-continue\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_upgrade_is_not_taken_up_and_the_call_is_served() -> None:
+    raw = POST.replace(b"host: h", b"host: h\r\nconnection: upgrade\r\nupgrade: h2c")
+    assert (await exchange_of(raw)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"hello\r\n\r\n",
+        b"POST /x HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+        b"POST /x HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /x HTTP/1.1\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST /x HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n",
+        b"POST /x HTTP/1.1\r\ncontent-length: -5\r\n\r\n",
+        b"POST /x HTTP/1.1\r\ncontent-length: 5 5\r\n\r\nhello",
+        b"POST /x HTTP/1.1\r\nname : value\r\ncontent-length: 0\r\n\r\n",
+        b"POST /x HTTP/1.1\r\na: b\r\n folded\r\ncontent-length: 0\r\n\r\n",
+        b"POST /x HTTP/1.1\r\na: b\x00c\r\ncontent-length: 0\r\n\r\n",
+    ],
+)
+async def test_what_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
+    app = App()
+    answer = await exchange_of(raw, app)
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b"malformed_request" in answer
+    assert b"connection: close" in answer
+    assert not app.called
+
+
+async def test_a_pipelined_request_is_not_taken_for_part_of_the_first() -> None:
+    app = App()
+    answer = await exchange_of(POST + POST.replace(b"/x", b"/second"), app)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert app.called == [("/x", b"hi")]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 1001\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+        + b"3e9\r\n"
+        + b"x" * 1001
+        + b"\r\n0\r\n\r\n",
+    ],
+)
+async def test_a_body_over_the_bound_is_refused_declared_or_not(raw: bytes) -> None:
+    app = App()
+    assert (await exchange_of(raw, app)).startswith(b"HTTP/1.1 413 ")
+    assert not app.called
+
+
+async def test_a_head_over_the_bound_is_refused() -> None:
+    raw = b"POST /x HTTP/1.1\r\na: " + b"x" * 3_000
+    assert (await exchange_of(raw)).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("raw", [b"", b"POST /x HTT", POST[:-1]])
+async def test_who_takes_too_long_to_ask_is_told_so(raw: bytes) -> None:
+    app = App()
+    answer = await exchange_of(raw, app)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert not app.called
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    async with connected() as (reader, writer):
+        writer.write(POST)
+        answer = await said(reader)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"hi")
+
+
+@pytest.mark.parametrize("path", [b"/wait", b"/endless"])
+async def test_a_call_ends_when_its_client_leaves(path: bytes) -> None:
+    app = App()
+    async with connected(app) as (_, writer):
+        writer.write(POST.replace(b"/x", path))
+        await asyncio.wait_for(app.begun.wait(), PATIENCE_S)
+        writer.transport.abort()
+        await asyncio.wait_for(app.cancelled.wait(), PATIENCE_S)
+
+
+async def test_a_client_that_takes_nothing_holds_the_call_up_and_then_loses_it() -> None:
+    app = App()
+    async with connected(app) as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(POST.replace(b"/x", b"/endless"))
+        await asyncio.wait_for(app.cancelled.wait(), PATIENCE_S)
+    assert app.sent < 64 * 1024 * 1024
+
+
+async def test_a_stopping_server_ends_what_runs_and_takes_no_more() -> None:
+    app = App()
+    async with serving(app, LIMITS) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        idle, idle_writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST.replace(b"/x", b"/events"))
+        await reader.readuntil(b"\r\n\r\n")
+    assert (await said(reader)).endswith(b"0\r\n\r\n")
+    assert await said(idle) == b""
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    idle_writer.close()
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.binary(max_size=40), max_size=6))
+def test_no_bytes_bring_the_server_down(pieces: list[bytes]) -> None:
+    async def run() -> None:
+        app = App()
+        async with serving(app, LIMITS) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0)
+            with contextlib.suppress(OSError):  # It may have been refused already.
+                writer.write_eof()
+            await said(reader)
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(POST)
+            assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+    asyncio.run(run())
