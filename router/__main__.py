@@ -5,7 +5,6 @@ python -m router --fleet FILE.json --port 8080 --key KEY   no marketplace, no da
 """
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import uvloop
 
 from router.app import serve
+from router.logs import configure_logs
 from router.settings import (
     Settings,
     SettingsInvalid,
@@ -25,11 +25,8 @@ from router.settings import (
 def main() -> int:
     """Parse, serve, and turn a bad setting into one clear line and exit status 2."""
     arguments = _parser().parse_args()
-    logging.basicConfig(
-        level=os.environ.get("ROUTER_LOG_LEVEL", "INFO"),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
     try:
+        configure_logs(os.environ)
         settings = _settings(arguments)
         check_port(settings.host, settings.port)
         uvloop.run(serve(settings))

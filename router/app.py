@@ -26,13 +26,16 @@ from router.domain.errors import LedgerUnavailable
 from router.ingress.api import API
 from router.ingress.forward import Forwarder
 from router.ingress.http1 import HTTPServer
+from router.ingress.operations import Operations
+from router.logs import CallLog
 from router.metering.journal import Journal
 from router.metering.settler import Settler
 from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
 from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
-from router.pipeline.gateway import Gateway, Recorder
+from router.pipeline.gateway import Gateway
+from router.pipeline.meters import Meters, Recorder
 from router.pipeline.routing_table import build_table
 from router.ports import Cluster, LeaseBank, Member, SnapshotSource, Upstream
 from router.scheduling.scheduler import Scheduler
@@ -133,13 +136,14 @@ async def _serve_http(
             "openai": OpenAIUpstream(client, limits),
             "oip": OIPUpstream(client, limits),
         }
+        meters = Meters(CallLog(recorder) if settings.log_calls else recorder)
         gateway = Gateway(
             router_id=settings.router_id,
             key_pepper=settings.key_pepper,
             dispatcher=dispatcher,
             attempts=Attempts(dispatcher, upstreams, limits),
             vault=vault,
-            recorder=recorder,
+            recorder=meters,
         )
         view = None
         if cluster is not None:
@@ -147,15 +151,19 @@ async def _serve_http(
             view = ClusterView(
                 me, cluster, dispatcher, ttl_s=limits.member_ttl_s, clock=time.monotonic
             )
-        api = API(
+        operations = Operations(
             gateway,
-            scheduler,
+            dispatcher,
+            meters,
             limits=limits,
             admin_token=settings.admin_token,
             unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
-            forwarder=view
-            and Forwarder(view, to_routers, settings.key_pepper, limits.answer_bytes_max),
+            routers=lambda: view.members if view else (),
         )
+        forwarder = view and Forwarder(
+            view, to_routers, settings.key_pepper, limits.answer_bytes_max
+        )
+        api = API(gateway, operations, limits=limits, forwarder=forwarder)
         server = HTTPServer(api, limits, frozenset(settings.cors_origins))
         async with _background(
             _follow(source, gateway, kept, view), *([view.run()] if view else [])

@@ -34,6 +34,10 @@ class Limits(Struct, frozen=True):
     """Longest time that a client may take nothing of its answer; its call ends beyond it."""
     calls_max: int = 20_000
     """Most calls that run or wait on one router; 503 beyond it."""
+    watchers_max: int = 16
+    """Most streams of ``/admin/state``; 503 beyond it."""
+    watch_interval_s: float = 1.0
+    """How often such a stream tells the state."""
     queue_max: int = 2_000
     """Most requests that may wait for a worker; 429 beyond it."""
     queue_wait_s: float = 30.0
@@ -75,6 +79,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     admin_token: str = ""
     upstream_networks: tuple[str, ...] = ()
     """Inside networks (CIDR) in which workers may be; public addresses always may."""
+    log_calls: bool = False
+    """Whether each finished call is a line in the log."""
     fleet_path: Path | None = None
     fleet_key: str = ""
     limits: Limits = field(default_factory=Limits)
@@ -101,6 +107,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         cors_origins=_list(env, "ROUTER_CORS_ORIGINS"),
         admin_token=env.get("ROUTER_ADMIN_TOKEN", ""),
         upstream_networks=_networks(env, "ROUTER_UPSTREAM_NETWORKS"),
+        log_calls=env.get("ROUTER_LOG_CALLS", "0") == "1",
         limits=limits_from_env(env),
     )
 
@@ -121,6 +128,7 @@ def standalone_settings(
         upstream_networks=EVERYWHERE,  # Who starts the router names the workers too.
         fleet_path=fleet_path,
         fleet_key=key,
+        log_calls=env.get("ROUTER_LOG_CALLS", "0") == "1",
         limits=limits_from_env(env),
     )
 

@@ -6,14 +6,12 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable
 
 from router.domain.errors import (
     CallError,
     CredentialInvalid,
     RouteNotFound,
     RouterBusy,
-    SnapshotUnavailable,
 )
 from router.domain.ids import uuid7
 from router.domain.request import InferenceRequest
@@ -21,12 +19,10 @@ from router.ingress import oip_http, openai
 from router.ingress.errors import error_headers, oip_error, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
 from router.ingress.forward import Forwarder
-from router.ingress.state import check_admin, router_state
+from router.ingress.operations import JSON, Operations
 from router.pipeline.gateway import Gateway
-from router.scheduling.scheduler import Scheduler
 from router.settings import Limits
 
-JSON = [("content-type", "application/json")]
 OPENAI_MODEL_PREFIX = "/v1/models/"
 OIP_PREFIX = "/v2"
 
@@ -45,28 +41,22 @@ class API:
     def __init__(
         self,
         gateway: Gateway,
-        scheduler: Scheduler,
+        operations: Operations,
         *,
         limits: Limits,
-        admin_token: str,
-        unsettled: Callable[[], int],
         forwarder: Forwarder | None = None,
     ) -> None:
         self._gateway = gateway
-        self._scheduler = scheduler
+        self._operations = operations
         self._limits = limits
-        self._admin_token = admin_token
-        self._unsettled = unsettled
         self._forwarder = forwarder
-        self._draining = False
-        self._running = 0
         self._idle = asyncio.Event()
         # Ids must be unlike, not unguessable: asking about a call takes its owner's key.
         self._random_bits = random.Random(secrets.randbits(256)).getrandbits
 
     def admit(self, exchange: Exchange) -> None:
         """Refuse before the body is read what needs no body to be refused."""
-        if self._running >= self._limits.calls_max:
+        if self._operations.running >= self._limits.calls_max:
             raise RouterBusy(
                 f"{self._limits.calls_max} calls are running here, try again", retry_after_s=1
             )
@@ -77,7 +67,7 @@ class API:
         """One call."""
         now_ms = time.time_ns() // 1_000_000
         request_id = uuid7(now_ms, self._random_bits(74))
-        self._running += 1
+        self._operations.running += 1
         self._idle.clear()
         try:
             await self._handle(exchange, request_id, now_ms)
@@ -90,19 +80,20 @@ class API:
             fault = InternalError(f"internal error; quote the request id {request_id}")
             self._tell(exchange, fault, request_id)
         finally:
-            self._running -= 1
-            if not self._running:
+            self._operations.running -= 1
+            if not self._operations.running:
                 self._idle.set()
 
     def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
         """Status, headers and body of an error, in the dialect of the path."""
+        self._operations.meters.errors[error.code] += 1
         shape = oip_error if exchange.path.startswith(OIP_PREFIX) else openai_error
         return status_of(error), error_headers(error), shape(error)
 
     async def drain(self, timeout_s: float) -> None:
         """Fail ``/readyz`` from now on, and wait until no call runs or the time is up."""
-        self._draining = True
-        if self._running:
+        self._operations.draining = True
+        if self._operations.running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), timeout_s)
 
@@ -153,19 +144,12 @@ class API:
         await self._gateway.serve(exchange.grant, call, exchange)
 
     async def _get(self, exchange: Exchange) -> None:
+        if await self._operations.answered(exchange):
+            return
         path, table = exchange.path, self._gateway.table
-        if path == "/healthz":
-            return await exchange.answer(200, JSON, b'{"status":"ok"}')
-        if path in ("/readyz", "/v2/health/ready", "/v2/health/live"):
-            return await self._readiness(exchange)
         if path == "/v1/models":
             self._gateway.authenticate(exchange.header(b"authorization"))
             return await exchange.answer(200, JSON, openai.model_list(table))
-        if path == "/admin/state":
-            check_admin(exchange.header(b"authorization"), self._admin_token)
-            routers = self._forwarder.routers if self._forwarder is not None else ()
-            body = router_state(self._gateway, self._scheduler, self._unsettled(), routers)
-            return await exchange.answer(200, JSON, body)
         if path == OIP_PREFIX:
             return await exchange.answer(200, JSON, oip_http.server_metadata())
         if path.startswith(OPENAI_MODEL_PREFIX):
@@ -178,12 +162,6 @@ class API:
         if target is not None and target.action in ("ready", "metadata"):
             return await self._model_status(exchange, target)
         raise RouteNotFound(f"there is no GET {path}; see the API reference")
-
-    async def _readiness(self, exchange: Exchange) -> None:
-        if self._draining or self._gateway.table.version == 0:
-            why = "draining" if self._draining else "the catalog is not loaded yet"
-            raise SnapshotUnavailable(f"not ready: {why}", retry_after_s=1)
-        await exchange.answer(200, JSON, b'{"status":"ready"}')
 
     async def _model_status(self, exchange: Exchange, target: oip_http.ModelPath) -> None:
         route = oip_http.find_route(self._gateway.table, target)

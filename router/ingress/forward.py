@@ -5,7 +5,6 @@ bytes, and tells its own clients what the owner says.
 """
 
 import hmac
-from collections.abc import Iterable
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -39,11 +38,6 @@ class Forwarder:
         self._client = client
         self._answer_bytes_max = answer_bytes_max
         self._proof = hmac.new(pepper, b"forwarded call", sha256).hexdigest()
-
-    @property
-    def routers(self) -> Iterable[str]:
-        """Ids of the routers that are known to be there."""
-        return self._view.members
 
     async def forwarded(self, exchange: Exchange, model: str) -> bool:
         """Have the owner answer; False when this router must do so itself.

@@ -1,6 +1,7 @@
 """Between the pure scheduler and the calls that wait for it: futures in, decisions applied."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Protocol
@@ -45,6 +46,8 @@ class Dispatcher:
     def __init__(self, scheduler: Scheduler, *, clock: Callable[[], float]) -> None:
         self.scheduler = scheduler
         self._clock = clock
+        self.counts: Counter[type[Decision]] = Counter()
+        """Decisions beside dispatches and rejections, by kind."""
         self._waiting: dict[str, asyncio.Future[Dispatch]] = {}
         self._tick_timer: asyncio.Handle | None = None
         self._tick_due_s = inf
@@ -103,14 +106,16 @@ class Dispatcher:
 
     def _apply(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
+            if isinstance(decision, Dispatch | Reject):
+                self._answer(decision)
+                continue
+            self.counts[type(decision)] += 1
             if isinstance(decision, Hedge):
                 self.runner.hedge(decision.attempt, decision.of)
             elif isinstance(decision, Probe):
                 self.runner.probe(decision.attempt)
             elif isinstance(decision, Cancel):
                 self.runner.stop(decision.attempt)
-            elif isinstance(decision, Dispatch | Reject):
-                self._answer(decision)
         self._tick_when_due()
 
     def _answer(self, decision: Dispatch | Reject) -> None:

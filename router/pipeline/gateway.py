@@ -3,7 +3,6 @@
 import time
 from typing import Protocol
 
-from router.contracts.record import UsageRecord
 from router.domain.errors import (
     CallError,
     QueueFull,
@@ -18,6 +17,7 @@ from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
 from router.pipeline.authenticate import Grant, authenticate
 from router.pipeline.dispatch import Dispatcher
+from router.pipeline.meters import Recorder
 from router.pipeline.plan import Plan, make_plan
 from router.pipeline.route_report import (
     Headers,
@@ -55,18 +55,6 @@ class Client(Protocol):
 
     async def end_stream(self, last: bytes = b"") -> None:
         """Send the last events; no more come."""
-        ...
-
-
-class Recorder(Protocol):
-    """Where finished calls are kept until they are settled."""
-
-    def admit(self) -> None:
-        """Raises ``LedgerUnavailable`` when a finished call could not be kept."""
-        ...
-
-    def append(self, record: UsageRecord) -> None:
-        """Keep one finished call. Never raises."""
         ...
 
 

@@ -4,8 +4,15 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
+import httpx
+
+from router.ingress.api import API
 from router.ingress.http1 import App, HTTPServer
+from router.ingress.operations import Operations
 from router.settings import Limits
+from tests.unit.router.pipeline.line import Line
+
+ADMIN_TOKEN = "admin"
 
 
 @contextlib.asynccontextmanager
@@ -23,3 +30,26 @@ async def serving(
     finally:
         server.stop_listening()
         server.close()
+
+
+@contextlib.asynccontextmanager
+async def calling(
+    line: Line, limits: Limits | None = None, cors_origins: tuple[str, ...] = ()
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole API over a line."""
+    limits = limits or Limits()
+    operations = Operations(
+        line.gateway,
+        line.dispatcher,
+        line.meters,
+        limits=limits,
+        admin_token=ADMIN_TOKEN,
+        unsettled=lambda: 0,
+        routers=lambda: (),
+    )
+    api = API(line.gateway, operations, limits=limits)
+    async with (
+        serving(api, limits, cors_origins=cors_origins) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client

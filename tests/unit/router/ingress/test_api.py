@@ -9,11 +9,10 @@ import pytest
 
 from router.domain import errors
 from router.domain.errors import CallError
-from router.ingress.api import API
 from router.ingress.errors import STATUS, TYPES
 from router.ports import Answer
 from router.settings import Limits
-from tests.unit.router.ingress.serving import serving
+from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
@@ -26,12 +25,7 @@ BODY_BYTES_MAX = 2_000
 
 @contextlib.asynccontextmanager
 async def client_of(line: Line) -> AsyncIterator[httpx.AsyncClient]:
-    limits = Limits(body_bytes_max=BODY_BYTES_MAX)
-    api = API(line.gateway, line.scheduler, limits=limits, admin_token="admin", unsettled=lambda: 0)
-    async with (
-        serving(api, limits, cors_origins=(ORIGIN,)) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
-    ):
+    async with calling(line, Limits(body_bytes_max=BODY_BYTES_MAX), (ORIGIN,)) as client:
         yield client
 
 

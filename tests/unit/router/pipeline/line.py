@@ -19,6 +19,7 @@ from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
+from router.pipeline.meters import Meters
 from router.pipeline.routing_table import build_table
 from router.ports import Answer, StreamPart
 from router.scheduling.scheduler import Scheduler
@@ -145,7 +146,10 @@ class Line:
         self.records: list[UsageRecord] = []
         self.vault = Vault(self.ledger, lease_nano=1, clock=lambda: 0.0)
         self.scheduler = Scheduler(queue_max=10, random=random.random)
-        dispatcher = Dispatcher(self.scheduler, clock=asyncio.get_running_loop().time)
+        self.meters = Meters(self)
+        dispatcher = self.dispatcher = Dispatcher(
+            self.scheduler, clock=asyncio.get_running_loop().time
+        )
         self.attempts = Attempts(
             dispatcher, {"openai": upstream, "oip": upstream}, limits or Limits()
         )
@@ -155,7 +159,7 @@ class Line:
             dispatcher=dispatcher,
             attempts=self.attempts,
             vault=self.vault,
-            recorder=self,
+            recorder=self.meters,
         )
         self.gateway.use(build_table(catalog or snapshot()))
 

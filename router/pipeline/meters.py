@@ -1,0 +1,111 @@
+"""Counts of finished calls, for whoever scrapes: plain numbers, updated from a call's record.
+
+Label values are bounded: models and pools are those of the catalog, outcomes and codes are enums.
+Beyond ``SERIES_MAX`` series of one kind, what is new is counted as ``other``.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from typing import Protocol
+
+from router.contracts.record import UsageRecord
+
+SERIES_MAX = 10_000
+OTHER = "other"
+BUCKETS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000)
+TOKEN_CLASSES = ("prompt", "cached", "completion", "reasoning")
+
+
+class Recorder(Protocol):
+    """Where finished calls are kept until they are settled."""
+
+    def admit(self) -> None:
+        """Raises ``LedgerUnavailable`` when a finished call could not be kept."""
+        ...
+
+    def append(self, record: UsageRecord) -> None:
+        """Keep one finished call. Never raises."""
+        ...
+
+
+class Histogram:
+    """Observations by bucket (the last one has no upper bound), and their sum in milliseconds."""
+
+    __slots__ = ("counts", "sum_ms")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS_MS) + 1)
+        self.sum_ms = 0.0
+
+    def observe(self, value_ms: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(BUCKETS_MS, value_ms)] += 1
+        self.sum_ms += value_ms
+
+
+class ModelMeters:
+    """What was counted of one model: ``calls`` by kind, outcome and HTTP status.
+
+    Of the spans, ``queue``, ``upstream`` and ``ttft`` are only of calls that got so far.
+    """
+
+    __slots__ = ("calls", "queue", "tokens", "total", "ttft", "upstream")
+
+    def __init__(self) -> None:
+        self.calls: dict[tuple[str, str, int], int] = {}
+        self.tokens = dict.fromkeys(TOKEN_CLASSES, 0)
+        self.queue = Histogram()
+        self.ttft = Histogram()
+        self.upstream = Histogram()
+        self.total = Histogram()
+
+
+class Meters:
+    """A recorder that counts what passes through it to another one."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._series = 0
+        self.models: dict[str, ModelMeters] = {}
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        """By pool and outcome; a failure's reason is not part of it."""
+        self.errors: Counter[str] = Counter()
+        """Errors told to clients, by code."""
+
+    def admit(self) -> None:
+        """See :class:`Recorder`."""
+        self._recorder.admit()
+
+    def append(self, record: UsageRecord) -> None:
+        """See :class:`Recorder`."""
+        self._count(record)
+        self._recorder.append(record)
+
+    def _count(self, record: UsageRecord) -> None:
+        key = (record.kind, record.outcome, record.http_status)
+        model = self.models.get(record.model)
+        if model is None or key not in model.calls:
+            model = self._new_series(record.model, key)
+        model.calls[key] += 1
+        model.total.observe(record.total_ms)
+        if not record.attempts:
+            return
+        model.queue.observe(record.queue_ms)
+        model.upstream.observe(record.upstream_ms)
+        for attempt in record.attempts:
+            self.attempts[attempt.pool, attempt.outcome.partition(":")[0]] += 1
+        if record.ttft_ms:
+            model.ttft.observe(record.ttft_ms)
+            tokens = model.tokens
+            tokens["prompt"] += record.prompt_tokens
+            tokens["cached"] += record.cached_tokens
+            tokens["completion"] += record.completion_tokens
+            tokens["reasoning"] += record.reasoning_tokens
+
+    def _new_series(self, name: str, key: tuple[str, str, int]) -> ModelMeters:
+        if self._series >= SERIES_MAX:
+            name = OTHER
+        self._series += 1
+        model = self.models.setdefault(name, ModelMeters())
+        model.calls.setdefault(key, 0)
+        return model

@@ -1,0 +1,111 @@
+"""What operators are told: metrics, state, and both only for them."""
+
+import asyncio
+
+import httpx
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from router.pipeline import meters
+from router.ports import Answer, UpstreamFailed
+from router.settings import Limits
+from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+
+ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
+AUTH = {"authorization": f"Bearer {KEY}"}
+CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
+PATIENCE_S = 5.0
+
+
+async def scraped(client: httpx.AsyncClient) -> dict[str, dict[tuple[str, ...], float]]:
+    """Value by sample name and label values (in the order of the label names)."""
+    text = (await client.get("/metrics", headers=ADMIN)).text
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = tuple(sample.labels[name] for name in sorted(sample.labels))
+            found.setdefault(sample.name.removeprefix("switchyard_router_"), {})[labels] = (
+                sample.value
+            )
+    return found
+
+
+async def test_calls_are_counted_by_how_they_ended() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    async with calling(line) as client:
+        for _ in range(3):
+            await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        await client.post("/v1/chat/completions", json=CHAT)
+        await client.post("/v1/chat/completions", json={**CHAT, "model": "a/z"}, headers=AUTH)
+        found = await scraped(client)
+    assert found["calls_total"] == {("chat", "a/m", "completed", "200"): 3}
+    assert found["errors_total"] == {("invalid_api_key",): 1, ("model_not_found",): 1}
+    assert found["tokens_total"]["prompt", "a/m"] == 3 * USED.prompt_tokens
+    assert found["tokens_total"]["completion", "a/m"] == 3 * USED.completion_tokens
+    for span in ("queue", "ttft", "upstream", "total"):
+        assert found[f"{span}_seconds_count"] == {("a/m",): 3}
+        assert found[f"{span}_seconds_bucket"]["+Inf", "a/m"] == 3
+    assert sum(found["attempts_total"].values()) == 3
+    assert max(found["service_samples"].values()) > 0
+    assert set(found["worker_slots"]) >= {("one-0",), ("two-0",)}
+    assert found["snapshot_version"][()] > 0
+    assert found["running_calls"][()] == 1, "the scrape itself"
+
+
+async def test_failed_attempts_and_ejections_are_counted() -> None:
+    line = Line(FakeUpstream(lambda _: UpstreamFailed("reset")))
+    async with calling(line) as client:
+        for _ in range(4):
+            await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        found = await scraped(client)
+    assert found["calls_total"]["chat", "a/m", "worker_failed", "502"] == 4
+    assert found["errors_total"] == {("worker_failed",): 4}
+    assert {outcome for outcome, _ in found["attempts_total"]} == {"worker_failed"}
+    assert found["ejections_total"][()] >= 1
+
+
+async def test_the_number_of_series_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meters, "SERIES_MAX", 1)
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    async with calling(line) as client:
+        await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        body = {"model": "a/m", "prompt": "x"}
+        for _ in range(2):
+            await client.post("/v1/completions", json=body, headers=AUTH)
+        found = await scraped(client)
+    assert found["calls_total"] == {
+        ("chat", "a/m", "completed", "200"): 1,
+        ("completion", "other", "completed", "200"): 2,
+    }
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/admin/state"])
+async def test_only_operators_are_told(path: str) -> None:
+    async with calling(Line(FakeUpstream(lambda _: ANSWER))) as client:
+        for headers in ({}, AUTH, {"authorization": "Bearer x"}):
+            assert (await client.get(path, headers=headers)).status_code == 401
+
+
+async def test_the_state_is_told_again_and_again_and_to_so_many_at_once() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    limits = Limits(watchers_max=1, watch_interval_s=0.01)
+    headers = {**ADMIN, "accept": "text/event-stream"}
+    async with (
+        calling(line, limits) as client,
+        asyncio.timeout(PATIENCE_S),
+        client.stream("GET", "/admin/state", headers=headers) as response,
+    ):
+        assert response.headers["content-type"].startswith("text/event-stream")
+        seen = 0
+        async for told in response.aiter_lines():
+            if told.startswith("data: "):
+                state = msgspec.json.decode(told.removeprefix("data: "))
+                assert {worker["id"] for worker in state["workers"]} >= {"one-0", "two-0"}
+                seen += 1
+            if seen == 3:
+                break
+        second = await client.get("/admin/state", headers=headers)
+        assert second.status_code == 503
