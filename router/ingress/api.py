@@ -15,12 +15,13 @@ from router.domain.errors import (
 )
 from router.domain.ids import uuid7
 from router.domain.request import InferenceRequest
-from router.ingress import oip_http, openai
-from router.ingress.errors import error_headers, oip_error, openai_error, status_of
+from router.ingress import messages, oip_http, openai
+from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
 from router.ingress.forward import Forwarder
+from router.ingress.messages_answer import MessagesClient
 from router.ingress.operations import JSON, Operations
-from router.pipeline.gateway import Gateway
+from router.pipeline.gateway import Client, Gateway
 from router.settings import Limits
 
 OPENAI_MODEL_PREFIX = "/v1/models/"
@@ -61,7 +62,7 @@ class API:
                 f"{self._limits.calls_max} calls are running here, try again", retry_after_s=1
             )
         if exchange.method == "POST":
-            exchange.grant = self._gateway.authenticate(exchange.header(b"authorization"))
+            exchange.grant = self._gateway.authenticate(exchange.credential)
 
     async def __call__(self, exchange: Exchange) -> None:
         """One call."""
@@ -87,7 +88,11 @@ class API:
     def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
         """Status, headers and body of an error, in the dialect of the path."""
         self._operations.meters.errors[error.code] += 1
-        shape = oip_error if exchange.path.startswith(OIP_PREFIX) else openai_error
+        shape = openai_error
+        if exchange.path.startswith(OIP_PREFIX):
+            shape = oip_error
+        elif exchange.path.startswith(messages.PATH):
+            shape = anthropic_error
         return status_of(error), error_headers(error), shape(error)
 
     async def drain(self, timeout_s: float) -> None:
@@ -102,15 +107,17 @@ class API:
         if method == "POST":
             kind = openai.PATHS.get(path)
             if kind is not None:
+                is_message = path == messages.PATH
                 call = openai.parse_call(
                     kind,
-                    exchange.body,
+                    messages.chat_body(exchange.body) if is_message else exchange.body,
                     request_id=request_id,
                     explain=exchange.header(b"x-route-explain") == "1",
                     arrived_s=time.monotonic(),
                     created_at_ms=now_ms,
                 )
-                return await self._serve(exchange, call)
+                client = MessagesClient(exchange, request_id) if is_message else exchange
+                return await self._serve(exchange, call, client)
             if path.startswith(OIP_PREFIX):
                 return await self._infer(exchange, request_id, now_ms)
         elif method == "GET":
@@ -133,27 +140,27 @@ class API:
             arrived_s=time.monotonic(),
             created_at_ms=now_ms,
         )
-        await self._serve(exchange, call)
+        await self._serve(exchange, call, exchange)
 
-    async def _serve(self, exchange: Exchange, call: InferenceRequest) -> None:
+    async def _serve(self, exchange: Exchange, call: InferenceRequest, client: Client) -> None:
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
         forwarder = self._forwarder
         if forwarder is not None and await forwarder.forwarded(exchange, call.model):
             return
-        await self._gateway.serve(exchange.grant, call, exchange)
+        await self._gateway.serve(exchange.grant, call, client)
 
     async def _get(self, exchange: Exchange) -> None:
         if await self._operations.answered(exchange):
             return
         path, table = exchange.path, self._gateway.table
         if path == "/v1/models":
-            self._gateway.authenticate(exchange.header(b"authorization"))
+            self._gateway.authenticate(exchange.credential)
             return await exchange.answer(200, JSON, openai.model_list(table))
         if path == OIP_PREFIX:
             return await exchange.answer(200, JSON, oip_http.server_metadata())
         if path.startswith(OPENAI_MODEL_PREFIX):
-            self._gateway.authenticate(exchange.header(b"authorization"))
+            self._gateway.authenticate(exchange.credential)
             name = path[len(OPENAI_MODEL_PREFIX) :]
             route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""))
             entry = openai.model_entry(route)
@@ -168,7 +175,7 @@ class API:
         if target.action == "ready":
             ready = oip_http.route_is_ready(route)
             return await exchange.answer(200 if ready else 503, JSON, b"")
-        self._gateway.authenticate(exchange.header(b"authorization"))
+        self._gateway.authenticate(exchange.credential)
         await exchange.answer(200, JSON, oip_http.model_metadata(route))
 
     def _tell(self, exchange: Exchange, error: CallError, request_id: str) -> None:

@@ -41,6 +41,20 @@ TYPES = {
     503: "server_error",
 }
 
+ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+}
+"""Anthropic's words; what is not here is ``invalid_request_error``."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -71,3 +85,9 @@ def openai_error(error: CallError) -> bytes:
 def oip_error(error: CallError) -> bytes:
     """``{"error": "message"}``, as the Open Inference Protocol has it."""
     return _encode({"error": error.message})
+
+
+def anthropic_error(error: CallError) -> bytes:
+    """``{"type": "error", "error": {"type", "message"}}``."""
+    kind = ANTHROPIC_TYPES.get(status_of(error), "invalid_request_error")
+    return _encode({"type": "error", "error": {"type": kind, "message": error.message}})

@@ -84,6 +84,14 @@ class Exchange:
         """A request header by its lower-case name, "" when it is absent."""
         return self.headers.get(name, b"").decode("latin-1")
 
+    @property
+    def credential(self) -> str:
+        """The ``Authorization`` header, or what ``x-api-key`` (Anthropic's clients) stands for."""
+        key = self.headers.get(b"x-api-key")
+        if key is not None and b"authorization" not in self.headers:
+            return f"Bearer {key.decode('latin-1')}"
+        return self.header(b"authorization")
+
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         self.answer_now(status, headers, body)

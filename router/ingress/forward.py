@@ -22,6 +22,7 @@ UP = (
     b"authorization",
     b"content-type",
     b"inference-header-content-length",
+    b"x-api-key",
     b"x-route-explain",
 )
 DOWN = ("content-type", "inference-header-content-length", "retry-after", "server-timing")

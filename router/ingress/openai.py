@@ -9,12 +9,14 @@ from router.domain.errors import RequestInvalid
 from router.domain.money import PRICE_SCALE, format_usd
 from router.domain.pricing import Price, Usage
 from router.domain.request import NO_WISHES, InferenceRequest, Kind, Wishes
+from router.ingress import messages
 from router.pipeline.routing_table import Route, RoutingTable
 
 PATHS = {
     "/v1/chat/completions": Kind.CHAT,
     "/v1/completions": Kind.COMPLETION,
     "/v1/embeddings": Kind.EMBEDDING,
+    messages.PATH: Kind.CHAT,
 }
 PROMPT_FIELDS = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt", Kind.EMBEDDING: "input"}
 TEMPLATE_TOKENS_MAX = 256

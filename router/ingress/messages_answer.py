@@ -1,0 +1,278 @@
+"""Anthropic's Messages API: the answer of a chat call, whole or streamed, as a message."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from router.domain.errors import WorkerFailed
+from router.ingress.exchange import Exchange, Headers
+from router.ports import UpstreamFailed
+
+STOP_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+ERROR = "api_error"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Function(Struct):
+    name: str | None = None
+    arguments: str | None = ""
+
+
+class _ToolCall(Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
+class _Said(Struct):
+    """A message, or what a chunk adds to it."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(Struct):
+    message: _Said = msgspec.field(default_factory=_Said)
+    delta: _Said = msgspec.field(default_factory=_Said)
+    finish_reason: str | None = None
+    stop_reason: str | int | None = None
+    """vLLM's: the stop sequence that was met."""
+
+
+class _Details(Struct):
+    cached_tokens: int | None = 0
+
+
+class _Usage(Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+
+
+class _Error(Struct):
+    message: str = "the worker failed"
+
+
+class _Completion(Struct):
+    """A whole completion or a chunk of one."""
+
+    model: str = ""
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: _Error | None = None
+    route: Raw | None = None
+
+
+_decode = msgspec.json.Decoder(_Completion).decode
+
+
+def message_of(body: bytes, request_id: str) -> bytes:
+    """A whole completion as a message. Raises ``WorkerFailed`` when it is not one."""
+    try:
+        completion = _decode(body)
+    except msgspec.MsgspecError as error:
+        raise WorkerFailed(f"the worker's answer is no chat completion: {error}") from error
+    choice = completion.choices[0] if completion.choices else _Choice()
+    said = choice.message
+    content: list[dict[str, Any]] = []
+    if said.reasoning_content:
+        content.append({"type": "thinking", "thinking": said.reasoning_content, "signature": ""})
+    if said.content:
+        content.append({"type": "text", "text": said.content})
+    content += [
+        {
+            "type": "tool_use",
+            "id": call.id or f"toolu_{index}",
+            "name": call.function.name,
+            "input": _arguments(call.function.arguments),
+        }
+        for index, call in enumerate(said.tool_calls or ())
+    ]
+    message = _message(request_id, completion.model) | {
+        "content": content,
+        "stop_reason": _stop_reason(choice),
+        "stop_sequence": _stop_sequence(choice),
+        "usage": _usage(completion.usage),
+    }
+    if completion.route is not None:
+        message["route"] = completion.route
+    return _encode(message)
+
+
+class MessageStream:
+    """Chunks in, as whole server-sent events; Anthropic's events out."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self._started = False
+        self._kind = ""
+        self._blocks = 0
+        self._tool = -1
+        self._last = _Choice()
+        self._usage: _Usage | None = None
+        self._route: Raw | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The events that some whole chunks become."""
+        out: list[bytes] = []
+        for event in chunk.split(b"\n\n"):
+            data = event.partition(b"data:")[2].strip()
+            if data and data != b"[DONE]":
+                self._take(_chunk(data), out)
+        return b"".join(out)
+
+    def end(self, chunk: bytes) -> bytes:
+        """The last events. A chunk that carries an error ends the stream with it."""
+        out = [self.feed(chunk)]
+        if b"[DONE]" in chunk:
+            self._close(out)
+            delta = {
+                "stop_reason": _stop_reason(self._last),
+                "stop_sequence": _stop_sequence(self._last),
+            }
+            told: dict[str, Any] = {"delta": delta, "usage": _usage(self._usage)}
+            if self._route is not None:
+                told["route"] = self._route
+            out += [_event("message_delta", told), _event("message_stop", {})]
+        return b"".join(out)
+
+    def _take(self, chunk: _Completion, out: list[bytes]) -> None:
+        if chunk.error is not None:
+            error = {"type": ERROR, "message": chunk.error.message}
+            out.append(_event("error", {"error": error}))
+            return
+        if not self._started:
+            self._started = True
+            nothing: list[dict[str, Any]] = []
+            message = _message(self._request_id, chunk.model) | {
+                "content": nothing,
+                "stop_reason": None,
+                "stop_sequence": None,
+                "usage": _usage(None),
+            }
+            out.append(_event("message_start", {"message": message}))
+        self._usage = chunk.usage or self._usage
+        self._route = chunk.route or self._route
+        if not chunk.choices:
+            return
+        choice = chunk.choices[0]
+        if choice.finish_reason:
+            self._last = choice
+        said = choice.delta
+        if said.reasoning_content:
+            self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
+            self._delta({"type": "thinking_delta", "thinking": said.reasoning_content}, out)
+        if said.content:
+            self._open("text", {"type": "text", "text": ""}, out)
+            self._delta({"type": "text_delta", "text": said.content}, out)
+        for call in said.tool_calls or ():
+            self._call(call, out)
+
+    def _call(self, call: _ToolCall, out: list[bytes]) -> None:
+        if self._kind != "tool_use" or self._tool != call.index:
+            self._close(out)
+            self._tool = call.index
+            name = call.function.name or ""
+            block = {"type": "tool_use", "id": call.id or f"toolu_{call.index}", "name": name}
+            self._open("tool_use", block | {"input": {}}, out)
+        if call.function.arguments:
+            delta = {"type": "input_json_delta", "partial_json": call.function.arguments}
+            self._delta(delta, out)
+
+    def _open(self, kind: str, block: dict[str, Any], out: list[bytes]) -> None:
+        if self._kind == kind:
+            return
+        self._close(out)
+        self._kind = kind
+        told = {"index": self._blocks, "content_block": block}
+        out.append(_event("content_block_start", told))
+
+    def _delta(self, delta: dict[str, Any], out: list[bytes]) -> None:
+        out.append(_event("content_block_delta", {"index": self._blocks, "delta": delta}))
+
+    def _close(self, out: list[bytes]) -> None:
+        if self._kind:
+            out.append(_event("content_block_stop", {"index": self._blocks}))
+            self._blocks += 1
+            self._kind = ""
+
+
+class MessagesClient:
+    """The :class:`router.pipeline.gateway.Client` of a call that came as a message."""
+
+    def __init__(self, exchange: Exchange, request_id: str) -> None:
+        self._exchange = exchange
+        self._request_id = request_id
+        self._stream = MessageStream(request_id)
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        await self._exchange.answer(status, headers, message_of(body, self._request_id))
+
+    async def start_stream(self, headers: Headers) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        await self._exchange.start_stream(headers)
+
+    async def send(self, chunk: bytes) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        told = self._stream.feed(chunk)
+        if told:
+            await self._exchange.send(told)
+
+    async def end_stream(self, last: bytes = b"") -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        await self._exchange.end_stream(self._stream.end(last))
+
+
+def _chunk(data: bytes) -> _Completion:
+    try:
+        return _decode(data)
+    except msgspec.MsgspecError as error:
+        raise UpstreamFailed("bad_event", str(error)) from error
+
+
+def _message(request_id: str, model: str) -> dict[str, Any]:
+    id_ = f"msg_{request_id.replace('-', '')}"
+    return {"id": id_, "type": "message", "role": "assistant", "model": model}
+
+
+def _usage(usage: _Usage | None) -> dict[str, int]:
+    usage = usage or _Usage()
+    details = usage.prompt_tokens_details
+    cached = (details.cached_tokens or 0) if details is not None else 0
+    return {
+        "input_tokens": max(usage.prompt_tokens - cached, 0),
+        "cache_read_input_tokens": cached,
+        "output_tokens": usage.completion_tokens,
+    }
+
+
+def _stop_reason(choice: _Choice) -> str:
+    if _stop_sequence(choice) is not None:
+        return "stop_sequence"
+    return STOP_REASONS.get(choice.finish_reason or "stop", "end_turn")
+
+
+def _stop_sequence(choice: _Choice) -> str | None:
+    return choice.stop_reason if isinstance(choice.stop_reason, str) else None
+
+
+def _arguments(text: str | None) -> object:
+    """What a tool is called with; text that is no JSON is handed on as it is."""
+    try:
+        return msgspec.json.decode(text or "{}")
+    except msgspec.MsgspecError:
+        return {"arguments": text}
+
+
+def _event(name: str, fields: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode({"type": name, **fields}))

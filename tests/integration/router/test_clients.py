@@ -1,0 +1,173 @@
+"""Clients made by others, unchanged but for base URL and key, before a real model."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import anthropic
+import openai
+import pytest
+from langchain_openai import ChatOpenAI
+
+from deploy.local.ports import free_ports
+from tests.backend import backend
+
+pytestmark = pytest.mark.integration
+
+KEY = "a-key"
+MODEL = "huggingfacetb/smollm2-135m-instruct"
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+FRONTEND = Path(__file__).parents[3] / "frontend"
+TOKENS = 12
+NODE = """
+import OpenAI from "openai";
+const [baseURL, apiKey, model] = process.argv.slice(1);
+const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
+const ask = { model, messages: [{ role: "user", content: "hi" }], max_tokens: 12 };
+const whole = await client.chat.completions.create(ask);
+let chunks = 0;
+for await (const chunk of await client.chat.completions.create({ ...ask, stream: true })) {
+  chunks += chunk.choices.length;
+}
+let refused = "";
+try {
+  await new OpenAI({ baseURL, apiKey: "x", maxRetries: 0 }).models.list();
+} catch (error) {
+  refused = error.constructor.name;
+}
+console.log(JSON.stringify({ text: whole.choices[0].message.content, chunks, refused }));
+"""
+
+
+@pytest.fixture(scope="module")
+def url(llama_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A router in front of llama.cpp."""
+    folder = tmp_path_factory.mktemp("clients")
+    fleet = folder / "fleet.json"
+    fleet.write_text(
+        json.dumps([{"id": "w", "url": llama_url, "class": "cpu", "slots": 2, "model": MODEL}])
+    )
+    (port,) = free_ports(1)
+    words = ["router", "--fleet", str(fleet), "--port", str(port), "--key", KEY]
+    with backend(words, f"http://127.0.0.1:{port}/readyz", folder / "log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_openai(url: str) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+    whole = client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=TOKENS)
+    assert whole.choices[0].message.content
+    assert 0 < whole.usage.completion_tokens <= TOKENS
+    chunks = list(
+        client.chat.completions.create(
+            model=MODEL,
+            messages=QUESTION,
+            max_tokens=TOKENS,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    assert chunks[-1].usage.total_tokens > 0
+    assert all(chunk.model == MODEL for chunk in chunks)
+    text = client.completions.create(model=MODEL, prompt="Once upon", max_tokens=TOKENS)
+    assert text.choices[0].text
+    assert MODEL in [model.id for model in client.models.list()]
+
+
+def test_openais_json_mode_reaches_the_worker(url: str) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 12}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    answer = client.chat.completions.create(
+        model=MODEL,
+        messages=QUESTION,
+        max_tokens=60,
+        response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": schema}},
+    )
+    assert set(json.loads(answer.choices[0].message.content)) == {"city"}
+
+
+async def test_openai_async_many_at_once(url: str) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+    answers = await asyncio.gather(
+        *(
+            client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=4)
+            for _ in range(6)
+        )
+    )
+    assert all(answer.choices[0].message.content for answer in answers)
+
+
+def test_openai_for_node(url: str) -> None:
+    node = shutil.which("node")
+    if node is None or not (FRONTEND / "node_modules/openai").exists():
+        pytest.skip("no Node or no openai package for it")
+    found = subprocess.run(
+        [node, "--input-type=module", "-e", NODE, f"{url}/v1", KEY, MODEL],
+        cwd=FRONTEND,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    told = json.loads(found.stdout)
+    assert told["text"]
+    assert told["chunks"] > 1
+    assert told["refused"] == "AuthenticationError"
+
+
+def test_anthropic(url: str) -> None:
+    client = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
+    message = client.messages.create(
+        model=MODEL, max_tokens=TOKENS, system="Be brief.", messages=QUESTION
+    )
+    assert message.content[0].text
+    assert 0 < message.usage.output_tokens <= TOKENS
+    assert message.usage.input_tokens + message.usage.cache_read_input_tokens > 0
+    with client.messages.stream(model=MODEL, max_tokens=TOKENS, messages=QUESTION) as stream:
+        heard = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert heard == final.content[0].text
+    assert final.stop_reason in ("max_tokens", "end_turn")
+    assert final.usage.output_tokens > 0
+
+
+def test_langchain(url: str) -> None:
+    chat = ChatOpenAI(
+        base_url=f"{url}/v1", api_key=KEY, model=MODEL, max_completion_tokens=TOKENS, max_retries=0
+    )
+    assert chat.invoke("hi").content
+    assert len(list(chat.stream("hi"))) > 1
+
+
+def test_litellm(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import litellm
+
+    for name, base in ((f"openai/{MODEL}", f"{url}/v1"), (f"anthropic/{MODEL}", url)):
+        ask = {"model": name, "api_base": base, "api_key": KEY, "messages": QUESTION}
+        answer = litellm.completion(**ask, max_tokens=TOKENS)
+        assert answer.choices[0].message.content, name
+        chunks = list(litellm.completion(**ask, max_tokens=TOKENS, stream=True))
+        assert any(chunk.choices[0].delta.content for chunk in chunks), name
+
+
+def test_curl(url: str) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("no curl")
+    body = json.dumps({"model": MODEL, "messages": QUESTION, "max_tokens": 4, "stream": True})
+    words = [curl, "-sN", f"{url}/v1/chat/completions", "-H", f"Authorization: Bearer {KEY}"]
+    words += ["-H", "Content-Type: application/json", "-d", body]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert found.stdout.startswith("data: {")
+    assert found.stdout.endswith("data: [DONE]\n\n")

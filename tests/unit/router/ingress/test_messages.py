@@ -1,0 +1,288 @@
+"""Anthropic's Messages API: what a message becomes on its way in, and an answer on its way out."""
+
+import asyncio
+import json
+from typing import Any
+
+import anthropic
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.domain.errors import RequestInvalid
+from router.ingress.messages import chat_body
+from router.ingress.messages_answer import MessageStream, message_of
+from router.ports import Answer, StreamPart, UpstreamFailed
+from tests.unit.router.ingress.serving import calling
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+
+ID = "0192-ab"
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    body = {"model": "a/m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    return json.loads(chat_body(msgspec.json.encode(body | fields)))
+
+
+def events(told: bytes) -> list[dict[str, Any]]:
+    found = [block.split(b"\n") for block in told.split(b"\n\n") if block]
+    for name, data in found:
+        assert name == b"event: " + json.loads(data[6:])["type"].encode()
+    return [json.loads(data[6:]) for _, data in found]
+
+
+def chunk(**fields: Any) -> bytes:
+    return b"data: " + msgspec.json.encode({"model": "a/m", **fields}) + b"\n\n"
+
+
+def delta(finish_reason: str | None = None, **said: Any) -> bytes:
+    return chunk(choices=[{"index": 0, "delta": said, "finish_reason": finish_reason}])
+
+
+def test_a_plain_message_is_a_chat_call() -> None:
+    made = chat(
+        system="be brief",
+        temperature=0.5,
+        top_k=3,
+        stop_sequences=["X"],
+        metadata={"user_id": "u"},
+        stream=True,
+    )
+    assert made == {
+        "model": "a/m",
+        "max_tokens": 9,
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            {"role": "user", "content": "hi"},
+        ],
+        "temperature": 0.5,
+        "top_k": 3,
+        "stop": ["X"],
+        "user": "u",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_text_images_tools_and_results_find_their_places() -> None:
+    call = {"type": "tool_use", "id": "t1", "name": "add", "input": {"a": 1}}
+    result = {
+        "type": "tool_result",
+        "tool_use_id": "t1",
+        "content": [{"type": "text", "text": "2"}],
+    }
+    png = {"type": "base64", "media_type": "image/png", "data": "QUJD"}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}, call]},
+        {
+            "role": "user",
+            "content": [
+                result,
+                {**result, "tool_use_id": "t2", "is_error": True, "content": "no"},
+                {"type": "text", "text": "and this?"},
+                {"type": "image", "source": png},
+                {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}},
+            ],
+        },
+    ]
+    function = {"name": "add", "arguments": '{"a":1}'}
+    assert chat(system=[{"type": "text", "text": "s"}], messages=messages)["messages"] == [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "a\nb"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "t1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": "t1", "content": "2"},
+        {"role": "tool", "tool_call_id": "t2", "content": "Error: no"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "and this?"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
+                {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+            ],
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "becomes"),
+    [
+        ({"type": "auto"}, {"tool_choice": "auto"}),
+        ({"type": "any"}, {"tool_choice": "required"}),
+        ({"type": "none"}, {"tool_choice": "none"}),
+        (
+            {"type": "tool", "name": "add", "disable_parallel_tool_use": True},
+            {
+                "tool_choice": {"type": "function", "function": {"name": "add"}},
+                "parallel_tool_calls": False,
+            },
+        ),
+    ],
+)
+def test_tools_and_the_choice_among_them_are_translated(choice: dict, becomes: dict) -> None:
+    tool = {"name": "add", "description": "adds", "input_schema": {"type": "object"}}
+    made = chat(tools=[tool], tool_choice=choice)
+    function = {"name": "add", "description": "adds", "parameters": {"type": "object"}}
+    assert made["tools"] == [{"type": "function", "function": function}]
+    assert {name: made[name] for name in becomes} == becomes
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"max_tokens": None}, "max_tokens"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "user"}]}, "content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "text"),
+        ({"messages": [{"role": "user", "content": [{"type": "video", "source": {}}]}]}, "video"),
+        ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, "web_search"),
+        ({"tool_choice": {"type": "some"}}, "some"),
+    ],
+)
+def test_what_cannot_be_translated_is_named(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestInvalid, match=says):
+        chat(**fields)
+
+
+def test_a_completion_is_a_message() -> None:
+    function = {"name": "add", "arguments": '{"a": 1}'}
+    said = {
+        "content": "hello",
+        "reasoning_content": "hm",
+        "tool_calls": [{"id": "t1", "type": "function", "function": function}],
+    }
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "prompt_tokens_details": {"cached_tokens": 5},
+    }
+    body = {
+        "model": "a/m",
+        "choices": [{"message": said, "finish_reason": "tool_calls"}],
+        "usage": usage,
+    }
+    message = anthropic.types.Message.model_validate_json(
+        message_of(msgspec.json.encode(body), ID), strict=True
+    )
+    assert [block.type for block in message.content] == ["thinking", "text", "tool_use"]
+    assert (message.id, message.stop_reason) == ("msg_0192ab", "tool_use")
+    assert message.usage.input_tokens == 4
+    assert message.usage.cache_read_input_tokens == 5
+    assert message.usage.output_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason", "sequence"),
+    [
+        ({"finish_reason": "stop"}, "end_turn", None),
+        ({"finish_reason": "length"}, "max_tokens", None),
+        ({"finish_reason": "stop", "stop_reason": "X"}, "stop_sequence", "X"),
+        ({"finish_reason": "content_filter"}, "refusal", None),
+    ],
+)
+def test_why_it_ended_is_told_in_anthropics_words(
+    choice: dict[str, Any], reason: str, sequence: str | None
+) -> None:
+    body = msgspec.json.encode({"choices": [{"message": {"content": "x"}, **choice}]})
+    message = json.loads(message_of(body, ID))
+    assert (message["stop_reason"], message["stop_sequence"]) == (reason, sequence)
+
+
+CHUNKS = [
+    delta(role="assistant", content=""),
+    delta(reasoning_content="hm"),
+    delta(content="he"),
+    delta(content="llo"),
+    delta(tool_calls=[{"index": 0, "id": "t1", "function": {"name": "add", "arguments": ""}}]),
+    delta(tool_calls=[{"index": 0, "function": {"arguments": '{"a":'}}]),
+    delta(tool_calls=[{"index": 0, "function": {"arguments": "1}"}}]),
+    delta(tool_calls=[{"index": 1, "id": "t2", "function": {"name": "sub", "arguments": "{}"}}]),
+    delta("tool_calls"),
+    chunk(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 7}),
+]
+DONE = b"data: [DONE]\n\n"
+
+
+@given(st.sets(st.integers(1, len(CHUNKS) - 1)))
+def test_a_stream_is_the_same_however_it_comes(cuts: set[int]) -> None:
+    stream, told, start = MessageStream(ID), b"", 0
+    for cut in [*sorted(cuts), len(CHUNKS)]:
+        told += stream.feed(b"".join(CHUNKS[start:cut]))
+        start = cut
+    found = events(told + stream.end(DONE))
+    assert [event["type"] for event in found] == [
+        "message_start",
+        *("content_block_start", "content_block_delta", "content_block_stop"),
+        *("content_block_start", "content_block_delta", "content_block_delta"),
+        "content_block_stop",
+        *("content_block_start", "content_block_delta", "content_block_delta"),
+        "content_block_stop",
+        *("content_block_start", "content_block_delta", "content_block_stop"),
+        *("message_delta", "message_stop"),
+    ]
+    starts = [event for event in found if event["type"] == "content_block_start"]
+    assert [event["index"] for event in starts] == [0, 1, 2, 3]
+    assert [event["content_block"]["type"] for event in starts] == [
+        *("thinking", "text"),
+        *("tool_use", "tool_use"),
+    ]
+    end = found[-2]
+    assert end["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
+    assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (3, 7)
+
+
+def test_a_stream_that_breaks_ends_with_an_error() -> None:
+    stream = MessageStream(ID)
+    stream.feed(delta(content="he"))
+    (error,) = events(stream.end(b'data: {"error":{"message":"it failed"}}\n\n'))
+    assert error == {"type": "error", "error": {"type": "api_error", "message": "it failed"}}
+
+
+async def test_anthropics_client_is_served() -> None:
+    body = {
+        "model": "a/m",
+        "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],
+    }
+    plain = Answer(msgspec.json.encode(body), "application/json", USED, "stop")
+    async with calling(Line(FakeUpstream(lambda _: plain))) as http:
+        for key in ({"api_key": KEY}, {"auth_token": KEY}):
+            client = anthropic.AsyncAnthropic(base_url=str(http.base_url), max_retries=0, **key)
+            message = await client.messages.create(
+                model="a/m", max_tokens=5, messages=[{"role": "user", "content": "hi"}]
+            )
+            assert message.content[0].text == "hello"
+        with pytest.raises(anthropic.AuthenticationError, match="API key"):
+            await anthropic.AsyncAnthropic(
+                base_url=str(http.base_url), api_key="x", max_retries=0
+            ).messages.create(
+                model="a/m", max_tokens=5, messages=[{"role": "user", "content": "hi"}]
+            )
+        with pytest.raises(anthropic.NotFoundError):
+            await client.messages.create(
+                model="a/none", max_tokens=5, messages=[{"role": "user", "content": "hi"}]
+            )
+
+
+async def test_anthropics_client_is_told_of_a_stream_that_breaks() -> None:
+    steps = [StreamPart(delta(content="he"), 1), UpstreamFailed("reset")]
+    line = Line(FakeUpstream(lambda _: steps))
+    async with calling(line) as http, asyncio.timeout(5):
+        client = anthropic.AsyncAnthropic(base_url=str(http.base_url), api_key=KEY, max_retries=0)
+        heard: list[str] = []
+
+        async def listen() -> None:
+            async with client.messages.stream(
+                model="a/m", max_tokens=5, messages=[{"role": "user", "content": "hi"}]
+            ) as stream:
+                async for text in stream.text_stream:
+                    heard.append(text)  # noqa: PERF401 - what was heard before it broke counts
+
+        with pytest.raises(anthropic.APIStatusError, match="worker failed"):
+            await listen()
+    assert heard == ["he"]
