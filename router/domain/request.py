@@ -72,7 +72,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
 
     ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes); ``payload`` is the body
     as it came, for OIP, with ``payload_headers`` that describe it. ``bound`` is the most that the
-    call can consume. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
+    call can consume. ``fallbacks`` are models to try when ``model`` cannot serve it. ``arrived_s``
+    is on the monotonic clock, ``created_at_ms`` is Unix time.
     """
 
     id: str
@@ -81,6 +82,7 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     bound: Usage
     arrived_s: float
     created_at_ms: int
+    fallbacks: tuple[str, ...] = ()
     prompt_bytes: int = 0
     completion_tokens_asked: int = 0
     choices_asked: int = 1

@@ -7,11 +7,18 @@ import random
 import secrets
 import time
 
+import msgspec
+
 from router.domain.errors import (
     CallError,
     CredentialInvalid,
+    DeadlineExceeded,
+    ModelUnknown,
+    NothingEligible,
+    QueueFull,
     RouteNotFound,
     RouterBusy,
+    WorkerFailed,
 )
 from router.domain.ids import uuid7
 from router.domain.request import InferenceRequest
@@ -25,7 +32,11 @@ from router.pipeline.gateway import Client, Gateway
 from router.settings import Limits
 
 OPENAI_MODEL_PREFIX = "/v1/models/"
+ENDPOINTS = "/endpoints"
 OIP_PREFIX = "/v2"
+
+FALLS_BACK = (DeadlineExceeded, ModelUnknown, NothingEligible, QueueFull, WorkerFailed)
+"""Errors after which the next of a request's models is tried: nothing reached the client yet."""
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +159,13 @@ class API:
         forwarder = self._forwarder
         if forwarder is not None and await forwarder.forwarded(exchange, call.model):
             return
+        for model in call.fallbacks:
+            try:
+                return await self._gateway.serve(exchange.grant, call, client)
+            except FALLS_BACK:
+                # Each model that is tried is a call of its own in the books.
+                id_ = uuid7(call.created_at_ms, self._random_bits(74))
+                call = msgspec.structs.replace(call, id=id_, model=model)
         await self._gateway.serve(exchange.grant, call, client)
 
     async def _get(self, exchange: Exchange) -> None:
@@ -162,6 +180,11 @@ class API:
         if path.startswith(OPENAI_MODEL_PREFIX):
             self._gateway.authenticate(exchange.credential)
             name = path[len(OPENAI_MODEL_PREFIX) :]
+            if name.endswith(ENDPOINTS):
+                name = name.removesuffix(ENDPOINTS)
+                route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""))
+                listed = openai.endpoint_list(route, self._gateway.service_s)
+                return await exchange.answer(200, JSON, listed)
             route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""))
             entry = openai.model_entry(route)
             return await exchange.answer(200, JSON, openai.encode(entry))

@@ -1,10 +1,12 @@
 """OpenAI's dialect: JSON bodies in, validated calls out, and the list of models."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from router.domain.catalog import Endpoint, Model
 from router.domain.errors import RequestInvalid
 from router.domain.money import PRICE_SCALE, format_usd
 from router.domain.pricing import Price, Usage
@@ -18,11 +20,18 @@ PATHS = {
     "/v1/embeddings": Kind.EMBEDDING,
     messages.PATH: Kind.CHAT,
 }
+MODALITIES = {
+    "chat": (["text"], ["text"]),
+    "embeddings": (["text"], ["embeddings"]),
+}
+"""What goes in and comes out, by task; tensors for every other."""
+
 PROMPT_FIELDS = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt", Kind.EMBEDDING: "input"}
 TEMPLATE_TOKENS_MAX = 256
 """Room for what a worker's chat template adds to a prompt."""
 
 CHOICES_MAX = 16
+FALLBACKS_MAX = 4
 
 
 class _StreamOptions(msgspec.Struct):
@@ -32,7 +41,8 @@ class _StreamOptions(msgspec.Struct):
 class _Known(msgspec.Struct):
     """The fields that routing needs. All others pass through unread."""
 
-    model: str
+    model: str = ""
+    models: list[str] | None = None
     stream: bool | None = False
     stream_options: _StreamOptions | None = None
     max_tokens: int | None = None
@@ -63,6 +73,7 @@ def parse_call(
         raise RequestInvalid(str(error)) from None
     except msgspec.MsgspecError as error:
         raise RequestInvalid(f"the body is not JSON: {error}") from None
+    model, fallbacks = _models(known)
     prompt_field = PROMPT_FIELDS[kind]
     prompt = fields.get(prompt_field)
     if prompt is None:
@@ -76,7 +87,8 @@ def parse_call(
     return InferenceRequest(
         id=request_id,
         kind=kind,
-        model=known.model,
+        model=model,
+        fallbacks=fallbacks,
         bound=Usage(prompt_tokens=prompt_bytes + TEMPLATE_TOKENS_MAX),
         arrived_s=arrived_s,
         created_at_ms=created_at_ms,
@@ -89,6 +101,83 @@ def parse_call(
         wishes=known.provider or NO_WISHES,
         fields=fields,
     )
+
+
+def _models(known: _Known) -> tuple[str, tuple[str, ...]]:
+    """``model`` and then ``models``, or the first of ``models`` and then the others."""
+    names = [*([known.model] if known.model else []), *(known.models or [])]
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        raise RequestInvalid("the field 'model' is missing", param="model")
+    if len(wanted) > FALLBACKS_MAX + 1:
+        raise RequestInvalid(
+            f"models names {len(wanted) - 1} to fall back to; it may name {FALLBACKS_MAX}",
+            param="models",
+        )
+    return wanted[0], tuple(wanted[1:])
+
+
+def endpoint_list(route: Route, service_s: Callable[[str], float | None]) -> bytes:
+    """``GET /v1/models/{author}/{slug}/endpoints``: who offers a model, and how it stands.
+
+    ``service_s`` tells the learned seconds of a mean request by endpoint id. What nobody here
+    measures or knows is null.
+    """
+    offers: dict[int, list[Endpoint]] = {}
+    for endpoint in route.endpoints:
+        offers.setdefault(endpoint.deployment.id, []).append(endpoint)
+    model = route.model
+    body = {
+        "id": model.name,
+        "name": model.display_name or model.name,
+        "created": model.created_s,
+        "description": model.description,
+        "architecture": _architecture(route),
+        "endpoints": [_offer(model, endpoints, service_s) for endpoints in offers.values()],
+    }
+    return encode({"data": body})
+
+
+def _offer(
+    model: Model, endpoints: Sequence[Endpoint], service_s: Callable[[str], float | None]
+) -> dict[str, Any]:
+    first = endpoints[0]
+    able = [e for e in endpoints if e.worker.healthy and not e.worker.draining]
+    known = [s for s in (service_s(endpoint.id) for endpoint in able) if s is not None]
+    return {
+        "name": f"{first.deployment.provider} | {model.name}",
+        "provider_name": first.deployment.provider,
+        "hardware": first.pool.hardware,
+        "pool": first.pool.name,
+        "emulated": first.pool.emulated,
+        "status": 0 if able else -1,
+        "workers": len(able),
+        "pricing": _pricing(first.deployment.price),
+        "context_length": model.context_tokens_max or None,
+        "max_completion_tokens": model.completion_tokens_max or None,
+        "max_prompt_tokens": None,
+        "quantization": None,
+        "supported_parameters": None,
+        "uptime_last_30m": None,
+        "latency_last_30m": None,
+        "throughput_last_30m": None,
+        "service_ms": round(min(known) * 1e3, 3) if known else None,
+    }
+
+
+def _architecture(route: Route) -> dict[str, Any]:
+    inputs, outputs = MODALITIES.get(route.model.task, (["tensors"], ["tensors"]))
+    return {"input_modalities": inputs, "output_modalities": outputs, "tokenizer": None}
+
+
+def _pricing(price: Price) -> dict[str, str]:
+    return {
+        "prompt": _per_token(price.prompt_nano_per_million),
+        "completion": _per_token(price.completion_nano_per_million),
+        "request": format_usd(price.request_nano),
+        "image": format_usd(price.image_nano),
+        "row": format_usd(price.row_nano),
+    }
 
 
 def model_list(table: RoutingTable) -> bytes:
@@ -113,13 +202,10 @@ def model_entry(route: Route) -> dict[str, Any]:
         "task": model.task,
         "emulated": model.emulated,
         "context_length": model.context_tokens_max or None,
-        "pricing": {
-            "prompt": _per_token(cheapest.prompt_nano_per_million),
-            "completion": _per_token(cheapest.completion_nano_per_million),
-            "request": format_usd(cheapest.request_nano),
-            "image": format_usd(cheapest.image_nano),
-            "row": format_usd(cheapest.row_nano),
-        },
+        "architecture": _architecture(route),
+        "pricing": _pricing(cheapest),
+        "supported_parameters": None,
+        "expiration_date": None,
         "top_provider": {"max_completion_tokens": model.completion_tokens_max or None},
     }
 

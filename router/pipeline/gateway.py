@@ -90,6 +90,11 @@ class Gateway:
             raise SnapshotUnavailable("the catalog is not loaded yet, try again", retry_after_s=1)
         return authenticate(self.table, authorization, pepper=self._key_pepper, now_s=time.time())
 
+    def service_s(self, endpoint_id: str) -> float | None:
+        """Learned seconds of a mean request on an endpoint; None before any was seen."""
+        state = self._dispatcher.scheduler.fleet.endpoints.get(endpoint_id)
+        return state.estimate.seconds if state is not None and state.estimate.samples else None
+
     async def serve(self, grant: Grant, request: InferenceRequest, client: Client) -> None:
         """Run one call to its end. Raises a ``CallError`` only before the client got a byte."""
         plan = make_plan(self.table, grant, request)

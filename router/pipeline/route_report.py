@@ -27,6 +27,7 @@ def route_headers(
     headers = [
         ("x-request-id", request.id),
         ("x-route-router", router_id),
+        ("x-route-model", request.model),
         ("x-route-worker-pool", endpoint.pool.name),
         ("x-route-worker", endpoint.worker.id),
         ("x-route-queue-ms", f"{queue_ms:.2f}"),

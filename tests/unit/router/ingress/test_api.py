@@ -5,15 +5,17 @@ import inspect
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 
 from router.domain import errors
+from router.domain.catalog import Endpoint
 from router.domain.errors import CallError
 from router.ingress.errors import STATUS, TYPES
-from router.ports import Answer
+from router.ports import Answer, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
-from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, snapshot
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 TENSORS = Answer(b'{"model_name":"a/t","outputs":[]}', "application/json", None)
@@ -143,6 +145,77 @@ async def test_models_are_listed_to_key_holders(client: httpx.AsyncClient) -> No
     assert {entry["id"] for entry in listed} == {"a/m", "a/t"}
     one = (await client.get("/v1/models/a/m", headers=AUTH)).json()
     assert one["pricing"]["prompt"] == "0.000001"
+
+
+async def test_who_offers_a_model_is_listed(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+    found = (await client.get("/v1/models/a/m/endpoints", headers=AUTH)).json()["data"]
+    assert found["id"] == "a/m"
+    assert [(e["provider_name"], e["status"]) for e in found["endpoints"]] == [
+        ("north", 0),
+        ("south", 0),
+    ]
+    assert found["endpoints"][0]["pricing"]["prompt"] == "0.000001"
+    assert found["endpoints"][0]["service_ms"] > 0
+    assert found["endpoints"][1]["service_ms"] is None
+    assert (await client.get("/v1/models/a/z/endpoints", headers=AUTH)).status_code == 404
+    assert (await client.get("/v1/models/a/m/endpoints")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("wanted", "served"),
+    [
+        ({"model": "a/none", "models": ["a/m"]}, "a/m"),
+        ({"models": ["a/none", "a/m"]}, "a/m"),
+        ({"model": "a/t", "models": ["a/m"]}, None),
+        ({"model": "a/none", "models": ["a/also-none"]}, None),
+        ({"model": "a/m", "models": ["a/none"]}, "a/m"),
+    ],
+)
+async def test_a_model_that_cannot_serve_gives_way_to_the_next(
+    client: httpx.AsyncClient, wanted: dict, served: str | None
+) -> None:
+    body = {"messages": CHAT["messages"], **wanted}
+    response = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+    assert response.headers.get("x-route-model") == served
+    assert (response.status_code == 200) is (served is not None)
+
+
+async def test_each_model_that_was_tried_is_a_call_of_its_own() -> None:
+    def script(endpoint: Endpoint) -> Answer | UpstreamFailed:
+        return UpstreamFailed("reset") if endpoint.deployment.model == "a/m" else ANSWER
+
+    catalog = snapshot()
+    second = msgspec.structs.replace(catalog.models[0], name="b/m")
+    offered = msgspec.structs.replace(catalog.deployments[0], id=9, model="b/m")
+    catalog = msgspec.structs.replace(
+        catalog,
+        models=(*catalog.models, second),
+        deployments=(*catalog.deployments, offered),
+    )
+    line = Line(FakeUpstream(script), catalog=catalog)
+    async with client_of(line) as client:
+        body = {**CHAT, "models": ["b/m"]}
+        response = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+    assert response.headers["x-route-model"] == "b/m"
+    assert [(r.model, r.outcome) for r in line.records] == [
+        ("a/m", "worker_failed"),
+        ("b/m", "completed"),
+    ]
+    ids = [record.request_id for record in line.records]
+    assert len(set(ids)) == 2
+    assert response.headers["x-request-id"] == ids[1]
+    assert line.records[0].charge_nano == 0
+    assert line.slots_taken == line.unresolved_nano == 0
+
+
+async def test_so_many_models_may_be_named_and_no_more(client: httpx.AsyncClient) -> None:
+    body = {**CHAT, "models": [f"a/{n}" for n in range(5)]}
+    response = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == "models"
+    nothing = await client.post("/v1/chat/completions", json={"messages": []}, headers=AUTH)
+    assert nothing.json()["error"]["param"] == "model"
 
 
 async def test_probes_need_no_key(client: httpx.AsyncClient) -> None:
