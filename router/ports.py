@@ -42,12 +42,16 @@ class UpstreamFailed(Exception):
 
     Another worker may be tried. ``is_fault`` is False when the worker is sound but not for this
     call (it is full, or does not serve this path): that must not count towards its ejection.
+    ``retry_after_s`` is how long a worker that is full asks to be left alone.
     """
 
-    def __init__(self, reason: str, detail: str = "", *, is_fault: bool = True) -> None:
+    def __init__(
+        self, reason: str, detail: str = "", *, is_fault: bool = True, retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.is_fault = is_fault
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamRefused(Exception):

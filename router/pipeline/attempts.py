@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from router.domain.errors import WorkerFailed
+from router.domain.errors import QueueFull, WorkerFailed
 from router.domain.outcome import Outcome
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.plan import Plan, make_ticket
@@ -188,7 +188,10 @@ class Attempts:
         return dispatch.attempt
 
     def _failed(self, attempt: Attempt, error: UpstreamFailed, trace: Trace) -> None:
-        (self._dispatcher.failed if error.is_fault else self._dispatcher.declined)(attempt)
+        if error.is_fault:
+            self._dispatcher.failed(attempt)
+        else:
+            self._dispatcher.declined(attempt, error.retry_after_s)
         trace.ended(attempt, Outcome.WORKER_FAILED, error.reason)
 
     def _after_failure(
@@ -199,7 +202,10 @@ class Attempts:
         trace: Trace,
         excluded: frozenset[str],
     ) -> frozenset[str]:
-        """The workers to avoid in the next attempt; raises ``WorkerFailed`` if there is none."""
+        """The workers to avoid in the next attempt.
+
+        Raises ``WorkerFailed`` if there is none, or ``QueueFull`` when the last one was full.
+        """
         for attempt in (race.first, race.second):
             if attempt is not None:
                 excluded |= {attempt.endpoint.worker.id}
@@ -208,6 +214,11 @@ class Attempts:
         if self._may_retry(plan, trace, excluded):
             return excluded
         tries = len(trace.attempts)
+        if error.reason == "http_429":
+            raise QueueFull(
+                "every worker of this model says that it is full, try again",
+                retry_after_s=error.retry_after_s or 1,
+            ) from error
         raise WorkerFailed(
             f"no worker could answer after {tries} attempt{'s' if tries > 1 else ''} "
             f"(last: {error.reason})",

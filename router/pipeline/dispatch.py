@@ -90,9 +90,9 @@ class Dispatcher:
         """The worker did not do its part."""
         self._apply(self.scheduler.failed(attempt, self._clock()))
 
-    def declined(self, attempt: Attempt) -> None:
+    def declined(self, attempt: Attempt, retry_after_s: float = 0.0) -> None:
         """The worker would not take it, without being at fault."""
-        self._apply(self.scheduler.declined(attempt, self._clock()))
+        self._apply(self.scheduler.declined(attempt, self._clock(), retry_after_s))
 
     def cancelled(self, attempt: Attempt) -> None:
         """The call ended for a reason that is not the worker's."""

@@ -81,6 +81,7 @@ class WorkerState:
     __slots__ = (
         "_ends",
         "_planned",
+        "_rests",
         "_slots",
         "_slow_start",
         "available_s",
@@ -93,6 +94,7 @@ class WorkerState:
         "planned_s",
         "probes",
         "recheck_s",
+        "resting_until_s",
     )
 
     def __init__(self, id_: str, slots: int) -> None:
@@ -108,6 +110,8 @@ class WorkerState:
         self.available_s = 0.0
         self.planned_s = 0.0
         self.recheck_s = -inf
+        self.resting_until_s = 0.0
+        self._rests = False
         self._ends: list[float] = []
         self._planned: list[float] | None = None
 
@@ -132,6 +136,8 @@ class WorkerState:
     @property
     def has_room(self) -> bool:
         """Whether it may be sent one more: a free slot, or the overcommit credit of a well one."""
+        if self._rests:
+            return False
         credit = self.credit if self.limit == self._slots > 0 else 0
         return len(self.inflight) < self.limit + credit
 
@@ -152,6 +158,11 @@ class WorkerState:
                     other.started_s = now_s
                     break
         return True
+
+    def rest(self, until_s: float) -> None:
+        """It asked to be left alone for a while, without being at fault."""
+        self.resting_until_s = max(self.resting_until_s, until_s)
+        self.recheck_s = -inf
 
     def answered(self) -> bool:
         """A request went well: trust grows. True when that lets an ejected worker back in."""
@@ -176,10 +187,15 @@ class WorkerState:
             state.look(slow, count)
         self.recheck_s = max(overdue_s, now_s + LOOK_SPACING_S)
         self._planned = None
-        if len(self.inflight) < self.limit:
+        self._rests = now_s < self.resting_until_s
+        if self._rests:
+            self._ends = [self.resting_until_s] * max(self.limit, 1)
+            self.available_s = self.planned_s = self.resting_until_s
+            self.recheck_s = min(self.recheck_s, self.resting_until_s)
+        elif len(self.inflight) < self.limit:
             self.available_s = self.planned_s = 0.0
-            return
-        self._look_at_ends(running, slow, now_s)
+        else:
+            self._look_at_ends(running, slow, now_s)
 
     def _look_at_ends(self, running: Sequence[Attempt], slow: float, now_s: float) -> None:
         ends: list[float] = []

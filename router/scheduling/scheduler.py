@@ -164,11 +164,19 @@ class Scheduler:
             worker.probes.running = False
         return self._blame(worker, now_s) + self._room(worker, now_s)
 
-    def declined(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """The worker would not take it (busy): the slot returns, nothing is learned."""
-        if not attempt.endpoint.worker.release(attempt, now_s):
+    def declined(
+        self, attempt: Attempt, now_s: float, retry_after_s: float = 0.0
+    ) -> list[Decision]:
+        """The worker would not take it (busy): the slot returns, nothing is learned.
+
+        It gets nothing more for ``retry_after_s``.
+        """
+        worker = attempt.endpoint.worker
+        if not worker.release(attempt, now_s):
             return []
-        return self._room(attempt.endpoint.worker, now_s)
+        if retry_after_s > 0:
+            worker.rest(now_s + retry_after_s)
+        return self._room(worker, now_s)
 
     def cancelled(self, attempt: Attempt, now_s: float) -> list[Decision]:
         """The call is over without an answer: the caller left or the request was refused."""

@@ -22,6 +22,9 @@ REFUSALS = frozenset({400, 413, 422})
 NO_FAULT = frozenset({404, 405, 429})
 """Statuses of a sound worker that cannot serve this call: another one may."""
 
+RETRY_AFTER_MAX_S = 60.0
+"""Longest that a worker's own ``Retry-After`` keeps requests away from it."""
+
 DETAIL_BYTES_MAX = 2_000
 IDLE_S = 30.0
 """How long an unused connection is kept."""
@@ -232,7 +235,11 @@ async def raise_for_status(connection: Connection) -> None:
         message = _message(detail) or "the model refused the request"
         raise UpstreamRefused(connection.status, message)
     status = connection.status
-    raise UpstreamFailed(f"http_{status}", is_fault=status not in NO_FAULT)
+    raise UpstreamFailed(
+        f"http_{status}",
+        is_fault=status not in NO_FAULT,
+        retry_after_s=_seconds(connection.headers.get(b"retry-after", b"")),
+    )
 
 
 def header_lines(headers: tuple[tuple[str, str], ...]) -> bytes:
@@ -241,6 +248,11 @@ def header_lines(headers: tuple[tuple[str, str], ...]) -> bytes:
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         raise UpstreamRefused(422, "a header value contains a line break")
     return lines.encode("latin-1")
+
+
+def _seconds(retry_after: bytes) -> float:
+    """Whole seconds, as every server says them; a date is not worth a parser here."""
+    return min(float(retry_after), RETRY_AFTER_MAX_S) if retry_after.isdigit() else 0.0
 
 
 def _message(body: bytes) -> str:

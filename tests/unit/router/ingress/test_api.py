@@ -95,6 +95,14 @@ async def test_without_credit_it_is_402() -> None:
     assert response.json()["error"]["type"] == "insufficient_quota"
 
 
+async def test_when_every_worker_is_full_the_client_is_told_when_to_return() -> None:
+    full = UpstreamFailed("http_429", is_fault=False, retry_after_s=7)
+    async with client_of(Line(FakeUpstream(lambda _: full))) as client:
+        response = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+    assert response.status_code == 429
+    assert response.headers["retry-after"] == "7"
+
+
 async def test_a_fault_of_ours_is_a_500_without_details() -> None:
     secret = ZeroDivisionError("secret detail")
     async with client_of(Line(FakeUpstream(lambda _: secret))) as client:

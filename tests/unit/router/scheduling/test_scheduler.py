@@ -145,6 +145,17 @@ def test_a_worker_that_declines_is_not_blamed() -> None:
     assert dispatched(made.arrive(ticket("t", "a", "b"), 0.0)) == ["a"]
 
 
+def test_a_worker_that_asks_to_be_left_alone_is_and_then_is_used_again() -> None:
+    made = scheduler(endpoint("full", slots=2, service_ms=10), endpoint("slow", service_ms=400))
+    made.declined(place(made, "a", "full", "slow"), 0.0, retry_after_s=5.0)
+    assert not made.fleet.workers["full"].ejection.is_ejected
+    slow = place(made, "b", "full", "slow")
+    assert slow.endpoint.id == "slow"
+    assert made.arrive(ticket("c", "full"), 1.0) == []
+    assert dispatched(made.tick(4.9)) == []
+    assert dispatched(made.tick(5.01)) == ["full"]
+
+
 def test_a_full_queue_refuses_and_says_when_to_return() -> None:
     made = scheduler(endpoint("a", service_ms=1000), queue_max=2)
     for name in "abcd":

@@ -138,6 +138,16 @@ async def test_silence_ends_the_call_wherever_it_falls(answer: bytes) -> None:
     assert await failure_of(answer) == "timeout"
 
 
+@pytest.mark.parametrize(("said", "seconds"), [(b"7", 7.0), (b"9999", 60.0), (b"soon", 0.0)])
+async def test_a_full_worker_says_for_how_long(said: bytes, seconds: float) -> None:
+    full = b"HTTP/1.1 429 Slow Down\r\nretry-after: %b\r\ncontent-length: 0\r\n\r\n" % said
+    async with working(Worker(lambda _: full)) as (client, url):
+        with pytest.raises(UpstreamFailed) as failed:
+            await body_of(client, url)
+    assert not failed.value.is_fault
+    assert failed.value.retry_after_s == seconds
+
+
 async def test_a_body_without_a_length_ends_with_the_connection() -> None:
     async with working(Worker(lambda _: b"HTTP/1.1 200 OK\r\n\r\nok", then_closes=True)) as (
         c,
