@@ -28,7 +28,8 @@ def main() -> int:
     try:
         configure_logs(os.environ)
         settings = _settings(arguments)
-        check_port(settings.host, settings.port)
+        for port in filter(None, (settings.port, settings.grpc_port)):
+            check_port(settings.host, port)
         uvloop.run(serve(settings))
     except SettingsInvalid as error:
         print(f"router: {error}", file=sys.stderr)
@@ -40,7 +41,11 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     if arguments.fleet is None:
         return settings_from_env()
     return standalone_settings(
-        fleet_path=arguments.fleet, host=arguments.host, port=arguments.port, key=arguments.key
+        fleet_path=arguments.fleet,
+        host=arguments.host,
+        port=arguments.port,
+        grpc_port=arguments.grpc_port,
+        key=arguments.key,
     )
 
 
@@ -50,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fleet", type=Path, metavar="FILE.json", help="a static fleet")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--grpc-port", type=int, default=0, help="OIP over gRPC; 0 is nowhere")
     parser.add_argument("--key", default="", help="the key that callers must send (with --fleet)")
     return parser
 

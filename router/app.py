@@ -26,6 +26,7 @@ from router.domain.errors import LedgerUnavailable
 from router.ingress.api import API
 from router.ingress.forward import Forwarder
 from router.ingress.http1 import HTTPServer
+from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
 from router.logs import CallLog
 from router.metering.journal import Journal
@@ -41,7 +42,8 @@ from router.ports import Cluster, LeaseBank, Member, SnapshotSource, Upstream
 from router.scheduling.scheduler import Scheduler
 from router.settings import Settings
 from router.upstream.http import open_client
-from router.upstream.oip_http import OIPUpstream
+from router.upstream.oip_grpc import GRPCTransport
+from router.upstream.oip_http import HTTPTransport, OIPUpstream
 from router.upstream.openai_http import OpenAIUpstream
 
 SETTLE_AT_STOP_S = 5.0
@@ -130,11 +132,15 @@ async def _serve_http(
             AddressPolicy(EVERYWHERE),
             silence_s=limits.queue_wait_s + limits.silence_timeout_s,
         ) as to_routers,
+        contextlib.AsyncExitStack() as closing,
     ):
+        grpc_transport = GRPCTransport(limits, AddressPolicy(settings.upstream_networks))
+        closing.push_async_callback(grpc_transport.close)
         dispatcher = Dispatcher(scheduler, clock=time.monotonic)
         upstreams: dict[str, Upstream] = {
             "openai": OpenAIUpstream(client, limits),
-            "oip": OIPUpstream(client, limits),
+            "oip": OIPUpstream(HTTPTransport(client, limits)),
+            "oip_grpc": OIPUpstream(grpc_transport),
         }
         meters = Meters(CallLog(recorder) if settings.log_calls else recorder)
         gateway = Gateway(
@@ -169,12 +175,27 @@ async def _serve_http(
             _follow(source, gateway, kept, view), *([view.run()] if view else [])
         ):
             await server.listen(settings.host, settings.port)
+            grpc_server = None
+            if settings.grpc_port:
+                service = InferenceService(
+                    gateway,
+                    operations,
+                    limits=limits,
+                    new_call=api.new_call,
+                    forwarder=forwarder,
+                )
+                grpc_server = GRPCServer(service, limits)
+                await grpc_server.listen(settings.host, settings.grpc_port)
             try:
                 await _stop_signal()
                 if view is not None:
                     await view.leave()
                 server.stop_listening()
-                await api.drain(limits.drain_s)
+                draining = api.drain(limits.drain_s)
+                if grpc_server is not None:
+                    await asyncio.gather(draining, grpc_server.stop(limits.drain_s))
+                else:
+                    await draining
             finally:
                 server.close()
 

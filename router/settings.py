@@ -69,6 +69,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int = 0
+    """Where the Open Inference Protocol is spoken over gRPC; 0 is nowhere."""
     router_id: str
     url: str = ""
     """Where other routers reach this one; empty is its host and port."""
@@ -99,6 +101,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         host=env.get("ROUTER_HOST", "127.0.0.1"),
         port=port,
+        grpc_port=_grpc_port(env),
         router_id=env.get("ROUTER_ID") or f"{socket.gethostname()}:{port}",
         url=env.get("ROUTER_URL", "").rstrip("/"),
         home=Path(env.get("SWITCHYARD_HOME", ".switchyard")),
@@ -113,13 +116,20 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def standalone_settings(
-    *, fleet_path: Path, host: str, port: int, key: str, environ: Mapping[str, str] | None = None
+    *,
+    fleet_path: Path,
+    host: str,
+    port: int,
+    key: str,
+    grpc_port: int = 0,
+    environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Settings of a router alone over a static fleet: no marketplace, no database."""
     env = os.environ if environ is None else environ
     return Settings(
         host=host,
         port=port,
+        grpc_port=grpc_port,
         router_id=f"standalone:{port}",
         home=Path(env.get("SWITCHYARD_HOME", ".switchyard")),
         key_pepper=b"standalone",
@@ -161,6 +171,10 @@ def _required(env: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsInvalid(f"{name} is not set; `manage.py up` sets it, or see docs/reference")
     return value
+
+
+def _grpc_port(env: Mapping[str, str]) -> int:
+    return _number(env, "ROUTER_GRPC_PORT", 0) if env.get("ROUTER_GRPC_PORT", "0") != "0" else 0
 
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:

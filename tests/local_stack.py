@@ -25,6 +25,7 @@ class LocalStack:
     home: Path
     web_port: int
     router_port: int
+    router_grpc_port: int
 
     @property
     def web_url(self) -> str:
@@ -60,6 +61,7 @@ class LocalStack:
 
     def up(self, *words: str) -> subprocess.CompletedProcess[str]:
         ports = ("--port", str(self.web_port), "--router-port", str(self.router_port))
+        ports += ("--router-grpc-port", str(self.router_grpc_port))
         return self.manage("up", "--detach", *ports, *words, timeout_s=UP_TIMEOUT_S)
 
     def down(self) -> subprocess.CompletedProcess[str]:
@@ -69,7 +71,7 @@ class LocalStack:
 @contextlib.contextmanager
 def running_stack(home: Path, *words: str) -> Iterator[LocalStack]:
     """Yield a stack that is up and healthy (`words` go to `up`); stop it afterwards."""
-    stack = LocalStack(home, *free_ports(2))
+    stack = LocalStack(home, *free_ports(3))
     try:
         up = stack.up(*words)
         if up.returncode != 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.local import state
 from deploy.local.environment import default_home
 from deploy.local.launch import demo_access
+from deploy.local.ports import HOST
 from deploy.local.stack import Options
 from deploy.local.state import Condition
 
@@ -25,6 +26,7 @@ def banner(options: Options, *, detached: bool) -> str:
     home = "" if options.home == default_home() else f" --home {options.home}"
     stop = f"{near(Path(sys.executable))} manage.py down{home}" if detached else "Ctrl-C"
     lines = ["", f"  Pages    {options.web_url}/", f"  Router   {options.router_url}/v1"]
+    lines += [f"  gRPC     {HOST}:{options.router_grpc_port}"]
     if demo:
         lines += [
             f"  Login    {demo['email']}  {demo['password']}",

@@ -94,12 +94,19 @@ def check_ports(options: Options) -> None:
     running = state.load(options.home)
     if running is not None and running.is_live():
         raise LaunchError(_already_running(options.home, running))
-    choices = (("--port", options.web_port), ("--router-port", options.router_port))
+    choices = (
+        ("--port", options.web_port),
+        ("--router-port", options.router_port),
+        ("--router-grpc-port", options.router_grpc_port),
+    )
     for option, port in choices:
         if not is_free(port):
             raise LaunchError(f"port {port} is taken by another program: choose one with {option}")
-    if options.web_port == options.router_port:
-        raise LaunchError(f"--port and --router-port are both {options.web_port}")
+    chosen: dict[int, str] = {}
+    for option, port in choices:
+        if port in chosen:
+            raise LaunchError(f"{chosen[port]} and {option} are both {port}")
+        chosen[port] = option
 
 
 def _check_disk(home: Path) -> None:

@@ -32,6 +32,7 @@ class Options:
     home: Path
     web_port: int = 8000
     router_port: int = 8080
+    router_grpc_port: int = 8081
     emulated: bool = True
     database_url: str | None = None
     broker_url: str | None = None
@@ -53,7 +54,7 @@ class Worker(TypedDict):
     worker: str
     pool: str
     url: str
-    protocol: str  # "openai" or "oip"
+    protocol: str  # "openai", "oip" or "oip_grpc"
     slots: int
     emulated: bool
     priors: dict[str, float]  # mean service time in ms by public model name; {}: not known
@@ -224,8 +225,10 @@ def _triton_backends(home: Path) -> list[Backend]:
             unavailable_status=UNAVAILABLE_STATUS,
             ready_timeout_s=120,
         )
-        url = f"http://{HOST}:{http_port}"
-        backends.append(Backend(service, (_worker(pool, url, "oip", slots),)))
+        # One of the two is called over gRPC, so that both ways are always in use.
+        over_grpc = f"grpc://{HOST}:{grpc_port}", "oip_grpc"
+        url, protocol = (f"http://{HOST}:{http_port}", "oip") if slots > 1 else over_grpc
+        backends.append(Backend(service, (_worker(pool, url, protocol, slots),)))
     return backends
 
 
@@ -274,6 +277,7 @@ def _router(options: Options, needs: tuple[str, ...]) -> Service:
         needs=needs,
         env={
             "ROUTER_PORT": str(options.router_port),
+            "ROUTER_GRPC_PORT": str(options.router_grpc_port),
             "ROUTER_CORS_ORIGINS": f"{options.web_url},http://localhost:{options.web_port}",
             # Ctrl-C should not wait for a long answer to end.
             "ROUTER_DRAIN_S": "5",

@@ -14,7 +14,10 @@ MODEL_NAME = RegexValidator(
 NAME = RegexValidator(r"^[a-z0-9][a-z0-9._-]*$", _("Lower case letters, digits, . _ and - only."))
 
 # Not URLField: it refuses the short host names that clusters use.
-BASE_URL = RegexValidator(r"^https?://[^\s/?#]+(/[^\s?#]*)?$", _("A base like http://host:port."))
+BASE_URL = RegexValidator(
+    r"^(https?|grpc)://[^\s/?#]+(/[^\s?#]*)?$",
+    _("A base like http://host:port or grpc://host:port."),
+)
 
 
 class Provider(models.Model):
@@ -128,6 +131,7 @@ class Pool(models.Model):
 class Protocol(models.TextChoices):
     OPENAI = "openai", _("OpenAI-compatible")
     OIP = "oip", _("Open Inference Protocol v2")
+    OIP_GRPC = "oip_grpc", _("Open Inference Protocol v2 over gRPC")
 
 
 class Worker(models.Model):

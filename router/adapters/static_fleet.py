@@ -1,6 +1,7 @@
-"""A fleet file instead of a marketplace: one model on OpenAI-compatible workers, one key."""
+"""A fleet file instead of a marketplace: models on workers that are named in it, one key."""
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -14,13 +15,17 @@ DEFAULT_MODEL = "m"
 
 
 class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
-    """One entry of the file. ``class`` is the kind of hardware, ``slots`` the concurrency."""
+    """One entry of the file. ``class`` is the kind of hardware, ``slots`` the concurrency,
+    ``protocol`` what it speaks and ``task`` what its model does.
+    """
 
     id: str
     url: str
     class_: str
     slots: int
     model: str = DEFAULT_MODEL
+    protocol: Literal["openai", "oip", "oip_grpc"] = "openai"
+    task: Literal["chat", "embeddings", "tabular", "vision"] = "chat"
 
 
 def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snapshot:
@@ -36,9 +41,11 @@ def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snaps
     if not workers:
         raise SettingsInvalid(f"--fleet {path}: the list is empty, nothing could be routed to")
     for worker in workers:
-        if worker.slots < 1 or not worker.url.startswith(("http://", "https://")):
+        schemes = ("grpc://",) if worker.protocol == "oip_grpc" else ("http://", "https://")
+        if worker.slots < 1 or not worker.url.startswith(schemes):
             raise SettingsInvalid(
-                f"--fleet {path}: worker {worker.id!r} needs an http(s) url and slots of at least 1"
+                f"--fleet {path}: worker {worker.id!r} needs slots of at least 1 and a url that "
+                f"begins with {' or '.join(schemes)}"
             )
     if len({worker.id for worker in workers}) != len(workers):
         raise SettingsInvalid(f"--fleet {path}: worker ids must be unique")
@@ -46,15 +53,15 @@ def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snaps
 
 
 def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snapshot:
-    models = sorted({worker.model for worker in workers})
+    models = sorted({(worker.model, worker.task) for worker in workers})
     placed = sorted({(worker.model, worker.class_) for worker in workers})
     return Snapshot(
         version=1,
         published_at_ms=now_ms,
-        models=tuple(Model(name, "chat", "1", now_ms // 1000) for name in models),
+        models=tuple(Model(name, task, "1", now_ms // 1000) for name, task in models),
         pools=tuple(Pool(f"{model}/{kind}", kind) for model, kind in placed),
         workers=tuple(
-            Worker(w.id, f"{w.model}/{w.class_}", w.url.rstrip("/"), "openai", w.slots)
+            Worker(w.id, f"{w.model}/{w.class_}", w.url.rstrip("/"), w.protocol, w.slots)
             for w in workers
         ),
         deployments=tuple(

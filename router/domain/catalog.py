@@ -14,9 +14,10 @@ DEFAULT_POLICY = "late_binding"
 class Worker(Struct, frozen=True):
     """One addressable inference server. ``url`` is a base without a trailing slash.
 
-    ``protocol`` is ``openai`` or ``oip``; ``slots`` is how many requests it runs at once.
-    ``healthy`` is the prober's last word; the router also judges by itself. ``rtt_ms`` is the round
-    trip to it: a local network's unless said otherwise.
+    ``protocol`` is ``openai``, ``oip`` or ``oip_grpc`` (whose URL is ``grpc://host:port``);
+    ``slots`` is how many requests it runs at once. ``healthy`` is the prober's last word; the
+    router also judges by itself. ``rtt_ms`` is the round trip to it: a local network's unless said
+    otherwise.
     """
 
     id: str

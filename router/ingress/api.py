@@ -77,8 +77,7 @@ class API:
 
     async def __call__(self, exchange: Exchange) -> None:
         """One call."""
-        now_ms = time.time_ns() // 1_000_000
-        request_id = uuid7(now_ms, self._random_bits(74))
+        request_id, _, now_ms = self.new_call()
         self._operations.running += 1
         self._idle.clear()
         try:
@@ -95,6 +94,11 @@ class API:
             self._operations.running -= 1
             if not self._operations.running:
                 self._idle.set()
+
+    def new_call(self) -> tuple[str, float, int]:
+        """A request id, the monotonic seconds and the Unix milliseconds of now."""
+        now_ms = time.time_ns() // 1_000_000
+        return uuid7(now_ms, self._random_bits(74)), time.monotonic(), now_ms
 
     def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
         """Status, headers and body of an error, in the dialect of the path."""

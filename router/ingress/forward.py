@@ -9,9 +9,9 @@ from hashlib import sha256
 from urllib.parse import quote
 
 from router.domain.errors import WorkerFailed
-from router.ingress.exchange import Exchange
+from router.ingress.exchange import Exchange, Headers
 from router.pipeline.cluster import ClusterView
-from router.ports import Member, UpstreamFailed
+from router.ports import UpstreamFailed
 from router.upstream.connection import Connection
 from router.upstream.http import HTTPClient, header_lines
 
@@ -48,29 +48,49 @@ class Forwarder:
         """
         if hmac.compare_digest(exchange.header(FORWARDED), self._proof):
             return False
+        headers = [(n.decode(), exchange.header(n)) for n in UP if n in exchange.headers]
+        connection = await self._posted(model, exchange.path, headers, exchange.body)
+        if connection is None:
+            return False
+        try:
+            await self._relay(connection, exchange)
+        except UpstreamFailed as error:
+            raise _gone() from error
+        finally:
+            self._client.release(connection)
+        return True
+
+    async def fetched(
+        self, model: str, path: str, headers: Headers, body: bytes
+    ) -> tuple[int, dict[bytes, bytes], bytes] | None:
+        """Status, headers and body of the owner's whole answer; None when this router is to do it.
+
+        Raises ``WorkerFailed`` when the owner breaks off.
+        """
+        connection = await self._posted(model, path, headers, body)
+        if connection is None:
+            return None
+        try:
+            answer = await connection.read(self._answer_bytes_max)
+            return connection.status, connection.headers, answer
+        except UpstreamFailed as error:
+            raise _gone() from error
+        finally:
+            self._client.release(connection)
+
+    async def _posted(
+        self, model: str, path: str, headers: Headers, body: bytes
+    ) -> Connection | None:
+        """The connection to the owner that has begun to answer; None when there is no other."""
+        lines = header_lines((*headers, (FORWARDED.decode(), self._proof)))
         while (member := self._view.elsewhere(model)) is not None:
             try:
-                connection = await self._posted(member, exchange)
+                return await self._client.post(member.url + quote(path), lines, body)
             except UpstreamFailed as error:
                 self._view.suspect(member)
-                if error.reason == "connect":
-                    continue
-                raise _gone() from error
-            try:
-                await self._relay(connection, exchange)
-            except UpstreamFailed as error:
-                self._view.suspect(member)
-                raise _gone() from error
-            finally:
-                self._client.release(connection)
-            return True
-        return False
-
-    async def _posted(self, member: Member, exchange: Exchange) -> Connection:
-        headers = [(n.decode(), exchange.header(n)) for n in UP if n in exchange.headers]
-        headers.append((FORWARDED.decode(), self._proof))
-        url = member.url + quote(exchange.path)
-        return await self._client.post(url, header_lines(tuple(headers)), exchange.body)
+                if error.reason != "connect":
+                    raise _gone() from error
+        return None
 
     async def _relay(self, connection: Connection, exchange: Exchange) -> None:
         headers = [

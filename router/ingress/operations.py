@@ -68,8 +68,13 @@ class Operations:
             return False
         return True
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a catalog and the router is not stopping."""
+        return not self.draining and self._gateway.table.version > 0
+
     async def _readiness(self, exchange: Exchange) -> None:
-        if self.draining or self._gateway.table.version == 0:
+        if not self.is_ready:
             why = "draining" if self.draining else "the catalog is not loaded yet"
             raise SnapshotUnavailable(f"not ready: {why}", retry_after_s=1)
         await exchange.answer(200, JSON, b'{"status":"ready"}')

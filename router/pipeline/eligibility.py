@@ -13,6 +13,7 @@ from router.domain.request import Kind, MaxPrice, Wishes
 KINDS = {
     "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING}),
     "oip": frozenset({Kind.INFER, Kind.EMBEDDING}),
+    "oip_grpc": frozenset({Kind.INFER, Kind.EMBEDDING}),
 }
 """What a worker of a protocol can be asked for."""
 

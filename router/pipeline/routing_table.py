@@ -37,6 +37,7 @@ class RoutingTable(Struct, frozen=True):
 TASKS = {
     "openai": frozenset({"chat", "embeddings"}),
     "oip": frozenset({"tabular", "vision", "embeddings"}),
+    "oip_grpc": frozenset({"tabular", "vision", "embeddings"}),
 }
 """What workers of a protocol can serve; a pool may hold workers of both."""
 

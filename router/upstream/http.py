@@ -153,17 +153,13 @@ class HTTPClient:
         raise UpstreamFailed("connect", type(error).__name__) from error
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        """Where a name may be reached. Raises ``UpstreamFailed`` when it may not be at all."""
+        """Where a name may be reached, as was found out not long ago."""
         known = self._resolved.get((host, port))
         now_s = self._loop.time()
         if known is None or known[0] < now_s:
-            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+            addresses = await resolve_allowed(self._policy, host, port)
             known = self._resolved[host, port] = (now_s + RESOLVED_S, addresses)
-        allowed = [address for address in known[1] if self._policy.allows(address)]
-        if not allowed:
-            raise UpstreamFailed("address_refused", "see ROUTER_UPSTREAM_NETWORKS")
-        return allowed
+        return known[1]
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
@@ -187,6 +183,19 @@ class HTTPClient:
         for idle in self._idle.values():
             idle[:] = [connection for connection in idle if connection.is_open]
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
+
+
+async def resolve_allowed(policy: AddressPolicy, host: str, port: int) -> list[str]:
+    """The addresses of a name that may be connected to.
+
+    Raises ``UpstreamFailed`` when there is none, ``OSError`` when the name is not known.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    allowed = [one for one in dict.fromkeys(str(a[4][0]) for a in found) if policy.allows(one)]
+    if not allowed:
+        raise UpstreamFailed("address_refused", "see ROUTER_UPSTREAM_NETWORKS")
+    return allowed
 
 
 async def _sent(connection: Connection, request: bytes) -> Connection:

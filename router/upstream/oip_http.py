@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 workers (Triton, KServe, …) over REST.
+"""Open Inference Protocol v2 workers (Triton, KServe, …), and REST to get to them.
 
 Tensors pass through, JSON and binary alike, with the public model name put back. Embeddings in
 OpenAI's shape are translated for models with a ``TEXT`` input and an ``EMBEDDING`` output.
@@ -9,6 +9,7 @@ import base64
 import sys
 from collections.abc import AsyncGenerator
 from math import prod
+from typing import Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -22,7 +23,7 @@ from router.settings import Limits
 from router.upstream.http import HTTPClient, header_lines, post_for_answer
 
 HEADER_LENGTH = b"inference-header-content-length"
-JSON = b"Content-Type: application/json\r\n"
+JSON = (("Content-Type", "application/json"),)
 
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -45,27 +46,52 @@ class _EmbeddingFields(msgspec.Struct):
     encoding_format: str = "float"
 
 
-class OIPUpstream:
-    """See :class:`router.ports.Upstream`."""
+class Transport(Protocol):
+    """How a body in the REST shape gets to a worker, and its answer back in that shape."""
+
+    async def infer(
+        self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
+    ) -> tuple[dict[bytes, bytes], bytes]:
+        """Headers (lower-case names) and body of the answer. Raises the upstream errors."""
+        ...
+
+
+class HTTPTransport:
+    """Over REST the body goes as it is."""
 
     def __init__(self, client: HTTPClient, limits: Limits) -> None:
         self._client = client
         self._limits = limits
 
-    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
-        """Infer; or embed, for a request in OpenAI's shape."""
+    async def infer(
+        self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
+    ) -> tuple[dict[bytes, bytes], bytes]:
+        """See :class:`Transport`."""
         name = quote(endpoint.deployment.upstream_model, safe="")
         url = f"{endpoint.worker.url}/v2/models/{name}/infer"
+        return await post_for_answer(
+            self._client, url, header_lines(headers), body, self._limits.answer_bytes_max
+        )
+
+
+class OIPUpstream:
+    """See :class:`router.ports.Upstream`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        """Infer; or embed, for a request in OpenAI's shape."""
         if request.kind is Kind.INFER:
-            return await self._infer(request, url)
+            return await self._infer(request, endpoint)
         if request.kind is Kind.EMBEDDING:
-            return await self._embed(request, url)
+            return await self._embed(request, endpoint)
         raise UpstreamRefused(422, f"model {request.model} takes tensors, not {request.kind} calls")
 
     async def stream(
         self, request: InferenceRequest, endpoint: Endpoint
     ) -> AsyncGenerator[StreamPart, None]:
-        """OIP over REST has no streams."""
+        """Chat does not come here, and tensors come whole."""
         raise UpstreamRefused(422, f"model {request.model} cannot stream; leave out stream")
         yield  # pragma: no cover - makes this an async generator
 
@@ -74,20 +100,12 @@ class OIPUpstream:
         tensors = [_blank_tensor(*tensor) for tensor in endpoint.inputs]
         if endpoint.task == "embeddings":
             tensors = [_blank_tensor("TEXT", "BYTES", (-1, 1))]
-        name = quote(endpoint.deployment.upstream_model, safe="")
-        url = f"{endpoint.worker.url}/v2/models/{name}/infer"
-        await self._post(url, JSON, _encode({"inputs": tensors}))
+        await self._transport.infer(endpoint, JSON, _encode({"inputs": tensors}))
 
-    async def _post(
-        self, url: str, headers: bytes, body: bytes
-    ) -> tuple[dict[bytes, bytes], bytes]:
-        return await post_for_answer(
-            self._client, url, headers, body, self._limits.answer_bytes_max
+    async def _infer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        headers, body = await self._transport.infer(
+            endpoint, request.payload_headers, request.payload
         )
-
-    async def _infer(self, request: InferenceRequest, url: str) -> Answer:
-        sent = header_lines(request.payload_headers)
-        headers, body = await self._post(url, sent, request.payload)
         declared = headers.get(HEADER_LENGTH)
         content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
         try:
@@ -107,11 +125,11 @@ class OIPUpstream:
             headers=extra,
         )
 
-    async def _embed(self, request: InferenceRequest, url: str) -> Answer:
+    async def _embed(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         fields = embedding_fields(request)
         texts = [fields.input] if isinstance(fields.input, str) else fields.input
         tensor = {"name": "TEXT", "datatype": "BYTES", "shape": [len(texts), 1], "data": texts}
-        _, body = await self._post(url, JSON, _encode({"inputs": [tensor]}))
+        _, body = await self._transport.infer(endpoint, JSON, _encode({"inputs": [tensor]}))
         try:
             outputs = {t.name: t for t in msgspec.json.decode(body, type=_Tensors).outputs}
             vectors, tokens = outputs["EMBEDDING"], outputs["TOKENS"]

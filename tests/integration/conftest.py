@@ -18,13 +18,19 @@ def llama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def triton_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def triton_addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """One Triton's ``host:port`` by ``http`` and ``grpc``."""
     home = tmp_path_factory.mktemp("triton")
     http, grpc, metrics = map(str, free_ports(3))
     words = ["workers.backends.triton", "--profile", "batched", "--home", str(home)]
     words += ["--http-port", http, "--grpc-port", grpc, "--metrics-port", metrics]
     with backend(words, f"http://127.0.0.1:{http}/v2/health/ready", home / "log"):
-        yield f"http://127.0.0.1:{http}"
+        yield {"http": f"127.0.0.1:{http}", "grpc": f"127.0.0.1:{grpc}"}
+
+
+@pytest.fixture(scope="session")
+def triton_url(triton_addresses: dict[str, str]) -> str:
+    return f"http://{triton_addresses['http']}"
 
 
 @pytest.fixture(scope="session")

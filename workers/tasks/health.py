@@ -4,8 +4,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+import grpc.aio
 import httpx
 from celery import shared_task
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from marketplace.catalog.models import Protocol, Worker
 from marketplace.catalog.selectors import workers_to_probe
@@ -13,6 +16,7 @@ from marketplace.catalog.services import HealthReading, worker_health_record
 
 TIMEOUT_S = 2.0
 CONCURRENCY_MAX = 32
+ERROR_MAX = 200
 READY_PATHS = {Protocol.OPENAI: ("/health", "/v1/models"), Protocol.OIP: ("/v2/health/ready",)}
 """Tried in order: not every OpenAI-compatible server has ``/health``."""
 
@@ -49,6 +53,8 @@ async def _probe_one(
 ) -> HealthReading:
     error = ""
     async with slots:
+        if worker.protocol == Protocol.OIP_GRPC:
+            return HealthReading(worker.pk, await _grpc_error(worker.url))
         for path in READY_PATHS[Protocol(worker.protocol)]:
             try:
                 response = await client.get(worker.url.rstrip("/") + path)
@@ -60,3 +66,13 @@ async def _probe_one(
             if response.status_code != httpx.codes.NOT_FOUND:
                 break
     return HealthReading(worker.pk, error)
+
+
+async def _grpc_error(url: str) -> str:
+    """What is wrong with a gRPC worker; "" when it is ready."""
+    try:
+        async with InferenceServerClient(url.removeprefix("grpc://")) as client:
+            ready = await client.is_server_ready(client_timeout=TIMEOUT_S)
+    except (InferenceServerException, grpc.aio.AioRpcError) as refused:
+        return f"gRPC: {refused}"[:ERROR_MAX]
+    return "" if ready else "gRPC: the server is not ready"

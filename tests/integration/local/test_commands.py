@@ -32,7 +32,7 @@ class Local:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.web_port, self.router_port = free_ports(2)
+        self.web_port, self.router_port, self.grpc_port = free_ports(3)
         self.environ = {
             name: value
             for name, value in os.environ.items()
@@ -41,6 +41,7 @@ class Local:
 
     def argv(self, *words: str) -> list[str]:
         ports = ["--port", str(self.web_port), "--router-port", str(self.router_port)]
+        ports += ["--router-grpc-port", str(self.grpc_port)]
         more = ports if words[0] == "up" else []
         return [*ARGV, *words, "--home", str(self.home), *more]
 

@@ -18,13 +18,18 @@ from router.domain.keys import key_is_wellformed
 pytestmark = pytest.mark.django_db
 
 REAL = [
-    {"worker": f"{pool}-0", "pool": pool, "url": f"http://127.0.0.1:{port}", "protocol": protocol}
-    for port, (pool, protocol) in enumerate(
+    {
+        "worker": f"{pool}-0",
+        "pool": pool,
+        "url": f"{scheme}://127.0.0.1:{port}",
+        "protocol": protocol,
+    }
+    for port, (pool, protocol, scheme) in enumerate(
         [
-            ("llama-fast", "openai"),
-            ("llama-small", "openai"),
-            ("triton-batched", "oip"),
-            ("triton-single", "oip"),
+            ("llama-fast", "openai", "http"),
+            ("llama-small", "openai", "http"),
+            ("triton-batched", "oip", "http"),
+            ("triton-single", "oip_grpc", "grpc"),
         ],
         start=9001,
     )

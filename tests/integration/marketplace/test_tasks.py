@@ -55,6 +55,16 @@ async def test_each_protocol_is_asked_its_own_way() -> None:
     }
 
 
+async def test_a_worker_over_grpc_is_asked_over_grpc(triton_addresses: dict[str, str]) -> None:
+    workers = [worker(1, "oip_grpc"), worker(2, "oip_grpc")]
+    workers[0].url = f"grpc://{triton_addresses['grpc']}"
+    workers[1].url = "grpc://127.0.0.1:9"
+    ready, refused = await health.probe(workers)
+    assert ready == HealthReading(1)
+    assert refused.error.startswith("gRPC: ")
+    assert len(refused.error) <= 200
+
+
 def test_a_worker_that_is_down_leaves_the_snapshot_healthy_list(shop: Shop) -> None:
     # Port 9 (discard) refuses at once.
     assert health.probe_workers() == []

@@ -29,6 +29,9 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="of the pages (8000)")
         parser.add_argument("--router-port", type=int, default=8080, help="of the router (8080)")
         parser.add_argument(
+            "--router-grpc-port", type=int, help="of the router's gRPC (the router's + 1)"
+        )
+        parser.add_argument(
             "--home", type=Path, default=default_home(), help="state folder (.switchyard)"
         )
         parser.add_argument(
@@ -40,6 +43,7 @@ class Command(BaseCommand):
             home=given["home"].resolve(),
             web_port=given["port"],
             router_port=given["router_port"],
+            router_grpc_port=given["router_grpc_port"] or given["router_port"] + 1,
             emulated=not given["no_emulated"],
             database_url=os.environ.get("DATABASE_URL") or None,
             broker_url=os.environ.get("BROKER_URL") or None,

@@ -16,7 +16,7 @@ from router.ingress.openai import parse_call
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.http import open_client
-from router.upstream.oip_http import HEADER_LENGTH, OIPUpstream
+from router.upstream.oip_http import HEADER_LENGTH, HTTPTransport, OIPUpstream
 from router.upstream.openai_http import OpenAIUpstream
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -179,7 +179,7 @@ async def infer(url: str, payload: bytes, headers: tuple[tuple[str, str], ...]):
         payload_headers=headers,
     )
     async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
-        upstream = OIPUpstream(client, LIMITS)
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
         return await upstream.answer(request, endpoint(url, protocol="oip", upstream_model="up"))
 
 
@@ -214,7 +214,7 @@ async def test_embeddings_are_translated_both_ways() -> None:
         return web.json_response({"outputs": outputs})
 
     async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
-        upstream = OIPUpstream(client, LIMITS)
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
         place = endpoint(url, protocol="oip")
         plain = await upstream.answer(call(Kind.EMBEDDING, input=["one", "two"]), place)
         packed = await upstream.answer(
@@ -236,7 +236,7 @@ async def test_embeddings_are_translated_both_ways() -> None:
 )
 async def test_embeddings_that_cannot_be_translated_are_refused(fields: dict, says: str) -> None:
     async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
-        upstream = OIPUpstream(client, LIMITS)
+        upstream = OIPUpstream(HTTPTransport(client, LIMITS))
         with pytest.raises(UpstreamRefused, match=says):
             await upstream.answer(
                 call(Kind.EMBEDDING, **fields), endpoint("http://127.0.0.1:1", protocol="oip")
@@ -253,6 +253,6 @@ async def test_tensors_that_make_no_sense_are_a_failure(outputs: object) -> None
         open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client,
     ):
         with pytest.raises(UpstreamFailed, match="bad_tensors"):
-            await OIPUpstream(client, LIMITS).answer(
+            await OIPUpstream(HTTPTransport(client, LIMITS)).answer(
                 call(Kind.EMBEDDING), endpoint(url, protocol="oip")
             )

@@ -1,0 +1,282 @@
+"""The Open Inference Protocol v2 over gRPC, as Triton's clients speak it.
+
+A request becomes the REST call that it means (:mod:`router.contracts.oip`) and goes the same line,
+or to the router that owns the model; its answer becomes protobuf again.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import msgspec
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from router.contracts import oip
+from router.domain.errors import CallError, RequestInvalid, RouterBusy
+from router.domain.request import InferenceRequest
+from router.ingress import oip_http
+from router.ingress.errors import error_headers, status_of
+from router.ingress.exchange import Headers
+from router.ingress.forward import Forwarder
+from router.ingress.operations import Operations
+from router.pipeline.gateway import Gateway
+from router.settings import Limits
+
+pb: Any = service_pb2
+pb_grpc: Any = service_pb2_grpc
+
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    402: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    413: grpc.StatusCode.INVALID_ARGUMENT,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    502: grpc.StatusCode.UNAVAILABLE,
+    503: grpc.StatusCode.UNAVAILABLE,
+}
+"""From the one table of errors to gRPC; what is not here is ``INTERNAL``."""
+
+HEADER_LENGTH = oip_http.HEADER_LENGTH.decode()
+CONTENT_TYPE = "application/octet-stream"
+
+log = logging.getLogger(__name__)
+
+
+class _Refusal(msgspec.Struct):
+    error: str
+
+
+class OwnerRefused(Exception):
+    """The router that owns the model answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class _Answer:
+    """The :class:`router.pipeline.gateway.Client` of a call: keeps the answer for its caller."""
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+        self.body = b""
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        self.headers, self.body = headers, body
+
+    async def start_stream(self, headers: Headers) -> None:
+        """Tensors come whole."""
+        raise NotImplementedError
+
+    async def send(self, chunk: bytes) -> None:
+        """Tensors come whole."""
+        raise NotImplementedError
+
+    async def end_stream(self, last: bytes = b"") -> None:
+        """Tensors come whole."""
+        raise NotImplementedError
+
+
+class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore[reportUntypedBaseClass]
+    """``inference.GRPCInferenceService``, less statistics, repository and shared memory."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        operations: Operations,
+        *,
+        limits: Limits,
+        new_call: Callable[[], tuple[str, float, int]],
+        forwarder: Forwarder | None = None,
+    ) -> None:
+        """``new_call`` gives a request id, and now in monotonic seconds and Unix milliseconds."""
+        self._forwarder = forwarder
+        self._gateway = gateway
+        self._operations = operations
+        self._limits = limits
+        self._new_call = new_call
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:
+        """Whether the process runs."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:
+        """Whether there is a catalog and the router is not stopping."""
+        return pb.ServerReadyResponse(ready=self._operations.is_ready)
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:
+        """Who this is."""
+        return pb.ServerMetadataResponse(name=oip_http.SERVER_NAME, version="2")
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:
+        """Whether any worker could take a call of a model."""
+        async with self._told(context):
+            route = self._route(request)
+            return pb.ModelReadyResponse(ready=oip_http.route_is_ready(route))
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:
+        """The tensors of a model. Needs a key."""
+        async with self._told(context):
+            self._gateway.authenticate(_credential(context))
+            model = self._route(request).model
+            made = pb.ModelMetadataResponse(
+                name=model.name, versions=[model.version], platform=oip_http.SERVER_NAME
+            )
+            for tensors, target in ((model.inputs, made.inputs), (model.outputs, made.outputs)):
+                for name, datatype, shape in tensors:
+                    target.add(name=name, datatype=datatype, shape=shape)
+            return made
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        """One call."""
+        async with self._told(context):
+            answer, headers = await self._infer(request, context)
+            context.set_trailing_metadata(headers)
+            return answer
+
+    async def ModelStreamInfer(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        """Each request of the stream is a call of its own; an error is told in its place."""
+        async for request in requests:
+            try:
+                answer, _ = await self._infer(request, context)
+            except OwnerRefused as error:
+                yield pb.ModelStreamInferResponse(error_message=error.message)
+            except CallError as error:
+                self._operations.meters.errors[error.code] += 1
+                yield pb.ModelStreamInferResponse(error_message=error.message)
+            else:
+                yield pb.ModelStreamInferResponse(infer_response=answer)
+
+    async def _infer(self, message: Any, context: Any) -> tuple[Any, Headers]:
+        if self._operations.running >= self._limits.calls_max:
+            raise RouterBusy("too many calls are running here, try again", retry_after_s=1)
+        self._operations.running += 1
+        try:
+            grant = self._gateway.authenticate(_credential(context))
+            self._route(message)
+            call = self._call(message, context)
+            headers, body = await self._forwarded(call, _credential(context)) or (None, b"")
+            if headers is None:
+                client = _Answer()
+                await self._gateway.serve(grant, call, client)
+                headers, body = dict(client.headers), client.body
+        finally:
+            self._operations.running -= 1
+        declared = headers.pop(HEADER_LENGTH, None)
+        length = None if declared is None else int(declared)
+        told = [(n, v) for n, v in headers.items() if n.startswith("x-") or n == "server-timing"]
+        return oip.response_to_grpc(body, length, call.model), told
+
+    async def _forwarded(
+        self, call: InferenceRequest, authorization: str
+    ) -> tuple[dict[str, str], bytes] | None:
+        if self._forwarder is None:
+            return None
+        path = f"/v2/models/{call.model}/infer"
+        sent = [("authorization", authorization), *call.payload_headers]
+        found = await self._forwarder.fetched(call.model, path, sent, call.payload)
+        if found is None:
+            return None
+        status, headers, body = found
+        if status != 200:
+            raise OwnerRefused(status, _message(body))
+        return {n.decode("latin-1"): v.decode("latin-1") for n, v in headers.items()}, body
+
+    def _call(self, message: Any, context: Any) -> InferenceRequest:
+        try:
+            body, header_length = oip.request_to_rest(message)
+        except oip.TensorsInvalid as error:
+            raise RequestInvalid(str(error), param="inputs") from None
+        request_id, arrived_s, created_at_ms = self._new_call()
+        call = oip_http.parse_infer(
+            message.model_name,
+            body,
+            {
+                oip_http.HEADER_LENGTH: str(header_length).encode(),
+                b"content-type": CONTENT_TYPE.encode(),
+            },
+            request_id=request_id,
+            explain=False,
+            arrived_s=arrived_s,
+            created_at_ms=created_at_ms,
+        )
+        remaining_s: float | None = context.time_remaining()
+        if remaining_s is None:
+            return call
+        wishes = msgspec.structs.replace(call.wishes, deadline_ms=max(int(remaining_s * 1e3), 1))
+        return msgspec.structs.replace(call, wishes=wishes)
+
+    def _route(self, message: Any) -> Any:
+        name = getattr(message, "model_name", "") or message.name
+        version = getattr(message, "model_version", "") or getattr(message, "version", "")
+        return oip_http.find_route(self._gateway.table, oip_http.ModelPath(name, version, ""))
+
+    @contextlib.asynccontextmanager
+    async def _told(self, context: Any) -> AsyncGenerator[None]:
+        """Errors as statuses, with what else the client should know as trailing metadata."""
+        try:
+            yield
+        except OwnerRefused as error:
+            await context.abort(_code(error.status), error.message)
+        except CallError as error:
+            self._operations.meters.errors[error.code] += 1
+            headers = [(n, v) for n, v in error_headers(error) if n != "content-type"]
+            await context.abort(_code(status_of(error)), error.message, tuple(headers))
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            log.exception("a gRPC call failed by a fault of the router")
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+
+
+class GRPCServer:
+    """Listens beside the HTTP server, in the same event loop."""
+
+    def __init__(self, service: InferenceService, limits: Limits) -> None:
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limits.body_bytes_max),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_metadata_size", limits.header_bytes_max),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        pb_grpc.add_GRPCInferenceServiceServicer_to_server(service, self._server)
+
+    async def listen(self, host: str, port: int) -> None:
+        """Begin to take calls."""
+        name = f"[{host}]" if ":" in host else host
+        self._server.add_insecure_port(f"{name}:{port}")
+        await self._server.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls and let those that run finish."""
+        await self._server.stop(grace_s)
+
+
+def _code(status: int) -> grpc.StatusCode:
+    return CODES.get(status, grpc.StatusCode.INTERNAL)
+
+
+def _message(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Refusal).error
+    except msgspec.MsgspecError:
+        return "the router that owns this model refused the call"
+
+
+def _credential(context: Any) -> str:
+    """The metadata ``authorization``, or "" without it."""
+    for name, value in context.invocation_metadata() or ():
+        if name == "authorization":
+            return value if isinstance(value, str) else ""
+    return ""
