@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test fmt bench bench-overhead bench-stack clean
+.PHONY: help setup run check test fmt bench bench-overhead bench-stack chaos clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -44,6 +44,9 @@ bench-overhead: setup ## Measure where the time of one call goes, and write it i
 
 bench-stack: setup ## Measure HTTP servers and clients side by side (takes some minutes)
 	@$(BIN)/python -m benchmarks.stack $(ARGS)
+
+chaos: setup ## The promises under faults, ten times longer and larger than in `test`
+	CHAOS_SCALE=$${CHAOS_SCALE:-10} $(BIN)/pytest -m chaos -s tests/chaos $(ARGS)
 
 clean: ## Remove what `setup` installed and built; data in .switchyard stays
 	rm -rf .venv .tools frontend/node_modules frontend/dist staticfiles

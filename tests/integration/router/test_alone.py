@@ -150,7 +150,10 @@ def test_a_stopping_router_lets_a_stream_finish(emulator_url: str, tmp_path: Pat
     [
         ("[]", "the list is empty"),
         ("{", "expected"),
-        ('[{"id": "a", "url": "ftp://x", "class": "c", "slots": 1}]', "needs an http(s) url"),
+        (
+            '[{"id": "a", "url": "ftp://x", "class": "c", "slots": 1}]',
+            "begins with http:// or https://",
+        ),
         ('[{"id": "a", "url": "http://x", "class": "c"}]', "slots"),
     ],
 )

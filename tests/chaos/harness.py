@@ -1,0 +1,209 @@
+"""A router as a process of its own, workers on bare sockets, and callers that keep a log."""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.local.ports import free_ports
+from tests.backend import backend
+
+KEY = "k"
+MODEL = "m"
+SCALE = float(os.environ.get("CHAOS_SCALE", "1"))
+"""1 is the short form that every test run has; `make chaos` sets more."""
+
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x "}}]}\n\n'
+LAST = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+ANSWER = json.dumps(
+    {
+        "model": MODEL,
+        "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }
+).encode()
+
+
+@dataclass
+class Worker:
+    """Answers after ``service_s``. Streams stop after ``events`` of them: idle, or torn off."""
+
+    service_s: float = 0.0
+    events: int = 5
+    tears: bool = False
+    idles: bool = False
+    slots: int = 4
+    port: int = 0
+    asked: int = 0
+    answered: int = 0
+    cancelled: int = 0
+    running: int = 0
+    _server: asyncio.Server | None = None
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    @property
+    def entry(self) -> dict[str, object]:
+        """Its line in a fleet file."""
+        url = f"http://127.0.0.1:{self.port}"
+        return {
+            "id": f"w{self.port}",
+            "url": url,
+            "class": "c",
+            "slots": self.slots,
+            "model": MODEL,
+        }
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=4096)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def die(self) -> None:
+        """As by ``kill -9``: nobody listens and every connection is reset."""
+        assert self._server is not None
+        self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                body = json.loads(await reader.readexactly(length))
+                self.asked += 1
+                await self._answer(reader, writer, body)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # The caller left, or the test is over.
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, object]
+    ) -> None:
+        self.running += 1
+        try:
+            if self.service_s:
+                await asyncio.sleep(self.service_s)
+            if body.get("stream"):
+                await self._stream(reader, writer)
+            else:
+                head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d"
+                writer.write(head % len(ANSWER) + b"\r\n\r\n" + ANSWER)
+                await writer.drain()
+            self.answered += 1
+        finally:
+            self.running -= 1
+
+    async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+            b"transfer-encoding: chunked\r\n\r\n"
+        )
+        for _ in range(self.events):
+            writer.write(b"%x\r\n%s\r\n" % (len(EVENT), EVENT))
+        await writer.drain()
+        if self.tears:
+            writer.transport.abort()
+        elif self.idles:
+            await reader.read(1)  # Ends when the router hangs up.
+            self.cancelled += 1
+        else:
+            writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(LAST), LAST))
+            await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def working(*workers: Worker) -> AsyncIterator[tuple[Worker, ...]]:
+    """Workers that listen for the time of the block."""
+    for worker in workers:
+        await worker.start()
+    yield workers
+    for worker in workers:
+        worker.die()
+
+
+@dataclass(frozen=True)
+class Router:
+    pid: int
+    port: int
+
+    @property
+    def rss_mib(self) -> float:
+        """Resident memory."""
+        with open(f"/proc/{self.pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@contextlib.contextmanager
+def routing(
+    folder: Path, *workers: Worker, port: int | None = None, **limits: object
+) -> Iterator[Router]:
+    """A router in front of workers that listen already."""
+    folder.mkdir(exist_ok=True)
+    fleet = folder / "fleet.json"
+    fleet.write_text(json.dumps([worker.entry for worker in workers]))
+    port = port or free_ports(1)[0]
+    words = ["router", "--fleet", str(fleet), "--port", str(port), "--key", KEY]
+    names = {f"ROUTER_{name.upper()}": str(value) for name, value in limits.items()}
+    kept = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    try:
+        with backend(words, f"http://127.0.0.1:{port}/readyz", folder / "log") as process:
+            yield Router(process.pid, port)
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@dataclass
+class Told:
+    """What one caller got."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    seconds: float
+
+
+def request(*, stream: bool = False) -> bytes:
+    """A chat call."""
+    body = json.dumps(
+        {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+    ).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def ask(port: int, *, stream: bool = False) -> Told:
+    """One call on a connection of its own. Raises ``OSError`` when it comes to nothing."""
+    began = time.perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request(stream=stream))
+        whole = await reader.read()
+    finally:
+        writer.close()
+    head, _, body = whole.partition(b"\r\n\r\n")
+    if not head:
+        raise ConnectionResetError("closed without an answer")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return Told(int(first.split(" ")[1]), headers, body, time.perf_counter() - began)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Nearest rank."""
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)]
