@@ -23,6 +23,7 @@ from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.errors import LedgerUnavailable
+from router.ingress.account import Account
 from router.ingress.api import API
 from router.ingress.forward import Forwarder
 from router.ingress.http1 import HTTPServer
@@ -37,8 +38,9 @@ from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters, Recorder
+from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import build_table
-from router.ports import Cluster, LeaseBank, Member, SnapshotSource, Upstream
+from router.ports import Books, Cluster, LeaseBank, Member, SnapshotSource, Upstream
 from router.scheduling.scheduler import Scheduler
 from router.settings import Settings
 from router.upstream.http import open_client
@@ -52,7 +54,7 @@ LEASE_SWEEP_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class RecentCalls:
+class MemoryRecorder:
     """The recorder of a router alone: the last calls in memory, nothing to settle."""
 
     def __init__(self, ledger: MemoryLedger) -> None:
@@ -90,7 +92,7 @@ async def serve(settings: Settings) -> None:
         await _release_leases_of_an_earlier_life(settler, ledger)
         async with _background(settler.run(), _sweep_leases(vault)):
             source = PostgresSnapshotSource(settings.database_url)
-            await _serve_http(settings, vault, settler, source, kept, cluster)
+            await _serve_http(settings, vault, settler, ledger, source, kept, cluster)
         await settler.flush(SETTLE_AT_STOP_S)
         vault.book.retire_all()
         with contextlib.suppress(LedgerUnavailable):
@@ -110,13 +112,14 @@ async def _serve_alone(settings: Settings, fleet_path: Path) -> None:
     ledger = MemoryLedger(clock=time.time, default_nano=UNLIMITED_NANO)
     vault = Vault(ledger, lease_nano=settings.limits.lease_nano, clock=time.time)
     source = MemorySnapshotSource(snapshot)
-    await _serve_http(settings, vault, RecentCalls(ledger), source, kept=None)
+    await _serve_http(settings, vault, MemoryRecorder(ledger), ledger, source, kept=None)
 
 
 async def _serve_http(
     settings: Settings,
     vault: Vault,
     recorder: Recorder,
+    books: Books,
     source: SnapshotSource,
     kept: SnapshotFile | None,
     cluster: Cluster | None = None,
@@ -142,7 +145,8 @@ async def _serve_http(
             "oip": OIPUpstream(HTTPTransport(client, limits)),
             "oip_grpc": OIPUpstream(grpc_transport),
         }
-        meters = Meters(CallLog(recorder) if settings.log_calls else recorder)
+        recent = RecentCalls(CallLog(recorder) if settings.log_calls else recorder)
+        meters = Meters(recent)
         gateway = Gateway(
             router_id=settings.router_id,
             key_pepper=settings.key_pepper,
@@ -169,7 +173,13 @@ async def _serve_http(
         forwarder = view and Forwarder(
             view, to_routers, settings.key_pepper, limits.answer_bytes_max
         )
-        api = API(gateway, operations, limits=limits, forwarder=forwarder)
+        api = API(
+            gateway,
+            operations,
+            Account(gateway, recent, books),
+            limits=limits,
+            forwarder=forwarder,
+        )
         server = HTTPServer(api, limits, frozenset(settings.cors_origins))
         async with _background(
             _follow(source, gateway, kept, view), *([view.run()] if view else [])

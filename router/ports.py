@@ -161,6 +161,31 @@ class Cluster(Protocol):
         ...
 
 
+class Spending(Struct, frozen=True, gc=False):
+    """Charges in nano-USD: of all time, and since the last midnight, Monday and first (UTC)."""
+
+    total_nano: int = 0
+    day_nano: int = 0
+    week_nano: int = 0
+    month_nano: int = 0
+
+
+class Books(Protocol):
+    """What is settled. Raises ``LedgerUnavailable`` when it cannot say."""
+
+    async def posted_nano(self, account_id: int) -> int:
+        """What an account has, held or not."""
+        ...
+
+    async def spent(self, organisation_id: int, key_id: int | None) -> Spending:
+        """What an organisation's calls have cost; with ``key_id`` only those of one key."""
+        ...
+
+    async def call(self, request_id: str) -> UsageRecord | None:
+        """A settled call by its id, which must be a UUID."""
+        ...
+
+
 class RecordRejected(Exception):
     """The ledger refuses a batch because of a record in it; trying again would not help."""
 

@@ -3,10 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
-from router.ports import Beat, LeaseGrant, Member, RecordRejected, SlotClaim
+from router.ports import Beat, LeaseGrant, Member, RecordRejected, SlotClaim, Spending
 
 UNLIMITED_NANO = 1 << 60
 
@@ -118,6 +119,32 @@ class MemoryLedger:
         """See :class:`router.ports.LeaseBank`."""
         for lease_id in list(self._leases):
             await self.close(lease_id)
+
+    async def posted_nano(self, account_id: int) -> int:
+        """See :class:`router.ports.Books`."""
+        return self.posted.get(account_id, self._default_nano)
+
+    async def spent(self, organisation_id: int, key_id: int | None) -> Spending:
+        """See :class:`router.ports.Books`. Of the records that are kept."""
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        since = (day, day - timedelta(days=day.weekday()), day.replace(day=1))
+        mine = [
+            record
+            for record in self.records
+            if record.organisation_id == organisation_id and key_id in (None, record.key_id)
+        ]
+        return Spending(
+            sum(record.charge_nano for record in mine),
+            *(
+                sum(r.charge_nano for r in mine if r.created_at_ms >= start.timestamp() * 1e3)
+                for start in since
+            ),
+        )
+
+    async def call(self, request_id: str) -> UsageRecord | None:
+        """See :class:`router.ports.Books`."""
+        return next((r for r in self.records if r.request_id == request_id), None)
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
         """See :class:`router.ports.RecordSink`."""

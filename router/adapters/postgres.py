@@ -15,10 +15,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from router.contracts.record import UsageRecord
+from router.contracts.record import UsageRecord, decode_record
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
 from router.domain.errors import LedgerUnavailable
-from router.ports import Beat, LeaseGrant, Member, RecordRejected, SlotClaim
+from router.ports import Beat, LeaseGrant, Member, RecordRejected, SlotClaim, Spending
 
 POOL_SIZE_MAX = 4
 WAIT_S = 3.0
@@ -27,6 +27,23 @@ POLL_S = 30.0
 """A lost notification is noticed this late at the latest."""
 
 LATEST_SQL = "SELECT version, body::text FROM routing_snapshot ORDER BY version DESC LIMIT 1"
+
+SPENT_SQL = """
+SELECT coalesce(sum(charge_nano), 0)::bigint,
+       coalesce(sum(charge_nano) FILTER (WHERE created_at >= since.day), 0)::bigint,
+       coalesce(sum(charge_nano) FILTER (WHERE created_at >= since.week), 0)::bigint,
+       coalesce(sum(charge_nano) FILTER (WHERE created_at >= since.month), 0)::bigint
+FROM usage_event,
+     (SELECT date_trunc('day', now(), 'UTC') AS day, date_trunc('week', now(), 'UTC') AS week,
+             date_trunc('month', now(), 'UTC') AS month) AS since
+WHERE organisation_id = %s AND (%s::bigint IS NULL OR key_id = %s)
+"""
+CALL_SQL = """
+SELECT (to_jsonb(call) || jsonb_build_object(
+    'created_at_ms', floor(extract(epoch FROM call.created_at) * 1000)::bigint,
+    'lease_id', coalesce(call.lease_id::text, '')))::text
+FROM usage_event AS call WHERE request_id = %s
+"""
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +131,23 @@ class PostgresLedger:
     async def close_all(self) -> None:
         """See :class:`router.ports.LeaseBank`."""
         await _fetch(self._pool, "SELECT billing_lease_close_all(%s)", (self._router_id,))
+
+    async def posted_nano(self, account_id: int) -> int:
+        """See :class:`router.ports.Books`."""
+        row = await _fetch(
+            self._pool, "SELECT posted_nano FROM billing_account WHERE id = %s", (account_id,)
+        )
+        return row[0] if row is not None else 0
+
+    async def spent(self, organisation_id: int, key_id: int | None) -> Spending:
+        """See :class:`router.ports.Books`."""
+        row = await _fetch(self._pool, SPENT_SQL, (organisation_id, key_id, key_id))
+        return Spending(*row) if row is not None else Spending()
+
+    async def call(self, request_id: str) -> UsageRecord | None:
+        """See :class:`router.ports.Books`."""
+        row = await _fetch(self._pool, CALL_SQL, (request_id,))
+        return decode_record(row[0]) if row is not None else None
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
         """See :class:`router.ports.RecordSink`."""

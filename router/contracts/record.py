@@ -92,7 +92,7 @@ def encode_record(record: UsageRecord) -> bytes:
     return _encoder.encode(record)
 
 
-def decode_record(body: bytes) -> UsageRecord:
+def decode_record(body: bytes | str) -> UsageRecord:
     """Parse a journalled record; raises ``ValueError`` when it is not one."""
     return _decoder.decode(body)
 

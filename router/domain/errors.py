@@ -76,6 +76,12 @@ class ModelUnknown(CallError):
     code = "model_not_found"
 
 
+class CallUnknown(CallError):
+    """No call of that id was made with this key's organisation."""
+
+    code = "call_not_found"
+
+
 class CreditExhausted(CallError):
     """The account cannot cover the most that this call could cost."""
 

@@ -23,6 +23,7 @@ from router.domain.errors import (
 from router.domain.ids import uuid7
 from router.domain.request import InferenceRequest
 from router.ingress import messages, oip_http, openai
+from router.ingress.account import Account
 from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
 from router.ingress.forward import Forwarder
@@ -54,12 +55,14 @@ class API:
         self,
         gateway: Gateway,
         operations: Operations,
+        account: Account,
         *,
         limits: Limits,
         forwarder: Forwarder | None = None,
     ) -> None:
         self._gateway = gateway
         self._operations = operations
+        self._account = account
         self._limits = limits
         self._forwarder = forwarder
         self._idle = asyncio.Event()
@@ -173,7 +176,7 @@ class API:
         await self._gateway.serve(exchange.grant, call, client)
 
     async def _get(self, exchange: Exchange) -> None:
-        if await self._operations.answered(exchange):
+        if await self._operations.answered(exchange) or await self._account.answered(exchange):
             return
         path, table = exchange.path, self._gateway.table
         if path == "/v1/models":

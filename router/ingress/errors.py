@@ -12,6 +12,7 @@ STATUS: dict[type[CallError], int] = {
     errors.NotAllowed: 403,
     errors.ModelUnknown: 404,
     errors.RouteNotFound: 404,
+    errors.CallUnknown: 404,
     errors.DeadlineExceeded: 408,
     errors.RequestTooSlow: 408,
     errors.BodyTooLarge: 413,

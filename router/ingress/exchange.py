@@ -54,6 +54,7 @@ class Exchange:
         "keeps",
         "method",
         "path",
+        "query",
         "started",
     )
 
@@ -65,6 +66,7 @@ class Exchange:
         self._chunks = True
         self.method = ""
         self.path = ""
+        self.query = ""
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
         self.grant: Grant | None = None
@@ -72,12 +74,13 @@ class Exchange:
         self.started = False
         self.ended = False
 
-    def begin(self, method: str, path: str, *, keeps: bool, chunks: bool) -> None:
+    def begin(self, method: str, path: str, query: str, *, keeps: bool, chunks: bool) -> None:
         """The head has come. ``HEAD`` is served as ``GET``, less the body."""
         self._is_head = method == "HEAD"
         self._chunks = chunks
         self.method = "GET" if self._is_head else method
         self.path = path
+        self.query = query
         self.keeps = keeps and chunks
 
     def header(self, name: bytes) -> str:

@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         exchange.begin(
             parser.get_method().decode("ascii"),
-            _path(self._target),
+            *_path_and_query(self._target),
             keeps=parser.should_keep_alive() and not self._server.closing,
             chunks=parser.get_http_version() != "1.0",
         )
@@ -311,9 +311,9 @@ class HTTPServer:
         self._sweeper = self.loop.call_later(self._sweep_s, self._sweep)
 
 
-def _path(target: bytes) -> str:
-    path = target.partition(b"?")[0].decode("ascii", "replace")
-    return unquote(path) if "%" in path else path
+def _path_and_query(target: bytes) -> tuple[str, str]:
+    path, _, query = target.decode("ascii", "replace").partition("?")
+    return unquote(path) if "%" in path else path, query
 
 
 def _too_large(limits: Limits) -> BodyTooLarge:

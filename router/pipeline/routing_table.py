@@ -33,6 +33,10 @@ class RoutingTable(Struct, frozen=True):
     endpoints: dict[str, Endpoint]
     seen: dict[str, ApiKey] = field(default_factory=dict[str, ApiKey])
 
+    def key_of(self, key_id: int) -> ApiKey | None:
+        """A key by its id: rare, and so without an index."""
+        return next((key for key in self.keys.values() if key.id == key_id), None)
+
 
 TASKS = {
     "openai": frozenset({"chat", "embeddings"}),

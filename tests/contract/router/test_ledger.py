@@ -1,11 +1,13 @@
 """What every lease bank and record sink promises."""
 
+import time
 import uuid
 
+import msgspec
 import pytest
 
 from router.contracts.record import UsageRecord
-from router.ports import LeaseGrant, RecordRejected
+from router.ports import LeaseGrant, RecordRejected, Spending
 from tests.contract.router.conftest import CREDIT_NANO, Till
 from tests.unit.router.records import record
 
@@ -81,3 +83,25 @@ async def test_closing_all_leaves_nothing_held(till: Till) -> None:
         await till.ledger.take(till.customer, 10, 100)
     await till.ledger.close_all()
     assert await till.balance() == (CREDIT_NANO, 0)
+
+
+async def test_the_books_tell_what_was_spent_and_by_which_key(till: Till) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    organisation = till.customer + 7_000_000
+    for key, age_ms, charge in ((1, 0, 5), (2, 0, 7), (1, 400 * 86_400_000, 11)):
+        grant = await till.ledger.take(till.customer, 1, 20)
+        one = charged(till, grant, charge, key_id=key, organisation_id=organisation)
+        one = msgspec.structs.replace(one, created_at_ms=now_ms - age_ms)
+        await till.ledger.settle([one])
+    assert await till.ledger.spent(organisation, 1) == Spending(16, 5, 5, 5)
+    assert await till.ledger.spent(organisation, None) == Spending(23, 12, 12, 12)
+    assert await till.ledger.spent(organisation + 1, None) == Spending()
+    assert await till.ledger.posted_nano(till.customer) == CREDIT_NANO - 23
+
+
+async def test_a_settled_call_is_found_as_it_was_recorded(till: Till) -> None:
+    grant = await till.ledger.take(till.customer, 10, 400)
+    one = charged(till, grant, 100)
+    await till.ledger.settle([one])
+    assert await till.ledger.call(one.request_id) == one
+    assert await till.ledger.call(str(uuid.uuid4())) is None

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
+from router.ingress.account import Account
 from router.ingress.api import API
 from router.ingress.http1 import App, HTTPServer
 from router.ingress.operations import Operations
@@ -47,7 +48,8 @@ async def calling(
         unsettled=lambda: 0,
         routers=lambda: (),
     )
-    api = API(line.gateway, operations, limits=limits)
+    account = Account(line.gateway, line.recent, line.ledger)
+    api = API(line.gateway, operations, account, limits=limits)
     async with (
         serving(api, limits, cors_origins=cors_origins) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,

@@ -3,19 +3,30 @@
 import contextlib
 import inspect
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import httpx
 import msgspec
 import pytest
 
 from router.domain import errors
-from router.domain.catalog import Endpoint
+from router.domain.catalog import ApiKey, Endpoint
 from router.domain.errors import CallError
+from router.domain.keys import digest_key
 from router.ingress.errors import STATUS, TYPES
 from router.ports import Answer, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
-from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, snapshot
+from tests.unit.router.pipeline.line import (
+    ACCOUNT,
+    FUNDS_NANO,
+    KEY,
+    PEPPER,
+    USED,
+    FakeUpstream,
+    Line,
+    snapshot,
+)
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 TENSORS = Answer(b'{"model_name":"a/t","outputs":[]}', "application/json", None)
@@ -224,6 +235,55 @@ async def test_so_many_models_may_be_named_and_no_more(client: httpx.AsyncClient
     assert response.json()["error"]["param"] == "models"
     nothing = await client.post("/v1/chat/completions", json={"messages": []}, headers=AUTH)
     assert nothing.json()["error"]["param"] == "model"
+
+
+async def test_a_call_is_told_with_its_decision_and_only_to_its_own(
+    client: httpx.AsyncClient,
+) -> None:
+    call = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+    id_ = call.headers["x-request-id"]
+    found = (await client.get(f"/v1/generation?id={id_}", headers=AUTH)).json()["data"]
+    assert (found["id"], found["model"], found["provider_name"]) == (id_, "a/m", "north")
+    assert found["tokens_prompt"] == USED.prompt_tokens
+    assert found["total_cost"] == int(call.headers["x-cost-nano-usd"]) / 1e9
+    assert [attempt["status"] for attempt in found["attempts"]] == ["completed"]
+    verdicts = {one["worker_id"]: one["verdict"] for one in found["decision"]}
+    assert "chosen" in verdicts.values()
+    assert verdicts["two-0"] == "slower"
+    for wrong, status in (("", 422), ("?id=x", 404), (f"?id={uuid4()}", 404)):
+        assert (await client.get(f"/v1/generation{wrong}", headers=AUTH)).status_code == status
+    assert (await client.get(f"/v1/generation?id={id_}")).status_code == 401
+
+
+async def test_anothers_call_looks_like_none() -> None:
+    other = "another-key"
+    catalog = snapshot()
+    key = ApiKey(6, digest_key(other, PEPPER), organisation_id=2, account_id=ACCOUNT)
+    line = Line(
+        FakeUpstream(lambda _: ANSWER),
+        catalog=msgspec.structs.replace(catalog, keys=(*catalog.keys, key)),
+    )
+    async with client_of(line) as client:
+        call = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        path = f"/v1/generation?id={call.headers['x-request-id']}"
+        refused = await client.get(path, headers={"authorization": f"Bearer {other}"})
+        assert (await client.get(path, headers=AUTH)).status_code == 200
+    assert refused.status_code == 404
+    assert refused.json()["error"]["code"] == "call_not_found"
+
+
+async def test_a_key_can_ask_what_it_has_spent_and_what_is_left() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    async with client_of(line) as client:
+        call = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        await line.ledger.settle(line.records)
+        cost = int(call.headers["x-cost-nano-usd"]) / 1e9
+        key = (await client.get("/v1/key", headers=AUTH)).json()["data"]
+        credit = (await client.get("/v1/credits", headers=AUTH)).json()["data"]
+    assert key["usage"] == pytest.approx(cost)
+    assert (key["id"], key["limit"], key["expires_at"]) == (5, None, None)
+    assert credit["total_usage"] == pytest.approx(cost)
+    assert credit["total_credits"] == pytest.approx(FUNDS_NANO / 1e9)
 
 
 async def test_probes_need_no_key(client: httpx.AsyncClient) -> None:

@@ -20,6 +20,7 @@ from router.pipeline.attempts import Attempts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
+from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import build_table
 from router.ports import Answer, StreamPart
 from router.scheduling.scheduler import Scheduler
@@ -146,7 +147,8 @@ class Line:
         self.records: list[UsageRecord] = []
         self.vault = Vault(self.ledger, lease_nano=1, clock=lambda: 0.0)
         self.scheduler = Scheduler(queue_max=10, random=random.random)
-        self.meters = Meters(self)
+        self.recent = RecentCalls(self)
+        self.meters = Meters(self.recent)
         dispatcher = self.dispatcher = Dispatcher(
             self.scheduler, clock=asyncio.get_running_loop().time
         )

@@ -1,0 +1,140 @@
+"""What a key can ask about itself: ``GET /v1/key``, ``/v1/credits`` and ``/v1/generation``.
+
+In the shapes of marketplaces (OpenRouter's), with amounts in dollars as exact decimal numbers.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from router.contracts.record import UsageRecord
+from router.domain.errors import CallUnknown, RequestInvalid
+from router.domain.money import format_usd
+from router.domain.outcome import Outcome
+from router.ingress.exchange import Exchange
+from router.ingress.operations import JSON
+from router.pipeline.authenticate import Grant
+from router.pipeline.gateway import Gateway
+from router.pipeline.recent import RecentCalls
+from router.ports import Books
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Account:
+    """Answers from the last calls here, and from the books."""
+
+    def __init__(self, gateway: Gateway, recent: RecentCalls, books: Books) -> None:
+        self._gateway = gateway
+        self._recent = recent
+        self._books = books
+
+    async def answered(self, exchange: Exchange) -> bool:
+        """Answer a ``GET``, if it is one of ours."""
+        paths: dict[str, Callable[[Exchange, Grant], Any]] = {
+            "/v1/key": self._key,
+            "/v1/credits": self._credits,
+            "/v1/generation": self._generation,
+        }
+        found = paths.get(exchange.path)
+        if found is None:
+            return False
+        grant = self._gateway.authenticate(exchange.credential)
+        data = await found(exchange, grant)
+        await exchange.answer(200, JSON, _encode({"data": data}))
+        return True
+
+    async def _key(self, _: Exchange, grant: Grant) -> dict[str, Any]:
+        spent = await self._books.spent(grant.organisation_id, grant.key_id)
+        key = self._gateway.table.key_of(grant.key_id)
+        expires_at_s = key.expires_at_s if key is not None else 0
+        return {
+            "id": grant.key_id or None,
+            "models": grant.models or None,
+            "limit": None,
+            "limit_remaining": None,
+            "limit_reset": None,
+            "usage": _usd(spent.total_nano),
+            "usage_daily": _usd(spent.day_nano),
+            "usage_weekly": _usd(spent.week_nano),
+            "usage_monthly": _usd(spent.month_nano),
+            "expires_at": _time(expires_at_s * 1_000) if expires_at_s else None,
+        }
+
+    async def _credits(self, _: Exchange, grant: Grant) -> dict[str, Any]:
+        posted_nano = await self._books.posted_nano(grant.account_id)
+        spent = await self._books.spent(grant.organisation_id, None)
+        return {
+            "total_credits": _usd(posted_nano + spent.total_nano),
+            "total_usage": _usd(spent.total_nano),
+        }
+
+    async def _generation(self, exchange: Exchange, grant: Grant) -> dict[str, Any]:
+        wanted = parse_qs(exchange.query).get("id", [""])[0]
+        if not wanted:
+            raise RequestInvalid("name a call: /v1/generation?id=<x-request-id>", param="id")
+        record = await self._call(wanted)
+        # Another's call must look like none at all.
+        if record is None or record.organisation_id != grant.organisation_id:
+            raise CallUnknown(f"there is no call {wanted!r}", param="id")
+        providers = {
+            e.deployment.id: e.deployment.provider for e in self._gateway.table.endpoints.values()
+        }
+        return _generation(record, providers.get(record.deployment_id))
+
+    async def _call(self, request_id: str) -> UsageRecord | None:
+        try:
+            UUID(request_id)
+        except ValueError:
+            return None
+        return self._recent.get(request_id) or await self._books.call(request_id)
+
+
+def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
+    prompt = record.prompt_tokens + record.cached_tokens
+    completion = record.completion_tokens + record.reasoning_tokens
+    return {
+        "id": record.request_id,
+        "model": record.model,
+        "provider_name": provider,
+        "created_at": _time(record.created_at_ms),
+        "streamed": record.streamed,
+        "cancelled": record.outcome == Outcome.CLIENT_GONE,
+        "outcome": record.outcome,
+        "status": record.http_status,
+        "finish_reason": record.finish_reason or None,
+        "latency": record.ttft_ms,
+        "queue_time": record.queue_ms,
+        "generation_time": record.upstream_ms,
+        "total_time": record.total_ms,
+        "tokens_prompt": prompt,
+        "tokens_completion": completion,
+        "native_tokens_cached": record.cached_tokens,
+        "native_tokens_reasoning": record.reasoning_tokens,
+        "rows": record.rows,
+        "total_cost": _usd(record.charge_nano),
+        "attempts": [
+            {
+                "endpoint_id": f"{attempt.deployment_id}@{attempt.worker_id}",
+                "pool": attempt.pool,
+                "status": attempt.outcome,
+                "queue_time": attempt.queue_ms,
+                "latency": attempt.upstream_ms,
+            }
+            for attempt in record.attempts
+        ],
+        "decision": record.candidates,
+    }
+
+
+def _usd(nano: int) -> Raw:
+    return Raw(format_usd(nano).encode())
+
+
+def _time(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1e3, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,31 @@
+"""The last finished calls, by id: what can be told of a call before it has reached the ledger."""
+
+from collections import OrderedDict
+
+from router.contracts.record import UsageRecord
+from router.pipeline.meters import Recorder
+
+RECENT_MAX = 2_000
+
+
+class RecentCalls:
+    """A recorder that remembers what passes through it to another one."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._records: OrderedDict[str, UsageRecord] = OrderedDict()
+
+    def admit(self) -> None:
+        """See :class:`router.pipeline.meters.Recorder`."""
+        self._recorder.admit()
+
+    def append(self, record: UsageRecord) -> None:
+        """See :class:`router.pipeline.meters.Recorder`."""
+        self._records[record.request_id] = record
+        if len(self._records) > RECENT_MAX:
+            self._records.popitem(last=False)
+        self._recorder.append(record)
+
+    def get(self, request_id: str) -> UsageRecord | None:
+        """A call that ended here not long ago."""
+        return self._records.get(request_id)
