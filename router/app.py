@@ -10,9 +10,15 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from router.adapters.memory import UNLIMITED_NANO, MemoryLedger, MemorySnapshotSource
+from router.adapters.memory import (
+    UNLIMITED_NANO,
+    MemoryIdempotencyStore,
+    MemoryLedger,
+    MemorySnapshotSource,
+)
 from router.adapters.postgres import (
     PostgresCluster,
+    PostgresIdempotencyStore,
     PostgresLedger,
     PostgresSnapshotSource,
     open_pool,
@@ -27,6 +33,7 @@ from router.ingress.account import Account
 from router.ingress.api import API
 from router.ingress.forward import Forwarder
 from router.ingress.http1 import HTTPServer
+from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
 from router.logs import CallLog
@@ -40,7 +47,15 @@ from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters, Recorder
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import build_table
-from router.ports import Books, Cluster, LeaseBank, Member, SnapshotSource, Upstream
+from router.ports import (
+    Books,
+    Cluster,
+    IdempotencyStore,
+    LeaseBank,
+    Member,
+    SnapshotSource,
+    Upstream,
+)
 from router.scheduling.scheduler import Scheduler
 from router.settings import Settings
 from router.upstream.http import open_client
@@ -87,12 +102,13 @@ async def serve(settings: Settings) -> None:
     )
     kept = SnapshotFile(settings.home / "snapshot.json")
     cluster = PostgresCluster(pool)
+    answers = PostgresIdempotencyStore(pool)
     await pool.open(wait=False)
     try:
         await _release_leases_of_an_earlier_life(settler, ledger)
         async with _background(settler.run(), _sweep_leases(vault)):
             source = PostgresSnapshotSource(settings.database_url)
-            await _serve_http(settings, vault, settler, ledger, source, kept, cluster)
+            await _serve_http(settings, vault, settler, ledger, answers, source, kept, cluster)
         await settler.flush(SETTLE_AT_STOP_S)
         vault.book.retire_all()
         with contextlib.suppress(LedgerUnavailable):
@@ -112,7 +128,8 @@ async def _serve_alone(settings: Settings, fleet_path: Path) -> None:
     ledger = MemoryLedger(clock=time.time, default_nano=UNLIMITED_NANO)
     vault = Vault(ledger, lease_nano=settings.limits.lease_nano, clock=time.time)
     source = MemorySnapshotSource(snapshot)
-    await _serve_http(settings, vault, MemoryRecorder(ledger), ledger, source, kept=None)
+    answers = MemoryIdempotencyStore(time.monotonic)
+    await _serve_http(settings, vault, MemoryRecorder(ledger), ledger, answers, source, kept=None)
 
 
 async def _serve_http(
@@ -120,6 +137,7 @@ async def _serve_http(
     vault: Vault,
     recorder: Recorder,
     books: Books,
+    answers: IdempotencyStore,
     source: SnapshotSource,
     kept: SnapshotFile | None,
     cluster: Cluster | None = None,
@@ -177,6 +195,7 @@ async def _serve_http(
             gateway,
             operations,
             Account(gateway, recent, books),
+            Idempotency(answers, limits),
             limits=limits,
             forwarder=forwarder,
         )

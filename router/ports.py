@@ -1,6 +1,7 @@
 """What the line needs from the outside world. Adapters implement these; fakes ship beside them."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
@@ -183,6 +184,47 @@ class Books(Protocol):
 
     async def call(self, request_id: str) -> UsageRecord | None:
         """A settled call by its id, which must be a UUID."""
+        ...
+
+
+class KeptAnswer(Struct, frozen=True, gc=False):
+    """An answer as it went to a client."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class ClaimState(StrEnum):
+    """What a claim on an idempotency key found."""
+
+    NEW = "new"
+    RUNNING = "running"
+    OTHER = "other"
+    """The key was used for another request."""
+    DONE = "done"
+
+
+class Claim(Struct, frozen=True, gc=False):
+    """``answer`` comes with ``DONE``."""
+
+    state: ClaimState
+    answer: KeptAnswer | None = None
+
+
+class IdempotencyStore(Protocol):
+    """Answers by the caller's scope and key. Raises ``LedgerUnavailable`` when it is away."""
+
+    async def claim(self, scope: str, key: str, fingerprint: str, ttl_s: float) -> Claim:
+        """Take the key for a call that is about to run, unless it is taken already."""
+        ...
+
+    async def keep(self, scope: str, key: str, answer: KeptAnswer, ttl_s: float) -> None:
+        """The call that claimed the key has this answer."""
+        ...
+
+    async def forget(self, scope: str, key: str) -> None:
+        """The call that claimed the key has none: another may run."""
         ...
 
 

@@ -38,6 +38,12 @@ class Limits(Struct, frozen=True):
     """Most streams of ``/admin/state``; 503 beyond it."""
     watch_interval_s: float = 1.0
     """How often such a stream tells the state."""
+    idempotent_bytes_max: int = 1024 * 1024
+    """Largest answer that is kept for an Idempotency-Key; larger ones run again."""
+    idempotency_ttl_s: float = 86_400.0
+    """How long such an answer is kept."""
+    idempotency_claim_s: float = 600.0
+    """How long a key is taken by a call of which nothing more is heard."""
     queue_max: int = 2_000
     """Most requests that may wait for a worker; 429 beyond it."""
     queue_wait_s: float = 30.0

@@ -20,6 +20,7 @@ if not settings.BROKER_URL:
 PROBE_EVERY_S = 5.0
 PUBLISH_EVERY_S = 30.0
 RECONCILE_EVERY_S = 300.0
+PURGE_EVERY_S = 600.0
 TASK_LIMIT_S = 120
 """Longest run of any task; the visibility timeout is above it."""
 
@@ -53,6 +54,11 @@ app.conf.update(
             "task": "workers.tasks.routing.publish_what_came_due",
             "schedule": PUBLISH_EVERY_S,
             "options": {"expires": PUBLISH_EVERY_S},
+        },
+        "purge-idempotency-keys": {
+            "task": "workers.tasks.routing.purge_idempotency_keys",
+            "schedule": PURGE_EVERY_S,
+            "options": {"expires": PURGE_EVERY_S},
         },
         "reconcile-ledger": {
             "task": "workers.tasks.ledger.reconcile",

@@ -7,7 +7,17 @@ from datetime import UTC, datetime, timedelta
 
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
-from router.ports import Beat, LeaseGrant, Member, RecordRejected, SlotClaim, Spending
+from router.ports import (
+    Beat,
+    Claim,
+    ClaimState,
+    KeptAnswer,
+    LeaseGrant,
+    Member,
+    RecordRejected,
+    SlotClaim,
+    Spending,
+)
 
 UNLIMITED_NANO = 1 << 60
 
@@ -48,6 +58,38 @@ class MemoryCluster:
 
     def _leased(self, worker_id: str) -> int:
         return sum(leases.get(worker_id, 0) for leases in self._leases.values())
+
+
+class MemoryIdempotencyStore:
+    """Answers of one process. ``clock`` returns seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._rows: dict[tuple[str, str], tuple[str, float, KeptAnswer | None]] = {}
+
+    async def claim(self, scope: str, key: str, fingerprint: str, ttl_s: float) -> Claim:
+        """See :class:`router.ports.IdempotencyStore`."""
+        now_s = self._clock()
+        self._rows = {k: row for k, row in self._rows.items() if row[1] > now_s}
+        row = self._rows.get((scope, key))
+        if row is None:
+            self._rows[scope, key] = (fingerprint, now_s + ttl_s, None)
+            return Claim(ClaimState.NEW)
+        if row[0] != fingerprint:
+            return Claim(ClaimState.OTHER)
+        return Claim(ClaimState.RUNNING) if row[2] is None else Claim(ClaimState.DONE, row[2])
+
+    async def keep(self, scope: str, key: str, answer: KeptAnswer, ttl_s: float) -> None:
+        """See :class:`router.ports.IdempotencyStore`."""
+        row = self._rows.get((scope, key))
+        if row is not None:
+            self._rows[scope, key] = (row[0], self._clock() + ttl_s, answer)
+
+    async def forget(self, scope: str, key: str) -> None:
+        """See :class:`router.ports.IdempotencyStore`."""
+        row = self._rows.get((scope, key))
+        if row is not None and row[2] is None:
+            del self._rows[scope, key]
 
 
 class MemorySnapshotSource:

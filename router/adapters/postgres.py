@@ -18,7 +18,17 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from router.contracts.record import UsageRecord, decode_record
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
 from router.domain.errors import LedgerUnavailable
-from router.ports import Beat, LeaseGrant, Member, RecordRejected, SlotClaim, Spending
+from router.ports import (
+    Beat,
+    Claim,
+    ClaimState,
+    KeptAnswer,
+    LeaseGrant,
+    Member,
+    RecordRejected,
+    SlotClaim,
+    Spending,
+)
 
 POOL_SIZE_MAX = 4
 WAIT_S = 3.0
@@ -190,6 +200,55 @@ class PostgresCluster:
     async def leave(self, router_id: str) -> None:
         """See :class:`router.ports.Cluster`."""
         await _fetch(self._pool, "SELECT routing_leave(%s)", (router_id,))
+
+
+class PostgresIdempotencyStore:
+    """Answers that every router of the installation can give again."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, scope: str, key: str, fingerprint: str, ttl_s: float) -> Claim:
+        """See :class:`router.ports.IdempotencyStore`."""
+        row = await _fetch(
+            self._pool,
+            "SELECT state, status, headers::text, body "
+            "FROM routing_idempotency_claim(%s, %s, %s, %s)",
+            (scope, key, fingerprint, ttl_s),
+        )
+        if row is None:
+            raise LedgerUnavailable("the table of idempotency keys gave no answer")
+        state = ClaimState(row[0])
+        if state is not ClaimState.DONE:
+            return Claim(state)
+        headers = msgspec.json.decode(row[2], type=tuple[tuple[str, str], ...])
+        return Claim(state, KeptAnswer(row[1], headers, bytes(row[3])))
+
+    async def keep(self, scope: str, key: str, answer: KeptAnswer, ttl_s: float) -> None:
+        """See :class:`router.ports.IdempotencyStore`."""
+        await _fetch(
+            self._pool,
+            "UPDATE routing_idempotency SET status = %s, headers = %s::jsonb, body = %s, "
+            "expires_at = now() + make_interval(secs => %s) WHERE scope = %s AND key = %s "
+            "RETURNING 1",
+            (
+                answer.status,
+                msgspec.json.encode(answer.headers).decode(),
+                answer.body,
+                ttl_s,
+                scope,
+                key,
+            ),
+        )
+
+    async def forget(self, scope: str, key: str) -> None:
+        """See :class:`router.ports.IdempotencyStore`."""
+        await _fetch(
+            self._pool,
+            "DELETE FROM routing_idempotency WHERE scope = %s AND key = %s AND status IS NULL "
+            "RETURNING 1",
+            (scope, key),
+        )
 
 
 async def _fetch(pool: Pool, sql: str, parameters: tuple[Any, ...]) -> TupleRow | None:

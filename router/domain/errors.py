@@ -82,6 +82,18 @@ class CallUnknown(CallError):
     code = "call_not_found"
 
 
+class IdempotencyInFlight(CallError):
+    """The first call of this Idempotency-Key still runs."""
+
+    code = "idempotency_in_flight"
+
+
+class IdempotencyMismatch(CallError):
+    """The Idempotency-Key was used for another request before."""
+
+    code = "idempotency_mismatch"
+
+
 class CreditExhausted(CallError):
     """The account cannot cover the most that this call could cost."""
 

@@ -27,8 +27,10 @@ from router.ingress.account import Account
 from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
 from router.ingress.forward import Forwarder
+from router.ingress.idempotency import HEADER, Idempotency
 from router.ingress.messages_answer import MessagesClient
 from router.ingress.operations import JSON, Operations
+from router.pipeline.authenticate import Grant
 from router.pipeline.gateway import Client, Gateway
 from router.settings import Limits
 
@@ -56,6 +58,7 @@ class API:
         gateway: Gateway,
         operations: Operations,
         account: Account,
+        idempotency: Idempotency,
         *,
         limits: Limits,
         forwarder: Forwarder | None = None,
@@ -63,6 +66,7 @@ class API:
         self._gateway = gateway
         self._operations = operations
         self._account = account
+        self._idempotency = idempotency
         self._limits = limits
         self._forwarder = forwarder
         self._idle = asyncio.Event()
@@ -134,8 +138,7 @@ class API:
                     arrived_s=time.monotonic(),
                     created_at_ms=now_ms,
                 )
-                client = MessagesClient(exchange, request_id) if is_message else exchange
-                return await self._serve(exchange, call, client)
+                return await self._serve(exchange, call)
             if path.startswith(OIP_PREFIX):
                 return await self._infer(exchange, request_id, now_ms)
         elif method == "GET":
@@ -158,22 +161,38 @@ class API:
             arrived_s=time.monotonic(),
             created_at_ms=now_ms,
         )
-        await self._serve(exchange, call, exchange)
+        await self._serve(exchange, call)
 
-    async def _serve(self, exchange: Exchange, call: InferenceRequest, client: Client) -> None:
+    async def _serve(self, exchange: Exchange, call: InferenceRequest) -> None:
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
         forwarder = self._forwarder
         if forwarder is not None and await forwarder.forwarded(exchange, call.model):
             return
+        if HEADER not in exchange.headers:
+            return await self._run(exchange, exchange.grant, call, exchange)
+        if await self._idempotency.replayed(exchange, exchange.grant):
+            return
+        recording = self._idempotency.recording(exchange)
+        try:
+            await self._run(exchange, exchange.grant, call, recording)
+        finally:
+            await self._idempotency.end(exchange, exchange.grant, recording)
+
+    async def _run(
+        self, exchange: Exchange, grant: Grant, call: InferenceRequest, client: Client
+    ) -> None:
+        """Serve by the first of the request's models that can."""
+        if exchange.path == messages.PATH:
+            client = MessagesClient(client, call.id)
         for model in call.fallbacks:
             try:
-                return await self._gateway.serve(exchange.grant, call, client)
+                return await self._gateway.serve(grant, call, client)
             except FALLS_BACK:
                 # Each model that is tried is a call of its own in the books.
                 id_ = uuid7(call.created_at_ms, self._random_bits(74))
                 call = msgspec.structs.replace(call, id=id_, model=model)
-        await self._gateway.serve(exchange.grant, call, client)
+        await self._gateway.serve(grant, call, client)
 
     async def _get(self, exchange: Exchange) -> None:
         if await self._operations.answered(exchange) or await self._account.answered(exchange):

@@ -21,6 +21,7 @@ FORWARDED = b"x-switchyard-forwarded"
 UP = (
     b"authorization",
     b"content-type",
+    b"idempotency-key",
     b"inference-header-content-length",
     b"x-api-key",
     b"x-route-explain",

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from router.domain.errors import WorkerFailed
-from router.ingress.exchange import Exchange, Headers
+from router.ingress.exchange import Headers
+from router.pipeline.gateway import Client
 from router.ports import UpstreamFailed
 
 STOP_REASONS = {
@@ -209,28 +210,28 @@ class MessageStream:
 class MessagesClient:
     """The :class:`router.pipeline.gateway.Client` of a call that came as a message."""
 
-    def __init__(self, exchange: Exchange, request_id: str) -> None:
-        self._exchange = exchange
+    def __init__(self, client: Client, request_id: str) -> None:
+        self._client = client
         self._request_id = request_id
         self._stream = MessageStream(request_id)
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        await self._exchange.answer(status, headers, message_of(body, self._request_id))
+        await self._client.answer(status, headers, message_of(body, self._request_id))
 
     async def start_stream(self, headers: Headers) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        await self._exchange.start_stream(headers)
+        await self._client.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
         told = self._stream.feed(chunk)
         if told:
-            await self._exchange.send(told)
+            await self._client.send(told)
 
     async def end_stream(self, last: bytes = b"") -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        await self._exchange.end_stream(self._stream.end(last))
+        await self._client.end_stream(self._stream.end(last))
 
 
 def _chunk(data: bytes) -> _Completion:

@@ -88,6 +88,17 @@ def test_draining_and_switched_off_workers_are_not_asked(shop: Shop, settings: o
     assert not Worker.objects.exclude(health_checked_at=None).exists()
 
 
+@pytest.mark.django_db
+def test_idempotency_keys_are_deleted_after_their_day() -> None:
+    for key, age in (("old", "- interval '1 second'"), ("new", "+ interval '1 day'")):
+        call(
+            "INSERT INTO routing_idempotency (scope, key, fingerprint, expires_at) "
+            f"VALUES ('s', '{key}', 'f', now() {age})"
+        )
+    assert routing.purge_idempotency_keys() == 1
+    assert routing.purge_idempotency_keys() == 0
+
+
 def test_reconciliation_is_kept(shop: Shop) -> None:
     assert ledger.reconcile() == 0
     assert ReconciliationReport.objects.get().is_balanced

@@ -2,13 +2,16 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import httpx
 
+from router.adapters.memory import MemoryIdempotencyStore
 from router.ingress.account import Account
 from router.ingress.api import API
 from router.ingress.http1 import App, HTTPServer
+from router.ingress.idempotency import Idempotency
 from router.ingress.operations import Operations
 from router.settings import Limits
 from tests.unit.router.pipeline.line import Line
@@ -49,7 +52,8 @@ async def calling(
         routers=lambda: (),
     )
     account = Account(line.gateway, line.recent, line.ledger)
-    api = API(line.gateway, operations, account, limits=limits)
+    idempotency = Idempotency(MemoryIdempotencyStore(time.monotonic), limits)
+    api = API(line.gateway, operations, account, idempotency, limits=limits)
     async with (
         serving(api, limits, cors_origins=cors_origins) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,

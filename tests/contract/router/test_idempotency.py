@@ -1,0 +1,83 @@
+"""What every store of answers promises: in memory, and in PostgreSQL with the real function."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from router.adapters.memory import MemoryIdempotencyStore
+from router.adapters.postgres import PostgresIdempotencyStore, open_pool
+from router.ports import Claim, ClaimState, IdempotencyStore, KeptAnswer
+
+ANSWER = KeptAnswer(
+    200, (("x-a", "b"), ("content-type", "application/json")), b'{"a":"\xc3\xa9"}\0'
+)
+DAY_S = 86_400.0
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStore]:
+    if request.param == "memory":
+        yield MemoryIdempotencyStore(time.monotonic)
+        return
+    pool = open_pool(request.getfixturevalue("ledger_database"))
+    await pool.open()
+    try:
+        yield PostgresIdempotencyStore(pool)
+    finally:
+        await pool.close()
+
+
+@pytest.fixture
+def key() -> str:
+    return str(uuid.uuid4())
+
+
+async def test_the_first_claim_runs_and_those_after_it_get_its_answer(
+    store: IdempotencyStore, key: str
+) -> None:
+    assert await store.claim("1", key, "f", DAY_S) == Claim(ClaimState.NEW)
+    assert await store.claim("1", key, "f", DAY_S) == Claim(ClaimState.RUNNING)
+    await store.keep("1", key, ANSWER, DAY_S)
+    assert await store.claim("1", key, "f", DAY_S) == Claim(ClaimState.DONE, ANSWER)
+    await store.forget("1", key)
+    assert (await store.claim("1", key, "f", DAY_S)).state is ClaimState.DONE
+
+
+async def test_another_request_under_the_same_key_is_told_apart(
+    store: IdempotencyStore, key: str
+) -> None:
+    await store.claim("1", key, "f", DAY_S)
+    assert await store.claim("1", key, "g", DAY_S) == Claim(ClaimState.OTHER)
+    await store.keep("1", key, ANSWER, DAY_S)
+    assert await store.claim("1", key, "g", DAY_S) == Claim(ClaimState.OTHER)
+
+
+async def test_keys_are_each_callers_own(store: IdempotencyStore, key: str) -> None:
+    await store.claim("1", key, "f", DAY_S)
+    assert await store.claim("2", key, "f", DAY_S) == Claim(ClaimState.NEW)
+
+
+async def test_a_claim_without_an_answer_can_be_forgotten(
+    store: IdempotencyStore, key: str
+) -> None:
+    await store.claim("1", key, "f", DAY_S)
+    await store.forget("1", key)
+    assert await store.claim("1", key, "g", DAY_S) == Claim(ClaimState.NEW)
+
+
+async def test_claims_and_answers_expire(store: IdempotencyStore, key: str) -> None:
+    await store.claim("1", key, "f", 0.001)
+    await asyncio.sleep(0.01)
+    assert await store.claim("1", key, "g", DAY_S) == Claim(ClaimState.NEW)
+    await store.keep("1", key, ANSWER, 0.001)
+    await asyncio.sleep(0.01)
+    assert await store.claim("1", key, "h", DAY_S) == Claim(ClaimState.NEW)
+
+
+async def test_of_many_at_once_one_runs(store: IdempotencyStore, key: str) -> None:
+    claims = await asyncio.gather(*(store.claim("1", key, "f", DAY_S) for _ in range(8)))
+    assert [claim.state for claim in claims].count(ClaimState.NEW) == 1
+    assert {claim.state for claim in claims} == {ClaimState.NEW, ClaimState.RUNNING}

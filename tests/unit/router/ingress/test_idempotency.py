@@ -1,0 +1,124 @@
+"""``Idempotency-Key``: the same request twice is one call."""
+
+import asyncio
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from router.domain.errors import LedgerUnavailable
+from router.ports import Answer, StreamPart, UpstreamFailed
+from router.settings import Limits
+from tests.unit.router.ingress.serving import calling
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+
+ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
+PATH = "/v1/chat/completions"
+EVENT = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+PATIENCE_S = 5.0
+
+
+def headers(key: str | None = None) -> dict[str, str]:
+    return {"authorization": f"Bearer {KEY}", "idempotency-key": key or str(uuid4())}
+
+
+async def test_the_second_of_two_is_answered_as_the_first_and_costs_nothing() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    sent = headers()
+    async with calling(line) as client:
+        first = await client.post(PATH, json=CHAT, headers=sent)
+        second = await client.post(PATH, json=CHAT, headers=sent)
+    assert second.content == first.content
+    assert second.headers["idempotent-replayed"] == "true"
+    assert "idempotent-replayed" not in first.headers
+    assert second.headers["x-request-id"] == first.headers["x-request-id"]
+    assert len(line.records) == 1
+
+
+async def test_a_stream_is_given_again_whole() -> None:
+    steps = [StreamPart(EVENT, 1), StreamPart(EVENT, 1, USED, "stop", done=True)]
+    line = Line(FakeUpstream(lambda _: list(steps)))
+    sent = headers()
+    async with calling(line) as client:
+        first = await client.post(PATH, json={**CHAT, "stream": True}, headers=sent)
+        second = await client.post(PATH, json={**CHAT, "stream": True}, headers=sent)
+    assert first.content.endswith(b"data: [DONE]\n\n")
+    assert second.content == first.content
+    assert second.headers["content-type"].startswith("text/event-stream")
+    assert len(line.records) == 1
+
+
+async def test_another_request_under_the_key_is_refused() -> None:
+    sent = headers()
+    async with calling(Line(FakeUpstream(lambda _: ANSWER))) as client:
+        await client.post(PATH, json=CHAT, headers=sent)
+        refused = await client.post(PATH, json={**CHAT, "temperature": 1}, headers=sent)
+    assert refused.status_code == 422
+    assert refused.json()["error"]["code"] == "idempotency_mismatch"
+
+
+async def test_while_the_first_runs_the_second_is_told_to_wait() -> None:
+    gate, asked = asyncio.Event(), asyncio.Event()
+
+    def script(_: object) -> asyncio.Event:
+        asked.set()
+        return gate
+
+    line = Line(FakeUpstream(script))
+    sent = headers()
+    async with calling(line) as client, asyncio.timeout(PATIENCE_S):
+        first = asyncio.ensure_future(client.post(PATH, json=CHAT, headers=sent))
+        await asked.wait()
+        second = await client.post(PATH, json=CHAT, headers=sent)
+        first.cancel()
+        assert second.status_code == 409
+        assert int(second.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "limits"),
+    [
+        ([UpstreamFailed("reset"), UpstreamFailed("reset"), UpstreamFailed("reset")], Limits()),
+        ([[StreamPart(EVENT, 1), UpstreamFailed("reset")]], Limits()),
+        ([ANSWER], Limits(idempotent_bytes_max=5)),
+    ],
+)
+async def test_what_failed_broke_off_or_is_too_large_runs_again(
+    outcomes: list[object], limits: Limits
+) -> None:
+    script = iter(outcomes)
+    line = Line(FakeUpstream(lambda _: next(script, ANSWER)))
+    body = {**CHAT, "stream": isinstance(outcomes[0], list)}
+    sent = headers()
+    async with calling(line, limits) as client:
+        await client.post(PATH, json=body, headers=sent)
+        script = iter([[StreamPart(EVENT, 1, USED, "stop", done=True)]] if body["stream"] else [])
+        again = await client.post(PATH, json=body, headers=sent)
+    assert again.status_code == 200
+    assert "idempotent-replayed" not in again.headers
+    assert len(line.records) == 2
+
+
+async def test_a_key_that_is_no_text_is_refused() -> None:
+    async with calling(Line(FakeUpstream(lambda _: ANSWER))) as client:
+        refused = await client.post(PATH, json=CHAT, headers=headers("x" * 256))
+    assert refused.status_code == 422
+
+
+async def test_without_its_store_a_call_with_a_key_does_not_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def away(*_: object) -> None:
+        raise LedgerUnavailable("away", retry_after_s=2)
+
+    monkeypatch.setattr("router.adapters.memory.MemoryIdempotencyStore.claim", away)
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    async with calling(line) as client:
+        refused = await client.post(PATH, json=CHAT, headers=headers())
+        plain = await client.post(
+            PATH, json=CHAT, headers={"authorization": f"Bearer {KEY}"}, timeout=httpx.Timeout(5)
+        )
+    assert refused.status_code == 503
+    assert plain.status_code == 200
+    assert len(line.records) == 1
