@@ -15,7 +15,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     """The worker found the request wrong (4xx): not billed, no other worker is tried."""
     REJECTED = "rejected"
-    """Never ran (queue full, nothing eligible, deadline): not billed."""
+    """Not answered (queue full, nothing eligible, its own deadline passed): not billed."""
     OUTRUN = "outrun"
     """Of an attempt only: it was late, a second one was sent beside it, and the other one won."""
     WORKER_FAILED = "worker_failed"

@@ -1,10 +1,13 @@
 """The line, as it reads: authenticate, plan, hold, schedule, dispatch, stream, settle, record."""
 
+import asyncio
 import time
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
 
 from router.domain.errors import (
     CallError,
+    DeadlineExceeded,
     QueueFull,
     RequestInvalid,
     SnapshotUnavailable,
@@ -31,6 +34,7 @@ from router.pipeline.settle import CallAccount
 from router.pipeline.trace import Trace
 from router.ports import StreamPart, UpstreamFailed, UpstreamRefused
 
+T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
 STREAM_ERROR = (
     b'data: {"error":{"message":"the worker failed after it had begun to answer; what was '
@@ -113,6 +117,9 @@ class Gateway:
         except UpstreamRefused as error:
             account.resolve(Outcome.REFUSED, 422)
             raise RequestInvalid(error.message) from error
+        except DeadlineExceeded:
+            account.resolve(Outcome.REJECTED, 408)
+            raise
         except QueueFull:
             account.resolve(Outcome.REJECTED, 429)
             raise
@@ -127,7 +134,7 @@ class Gateway:
             account.resolve(Outcome.CLIENT_GONE, 499)
 
     async def _answer(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
-        attempt, answer = await self._attempts.whole_answer(plan, trace)
+        attempt, answer = await _in_time(plan.request, self._attempts.whole_answer(plan, trace))
         endpoint = attempt.endpoint.endpoint
         trace.usage = answer.usage
         trace.finish_reason = answer.finish_reason
@@ -143,7 +150,8 @@ class Gateway:
         await client.answer(200, headers, body)
 
     async def _stream(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
-        attempt, first, parts = await self._attempts.first_part(plan, trace)
+        begun = self._attempts.first_part(plan, trace)
+        attempt, first, parts = await _in_time(plan.request, begun)
         endpoint = attempt.endpoint.endpoint
         try:
             headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
@@ -182,3 +190,18 @@ class Gateway:
             release=self._vault.book.settle,
             keep=self._recorder.append,
         )
+
+
+async def _in_time(request: InferenceRequest, answering: Coroutine[Any, Any, T]) -> T:
+    """The answer, or ``DeadlineExceeded`` when the request's own deadline passes before it."""
+    deadline_ms = request.wishes.deadline_ms
+    if not deadline_ms:
+        return await answering
+    try:
+        async with asyncio.timeout_at(request.arrived_s + deadline_ms / 1e3):
+            return await answering
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"the request's deadline of {deadline_ms} ms passed before a worker answered",
+            param="deadline_ms",
+        ) from None

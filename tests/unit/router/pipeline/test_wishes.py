@@ -8,7 +8,7 @@ from msgspec import structs
 
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Policy
-from router.domain.errors import NothingEligible, QueueFull, RequestInvalid
+from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull, RequestInvalid
 from router.domain.pricing import Price
 from router.domain.request import Sort
 from router.pipeline.authenticate import Grant
@@ -84,6 +84,20 @@ async def test_a_request_that_cannot_be_in_time_is_refused_unbilled() -> None:
         await _full(line, provider={"deadline_ms": 1, "only": ["south"]})
     assert refused.value.retry_after_s is not None
     assert line.records[-1].charge_nano == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_worker_is_stopped_when_the_deadline_passes_before_it_answers(
+    stream: bool,
+) -> None:
+    never = asyncio.Event()
+    line = Line(FakeUpstream(lambda _: [never] if stream else never))
+    with pytest.raises(DeadlineExceeded, match="100 ms"):
+        await line.call(stream=stream, provider={"deadline_ms": 100, "only": ["north"]})
+    (record,) = line.records
+    assert (record.outcome, record.http_status, record.charge_nano) == ("rejected", 408, 0)
+    assert line.slots_taken == 0
+    assert line.unresolved_nano == 0
 
 
 async def _full(line: Line, **fields: Any) -> None:
