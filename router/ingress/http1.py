@@ -23,6 +23,9 @@ from router.ingress.exchange import Exchange, Headers
 from router.settings import Limits
 
 BACKLOG = 2048
+LINGER_S = 2.0
+"""How long a client that was refused may go on sending."""
+
 SWEEP_S = 1.0
 SWEEPS = 4
 """A bound on time is noticed after at most this fraction of it more."""
@@ -37,6 +40,7 @@ class Phase(Enum):
     HEAD = "head"
     BODY = "body"
     CALL = "call"
+    REFUSED = "refused"
 
 
 class App(Protocol):
@@ -120,6 +124,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
+        if self.phase is Phase.REFUSED:
+            return
         if self.phase is Phase.IDLE:
             self._enter(Phase.HEAD)
         if self.phase is Phase.HEAD:
@@ -223,6 +229,9 @@ class Connection(asyncio.Protocol):
         if self.phase is Phase.CALL:
             if self.stalled_s and now_s - self.stalled_s >= limits.client_stall_s:
                 self._transport.abort()
+        elif self.phase is Phase.REFUSED:
+            if waited_s >= LINGER_S:
+                self._transport.abort()
         elif self.phase is Phase.IDLE:
             if waited_s >= limits.idle_timeout_s:
                 self._transport.close()
@@ -254,14 +263,18 @@ class Connection(asyncio.Protocol):
             raise _too_large(limits)
 
     def _refuse(self, error: CallError) -> None:
-        """Answer with an error and close: what else may come is not read."""
+        """Answer with an error. What else comes is thrown away for a while, and then cut off.
+
+        Closing at once would reset the connection of a client that is still sending, and it would
+        never read why it was refused.
+        """
         exchange = self._exchange or Exchange(self, self._server.cors_origins)
         status, headers, body = self._server.app.refusal(exchange, error)
         exchange.keeps = False
         exchange.answer_now(status, headers, body)
-        self._enter(Phase.CALL)  # Whatever still arrives is ignored.
-        self._is_last = True
-        self._transport.close()
+        self._enter(Phase.REFUSED)
+        if not self._transport.is_closing():
+            self._transport.write_eof()
 
 
 class HTTPServer:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -186,6 +187,27 @@ async def test_a_body_over_the_bound_is_refused_declared_or_not(raw: bytes) -> N
     app = App()
     assert (await exchange_of(raw, app)).startswith(b"HTTP/1.1 413 ")
     assert not app.called
+
+
+async def test_a_client_that_sends_its_whole_body_first_still_hears_why_it_was_refused() -> None:
+    async with serving(App(), LIMITS) as port, httpx.AsyncClient() as client:
+        answer = await client.post(f"http://127.0.0.1:{port}/x", content=b"x" * 20_000_000)
+    assert answer.status_code == 413
+
+
+async def test_who_goes_on_sending_after_a_refusal_is_cut_off() -> None:
+    async with connected() as (reader, writer):
+        writer.write(b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 1001\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413 ")
+
+        async def go_on() -> None:
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(OSError):
+            await asyncio.wait_for(go_on(), PATIENCE_S)
 
 
 async def test_a_head_over_the_bound_is_refused() -> None:
