@@ -206,7 +206,7 @@ async def test_who_goes_on_sending_after_a_refusal_is_cut_off() -> None:
                 await writer.drain()
                 await asyncio.sleep(0.01)
 
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionError):
             await asyncio.wait_for(go_on(), PATIENCE_S)
 
 
