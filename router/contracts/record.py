@@ -39,7 +39,7 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
     score: float
 
 
-class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
+class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One usage event, settled at most once by its ``request_id`` (UUIDv7).
 
     ``charge_nano`` ≤ ``hold_nano``; a call that is not billed has ``charge_nano`` 0 and is still
