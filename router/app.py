@@ -45,6 +45,7 @@ from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters, Recorder
+from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import build_table
 from router.ports import (
@@ -158,6 +159,7 @@ async def _serve_http(
         grpc_transport = GRPCTransport(limits, AddressPolicy(settings.upstream_networks))
         closing.push_async_callback(grpc_transport.close)
         dispatcher = Dispatcher(scheduler, clock=time.monotonic)
+        limiter = RateLimiter(time.monotonic)
         upstreams: dict[str, Upstream] = {
             "openai": OpenAIUpstream(client, limits),
             "oip": OIPUpstream(HTTPTransport(client, limits)),
@@ -171,13 +173,14 @@ async def _serve_http(
             dispatcher=dispatcher,
             attempts=Attempts(dispatcher, upstreams, limits),
             vault=vault,
+            limiter=limiter,
             recorder=meters,
         )
         view = None
         if cluster is not None:
             me = Member(settings.router_id, settings.advertised_url)
             view = ClusterView(
-                me, cluster, dispatcher, ttl_s=limits.member_ttl_s, clock=time.monotonic
+                me, cluster, dispatcher, limiter, ttl_s=limits.member_ttl_s, clock=time.monotonic
             )
         operations = Operations(
             gateway,

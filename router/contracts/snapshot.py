@@ -7,7 +7,7 @@ the last good one when the database is away.
 
 import msgspec
 
-from router.domain.catalog import ApiKey, Deployment, Model, Policy, Pool, Worker
+from router.domain.catalog import ApiKey, Deployment, Model, Organisation, Policy, Pool, Worker
 
 SNAPSHOT_SCHEMA = 1
 SNAPSHOT_CHANNEL = "switchyard_snapshot"
@@ -24,6 +24,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     deployments: tuple[Deployment, ...] = ()
     policies: tuple[Policy, ...] = ()
     keys: tuple[ApiKey, ...] = ()
+    organisations: tuple[Organisation, ...] = ()
     schema: int = SNAPSHOT_SCHEMA
 
 

@@ -112,6 +112,31 @@ class Policy(Struct, frozen=True):
     shared: bool = False
 
 
+class RateLimits(Struct, frozen=True):
+    """How much may be asked for; 0 is no limit."""
+
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    calls_at_once: int = 0
+
+
+NO_LIMITS = RateLimits()
+
+
+class Limit(Struct, frozen=True, gc=False):
+    """Whose limits: ``scope`` is ``key:<id>`` or ``org:<id>``."""
+
+    scope: str
+    limits: RateLimits
+
+
+class Organisation(Struct, frozen=True):
+    """Who pays. Listed only when it is limited."""
+
+    id: int
+    limits: RateLimits = NO_LIMITS
+
+
 class ApiKey(Struct, frozen=True):
     """A caller's credential as a digest (:func:`router.domain.keys.digest_key`), never in clear.
 
@@ -125,3 +150,4 @@ class ApiKey(Struct, frozen=True):
     scopes: tuple[str, ...] = ("inference",)
     models: tuple[str, ...] = ()
     expires_at_s: int = 0
+    limits: RateLimits = NO_LIMITS

@@ -112,6 +112,18 @@ class QueueFull(CallError):
     code = "queue_full"
 
 
+class RateLimited(CallError):
+    """A limit of the key or its organisation is used up. ``headers`` tell what is left of each."""
+
+    code = "rate_limited"
+
+    def __init__(
+        self, message: str, *, retry_after_s: float, headers: tuple[tuple[str, str], ...]
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.headers = headers
+
+
 class RouterBusy(CallError):
     """More calls run on this router than ``ROUTER_CALLS_MAX`` allows."""
 

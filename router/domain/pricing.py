@@ -33,6 +33,13 @@ class Usage(Struct, frozen=True, gc=False):
     rows: int = 0
     images: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of every class."""
+        return (
+            self.prompt_tokens + self.cached_tokens + self.completion_tokens + self.reasoning_tokens
+        )
+
 
 class ChargeLine(Struct, frozen=True, gc=False):
     """One line of a charge: ``quantity × price`` before rounding.

@@ -93,3 +93,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     fields: Mapping[str, msgspec.Raw] = {}
     payload: bytes = b""
     payload_headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """What the prompt is taken for where no worker has counted it."""
+        return self.prompt_bytes // BYTES_PER_TOKEN

@@ -18,9 +18,9 @@ from router.domain.money import format_usd
 from router.domain.outcome import Outcome
 from router.ingress.exchange import Exchange
 from router.ingress.operations import JSON
-from router.pipeline.authenticate import Grant
 from router.pipeline.gateway import Gateway
 from router.pipeline.recent import RecentCalls
+from router.pipeline.routing_table import Grant
 from router.ports import Books
 
 _encode = msgspec.json.Encoder().encode

@@ -30,8 +30,8 @@ from router.ingress.forward import Forwarder
 from router.ingress.idempotency import HEADER, Idempotency
 from router.ingress.messages_answer import MessagesClient
 from router.ingress.operations import JSON, Operations
-from router.pipeline.authenticate import Grant
 from router.pipeline.gateway import Client, Gateway
+from router.pipeline.routing_table import Grant
 from router.settings import Limits
 
 OPENAI_MODEL_PREFIX = "/v1/models/"

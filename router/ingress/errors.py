@@ -20,6 +20,7 @@ STATUS: dict[type[CallError], int] = {
     errors.RequestInvalid: 422,
     errors.IdempotencyMismatch: 422,
     errors.QueueFull: 429,
+    errors.RateLimited: 429,
     errors.HeadersTooLarge: 431,
     errors.WorkerFailed: 502,
     errors.NothingEligible: 503,
@@ -72,6 +73,8 @@ def error_headers(error: CallError) -> list[tuple[str, str]]:
     headers = [("content-type", "application/json")]
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(max(1, round(error.retry_after_s)))))
+    if isinstance(error, errors.RateLimited):
+        headers.extend(error.headers)
     return headers
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Protocol
 
-from router.pipeline.authenticate import Grant
+from router.pipeline.routing_table import Grant
 
 Headers = list[tuple[str, str]]
 

@@ -9,8 +9,8 @@ from hashlib import sha256
 
 from router.domain.errors import IdempotencyInFlight, IdempotencyMismatch, RequestInvalid
 from router.ingress.exchange import Exchange, Headers
-from router.pipeline.authenticate import Grant
 from router.pipeline.gateway import Client
+from router.pipeline.routing_table import Grant
 from router.ports import ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
 

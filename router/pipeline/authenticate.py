@@ -1,25 +1,13 @@
 """Credential → grant. The first step: nothing is spent on a call that may not be made."""
 
-from msgspec import Struct
-
-from router.domain.catalog import ApiKey
+from router.domain.catalog import NO_LIMITS, ApiKey, Limit
 from router.domain.errors import CredentialInvalid, NotAllowed
 from router.domain.keys import SESSION_PREFIX, digest_key, verify_session
-from router.pipeline.routing_table import RoutingTable
+from router.pipeline.routing_table import Grant, RoutingTable
 
 INFERENCE_SCOPE = "inference"
 BEARER = "bearer "
 SEEN_MAX = 10_000
-
-
-class Grant(Struct, frozen=True, gc=False):
-    """Who calls and who pays. An empty ``models`` allows every model."""
-
-    organisation_id: int
-    account_id: int
-    key_id: int = 0
-    user_id: int = 0
-    models: tuple[str, ...] = ()
 
 
 def authenticate(table: RoutingTable, authorization: str, *, pepper: bytes, now_s: float) -> Grant:
@@ -30,26 +18,43 @@ def authenticate(table: RoutingTable, authorization: str, *, pepper: bytes, now_
         )
     token = authorization[len(BEARER) :].strip()
     if token.startswith(SESSION_PREFIX):
-        return _session_grant(token, pepper, now_s)
-    key = table.seen.get(token) or _known_key(table, token, pepper)
+        return _session_grant(table, token, pepper, now_s)
+    grant = table.seen.get(token) or _key_grant(table, token, pepper)
+    if grant.expires_at_s and now_s >= grant.expires_at_s:
+        raise CredentialInvalid("this API key has expired; make a new one on the Keys page")
+    return grant
+
+
+def _key_grant(table: RoutingTable, token: str, pepper: bytes) -> Grant:
+    key = table.keys.get(digest_key(token, pepper))
     if key is None:
         raise CredentialInvalid("this API key is not known or was revoked; see the Keys page")
-    if key.expires_at_s and now_s >= key.expires_at_s:
-        raise CredentialInvalid("this API key has expired; make a new one on the Keys page")
     if INFERENCE_SCOPE not in key.scopes:
         raise NotAllowed(f"this API key lacks the scope {INFERENCE_SCOPE!r}")
-    return Grant(key.organisation_id, key.account_id, key_id=key.id, models=key.models)
+    grant = Grant(
+        key.organisation_id,
+        key.account_id,
+        key_id=key.id,
+        models=key.models,
+        limits=(*_limits_of(key), *table.limits_of(key.organisation_id)),
+        expires_at_s=key.expires_at_s,
+    )
+    if len(table.seen) < SEEN_MAX:
+        table.seen[token] = grant
+    return grant
 
 
-def _known_key(table: RoutingTable, token: str, pepper: bytes) -> ApiKey | None:
-    key = table.keys.get(digest_key(token, pepper))
-    if key is not None and len(table.seen) < SEEN_MAX:
-        table.seen[token] = key
-    return key
+def _limits_of(key: ApiKey) -> tuple[Limit, ...]:
+    return () if key.limits == NO_LIMITS else (Limit(f"key:{key.id}", key.limits),)
 
 
-def _session_grant(token: str, pepper: bytes, now_s: float) -> Grant:
+def _session_grant(table: RoutingTable, token: str, pepper: bytes, now_s: float) -> Grant:
     claims = verify_session(token, pepper)
     if claims is None or now_s >= claims.expires_at_s:
         raise CredentialInvalid("this session has expired; reload the page")
-    return Grant(claims.organisation_id, claims.account_id, user_id=claims.user_id)
+    return Grant(
+        claims.organisation_id,
+        claims.account_id,
+        user_id=claims.user_id,
+        limits=table.limits_of(claims.organisation_id),
+    )

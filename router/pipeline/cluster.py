@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 from router.domain.errors import LedgerUnavailable
 from router.pipeline.dispatch import Dispatcher
+from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
 from router.ports import Beat, Cluster, Member, SlotClaim
 from router.scheduling.sharding import owner
@@ -36,6 +37,7 @@ class ClusterView:
         me: Member,
         cluster: Cluster,
         dispatcher: Dispatcher,
+        limiter: RateLimiter,
         *,
         ttl_s: float,
         clock: Callable[[], float],
@@ -43,6 +45,8 @@ class ClusterView:
         self._me = me
         self._cluster = cluster
         self._dispatcher = dispatcher
+        self._limiter = limiter
+        limiter.join = self.beat_now
         self._ttl_s = ttl_s
         self._clock = clock
         self._table = EMPTY_TABLE
@@ -50,6 +54,10 @@ class ClusterView:
         self._suspects: dict[str, float] = {}
         self._owners: dict[str, str] = {}
         self._changed = asyncio.Event()
+        self._begun = 0
+        self._done = 0
+        self._beaten = asyncio.Condition()
+        self._my_demands: Mapping[str, float] = {}
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -85,12 +93,19 @@ class ClusterView:
 
     async def beat(self) -> None:
         """Renew membership and leases once, and take in who else is there."""
+        self._begun += 1
+        number = self._begun
+        self._my_demands = self._demands() | self._limiter.demands()
+        claims = self._claims() | self._limit_claims()
         try:
-            beat = await self._cluster.beat(self._me, self._ttl_s, self._demands(), self._claims())
+            beat = await self._cluster.beat(self._me, self._ttl_s, self._my_demands, claims)
         except LedgerUnavailable as error:
             log.warning("cluster: going on with what is known: %s", error)
-            return
-        self._take_in(beat)
+        else:
+            self._take_in(beat)
+        async with self._beaten:
+            self._done = number
+            self._beaten.notify_all()
 
     async def leave(self) -> None:
         """Give up membership and leases at once, rather than by their expiry."""
@@ -107,6 +122,25 @@ class ClusterView:
         self._members = members
         self._owners.clear()
         self._dispatcher.lease(beat.granted)
+        self._limiter.routers = len(members)
+        self._limiter.lease(
+            beat.granted, frozenset(id_ for known in self._others().values() for id_ in known)
+        )
+
+    async def beat_now(self) -> None:
+        """Wait for the end of a beat that begins after now, or not much longer than one takes."""
+        if not self._others():
+            return
+        number = self._begun + 1
+        self._changed.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._ttl_s / BEATS_PER_TTL), self._beaten:
+                await self._beaten.wait_for(lambda: self._done >= number)
+
+    def _others(self) -> dict[str, Mapping[str, float]]:
+        """The demands of every other router."""
+        me = self._me.router_id
+        return {r: member.demands for r, member in self._members.items() if r != me}
 
     def _owner(self, model: str) -> str:
         known = self._owners.get(model)
@@ -137,7 +171,21 @@ class ClusterView:
             slots[worker.id] = worker.slots
         claims: dict[str, SlotClaim] = {}
         for worker_id, routers in claimants.items():
-            demands = {r: self._members[r].demands.get(worker_id, 0.0) for r in routers}
+            demands = {r: self._demand_of(r).get(worker_id, 0.0) for r in routers}
             wanted = slot_shares(slots[worker_id], demands).get(self._me.router_id, 0)
             claims[worker_id] = SlotClaim(wanted, slots[worker_id])
         return claims
+
+    def _limit_claims(self) -> dict[str, SlotClaim]:
+        """How many parts to ask for of each limit on keys and organisations, of how many."""
+        claims: dict[str, SlotClaim] = {}
+        for id_, (parts, used) in self._limiter.leasable().items():
+            demands = {r: known[id_] for r, known in self._others().items() if id_ in known}
+            demands[self._me.router_id] = self._my_demands[id_]
+            wanted = slot_shares(parts, demands)[self._me.router_id]
+            claims[id_] = SlotClaim(max(wanted, used), parts)
+        return claims
+
+    def _demand_of(self, router_id: str) -> Mapping[str, float]:
+        me = self._me.router_id
+        return self._my_demands if router_id == me else self._members[router_id].demands

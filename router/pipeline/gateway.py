@@ -18,10 +18,11 @@ from router.domain.request import InferenceRequest
 from router.metering.lease import Hold
 from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
-from router.pipeline.authenticate import Grant, authenticate
+from router.pipeline.authenticate import authenticate
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.meters import Recorder
 from router.pipeline.plan import Plan, make_plan
+from router.pipeline.rate_limit import NO_PERMIT, Permit, RateLimiter
 from router.pipeline.route_report import (
     Headers,
     explained,
@@ -29,7 +30,7 @@ from router.pipeline.route_report import (
     route_headers,
     route_report,
 )
-from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
+from router.pipeline.routing_table import EMPTY_TABLE, Grant, RoutingTable
 from router.pipeline.settle import CallAccount
 from router.pipeline.trace import Trace
 from router.ports import StreamPart, UpstreamFailed, UpstreamRefused
@@ -73,6 +74,7 @@ class Gateway:
         dispatcher: Dispatcher,
         attempts: Attempts,
         vault: Vault,
+        limiter: RateLimiter,
         recorder: Recorder,
     ) -> None:
         self.table: RoutingTable = EMPTY_TABLE
@@ -81,6 +83,7 @@ class Gateway:
         self._dispatcher = dispatcher
         self._attempts = attempts
         self._vault = vault
+        self._limiter = limiter
         self._recorder = recorder
 
     def use(self, table: RoutingTable) -> None:
@@ -103,9 +106,16 @@ class Gateway:
         """Run one call to its end. Raises a ``CallError`` only before the client got a byte."""
         plan = make_plan(self.table, grant, request)
         self._recorder.admit()
-        hold = await self._vault.hold(grant.account_id, plan.hold_nano)
+        permit = NO_PERMIT
+        if grant.limits:
+            permit = await self._limiter.admit(grant.limits, request.prompt_tokens)
+        try:
+            hold = await self._vault.hold(grant.account_id, plan.hold_nano)
+        except BaseException:
+            permit.end(0)
+            raise
         trace = Trace(request)
-        account = self._open_account(plan, hold, trace)
+        account = self._open_account(plan, hold, trace, permit)
         try:
             if request.stream:
                 await self._stream(plan, trace, account, client)
@@ -143,6 +153,7 @@ class Gateway:
         headers = route_headers(plan, trace, endpoint, self._router_id, now_s)
         headers.append(("content-type", answer.content_type))
         headers.append(("x-cost-nano-usd", str(settlement.charge_nano)))
+        headers.extend(account.permit.headers())
         headers.extend(answer.headers)
         body = answer.body
         if plan.request.explain and answer.content_type == "application/json":
@@ -155,6 +166,7 @@ class Gateway:
         endpoint = attempt.endpoint.endpoint
         try:
             headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
+            headers.extend(account.permit.headers())
             await client.start_stream(headers)
             part: StreamPart | None = first
             while part is not None:
@@ -181,11 +193,12 @@ class Gateway:
             await client.send(explained_event(plan, report))
         await client.end_stream(DONE)
 
-    def _open_account(self, plan: Plan, hold: Hold, trace: Trace) -> CallAccount:
+    def _open_account(self, plan: Plan, hold: Hold, trace: Trace, permit: Permit) -> CallAccount:
         return CallAccount(
             plan,
             hold,
             trace,
+            permit,
             router_id=self._router_id,
             release=self._vault.book.settle,
             keep=self._recorder.append,

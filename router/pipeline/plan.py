@@ -19,9 +19,8 @@ from router.domain.errors import (
 )
 from router.domain.pricing import hold_nano
 from router.domain.request import NO_WISHES, InferenceRequest, Sort
-from router.pipeline.authenticate import Grant
 from router.pipeline.eligibility import Eligibility, eligibility
-from router.pipeline.routing_table import Route, RoutingTable
+from router.pipeline.routing_table import Grant, Route, RoutingTable
 from router.pipeline.sizing import prefix_blocks, size_features
 from router.pipeline.utility import costs_nano, penalties_s
 from router.scheduling.size import SizePredictor

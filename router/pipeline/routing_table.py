@@ -3,7 +3,7 @@
 from msgspec import Struct, field
 
 from router.contracts.snapshot import Snapshot
-from router.domain.catalog import ApiKey, Endpoint, Model, Policy, Worker
+from router.domain.catalog import ApiKey, Endpoint, Limit, Model, Policy, RateLimits, Worker
 from router.domain.request import Kind
 from router.pipeline.eligibility import Eligibility
 
@@ -20,18 +20,40 @@ class Route(Struct, frozen=True):
     eligible: dict[Kind, Eligibility] = field(default_factory=dict[Kind, Eligibility])
 
 
+class Grant(Struct, frozen=True, gc=False):
+    """Who calls, who pays, and until when (Unix seconds, 0 is forever).
+
+    An empty ``models`` allows every model. ``limits`` are those of the key and the organisation.
+    """
+
+    organisation_id: int
+    account_id: int
+    key_id: int = 0
+    user_id: int = 0
+    models: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    expires_at_s: int = 0
+
+
 class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.
 
-    ``keys`` are found by digest. ``seen`` is filled by authentication: keys that this table has
-    already been asked about, found without the digest. It goes when the table goes.
+    ``keys`` are found by digest, ``limits`` by organisation. ``seen`` is filled by authentication:
+    the grants of keys that this table has already been asked about, found without the digest. It
+    goes when the table goes.
     """
 
     version: int
     routes: dict[str, Route]
     keys: dict[str, ApiKey]
     endpoints: dict[str, Endpoint]
-    seen: dict[str, ApiKey] = field(default_factory=dict[str, ApiKey])
+    limits: dict[int, RateLimits] = field(default_factory=dict[int, RateLimits])
+    seen: dict[str, Grant] = field(default_factory=dict[str, Grant])
+
+    def limits_of(self, organisation_id: int) -> tuple[Limit, ...]:
+        """What an organisation as a whole is limited to."""
+        limits = self.limits.get(organisation_id)
+        return (Limit(f"org:{organisation_id}", limits),) if limits else ()
 
     def key_of(self, key_id: int) -> ApiKey | None:
         """A key by its id: rare, and so without an index."""
@@ -79,6 +101,7 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         },
         keys={key.digest: key for key in snapshot.keys},
         endpoints={e.id: e for endpoints in by_model.values() for e in endpoints},
+        limits={organisation.id: organisation.limits for organisation in snapshot.organisations},
     )
 
 

@@ -9,9 +9,9 @@ from router.contracts.record import UsageRecord
 from router.domain.money import commission_nano
 from router.domain.outcome import BILLED, Outcome
 from router.domain.pricing import Usage, charge_nano
-from router.domain.request import BYTES_PER_TOKEN
 from router.metering.lease import Hold
 from router.pipeline.plan import Plan
+from router.pipeline.rate_limit import NO_PERMIT, Permit
 from router.pipeline.trace import Trace
 
 NOTHING_USED = Usage()
@@ -43,24 +43,33 @@ def _counted(plan: Plan, trace: Trace) -> Usage:
     """Usage by the router's own count, for a worker that did not get to say (or never does)."""
     if not trace.tokens_delivered:
         return NOTHING_USED
-    prompt_tokens = plan.request.prompt_bytes // BYTES_PER_TOKEN
-    return Usage(prompt_tokens=prompt_tokens, completion_tokens=trace.tokens_delivered)
+    return Usage(prompt_tokens=plan.request.prompt_tokens, completion_tokens=trace.tokens_delivered)
 
 
 class CallAccount:
     """The open account of one admitted call: resolved exactly once, whatever happens to the call.
 
     ``keep`` takes the finished record and ``release`` returns the hold; both are synchronous, so
-    that nothing can come between them, not even a cancellation.
+    that nothing can come between them, not even a cancellation. ``permit`` ends with it.
     """
 
-    __slots__ = ("_hold", "_keep", "_plan", "_release", "_router_id", "_trace", "settlement")
+    __slots__ = (
+        "_hold",
+        "_keep",
+        "_plan",
+        "_release",
+        "_router_id",
+        "_trace",
+        "permit",
+        "settlement",
+    )
 
     def __init__(
         self,
         plan: Plan,
         hold: Hold,
         trace: Trace,
+        permit: Permit = NO_PERMIT,
         *,
         router_id: str,
         release: Callable[[Hold, int], None],
@@ -69,6 +78,7 @@ class CallAccount:
         self._plan = plan
         self._hold = hold
         self._trace = trace
+        self.permit = permit
         self._router_id = router_id
         self._release = release
         self._keep = keep
@@ -79,6 +89,7 @@ class CallAccount:
         if self.settlement is None:
             self.settlement = settle(self._plan, self._hold, self._trace, outcome)
             self._release(self._hold, self.settlement.charge_nano)
+            self.permit.end(self.settlement.usage.tokens)
             self._keep(self._record(self.settlement, http_status))
         return self.settlement
 

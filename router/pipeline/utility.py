@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from router.domain.catalog import Endpoint, Policy
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Usage, charge_nano
-from router.domain.request import BYTES_PER_TOKEN, InferenceRequest
+from router.domain.request import InferenceRequest
 from router.scheduling.ticket import NO_TERMS
 
 ORDER_STEP_S = 5.0
@@ -41,7 +41,7 @@ def costs_nano(endpoints: Sequence[Endpoint], request: InferenceRequest) -> Mapp
     """What each endpoint would probably charge for the call, in nano-USD by endpoint id."""
     completion = request.completion_tokens_asked or COMPLETION_TOKENS_TYPICAL
     usage = Usage(
-        prompt_tokens=request.prompt_bytes // BYTES_PER_TOKEN,
+        prompt_tokens=request.prompt_tokens,
         completion_tokens=min(completion * request.choices_asked, request.bound.completion_tokens),
         rows=request.bound.rows,
         images=request.bound.images,

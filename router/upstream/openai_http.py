@@ -132,7 +132,7 @@ def _counted(request: InferenceRequest, completion: _Completion) -> Usage:
     texts = [c.text or (c.message and c.message.content) or "" for c in completion.choices]
     generated = sum(len(text.encode()) for text in texts)
     return Usage(
-        prompt_tokens=request.prompt_bytes // BYTES_PER_TOKEN,
+        prompt_tokens=request.prompt_tokens,
         completion_tokens=-(-generated // BYTES_PER_TOKEN),
     )
 

@@ -20,6 +20,7 @@ from router.pipeline.attempts import Attempts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
+from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import build_table
 from router.ports import Answer, StreamPart
@@ -161,6 +162,7 @@ class Line:
             dispatcher=dispatcher,
             attempts=self.attempts,
             vault=self.vault,
+            limiter=RateLimiter(asyncio.get_running_loop().time),
             recorder=self.meters,
         )
         self.gateway.use(build_table(catalog or snapshot()))

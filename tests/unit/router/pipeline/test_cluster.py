@@ -1,65 +1,25 @@
 """Routers that meet in memory: who owns what, and who may use how many slots."""
 
 import asyncio
-import random
 
 from msgspec import structs
 
 from router.adapters.memory import MemoryCluster
 from router.contracts.snapshot import Snapshot
-from router.domain.catalog import Model, Policy
-from router.domain.errors import LedgerUnavailable
-from router.pipeline.cluster import ClusterView
-from router.pipeline.dispatch import Dispatcher
-from router.pipeline.routing_table import build_table
-from router.ports import Beat, Member
-from router.scheduling.scheduler import Scheduler
+from router.domain.catalog import Limit, Model, Policy, RateLimits
 from router.scheduling.sharding import owner
+from router.scheduling.ticket import Ticket
 from tests.unit.router.pipeline.line import snapshot
+from tests.unit.router.pipeline.routers import TTL_S, Clock, Router, meeting
 
-TTL_S = 3.0
 MODEL = "a/m"
 
 
-class Router:
-    """A view and the scheduler below it."""
-
-    def __init__(self, name: str, cluster: MemoryCluster, clock: "Clock", shop: Snapshot) -> None:
-        self.name = name
-        self.scheduler = Scheduler(queue_max=10, random=random.Random(1).random)
-        loop = asyncio.get_running_loop()
-        dispatcher = Dispatcher(self.scheduler, clock=loop.time)
-        me = Member(name, f"http://{name}")
-        self.view = ClusterView(me, cluster, dispatcher, ttl_s=TTL_S, clock=clock)
-        table = build_table(shop)
-        dispatcher.apply(table.endpoints.values())
-        self.view.use(table)
-
-    @property
-    def slots(self) -> dict[str, int]:
-        return {w.id: w.slots for w in self.scheduler.fleet.workers.values()}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 async def two(shop: Snapshot) -> tuple[Router, Router, Clock]:
-    """An owner of the chat model and another router, after enough beats to have settled."""
-    clock = Clock()
-    cluster = MemoryCluster(clock)
-    names = ["left", "right"]
-    first = owner(MODEL, names)
-    routers = {name: Router(name, cluster, clock, shop) for name in names}
-    for _ in range(3):
-        for router in routers.values():
-            await router.view.beat()
-    (other,) = set(names) - {first}
-    return routers[first], routers[other], clock
+    """The owner of the chat model and another router, after enough beats to have settled."""
+    left, right, clock = await meeting(shop)
+    routers = (left, right) if owner(MODEL, ["left", "right"]) == "left" else (right, left)
+    return *routers, clock
 
 
 async def test_a_router_alone_serves_everything_with_every_slot() -> None:
@@ -84,6 +44,18 @@ async def test_a_shared_model_is_placed_by_everyone_over_leased_slots() -> None:
     mine, other, _ = await two(shop)
     assert other.view.elsewhere(MODEL) is None
     assert (mine.slots["one-0"], other.slots["one-0"]) == (2, 2)
+
+
+async def test_whoever_has_more_to_place_gets_more_of_the_slots() -> None:
+    shop = structs.replace(snapshot(), policies=(Policy(1, 1, MODEL, shared=True),))
+    mine, other, _ = await two(shop)
+    for n in range(4):
+        ticket = Ticket(f"t{n}", ("1@one-0",), Policy(1, 1, MODEL), arrived_s=0, expires_s=1e9)
+        mine.scheduler.arrive(ticket, 0.0)
+    for _ in range(3):
+        await mine.view.beat()
+        await other.view.beat()
+    assert (mine.slots["one-0"], other.slots["one-0"]) == (3, 1)
 
 
 async def test_workers_of_models_with_different_owners_are_divided() -> None:
@@ -137,13 +109,22 @@ async def test_a_router_that_leaves_frees_its_slots_at_once() -> None:
 
 async def test_without_the_database_everyone_goes_on_with_what_they_have() -> None:
     mine, other, clock = await two(snapshot())
-
-    class Away(MemoryCluster):
-        async def beat(self, *_: object) -> Beat:
-            raise LedgerUnavailable("away")
-
-    other.view._cluster = Away(clock)
+    other.go_away()
     clock.now_s += 100
     await other.view.beat()
     assert other.view.elsewhere(MODEL) is not None
     assert mine.slots["one-0"] == 4
+
+
+async def test_a_limit_that_is_new_here_is_asked_for_at_once() -> None:
+    left, right, _ = await meeting()
+    beating = asyncio.create_task(right.view.run())
+    try:
+        right.limiter.join = right.view.beat_now
+        limits = (Limit("key:1", RateLimits(calls_at_once=3)),)
+        for _ in range(3):
+            await right.limiter.admit(limits, 0)
+    finally:
+        beating.cancel()
+    await left.view.beat()
+    assert left.view.members["right"].demands["calls:key:1"] > 0

@@ -14,8 +14,8 @@ from router.domain.errors import (
     RequestInvalid,
     WorkerFailed,
 )
-from router.pipeline.authenticate import Grant
 from router.pipeline.gateway import STREAM_ERROR
+from router.pipeline.routing_table import Grant
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from tests.unit.router.pipeline.line import (

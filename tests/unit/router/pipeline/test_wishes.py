@@ -11,9 +11,8 @@ from router.domain.catalog import Policy
 from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull, RequestInvalid
 from router.domain.pricing import Price
 from router.domain.request import Sort
-from router.pipeline.authenticate import Grant
 from router.pipeline.plan import make_plan, make_ticket
-from router.pipeline.routing_table import build_table
+from router.pipeline.routing_table import Grant, build_table
 from router.pipeline.sizing import prefix_blocks, size_features
 from router.ports import Answer
 from router.scheduling.size import SizePredictor
