@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.accounts.models import ApiKey, Membership, Organisation, User
+from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Membership, Organisation, User
 from marketplace.accounts.services import api_key_create, api_key_revoke
 from marketplace.billing.services import customer_account_open
 from marketplace.routing.services import snapshot_publish
@@ -44,6 +44,7 @@ class OrganisationAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Organisation, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         customer_account_open(organisation=obj)
+        snapshot_publish()
 
 
 @admin.register(ApiKey)
@@ -73,6 +74,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
             scopes=obj.scopes,
             models_allowed=obj.models_allowed,
             expires_at=obj.expires_at,
+            **{name: getattr(obj, name) for name in LIMIT_FIELDS},
         )
         obj.pk = row.pk
         messages.warning(request, _("Copy the key now, it is not shown again: %s") % key)

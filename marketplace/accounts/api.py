@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.models import (
     KEY_ROLES,
+    LIMIT_FIELDS,
     MEMBER_ROLES,
     ApiKey,
     Membership,
@@ -27,6 +28,7 @@ from marketplace.accounts.models import (
 from marketplace.accounts.services import (
     api_key_create,
     api_key_revoke,
+    api_key_update,
     member_remove,
     member_set,
     organisation_create,
@@ -43,8 +45,9 @@ class OrganisationFilter(filters.FilterSet):
 class OrganisationSerializer(serializers.ModelSerializer[Organisation]):
     class Meta:
         model = Organisation
-        fields = ["id", "slug", "name", "created_at"]
-        read_only_fields = ["id", "created_at"]
+        fields = ["id", "slug", "name", *LIMIT_FIELDS, "created_at"]
+        # The platform's limits on an organisation are not its own to change; those of keys are.
+        read_only_fields = ["id", *LIMIT_FIELDS, "created_at"]
 
 
 class OrganisationViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Organisation]):
@@ -150,6 +153,7 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
             "masked",
             "scopes",
             "models_allowed",
+            *LIMIT_FIELDS,
             "status",
             "created_at",
             "expires_at",
@@ -160,6 +164,16 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
 
     def to_representation(self, instance: ApiKey) -> dict[str, Any]:
         return {**super().to_representation(instance), "organisation": instance.organisation.slug}
+
+
+class ApiKeyChangeSerializer(serializers.ModelSerializer[ApiKey]):
+    models_allowed = serializers.ListField(
+        child=serializers.CharField(max_length=120), required=False
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ["name", "models_allowed", "expires_at", *LIMIT_FIELDS]
 
 
 class ApiKeyCreatedSerializer(ApiKeySerializer):
@@ -196,6 +210,18 @@ class ApiKeyViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[ApiK
         row, key = api_key_create(organisation=organisation, created_by=user, **values)
         shown = {**ApiKeySerializer(row).data, "key": key}
         return Response(shown, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(request=ApiKeyChangeSerializer, responses=ApiKeySerializer)
+    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Change a key's name, models, expiry or limits; null takes a limit away."""
+        api_key = self.get_object()
+        wanted = ApiKeyChangeSerializer(api_key, data=request.data, partial=True)
+        wanted.is_valid(raise_exception=True)
+        organisation_acted_for(request, api_key.organisation.slug, KEY_ROLES)
+        if Scope.MANAGEMENT in api_key.scopes:
+            organisation_acted_for(request, api_key.organisation.slug, MEMBER_ROLES)
+        changed = api_key_update(api_key=api_key, **wanted.validated_data)
+        return Response(ApiKeySerializer(changed).data)
 
     def perform_destroy(self, instance: ApiKey) -> None:
         organisation_acted_for(self.request, instance.organisation.slug, KEY_ROLES)

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -78,7 +79,32 @@ MEMBER_ROLES = frozenset({Role.OWNER, Role.ADMIN})
 """Who may add, change and remove members."""
 
 
-class Organisation(models.Model):
+class RateLimited(models.Model):
+    """What may be asked of the routers; empty is without limit."""
+
+    requests_per_minute = models.PositiveIntegerField(
+        _("requests per minute"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    tokens_per_minute = models.PositiveIntegerField(
+        _("tokens per minute"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    calls_at_once = models.PositiveIntegerField(
+        _("calls at once"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any limit."""
+        return any((self.requests_per_minute, self.tokens_per_minute, self.calls_at_once))
+
+
+LIMIT_FIELDS = ("requests_per_minute", "tokens_per_minute", "calls_at_once")
+
+
+class Organisation(RateLimited):
     """Who pays. Everything private belongs to exactly one organisation."""
 
     slug = models.SlugField(max_length=60, unique=True)
@@ -125,7 +151,7 @@ def default_scopes() -> list[str]:
     return [Scope.INFERENCE.value]
 
 
-class ApiKey(models.Model):
+class ApiKey(RateLimited):
     """A credential of an organisation: its digest only; the key itself is shown once.
 
     An empty ``models_allowed`` allows every model. ``last_used_at`` is right to the minute.

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from marketplace.accounts.models import KEY_ROLES, Organisation
+from marketplace.accounts.models import KEY_ROLES, LIMIT_FIELDS, Organisation
 from marketplace.accounts.selectors import organisations_of, role_in
 from marketplace.accounts.services import api_key_create, api_key_revoke
 
@@ -25,9 +25,23 @@ NEW_KEY = "new_key"
 
 
 class KeyForm(forms.Form):
-    """A new key needs a name that its owner will recognise later."""
+    """A new key needs a name that its owner will recognise later, and may have limits."""
 
     name = forms.CharField(max_length=80, label=gettext_lazy("Name"))
+    requests_per_minute = forms.IntegerField(
+        min_value=1, required=False, label=gettext_lazy("Requests per minute")
+    )
+    tokens_per_minute = forms.IntegerField(
+        min_value=1, required=False, label=gettext_lazy("Tokens per minute")
+    )
+    calls_at_once = forms.IntegerField(
+        min_value=1, required=False, label=gettext_lazy("Calls at once")
+    )
+
+    @property
+    def limits(self) -> list[forms.BoundField]:
+        """The optional fields."""
+        return [self[name] for name in LIMIT_FIELDS]
 
 
 def current_organisation(request: HttpRequest) -> Organisation | None:
@@ -89,8 +103,8 @@ def key_create(request: HttpRequest, organisation: Organisation) -> HttpResponse
         return _keys_page(request, organisation, form, status=422)
     _row, key = api_key_create(
         organisation=organisation,
-        name=form.cleaned_data["name"],
         created_by=request.user,  # type: ignore[arg-type] # login_required
+        **form.cleaned_data,
     )
     request.session[NEW_KEY] = key
     return redirect("keys")

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -63,6 +64,7 @@ def api_key_create(
     scopes: Sequence[str] = (Scope.INFERENCE,),
     models_allowed: Sequence[str] = (),
     expires_at: datetime | None = None,
+    **limits: int | None,
 ) -> tuple[ApiKey, str]:
     """Make a key and put it in force. The second value is the key itself, never seen again."""
     key = compose_key(secrets.token_bytes(32))
@@ -74,6 +76,7 @@ def api_key_create(
         scopes=scopes,
         models_allowed=models_allowed,
         expires_at=expires_at,
+        **limits,
     )
     return row, key
 
@@ -88,8 +91,9 @@ def api_key_register(
     scopes: Sequence[str] = (Scope.INFERENCE,),
     models_allowed: Sequence[str] = (),
     expires_at: datetime | None = None,
+    **limits: int | None,
 ) -> ApiKey:
-    """Put a key that exists already in force, under its digest."""
+    """Put a key that exists already in force, under its digest. ``limits`` are `LIMIT_FIELDS`."""
     row = ApiKey(
         organisation=organisation,
         name=name,
@@ -99,12 +103,24 @@ def api_key_register(
         models_allowed=list(models_allowed),
         created_by=created_by,
         expires_at=expires_at,
+        **limits,
     )
     row.full_clean()
     customer_account_open(organisation=organisation)
     row.save()
     snapshot_publish()
     return row
+
+
+@transaction.atomic
+def api_key_update(*, api_key: ApiKey, **changes: Any) -> ApiKey:
+    """Change a key's name, models, expiry or limits; the routers have it within seconds."""
+    for name, value in changes.items():
+        setattr(api_key, name, value)
+    api_key.full_clean()
+    api_key.save(update_fields=list(changes))
+    snapshot_publish()
+    return api_key
 
 
 @transaction.atomic

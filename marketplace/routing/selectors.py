@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from marketplace.accounts.models import ApiKey
+from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Organisation, RateLimited
 from marketplace.benchmarks.models import Profile
 from marketplace.catalog.models import Deployment, DeploymentStatus, Offer, Worker
 from marketplace.routing.models import Policy
@@ -45,6 +45,7 @@ def snapshot_build() -> Snapshot:
         ),
         policies=_policies(model_names),
         keys=_keys(),
+        organisations=_organisations(),
     )
 
 
@@ -175,6 +176,16 @@ def _keys() -> tuple[wire.ApiKey, ...]:
             scopes=tuple(row.scopes),
             models=tuple(row.models_allowed),
             expires_at_s=int(row.expires_at.timestamp()) if row.expires_at else 0,
+            limits=_limits(row),
         )
         for row in rows.select_related("organisation__billing_account").order_by("id")
     )
+
+
+def _organisations() -> tuple[wire.Organisation, ...]:
+    rows = Organisation.objects.order_by("id")
+    return tuple(wire.Organisation(row.pk, _limits(row)) for row in rows if row.is_limited)
+
+
+def _limits(row: RateLimited) -> wire.RateLimits:
+    return wire.RateLimits(**{name: getattr(row, name) or 0 for name in LIMIT_FIELDS})

@@ -8,18 +8,25 @@ so never contains a credential, a prompt or an inside address.
 class CallError(Exception):
     """Base of what a client may be told.
 
-    ``param`` names the offending field, ``retry_after_s`` when another try makes sense.
+    ``param`` names the offending field, ``retry_after_s`` when another try makes sense, and
+    ``headers`` are told with it.
     """
 
     code = "error"
 
     def __init__(
-        self, message: str, *, param: str | None = None, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers = headers
 
 
 class RequestInvalid(CallError):
@@ -113,15 +120,9 @@ class QueueFull(CallError):
 
 
 class RateLimited(CallError):
-    """A limit of the key or its organisation is used up. ``headers`` tell what is left of each."""
+    """A limit of the key or its organisation is used up."""
 
     code = "rate_limited"
-
-    def __init__(
-        self, message: str, *, retry_after_s: float, headers: tuple[tuple[str, str], ...]
-    ) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
-        self.headers = headers
 
 
 class RouterBusy(CallError):

@@ -73,8 +73,7 @@ def error_headers(error: CallError) -> list[tuple[str, str]]:
     headers = [("content-type", "application/json")]
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(max(1, round(error.retry_after_s)))))
-    if isinstance(error, errors.RateLimited):
-        headers.extend(error.headers)
+    headers.extend(error.headers)
     return headers
 
 

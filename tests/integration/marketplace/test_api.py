@@ -106,6 +106,29 @@ def test_the_catalog_is_public_to_read(shop: Shop, path: str) -> None:
     assert "127.0.0.1" not in answer.content.decode()
 
 
+def test_a_key_is_changed_by_those_who_may(shop: Shop, stranger: User) -> None:
+    row, _ = api_key_create(organisation=shop.organisation, name="ours")
+    path = f"/api/v1/keys/{row.pk}"
+    change = {"name": "new", "requests_per_minute": 60, "calls_at_once": None}
+    assert client_of(stranger).patch(path, change).status_code == 404
+    changed = client_of(shop.owner).patch(path, change)
+    assert changed.status_code == 200
+    assert (changed.json()["name"], changed.json()["requests_per_minute"]) == ("new", 60)
+    refused = client_of(shop.owner).patch(path, {"tokens_per_minute": 0})
+    assert refused.status_code == 400
+    member_set(organisation=shop.organisation, user=stranger, role=Role.VIEWER)
+    assert client_of(stranger).patch(path, change).status_code == 403
+
+
+def test_the_limits_of_an_organisation_are_not_its_own_to_change(shop: Shop) -> None:
+    client = client_of(shop.owner)
+    made = client.post(
+        "/api/v1/organisations", {"name": "Big", "slug": "big", "calls_at_once": 10_000}
+    )
+    assert made.status_code == 201
+    assert made.json()["calls_at_once"] is None
+
+
 def test_a_model_is_found_by_its_public_name(shop: Shop) -> None:
     assert client_of(None).get("/api/v1/models/author/slug").json()["display_name"] == "Slug"
     assert client_of(None).get("/api/v1/models/author/none").status_code == 404

@@ -121,6 +121,16 @@ def test_a_key_is_shown_once_and_can_be_revoked(shop: Shop, member: Client) -> N
     assert key.status == "revoked"
 
 
+def test_a_key_may_have_limits(shop: Shop, member: Client) -> None:
+    refused = member.post("/keys/create", {"name": "mine", "calls_at_once": "0"})
+    assert refused.status_code == 422
+    assert b"<details open>" in refused.content
+    member.post("/keys/create", {"name": "mine", "requests_per_minute": "60"})
+    key = shop.organisation.api_keys.get()
+    assert (key.requests_per_minute, key.tokens_per_minute) == (60, None)
+    assert b"60 requests/min" in member.get("/keys").content
+
+
 def test_a_key_of_another_organisation_cannot_be_revoked(shop: Shop) -> None:
     member = client_with_role(shop, Role.OWNER)
     member.post("/keys/create", {"name": "theirs"})

@@ -11,7 +11,8 @@ from django.conf import settings as django_settings
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from marketplace.accounts.services import api_key_create, api_key_revoke
+from marketplace.accounts.models import Organisation
+from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.benchmarks.models import Profile
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Pool
 from marketplace.catalog.services import (
@@ -23,6 +24,8 @@ from marketplace.catalog.services import (
 from marketplace.routing.models import PolicyKind, SnapshotRow
 from marketplace.routing.services import policy_publish, snapshot_publish
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
+from router.domain import catalog as wire
+from router.domain.catalog import RateLimits
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from tests.integration.marketplace.shop import Shop
@@ -85,6 +88,22 @@ def test_keys_come_and_go(shop: Shop) -> None:
     assert (wire.account_id, wire.models) == (shop.customer_account.pk, ("a/b",))
     api_key_revoke(api_key=row)
     assert published().keys == ()
+
+
+def test_limits_reach_the_routers_and_leave_again(shop: Shop) -> None:
+    row, _ = api_key_create(organisation=shop.organisation, name="k", calls_at_once=2)
+    Organisation.objects.update(tokens_per_minute=900)
+    snapshot_publish()
+    snapshot = published()
+    assert snapshot.keys[0].limits == RateLimits(calls_at_once=2)
+    assert snapshot.organisations == (
+        wire.Organisation(shop.organisation.pk, RateLimits(tokens_per_minute=900)),
+    )
+    Organisation.objects.update(tokens_per_minute=None)
+    api_key_update(api_key=row, calls_at_once=None, requests_per_minute=7)
+    snapshot = published()
+    assert snapshot.keys[0].limits == RateLimits(requests_per_minute=7)
+    assert snapshot.organisations == ()
 
 
 def test_the_latest_policy_and_published_profile_are_in_force(shop: Shop) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from deploy.local.ports import free_ports
 from router.contracts.snapshot import Snapshot, encode_snapshot
-from router.domain.catalog import ApiKey, Deployment, Model, Policy, Pool, Worker
+from router.domain.catalog import ApiKey, Deployment, Model, Policy, Pool, RateLimits, Worker
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.scheduling.sharding import owner
@@ -31,6 +32,8 @@ __all__ = ["ledger_database"]
 
 PEPPER = "a-pepper-for-tests"
 KEY = "a-key-for-tests"
+LIMITED_KEY = "a-limited-key-for-tests"
+REQUESTS_PER_MINUTE = 20
 ADMIN_TOKEN = "an-admin-token"
 UPSTREAM = "emulated/gpt-j-6b"
 MODELS = [f"lab/model-{number}" for number in range(6)]
@@ -77,7 +80,16 @@ def cluster_database(ledger_database: str, emulator_url: str) -> Iterator[str]:
             for number, name in enumerate((*MODELS, SHARED), start=1)
         ),
         policies=(Policy(1, 1, SHARED, shared=True),),
-        keys=(ApiKey(1, digest_key(KEY, PEPPER.encode()), 1, customer),),
+        keys=(
+            ApiKey(1, digest_key(KEY, PEPPER.encode()), 1, customer),
+            ApiKey(
+                2,
+                digest_key(LIMITED_KEY, PEPPER.encode()),
+                1,
+                customer,
+                limits=RateLimits(requests_per_minute=REQUESTS_PER_MINUTE),
+            ),
+        ),
     )
     with psycopg.connect(ledger_database, autocommit=True) as connection:
         connection.execute("TRUNCATE routing_snapshot, routing_router CASCADE")
@@ -123,6 +135,11 @@ def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
         time.sleep(0.05)
 
 
+def used(router: Router) -> Counter[str]:
+    """The slots that a router takes for its own, by worker."""
+    return Counter({worker["id"]: worker["slots"] for worker in router.state()["workers"]})
+
+
 def leased(database: str) -> dict[str, int]:
     with psycopg.connect(database) as connection:
         rows = connection.execute(
@@ -150,9 +167,7 @@ def test_two_routers_share_models_and_slots_and_survive_each_other(
         assert right.ask(SHARED) == "right"
 
         until(lambda: leased(cluster_database) == dict.fromkeys(WORKERS, SLOTS))
-        mine = {w["id"]: w["slots"] for w in left.state()["workers"]}
-        others = {w["id"]: w["slots"] for w in right.state()["workers"]}
-        assert {w: mine[w] + others[w] for w in WORKERS} == dict.fromkeys(WORKERS, SLOTS)
+        until(lambda: used(left) + used(right) == Counter(dict.fromkeys(WORKERS, SLOTS)))
 
         right.process.kill()
         right.process.wait(10)
@@ -200,3 +215,30 @@ def test_what_the_owner_says_comes_through_whole(cluster_database: str, tmp_path
         answer = httpx.post(f"{left.url}/v1/chat/completions", content=body, headers=forged)
         assert answer.headers["x-route-router"] == "right", "a forged proof was believed"
         assert msgspec.json.decode(answer.content)["route"]["worker"] in WORKERS
+
+
+def test_a_limit_on_a_key_holds_over_both(cluster_database: str, tmp_path: Path) -> None:
+    body = {"model": SHARED, "messages": HELLO, "max_tokens": 1}
+    headers = {"authorization": f"Bearer {LIMITED_KEY}"}
+    with (
+        running("left", cluster_database, tmp_path) as left,
+        running("right", cluster_database, tmp_path) as right,
+        httpx.Client(headers=headers, timeout=20) as client,
+    ):
+        until(lambda: left.state()["routers"] == right.state()["routers"] == ["left", "right"])
+        begun_s = time.monotonic()
+        answers: list[httpx.Response] = []
+        served: set[str] = set()
+        while len(served) < 2:
+            for router in (left, right):
+                answers.append(client.post(f"{router.url}/v1/chat/completions", json=body))
+                served |= {answers[-1].headers.get("x-route-router", "")} - {""}
+            assert time.monotonic() < begun_s + 20, "one of them never got a part of the limit"
+        lasted_s = time.monotonic() - begun_s
+    counts = Counter(answer.status_code for answer in answers)
+    assert counts.keys() == {200, 429}
+    assert counts[200] <= REQUESTS_PER_MINUTE * (1 + lasted_s / 60) + 1
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.json()["error"]["code"] == "rate_limited"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.headers["x-ratelimit-limit-requests"] == str(REQUESTS_PER_MINUTE)
