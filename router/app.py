@@ -16,6 +16,7 @@ from router.adapters.memory import (
     MemoryLedger,
     MemorySnapshotSource,
 )
+from router.adapters.otlp import SpanRecorder
 from router.adapters.postgres import (
     PostgresCluster,
     PostgresIdempotencyStore,
@@ -44,7 +45,7 @@ from router.pipeline.attempts import Attempts
 from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
-from router.pipeline.meters import Meters, Recorder
+from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import build_table
@@ -54,6 +55,7 @@ from router.ports import (
     IdempotencyStore,
     LeaseBank,
     Member,
+    Recorder,
     SnapshotSource,
     Upstream,
 )
@@ -165,7 +167,11 @@ async def _serve_http(
             "oip": OIPUpstream(HTTPTransport(client, limits)),
             "oip_grpc": OIPUpstream(grpc_transport),
         }
-        recent = RecentCalls(CallLog(recorder) if settings.log_calls else recorder)
+        kept_by = CallLog(recorder) if settings.log_calls else recorder
+        if settings.trace_share is not None:
+            kept_by = spans = SpanRecorder(kept_by)
+            closing.push_async_callback(asyncio.to_thread, spans.close)
+        recent = RecentCalls(kept_by)
         meters = Meters(recent)
         gateway = Gateway(
             router_id=settings.router_id,
@@ -201,6 +207,7 @@ async def _serve_http(
             Idempotency(answers, limits),
             limits=limits,
             forwarder=forwarder,
+            trace_share=settings.trace_share,
         )
         server = HTTPServer(api, limits, frozenset(settings.cors_origins))
         async with _background(
@@ -214,6 +221,7 @@ async def _serve_http(
                     operations,
                     limits=limits,
                     new_call=api.new_call,
+                    trace_share=settings.trace_share,
                     forwarder=forwarder,
                 )
                 grpc_server = GRPCServer(service, limits)

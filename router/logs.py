@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from router.contracts.record import UsageRecord
-from router.pipeline.meters import Recorder
+from router.ports import Recorder
 from router.settings import SettingsInvalid
 
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -52,11 +52,11 @@ class CallLog:
         self._recorder = recorder
 
     def admit(self) -> None:
-        """See :class:`router.pipeline.meters.Recorder`."""
+        """See :class:`router.ports.Recorder`."""
         self._recorder.admit()
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`router.pipeline.meters.Recorder`."""
+        """See :class:`router.ports.Recorder`."""
         self._recorder.append(record)
         told = {
             "request_id": record.request_id,

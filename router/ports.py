@@ -228,6 +228,18 @@ class IdempotencyStore(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """Where finished calls are kept until they are settled."""
+
+    def admit(self) -> None:
+        """Raises ``LedgerUnavailable`` when a finished call could not be kept."""
+        ...
+
+    def append(self, record: UsageRecord) -> None:
+        """Keep one finished call. Never raises."""
+        ...
+
+
 class RecordRejected(Exception):
     """The ledger refuses a batch because of a record in it; trying again would not help."""
 

@@ -89,6 +89,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Inside networks (CIDR) in which workers may be; public addresses always may."""
     log_calls: bool = False
     """Whether each finished call is a line in the log."""
+    trace_share: float | None = None
+    """Share of the traces that begin here which are exported; None exports none at all."""
     fleet_path: Path | None = None
     fleet_key: str = ""
     limits: Limits = field(default_factory=Limits)
@@ -117,6 +119,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         admin_token=env.get("ROUTER_ADMIN_TOKEN", ""),
         upstream_networks=_networks(env, "ROUTER_UPSTREAM_NETWORKS"),
         log_calls=env.get("ROUTER_LOG_CALLS", "0") == "1",
+        trace_share=_trace_share(env),
         limits=limits_from_env(env),
     )
 
@@ -145,6 +148,7 @@ def standalone_settings(
         fleet_path=fleet_path,
         fleet_key=key,
         log_calls=env.get("ROUTER_LOG_CALLS", "0") == "1",
+        trace_share=_trace_share(env),
         limits=limits_from_env(env),
     )
 
@@ -181,6 +185,13 @@ def _required(env: Mapping[str, str], name: str) -> str:
 
 def _grpc_port(env: Mapping[str, str]) -> int:
     return _number(env, "ROUTER_GRPC_PORT", 0) if env.get("ROUTER_GRPC_PORT", "0") != "0" else 0
+
+
+def _trace_share(env: Mapping[str, str]) -> float | None:
+    share = _number(env, "ROUTER_TRACE_SHARE", 1.0)
+    if share > 1:
+        raise SettingsInvalid(f"ROUTER_TRACE_SHARE={share} must be at most 1")
+    return share if env.get("OTEL_EXPORTER_OTLP_ENDPOINT") else None
 
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:

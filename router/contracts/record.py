@@ -44,6 +44,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``charge_nano`` ≤ ``hold_nano``; a call that is not billed has ``charge_nano`` 0 and is still
     recorded. ``lease_id`` is "" where nothing was held. ``key_id`` is 0 for a browser session.
+    ``traceparent`` is what the worker was told, ``parent_span_id`` the caller's span.
     """
 
     request_id: str
@@ -78,6 +79,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     total_ms: float = 0.0
     finish_reason: str = ""
     user_id: int = 0
+    traceparent: str = ""
+    parent_span_id: str = ""
     attempts: tuple[AttemptRecord, ...] = ()
     candidates: tuple[CandidateRecord, ...] = ()
     schema: int = RECORD_SCHEMA

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from router.domain.pricing import Usage
+from router.domain.tracing import traceparent_of
 
 BYTES_PER_TOKEN = 4
 """What a token is taken for when a worker does not report usage: the usual figure for English."""
@@ -72,8 +73,9 @@ class InferenceRequest(Struct, frozen=True, gc=False):
 
     ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes); ``payload`` is the body
     as it came, for OIP, with ``payload_headers`` that describe it. ``bound`` is the most that the
-    call can consume. ``fallbacks`` are models to try when ``model`` cannot serve it. ``arrived_s``
-    is on the monotonic clock, ``created_at_ms`` is Unix time.
+    call can consume. ``traceparent`` and ``parent_span_id`` are those of
+    :func:`router.domain.tracing.traceparent_of`. ``fallbacks`` are models to try when ``model``
+    cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
     """
 
     id: str
@@ -82,6 +84,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     bound: Usage
     arrived_s: float
     created_at_ms: int
+    traceparent: str = ""
+    parent_span_id: str = ""
     fallbacks: tuple[str, ...] = ()
     prompt_bytes: int = 0
     completion_tokens_asked: int = 0
@@ -98,3 +102,9 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     def prompt_tokens(self) -> int:
         """What the prompt is taken for where no worker has counted it."""
         return self.prompt_bytes // BYTES_PER_TOKEN
+
+
+def traced(request: InferenceRequest, incoming: str, share: float | None) -> InferenceRequest:
+    """The call as part of its caller's trace: see :func:`router.domain.tracing.traceparent_of`."""
+    traceparent, parent = traceparent_of(incoming, request.id, share)
+    return msgspec.structs.replace(request, traceparent=traceparent, parent_span_id=parent)

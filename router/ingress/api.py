@@ -21,7 +21,7 @@ from router.domain.errors import (
     WorkerFailed,
 )
 from router.domain.ids import uuid7
-from router.domain.request import InferenceRequest
+from router.domain.request import InferenceRequest, traced
 from router.ingress import messages, oip_http, openai
 from router.ingress.account import Account
 from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error, status_of
@@ -37,6 +37,7 @@ from router.settings import Limits
 OPENAI_MODEL_PREFIX = "/v1/models/"
 ENDPOINTS = "/endpoints"
 OIP_PREFIX = "/v2"
+TRACEPARENT = b"traceparent"
 
 FALLS_BACK = (DeadlineExceeded, ModelUnknown, NothingEligible, QueueFull, WorkerFailed)
 """Errors after which the next of a request's models is tried: nothing reached the client yet."""
@@ -62,6 +63,7 @@ class API:
         *,
         limits: Limits,
         forwarder: Forwarder | None = None,
+        trace_share: float | None = None,
     ) -> None:
         self._gateway = gateway
         self._operations = operations
@@ -69,6 +71,7 @@ class API:
         self._idempotency = idempotency
         self._limits = limits
         self._forwarder = forwarder
+        self._trace_share = trace_share
         self._idle = asyncio.Event()
         # Ids must be unlike, not unguessable: asking about a call takes its owner's key.
         self._random_bits = random.Random(secrets.randbits(256)).getrandbits
@@ -164,6 +167,8 @@ class API:
         await self._serve(exchange, call)
 
     async def _serve(self, exchange: Exchange, call: InferenceRequest) -> None:
+        if self._trace_share is not None or TRACEPARENT in exchange.headers:
+            call = traced(call, exchange.header(TRACEPARENT), self._trace_share)
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
         forwarder = self._forwarder
@@ -192,6 +197,7 @@ class API:
                 # Each model that is tried is a call of its own in the books.
                 id_ = uuid7(call.created_at_ms, self._random_bits(74))
                 call = msgspec.structs.replace(call, id=id_, model=model)
+                call = traced(call, exchange.header(TRACEPARENT), self._trace_share)
         await self._gateway.serve(grant, call, client)
 
     async def _get(self, exchange: Exchange) -> None:

@@ -16,7 +16,7 @@ PREFLIGHT: Headers = [
     ("access-control-allow-methods", "GET, POST, OPTIONS"),
     (
         "access-control-allow-headers",
-        "authorization, content-type, idempotency-key, x-api-key, x-route-explain",
+        "authorization, content-type, idempotency-key, traceparent, x-api-key, x-route-explain",
     ),
     ("access-control-max-age", "600"),
 ]

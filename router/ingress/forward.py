@@ -23,6 +23,7 @@ UP = (
     b"content-type",
     b"idempotency-key",
     b"inference-header-content-length",
+    b"traceparent",
     b"x-api-key",
     b"x-route-explain",
 )

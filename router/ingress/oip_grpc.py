@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from router.contracts import oip
 from router.domain.errors import CallError, RequestInvalid, RouterBusy
-from router.domain.request import InferenceRequest
+from router.domain.request import InferenceRequest, traced
 from router.ingress import oip_http
 from router.ingress.errors import error_headers, status_of
 from router.ingress.exchange import Headers
@@ -97,6 +97,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         limits: Limits,
         new_call: Callable[[], tuple[str, float, int]],
         forwarder: Forwarder | None = None,
+        trace_share: float | None = None,
     ) -> None:
         """``new_call`` gives a request id, and now in monotonic seconds and Unix milliseconds."""
         self._forwarder = forwarder
@@ -104,6 +105,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         self._operations = operations
         self._limits = limits
         self._new_call = new_call
+        self._trace_share = trace_share
 
     async def ServerLive(self, request: Any, context: Any) -> Any:
         """Whether the process runs."""
@@ -126,7 +128,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         """The tensors of a model. Needs a key."""
         async with self._told(context):
-            self._gateway.authenticate(_credential(context))
+            self._gateway.authenticate(_metadata(context, "authorization"))
             model = self._route(request).model
             made = pb.ModelMetadataResponse(
                 name=model.name, versions=[model.version], platform=oip_http.SERVER_NAME
@@ -161,10 +163,10 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
             raise RouterBusy("too many calls are running here, try again", retry_after_s=1)
         self._operations.running += 1
         try:
-            grant = self._gateway.authenticate(_credential(context))
+            grant = self._gateway.authenticate(_metadata(context, "authorization"))
             self._route(message)
             call = self._call(message, context)
-            headers, body = await self._forwarded(call, _credential(context)) or (None, b"")
+            headers, body = await self._forwarded(call, context) or (None, b"")
             if headers is None:
                 client = _Answer()
                 await self._gateway.serve(grant, call, client)
@@ -177,12 +179,14 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         return oip.response_to_grpc(body, length, call.model), told
 
     async def _forwarded(
-        self, call: InferenceRequest, authorization: str
+        self, call: InferenceRequest, context: Any
     ) -> tuple[dict[str, str], bytes] | None:
         if self._forwarder is None:
             return None
         path = f"/v2/models/{call.model}/infer"
-        sent = [("authorization", authorization), *call.payload_headers]
+        sent = [("authorization", _metadata(context, "authorization")), *call.payload_headers]
+        if traceparent := _metadata(context, "traceparent"):
+            sent.append(("traceparent", traceparent))
         found = await self._forwarder.fetched(call.model, path, sent, call.payload)
         if found is None:
             return None
@@ -209,6 +213,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
             arrived_s=arrived_s,
             created_at_ms=created_at_ms,
         )
+        call = traced(call, _metadata(context, "traceparent"), self._trace_share)
         remaining_s: float | None = context.time_remaining()
         if remaining_s is None:
             return call
@@ -274,9 +279,9 @@ def _message(body: bytes) -> str:
         return "the router that owns this model refused the call"
 
 
-def _credential(context: Any) -> str:
-    """The metadata ``authorization``, or "" without it."""
+def _metadata(context: Any, wanted: str) -> str:
+    """The client's metadata of this name, or "" without it."""
     for name, value in context.invocation_metadata() or ():
-        if name == "authorization":
+        if name == wanted:
             return value if isinstance(value, str) else ""
     return ""

@@ -20,7 +20,6 @@ from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
 from router.pipeline.authenticate import authenticate
 from router.pipeline.dispatch import Dispatcher
-from router.pipeline.meters import Recorder
 from router.pipeline.plan import Plan, make_plan
 from router.pipeline.rate_limit import NO_PERMIT, Permit, RateLimiter
 from router.pipeline.route_report import (
@@ -33,7 +32,7 @@ from router.pipeline.route_report import (
 from router.pipeline.routing_table import EMPTY_TABLE, Grant, RoutingTable
 from router.pipeline.settle import CallAccount
 from router.pipeline.trace import Trace
-from router.ports import StreamPart, UpstreamFailed, UpstreamRefused
+from router.ports import Recorder, StreamPart, UpstreamFailed, UpstreamRefused
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"

@@ -6,26 +6,14 @@ Beyond ``SERIES_MAX`` series of one kind, what is new is counted as ``other``.
 
 from bisect import bisect_left
 from collections import Counter
-from typing import Protocol
 
 from router.contracts.record import UsageRecord
+from router.ports import Recorder
 
 SERIES_MAX = 10_000
 OTHER = "other"
 BUCKETS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000)
 TOKEN_CLASSES = ("prompt", "cached", "completion", "reasoning")
-
-
-class Recorder(Protocol):
-    """Where finished calls are kept until they are settled."""
-
-    def admit(self) -> None:
-        """Raises ``LedgerUnavailable`` when a finished call could not be kept."""
-        ...
-
-    def append(self, record: UsageRecord) -> None:
-        """Keep one finished call. Never raises."""
-        ...
 
 
 class Histogram:
@@ -73,11 +61,11 @@ class Meters:
         """Errors told to clients, by code."""
 
     def admit(self) -> None:
-        """See :class:`Recorder`."""
+        """See :class:`router.ports.Recorder`."""
         self._recorder.admit()
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`Recorder`."""
+        """See :class:`router.ports.Recorder`."""
         self._count(record)
         self._recorder.append(record)
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from router.contracts.record import UsageRecord
-from router.pipeline.meters import Recorder
+from router.ports import Recorder
 
 RECENT_MAX = 2_000
 
@@ -16,11 +16,11 @@ class RecentCalls:
         self._records: OrderedDict[str, UsageRecord] = OrderedDict()
 
     def admit(self) -> None:
-        """See :class:`router.pipeline.meters.Recorder`."""
+        """See :class:`router.ports.Recorder`."""
         self._recorder.admit()
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`router.pipeline.meters.Recorder`."""
+        """See :class:`router.ports.Recorder`."""
         self._records[record.request_id] = record
         if len(self._records) > RECENT_MAX:
             self._records.popitem(last=False)

@@ -106,6 +106,8 @@ class CallAccount:
             organisation_id=grant.organisation_id,
             key_id=grant.key_id,
             user_id=grant.user_id,
+            traceparent=request.traceparent,
+            parent_span_id=request.parent_span_id,
             model=request.model,
             kind=request.kind,
             outcome=settlement.outcome,

@@ -13,7 +13,7 @@ from router.domain.catalog import Endpoint
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.http import resolve_allowed
-from router.upstream.oip_http import HEADER_LENGTH
+from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT
 
 SCHEME = "grpc://"
 REFUSALS = frozenset(
@@ -51,7 +51,8 @@ class GRPCTransport:
             message = oip.request_to_grpc(body, length, endpoint.deployment.upstream_model)
         except (oip.TensorsInvalid, KeyError, TypeError) as error:
             raise UpstreamRefused(422, f"the tensors cannot be read: {error}") from error
-        answer = await self._called(endpoint.worker.url, message)
+        metadata = tuple(header for header in headers if header[0] == TRACEPARENT)
+        answer = await self._called(endpoint.worker.url, message, metadata)
         try:
             told, header_length = oip.response_to_rest(answer, wants_binary)
         except (oip.TensorsInvalid, UnicodeDecodeError) as error:
@@ -68,11 +69,13 @@ class GRPCTransport:
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
         self._channels.clear()
 
-    async def _called(self, url: str, message: Any) -> Any:
+    async def _called(self, url: str, message: Any, metadata: tuple[tuple[str, str], ...]) -> Any:
         channel = await self._channel(url)
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         try:
-            return await stub.ModelInfer(message, timeout=self._limits.silence_timeout_s)
+            return await stub.ModelInfer(
+                message, timeout=self._limits.silence_timeout_s, metadata=metadata
+            )
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from error
 

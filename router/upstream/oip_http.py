@@ -23,6 +23,7 @@ from router.settings import Limits
 from router.upstream.http import HTTPClient, header_lines, post_for_answer
 
 HEADER_LENGTH = b"inference-header-content-length"
+TRACEPARENT = "traceparent"
 JSON = (("Content-Type", "application/json"),)
 
 _encode = msgspec.json.Encoder().encode
@@ -104,7 +105,7 @@ class OIPUpstream:
 
     async def _infer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         headers, body = await self._transport.infer(
-            endpoint, request.payload_headers, request.payload
+            endpoint, (*request.payload_headers, *_trace(request)), request.payload
         )
         declared = headers.get(HEADER_LENGTH)
         content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
@@ -129,7 +130,9 @@ class OIPUpstream:
         fields = embedding_fields(request)
         texts = [fields.input] if isinstance(fields.input, str) else fields.input
         tensor = {"name": "TEXT", "datatype": "BYTES", "shape": [len(texts), 1], "data": texts}
-        _, body = await self._transport.infer(endpoint, JSON, _encode({"inputs": [tensor]}))
+        _, body = await self._transport.infer(
+            endpoint, (*JSON, *_trace(request)), _encode({"inputs": [tensor]})
+        )
         try:
             outputs = {t.name: t for t in msgspec.json.decode(body, type=_Tensors).outputs}
             vectors, tokens = outputs["EMBEDDING"], outputs["TOKENS"]
@@ -150,6 +153,10 @@ class OIPUpstream:
             "usage": {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens},
         }
         return Answer(_encode(answer), "application/json", Usage(prompt_tokens=prompt_tokens))
+
+
+def _trace(request: InferenceRequest) -> tuple[tuple[str, str], ...]:
+    return ((TRACEPARENT, request.traceparent),) if request.traceparent else ()
 
 
 def embedding_fields(request: InferenceRequest) -> _EmbeddingFields:

@@ -59,7 +59,11 @@ class OpenAIUpstream:
         """Call, check that it is a completion, and put the public model name on it."""
         url = endpoint.worker.url + PATHS[request.kind]
         _, body = await post_for_answer(
-            self._client, url, JSON, render(request, endpoint), self._limits.answer_bytes_max
+            self._client,
+            url,
+            _headers(request),
+            render(request, endpoint),
+            self._limits.answer_bytes_max,
         )
         try:
             completion = _decode_completion(body)
@@ -81,7 +85,7 @@ class OpenAIUpstream:
             keep_usage=request.include_usage,
             event_bytes_max=self._limits.event_bytes_max,
         )
-        connection = await self._client.post(url, JSON, render(request, endpoint))
+        connection = await self._client.post(url, _headers(request), render(request, endpoint))
         try:
             if connection.status != 200:
                 await raise_for_status(connection)
@@ -112,6 +116,13 @@ class OpenAIUpstream:
         await post_for_answer(
             self._client, url, JSON, _encode(fields), self._limits.answer_bytes_max
         )
+
+
+def _headers(request: InferenceRequest) -> bytes:
+    """Checked at ingress: a ``traceparent`` is hexadecimal digits and dashes."""
+    if not request.traceparent:
+        return JSON
+    return JSON + b"traceparent: " + request.traceparent.encode() + b"\r\n"
 
 
 def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:

@@ -1,7 +1,9 @@
-"""The alerts and the page on metrics speak of metrics that exist."""
+"""The alerts, the dashboard and the page on metrics speak of metrics that exist."""
 
 import re
 from pathlib import Path
+
+import pytest
 
 from router.ports import Answer
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
@@ -21,8 +23,9 @@ async def exposed() -> set[str]:
     return names | {f"{name}_bucket" for name, kind in types if kind == "histogram"}
 
 
-async def test_every_metric_of_the_alerts_exists() -> None:
-    used = set(re.findall(PREFIX + r"(\w+)", (ROOT / "deploy/prometheus/alerts.yml").read_text()))
+@pytest.mark.parametrize("path", ["prometheus/alerts.yml", "grafana/switchyard-router.json"])
+async def test_every_metric_of_alerts_and_dashboard_exists(path: str) -> None:
+    used = set(re.findall(PREFIX + r"(\w+)", (ROOT / "deploy" / path).read_text()))
     assert used
     assert used <= await exposed()
 

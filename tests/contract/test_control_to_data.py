@@ -16,7 +16,8 @@ from router.domain.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 RENAMED = {"created_at_ms": "created_at"}
-NOT_STORED = {"schema"}
+NOT_STORED = {"schema", "traceparent", "parent_span_id"}
+"""Traces are kept where they are exported to."""
 
 
 def test_every_field_of_a_record_is_a_column() -> None:

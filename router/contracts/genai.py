@@ -1,0 +1,70 @@
+"""A finished call in the words of OpenTelemetry's conventions for generative AI, all in one place.
+
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ (status: development). What they
+have no word for is ``switchyard.*``. Nothing of a prompt or an answer is among it.
+"""
+
+from collections.abc import Mapping
+
+from router.contracts.record import AttemptRecord, UsageRecord
+from router.domain.outcome import Outcome
+from router.domain.request import Kind
+
+PROVIDER = "switchyard"
+OPERATIONS = {
+    Kind.CHAT: "chat",
+    Kind.COMPLETION: "text_completion",
+    Kind.EMBEDDING: "embeddings",
+    Kind.INFER: "infer",
+}
+"""The conventions know no operation on tensors; its name is ours."""
+
+Attributes = Mapping[str, str | int | float | bool | tuple[str, ...]]
+
+
+def span_name(record: UsageRecord) -> str:
+    """``chat author/model``."""
+    return f"{OPERATIONS[Kind(record.kind)]} {record.model}"
+
+
+def call_attributes(record: UsageRecord) -> Attributes:
+    """Attributes of the span of a call."""
+    attributes: dict[str, str | int | float | bool | tuple[str, ...]] = {
+        "gen_ai.operation.name": OPERATIONS[Kind(record.kind)],
+        "gen_ai.provider.name": PROVIDER,
+        "gen_ai.request.model": record.model,
+        "gen_ai.request.stream": record.streamed,
+        "gen_ai.response.id": record.request_id,
+        "gen_ai.usage.input_tokens": record.prompt_tokens + record.cached_tokens,
+        "gen_ai.usage.output_tokens": record.completion_tokens + record.reasoning_tokens,
+        "http.response.status_code": record.http_status,
+        "switchyard.router": record.router_id,
+        "switchyard.organisation": record.organisation_id,
+        "switchyard.outcome": record.outcome,
+        "switchyard.attempts": len(record.attempts),
+        "switchyard.charge_nano_usd": record.charge_nano,
+        "switchyard.queue_ms": record.queue_ms,
+    }
+    if record.cached_tokens:
+        attributes["gen_ai.usage.cache_read.input_tokens"] = record.cached_tokens
+    if record.finish_reason:
+        attributes["gen_ai.response.finish_reasons"] = (record.finish_reason,)
+    if record.streamed and record.ttft_ms:
+        attributes["gen_ai.response.time_to_first_chunk"] = record.ttft_ms / 1e3
+    if record.worker_id:
+        attributes |= {"switchyard.worker": record.worker_id, "switchyard.pool": record.pool}
+    if record.outcome != Outcome.COMPLETED:
+        attributes["error.type"] = record.outcome
+    return attributes
+
+
+def attempt_attributes(attempt: AttemptRecord) -> Attributes:
+    """Attributes of the span of one attempt at a worker."""
+    attributes: dict[str, str | int | float | bool | tuple[str, ...]] = {
+        "switchyard.worker": attempt.worker_id,
+        "switchyard.pool": attempt.pool,
+        "switchyard.outcome": attempt.outcome,
+    }
+    if attempt.outcome != Outcome.COMPLETED:
+        attributes["error.type"] = attempt.outcome
+    return attributes
