@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 
 from router.adapters.memory import (
@@ -18,6 +19,7 @@ from router.adapters.memory import (
 )
 from router.adapters.otlp import SpanRecorder
 from router.adapters.postgres import (
+    POLL_S,
     PostgresCluster,
     PostgresIdempotencyStore,
     PostgresLedger,
@@ -68,6 +70,7 @@ from router.upstream.openai_http import OpenAIUpstream
 
 SETTLE_AT_STOP_S = 5.0
 LEASE_SWEEP_S = 1.0
+POLLS_PER_AGE = 4
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +113,10 @@ async def serve(settings: Settings) -> None:
     try:
         await _release_leases_of_an_earlier_life(settler, ledger)
         async with _background(settler.run(), _sweep_leases(vault)):
-            source = PostgresSnapshotSource(settings.database_url)
+            source = PostgresSnapshotSource(
+                settings.database_url,
+                poll_s=min(POLL_S, settings.limits.snapshot_age_max_s / POLLS_PER_AGE),
+            )
             await _serve_http(settings, vault, settler, ledger, answers, source, kept, cluster)
         await settler.flush(SETTLE_AT_STOP_S)
         vault.book.retire_all()
@@ -181,6 +187,8 @@ async def _serve_http(
             vault=vault,
             limiter=limiter,
             recorder=meters,
+            # A fleet file does not grow old.
+            snapshot_age_max_s=limits.snapshot_age_max_s if cluster is not None else inf,
         )
         view = None
         if cluster is not None:
@@ -260,6 +268,9 @@ async def _follow(
         if last is not None:
             use(last)
     async for snapshot in source.snapshots():
+        gateway.confirm()
+        if snapshot is None:
+            continue
         use(snapshot)
         if kept is not None:
             await asyncio.to_thread(kept.save, snapshot)

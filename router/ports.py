@@ -89,8 +89,11 @@ class Upstream(Protocol):
 class SnapshotSource(Protocol):
     """Where snapshots come from."""
 
-    def snapshots(self) -> AsyncIterator[Snapshot]:
-        """Yield the current snapshot at once, then each newer one; never ends by itself."""
+    def snapshots(self) -> AsyncIterator[Snapshot | None]:
+        """Yield the current snapshot at once, then each newer one; never ends by itself.
+
+        None in between says that the last one is still the newest.
+        """
         ...
 
 

@@ -64,6 +64,8 @@ class Limits(Struct, frozen=True):
     """How long a slice of credit is used before a new one is taken."""
     unsettled_max: int = 100_000
     """Most finished calls that may wait for the database; admission stops beyond it."""
+    snapshot_age_max_s: float = 300.0
+    """Longest time on a catalog that the database has not confirmed; 503 beyond it."""
     member_ttl_s: float = 3.0
     """How long a router counts as there, and its leases on slots as held, after its last word."""
     drain_s: float = 30.0

@@ -103,7 +103,7 @@ class MemorySnapshotSource:
         """Make a newer snapshot current."""
         self._snapshots.put_nowait(snapshot)
 
-    async def snapshots(self) -> AsyncIterator[Snapshot]:
+    async def snapshots(self) -> AsyncIterator[Snapshot | None]:
         """See :class:`router.ports.SnapshotSource`."""
         while True:
             yield await self._snapshots.get()

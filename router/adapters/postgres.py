@@ -5,6 +5,7 @@ money. Nothing here runs on the path of a call, except a lease that has to be fe
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -73,13 +74,19 @@ def open_pool(database_url: str) -> Pool:
     )
 
 
+class _SnapshotBroken(Exception):
+    """The newest snapshot cannot be read."""
+
+
 class PostgresSnapshotSource:
     """Follows ``routing_snapshot`` over a connection of its own; reconnects for ever."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, poll_s: float = POLL_S) -> None:
+        """Without a notification it looks every ``poll_s``."""
         self._database_url = database_url
+        self._poll_s = poll_s
 
-    async def snapshots(self) -> AsyncIterator[Snapshot]:
+    async def snapshots(self) -> AsyncIterator[Snapshot | None]:
         """See :class:`router.ports.SnapshotSource`. A broken snapshot is logged and skipped."""
         seen = 0
         while True:
@@ -89,9 +96,9 @@ class PostgresSnapshotSource:
                 ) as connection:
                     await connection.execute(f"LISTEN {SNAPSHOT_CHANNEL}")
                     while True:
-                        snapshot = await self._newer_than(connection, seen)
-                        if snapshot is not None:
-                            seen = snapshot.version
+                        with contextlib.suppress(_SnapshotBroken):
+                            snapshot = await self._newer_than(connection, seen)
+                            seen = snapshot.version if snapshot else seen
                             yield snapshot
                         await self._notified(connection)
             except psycopg.Error as error:
@@ -108,11 +115,11 @@ class PostgresSnapshotSource:
             snapshot = decode_snapshot(row[1])
         except ValueError as error:
             log.error("snapshot %d cannot be used, the last one stays: %s", row[0], error)
-            return None
+            raise _SnapshotBroken from error
         return msgspec.structs.replace(snapshot, version=row[0])
 
     async def _notified(self, connection: AsyncConnection[TupleRow]) -> None:
-        async for _ in connection.notifies(timeout=POLL_S, stop_after=1):
+        async for _ in connection.notifies(timeout=self._poll_s, stop_after=1):
             pass
 
 

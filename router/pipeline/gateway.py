@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from math import inf
 from typing import Any, Protocol, TypeVar
 
 from router.domain.errors import (
@@ -75,6 +76,7 @@ class Gateway:
         vault: Vault,
         limiter: RateLimiter,
         recorder: Recorder,
+        snapshot_age_max_s: float = inf,
     ) -> None:
         self.table: RoutingTable = EMPTY_TABLE
         self._router_id = router_id
@@ -84,17 +86,30 @@ class Gateway:
         self._vault = vault
         self._limiter = limiter
         self._recorder = recorder
+        self._snapshot_age_max_s = snapshot_age_max_s
+        self._stale_at_s = time.time() + snapshot_age_max_s
 
     def use(self, table: RoutingTable) -> None:
         """Route by this table from now on; calls under way keep the plan they have."""
         self.table = table
         self._dispatcher.apply(table.endpoints.values())
 
+    def confirm(self) -> None:
+        """The table in use is the newest there is, as of now."""
+        self._stale_at_s = time.time() + self._snapshot_age_max_s
+
     def authenticate(self, authorization: str) -> Grant:
         """See :func:`router.pipeline.authenticate.authenticate`."""
         if self.table.version == 0:
             raise SnapshotUnavailable("the catalog is not loaded yet, try again", retry_after_s=1)
-        return authenticate(self.table, authorization, pepper=self._key_pepper, now_s=time.time())
+        now_s = time.time()
+        if now_s > self._stale_at_s:
+            raise SnapshotUnavailable(
+                f"nobody has confirmed the catalog for {self._snapshot_age_max_s:g} s, and keys "
+                "may have been revoked since; try again",
+                retry_after_s=5,
+            )
+        return authenticate(self.table, authorization, pepper=self._key_pepper, now_s=now_s)
 
     def service_s(self, endpoint_id: str) -> float | None:
         """Learned seconds of a mean request on an endpoint; None before any was seen."""

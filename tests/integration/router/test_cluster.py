@@ -1,14 +1,9 @@
 """Two real routers over one PostgreSQL: owners, forwarding, leased slots, and an owner's death."""
 
-import contextlib
 import json
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,50 +12,32 @@ import openai
 import psycopg
 import pytest
 
-from deploy.local.ports import free_ports
-from router.contracts.snapshot import Snapshot, encode_snapshot
+from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Deployment, Model, Policy, Pool, RateLimits, Worker
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.scheduling.sharding import owner
-from tests.backend import wait_until_ready
 from tests.contract.router.conftest import ledger_database, open_accounts
+from tests.integration.router.routers import (
+    HELLO,
+    KEY,
+    LIMITED_KEY,
+    MODELS,
+    PEPPER,
+    REQUESTS_PER_MINUTE,
+    SHARED,
+    SLOTS,
+    UPSTREAM,
+    WORKERS,
+    Router,
+    publish,
+    running,
+    until,
+)
 
 pytestmark = pytest.mark.integration
 
 __all__ = ["ledger_database"]
-
-PEPPER = "a-pepper-for-tests"
-KEY = "a-key-for-tests"
-LIMITED_KEY = "a-limited-key-for-tests"
-REQUESTS_PER_MINUTE = 20
-ADMIN_TOKEN = "an-admin-token"
-UPSTREAM = "emulated/gpt-j-6b"
-MODELS = [f"lab/model-{number}" for number in range(6)]
-SHARED = "lab/shared"
-WORKERS = ("emulated-h100-0", "emulated-h100-1", "emulated-cpu-0")
-SLOTS = 3
-TTL_S = 1.5
-HELLO = [{"role": "user", "content": "hello"}]
-
-
-@dataclass
-class Router:
-    name: str
-    url: str
-    process: subprocess.Popen[bytes]
-
-    def state(self) -> dict:
-        token = {"authorization": f"Bearer {ADMIN_TOKEN}"}
-        return httpx.get(f"{self.url}/admin/state", headers=token, timeout=5).json()
-
-    def ask(self, model: str, **more: object) -> str:
-        """Call, and say which router placed it."""
-        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=20)
-        answer = client.chat.completions.with_raw_response.create(
-            model=model, messages=HELLO, max_tokens=2, **more
-        )
-        return answer.headers["x-route-router"]
 
 
 @pytest.fixture
@@ -93,46 +70,8 @@ def cluster_database(ledger_database: str, emulator_url: str) -> Iterator[str]:
     )
     with psycopg.connect(ledger_database, autocommit=True) as connection:
         connection.execute("TRUNCATE routing_snapshot, routing_router CASCADE")
-        connection.execute(
-            "INSERT INTO routing_snapshot (schema, body, digest) VALUES (%s, %s, 'x')",
-            (shop.schema, encode_snapshot(shop).decode()),
-        )
+    publish(ledger_database, shop)
     return ledger_database
-
-
-@contextlib.contextmanager
-def running(name: str, database: str, home: Path) -> Iterator[Router]:
-    (port,) = free_ports(1)
-    log = home / f"{name}.log"
-    env = {
-        **os.environ,
-        "DATABASE_URL": database,
-        "SWITCHYARD_KEY_PEPPER": PEPPER,
-        "SWITCHYARD_HOME": str(home / name),
-        "ROUTER_ID": name,
-        "ROUTER_PORT": str(port),
-        "ROUTER_ADMIN_TOKEN": ADMIN_TOKEN,
-        "ROUTER_MEMBER_TTL_S": str(TTL_S),
-        "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
-    }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "router"], env=env, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_ready(process, f"{url}/readyz", log)
-        yield Router(name, url, process)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        time.sleep(0.05)
 
 
 def used(router: Router) -> Counter[str]:
