@@ -174,25 +174,25 @@ class Told:
     seconds: float
 
 
-def request(*, stream: bool = False) -> bytes:
+def request(*, stream: bool = False, key: str = KEY) -> bytes:
     """A chat call."""
     body = json.dumps(
         {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
     ).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
         "connection: close\r\n\r\n"
     )
     return head.encode() + body
 
 
-async def ask(port: int, *, stream: bool = False) -> Told:
+async def ask(port: int, *, stream: bool = False, key: str = KEY) -> Told:
     """One call on a connection of its own. Raises ``OSError`` when it comes to nothing."""
     began = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(request(stream=stream))
+        writer.write(request(stream=stream, key=key))
         whole = await reader.read()
     finally:
         writer.close()
