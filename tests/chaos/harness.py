@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -30,9 +31,13 @@ ANSWER = json.dumps(
 
 @dataclass
 class Worker:
-    """Answers after ``service_s``. Streams stop after ``events`` of them: idle, or torn off."""
+    """Answers after ``service_s``, give or take the share ``spread`` of it.
+
+    Streams stop after ``events`` of them: idle, or torn off.
+    """
 
     service_s: float = 0.0
+    spread: float = 0.0
     events: int = 5
     tears: bool = False
     idles: bool = False
@@ -89,7 +94,7 @@ class Worker:
         self.running += 1
         try:
             if self.service_s:
-                await asyncio.sleep(self.service_s)
+                await asyncio.sleep(self.service_s * (1 + self.spread * random.uniform(-1, 1)))
             if body.get("stream"):
                 await self._stream(reader, writer)
             else:
