@@ -154,6 +154,8 @@ class Permit:
 
     def headers(self) -> Headers:
         """``x-ratelimit-*`` of the tightest limits, as OpenAI's clients know them."""
+        if not self._meters:
+            return ()
         requests = [meter.requests for meter in self._meters if meter.requests is not None]
         tokens = [meter.tokens for meter in self._meters if meter.tokens is not None]
         return (*_headers("requests", requests), *_headers("tokens", tokens))
