@@ -1,8 +1,8 @@
 """Limits of keys and organisations: alone, in a call's life, and among several routers."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -147,11 +147,9 @@ async def test_the_organisation_is_limited_too() -> None:
 
 
 @pytest.mark.parametrize("ending", [ANSWER, UpstreamFailed("reset"), asyncio.CancelledError])
-async def test_however_a_call_ends_its_place_is_free_again(ending: Answer | Exception) -> None:
-    script: Callable[..., Answer | Exception | asyncio.Event] = lambda _: ending  # noqa: E731
-    if ending is asyncio.CancelledError:
-        script = lambda _: asyncio.Event()  # noqa: E731
-    line = Line(FakeUpstream(script), catalog=shop(RateLimits(calls_at_once=1)))
+async def test_however_a_call_ends_its_place_is_free_again(ending: Any) -> None:
+    outcome = asyncio.Event() if ending is asyncio.CancelledError else ending
+    line = Line(FakeUpstream(lambda _: outcome), catalog=shop(RateLimits(calls_at_once=1)))
     for _ in range(3):
         call = asyncio.create_task(line.call())
         if ending is asyncio.CancelledError:
