@@ -7,10 +7,9 @@ that might have been long.
 
 Several routers share every limit. The parts are leased as worker slots are
 (:mod:`router.pipeline.cluster`): ``PARTS`` of each bucket, and the calls at once one by one. What
-is refilled by all of them together is never more than the limit, and each may hold one of whatever is
-counted. A router that first hears
-of a key asks for its part before it answers, and begins with an empty bucket where another router
-serves that key already.
+is refilled by all of them together is never more than the limit, and each may hold one of whatever
+is counted. A router that first hears of a key asks for its part before it answers, and begins with
+an empty bucket where another router serves that key already.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -148,8 +148,8 @@ async def test_the_organisation_is_limited_too() -> None:
 
 @pytest.mark.parametrize("ending", [ANSWER, UpstreamFailed("reset"), asyncio.CancelledError])
 async def test_however_a_call_ends_its_place_is_free_again(ending: Any) -> None:
-    outcome = asyncio.Event() if ending is asyncio.CancelledError else ending
-    line = Line(FakeUpstream(lambda _: outcome), catalog=shop(RateLimits(calls_at_once=1)))
+    script = asyncio.Event() if ending is asyncio.CancelledError else ending
+    line = Line(FakeUpstream(lambda _: script), catalog=shop(RateLimits(calls_at_once=1)))
     for _ in range(3):
         call = asyncio.create_task(line.call())
         if ending is asyncio.CancelledError:
