@@ -78,6 +78,11 @@ async def test_11_a_router_under_mixed_load_does_not_grow(tmp_path: Path) -> Non
     series = " ".join(f"{size:.0f}" for size in sizes[:: max(len(sizes) // 12, 1)])
     print(f"{statuses.total()} calls in {DURATION_S:.0f} s, MiB: {series}; {dict(statuses)}")
     assert sizes[-1] - sizes[len(sizes) // 2] < GROWTH_MIB
-    assert {"plain: 200", "stream: 200", "traced: 200"} <= statuses.keys()
-    assert statuses["unknown model: 404"] and statuses["wrong key: 401"]
-    assert statuses["not JSON: 422"] or statuses["not JSON: 400"]
+    assert statuses.keys() == {
+        "plain: 200",
+        "stream: 200",
+        "traced: 200",
+        "unknown model: 404",
+        "wrong key: 401",
+        "not JSON: 422",
+    }
