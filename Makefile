@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test fmt bench bench-overhead bench-stack chaos clean
+.PHONY: help setup run check test fmt bench bench-overhead bench-settlement bench-pages
+.PHONY: bench-partitions bench-stack bench-agreement rehearse drift chaos sim clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -42,11 +43,33 @@ bench: setup ## Measure a scheduling decision, in microseconds
 bench-overhead: setup ## Measure where the time of one call goes, and write it into the docs
 	@$(BIN)/python -m benchmarks.overhead --write docs/explanation/overhead.md $(ARGS)
 
+bench-settlement: setup ## Measure how many calls a second one writer settles
+	@$(BIN)/python -m benchmarks.settlement $(ARGS)
+
+bench-pages: setup ## Measure pages over ten million calls, and write it into the docs
+	@$(BIN)/python -m benchmarks.pages --write docs/explanation/usage.md $(ARGS)
+
+bench-partitions: setup ## Measure what months and days as partitions cost
+	@$(BIN)/python -m benchmarks.partitions
+
 bench-stack: setup ## Measure HTTP servers and clients side by side (takes some minutes)
 	@$(BIN)/python -m benchmarks.stack $(ARGS)
 
+bench-agreement: setup ## Compare what LoadGen and Locust measure of the same load
+	@$(BIN)/python -m benchmarks.agreement --write docs/explanation/feedback-loop.md $(ARGS)
+
+rehearse: setup ## Rehearse a day's load by Locust, on a running stack or its own (ARGS="--help")
+	@$(BIN)/python -m tests.load $(ARGS)
+
+drift: setup ## A fleet drifts from its benchmarks: write what follows into the docs (~8 minutes)
+	@$(BIN)/python -m benchmarks.drift --write docs/explanation/feedback-loop.md --chart docs/images/drift.svg $(ARGS)
+	@$(BIN)/python -m benchmarks.drift --live --write docs/explanation/feedback-loop.md
+
 chaos: setup ## The promises under faults, ten times longer and larger than in `test`
 	CHAOS_SCALE=$${CHAOS_SCALE:-10} $(BIN)/pytest -m chaos -s tests/chaos $(ARGS)
+
+sim: setup ## 10,000 histories of leases, journal and settlement under simulated faults
+	@$(BIN)/python -m tests.simulation $(ARGS)
 
 clean: ## Remove what `setup` installed and built; data in .switchyard stays
 	rm -rf .venv .tools frontend/node_modules frontend/dist staticfiles

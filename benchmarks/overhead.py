@@ -5,6 +5,9 @@ before workers that answer at once; worker and load are another process on anoth
 the process's CPU time interrupts it a thousand times a second; each sample counts for the step
 whose code runs, time in the kernel and in C included. ``--write FILE`` puts the table between the
 markers of a document.
+
+With ``--journal`` finished calls go through a journal on disk and are settled in batches, as beside
+a marketplace; the batches are encoded for the ledger, and then nobody has them.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,8 +29,21 @@ from typing import Any
 import uvloop
 
 from benchmarks import stack
-from router.app import serve
-from router.settings import standalone_settings
+from router.__main__ import calm_garbage_collector
+from router.adapters.file_disk import FileDisk, LineFile
+from router.adapters.memory import (
+    UNLIMITED_NANO,
+    MemoryBank,
+    MemoryIdempotencyStore,
+    MemoryLedger,
+    MemorySnapshotSource,
+)
+from router.adapters.static_fleet import load_fleet
+from router.app import open_vault, serve, serve_http
+from router.contracts.record import UsageRecord, encode_records
+from router.metering.journal import Journal
+from router.metering.settler import Settler
+from router.settings import Settings, standalone_settings
 
 SAMPLE_S = 0.001
 WORKERS = 12
@@ -38,6 +55,7 @@ STEPS = (
     ("paths and parsing", r"ingress/|domain/ids"),
     ("authenticate", r"pipeline/authenticate|domain/keys"),
     ("plan", r"pipeline/(plan|eligibility|sizing|utility|routing_table)|domain/pricing"),
+    ("journal", r"metering/(journal|settler)"),
     ("hold", r"metering/"),
     ("schedule", r"scheduling/|pipeline/dispatch"),
     ("attempts", r"pipeline/(attempts|race)"),
@@ -89,6 +107,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--port", type=int, default=18_800)
     parser.add_argument("--write", type=Path, metavar="FILE")
+    parser.add_argument("--journal", action="store_true")
     parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.load:
@@ -117,13 +136,15 @@ def _measure(options: argparse.Namespace) -> str:
         command += ["--port", str(options.port), "--seconds", str(options.seconds)]
         load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
         os.sched_setaffinity(0, {cores[0]})
+        calm_garbage_collector()
         sampler = Sampler()
         settings = standalone_settings(
             fleet_path=fleet, host="127.0.0.1", port=options.port, key=KEY
         )
 
         async def run() -> float:
-            serving = asyncio.ensure_future(serve(settings))
+            line = _with_journal(settings, fleet, folder) if options.journal else serve(settings)
+            serving = asyncio.ensure_future(line)
             await asyncio.to_thread(load.stdout.readline)  # pyright: ignore[reportOptionalMemberAccess]
             sampler.start()
             before_s = time.process_time()
@@ -137,6 +158,37 @@ def _measure(options: argparse.Namespace) -> str:
         spent_s = uvloop.run(run())
         rate = float(load.communicate()[0])
     return _table(sampler.counts, spent_s, rate, options.seconds)
+
+
+class Nobody:
+    """A ledger that is given what PostgreSQL would be, and keeps nothing."""
+
+    async def settle(self, records: Sequence[UsageRecord]) -> None:
+        """See :class:`router.ports.RecordSink`."""
+        encode_records(records)
+
+
+async def _with_journal(settings: Settings, fleet: Path, folder: str) -> None:
+    """The router alone, but for its recorder."""
+    snapshot = load_fleet(fleet, key=KEY, key_pepper=settings.key_pepper, now_ms=0)
+    ledger = MemoryLedger(clock=time.time, default_nano=UNLIMITED_NANO)
+    bank = MemoryBank(ledger, router_id=settings.router_id)
+    vault = open_vault(bank, settings.limits)
+    settler = Settler(
+        Journal(FileDisk(Path(folder, "journal"))),
+        Nobody(),
+        settled=lambda record: vault.book.acknowledge(record.lease_id),
+        set_aside=LineFile(Path(folder, "rejected.jsonl")).append,
+        unsettled_max=settings.limits.unsettled_max,
+    )
+    async with asyncio.TaskGroup() as group:
+        settling = group.create_task(settler.run())
+        try:
+            answers = MemoryIdempotencyStore(time.monotonic)
+            source = MemorySnapshotSource(snapshot)
+            await serve_http(settings, vault, settler, ledger, answers, source, kept=None)
+        finally:
+            settling.cancel()
 
 
 def _table(counts: Counter[str], spent_s: float, rate: float, seconds: float) -> str:

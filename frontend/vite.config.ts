@@ -7,6 +7,6 @@ export default defineConfig({
     manifest: true,
     outDir: "dist",
     assetsInlineLimit: 0,
-    rollupOptions: { input: { main: "src/main.ts", playground: "src/islands/playground.ts" } },
+    rollupOptions: { input: { main: "src/main.ts", playground: "src/islands/playground.ts", charts: "src/islands/charts.ts", curves: "src/islands/curves.ts", topology: "src/islands/topology.ts", passkeys: "src/islands/passkeys.ts" } },
   },
 });

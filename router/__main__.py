@@ -14,6 +14,7 @@ import uvloop
 
 from router.app import serve
 from router.logs import configure_logs
+from router.ports import Taken
 from router.settings import (
     Settings,
     SettingsInvalid,
@@ -33,15 +34,29 @@ def main() -> int:
         settings = _settings(arguments)
         for port in filter(None, (settings.port, settings.grpc_port)):
             check_port(settings.host, port)
-        _calm_garbage_collector()
+        calm_garbage_collector()
         uvloop.run(serve(settings))
-    except SettingsInvalid as error:
-        print(f"router: {error}", file=sys.stderr)
-        return 2
+    except (SettingsInvalid, Taken) as error:
+        return _refused(error)
+    except BaseExceptionGroup as group:
+        taken = group.subgroup(Taken)
+        if taken is None:
+            raise
+        return _refused(_first(taken))
     return 0
 
 
-def _calm_garbage_collector() -> None:
+def _refused(error: Exception) -> int:
+    print(f"router: {error}", file=sys.stderr)
+    return 2
+
+
+def _first(group: BaseExceptionGroup[Taken]) -> Taken:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def calm_garbage_collector() -> None:
     """Look for cycles rarely: calls make hardly any, and each look at everything is a pause."""
     gc.collect()
     gc.freeze()

@@ -6,13 +6,18 @@ import logging
 import random
 import signal
 import time
-from collections.abc import AsyncGenerator, Coroutine
+import uuid
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
 
+from msgspec import Struct
+
+from router.adapters.file_disk import FileDisk, LineFile
 from router.adapters.memory import (
     UNLIMITED_NANO,
+    MemoryBank,
     MemoryIdempotencyStore,
     MemoryLedger,
     MemorySnapshotSource,
@@ -20,6 +25,7 @@ from router.adapters.memory import (
 from router.adapters.otlp import SpanRecorder
 from router.adapters.postgres import (
     POLL_S,
+    PostgresBank,
     PostgresCluster,
     PostgresIdempotencyStore,
     PostgresLedger,
@@ -47,6 +53,7 @@ from router.pipeline.attempts import Attempts
 from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
+from router.pipeline.history import Histories
 from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
@@ -62,14 +69,13 @@ from router.ports import (
     Upstream,
 )
 from router.scheduling.scheduler import Scheduler
-from router.settings import Settings
-from router.upstream.http import open_client
+from router.settings import Limits, Settings
+from router.upstream.http import HTTPClient, open_client
 from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import HTTPTransport, OIPUpstream
 from router.upstream.openai_http import OpenAIUpstream
 
 SETTLE_AT_STOP_S = 5.0
-LEASE_SWEEP_S = 1.0
 POLLS_PER_AGE = 4
 
 log = logging.getLogger(__name__)
@@ -84,6 +90,9 @@ class MemoryRecorder:
     def admit(self) -> None:
         """Always."""
 
+    def checkpoint(self, record: UsageRecord) -> None:
+        """Nobody is billed."""
+
     def append(self, record: UsageRecord) -> None:
         """Keep it among the last ones."""
         self._ledger.records.append(record)
@@ -94,34 +103,44 @@ async def serve(settings: Settings) -> None:
     if settings.fleet_path is not None:
         return await _serve_alone(settings, settings.fleet_path)
     pool = open_pool(settings.database_url)
-    ledger = PostgresLedger(
-        pool, router_id=settings.router_id, lease_ttl_s=settings.limits.lease_ttl_s
+    ledger = PostgresLedger(pool)
+    bank = PostgresBank(
+        pool,
+        settings.database_url,
+        router_id=settings.router_id,
+        life=new_id(),
+        lease_ttl_s=settings.limits.lease_ttl_s,
     )
-    vault = Vault(ledger, lease_nano=settings.limits.lease_nano, clock=time.time)
-    journal = Journal(settings.home / "journal" / str(settings.port))
+
+    def acknowledge(record: UsageRecord) -> None:
+        vault.book.acknowledge(record.lease_id)
+
+    disk = FileDisk(settings.home / "journal" / str(settings.port))
+    disk.claim()
+    journal = Journal(disk)
     settler = Settler(
         journal,
         ledger,
-        settled=lambda record: vault.book.acknowledge(record.lease_id),
+        settled=acknowledge,
+        set_aside=LineFile(settings.home / "journal" / f"{settings.port}-rejected.jsonl").append,
         unsettled_max=settings.limits.unsettled_max,
-        rejected_path=settings.home / "journal" / f"{settings.port}-rejected.jsonl",
     )
+    vault = open_vault(bank, settings.limits, earlier_is_settled=lambda: settler.earlier_is_settled)
     kept = SnapshotFile(settings.home / "snapshot.json")
     cluster = PostgresCluster(pool)
     answers = PostgresIdempotencyStore(pool)
     await pool.open(wait=False)
     try:
-        await _release_leases_of_an_earlier_life(settler, ledger)
-        async with _background(settler.run(), _sweep_leases(vault)):
+        async with _background(settler.run(), vault.run()):
             source = PostgresSnapshotSource(
                 settings.database_url,
                 poll_s=min(POLL_S, settings.limits.snapshot_age_max_s / POLLS_PER_AGE),
             )
-            await _serve_http(settings, vault, settler, ledger, answers, source, kept, cluster)
+            await serve_http(settings, vault, settler, ledger, answers, source, kept, cluster)
         await settler.flush(SETTLE_AT_STOP_S)
         vault.book.retire_all()
         with contextlib.suppress(LedgerUnavailable):
-            await vault.return_finished()
+            await vault.sweep()
     finally:
         journal.close()
         await pool.close()
@@ -135,16 +154,17 @@ async def _serve_alone(settings: Settings, fleet_path: Path) -> None:
         now_ms=time.time_ns() // 1_000_000,
     )
     ledger = MemoryLedger(clock=time.time, default_nano=UNLIMITED_NANO)
-    vault = Vault(ledger, lease_nano=settings.limits.lease_nano, clock=time.time)
+    bank = MemoryBank(ledger, router_id=settings.router_id, lease_ttl_s=inf)
+    vault = open_vault(bank, settings.limits)
     source = MemorySnapshotSource(snapshot)
     answers = MemoryIdempotencyStore(time.monotonic)
-    await _serve_http(settings, vault, MemoryRecorder(ledger), ledger, answers, source, kept=None)
+    await serve_http(settings, vault, MemoryRecorder(ledger), ledger, answers, source, kept=None)
 
 
-async def _serve_http(
+async def serve_http(
     settings: Settings,
     vault: Vault,
-    recorder: Recorder,
+    recorder: MemoryRecorder | Settler,
     books: Books,
     answers: IdempotencyStore,
     source: SnapshotSource,
@@ -152,100 +172,158 @@ async def _serve_http(
     cluster: Cluster | None = None,
 ) -> None:
     """Listen, follow the catalog, and on a signal stop taking calls and let the others finish."""
-    scheduler = Scheduler(queue_max=settings.limits.queue_max, random=random.random)
-    limits = settings.limits
-    async with (
-        open_client(limits, AddressPolicy(settings.upstream_networks)) as client,
-        # An owner may let a call wait in its queue and then wait for its worker.
-        open_client(
-            limits,
-            AddressPolicy(EVERYWHERE),
-            silence_s=limits.queue_wait_s + limits.silence_timeout_s,
-        ) as to_routers,
-        contextlib.AsyncExitStack() as closing,
-    ):
-        grpc_transport = GRPCTransport(limits, AddressPolicy(settings.upstream_networks))
-        closing.push_async_callback(grpc_transport.close)
-        dispatcher = Dispatcher(scheduler, clock=time.monotonic)
-        limiter = RateLimiter(time.monotonic)
-        upstreams: dict[str, Upstream] = {
-            "openai": OpenAIUpstream(client, limits),
-            "oip": OIPUpstream(HTTPTransport(client, limits)),
-            "oip_grpc": OIPUpstream(grpc_transport),
-        }
-        kept_by = CallLog(recorder) if settings.log_calls else recorder
-        if settings.trace_share is not None:
-            kept_by = spans = SpanRecorder(kept_by)
-            closing.push_async_callback(asyncio.to_thread, spans.close)
-        recent = RecentCalls(kept_by)
-        meters = Meters(recent)
-        gateway = Gateway(
-            router_id=settings.router_id,
-            key_pepper=settings.key_pepper,
-            dispatcher=dispatcher,
-            attempts=Attempts(dispatcher, upstreams, limits),
-            vault=vault,
-            limiter=limiter,
-            recorder=meters,
-            # A fleet file does not grow old.
-            snapshot_age_max_s=limits.snapshot_age_max_s if cluster is not None else inf,
-        )
-        view = None
-        if cluster is not None:
-            me = Member(settings.router_id, settings.advertised_url)
-            view = ClusterView(
-                me, cluster, dispatcher, limiter, ttl_s=limits.member_ttl_s, clock=time.monotonic
-            )
-        operations = Operations(
-            gateway,
-            dispatcher,
-            meters,
-            limits=limits,
-            admin_token=settings.admin_token,
-            unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
-            routers=lambda: view.members if view else (),
-        )
-        forwarder = view and Forwarder(
-            view, to_routers, settings.key_pepper, limits.answer_bytes_max
-        )
-        api = API(
-            gateway,
-            operations,
-            Account(gateway, recent, books),
-            Idempotency(answers, limits),
-            limits=limits,
-            forwarder=forwarder,
-            trace_share=settings.trace_share,
-        )
-        server = HTTPServer(api, limits, frozenset(settings.cors_origins))
+    async with contextlib.AsyncExitStack() as closing:
+        router = await _compose(settings, vault, recorder, books, answers, cluster, closing)
+        view = router.view
+        server = HTTPServer(router.api, settings.limits, frozenset(settings.cors_origins))
         async with _background(
-            _follow(source, gateway, kept, view), *([view.run()] if view else [])
+            _follow(source, router.gateway, kept, view), *([view.run()] if view else [])
         ):
             await server.listen(settings.host, settings.port)
-            grpc_server = None
-            if settings.grpc_port:
-                service = InferenceService(
-                    gateway,
-                    operations,
-                    limits=limits,
-                    new_call=api.new_call,
-                    trace_share=settings.trace_share,
-                    forwarder=forwarder,
-                )
-                grpc_server = GRPCServer(service, limits)
-                await grpc_server.listen(settings.host, settings.grpc_port)
+            grpc_server = await _listen_grpc(settings, router)
             try:
                 await _stop_signal()
                 if view is not None:
                     await view.leave()
                 server.stop_listening()
-                draining = api.drain(limits.drain_s)
-                if grpc_server is not None:
-                    await asyncio.gather(draining, grpc_server.stop(limits.drain_s))
-                else:
-                    await draining
+                await _drain(router.api, grpc_server, settings.limits.drain_s)
             finally:
                 server.close()
+
+
+class _Router(Struct, frozen=True):
+    """What listens to clients and follows the catalog. Alone it has no ``view`` of others."""
+
+    gateway: Gateway
+    operations: Operations
+    api: API
+    view: ClusterView | None
+    forwarder: Forwarder | None
+
+
+async def _compose(
+    settings: Settings,
+    vault: Vault,
+    recorder: MemoryRecorder | Settler,
+    books: Books,
+    answers: IdempotencyStore,
+    cluster: Cluster | None,
+    closing: contextlib.AsyncExitStack,
+) -> _Router:
+    """The line, and what stands before it."""
+    limits = settings.limits
+    upstreams = await _open_upstreams(settings, closing)
+    to_routers = await _open_to_routers(limits, closing)
+    dispatcher = Dispatcher(
+        Scheduler(queue_max=limits.queue_max, random=random.random), clock=time.monotonic
+    )
+    limiter = RateLimiter(time.monotonic)
+    recent = RecentCalls(_observed(settings, recorder, closing))
+    histories = Histories(recent, clock=time.time)
+    meters = Meters(histories)
+    gateway = Gateway(
+        router_id=settings.router_id,
+        key_pepper=settings.key_pepper,
+        dispatcher=dispatcher,
+        attempts=Attempts(dispatcher, upstreams, histories, limits),
+        vault=vault,
+        limiter=limiter,
+        recorder=meters,
+        checkpoint=recorder.checkpoint,
+        hardware_max_s=limits.hardware_max_s,
+        # A fleet file does not grow old.
+        snapshot_age_max_s=limits.snapshot_age_max_s if cluster is not None else inf,
+    )
+    view = _view(settings, cluster, dispatcher, limiter) if cluster is not None else None
+    forwarder = view and Forwarder(view, to_routers, settings.key_pepper, limits.answer_bytes_max)
+    operations = Operations(
+        gateway,
+        dispatcher,
+        meters,
+        limits=limits,
+        router_id=settings.router_id,
+        admin_token=settings.admin_token,
+        unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
+        routers=lambda: view.members if view is not None else (),
+    )
+    api = API(
+        gateway,
+        operations,
+        Account(gateway, recent, books, forwarder),
+        Idempotency(answers, limits),
+        histories,
+        limits=limits,
+        forwarder=forwarder,
+        trace_share=settings.trace_share,
+    )
+    return _Router(gateway, operations, api, view, forwarder)
+
+
+async def _open_upstreams(
+    settings: Settings, closing: contextlib.AsyncExitStack
+) -> dict[str, Upstream]:
+    """How workers are spoken to, by protocol."""
+    limits, policy = settings.limits, AddressPolicy(settings.upstream_networks)
+    client = await closing.enter_async_context(open_client(limits, policy))
+    grpc_transport = GRPCTransport(limits, policy)
+    closing.push_async_callback(grpc_transport.close)
+    return {
+        "openai": OpenAIUpstream(client, limits),
+        "oip": OIPUpstream(HTTPTransport(client, limits)),
+        "oip_grpc": OIPUpstream(grpc_transport),
+    }
+
+
+async def _open_to_routers(limits: Limits, closing: contextlib.AsyncExitStack) -> HTTPClient:
+    # An owner may let a call wait in its queue and then wait for its worker.
+    silence_s = limits.queue_wait_s + limits.silence_timeout_s
+    client = open_client(limits, AddressPolicy(EVERYWHERE), silence_s=silence_s)
+    return await closing.enter_async_context(client)
+
+
+def _observed(
+    settings: Settings, recorder: Recorder, closing: contextlib.AsyncExitStack
+) -> Recorder:
+    """The recorder, with each call told to the log or traced on its way where that is wanted."""
+    if settings.log_calls:
+        recorder = CallLog(recorder)
+    if settings.trace_share is not None:
+        recorder = spans = SpanRecorder(recorder)
+        closing.push_async_callback(asyncio.to_thread, spans.close)
+    return recorder
+
+
+def _view(
+    settings: Settings, cluster: Cluster, dispatcher: Dispatcher, limiter: RateLimiter
+) -> ClusterView:
+    me = Member(settings.router_id, settings.advertised_url)
+    ttl_s = settings.limits.member_ttl_s
+    return ClusterView(me, cluster, dispatcher, limiter, ttl_s=ttl_s, clock=time.monotonic)
+
+
+async def _listen_grpc(settings: Settings, router: _Router) -> GRPCServer | None:
+    """The Open Inference Protocol over gRPC, where it is wanted."""
+    if not settings.grpc_port:
+        return None
+    service = InferenceService(
+        router.gateway,
+        router.operations,
+        limits=settings.limits,
+        new_call=router.api.new_call,
+        trace_share=settings.trace_share,
+        forwarder=router.forwarder,
+    )
+    server = GRPCServer(service, settings.limits)
+    await server.listen(settings.host, settings.grpc_port)
+    return server
+
+
+async def _drain(api: API, grpc_server: GRPCServer | None, timeout_s: float) -> None:
+    draining = api.drain(timeout_s)
+    if grpc_server is not None:
+        await asyncio.gather(draining, grpc_server.stop(timeout_s))
+    else:
+        await draining
 
 
 async def _follow(
@@ -273,25 +351,29 @@ async def _follow(
             continue
         use(snapshot)
         if kept is not None:
-            await asyncio.to_thread(kept.save, snapshot)
+            try:
+                await asyncio.to_thread(kept.save, snapshot)
+            except OSError as error:
+                log.error("the snapshot cannot be kept for a start without the database: %s", error)
 
 
-async def _sweep_leases(vault: Vault) -> None:
-    while True:
-        await asyncio.sleep(LEASE_SWEEP_S)
-        try:
-            await vault.return_finished()
-        except LedgerUnavailable as error:
-            log.warning("a finished lease could not be returned: %s", error)
+def new_id() -> str:
+    """Of a lease, or of a life of this router."""
+    return str(uuid.uuid4())
 
 
-async def _release_leases_of_an_earlier_life(settler: Settler, ledger: LeaseBank) -> None:
-    """Settle what an earlier process left in the journal, and only then free its leases."""
-    try:
-        if await settler.flush(SETTLE_AT_STOP_S):
-            await ledger.close_all()
-    except LedgerUnavailable as error:
-        log.warning("starting without the ledger; leases of an earlier run stay held: %s", error)
+def open_vault(
+    bank: LeaseBank, limits: Limits, *, earlier_is_settled: Callable[[], bool] = lambda: True
+) -> Vault:
+    """A vault over the wall clock."""
+    return Vault(
+        bank,
+        lease_nano=limits.lease_nano,
+        lease_ttl_s=limits.lease_ttl_s,
+        clock=time.time,
+        new_id=new_id,
+        earlier_is_settled=earlier_is_settled,
+    )
 
 
 def _stop_signal() -> asyncio.Future[None]:

@@ -49,11 +49,8 @@ class CallLog:
     """A recorder that tells the log of each finished call on its way to another recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
+        self.admit = recorder.admit
         self._recorder = recorder
-
-    def admit(self) -> None:
-        """See :class:`router.ports.Recorder`."""
-        self._recorder.admit()
 
     def append(self, record: UsageRecord) -> None:
         """See :class:`router.ports.Recorder`."""

@@ -9,8 +9,13 @@ from msgspec import Struct
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Endpoint
+from router.domain.money import Purse
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest
+
+
+class Taken(Exception):
+    """Another router has what only one may have. The message says what, and what would be right."""
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -101,24 +106,103 @@ class LeaseGrant(Struct, frozen=True, gc=False):
     """A slice of an account's credit, reserved for this router. Seconds are Unix time."""
 
     id: str
-    account_id: int
+    purse: Purse
     amount_nano: int
     expires_at_s: float
 
 
-class LeaseBank(Protocol):
-    """Where slices of credit come from. Raises ``LedgerUnavailable`` when it cannot say."""
+class Shortage(Struct, frozen=True, gc=False):
+    """Why a lease was not given: what an account or a budget has left does not suffice.
 
-    async def take(self, account_id: int, need_nano: int, want_nano: int) -> LeaseGrant | None:
-        """Reserve ``want_nano`` if possible, at least ``need_nano``; None when funds lack."""
+    ``budget_id`` is 0 when it is the account itself. ``leased_nano`` is what open leases hold of it
+    at this moment, part of which may come back.
+    """
+
+    budget_id: int
+    left_nano: int
+    leased_nano: int
+
+
+class LeaseBank(Protocol):
+    """Where slices of credit come from. Raises ``LedgerUnavailable`` when it cannot say.
+
+    A lease belongs to one life of one router: a restarted router closes those of its earlier lives.
+    """
+
+    async def take(
+        self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
+    ) -> LeaseGrant | Shortage:
+        """Reserve ``want_nano`` if possible, at least ``need_nano``, under a new id.
+
+        More than the need only up to an even part among the routers. When funds lack, every router
+        is told to give back what it does not use (:meth:`recalls`).
+        """
+        ...
+
+    async def shrink(self, lease_id: str, amount_nano: int) -> None:
+        """Keep at most ``amount_nano`` of a lease; the rest is free again. Safe to repeat."""
+        ...
+
+    async def extend(self, lease_id: str) -> float:
+        """Have a lease for its whole time again; the Unix seconds at which that ends."""
         ...
 
     async def close(self, lease_id: str) -> None:
-        """Give back what a lease has not spent."""
+        """Give back what a lease has not spent. Closing an unknown one changes nothing."""
         ...
 
-    async def close_all(self) -> None:
-        """Give back every open lease of this router."""
+    async def close_earlier(self) -> None:
+        """Give back every open lease of this router's earlier lives.
+
+        Raises ``LedgerUnavailable`` while it is not sure that these are over.
+        """
+        ...
+
+    def recalls(self) -> AsyncIterator[int]:
+        """The accounts whose idle credit is needed elsewhere; never ends by itself.
+
+        Raises :class:`Taken` when another router of the same name runs.
+        """
+        ...
+
+
+class AppendFile(Protocol):
+    """A file that only grows. Everything raises ``OSError``."""
+
+    def append(self, data: bytes) -> int:
+        """Write at the end; how many bytes were written. They survive the death of the process."""
+        ...
+
+    def sync(self) -> None:
+        """Make everything written survive a power loss."""
+        ...
+
+    def close(self) -> None:
+        """No more is written."""
+        ...
+
+
+class Disk(Protocol):
+    """One folder of files, of one process. Everything raises ``OSError``."""
+
+    def names(self) -> list[str]:
+        """The files there are, sorted."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """All of a file."""
+        ...
+
+    def create(self, name: str) -> AppendFile:
+        """A new, empty file."""
+        ...
+
+    def copy(self, name: str, to: str) -> None:
+        """The same bytes under another name."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """A file that is not there is no error."""
         ...
 
 
@@ -174,8 +258,20 @@ class Spending(Struct, frozen=True, gc=False):
     month_nano: int = 0
 
 
+class BudgetState(Struct, frozen=True, gc=False):
+    """How a cap on spending stands. ``window``: ``ever``, ``day``, ``week`` or ``month`` (UTC)."""
+
+    limit_nano: int
+    spent_nano: int
+    window: str
+
+
 class Books(Protocol):
     """What is settled. Raises ``LedgerUnavailable`` when it cannot say."""
+
+    async def budget(self, budget_id: int) -> BudgetState | None:
+        """A budget as it stands in the window of this moment."""
+        ...
 
     async def posted_nano(self, account_id: int) -> int:
         """What an account has, held or not."""

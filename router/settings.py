@@ -58,6 +58,8 @@ class Limits(Struct, frozen=True):
     """Largest whole answer accepted from a worker."""
     attempts_max: int = 3
     """Most workers that one request is tried on."""
+    hardware_max_s: float = 600.0
+    """Longest hardware time that a call priced by the second is held and charged for."""
     lease_nano: int = 500_000_000
     """Credit that the router takes in advance for an account, in nano-USD."""
     lease_ttl_s: int = 600

@@ -52,7 +52,12 @@ class LocalStack:
         return subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *words],
             cwd=ROOT,
-            env={**inherited, "SWITCHYARD_HOME": str(self.home)},
+            # What nobody asked for is not measured beside a test.
+            env={
+                **inherited,
+                "SWITCHYARD_HOME": str(self.home),
+                "SWITCHYARD_BENCHMARKS_AUTO": "0",
+            },
             capture_output=True,
             text=True,
             timeout=timeout_s,

@@ -106,6 +106,8 @@ def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]
         "SWITCHYARD_HOME": str(options.home),
         "SWITCHYARD_PUBLIC_URL": options.web_url,
         "SWITCHYARD_ROUTER_URL": options.router_url,
+        # Workers are on this machine: the router may call them, and so may checks of listings.
+        "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
         "SWITCHYARD_EMULATED": "1" if options.emulated else "0",
         "PYTHONUNBUFFERED": "1",
     }
@@ -281,7 +283,6 @@ def _router(options: Options, needs: tuple[str, ...]) -> Service:
             "ROUTER_CORS_ORIGINS": f"{options.web_url},http://localhost:{options.web_port}",
             # Ctrl-C should not wait for a long answer to end.
             "ROUTER_DRAIN_S": "5",
-            "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
         },
         address=options.router_url,
         stop_grace_s=15,

@@ -1,6 +1,7 @@
 // What every page needs: styles, htmx, the theme switch, copy buttons and filters that submit themselves.
 import "vite/modulepreload-polyfill";
 import htmx from "htmx.org";
+import "./drawer";
 import "./styles.css";
 
 // The page's policy forbids evaluated code; nothing here needs it.
@@ -43,6 +44,11 @@ document.addEventListener("click", (event) => {
     localStorage.setItem("theme", next);
     applyTheme(next);
   }
+  const toggle = target?.closest<HTMLButtonElement>("[data-toggles]");
+  if (toggle) {
+    const open = document.getElementById(toggle.dataset.toggles ?? "")?.classList.toggle("open") ?? false;
+    toggle.setAttribute("aria-expanded", String(open));
+  }
   const copyButton = target?.closest<HTMLButtonElement>("[data-copy]");
   if (copyButton) void copy(copyButton);
 });
@@ -51,3 +57,24 @@ document.addEventListener("change", (event) => {
   const target = event.target instanceof Element ? event.target : null;
   target?.closest<HTMLFormElement>("form[data-submit-on-change]")?.requestSubmit();
 });
+
+/** A slider beside a number field; on a logarithmic scale where the page says so. */
+function slider(range: HTMLInputElement): void {
+  const number = document.getElementById(range.dataset.sliderFor ?? "");
+  if (!(number instanceof HTMLInputElement)) return;
+  const steps = Number(range.max);
+  const log = range.dataset.scale === "log";
+  const bend = (value: number): number => (log ? Math.log(value) : value);
+  const low = bend(Number(range.dataset.min));
+  const high = bend(Number(range.dataset.max));
+  const follow = (): void => { range.value = String(((bend(number.valueAsNumber) - low) / (high - low)) * steps); };
+  range.addEventListener("input", () => {
+    const at = low + (range.valueAsNumber / steps) * (high - low);
+    number.value = String(Number((log ? Math.exp(at) : at).toPrecision(3)));
+  });
+  number.addEventListener("input", follow);
+  follow();
+  range.hidden = false;
+}
+
+document.querySelectorAll<HTMLInputElement>("[data-slider-for]").forEach(slider);

@@ -9,6 +9,16 @@ export interface Candidate {
   score: number;
 }
 
+export interface Attempt {
+  worker_id: string;
+  pool: string;
+  outcome: string;
+  queue_ms: number;
+  upstream_ms: number;
+}
+
+export interface CostLine { item: string; quantity: number; unit_nano: number; per: number }
+
 export interface Route {
   request_id: string;
   pool: string;
@@ -16,20 +26,30 @@ export interface Route {
   hardware: string;
   emulated: boolean;
   provider: string;
-  attempts: unknown[];
+  attempts: Attempt[];
   queue_ms: number;
   ttft_ms: number;
   total_ms: number;
   cost_nano_usd: number;
   cost_usd: string;
+  cost_lines: CostLine[];
   usage: { prompt_tokens: number; cached_tokens: number; completion_tokens: number; rows: number };
   candidates: Candidate[];
 }
 
 interface Session { token: string; router_url: string; expires_at: string }
 
-/** An answer that was not a success; the message says what to do next. */
-export class CallFailed extends Error {}
+/** An answer that was not a success, in the router's own words; status 0 when none came. */
+export class CallFailed extends Error {
+  constructor(
+    message: string,
+    readonly status: number = 0,
+    readonly code: string = "",
+    readonly retryAfterS: number | null = null,
+  ) {
+    super(message);
+  }
+}
 
 let session: Session | null = null;
 
@@ -44,19 +64,21 @@ async function currentSession(): Promise<Session> {
     headers: { "X-CSRFToken": csrfToken(), "Content-Type": "application/json" },
     body: JSON.stringify({ organisation: document.body.dataset.organisation }),
   });
-  if (!response.ok) throw new CallFailed((await problemText(response)) || "Sign in again.");
+  if (!response.ok) throw await failureOf(response);
   session = (await response.json()) as Session;
   return session;
 }
 
-async function problemText(response: Response): Promise<string> {
-  try {
-    const body = (await response.json()) as { error?: string | { message?: string }; detail?: string };
-    if (typeof body.error === "string") return body.error;
-    return body.error?.message ?? body.detail ?? "";
-  } catch {
-    return "";
-  }
+interface Problem { error?: string | { message?: string; code?: string }; detail?: string }
+
+/** What an answer says went wrong. */
+async function failureOf(response: Response): Promise<CallFailed> {
+  const body = await response.json().then((json) => json as Problem, (): Problem => ({}));
+  const said = typeof body.error === "string" ? { message: body.error } : body.error;
+  const retryAfter = Number(response.headers.get("retry-after") ?? NaN);
+  const code = said && "code" in said ? (said.code ?? "") : "";
+  const message = said?.message ?? body.detail ?? `HTTP ${response.status}`;
+  return new CallFailed(message, response.status, code, Number.isFinite(retryAfter) ? retryAfter : null);
 }
 
 /** POST to the router. Throws CallFailed with the router's own words. */
@@ -74,14 +96,14 @@ export async function call(path: string, body: unknown, signal?: AbortSignal): P
   });
   // A token that the router refuses is not offered to it again.
   if (response.status === 401) session = null;
-  if (!response.ok) throw new CallFailed((await problemText(response)) || `HTTP ${response.status}`);
+  if (!response.ok) throw await failureOf(response);
   return response;
 }
 
 export interface StreamEvent {
   choices?: { delta?: { content?: string | null } }[];
   route?: Route;
-  error?: { message: string };
+  error?: { message: string; code?: string };
 }
 
 /** The JSON events of a server-sent stream, without the closing [DONE]. */

@@ -15,23 +15,19 @@ from rest_framework.views import APIView
 
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.models import (
-    KEY_ROLES,
     LIMIT_FIELDS,
-    MEMBER_ROLES,
-    ApiKey,
     Membership,
     Organisation,
     Role,
-    Scope,
     User,
 )
+from marketplace.accounts.permissions import Permission, permission_over_member
+from marketplace.accounts.selectors import role_in
 from marketplace.accounts.services import (
-    api_key_create,
-    api_key_revoke,
-    api_key_update,
     member_remove,
     member_set,
     organisation_create,
+    organisation_rename,
     session_token_issue,
 )
 
@@ -50,6 +46,10 @@ class OrganisationSerializer(serializers.ModelSerializer[Organisation]):
         read_only_fields = ["id", *LIMIT_FIELDS, "created_at"]
 
 
+class RenameSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=120)
+
+
 class OrganisationViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Organisation]):
     """The caller's organisations. Whoever creates one owns it."""
 
@@ -66,6 +66,16 @@ class OrganisationViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet
         serializer.instance = organisation_create(
             owner=self.request.user, **serializer.validated_data
         )
+
+    @extend_schema(request=RenameSerializer, responses=OrganisationSerializer)
+    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Rename it; the slug stays."""
+        organisation = self.get_object()
+        wanted = RenameSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        organisation_acted_for(request, organisation.slug, Permission.ORGANISATION)
+        organisation_rename(organisation=organisation, name=wanted.validated_data["name"])
+        return Response(self.get_serializer(organisation).data)
 
 
 class MembershipSerializer(serializers.ModelSerializer[Membership]):
@@ -101,12 +111,16 @@ class MembershipViewSet(
 
     def perform_create(self, serializer: serializers.BaseSerializer[Membership]) -> None:
         values = serializer.validated_data
-        organisation = organisation_acted_for(self.request, values["organisation"], MEMBER_ROLES)
+        role = Role(values.get("role", Role.DEVELOPER))
+        slug = values["organisation"]
+        organisation = self._demand_over(slug, role)
         user = User.objects.filter(email__iexact=values["user"]["email"]).first()
         if user is None:
-            raise serializers.ValidationError({"email": "Nobody has signed up with this address."})
-        role = Role(values.get("role", Role.DEVELOPER))
-        self._only_owners_make_owners(organisation, role)
+            raise serializers.ValidationError(
+                {"email": "Nobody has signed up with this address: invite it."}
+            )
+        # Adding whoever is there already changes their role.
+        self._demand_over(slug, role, role_in(user, organisation) or role)
         serializer.instance = member_set(organisation=organisation, user=user, role=role)
 
     @extend_schema(request=RoleSerializer, responses=MembershipSerializer)
@@ -116,116 +130,17 @@ class MembershipViewSet(
         wanted = RoleSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         role = Role(wanted.validated_data["role"])
-        organisation_acted_for(request, membership.organisation.slug, MEMBER_ROLES)
-        self._only_owners_make_owners(membership.organisation, role, membership)
+        self._demand_over(membership.organisation.slug, membership.role, role)
         changed = member_set(organisation=membership.organisation, user=membership.user, role=role)
         return Response(self.get_serializer(changed).data)
 
     def perform_destroy(self, instance: Membership) -> None:
-        organisation_acted_for(self.request, instance.organisation.slug, MEMBER_ROLES)
-        self._only_owners_make_owners(instance.organisation, Role.VIEWER, instance)
+        self._demand_over(instance.organisation.slug, instance.role)
         member_remove(membership=instance)
 
-    def _only_owners_make_owners(
-        self, organisation: Organisation, role: Role, existing: Membership | None = None
-    ) -> None:
-        # Else an admin could take an organisation from its owner.
-        if role == Role.OWNER or (existing is not None and existing.role == Role.OWNER):
-            organisation_acted_for(self.request, organisation.slug, {Role.OWNER})
-
-
-class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
-    organisation = serializers.SlugField()
-    status = serializers.CharField(read_only=True)
-    scopes = serializers.ListField(
-        child=serializers.ChoiceField(Scope.choices), required=False, min_length=1
-    )
-    models_allowed = serializers.ListField(
-        child=serializers.CharField(max_length=120), required=False
-    )
-
-    class Meta:
-        model = ApiKey
-        fields = [
-            "id",
-            "organisation",
-            "name",
-            "masked",
-            "scopes",
-            "models_allowed",
-            *LIMIT_FIELDS,
-            "status",
-            "created_at",
-            "expires_at",
-            "disabled_at",
-            "last_used_at",
-        ]
-        read_only_fields = ["masked", "created_at", "disabled_at", "last_used_at"]
-
-    def to_representation(self, instance: ApiKey) -> dict[str, Any]:
-        return {**super().to_representation(instance), "organisation": instance.organisation.slug}
-
-
-class ApiKeyChangeSerializer(serializers.ModelSerializer[ApiKey]):
-    models_allowed = serializers.ListField(
-        child=serializers.CharField(max_length=120), required=False
-    )
-
-    class Meta:
-        model = ApiKey
-        fields = ["name", "models_allowed", "expires_at", *LIMIT_FIELDS]
-
-
-class ApiKeyCreatedSerializer(ApiKeySerializer):
-    key = serializers.CharField(read_only=True, help_text="Shown this once.")
-
-    class Meta(ApiKeySerializer.Meta):
-        fields = [*ApiKeySerializer.Meta.fields, "key"]
-
-
-class ApiKeyViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[ApiKey]):
-    """Keys of the caller's organisations. Deleting one revokes it; it stays on record."""
-
-    serializer_class = ApiKeySerializer
-    queryset = ApiKey.objects.all()
-    filterset_class = OrganisationFilter
-
-    def get_queryset(self) -> QuerySet[ApiKey]:
-        return ApiKey.objects.filter(
-            organisation__in=organisations_seen_by(self.request)
-        ).select_related("organisation")
-
-    @extend_schema(request=ApiKeySerializer, responses={201: ApiKeyCreatedSerializer})
-    def create(self, request: Request) -> Response:
-        """Make a key; the answer carries it, once."""
-        wanted = ApiKeySerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        values = dict(wanted.validated_data)
-        slug = values.pop("organisation")
-        organisation = organisation_acted_for(request, slug, KEY_ROLES)
-        if Scope.MANAGEMENT in values.get("scopes", ()):
-            # A management key speaks for the organisation: not for a developer, or another key.
-            organisation_acted_for(request, slug, MEMBER_ROLES)
-        user = request.user if isinstance(request.user, User) else None
-        row, key = api_key_create(organisation=organisation, created_by=user, **values)
-        shown = {**ApiKeySerializer(row).data, "key": key}
-        return Response(shown, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
-
-    @extend_schema(request=ApiKeyChangeSerializer, responses=ApiKeySerializer)
-    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Change a key's name, models, expiry or limits; null takes a limit away."""
-        api_key = self.get_object()
-        wanted = ApiKeyChangeSerializer(api_key, data=request.data, partial=True)
-        wanted.is_valid(raise_exception=True)
-        organisation_acted_for(request, api_key.organisation.slug, KEY_ROLES)
-        if Scope.MANAGEMENT in api_key.scopes:
-            organisation_acted_for(request, api_key.organisation.slug, MEMBER_ROLES)
-        changed = api_key_update(api_key=api_key, **wanted.validated_data)
-        return Response(ApiKeySerializer(changed).data)
-
-    def perform_destroy(self, instance: ApiKey) -> None:
-        organisation_acted_for(self.request, instance.organisation.slug, KEY_ROLES)
-        api_key_revoke(api_key=instance)
+    def _demand_over(self, slug: str, *roles: str) -> Organisation:
+        organisation_acted_for(self.request, slug, Permission.MEMBERS)
+        return organisation_acted_for(self.request, slug, permission_over_member(*roles))
 
 
 class SessionTokenRequestSerializer(serializers.Serializer[Any]):
@@ -254,8 +169,7 @@ class SessionTokenView(APIView):
         if not isinstance(request.user, User):
             raise PermissionDenied("Session tokens are for signed-in people; a key is a bearer.")
         slug = wanted.validated_data.get("organisation") or self._only_organisation(request)
-        # Whoever may create keys may call models; the others only look.
-        organisation = organisation_acted_for(request, slug, KEY_ROLES)
+        organisation = organisation_acted_for(request, slug, Permission.CALL)
         token, expires_at_s = session_token_issue(user=request.user, organisation=organisation)
         shown = SessionTokenSerializer(
             {

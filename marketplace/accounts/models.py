@@ -1,9 +1,12 @@
 """Users sign in by email; organisations own keys, credit and usage; memberships carry a role."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
@@ -35,6 +38,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     email = models.EmailField(_("email address"), max_length=254, unique=True)
     full_name = models.CharField(_("full name"), max_length=150, blank=True)
+    language = models.CharField(
+        _("language"), max_length=10, choices=settings.LANGUAGES, blank=True, default=""
+    )
+    """Empty follows the browser."""
     is_active = models.BooleanField(_("active"), default=True)
     is_staff = models.BooleanField(_("staff"), default=False)
     date_joined = models.DateTimeField(_("joined"), default=timezone.now, editable=False)
@@ -73,12 +80,6 @@ class Role(models.TextChoices):
     VIEWER = "viewer", _("Viewer")
 
 
-KEY_ROLES = frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER})
-"""Who may create and revoke API keys."""
-MEMBER_ROLES = frozenset({Role.OWNER, Role.ADMIN})
-"""Who may add, change and remove members."""
-
-
 class RateLimited(models.Model):
     """What may be asked of the routers; empty is without limit."""
 
@@ -104,6 +105,10 @@ class RateLimited(models.Model):
 LIMIT_FIELDS = ("requests_per_minute", "tokens_per_minute", "calls_at_once")
 
 
+PLATFORM_PREFIX = "switchyard-"
+"""Slugs of the platform's own organisations, such as the one that pays for benchmarks."""
+
+
 class Organisation(RateLimited):
     """Who pays. Everything private belongs to exactly one organisation."""
 
@@ -117,6 +122,12 @@ class Organisation(RateLimited):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        if self._state.adding and self.slug.startswith(PLATFORM_PREFIX):
+            raise ValidationError(
+                {"slug": _("%(prefix)s is for the platform.") % {"prefix": PLATFORM_PREFIX}}
+            )
 
 
 class Membership(models.Model):
@@ -139,6 +150,59 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} · {self.get_role_display()}"
+
+
+INVITATION_TTL = timedelta(days=7)
+
+
+class Invitation(models.Model):
+    """An address asked to join, by a link. ``sends`` is in the link: sending again voids the last.
+
+    Open until it is accepted, revoked or past ``expires_at``.
+    """
+
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="invitations"
+    )
+    email = models.EmailField(_("email address"), max_length=254)
+    role = models.CharField(max_length=20, choices=Role.choices, default=Role.DEVELOPER)
+    invited_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    sends = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                "organisation",
+                Lower("email"),
+                condition=models.Q(accepted_at=None, revoked_at=None),
+                name="invitation_open_unique",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role__in=Role.values), name="invitation_role_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} · {self.get_role_display()}"
+
+    @property
+    def status(self) -> str:
+        """``open``, ``accepted``, ``revoked`` or ``expired``, now."""
+        if self.accepted_at is not None:
+            return "accepted"
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at <= timezone.now() else "open"
 
 
 class Scope(models.TextChoices):
@@ -181,6 +245,10 @@ class ApiKey(RateLimited):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.masked})"
+
+    def get_scopes_labels(self) -> list[str]:
+        """What the key may do, in words."""
+        return [str(scope.label) for scope in Scope if scope in self.scopes]
 
     @property
     def status(self) -> str:

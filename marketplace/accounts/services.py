@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import ProtectedError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -27,6 +28,42 @@ def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
     Membership.objects.create(organisation=organisation, user=owner, role=Role.OWNER)
     customer_account_open(organisation=organisation)
     return organisation
+
+
+@transaction.atomic
+def organisation_rename(*, organisation: Organisation, name: str) -> Organisation:
+    """Another name; the slug, which clients know it by, stays."""
+    organisation.name = name.strip()
+    organisation.full_clean()
+    organisation.save(update_fields=["name"])
+    return organisation
+
+
+@transaction.atomic
+def user_update(*, user: User, **changes: str) -> User:
+    """Change a person's ``full_name`` or ``language``."""
+    for name, value in changes.items():
+        setattr(user, name, value)
+    user.full_clean(exclude=["password"])
+    user.save(update_fields=list(changes))
+    return user
+
+
+@transaction.atomic
+def user_delete(*, user: User) -> None:
+    """Forget a person with memberships and budgets. Keys stay with their organisations.
+
+    Refused for the only owner of an organisation, and for whom the books still name.
+    """
+    for membership in user.memberships.select_related("organisation"):
+        member_remove(membership=membership)
+    try:
+        user.delete()
+    except ProtectedError as error:
+        raise ValidationError(
+            _("The books name you for grants that you gave: ask the platform's staff to close it.")
+        ) from error
+    snapshot_publish()
 
 
 @transaction.atomic
@@ -52,7 +89,10 @@ def _owner_stays(*, organisation: Organisation, leaving: User | None) -> None:
     if leaving is None or not owners.filter(user=leaving).exists():
         return
     if not owners.exclude(user=leaving).exists():
-        raise ValidationError(_("An organisation keeps at least one owner."))
+        raise ValidationError(
+            _("%(name)s keeps at least one owner: make somebody else its owner first.")
+            % {"name": organisation.name}
+        )
 
 
 @transaction.atomic

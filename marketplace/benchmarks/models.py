@@ -1,24 +1,194 @@
-"""Profiles: what is known about a deployment's speed before and beside live traffic."""
+"""Benchmarks, and profiles: what is known about a deployment's speed before and beside traffic."""
 
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.catalog.models import Deployment
+from marketplace.accounts.models import User
+from marketplace.catalog.models import AIModel, Deployment, Worker
+
+
+class Target(models.TextChoices):
+    """What is measured: one worker, a deployment's workers in turn, or the router with all."""
+
+    WORKER = "worker", _("Worker")
+    DEPLOYMENT = "deployment", _("Deployment")
+    ROUTE = "route", _("Route")
+
+
+class Scenario(models.TextChoices):
+    """MLPerf Inference's: how LoadGen sends queries."""
+
+    SINGLE_STREAM = "single_stream", _("Single stream")
+    MULTI_STREAM = "multi_stream", _("Multi stream")
+    SERVER = "server", _("Server")
+    OFFLINE = "offline", _("Offline")
+
+
+class Trigger(models.TextChoices):
+    """Why a benchmark was run."""
+
+    PERSON = "person", _("A person")
+    SCHEDULE = "schedule", _("The schedule")
+    CHANGE = "change", _("Something new")
+    DRIFT = "drift", _("Drift")
+    PILOT = "pilot", _("A pilot for the advisor")
+
+
+class RunState(models.TextChoices):
+    QUEUED = "queued", _("Queued")
+    RUNNING = "running", _("Running")
+    DONE = "done", _("Done")
+    CANCELLED = "cancelled", _("Cancelled")
+    FAILED = "failed", _("Failed")
+
+
+class Stage(models.TextChoices):
+    """What a run does, kept with its load and its count as ``stage|load|samples``."""
+
+    WAITING = "waiting", _("waits until live traffic leaves slots")
+    WARMING = "warming", _("warms up")
+    MEASURING = "measuring", _("measures")
+
+    def at(self, load: float, samples: int = 0) -> str:
+        return f"{self.value}|{load:g}|{samples}"
+
+
+RUN_STATES_OVER = (RunState.DONE, RunState.CANCELLED, RunState.FAILED)
+
+
+class Benchmark(models.Model):
+    """One run over a load curve. ``deployment`` and ``worker`` are set as far as ``target`` says.
+
+    ``settings`` are what it was asked (:class:`marketplace.benchmarks.plan.Plan`), ``fingerprint``
+    what it ran on. ``progress`` goes from 0 to 1; ``raw_dir``, below the home folder, keeps
+    LoadGen's own logs and every sample.
+    """
+
+    model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="benchmarks")
+    target = models.CharField(max_length=12, choices=Target.choices)
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.CASCADE, null=True, blank=True, related_name="benchmarks"
+    )
+    worker = models.ForeignKey(
+        Worker, on_delete=models.SET_NULL, null=True, blank=True, related_name="benchmarks"
+    )
+    scenario = models.CharField(max_length=16, choices=Scenario.choices)
+    settings = models.JSONField(default=dict)
+    trigger = models.CharField(max_length=10, choices=Trigger.choices, default=Trigger.PERSON)
+    reason = models.CharField(max_length=300, blank=True)
+    requested_by = models.ForeignKey(
+        User,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
+    progress = models.FloatField(default=0.0)
+    stage = models.CharField(max_length=200, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+    cancel_requested = models.BooleanField(default=False)
+    fingerprint = models.JSONField(default=dict)
+    emulated = models.BooleanField(default=False)
+    raw_dir = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["model", "-id"], name="benchmark_by_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.scenario} #{self.pk}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in RUN_STATES_OVER
+
+    @property
+    def stage_text(self) -> str:
+        """What it does now, for people; "" when it does not run."""
+        stage, _bar, rest = self.stage.partition("|")
+        load, _bar, samples = rest.partition("|")
+        if stage not in Stage.values or self.state != RunState.RUNNING:
+            return ""
+        return gettext("load %(load)s: %(stage)s, %(samples)s samples") % {
+            "load": load,
+            "stage": Stage(stage).label,
+            "samples": samples,
+        }
+
+
+class Point(models.Model):
+    """One load of a benchmark's curve.
+
+    ``load`` is the concurrency, or in the server scenario the requests a second that were aimed at.
+    ``latency`` maps ``total_ms``, ``ttft_ms`` and ``tpot_ms`` (time per output token) to their
+    ``mean``, ``p50``, ``p90`` and ``p99``, each as ``[value, low, high]`` with a 95 % interval.
+    ``goodput_hz`` counts the answers within the SLO.
+    """
+
+    benchmark = models.ForeignKey(Benchmark, on_delete=models.CASCADE, related_name="points")
+    load = models.FloatField()
+    samples = models.PositiveIntegerField()
+    errors = models.PositiveIntegerField(default=0)
+    duration_s = models.FloatField()
+    throughput_hz = models.FloatField()
+    goodput_hz = models.FloatField()
+    tokens_per_s = models.FloatField(default=0.0)
+    latency = models.JSONField(default=dict)
+    valid = models.BooleanField(default=True)
+    invalid_because = models.CharField(max_length=300, blank=True)
+    is_knee = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["benchmark", "load"]
+        constraints = [
+            models.UniqueConstraint(fields=["benchmark", "load"], name="point_load_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.benchmark} at {self.load:g}"
+
+
+class Origin(models.TextChoices):
+    """Where a profile's figures come from."""
+
+    GIVEN = "given", _("Given by the provider")
+    BENCHMARK = "benchmark", _("Benchmarked here")
+    LIVE = "live", _("Live traffic")
 
 
 class Profile(models.Model):
-    """The mean service time of one request, with where the figure comes from.
+    """How fast one worker of a deployment is, with where the figures come from.
 
-    The newest published profile of a deployment is the router's prior. ``emulated`` marks figures
-    that describe an emulated worker and not a measurement of hardware.
+    ``service_ms`` is the mean service time of one request alone, ``batch_curve`` a list of
+    ``[concurrency, service time relative to one alone]`` and ``slots`` the concurrency at the knee.
+    ``capacity_hz`` requests a second meet ``slo_ms`` (0 = not known). The newest published profile
+    that has not expired is the router's prior. ``emulated`` marks figures of an emulated worker.
     """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="profiles")
     service_ms = models.FloatField(validators=[MinValueValidator(0.001)])
+    batch_curve = models.JSONField(default=list, blank=True)
+    slots = models.PositiveIntegerField(default=0)
+    capacity_hz = models.FloatField(default=0.0)
+    slo_ms = models.FloatField(default=0.0)
+    throughput_hz = models.FloatField(default=0.0)
+    tokens_per_s = models.FloatField(default=0.0)
+    origin = models.CharField(max_length=10, choices=Origin.choices, default=Origin.GIVEN)
+    benchmark = models.ForeignKey(
+        Benchmark, on_delete=models.SET_NULL, null=True, blank=True, related_name="profiles"
+    )
+    samples = models.PositiveIntegerField(default=0)
+    fingerprint = models.JSONField(default=dict, blank=True)
     source = models.CharField(max_length=300, help_text=_("Where the figure comes from."))
     emulated = models.BooleanField(default=False)
     published = models.BooleanField(default=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -31,3 +201,51 @@ class Profile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.deployment}: {self.service_ms:g} ms"
+
+    @property
+    def cost_nano_per_1000(self) -> int | None:
+        """What a thousand requests cost in hardware where it is as busy as was measured.
+
+        In nano-USD, by what the pool costs an hour now; None where either is not known.
+        """
+        return self._cost_nano(1_000, self.throughput_hz)
+
+    @property
+    def cost_nano_per_million_tokens(self) -> int | None:
+        """The same for a million tokens that come out."""
+        return self._cost_nano(1_000_000, self.tokens_per_s)
+
+    def _cost_nano(self, units: int, units_per_s: float) -> int | None:
+        hourly = self.deployment.pool.cost_nano_per_hour
+        return round(hourly * units / (3_600 * units_per_s)) if hourly and units_per_s else None
+
+
+class WhatIf(models.Model):
+    """One question to the simulator and its answer: ``marketplace.benchmarks.whatif``.
+
+    ``question`` is a :class:`~marketplace.benchmarks.whatif.question.Question` and ``answer`` a
+    :class:`~marketplace.benchmarks.whatif.answer.Answer` as JSON, null until it is done.
+    """
+
+    model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="what_ifs")
+    question = models.JSONField()
+    answer = models.JSONField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
+    progress = models.FloatField(default=0.0)
+    error = models.CharField(max_length=500, blank=True)
+    asked_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.model}: what if #{self.pk}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in RUN_STATES_OVER

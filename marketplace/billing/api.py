@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Coalesce
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, viewsets
@@ -19,6 +20,7 @@ from marketplace.billing.models import Account, Transfer
 class AccountSerializer(serializers.ModelSerializer[Account]):
     organisation = serializers.CharField(source="organisation.slug", read_only=True)
     available_nano = serializers.IntegerField(read_only=True)
+    owed_nano = serializers.IntegerField(read_only=True)
 
     class Meta:
         model = Account
@@ -30,6 +32,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             "posted_nano",
             "held_nano",
             "available_nano",
+            "owed_nano",
         ]
 
 
@@ -41,9 +44,12 @@ class AccountViewSet(viewsets.ReadOnlyModelViewSet[Account]):
     filterset_class = OrganisationFilter
 
     def get_queryset(self) -> QuerySet[Account]:
-        return Account.objects.filter(
-            organisation__in=organisations_seen_by(self.request)
-        ).select_related("organisation")
+        owed = Coalesce(-F("organisation__debt_account__posted_nano"), 0)
+        return (
+            Account.objects.filter(organisation__in=organisations_seen_by(self.request))
+            .annotate(owed_nano=owed)
+            .select_related("organisation")
+        )
 
     @extend_schema(
         parameters=[OpenApiParameter("organisation", str, required=True)],

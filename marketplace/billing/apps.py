@@ -1,13 +1,19 @@
 from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as registry
+from django.apps.registry import Apps
 from django.db.models.signals import post_migrate
 
 
-def _open_system_accounts(**kwargs: Any) -> None:
+def _open_system_accounts(*, apps: Apps = registry, **kwargs: Any) -> None:
+    from marketplace.billing.models import AccountKind
     from marketplace.billing.services import system_accounts_open
 
-    system_accounts_open()
+    there = apps.get_model("billing", "Account")._meta.get_field("kind").choices or ()
+    if {kind for kind, _ in there} == set(AccountKind.values):
+        system_accounts_open()
+    # Otherwise the tables are those of an earlier release.
 
 
 class BillingConfig(AppConfig):

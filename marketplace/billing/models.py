@@ -4,12 +4,46 @@ A transfer is one row with both sides, so that an imbalance cannot be written. `
 ``held_nano`` are caches over transfers and open leases; a trigger refuses any other hand on them.
 """
 
+from typing import ClassVar
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.accounts.models import Organisation
+from marketplace.accounts.models import ApiKey, Organisation
+from marketplace.billing.invoices.models import Statement as Statement
+from marketplace.billing.payments.models import (
+    AutoRecharge,
+    Dispute,
+    Payment,
+    PaymentProfile,
+    PaymentTransfer,
+    Refund,
+    StaffTransfer,
+    StripeEvent,
+)
 from marketplace.catalog.models import Provider
+
+__all__ = [
+    "SYSTEM_KINDS",
+    "Account",
+    "AccountKind",
+    "AutoRecharge",
+    "Dispute",
+    "Lease",
+    "Payment",
+    "PaymentProfile",
+    "PaymentTransfer",
+    "ReconciliationReport",
+    "Refund",
+    "StaffTransfer",
+    "StripeEvent",
+    "Transfer",
+    "TransferKind",
+]
 
 
 class AccountKind(models.TextChoices):
@@ -19,6 +53,8 @@ class AccountKind(models.TextChoices):
     CASH = "cash", _("Cash received")
     EXPENSE = "expense", _("Platform expense")
     GRANTS = "grants", _("Credit granted")
+    PAYOUTS = "payouts", _("Paid out to providers")
+    RECEIVABLE = "receivable", _("Owed by a customer")
 
 
 SYSTEM_KINDS = (
@@ -26,9 +62,11 @@ SYSTEM_KINDS = (
     AccountKind.CASH,
     AccountKind.EXPENSE,
     AccountKind.GRANTS,
+    AccountKind.PAYOUTS,
 )
 """One account each; money enters through cash and grants, which therefore go below zero."""
 OVERDRAFT_KINDS = frozenset({AccountKind.CASH, AccountKind.EXPENSE, AccountKind.GRANTS})
+"""A receivable goes below zero too, and never above."""
 
 
 class Account(models.Model):
@@ -44,6 +82,9 @@ class Account(models.Model):
     )
     provider = models.OneToOneField(
         Provider, on_delete=models.PROTECT, null=True, blank=True, related_name="billing_account"
+    )
+    debtor = models.OneToOneField(
+        Organisation, on_delete=models.PROTECT, null=True, blank=True, related_name="debt_account"
     )
     currency = models.CharField(max_length=3, default="USD", editable=False)
     posted_nano = models.BigIntegerField(default=0, db_default=0, editable=False)
@@ -63,12 +104,30 @@ class Account(models.Model):
             ),
             models.CheckConstraint(
                 condition=(
-                    models.Q(kind="customer", organisation__isnull=False, provider__isnull=True)
-                    | models.Q(kind="provider", organisation__isnull=True, provider__isnull=False)
+                    models.Q(
+                        kind="customer",
+                        organisation__isnull=False,
+                        provider__isnull=True,
+                        debtor__isnull=True,
+                    )
+                    | models.Q(
+                        kind="provider",
+                        organisation__isnull=True,
+                        provider__isnull=False,
+                        debtor__isnull=True,
+                    )
+                    | models.Q(
+                        kind="receivable",
+                        organisation__isnull=True,
+                        provider__isnull=True,
+                        debtor__isnull=False,
+                        posted_nano__lte=0,
+                    )
                     | models.Q(
                         kind__in=[str(kind) for kind in SYSTEM_KINDS],
                         organisation__isnull=True,
                         provider__isnull=True,
+                        debtor__isnull=True,
                     )
                 ),
                 name="billing_account_owner_fits_kind",
@@ -81,7 +140,8 @@ class Account(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}: {self.organisation or self.provider or 'Switchyard'}"
+        owner = self.organisation or self.provider or self.debtor or "Switchyard"
+        return f"{self.get_kind_display()}: {owner}"
 
     @property
     def available_nano(self) -> int:
@@ -94,22 +154,41 @@ class TransferKind(models.TextChoices):
     CHARGE_PROVIDER = "charge_provider", _("Charge, provider's part")
     CHARGE_COMMISSION = "charge_commission", _("Charge, commission")
     REVERSAL = "reversal", _("Reversal")
+    COVER = "cover", _("Covered by the platform")
+    PAYOUT = "payout", _("Payout")
+    REFUND = "refund", _("Refund")
+    REFUND_RETURN = "refund_return", _("Refund that failed")
+    DISPUTE = "dispute", _("Dispute")
+    DISPUTE_RETURN = "dispute_return", _("Dispute won")
+    DEBT_PAYMENT = "debt_payment", _("Payment of a debt")
+    WRITE_OFF = "write_off", _("Debt written off")
 
 
 class Transfer(models.Model):
-    """Money from ``debit`` (goes down) to ``credit`` (goes up). Never changed, never deleted."""
+    """Money from ``debit`` (goes down) to ``credit`` (goes up). Never changed, never deleted.
 
-    debit = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="debits")
-    credit = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credits")
+    That both accounts exist and stay is held by triggers, once a statement: foreign keys would
+    look up every row's, a sixth of what a settlement costs.
+    """
+
+    debit = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="debits", db_constraint=False
+    )
+    credit = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="credits", db_constraint=False
+    )
     amount_nano = models.BigIntegerField()
-    idem_key = models.TextField(unique=True)
+    idem_key = models.TextField()
     kind = models.CharField(max_length=20, choices=TransferKind.choices)
     request_id = models.UUIDField(null=True, db_index=True)
-    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+    created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["-id"]
+        indexes = [BrinIndex(fields=["created_at"], name="billing_transfer_by_time")]
         constraints = [
+            # Not `unique=True`, which adds a second index for LIKE.
+            models.UniqueConstraint(fields=["idem_key"], name="billing_transfer_once"),
             models.CheckConstraint(
                 condition=models.Q(amount_nano__gt=0), name="billing_transfer_amount_positive"
             ),
@@ -124,17 +203,103 @@ class Transfer(models.Model):
     def __str__(self) -> str:
         return f"transfer {self.pk}"
 
+    @property
+    def reference(self) -> str:
+        """What whoever sent it called it: the payment, the reversed transfer, the payout."""
+        return self.idem_key.partition(":")[2]
+
+
+class PayoutManager(models.Manager["Payout"]):
+    def get_queryset(self) -> models.QuerySet["Payout"]:
+        return super().get_queryset().filter(kind=TransferKind.PAYOUT)
+
+
+class Payout(Transfer):
+    """Money sent to a provider out of its earnings: a transfer to the account of payouts."""
+
+    objects: ClassVar[PayoutManager] = PayoutManager()
+
+    class Meta:
+        proxy = True
+
 
 class LeaseState(models.TextChoices):
     OPEN = "open", _("Open")
     CLOSED = "closed", _("Closed")
 
 
+class Window(models.TextChoices):
+    """When what was spent of a budget begins at zero again (UTC; weeks begin on Monday)."""
+
+    EVER = "ever", _("Never")
+    DAY = "day", _("Every day")
+    WEEK = "week", _("Every week")
+    MONTH = "month", _("Every month")
+
+
+class Budget(models.Model):
+    """A cap on what an organisation, one of its members or one of its keys may spend in a window.
+
+    ``held_nano`` is what routers have leased of it, ``spent_nano`` what was charged since
+    ``window_starts_at``; both move with leases alone. A member's budget counts their keys too.
+    """
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="budgets")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="budgets",
+    )
+    key = models.OneToOneField(
+        ApiKey, on_delete=models.CASCADE, null=True, blank=True, related_name="budget"
+    )
+    limit_nano = models.BigIntegerField()
+    window = models.CharField(max_length=5, choices=Window.choices, default=Window.MONTH)
+    window_starts_at = models.DateTimeField(db_default=Now(), editable=False)
+    spent_nano = models.BigIntegerField(default=0, db_default=0, editable=False)
+    held_nano = models.BigIntegerField(default=0, db_default=0, editable=False)
+
+    class Meta:
+        ordering = ["organisation", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(limit_nano__gte=0), name="billing_budget_limit_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(held_nano__gte=0, spent_nano__gte=0),
+                name="billing_budget_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(user__isnull=True) | models.Q(key__isnull=True),
+                name="billing_budget_of_one",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(window__in=Window.values), name="billing_budget_window_known"
+            ),
+            models.UniqueConstraint(
+                fields=["organisation", "user"],
+                condition=models.Q(key__isnull=True),
+                nulls_distinct=False,
+                name="billing_budget_unique",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"budget of {self.key or self.user or self.organisation}"
+
+
 class Lease(models.Model):
-    """A slice of an account's credit that one router may spend without asking."""
+    """A slice of an account's credit that one router may spend without asking.
+
+    It belongs to one ``life`` of the router, from its start to its end, and counts in ``budgets``.
+    """
 
     id = models.UUIDField(primary_key=True)
     router_id = models.TextField()
+    life = models.TextField(default="")
+    budgets = ArrayField(models.BigIntegerField(), default=list)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="leases")
     amount_nano = models.BigIntegerField()
     spent_nano = models.BigIntegerField(db_default=0)
@@ -158,6 +323,27 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"lease {self.pk}"
+
+
+class WriteOff(models.Model):
+    """The leases of a router that will not come back, closed by somebody. Never changed.
+
+    ``amount_nano`` is what they held: customers have it again, and it is the most that its calls
+    could still cost the platform.
+    """
+
+    router_id = models.TextField()
+    reason = models.TextField()
+    by = models.CharField(max_length=150)
+    leases = models.PositiveIntegerField()
+    amount_nano = models.BigIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.router_id}, {self.created_at:%Y-%m-%d %H:%M}"
 
 
 class ReconciliationReport(models.Model):

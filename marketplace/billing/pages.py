@@ -1,32 +1,76 @@
-"""What an organisation has, holds and spent."""
+"""What an organisation has, holds, paid and spent; for staff, whether the books balance."""
+
+from datetime import timedelta
+from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
-from marketplace.billing.models import ReconciliationReport, Transfer
+from marketplace.accounts.permissions import Permission, may
+from marketplace.billing.models import ReconciliationReport, Transfer, TransferKind, WriteOff
+from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
+from marketplace.billing.payments.selectors import payments_shown
 from marketplace.billing.services import customer_account_open
 
 ROWS_PER_PAGE = 50
+REPORT_AGE_MAX = timedelta(minutes=15)
+"""A report is due every five minutes."""
+INVOICES_SHOWN = 12
+"""The newest on the page; all of them are in the management API."""
 
 
 @require_GET
 @organisation_required
 def billing(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Balance, holds and the ledger, newest transfer first."""
+    """Balance, payments, holds and the ledger, newest transfer first."""
+    return billing_page(request, organisation)
+
+
+def billing_page(
+    request: HttpRequest, organisation: Organisation, status: int = 200, **forms: Any
+) -> HttpResponse:
+    """The page; ``topup_form`` or ``recharge_form`` where one was refused."""
     account = customer_account_open(organisation=organisation)
     transfers = (
         Transfer.objects.filter(Q(debit=account) | Q(credit=account))
         .select_related("debit__provider", "credit__provider", "debit", "credit")
         .order_by("-id")
     )
+    payments = payments_shown(organisation)
     context = {
         "account": account,
         "page": Paginator(transfers, ROWS_PER_PAGE).get_page(request.GET.get("page")),
+        "invoices": account.statements.all()[:INVOICES_SHOWN],
+        "runs_providers": organisation.providers.exists(),
         "report": ReconciliationReport.objects.first(),
+        "payments": payments,
+        "may_pay": may(request.user, organisation, Permission.MONEY),
+        "topup_form": TopupForm(),
+        "recharge_form": AutoRechargeForm.of(payments.rule),
+        **forms,
     }
-    return render(request, "billing/billing.html", context)
+    return render(request, "billing/billing.html", context, status=status)
+
+
+@require_GET
+@staff_required
+def reconciliation(request: HttpRequest) -> HttpResponse:
+    """The last reports with their gaps, routers written off, and what the platform paid."""
+    reports = ReconciliationReport.objects.all()[:ROWS_PER_PAGE]
+    latest = reports[0] if reports else None
+    covers = Transfer.objects.filter(kind=TransferKind.COVER)
+    context = {
+        "latest": latest,
+        "is_late": latest is None or latest.created_at < timezone.now() - REPORT_AGE_MAX,
+        "reports": reports,
+        "write_offs": WriteOff.objects.all()[:ROWS_PER_PAGE],
+        "covers": covers.select_related("credit__organisation")[:ROWS_PER_PAGE],
+    }
+    return render(request, "billing/reconciliation.html", context)

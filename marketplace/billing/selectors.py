@@ -1,8 +1,14 @@
 """Reading the ledger: balances, and the proof that they follow from the transfers."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connection
+
+from marketplace.billing.budgets.proof import BUDGET_PROOFS
+from marketplace.billing.invoices.proof import STATEMENT_PROOFS
+from marketplace.billing.payments.proofs import PAYMENT_PROOFS
+from marketplace.usage.selectors import calls_kept_since
 
 # Each finds one kind of gap and returns text. All read one snapshot of the database.
 _PROOFS = (
@@ -30,17 +36,85 @@ _PROOFS = (
       FROM billing_lease WHERE state = 'open' GROUP BY account_id) l
     ON l.account_id = a.id WHERE a.held_nano <> coalesce(l.rest, 0)
     """,
+    *BUDGET_PROOFS,
+    # A router extends what it uses and closes what it does not. One that is there may keep an
+    # expired lease for as long as a stream of it lasts.
+    """
+    SELECT 'router ' || l.router_id || ' left '
+           || sum(l.amount_nano - l.spent_nano) || ' nano leased, expired since '
+           || to_char(min(l.expires_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+           || ': start router ' || l.router_id || ' again, or write it off '
+           || '(manage.py ledger write-off ' || l.router_id || ' --reason …)'
+    FROM billing_lease l
+    LEFT JOIN routing_router r ON r.router_id = l.router_id AND r.expires_at > clock_timestamp()
+    WHERE l.state = 'open'
+      AND l.expires_at < clock_timestamp()
+          - CASE WHEN r.router_id IS NULL THEN interval '5 minutes' ELSE interval '1 hour' END
+    GROUP BY l.router_id
+    """,
     # Every charged call names its transfers, and they sum to its charge; no charge without a call.
     """
     SELECT 'call ' || coalesce(e.request_id, t.request_id) || ' charged '
            || coalesce(e.charge_nano, 0) || ' nano, its transfers sum to ' || coalesce(t.amount, 0)
-    FROM (SELECT request_id, charge_nano FROM usage_event WHERE charge_nano > 0) e
+    FROM (SELECT request_id, charge_nano FROM usage_event
+          WHERE charge_nano > 0 AND request_id >= usage_uuid7_floor(%(since)s)) e
     FULL JOIN (
       SELECT request_id, sum(amount_nano) AS amount FROM billing_transfer
-      WHERE kind LIKE 'charge%' GROUP BY request_id) t
+      WHERE kind LIKE 'charge%%' AND request_id >= usage_uuid7_floor(%(since)s)
+      GROUP BY request_id) t
     ON t.request_id = e.request_id
     WHERE coalesce(e.charge_nano, 0) <> coalesce(t.amount, 0)
     """,
+    # An hour's rollups are the sums of its calls; their histograms are compared by a checksum.
+    """
+    SELECT 'rollup of ' || coalesce(e.model, r.model) || ', organisation '
+           || coalesce(e.organisation_id, r.organisation_id) || ', hour '
+           || to_char(coalesce(e.starts_at, r.starts_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+           || ' counts ' || coalesce(r.calls, 0) || ' calls and ' || coalesce(r.charge_nano, 0)
+           || ' nano, its calls are ' || coalesce(e.calls, 0) || ' and '
+           || coalesce(e.charge_nano, 0)
+    FROM (
+      SELECT organisation_id, date_trunc('hour', created_at, 'UTC') AS starts_at, key_id, user_id,
+             model, deployment_id, outcome, count(*) AS calls,
+             sum(charge_nano)::bigint AS charge_nano, sum(commission_nano) AS commission_nano,
+             sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
+             sum(completion_tokens) AS completion_tokens,
+             sum(reasoning_tokens) AS reasoning_tokens, sum(rows) AS rows, sum(images) AS images,
+             coalesce(sum(usage_bucket(ttft_ms) + 1) FILTER (WHERE ttft_ms > 0), 0)
+             + coalesce(sum(usage_bucket(total_ms) + 1) FILTER (WHERE total_ms > 0), 0) AS buckets
+      FROM usage_event WHERE request_id >= usage_uuid7_floor(%(since)s)
+      GROUP BY 1, 2, 3, 4, 5, 6, 7) e
+    FULL JOIN (
+      SELECT *, (SELECT coalesce(sum(((cell >> 32) + 1) * (cell & 4294967295)), 0)
+                 FROM unnest(ttft_cells || total_cells) AS cell) AS buckets
+      FROM usage_rollup WHERE span = 'hour' AND starts_at >= %(since)s) r
+    USING (organisation_id, starts_at, key_id, user_id, model, deployment_id, outcome)
+    WHERE (e.calls, e.charge_nano, e.commission_nano, e.prompt_tokens, e.cached_tokens,
+           e.completion_tokens, e.reasoning_tokens, e.rows, e.images, e.buckets)
+          IS DISTINCT FROM
+          (r.calls, r.charge_nano, r.commission_nano, r.prompt_tokens, r.cached_tokens,
+           r.completion_tokens, r.reasoning_tokens, r.rows, r.images, r.buckets)
+    """,
+    # A day's rollups are those of its hours.
+    """
+    SELECT 'rollups of ' || model || ', organisation ' || organisation_id || ', differ between '
+           || to_char(date_trunc('day', starts_at, 'UTC') AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+           || ' and its hours'
+    FROM (SELECT *, CASE span WHEN 'day' THEN 1 ELSE -1 END AS sign
+          FROM usage_rollup WHERE starts_at >= %(since)s) side
+    GROUP BY organisation_id, date_trunc('day', starts_at, 'UTC'),
+             key_id, user_id, model, deployment_id, outcome
+    HAVING (sum(sign * calls), sum(sign * charge_nano), sum(sign * commission_nano))
+           <> (0, 0, 0)
+    """,
+    # Calls outside all months are found, but not quickly: months are made too late, or clocks
+    # are wrong.
+    """
+    SELECT 'the default partition of usage_event holds ' || count(*) || ' calls'
+    FROM usage_event_default HAVING count(*) > 0
+    """,
+    *STATEMENT_PROOFS,
+    *PAYMENT_PROOFS,
 )
 GAPS_MAX = 100
 """At most this many gaps of each kind are listed; one is bad enough."""
@@ -55,13 +129,19 @@ class LedgerProof:
     gaps: tuple[str, ...]
 
 
-def ledger_proof() -> LedgerProof:
-    """Recompute every balance from the transfers, in one statement per kind of gap."""
+def ledger_proof(*, calls_since: datetime | None = None) -> LedgerProof:
+    """Recompute every balance from the transfers, in one statement per kind of gap.
+
+    Calls are compared with their transfers and rollups from the start of a day (UTC) on, by
+    default all that are kept.
+    """
     gaps: list[str] = []
+    kept = calls_kept_since()
+    bounds = {"since": max(kept, calls_since) if calls_since else kept}
     with connection.cursor() as cursor:
         # One statement is one consistent view under READ COMMITTED: settling goes on meanwhile.
         for proof in _PROOFS:
-            cursor.execute(f"SELECT * FROM ({proof}) gap LIMIT {GAPS_MAX}")  # noqa: S608
+            cursor.execute(f"SELECT * FROM ({proof}) gap LIMIT {GAPS_MAX}", bounds)  # noqa: S608
             gaps.extend(str(row[0]) for row in cursor.fetchall())
         cursor.execute(
             "SELECT (SELECT count(*) FROM billing_transfer), (SELECT count(*) FROM billing_account)"

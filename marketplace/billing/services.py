@@ -1,8 +1,11 @@
 """The verbs of money. Each is one call of a ledger function in one transaction."""
 
 import uuid
+from datetime import timedelta
 
-from django.db import connection, transaction
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from marketplace.accounts.models import Organisation
 from marketplace.billing.models import (
@@ -10,12 +13,14 @@ from marketplace.billing.models import (
     SYSTEM_KINDS,
     Account,
     AccountKind,
+    Payout,
     ReconciliationReport,
     Transfer,
     TransferKind,
 )
 from marketplace.billing.selectors import ledger_proof
 from marketplace.catalog.models import Provider
+from router.domain.money import format_usd
 
 
 def system_accounts_open() -> None:
@@ -42,7 +47,7 @@ def provider_account_open(*, provider: Provider) -> Account:
 
 def credit_grant(*, organisation: Organisation, amount_nano: int, idem_key: str = "") -> Transfer:
     """Give credit that nobody paid for. The same ``idem_key`` grants once."""
-    return _post(
+    return transfer_post(
         debit=Account.objects.get(kind=AccountKind.GRANTS),
         credit=customer_account_open(organisation=organisation),
         amount_nano=amount_nano,
@@ -51,20 +56,9 @@ def credit_grant(*, organisation: Organisation, amount_nano: int, idem_key: str 
     )
 
 
-def credit_topup(*, organisation: Organisation, amount_nano: int, payment_id: str) -> Transfer:
-    """Book a received payment. The same ``payment_id`` is booked once."""
-    return _post(
-        debit=Account.objects.get(kind=AccountKind.CASH),
-        credit=customer_account_open(organisation=organisation),
-        amount_nano=amount_nano,
-        idem_key=f"topup:{payment_id}",
-        kind=TransferKind.TOPUP,
-    )
-
-
 def transfer_reverse(*, transfer: Transfer) -> Transfer:
     """Move a transfer's money back, once. Refused when the receiver has spent it."""
-    return _post(
+    return transfer_post(
         debit=transfer.credit,
         credit=transfer.debit,
         amount_nano=transfer.amount_nano,
@@ -73,19 +67,51 @@ def transfer_reverse(*, transfer: Transfer) -> Transfer:
     )
 
 
+def payout_record(*, provider: Provider, amount_nano: int, reference: str) -> Payout:
+    """Book money that was sent to a provider. The same ``reference`` is booked once.
+
+    Raises ``ValidationError`` for more than the provider has earned and not been paid, and for a
+    reference that was used for another payout.
+    """
+    if amount_nano <= 0 or not reference.strip():
+        raise ValidationError("A payout needs a positive amount and a reference.")
+    account = provider_account_open(provider=provider)
+    idem_key = f"payout:{reference.strip()}"
+    seen = Transfer.objects.filter(idem_key=idem_key).first()
+    if seen and (seen.debit_id, seen.amount_nano) != (account.pk, amount_nano):
+        raise ValidationError(f"The reference {reference} was used for another payout.")
+    try:
+        transfer = transfer_post(
+            debit=account,
+            credit=Account.objects.get(kind=AccountKind.PAYOUTS),
+            amount_nano=amount_nano,
+            idem_key=idem_key,
+            kind=TransferKind.PAYOUT,
+        )
+    except IntegrityError as error:
+        account.refresh_from_db()
+        raise ValidationError(
+            f"{provider} has {format_usd(account.available_nano)} USD to be paid out, "
+            f"not {format_usd(amount_nano)}."
+        ) from error
+    return Payout.objects.get(pk=transfer.pk)
+
+
 @transaction.atomic
 def ledger_reconcile() -> ReconciliationReport:
-    """Prove the books and keep the outcome."""
-    proof = ledger_proof()
+    """Prove the books, with the calls of today and yesterday, and keep the outcome."""
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    proof = ledger_proof(calls_since=today - timedelta(days=1))
     return ReconciliationReport.objects.create(
         transfers=proof.transfers, accounts=proof.accounts, gaps=list(proof.gaps)
     )
 
 
 @transaction.atomic
-def _post(
+def transfer_post(
     *, debit: Account, credit: Account, amount_nano: int, idem_key: str, kind: TransferKind
 ) -> Transfer:
+    """Post one transfer; the same ``idem_key`` with the same values moves money once."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT billing_transfer_post(%s, %s, %s, %s, %s)",

@@ -20,7 +20,8 @@ from marketplace.routing.publishing import PublishingAdmin
 
 @admin.register(Provider)
 class ProviderAdmin(PublishingAdmin):
-    list_display = ["name", "slug", "commission_bps", "emulated"]
+    list_display = ["name", "slug", "organisation", "commission_bps", "emulated"]
+    list_select_related = ["organisation"]
     search_fields = ["name", "slug"]
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
@@ -101,6 +102,7 @@ class OfferAdmin(PublishingAdmin):
         "completion_nano_per_million",
         "request_nano",
         "row_nano",
+        "second_nano",
         "effective_at",
     ]
     list_select_related = ["deployment__version__model", "deployment__provider", "deployment__pool"]

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import F, OrderBy, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import Lower
 from django.utils import timezone
 
+from marketplace.catalog.filters import RELEVANCE, TASKS_BY_MODALITY, Filters
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer
-from marketplace.usage.measured import Measured, measured_by_model
-
-MEASURED_WINDOW = timedelta(days=1)
+from marketplace.catalog.search import by_rank, search, search_alike
+from marketplace.catalog.selectors import models_published
+from marketplace.usage.models import ModelFigures
+from router.domain.money import NANO_PER_USD
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,11 @@ class Priced:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """``measured`` is None when nobody called the model in the window."""
+    """``measured`` is None when nobody called the model in the last day."""
 
     model: AIModel
     priced: tuple[Priced, ...]
-    measured: Measured | None
+    measured: ModelFigures | None
 
     @property
     def cheapest(self) -> Offer | None:
@@ -44,9 +48,15 @@ class Listing:
         """Slugs of those who offer it."""
         return sorted({p.deployment.provider.slug for p in self.priced})
 
+    @property
+    def private(self) -> bool:
+        """Whether somebody offers it who keeps neither prompts nor answers."""
+        return any(not p.deployment.collects_data for p in self.priced)
 
-def listings(models: QuerySet[AIModel]) -> list[Listing]:
+
+def listings(rows: Iterable[AIModel]) -> list[Listing]:
     """Catalog rows of these models, in a fixed number of queries."""
+    models = list(rows)
     offers = Offer.objects.filter(effective_at__lte=timezone.now()).order_by("-effective_at", "-id")
     live = (
         Deployment.objects.filter(status=DeploymentStatus.LIVE)
@@ -55,11 +65,11 @@ def listings(models: QuerySet[AIModel]) -> list[Listing]:
         .order_by("id")
     )
     by_model: dict[int, list[Priced]] = {}
-    for deployment in live.filter(version__model__in=models.order_by().values("pk")):
+    for deployment in live.filter(version__model__in=[model.pk for model in models]):
         offer = next(iter(deployment.offers.all()), None)
         if offer is not None:
             by_model.setdefault(deployment.version.model_id, []).append(Priced(deployment, offer))
-    measured = measured_by_model(since=timezone.now() - MEASURED_WINDOW)
+    measured = ModelFigures.objects.in_bulk([model.name for model in models])
     return [
         Listing(model, tuple(by_model.get(model.pk, ())), measured.get(model.name))
         for model in models
@@ -67,18 +77,107 @@ def listings(models: QuerySet[AIModel]) -> list[Listing]:
 
 
 def typical_price(offer: Offer) -> int:
-    """What orders offers by price: a thousand tokens each way, a request, a row and an image."""
+    """What orders offers: a thousand tokens each way, a request, a row, an image and a second."""
     tokens = (offer.prompt_nano_per_million + offer.completion_nano_per_million) // 1000
-    return tokens + offer.request_nano + offer.row_nano + offer.image_nano
+    return tokens + offer.request_nano + offer.row_nano + offer.image_nano + offer.second_nano
 
 
-def sort_listings(rows: Iterable[Listing], order: str) -> list[Listing]:
-    """By ``price`` (cheapest first), ``speed`` (fastest first byte), ``use`` or ``name``."""
-    unmeasured = float("inf")
+_TYPICAL_PRICE = (
+    (F("prompt_nano_per_million") + F("completion_nano_per_million")) / 1000
+    + F("request_nano")
+    + F("row_nano")
+    + F("image_nano")
+    + F("second_nano")
+)
+"""``typical_price`` for the database."""
+BOUND_CALLS = 1_000
+"""A bound on prices is of so many typical calls: a million tokens each way, a thousand rows."""
+
+
+def price_bound(price_usd: Decimal) -> int:
+    """The typical price in nano-USD that so many dollars for ``BOUND_CALLS`` calls allow."""
+    return int(price_usd * NANO_PER_USD / BOUND_CALLS)
+
+
+def matching(filters: Filters) -> QuerySet[AIModel]:
+    """Published models that the filters let through, the words left to the search."""
+    models = models_published().order_by()
+    if filters.tasks:
+        models = models.filter(task__in=filters.tasks)
+    if filters.modalities:
+        tasks = [task for name in filters.modalities for task in TASKS_BY_MODALITY[name]]
+        models = models.filter(task__in=tasks)
+    if filters.context_min:
+        models = models.filter(context_tokens_max__gte=filters.context_min)
+    if filters.kind:
+        models = models.filter(emulated=filters.kind == "emulated")
+    if filters.measured:
+        models = models.filter(name__in=ModelFigures.objects.values("model"))
+    if (offers := _offered(filters)) is not None:
+        models = models.filter(pk__in=offers.values("version__model"))
+    return models
+
+
+def _offered(filters: Filters) -> QuerySet[Any] | None:
+    """Live, priced deployments that the filters let through; None where they ask for nothing."""
+    asked: dict[str, Any] = {}
+    if filters.providers:
+        asked["provider__slug__in"] = filters.providers
+    if filters.hardware:
+        asked["pool__hardware__in"] = filters.hardware
+    if filters.parameters:
+        asked["supported_parameters__contains"] = list(filters.parameters)
+    if filters.private:
+        asked["collects_data"] = False
+    if filters.price_max is not None:
+        asked["price__lte"] = price_bound(filters.price_max)
+    return _priced().filter(price__isnull=False, **asked) if asked else None
+
+
+def _priced() -> QuerySet[Any]:
+    """Live deployments with the typical ``price`` of the offer in force."""
+    newest = Offer.objects.filter(
+        deployment=OuterRef("pk"), effective_at__lte=timezone.now()
+    ).order_by("-effective_at", "-id")
+    live: QuerySet[Any] = Deployment.objects.filter(status=DeploymentStatus.LIVE).order_by()
+    return live.annotate(price=Subquery(newest.values(price=_TYPICAL_PRICE)[:1]))
+
+
+def found(filters: Filters) -> tuple[QuerySet[AIModel], bool]:
+    """The models in their order, and whether they are only *like* the words: none has them."""
+    models = matching(filters)
+    if not filters.words:
+        return sort_models(models, filters.order), False
+    held = search(models, filters.words)
+    if held.exists():
+        return sort_models(held, filters.order), False
+    return by_rank(search_alike(models, filters.words)), True
+
+
+def sort_models(models: QuerySet[AIModel], order: str) -> QuerySet[AIModel]:
+    """By one of :data:`~marketplace.catalog.filters.SORTS`; what lacks the figure comes last."""
+    name = (F("emulated"), Lower("display_name"), F("pk"))
+    if order == RELEVANCE:
+        return by_rank(models)
+    if order == "newest":
+        return models.order_by("-created_at", "-pk")
+    if order == "context":
+        return models.order_by("-context_tokens_max", *name)
     if order == "price":
-        return sorted(rows, key=lambda r: typical_price(r.cheapest) if r.cheapest else unmeasured)
-    if order == "speed":
-        return sorted(rows, key=lambda r: r.measured.ttft_ms_p50 if r.measured else unmeasured)
-    if order == "use":
-        return sorted(rows, key=lambda r: -r.measured.calls if r.measured else 0)
-    return sorted(rows, key=lambda r: (r.model.emulated, r.model.display_name.lower()))
+        cheapest = _priced().filter(version__model=OuterRef("pk"), price__isnull=False)
+        models = models.alias(by=Subquery(cheapest.order_by("price").values("price")[:1]))
+        return models.order_by(F("by").asc(nulls_last=True), *name)
+    if order in FIGURES:
+        column, falls = FIGURES[order]
+        by = ModelFigures.objects.filter(model=OuterRef("name")).values(column)
+        key = OrderBy(F("by"), descending=falls, nulls_last=True)
+        return models.alias(by=Subquery(by)).order_by(key, *name)
+    return models.order_by(*name)
+
+
+FIGURES = {
+    "speed": ("ttft_ms_p50", False),
+    "throughput": ("tokens_per_s", True),
+    "use": ("calls", True),
+}
+"""Sorts by a figure of the last day, and whether more of it comes first."""

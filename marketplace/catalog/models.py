@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from marketplace.accounts.models import Organisation
 
 MODEL_NAME = RegexValidator(
     r"^[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*$", _("A model's name looks like author/slug.")
@@ -27,6 +30,14 @@ class Provider(models.Model):
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True)
     website = models.URLField(blank=True)
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="providers",
+        help_text=_("Its members see what the provider earns."),
+    )
     commission_bps = models.PositiveIntegerField(
         default=1_000,
         validators=[MaxValueValidator(10_000)],
@@ -146,6 +157,9 @@ class Worker(models.Model):
     draining = models.BooleanField(
         default=False, help_text=_("Finishes what it has and gets nothing new.")
     )
+    drain_reason = models.CharField(
+        max_length=200, blank=True, editable=False, help_text=_("Why it is drained.")
+    )
     health_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     health_error = models.CharField(max_length=200, blank=True, editable=False)
 
@@ -165,6 +179,18 @@ class DeploymentStatus(models.TextChoices):
     RETIRED = "retired", _("Retired")
 
 
+class Quantization(models.TextChoices):
+    UNSTATED = "", _("Not stated")
+    INT4 = "int4", "int4"
+    INT8 = "int8", "int8"
+    FP4 = "fp4", "fp4"
+    FP6 = "fp6", "fp6"
+    FP8 = "fp8", "fp8"
+    FP16 = "fp16", "fp16"
+    BF16 = "bf16", "bf16"
+    FP32 = "fp32", "fp32"
+
+
 class Deployment(models.Model):
     """A provider's offering of a model version on a pool."""
 
@@ -176,6 +202,18 @@ class Deployment(models.Model):
     )
     status = models.CharField(
         max_length=10, choices=DeploymentStatus.choices, default=DeploymentStatus.LIVE
+    )
+    quantization = models.CharField(
+        max_length=4, choices=Quantization.choices, default=Quantization.UNSTATED, blank=True
+    )
+    supported_parameters = ArrayField(
+        models.CharField(max_length=60),
+        default=list,
+        blank=True,
+        help_text=_("Request fields that the workers act on, separated by commas: tools, seed, …"),
+    )
+    collects_data = models.BooleanField(
+        default=True, help_text=_("The provider may keep prompts or answers.")
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -204,8 +242,9 @@ class Deployment(models.Model):
 class Offer(models.Model):
     """One immutable price version of a deployment; a later one supersedes it.
 
-    In nano-USD: token prices per million, the others per request, row or image. The in-force
-    offer is the newest whose ``effective_at`` has passed. A database trigger refuses changes.
+    In nano-USD: token prices per million, the others per request, row, image or second of
+    hardware. The in-force offer is the newest whose ``effective_at`` has passed. A database trigger
+    refuses changes.
     """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="offers")
@@ -216,6 +255,7 @@ class Offer(models.Model):
     request_nano = models.PositiveBigIntegerField(default=0)
     row_nano = models.PositiveBigIntegerField(default=0)
     image_nano = models.PositiveBigIntegerField(default=0)
+    second_nano = models.PositiveBigIntegerField(default=0)
     effective_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,10 +1,25 @@
 """Reading the catalog."""
 
+from dataclasses import dataclass
+
 from django.conf import settings
-from django.db.models import Prefetch, QuerySet
+from django.core.cache import caches
+from django.db.models import Func, Prefetch, QuerySet
 from django.utils import timezone
 
-from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Pool, Worker
+from marketplace.catalog.models import (
+    AIModel,
+    Deployment,
+    DeploymentStatus,
+    Offer,
+    Protocol,
+    Task,
+    Worker,
+)
+
+PRICES_SHOWN = 50
+FACETS_AGE_S = 60
+"""Reading them takes as long as all else on the page; a new name may come a minute late."""
 
 
 def models_published() -> QuerySet[AIModel]:
@@ -13,13 +28,33 @@ def models_published() -> QuerySet[AIModel]:
     return rows if settings.SWITCHYARD_EMULATED else rows.filter(emulated=False)
 
 
-def hardware_offered() -> list[str]:
-    """The kinds of hardware that published models run on, each once, by name."""
-    pools = Pool.objects.filter(
-        deployments__status=DeploymentStatus.LIVE,
-        deployments__version__model__in=models_published().order_by(),
-    )
-    return list(pools.order_by("hardware").values_list("hardware", flat=True).distinct())
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """What the catalog can be filtered by: provider names by slug, hardware, parameters."""
+
+    providers: dict[str, str]
+    hardware: list[str]
+    parameters: list[str]
+
+
+def facets() -> Facets:
+    """Of published models' live deployments, ``FACETS_AGE_S`` old at most: 3 queries or none."""
+    key = f"catalog-facets:{settings.SWITCHYARD_EMULATED}"
+    cache = caches["process"]
+    kept = cache.get(key)
+    if not isinstance(kept, Facets):
+        live = Deployment.objects.filter(
+            status=DeploymentStatus.LIVE, version__model__in=models_published().order_by()
+        ).order_by()
+        names = live.values_list("provider__slug", "provider__name").distinct()
+        parameters = live.annotate(one=Func("supported_parameters", function="unnest"))
+        kept = Facets(
+            providers=dict(sorted(names, key=lambda pair: str(pair[1]).casefold())),
+            hardware=sorted(live.values_list("pool__hardware", flat=True).distinct()),
+            parameters=sorted(set(parameters.values_list("one", flat=True).distinct())),
+        )
+        cache.set(key, kept, FACETS_AGE_S)
+    return kept
 
 
 def deployments_live(model: AIModel) -> QuerySet[Deployment]:
@@ -42,7 +77,86 @@ def offer_in_force(deployment: Deployment) -> Offer | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PriceVersion:
+    """``state`` is ``upcoming``, ``in_force`` or ``superseded``."""
+
+    offer: Offer
+    state: str
+
+
+def price_history(model: AIModel) -> list[PriceVersion]:
+    """The price versions of the model's live deployments, the latest first."""
+    offers = (
+        Offer.objects.filter(
+            deployment__version__model=model, deployment__status=DeploymentStatus.LIVE
+        )
+        .select_related("deployment__provider", "deployment__pool")
+        .order_by("-effective_at", "-id")[:PRICES_SHOWN]
+    )
+    now = timezone.now()
+    begun: set[int] = set()
+    history = []
+    for offer in offers:
+        if offer.effective_at > now:
+            state = "upcoming"
+        else:
+            state = "superseded" if offer.deployment_id in begun else "in_force"
+            begun.add(offer.deployment_id)
+        history.append(PriceVersion(offer, state))
+    return history
+
+
 def workers_to_probe() -> list[Worker]:
     """Workers that could get requests: those that drain are on their way out."""
     rows = Worker.objects.filter(draining=False).order_by("pk")
     return list(rows if settings.SWITCHYARD_EMULATED else rows.filter(pool__emulated=False))
+
+
+@dataclass(frozen=True, slots=True)
+class DrainEffect:
+    """What draining a worker does. ``models`` are those of its pool that it can serve.
+
+    ``left_alone`` are the names of those that no other worker takes calls of: of its pool or of
+    another, healthy and not draining.
+    """
+
+    models: tuple[AIModel, ...]
+    left_alone: tuple[str, ...]
+    others: int
+    """Other workers of its pool and protocol that take calls."""
+
+
+def drain_effect(worker: Worker) -> DrainEffect:
+    """As things stand now. Three queries."""
+    live = Deployment.objects.filter(status=DeploymentStatus.LIVE, version__model__published=True)
+    here = [
+        model
+        for model in AIModel.objects.filter(
+            pk__in=live.filter(pool=worker.pool_id).order_by().values("version__model")
+        ).order_by("name")
+        if is_served_over(model, worker.protocol)
+    ]
+    usable = Worker.objects.filter(healthy=True, draining=False).exclude(pk=worker.pk)
+    others = usable.filter(pool__deployments__in=live.filter(version__model__in=here))
+    served: dict[int, set[str]] = {}
+    for model_id, protocol in others.order_by().values_list(
+        "pool__deployments__version__model", "protocol"
+    ):
+        served.setdefault(model_id, set()).add(protocol)
+    return DrainEffect(
+        models=tuple(here),
+        left_alone=tuple(
+            model.name
+            for model in here
+            if not any(is_served_over(model, protocol) for protocol in served.get(model.pk, ()))
+        ),
+        others=usable.filter(pool=worker.pool_id, protocol=worker.protocol).count(),
+    )
+
+
+def is_served_over(model: AIModel, protocol: str) -> bool:
+    """Whether a worker of that protocol takes the model's requests."""
+    if protocol == Protocol.OPENAI:
+        return model.task in (Task.CHAT, Task.EMBEDDINGS)
+    return bool(model.tensors.get("inputs"))

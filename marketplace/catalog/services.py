@@ -1,15 +1,22 @@
 """Verbs of the catalog. Each ends by publishing, so that what was changed is in force."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from marketplace.accounts.models import User
 from marketplace.billing.services import provider_account_open
-from marketplace.catalog.models import Deployment, Offer, Provider, Worker
+from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
+from marketplace.catalog.selectors import drain_effect
 from marketplace.routing.services import snapshot_publish
+from marketplace.routing.tuning.events import event_record
+from marketplace.routing.tuning.models import EventKind
 from router.domain.pricing import Price
 
 HEALTH_ERROR_CHARACTERS = 200
@@ -52,15 +59,75 @@ def offer_create(
         request_nano=price.request_nano,
         row_nano=price.row_nano,
         image_nano=price.image_nano,
+        second_nano=price.second_nano,
         effective_at=effective_at or timezone.now(),
     )
 
 
 @transaction.atomic
-def worker_drain(*, worker: Worker, draining: bool) -> Worker:
-    """Stop, or resume, giving new requests to a worker."""
-    worker.draining = draining
-    worker.save(update_fields=["draining"])
+def pool_put(*, pool: Pool, **values: Any) -> Pool:
+    """Make a pool, or change one; see the fields of :class:`Pool`. Raises ``ValidationError``."""
+    return _put(pool, values)
+
+
+@transaction.atomic
+def worker_put(*, worker: Worker, **values: Any) -> Worker:
+    """Make a worker, or change one; routers have it within a second or so.
+
+    Raises ``ValidationError``. Draining is :func:`worker_drain`'s.
+    """
+    return _put(worker, values)
+
+
+Row = TypeVar("Row", Pool, Worker)
+
+
+def _put(row: Row, values: Mapping[str, Any]) -> Row:
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.full_clean()
+    row.save()
+    snapshot_publish()
+    return row
+
+
+@transaction.atomic
+def worker_drain(
+    *,
+    worker: Worker,
+    draining: bool,
+    by: User | None = None,
+    why: str = "",
+    confirmed: bool = False,
+) -> Worker:
+    """Stop, or resume, giving new requests to a worker; kept in the history of its routes.
+
+    Raises ``ValidationError`` where models would be left without any worker, unless that was
+    ``confirmed``.
+    """
+    # Two last workers drained side by side would each see the other one work.
+    list(Worker.objects.select_for_update().filter(pool=worker.pool_id).order_by("pk"))
+    worker.refresh_from_db()
+    effect = drain_effect(worker)
+    if draining and not worker.draining and effect.left_alone and not confirmed:
+        raise ValidationError(
+            {
+                "confirmed": _(
+                    "No worker would be left for %(models)s: their calls would be refused. "
+                    "Confirm it, or put another worker there first."
+                )
+                % {"models": ", ".join(effect.left_alone)}
+            },
+            code="last_worker",
+        )
+    changed = worker.draining != draining
+    worker.draining, worker.drain_reason = draining, why if draining else ""
+    worker.save(update_fields=["draining", "drain_reason"])
+    if changed:
+        kind = EventKind.DRAINED if draining else EventKind.UNDRAINED
+        said = f"{worker.worker_id}: {why}" if why else worker.worker_id
+        for model in effect.models:
+            event_record(kind=kind, model=model, by=by, why=said)
     snapshot_publish()
     return worker
 

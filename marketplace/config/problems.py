@@ -31,6 +31,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         problem["detail"] = "; ".join(entry["message"] for entry in problem["errors"])
     else:
         problem["detail"] = str(response.data.get("detail", "")) if response.data else ""
+    problem |= getattr(error, "members", {})
     # Keeps WWW-Authenticate, Retry-After and Allow.
     headers = {k: v for k, v in response.headers.items() if k.lower() != "content-type"}
     return Response(problem, response.status_code, headers=headers, content_type=PROBLEM_TYPE)

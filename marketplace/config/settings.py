@@ -12,8 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ
+from csp.constants import NONCE, NONE, SELF, STRICT_DYNAMIC
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
+
+from marketplace.config.identity import *  # noqa: F403
+from router.domain.addresses import AddressPolicy
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 SECRETLESS_COMMANDS = {"", "help", "up", "down", "status", "collectstatic", "version", "--version"}
@@ -44,6 +48,20 @@ def _origin(name: str, default: str) -> str:
     return value
 
 
+def _positive(name: str, default: int) -> int:
+    value = int(env.int(name, default=default))
+    if value <= 0:
+        raise ImproperlyConfigured(f"{name} must be above zero, got {value}")
+    return value
+
+
+def _hours(name: str, default: str) -> tuple[int, ...]:
+    words = str(env.str(name, default=default)).replace(",", " ").split()
+    if not all(word.isdecimal() and int(word) < 24 for word in words):
+        raise ImproperlyConfigured(f"{name} must be hours from 0 to 23 like 3,15, got {words}")
+    return tuple(int(word) for word in words)
+
+
 def _database(url: str) -> dict[str, Any]:
     if not url:
         return {}
@@ -65,29 +83,72 @@ def _database(url: str) -> dict[str, Any]:
 SWITCHYARD_HOME = Path(env.str("SWITCHYARD_HOME", default=str(BASE_DIR / ".switchyard")))
 SWITCHYARD_PUBLIC_URL = _origin("SWITCHYARD_PUBLIC_URL", "http://127.0.0.1:8000")
 SWITCHYARD_ROUTER_URL = _origin("SWITCHYARD_ROUTER_URL", "http://127.0.0.1:8080")
+SWITCHYARD_ISSUER = str(env.str("SWITCHYARD_ISSUER", default="Switchyard"))
 SWITCHYARD_EMULATED = env.bool("SWITCHYARD_EMULATED", default=True)
 
 # --- Secrets ---------------------------------------------------------------------------------
 SECRET_KEY = _required("DJANGO_SECRET_KEY")
 SWITCHYARD_KEY_PEPPER = _required("SWITCHYARD_KEY_PEPPER").encode()
 SESSION_TOKEN_TTL_S = 600
+SWITCHYARD_METRICS_TOKEN = str(env.str("SWITCHYARD_METRICS_TOKEN", default=""))
+ROUTER_ADMIN_TOKEN = str(env.str("ROUTER_ADMIN_TOKEN", default=""))
 
 # --- Data services ---------------------------------------------------------------------------
 DATABASES = {"default": _database(_required("DATABASE_URL"))}
 BROKER_URL = str(env.str("BROKER_URL", default=""))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# --- Payments --------------------------------------------------------------------------------
+STRIPE_SECRET_KEY = str(env.str("STRIPE_SECRET_KEY", default=""))
+STRIPE_WEBHOOK_SECRET = str(env.str("STRIPE_WEBHOOK_SECRET", default=""))
+STRIPE_API_URL = _origin("STRIPE_API_URL", "https://api.stripe.com")
+PAYMENTS_ON = bool(STRIPE_SECRET_KEY)
+if bool(STRIPE_WEBHOOK_SECRET) != PAYMENTS_ON:
+    # Half of it would take money that never arrives in an account.
+    _missing, _given = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET")[:: -1 if PAYMENTS_ON else 1]
+    raise ImproperlyConfigured(
+        f"{_missing} is not set but {_given} is: set both, or neither to take no payments"
+    )
+SWITCHYARD_TOPUP_CENTS_MIN = _positive("SWITCHYARD_TOPUP_CENTS_MIN", 500)
+SWITCHYARD_TOPUP_CENTS_MAX = _positive("SWITCHYARD_TOPUP_CENTS_MAX", 100_000)
+if SWITCHYARD_TOPUP_CENTS_MAX < SWITCHYARD_TOPUP_CENTS_MIN:
+    raise ImproperlyConfigured(
+        "SWITCHYARD_TOPUP_CENTS_MAX must not be below SWITCHYARD_TOPUP_CENTS_MIN"
+    )
+
+# --- Benchmarks ------------------------------------------------------------------------------
+SWITCHYARD_BENCHMARKS_AUTO = env.bool("SWITCHYARD_BENCHMARKS_AUTO", default=True)
+SWITCHYARD_BENCHMARKS_AT_ONCE = _positive("SWITCHYARD_BENCHMARKS_AT_ONCE", 1)
+SWITCHYARD_BENCHMARK_HOURS = _hours("SWITCHYARD_BENCHMARK_HOURS", "3")
+
+# --- Endpoints of providers ------------------------------------------------------------------
+# The router's own setting: what it may not call, no check of ours calls either.
+ROUTER_UPSTREAM_NETWORKS = [
+    one for one in env.list("ROUTER_UPSTREAM_NETWORKS", default=[]) if one.strip()
+]
+try:
+    AddressPolicy(ROUTER_UPSTREAM_NETWORKS)
+except ValueError as error:
+    raise ImproperlyConfigured(
+        f"ROUTER_UPSTREAM_NETWORKS must be CIDR blocks like 10.0.0.0/8: {error}"
+    ) from error
+
 # --- Applications ----------------------------------------------------------------------------
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
 ROOT_URLCONF = "marketplace.config.urls"
 WSGI_APPLICATION = "marketplace.config.wsgi.application"
 INSTALLED_APPS = [
+    # First: the audit log's own admin replaces that of the library.
+    "auditlog",
     "marketplace.accounts",
+    "marketplace.audit",
     "marketplace.catalog",
     "marketplace.billing",
     "marketplace.routing",
     "marketplace.usage",
     "marketplace.benchmarks",
+    "marketplace.support",
+    "marketplace.providers",
     "marketplace.demo",
     "deploy.local",
     "django.contrib.admin",
@@ -104,11 +165,19 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "django_htmx",
     "django_vite",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketplace.config.security.ContentSecurityPolicyMiddleware",
+    "marketplace.config.security.PermissionsPolicyMiddleware",
+    "marketplace.config.security.NulByteMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -117,6 +186,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "marketplace.accounts.middleware.PersonsLanguageMiddleware",
+    "marketplace.audit.middleware.AuditMiddleware",
 ]
 TEMPLATES: list[dict[str, Any]] = [
     {
@@ -129,25 +201,12 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "marketplace.accounts.pages.navigation",
+                "marketplace.accounts.pages.acting_for",
+                "marketplace.config.navigation.navigation",
+                "marketplace.accounts.signing_in.signing_in",
             ],
         },
     }
-]
-
-# --- Signing in ------------------------------------------------------------------------------
-AUTH_USER_MODEL = "accounts.User"
-LOGIN_URL = "/login/"
-LOGIN_REDIRECT_URL = "/"
-LOGOUT_REDIRECT_URL = "/"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
 ]
 
 # --- Language and time -----------------------------------------------------------------------
@@ -195,6 +254,9 @@ ALLOWED_HOSTS = sorted(
     {str(_PUBLIC.hostname), "127.0.0.1", "localhost", *env.list("DJANGO_ALLOWED_HOSTS", default=[])}
 )
 CSRF_TRUSTED_ORIGINS = [SWITCHYARD_PUBLIC_URL]
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _PUBLIC.scheme
+# Browsers allow passkeys over http on localhost only.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _BEHIND_TLS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -202,6 +264,24 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+_DEV = ["http://localhost:5173", "ws://localhost:5173"]
+_VITE = _DEV if DJANGO_VITE["default"]["dev_mode"] else []
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        # A script runs because a page of ours named it with its nonce, or such a script did.
+        "script-src": [NONCE, STRICT_DYNAMIC],
+        "style-src": [SELF, *_VITE],
+        "img-src": [SELF, "data:", "blob:"],
+        "font-src": [SELF, "data:"],
+        # The playground also talks to the router.
+        "connect-src": [SELF, SWITCHYARD_ROUTER_URL, *_VITE],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 if _BEHIND_TLS:
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -223,7 +303,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Switchyard management API",
-    "DESCRIPTION": "Organisations, keys, catalog, policies, usage and the ledger.",
+    "DESCRIPTION": "Organisations, keys, catalog, policies, usage, the ledger and invoices.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
@@ -231,6 +311,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AccountKindEnum": "marketplace.billing.models.AccountKind",
         "TransferKindEnum": "marketplace.billing.models.TransferKind",
+        "RunStateEnum": "marketplace.benchmarks.models.RunState",
+        "ListingStateEnum": "marketplace.providers.states.ListingState",
         "PolicyKindEnum": "marketplace.routing.models.PolicyKind",
     },
 }
@@ -241,6 +323,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    # One line a probe is noise; what changed is said by the prober.
-    "loggers": {"httpx": {"level": "WARNING"}},
+    # One line a call is noise; what came of it is said by its caller.
+    "loggers": {"httpx": {"level": "WARNING"}, "stripe": {"level": "WARNING"}},
 }

@@ -1,11 +1,20 @@
-"""The URL root: pages, the management API and its schema, Django's admin."""
+"""The URL root: pages, the management API and its schema, Django's admin, metrics."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
+
+from marketplace.billing.metrics import metrics
+
+# Into the admin by the same door: limits of attempts and second factors hold there too.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", include("marketplace.config.urls_pages")),
     path("api/", include("marketplace.config.urls_api")),
+    path("metrics", metrics),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
 ]
+
+handler500 = "marketplace.config.faults.server_error"

@@ -5,26 +5,66 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework.routers import SimpleRouter
 
 from marketplace.accounts import api as accounts
+from marketplace.accounts.invitations import api as invitations
+from marketplace.accounts.keys import api as keys
+from marketplace.audit import api as audit
+from marketplace.benchmarks import api as benchmarks
+from marketplace.benchmarks.advisor import api as advisor
+from marketplace.benchmarks.whatif import api as what_ifs
 from marketplace.billing import api as billing
+from marketplace.billing.budgets import api as budgets
+from marketplace.billing.invoices import api as invoices
+from marketplace.billing.payments import api as payments
 from marketplace.catalog import api as catalog
+from marketplace.catalog import browse_api as browse
+from marketplace.catalog import quotes_api as quotes
 from marketplace.config.api import UnknownPathView
+from marketplace.providers import api as offerings
+from marketplace.providers import providers_api as providers
 from marketplace.routing import api as routing
+from marketplace.routing.topology import api as topology
+from marketplace.routing.tuning import api as tuning
+from marketplace.support import api as support
 from marketplace.usage import api as usage
 
 router = SimpleRouter(trailing_slash=False)
 router.register("organisations", accounts.OrganisationViewSet)
 router.register("members", accounts.MembershipViewSet)
-router.register("keys", accounts.ApiKeyViewSet)
+router.register("keys", keys.ApiKeyViewSet)
+router.register("budgets", budgets.BudgetViewSet)
 router.register("models", catalog.ModelViewSet)
-router.register("providers", catalog.ProviderViewSet)
+router.register("providers", providers.ProviderViewSet)
 router.register("pools", catalog.PoolViewSet)
 router.register("workers", catalog.WorkerViewSet)
 router.register("deployments", catalog.DeploymentViewSet)
 router.register("offers", catalog.OfferViewSet)
+router.register("listings", offerings.ListingViewSet)
+router.register("offerings", offerings.OfferingViewSet, basename="offering")
+router.register("rankings", browse.RankingViewSet, basename="ranking")
+router.register("estimates", browse.EstimateViewSet, basename="estimate")
+router.register("quotes", quotes.QuoteViewSet, basename="quote")
 router.register("policies", routing.PolicyViewSet)
+router.register("benchmarks", benchmarks.BenchmarkViewSet)
+router.register("profiles", benchmarks.ProfileViewSet)
+router.register("proposals", tuning.ProposalViewSet, basename="proposal")
+router.register("route-tunings", tuning.RouteTuningViewSet)
 router.register("usage", usage.UsageViewSet)
+router.register("what-ifs", what_ifs.WhatIfViewSet, basename="what-if")
 router.register("ledger/accounts", billing.AccountViewSet)
 router.register("ledger/transfers", billing.TransferViewSet)
+router.register("invoices", invoices.InvoiceViewSet, basename="invoice")
+router.register("payout-statements", invoices.PayoutStatementViewSet, basename="payout-statement")
+router.register("earnings", invoices.EarningsViewSet, basename="earnings")
+router.register("payouts", invoices.PayoutViewSet)
+router.register("payments", payments.PaymentViewSet)
+router.register("auto-recharge", payments.AutoRechargeViewSet)
+router.register("advice", advisor.AdviceViewSet, basename="advice")
+router.register("grants", payments.GrantViewSet)
+router.register("topology", topology.TopologyViewSet, basename="topology")
+router.register("support", support.SupportViewSet, basename="support")
+router.register("looks", support.LookViewSet)
+router.register("invitations", invitations.InvitationViewSet)
+router.register("audit-log", audit.AuditLogViewSet, basename="audit-log")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -1,26 +1,161 @@
 """The pages that people look at."""
 
-from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
 
+from marketplace.accounts import organisation_pages as organisations
 from marketplace.accounts import pages as accounts
+from marketplace.accounts.keys import pages as keys
+from marketplace.audit import pages as audit
+from marketplace.benchmarks import pages as benchmarks
+from marketplace.benchmarks.advisor import pages as advisor
+from marketplace.benchmarks.whatif import pages as what_ifs
 from marketplace.billing import pages as billing
+from marketplace.billing.budgets import pages as budgets
+from marketplace.billing.invoices import pages as invoices
+from marketplace.billing.payments import pages as payments
+from marketplace.billing.payments.webhook import stripe_webhook
+from marketplace.catalog import compare_pages as compare
 from marketplace.catalog import pages as catalog
+from marketplace.catalog import rankings_pages as rankings
+from marketplace.providers import pages as providers
+from marketplace.providers import pages_sold as sold
 from marketplace.routing import pages as routing
+from marketplace.routing.editor import pages as editor
+from marketplace.routing.topology import pages as topology
+from marketplace.routing.tuning import pages as tuning
+from marketplace.support import pages as support
 from marketplace.usage import pages as usage
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", catalog.catalog, name="catalog"),
     path("models/<str:author>/<str:slug>", catalog.model, name="model"),
-    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
-    path("organisation", accounts.organisation_switch, name="organisation-switch"),
-    path("keys", accounts.keys, name="keys"),
-    path("keys/create", accounts.key_create, name="key-create"),
-    path("keys/<int:key_id>/revoke", accounts.key_revoke, name="key-revoke"),
+    path("compare", compare.compare, name="compare"),
+    path("rankings", rankings.rankings, name="rankings"),
+    path("organisation/switch", accounts.organisation_switch, name="organisation-switch"),
+    path("keys", keys.keys, name="keys"),
+    path("keys/create", keys.key_create, name="key-create"),
+    path("keys/<int:key_id>", keys.key, name="key"),
+    path("keys/<int:key_id>/revoke", keys.key_revoke, name="key-revoke"),
+    path("keys/<int:key_id>/rotate", keys.key_rotate, name="key-rotate"),
     path("usage", usage.usage, name="usage"),
     path("usage.csv", usage.usage_csv, name="usage-csv"),
     path("usage/<uuid:request_id>", usage.call, name="call"),
     path("billing", billing.billing, name="billing"),
+    path("budgets", budgets.budgets, name="budgets"),
+    path("budgets/organisation", budgets.budget_put, name="organisation-budget"),
+    path("budgets/members/<int:user_id>", budgets.budget_put, name="member-budget"),
+    path("reconciliation", billing.reconciliation, name="reconciliation"),
+    path("billing/<str:number>.csv", invoices.statement_as_csv, name="statement-csv"),
+    path("billing/<str:number>.pdf", invoices.statement_as_pdf, name="statement-pdf"),
+    path("earnings", invoices.earnings, name="earnings"),
+    path("billing/topup", payments.topup, name="topup"),
+    path("billing/auto-recharge", payments.auto_recharge, name="auto-recharge"),
+    path("billing/forget-card", payments.card_remove, name="forget-card"),
+    path("billing/payments/<uuid:payment_id>", payments.payment, name="payment"),
+    path("webhooks/stripe", stripe_webhook, name="stripe-webhook"),
+    path("advisor", advisor.advisor, name="advisor"),
+    path("advisor/<int:advice_id>", advisor.advice, name="advice"),
+    path("advisor/<int:advice_id>/pilot", advisor.pilot, name="advice-pilot"),
     path("routes", routing.routes, name="routes"),
+    path("what-if", what_ifs.ask, name="what-if"),
+    path("what-if/<int:what_if_id>", what_ifs.answered, name="what-if-answer"),
+    path("benchmarks", benchmarks.benchmarks, name="benchmarks"),
+    path("benchmarks/create", benchmarks.create, name="benchmark-create"),
+    path("benchmarks/compare", benchmarks.compare, name="benchmarks-compare"),
+    path("benchmarks/<int:benchmark_id>", benchmarks.benchmark, name="benchmark"),
+    path("benchmarks/<int:benchmark_id>/cancel", benchmarks.cancel, name="benchmark-cancel"),
+    path("benchmarks/<int:benchmark_id>/repeat", benchmarks.repeat, name="benchmark-repeat"),
+    path(
+        "benchmarks/<int:benchmark_id>/export/<str:kind>",
+        benchmarks.benchmark_file,
+        name="benchmark-file",
+    ),
+    path("routes/<str:author>/<str:slug>", tuning.route, name="route"),
+    path("routes/<str:author>/<str:slug>/tune", tuning.route_tune, name="route-tune"),
+    path("routes/<str:author>/<str:slug>/revert", tuning.route_revert, name="route-revert"),
+    path(
+        "proposals/<int:trial_id>/approve",
+        tuning.trial_conclude,
+        {"action": "approve"},
+        name="proposal-approve",
+    ),
+    path(
+        "proposals/<int:trial_id>/dismiss",
+        tuning.trial_conclude,
+        {"action": "dismiss"},
+        name="proposal-dismiss",
+    ),
+    path(
+        "proposals/<int:trial_id>/rollback",
+        tuning.trial_conclude,
+        {"action": "rollback"},
+        name="proposal-rollback",
+    ),
+    path(
+        "benchmarks/<int:benchmark_id>/propose",
+        tuning.benchmark_propose,
+        name="benchmark-propose",
+    ),
+    # The platform's staff: the fleet.
+    path("topology", topology.topology, name="topology"),
+    path("topology/live", topology.topology_live, name="topology-live"),
+    path("topology/workers/<str:worker_id>", topology.worker, name="worker"),
+    path("routes/<str:author>/<str:slug>/policy", editor.policy, name="policy-edit"),
+    path("routes/<str:author>/<str:slug>/policy/draft", editor.policy_draft, name="policy-draft"),
+    path("previews/<int:what_if_id>", editor.policy_preview, name="policy-preview"),
+    path("support", support.support, name="support"),
+    path("support/<slug:slug>", support.organisation, name="support-organisation"),
+    path("support/people/<int:user_id>", support.person, name="support-person"),
+    path("support/calls/<uuid:request_id>", support.call, name="support-call"),
+    path("provide", providers.provide, name="provide"),
+    path("provide/providers", providers.provider_create, name="provider-create"),
+    path("provide/providers/<slug:slug>", providers.provider, name="provider-edit"),
+    path("provide/listings", providers.listing_new, name="listing-create"),
+    path("provide/listings/<int:listing_id>", providers.listing, name="listing"),
+    path("provide/listings/<int:listing_id>/edit", providers.listing_edit, name="listing-edit"),
+    path("provide/listings/<int:listing_id>/act", providers.listing_do, name="listing-act"),
+    path("provide/deployments/<int:deployment_id>", sold.deployment, name="deployment"),
+    path("provide/deployments/<int:deployment_id>/price", sold.price, name="deployment-price"),
+    path(
+        "provide/deployments/<int:deployment_id>/price/withdraw",
+        sold.price_take_back,
+        name="price-withdraw",
+    ),
+    path("reviews", providers.reviews, name="reviews"),
+    path("reviews/<int:listing_id>", providers.review, name="review"),
+    path("reviews/<int:listing_id>/act", providers.review_do, name="review-act"),
+    path(
+        "reviews/providers/<slug:slug>/commission",
+        providers.provider_commission,
+        name="provider-commission",
+    ),
+    # Accounts: people, organisations, the audit log.
+    path("", include("marketplace.accounts.urls")),
+    path("welcome", organisations.welcome, name="welcome"),
+    path("invitations/<str:token>", organisations.invitation, name="invitation"),
+    path("organisation", organisations.organisation, name="organisation"),
+    path("organisation/rename", organisations.rename, name="organisation-rename"),
+    path("organisation/invite", organisations.invite, name="organisation-invite"),
+    path(
+        "organisation/members/<int:member_id>/role", organisations.member_role, name="member-role"
+    ),
+    path(
+        "organisation/members/<int:member_id>/remove",
+        organisations.member_removal,
+        name="member-remove",
+    ),
+    path(
+        "organisation/invitations/<int:invitation_id>/resend",
+        organisations.invitation_change,
+        {"action": "resend"},
+        name="invitation-resend",
+    ),
+    path(
+        "organisation/invitations/<int:invitation_id>/revoke",
+        organisations.invitation_change,
+        {"action": "revoke"},
+        name="invitation-revoke",
+    ),
+    path("audit-log", audit.audit_log, name="audit-log"),
+    path("audit-log/all", audit.audit_log_whole, name="audit-log-all"),
 ]

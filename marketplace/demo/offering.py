@@ -6,6 +6,7 @@ Prices are the demo's own, in the order of what small and large models cost on p
 from dataclasses import dataclass, field
 from typing import Any
 
+from marketplace.demo.schemas import CHAT_INPUT, EMBEDDINGS_INPUT, FRAUD_INPUT, IMAGE_INPUT
 from router.domain.pricing import Price
 
 USD = 1_000_000_000
@@ -51,6 +52,8 @@ class DemoModel:
     source_url: str = ""
     context_tokens_max: int = 0
     completion_tokens_max: int = 0
+    quantization: str = ""
+    supported_parameters: tuple[str, ...] = ()
     tensors: dict[str, Any] = field(default_factory=dict)
     input_schema: dict[str, Any] = field(default_factory=dict)
 
@@ -152,21 +155,25 @@ POOLS = (
     ),
 )
 
-_CHAT_INPUT = {
-    "type": "object",
-    "required": ["messages"],
-    "properties": {
-        "messages": {"type": "array"},
-        "max_tokens": {"type": "integer", "minimum": 1},
-        "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-        "stream": {"type": "boolean"},
-    },
-}
-_EMBEDDINGS_INPUT = {
-    "type": "object",
-    "required": ["input"],
-    "properties": {"input": {"type": ["string", "array"]}},
-}
+_LLAMA_CPP_PARAMETERS = (
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "min_p",
+    "n",
+    "presence_penalty",
+    "response_format",
+    "seed",
+    "stop",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+)
 
 REAL_MODELS = (
     DemoModel(
@@ -184,7 +191,9 @@ REAL_MODELS = (
         upstream_model="huggingfacetb/smollm2-135m-instruct",
         context_tokens_max=2_048,
         completion_tokens_max=1_024,
-        input_schema=_CHAT_INPUT,
+        quantization="int4",
+        supported_parameters=_LLAMA_CPP_PARAMETERS,
+        input_schema=CHAT_INPUT,
         prices={"llama-fast": _tokens(3, 6), "llama-small": _tokens(1.5, 3)},
     ),
     DemoModel(
@@ -199,6 +208,7 @@ REAL_MODELS = (
         license="Apache-2.0",
         version="1",
         upstream_model="fraud_scorer",
+        input_schema=FRAUD_INPUT,
         tensors={
             "inputs": [_tensor("FEATURES", "FP32", -1, 8)],
             "outputs": [_tensor("FRAUD_PROBABILITY", "FP32", -1, 1)],
@@ -222,7 +232,7 @@ REAL_MODELS = (
         version="1",
         upstream_model="wordllama_256",
         context_tokens_max=2_048,
-        input_schema=_EMBEDDINGS_INPUT,
+        input_schema=EMBEDDINGS_INPUT,
         tensors={
             "inputs": [_tensor("TEXT", "BYTES", -1, 1)],
             "outputs": [
@@ -247,7 +257,7 @@ EMULATED_MODELS = (
         upstream_model="emulated/llama-2-70b-chat",
         context_tokens_max=4_096,
         completion_tokens_max=2_048,
-        input_schema=_CHAT_INPUT,
+        input_schema=CHAT_INPUT,
         prices={
             "emulated-h100": _tokens(90, 90),
             "emulated-a100": _tokens(70, 70),
@@ -265,7 +275,7 @@ EMULATED_MODELS = (
         upstream_model="emulated/mixtral-8x7b-instruct",
         context_tokens_max=32_768,
         completion_tokens_max=4_096,
-        input_schema=_CHAT_INPUT,
+        input_schema=CHAT_INPUT,
         prices={
             "emulated-h100": _tokens(54, 54),
             "emulated-a100": _tokens(45, 45),
@@ -283,7 +293,7 @@ EMULATED_MODELS = (
         upstream_model="emulated/gpt-j-6b",
         context_tokens_max=2_048,
         completion_tokens_max=1_024,
-        input_schema=_CHAT_INPUT,
+        input_schema=CHAT_INPUT,
         prices={
             "emulated-h100": _tokens(20, 20),
             "emulated-a100": _tokens(16, 16),
@@ -301,7 +311,7 @@ EMULATED_MODELS = (
         version="1",
         upstream_model="emulated/bge-large",
         context_tokens_max=512,
-        input_schema=_EMBEDDINGS_INPUT,
+        input_schema=EMBEDDINGS_INPUT,
         prices={
             "emulated-h100": _tokens(3),
             "emulated-a100": _tokens(2),
@@ -319,6 +329,7 @@ EMULATED_MODELS = (
         license="none: no weights are used",
         version="1",
         upstream_model="emulated/resnet-50",
+        input_schema=IMAGE_INPUT,
         tensors={
             "inputs": [_tensor("INPUT", "FP32", -1, 3, 224, 224)],
             "outputs": [_tensor("PROBABILITIES", "FP32", -1, 1000)],

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from marketplace.accounts.models import ApiKey, Organisation, Scope, User
 from marketplace.accounts.services import api_key_register, organisation_create
-from marketplace.benchmarks.models import Profile
+from marketplace.benchmarks.models import Origin, Profile
 from marketplace.billing.services import credit_grant, provider_account_open, system_accounts_open
 from marketplace.catalog.models import (
     AIModel,
@@ -74,7 +74,7 @@ def demo_seed(*, fleet: Sequence[FleetWorker] | None, credentials: DemoCredentia
     """Bring organisation and catalog in line with the fleet; None means: as it was last time."""
     system_accounts_open()
     organisation = _organisation(credentials)
-    _providers()
+    _providers(organisation)
     _pools()
     if fleet is not None:
         _workers(fleet)
@@ -105,7 +105,7 @@ def _organisation(credentials: DemoCredentials) -> Organisation:
     return organisation
 
 
-def _providers() -> None:
+def _providers(organisation: Organisation) -> None:
     for demo in PROVIDERS:
         provider, _ = Provider.objects.update_or_create(
             slug=demo.slug,
@@ -113,6 +113,7 @@ def _providers() -> None:
                 "name": demo.name,
                 "description": demo.description,
                 "emulated": demo.emulated,
+                "organisation": organisation,
             },
         )
         provider_account_open(provider=provider)
@@ -211,6 +212,9 @@ def _deployment(
             provider=Provider.objects.get(slug=provider),
         )
     row.upstream_model = demo.upstream_model
+    row.quantization = demo.quantization
+    row.supported_parameters = list(demo.supported_parameters)
+    row.collects_data = False
     if row.status != DeploymentStatus.RETIRED:
         row.status = DeploymentStatus.LIVE if live else DeploymentStatus.PAUSED
     row.save()
@@ -230,7 +234,7 @@ def _priors(fleet: Sequence[FleetWorker]) -> None:
         service_ms = by_pool.get((row.pool.name, row.version.model.name))
         if service_ms is None or service_ms <= 0:
             continue
-        last = Profile.objects.filter(deployment=row, published=True).first()
+        last = Profile.objects.filter(deployment=row, origin=Origin.GIVEN, published=True).first()
         if last is None or last.service_ms != service_ms:
             Profile.objects.create(
                 deployment=row,

@@ -8,15 +8,16 @@ from django.http import HttpRequest
 from marketplace.routing.models import Policy, PolicyKind, SnapshotRow
 from marketplace.routing.publishing import PublishingAdmin, ReadOnlyAdmin
 from marketplace.routing.services import policy_publish
+from marketplace.routing.tuning.models import RouteTuning, RoutingEvent, Straggler, Trial
 
 
 @admin.register(Policy)
 class PolicyAdmin(PublishingAdmin):
     """Saving publishes a new version; the old ones stay."""
 
-    list_display = ["model", "version", "kind", "note", "created_by", "created_at"]
+    list_display = ["model", "version", "state", "kind", "note", "created_by", "created_at"]
     list_select_related = ["model", "created_by"]
-    list_filter = ["kind"]
+    list_filter = ["state", "kind"]
     autocomplete_fields = ["model"]
 
     def has_change_permission(self, request: HttpRequest, obj: Policy | None = None) -> bool:
@@ -34,6 +35,7 @@ class PolicyAdmin(PublishingAdmin):
             usd_weight_s=obj.usd_weight_s,
             hedge_share=obj.hedge_share,
             shared=obj.shared,
+            weights=obj.weights,
             created_by=request.user,  # type: ignore[arg-type]  # an admin is a User
         )
         obj.pk, obj.version = policy.pk, policy.version
@@ -48,3 +50,26 @@ class SnapshotAdmin(ReadOnlyAdmin):
 
     def workers(self, row: SnapshotRow) -> int:
         return len(row.body["workers"])
+
+
+@admin.register(RouteTuning)
+class RouteTuningAdmin(ReadOnlyAdmin):
+    list_display = ["model", "mode", "canary_share", "slo_ms", "error_budget", "samples_min"]
+
+
+@admin.register(Trial)
+class TrialAdmin(ReadOnlyAdmin):
+    list_display = ["policy", "aim", "asked_by", "started_at", "ended_at", "ended_because"]
+    list_select_related = ["policy__model", "asked_by"]
+
+
+@admin.register(RoutingEvent)
+class RoutingEventAdmin(ReadOnlyAdmin):
+    list_display = ["at", "model", "version", "kind", "actor", "why"]
+    list_filter = ["kind"]
+
+
+@admin.register(Straggler)
+class StragglerAdmin(ReadOnlyAdmin):
+    list_display = ["worker", "deployment", "since", "seen_at", "cleared_at"]
+    list_select_related = ["worker"]

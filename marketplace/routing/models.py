@@ -1,5 +1,8 @@
 """Policies by model and version, and the published snapshots."""
 
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
@@ -27,8 +30,39 @@ class PolicyKind(models.TextChoices):
     LEAST_LATENCY = "least_latency", _("Lowest average latency")
 
 
+WEIGHT_MIN, WEIGHT_MAX = 0.1, 10.0
+
+
+def validate_weights(weights: Any) -> None:
+    """A mapping of deployment ids to factors. Raises ``ValidationError``."""
+    if not isinstance(weights, dict) or not all(
+        str(key).isdecimal()
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and WEIGHT_MIN <= value <= WEIGHT_MAX
+        for key, value in weights.items()
+    ):
+        raise ValidationError(
+            _("Weights map deployment ids to factors from %(least)s to %(most)s."),
+            params={"least": WEIGHT_MIN, "most": WEIGHT_MAX},
+        )
+
+
+class PolicyState(models.TextChoices):
+    PROPOSED = "proposed", _("Proposed")
+    CANARY = "canary", _("Under trial")
+    PUBLISHED = "published", _("Published")
+    ROLLED_BACK = "rolled_back", _("Rolled back")
+    DISMISSED = "dismissed", _("Dismissed")
+
+
 class Policy(models.Model):
-    """How a model's requests are placed; the highest version is in force. Never edited."""
+    """How a model's requests are placed. Only ``state`` changes once it is made.
+
+    Of those published the highest version is in force; one may be under trial beside it, on
+    ``canary_share`` of the requests. ``weights`` say, by deployment id, how much faster one is
+    taken for than the router estimates.
+    """
 
     model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="policies")
     version = models.PositiveIntegerField(editable=False)
@@ -54,6 +88,16 @@ class Policy(models.Model):
         default=False,
         help_text=_("Placed by every router over leased slots, rather than by one owner."),
     )
+    weights = models.JSONField(default=dict, blank=True, validators=[validate_weights])
+    state = models.CharField(
+        max_length=12, choices=PolicyState.choices, default=PolicyState.PUBLISHED, editable=False
+    )
+    canary_share = models.FloatField(
+        default=0.0,
+        editable=False,
+        validators=[MinValueValidator(0.0), MaxValueValidator(0.5)],
+        help_text=_("Share of the requests that it is tried on."),
+    )
     note = models.CharField(max_length=200, blank=True)
     created_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", editable=False
@@ -64,7 +108,10 @@ class Policy(models.Model):
         verbose_name_plural = _("policies")
         ordering = ["model", "-version"]
         constraints = [
-            models.UniqueConstraint(fields=["model", "version"], name="policy_version_unique")
+            models.UniqueConstraint(fields=["model", "version"], name="policy_version_unique"),
+            models.UniqueConstraint(
+                fields=["model"], condition=models.Q(state="canary"), name="policy_one_canary"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,13 +4,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Organisation, RateLimited
 from marketplace.benchmarks.models import Profile
+from marketplace.benchmarks.selectors import profiles_in_force
+from marketplace.billing.models import Budget
 from marketplace.catalog.models import Deployment, DeploymentStatus, Offer, Worker
-from marketplace.routing.models import Policy
+from marketplace.routing.models import Policy, PolicyState
 from router.contracts.snapshot import Snapshot
 from router.domain import catalog as wire
 from router.domain.pricing import Price
@@ -28,7 +31,7 @@ def snapshot_build() -> Snapshot:
     rows = [row for row in _deployments() if row.pk in offers]
     model_names = {row.version.model.name for row in rows}
     pool_names = {row.pool.name for row in rows}
-    priors = _priors()
+    profiles = {profile.deployment_id: profile for profile in profiles_in_force()}
     versions = {row.version.model_id: row.version for row in rows}
     pools = {row.pool_id: row.pool for row in rows}
     return Snapshot(
@@ -40,13 +43,20 @@ def snapshot_build() -> Snapshot:
             for pool in sorted(pools.values(), key=lambda pool: pool.name)
         ),
         workers=_workers(pool_names),
-        deployments=tuple(
-            _deployment(row, offers[row.pk], priors.get(row.pk, 0.0)) for row in rows
-        ),
+        deployments=tuple(_deployment(row, offers[row.pk], profiles.get(row.pk)) for row in rows),
         policies=_policies(model_names),
+        canaries=_canaries(model_names),
         keys=_keys(),
         organisations=_organisations(),
+        budgets=_budgets(),
     )
+
+
+def routers_alive() -> frozenset[str]:
+    """The ids of the routers that beat lately (``routing_beat``)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT router_id FROM routing_router WHERE expires_at > clock_timestamp()")
+        return frozenset(row[0] for row in cursor.fetchall())
 
 
 def _deployments() -> QuerySet[Deployment]:
@@ -67,15 +77,6 @@ def _offers_in_force() -> dict[int, Offer]:
         .distinct("deployment_id")
     )
     return {offer.deployment_id: offer for offer in newest}
-
-
-def _priors() -> dict[int, float]:
-    newest = (
-        Profile.objects.filter(published=True)
-        .order_by("deployment_id", "-created_at", "-id")
-        .distinct("deployment_id")
-    )
-    return {profile.deployment_id: profile.service_ms for profile in newest}
 
 
 def _model(version: Any) -> wire.Model:
@@ -99,7 +100,7 @@ def _tensors(rows: Iterable[dict[str, Any]]) -> Tensors:
     return tuple((row["name"], row["datatype"], tuple(row["shape"])) for row in rows)
 
 
-def _deployment(row: Deployment, offer: Offer, prior_ms: float) -> wire.Deployment:
+def _deployment(row: Deployment, offer: Offer, profile: Profile | None) -> wire.Deployment:
     return wire.Deployment(
         id=row.pk,
         model=row.version.model.name,
@@ -109,7 +110,13 @@ def _deployment(row: Deployment, offer: Offer, prior_ms: float) -> wire.Deployme
         upstream_model=row.upstream_model,
         price=price_of(offer),
         commission_bps=row.provider.commission_bps,
-        service_prior_ms=prior_ms,
+        service_prior_ms=profile.service_ms if profile else 0.0,
+        batch_curve=tuple((int(n), float(factor)) for n, factor in profile.batch_curve)
+        if profile
+        else (),
+        quantization=row.quantization,
+        parameters=tuple(row.supported_parameters),
+        collects_data=row.collects_data,
     )
 
 
@@ -124,6 +131,8 @@ def price_of(offer: Offer) -> Price:
         request_nano=offer.request_nano,
         row_nano=offer.row_nano,
         image_nano=offer.image_nano,
+        second_nano=offer.second_nano,
+        effective_at_ms=int(offer.effective_at.timestamp() * 1000),
     )
 
 
@@ -143,25 +152,43 @@ def _workers(pool_names: set[str]) -> tuple[wire.Worker, ...]:
     )
 
 
-def _policies(model_names: set[str]) -> tuple[wire.Policy, ...]:
-    newest = (
-        Policy.objects.filter(model__name__in=model_names)
+def policies_in_force() -> QuerySet[Policy]:
+    """Of each model the one published last."""
+    return (
+        Policy.objects.filter(state=PolicyState.PUBLISHED)
         .select_related("model")
         .order_by("model_id", "-version")
         .distinct("model_id")
     )
+
+
+def policy_value(row: Policy) -> wire.Policy:
+    """The router's value of a policy version."""
+    return wire.Policy(
+        id=row.pk,
+        version=row.version,
+        model=row.model.name,
+        kind=row.kind,
+        wait_weight=row.wait_weight,
+        usd_weight_s=row.usd_weight_s,
+        hedge_share=row.hedge_share,
+        shared=row.shared,
+        weights={int(deployment): weight for deployment, weight in sorted(row.weights.items())},
+    )
+
+
+def _policies(model_names: set[str]) -> tuple[wire.Policy, ...]:
+    rows = policies_in_force().filter(model__name__in=model_names)
+    return tuple(policy_value(row) for row in rows)
+
+
+def _canaries(model_names: set[str]) -> tuple[wire.Canary, ...]:
+    rows = Policy.objects.filter(
+        model__name__in=model_names, state=PolicyState.CANARY, canary_share__gt=0
+    )
     return tuple(
-        wire.Policy(
-            id=row.pk,
-            version=row.version,
-            model=row.model.name,
-            kind=row.kind,
-            wait_weight=row.wait_weight,
-            usd_weight_s=row.usd_weight_s,
-            hedge_share=row.hedge_share,
-            shared=row.shared,
-        )
-        for row in newest
+        wire.Canary(policy_value(row), row.canary_share)
+        for row in rows.select_related("model").order_by("model_id")
     )
 
 
@@ -177,6 +204,7 @@ def _keys() -> tuple[wire.ApiKey, ...]:
             models=tuple(row.models_allowed),
             expires_at_s=int(row.expires_at.timestamp()) if row.expires_at else 0,
             limits=_limits(row),
+            user_id=row.created_by_id or 0,
         )
         for row in rows.select_related("organisation__billing_account").order_by("id")
     )
@@ -185,6 +213,15 @@ def _keys() -> tuple[wire.ApiKey, ...]:
 def _organisations() -> tuple[wire.Organisation, ...]:
     rows = Organisation.objects.order_by("id")
     return tuple(wire.Organisation(row.pk, _limits(row)) for row in rows if row.is_limited)
+
+
+def _budgets() -> tuple[wire.Budget, ...]:
+    """Of what could spend; their limits are the ledger's to know."""
+    rows = Budget.objects.filter(key__disabled_at=None).order_by("id")
+    return tuple(
+        wire.Budget(row.pk, row.organisation_id, user_id=row.user_id or 0, key_id=row.key_id or 0)
+        for row in rows
+    )
 
 
 def _limits(row: RateLimited) -> wire.RateLimits:

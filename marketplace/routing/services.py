@@ -7,11 +7,14 @@ from typing import TypedDict, Unpack
 import msgspec
 from django.db import connection, transaction
 from django.db.models import Max
+from django.db.models.functions import Now
 
 from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel
-from marketplace.routing.models import Policy, PolicyKind, SnapshotRow
+from marketplace.routing.models import Policy, PolicyKind, PolicyState, SnapshotRow
 from marketplace.routing.selectors import snapshot_build
+from marketplace.routing.tuning.events import event_record
+from marketplace.routing.tuning.models import EventKind, Trial
 from router.contracts.snapshot import SNAPSHOT_SCHEMA, encode_snapshot
 
 PUBLISH_LOCK = 0x5359_534E  # "SYSN": one publisher at a time, whatever process it is in.
@@ -52,6 +55,7 @@ class PolicyWeights(TypedDict, total=False):
     usd_weight_s: float
     hedge_share: float
     shared: bool
+    weights: dict[str, float]
 
 
 @transaction.atomic
@@ -61,13 +65,41 @@ def policy_publish(
     kind: PolicyKind,
     note: str = "",
     created_by: User | None = None,
+    event: EventKind = EventKind.PUBLISHED,
     **weights: Unpack[PolicyWeights],
 ) -> Policy:
-    """Put a new policy version of a model in force."""
-    AIModel.objects.select_for_update().get(pk=model.pk)
-    last = model.policies.aggregate(last=Max("version"))["last"] or 0
-    policy = Policy.objects.create(
-        model=model, version=last + 1, kind=kind, note=note, created_by=created_by, **weights
-    )
+    """Put a new policy version of a model in force; none is tried or proposed any longer."""
+    policy = policy_make(model=model, kind=kind, note=note, created_by=created_by, **weights)
+    for open_one in model.policies.filter(state__in=[PolicyState.CANARY, PolicyState.PROPOSED]):
+        open_one.state = PolicyState.DISMISSED
+        open_one.save(update_fields=["state"])
+        Trial.objects.filter(policy=open_one).update(ended_at=Now(), ended_because="superseded")
+        event_record(
+            kind=EventKind.DISMISSED, model=model, policy=open_one, by=created_by, why="superseded"
+        )
+    event_record(kind=event, model=model, policy=policy, by=created_by, why=note)
     snapshot_publish()
     return policy
+
+
+def policy_make(
+    *,
+    model: AIModel,
+    kind: PolicyKind,
+    state: PolicyState = PolicyState.PUBLISHED,
+    note: str = "",
+    created_by: User | None = None,
+    **weights: Unpack[PolicyWeights],
+) -> Policy:
+    """The next version of a model's policy, as a row; within its caller's transaction."""
+    AIModel.objects.select_for_update().get(pk=model.pk)
+    last = model.policies.aggregate(last=Max("version"))["last"] or 0
+    return Policy.objects.create(
+        model=model,
+        version=last + 1,
+        kind=kind,
+        state=state,
+        note=note,
+        created_by=created_by,
+        **weights,
+    )

@@ -1,6 +1,24 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db import connection
+from django.db.models.signals import post_migrate
+
+
+def _make_partitions(**kwargs: Any) -> None:
+    from marketplace.usage.partitions import partitions_make
+
+    with connection.cursor() as cursor:
+        # Not there when migrations were run back to before it.
+        cursor.execute("SELECT to_regproc('usage_partitions_make') IS NOT NULL")
+        (is_partitioned,) = cursor.fetchone()
+    if is_partitioned:
+        partitions_make()
 
 
 class UsageConfig(AppConfig):
     name = "marketplace.usage"
     label = "usage"
+
+    def ready(self) -> None:
+        post_migrate.connect(_make_partitions, sender=self)

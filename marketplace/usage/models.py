@@ -2,26 +2,52 @@
 
 The router's word is final: a call that ran is recorded even when a row it names is gone, so the
 references are plain numbers and names. Fields mirror :class:`router.contracts.record.UsageRecord`.
+Sums over the calls of an hour and of a day are written beside them, in the same transaction.
 """
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from marketplace.usage.deployment_models import DeploymentRollup, ModelRanking, RankingWindow
 from router.domain.outcome import Outcome
 
+__all__ = [
+    "DeploymentRollup",
+    "Detachment",
+    "ModelFigures",
+    "ModelRanking",
+    "RankingWindow",
+    "Span",
+    "UsageEvent",
+    "UsageRollup",
+]
 OUTCOMES: dict[str, object] = {
     Outcome.COMPLETED: _("Completed"),
     Outcome.CLIENT_GONE: _("Client left"),
     Outcome.TRUNCATED: _("Cut short"),
+    Outcome.INTERRUPTED: _("Interrupted"),
     Outcome.REFUSED: _("Refused"),
     Outcome.REJECTED: _("Not run"),
     Outcome.WORKER_FAILED: _("Worker failed"),
 }
 """How a call ended, in a word or two for people, by the record's own word."""
+COUNTS = (
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "rows",
+    "images",
+    "hardware_ms",
+)
 
 
 class UsageEvent(models.Model):
+    """Partitioned by month of ``request_id``, a UUIDv7 of the same clock as ``created_at``."""
+
     request_id = models.UUIDField(primary_key=True)
     created_at = models.DateTimeField()
     settled_at = models.DateTimeField(db_default=Now())
@@ -31,6 +57,7 @@ class UsageEvent(models.Model):
     organisation_id = models.BigIntegerField()
     key_id = models.BigIntegerField()
     user_id = models.BigIntegerField()
+    policy_id = models.BigIntegerField(default=0, db_default=0)
     model = models.TextField()
     kind = models.TextField()
     outcome = models.TextField()
@@ -51,6 +78,7 @@ class UsageEvent(models.Model):
     reasoning_tokens = models.BigIntegerField()
     rows = models.BigIntegerField()
     images = models.BigIntegerField()
+    hardware_ms = models.BigIntegerField(default=0, db_default=0)
     queue_ms = models.FloatField()
     ttft_ms = models.FloatField()
     upstream_ms = models.FloatField()
@@ -60,10 +88,19 @@ class UsageEvent(models.Model):
 
     class Meta:
         db_table = "usage_event"
-        ordering = ["-created_at", "-request_id"]
+        ordering = ["-request_id"]
         indexes = [
-            models.Index(fields=["organisation_id", "-created_at"], name="usage_by_organisation"),
-            models.Index(fields=["-created_at"], name="usage_by_time"),
+            models.Index(fields=["organisation_id", "-request_id"], name="usage_by_organisation"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(
+                    hold_nano__gte=models.F("charge_nano"),
+                    charge_nano__gte=models.F("commission_nano"),
+                    **{f"{name}__gte": 0 for name in ("commission_nano", *COUNTS)},
+                ),
+                name="usage_event_adds_up",
+            )
         ]
 
     def __str__(self) -> str:
@@ -78,3 +115,101 @@ class UsageEvent(models.Model):
         return (
             self.prompt_tokens + self.cached_tokens + self.completion_tokens + self.reasoning_tokens
         )
+
+
+class Span(models.TextChoices):
+    HOUR = "hour", _("Hour")
+    DAY = "day", _("Day")
+
+
+class UsageRollup(models.Model):
+    """Sums over the calls of one hour or day (UTC) that are alike in all of the key's fields.
+
+    ``ttft_cells`` and ``total_cells`` are histograms, see ``sql/rollups.sql`` and ``latency.py``.
+    """
+
+    pk = models.CompositePrimaryKey(
+        "organisation_id",
+        "span",
+        "starts_at",
+        "key_id",
+        "user_id",
+        "model",
+        "deployment_id",
+        "outcome",
+    )
+    organisation_id = models.BigIntegerField()
+    span = models.TextField(choices=Span.choices)
+    starts_at = models.DateTimeField()
+    key_id = models.BigIntegerField()
+    user_id = models.BigIntegerField()
+    model = models.TextField()
+    deployment_id = models.BigIntegerField()
+    outcome = models.TextField()
+    calls = models.BigIntegerField()
+    charge_nano = models.BigIntegerField()
+    commission_nano = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()
+    cached_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+    reasoning_tokens = models.BigIntegerField()
+    rows = models.BigIntegerField()
+    images = models.BigIntegerField()
+    queue_ms = models.FloatField()
+    ttft_ms = models.FloatField()
+    total_ms = models.FloatField()
+    ttft_cells = ArrayField(models.BigIntegerField())
+    total_cells = ArrayField(models.BigIntegerField())
+
+    class Meta:
+        db_table = "usage_rollup"
+        indexes = [
+            # What all customers did lately: rows lie in the order of time, more or less.
+            BrinIndex(fields=["starts_at"], name="usage_rollup_by_time", pages_per_range=16),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.span} of {self.starts_at:%Y-%m-%d %H:%M}"
+
+
+class ModelFigures(models.Model):
+    """What a public model's completed calls took lately, over all customers, as last computed.
+
+    Percentiles of all models cost too much for each view of the catalog: a job keeps them here.
+    ``placed`` calls reached a worker, completed or not; ``faults`` are those that it failed.
+    """
+
+    model = models.TextField(primary_key=True)
+    calls = models.BigIntegerField()
+    ttft_ms_p50 = models.FloatField()
+    total_ms_p50 = models.FloatField()
+    total_ms_p99 = models.FloatField()
+    tokens_per_s = models.FloatField(null=True)
+    placed = models.BigIntegerField(default=0)
+    faults = models.BigIntegerField(default=0)
+    computed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "usage_model_figures"
+        indexes = [models.Index(fields=["-calls"], name="usage_model_figures_by_use")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.calls} calls"
+
+    @property
+    def uptime(self) -> float | None:
+        """The share of calls that a worker got and did not fail; None without any."""
+        return 1 - self.faults / self.placed if self.placed else None
+
+
+class Detachment(models.Model):
+    """Calls from before ``before`` were taken out of ``usage_event``; their rollups stay."""
+
+    before = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "usage_detachment"
+
+    def __str__(self) -> str:
+        return f"calls before {self.before:%Y-%m}"

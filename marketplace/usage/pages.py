@@ -1,49 +1,53 @@
 """What was called, what it cost, and the record of each call."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
+from typing import Any
 from uuid import UUID
 
-from django.core.paginator import Paginator
-from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
+from marketplace.catalog.prices import ITEMS, quantity_text, unit_price_text
 from marketplace.routing.selectors import price_of
-from marketplace.usage.measured import Percentile
+from marketplace.usage.decisions import places, reasons, retries, tries
 from marketplace.usage.models import OUTCOMES, UsageEvent
-from router.domain.money import PRICE_SCALE
-from router.domain.outcome import Outcome
+from marketplace.usage.rollups import models_called
+from marketplace.usage.selectors import calls_in, calls_page
+from marketplace.usage.summary import GROUPS, Step, names_of, summary_of
+from marketplace.usage.windows import CUSTOM, RANGES, Window, filters_of, window_of
+from router.domain.money import NANO_PER_USD, PRICE_SCALE
 from router.domain.pricing import Usage, charge_lines
 
 ROWS_PER_PAGE = 50
-CSV_ROWS_MAX = 100_000
-RANGES = {
-    "1h": (_("Last hour"), timedelta(hours=1)),
-    "24h": (_("Last 24 hours"), timedelta(days=1)),
-    "7d": (_("Last 7 days"), timedelta(days=7)),
-    "30d": (_("Last 30 days"), timedelta(days=30)),
-}
-"""By the name in the URL; no name means all time."""
+CSV_ROWS_MAX = 1_000_000
+"""Whoever has more calls asks for a shorter window, or the API."""
 CSV_FIELDS = (
     "request_id",
     "created_at",
     "model",
     "outcome",
     "http_status",
+    "key_id",
+    "user_id",
     "pool",
     "worker_id",
     "prompt_tokens",
     "cached_tokens",
     "completion_tokens",
+    "reasoning_tokens",
     "rows",
+    "images",
+    "hardware_ms",
+    "price_id",
     "charge_nano",
     "queue_ms",
     "ttft_ms",
@@ -54,29 +58,29 @@ CSV_FIELDS = (
 @require_GET
 @organisation_required
 def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """The organisation's calls, newest first, with totals over the same filter."""
-    calls = _filtered(request, organisation)
-    totals = calls.aggregate(
-        count=Count("pk"),
-        charge_nano=Sum("charge_nano", default=0),
-        tokens_in=Sum("prompt_tokens", default=0) + Sum("cached_tokens", default=0),
-        tokens_out=Sum("completion_tokens", default=0) + Sum("reasoning_tokens", default=0),
-        failed=Count("pk", filter=~Q(outcome=Outcome.COMPLETED)),
-        total_ms_p50=Percentile("total_ms", 0.5, filter=Q(outcome=Outcome.COMPLETED)),
-        total_ms_p95=Percentile("total_ms", 0.95, filter=Q(outcome=Outcome.COMPLETED)),
+    """The organisation's calls, newest first, with figures over the same filter."""
+    window, filters = window_of(request.GET, timezone.now()), filters_of(request.GET)
+    by = request.GET.get("by", "")
+    by = by if by in GROUPS else "model"
+    summary = summary_of(organisation, window, by=by, **filters)
+    calls, older = calls_page(
+        organisation.pk, window, before=_cursor(request), count=ROWS_PER_PAGE, **filters
     )
-    page = Paginator(calls, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     context = {
-        "page": page,
-        "totals": totals,
+        "window": window,
+        "calls": calls,
+        "older": older,
+        "summary": summary,
+        "totals": summary.totals,
+        "chart": _chart(summary.steps),
+        "group_names": {name: label for name, (_field, label) in GROUPS.items()},
+        "by": by,
         "outcomes": OUTCOMES,
-        "models": _models_called(organisation),
-        "chosen": {
-            "model": request.GET.get("model", ""),
-            "outcome": request.GET.get("outcome", ""),
-            "range": request.GET.get("range", ""),
-        },
-        "ranges": {name: label for name, (label, _span) in RANGES.items()},
+        "models": models_called(organisation.pk, window),
+        "keys": names_of(organisation, "key"),
+        "members": names_of(organisation, "member"),
+        "chosen": _chosen(request, window),
+        "ranges": {**{name: label for name, (label, _span) in RANGES.items()}, CUSTOM: _("Custom")},
         "emulated_pools": set(Pool.objects.filter(emulated=True).values_list("name", flat=True)),
     }
     return render(request, "usage/usage.html", context)
@@ -85,13 +89,14 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 @require_GET
 @organisation_required
 def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttpResponse:
-    """The same rows as a file; amounts in nano-USD, times in ms."""
-    calls = _filtered(request, organisation).values_list(*CSV_FIELDS)[:CSV_ROWS_MAX]
+    """The same calls as a file, newest first; amounts in nano-USD, times in ms."""
+    window, filters = window_of(request.GET, timezone.now()), filters_of(request.GET)
     writer = csv.writer(_Echo())
 
     def lines() -> Iterator[str]:
         yield writer.writerow(CSV_FIELDS)
-        for row in calls.iterator(chunk_size=2000):
+        calls = calls_in(organisation.pk, window, CSV_FIELDS, **filters)
+        for row in islice(calls, CSV_ROWS_MAX):
             yield writer.writerow(row)
 
     response = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
@@ -102,23 +107,33 @@ def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttp
 @require_GET
 @organisation_required
 def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> HttpResponse:
-    """One call: where it went and why, what it took, and its cost line by line."""
+    """One call: where it went and why, what it took, and its cost line by line.
+
+    A page of its own, or without the frame for the drawer of the list (htmx).
+    """
     event = get_object_or_404(UsageEvent, pk=request_id, organisation_id=organisation.pk)
     deployment = (
         Deployment.objects.filter(pk=event.deployment_id).select_related("provider", "pool").first()
     )
     offer = Offer.objects.filter(pk=event.price_id).first()
+    ordered, sent = places(event.candidates), tries(event.attempts)
     context = {
         "event": event,
         "deployment": deployment,
         "lines": _cost_lines(event, offer),
+        "offer": offer,
         "first_ms": max(event.ttft_ms - event.queue_ms, 0.0),
         "stream_ms": max(event.total_ms - event.ttft_ms, 0.0) if event.ttft_ms else 0.0,
-        "candidates": sorted(
-            event.candidates, key=lambda c: (c["verdict"] != "chosen", c["score"])
-        ),
+        "places": ordered,
+        "reasons": reasons(ordered),
+        "tries": sent,
+        "retries": retries(sent),
     }
-    return render(request, "usage/call.html", context)
+    in_drawer = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
+    template = "usage/call_detail.html" if in_drawer else "usage/call.html"
+    response = render(request, template, context | {"in_drawer": in_drawer})
+    response.headers["Vary"] = "HX-Request, Cookie, Accept-Language"
+    return response
 
 
 class _Echo:
@@ -128,20 +143,37 @@ class _Echo:
         return line
 
 
-def _filtered(request: HttpRequest, organisation: Organisation) -> QuerySet[UsageEvent]:
-    calls = UsageEvent.objects.filter(organisation_id=organisation.pk)
-    if model := request.GET.get("model"):
-        calls = calls.filter(model=model)
-    if (outcome := request.GET.get("outcome")) in set(Outcome):
-        calls = calls.filter(outcome=outcome)
-    if span := RANGES.get(request.GET.get("range", "")):
-        calls = calls.filter(created_at__gte=timezone.now() - span[1])
-    return calls.order_by("-created_at", "-request_id")
+def _chosen(request: HttpRequest, window: Window) -> dict[str, str]:
+    """What the form shows. A custom range begins with the days that are shown already."""
+    asked = request.GET.get("range", "")
+    days = {"from": window.start, "to": window.until - timedelta(days=1)}
+    return {
+        "range": asked if asked == CUSTOM else window.name,
+        **{name: request.GET.get(name) or day.date().isoformat() for name, day in days.items()},
+        **{name: request.GET.get(name, "") for name in ("model", "outcome", "key", "member")},
+    }
 
 
-def _models_called(organisation: Organisation) -> list[str]:
-    calls = UsageEvent.objects.filter(organisation_id=organisation.pk)
-    return list(calls.order_by("model").values_list("model", flat=True).distinct())
+def _cursor(request: HttpRequest) -> UUID | None:
+    try:
+        return UUID(request.GET.get("before", ""))
+    except ValueError:
+        return None
+
+
+def _chart(steps: Sequence[Step]) -> dict[str, list[Any]]:
+    """Columns for the charts: Unix seconds, and a value or null for each."""
+    figures = [step.figures for step in steps]
+    return {
+        "at": [int(step.at.timestamp()) for step in steps],
+        "spend": [one.charge_nano / NANO_PER_USD for one in figures],
+        "calls": [one.calls for one in figures],
+        "failed": [one.failed for one in figures],
+        "tokens_in": [one.tokens_in for one in figures],
+        "tokens_out": [one.tokens_out for one in figures],
+        "p50": [one.total_ms_p50 for one in figures],
+        "p95": [one.total_ms_p95 for one in figures],
+    }
 
 
 def _cost_lines(event: UsageEvent, offer: Offer | None) -> list[dict[str, object]]:
@@ -155,11 +187,13 @@ def _cost_lines(event: UsageEvent, offer: Offer | None) -> list[dict[str, object
         reasoning_tokens=event.reasoning_tokens,
         rows=event.rows,
         images=event.images,
+        hardware_ms=event.hardware_ms,
     )
     return [
         {
-            "item": line.item.replace("_", " "),
-            "quantity": line.quantity,
+            "item": ITEMS[line.item],
+            "quantity": quantity_text(line.item, line.quantity),
+            "price": unit_price_text(line.unit_nano, line.per),
             "amount_nano": line.amount_scaled / PRICE_SCALE,
         }
         for line in charge_lines(price_of(offer), used)

@@ -5,16 +5,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from msgspec import Struct
+
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
+from router.domain.money import Purse
 from router.ports import (
     Beat,
+    BudgetState,
     Claim,
     ClaimState,
     KeptAnswer,
     LeaseGrant,
     Member,
     RecordRejected,
+    Shortage,
     SlotClaim,
     Spending,
 )
@@ -109,11 +114,41 @@ class MemorySnapshotSource:
             yield await self._snapshots.get()
 
 
+class MemoryBudget(Struct):
+    """A cap on spending. The window never ends here."""
+
+    limit_nano: int
+    spent_nano: int = 0
+    held_nano: int = 0
+    window: str = "month"
+
+    @property
+    def left_nano(self) -> int:
+        """What may still be leased of it."""
+        return self.limit_nano - self.spent_nano - self.held_nano
+
+
+class MemoryLease(Struct):
+    """As the ledger keeps it. ``owner`` is a life of a router."""
+
+    owner: str
+    purse: Purse
+    amount_nano: int
+    expires_at_s: float
+    spent_nano: int = 0
+
+    @property
+    def rest_nano(self) -> int:
+        """What of it is held."""
+        return self.amount_nano - self.spent_nano
+
+
 class MemoryLedger:
-    """A lease bank and record sink over a dict of balances, with the ledger's own rules.
+    """Books and a record sink over a dict of balances, with the ledger's own rules.
 
     ``balances_nano`` maps account ids to credit; an account that is not listed has
-    ``default_nano``. ``clock`` returns Unix seconds.
+    ``default_nano``. ``clock`` returns Unix seconds. Routers have their leases from a
+    :class:`MemoryBank` each.
     """
 
     def __init__(
@@ -121,54 +156,55 @@ class MemoryLedger:
         *,
         clock: Callable[[], float],
         balances_nano: dict[int, int] | None = None,
+        budgets: dict[int, MemoryBudget] | None = None,
         default_nano: int = 0,
-        lease_ttl_s: float = 600.0,
         records_kept: int = 1000,
     ) -> None:
-        self._clock = clock
+        self.clock = clock
         self._default_nano = default_nano
-        self._lease_ttl_s = lease_ttl_s
-        self._leases: dict[str, LeaseGrant] = {}
-        self._spent: dict[str, int] = {}
         self._seen: set[str] = set()
-        self._taken = 0
+        self.banks: dict[str, MemoryBank] = {}
+        """The banks that are in use, by router."""
+        self.leases: dict[str, MemoryLease] = {}
+        """The open ones."""
+        self.budgets = budgets or {}
         self.posted: dict[int, int] = dict(balances_nano or {})
         self.held: dict[int, int] = {}
+        self.expense_nano = 0
+        """Late charges that their account could not cover."""
         self.records: deque[UsageRecord] = deque(maxlen=records_kept)
 
-    async def take(self, account_id: int, need_nano: int, want_nano: int) -> LeaseGrant | None:
-        """See :class:`router.ports.LeaseBank`."""
+    def left(self, purse: Purse) -> Shortage:
+        """The part of a purse that has least left: what could be leased of it."""
+        account_id = purse.account_id
         posted = self.posted.setdefault(account_id, self._default_nano)
-        available = posted - self.held.get(account_id, 0)
-        if available < need_nano:
-            return None
-        amount = min(want_nano, available)
-        self._taken += 1
-        expires_at_s = self._clock() + self._lease_ttl_s
-        grant = LeaseGrant(f"memory-{self._taken}", account_id, amount, expires_at_s)
-        self.held[account_id] = self.held.get(account_id, 0) + amount
-        self._leases[grant.id] = grant
-        self._spent[grant.id] = 0
-        return grant
+        held = self.held.get(account_id, 0)
+        lefts = [Shortage(0, posted - held, held)]
+        for budget_id in purse.budgets:
+            budget = self.budgets[budget_id]
+            lefts.append(Shortage(budget_id, budget.left_nano, budget.held_nano))
+        return min(lefts, key=lambda shortage: shortage.left_nano)
 
-    async def close(self, lease_id: str) -> None:
-        """See :class:`router.ports.LeaseBank`."""
-        grant = self._leases.pop(lease_id, None)
-        if grant is not None:
-            self.held[grant.account_id] -= grant.amount_nano - self._spent.pop(lease_id)
-
-    async def close_all(self) -> None:
-        """See :class:`router.ports.LeaseBank`."""
-        for lease_id in list(self._leases):
-            await self.close(lease_id)
+    def hold(self, purse: Purse, amount_nano: int) -> None:
+        """Set so much more aside, or less."""
+        self.held[purse.account_id] = self.held.get(purse.account_id, 0) + amount_nano
+        for budget_id in purse.budgets:
+            self.budgets[budget_id].held_nano += amount_nano
 
     async def posted_nano(self, account_id: int) -> int:
         """See :class:`router.ports.Books`."""
         return self.posted.get(account_id, self._default_nano)
 
+    async def budget(self, budget_id: int) -> BudgetState | None:
+        """See :class:`router.ports.Books`."""
+        budget = self.budgets.get(budget_id)
+        if budget is None:
+            return None
+        return BudgetState(budget.limit_nano, budget.spent_nano, budget.window)
+
     async def spent(self, organisation_id: int, key_id: int | None) -> Spending:
         """See :class:`router.ports.Books`. Of the records that are kept."""
-        now = datetime.fromtimestamp(self._clock(), UTC)
+        now = datetime.fromtimestamp(self.clock(), UTC)
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         since = (day, day - timedelta(days=day.weekday()), day.replace(day=1))
         mine = [
@@ -201,7 +237,87 @@ class MemoryLedger:
 
     def _move(self, record: UsageRecord) -> None:
         account_id, charge = record.account_id, record.charge_nano
+        lease = self.leases.get(record.lease_id)
+        if lease is not None:
+            lease.spent_nano += charge
+            self.hold(lease.purse, -charge)
+            for budget_id in lease.purse.budgets:
+                self.budgets[budget_id].spent_nano += charge
+        else:  # Its lease was given up: what the account cannot cover is the platform's loss.
+            left = self.left(Purse(account_id)).left_nano
+            self.expense_nano += max(charge - left, 0)
+            charge = min(charge, left)
         self.posted[account_id] = self.posted.get(account_id, self._default_nano) - charge
-        if record.lease_id in self._leases:
-            self._spent[record.lease_id] += charge
-            self.held[account_id] -= charge
+
+
+class MemoryBank:
+    """A router's way to its leases. ``life`` tells a restarted router from its earlier self."""
+
+    def __init__(
+        self, ledger: MemoryLedger, *, router_id: str, life: str = "1", lease_ttl_s: float = 600.0
+    ) -> None:
+        self._ledger = ledger
+        self._router_id = router_id
+        self._owner = f"{router_id}/{life}"
+        self._lease_ttl_s = lease_ttl_s
+        self._recalled: asyncio.Queue[int] = asyncio.Queue()
+        ledger.banks[router_id] = self
+
+    async def take(
+        self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
+    ) -> LeaseGrant | Shortage:
+        """See :class:`router.ports.LeaseBank`."""
+        found = self._ledger.left(purse)
+        left = found.left_nano
+        if left < max(need_nano, 1):
+            if need_nano:
+                for bank in self._ledger.banks.values():
+                    bank.recall(purse.account_id)
+            return found
+        amount = min(
+            want_nano,
+            left,
+            max(need_nano, (left + found.leased_nano) // len(self._ledger.banks), 1),
+        )
+        expires_at_s = self._ledger.clock() + self._lease_ttl_s
+        self._ledger.leases[lease_id] = MemoryLease(self._owner, purse, amount, expires_at_s)
+        self._ledger.hold(purse, amount)
+        return LeaseGrant(lease_id, purse, amount, expires_at_s)
+
+    async def shrink(self, lease_id: str, amount_nano: int) -> None:
+        """See :class:`router.ports.LeaseBank`."""
+        lease = self._ledger.leases.get(lease_id)
+        if lease is not None and amount_nano < lease.amount_nano:
+            amount_nano = max(amount_nano, lease.spent_nano)
+            self._ledger.hold(lease.purse, amount_nano - lease.amount_nano)
+            lease.amount_nano = amount_nano
+
+    async def extend(self, lease_id: str) -> float:
+        """See :class:`router.ports.LeaseBank`."""
+        lease = self._ledger.leases.get(lease_id)
+        if lease is None:
+            return 0.0
+        lease.expires_at_s = self._ledger.clock() + self._lease_ttl_s
+        return lease.expires_at_s
+
+    async def close(self, lease_id: str) -> None:
+        """See :class:`router.ports.LeaseBank`."""
+        lease = self._ledger.leases.pop(lease_id, None)
+        if lease is not None:
+            self._ledger.hold(lease.purse, -lease.rest_nano)
+
+    async def close_earlier(self) -> None:
+        """See :class:`router.ports.LeaseBank`."""
+        mine = f"{self._router_id}/"
+        for lease_id, lease in list(self._ledger.leases.items()):
+            if lease.owner.startswith(mine) and lease.owner != self._owner:
+                await self.close(lease_id)
+
+    async def recalls(self) -> AsyncIterator[int]:
+        """See :class:`router.ports.LeaseBank`."""
+        while True:
+            yield await self._recalled.get()
+
+    def recall(self, account_id: int) -> None:
+        """Ask for an account's idle credit."""
+        self._recalled.put_nowait(account_id)

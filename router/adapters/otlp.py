@@ -31,13 +31,10 @@ class SpanRecorder:
     """
 
     def __init__(self, recorder: Recorder) -> None:
+        self.admit = recorder.admit
         self._recorder = recorder
         self._resource = Resource.create({"service.name": SERVICE}).merge(Resource.create())
         self._processor = BatchSpanProcessor(OTLPSpanExporter())
-
-    def admit(self) -> None:
-        """See :class:`router.ports.Recorder`."""
-        self._recorder.admit()
 
     def append(self, record: UsageRecord) -> None:
         """See :class:`router.ports.Recorder`."""

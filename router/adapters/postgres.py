@@ -7,47 +7,83 @@ money. Nothing here runs on the path of a call, except a lease that has to be fe
 import asyncio
 import contextlib
 import logging
+import os
+import socket
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import psycopg
+import psycopg.errors
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
-from router.contracts.record import UsageRecord, decode_record
+from router.contracts.record import UsageRecord, decode_record, encode_records
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
 from router.domain.errors import LedgerUnavailable
+from router.domain.money import Purse
 from router.ports import (
     Beat,
+    BudgetState,
     Claim,
     ClaimState,
     KeptAnswer,
     LeaseGrant,
     Member,
     RecordRejected,
+    Shortage,
     SlotClaim,
     Spending,
+    Taken,
 )
 
+RECALL_CHANNEL = "switchyard_recall"
 POOL_SIZE_MAX = 4
 WAIT_S = 3.0
+"""How long a connection is waited for."""
+ANSWER_S = 5.0
+SETTLE_S = 20.0
+"""How long an answer is waited for: a database that stands still refuses nothing by itself."""
 RECONNECT_S = 1.0
+RETRY_S = 2.0
+"""How long the pool goes on with one attempt to connect, ever more slowly; then it begins anew."""
 POLL_S = 30.0
 """A lost notification is noticed this late at the latest."""
 
+ALONE_SQL = "SELECT pg_try_advisory_lock(hashtext('switchyard_router'), hashtext(%s))"
+KEEPALIVE_SQL = (
+    "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2"
+)
+"""Has the database notice within seconds that a router's machine is gone."""
+CLOSE_EARLIER_SQL = "SELECT billing_lease_close_earlier(%s, %s)"
+CLOSE_EARLIER_IF_ALONE_SQL = """
+SELECT billing_lease_close_earlier(name, life) FROM (VALUES (%s, %s)) AS self (name, life)
+WHERE pg_try_advisory_xact_lock(hashtext('switchyard_router'), hashtext(name))
+"""
+ALONE_WITHIN_S = 6.0
+"""How long a router that starts waits for the last session of its earlier self to end."""
+
 LATEST_SQL = "SELECT version, body::text FROM routing_snapshot ORDER BY version DESC LIMIT 1"
 
+# From the rollups of days, which start with those of UTC.
 SPENT_SQL = """
 SELECT coalesce(sum(charge_nano), 0)::bigint,
-       coalesce(sum(charge_nano) FILTER (WHERE created_at >= since.day), 0)::bigint,
-       coalesce(sum(charge_nano) FILTER (WHERE created_at >= since.week), 0)::bigint,
-       coalesce(sum(charge_nano) FILTER (WHERE created_at >= since.month), 0)::bigint
-FROM usage_event,
+       coalesce(sum(charge_nano) FILTER (WHERE starts_at >= since.day), 0)::bigint,
+       coalesce(sum(charge_nano) FILTER (WHERE starts_at >= since.week), 0)::bigint,
+       coalesce(sum(charge_nano) FILTER (WHERE starts_at >= since.month), 0)::bigint
+FROM usage_rollup,
      (SELECT date_trunc('day', now(), 'UTC') AS day, date_trunc('week', now(), 'UTC') AS week,
              date_trunc('month', now(), 'UTC') AS month) AS since
-WHERE organisation_id = %s AND (%s::bigint IS NULL OR key_id = %s)
+WHERE span = 'day' AND organisation_id = %s AND (%s::bigint IS NULL OR key_id = %s)
+"""
+BUDGET_SQL = """
+SELECT limit_nano,
+       CASE WHEN "window" <> 'ever' AND window_starts_at < date_trunc("window", now(), 'UTC')
+            THEN 0 ELSE spent_nano END,
+       "window"
+FROM billing_budget WHERE id = %s
 """
 CALL_SQL = """
 SELECT (to_jsonb(call) || jsonb_build_object(
@@ -55,6 +91,9 @@ SELECT (to_jsonb(call) || jsonb_build_object(
     'lease_id', coalesce(call.lease_id::text, '')))::text
 FROM usage_event AS call WHERE request_id = %s
 """
+
+REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
+"""The record is at fault. Anything else (a missing right, a read-only standby) may be put right."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +108,7 @@ def open_pool(database_url: str) -> Pool:
         max_size=POOL_SIZE_MAX,
         open=False,
         timeout=WAIT_S,
+        reconnect_timeout=RETRY_S,
         kwargs={"autocommit": True, "connect_timeout": 3},
         name="router",
     )
@@ -123,31 +163,108 @@ class PostgresSnapshotSource:
             pass
 
 
-class PostgresLedger:
-    """A lease bank and a record sink."""
+class PostgresBank:
+    """Leases of one life of one router, and what the others ask back."""
 
-    def __init__(self, pool: Pool, *, router_id: str, lease_ttl_s: int) -> None:
+    def __init__(
+        self, pool: Pool, database_url: str, *, router_id: str, life: str, lease_ttl_s: float
+    ) -> None:
         self._pool = pool
+        self._database_url = database_url
         self._router_id = router_id
+        self._life = life
         self._lease_ttl_s = lease_ttl_s
+        self._is_alone = False
 
-    async def take(self, account_id: int, need_nano: int, want_nano: int) -> LeaseGrant | None:
+    async def take(
+        self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
+    ) -> LeaseGrant | Shortage:
         """See :class:`router.ports.LeaseBank`."""
         row = await _fetch(
             self._pool,
-            "SELECT lease_id::text, amount_nano, extract(epoch FROM expires_at)::float8 "
-            "FROM billing_lease_take(%s, %s, %s, %s, %s)",
-            (self._router_id, account_id, need_nano, want_nano, self._lease_ttl_s),
+            "SELECT amount_nano, extract(epoch FROM expires_at)::float8, budget_id, left_nano, "
+            "leased_nano FROM billing_lease_take(%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                lease_id,
+                self._router_id,
+                self._life,
+                purse.account_id,
+                list(purse.budgets),
+                need_nano,
+                want_nano,
+                self._lease_ttl_s,
+            ),
         )
-        return None if row is None else LeaseGrant(row[0], account_id, row[1], row[2])
+        if row is None:
+            raise LedgerUnavailable("the ledger gave no answer")
+        if row[0]:
+            return LeaseGrant(lease_id, purse, row[0], row[1])
+        return Shortage(*row[2:])
+
+    async def shrink(self, lease_id: str, amount_nano: int) -> None:
+        """See :class:`router.ports.LeaseBank`."""
+        await _fetch(self._pool, "SELECT billing_lease_shrink(%s, %s)", (lease_id, amount_nano))
+
+    async def extend(self, lease_id: str) -> float:
+        """See :class:`router.ports.LeaseBank`."""
+        row = await _fetch(
+            self._pool,
+            "SELECT extract(epoch FROM billing_lease_extend(%s, %s))::float8",
+            (lease_id, self._lease_ttl_s),
+        )
+        return row[0] or 0.0 if row is not None else 0.0
 
     async def close(self, lease_id: str) -> None:
         """See :class:`router.ports.LeaseBank`."""
         await _fetch(self._pool, "SELECT billing_lease_close(%s)", (lease_id,))
 
-    async def close_all(self) -> None:
+    async def close_earlier(self) -> None:
         """See :class:`router.ports.LeaseBank`."""
-        await _fetch(self._pool, "SELECT billing_lease_close_all(%s)", (self._router_id,))
+        # A router that stops before it could have its name to itself has it for this statement.
+        sql = CLOSE_EARLIER_SQL if self._is_alone else CLOSE_EARLIER_IF_ALONE_SQL
+        if await _fetch(self._pool, sql, (self._router_id, self._life)) is None:
+            raise LedgerUnavailable(f"another router may still run as {self._router_id!r}")
+
+    async def recalls(self) -> AsyncIterator[int]:
+        """See :class:`router.ports.LeaseBank`. Over a connection of its own."""
+        while True:
+            try:
+                async with await AsyncConnection.connect(
+                    self._database_url, autocommit=True, connect_timeout=3
+                ) as connection:
+                    await self._be_alone(connection)
+                    await connection.execute(f"LISTEN {RECALL_CHANNEL}")
+                    async for notify in connection.notifies():
+                        yield int(notify.payload)
+            except psycopg.Error as error:
+                log.warning("recalls of credit: database away: %s", error)
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _be_alone(self, connection: AsyncConnection[TupleRow]) -> None:
+        """Have this router's name for as long as the connection lasts.
+
+        Once it was had, a session that the database takes for alive is not worth a running router.
+        """
+        await connection.execute(KEEPALIVE_SQL)
+        until_s = time.monotonic() + ALONE_WITHIN_S
+        while True:
+            row = await (await connection.execute(ALONE_SQL, (self._router_id,))).fetchone()
+            if row is not None and row[0]:
+                self._is_alone = True
+            if self._is_alone:
+                return
+            if time.monotonic() > until_s:
+                raise Taken(
+                    f"another router runs as {self._router_id!r}; give each a ROUTER_ID of its own"
+                )
+            await asyncio.sleep(RECONNECT_S)
+
+
+class PostgresLedger:
+    """Books and a record sink."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def posted_nano(self, account_id: int) -> int:
         """See :class:`router.ports.Books`."""
@@ -155,6 +272,11 @@ class PostgresLedger:
             self._pool, "SELECT posted_nano FROM billing_account WHERE id = %s", (account_id,)
         )
         return row[0] if row is not None else 0
+
+    async def budget(self, budget_id: int) -> BudgetState | None:
+        """See :class:`router.ports.Books`."""
+        row = await _fetch(self._pool, BUDGET_SQL, (budget_id,))
+        return BudgetState(*row) if row is not None else None
 
     async def spent(self, organisation_id: int, key_id: int | None) -> Spending:
         """See :class:`router.ports.Books`."""
@@ -168,11 +290,14 @@ class PostgresLedger:
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
         """See :class:`router.ports.RecordSink`."""
-        body = msgspec.json.encode(records).decode()
+        body = encode_records(records).decode()
+        sql = "SELECT count(*) FROM billing_settle(%s::jsonb)"
         try:
-            await _fetch(self._pool, "SELECT count(*) FROM billing_settle(%s::jsonb)", (body,))
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
-            raise RecordRejected(str(error)) from error
+            await _fetch(self._pool, sql, (body,), answer_s=SETTLE_S)
+        except LedgerUnavailable as error:
+            if isinstance(error.__cause__, REFUSALS):
+                raise RecordRejected(str(error.__cause__)) from error
+            raise
 
 
 class PostgresCluster:
@@ -258,12 +383,33 @@ class PostgresIdempotencyStore:
         )
 
 
-async def _fetch(pool: Pool, sql: str, parameters: tuple[Any, ...]) -> TupleRow | None:
+async def _fetch(
+    pool: Pool, sql: str, parameters: tuple[Any, ...], *, answer_s: float = ANSWER_S
+) -> TupleRow | None:
+    task = asyncio.current_task()
+    cancelled = task.cancelling() if task is not None else 0
     try:
         async with pool.connection() as connection:
-            cursor = await connection.execute(sql.encode(), parameters)
-            return await cursor.fetchone()
-    except (psycopg.OperationalError, PoolTimeout) as error:
+            hanging_up = asyncio.get_running_loop().call_later(answer_s, _hang_up, connection)
+            try:
+                cursor = await connection.execute(sql.encode(), parameters)
+                return await cursor.fetchone()
+            finally:
+                hanging_up.cancel()
+    except psycopg.Error as error:
+        if not isinstance(error, psycopg.OperationalError):
+            log.error("the ledger does not do what it is asked: %s", error)
         raise LedgerUnavailable(
             "the ledger cannot be reached, try again", retry_after_s=2
         ) from error
+    finally:
+        # A cancellation can get lost in the pool, which waits by wait_for (until Python 3.12), and
+        # under an error that meets it: whoever is to stop must hear of it.
+        if task is not None and task.cancelling() > cancelled:
+            raise asyncio.CancelledError
+
+
+def _hang_up(connection: AsyncConnection[TupleRow]) -> None:
+    """End it as if the server had: a cancellation would ask the server, and wait for it."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)

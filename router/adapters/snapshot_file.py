@@ -1,6 +1,7 @@
 """The last good snapshot on the router's own disk, for a start without the database."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from router.contracts.snapshot import Snapshot, decode_snapshot, encode_snapshot
@@ -23,11 +24,11 @@ class SnapshotFile:
     def save(self, snapshot: Snapshot) -> None:
         """Keep this one instead. Blocking: call it from a thread."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".new")
-        # Nobody else's to read: it holds the digests of keys and the workers' addresses.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # Its own, since several routers may share the file; nobody else's to read: it holds the
+        # digests of keys and the workers' addresses.
+        descriptor, temporary = tempfile.mkstemp(prefix=".snapshot-", dir=self._path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(encode_snapshot(snapshot))
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self._path)
+        os.replace(temporary, self._path)

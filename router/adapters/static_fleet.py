@@ -1,6 +1,7 @@
 """A fleet file instead of a marketplace: models on workers that are named in it, one key."""
 
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 import msgspec
@@ -16,7 +17,8 @@ DEFAULT_MODEL = "m"
 
 class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     """One entry of the file. ``class`` is the kind of hardware, ``slots`` the concurrency,
-    ``protocol`` what it speaks and ``task`` what its model does.
+    ``protocol`` what it speaks, ``task`` what its model does, and ``service_ms`` how long a request
+    takes there, where somebody measured it.
     """
 
     id: str
@@ -26,6 +28,7 @@ class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     model: str = DEFAULT_MODEL
     protocol: Literal["openai", "oip", "oip_grpc"] = "openai"
     task: Literal["chat", "embeddings", "tabular", "vision"] = "chat"
+    service_ms: float = 0.0
 
 
 def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snapshot:
@@ -47,6 +50,11 @@ def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snaps
                 f"--fleet {path}: worker {worker.id!r} needs slots of at least 1 and a url that "
                 f"begins with {' or '.join(schemes)}"
             )
+        if worker.service_ms < 0:
+            raise SettingsInvalid(
+                f"--fleet {path}: worker {worker.id!r} needs a service_ms of at least 0 (0: nobody "
+                f"measured it), not {worker.service_ms:g}"
+            )
     if len({worker.id for worker in workers}) != len(workers):
         raise SettingsInvalid(f"--fleet {path}: worker ids must be unique")
     return _snapshot(workers, digest_key(key, key_pepper), now_ms)
@@ -55,6 +63,11 @@ def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snaps
 def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snapshot:
     models = sorted({(worker.model, worker.task) for worker in workers})
     placed = sorted({(worker.model, worker.class_) for worker in workers})
+    # Workers of one class are alike: what was measured of some is taken for all.
+    measured_ms: dict[tuple[str, str], list[float]] = {one: [] for one in placed}
+    for worker in workers:
+        if worker.service_ms:
+            measured_ms[worker.model, worker.class_].append(worker.service_ms)
     return Snapshot(
         version=1,
         published_at_ms=now_ms,
@@ -65,7 +78,16 @@ def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snaps
             for w in workers
         ),
         deployments=tuple(
-            Deployment(number, model, "local", 0, f"{model}/{kind}", model, Price(0))
+            Deployment(
+                number,
+                model,
+                "local",
+                0,
+                f"{model}/{kind}",
+                model,
+                Price(0),
+                service_prior_ms=fmean(measured_ms[model, kind] or (0.0,)),
+            )
             for number, (model, kind) in enumerate(placed, start=1)
         ),
         keys=(ApiKey(1, key_digest, organisation_id=1, account_id=1),),

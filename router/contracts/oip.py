@@ -5,6 +5,7 @@ Sources: KServe's Open Inference Protocol v2 and Triton's binary tensor data ext
 """
 
 import struct
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -12,11 +13,16 @@ import msgspec
 import numpy as np
 from tritonclient.grpc import service_pb2
 
+from router.contracts.wire import UNREADABLE
+
 pb: Any = service_pb2  # Generated at run time: its classes have no types.
 
 BINARY_SIZE = "binary_data_size"
 BINARY = "binary_data"
 BINARY_OUTPUT = "binary_data_output"
+FINAL = "triton_final_response"
+"""The parameter of an answer in a stream that says whether it is the last one to its request."""
+
 BYTES, BF16 = "BYTES", "BF16"
 TENSOR_FIELDS = {"name", "datatype", "shape"}
 DTYPES: dict[str, Any] = {
@@ -64,12 +70,17 @@ class TensorsInvalid(ValueError):
     """A message does not hold the tensors that it speaks of."""
 
 
+MISSHAPEN = (ValueError, TypeError, LookupError, AttributeError)
+"""What a body in the REST shape comes to in :func:`binary_wanted`, :func:`request_to_grpc` and
+:func:`response_to_grpc` when its fields are of other kinds than they should be."""
+
+
 def split(body: bytes, header_length: int | None) -> tuple[Header, bytes]:
     """The JSON header and the binary tail of a REST body. Raises ``TensorsInvalid``."""
     length = len(body) if header_length is None else header_length
     try:
         return _decode(body[:length]), body[length:]
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise TensorsInvalid(f"the header is not a JSON object: {error}") from None
 
 
@@ -162,6 +173,16 @@ def response_to_grpc(body: bytes, header_length: int | None, model: str) -> Any:
     return message
 
 
+def event_of(message: Any) -> bytes:
+    """A ``ModelInferResponse`` as one server-sent event, as routers stream them to each other."""
+    return b"data: %b\n\n" % b64encode(message.SerializeToString())
+
+
+def message_of(event: bytes) -> Any:
+    """The ``ModelInferResponse`` of such an event's data."""
+    return pb.ModelInferResponse.FromString(b64decode(event))
+
+
 def raw_of(datatype: str, values: Any) -> bytes:
     """Values, however nested, as the bytes of a tensor. Raises ``TensorsInvalid``."""
     flat = list(_flat(values))
@@ -209,8 +230,10 @@ def _flat(values: Any) -> Iterator[Any]:
         yield values
 
 
-def _prefixed(value: str | bytes) -> bytes:
-    raw = value.encode() if isinstance(value, str) else bytes(value)
+def _prefixed(value: Any) -> bytes:
+    if not isinstance(value, str | bytes):  # The bytes of a number would be as many zeros.
+        raise TypeError(f"{value!r} is no text")
+    raw = value.encode() if isinstance(value, str) else value
     return _LENGTH.pack(len(raw)) + raw
 
 
@@ -270,9 +293,13 @@ def _tensors(tensors: Any, tail: bytes) -> Iterator[tuple[Header, bytes]]:
 
 
 def _parameters(parameters: Any) -> dict[str, Any]:
-    return {
-        name: getattr(one, one.WhichOneof("parameter_choice")) for name, one in parameters.items()
-    }
+    found: dict[str, Any] = {}
+    for name, one in parameters.items():
+        field = one.WhichOneof("parameter_choice")
+        if field is None:
+            raise TensorsInvalid(f"parameter {name!r} has no value")
+        found[name] = getattr(one, field)
+    return found
 
 
 def _set_parameters(

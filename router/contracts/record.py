@@ -4,6 +4,7 @@ One record is one usage event. It carries the money (at most what was held), the
 the decision, so that a bill, a chart and "why this route?" come from the same row.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +28,8 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
 
     ``verdict`` says why it was chosen, lost or was filtered, as a low-cardinality word
     (``chosen``, ``tied``, ``slower``, ``busy``; ``unhealthy``, ``draining``, ``protocol``,
-    ``not_wanted``, ``ignored``, ``too_dear``).
+    ``not_wanted``, ``ignored``, ``too_dear``, ``quantization``, ``data_collection``,
+    ``parameters``).
     """
 
     deployment_id: int
@@ -39,12 +41,43 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
     score: float
 
 
+class Candidates:
+    """Some candidates, listed by ``listing`` when they are first read: by a journal, or a person.
+
+    Encode records with this module's functions: others do not know how to list them.
+    """
+
+    __slots__ = ("_listed", "_listing")
+
+    def __init__(self, listing: Callable[[], tuple[CandidateRecord, ...]] = tuple) -> None:
+        self._listing = listing
+        self._listed: tuple[CandidateRecord, ...] | None = None
+
+    def listed(self) -> tuple[CandidateRecord, ...]:
+        """All of them."""
+        if self._listed is None:
+            self._listed = self._listing()
+        return self._listed
+
+    def __iter__(self) -> Iterator[CandidateRecord]:
+        return iter(self.listed())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Candidates) and self.listed() == other.listed()
+
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+NO_CANDIDATES = Candidates()
+
+
 class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One usage event, settled at most once by its ``request_id`` (UUIDv7).
 
     ``charge_nano`` ≤ ``hold_nano``; a call that is not billed has ``charge_nano`` 0 and is still
     recorded. ``lease_id`` is "" where nothing was held. ``key_id`` is 0 for a browser session.
-    ``traceparent`` is what the worker was told, ``parent_span_id`` the caller's span.
+    ``traceparent`` is what the worker was told, ``parent_span_id`` the caller's span. ``policy_id``
+    is the policy version that placed it.
     """
 
     request_id: str
@@ -73,26 +106,44 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reasoning_tokens: int = 0
     rows: int = 0
     images: int = 0
+    hardware_ms: int = 0
     queue_ms: float = 0.0
     ttft_ms: float = 0.0
     upstream_ms: float = 0.0
     total_ms: float = 0.0
     finish_reason: str = ""
     user_id: int = 0
+    policy_id: int = 0
     traceparent: str = ""
     parent_span_id: str = ""
     attempts: tuple[AttemptRecord, ...] = ()
-    candidates: tuple[CandidateRecord, ...] = ()
+    candidates: Candidates = NO_CANDIDATES
     schema: int = RECORD_SCHEMA
 
 
-_decoder = msgspec.json.Decoder(UsageRecord)
-_encoder = msgspec.json.Encoder()
+def _listed(value: Any) -> Any:
+    if isinstance(value, Candidates):
+        return value.listed()
+    raise NotImplementedError(f"a record does not hold {type(value)}")
+
+
+def _candidates(type_: type, value: Any) -> Any:
+    listed = msgspec.convert(value, tuple[CandidateRecord, ...])
+    return Candidates(lambda: listed)
+
+
+_decoder = msgspec.json.Decoder(UsageRecord, dec_hook=_candidates)
+_encoder = msgspec.json.Encoder(enc_hook=_listed)
 
 
 def encode_record(record: UsageRecord) -> bytes:
     """The record as one line of JSON without a newline."""
     return _encoder.encode(record)
+
+
+def encode_records(records: Sequence[UsageRecord]) -> bytes:
+    """Records as one JSON array."""
+    return _encoder.encode(records)
 
 
 def decode_record(body: bytes | str) -> UsageRecord:
@@ -102,4 +153,4 @@ def decode_record(body: bytes | str) -> UsageRecord:
 
 def record_as_builtins(record: UsageRecord) -> dict[str, Any]:
     """Plain dicts and lists, for callers that hand it on as JSON."""
-    return msgspec.to_builtins(record)
+    return msgspec.to_builtins(record, enc_hook=_listed)

@@ -7,7 +7,17 @@ the last good one when the database is away.
 
 import msgspec
 
-from router.domain.catalog import ApiKey, Deployment, Model, Organisation, Policy, Pool, Worker
+from router.domain.catalog import (
+    ApiKey,
+    Budget,
+    Canary,
+    Deployment,
+    Model,
+    Organisation,
+    Policy,
+    Pool,
+    Worker,
+)
 
 SNAPSHOT_SCHEMA = 1
 SNAPSHOT_CHANNEL = "switchyard_snapshot"
@@ -25,6 +35,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     policies: tuple[Policy, ...] = ()
     keys: tuple[ApiKey, ...] = ()
     organisations: tuple[Organisation, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    canaries: tuple[Canary, ...] = ()
     schema: int = SNAPSHOT_SCHEMA
 
 

@@ -65,6 +65,8 @@ class Deployment(Struct, frozen=True):
     ``upstream_model`` is the name the workers know the model by. ``service_prior_ms`` is the
     benchmarked mean service time of one request, 0 where none was measured; ``batch_curve`` holds
     ``(concurrency, service time relative to one alone)``, empty where concurrency does not matter.
+    ``parameters`` are the request fields that its workers act on, ``quantization`` is "" where it
+    was not stated, and ``collects_data`` says that the provider keeps prompts or answers.
     """
 
     id: int
@@ -77,6 +79,9 @@ class Deployment(Struct, frozen=True):
     commission_bps: int = 0
     service_prior_ms: float = 0.0
     batch_curve: tuple[tuple[int, float], ...] = ()
+    quantization: str = ""
+    parameters: tuple[str, ...] = ()
+    collects_data: bool = False
 
 
 class Endpoint(Struct, frozen=True):
@@ -93,13 +98,17 @@ class Endpoint(Struct, frozen=True):
     inputs: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
 
 
+NO_WEIGHTS: dict[int, float] = {}
+
+
 class Policy(Struct, frozen=True):
     """How a model is routed; ``kind`` names a file of ``router.scheduling.policies``.
 
     The weights turn everything into seconds of one score: ``wait_weight`` is what a second in the
     queue counts for against a second of service, ``usd_weight_s`` how many seconds a dollar is
     worth. ``hedge_share`` of the requests may run twice. A ``shared`` model is placed by every
-    router over leased slots instead of by its owner alone.
+    router over leased slots instead of by its owner alone. ``weights`` say, by deployment id, how
+    much faster one is taken for than it is estimated to be (1 where none is given).
     """
 
     id: int
@@ -110,6 +119,14 @@ class Policy(Struct, frozen=True):
     usd_weight_s: float = 0.0
     hedge_share: float = 0.05
     shared: bool = False
+    weights: dict[int, float] = NO_WEIGHTS
+
+
+class Canary(Struct, frozen=True):
+    """A policy version that is tried on ``share`` of its model's requests, from 0 to 1."""
+
+    policy: Policy
+    share: float
 
 
 class RateLimits(Struct, frozen=True):
@@ -137,10 +154,23 @@ class Organisation(Struct, frozen=True):
     limits: RateLimits = NO_LIMITS
 
 
+class Budget(Struct, frozen=True, gc=False):
+    """A cap on spending that the ledger keeps: of a key, of a member, or of the organisation whole.
+
+    Which of them is told by ``key_id`` and ``user_id``; both are 0 for the organisation's own.
+    """
+
+    id: int
+    organisation_id: int
+    user_id: int = 0
+    key_id: int = 0
+
+
 class ApiKey(Struct, frozen=True):
     """A caller's credential as a digest (:func:`router.domain.keys.digest_key`), never in clear.
 
     An empty ``models`` allows every model. ``expires_at_s`` 0 means never (Unix seconds).
+    ``user_id`` is the member who made it and whose budget it spends, 0 when nobody is.
     """
 
     id: int
@@ -151,3 +181,4 @@ class ApiKey(Struct, frozen=True):
     models: tuple[str, ...] = ()
     expires_at_s: int = 0
     limits: RateLimits = NO_LIMITS
+    user_id: int = 0

@@ -107,6 +107,12 @@ class CreditExhausted(CallError):
     code = "insufficient_credit"
 
 
+class BudgetExhausted(CallError):
+    """A budget of the key, its member or the organisation cannot cover this call."""
+
+    code = "budget_exhausted"
+
+
 class DeadlineExceeded(CallError):
     """The caller's own deadline passed before an answer."""
 

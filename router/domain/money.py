@@ -5,9 +5,23 @@ images and seconds). An amount before rounding is kept as an integer numerator o
 :data:`PRICE_SCALE`, so a call is summed exactly and rounded once.
 """
 
+from msgspec import Struct
+
 NANO_PER_USD = 1_000_000_000
 PRICE_SCALE = 1_000_000
 BASIS_POINTS = 10_000
+NANO_MAX = 2**63 - 1
+"""The most that the ledger can write: some nine billion dollars."""
+
+
+class Purse(Struct, frozen=True):
+    """What a call is paid from: a customer's account, within the budgets that apply to the caller.
+
+    ``budgets`` are ids in ascending order, the order in which the ledger locks them.
+    """
+
+    account_id: int
+    budgets: tuple[int, ...] = ()
 
 
 def round_half_even(numerator: int, denominator: int) -> int:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """Each says who is billed (metering rules): only the first three may carry a charge."""
+    """Each says who is billed (metering rules): only the first four may carry a charge."""
 
     COMPLETED = "completed"
     """Billed by usage."""
@@ -12,6 +12,8 @@ class Outcome(StrEnum):
     """The client left: the worker was told, and what had been produced is billed."""
     TRUNCATED = "truncated"
     """The worker failed after the first byte: what was delivered is billed."""
+    INTERRUPTED = "interrupted"
+    """The router died while it streamed: what was delivered by the last checkpoint is billed."""
     REFUSED = "refused"
     """The worker found the request wrong (4xx): not billed, no other worker is tried."""
     REJECTED = "rejected"
@@ -22,4 +24,4 @@ class Outcome(StrEnum):
     """No worker answered before the first byte: not billed."""
 
 
-BILLED = frozenset({Outcome.COMPLETED, Outcome.CLIENT_GONE, Outcome.TRUNCATED})
+BILLED = frozenset({Outcome.COMPLETED, Outcome.CLIENT_GONE, Outcome.TRUNCATED, Outcome.INTERRUPTED})

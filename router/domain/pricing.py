@@ -4,13 +4,17 @@ from msgspec import Struct
 
 from router.domain.money import PRICE_SCALE, round_half_even
 
+TOKENS_PER_MILLION = 1_000_000
+MS_PER_SECOND = 1_000
+SCALE_PER_MS = PRICE_SCALE // MS_PER_SECOND
+
 
 class Price(Struct, frozen=True, gc=False):
     """One immutable price version of a deployment, in nano-USD.
 
-    Token prices are per million tokens; the others are per single request, row or image.
-    The four token classes are disjoint: ``prompt`` excludes ``cached``, ``completion``
-    excludes ``reasoning``.
+    Token prices are per million tokens; the others are per single request, row, image or second
+    of hardware. The four token classes are disjoint: ``prompt`` excludes ``cached``, ``completion``
+    excludes ``reasoning``. ``effective_at_ms`` is in Unix time.
     """
 
     id: int
@@ -21,10 +25,15 @@ class Price(Struct, frozen=True, gc=False):
     request_nano: int = 0
     row_nano: int = 0
     image_nano: int = 0
+    second_nano: int = 0
+    effective_at_ms: int = 0
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """What one call consumed. Token classes are disjoint, as in :class:`Price`."""
+    """What one call consumed. Token classes are disjoint, as in :class:`Price`.
+
+    ``hardware_ms`` are the whole milliseconds that the worker which answered was taken for.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -32,6 +41,7 @@ class Usage(Struct, frozen=True, gc=False):
     reasoning_tokens: int = 0
     rows: int = 0
     images: int = 0
+    hardware_ms: int = 0
 
     @property
     def tokens(self) -> int:
@@ -42,28 +52,39 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class ChargeLine(Struct, frozen=True, gc=False):
-    """One line of a charge: ``quantity × price`` before rounding.
+    """One line of a charge: ``quantity × unit_nano / per`` before rounding.
 
-    ``amount_scaled`` is nano-USD times :data:`~router.domain.money.PRICE_SCALE`.
+    ``amount_scaled`` is that, in nano-USD times :data:`~router.domain.money.PRICE_SCALE`.
     """
 
     item: str
     quantity: int
-    amount_scaled: int
+    unit_nano: int
+    per: int
+
+    @property
+    def amount_scaled(self) -> int:
+        """The line's amount, exactly: every ``per`` divides the scale."""
+        return self.quantity * self.unit_nano * (PRICE_SCALE // self.per)
 
 
-def charge_lines(price: Price, usage: Usage) -> list[ChargeLine]:
-    """The non-zero lines that make up a charge, unrounded, in a fixed order."""
+def charge_lines(price: Price, usage: Usage, requests: int = 1) -> list[ChargeLine]:
+    """The non-zero lines that make up a charge, unrounded, in a fixed order.
+
+    ``usage`` may be the sum of several ``requests``.
+    """
+    million = TOKENS_PER_MILLION
     priced = (
-        ("prompt_tokens", usage.prompt_tokens, price.prompt_nano_per_million),
-        ("cached_tokens", usage.cached_tokens, price.cached_nano_per_million),
-        ("completion_tokens", usage.completion_tokens, price.completion_nano_per_million),
-        ("reasoning_tokens", usage.reasoning_tokens, price.reasoning_nano_per_million),
-        ("requests", 1, price.request_nano * PRICE_SCALE),
-        ("rows", usage.rows, price.row_nano * PRICE_SCALE),
-        ("images", usage.images, price.image_nano * PRICE_SCALE),
+        ("prompt_tokens", usage.prompt_tokens, price.prompt_nano_per_million, million),
+        ("cached_tokens", usage.cached_tokens, price.cached_nano_per_million, million),
+        ("completion_tokens", usage.completion_tokens, price.completion_nano_per_million, million),
+        ("reasoning_tokens", usage.reasoning_tokens, price.reasoning_nano_per_million, million),
+        ("requests", requests, price.request_nano, 1),
+        ("rows", usage.rows, price.row_nano, 1),
+        ("images", usage.images, price.image_nano, 1),
+        ("hardware_ms", usage.hardware_ms, price.second_nano, MS_PER_SECOND),
     )
-    return [ChargeLine(item, n, n * unit) for item, n, unit in priced if n and unit]
+    return [ChargeLine(item, n, unit, per) for item, n, unit, per in priced if n and unit]
 
 
 def charge_nano(price: Price, usage: Usage) -> int:
@@ -73,6 +94,7 @@ def charge_nano(price: Price, usage: Usage) -> int:
         + usage.cached_tokens * price.cached_nano_per_million
         + usage.completion_tokens * price.completion_nano_per_million
         + usage.reasoning_tokens * price.reasoning_nano_per_million
+        + usage.hardware_ms * price.second_nano * SCALE_PER_MS
     )
     units = price.request_nano + usage.rows * price.row_nano + usage.images * price.image_nano
     return units + round_half_even(scaled, PRICE_SCALE)
@@ -86,6 +108,10 @@ def hold_nano(price: Price, bound: Usage) -> int:
     """
     prompt = max(price.prompt_nano_per_million, price.cached_nano_per_million)
     completion = max(price.completion_nano_per_million, price.reasoning_nano_per_million)
-    scaled = bound.prompt_tokens * prompt + bound.completion_tokens * completion
+    scaled = (
+        bound.prompt_tokens * prompt
+        + bound.completion_tokens * completion
+        + bound.hardware_ms * price.second_nano * SCALE_PER_MS
+    )
     units = price.request_nano + bound.rows * price.row_nano + bound.images * price.image_nano
     return units - (-scaled // PRICE_SCALE)

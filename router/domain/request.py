@@ -14,6 +14,9 @@ BYTES_PER_TOKEN = 4
 """What a token is taken for when a worker does not report usage: the usual figure for English."""
 
 
+DEADLINE_MS_MAX = 24 * 60 * 60 * 1_000
+
+
 class Kind(StrEnum):
     """The dialect of the call, which is also what a worker's protocol must be able to serve."""
 
@@ -48,20 +51,49 @@ class MaxPrice(Struct, frozen=True, gc=False):
     image: float | None = None
 
 
+class DataCollection(StrEnum):
+    """Whether providers that keep prompts or answers may be used."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+Wanted = Annotated[float, Meta(gt=0)]
+
+
+class Percentiles(Struct, frozen=True, gc=False):
+    """A wish about some percentiles of what was measured."""
+
+    p50: Wanted | None = None
+    p75: Wanted | None = None
+    p90: Wanted | None = None
+    p99: Wanted | None = None
+
+
+def percentiles(wish: float | Percentiles | None) -> Percentiles:
+    """A wish as one about percentiles: a bare number is about the median."""
+    return wish if isinstance(wish, Percentiles) else Percentiles(p50=wish)
+
+
 class Wishes(Struct, frozen=True, gc=False, rename=None):
     """A request's own routing wishes (the field ``provider`` of OpenAI-shaped calls).
 
-    ``preferred_max_latency`` is in seconds. ``deadline_ms`` counts from arrival, 0 is none.
+    ``preferred_max_latency`` is in seconds, ``preferred_min_throughput`` in tokens a second.
+    ``deadline_ms`` counts from arrival, 0 is none.
     """
 
     order: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     allow_fallbacks: bool = True
+    require_parameters: bool = False
+    data_collection: DataCollection = DataCollection.ALLOW
+    quantizations: tuple[str, ...] = ()
     sort: Sort | None = None
     max_price: MaxPrice | None = None
-    preferred_max_latency: Annotated[float, Meta(gt=0)] | None = None
-    deadline_ms: Annotated[int, Meta(ge=0)] = 0
+    preferred_max_latency: Wanted | Percentiles | None = None
+    preferred_min_throughput: Wanted | Percentiles | None = None
+    deadline_ms: Annotated[int, Meta(ge=0, le=DEADLINE_MS_MAX)] = 0
     priority: Priority = Priority.STANDARD
 
 
@@ -73,9 +105,10 @@ class InferenceRequest(Struct, frozen=True, gc=False):
 
     ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes); ``payload`` is the body
     as it came, for OIP, with ``payload_headers`` that describe it. ``bound`` is the most that the
-    call can consume. ``traceparent`` and ``parent_span_id`` are those of
-    :func:`router.domain.tracing.traceparent_of`. ``fallbacks`` are models to try when ``model``
-    cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
+    call can consume; ``prompt_bytes`` are those of its text. ``traceparent`` and ``parent_span_id``
+    are those of :func:`router.domain.tracing.traceparent_of`. ``fallbacks`` are models to try when
+    ``model`` cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is in
+    Unix time.
     """
 
     id: str

@@ -17,29 +17,49 @@ from router.domain.errors import CallUnknown, RequestInvalid
 from router.domain.money import format_usd
 from router.domain.outcome import Outcome
 from router.ingress.exchange import Exchange
+from router.ingress.forward import Forwarder
 from router.ingress.operations import JSON
 from router.pipeline.gateway import Gateway
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import Grant
-from router.ports import Books
+from router.ports import Books, BudgetState
+
+RESETS = {"day": "daily", "week": "weekly", "month": "monthly"}
+"""What marketplaces call the windows of budgets; one that never resets has none."""
+
+GENERATION = "/v1/generation"
 
 _encode = msgspec.json.Encoder().encode
 
 
-class Account:
-    """Answers from the last calls here, and from the books."""
+class _Told(msgspec.Struct):
+    data: Raw
 
-    def __init__(self, gateway: Gateway, recent: RecentCalls, books: Books) -> None:
+
+_decode = msgspec.json.Decoder(_Told).decode
+
+
+class Account:
+    """Answers from the last calls here, from the books, and from what other routers know."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        recent: RecentCalls,
+        books: Books,
+        forwarder: Forwarder | None = None,
+    ) -> None:
         self._gateway = gateway
         self._recent = recent
         self._books = books
+        self._forwarder = forwarder
 
     async def answered(self, exchange: Exchange) -> bool:
         """Answer a ``GET``, if it is one of ours."""
         paths: dict[str, Callable[[Exchange, Grant], Any]] = {
             "/v1/key": self._key,
             "/v1/credits": self._credits,
-            "/v1/generation": self._generation,
+            GENERATION: self._generation,
         }
         found = paths.get(exchange.path)
         if found is None:
@@ -51,14 +71,17 @@ class Account:
 
     async def _key(self, _: Exchange, grant: Grant) -> dict[str, Any]:
         spent = await self._books.spent(grant.organisation_id, grant.key_id)
-        key = self._gateway.table.key_of(grant.key_id)
+        table = self._gateway.table
+        budget_id = table.budget_of(grant.organisation_id, grant.key_id)
+        budget = await self._books.budget(budget_id) if budget_id else None
+        key = table.key_of(grant.key_id)
         expires_at_s = key.expires_at_s if key is not None else 0
         return {
             "id": grant.key_id or None,
             "models": grant.models or None,
-            "limit": None,
-            "limit_remaining": None,
-            "limit_reset": None,
+            "limit": _usd(budget.limit_nano) if budget else None,
+            "limit_remaining": _left(budget) if budget else None,
+            "limit_reset": RESETS.get(budget.window) if budget else None,
             "usage": _usd(spent.total_nano),
             "usage_daily": _usd(spent.day_nano),
             "usage_weekly": _usd(spent.week_nano),
@@ -67,32 +90,35 @@ class Account:
         }
 
     async def _credits(self, _: Exchange, grant: Grant) -> dict[str, Any]:
-        posted_nano = await self._books.posted_nano(grant.account_id)
+        posted_nano = await self._books.posted_nano(grant.purse.account_id)
         spent = await self._books.spent(grant.organisation_id, None)
         return {
             "total_credits": _usd(posted_nano + spent.total_nano),
             "total_usage": _usd(spent.total_nano),
         }
 
-    async def _generation(self, exchange: Exchange, grant: Grant) -> dict[str, Any]:
+    async def _generation(self, exchange: Exchange, grant: Grant) -> dict[str, Any] | Raw:
         wanted = parse_qs(exchange.query).get("id", [""])[0]
         if not wanted:
             raise RequestInvalid("name a call: /v1/generation?id=<x-request-id>", param="id")
-        record = await self._call(wanted)
+        unknown = CallUnknown(f"there is no call {wanted!r}", param="id")
+        try:
+            id_ = str(UUID(wanted))
+        except ValueError:
+            raise unknown from None
+        record = self._recent.get(id_) or await self._books.call(id_)
+        if record is None and self._forwarder is not None:
+            # It may have ended on another router a moment ago, and not be settled yet.
+            told = await self._forwarder.asked(exchange, f"{GENERATION}?id={id_}")
+            if told is not None:
+                return _decode(told).data
         # Another's call must look like none at all.
         if record is None or record.organisation_id != grant.organisation_id:
-            raise CallUnknown(f"there is no call {wanted!r}", param="id")
+            raise unknown
         providers = {
             e.deployment.id: e.deployment.provider for e in self._gateway.table.endpoints.values()
         }
         return _generation(record, providers.get(record.deployment_id))
-
-    async def _call(self, request_id: str) -> UsageRecord | None:
-        try:
-            UUID(request_id)
-        except ValueError:
-            return None
-        return self._recent.get(request_id) or await self._books.call(request_id)
 
 
 def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
@@ -117,6 +143,8 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
         "native_tokens_cached": record.cached_tokens,
         "native_tokens_reasoning": record.reasoning_tokens,
         "rows": record.rows,
+        "price_id": record.price_id,
+        "held": _usd(record.hold_nano),
         "total_cost": _usd(record.charge_nano),
         "attempts": [
             {
@@ -128,8 +156,13 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
             }
             for attempt in record.attempts
         ],
-        "decision": record.candidates,
+        "decision": record.candidates.listed(),
     }
+
+
+def _left(budget: BudgetState) -> Raw:
+    """What is held for calls that run is not spent yet."""
+    return _usd(max(budget.limit_nano - budget.spent_nano, 0))
 
 
 def _usd(nano: int) -> Raw:

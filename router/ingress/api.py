@@ -6,6 +6,7 @@ import logging
 import random
 import secrets
 import time
+from collections.abc import Coroutine
 
 import msgspec
 
@@ -16,13 +17,14 @@ from router.domain.errors import (
     ModelUnknown,
     NothingEligible,
     QueueFull,
+    RequestInvalid,
     RouteNotFound,
     RouterBusy,
     WorkerFailed,
 )
 from router.domain.ids import uuid7
-from router.domain.request import InferenceRequest, traced
-from router.ingress import messages, oip_http, openai
+from router.domain.request import InferenceRequest, Kind, traced
+from router.ingress import description, listing, messages, oip_http, openai
 from router.ingress.account import Account
 from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
@@ -31,6 +33,8 @@ from router.ingress.idempotency import HEADER, Idempotency
 from router.ingress.messages_answer import MessagesClient
 from router.ingress.operations import JSON, Operations
 from router.pipeline.gateway import Client, Gateway
+from router.pipeline.history import Histories
+from router.pipeline.plan import find_route
 from router.pipeline.routing_table import Grant
 from router.settings import Limits
 
@@ -60,6 +64,7 @@ class API:
         operations: Operations,
         account: Account,
         idempotency: Idempotency,
+        histories: Histories,
         *,
         limits: Limits,
         forwarder: Forwarder | None = None,
@@ -69,10 +74,11 @@ class API:
         self._operations = operations
         self._account = account
         self._idempotency = idempotency
+        self._histories = histories
         self._limits = limits
         self._forwarder = forwarder
         self._trace_share = trace_share
-        self._idle = asyncio.Event()
+        self._drained = asyncio.Event()
         # Ids must be unlike, not unguessable: asking about a call takes its owner's key.
         self._random_bits = random.Random(secrets.randbits(256)).getrandbits
 
@@ -84,12 +90,14 @@ class API:
             )
         if exchange.method == "POST":
             exchange.grant = self._gateway.authenticate(exchange.credential)
+        elif b"transfer-encoding" in exchange.headers or exchange.header(b"content-length") > "0":
+            raise RequestInvalid(f"{exchange.method} takes no body here; send it without one")
 
     async def __call__(self, exchange: Exchange) -> None:
         """One call."""
         request_id, _, now_ms = self.new_call()
-        self._operations.running += 1
-        self._idle.clear()
+        operations = self._operations
+        operations.running += 1
         try:
             await self._handle(exchange, request_id, now_ms)
         except CallError as error:
@@ -101,16 +109,18 @@ class API:
             fault = InternalError(f"internal error; quote the request id {request_id}")
             self._tell(exchange, fault, request_id)
         finally:
-            self._operations.running -= 1
-            if not self._operations.running:
-                self._idle.set()
+            operations.running -= 1
+            if operations.draining and not operations.running:
+                self._drained.set()
 
     def new_call(self) -> tuple[str, float, int]:
         """A request id, the monotonic seconds and the Unix milliseconds of now."""
         now_ms = time.time_ns() // 1_000_000
         return uuid7(now_ms, self._random_bits(74)), time.monotonic(), now_ms
 
-    def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
+    def refusal(
+        self, exchange: Exchange, error: CallError, request_id: str = ""
+    ) -> tuple[int, Headers, bytes]:
         """Status, headers and body of an error, in the dialect of the path."""
         self._operations.meters.errors[error.code] += 1
         shape = openai_error
@@ -118,19 +128,23 @@ class API:
             shape = oip_error
         elif exchange.path.startswith(messages.PATH):
             shape = anthropic_error
-        return status_of(error), error_headers(error), shape(error)
+        headers = [*error_headers(error), ("x-request-id", request_id or self.new_call()[0])]
+        return status_of(error), headers, shape(error)
 
     async def drain(self, timeout_s: float) -> None:
         """Fail ``/readyz`` from now on, and wait until no call runs or the time is up."""
         self._operations.draining = True
         if self._operations.running:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._drained.wait()
 
     async def _handle(self, exchange: Exchange, request_id: str, now_ms: int) -> None:
         method, path = exchange.method, exchange.path
         if method == "POST":
             kind = openai.PATHS.get(path)
+            if path == messages.COUNT_PATH:
+                return await self._count_tokens(exchange)
             if kind is not None:
                 is_message = path == messages.PATH
                 call = openai.parse_call(
@@ -150,6 +164,20 @@ class API:
             return await exchange.allow_cross_origin()
         raise RouteNotFound(f"there is no {method} {path}; see the API reference")
 
+    async def _count_tokens(self, exchange: Exchange) -> None:
+        """What a message's prompt is taken for; nothing runs and nothing is charged."""
+        grant = self._gateway.authenticate(exchange.credential)
+        call = openai.parse_call(
+            Kind.CHAT,
+            messages.chat_body(exchange.body, counting=True),
+            request_id="",
+            explain=False,
+            arrived_s=0.0,
+            created_at_ms=0,
+        )
+        find_route(self._gateway.table, grant, call)
+        await exchange.answer(200, JSON, listing.encode({"input_tokens": call.prompt_tokens}))
+
     async def _infer(self, exchange: Exchange, request_id: str, now_ms: int) -> None:
         target = oip_http.parse_path(exchange.path)
         if target is None or target.action != "infer":
@@ -159,6 +187,7 @@ class API:
             target.model,
             exchange.body,
             exchange.headers,
+            stream=self._forwarder is not None and self._forwarder.streams(exchange),
             request_id=request_id,
             explain=exchange.header(b"x-route-explain") == "1",
             arrived_s=time.monotonic(),
@@ -175,21 +204,29 @@ class API:
         if forwarder is not None and await forwarder.forwarded(exchange, call.model):
             return
         if HEADER not in exchange.headers:
-            return await self._run(exchange, exchange.grant, call, exchange)
+            return await self._running(exchange, exchange.grant, call, exchange)
         if await self._idempotency.replayed(exchange, exchange.grant):
             return
         recording = self._idempotency.recording(exchange)
         try:
-            await self._run(exchange, exchange.grant, call, recording)
+            await self._running(exchange, exchange.grant, call, recording)
         finally:
             await self._idempotency.end(exchange, exchange.grant, recording)
 
-    async def _run(
+    def _running(
+        self, exchange: Exchange, grant: Grant, call: InferenceRequest, client: Client
+    ) -> Coroutine[None, None, None]:
+        """What serves a call."""
+        if exchange.path == messages.PATH:
+            client = MessagesClient(client, call.id)
+        if call.fallbacks:
+            return self._first_of(exchange, grant, call, client)
+        return self._gateway.serve(grant, call, client)
+
+    async def _first_of(
         self, exchange: Exchange, grant: Grant, call: InferenceRequest, client: Client
     ) -> None:
         """Serve by the first of the request's models that can."""
-        if exchange.path == messages.PATH:
-            client = MessagesClient(client, call.id)
         for model in call.fallbacks:
             try:
                 return await self._gateway.serve(grant, call, client)
@@ -206,7 +243,9 @@ class API:
         path, table = exchange.path, self._gateway.table
         if path == "/v1/models":
             self._gateway.authenticate(exchange.credential)
-            return await exchange.answer(200, JSON, openai.model_list(table))
+            return await exchange.answer(200, JSON, listing.model_list(table))
+        if path == description.PATH:
+            return await exchange.answer(200, JSON, description.BODY)
         if path == OIP_PREFIX:
             return await exchange.answer(200, JSON, oip_http.server_metadata())
         if path.startswith(OPENAI_MODEL_PREFIX):
@@ -215,26 +254,30 @@ class API:
             if name.endswith(ENDPOINTS):
                 name = name.removesuffix(ENDPOINTS)
                 route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""))
-                listed = openai.endpoint_list(route, self._gateway.service_s)
+                listed = listing.endpoint_list(route, self._gateway.service_s, self._histories.of)
                 return await exchange.answer(200, JSON, listed)
             route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""))
-            entry = openai.model_entry(route)
-            return await exchange.answer(200, JSON, openai.encode(entry))
+            entry = listing.model_entry(route)
+            return await exchange.answer(200, JSON, listing.encode(entry))
         target = oip_http.parse_path(path)
-        if target is not None and target.action in ("ready", "metadata"):
+        if target is not None and target.action != "infer":
             return await self._model_status(exchange, target)
         raise RouteNotFound(f"there is no GET {path}; see the API reference")
 
     async def _model_status(self, exchange: Exchange, target: oip_http.ModelPath) -> None:
-        route = oip_http.find_route(self._gateway.table, target)
+        table = self._gateway.table
         if target.action == "ready":
-            ready = oip_http.route_is_ready(route)
+            ready = oip_http.route_is_ready(oip_http.find_route(table, target))
             return await exchange.answer(200 if ready else 503, JSON, b"")
         self._gateway.authenticate(exchange.credential)
-        await exchange.answer(200, JSON, oip_http.model_metadata(route))
+        if target.action == oip_http.STATISTICS:
+            models = self._operations.meters.models
+            body = oip_http.model_statistics(table, models, target)
+        else:
+            body = oip_http.model_metadata(oip_http.find_route(table, target))
+        await exchange.answer(200, JSON, body)
 
     def _tell(self, exchange: Exchange, error: CallError, request_id: str) -> None:
         if exchange.started:
             return  # The answer is under way; the connection's end is all that can be said.
-        status, headers, body = self.refusal(exchange, error)
-        exchange.answer_now(status, [*headers, ("x-request-id", request_id)], body)
+        exchange.answer_now(*self.refusal(exchange, error, request_id))

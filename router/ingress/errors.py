@@ -9,6 +9,7 @@ STATUS: dict[type[CallError], int] = {
     errors.RequestMalformed: 400,
     errors.CredentialInvalid: 401,
     errors.CreditExhausted: 402,
+    errors.BudgetExhausted: 402,
     errors.NotAllowed: 403,
     errors.ModelUnknown: 404,
     errors.RouteNotFound: 404,

@@ -1,5 +1,6 @@
 """One call over HTTP and its answer: the :class:`~router.pipeline.gateway.Client` of a call."""
 
+from asyncio import Future
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Protocol
@@ -29,8 +30,9 @@ class Wire(Protocol):
         """Send, unless the client has left."""
         ...
 
-    async def drained(self) -> None:
-        """Wait while the client takes less than it is sent."""
+    @property
+    def stalled(self) -> Future[None] | None:
+        """Done when the client takes more again; None while it takes what it is sent."""
         ...
 
 
@@ -98,7 +100,8 @@ class Exchange:
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         self.answer_now(status, headers, body)
-        await self._wire.drained()
+        if (stalled := self._wire.stalled) is not None:
+            await stalled
 
     def answer_now(self, status: int, headers: Headers, body: bytes) -> None:
         """Hand a whole answer to the socket."""
@@ -121,7 +124,8 @@ class Exchange:
             self._wire.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
         else:
             self._wire.write(head + chunk)
-        await self._wire.drained()
+        if (stalled := self._wire.stalled) is not None:
+            await stalled
 
     async def end_stream(self, last: bytes = b"") -> None:
         """Send the last events and end the answer."""
@@ -133,7 +137,8 @@ class Exchange:
             self._wire.write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(last), last))
         else:
             self._wire.write(head + b"0\r\n\r\n")
-        await self._wire.drained()
+        if (stalled := self._wire.stalled) is not None:
+            await stalled
 
     async def allow_cross_origin(self) -> None:
         """Answer a CORS preflight."""

@@ -4,6 +4,7 @@ The owner does everything: it authenticates, holds, places and settles. This rou
 bytes, and tells its own clients what the owner says.
 """
 
+import asyncio
 import hmac
 from hashlib import sha256
 from urllib.parse import quote
@@ -11,7 +12,8 @@ from urllib.parse import quote
 from router.domain.errors import WorkerFailed
 from router.ingress.exchange import Exchange, Headers
 from router.pipeline.cluster import ClusterView
-from router.ports import UpstreamFailed
+from router.pipeline.gateway import Client
+from router.ports import Member, UpstreamFailed
 from router.upstream.connection import Connection
 from router.upstream.http import HTTPClient, header_lines
 
@@ -28,7 +30,11 @@ UP = (
     b"x-route-explain",
 )
 DOWN = ("content-type", "inference-header-content-length", "retry-after", "server-timing")
+ACCEPT = b"accept"
 EVENTS = "text/event-stream"
+OK = 200
+ASK_S = 1.0
+"""Longest wait for what the other routers know of a call."""
 
 
 class Forwarder:
@@ -40,7 +46,7 @@ class Forwarder:
         self._view = view
         self._client = client
         self._answer_bytes_max = answer_bytes_max
-        self._proof = hmac.new(pepper, b"forwarded call", sha256).hexdigest()
+        self._proof = hmac.new(pepper, b"forwarded call", sha256).hexdigest().encode()
 
     async def forwarded(self, exchange: Exchange, model: str) -> bool:
         """Have the owner answer; False when this router must do so itself.
@@ -48,10 +54,9 @@ class Forwarder:
         An owner that cannot be reached is done without; one that breaks off is not tried again,
         since it may have done the work. Raises ``WorkerFailed`` then.
         """
-        if hmac.compare_digest(exchange.header(FORWARDED), self._proof):
+        if self._has_come_over(exchange):
             return False
-        headers = [(n.decode(), exchange.header(n)) for n in UP if n in exchange.headers]
-        connection = await self._posted(model, exchange.path, headers, exchange.body)
+        connection = await self._posted(model, exchange.path, _upward(exchange), exchange.body)
         if connection is None:
             return False
         try:
@@ -61,6 +66,17 @@ class Forwarder:
         finally:
             self._client.release(connection)
         return True
+
+    async def asked(self, exchange: Exchange, target: str) -> bytes | None:
+        """What another router answers to a ``GET`` for this path and query, if it knows; else None.
+
+        Every other one is asked, with the client's own credential, and none of them asks on.
+        """
+        if self._has_come_over(exchange):
+            return None
+        lines = self._lines(_upward(exchange))
+        asking = (self._asked(member, target, lines) for member in self._view.others)
+        return next((told for told in await asyncio.gather(*asking) if told is not None), None)
 
     async def fetched(
         self, model: str, path: str, headers: Headers, body: bytes
@@ -80,11 +96,37 @@ class Forwarder:
         finally:
             self._client.release(connection)
 
+    async def streamed(
+        self, model: str, path: str, headers: Headers, body: bytes, client: Client
+    ) -> tuple[int, bytes] | None:
+        """Have ``client`` get the owner's answers as they come; None as for :meth:`fetched`.
+
+        Returns the owner's status, and the body if that is not 200.
+        """
+        connection = await self._posted(model, path, [*headers, (ACCEPT.decode(), EVENTS)], body)
+        if connection is None:
+            return None
+        try:
+            if connection.status != OK:
+                return connection.status, await connection.read(self._answer_bytes_max)
+            while (chunk := await connection.chunk()) is not None:
+                await client.send(chunk)
+        except UpstreamFailed as error:
+            raise _gone() from error
+        finally:
+            self._client.release(connection)
+        await client.end_stream()
+        return OK, b""
+
+    def streams(self, exchange: Exchange) -> bool:
+        """Whether another router wants each answer of this inference as an event."""
+        return exchange.header(ACCEPT) == EVENTS and self._has_come_over(exchange)
+
     async def _posted(
         self, model: str, path: str, headers: Headers, body: bytes
     ) -> Connection | None:
         """The connection to the owner that has begun to answer; None when there is no other."""
-        lines = header_lines((*headers, (FORWARDED.decode(), self._proof)))
+        lines = self._lines(headers)
         while (member := self._view.elsewhere(model)) is not None:
             try:
                 return await self._client.post(member.url + quote(path), lines, body)
@@ -93,6 +135,26 @@ class Forwarder:
                 if error.reason != "connect":
                     raise _gone() from error
         return None
+
+    async def _asked(self, member: Member, target: str, lines: bytes) -> bytes | None:
+        connection = None
+        try:
+            async with asyncio.timeout(ASK_S):
+                connection = await self._client.get(member.url + target, lines)
+                known = connection.status == OK
+                return await connection.read(self._answer_bytes_max) if known else None
+        except (TimeoutError, UpstreamFailed):
+            return None  # Not knowing is no worse than not being there.
+        finally:
+            if connection is not None:
+                self._client.release(connection)
+
+    def _lines(self, headers: Headers) -> bytes:
+        return header_lines((*headers, (FORWARDED.decode(), self._proof.decode())))
+
+    def _has_come_over(self, exchange: Exchange) -> bool:
+        """Whether another router sent this, which only routers can prove."""
+        return hmac.compare_digest(exchange.headers.get(FORWARDED, b""), self._proof)
 
     async def _relay(self, connection: Connection, exchange: Exchange) -> None:
         headers = [
@@ -107,6 +169,10 @@ class Forwarder:
         while (chunk := await connection.chunk()) is not None:
             await exchange.send(chunk)
         await exchange.end_stream()
+
+
+def _upward(exchange: Exchange) -> Headers:
+    return [(n.decode(), exchange.header(n)) for n in UP if n in exchange.headers]
 
 
 def _gone() -> WorkerFailed:

@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import msgspec
 
+from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
 
 PATH = "/v1/messages"
+COUNT_PATH = PATH + "/count_tokens"
 Block = dict[str, Any]
 Message = dict[str, Any]
 
@@ -20,13 +22,16 @@ _encode = msgspec.json.Encoder().encode
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def chat_body(body: bytes) -> bytes:
-    """The body of the chat call. Raises ``RequestInvalid`` naming the field that does not fit."""
+def chat_body(body: bytes, *, counting: bool = False) -> bytes:
+    """The body of the chat call. Raises ``RequestInvalid`` naming the field that does not fit.
+
+    A body whose tokens are only counted need not say how many may follow.
+    """
     try:
         fields = _decode(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise RequestInvalid(f"the body is not a JSON object: {error}") from None
-    if not isinstance(fields.get("max_tokens"), int):
+    if not counting and not isinstance(fields.get("max_tokens"), int):
         raise RequestInvalid("max_tokens must be given, as a whole number", param="max_tokens")
     messages: Any = fields.get("messages")
     if not isinstance(messages, list) or not messages:
@@ -80,21 +85,25 @@ def _assistant(blocks: list[Block]) -> Message:
 
 
 def _user(role: str, blocks: list[Block]) -> list[Message]:
-    """Results of tools are messages of their own, before the rest."""
-    results = [
-        {
-            "role": "tool",
-            "tool_call_id": block["tool_use_id"],
-            "content": _result(block),
-        }
-        for block in blocks
-        if block["type"] == "tool_result"
+    """Results of tools are messages of their own, before the rest and what is no text in them."""
+    results = [block for block in blocks if block["type"] == "tool_result"]
+    shown = [
+        inner
+        for block in results
+        if isinstance(block.get("content"), list)
+        for inner in block["content"]
+        if inner["type"] != "text"
     ]
-    parts = [_part(block) for block in blocks if block["type"] != "tool_result"]
+    others = [block for block in blocks if block["type"] != "tool_result"]
+    parts = [_part(block) for block in (*shown, *others)]
+    told = [
+        {"role": "tool", "tool_call_id": block["tool_use_id"], "content": _result(block)}
+        for block in results
+    ]
     if all(part["type"] == "text" for part in parts):
         text = "\n".join(part["text"] for part in parts)
-        return [*results, {"role": role, "content": text}] if parts else results
-    return [*results, {"role": role, "content": parts}]
+        return [*told, {"role": role, "content": text}] if parts else told
+    return [*told, {"role": role, "content": parts}]
 
 
 def _part(block: Block) -> Block:

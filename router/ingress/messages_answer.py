@@ -3,8 +3,16 @@
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
+from router.contracts.completion import (
+    Choice,
+    Completion,
+    TokenCounts,
+    ToolCall,
+    decode_completion,
+)
+from router.contracts.wire import UNREADABLE
 from router.domain.errors import WorkerFailed
 from router.ingress.exchange import Headers
 from router.pipeline.gateway import Client
@@ -22,67 +30,13 @@ ERROR = "api_error"
 _encode = msgspec.json.Encoder().encode
 
 
-class _Function(Struct):
-    name: str | None = None
-    arguments: str | None = ""
-
-
-class _ToolCall(Struct):
-    index: int = 0
-    id: str | None = None
-    function: _Function = msgspec.field(default_factory=_Function)
-
-
-class _Said(Struct):
-    """A message, or what a chunk adds to it."""
-
-    content: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(Struct):
-    message: _Said = msgspec.field(default_factory=_Said)
-    delta: _Said = msgspec.field(default_factory=_Said)
-    finish_reason: str | None = None
-    stop_reason: str | int | None = None
-    """vLLM's: the stop sequence that was met."""
-
-
-class _Details(Struct):
-    cached_tokens: int | None = 0
-
-
-class _Usage(Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
-
-
-class _Error(Struct):
-    message: str = "the worker failed"
-
-
-class _Completion(Struct):
-    """A whole completion or a chunk of one."""
-
-    model: str = ""
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: _Error | None = None
-    route: Raw | None = None
-
-
-_decode = msgspec.json.Decoder(_Completion).decode
-
-
 def message_of(body: bytes, request_id: str) -> bytes:
     """A whole completion as a message. Raises ``WorkerFailed`` when it is not one."""
     try:
-        completion = _decode(body)
-    except msgspec.MsgspecError as error:
+        completion = decode_completion(body)
+    except UNREADABLE as error:
         raise WorkerFailed(f"the worker's answer is no chat completion: {error}") from error
-    choice = completion.choices[0] if completion.choices else _Choice()
+    choice = completion.choices[0] if completion.choices else Choice()
     said = choice.message
     content: list[dict[str, Any]] = []
     if said.reasoning_content:
@@ -118,8 +72,8 @@ class MessageStream:
         self._kind = ""
         self._blocks = 0
         self._tool = -1
-        self._last = _Choice()
-        self._usage: _Usage | None = None
+        self._last = Choice()
+        self._usage: TokenCounts | None = None
         self._route: Raw | None = None
 
     def feed(self, chunk: bytes) -> bytes:
@@ -146,7 +100,7 @@ class MessageStream:
             out += [_event("message_delta", told), _event("message_stop", {})]
         return b"".join(out)
 
-    def _take(self, chunk: _Completion, out: list[bytes]) -> None:
+    def _take(self, chunk: Completion, out: list[bytes]) -> None:
         if chunk.error is not None:
             error = {"type": ERROR, "message": chunk.error.message}
             out.append(_event("error", {"error": error}))
@@ -178,7 +132,7 @@ class MessageStream:
         for call in said.tool_calls or ():
             self._call(call, out)
 
-    def _call(self, call: _ToolCall, out: list[bytes]) -> None:
+    def _call(self, call: ToolCall, out: list[bytes]) -> None:
         if self._kind != "tool_use" or self._tool != call.index:
             self._close(out)
             self._tool = call.index
@@ -234,20 +188,20 @@ class MessagesClient:
         await self._client.end_stream(self._stream.end(last))
 
 
-def _chunk(data: bytes) -> _Completion:
+def _chunk(data: bytes) -> Completion:
     try:
-        return _decode(data)
-    except msgspec.MsgspecError as error:
+        return decode_completion(data)
+    except UNREADABLE as error:
         raise UpstreamFailed("bad_event", str(error)) from error
 
 
-def _message(request_id: str, model: str) -> dict[str, Any]:
+def _message(request_id: str, model: str | None) -> dict[str, Any]:
     id_ = f"msg_{request_id.replace('-', '')}"
-    return {"id": id_, "type": "message", "role": "assistant", "model": model}
+    return {"id": id_, "type": "message", "role": "assistant", "model": model or ""}
 
 
-def _usage(usage: _Usage | None) -> dict[str, int]:
-    usage = usage or _Usage()
+def _usage(usage: TokenCounts | None) -> dict[str, int]:
+    usage = usage or TokenCounts()
     details = usage.prompt_tokens_details
     cached = (details.cached_tokens or 0) if details is not None else 0
     return {
@@ -257,13 +211,13 @@ def _usage(usage: _Usage | None) -> dict[str, int]:
     }
 
 
-def _stop_reason(choice: _Choice) -> str:
+def _stop_reason(choice: Choice) -> str:
     if _stop_sequence(choice) is not None:
         return "stop_sequence"
     return STOP_REASONS.get(choice.finish_reason or "stop", "end_turn")
 
 
-def _stop_sequence(choice: _Choice) -> str | None:
+def _stop_sequence(choice: Choice) -> str | None:
     return choice.stop_reason if isinstance(choice.stop_reason, str) else None
 
 
@@ -271,7 +225,7 @@ def _arguments(text: str | None) -> object:
     """What a tool is called with; text that is no JSON is handed on as it is."""
     try:
         return msgspec.json.decode(text or "{}")
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return {"arguments": text}
 
 

@@ -4,17 +4,21 @@ A request becomes the REST call that it means (:mod:`router.contracts.oip`) and 
 or to the router that owns the model; its answer becomes protobuf again.
 """
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 import grpc
 import grpc.aio
 import msgspec
+from google.protobuf import json_format
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from router.contracts import oip
+from router.contracts.completion import Failure, decode_completion
+from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, RequestInvalid, RouterBusy
 from router.domain.request import InferenceRequest, traced
 from router.ingress import oip_http
@@ -44,6 +48,8 @@ CODES = {
 """From the one table of errors to gRPC; what is not here is ``INTERNAL``."""
 
 HEADER_LENGTH = oip_http.HEADER_LENGTH.decode()
+EVENT_END = b"\n\n"
+OK = 200
 CONTENT_TYPE = "application/octet-stream"
 
 log = logging.getLogger(__name__)
@@ -86,8 +92,41 @@ class _Answer:
         raise NotImplementedError
 
 
+class _Stream:
+    """The client of a call in a stream: writes each answer, no faster than they are taken."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._rest = b""
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answers come one by one."""
+        raise NotImplementedError
+
+    async def start_stream(self, headers: Headers) -> None:
+        """The stream is there already."""
+
+    async def send(self, chunk: bytes) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        *events, self._rest = (self._rest + chunk).split(EVENT_END)
+        for event in events:
+            data = event.removeprefix(b"data: ")
+            if data != b"[DONE]":
+                await self._write(_told_by(data))
+
+    async def end_stream(self, last: bytes = b"") -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        await self.send(last)
+
+    async def _write(self, told: Any) -> None:
+        try:
+            await self._context.write(told)
+        except grpc.aio.InternalError as error:
+            raise asyncio.CancelledError("the client left while it was written to") from error
+
+
 class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore[reportUntypedBaseClass]
-    """``inference.GRPCInferenceService``, less statistics, repository and shared memory."""
+    """``inference.GRPCInferenceService``, less repository and shared memory."""
 
     def __init__(
         self,
@@ -138,6 +177,15 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
                     target.add(name=name, datatype=datatype, shape=shape)
             return made
 
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:
+        """What this router has answered since it started. Needs a key."""
+        async with self._told(context):
+            self._gateway.authenticate(_metadata(context, "authorization"))
+            path = oip_http.ModelPath(request.name, request.version, oip_http.STATISTICS)
+            models = self._operations.meters.models
+            body = oip_http.model_statistics(self._gateway.table, models, path)
+            return json_format.Parse(body, pb.ModelStatisticsResponse())
+
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         """One call."""
         async with self._told(context):
@@ -145,24 +193,41 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
             context.set_trailing_metadata(headers)
             return answer
 
-    async def ModelStreamInfer(self, requests: Any, context: Any) -> AsyncIterator[Any]:
-        """Each request of the stream is a call of its own; an error is told in its place."""
-        async for request in requests:
-            try:
-                answer, _ = await self._infer(request, context)
-            except OwnerRefused as error:
-                yield pb.ModelStreamInferResponse(error_message=error.message)
-            except CallError as error:
-                self._operations.meters.errors[error.code] += 1
-                yield pb.ModelStreamInferResponse(error_message=error.message)
-            else:
-                yield pb.ModelStreamInferResponse(infer_response=answer)
+    async def ModelStreamInfer(self, requests: Any, context: Any) -> None:
+        """Each request of the stream is a call of its own, with one answer or more.
+
+        An error is told in the place of an answer.
+        """
+        async with self._told(context):
+            self._gateway.authenticate(_metadata(context, "authorization"))
+            async for request in requests:
+                try:
+                    await self._stream(request, context)
+                except OwnerRefused as error:
+                    await context.write(pb.ModelStreamInferResponse(error_message=error.message))
+                except CallError as error:
+                    self._operations.meters.errors[error.code] += 1
+                    await context.write(pb.ModelStreamInferResponse(error_message=error.message))
+
+    async def _stream(self, message: Any, context: Any) -> None:
+        with self._running():
+            grant = self._gateway.authenticate(_metadata(context, "authorization"))
+            self._route(message)
+            call = msgspec.structs.replace(self._call(message, context), stream=True)
+            client = _Stream(context)
+            if self._forwarder is not None:
+                sent = _sent(call, context)
+                path = _path(call)
+                found = await self._forwarder.streamed(call.model, path, sent, call.payload, client)
+                if found is not None:
+                    status, body = found
+                    if status != OK:
+                        raise OwnerRefused(status, _message(body))
+                    return
+            await self._gateway.serve(grant, call, client)
 
     async def _infer(self, message: Any, context: Any) -> tuple[Any, Headers]:
-        if self._operations.running >= self._limits.calls_max:
-            raise RouterBusy("too many calls are running here, try again", retry_after_s=1)
-        self._operations.running += 1
-        try:
+        with self._running():
             grant = self._gateway.authenticate(_metadata(context, "authorization"))
             self._route(message)
             call = self._call(message, context)
@@ -171,27 +236,33 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
                 client = _Answer()
                 await self._gateway.serve(grant, call, client)
                 headers, body = dict(client.headers), client.body
-        finally:
-            self._operations.running -= 1
         declared = headers.pop(HEADER_LENGTH, None)
         length = None if declared is None else int(declared)
         told = [(n, v) for n, v in headers.items() if n.startswith("x-") or n == "server-timing"]
         return oip.response_to_grpc(body, length, call.model), told
+
+    @contextlib.contextmanager
+    def _running(self) -> Generator[None]:
+        """Count a call while it runs. Raises ``RouterBusy``."""
+        if self._operations.running >= self._limits.calls_max:
+            raise RouterBusy("too many calls are running here, try again", retry_after_s=1)
+        self._operations.running += 1
+        try:
+            yield
+        finally:
+            self._operations.running -= 1
 
     async def _forwarded(
         self, call: InferenceRequest, context: Any
     ) -> tuple[dict[str, str], bytes] | None:
         if self._forwarder is None:
             return None
-        path = f"/v2/models/{call.model}/infer"
-        sent = [("authorization", _metadata(context, "authorization")), *call.payload_headers]
-        if traceparent := _metadata(context, "traceparent"):
-            sent.append(("traceparent", traceparent))
-        found = await self._forwarder.fetched(call.model, path, sent, call.payload)
+        sent = _sent(call, context)
+        found = await self._forwarder.fetched(call.model, _path(call), sent, call.payload)
         if found is None:
             return None
         status, headers, body = found
-        if status != 200:
+        if status != OK:
             raise OwnerRefused(status, _message(body))
         return {n.decode("latin-1"): v.decode("latin-1") for n, v in headers.items()}, body
 
@@ -221,8 +292,10 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         return msgspec.structs.replace(call, wishes=wishes)
 
     def _route(self, message: Any) -> Any:
-        name = getattr(message, "model_name", "") or message.name
-        version = getattr(message, "model_version", "") or getattr(message, "version", "")
+        if isinstance(message, pb.ModelInferRequest):
+            name, version = message.model_name, message.model_version
+        else:
+            name, version = message.name, message.version
         return oip_http.find_route(self._gateway.table, oip_http.ModelPath(name, version, ""))
 
     @contextlib.asynccontextmanager
@@ -248,12 +321,13 @@ class GRPCServer:
 
     def __init__(self, service: InferenceService, limits: Limits) -> None:
         self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=limits.calls_max,
             options=[
                 ("grpc.max_receive_message_length", limits.body_bytes_max),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", limits.header_bytes_max),
                 ("grpc.so_reuseport", 0),
-            ]
+            ],
         )
         pb_grpc.add_GRPCInferenceServiceServicer_to_server(service, self._server)
 
@@ -268,6 +342,26 @@ class GRPCServer:
         await self._server.stop(grace_s)
 
 
+def _told_by(data: bytes) -> Any:
+    """What an event's data says in a stream of gRPC: an answer, or an error's object."""
+    if data.startswith(b"{"):
+        failure = decode_completion(data).error or Failure()
+        return pb.ModelStreamInferResponse(error_message=failure.message)
+    return pb.ModelStreamInferResponse(infer_response=oip.message_of(data))
+
+
+def _path(call: InferenceRequest) -> str:
+    return f"/v2/models/{call.model}/infer"
+
+
+def _sent(call: InferenceRequest, context: Any) -> Headers:
+    """The headers of a call to the router that owns its model."""
+    sent = [("authorization", _metadata(context, "authorization")), *call.payload_headers]
+    if traceparent := _metadata(context, "traceparent"):
+        sent.append(("traceparent", traceparent))
+    return sent
+
+
 def _code(status: int) -> grpc.StatusCode:
     return CODES.get(status, grpc.StatusCode.INTERNAL)
 
@@ -275,7 +369,7 @@ def _code(status: int) -> grpc.StatusCode:
 def _message(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_Refusal).error
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return "the router that owns this model refused the call"
 
 

@@ -1,17 +1,27 @@
 """The Open Inference Protocol v2 over REST, as Triton's clients speak it: JSON and binary."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from router.contracts.wire import UNREADABLE
+from router.domain.catalog import Model
 from router.domain.errors import ModelUnknown, RequestInvalid
+from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
+from router.pipeline.meters import ModelMeters
 from router.pipeline.routing_table import Route, RoutingTable
 
 HEADER_LENGTH = b"inference-header-content-length"
 SERVER_NAME = "switchyard"
+STATISTICS = "stats"
+ALL_STATISTICS = "/v2/models/stats"
+ROWS_MAX = 1 << 31
+LENGTH_DIGITS_MAX = 18
+COMPLETED = Outcome.COMPLETED.value
 
 _PATH = re.compile(
     r"^/v2/models/(?P<model>.+?)(?:/versions/(?P<version>[^/]+))?(?P<action>/infer|/ready|/stats)?$"
@@ -33,7 +43,10 @@ _decode = msgspec.json.Decoder(_Inference).decode
 
 
 class ModelPath(msgspec.Struct, frozen=True):
-    """``/v2/models/{author}/{slug}[/versions/{v}][/infer|/ready]``, taken apart."""
+    """``/v2/models/{author}/{slug}[/versions/{v}][/infer|/ready|/stats]``, taken apart.
+
+    An empty ``model`` is all of them.
+    """
 
     model: str
     version: str
@@ -45,6 +58,8 @@ def parse_path(path: str) -> ModelPath | None:
     match = _PATH.match(path)
     if match is None:
         return None
+    if path == ALL_STATISTICS:
+        return ModelPath("", "", STATISTICS)
     action = (match["action"] or "/metadata")[1:]
     return ModelPath(match["model"], match["version"] or "", action)
 
@@ -58,10 +73,14 @@ def parse_infer(
     explain: bool,
     arrived_s: float,
     created_at_ms: int,
+    stream: bool = False,
 ) -> InferenceRequest:
-    """A call out of an inference body. Raises ``RequestInvalid`` saying what does not fit."""
+    """A call out of an inference body; ``stream`` takes each answer as it comes.
+
+    Raises ``RequestInvalid`` saying what does not fit.
+    """
     declared = headers.get(HEADER_LENGTH)
-    if declared is not None and not (declared.isdigit() and int(declared) <= len(body)):
+    if declared is not None and not _fits(declared, body):
         raise RequestInvalid(
             f"Inference-Header-Content-Length {declared.decode('latin-1')!r} does not fit a body "
             f"of {len(body)} bytes"
@@ -69,14 +88,15 @@ def parse_infer(
     header_length = len(body) if declared is None else int(declared)
     try:
         inference = _decode(body[:header_length])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise RequestInvalid(f"not an inference request: {error}") from None
     if not inference.inputs or not all(tensor.shape for tensor in inference.inputs):
         raise RequestInvalid("inputs must hold at least one tensor with a shape", param="inputs")
     rows = inference.inputs[0].shape[0]
-    if rows < 1:
-        raise RequestInvalid(f"the first dimension is {rows}; give at least one row")
-    payload_headers = [("Content-Type", headers.get(b"content-type", b"application/json").decode())]
+    if not 1 <= rows <= ROWS_MAX:
+        raise RequestInvalid(f"the first dimension is {rows}; give 1 to {ROWS_MAX} rows")
+    content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
+    payload_headers = [("Content-Type", content_type)]
     if declared is not None:
         payload_headers.append(("Inference-Header-Content-Length", declared.decode()))
     return InferenceRequest(
@@ -86,15 +106,21 @@ def parse_infer(
         bound=Usage(rows=rows),
         arrived_s=arrived_s,
         created_at_ms=created_at_ms,
+        stream=stream,
         explain=explain,
         payload=body,
         payload_headers=tuple(payload_headers),
     )
 
 
+def _fits(length: bytes, body: bytes) -> bool:
+    is_number = length.isdigit() and len(length) <= LENGTH_DIGITS_MAX
+    return is_number and int(length) <= len(body)
+
+
 def server_metadata() -> bytes:
     """``GET /v2``."""
-    body = {"name": SERVER_NAME, "version": "2", "extensions": ["binary_tensor_data"]}
+    body = {"name": SERVER_NAME, "version": "2", "extensions": ["binary_tensor_data", "statistics"]}
     return _encode(body)
 
 
@@ -118,6 +144,44 @@ def model_metadata(route: Route) -> bytes:
         "outputs": [_tensor(*tensor) for tensor in model.outputs],
     }
     return _encode(body)
+
+
+def model_statistics(
+    table: RoutingTable, models: Mapping[str, ModelMeters], path: ModelPath
+) -> bytes:
+    """``GET /v2/models[/{model}]/stats``: what this router has answered since it started.
+
+    In the shape of Triton's statistics extension. Raises ``ModelUnknown``.
+    """
+    routes = table.routes.values() if not path.model else [find_route(table, path)]
+    none = ModelMeters()
+    stats = [_statistics(route.model, models.get(route.model.name, none)) for route in routes]
+    return _encode({"model_stats": stats})
+
+
+def _statistics(model: Model, meters: ModelMeters) -> dict[str, Any]:
+    answered = sum(n for (_, outcome, _), n in meters.calls.items() if outcome == COMPLETED)
+    others = sum(meters.calls.values()) - answered
+    return {
+        "name": model.name,
+        "version": model.version,
+        "last_inference": meters.last_ms,
+        "inference_count": meters.inferences,
+        "execution_count": answered,
+        "inference_stats": {
+            "success": _duration(answered, meters.total.sum_ms - meters.unanswered_ms),
+            "fail": _duration(others, meters.unanswered_ms),
+            "queue": _duration(sum(meters.queue.counts), meters.queue.sum_ms),
+            "compute_infer": _duration(sum(meters.upstream.counts), meters.upstream.sum_ms),
+            **dict.fromkeys(("compute_input", "compute_output"), _duration(0, 0.0)),
+            **dict.fromkeys(("cache_hit", "cache_miss"), _duration(0, 0.0)),
+        },
+        "batch_stats": [],
+    }
+
+
+def _duration(count: int, total_ms: float) -> dict[str, int]:
+    return {"count": count, "ns": round(total_ms * 1e6)}
 
 
 def route_is_ready(route: Route) -> bool:

@@ -28,6 +28,7 @@ class Operations:
         meters: Meters,
         *,
         limits: Limits,
+        router_id: str,
         admin_token: str,
         unsettled: Callable[[], int],
         routers: Callable[[], Iterable[str]],
@@ -36,6 +37,7 @@ class Operations:
         self._scheduler = dispatcher.scheduler
         self.meters = meters
         self._limits = limits
+        self._router_id = router_id
         self._admin_token = admin_token
         self._unsettled = unsettled
         self._routers = routers
@@ -96,7 +98,15 @@ class Operations:
             self._watchers -= 1
 
     def _state(self) -> bytes:
-        return router_state(self._gateway, self._scheduler, self._unsettled(), self._routers())
+        return router_state(
+            self._gateway,
+            self._scheduler,
+            self.meters,
+            router_id=self._router_id,
+            draining=self.draining,
+            unsettled=self._unsettled(),
+            routers=self._routers(),
+        )
 
     def _check_admin(self, exchange: Exchange) -> None:
         """Raises ``CredentialInvalid`` unless the header carries the (non-empty) admin token."""

@@ -1,22 +1,20 @@
-"""An append-only file of finished calls on the router's own disk.
+"""An append-only file of finished calls and running streams on the router's own disk.
 
-Frames are ``length, crc32`` (little-endian u32 each) and the payload. ``write()`` alone survives a
-killed process; :meth:`Journal.sync`, called every few milliseconds by a thread, covers a power
-loss. A segment is deleted only once every record in it was acknowledged by the ledger. A torn tail
-is cut off when a segment is read.
+``write()`` alone survives a killed process; :meth:`Journal.sync`, called every few milliseconds by
+a thread, covers a power loss. A segment is deleted only once every record in it was acknowledged. A
+torn tail is cut off when a segment is read. The frames are those of
+:mod:`router.contracts.journal`.
 """
 
-import os
-import shutil
-import struct
 import threading
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
-FRAME = struct.Struct("<II")
+from router.contracts.journal import frame, framed_bytes, read_frames
+from router.ports import AppendFile, Disk
+
 SEGMENT_BYTES_MAX = 8 * 1024 * 1024
-RECORD_BYTES_MAX = 1024 * 1024
+SUFFIX = ".journal"
+TORN = ".torn"
 
 
 class JournalBroken(Exception):
@@ -24,17 +22,16 @@ class JournalBroken(Exception):
 
 
 class Journal:
-    """Segments ``<number>.journal`` in one folder. One process writes; see :meth:`sync`."""
+    """Segments ``<number>.journal`` on a disk. One process writes; see :meth:`sync`."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
         self._unacknowledged: dict[int, int] = {}
         self._broken: str = ""
         self._dirty = False
         self._rotating = threading.Lock()
         self._segment = max(self._numbers(), default=0)
-        self._file = -1
+        self._file: AppendFile | None = None
         self._bytes = 0
         self.recovered = list(self._recover())
         self._rotate()
@@ -51,20 +48,18 @@ class Journal:
 
     def append(self, payload: bytes) -> int:
         """Write one record; returns its segment, for :meth:`acknowledge`."""
-        if self._broken:
+        if self._broken or self._file is None:
             raise JournalBroken(self._broken)
-        if len(payload) > RECORD_BYTES_MAX:
-            raise ValueError(f"record of {len(payload)} bytes exceeds {RECORD_BYTES_MAX}")
+        framed = frame(payload)
         if self._bytes >= SEGMENT_BYTES_MAX:
             self._rotate()
-        frame = FRAME.pack(len(payload), zlib.crc32(payload)) + payload
         try:
-            written = os.write(self._file, frame)
+            written = self._file.append(framed)
         except OSError as error:
             self._broken = f"journal write failed: {error.strerror}"
             raise JournalBroken(self._broken) from error
-        if written != len(frame):
-            self._broken = f"journal write was cut short at {written} of {len(frame)} bytes"
+        if written != len(framed):
+            self._broken = f"journal write was cut short at {written} of {len(framed)} bytes"
             raise JournalBroken(self._broken)
         self._bytes += written
         self._dirty = True
@@ -77,81 +72,73 @@ class Journal:
             return
         self._dirty = False
         with self._rotating:
-            try:
-                os.fdatasync(self._file)
-            except OSError as error:
-                # After a failed fsync the kernel may have dropped the pages: trust nothing.
-                self._broken = f"journal sync failed: {error.strerror}"
+            self._sync_file()
 
     def acknowledge(self, segment: int) -> None:
-        """One record of the segment is safe in the ledger; deletes a finished segment."""
+        """One record of the segment is safe elsewhere; deletes a finished segment."""
         self._unacknowledged[segment] -= 1
         if self._unacknowledged[segment] == 0 and segment != self._segment:
-            del self._unacknowledged[segment]
-            self._path(segment).unlink(missing_ok=True)
+            self._forget(segment)
 
     def close(self) -> None:
         """Sync and close; an empty or fully acknowledged last segment is deleted."""
         self.sync()
-        os.close(self._file)
+        if self._file is not None:
+            self._file.close()
         if self._unacknowledged.get(self._segment) == 0:
-            self._path(self._segment).unlink(missing_ok=True)
+            self._forget(self._segment)
 
     def _rotate(self) -> None:
         """Go on in a new segment. The old one is let go only once there is a new one."""
         number = self._segment + 1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         try:
-            file = os.open(self._path(number), flags, 0o600)
+            file = self._disk.create(_name(number))
             with self._rotating:
-                self._finish_segment()
-                self._file = file
+                before, self._file = self._file, file
+                if before is not None:
+                    before.sync()
+                    before.close()
         except OSError as error:
             self._broken = f"journal segment cannot be changed: {error.strerror}"
             raise JournalBroken(self._broken) from error
-        self._segment = number
+        old, self._segment = self._segment, number
         self._unacknowledged[number] = 0
         self._bytes = 0
+        if self._unacknowledged.get(old) == 0:
+            self._forget(old)
 
-    def _finish_segment(self) -> None:
-        if self._file < 0:
+    def _sync_file(self) -> None:
+        if self._file is None:
             return
-        os.fdatasync(self._file)
-        os.close(self._file)
-        if self._unacknowledged[self._segment] == 0:
-            del self._unacknowledged[self._segment]
-            self._path(self._segment).unlink(missing_ok=True)
+        try:
+            self._file.sync()
+        except OSError as error:
+            # After a failed fsync the kernel may have dropped the pages: trust nothing.
+            self._broken = f"journal sync failed: {error.strerror}"
 
     def _recover(self) -> Iterator[tuple[int, bytes]]:
         """Every whole record that an earlier process left, with its segment."""
         for number in self._numbers():
-            path = self._path(number)
-            payloads = list(read_segment(path))
-            if sum(FRAME.size + len(payload) for payload in payloads) < path.stat().st_size:
+            raw = self._disk.read(_name(number))
+            payloads = list(read_frames(raw))
+            if framed_bytes(payloads) < len(raw):
                 # A torn tail, or worse: kept beside, for whoever has to find out.
-                shutil.copyfile(path, path.with_suffix(".torn"))
+                self._disk.copy(_name(number), f"{number:08d}{TORN}")
             if not payloads:
-                path.unlink()
+                self._disk.delete(_name(number))
                 continue
             self._unacknowledged[number] = len(payloads)
             for payload in payloads:
                 yield number, payload
 
+    def _forget(self, segment: int) -> None:
+        del self._unacknowledged[segment]
+        self._disk.delete(_name(segment))
+
     def _numbers(self) -> list[int]:
-        return sorted(int(path.stem) for path in self._folder.glob("*.journal"))
-
-    def _path(self, segment: int) -> Path:
-        return self._folder / f"{segment:08d}.journal"
+        names = self._disk.names()
+        return sorted(int(name[: -len(SUFFIX)]) for name in names if name.endswith(SUFFIX))
 
 
-def read_segment(path: Path) -> Iterator[bytes]:
-    """The whole records of a segment; stops at the first torn or damaged one."""
-    raw = path.read_bytes()
-    position = 0
-    while position + FRAME.size <= len(raw):
-        length, crc = FRAME.unpack_from(raw, position)
-        payload = raw[position + FRAME.size : position + FRAME.size + length]
-        if len(payload) != length or length > RECORD_BYTES_MAX or zlib.crc32(payload) != crc:
-            return
-        yield payload
-        position += FRAME.size + length
+def _name(segment: int) -> str:
+    return f"{segment:08d}{SUFFIX}"

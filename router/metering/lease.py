@@ -1,36 +1,67 @@
 """Holds out of leased credit, in memory: what makes admission free of the database.
 
-A lease is a slice of an account's credit that the ledger has reserved for this router. A call's
-hold comes out of it and goes back when the call is settled, less the charge. A lease that is used
-up or about to expire is retired: no new holds, and it is given back once the ledger has
-acknowledged every call that held from it (never before, or its credit could be spent twice).
+A lease is a slice of an account's credit, and of the budgets that apply, that the ledger has
+reserved for this router. A call's hold comes out of one lease and goes back when the call is
+settled, less the charge. A lease that is used up, given back or about to expire is retired: no new
+holds, and it is closed once the ledger has acknowledged every call that held from it (never before,
+or its credit could be spent twice).
 """
+
+from collections.abc import Iterator
+from math import inf
 
 from msgspec import Struct
 
+from router.domain.money import Purse
 from router.ports import LeaseGrant
 
 CLOCK_SKEW_S = 2.0
+REFILL_BELOW = 0.75
+"""The share of a lease that is left when more is fetched, so that an outage finds most of it."""
 
 
 class Hold(Struct, frozen=True, gc=False):
     """Money reserved for one call, in nano-USD. ``lease_id`` is "" for an amount of zero."""
 
     lease_id: str
-    account_id: int
+    purse: Purse
     amount_nano: int
 
 
 class Lease:
-    """One grant in use. ``unsettled`` counts holds whose call the ledger has not acknowledged."""
+    """One grant in use.
 
-    __slots__ = ("grant", "remaining_nano", "retired", "unsettled")
+    ``amount_nano`` is what of it is still this router's, ``remaining_nano`` the part that nothing
+    holds and nothing was charged to; below ``low_nano`` more is fetched. ``begun_s`` is when the
+    first hold was taken. ``unsettled`` counts holds whose call the ledger has not acknowledged.
+    """
+
+    __slots__ = (
+        "amount_nano",
+        "begun_s",
+        "expires_at_s",
+        "grant",
+        "low_nano",
+        "remaining_nano",
+        "retired",
+        "unsettled",
+        "used",
+    )
 
     def __init__(self, grant: LeaseGrant) -> None:
         self.grant = grant
+        self.begun_s = inf
+        self.low_nano = int(grant.amount_nano * REFILL_BELOW)
+        self.used = False
+        self.amount_nano = grant.amount_nano
         self.remaining_nano = grant.amount_nano
+        self.expires_at_s = grant.expires_at_s
         self.retired = False
         self.unsettled = 0
+
+    def is_usable(self, now_s: float) -> bool:
+        """Whether a hold may still be taken from it."""
+        return not self.retired and now_s < self.expires_at_s - CLOCK_SKEW_S
 
 
 class LeaseBook:
@@ -38,29 +69,39 @@ class LeaseBook:
 
     def __init__(self) -> None:
         self._leases: dict[str, Lease] = {}
-        self._current: dict[int, Lease] = {}
+        self._usable: dict[Purse, list[Lease]] = {}
+        self.low: list[Lease] = []
+        """Leases that have just run low, each told once; whoever fetches more takes them out."""
 
     def add(self, grant: LeaseGrant) -> None:
-        """Use a new grant for its account from now on; the one before is retired."""
-        before = self._current.get(grant.account_id)
-        if before is not None:
-            before.retired = True
+        """Use a new grant for its purse, after those that are there."""
         lease = Lease(grant)
         self._leases[grant.id] = lease
-        self._current[grant.account_id] = lease
+        self._usable.setdefault(grant.purse, []).append(lease)
 
-    def reserve(self, account_id: int, amount_nano: int, now_s: float) -> Hold | None:
-        """Take a hold out of the account's current lease; None when it does not suffice."""
+    def reserve(self, purse: Purse, amount_nano: int, now_s: float) -> Hold | None:
+        """Take a hold out of the first lease that has enough; None when there is none.
+
+        A lease that has less than a call needs, while a newer one has enough, is at its end.
+        """
         if amount_nano == 0:
-            return Hold("", account_id, 0)
-        lease = self._current.get(account_id)
-        if lease is None or lease.remaining_nano < amount_nano:
+            return Hold("", purse, 0)
+        leases = self._usable.get(purse)
+        if not leases:
             return None
-        if now_s >= lease.grant.expires_at_s - CLOCK_SKEW_S:
-            return None
-        lease.remaining_nano -= amount_nano
-        lease.unsettled += 1
-        return Hold(lease.grant.id, account_id, amount_nano)
+        for lease in leases:
+            if lease.remaining_nano >= amount_nano and lease.is_usable(now_s):
+                if lease is not leases[0]:
+                    self._retire_before(leases, lease)
+                lease.remaining_nano -= amount_nano
+                lease.unsettled += 1
+                lease.used = True
+                lease.begun_s = min(lease.begun_s, now_s)
+                if lease.remaining_nano < lease.low_nano:
+                    lease.low_nano = 0
+                    self.low.append(lease)
+                return Hold(lease.grant.id, purse, amount_nano)
+        return None
 
     def settle(self, hold: Hold, charge_nano: int) -> None:
         """Return the part of a hold that was not charged to its lease."""
@@ -76,22 +117,45 @@ class LeaseBook:
         if lease is not None:
             lease.unsettled -= 1
 
+    def remaining_nano(self, purse: Purse) -> int:
+        """What holds of a purse can still be taken from, in all its usable leases together."""
+        return sum(lease.remaining_nano for lease in self._usable.get(purse, ()))
+
+    def give_up(self, account_id: int) -> list[tuple[str, int]]:
+        """Retire every lease of an account; what stays of each, by id, when its idle part goes."""
+        shrunk: list[tuple[str, int]] = []
+        for lease in self._leases.values():
+            if lease.grant.purse.account_id == account_id and lease.remaining_nano:
+                lease.retired = True
+                lease.amount_nano -= lease.remaining_nano
+                lease.remaining_nano = 0
+                shrunk.append((lease.grant.id, lease.amount_nano))
+        for leases in self._usable.values():
+            leases[:] = [lease for lease in leases if not lease.retired]
+        return shrunk
+
     def retire_all(self) -> None:
         """No more holds from any lease: the router is stopping."""
         for lease in self._leases.values():
             lease.retired = True
-        self._current.clear()
+        self._usable.clear()
 
     def retire_expired(self, now_s: float) -> None:
         """No more holds from leases near their end, so that idle credit goes back."""
-        for lease in self._leases.values():
-            if now_s >= lease.grant.expires_at_s - CLOCK_SKEW_S:
-                lease.retired = True
-                if self._current.get(lease.grant.account_id) is lease:
-                    del self._current[lease.grant.account_id]
+        for purse, leases in list(self._usable.items()):
+            for lease in leases:
+                lease.retired = not lease.is_usable(now_s)
+            leases[:] = [lease for lease in leases if not lease.retired]
+            if not leases:
+                del self._usable[purse]
+
+    def usable(self) -> Iterator[Lease]:
+        """Every lease that holds may be taken from."""
+        for leases in self._usable.values():
+            yield from leases
 
     def finished(self) -> list[str]:
-        """The retired leases that nothing holds from any more: they can be given back."""
+        """The retired leases that nothing holds from any more: they can be closed."""
         return [
             lease_id
             for lease_id, lease in self._leases.items()
@@ -103,5 +167,10 @@ class LeaseBook:
         self._leases.pop(lease_id, None)
 
     def held_nano(self) -> int:
-        """Credit now set aside in this router, for its state page."""
+        """Credit now set aside in this router and held by no call, for its state page."""
         return sum(lease.remaining_nano for lease in self._leases.values())
+
+    def _retire_before(self, leases: list[Lease], first: Lease) -> None:
+        for lease in leases[: leases.index(first)]:
+            lease.retired = True
+        del leases[: leases.index(first)]

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 
-from router.contracts.record import UsageRecord, decode_record, encode_record
+import msgspec
+
+from router.contracts.journal import PAYLOAD_BYTES_MAX, Kept, newest_records
+from router.contracts.record import NO_CANDIDATES, UsageRecord, encode_record
 from router.domain.errors import LedgerUnavailable
 from router.metering.journal import Journal, JournalBroken
 from router.ports import RecordRejected, RecordSink
@@ -24,7 +26,9 @@ log = logging.getLogger(__name__)
 class Settler:
     """``append`` is the hot path's part: one write. ``run`` does the rest in the background.
 
-    ``settled`` is called with each record once the ledger has it.
+    ``settled`` is called with each record once the ledger has it. ``set_aside`` keeps what the
+    ledger refuses, or what cannot be read, for whoever has to find out. ``offload`` runs a blocking
+    call beside the event loop.
     """
 
     def __init__(
@@ -33,35 +37,47 @@ class Settler:
         sink: RecordSink,
         *,
         settled: Callable[[UsageRecord], None],
+        set_aside: Callable[[bytes], None],
         unsettled_max: int,
-        rejected_path: Path,
+        offload: Callable[[Callable[[], None]], Awaitable[None]] = asyncio.to_thread,
     ) -> None:
         self._journal = journal
         self._sink = sink
         self._settled = settled
+        self._set_aside = set_aside
         self._unsettled_max = unsettled_max
-        self._rejected_path = rejected_path
+        self._offload = offload
         self._wake = asyncio.Event()
-        self._pending: deque[tuple[int, UsageRecord]] = deque()
+        self._written = asyncio.Event()
+        self._pending: deque[Kept] = deque()
+        self._streams: dict[str, int] = {}
+        self._superseded: list[int] = []
+        self.rejected = 0
+        """Records that were set aside since the start."""
         self._recover()
-        if self._pending:
-            self._wake.set()
+        self._earlier = len(self._pending)
 
     def _recover(self) -> None:
         """Take over what an earlier process left; what cannot be read is set aside, not lost."""
-        for segment, payload in self._journal.recovered:
-            try:
-                self._pending.append((segment, decode_record(payload)))
-            except ValueError as error:
-                log.critical("a journalled record cannot be read: %s", error)
-                self._set_aside(payload)
-                self._journal.acknowledge(segment)
+        calls, unreadable = newest_records(self._journal.recovered)
+        for segment, payload in unreadable:
+            log.critical("a journalled record cannot be read: it is set aside")
+            self._refuse(payload)
+            self._journal.acknowledge(segment)
+        self._pending.extend(calls)
         self._journal.recovered.clear()
+        if self._pending:
+            self._wake.set()
 
     @property
     def unsettled(self) -> int:
         """Finished calls that the ledger has not acknowledged."""
         return len(self._pending)
+
+    @property
+    def earlier_is_settled(self) -> bool:
+        """Whether the ledger has everything that earlier processes left."""
+        return not self._earlier
 
     def admit(self) -> None:
         """Refuse new calls when what they owe could not be kept."""
@@ -70,15 +86,41 @@ class Settler:
         if len(self._pending) >= self._unsettled_max:
             raise LedgerUnavailable("too many calls wait to be settled", retry_after_s=10)
 
+    def checkpoint(self, record: UsageRecord) -> None:
+        """Journal what a running stream would owe if this process died now."""
+        segment = self._write(record)
+        if segment is not None:
+            self._supersede(record.request_id)
+            self._streams[record.request_id] = segment
+
     def append(self, record: UsageRecord) -> None:
-        """Journal one finished call. A broken journal is logged; admission stops by itself."""
-        try:
-            segment = self._journal.append(encode_record(record))
-        except JournalBroken as error:
-            log.critical("call %s could not be journalled: %s", record.request_id, error)
-            return
-        self._pending.append((segment, record))
+        """Journal one finished call.
+
+        With a broken journal it is settled from memory, and admission has stopped by itself.
+        """
+        segment = self._write(record)
+        segments = [] if segment is None else [segment]
+        if self._streams:
+            self._supersede(record.request_id)
+        self._pending.append(Kept(record, segments))
         self._wake.set()
+
+    def _write(self, record: UsageRecord) -> int | None:
+        payload = encode_record(record)
+        if len(payload) > PAYLOAD_BYTES_MAX:  # Thousands of places were considered.
+            payload = encode_record(msgspec.structs.replace(record, candidates=NO_CANDIDATES))
+        try:
+            segment = self._journal.append(payload)
+            self._written.set()
+            return segment
+        except (JournalBroken, ValueError) as error:
+            log.critical("call %s could not be journalled: %s", record.request_id, error)
+            return None
+
+    def _supersede(self, request_id: str) -> None:
+        before = self._streams.pop(request_id, None)
+        if before is not None:
+            self._superseded.append(before)
 
     async def run(self) -> None:
         """Settle until cancelled."""
@@ -92,13 +134,24 @@ class Settler:
             async with asyncio.timeout(timeout_s):
                 while self._pending:
                     await self._settle_batch()
+        await self._sync()
         return not self._pending
 
     async def _sync_forever(self) -> None:
         while True:
+            await self._written.wait()
+            self._written.clear()
             await asyncio.sleep(SYNC_S)
-            if self._journal.dirty:
-                await asyncio.to_thread(self._journal.sync)
+            await self._sync()
+
+    async def _sync(self) -> None:
+        # A checkpoint may go only once the one after it would survive a power loss.
+        superseded = len(self._superseded)
+        await self._offload(self._journal.sync)
+        if not self._journal.broken:
+            for segment in self._superseded[:superseded]:
+                self._journal.acknowledge(segment)
+            del self._superseded[:superseded]
 
     async def _settle_forever(self) -> None:
         while True:
@@ -111,32 +164,42 @@ class Settler:
     async def _settle_batch(self) -> None:
         batch = [self._pending[i] for i in range(min(BATCH_MAX, len(self._pending)))]
         delay_s = RETRY_FIRST_S
+        refused: set[str] = set()
         while True:
             try:
-                await self._settle_or_halve([record for _, record in batch])
+                await self._settle_or_halve([kept.record for kept in batch], refused)
                 break
             except LedgerUnavailable as error:
                 log.warning("ledger away, %d calls wait: %s", len(self._pending), error)
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, RETRY_MAX_S)
-        for segment, record in batch:
+        for kept in batch:
             self._pending.popleft()
-            self._journal.acknowledge(segment)
-            self._settled(record)
+            for segment in kept.segments:
+                self._journal.acknowledge(segment)
+            self._settled(kept.record)
+        self._earlier = max(self._earlier - len(batch), 0)
 
-    async def _settle_or_halve(self, records: Sequence[UsageRecord]) -> None:
-        """Settle, and on a refusal find the record at fault, set it aside and settle the others."""
+    async def _settle_or_halve(self, records: Sequence[UsageRecord], refused: set[str]) -> None:
+        """Settle, and on a refusal find the record at fault, set it aside and settle the others.
+
+        ``refused`` remembers those, for a batch that is begun anew.
+        """
+        records = [record for record in records if record.request_id not in refused]
+        if not records:
+            return
         try:
             await self._sink.settle(records)
         except RecordRejected as error:
             if len(records) > 1:
                 middle = len(records) // 2
-                await self._settle_or_halve(records[:middle])
-                await self._settle_or_halve(records[middle:])
+                await self._settle_or_halve(records[:middle], refused)
+                await self._settle_or_halve(records[middle:], refused)
                 return
             log.critical("the ledger refuses call %s: %s", records[0].request_id, error)
-            self._set_aside(encode_record(records[0]))
+            refused.add(records[0].request_id)
+            self._refuse(encode_record(records[0]))
 
-    def _set_aside(self, payload: bytes) -> None:
-        with self._rejected_path.open("ab") as file:
-            file.write(payload + b"\n")
+    def _refuse(self, payload: bytes) -> None:
+        self.rejected += 1
+        self._set_aside(payload)

@@ -1,59 +1,222 @@
-"""Takes holds, and fetches more credit when the local slice does not suffice."""
+"""Takes holds, and keeps enough leased credit at hand that they need not wait for the ledger."""
 
 import asyncio
+import contextlib
+import logging
 from collections import defaultdict
 from collections.abc import Callable
+from math import inf
 
-from router.domain.errors import CreditExhausted
-from router.domain.money import format_usd
-from router.metering.lease import Hold, LeaseBook
-from router.ports import LeaseBank
+from msgspec import Struct
+
+from router.domain.errors import BudgetExhausted, CallError, CreditExhausted, LedgerUnavailable
+from router.domain.money import Purse, format_usd
+from router.metering.lease import Hold, Lease, LeaseBook
+from router.ports import LeaseBank, LeaseGrant, Shortage
+
+COVER_S = 120.0
+"""How long a lease should last at the speed at which the last one was used."""
+RECALL_TRIES = 20
+RECALL_STEP_S = 0.05
+"""How often, and how far apart, credit that lies idle in other routers is waited for."""
+DOUBT_S = 60.0
+"""How long a lease whose taking was never confirmed is closed again and again, from the first time
+that the ledger answered: what it was asked before may still be under way in it."""
+SWEEP_S = 1.0
+RECONNECT_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Refusal(Struct, frozen=True):
+    """What the ledger said to the call that asked as number ``asked``.
+
+    It stands for all that came before that was asked, and want no less: a storm of calls is one
+    question. Who comes later asks anew, since credit may have come back.
+    """
+
+    asked: int
+    amount_nano: int
+    error: CallError
 
 
 class Vault:
-    """The only thing on the hot path that may wait for the database, and only when a lease is out.
+    """The only thing on the hot path that may wait for the ledger, and only when leases are out.
 
-    ``clock`` returns Unix seconds. ``lease_nano`` is the slice asked for at a time.
+    ``clock`` returns Unix seconds. ``lease_nano`` is the least that is asked for at a time, a lease
+    lasts ``lease_ttl_s``, ``new_id`` makes their ids. ``earlier_is_settled`` says whether
+    everything that this router's earlier lives have journalled is in the ledger.
     """
 
-    def __init__(self, bank: LeaseBank, *, lease_nano: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        bank: LeaseBank,
+        *,
+        lease_nano: int,
+        lease_ttl_s: float,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        earlier_is_settled: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._bank = bank
         self._lease_nano = lease_nano
+        self._extend_below_s = lease_ttl_s / 2
         self._clock = clock
-        self._refills: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._new_id = new_id
+        self._earlier_is_settled = earlier_is_settled
+        self._has_earlier = True
+        self._fetching: defaultdict[Purse, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._asked = 0
+        self._refusals: dict[Purse, Refusal] = {}
+        self._doubtful: dict[str, float] = {}
+        self._low = asyncio.Event()
         self.book = LeaseBook()
 
-    async def hold(self, account_id: int, amount_nano: int) -> Hold:
-        """Reserve money for a call. Raises ``CreditExhausted`` or ``LedgerUnavailable``."""
-        hold = self.book.reserve(account_id, amount_nano, self._clock())
-        if hold is not None:
-            return hold
-        async with self._refills[account_id]:
-            # Whoever waited here finds the lease that the first one fetched.
-            hold = self.book.reserve(account_id, amount_nano, self._clock())
-            if hold is not None:
-                return hold
-            return await self._refill(account_id, amount_nano)
+    async def hold(self, purse: Purse, amount_nano: int) -> Hold:
+        """Reserve money for a call.
 
-    async def _refill(self, account_id: int, amount_nano: int) -> Hold:
-        want = max(amount_nano, self._lease_nano)
-        grant = await self._bank.take(account_id, amount_nano, want)
-        if grant is not None:
-            self.book.add(grant)
-            hold = self.book.reserve(account_id, amount_nano, self._clock())
-            if hold is not None:
-                return hold
-        raise CreditExhausted(
-            f"this call may cost up to ${format_usd(amount_nano)}, more than the credit that is "
-            "left; top up, or lower max_tokens"
-        )
-
-    async def return_finished(self) -> None:
-        """Give back leases that are retired or out of time, and fully settled.
-
-        Raises ``LedgerUnavailable``; what was not given back is tried again the next time.
+        Raises ``CreditExhausted``, ``BudgetExhausted`` or ``LedgerUnavailable``.
         """
-        self.book.retire_expired(self._clock())
+        hold = self.book.reserve(purse, amount_nano, self._clock())
+        if hold is None:
+            hold = await self._fetched_hold(purse, amount_nano)
+        if self.book.low:
+            self._low.set()
+        return hold
+
+    async def run(self) -> None:
+        """Fetch ahead, give back and extend until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._fetch_ahead())
+            group.create_task(self._sweep_forever())
+            group.create_task(self._follow_recalls())
+
+    async def sweep(self) -> None:
+        """Close what is finished, extend what is in use.
+
+        Raises ``LedgerUnavailable``; what was not done is tried again the next time.
+        """
+        now_s = self._clock()
+        self.book.retire_expired(now_s)
         for lease_id in self.book.finished():
             await self._bank.close(lease_id)
             self.book.forget(lease_id)
+        for lease_id, until_s in list(self._doubtful.items()):
+            await self._bank.close(lease_id)
+            if until_s == inf:
+                self._doubtful[lease_id] = now_s + DOUBT_S
+            elif now_s >= until_s:
+                del self._doubtful[lease_id]
+        if self._has_earlier and self._earlier_is_settled():
+            await self._bank.close_earlier()
+            self._has_earlier = False
+        for lease in list(self.book.usable()):
+            if lease.used and lease.expires_at_s - now_s < self._extend_below_s:
+                lease.used = False
+                lease.expires_at_s = await self._bank.extend(lease.grant.id)
+
+    async def give_back(self, account_id: int) -> None:
+        """Free what no call holds of an account's leases: it is needed elsewhere."""
+        for lease_id, amount_nano in self.book.give_up(account_id):
+            await self._bank.shrink(lease_id, amount_nano)
+
+    async def _fetched_hold(self, purse: Purse, amount_nano: int) -> Hold:
+        arrived = self._asked
+        async with self._fetching[purse]:
+            # Whoever waited here finds the lease that another one fetched, or its refusal.
+            hold = self.book.reserve(purse, amount_nano, self._clock())
+            if hold is not None:
+                return hold
+            refusal = self._refusals.get(purse)
+            if refusal and refusal.asked > arrived and refusal.amount_nano <= amount_nano:
+                error = refusal.error
+                raise type(error)(error.message, retry_after_s=error.retry_after_s)
+            self._asked += 1
+            asked = self._asked
+            want_nano = max(amount_nano, self._lease_nano)
+            found = await self._take(purse, amount_nano, want_nano)
+            if isinstance(found, Shortage):
+                found = await self._recalled(purse, amount_nano, found)
+            hold = self.book.reserve(purse, amount_nano, self._clock())
+            if hold is None:
+                refusal = Refusal(asked, amount_nano, _refusal(amount_nano, found))
+                self._refusals[purse] = refusal
+                raise refusal.error
+            return hold
+
+    async def _recalled(
+        self, purse: Purse, need_nano: int, found: LeaseGrant | Shortage
+    ) -> LeaseGrant | Shortage:
+        """Gather the credit that is there but lies idle, in leases here and elsewhere."""
+        await self.give_back(purse.account_id)
+        for _ in range(RECALL_TRIES):
+            if isinstance(found, LeaseGrant) or found.left_nano + found.leased_nano < need_nano:
+                break
+            found = await self._take(purse, need_nano, need_nano)
+            if isinstance(found, Shortage):
+                await asyncio.sleep(RECALL_STEP_S)
+        return found
+
+    async def _take(self, purse: Purse, need_nano: int, want_nano: int) -> LeaseGrant | Shortage:
+        lease_id = self._new_id()
+        try:
+            found = await self._bank.take(lease_id, purse, need_nano, want_nano)
+        except BaseException as error:
+            # It may have been given all the same; the sweep makes sure that it is not kept.
+            self._doubtful[lease_id] = inf
+            if isinstance(error, LedgerUnavailable):
+                self._asked += 1  # It answers those too who came while it was waited for.
+                self._refusals[purse] = Refusal(self._asked, 0, error)
+            raise
+        if isinstance(found, LeaseGrant):
+            self.book.add(found)
+        return found
+
+    async def _fetch_ahead(self) -> None:
+        while True:
+            await self._low.wait()
+            self._low.clear()
+            low, self.book.low = self.book.low, []
+            for lease in low:
+                if not lease.retired:
+                    try:
+                        await self._follow(lease)
+                    except LedgerUnavailable:
+                        self.book.low.append(lease)
+            if self.book.low:
+                await asyncio.sleep(RECONNECT_S)
+                self._low.set()
+
+    async def _follow(self, lease: Lease) -> None:
+        """Have another lease ready when this one runs out, sized by how fast it is used."""
+        purse = lease.grant.purse
+        async with self._fetching[purse]:
+            used_nano = lease.grant.amount_nano - lease.remaining_nano
+            lasted_s = max(self._clock() - lease.begun_s, 1.0)
+            want_nano = max(int(used_nano / lasted_s * COVER_S), self._lease_nano)
+            await self._take(purse, 0, want_nano)
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self.sweep()
+            except LedgerUnavailable as error:
+                log.warning("leases could not be swept: %s", error)
+
+    async def _follow_recalls(self) -> None:
+        async for account_id in self._bank.recalls():
+            with contextlib.suppress(LedgerUnavailable):
+                await self.give_back(account_id)
+
+
+def _refusal(amount_nano: int, found: LeaseGrant | Shortage) -> CallError:
+    cost = f"this call may cost up to ${format_usd(amount_nano)}"
+    if isinstance(found, Shortage) and found.budget_id:
+        return BudgetExhausted(
+            f"{cost}, more than is left of a budget of this key, its member or the organisation; "
+            "raise the budget on the Keys page, wait for its reset, or lower max_tokens"
+        )
+    return CreditExhausted(
+        f"{cost}, more than the credit that is left; top up, or lower max_tokens"
+    )

@@ -6,14 +6,15 @@ while tries and the retry budget last. A late attempt may get a second one besid
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import TypeVar
 
 from router.domain.errors import QueueFull, WorkerFailed
 from router.domain.outcome import Outcome
 from router.pipeline.dispatch import Dispatcher
+from router.pipeline.history import Histories
 from router.pipeline.plan import Plan, make_ticket
-from router.pipeline.race import Race
+from router.pipeline.race import Course, Race
 from router.pipeline.trace import Trace
 from router.ports import Answer, StreamPart, Upstream, UpstreamFailed, UpstreamRefused
 from router.scheduling.budget import retry_budget
@@ -28,10 +29,16 @@ class Attempts:
     """Runs the attempts of all calls; they share one retry budget."""
 
     def __init__(
-        self, dispatcher: Dispatcher, upstreams: Mapping[str, Upstream], limits: Limits
+        self,
+        dispatcher: Dispatcher,
+        upstreams: Mapping[str, Upstream],
+        histories: Histories,
+        limits: Limits,
     ) -> None:
-        self._dispatcher = dispatcher
-        self._upstreams = upstreams
+        self._loop = asyncio.get_running_loop()
+        self.dispatcher = dispatcher
+        self.upstreams = upstreams
+        self._histories = histories
         self._limits = limits
         self._retries = retry_budget()
         self._races: dict[int, Race[Answer] | Race[tuple[StreamPart, Parts]]] = {}
@@ -40,17 +47,7 @@ class Attempts:
 
     async def whole_answer(self, plan: Plan, trace: Trace) -> tuple[Attempt, Answer]:
         """Try workers until one answers. Raises ``WorkerFailed`` or ``UpstreamRefused``."""
-
-        async def run(attempt: Attempt) -> Answer:
-            endpoint = attempt.endpoint.endpoint
-            return await self._upstreams[endpoint.worker.protocol].answer(plan.request, endpoint)
-
-        async def unwanted(attempt: Attempt, _: Answer) -> None:
-            trace.ended(attempt, Outcome.CLIENT_GONE)
-
-        attempt, answer = await self._first_of(
-            plan, trace, run, self._dispatcher.completed, unwanted
-        )
+        attempt, answer = await self._first_of(plan, trace, _Whole(self, plan, trace))
         trace.ended(attempt, Outcome.COMPLETED)
         return attempt, answer
 
@@ -58,39 +55,31 @@ class Attempts:
         self, plan: Plan, trace: Trace
     ) -> tuple[Attempt, StreamPart, AsyncGenerator[StreamPart, None]]:
         """Try workers until one begins to answer; the slot stays taken until the caller ends it."""
-
-        async def run(attempt: Attempt) -> tuple[StreamPart, Parts]:
-            endpoint = attempt.endpoint.endpoint
-            parts = self._upstreams[endpoint.worker.protocol].stream(plan.request, endpoint)
-            try:
-                return await anext(parts), parts
-            except BaseException:
-                await parts.aclose()
-                raise
-
-        async def unwanted(attempt: Attempt, begun: tuple[StreamPart, Parts]) -> None:
-            self.client_gone(attempt, trace)
-            await begun[1].aclose()
-
-        attempt, (first, parts) = await self._first_of(
-            plan, trace, run, self._dispatcher.first_byte, unwanted
-        )
+        attempt, (first, parts) = await self._first_of(plan, trace, _Begun(self, plan, trace))
         return attempt, first, parts
 
     def completed(self, attempt: Attempt, trace: Trace) -> None:
         """The last token came."""
-        self._dispatcher.completed(attempt)
+        self.dispatcher.completed(attempt)
         trace.ended(attempt, Outcome.COMPLETED)
 
     def truncated(self, attempt: Attempt, trace: Trace, reason: str) -> None:
         """The worker failed after its first byte."""
-        self._dispatcher.failed(attempt)
+        self.dispatcher.failed(attempt)
         trace.ended(attempt, Outcome.TRUNCATED, reason)
 
     def client_gone(self, attempt: Attempt, trace: Trace) -> None:
         """Nobody reads the answer any more."""
-        self._dispatcher.cancelled(attempt)
+        self.dispatcher.cancelled(attempt)
         trace.ended(attempt, Outcome.CLIENT_GONE)
+
+    def failed(self, attempt: Attempt, trace: Trace, error: UpstreamFailed) -> None:
+        """The worker failed before its first byte, or would not take the call."""
+        if error.is_fault:
+            self.dispatcher.failed(attempt)
+        else:
+            self.dispatcher.declined(attempt, error.retry_after_s)
+        trace.ended(attempt, Outcome.WORKER_FAILED, error.reason)
 
     # What the scheduler decides about attempts under way
 
@@ -98,7 +87,7 @@ class Attempts:
         """See :class:`router.pipeline.dispatch.Runner`."""
         race = self._races.get(of.id)
         if race is None:
-            self._dispatcher.declined(attempt)
+            self.dispatcher.declined(attempt)
         else:
             self._races[attempt.id] = race
             race.hedge(attempt)
@@ -121,36 +110,21 @@ class Attempts:
     async def _probe(self, attempt: Attempt) -> None:
         endpoint = attempt.endpoint.endpoint
         try:
-            await self._upstreams[endpoint.worker.protocol].probe(endpoint)
+            await self.upstreams[endpoint.worker.protocol].probe(endpoint)
         except UpstreamFailed as error:
             # A worker that cannot serve the probe but says so properly is alive.
-            (self._dispatcher.failed if error.is_fault else self._dispatcher.completed)(attempt)
+            (self.dispatcher.failed if error.is_fault else self.dispatcher.completed)(attempt)
         except UpstreamRefused:
-            self._dispatcher.completed(attempt)
+            self.dispatcher.completed(attempt)
         else:
-            self._dispatcher.completed(attempt)
+            self.dispatcher.completed(attempt)
 
-    async def _first_of(
-        self,
-        plan: Plan,
-        trace: Trace,
-        run: Callable[[Attempt], Awaitable[T]],
-        won: Callable[[Attempt], None],
-        unwanted: Callable[[Attempt, T], Awaitable[None]],
-    ) -> tuple[Attempt, T]:
+    async def _first_of(self, plan: Plan, trace: Trace, course: Course[T]) -> tuple[Attempt, T]:
         excluded: frozenset[str] = frozenset()
         self._retries.deposit()
-        loop = asyncio.get_running_loop()
         while True:
             attempt = await self._place(plan, trace, excluded)
-            race = Race(
-                loop,
-                attempt,
-                run,
-                won=won,
-                lost=lambda a, e: self._failed(a, e, trace),
-                unwanted=unwanted,
-            )
+            race = Race(self._loop, attempt, course)
             self._races[attempt.id] = race  # pyright: ignore[reportArgumentType]
             try:
                 winner, outcome = await race.outcome()
@@ -158,16 +132,15 @@ class Attempts:
                 excluded = self._after_failure(error, race, plan, trace, excluded)
                 continue
             except BaseException as error:
+                self.dispatcher.cancelled(attempt)
                 refused = isinstance(error, UpstreamRefused)
-                self._dispatcher.cancelled(attempt)
-                trace.ended(attempt, Outcome.REFUSED if refused else Outcome.CLIENT_GONE)
+                _note(attempt, trace, Outcome.REFUSED if refused else Outcome.CLIENT_GONE)
+                _note(race.second, trace, Outcome.OUTRUN if refused else Outcome.CLIENT_GONE)
                 raise
             finally:
                 self._forget(race)
             trace.answered(winner, time.monotonic())
-            loser = attempt if winner is not attempt else race.second
-            if loser is not None and not trace.has_ended(loser):
-                trace.ended(loser, Outcome.OUTRUN)
+            _note(attempt if winner is not attempt else race.second, trace, Outcome.OUTRUN)
             return winner, outcome
 
     def _forget(self, race: Race[T]) -> None:
@@ -179,20 +152,14 @@ class Attempts:
     async def _place(self, plan: Plan, trace: Trace, excluded: frozenset[str]) -> Attempt:
         ticket = make_ticket(
             plan,
-            sizes=self._dispatcher.scheduler.sizes,
+            sizes=self.dispatcher.scheduler.sizes,
+            histories=self._histories,
             expires_s=time.monotonic() + self._limits.queue_wait_s,
             excluded=excluded,
         )
-        dispatch = await self._dispatcher.place(ticket)
+        dispatch = await self.dispatcher.place(ticket)
         trace.placed(dispatch)
         return dispatch.attempt
-
-    def _failed(self, attempt: Attempt, error: UpstreamFailed, trace: Trace) -> None:
-        if error.is_fault:
-            self._dispatcher.failed(attempt)
-        else:
-            self._dispatcher.declined(attempt, error.retry_after_s)
-        trace.ended(attempt, Outcome.WORKER_FAILED, error.reason)
 
     def _after_failure(
         self,
@@ -210,7 +177,7 @@ class Attempts:
             if attempt is not None:
                 excluded |= {attempt.endpoint.worker.id}
                 if not trace.has_ended(attempt):
-                    self._failed(attempt, error, trace)
+                    self.failed(attempt, trace, error)
         if self._may_retry(plan, trace, excluded):
             return excluded
         tries = len(trace.attempts)
@@ -231,3 +198,70 @@ class Attempts:
             and any(endpoint.worker.id not in excluded for endpoint in plan.endpoints)
             and self._retries.withdraw()
         )
+
+
+def _note(attempt: Attempt | None, trace: Trace, outcome: Outcome) -> None:
+    """How an attempt ended, if there was one and nobody has said so yet."""
+    if attempt is not None and not trace.has_ended(attempt):
+        trace.ended(attempt, outcome)
+
+
+class _Course:
+    """What both kinds of a call's attempts have in common."""
+
+    __slots__ = ("_attempts", "_plan", "_trace")
+
+    def __init__(self, attempts: Attempts, plan: Plan, trace: Trace) -> None:
+        self._attempts = attempts
+        self._plan = plan
+        self._trace = trace
+
+    def lost(self, attempt: Attempt, error: UpstreamFailed) -> None:
+        """See :class:`router.pipeline.race.Course`."""
+        self._attempts.failed(attempt, self._trace, error)
+
+
+class _Whole(_Course):
+    """Attempts at a whole answer: their slots are free when it is there."""
+
+    __slots__ = ()
+
+    async def run(self, attempt: Attempt) -> Answer:
+        """See :class:`router.pipeline.race.Course`."""
+        endpoint = attempt.endpoint.endpoint
+        upstream = self._attempts.upstreams[endpoint.worker.protocol]
+        return await upstream.answer(self._plan.request, endpoint)
+
+    def won(self, attempt: Attempt) -> None:
+        """See :class:`router.pipeline.race.Course`."""
+        self._attempts.dispatcher.completed(attempt)
+
+    async def unwanted(self, attempt: Attempt, outcome: Answer) -> None:
+        """See :class:`router.pipeline.race.Course`."""
+        self._trace.ended(attempt, Outcome.CLIENT_GONE)
+
+
+class _Begun(_Course):
+    """Attempts at the first part of a stream: the winner's slot stays taken."""
+
+    __slots__ = ()
+
+    async def run(self, attempt: Attempt) -> tuple[StreamPart, Parts]:
+        """See :class:`router.pipeline.race.Course`."""
+        endpoint = attempt.endpoint.endpoint
+        upstream = self._attempts.upstreams[endpoint.worker.protocol]
+        parts = upstream.stream(self._plan.request, endpoint)
+        try:
+            return await anext(parts), parts
+        except BaseException:
+            await parts.aclose()
+            raise
+
+    def won(self, attempt: Attempt) -> None:
+        """See :class:`router.pipeline.race.Course`."""
+        self._attempts.dispatcher.first_byte(attempt)
+
+    async def unwanted(self, attempt: Attempt, outcome: tuple[StreamPart, Parts]) -> None:
+        """See :class:`router.pipeline.race.Course`."""
+        self._attempts.client_gone(attempt, self._trace)
+        await outcome[1].aclose()

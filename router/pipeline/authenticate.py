@@ -33,7 +33,7 @@ def _key_grant(table: RoutingTable, token: str, pepper: bytes) -> Grant:
         raise NotAllowed(f"this API key lacks the scope {INFERENCE_SCOPE!r}")
     grant = Grant(
         key.organisation_id,
-        key.account_id,
+        table.purse_of(key.organisation_id, key.account_id, user_id=key.user_id, key_id=key.id),
         key_id=key.id,
         models=key.models,
         limits=(*_limits_of(key), *table.limits_of(key.organisation_id)),
@@ -54,7 +54,7 @@ def _session_grant(table: RoutingTable, token: str, pepper: bytes, now_s: float)
         raise CredentialInvalid("this session has expired; reload the page")
     return Grant(
         claims.organisation_id,
-        claims.account_id,
+        table.purse_of(claims.organisation_id, claims.account_id, user_id=claims.user_id),
         user_id=claims.user_id,
         limits=table.limits_of(claims.organisation_id),
     )

@@ -64,6 +64,11 @@ class ClusterView:
         """Every router that is known to be there, this one included, by id."""
         return self._members
 
+    @property
+    def others(self) -> list[Member]:
+        """Every router that is known to be there, but for this one."""
+        return [m for id_, m in self._members.items() if id_ != self._me.router_id]
+
     def use(self, table: RoutingTable) -> None:
         """The catalog changed."""
         self._table = table
@@ -89,7 +94,9 @@ class ClusterView:
             self._changed.clear()
             await self.beat()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._ttl_s / BEATS_PER_TTL)
+                # Not wait_for: until Python 3.12 it can lose a cancellation, and a stop with it.
+                async with asyncio.timeout(self._ttl_s / BEATS_PER_TTL):
+                    await self._changed.wait()
 
     async def beat(self) -> None:
         """Renew membership and leases once, and take in who else is there."""

@@ -62,9 +62,10 @@ class Dispatcher:
 
     async def place(self, ticket: Ticket) -> Dispatch:
         """Wait for a worker. Raises ``QueueFull``, ``DeadlineExceeded`` or ``NothingEligible``."""
-        decisions = self.scheduler.arrive(ticket, self._clock())
+        now_s = self._clock()
+        decisions = self.scheduler.arrive(ticket, now_s)
         if len(decisions) == 1 and _ticket_of(decisions[0]) is ticket:
-            self._tick_when_due()
+            self._tick_when_due(now_s)
             return self._dispatched(decisions[0])  # The usual case: no queue, no future.
         future: asyncio.Future[Dispatch] = asyncio.get_running_loop().create_future()
         self._waiting[ticket.id] = future
@@ -84,7 +85,7 @@ class Dispatcher:
 
     def completed(self, attempt: Attempt) -> None:
         """The last token came."""
-        self._apply(self.scheduler.completed(attempt, self._clock()))
+        self._ended(self.scheduler.completed(attempt, self._clock()))
 
     def failed(self, attempt: Attempt) -> None:
         """The worker did not do its part."""
@@ -96,13 +97,18 @@ class Dispatcher:
 
     def cancelled(self, attempt: Attempt) -> None:
         """The call ended for a reason that is not the worker's."""
-        self._apply(self.scheduler.cancelled(attempt, self._clock()))
+        self._ended(self.scheduler.cancelled(attempt, self._clock()))
 
     def _abandon(self, ticket: Ticket, future: asyncio.Future[Dispatch]) -> None:
         self._waiting.pop(ticket.id, None)
         self.scheduler.withdrawn(ticket)
         if future.done() and not future.cancelled() and future.exception() is None:
             self.cancelled(future.result().attempt)  # Placed in the very moment it was given up.
+
+    def _ended(self, decisions: Sequence[Decision]) -> None:
+        """Apply what the end of an attempt led to. An end that led to nothing makes nothing due."""
+        if decisions:
+            self._apply(decisions)
 
     def _apply(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
@@ -116,12 +122,14 @@ class Dispatcher:
                 self.runner.probe(decision.attempt)
             elif isinstance(decision, Cancel):
                 self.runner.stop(decision.attempt)
-        self._tick_when_due()
+        self._tick_when_due(self._clock())
 
     def _answer(self, decision: Dispatch | Reject) -> None:
         ticket = _ticket_of(decision)
         future = self._waiting.pop(ticket.id, None) if ticket is not None else None
         if future is None or future.done():
+            if isinstance(decision, Dispatch):
+                self.cancelled(decision.attempt)  # Given up, and its task has yet to say so.
             return
         try:
             future.set_result(self._dispatched(decision))
@@ -160,8 +168,8 @@ class Dispatcher:
     def _is_over(self, ticket: Ticket) -> bool:
         return self._clock() >= ticket.deadline_s
 
-    def _tick_when_due(self) -> None:
-        due_s = self.scheduler.next_tick_s(self._clock())
+    def _tick_when_due(self, now_s: float) -> None:
+        due_s = self.scheduler.next_tick_s(now_s)
         if due_s is not None and due_s < self._tick_due_s:
             if self._tick_timer is not None:
                 self._tick_timer.cancel()

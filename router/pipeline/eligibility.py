@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from router.contracts.record import CandidateRecord
-from router.domain.catalog import Endpoint
+from router.domain.catalog import Deployment, Endpoint, Worker
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price
-from router.domain.request import Kind, MaxPrice, Wishes
+from router.domain.request import DataCollection, InferenceRequest, Kind, MaxPrice, Wishes
 
 KINDS = {
     "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING}),
@@ -17,22 +17,42 @@ KINDS = {
 }
 """What a worker of a protocol can be asked for."""
 
+BASIC = frozenset(
+    {"messages", "metadata", "model", "models", "input", "prompt", "provider", "stream"}
+    | {"stream_options", "user"}
+)
+"""Request fields that every worker of a kind acts on, or that only speak to the router."""
+
 
 class Eligibility(Struct, frozen=True):
-    """The endpoints that may be used, their ids and distinct prices, and the ones left out."""
+    """The endpoints that may be used, their ids and distinct prices, and the ones left out.
+
+    ``by_the_second`` says that some price is per second of hardware.
+    """
 
     endpoints: tuple[Endpoint, ...]
     endpoint_ids: tuple[str, ...]
     prices: tuple[Price, ...]
     filtered: tuple[CandidateRecord, ...]
+    by_the_second: bool
 
 
-def eligibility(endpoints: Iterable[Endpoint], kind: Kind, wishes: Wishes) -> Eligibility:
-    """Sort the endpoints of a route into those that may take the call and those that may not."""
+def eligibility(
+    endpoints: Iterable[Endpoint],
+    kind: Kind,
+    wishes: Wishes,
+    parameters: frozenset[str] = frozenset(),
+) -> Eligibility:
+    """Sort the endpoints of a route into those that may take the call and those that may not.
+
+    ``parameters`` are the request fields that a worker must act on.
+    """
     eligible: list[Endpoint] = []
     filtered: list[CandidateRecord] = []
     for endpoint in endpoints:
-        verdict = _objection(endpoint, kind, wishes)
+        verdict = _unusable(endpoint.worker, kind) or _unwanted(
+            endpoint.deployment, wishes, parameters
+        )
         if verdict:
             filtered.append(_filtered(endpoint, verdict))
         else:
@@ -43,27 +63,42 @@ def eligibility(endpoints: Iterable[Endpoint], kind: Kind, wishes: Wishes) -> El
         endpoint_ids=tuple(endpoint.id for endpoint in eligible),
         prices=tuple(prices.values()),
         filtered=tuple(filtered),
+        by_the_second=any(price.second_nano for price in prices.values()),
     )
 
 
-def _objection(endpoint: Endpoint, kind: Kind, wishes: Wishes) -> str:
-    """Why an endpoint may not take the request, or ""."""
-    worker, provider = endpoint.worker, endpoint.deployment.provider
+def required_parameters(request: InferenceRequest) -> frozenset[str]:
+    """The fields of a request that its caller wants acted on, not ignored."""
+    if not request.wishes.require_parameters:
+        return frozenset()
+    return frozenset(request.fields).difference(BASIC)
+
+
+def _unusable(worker: Worker, kind: Kind) -> str:
+    """Why a worker can take no such request now, or ""."""
     if kind not in KINDS[worker.protocol]:
         return "protocol"
     if worker.draining:
         return "draining"
-    if not worker.healthy:
-        return "unhealthy"
+    return "" if worker.healthy else "unhealthy"
+
+
+def _unwanted(deployment: Deployment, wishes: Wishes, parameters: frozenset[str]) -> str:
+    """Which of the caller's wishes rules a deployment out, or ""."""
+    provider = deployment.provider
     if wishes.only and provider not in wishes.only:
         return "not_wanted"
     if provider in wishes.ignore:
         return "ignored"
     if wishes.order and not wishes.allow_fallbacks and provider not in wishes.order:
         return "not_wanted"
-    if wishes.max_price is not None and _is_dearer(endpoint.deployment.price, wishes.max_price):
+    if wishes.max_price is not None and _is_dearer(deployment.price, wishes.max_price):
         return "too_dear"
-    return ""
+    if wishes.quantizations and deployment.quantization not in wishes.quantizations:
+        return "quantization"
+    if wishes.data_collection is DataCollection.DENY and deployment.collects_data:
+        return "data_collection"
+    return "" if parameters.issubset(deployment.parameters) else "parameters"
 
 
 def _is_dearer(price: Price, most: MaxPrice) -> bool:

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any, Protocol, TypeVar
 
+from router.contracts.record import UsageRecord
 from router.domain.errors import (
     CallError,
     DeadlineExceeded,
@@ -18,7 +19,7 @@ from router.domain.outcome import Outcome
 from router.domain.request import InferenceRequest
 from router.metering.lease import Hold
 from router.metering.vault import Vault
-from router.pipeline.attempts import Attempts
+from router.pipeline.attempts import Attempts, Parts
 from router.pipeline.authenticate import authenticate
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.plan import Plan, make_plan
@@ -34,6 +35,7 @@ from router.pipeline.routing_table import EMPTY_TABLE, Grant, RoutingTable
 from router.pipeline.settle import CallAccount
 from router.pipeline.trace import Trace
 from router.ports import Recorder, StreamPart, UpstreamFailed, UpstreamRefused
+from router.scheduling.fleet import Attempt
 
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
@@ -41,6 +43,13 @@ STREAM_ERROR = (
     b'data: {"error":{"message":"the worker failed after it had begun to answer; what was '
     b'delivered is billed","type":"server_error","param":null,"code":"worker_failed"}}\n\n'
 )
+HOLD_USED_UP = (
+    b'data: {"error":{"message":"the answer is longer than the credit that was held for it; what '
+    b'was delivered is billed; give max_tokens","type":"server_error","param":"max_tokens",'
+    b'"code":"hold_used_up"}}\n\n'
+)
+HOLD_SLACK_TOKENS = 16
+"""Events with content may be a few more than the tokens that a worker counts."""
 
 
 class Client(Protocol):
@@ -76,6 +85,8 @@ class Gateway:
         vault: Vault,
         limiter: RateLimiter,
         recorder: Recorder,
+        checkpoint: Callable[[UsageRecord], None],
+        hardware_max_s: float,
         snapshot_age_max_s: float = inf,
     ) -> None:
         self.table: RoutingTable = EMPTY_TABLE
@@ -86,7 +97,9 @@ class Gateway:
         self._vault = vault
         self._limiter = limiter
         self._recorder = recorder
+        self._checkpoint = checkpoint
         self._snapshot_age_max_s = snapshot_age_max_s
+        self._hardware_max_s = hardware_max_s
         self._stale_at_s = time.time() + snapshot_age_max_s
 
     def use(self, table: RoutingTable) -> None:
@@ -118,13 +131,13 @@ class Gateway:
 
     async def serve(self, grant: Grant, request: InferenceRequest, client: Client) -> None:
         """Run one call to its end. Raises a ``CallError`` only before the client got a byte."""
-        plan = make_plan(self.table, grant, request)
+        plan = make_plan(self.table, grant, request, hardware_max_s=self._hardware_max_s)
         self._recorder.admit()
         permit = NO_PERMIT
         if grant.limits:
             permit = await self._limiter.admit(grant.limits, request.prompt_tokens)
         try:
-            hold = await self._vault.hold(grant.account_id, plan.hold_nano)
+            hold = await self._vault.hold(grant.purse, plan.hold_nano)
         except BaseException:
             permit.end(0)
             raise
@@ -158,7 +171,10 @@ class Gateway:
             account.resolve(Outcome.CLIENT_GONE, 499)
 
     async def _answer(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
-        attempt, answer = await _in_time(plan.request, self._attempts.whole_answer(plan, trace))
+        answering = self._attempts.whole_answer(plan, trace)
+        if plan.request.wishes.deadline_ms:
+            answering = _in_time(plan.request, answering)
+        attempt, answer = await answering
         endpoint = attempt.endpoint.endpoint
         trace.usage = answer.usage
         trace.finish_reason = answer.finish_reason
@@ -175,21 +191,16 @@ class Gateway:
         await client.answer(200, headers, body)
 
     async def _stream(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
-        begun = self._attempts.first_part(plan, trace)
-        attempt, first, parts = await _in_time(plan.request, begun)
+        beginning = self._attempts.first_part(plan, trace)
+        if plan.request.wishes.deadline_ms:
+            beginning = _in_time(plan.request, beginning)
+        attempt, first, parts = await beginning
         endpoint = attempt.endpoint.endpoint
         try:
             headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
             headers.extend(account.permit.headers())
             await client.start_stream(headers)
-            part: StreamPart | None = first
-            while part is not None:
-                trace.tokens_delivered += part.tokens
-                trace.usage = part.usage or trace.usage
-                trace.finish_reason = part.finish_reason or trace.finish_reason
-                if part.chunk:
-                    await client.send(part.chunk)
-                part = None if part.done else await anext(parts, None)
+            is_used_up = await self._forward(plan, first, parts, trace, account, client)
         except UpstreamFailed as error:
             self._attempts.truncated(attempt, trace, error.reason)
             account.resolve(Outcome.TRUNCATED, 200)
@@ -200,12 +211,51 @@ class Gateway:
             raise
         finally:
             await parts.aclose()
+        if is_used_up:
+            return await self._stop_stream(attempt, trace, account, client)
         self._attempts.completed(attempt, trace)
         settlement = account.resolve(Outcome.COMPLETED, 200)
         if plan.request.explain:
             report = route_report(plan, trace, endpoint, settlement, time.monotonic())
             await client.send(explained_event(plan, report))
         await client.end_stream(DONE)
+
+    async def _forward(
+        self,
+        plan: Plan,
+        first: StreamPart,
+        parts: Parts,
+        trace: Trace,
+        account: CallAccount,
+        client: Client,
+    ) -> bool:
+        """Pass on what comes, to the end or until the hold is used up: True when it is."""
+        held = plan.completion_tokens_held
+        tokens_max = held + HOLD_SLACK_TOKENS if held else inf
+        trace.heard(first)
+        if first.chunk:
+            await client.send(first.chunk)
+            account.delivered()
+        if first.done:
+            return False
+        async for part in parts:
+            trace.heard(part)
+            if part.chunk:
+                await client.send(part.chunk)
+                account.delivered()
+            if part.done:
+                return False
+            if trace.tokens_delivered > tokens_max:
+                return True
+        return False
+
+    async def _stop_stream(
+        self, attempt: Attempt, trace: Trace, account: CallAccount, client: Client
+    ) -> None:
+        """A worker generates more than it was asked for and the hold covers."""
+        self._attempts.client_gone(attempt, trace)
+        account.resolve(Outcome.TRUNCATED, 200)
+        await client.end_stream(HOLD_USED_UP)
 
     def _open_account(self, plan: Plan, hold: Hold, trace: Trace, permit: Permit) -> CallAccount:
         return CallAccount(
@@ -216,14 +266,13 @@ class Gateway:
             router_id=self._router_id,
             release=self._vault.book.settle,
             keep=self._recorder.append,
+            checkpoint=self._checkpoint,
         )
 
 
 async def _in_time(request: InferenceRequest, answering: Coroutine[Any, Any, T]) -> T:
     """The answer, or ``DeadlineExceeded`` when the request's own deadline passes before it."""
     deadline_ms = request.wishes.deadline_ms
-    if not deadline_ms:
-        return await answering
     try:
         async with asyncio.timeout_at(request.arrived_s + deadline_ms / 1e3):
             return await answering

@@ -8,9 +8,11 @@ from bisect import bisect_left
 from collections import Counter
 
 from router.contracts.record import UsageRecord
+from router.domain.outcome import Outcome
 from router.ports import Recorder
 
 SERIES_MAX = 10_000
+COMPLETED = Outcome.COMPLETED.value
 OTHER = "other"
 BUCKETS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000)
 TOKEN_CLASSES = ("prompt", "cached", "completion", "reasoning")
@@ -35,11 +37,26 @@ class ModelMeters:
     """What was counted of one model: ``calls`` by kind, outcome and HTTP status.
 
     Of the spans, ``queue``, ``upstream`` and ``ttft`` are only of calls that got so far.
+    ``inferences`` are the rows of answered calls, ``unanswered_ms`` is the part of ``total`` that
+    went into the others, and ``last_ms`` is when the newest call began (Unix time).
     """
 
-    __slots__ = ("calls", "queue", "tokens", "total", "ttft", "upstream")
+    __slots__ = (
+        "calls",
+        "inferences",
+        "last_ms",
+        "queue",
+        "tokens",
+        "total",
+        "ttft",
+        "unanswered_ms",
+        "upstream",
+    )
 
     def __init__(self) -> None:
+        self.inferences = 0
+        self.last_ms = 0
+        self.unanswered_ms = 0.0
         self.calls: dict[tuple[str, str, int], int] = {}
         self.tokens = dict.fromkeys(TOKEN_CLASSES, 0)
         self.queue = Histogram()
@@ -52,6 +69,7 @@ class Meters:
     """A recorder that counts what passes through it to another one."""
 
     def __init__(self, recorder: Recorder) -> None:
+        self.admit = recorder.admit
         self._recorder = recorder
         self._series = 0
         self.models: dict[str, ModelMeters] = {}
@@ -59,10 +77,6 @@ class Meters:
         """By pool and outcome; a failure's reason is not part of it."""
         self.errors: Counter[str] = Counter()
         """Errors told to clients, by code."""
-
-    def admit(self) -> None:
-        """See :class:`router.ports.Recorder`."""
-        self._recorder.admit()
 
     def append(self, record: UsageRecord) -> None:
         """See :class:`router.ports.Recorder`."""
@@ -76,6 +90,11 @@ class Meters:
             model = self._new_series(record.model, key)
         model.calls[key] += 1
         model.total.observe(record.total_ms)
+        model.last_ms = record.created_at_ms
+        if record.outcome == COMPLETED:
+            model.inferences += record.rows or 1
+        else:
+            model.unanswered_ms += record.total_ms
         if not record.attempts:
             return
         model.queue.observe(record.queue_ms)

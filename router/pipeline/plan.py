@@ -17,21 +17,43 @@ from router.domain.errors import (
     NothingEligible,
     RequestInvalid,
 )
-from router.domain.pricing import hold_nano
-from router.domain.request import NO_WISHES, InferenceRequest, Sort
-from router.pipeline.eligibility import Eligibility, eligibility
+from router.domain.money import NANO_MAX, format_usd
+from router.domain.pricing import Usage, hold_nano
+from router.domain.request import NO_WISHES, InferenceRequest, Kind, Sort
+from router.pipeline.eligibility import Eligibility, eligibility, required_parameters
+from router.pipeline.history import Histories
 from router.pipeline.routing_table import Grant, Route, RoutingTable
 from router.pipeline.sizing import prefix_blocks, size_features
-from router.pipeline.utility import costs_nano, penalties_s
+from router.pipeline.utility import costs_nano, expected_latency_s, penalties_s
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import NO_TERMS, Ticket
 
 RETRY_AFTER_S = 5.0
+WISHES = {
+    "not_wanted": "only or order",
+    "ignored": "ignore",
+    "too_dear": "max_price",
+    "quantization": "quantizations",
+    "data_collection": "data_collection",
+    "parameters": "require_parameters",
+}
+"""Which wish a verdict comes from."""
+
+OPEN_ENDED_TOKENS = 8_192
+"""What credit is held for when neither the caller nor the model bounds an answer."""
+
+GENERATING = frozenset({Kind.CHAT, Kind.COMPLETION})
+DRAWS = 2**32
+"""How many values the end of a request's id has: all alike, as it is random."""
+
 SUFFIXES = {"floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
 
 
 class Plan(Struct, frozen=True):
-    """A call that may run. ``hold_nano`` covers the dearest endpoint that it could reach."""
+    """A call that may run. ``hold_nano`` covers the dearest endpoint that it could reach.
+
+    ``completion_tokens_held`` is how long an answer it covers, 0 where that has no meaning.
+    """
 
     grant: Grant
     request: InferenceRequest
@@ -40,10 +62,50 @@ class Plan(Struct, frozen=True):
     endpoint_ids: tuple[str, ...]
     filtered: tuple[CandidateRecord, ...]
     hold_nano: int
+    completion_tokens_held: int
 
 
-def make_plan(table: RoutingTable, grant: Grant, request: InferenceRequest) -> Plan:
-    """Raises ``ModelUnknown``, ``NotAllowed``, ``RequestInvalid`` or ``NothingEligible``."""
+def make_plan(
+    table: RoutingTable, grant: Grant, request: InferenceRequest, *, hardware_max_s: float
+) -> Plan:
+    """Raises ``ModelUnknown``, ``NotAllowed``, ``RequestInvalid`` or ``NothingEligible``.
+
+    ``hardware_max_s`` is held for, where a price is per second and the call has no deadline.
+    """
+    request, route = find_route(table, grant, request)
+    found = _eligible(route, request)
+    if not found.endpoints:
+        raise _nothing_eligible(route, found)
+    request = _bounded(request, route)
+    if found.by_the_second:
+        request = _timed(request, hardware_max_s)
+    held = _held(request, route)
+    most = max(hold_nano(price, held) for price in found.prices)
+    if most > NANO_MAX:
+        raise RequestInvalid(
+            f"this call may cost up to ${format_usd(most)}, more than can be paid; "
+            "lower max_tokens or ask for less at once",
+            param="max_tokens",
+        )
+    return Plan(
+        grant=grant,
+        request=request,
+        policy=_arm(route, request),
+        endpoints=found.endpoints,
+        endpoint_ids=found.endpoint_ids,
+        filtered=found.filtered,
+        hold_nano=most,
+        completion_tokens_held=held.completion_tokens if most else 0,
+    )
+
+
+def find_route(
+    table: RoutingTable, grant: Grant, request: InferenceRequest
+) -> tuple[InferenceRequest, Route]:
+    """The route of a request, whose model has no suffix any more.
+
+    Raises ``ModelUnknown`` or ``NotAllowed``.
+    """
     route = table.routes.get(request.model)
     if route is None:
         request, route = _with_suffix(table, request)
@@ -54,23 +116,16 @@ def make_plan(table: RoutingTable, grant: Grant, request: InferenceRequest) -> P
         )
     if grant.models and request.model not in grant.models:
         raise NotAllowed(f"this API key may not use model {request.model!r}", param="model")
-    found = _eligible(route, request)
-    if not found.endpoints:
-        raise _nothing_eligible(route, found)
-    request = _bounded(request, route)
-    return Plan(
-        grant=grant,
-        request=request,
-        policy=route.policy,
-        endpoints=found.endpoints,
-        endpoint_ids=found.endpoint_ids,
-        filtered=found.filtered,
-        hold_nano=max(hold_nano(price, request.bound) for price in found.prices),
-    )
+    return request, route
 
 
 def make_ticket(
-    plan: Plan, *, sizes: SizePredictor, expires_s: float, excluded: frozenset[str]
+    plan: Plan,
+    *,
+    sizes: SizePredictor,
+    histories: Histories,
+    expires_s: float,
+    excluded: frozenset[str],
 ) -> Ticket:
     """The plan as the scheduler sees it."""
     request = plan.request
@@ -89,11 +144,19 @@ def make_ticket(
         tenant=plan.grant.organisation_id,
         deadline_s=request.arrived_s + wishes.deadline_ms / 1e3 if wishes.deadline_ms else inf,
         sort=wishes.sort,
-        preferred_s=wishes.preferred_max_latency or inf,
-        penalty_s=penalties_s(plan.endpoints, request, plan.policy),
+        preferred_s=expected_latency_s(wishes),
+        penalty_s=penalties_s(plan.endpoints, request, plan.policy, histories),
         cost_nano=costs_nano(plan.endpoints, request) if wishes.sort is Sort.PRICE else NO_TERMS,
         excluded=excluded,
     )
+
+
+def _arm(route: Route, request: InferenceRequest) -> Policy:
+    """The policy in force, or the one under trial for its share, drawn by the request's id."""
+    canary = route.canary
+    if canary is None or int(request.id[-8:], 16) >= canary.share * DRAWS:
+        return route.policy
+    return canary.policy
 
 
 def _with_suffix(
@@ -112,7 +175,8 @@ def _with_suffix(
 def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
     """Without wishes the answer is the same for every call of a kind: looked up, not worked out."""
     if request.wishes is not NO_WISHES:
-        return eligibility(route.endpoints, request.kind, request.wishes)
+        parameters = required_parameters(request)
+        return eligibility(route.endpoints, request.kind, request.wishes, parameters)
     found = route.eligible.get(request.kind)
     if found is None:
         found = eligibility(route.endpoints, request.kind, NO_WISHES)
@@ -131,6 +195,22 @@ def _bounded(request: InferenceRequest, route: Route) -> InferenceRequest:
     return msgspec.structs.replace(request, bound=bound)
 
 
+def _held(request: InferenceRequest, route: Route) -> Usage:
+    """What credit is held for: the call's bound, or a usual one where it has none."""
+    if request.bound.completion_tokens or request.kind not in GENERATING:
+        return request.bound
+    each = min(route.model.context_tokens_max or OPEN_ENDED_TOKENS, OPEN_ENDED_TOKENS)
+    return msgspec.structs.replace(request.bound, completion_tokens=each * request.choices_asked)
+
+
+def _timed(request: InferenceRequest, hardware_max_s: float) -> InferenceRequest:
+    """Bound the hardware time that the call is charged for, which its deadline may shorten."""
+    longest_ms = int(hardware_max_s * 1e3)
+    hardware_ms = min(request.wishes.deadline_ms or longest_ms, longest_ms)
+    bound = msgspec.structs.replace(request.bound, hardware_ms=hardware_ms)
+    return msgspec.structs.replace(request, bound=bound)
+
+
 def _nothing_eligible(route: Route, found: Eligibility) -> CallError:
     verdicts = {candidate.verdict for candidate in found.filtered}
     if verdicts == {"protocol"}:
@@ -139,10 +219,10 @@ def _nothing_eligible(route: Route, found: Eligibility) -> CallError:
             "way; see the API tab of its page",
             param="model",
         )
-    if verdicts and verdicts <= {"not_wanted", "ignored", "too_dear"}:
+    if verdicts and verdicts <= WISHES.keys():
         return NothingEligible(
             f"no provider of {route.model.name!r} fits the request's provider wishes; "
-            "loosen only, ignore, order or max_price",
+            f"loosen {', '.join(sorted(WISHES[verdict] for verdict in verdicts))}",
             param="provider",
         )
     return NothingEligible(

@@ -6,8 +6,7 @@ winner's outcome instead, as ``asyncio.timeout`` does with a deadline.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.scheduling.fleet import Attempt
@@ -15,30 +14,36 @@ from router.scheduling.fleet import Attempt
 T = TypeVar("T")
 
 
+class Course(Protocol[T]):
+    """What the attempts of a call run over."""
+
+    async def run(self, attempt: Attempt) -> T:
+        """Make one attempt."""
+        ...
+
+    def won(self, attempt: Attempt) -> None:
+        """It ended with an outcome."""
+        ...
+
+    def lost(self, attempt: Attempt, error: UpstreamFailed) -> None:
+        """It ended without."""
+        ...
+
+    async def unwanted(self, attempt: Attempt, outcome: T) -> None:
+        """It won, and nobody takes its outcome any more."""
+        ...
+
+
 class Race(Generic[T]):
-    """The attempts of one call that are under way.
+    """The attempts of one call that are under way."""
 
-    ``run`` makes one attempt. ``won`` and ``lost`` are told of each end; ``unwanted`` gets a winner
-    whose outcome nobody takes any more.
-    """
+    __slots__ = ("_beside", "_call", "_course", "_loop", "_winner", "first", "second")
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        first: Attempt,
-        run: Callable[[Attempt], Awaitable[T]],
-        *,
-        won: Callable[[Attempt], None],
-        lost: Callable[[Attempt, UpstreamFailed], None],
-        unwanted: Callable[[Attempt, T], Awaitable[None]],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, first: Attempt, course: Course[T]) -> None:
         self._loop = loop
+        self._course = course
         self.first = first
         self.second: Attempt | None = None
-        self._run = run
-        self._won = won
-        self._lost = lost
-        self._unwanted = unwanted
         self._call: asyncio.Task[object] | None = None
         self._beside: asyncio.Task[None] | None = None
         self._winner: tuple[Attempt, T] | None = None
@@ -47,26 +52,26 @@ class Race(Generic[T]):
         """The first outcome there is. Raises what the first attempt raises if nobody wins."""
         self._call = asyncio.current_task(self._loop)
         try:
-            outcome = await self._run(self.first)
+            outcome = await self._course.run(self.first)
         except asyncio.CancelledError:
             call = self._call
             if self._winner is None or call is None:
                 raise
             if call.uncancel():  # The client left in the very moment in which the second one won.
-                await self._unwanted(*self._winner)
+                await self._course.unwanted(*self._winner)
                 raise
             return self._winner
         except UpstreamFailed as error:
             if self._beside is None:
                 raise
-            self._lost(self.first, error)
+            self._course.lost(self.first, error)
             self._call = None  # From here on nothing of the first is left to stop.
             await asyncio.wait({self._beside})
             if self._winner is None:
                 raise
             return self._winner
         self._call = None
-        self._won(self.first)
+        self._course.won(self.first)
         return self.first, outcome
 
     def hedge(self, attempt: Attempt) -> None:
@@ -89,15 +94,15 @@ class Race(Generic[T]):
 
     async def _run_beside(self, attempt: Attempt) -> None:
         try:
-            outcome = await self._run(attempt)
+            outcome = await self._course.run(attempt)
         except UpstreamFailed as error:
-            self._lost(attempt, error)
+            self._course.lost(attempt, error)
             return
         except UpstreamRefused:  # The first will be told the same.
-            self._lost(attempt, UpstreamFailed("refused", is_fault=False))
+            self._course.lost(attempt, UpstreamFailed("refused", is_fault=False))
             return
         except Exception:
-            self._lost(attempt, UpstreamFailed("internal"))
+            self._course.lost(attempt, UpstreamFailed("internal"))
             raise
         self._winner = (attempt, outcome)
-        self._won(attempt)
+        self._course.won(attempt)

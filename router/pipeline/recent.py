@@ -12,12 +12,9 @@ class RecentCalls:
     """A recorder that remembers what passes through it to another one."""
 
     def __init__(self, recorder: Recorder) -> None:
+        self.admit = recorder.admit
         self._recorder = recorder
         self._records: OrderedDict[str, UsageRecord] = OrderedDict()
-
-    def admit(self) -> None:
-        """See :class:`router.ports.Recorder`."""
-        self._recorder.admit()
 
     def append(self, record: UsageRecord) -> None:
         """See :class:`router.ports.Recorder`."""

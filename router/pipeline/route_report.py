@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from router.domain.catalog import Endpoint
 from router.domain.money import format_usd
+from router.domain.pricing import charge_lines
 from router.pipeline.plan import Plan
 from router.pipeline.settle import Settlement
 from router.pipeline.trace import Trace
@@ -24,20 +25,21 @@ def route_headers(
     request = plan.request
     queue_ms = (trace.placed_s - request.arrived_s) * 1e3
     upstream_ms = (now_s - trace.placed_s) * 1e3
+    queue = f"{queue_ms:.2f}"
     headers = [
         ("x-request-id", request.id),
         ("x-route-router", router_id),
         ("x-route-model", request.model),
         ("x-route-worker-pool", endpoint.pool.name),
         ("x-route-worker", endpoint.worker.id),
-        ("x-route-queue-ms", f"{queue_ms:.2f}"),
+        ("x-route-queue-ms", queue),
         (
             "x-route-attempts",
             str(len(trace.attempts) + 1 if request.stream else len(trace.attempts)),
         ),
         (
             "server-timing",
-            f"queue;dur={queue_ms:.2f}, upstream;dur={upstream_ms:.2f}, "
+            f"queue;dur={queue}, upstream;dur={upstream_ms:.2f}, "
             f"total;dur={queue_ms + upstream_ms:.2f}",
         ),
     ]
@@ -84,8 +86,11 @@ def route_report(
         "ttft_ms": (trace.first_byte_s - request.arrived_s) * 1e3,
         "upstream_ms": (now_s - trace.placed_s) * 1e3,
         "total_ms": (now_s - request.arrived_s) * 1e3,
+        "price": endpoint.deployment.price,
+        "hold_nano_usd": plan.hold_nano,
         "cost_nano_usd": settlement.charge_nano,
         "cost_usd": format_usd(settlement.charge_nano),
+        "cost_lines": charge_lines(endpoint.deployment.price, settlement.usage),
         "usage": settlement.usage,
-        "candidates": trace.candidates(plan),
+        "candidates": trace.candidates(plan).listed(),
     }

@@ -3,7 +3,18 @@
 from msgspec import Struct, field
 
 from router.contracts.snapshot import Snapshot
-from router.domain.catalog import ApiKey, Endpoint, Limit, Model, Policy, RateLimits, Worker
+from router.domain.catalog import (
+    ApiKey,
+    Budget,
+    Canary,
+    Endpoint,
+    Limit,
+    Model,
+    Policy,
+    RateLimits,
+    Worker,
+)
+from router.domain.money import Purse
 from router.domain.request import Kind
 from router.pipeline.eligibility import Eligibility
 
@@ -12,11 +23,13 @@ class Route(Struct, frozen=True):
     """A public model name, where it can run and how a place is chosen.
 
     ``eligible`` is filled by planning: what may be used for a call of a kind that has no wishes.
+    ``canary`` is a policy under trial, if there is one.
     """
 
     model: Model
     endpoints: tuple[Endpoint, ...]
     policy: Policy
+    canary: Canary | None = None
     eligible: dict[Kind, Eligibility] = field(default_factory=dict[Kind, Eligibility])
 
 
@@ -27,7 +40,7 @@ class Grant(Struct, frozen=True, gc=False):
     """
 
     organisation_id: int
-    account_id: int
+    purse: Purse
     key_id: int = 0
     user_id: int = 0
     models: tuple[str, ...] = ()
@@ -38,9 +51,9 @@ class Grant(Struct, frozen=True, gc=False):
 class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.
 
-    ``keys`` are found by digest, ``limits`` by organisation. ``seen`` is filled by authentication:
-    the grants of keys that this table has already been asked about, found without the digest. It
-    goes when the table goes.
+    ``keys`` are found by digest, ``limits`` and ``budgets`` by organisation. ``seen`` is filled by
+    authentication: the grants of keys that this table has already been asked about, found without
+    the digest. It goes when the table goes.
     """
 
     version: int
@@ -48,12 +61,26 @@ class RoutingTable(Struct, frozen=True):
     keys: dict[str, ApiKey]
     endpoints: dict[str, Endpoint]
     limits: dict[int, RateLimits] = field(default_factory=dict[int, RateLimits])
+    budgets: dict[int, list[Budget]] = field(default_factory=dict[int, list[Budget]])
     seen: dict[str, Grant] = field(default_factory=dict[str, Grant])
+
+    def purse_of(
+        self, organisation_id: int, account_id: int, *, user_id: int = 0, key_id: int = 0
+    ) -> Purse:
+        """An organisation's account, within its own budget, the member's and the key's."""
+        budgets = self.budgets.get(organisation_id, ())
+        ids = sorted(b.id for b in budgets if b.user_id in (0, user_id) and b.key_id in (0, key_id))
+        return Purse(account_id, tuple(ids))
 
     def limits_of(self, organisation_id: int) -> tuple[Limit, ...]:
         """What an organisation as a whole is limited to."""
         limits = self.limits.get(organisation_id)
         return (Limit(f"org:{organisation_id}", limits),) if limits else ()
+
+    def budget_of(self, organisation_id: int, key_id: int) -> int:
+        """The id of a key's own budget, 0 where it has none."""
+        budgets = self.budgets.get(organisation_id, ())
+        return next((budget.id for budget in budgets if key_id and budget.key_id == key_id), 0)
 
     def key_of(self, key_id: int) -> ApiKey | None:
         """A key by its id: rare, and so without an index."""
@@ -72,8 +99,12 @@ EMPTY_TABLE = RoutingTable(0, {}, {}, {})
 
 def build_table(snapshot: Snapshot) -> RoutingTable:
     """Join deployments with the workers of their pools. Deployments without workers stay listed."""
+    budgets: dict[int, list[Budget]] = {}
+    for budget in snapshot.budgets:
+        budgets.setdefault(budget.organisation_id, []).append(budget)
     pools = {pool.name: pool for pool in snapshot.pools}
     policies = {policy.model: policy for policy in snapshot.policies}
+    canaries = {canary.policy.model: canary for canary in snapshot.canaries}
     models = {model.name: model for model in snapshot.models}
     by_model: dict[str, list[Endpoint]] = {name: [] for name in models}
     for deployment in snapshot.deployments:
@@ -96,12 +127,14 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
                 model,
                 tuple(by_model[model.name]),
                 policies.get(model.name) or Policy(0, 0, model.name),
+                canaries.get(model.name),
             )
             for model in snapshot.models
         },
         keys={key.digest: key for key in snapshot.keys},
         endpoints={e.id: e for endpoints in by_model.values() for e in endpoints},
         limits={organisation.id: organisation.limits for organisation in snapshot.organisations},
+        budgets=budgets,
     )
 
 

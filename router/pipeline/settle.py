@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from router.contracts.record import UsageRecord
 from router.domain.money import commission_nano
@@ -15,6 +15,9 @@ from router.pipeline.rate_limit import NO_PERMIT, Permit
 from router.pipeline.trace import Trace
 
 NOTHING_USED = Usage()
+CHECKPOINT_TOKENS = 64
+CHECKPOINT_S = 1.0
+"""A stream's journal is at most so many tokens or seconds behind what its client has."""
 
 
 class Settlement(Struct, frozen=True, gc=False):
@@ -26,14 +29,19 @@ class Settlement(Struct, frozen=True, gc=False):
     commission_nano: int
 
 
-def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome) -> Settlement:
-    """What is owed for how the call ended. Never more than was held."""
+def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float) -> Settlement:
+    """What is owed for how the call ended, ``now_s``. Never more than was held."""
     endpoint = trace.endpoint
     if outcome not in BILLED or endpoint is None:
         return Settlement(outcome, NOTHING_USED, 0, 0)
     usage = trace.usage or _counted(plan, trace)
     if usage == NOTHING_USED and outcome is not Outcome.COMPLETED:
         return Settlement(outcome, usage, 0, 0)
+    bound = plan.request.bound
+    if bound.images or bound.hardware_ms:
+        # Workers report images as tokens only, and their time not at all.
+        taken_ms = min(int((now_s - trace.placed_s) * 1e3), bound.hardware_ms)
+        usage = structs.replace(usage, images=bound.images, hardware_ms=taken_ms)
     deployment = endpoint.deployment
     charge = min(charge_nano(deployment.price, usage), hold.amount_nano)
     return Settlement(outcome, usage, charge, commission_nano(charge, deployment.commission_bps))
@@ -50,10 +58,14 @@ class CallAccount:
     """The open account of one admitted call: resolved exactly once, whatever happens to the call.
 
     ``keep`` takes the finished record and ``release`` returns the hold; both are synchronous, so
-    that nothing can come between them, not even a cancellation. ``permit`` ends with it.
+    that nothing can come between them, not even a cancellation. ``checkpoint`` takes what a running
+    stream would owe. ``permit`` ends with it.
     """
 
     __slots__ = (
+        "_checkpoint",
+        "_checkpoint_s",
+        "_checkpoint_tokens",
         "_hold",
         "_keep",
         "_plan",
@@ -74,6 +86,7 @@ class CallAccount:
         router_id: str,
         release: Callable[[Hold, int], None],
         keep: Callable[[UsageRecord], None],
+        checkpoint: Callable[[UsageRecord], None],
     ) -> None:
         self._plan = plan
         self._hold = hold
@@ -82,30 +95,47 @@ class CallAccount:
         self._router_id = router_id
         self._release = release
         self._keep = keep
+        self._checkpoint = checkpoint
+        self._checkpoint_s = trace.request.arrived_s + CHECKPOINT_S
+        self._checkpoint_tokens = CHECKPOINT_TOKENS
         self.settlement: Settlement | None = None
 
     def resolve(self, outcome: Outcome, http_status: int) -> Settlement:
         """Settle and record. A second call changes nothing and returns the first settlement."""
         if self.settlement is None:
-            self.settlement = settle(self._plan, self._hold, self._trace, outcome)
+            now_s = time.monotonic()
+            self.settlement = settle(self._plan, self._hold, self._trace, outcome, now_s)
             self._release(self._hold, self.settlement.charge_nano)
             self.permit.end(self.settlement.usage.tokens)
-            self._keep(self._record(self.settlement, http_status))
+            self._keep(self._record(self.settlement, http_status, now_s))
         return self.settlement
 
-    def _record(self, settlement: Settlement, http_status: int) -> UsageRecord:
+    def delivered(self) -> None:
+        """The client of a stream has more: journal that, once enough came since the last time.
+
+        A router that dies is not paid for the rest.
+        """
+        tokens, now_s = self._trace.tokens_delivered, time.monotonic()
+        if tokens >= self._checkpoint_tokens or now_s >= self._checkpoint_s:
+            self._checkpoint_tokens = tokens + CHECKPOINT_TOKENS
+            self._checkpoint_s = now_s + CHECKPOINT_S
+            so_far = settle(self._plan, self._hold, self._trace, Outcome.INTERRUPTED, now_s)
+            self._checkpoint(self._record(so_far, 200, now_s))
+
+    def _record(self, settlement: Settlement, http_status: int, now_s: float) -> UsageRecord:
         plan, trace, hold = self._plan, self._trace, self._hold
         request, grant, usage = plan.request, plan.grant, settlement.usage
-        now_s = time.monotonic()
-        deployment = trace.endpoint.deployment if trace.endpoint else None
+        endpoint = trace.endpoint
+        deployment = endpoint.deployment if endpoint else None
         return UsageRecord(
             request_id=request.id,
             router_id=self._router_id,
             lease_id=hold.lease_id,
-            account_id=grant.account_id,
+            account_id=grant.purse.account_id,
             organisation_id=grant.organisation_id,
             key_id=grant.key_id,
             user_id=grant.user_id,
+            policy_id=plan.policy.id,
             traceparent=request.traceparent,
             parent_span_id=request.parent_span_id,
             model=request.model,
@@ -116,8 +146,8 @@ class CallAccount:
             created_at_ms=request.created_at_ms,
             deployment_id=deployment.id if deployment else 0,
             price_id=deployment.price.id if deployment else 0,
-            worker_id=trace.endpoint.worker.id if trace.endpoint else "",
-            pool=trace.endpoint.pool.name if trace.endpoint else "",
+            worker_id=endpoint.worker.id if endpoint else "",
+            pool=endpoint.pool.name if endpoint else "",
             provider_account_id=deployment.provider_account_id if deployment else 0,
             hold_nano=hold.amount_nano,
             charge_nano=settlement.charge_nano,
@@ -128,6 +158,7 @@ class CallAccount:
             reasoning_tokens=usage.reasoning_tokens,
             rows=usage.rows,
             images=usage.images,
+            hardware_ms=usage.hardware_ms,
             queue_ms=_span_ms(request.arrived_s, trace.placed_s),
             ttft_ms=_span_ms(request.arrived_s, trace.first_byte_s),
             upstream_ms=_span_ms(trace.placed_s, now_s) if trace.placed_s else 0.0,
@@ -139,4 +170,5 @@ class CallAccount:
 
 
 def _span_ms(start_s: float, end_s: float) -> float:
-    return round((end_s - start_s) * 1e3, 3) if end_s > start_s else 0.0
+    """Whole microseconds, in ms. ``round`` takes twice as long."""
+    return int((end_s - start_s) * 1e6 + 0.5) / 1e3 if end_s > start_s else 0.0

@@ -1,14 +1,16 @@
 """What happened to one call, noted as it happens: measurements only, nothing decides by it."""
 
 import time
+from functools import partial
 
-from router.contracts.record import AttemptRecord, CandidateRecord
+from router.contracts.record import AttemptRecord, CandidateRecord, Candidates
 from router.domain.catalog import Endpoint
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest
 from router.pipeline.plan import Plan
-from router.scheduling.decisions import Considered, Dispatch
+from router.ports import StreamPart
+from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Ranking
 from router.scheduling.fleet import Attempt
 
 
@@ -32,7 +34,7 @@ class Trace:
         self.request = request
         self._ended: set[int] = set()
         self.attempts: list[AttemptRecord] = []
-        self.considered: tuple[Considered, ...] = ()
+        self.considered = NOT_EXPLAINED
         self.endpoint: Endpoint | None = None
         self.placed_s = 0.0
         self.first_byte_s = 0.0
@@ -52,6 +54,14 @@ class Trace:
         self.placed_s = attempt.dispatched_s
         self.first_byte_s = now_s
 
+    def heard(self, part: StreamPart) -> None:
+        """Some of the answer's stream came."""
+        self.tokens_delivered += part.tokens
+        if part.usage is not None:
+            self.usage = part.usage
+        if part.finish_reason:
+            self.finish_reason = part.finish_reason
+
     def has_ended(self, attempt: Attempt) -> bool:
         """Whether the end of this attempt was noted."""
         return attempt.id in self._ended
@@ -65,36 +75,46 @@ class Trace:
                 deployment_id=endpoint.deployment.id,
                 worker_id=endpoint.worker.id,
                 pool=endpoint.pool.name,
-                outcome=f"{outcome}:{reason}" if reason else outcome.value,
+                outcome=f"{outcome}:{reason}" if reason else outcome,
                 queue_ms=(attempt.dispatched_s - self.request.arrived_s) * 1e3,
                 upstream_ms=(time.monotonic() - attempt.dispatched_s) * 1e3,
             )
         )
 
-    def candidates(self, plan: Plan) -> tuple[CandidateRecord, ...]:
+    def candidates(self, plan: Plan) -> Candidates:
         """Every endpoint that was considered for the last attempt, with the reason it lost."""
-        endpoints = {endpoint.id: endpoint for endpoint in plan.endpoints}
         placed = self.endpoint.id if self.endpoint else ""
-        chosen = next((one for one in self.considered if one.endpoint_id == placed), None)
-        scored = [
-            CandidateRecord(
-                deployment_id=endpoint.deployment.id,
-                worker_id=endpoint.worker.id,
-                pool=endpoint.pool.name,
-                verdict=_verdict(one, chosen),
-                wait_ms=one.wait_s * 1e3,
-                service_ms=one.service_s * 1e3,
-                score=one.score,
-            )
-            for one in self.considered
-            if (endpoint := endpoints.get(one.endpoint_id)) is not None
-        ]
-        return (*scored, *plan.filtered)
+        return Candidates(
+            partial(_candidates, self.considered, placed, plan.endpoints, plan.filtered)
+        )
 
 
-def _verdict(one: Considered, chosen: Considered | None) -> str:
-    if one is chosen:
-        return "chosen"
-    if chosen is not None and one.score == chosen.score:
+def _candidates(
+    considered: Ranking,
+    placed: str,
+    endpoints: tuple[Endpoint, ...],
+    filtered: tuple[CandidateRecord, ...],
+) -> tuple[CandidateRecord, ...]:
+    known = {endpoint.id: endpoint for endpoint in endpoints}
+    chosen = considered.score_of(placed)
+    scored = [
+        CandidateRecord(
+            endpoint.deployment.id,
+            endpoint.worker.id,
+            endpoint.pool.name,
+            "chosen" if endpoint.id == placed else _lost(score, wait_s, chosen),
+            wait_s * 1e3,
+            service_s * 1e3,
+            score,
+        )
+        for endpoint_id, wait_s, service_s, score in considered.rows()
+        if (endpoint := known.get(endpoint_id)) is not None
+    ]
+    return (*scored, *filtered)
+
+
+def _lost(score: float, wait_s: float, chosen: float | None) -> str:
+    """Why a candidate was not chosen."""
+    if score == chosen:
         return "tied"
-    return "busy" if one.wait_s > 0 else "slower"
+    return "busy" if wait_s > 0 else "slower"

@@ -6,11 +6,14 @@ never exclude it: who may not be used at all was decided before (:mod:`.eligibil
 """
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
-from router.domain.catalog import Endpoint, Policy
+from router.domain.catalog import Deployment, Endpoint, Policy
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Usage, charge_nano
-from router.domain.request import InferenceRequest
+from router.domain.request import NO_WISHES, InferenceRequest, Percentiles, Wishes, percentiles
+from router.pipeline.history import Histories, History
+from router.scheduling.policies.late_binding import PREFERENCE_S
 from router.scheduling.ticket import NO_TERMS
 
 ORDER_STEP_S = 5.0
@@ -20,17 +23,41 @@ COMPLETION_TOKENS_TYPICAL = 256
 """What an answer is taken for when the caller does not bound it."""
 
 
+PERCENTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
+EXPECTED = "p50"
+"""The latency that the scheduler expects itself, for the moment and the request at hand."""
+
+
+def expected_latency_s(wishes: Wishes) -> float:
+    """What the caller would like to wait at most in the usual case; infinite without a wish."""
+    wish = wishes.preferred_max_latency
+    return inf if wish is None else percentiles(wish).p50 or inf
+
+
 def penalties_s(
-    endpoints: Sequence[Endpoint], request: InferenceRequest, policy: Policy
+    endpoints: Sequence[Endpoint],
+    request: InferenceRequest,
+    policy: Policy,
+    histories: Histories,
 ) -> Mapping[str, float]:
     """Seconds by endpoint id."""
-    order = request.wishes.order
-    if not order and not policy.usd_weight_s:
+    wishes = request.wishes
+    if wishes is NO_WISHES and not policy.usd_weight_s:
+        return NO_TERMS
+    order = wishes.order
+    measured = wishes.preferred_min_throughput or isinstance(
+        wishes.preferred_max_latency, Percentiles
+    )
+    if not order and not measured and not policy.usd_weight_s:
         return NO_TERMS
     penalties = {
         endpoint.id: ORDER_STEP_S * _place(endpoint.deployment.provider, order)
         for endpoint in endpoints
     }
+    if measured:
+        for endpoint in endpoints:
+            if _disappoints(histories.of(endpoint.deployment.id), wishes):
+                penalties[endpoint.id] += PREFERENCE_S
     if policy.usd_weight_s:
         for endpoint_id, cost in costs_nano(endpoints, request).items():
             penalties[endpoint_id] += cost / NANO_PER_USD * policy.usd_weight_s
@@ -46,9 +73,27 @@ def costs_nano(endpoints: Sequence[Endpoint], request: InferenceRequest) -> Mapp
         rows=request.bound.rows,
         images=request.bound.images,
     )
-    return {
-        endpoint.id: float(charge_nano(endpoint.deployment.price, usage)) for endpoint in endpoints
-    }
+    return {endpoint.id: _cost_nano(endpoint.deployment, usage) for endpoint in endpoints}
+
+
+def _cost_nano(deployment: Deployment, usage: Usage) -> float:
+    """The time that it takes is the benchmarked one."""
+    price = deployment.price
+    return charge_nano(price, usage) + price.second_nano * deployment.service_prior_ms / 1e3
+
+
+def _disappoints(history: History, wishes: Wishes) -> bool:
+    """Whether a deployment was slower lately than the caller wishes; one without past was not."""
+    latency = percentiles(wishes.preferred_max_latency)
+    throughput = percentiles(wishes.preferred_min_throughput)
+    for name, share in PERCENTILES.items():
+        most = None if name == EXPECTED else getattr(latency, name)
+        least = getattr(throughput, name)
+        if most is not None and (history.latency_s(share) or 0.0) > most:
+            return True
+        if least is not None and (history.tokens_per_s(share) or inf) < least:
+            return True
+    return False
 
 
 def _place(provider: str, order: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from itertools import pairwise
 class BatchCurve:
     """See the module. Raises ``ValueError`` for points that are not a rising concurrency."""
 
-    __slots__ = ("_factors", "_points")
+    __slots__ = ("_factors", "_points", "is_flat")
 
     def __init__(self, points: Sequence[tuple[int, float]] = ()) -> None:
         if any(b <= a for (a, _), (b, _) in pairwise(points)):
@@ -21,12 +21,9 @@ class BatchCurve:
         if any(concurrency < 1 or factor <= 0 for concurrency, factor in points):
             raise ValueError(f"batch curve {points!r}: concurrency and factor must be positive")
         self._points = tuple(points)
-        self._factors: dict[int, float] = {}
-
-    @property
-    def is_flat(self) -> bool:
+        self.is_flat = not points
         """Whether concurrency makes no difference."""
-        return not self._points
+        self._factors: dict[int, float] = {}
 
     def factor(self, concurrency: int) -> float:
         """Service time with ``concurrency`` requests running, relative to one alone."""

@@ -6,7 +6,7 @@ taken, the worker is taken to be that much slower, so that a hung worker loses i
 anything has completed or failed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from math import inf
 from typing import Protocol
 
@@ -26,7 +26,7 @@ class Running(Protocol):
         ...
 
 
-def evidence(running: Sequence[Running], now_s: float) -> tuple[float, float]:
+def evidence(running: Collection[Running], now_s: float) -> tuple[float, float]:
     """How many times slower than estimated a worker looks (at least 1), and from when on it does
     if nothing ends before.
     """

@@ -1,10 +1,11 @@
 """What the scheduler tells its caller to do, with reasons. The caller does it."""
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
-from router.scheduling.fleet import Attempt
+from router.scheduling.fleet import Attempt, EndpointState
 from router.scheduling.ticket import Ticket
 
 
@@ -15,6 +16,41 @@ class Considered(Struct, frozen=True, gc=False):
     wait_s: float
     service_s: float
     score: float
+
+
+class Ranking(Struct, frozen=True, gc=False):
+    """What was considered, one column a figure: made for every call and read for few.
+
+    ``planned_s`` is absolute and ``unit_s`` seconds a unit of work. Three columns of a dozen take
+    1.5 µs where as many :class:`Considered` take 6.
+    """
+
+    states: Sequence[EndpointState] = ()
+    planned_s: Sequence[float] = ()
+    unit_s: Sequence[float] = ()
+    scores: Sequence[float] = ()
+    work: float = 1.0
+    now_s: float = 0.0
+
+    def __iter__(self) -> Iterator[Considered]:
+        return (Considered(*row) for row in self.rows())
+
+    def rows(self) -> list[tuple[str, float, float, float]]:
+        """The fields of each :class:`Considered`."""
+        now_s, work = self.now_s, self.work
+        columns = zip(self.states, self.planned_s, self.unit_s, self.scores, strict=True)
+        return [
+            (state.id, planned_s - now_s if planned_s > now_s else 0.0, unit_s * work, score)
+            for state, planned_s, unit_s, score in columns
+        ]
+
+    def score_of(self, endpoint_id: str) -> float | None:
+        """None for an endpoint that was not considered."""
+        ids = [state.id for state in self.states]
+        return self.scores[ids.index(endpoint_id)] if endpoint_id in ids else None
+
+
+NOT_EXPLAINED = Ranking()
 
 
 class RejectReason(StrEnum):
@@ -31,7 +67,7 @@ class Dispatch(Struct, frozen=True, gc=False):
     """Send the attempt's ticket to its endpoint now."""
 
     attempt: Attempt
-    considered: tuple[Considered, ...]
+    considered: Ranking
 
 
 class Hedge(Struct, frozen=True, gc=False):

@@ -66,4 +66,9 @@ TRANSLATION = 0.3
 def shrunk(own_s: float, pool_s: float) -> float:
     """``own_s`` drawn towards ``pool_s``, by at most a share of itself."""
     most = TRANSLATION * own_s
-    return own_s + SHRINKAGE * max(-most, min(pool_s - own_s, most))
+    apart = pool_s - own_s
+    if apart > most:
+        apart = most
+    elif apart < -most:
+        apart = -most
+    return own_s + SHRINKAGE * apart

@@ -1,7 +1,7 @@
 """What the scheduler knows about workers and about what runs on them."""
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 
 from router.domain.catalog import Endpoint
@@ -59,7 +59,9 @@ class Attempt:
         self.dispatched_s = now_s
         self.started_s = now_s
         self.waiting = worker.slots <= len(worker.inflight)
-        self.factor = endpoint.curve.factor(min(len(worker.inflight) + 1, worker.limit))
+        self.factor = 1.0
+        if not endpoint.curve.is_flat:
+            self.factor = endpoint.curve.factor(min(len(worker.inflight) + 1, worker.limit))
         self.twin: Attempt | None = None
         self.answering = False
         self.is_probe = False
@@ -81,6 +83,7 @@ class WorkerState:
     __slots__ = (
         "_ends",
         "_planned",
+        "_queued",
         "_rests",
         "_slots",
         "_slow_start",
@@ -111,6 +114,7 @@ class WorkerState:
         self.planned_s = 0.0
         self.recheck_s = -inf
         self.resting_until_s = 0.0
+        self._queued = 0
         self._rests = False
         self._ends: list[float] = []
         self._planned: list[float] | None = None
@@ -144,6 +148,7 @@ class WorkerState:
     def begin(self, attempt: Attempt) -> None:
         """Take a slot."""
         self.inflight[attempt.id] = attempt
+        self._queued += attempt.waiting
         self.recheck_s = -inf
 
     def release(self, attempt: Attempt, now_s: float) -> bool:
@@ -151,12 +156,13 @@ class WorkerState:
         if self.inflight.pop(attempt.id, None) is None:
             return False
         self.recheck_s = -inf
-        if not attempt.waiting:
-            for other in self.inflight.values():
-                if other.waiting:
-                    other.waiting = False
-                    other.started_s = now_s
-                    break
+        if attempt.waiting:
+            self._queued -= 1
+        elif self._queued:
+            self._queued -= 1
+            other = next(one for one in self.inflight.values() if one.waiting)
+            other.waiting = False
+            other.started_s = now_s
         return True
 
     def rest(self, until_s: float) -> None:
@@ -166,6 +172,8 @@ class WorkerState:
 
     def answered(self) -> bool:
         """A request went well: trust grows. True when that lets an ejected worker back in."""
+        if self.limit == self._slots and not self.ejection.consecutive_failures:
+            return False  # It cannot grow: so it is for nearly every answer.
         readmitted = self.ejection.succeeded()
         if readmitted:
             self._slow_start.restart()
@@ -180,7 +188,9 @@ class WorkerState:
 
     def look(self, now_s: float) -> None:
         """Work out when the next slot comes free, and how fast each endpoint is taken to be."""
-        running = [a for a in self.inflight.values() if not a.waiting]
+        running: Collection[Attempt] = self.inflight.values()
+        if self._queued:
+            running = [attempt for attempt in running if not attempt.waiting]
         slow, overdue_s = evidence(running, now_s)
         count = min(len(self.inflight) + 1, self.limit)
         for state in self.endpoints:
@@ -197,7 +207,7 @@ class WorkerState:
         else:
             self._look_at_ends(running, slow, now_s)
 
-    def _look_at_ends(self, running: Sequence[Attempt], slow: float, now_s: float) -> None:
+    def _look_at_ends(self, running: Collection[Attempt], slow: float, now_s: float) -> None:
         ends: list[float] = []
         stale_s = self.recheck_s
         for attempt in running:

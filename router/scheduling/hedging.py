@@ -7,6 +7,7 @@ little; against a worker that hangs it is what keeps its requests alive.
 
 import heapq
 from collections.abc import Iterable
+from math import inf
 
 from router.scheduling.fleet import Attempt, EndpointState
 
@@ -45,17 +46,17 @@ class HedgeClock:
             patience_s = max(rounds * attempt.expected_s, least_s)
         heapq.heappush(self._due, (now_s + patience_s, attempt.id, attempt))
 
-    def due_s(self) -> float | None:
-        """When the next attempt may become late."""
+    def due_s(self) -> float:
+        """When the next attempt may become late; infinite when none runs."""
         due = self._due
         while due and due[0][2].id not in due[0][2].endpoint.worker.inflight:
             heapq.heappop(due)
-        return due[0][0] if due else None
+        return due[0][0] if due else inf
 
     def late(self, now_s: float) -> list[Attempt]:
         """Take out those that are late now."""
         late: list[Attempt] = []
-        while (due_s := self.due_s()) is not None and due_s <= now_s:
+        while self.due_s() <= now_s:
             late.append(heapq.heappop(self._due)[2])
         return late
 

@@ -103,6 +103,7 @@ class Queue:
         self._shares = {priority: _FairShare() for priority in Priority}
         self._by_id: dict[str, Waiting] = {}
         self._added = 0
+        self.is_empty = True
         self.work: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -124,6 +125,7 @@ class Queue:
         self._added += 1
         made = self._shares[ticket.priority].add(ticket, slate, self._added)
         self._by_id[ticket.id] = made
+        self.is_empty = False
         self.work[ticket.model] = self.work.get(ticket.model, 0.0) + ticket.work
         return made
 
@@ -133,6 +135,7 @@ class Queue:
         if one is None:
             return False
         one.is_waiting = False
+        self.is_empty = not self._by_id
         self._shares[ticket.priority].remove(one)
         left = self.work[ticket.model] - ticket.work
         if left > 1e-9:

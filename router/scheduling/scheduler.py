@@ -12,6 +12,7 @@ from what the last one found: a new ticket is placed behind those booked, a slot
 goes to the first ticket for which it beats the place that it has booked.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
@@ -19,13 +20,14 @@ from router.domain.catalog import Endpoint, Policy
 from router.scheduling import admission
 from router.scheduling.budget import Budget, hedge_budget
 from router.scheduling.decisions import (
+    NOT_EXPLAINED,
     Cancel,
-    Considered,
     Decision,
     Dispatch,
     Eject,
     Hedge,
     Probe,
+    Ranking,
     Reject,
     RejectReason,
 )
@@ -50,6 +52,8 @@ SWEEP_S = 0.1
 
 PROBE_TIMEOUT_S = 2.0
 NOTHING_RETRY_S = 1.0
+ROUTES_MAX = 2
+"""Policies of one model that are in use at once: the one in force, and one under trial."""
 
 
 class _Route:
@@ -76,7 +80,7 @@ class Scheduler:
         self._random = random
         self._explain = explain
         self._queue = Queue()
-        self._routes: dict[str, _Route] = {}
+        self._routes: dict[str, list[_Route]] = {}
         self._learning = Learning()
         self._hedges = HedgeClock()
         self._attempts_made = 0
@@ -93,6 +97,11 @@ class Scheduler:
     def waiting(self) -> int:
         """How many tickets are queued."""
         return len(self._queue)
+
+    @property
+    def waiting_by_model(self) -> dict[str, int]:
+        """How many requests wait, by model; only models for which some do."""
+        return dict(Counter(one.ticket.model for one in self._queue))
 
     # Events
 
@@ -122,8 +131,8 @@ class Scheduler:
             scores = route.placement.score(ticket, usable, now_s)
             best = usable[scores.index(min(scores))]
             return [self._send(ticket, best, usable, scores, now_s)]
-        if not self._queue:
-            scores = self._scores(ticket, usable, now_s)
+        if self._queue.is_empty:
+            scores = self._scores(route, ticket, usable, now_s)
             best = usable[scores.index(min(scores))]
             if best.worker.has_room:
                 return [self._send(ticket, best, usable, scores, now_s)]
@@ -153,6 +162,8 @@ class Scheduler:
             placement.completed(attempt.endpoint, now_s - attempt.dispatched_s, now_s)
         if worker.answered():
             self.fleet.trust_changes += 1
+        if attempt.twin is None:
+            return self._room(worker, now_s)
         return self._end_twin(attempt, now_s) + self._room(worker, now_s)
 
     def failed(self, attempt: Attempt, now_s: float) -> list[Decision]:
@@ -200,13 +211,12 @@ class Scheduler:
 
     def next_tick_s(self, now_s: float) -> float | None:
         """When :meth:`tick` is due if nothing else happens; None when nothing is expected."""
-        due = [now_s + TICK_S] if self._queue else []
-        late_s = self._hedges.due_s()
-        if late_s is not None:
-            due.append(late_s)
+        due_s = self._hedges.due_s()
+        if not self._queue.is_empty:
+            due_s = min(due_s, now_s + TICK_S)
         if self._sweeping(now_s):
-            due.append(self._swept_s + SWEEP_S)
-        return max(min(due), now_s) if due else None
+            due_s = min(due_s, self._swept_s + SWEEP_S)
+        return max(due_s, now_s) if due_s < inf else None
 
     # Placing
 
@@ -258,9 +268,10 @@ class Scheduler:
         if not usable:
             self._queue.remove(ticket)
             return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, NOTHING_RETRY_S)]
+        route = self._route(ticket.policy)
         decisions: list[Decision] = []
         while one.is_waiting:
-            scores = self._scores(ticket, usable, now_s)
+            scores = self._scores(route, ticket, usable, now_s)
             one.score = min(scores)
             best = usable[scores.index(one.score)]
             if not best.worker.has_room:
@@ -269,7 +280,8 @@ class Scheduler:
             peers = self._queue.peers(ticket)
             first = whose_turn(one, peers, best.worker.id, one.slate.busy_service_s(), now_s)
             if first is not one:
-                scores = self._scores(first.ticket, usable, now_s)
+                route = self._route(first.ticket.policy)
+                scores = self._scores(route, first.ticket, usable, now_s)
             self._queue.remove(first.ticket)
             decisions.append(self._send(first.ticket, best, usable, scores, now_s))
             best.worker.look(now_s)
@@ -277,7 +289,7 @@ class Scheduler:
 
     def _room(self, worker: WorkerState, now_s: float) -> list[Decision]:
         """A slot came free: give it to whom it suits."""
-        if not self._queue:
+        if self._queue.is_empty:
             return []
         if self._may_pass(now_s):
             return self._pass(now_s)
@@ -292,7 +304,7 @@ class Scheduler:
                 continue
             if state.effective_s * ticket.work > one.score and one.is_plain:
                 continue  # Slower there by itself: no need to work the score out.
-            (score,) = self._scores(ticket, (state,), now_s)
+            (score,) = self._scores(self._route(ticket.policy), ticket, (state,), now_s)
             if score <= one.score:
                 self._queue.remove(ticket)
                 decisions.append(self._send(ticket, state, (state,), (score,), now_s))
@@ -302,9 +314,9 @@ class Scheduler:
         return decisions
 
     def _scores(
-        self, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
+        self, route: _Route, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
-        scores = self._route(ticket.policy).placement.score(ticket, usable, now_s)
+        scores = route.placement.score(ticket, usable, now_s)
         if not ticket.prefix or (saved := self._learning.prefixes.saved_share(ticket.model)) <= 0:
             return scores
         hits = self._learning.prefixes.hits(ticket.prefix)
@@ -321,18 +333,12 @@ class Scheduler:
         scores: Sequence[float],
         now_s: float,
     ) -> Dispatch:
-        considered: tuple[Considered, ...] = ()
+        ranking = NOT_EXPLAINED
         if self._explain:
-            considered = tuple(
-                Considered(
-                    one.id,
-                    max(one.worker.planned_s - now_s, 0.0),
-                    one.effective_s * ticket.work,
-                    score,
-                )
-                for one, score in zip(usable, scores, strict=True)
-            )
-        return Dispatch(self._attempt(ticket, state, now_s), considered)
+            planned_s = [one.worker.planned_s for one in usable]
+            unit_s = [one.effective_s for one in usable]
+            ranking = Ranking(usable, planned_s, unit_s, scores, ticket.work, now_s)
+        return Dispatch(self._attempt(ticket, state, now_s), ranking)
 
     def _attempt(self, ticket: Ticket, state: EndpointState, now_s: float) -> Attempt:
         self._attempts_made += 1
@@ -462,9 +468,15 @@ class Scheduler:
         return [Cancel(attempt), *self.failed(attempt, now_s)]
 
     def _route(self, policy: Policy) -> _Route:
-        route = self._routes.get(policy.model)
-        if route is None or (route.policy is not policy and route.policy != policy):
-            route = self._routes[policy.model] = _Route(policy, self._random)
+        routes = self._routes.setdefault(policy.model, [])
+        for route in routes:
+            if route.policy is policy:
+                return route
+            if route.policy == policy:  # The same one of a newer snapshot.
+                route.policy = policy
+                return route
+        route = _Route(policy, self._random)
+        routes[:] = [route, *routes[: ROUTES_MAX - 1]]
         return route
 
 

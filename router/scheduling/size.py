@@ -9,6 +9,7 @@ wrong size is worse than none.
 
 from collections.abc import Sequence
 from math import exp, log, log1p
+from operator import mul
 
 FORGETTING = 0.998
 PRIOR_VARIANCE = 1.0
@@ -56,11 +57,11 @@ class _ModelSize:
 
     def inputs(self, features: Sequence[float]) -> list[float]:
         """The features' logarithms about their means, after a constant."""
-        logs = (log1p(max(f, 0.0)) for f in features)
-        return [1.0, *(x - mean for x, mean in zip(logs, self.means, strict=True))]
+        about_means = zip(features, self.means, strict=True)
+        return [1.0, *[log1p(max(f, 0.0)) - mean for f, mean in about_means]]
 
     def predicted_log(self, x: Sequence[float]) -> float:
-        return sum(w * value for w, value in zip(self.weights, x, strict=True))
+        return sum(map(mul, self.weights, x))
 
     def learn(self, features: Sequence[float], work: float) -> None:
         if not self.samples:
@@ -68,11 +69,11 @@ class _ModelSize:
         x, y = self.inputs(features), log(max(work, 1e-6))
         predicted = self.predicted_log(x)
         self._count(y, predicted)
-        p_x = [sum(p * v for p, v in zip(row, x, strict=True)) for row in self.covariance]
+        p_x = [sum(map(mul, row, x)) for row in self.covariance]
         # Forgetting must not blow up what the data says nothing about.
-        spread = sum(row[i] for i, row in enumerate(self.covariance))
+        spread = sum([row[i] for i, row in enumerate(self.covariance)])
         forgetting = FORGETTING if spread < PRIOR_VARIANCE * len(x) else 1.0
-        scale = forgetting + sum(v * p for v, p in zip(x, p_x, strict=True))
+        scale = forgetting + sum(map(mul, x, p_x))
         gain = [value / scale for value in p_x]
         missed = y - predicted
         self.weights = [w + g * missed for w, g in zip(self.weights, gain, strict=True)]

@@ -13,14 +13,15 @@ from random import Random
 import msgspec
 from msgspec import Struct
 
-from router.domain.catalog import Policy
+from router.domain.catalog import Canary, Endpoint, Policy
+from router.domain.money import NANO_PER_USD
 from router.domain.request import Sort
 from router.scheduling.budget import retry_budget
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.slot_share import slot_shares
-from router.scheduling.ticket import Ticket
+from router.scheduling.ticket import NO_TERMS, Ticket
 from router.simulator.hardware import Event, Job, Machine, MachineState, Trouble
 from router.simulator.workload import Arrival
 
@@ -35,7 +36,11 @@ TOKENS = 1_000.0
 
 
 class Result(Struct, frozen=True, gc=False):
-    """How one request ended. ``error`` is empty when it was answered."""
+    """How one request ended. ``error`` is empty when it was answered.
+
+    ``queue_s`` is how long it waited in the router until it was first sent to a machine, or until
+    it was given up. ``policy_id`` is the policy that placed it.
+    """
 
     at_s: float
     latency_s: float
@@ -44,6 +49,13 @@ class Result(Struct, frozen=True, gc=False):
     priority: str = ""
     error: str = ""
     cost_nano: int = 0
+    queue_s: float = 0.0
+    policy_id: int = 0
+
+    @property
+    def ended_s(self) -> float:
+        """When the answer was there, or known not to come."""
+        return self.at_s + self.latency_s
 
 
 class Setup(Struct, frozen=True):
@@ -51,7 +63,8 @@ class Setup(Struct, frozen=True):
 
     Of several ``routers`` the first owns the model and the others forward to it, one hop; or, when
     the model is ``shared``, each places what lands on it over its lease of the slots. At
-    ``owner_dies_s`` the first router is gone, with everything that it had.
+    ``owner_dies_s`` the first router is gone, with everything that it had. A ``canary`` places its
+    share of the requests, drawn one by one.
     """
 
     machines: tuple[Machine, ...]
@@ -59,6 +72,7 @@ class Setup(Struct, frozen=True):
     shared: bool = False
     owner_dies_s: float = inf
     policy: Policy = Policy(1, 1, MODEL)
+    canary: Canary | None = None
     network_ms: float = 1.0
     queue_max: int = 10_000
     queue_wait_s: float = 1e9
@@ -68,23 +82,30 @@ class Setup(Struct, frozen=True):
 class _Call:
     """One request on its way."""
 
-    __slots__ = ("arrival", "excluded", "hop_s", "number", "router", "tries")
+    __slots__ = ("arrival", "excluded", "hop_s", "number", "policy", "router", "sent_s", "tries")
 
-    def __init__(self, number: int, arrival: Arrival) -> None:
+    def __init__(self, number: int, arrival: Arrival, policy: Policy) -> None:
         self.number = number
         self.arrival = arrival
+        self.policy = policy
         self.router = 0
         self.hop_s = 0.0
+        self.sent_s = inf
         self.excluded: frozenset[str] = frozenset()
         self.tries = 0
 
 
 class Simulation:
-    """One run. ``hedges``, ``probes``, ``ejections`` and ``retries`` count what happened."""
+    """One run. ``hedges``, ``probes``, ``ejections`` and ``retries`` count what happened.
+
+    ``canary`` may be set to None while it runs: what arrives from then on has one policy.
+    """
 
     def __init__(self, setup: Setup, seed: int) -> None:
         self._rng = Random(f"router-{seed}")
+        self._arms = Random(f"arms-{seed}")
         self._setup = setup
+        self.canary = setup.canary
         self._half_s = setup.network_ms / 2e3
         self._machines = {machine.name: MachineState(machine) for machine in setup.machines}
         self._events: list[tuple[float, int, Callable[..., None], object]] = []
@@ -108,6 +129,12 @@ class Simulation:
         self._prices = {
             e.id: float(m.price_nano) for e, m in zip(endpoints, setup.machines, strict=True)
         }
+        usd_weight_s = setup.policy.usd_weight_s / NANO_PER_USD
+        self._penalties = (
+            {id_: nano * usd_weight_s for id_, nano in self._prices.items()}
+            if usd_weight_s
+            else NO_TERMS
+        )
         self._leases = [dict[str, int]() for _ in range(setup.routers)]
         for router, scheduler in enumerate(self.schedulers):
             self._apply(router, scheduler.apply(endpoints, 0.0))
@@ -138,10 +165,20 @@ class Simulation:
             elif not self._calls or not events:
                 return self.results
 
+    def at(self, at_s: float, do: Callable[["Simulation"], None]) -> None:
+        """Have something done at a moment, as a person or a job would: a new snapshot, say."""
+        self._at(at_s, do, self)
+
+    def publish(self, endpoints: Iterable[Endpoint]) -> None:
+        """Every router takes this snapshot now."""
+        known = tuple(endpoints)
+        for router in self._alive:
+            self._apply(router, self.schedulers[router].apply(known, self._now_s))
+
     # Requests
 
     def _arrive(self, arrival: Arrival) -> None:
-        call = _Call(len(self.results) + len(self._calls), arrival)
+        call = _Call(len(self.results) + len(self._calls), arrival, self._arm())
         self._calls[str(call.number)] = call
         self._retry_budget.deposit()
         if self._setup.routers == 1:
@@ -153,6 +190,12 @@ class Simulation:
         call.hop_s = self._half_s
         self._at(self._now_s + call.hop_s, self._place, call)
 
+    def _arm(self) -> Policy:
+        canary = self.canary
+        if canary is not None and self._arms.random() < canary.share:
+            return canary.policy
+        return self._setup.policy
+
     def _place(self, call: _Call) -> None:
         arrival, now_s, setup = call.arrival, self._now_s, self._setup
         if call.router not in self._alive:
@@ -162,7 +205,7 @@ class Simulation:
         ticket = Ticket(
             id=str(call.number),
             candidates=self._candidates,
-            policy=setup.policy,
+            policy=call.policy,
             arrived_s=arrival.at_s,
             expires_s=now_s + setup.queue_wait_s,
             work=scheduler.sizes.predict(MODEL, features),
@@ -171,6 +214,7 @@ class Simulation:
             tenant=arrival.tenant,
             deadline_s=arrival.at_s + arrival.deadline_ms / 1e3 if arrival.deadline_ms else inf,
             excluded=call.excluded,
+            penalty_s=self._penalties,
         )
         if setup.sort is not None:
             ticket = msgspec.structs.replace(ticket, sort=setup.sort, cost_nano=self._prices)
@@ -180,6 +224,7 @@ class Simulation:
         if self._calls.pop(str(call.number), None) is None:
             return
         arrival = call.arrival
+        queue_s = min(call.sent_s, self._now_s) - arrival.at_s
         cost = self._machines[machine].machine.price_nano if machine else 0
         self.results.append(
             Result(
@@ -190,6 +235,8 @@ class Simulation:
                 arrival.priority,
                 error,
                 cost,
+                queue_s,
+                call.policy.id,
             )
         )
 
@@ -216,6 +263,8 @@ class Simulation:
     def _send(self, attempt: Attempt, router: int) -> None:
         state = self._machines[attempt.endpoint.worker.id]
         call = self._calls.get(attempt.ticket.id)
+        if call is not None:
+            call.sent_s = min(call.sent_s, self._now_s)
         job = Job(attempt, call.arrival.size if call is not None else PROBE_SIZE, router)
         self._jobs[attempt] = job
         if not state.up:

@@ -22,7 +22,9 @@ class Trouble(StrEnum):
     SLOW = "slow"
     """Everything that begins in the window takes ``factor`` times longer."""
     DRIFT = "drift"
-    """The same, growing evenly from 1 to ``factor`` over the window and staying there."""
+    """The same, moving evenly from 1 to ``factor`` over the window and staying there. Below 1 it
+    grows faster; a window without length is a jump.
+    """
     CRASH = "crash"
     """What runs fails at once, and so does whatever comes, until the window ends."""
     HANG = "hang"
@@ -39,7 +41,11 @@ class Event(Struct, frozen=True):
 
 
 class Machine(Struct, frozen=True):
-    """One worker of a class. ``prior_ms`` is what the router is told (0 = nothing)."""
+    """One worker of a class. ``prior_ms`` is what the router is told (0 = nothing).
+
+    ``deployment_id`` is a real deployment's, which a policy's weights name; without one (0) the
+    class is numbered.
+    """
 
     name: str
     kind: str
@@ -49,17 +55,21 @@ class Machine(Struct, frozen=True):
     batch_curve: tuple[tuple[int, float], ...] = ()
     price_nano: int = 0
     events: tuple[Event, ...] = ()
+    deployment_id: int = 0
+
+    def factor(self, concurrency: int) -> float:
+        """Service time with ``concurrency`` requests running, relative to one alone."""
+        return BatchCurve(self.batch_curve).factor(concurrency)
 
     @property
     def capacity_hz(self) -> float:
         """Mean requests a second with every slot busy."""
-        together = BatchCurve(self.batch_curve).factor(self.slots)
-        return self.slots / (self.service_ms / 1e3 * together)
+        return self.slots / (self.service_ms / 1e3 * self.factor(self.slots))
 
     def endpoint(self, number: int, model: str) -> Endpoint:
-        """The endpoint that the scheduler sees. Deployments are by class."""
+        """The endpoint that the scheduler sees. Deployments are by class, where they have no id."""
         deployment = Deployment(
-            id=number,
+            id=self.deployment_id or number,
             model=model,
             provider=self.kind,
             provider_account_id=0,
@@ -152,7 +162,8 @@ class MachineState:
         factor = self.slow
         if self._drift is not None:
             span_s = self._drift.to_s - self._drift.from_s
-            share = min(max((now_s - self._drift.from_s) / span_s, 0.0), 1.0)
+            passed_s = now_s - self._drift.from_s
+            share = min(max(passed_s / span_s, 0.0), 1.0) if span_s > 0 else 1.0
             factor *= 1 + share * (self._drift.factor - 1)
         if self.machine.batch_curve:
             factor *= self._curve.factor(len(self.running))

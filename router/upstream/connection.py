@@ -30,6 +30,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_bare_bytes",
         "_buffered",
         "_chunks",
         "_complete",
@@ -72,7 +73,7 @@ class Connection(asyncio.Protocol):
         self.headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         self._buffered = 0
-        self._head_bytes = 0
+        self._head_bytes = self._bare_bytes = 0
         self._has_head = self._complete = self._extra = self._framed = self._keep_alive = False
         self._error: UpstreamFailed | None = None
         self.heard_s = self._loop.time()
@@ -90,12 +91,19 @@ class Connection(asyncio.Protocol):
         return self._paused
 
     async def send(self, request: bytes) -> None:
-        """Send a whole request and wait for the head of its answer. Raises ``UpstreamFailed``."""
+        """Send a whole request and wait for the head of its answer.
+
+        Raises ``UpstreamFailed``. What goes wrong, or a cancellation, ends the connection.
+        """
         self._begin()
         self.is_busy = True
         self._transport.write(request)
-        while not self._has_head:
-            await self._news()
+        try:
+            while not self._has_head:
+                await self._news()
+        except BaseException:
+            self.finish()
+            raise
 
     async def chunk(self) -> bytes | None:
         """What has come since, or None at the end. Raises ``UpstreamFailed``."""
@@ -167,10 +175,17 @@ class Connection(asyncio.Protocol):
         self.heard_s = self._loop.time()
         if not self._has_head:
             self._head_bytes += len(data)
+        buffered, had_head = self._buffered, self._has_head
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             return self.fail(UpstreamFailed("protocol", type(error).__name__))
+        if self._buffered != buffered:
+            self._bare_bytes = 0
+        elif had_head:
+            self._bare_bytes += len(data)  # Trailers, or the lengths of chunks.
+            if self._bare_bytes > HEAD_BYTES_MAX:
+                return self.fail(UpstreamFailed("trailers_too_large", f"over {HEAD_BYTES_MAX}"))
         if not self._has_head and self._head_bytes > HEAD_BYTES_MAX:
             return self.fail(UpstreamFailed("head_too_large", f"over {HEAD_BYTES_MAX} bytes"))
         if self._buffered > BUFFER_BYTES_MAX and not self._paused:
@@ -232,19 +247,17 @@ class Connection(asyncio.Protocol):
             if self.is_open:
                 self._transport.resume_reading()
 
-    async def _news(self) -> None:
-        """Wait until something has changed."""
+    def _news(self) -> asyncio.Future[None]:
+        """Done when something has changed. Raises the error that there is already."""
         if self._error is not None:
             raise self._error
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
 
 def _too_large(bytes_max: int) -> UpstreamFailed:

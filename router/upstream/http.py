@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from router.contracts.wire import UNREADABLE
 from router.domain.addresses import AddressPolicy
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
@@ -39,7 +40,7 @@ TARGETS_MAX = 10_000
 
 
 class Target(Struct, frozen=True):
-    """A URL taken apart once. ``line`` is the request up to the headers that differ."""
+    """A URL taken apart once. ``line`` is the request from its path to the headers that differ."""
 
     origin: Origin
     line: bytes
@@ -66,7 +67,7 @@ def target_of(url: str) -> Target:
     if parts.scheme not in ("http", "https") or not host or any(byte <= 32 for byte in path):
         raise UpstreamFailed("bad_url", "a worker's URL is http(s)://host[:port]/path")
     query = f"?{parts.query}".encode("ascii") if parts.query else b""
-    line = b"POST %s%s HTTP/1.1\r\nHost: %s\r\n" % (path, query, netloc)
+    line = b"%s%s HTTP/1.1\r\nHost: %s\r\n" % (path, query, netloc)
     origin = (parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
     return Target(origin, line)
 
@@ -99,20 +100,30 @@ class HTTPClient:
         ``UpstreamFailed``.
         """
         target = target_of(url)
-        head = b"%s%sContent-Length: %d\r\n\r\n" % (target.line, headers, len(body))
-        request = head + body
-        idle = self._idle.get(target.origin)
+        framed = target.line, headers, len(body), body
+        return await self._send(target.origin, b"POST %s%sContent-Length: %d\r\n\r\n%s" % framed)
+
+    async def get(self, url: str, headers: bytes) -> Connection:
+        """Ask; as :meth:`post` otherwise."""
+        target = target_of(url)
+        return await self._send(target.origin, b"GET %s%s\r\n" % (target.line, headers))
+
+    async def _send(self, origin: Origin, request: bytes) -> Connection:
+        idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
             if not connection.is_open:
                 continue
             try:
-                return await _sent(connection, request)
+                await connection.send(request)
+                return connection
             except UpstreamFailed as error:
                 # A kept connection may have been closed by the other side in this very moment.
                 if error.reason != "reset" or not connection.was_silent:
                     raise
-        return await _sent(await self._connect(target.origin), request)
+        connection = await self._connect(origin)
+        await connection.send(request)
+        return connection
 
     def release(self, connection: Connection) -> None:
         """The caller is done: keep the connection if it can be used again, else close it."""
@@ -188,23 +199,18 @@ class HTTPClient:
 async def resolve_allowed(policy: AddressPolicy, host: str, port: int) -> list[str]:
     """The addresses of a name that may be connected to.
 
-    Raises ``UpstreamFailed`` when there is none, ``OSError`` when the name is not known.
+    Raises ``UpstreamFailed`` when there is none or it can be none, ``OSError`` when the name is not
+    known.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise UpstreamFailed("bad_url", "a worker's host is no name") from error
     allowed = [one for one in dict.fromkeys(str(a[4][0]) for a in found) if policy.allows(one)]
     if not allowed:
         raise UpstreamFailed("address_refused", "see ROUTER_UPSTREAM_NETWORKS")
     return allowed
-
-
-async def _sent(connection: Connection, request: bytes) -> Connection:
-    try:
-        await connection.send(request)
-    except BaseException:
-        connection.finish()
-        raise
-    return connection
 
 
 @asynccontextmanager
@@ -272,5 +278,5 @@ def _message(body: bytes) -> str:
         if isinstance(text, str):
             return text
         return msgspec.json.decode(error, type=_ErrorObject).message
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return ""

@@ -1,6 +1,8 @@
 """Open Inference Protocol v2 workers over gRPC (Triton): what REST ones are told, in protobuf."""
 
 import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -16,6 +18,10 @@ from router.upstream.http import resolve_allowed
 from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT
 
 SCHEME = "grpc://"
+END: Any = grpc.aio.EOF  # pyright: ignore
+STATUSES = ("triton_grpc_error", "true")
+"""Asks Triton to end a stream with a status when a model fails, as it ends a plain call."""
+
 REFUSALS = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -39,20 +45,17 @@ class GRPCTransport:
         self._limits = limits
         self._policy = policy
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._decoupled: set[tuple[str, str]] = set()
 
     async def infer(
         self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
     ) -> tuple[dict[bytes, bytes], bytes]:
         """See :class:`router.upstream.oip_http.Transport`."""
-        declared = next((v for n, v in headers if n.lower().encode() == HEADER_LENGTH), None)
-        length = None if declared is None else int(declared)
+        message, wants_binary = _request(endpoint, headers, body)
         try:
-            wants_binary = oip.binary_wanted(body, length)
-            message = oip.request_to_grpc(body, length, endpoint.deployment.upstream_model)
-        except (oip.TensorsInvalid, KeyError, TypeError) as error:
-            raise UpstreamRefused(422, f"the tensors cannot be read: {error}") from error
-        metadata = tuple(header for header in headers if header[0] == TRACEPARENT)
-        answer = await self._called(endpoint.worker.url, message, metadata)
+            answer = await self._called(endpoint.worker.url, message, _metadata(headers))
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from error
         try:
             told, header_length = oip.response_to_rest(answer, wants_binary)
         except (oip.TensorsInvalid, UnicodeDecodeError) as error:
@@ -64,45 +67,134 @@ class GRPCTransport:
             HEADER_LENGTH: str(header_length).encode(),
         }, told
 
+    async def stream(
+        self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
+    ) -> AsyncGenerator[Any, None]:
+        """See :class:`router.upstream.oip_http.Transport`.
+
+        Which models are decoupled their workers say when they are called in the plain way.
+        """
+        message, _ = _request(endpoint, headers, body)
+        url, metadata = endpoint.worker.url, _metadata(headers)
+        place = (url, endpoint.deployment.upstream_model)
+        if place not in self._decoupled:
+            try:
+                answer = await self._called(url, message, metadata)
+            except grpc.aio.AioRpcError as error:
+                if not _is_decoupled(error):
+                    raise _failure(error) from error
+                self._decoupled.add(place)
+            else:
+                answer.parameters[oip.FINAL].bool_param = True
+                yield answer
+                return
+        async with aclosing(self._streamed(url, message, metadata)) as answers:
+            async for answer in answers:
+                yield answer
+
     async def close(self) -> None:
         """End every channel."""
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
         self._channels.clear()
 
     async def _called(self, url: str, message: Any, metadata: tuple[tuple[str, str], ...]) -> Any:
-        channel = await self._channel(url)
-        stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(await self._channel(url))
+        return await stub.ModelInfer(
+            message, timeout=self._limits.silence_timeout_s, metadata=metadata
+        )
+
+    async def _streamed(
+        self, url: str, message: Any, metadata: tuple[tuple[str, str], ...]
+    ) -> AsyncGenerator[Any, None]:
+        """The answers to one request, by a stream of its own, whose end is theirs."""
+        stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(await self._channel(url))
+        call: Any = stub.ModelStreamInfer(metadata=(*metadata, STATUSES))
+        begun = False
         try:
-            return await stub.ModelInfer(
-                message, timeout=self._limits.silence_timeout_s, metadata=metadata
-            )
+            async with asyncio.timeout(self._limits.silence_timeout_s):
+                await call.write(message)
+                await call.done_writing()
+            while True:
+                async with asyncio.timeout(self._limits.silence_timeout_s):
+                    told = await call.read()
+                if told is END:
+                    return
+                if told.error_message:
+                    raise _ended(UpstreamRefused(422, told.error_message), begun)
+                begun = True
+                yield told.infer_response
         except grpc.aio.AioRpcError as error:
-            raise _failure(error) from error
+            raise _ended(_failure(error), begun) from error
+        except TimeoutError as error:
+            raise UpstreamFailed("timeout") from error
+        finally:
+            call.cancel()
 
     async def _channel(self, url: str) -> grpc.aio.Channel:
         """A channel to the address that was checked, not to whatever the name means later."""
         if url not in self._channels:
-            if not url.startswith(SCHEME):
-                raise UpstreamFailed("bad_url", "a gRPC worker's URL is grpc://host:port")
-            host, _, port = url.removeprefix(SCHEME).rpartition(":")
-            addresses = await resolve_allowed(self._policy, host.strip("[]"), int(port))
-            address = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
-            bound = self._limits.answer_bytes_max
-            self._channels[url] = grpc.aio.insecure_channel(
-                f"{address}:{port}",
-                options=[
-                    ("grpc.max_receive_message_length", bound),
-                    ("grpc.max_send_message_length", -1),
-                    ("grpc.enable_retries", 0),
-                ],
-            )
+            target = await self._target(url)
+            if url not in self._channels:  # Others may have asked for it meanwhile.
+                self._channels[url] = grpc.aio.insecure_channel(
+                    target,
+                    options=[
+                        ("grpc.max_receive_message_length", self._limits.answer_bytes_max),
+                        ("grpc.max_send_message_length", -1),
+                        ("grpc.enable_retries", 0),
+                    ],
+                )
         return self._channels[url]
+
+    async def _target(self, url: str) -> str:
+        """``address:port`` of a URL. Raises ``UpstreamFailed``."""
+        host, _, port = url.removeprefix(SCHEME).rpartition(":")
+        if not (url.startswith(SCHEME) and port.isdecimal()):
+            raise UpstreamFailed("bad_url", "a gRPC worker's URL is grpc://host:port")
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout_s):
+                found = await resolve_allowed(self._policy, host.strip("[]"), int(port))
+        except OSError as error:
+            raise UpstreamFailed("connect", type(error).__name__) from error
+        return f"[{found[0]}]:{port}" if ":" in found[0] else f"{found[0]}:{port}"
+
+
+def _request(
+    endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
+) -> tuple[Any, Callable[[str], bool]]:
+    """The ``ModelInferRequest`` of a REST body, and which outputs that wants in binary."""
+    declared = next((v for n, v in headers if n.lower().encode() == HEADER_LENGTH), None)
+    length = None if declared is None else int(declared)
+    try:
+        wants_binary = oip.binary_wanted(body, length)
+        message = oip.request_to_grpc(body, length, endpoint.deployment.upstream_model)
+    except oip.MISSHAPEN as error:
+        raise UpstreamRefused(422, f"the tensors cannot be read: {error}") from error
+    return message, wants_binary
+
+
+def _metadata(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(header for header in headers if header[0] == TRACEPARENT)
+
+
+def _is_decoupled(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a worker refuses the plain call since its model may not answer just once."""
+    unimplemented = error.code() is grpc.StatusCode.UNIMPLEMENTED
+    return unimplemented and "decoupled" in (error.details() or "")
+
+
+def _ended(
+    error: UpstreamFailed | UpstreamRefused, begun: bool
+) -> UpstreamFailed | UpstreamRefused:
+    """Who has begun to answer cannot refuse any more: that is a failure."""
+    if begun and isinstance(error, UpstreamRefused):
+        return UpstreamFailed("error_event", error.message)
+    return error
 
 
 def _failure(error: grpc.aio.AioRpcError) -> UpstreamFailed | UpstreamRefused:
     """What a status of gRPC means for the call."""
     code, details = error.code(), error.details() or ""
-    if code in REFUSALS:
+    if code in REFUSALS or _is_decoupled(error):
         return UpstreamRefused(422, details or "the model refused the request")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return UpstreamFailed("timeout")

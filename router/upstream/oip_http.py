@@ -8,13 +8,16 @@ import array
 import base64
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Raw
 
+from router.contracts import oip
+from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
@@ -45,6 +48,7 @@ class _EmbeddingFields(msgspec.Struct):
 
     input: str | list[str]
     encoding_format: str = "float"
+    dimensions: int | None = None
 
 
 class Transport(Protocol):
@@ -54,6 +58,15 @@ class Transport(Protocol):
         self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
     ) -> tuple[dict[bytes, bytes], bytes]:
         """Headers (lower-case names) and body of the answer. Raises the upstream errors."""
+        ...
+
+    def stream(
+        self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
+    ) -> AsyncGenerator[Any, None]:
+        """Each answer as it comes, as a ``ModelInferResponse``; several of decoupled models.
+
+        Raises the upstream errors; after the first answer only ``UpstreamFailed``.
+        """
         ...
 
 
@@ -74,6 +87,20 @@ class HTTPTransport:
             self._client, url, header_lines(headers), body, self._limits.answer_bytes_max
         )
 
+    async def stream(
+        self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
+    ) -> AsyncGenerator[Any, None]:
+        """See :class:`Transport`. Over REST there is one answer to a request."""
+        told, answer = await self.infer(endpoint, headers, body)
+        declared = told.get(HEADER_LENGTH)
+        try:
+            length = None if declared is None else int(declared)
+            message = oip.response_to_grpc(answer, length, endpoint.deployment.upstream_model)
+        except oip.MISSHAPEN as error:
+            raise UpstreamFailed("bad_tensors", str(error)) from error
+        message.parameters[oip.FINAL].bool_param = True
+        yield message
+
 
 class OIPUpstream:
     """See :class:`router.ports.Upstream`."""
@@ -92,9 +119,16 @@ class OIPUpstream:
     async def stream(
         self, request: InferenceRequest, endpoint: Endpoint
     ) -> AsyncGenerator[StreamPart, None]:
-        """Chat does not come here, and tensors come whole."""
-        raise UpstreamRefused(422, f"model {request.model} cannot stream; leave out stream")
-        yield  # pragma: no cover - makes this an async generator
+        """Infer, and pass each answer on as it comes. The rows are those of the request, once."""
+        if request.kind is not Kind.INFER:
+            raise UpstreamRefused(422, f"model {request.model} cannot stream; leave out stream")
+        usage = Usage(rows=request.bound.rows)
+        headers = (*request.payload_headers, *_trace(request))
+        async with aclosing(self._transport.stream(endpoint, headers, request.payload)) as answers:
+            async for message in answers:
+                message.model_name = request.model
+                yield StreamPart(oip.event_of(message), 0, usage)
+        yield StreamPart(b"", 0, usage, done=True)
 
     async def probe(self, endpoint: Endpoint) -> None:
         """One row of zeros, or of empty texts."""
@@ -112,7 +146,7 @@ class OIPUpstream:
         try:
             header_length = len(body) if declared is None else int(declared)
             head = _decode_fields(body[:header_length])
-        except ValueError as error:
+        except (*UNREADABLE, ValueError) as error:
             raise UpstreamFailed("bad_json", str(error)) from error
         head["model_name"] = Raw(_encode(request.model))
         renamed = _encode(head)
@@ -137,11 +171,15 @@ class OIPUpstream:
             outputs = {t.name: t for t in msgspec.json.decode(body, type=_Tensors).outputs}
             vectors, tokens = outputs["EMBEDDING"], outputs["TOKENS"]
             width = vectors.shape[1]
-        except (msgspec.MsgspecError, LookupError) as error:
+            prompt_tokens = max(int(sum(tokens.data)), 0)
+        except (*UNREADABLE, LookupError, OverflowError) as error:
             raise UpstreamFailed("bad_tensors", str(error)) from error
         if vectors.shape[0] != len(texts) or len(vectors.data) != width * len(texts):
             raise UpstreamFailed("bad_tensors", f"shape {vectors.shape} for {len(texts)} texts")
-        prompt_tokens = int(sum(tokens.data))
+        if fields.dimensions not in (None, width):
+            raise UpstreamRefused(
+                422, f"dimensions is {fields.dimensions}; embeddings of this model have {width}"
+            )
         rows = [vectors.data[i * width : (i + 1) * width] for i in range(len(texts))]
         answer = {
             "object": "list",
@@ -163,7 +201,7 @@ def embedding_fields(request: InferenceRequest) -> _EmbeddingFields:
     """The embeddings request, checked. Raises ``UpstreamRefused`` naming what does not fit."""
     try:
         fields = msgspec.json.decode(_encode(request.fields), type=_EmbeddingFields)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise UpstreamRefused(422, f"{error} (token arrays are not supported here)") from error
     if fields.encoding_format not in ("float", "base64"):
         raise UpstreamRefused(422, f"encoding_format {fields.encoding_format!r} is not known")

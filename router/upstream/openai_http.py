@@ -5,13 +5,15 @@ from collections.abc import AsyncGenerator
 import msgspec
 from msgspec import Raw
 
+from router.contracts.completion import Completion, decode_completion
+from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
 from router.domain.pricing import Usage
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.ports import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient, post_for_answer, raise_for_status
-from router.upstream.sse import EventStream, TokenCounts, usage_of
+from router.upstream.sse import EventStream, usage_of
 
 PATHS = {
     Kind.CHAT: "/v1/chat/completions",
@@ -23,28 +25,13 @@ EVENTS = b"text/event-stream"
 OURS = frozenset({"provider", "models"})
 """Fields that speak to the router and that a worker must not see."""
 
+LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "n_predict"})
+"""Names of how much may be generated; which of them wins differs between engines."""
+
 _encode = msgspec.json.Encoder().encode
 _WITH_USAGE = Raw(b'{"include_usage":true}')
 
 
-class _Message(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    finish_reason: str | None = None
-    message: _Message | None = None
-    text: str = ""
-
-
-class _Completion(msgspec.Struct):
-    """The part of a whole answer that is read; everything else passes through."""
-
-    usage: TokenCounts | None = None
-    choices: list[_Choice] = []
-
-
-_decode_completion = msgspec.json.Decoder(_Completion).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -66,11 +53,15 @@ class OpenAIUpstream:
             self._limits.answer_bytes_max,
         )
         try:
-            completion = _decode_completion(body)
+            completion = decode_completion(body)
             if endpoint.deployment.upstream_model != request.model:
                 body = _renamed(body, request.model)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise UpstreamFailed("bad_json", str(error)) from error
+        if completion.error is not None:
+            raise UpstreamFailed("error_answer", completion.error.message)
+        if not completion.choices and request.kind is not Kind.EMBEDDING:
+            raise UpstreamFailed("no_choices")
         finish = completion.choices[0].finish_reason if completion.choices else None
         usage = usage_of(completion.usage) if completion.usage else _counted(request, completion)
         return Answer(body, "application/json", usage, finish or "")
@@ -127,20 +118,22 @@ def _headers(request: InferenceRequest) -> bytes:
 
 def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
     """The body for the worker: the client's fields untouched, but for what the router must say."""
-    fields = {name: raw for name, raw in request.fields.items() if name not in OURS}
+    fields = dict(request.fields)
+    for name in OURS:
+        fields.pop(name, None)
     fields["model"] = Raw(_encode(endpoint.deployment.upstream_model))
     if request.stream:
         fields["stream_options"] = _WITH_USAGE
     limit = request.bound.completion_tokens
     if limit:
-        name = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
-        fields[name] = Raw(b"%d" % (limit // request.choices_asked))
+        each = Raw(b"%d" % (limit // request.choices_asked))
+        fields |= dict.fromkeys(LENGTHS & fields.keys() or ("max_tokens",), each)
     return _encode(fields)
 
 
-def _counted(request: InferenceRequest, completion: _Completion) -> Usage:
+def _counted(request: InferenceRequest, completion: Completion) -> Usage:
     """Usage by the router's own count, for a worker that does not report it."""
-    texts = [c.text or (c.message and c.message.content) or "" for c in completion.choices]
+    texts = [c.text or c.message.content or "" for c in completion.choices]
     generated = sum(len(text.encode()) for text in texts)
     return Usage(
         prompt_tokens=request.prompt_tokens,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 from django.db import connection
 
 from marketplace.routing.models import PolicyKind
 from marketplace.usage.models import UsageEvent
-from router.contracts.record import UsageRecord
+from router.contracts.record import UsageRecord, encode_record, encode_records
 from router.domain.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +43,7 @@ def test_settling_stores_every_field_as_it_was_sent() -> None:
         organisation_id=8,
         key_id=9,
         user_id=10,
+        policy_id=14,
         model="a/b",
         kind="chat",
         outcome=Outcome.COMPLETED,
@@ -62,11 +62,11 @@ def test_settling_stores_every_field_as_it_was_sent() -> None:
         finish_reason="stop",
         **numbers,
     )
-    body = msgspec.json.encode([sent]).decode()
+    body = encode_records([sent]).decode()
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM billing_settle(%s::jsonb)", [body])
     event = UsageEvent.objects.get()
-    stored = json.loads(msgspec.json.encode(sent))
+    stored = json.loads(encode_record(sent))
     for name in set(stored) - NOT_STORED - {"request_id", "created_at_ms", "lease_id"}:
         assert getattr(event, name) == stored[name], name
     assert str(event.request_id) == sent.request_id

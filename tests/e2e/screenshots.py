@@ -24,7 +24,37 @@ PAGES = {
     "keys": "/keys",
     "usage": "/usage",
     "billing": "/billing",
+    "budgets": "/budgets",
+    "reconciliation": "/reconciliation",
+    "earnings": "/earnings",
+    "provide": "/provide",
+    "provide-price": "/provide/deployments/1/price",
+    "provide-traffic": "/provide/deployments/1",
+    "reviews": "/reviews",
     "routes": "/routes",
+    "topology": "/topology",
+    "worker": "/topology/workers/emulated-h100-0",
+    "policy": "/routes/emulated/gpt-j-6b/policy",
+    "support": "/support",
+    "support-organisation": "/support/demo",
+    "what-if": "/what-if",
+    "benchmarks": "/benchmarks",
+    "benchmark": "/benchmarks/1",
+    "benchmarks-compare": "/benchmarks/compare",
+    "route": "/routes/emulated/gpt-j-6b",
+    "catalog-table": "/?view=table&sort=use&m=emulated/gpt-j-6b&task=chat",
+    "rankings": "/rankings",
+    "compare": f"/compare?m={CHAT_MODEL}&m=emulated/gpt-j-6b&m=emulated/llama-2-70b-chat",
+    "performance": f"/models/{CHAT_MODEL}?tab=performance&range=24h",
+    "versions": f"/models/{CHAT_MODEL}?tab=versions",
+    "activity": f"/models/{CHAT_MODEL}?tab=activity",
+    "organisation": "/organisation",
+    "settings": "/settings",
+    "audit-log": "/audit-log",
+    "audit-log-all": "/audit-log/all",
+    "second-step": "/2fa/",
+    "sessions": "/sessions/",
+    "welcome": "/welcome",
     "fraud": "/models/switchyard/fraud-scorer?tab=playground",
 }
 LOOKS = {
@@ -65,15 +95,21 @@ def _photograph(
     if {"playground", "call"} & set(wanted):
         _chat(page, base_url)
         if "playground" in wanted:
-            page.screenshot(path=out / f"playground-{look}.png", full_page=True)
+            _shoot(page, out / f"playground-{look}.png")
         if "call" in wanted:
             page.get_by_role("link", name="Open the record").click()
             page.get_by_role("heading", name="Why this route?").wait_for()
-            page.screenshot(path=out / f"call-{look}.png", full_page=True)
+            _shoot(page, out / f"call-{look}.png")
     for name in wanted:
         if name in PAGES:
             page.goto(base_url + PAGES[name])
-            page.screenshot(path=out / f"{name}-{look}.png", full_page=True)
+            _shoot(page, out / f"{name}-{look}.png")
+
+
+def _shoot(page: Page, path: Path) -> None:
+    """The whole page from its top: a bar that stays there would be in the midst of it."""
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=path, full_page=True)
 
 
 def _chat(page: Page, base_url: str) -> None:

@@ -1,4 +1,6 @@
-"""Every page, light and dark and on a phone, before axe: nothing serious may be found."""
+"""Every page, light and dark and on a phone: no serious barrier (axe), no error in the console,
+nothing that moves while it loads, nothing that scrolls sideways.
+"""
 
 import json
 from pathlib import Path
@@ -17,6 +19,16 @@ GRAVE = {"serious", "critical"}
 ALL_PAGES = {**PAGES, "playground": f"/models/{CHAT_MODEL}?tab=playground", "empty": "/?q=zzz"}
 
 
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+SHIFT_MAX = 0.1
+"""What is called good of the Cumulative Layout Shift: https://web.dev/articles/cls."""
+
+
 def violations(page: Page) -> list[str]:
     """What axe holds to be serious or critical, with where."""
     # The page's own policy forbids foreign scripts; evaluate() runs beside it.
@@ -29,18 +41,44 @@ def violations(page: Page) -> list[str]:
     ]
 
 
+def benchmark(page: Page, web_url: str) -> None:
+    """Ask for one over the API, as the page's script would, so that it has a page."""
+    token = next(c["value"] for c in page.context.cookies() if c["name"] == "csrftoken")
+    asked = page.context.request.post(
+        f"{web_url}/api/v1/benchmarks",
+        data={
+            "model": CHAT_MODEL,
+            "target": "route",
+            "scenario": "single_stream",
+            "settings": {"seconds_max": 5},
+        },
+        headers={"X-CSRFToken": token, "Referer": web_url},
+    )
+    assert asked.status == 201, asked.text()
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_no_page_has_a_serious_barrier(look: str, chromium: str, local_stack: LocalStack) -> None:
     with open_browser(chromium) as browser:
         page = browser.new_context(**LOOKS[look], locale="en", reduced_motion="reduce").new_page()
+        said_in_console: list[str] = []
+        page.on("console", lambda m: said_in_console.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: said_in_console.append(str(error)))
+        page.add_init_script(SHIFTS)
         page.goto(f"{local_stack.web_url}/login/")
         found = {"login": violations(page)}
         demo = local_stack.demo
         sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
+        benchmark(page, local_stack.web_url)
         for name, path in ALL_PAGES.items():
             page.goto(local_stack.web_url + path)
             found[name] = violations(page)
             width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             if width > 0:
                 found[name].append(f"scrolls sideways by {width} px")
+            shifted = page.evaluate("window.shifted")
+            if shifted > SHIFT_MAX:
+                found[name].append(f"moves while it loads: {shifted:.2f}")
+            found[name] += said_in_console
+            said_in_console.clear()
     assert {name: said for name, said in found.items() if said} == {}

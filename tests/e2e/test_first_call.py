@@ -54,8 +54,8 @@ def test_a_person_signs_in_chats_and_sees_the_charge(
     assert charge.startswith("$0.0")
 
     page.get_by_role("link", name="Usage", exact=True).first.click()
-    expect(page.locator("tbody tr").first).to_contain_text(CHAT_MODEL)
-    expect(page.locator("tbody tr").first).to_contain_text(charge)
+    expect(page.locator("#calls tbody tr").first).to_contain_text(CHAT_MODEL)
+    expect(page.locator("#calls tbody tr").first).to_contain_text(charge)
     page.get_by_role("link", name="Billing").first.click()
     expect(page.locator("tbody tr").first).to_contain_text("Charge")
     assert complaints == []

@@ -1,11 +1,14 @@
 """Real inference servers, started once for all tests of a process."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deploy.local.ports import free_ports
 from tests.backend import backend
+
+REPOSITORY = Path(__file__).parent / "router" / "repository"
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,17 @@ def triton_addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
     words += ["--http-port", http, "--grpc-port", grpc, "--metrics-port", metrics]
     with backend(words, f"http://127.0.0.1:{http}/v2/health/ready", home / "log"):
         yield {"http": f"127.0.0.1:{http}", "grpc": f"127.0.0.1:{grpc}"}
+
+
+@pytest.fixture(scope="session")
+def counter_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The gRPC ``host:port`` of a Triton with a decoupled model, and its log."""
+    home = tmp_path_factory.mktemp("counter")
+    http, grpc, metrics = map(str, free_ports(3))
+    words = ["workers.backends.triton", "--repository", str(REPOSITORY), "--home", str(home)]
+    words += ["--http-port", http, "--grpc-port", grpc, "--metrics-port", metrics]
+    with backend(words, f"http://127.0.0.1:{http}/v2/health/ready", home / "log"):
+        yield f"127.0.0.1:{grpc}", home / "log"
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from django import template
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from marketplace.catalog.models import Offer
 from router.domain.money import NANO_PER_USD
 
 register = template.Library()
@@ -33,6 +34,18 @@ def usd(amount_nano: Decimal | int | None) -> str:
 
 
 @register.filter
+def unit_prices(offer: Offer) -> list[tuple[int, str]]:
+    """The prices of an offer that are not of tokens, in nano-USD with what they are per."""
+    prices = [
+        (offer.row_nano, _("per row")),
+        (offer.image_nano, _("per image")),
+        (offer.second_nano, _("per second of hardware")),
+        (offer.request_nano, _("per call")),
+    ]
+    return [(price, unit) for price, unit in prices if price]
+
+
+@register.filter
 def duration(milliseconds: float | None, zero: str = "–") -> str:
     """Milliseconds, or seconds from one second on; ``zero`` where nothing was measured."""
     if not milliseconds:
@@ -49,6 +62,27 @@ def per_second(value: float | None) -> str:
     if not value:
         return "–"
     return _("%(rate)s tok/s") % {"rate": _number(value, 0)}
+
+
+@register.filter
+def share(part: float | None) -> str:
+    """A share from 0 to 1 in per cent, without the sign."""
+    return "–" if part is None else _number(100 * part, 1)
+
+
+@register.filter
+def uptime(share: float | None) -> str:
+    """A share of calls from 0 to 1 in per cent; never 100 % while one of them failed."""
+    # A template hands "" over for what is not there.
+    if not isinstance(share, float | int):
+        return "–"
+    return "100 %" if share == 1 else f"{_number(min(100 * share, 99.99), 2)} %"
+
+
+@register.filter
+def dollars(amount_usd: float) -> str:
+    """Whole or small dollars at a chart's axis."""
+    return usd(round(Decimal(amount_usd) * NANO_PER_USD))
 
 
 @register.filter

@@ -20,6 +20,12 @@ class Baseline:
         """Nothing to learn."""
 
 
+def capacity(state: EndpointState, policy: Policy) -> float:
+    """Requests of one unit a second that the endpoint is taken to serve under a policy."""
+    weight = policy.weights.get(state.endpoint.deployment.id, 1.0)
+    return weight * state.worker.slots / state.estimate.seconds
+
+
 def outstanding(state: EndpointState) -> int:
     """Requests that this router has on the endpoint's worker."""
     return len(state.worker.inflight)

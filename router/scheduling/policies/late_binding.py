@@ -29,6 +29,7 @@ class LateBinding:
 
     def __init__(self, policy: Policy, random: Callable[[], float]) -> None:
         self._wait_weight = policy.wait_weight
+        self._weights = policy.weights
 
     def score(
         self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
@@ -48,6 +49,10 @@ class LateBinding:
             + state.disturbance_s
             for state in states
         ]
+        if self._weights:
+            for place, state in enumerate(states):
+                weight = self._weights.get(state.endpoint.deployment.id, 1.0)
+                scores[place] += (1 / weight - 1) * state.effective_s * work
         if ticket.preferred_s < inf:
             scores = [
                 score + PREFERENCE_S * (_latency_s(ticket, state, now_s) > ticket.preferred_s)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from router.domain.catalog import Policy
 from router.scheduling.fleet import EndpointState
-from router.scheduling.policies.baseline import Baseline
+from router.scheduling.policies.baseline import Baseline, capacity
 from router.scheduling.ticket import Ticket
 
 
@@ -26,7 +26,7 @@ class Weighted(Baseline):
         totals = self._totals
         sum_ = 0.0
         for state in states:
-            weight = state.worker.slots / state.estimate.seconds
+            weight = capacity(state, self.policy)
             totals[state.id] = totals.get(state.id, 0.0) + weight
             sum_ += weight
         scores = [-totals[state.id] for state in states]

@@ -6,7 +6,7 @@ The weight of an endpoint is its estimated capacity: slots per second of service
 from collections.abc import Sequence
 
 from router.scheduling.fleet import EndpointState
-from router.scheduling.policies.baseline import Baseline, outstanding
+from router.scheduling.policies.baseline import Baseline, capacity, outstanding
 from router.scheduling.ticket import Ticket
 
 
@@ -17,7 +17,4 @@ class WeightedLeastOutstanding(Baseline):
         self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
         """Requests in flight, this one included, over capacity."""
-        return [
-            (outstanding(state) + 1) * state.estimate.seconds / state.worker.slots
-            for state in states
-        ]
+        return [(outstanding(state) + 1) / capacity(state, self.policy) for state in states]

@@ -13,8 +13,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from router.adapters.memory import MemoryLedger
-from router.adapters.postgres import PostgresLedger, open_pool
+from router.adapters.memory import MemoryBank, MemoryBudget, MemoryLedger
+from router.adapters.postgres import Pool, PostgresBank, PostgresLedger, open_pool
+from router.domain.money import Purse
+from router.ports import LeaseBank, LeaseGrant
 
 ROOT = Path(__file__).resolve().parents[3]
 CREDIT_NANO = 1_000
@@ -29,6 +31,95 @@ class Till:
     customer: int
     provider: int
     database_url: str = ""
+    pool: Pool | None = None
+
+    @property
+    def purse(self) -> Purse:
+        """The customer's, without budgets."""
+        return Purse(self.customer)
+
+    def bank(self, router: str = "a", life: str = "1") -> MemoryBank | PostgresBank:
+        """As one life of one router has it."""
+        router_id = f"{router}-{self.customer}"
+        if isinstance(self.ledger, MemoryLedger):
+            return MemoryBank(self.ledger, router_id=router_id, life=life, lease_ttl_s=TTL_S)
+        assert self.pool is not None
+        return PostgresBank(
+            self.pool, self.database_url, router_id=router_id, life=life, lease_ttl_s=TTL_S
+        )
+
+    async def lease(
+        self,
+        bank: LeaseBank,
+        need_nano: int,
+        want_nano: int,
+        budgets: tuple[int, ...] = (),
+    ) -> LeaseGrant:
+        """One that must be given."""
+        purse = Purse(self.customer, budgets)
+        found = await bank.take(str(uuid.uuid4()), purse, need_nano, want_nano)
+        assert isinstance(found, LeaseGrant), found
+        return found
+
+    async def budget(self, limit_nano: int) -> int:
+        """A new one of the customer's organisation."""
+        if isinstance(self.ledger, MemoryLedger):
+            number = len(self.ledger.budgets) + 1
+            self.ledger.budgets[number] = MemoryBudget(limit_nano)
+            return number
+        return await self._one(
+            "WITH member AS (INSERT INTO accounts_user (email, password, full_name, is_active, "
+            "is_staff, is_superuser, date_joined, language) "
+            "VALUES (gen_random_uuid() || '@example.org', '!', '', true, false, false, now(), '') "
+            "RETURNING id) "
+            'INSERT INTO billing_budget (organisation_id, user_id, limit_nano, "window") '
+            "SELECT organisation_id, member.id, %s, 'month' FROM billing_account, member "
+            "WHERE billing_account.id = %s RETURNING id",
+            limit_nano,
+            self.customer,
+        )
+
+    async def budget_state(self, budget_id: int) -> tuple[int, int]:
+        """Spent and held, in nano-USD."""
+        if isinstance(self.ledger, MemoryLedger):
+            budget = self.ledger.budgets[budget_id]
+            return budget.spent_nano, budget.held_nano
+        sql = "SELECT {} FROM billing_budget WHERE id = %s"
+        return (
+            await self._one(sql.format("spent_nano"), budget_id),
+            await self._one(sql.format("held_nano"), budget_id),
+        )
+
+    async def last_month(self, budget_id: int) -> bool:
+        """Have a budget's window end; False where windows never do (in memory)."""
+        if isinstance(self.ledger, MemoryLedger):
+            return False
+        async with await psycopg.AsyncConnection.connect(self.database_url) as connection:
+            await connection.execute("SET session_replication_role = replica")
+            await connection.execute(
+                "UPDATE billing_budget SET window_starts_at = now() - interval '40 days' "
+                "WHERE id = %s",
+                [budget_id],
+            )
+        return True
+
+    async def expense_nano(self) -> int:
+        """What the platform has paid for this customer."""
+        if isinstance(self.ledger, MemoryLedger):
+            return self.ledger.expense_nano
+        return await self._one(
+            "SELECT coalesce(sum(amount_nano), 0)::bigint FROM billing_transfer "
+            "WHERE kind = 'cover' AND credit_id = %s",
+            self.customer,
+        )
+
+    async def _one(self, sql: str, *values: object) -> int:
+        async with await psycopg.AsyncConnection.connect(
+            self.database_url, autocommit=True
+        ) as connection:
+            row = await (await connection.execute(sql.encode(), values)).fetchone()
+            assert row is not None
+            return row[0]
 
     async def balance(self) -> tuple[int, int]:
         """Posted and held, in nano-USD."""
@@ -73,8 +164,7 @@ async def till(request: pytest.FixtureRequest) -> AsyncIterator[Till]:
     pool = open_pool(url)
     await pool.open()
     try:
-        ledger = PostgresLedger(pool, router_id=f"r-{customer}", lease_ttl_s=TTL_S)
-        yield Till(ledger, customer, provider, url)
+        yield Till(PostgresLedger(pool), customer, provider, url, pool)
     finally:
         await pool.close()
 
@@ -89,11 +179,11 @@ def open_accounts(url: str, credit_nano: int = CREDIT_NANO) -> tuple[int, int]:
             assert row is not None
             return row[0]
 
-        for kind in ("grants", "commission"):
+        for kind in ("grants", "commission", "expense"):
             connection.execute(
                 "INSERT INTO billing_account (kind, currency, overdraft) VALUES (%s, 'USD', %s) "
                 "ON CONFLICT DO NOTHING",
-                [kind, kind == "grants"],
+                [kind, kind != "commission"],
             )
         grants = one("SELECT id FROM billing_account WHERE kind = 'grants'")
         organisation = one(

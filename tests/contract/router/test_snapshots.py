@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -73,7 +75,7 @@ async def test_a_broken_snapshot_is_passed_over(ledger_database: str) -> None:
         assert (await anext(snapshots)).models[0].name == "a/better"
 
 
-def test_a_kept_snapshot_is_read_back_and_is_nobody_elses(tmp_path) -> None:
+def test_a_kept_snapshot_is_read_back_and_is_nobody_elses(tmp_path: Path) -> None:
     kept = SnapshotFile(tmp_path / "deep" / "snapshot.json")
     assert kept.load() is None
     kept.save(catalog("a/kept"))
@@ -82,3 +84,12 @@ def test_a_kept_snapshot_is_read_back_and_is_nobody_elses(tmp_path) -> None:
     (tmp_path / "deep" / "snapshot.json").write_text("{")
     with pytest.raises(ValueError, match="truncated"):
         kept.load()
+
+
+def test_routers_that_share_the_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    kept = SnapshotFile(tmp_path / "snapshot.json")
+    with ThreadPoolExecutor(8) as routers:
+        for saved in [routers.submit(kept.save, catalog(f"a/{n}")) for n in range(200)]:
+            saved.result()
+    assert kept.load() is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshot.json"]

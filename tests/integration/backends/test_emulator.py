@@ -84,3 +84,19 @@ def test_a_model_that_is_not_emulated_is_refused_by_name(emulator_url: str) -> N
         client_of(emulator_url, "emulated-h100-0").chat.completions.create(
             model="meta/llama", messages=HELLO
         )
+
+
+def test_a_worker_may_be_made_faster_and_slower_but_not_timeless(emulator_url: str) -> None:
+    url = f"{emulator_url}/emulated-cpu-0/emulator"
+    try:
+        for factor in (4.0, 0.5):
+            answer = httpx.post(url, json={"slowdown": factor})
+            assert answer.json()["faults"]["slowdown"] == factor
+        assert httpx.post(url, json={"slowdown": 0}).status_code == 400
+    finally:
+        httpx.post(url, json={})
+
+
+def test_an_inference_without_tensors_is_the_callers_fault(emulator_url: str) -> None:
+    url = f"{emulator_url}/emulated-h100-tensor-0/v2/models/emulated/resnet-50/infer"
+    assert httpx.post(url, json={"inputs": []}).status_code == 400

@@ -46,3 +46,11 @@ def _triggers_back(request: pytest.FixtureRequest) -> Iterator[None]:
         # The session goes with it: the pool would hand it on with its triggers still off.
         connection.close()
         connection.close_pool()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_cached() -> None:
+    """What one test's database had is not kept for the next one's."""
+    from django.core.cache import caches
+
+    caches["process"].clear()

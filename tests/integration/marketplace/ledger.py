@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
 
 from router.contracts.record import UsageRecord, record_as_builtins
+from router.domain.ids import uuid7
 
 USD = 1_000_000_000
 
@@ -19,11 +22,53 @@ def call(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def lease_take(account_id: int, need: int, want: int, router: str = "r1") -> uuid.UUID | None:
-    rows = call(
-        "SELECT * FROM billing_lease_take(%s, %s, %s, %s, 60)", router, account_id, need, want
+def post_at(
+    debit_id: int,
+    credit_id: int,
+    amount_nano: int,
+    at: datetime,
+    *,
+    kind: str = "grant",
+    request_id: str | None = None,
+) -> None:
+    """A transfer of another day, by the ledger's own switch: its functions date by the clock."""
+    call("SET LOCAL switchyard.ledger = 'on'")
+    call(
+        "INSERT INTO billing_transfer"
+        " (debit_id, credit_id, amount_nano, idem_key, kind, request_id, created_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        debit_id,
+        credit_id,
+        amount_nano,
+        f"test:{uuid.uuid4()}",
+        kind,
+        request_id,
+        at,
     )
-    return rows[0][0] if rows else None
+    call("SET LOCAL switchyard.ledger = 'off'")
+
+
+def intrude(sql: str, *parameters: Any) -> None:
+    """As somebody who may switch the triggers off would."""
+    call("SET LOCAL session_replication_role = 'replica'")
+    call(sql, *parameters)
+    call("SET LOCAL session_replication_role = 'origin'")
+
+
+def lease_take(
+    account_id: int, need: int, want: int, router: str = "r1", budgets: tuple[int, ...] = ()
+) -> uuid.UUID | None:
+    lease_id = uuid.uuid4()
+    ((amount,),) = call(
+        "SELECT amount_nano FROM billing_lease_take(%s, %s, 'life', %s, %s, %s, %s, 60)",
+        lease_id,
+        router,
+        account_id,
+        list(budgets),
+        need,
+        want,
+    )
+    return lease_id if amount else None
 
 
 def lease_close(lease_id: uuid.UUID) -> int:
@@ -38,8 +83,9 @@ def settle(*records: UsageRecord) -> dict[uuid.UUID, bool]:
 def record(**values: Any) -> UsageRecord:
     """A completed call; whatever matters to a test is given."""
     charge = values.get("charge_nano", 0)
+    created_at_ms = values.get("created_at_ms", time.time_ns() // 1_000_000)
     fields: dict[str, Any] = {
-        "request_id": str(uuid.uuid4()),
+        "request_id": uuid7(created_at_ms, uuid.uuid4().int),
         "router_id": "r1",
         "lease_id": "",
         "account_id": 0,
@@ -50,7 +96,7 @@ def record(**values: Any) -> UsageRecord:
         "outcome": "completed",
         "http_status": 200,
         "streamed": False,
-        "created_at_ms": 1_700_000_000_000,
+        "created_at_ms": created_at_ms,
         "hold_nano": charge,
         "commission_nano": charge // 10,
     }

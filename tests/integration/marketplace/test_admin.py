@@ -5,18 +5,41 @@ from __future__ import annotations
 import pytest
 from django.contrib import admin
 from django.test import Client
+from django.utils import timezone
 
 from marketplace.accounts.models import ApiKey, User
 from marketplace.accounts.services import api_key_create
+from marketplace.benchmarks.advisor.models import Advice
 from marketplace.benchmarks.models import Profile
-from marketplace.billing.services import ledger_reconcile
+from marketplace.billing.budgets.services import budget_set
+from marketplace.billing.invoices.models import Statement
+from marketplace.billing.invoices.months import Month
+from marketplace.billing.invoices.services import statements_issue
+from marketplace.billing.models import (
+    Account,
+    AccountKind,
+    AutoRecharge,
+    Budget,
+    Dispute,
+    Payment,
+    Payout,
+    Refund,
+    StripeEvent,
+)
+from marketplace.billing.payments.staff import grant_order
+from marketplace.billing.recovery import router_write_off
+from marketplace.billing.services import ledger_reconcile, payout_record
 from marketplace.routing.models import PolicyKind, SnapshotRow
 from marketplace.routing.services import policy_publish
-from tests.integration.marketplace.ledger import lease_take, record, settle
+from marketplace.routing.tuning.models import RouteTuning, Straggler, Trial
+from tests.integration.marketplace.ledger import USD, lease_take, post_at, record, settle
 from tests.integration.marketplace.shop import Shop
 
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 OURS = [model for model in REGISTERED if model.__module__.startswith("marketplace.")]
+
+READ_ONLY = ["usage/usageevent"]
+READ_ONLY += [f"billing/{name}" for name in ("account", "transfer", "lease", "payment")]
 
 
 @pytest.fixture
@@ -29,12 +52,44 @@ def staff(shop: Shop) -> Client:
 @pytest.fixture
 def full(shop: Shop) -> Shop:
     """One row of everything."""
-    lease_take(shop.customer_account.pk, 1, 1)
-    settle(record(organisation_id=shop.organisation.pk))
+    lease_take(shop.customer_account.pk, 1, 1, router="lost")
+    router_write_off(router_id="lost", reason="test", by="test")
+    budget_set(organisation=shop.organisation, limit_nano=1)
+    settle(
+        record(
+            organisation_id=shop.organisation.pk,
+            account_id=shop.customer_account.pk,
+            provider_account_id=shop.provider_account.pk,
+            charge_nano=10,
+        )
+    )
+    payout_record(provider=shop.provider, amount_nano=1, reference="first")
+    post_at(
+        Account.objects.get(kind=AccountKind.CASH).pk,
+        shop.customer_account.pk,
+        1,
+        Month(2026, 1).start,
+    )
+    statements_issue(month=Month(2026, 1))
     ledger_reconcile()
     policy_publish(model=shop.model, kind=PolicyKind.ROUND_ROBIN)
     Profile.objects.create(deployment=shop.deployment, service_ms=1, source="test")
+    Advice.objects.create(organisation=shop.organisation, question={}, answer={})
+    RouteTuning.objects.create(model=shop.model)
+    Straggler.objects.create(worker=shop.worker, deployment=shop.deployment)
+    policy = shop.model.policies.get(version=1)
+    Trial.objects.create(policy=policy, baseline=policy)
     api_key_create(organisation=shop.organisation, name="k")
+    payment = Payment.objects.create(
+        organisation=shop.organisation, purpose="topup", amount_cents=500
+    )
+    Refund.objects.create(payment=payment, amount_cents=1, reason="r")
+    Dispute.objects.create(payment=payment, amount_cents=1, stripe_id="dp_1")
+    StripeEvent.objects.create(event_id="evt_1", kind="k", created_at=timezone.now())
+    AutoRecharge.objects.create(
+        organisation=shop.organisation, threshold_cents=1, amount_cents=1, cap_cents=1
+    )
+    grant_order(organisation=shop.organisation, amount_nano=1, reason="r", ordered_by=shop.owner)
     return shop
 
 
@@ -67,6 +122,29 @@ def test_saving_a_worker_publishes(shop: Shop, staff: Client) -> None:
     assert row.body["workers"][0]["slots"] == 5
 
 
+def test_a_budget_is_set_and_removed_in_the_admin(shop: Shop, staff: Client) -> None:
+    body = {"organisation": shop.organisation.pk, "limit_nano": 5, "window": "day"}
+    assert staff.post("/admin/billing/budget/add/", body).status_code == 302
+    budget = Budget.objects.get()
+    path = f"/admin/billing/budget/{budget.pk}"
+    assert staff.post(f"{path}/change/", {"limit_nano": 6, "window": "day"}).status_code == 302
+    budget.refresh_from_db()
+    assert (budget.limit_nano, budget.window) == (6, "day")
+    assert staff.post(f"{path}/delete/", {"post": "yes"}).status_code == 302
+    row = SnapshotRow.objects.first()
+    assert row is not None
+    assert row.body["budgets"] == []
+
+
+def test_a_budget_of_who_is_no_member_is_refused_with_a_word(shop: Shop, staff: Client) -> None:
+    body = {"organisation": shop.organisation.pk, "limit_nano": 5, "window": "day"}
+    outsider = User.objects.create_user("outsider@example.com")
+    page = staff.post("/admin/billing/budget/add/", {**body, "user": outsider.pk})
+    assert page.status_code == 200
+    assert "A budget is for members" in page.content.decode()
+    assert not Budget.objects.exists()
+
+
 def test_a_key_made_in_the_admin_is_shown_once(shop: Shop, staff: Client) -> None:
     body = {"organisation": shop.organisation.pk, "name": "by hand", "scopes": "inference"}
     page = staff.post("/admin/accounts/apikey/add/", body, follow=True).content.decode()
@@ -88,11 +166,44 @@ def test_a_user_is_added_by_email(shop: Shop, staff: Client) -> None:
 
 def test_the_ledger_cannot_be_edited_here(shop: Shop, staff: Client) -> None:
     account = shop.customer_account
-    for path in ("billing/account", "billing/transfer", "billing/lease", "usage/usageevent"):
+    for path in (
+        "billing/account",
+        "billing/transfer",
+        "billing/lease",
+        "billing/payment",
+        "usage/usageevent",
+    ):
         assert staff.get(f"/admin/{path}/add/").status_code == 403
     page = f"/admin/billing/account/{account.pk}/"
     assert staff.post(f"{page}change/", {"kind": "cash"}).status_code == 403
     assert staff.post(f"{page}delete/", {"post": "yes"}).status_code == 403
+
+
+def test_a_payout_is_recorded_once_and_not_beyond_what_was_earned(
+    shop: Shop, staff: Client
+) -> None:
+    settle(
+        record(
+            account_id=shop.customer_account.pk,
+            provider_account_id=shop.provider_account.pk,
+            charge_nano=2 * USD,
+        )
+    )
+    body = {"provider": shop.provider.pk, "amount_usd": "1.5", "reference": "WIRE-1"}
+    for _ in range(2):
+        assert staff.post("/admin/billing/payout/add/", body).status_code == 302
+    assert [row.amount_nano for row in Payout.objects.all()] == [USD * 3 // 2]
+    assert shop.provider_account.posted_nano == 1_800_000_000 - 1_500_000_000
+    for wrong, said in (
+        ({"reference": "WIRE-2"}, b"has 0.3 USD to be paid out, not 1.5"),
+        ({"amount_usd": "0.1"}, b"was used for another payout"),
+        ({"reference": " "}, b"required"),
+        ({"amount_usd": "1e20"}, b"no more than"),
+    ):
+        page = staff.post("/admin/billing/payout/add/", {**body, **wrong})
+        assert (page.status_code, said in page.content) == (200, True)
+    assert Payout.objects.count() == 1
+    assert Statement.objects.count() == 0
 
 
 def test_a_policy_saved_in_the_admin_is_a_new_version(shop: Shop, staff: Client) -> None:

@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 
 from marketplace.accounts.models import ApiKey, Membership, Organisation, Role, Scope, User
 from marketplace.accounts.services import api_key_create, member_set, organisation_create
+from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.services import credit_grant
 from router.domain.keys import key_is_wellformed, verify_session
 from tests.integration.marketplace.ledger import record, settle
@@ -33,12 +34,13 @@ def member(organisation: Organisation, role: Role) -> User:
 
 @pytest.fixture
 def stranger(shop: Shop) -> User:
-    """The owner of another organisation, with money, a key and a call of its own."""
+    """The owner of another organisation, with money, a key, a budget and a call of its own."""
     user = User.objects.create_user("stranger@example.com")
     other = organisation_create(name="Other", slug="other", owner=user)
     credit_grant(organisation=other, amount_nano=1_000)
     api_key_create(organisation=other, name="theirs")
     for organisation in (shop.organisation, other):
+        budget_set(organisation=organisation, limit_nano=1_000)
         settle(
             record(
                 account_id=organisation.billing_account.pk,
@@ -51,7 +53,8 @@ def stranger(shop: Shop) -> User:
 
 
 @pytest.mark.parametrize(
-    "path", ["organisations", "members", "keys", "usage", "ledger/accounts", "ledger/transfers"]
+    "path",
+    ["organisations", "members", "keys", "budgets", "usage", "ledger/accounts", "ledger/transfers"],
 )
 def test_an_organisation_sees_its_own_and_nothing_else(
     shop: Shop, stranger: User, path: str
@@ -127,6 +130,13 @@ def test_the_limits_of_an_organisation_are_not_its_own_to_change(shop: Shop) -> 
     )
     assert made.status_code == 201
     assert made.json()["calls_at_once"] is None
+
+
+def test_the_platforms_own_slugs_are_not_for_others(shop: Shop) -> None:
+    body = {"name": "Mine", "slug": "switchyard-benchmarks"}
+    refused = client_of(shop.owner).post("/api/v1/organisations", body)
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["field"] == "slug"
 
 
 def test_a_model_is_found_by_its_public_name(shop: Shop) -> None:
@@ -242,7 +252,8 @@ def test_staff_publish_prices_and_policies_and_drain_workers(shop: Shop) -> None
         client = client_of(user)
         assert client.post("/api/v1/offers", price).status_code == created
         assert client.post("/api/v1/policies", policy).status_code == created
-        drained = client.patch(f"/api/v1/workers/{shop.worker.pk}", {"draining": True})
+        last = {"draining": True, "confirmed": True}
+        drained = client.patch(f"/api/v1/workers/{shop.worker.pk}", last)
         assert drained.status_code == changed
     assert client_of(staff).patch("/api/v1/offers/1", {}).status_code == 405
 

@@ -172,10 +172,9 @@ def test_the_ledger_is_verified_from_the_command_line(
     seed(home, REAL)
     call_command("ledger", "verify")
     assert "balances" in capsys.readouterr().out
-    from tests.integration.marketplace.ledger import call
+    from tests.integration.marketplace.ledger import intrude
 
-    call("SET LOCAL switchyard.ledger = 'on'")
-    call("UPDATE billing_account SET held_nano = 1 WHERE kind = 'customer'")
+    intrude("UPDATE billing_account SET held_nano = 1 WHERE kind = 'customer'")
     with pytest.raises(CommandError) as refused:
         call_command("ledger", "verify")
     assert refused.value.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 
@@ -9,11 +10,20 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from marketplace.accounts.services import api_key_create
-from marketplace.billing.models import Account, AccountKind, Lease, Transfer
+from marketplace.billing.models import Account, AccountKind, Budget, Lease, Transfer, Window
 from marketplace.billing.selectors import ledger_proof
-from marketplace.billing.services import credit_grant, credit_topup, transfer_reverse
+from marketplace.billing.services import credit_grant, transfer_reverse
 from marketplace.usage.models import UsageEvent
-from tests.integration.marketplace.ledger import USD, call, lease_close, lease_take, record, settle
+from router.contracts.record import record_as_builtins
+from tests.integration.marketplace.ledger import (
+    USD,
+    call,
+    intrude,
+    lease_close,
+    lease_take,
+    record,
+    settle,
+)
 from tests.integration.marketplace.shop import Shop
 
 
@@ -38,6 +48,10 @@ def charged(shop: Shop, charge: int, **values: object) -> object:
         "UPDATE billing_transfer SET amount_nano = 1",
         "DELETE FROM billing_transfer",
         "TRUNCATE billing_transfer",
+        "SET LOCAL switchyard.ledger = 'on'; UPDATE billing_account SET posted_nano = 1",
+        "SET LOCAL switchyard.ledger = 'on'; UPDATE billing_account SET held_nano = 1",
+        "INSERT INTO billing_budget (organisation_id, limit_nano, spent_nano)"
+        " SELECT organisation_id, 1, -1 FROM billing_account WHERE kind = 'customer'",
         "INSERT INTO billing_transfer (debit_id, credit_id, amount_nano, idem_key, kind)"
         " SELECT min(id), max(id), 1, 'x', 'grant' FROM billing_account",
         "INSERT INTO billing_lease (id, router_id, account_id, amount_nano, expires_at)"
@@ -49,9 +63,49 @@ def test_money_is_not_written_by_hand(shop: Shop, statement: str) -> None:
         call(statement)
 
 
+def test_a_budget_is_spent_by_leases_alone(shop: Shop) -> None:
+    budget = Budget.objects.create(organisation=shop.organisation, limit_nano=500)
+    lease = lease_take(shop.customer_account.pk, 1, 10 * USD, budgets=(budget.pk,))
+    settle(charged(shop, 120, lease_id=lease))
+    budget.refresh_from_db()
+    assert (budget.spent_nano, budget.held_nano) == (120, 380)
+    for what in ("spent_nano", "held_nano"):
+        with pytest.raises(DatabaseError, match="only by leases"), transaction.atomic():
+            Budget.objects.update(**{what: 0})
+    Budget.objects.update(limit_nano=1)
+    lease_close(lease)
+    budget.refresh_from_db()
+    assert (budget.spent_nano, budget.held_nano) == (120, 0)
+    assert lease_take(shop.customer_account.pk, 1, 1, budgets=(budget.pk,)) is None
+
+
+def test_a_budgets_window_begins_anew(shop: Shop) -> None:
+    budget = Budget.objects.create(
+        organisation=shop.organisation, limit_nano=500, window=Window.DAY
+    )
+    lease = lease_take(shop.customer_account.pk, 1, 400, budgets=(budget.pk,))
+    settle(charged(shop, 300, lease_id=lease))
+    intrude("UPDATE billing_budget SET window_starts_at = now() - interval '25 hours'")
+    assert lease_take(shop.customer_account.pk, 400, 400, budgets=(budget.pk,))
+    budget.refresh_from_db()
+    # What the first lease still holds stays held; what was spent yesterday is forgotten.
+    assert (budget.spent_nano, budget.held_nano) == (0, 500)
+
+
+def test_a_transfer_written_past_the_functions_still_balances(shop: Shop) -> None:
+    credit_grant(organisation=shop.organisation, amount_nano=1)
+    call("SET LOCAL switchyard.ledger = 'on'")
+    call(
+        "INSERT INTO billing_transfer (debit_id, credit_id, amount_nano, idem_key, kind) "
+        "SELECT debit_id, credit_id, 5, 'by hand', kind FROM billing_transfer LIMIT 1"
+    )
+    assert shop.customer_account.posted_nano == 10 * USD + 6
+    assert ledger_proof().gaps == ()
+
+
 def test_the_permission_to_write_ends_with_the_function(shop: Shop) -> None:
     credit_grant(organisation=shop.organisation, amount_nano=1)
-    with pytest.raises(DatabaseError, match="only through the ledger"), transaction.atomic():
+    with pytest.raises(DatabaseError, match="only by transfers and leases"), transaction.atomic():
         call("UPDATE billing_account SET posted_nano = 0")
 
 
@@ -63,15 +117,22 @@ def test_a_grant_is_booked_once_for_its_key(shop: Shop) -> None:
         credit_grant(organisation=shop.organisation, amount_nano=8, idem_key="k")
 
 
-def test_a_topup_comes_out_of_cash_and_can_be_reversed_once(shop: Shop) -> None:
-    topup = credit_topup(organisation=shop.organisation, amount_nano=USD, payment_id="p1")
-    cash = Account.objects.get(kind=AccountKind.CASH)
-    assert cash.posted_nano == -USD
-    transfer_reverse(transfer=topup)
-    transfer_reverse(transfer=topup)
-    cash.refresh_from_db()
-    assert cash.posted_nano == 0
+def test_a_grant_comes_out_of_grants_and_can_be_reversed_once(shop: Shop) -> None:
+    grants = Account.objects.get(kind=AccountKind.GRANTS)
+    grant = credit_grant(organisation=shop.organisation, amount_nano=USD)
+    transfer_reverse(transfer=grant)
+    transfer_reverse(transfer=grant)
+    assert Account.objects.get(pk=grants.pk).posted_nano == grants.posted_nano
     assert shop.customer_account.posted_nano == 10 * USD
+
+
+def test_charges_are_for_settling_alone(shop: Shop) -> None:
+    with pytest.raises(DatabaseError, match="settled, not posted"), transaction.atomic():
+        call(
+            "SELECT billing_transfer_post(%s, %s, 1, 'k', 'charge_provider')",
+            shop.customer_account.pk,
+            shop.provider_account.pk,
+        )
 
 
 def test_a_reversal_of_spent_money_is_refused(shop: Shop) -> None:
@@ -112,7 +173,7 @@ def test_a_router_closes_all_its_own_leases(shop: Shop) -> None:
     lease_take(account, 1, 10, router="r1")
     lease_take(account, 1, 20, router="r1")
     lease_take(account, 1, 40, router="r2")
-    assert call("SELECT billing_lease_close_all('r1')")[0][0] == 30
+    assert call("SELECT billing_lease_close_earlier('r1', '')")[0][0] == 30
     assert shop.customer_account.held_nano == 40
 
 
@@ -142,6 +203,16 @@ def test_a_record_settles_once_however_often_it_is_sent(shop: Shop) -> None:
     assert shop.customer_account.posted_nano == 10 * USD - 501
 
 
+def test_hardware_time_is_kept_and_a_record_of_before_it_has_none(shop: Shop) -> None:
+    timed = charged(shop, 5, hardware_ms=1_234)
+    older = record_as_builtins(charged(shop, 5))
+    del older["hardware_ms"]
+    settle(timed)
+    call("SELECT billing_settle(%s::jsonb)", json.dumps([older]))
+    stored = dict(UsageEvent.objects.values_list("request_id", "hardware_ms"))
+    assert stored == {uuid.UUID(timed.request_id): 1_234, uuid.UUID(older["request_id"]): 0}
+
+
 def test_a_call_that_is_not_billed_is_recorded_without_money(shop: Shop) -> None:
     settle(charged(shop, 0, outcome="worker_failed", http_status=502))
     assert UsageEvent.objects.get().outcome == "worker_failed"
@@ -166,6 +237,7 @@ def test_a_late_record_of_a_closed_lease_still_pays(shop: Shop) -> None:
         {"charge_nano": 5, "commission_nano": 6},
         {"charge_nano": 5, "commission_nano": -1},
         {"charge_nano": 5, "prompt_tokens": -1},
+        {"charge_nano": 5, "hardware_ms": -1},
         {"charge_nano": 5, "provider_account_id": 0},
         {"charge_nano": 5, "account_id": 0},
         {"charge_nano": 11 * USD},
@@ -201,7 +273,7 @@ def test_more_than_the_lease_is_refused(shop: Shop) -> None:
 
 def test_settling_notes_when_a_key_was_used(shop: Shop) -> None:
     key, _ = api_key_create(organisation=shop.organisation, name="k")
-    settle(charged(shop, 1, key_id=key.pk))
+    settle(charged(shop, 1, key_id=key.pk, created_at_ms=1_700_000_000_000))
     key.refresh_from_db()
     assert key.last_used_at is not None
     assert key.last_used_at.timestamp() == 1_700_000_000
@@ -209,23 +281,19 @@ def test_settling_notes_when_a_key_was_used(shop: Shop) -> None:
 
 def test_the_proof_finds_what_does_not_follow_from_the_transfers(shop: Shop) -> None:
     settle(charged(shop, 700))
-    with connection.cursor() as cursor:
-        # As an intruder with the ledger's own switch would.
-        cursor.execute("SET LOCAL switchyard.ledger = 'on'")
-        cursor.execute(
-            "UPDATE billing_account SET posted_nano = posted_nano + 3 WHERE id = %s",
-            [shop.customer_account.pk],
-        )
+    intrude(
+        "UPDATE billing_account SET posted_nano = posted_nano + 3 WHERE id = %s",
+        shop.customer_account.pk,
+    )
     cursor_gaps = ledger_proof().gaps
     assert any("posted sum of USD is 3" in gap for gap in cursor_gaps)
     assert any(f"account {shop.customer_account.pk} caches" in gap for gap in cursor_gaps)
 
 
 def test_the_proof_finds_a_hold_without_a_lease_and_a_call_without_transfers(shop: Shop) -> None:
-    call("SET LOCAL switchyard.ledger = 'on'")
-    call("UPDATE billing_account SET held_nano = 9 WHERE id = %s", shop.customer_account.pk)
+    intrude("UPDATE billing_account SET held_nano = 9 WHERE id = %s", shop.customer_account.pk)
     settle(charged(shop, 0))
-    call("UPDATE usage_event SET charge_nano = 4")
+    call("UPDATE usage_event SET hold_nano = 4, charge_nano = 4")
     gaps = ledger_proof().gaps
     assert any("holds 9 nano" in gap for gap in gaps)
     assert any("charged 4 nano, its transfers sum to 0" in gap for gap in gaps)

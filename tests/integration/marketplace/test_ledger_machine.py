@@ -1,10 +1,11 @@
-"""Any sequence of grants, leases, settlements and closings, against a model of a few lines."""
+"""Any sequence of grants, leases, settlements, payouts and closings, against a short model."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from marketplace.billing.models import Account
 from marketplace.billing.selectors import ledger_proof
-from marketplace.billing.services import credit_grant
+from marketplace.billing.services import credit_grant, payout_record
 from tests.integration.marketplace.ledger import USD, lease_close, lease_take, record, settle
 from tests.integration.marketplace.shop import open_shop
 
@@ -32,6 +33,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.granted = 10 * USD
         self.spent = 0
         self.earned = 0
+        self.payouts: dict[str, int] = {}
         self.left: dict[Any, int] = {}
         self.settled: list[Any] = []
 
@@ -92,6 +94,17 @@ class LedgerMachine(RuleBasedStateMachine):
         with pytest.raises(DatabaseError), transaction.atomic():
             settle(over)
 
+    @rule(amount=SMALL, reference=st.sampled_from("abc"))
+    def pay_out(self, amount: int, reference: str) -> None:
+        booked = self.payouts.get(reference)
+        due = self.earned - sum(self.payouts.values())
+        if booked == amount or (booked is None and amount <= due):
+            payout_record(provider=self.shop.provider, amount_nano=amount, reference=reference)
+            self.payouts[reference] = amount
+        else:
+            with pytest.raises(ValidationError):
+                payout_record(provider=self.shop.provider, amount_nano=amount, reference=reference)
+
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:
         if not self.left:
@@ -106,7 +119,9 @@ class LedgerMachine(RuleBasedStateMachine):
         account = Account.objects.get(pk=self.account_id)
         assert account.posted_nano == self.granted - self.spent
         assert account.held_nano == sum(self.left.values())
-        assert Account.objects.get(pk=self.provider_id).posted_nano == self.earned
+        assert Account.objects.get(pk=self.provider_id).posted_nano == self.earned - sum(
+            self.payouts.values()
+        )
 
 
 @pytest.mark.django_db

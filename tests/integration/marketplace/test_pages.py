@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
-from django.template.loader import render_to_string
+from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
@@ -18,13 +20,14 @@ from django.utils.translation.template import templatize
 from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Offer, Pool, Worker
+from marketplace.usage.services import figures_compute
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db
 
 TEMPLATES = Path(django_settings.BASE_DIR) / "frontend" / "templates"
-MEMBERS_PAGES = ["/keys", "/usage", "/usage.csv", "/billing"]
+MEMBERS_PAGES = ["/keys", "/usage", "/usage.csv", "/billing", "/budgets", "/earnings"]
 PUBLIC_PAGES = ["/", "/models/author/slug", "/models/author/slug?tab=api", "/login/"]
 
 
@@ -56,7 +59,6 @@ def settled_call(shop: Shop, **values: object) -> str:
         account_id=shop.customer_account.pk,
         organisation_id=shop.organisation.pk,
         provider_account_id=shop.provider_account.pk,
-        deployment_id=shop.deployment.pk,
         price_id=offer.pk,
         prompt_tokens=1_000,
         charge_nano=20_000,
@@ -64,7 +66,11 @@ def settled_call(shop: Shop, **values: object) -> str:
         pool="fast",
         ttft_ms=10.0,
         total_ms=30.0,
-        **{"created_at_ms": int(time.time() * 1000), **values},
+        **{
+            "created_at_ms": int(time.time() * 1000),
+            "deployment_id": shop.deployment.pk,
+            **values,
+        },
     )
     settle(made)
     return made.request_id
@@ -158,34 +164,40 @@ def test_routes_are_for_staff(member: Client, shop: Shop) -> None:
 def test_usage_adds_up_and_a_call_is_taken_apart(shop: Shop, member: Client) -> None:
     request_id = settled_call(shop)
     settled_call(shop, outcome="client_gone", http_status=499)
-    page = member.get("/usage")
-    assert page.context["totals"] == {
-        "count": 2,
-        "charge_nano": 40_000,
-        "tokens_in": 2_000,
-        "tokens_out": 0,
-        "failed": 1,
-        "total_ms_p50": 30.0,
-        "total_ms_p95": 30.0,
-    }
-    assert member.get("/usage?outcome=client_gone").context["totals"]["count"] == 1
+    totals = member.get("/usage").context["totals"]
+    assert (totals.calls, totals.charge_nano, totals.failed) == (2, 40_000, 1)
+    assert (totals.tokens_in, totals.tokens_out) == (2_000, 0)
+    # Of the completed call; out of a histogram.
+    assert totals.total_ms_p50 == pytest.approx(30, rel=0.42)
+    assert member.get("/usage?outcome=client_gone").context["totals"].calls == 1
     call = member.get(f"/usage/{request_id}")
     (line,) = call.context["lines"]
-    assert (line["item"], line["quantity"], line["amount_nano"]) == ("prompt tokens", 1_000, 20_000)
+    assert (line["item"], line["quantity"], line["amount_nano"]) == (
+        "Prompt tokens",
+        "1,000",
+        20_000,
+    )
     csv = b"".join(member.get("/usage.csv")).decode()
     assert request_id in csv
     assert csv.count("\n") == 3
 
 
 def test_a_range_leaves_older_calls_out(shop: Shop, member: Client) -> None:
-    two_hours_ago_ms = int((time.time() - 2 * 3600) * 1000)
-    settled_call(shop)
-    settled_call(shop, created_at_ms=two_hours_ago_ms)
+    day_s = 24 * 3600
+    now_s = time.time()
+    for age_s in (0, 2 * 3600, 5 * day_s, 20 * day_s, 40 * day_s, 200 * day_s):
+        settled_call(shop, created_at_ms=int((now_s - age_s) * 1000))
 
     def counted(query: str) -> int:
-        return member.get(f"/usage?{query}").context["totals"]["count"]
+        page = member.get(f"/usage?{query}")
+        assert len(page.context["calls"]) == page.context["totals"].calls
+        return page.context["totals"].calls
 
-    assert [counted(f"range={name}") for name in ("1h", "24h", "", "nonsense")] == [1, 2, 2, 2]
+    ranges = ("1h", "24h", "7d", "30d", "90d", "", "nonsense")
+    assert [counted(f"range={name}") for name in ranges] == [1, 2, 3, 4, 5, 3, 3]
+    then = datetime.fromtimestamp(now_s - 200 * day_s, UTC).date()
+    assert counted(f"range=custom&from={then}&to={then}") == 1
+    assert counted(f"range=custom&from={then}&to=nonsense") == 3
     assert b"".join(member.get("/usage.csv?range=1h")).count(b"\n") == 2
 
 
@@ -194,26 +206,65 @@ def test_a_person_of_two_organisations_switches_between_them(shop: Shop, member:
     assert b'id="organisation"' not in member.get("/usage").content
     organisation_create(name="Zeta", slug="zeta", owner=shop.owner)
     assert member.get(f"/usage/{request_id}").status_code == 200
-    assert member.post("/organisation", {"slug": "zeta"}).status_code == 302
+    assert member.post("/organisation/switch", {"slug": "zeta"}).status_code == 302
     assert member.get(f"/usage/{request_id}").status_code == 404
     page = member.get("/usage")
-    assert page.context["totals"]["count"] == 0
+    assert page.context["totals"].calls == 0
     assert '<option value="zeta" selected>Zeta</option>' in page.content.decode()
     organisation_create(name="Far", slug="far", owner=User.objects.create_user("far@example.com"))
     for not_mine in ("far", "nowhere", ""):
-        assert member.post("/organisation", {"slug": not_mine}).status_code == 404
+        assert member.post("/organisation/switch", {"slug": not_mine}).status_code == 404
     assert member.get("/usage").context["organisation"].slug == "zeta"
 
 
 def test_an_expired_form_says_what_to_do(shop: Shop) -> None:
     client = Client(enforce_csrf_checks=True)
-    response = client.post("/login/", {"username": "a@b.c", "password": "x"})
+    response = client.post("/login/", {"login": "a@b.c", "password": "x"})
     assert response.status_code == 403
     assert b"This form has expired" in response.content
 
 
-def test_the_page_for_our_own_faults_needs_no_request() -> None:
-    assert "Something broke on our side" in render_to_string("500.html")
+def test_our_own_faults_have_a_page_and_a_problem_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("marketplace.accounts.pages.current_organisation", fails)
+    monkeypatch.setattr("marketplace.catalog.api.ModelViewSet.list", fails)
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.create_user("a@example.com"))
+    page = client.get("/")
+    assert page.status_code == 500
+    assert "Something broke on our side" in page.content.decode()
+    assert nonces(page)
+    answer = client.get("/api/v1/models")
+    assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")
+
+
+def nonces(page: HttpResponse) -> set[str]:
+    """Of a page's scripts: each has that of the page's policy, or the set is empty."""
+    scripts = re.findall(r"<script[^>]*>", page.content.decode())
+    used = {re.search(r'nonce="([^"]*)"', script)[1] for script in scripts}  # type: ignore[index]
+    (nonce,) = re.findall(r"'nonce-([^']+)'", page.headers["Content-Security-Policy"])
+    return used if used == {nonce} else set()
+
+
+def test_scripts_run_by_a_nonce_that_is_new_each_time(shop: Shop, member: Client) -> None:
+    first, second = nonces(member.get("/")), nonces(member.get("/"))
+    assert first
+    assert second
+    assert first != second
+    policy = member.get("/").headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+
+
+def test_no_template_has_a_script_or_a_style_of_its_own() -> None:
+    inline = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=\"|javascript:")
+    found = [
+        f"{path.relative_to(TEMPLATES)}: {match[0]}"
+        for path in TEMPLATES.rglob("*.html")
+        for match in inline.finditer(path.read_text())
+    ]
+    assert found == []
 
 
 def test_filters_and_sort_live_in_the_url(shop: Shop) -> None:
@@ -250,6 +301,7 @@ def test_what_is_emulated_says_so(shop: Shop) -> None:
 
 def test_measured_figures_come_with_their_sample(shop: Shop) -> None:
     settled_call(shop)
+    figures_compute()
     page = Client().get("/models/author/slug").content.decode()
     assert "Measured over 1 call" in page
 
@@ -271,7 +323,9 @@ def add_models(shop: Shop, names: range) -> None:
         Offer.objects.create(deployment=deployment)
 
 
-@pytest.mark.parametrize("path", ["/", "/usage", "/keys", "/billing", "/routes"])
+@pytest.mark.parametrize(
+    "path", ["/", "/?sort=price", "/models/author/slug", "/usage", "/keys", "/billing", "/routes"]
+)
 def test_more_rows_cost_no_more_queries(
     shop: Shop,
     member: Client,
@@ -307,10 +361,17 @@ def test_pages_speak_portuguese(shop: Shop, member: Client) -> None:
     assert "Nenhuma chamada aqui" in member.get("/usage").content.decode()
 
 
-def test_every_string_of_the_templates_is_translated() -> None:
+def translated() -> set[str]:
+    """The messages that there is Portuguese for."""
     source = (Path(django_settings.LOCALE_PATHS[0]) / "pt_BR/LC_MESSAGES/django.po").read_text()
     joined = re.sub(r'"\n"', "", source)
-    known = {raw.replace('\\"', '"') for raw in re.findall(r'^msgid "(.*)"$', joined, re.MULTILINE)}
+    assert not re.findall(r'^msgstr ""\n\n', joined, re.MULTILINE), "an empty translation"
+    found = re.findall(r'^msgid(?:_plural)? "(.*)"$', joined, re.MULTILINE)
+    return {raw.replace('\\"', '"').replace("\\n", "\n") for raw in found}
+
+
+def test_every_string_of_the_templates_is_translated() -> None:
+    known = translated()
     missing = [
         (template.name, string)
         for template in TEMPLATES.rglob("*.html")
@@ -320,4 +381,18 @@ def test_every_string_of_the_templates_is_translated() -> None:
         if string.replace("\\'", "'") not in known
     ]
     assert missing == []
-    assert not re.findall(r'^msgstr ""\n\n', joined, re.MULTILINE), "an empty translation"
+
+
+def test_every_string_of_the_code_is_translated() -> None:
+    known = translated()
+    missing = [
+        (path.name, argument.value)
+        for path in (Path(django_settings.BASE_DIR) / "marketplace").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
+        for argument in node.args[: 2 if node.func.id.startswith("ngettext") else 1]
+        if isinstance(argument, ast.Constant) and argument.value not in known
+    ]
+    assert missing == []

@@ -8,6 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from django.conf import settings as django_settings
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
@@ -21,7 +22,7 @@ from marketplace.catalog.services import (
     worker_drain,
     worker_health_record,
 )
-from marketplace.routing.models import PolicyKind, SnapshotRow
+from marketplace.routing.models import Policy, PolicyKind, PolicyState, SnapshotRow
 from marketplace.routing.services import policy_publish, snapshot_publish
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
 from router.domain import catalog as wire
@@ -138,7 +139,7 @@ def test_a_worker_is_unhealthy_from_the_second_failed_probe_on(shop: Shop) -> No
 
 
 def test_a_drained_worker_is_published_as_draining(shop: Shop) -> None:
-    worker_drain(worker=shop.worker, draining=True)
+    worker_drain(worker=shop.worker, draining=True, confirmed=True)
     assert published().workers[0].draining
 
 
@@ -169,8 +170,64 @@ def test_routers_are_told_at_commit(committed_shop: Shop) -> None:
     )
     with listener:
         listener.execute(f"LISTEN {SNAPSHOT_CHANNEL}")
-        worker_drain(worker=committed_shop.worker, draining=True)
+        worker_drain(worker=committed_shop.worker, draining=True, confirmed=True)
         (notice,) = listener.notifies(timeout=5, stop_after=1)
         latest = SnapshotRow.objects.first()
         assert latest is not None
         assert notice.payload == str(latest.version)
+
+
+def test_a_policy_under_trial_is_published_beside_the_one_in_force(shop: Shop) -> None:
+    model = AIModel.objects.get()
+    policy_publish(model=model, kind=PolicyKind.LATE_BINDING)
+    weights = {str(Deployment.objects.get().pk): 1.2}
+    tried = Policy.objects.create(
+        model=model,
+        version=9,
+        kind=PolicyKind.LATE_BINDING,
+        weights=weights,
+        state=PolicyState.CANARY,
+        canary_share=0.1,
+    )
+    snapshot_publish()
+    snapshot = published()
+    assert [policy.id for policy in snapshot.policies] != [tried.pk]
+    (canary,) = snapshot.canaries
+    assert (canary.share, canary.policy.id) == (0.1, tried.pk)
+    assert canary.policy.weights == {Deployment.objects.get().pk: 1.2}
+
+    newer = policy_publish(model=model, kind=PolicyKind.LATE_BINDING, note="a person's")
+    assert newer.version == 10
+    tried.refresh_from_db()
+    assert tried.state == PolicyState.DISMISSED
+    assert published().canaries == ()
+
+
+@pytest.mark.parametrize("weights", [[1], {"x": 1}, {"1": 0.01}, {"1": "2"}, {"1": True}])
+def test_weights_that_make_no_sense_are_refused(shop: Shop, weights: object) -> None:
+    policy = Policy(model=AIModel.objects.get(), version=9, kind="late_binding", weights=weights)
+    with pytest.raises(ValidationError) as refused:
+        policy.full_clean()
+    assert "weights" in refused.value.message_dict
+
+
+def test_an_expired_profile_is_no_prior_any_more(shop: Shop) -> None:
+    row = Deployment.objects.get()
+    Profile.objects.all().delete()
+    common = {"deployment": row, "source": "test", "published": True}
+    Profile.objects.create(service_ms=70.0, **common)
+    newest = Profile.objects.create(
+        service_ms=50.0,
+        batch_curve=[[2, 1.5], [4, 2.5]],
+        expires_at=timezone.now() + timedelta(hours=1),
+        **common,
+    )
+    snapshot_publish()
+    (deployment,) = published().deployments
+    assert deployment.service_prior_ms == 50.0
+    assert deployment.batch_curve == ((2, 1.5), (4, 2.5))
+    newest.expires_at = timezone.now()
+    newest.save()
+    snapshot_publish()
+    (deployment,) = published().deployments
+    assert (deployment.service_prior_ms, deployment.batch_curve) == (70.0, ())

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import queue
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,47 @@ def test_over_grpc_errors_have_their_status(
     with pytest.raises(InferenceServerException) as refused:
         client.infer(model, inputs(over_grpc), headers=headers)
     assert refused.value.status() == f"StatusCode.{status}"
+
+
+def test_what_was_answered_is_told_as_triton_tells_it(router: Router) -> None:
+    rest, grpc = (
+        over_http.InferenceServerClient(router.http),
+        over_grpc.InferenceServerClient(router.grpc),
+    )
+
+    def counted() -> list[tuple[int, ...]]:
+        over_rest = rest.get_inference_statistics(MODEL, headers=dict(AUTH))
+        over = grpc.get_inference_statistics(MODEL, headers=AUTH, as_json=True)
+        found: list[tuple[int, ...]] = []
+        for told in (over_rest, over):
+            (one,) = told["model_stats"]
+            assert (one["name"], one["version"]) == (MODEL, "1")
+            success, fail = one["inference_stats"]["success"], one["inference_stats"]["fail"]
+            counts = (one.get("inference_count", 0), success.get("count", 0), fail.get("count", 0))
+            found.append(tuple(map(int, counts)))
+        return found
+
+    before, over = counted()
+    assert before == over
+    began_ms = time.time_ns() // 1_000_000
+    check(rest.infer(MODEL, inputs(over_http), headers=dict(AUTH)))
+    wrong = over_grpc.InferInput("FEATURES", [1, 3], "FP32")
+    wrong.set_data_from_numpy(ROWS[:1, :3])
+    with pytest.raises(InferenceServerException):
+        grpc.infer(MODEL, [wrong], headers=AUTH)
+    rows, answered, failed = before
+    assert counted() == [(rows + len(ROWS), answered + 1, failed + 1)] * 2
+
+    (one,) = rest.get_inference_statistics(MODEL, headers=dict(AUTH))["model_stats"]
+    assert one["last_inference"] >= began_ms
+    assert one["inference_stats"]["success"]["ns"] > 0
+    every = rest.get_inference_statistics(headers=dict(AUTH))["model_stats"]
+    assert {model["name"] for model in every} == {MODEL, TEXTS}
+    for client in (rest, grpc):
+        with pytest.raises(InferenceServerException, match="no API key"):
+            client.get_inference_statistics(MODEL)
+    with pytest.raises(InferenceServerException, match="does not exist"):
+        grpc.get_inference_statistics("nothing", headers=AUTH)
 
 
 def test_embeddings_in_openais_shape_come_from_triton(router: Router) -> None:

@@ -43,6 +43,11 @@ def test_a_missing_secret_is_named_in_one_line(missing: str) -> None:
     [
         ("DATABASE_URL", "sqlite:///x", "PostgreSQL"),
         ("SWITCHYARD_ROUTER_URL", "127.0.0.1:8080", "https://host"),
+        ("STRIPE_SECRET_KEY", "sk_test_x", "STRIPE_WEBHOOK_SECRET is not set"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_x", "STRIPE_SECRET_KEY is not set"),
+        ("STRIPE_API_URL", "api.stripe.com", "https://host"),
+        ("SWITCHYARD_TOPUP_CENTS_MIN", "0", "above zero"),
+        ("SWITCHYARD_TOPUP_CENTS_MAX", "499", "SWITCHYARD_TOPUP_CENTS_MIN"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str, told: str) -> None:

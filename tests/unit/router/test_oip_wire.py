@@ -113,6 +113,7 @@ def test_binary_is_wanted_for_all_or_for_some() -> None:
         {"inputs": [{"name": "a", "datatype": "FP32", "shape": [1], "data": ["x"]}]},
         {"inputs": [{"name": "a", "datatype": "FP99", "shape": [1], "data": [1]}]},
         {"inputs": [{"name": "a", "datatype": "INT8", "shape": [1], "data": [999]}]},
+        {"inputs": [{"name": "a", "datatype": "BYTES", "shape": [1], "data": [9]}]},
         {
             "inputs": [
                 {

@@ -150,6 +150,8 @@ async def infer(request: web.Request) -> web.Response:
     body = await request.read()
     header_length = int(request.headers.get(HEADER_LENGTH, len(body)))
     call = _decode(body[:header_length], _Inference)
+    if not call.inputs or not call.inputs[0].shape:
+        raise _refusal(web.HTTPBadRequest, "inputs: at least one tensor with a shape is needed")
     rows = call.inputs[0].shape[0]
     profile = worker.worker.profile(model)
     async with worker.slot():

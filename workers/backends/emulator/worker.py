@@ -4,8 +4,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from workers.backends.emulator.fleet import EmulatedWorker
 
@@ -13,9 +14,12 @@ JITTER_SIGMA = 0.15
 
 
 class Faults(Struct, frozen=True):
-    """What a test or an experiment wants to go wrong. ``slowdown`` multiplies every delay."""
+    """What a test or an experiment wants to go wrong.
 
-    slowdown: float = 1.0
+    ``slowdown`` multiplies every delay: 4 is four times slower, 0.5 twice as fast.
+    """
+
+    slowdown: Annotated[float, Meta(gt=0)] = 1.0
     fail: bool = False
     hang: bool = False
 

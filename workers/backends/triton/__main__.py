@@ -35,8 +35,10 @@ def main() -> int:
         return MISSING_LIBPYTHON
     server = triton_folder()
     home: Path = arguments.home.resolve()
+    models: Path = arguments.repository or home / "models"
     try:
-        write_repository(home / "models", PROFILES[arguments.profile])
+        if arguments.repository is None:
+            write_repository(models, PROFILES[arguments.profile])
         backends = prepare_backends(server, home / "backends", version)
     except (OSError, WeightsMissing) as error:
         print(f"Triton: {error}", file=sys.stderr)
@@ -49,13 +51,13 @@ def main() -> int:
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
     }
     binary = server / "bin" / "tritonserver"
-    os.execve(binary, [str(binary), *server_arguments(arguments, home, backends)], environment)
+    os.execve(binary, [str(binary), *server_arguments(arguments, models, backends)], environment)
 
 
-def server_arguments(arguments: argparse.Namespace, home: Path, backends: Path) -> list[str]:
+def server_arguments(arguments: argparse.Namespace, models: Path, backends: Path) -> list[str]:
     """The server's command line; it listens on the loopback interface only."""
     return [
-        f"--model-repository={home / 'models'}",
+        f"--model-repository={models}",
         f"--backend-directory={backends}",
         f"--http-address={HOST}",
         f"--http-port={arguments.http_port}",
@@ -98,7 +100,9 @@ def prepare_backends(server: Path, folder: Path, version: str) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.backends.triton")
-    parser.add_argument("--profile", choices=sorted(PROFILES), required=True)
+    served = parser.add_mutually_exclusive_group(required=True)
+    served.add_argument("--profile", choices=sorted(PROFILES), help="of the demo's models")
+    served.add_argument("--repository", type=Path, help="of models of your own, to serve instead")
     parser.add_argument("--http-port", type=int, required=True)
     parser.add_argument("--grpc-port", type=int, required=True)
     parser.add_argument("--metrics-port", type=int, required=True)

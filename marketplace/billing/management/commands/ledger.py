@@ -1,25 +1,126 @@
-"""``manage.py ledger verify``: prove the books from the transfers alone."""
+"""``manage.py ledger verify|replay|write-off``: prove the books, and what to do where they gape."""
 
+import getpass
+import time
+from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Sum
 
+from marketplace.billing.models import Transfer, TransferKind
+from marketplace.billing.recovery import (
+    JournalCopy,
+    journal_compare,
+    journal_read,
+    records_settle,
+    router_write_off,
+)
 from marketplace.billing.selectors import ledger_proof
+from marketplace.routing.selectors import routers_alive
+from router.domain.money import format_usd
+
+NAMED_MAX = 100
 
 
 class Command(BaseCommand):
-    help = "Prove the ledger: balances from transfers alone, holds from leases, calls from both."
+    help = "Prove the ledger, settle what a router's disk still holds, write a lost router off."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        verbs.add_parser("verify", help="exit 1 and say what when anything does not add up")
+        verify = verbs.add_parser(
+            "verify", help="exit 1 and say what when anything does not add up"
+        )
+        verify.add_argument("--journal", type=Path, help="a router's journal, to compare with it")
+        verify.add_argument("--max-age", type=float, default=60.0, help="seconds that may pass")
+        replay = verbs.add_parser("replay", help="settle the calls of a journal; safe to repeat")
+        replay.add_argument("path", type=Path, help="a folder, a segment or a …-rejected.jsonl")
+        replay.add_argument("--force", action="store_true", help="also streams that may still run")
+        write_off = verbs.add_parser("write-off", help="close the leases of a router that is lost")
+        write_off.add_argument("router")
+        write_off.add_argument("--reason", required=True)
+        write_off.add_argument("--by", default=getpass.getuser(), help="who decided it")
+        write_off.add_argument("--force", action="store_true", help="even if the router is there")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+        {"verify": self._verify, "replay": self._replay, "write-off": self._write_off}[verb](
+            options
+        )
+
+    def _verify(self, options: dict[str, Any]) -> None:
+        # The journal first: what is settled while the books are proven is then found in them.
+        found = _read(options["journal"], routers_alive()) if options["journal"] else None
         proof = ledger_proof()
-        for gap in proof.gaps:
+        gaps = list(proof.gaps)
+        if found is not None:
+            gaps += self._compared(found, options["max_age"])
+        for gap in gaps:
             self.stderr.write(gap)
-        if proof.gaps:
-            raise CommandError(f"the ledger has {len(proof.gaps)} gaps", returncode=1)
+        covers = Transfer.objects.filter(kind=TransferKind.COVER)
+        covered = covers.aggregate(nano=Sum("amount_nano", default=0))["nano"]
+        if covered:
+            self.stdout.write(f"The platform paid ${format_usd(covered)} for late calls.")
+        if gaps:
+            raise CommandError(f"the ledger has {len(gaps)} gaps", returncode=1)
         self.stdout.write(
             f"The ledger balances: {proof.transfers} transfers over {proof.accounts} accounts."
         )
+
+    def _compared(self, found: JournalCopy, max_age_s: float) -> list[str]:
+        """Say how a journal stands; what of that is a gap."""
+        compared = journal_compare(found, now_ms=time.time_ns() // 1_000_000)
+        self.stdout.write(
+            f"The journal: {compared.settled} calls settled, {len(compared.waiting)} wait, "
+            f"{compared.running} run."
+        )
+        for request_id, waited_s in list(compared.waiting.items())[:NAMED_MAX]:
+            self.stdout.write(f"call {request_id} waits to be settled since {waited_s:.0f} s")
+        late = sum(waited_s > max_age_s for waited_s in compared.waiting.values())
+        gaps = list(compared.differing)
+        if late:
+            gaps.append(
+                f"{late} journalled calls wait longer than {max_age_s:.0f} s: start their "
+                "router again, or settle them (manage.py ledger replay)"
+            )
+        if found.unreadable:
+            gaps.append(f"{found.unreadable} entries of the journal are no records")
+        return gaps
+
+    def _replay(self, options: dict[str, Any]) -> None:
+        found = _read(options["path"], frozenset() if options["force"] else routers_alive())
+        replay = records_settle(records=found.records)
+        for request_id, reason in replay.refused:
+            self.stderr.write(f"call {request_id} is refused: {reason}")
+        for name in found.torn:
+            self.stderr.write(f"{name} ends in bytes that are no record")
+        refused = len(replay.refused) + found.unreadable
+        self.stdout.write(
+            f"{replay.new} new, {replay.known} known already, {refused} refused "
+            f"({found.unreadable} of them unreadable), "
+            f"{len(found.running)} streams left to a router that is there."
+        )
+        if refused:
+            raise CommandError(f"{refused} entries could not be settled", returncode=1)
+
+    def _write_off(self, options: dict[str, Any]) -> None:
+        try:
+            write_off = router_write_off(
+                router_id=options["router"],
+                reason=options["reason"],
+                by=options["by"],
+                force=options["force"],
+            )
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        self.stdout.write(
+            f"{write_off.leases} leases of {write_off.router_id} are closed: "
+            f"${format_usd(write_off.amount_nano)} may be spent again."
+        )
+
+
+def _read(path: Path, alive: frozenset[str]) -> JournalCopy:
+    try:
+        return journal_read(path, alive=alive)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"the journal cannot be read: {error}") from error

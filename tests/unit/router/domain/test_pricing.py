@@ -17,8 +17,8 @@ from router.domain.pricing import Price, Usage, charge_lines, charge_nano, hold_
 
 nano = st.integers(0, 10**13)
 count = st.integers(0, 10**6)
-prices = st.builds(Price, st.just(1), nano, nano, nano, nano, nano, nano, nano)
-usages = st.builds(Usage, count, count, count, count, count, count)
+prices = st.builds(Price, st.just(1), nano, nano, nano, nano, nano, nano, nano, nano)
+usages = st.builds(Usage, count, count, count, count, count, count, count)
 
 
 @given(st.integers(-(10**20), 10**20), st.integers(1, 10**9))
@@ -41,6 +41,7 @@ def test_a_hold_covers_every_charge_within_its_bound(
         completion_tokens=usage.completion_tokens + usage.reasoning_tokens + more.rows,
         rows=usage.rows + more.rows,
         images=usage.images,
+        hardware_ms=usage.hardware_ms + more.hardware_ms,
     )
     assert charge_nano(price, usage) <= hold_nano(price, bound)
 
@@ -60,6 +61,22 @@ def test_two_cents_a_million_tokens_is_charged_to_the_nano() -> None:
     assert charge_nano(price, Usage(prompt_tokens=1)) == 20
     assert charge_nano(Price(1, prompt_nano_per_million=20), Usage(prompt_tokens=25_000)) == 0
     assert charge_nano(Price(1, prompt_nano_per_million=20), Usage(prompt_tokens=75_000)) == 2
+
+
+def test_a_second_of_hardware_is_charged_by_the_millisecond() -> None:
+    price = Price(1, prompt_nano_per_million=500_000, second_nano=1_500)
+    assert charge_nano(price, Usage(hardware_ms=2_000)) == 3_000
+    # 1.5 nano of time and half a nano of tokens are two nano: they are rounded together.
+    assert charge_nano(price, Usage(prompt_tokens=1, hardware_ms=1)) == 2
+
+
+@given(prices, st.lists(usages, max_size=5))
+def test_lines_of_summed_usage_are_the_sum_of_the_lines(price: Price, calls: list[Usage]) -> None:
+    names = Usage.__struct_fields__
+    total = Usage(**{name: sum(getattr(call, name) for call in calls) for name in names})
+    each = [line for call in calls for line in charge_lines(price, call)]
+    together = charge_lines(price, total, requests=len(calls))
+    assert sum(line.amount_scaled for line in together) == sum(line.amount_scaled for line in each)
 
 
 @pytest.mark.parametrize(

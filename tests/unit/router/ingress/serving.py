@@ -4,14 +4,21 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
+import grpc
 import httpx
+from tritonclient.grpc import service_pb2_grpc
 
+from deploy.local.ports import free_ports
 from router.adapters.memory import MemoryIdempotencyStore
+from router.domain.ids import uuid7
 from router.ingress.account import Account
 from router.ingress.api import API
+from router.ingress.forward import Forwarder
 from router.ingress.http1 import App, HTTPServer
 from router.ingress.idempotency import Idempotency
+from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
 from router.settings import Limits
 from tests.unit.router.pipeline.line import Line
@@ -36,26 +43,64 @@ async def serving(
         server.close()
 
 
-@contextlib.asynccontextmanager
-async def calling(
-    line: Line, limits: Limits | None = None, cors_origins: tuple[str, ...] = ()
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the whole API over a line."""
-    limits = limits or Limits()
-    operations = Operations(
+def operations_of(line: Line, limits: Limits) -> Operations:
+    return Operations(
         line.gateway,
         line.dispatcher,
         line.meters,
         limits=limits,
+        router_id="one",
         admin_token=ADMIN_TOKEN,
         unsettled=lambda: 0,
         routers=lambda: (),
     )
-    account = Account(line.gateway, line.recent, line.ledger)
+
+
+@contextlib.asynccontextmanager
+async def calling(
+    line: Line,
+    limits: Limits | None = None,
+    cors_origins: tuple[str, ...] = (),
+    forwarder: Forwarder | None = None,
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole API over a line."""
+    limits = limits or Limits()
+    account = Account(line.gateway, line.recent, line.ledger, forwarder)
     idempotency = Idempotency(MemoryIdempotencyStore(time.monotonic), limits)
-    api = API(line.gateway, operations, account, idempotency, limits=limits)
+    api = API(
+        line.gateway,
+        operations_of(line, limits),
+        account,
+        idempotency,
+        line.histories,
+        limits=limits,
+        forwarder=forwarder,
+    )
     async with (
         serving(api, limits, cors_origins=cors_origins) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         yield client
+
+
+@contextlib.asynccontextmanager
+async def calling_grpc(
+    line: Line, limits: Limits, forwarder: Forwarder | None = None
+) -> AsyncIterator[Any]:
+    """A stub of the Open Inference Protocol's service over a line."""
+    service = InferenceService(
+        line.gateway,
+        operations_of(line, limits),
+        limits=limits,
+        new_call=lambda: (uuid7(0, 0), time.monotonic(), 0),
+        forwarder=forwarder,
+    )
+    (port,) = free_ports(1)
+    server = GRPCServer(service, limits)
+    await server.listen("127.0.0.1", port)
+    stub: Any = service_pb2_grpc.GRPCInferenceServiceStub
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield stub(channel)
+    finally:
+        await server.stop(0)

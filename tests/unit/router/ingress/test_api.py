@@ -9,8 +9,9 @@ import httpx
 import msgspec
 import pytest
 
+from router.adapters.memory import MemoryBudget
 from router.domain import errors
-from router.domain.catalog import ApiKey, Endpoint
+from router.domain.catalog import ApiKey, Budget, Endpoint
 from router.domain.errors import CallError
 from router.domain.keys import digest_key
 from router.ingress.errors import STATUS, TYPES
@@ -87,6 +88,7 @@ async def test_errors_have_openais_shape(
 ) -> None:
     response = await client.post(path, json=body, headers=headers)
     assert response.status_code == status
+    assert response.headers["x-request-id"]
     error = response.json()["error"]
     assert error["code"] == code
     assert set(error) == {"message", "type", "param", "code"}
@@ -175,8 +177,15 @@ async def test_who_offers_a_model_is_listed(client: httpx.AsyncClient) -> None:
         ("south", 0),
     ]
     assert found["endpoints"][0]["pricing"]["prompt"] == "0.000001"
-    assert found["endpoints"][0]["service_ms"] > 0
-    assert found["endpoints"][1]["service_ms"] is None
+    called, idle = found["endpoints"]
+    assert called["service_ms"] > 0
+    assert idle["service_ms"] is None
+    assert [called[f"uptime_last_{span}"] for span in ("5m", "30m", "1d")] == [1, 1, 1]
+    assert called["latency_last_30m"].keys() == {"p50", "p75", "p90", "p99"}
+    assert 0 < called["latency_last_30m"]["p50"] <= called["latency_last_30m"]["p99"]
+    assert called["throughput_last_30m"]["p50"] > 0
+    unknown = ("uptime_last_5m", "latency_last_30m", "throughput_last_30m", "quantization")
+    assert [idle[name] for name in unknown] == [None] * 4
     assert (await client.get("/v1/models/a/z/endpoints", headers=AUTH)).status_code == 404
     assert (await client.get("/v1/models/a/m/endpoints")).status_code == 401
 
@@ -284,6 +293,29 @@ async def test_a_key_can_ask_what_it_has_spent_and_what_is_left() -> None:
     assert (key["id"], key["limit"], key["expires_at"]) == (5, None, None)
     assert credit["total_usage"] == pytest.approx(cost)
     assert credit["total_credits"] == pytest.approx(FUNDS_NANO / 1e9)
+
+
+async def test_a_key_can_ask_what_is_left_of_its_budget() -> None:
+    catalog = msgspec.structs.replace(
+        snapshot(), budgets=(Budget(6, 1), Budget(7, 1, key_id=5), Budget(8, 1, user_id=5))
+    )
+    line = Line(FakeUpstream(lambda _: ANSWER), catalog=catalog)
+    line.ledger.budgets |= {id_: MemoryBudget(FUNDS_NANO) for id_ in (6, 8)}
+    budget = line.ledger.budgets[7] = MemoryBudget(2_000_000_000)
+    async with client_of(line) as client:
+        call = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        await line.ledger.settle(line.records)
+        cost = int(call.headers["x-cost-nano-usd"]) / 1e9
+        key = (await client.get("/v1/key", headers=AUTH)).json()["data"]
+        budget.limit_nano = budget.spent_nano + budget.held_nano
+        refused = await client.post(
+            "/v1/chat/completions", json={**CHAT, "max_tokens": 100}, headers=AUTH
+        )
+    assert budget.spent_nano > 0
+    assert (key["limit"], key["limit_reset"]) == (2, "monthly")
+    assert key["limit_remaining"] == pytest.approx(2 - cost)
+    assert refused.status_code == 402
+    assert refused.json()["error"]["code"] == "budget_exhausted"
 
 
 async def test_probes_need_no_key(client: httpx.AsyncClient) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from router.domain.errors import CallError
 from router.ingress.errors import error_headers, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
+from router.ingress.http1 import Connection, HTTPServer
 from router.settings import Limits
 from tests.unit.router.ingress.serving import serving
 
@@ -173,6 +175,22 @@ async def test_a_pipelined_request_is_not_taken_for_part_of_the_first() -> None:
     assert app.called == [("/x", b"hi")]
 
 
+async def test_noise_after_a_request_ends_the_connection_and_not_the_answer() -> None:
+    answer = await exchange_of(POST + b"\x00")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    app = App()
+    async with connected(app) as (reader, writer):
+        writer.write(POST.replace(b"/x", b"/endless"))
+        await reader.readuntil(b"x" * 100)
+        writer.write(b"\x00" * 10)
+        sent = app.sent
+        for _ in range(100):
+            assert await reader.readexactly(65_536)
+        assert app.sent > sent
+        assert not app.cancelled.is_set()
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -248,6 +266,51 @@ async def test_a_client_that_takes_nothing_holds_the_call_up_and_then_loses_it()
         writer.write(POST.replace(b"/x", b"/endless"))
         await asyncio.wait_for(app.cancelled.wait(), PATIENCE_S)
     assert app.sent < 64 * 1024 * 1024
+
+
+class Hasty(App):
+    """Sends without ever having to wait, for a while."""
+
+    async def __call__(self, exchange: Exchange) -> None:
+        await exchange.start_stream([])
+        for self.sent in range(1_000):
+            await exchange.send(b"x")
+
+
+async def test_a_call_that_could_go_on_sending_hears_that_its_client_has_left() -> None:
+    app = Hasty()
+    transport = Mock(spec=asyncio.Transport)
+    transport.is_closing.return_value = False
+    server = HTTPServer(app, LIMITS, frozenset())
+    connection = Connection(server)
+    connection.connection_made(transport)
+
+    def broken(_: bytes) -> None:
+        transport.is_closing.return_value = True
+        server.loop.call_soon(connection.connection_lost, BrokenPipeError())
+
+    transport.write.side_effect = broken
+    connection.data_received(POST)
+    closed = asyncio.Event()
+    transport.close.side_effect = closed.set
+    await asyncio.wait_for(closed.wait(), PATIENCE_S)
+    assert app.sent < 5
+
+
+async def test_who_does_not_take_the_last_of_an_answer_is_cut_off() -> None:
+    transport = Mock(spec=asyncio.Transport)
+    transport.is_closing.return_value = False
+    server = HTTPServer(App(), LIMITS, frozenset())
+    connection = Connection(server)
+    connection.connection_made(transport)
+    connection.data_received(POST.replace(b"host", b"connection: close\r\nhost"))
+    closed = asyncio.Event()
+    transport.close.side_effect = closed.set
+    await asyncio.wait_for(closed.wait(), PATIENCE_S)
+    connection.overdue(server.loop.time())
+    transport.abort.assert_not_called()
+    connection.overdue(server.loop.time() + LIMITS.client_stall_s)
+    transport.abort.assert_called_once()
 
 
 async def test_a_stopping_server_ends_what_runs_and_takes_no_more() -> None:

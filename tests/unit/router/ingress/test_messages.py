@@ -7,15 +7,22 @@ from typing import Any
 import anthropic
 import msgspec
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
+from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.errors import RequestInvalid
 from router.ingress.messages import chat_body
 from router.ingress.messages_answer import MessageStream, message_of
 from router.ports import Answer, StreamPart, UpstreamFailed
+from router.settings import Limits
+from router.upstream.http import open_client
+from router.upstream.openai_http import OpenAIUpstream
 from tests.unit.router.ingress.serving import calling
-from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, snapshot
+from tests.unit.router.upstream.test_http_workers import serving as serving_workers
 
 ID = "0192-ab"
 
@@ -81,8 +88,8 @@ def test_text_images_tools_and_results_find_their_places() -> None:
             "content": [
                 result,
                 {**result, "tool_use_id": "t2", "is_error": True, "content": "no"},
+                {**result, "tool_use_id": "t3", "content": [{"type": "image", "source": png}]},
                 {"type": "text", "text": "and this?"},
-                {"type": "image", "source": png},
                 {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}},
             ],
         },
@@ -98,11 +105,12 @@ def test_text_images_tools_and_results_find_their_places() -> None:
         },
         {"role": "tool", "tool_call_id": "t1", "content": "2"},
         {"role": "tool", "tool_call_id": "t2", "content": "Error: no"},
+        {"role": "tool", "tool_call_id": "t3", "content": ""},
         {
             "role": "user",
             "content": [
-                {"type": "text", "text": "and this?"},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
+                {"type": "text", "text": "and this?"},
                 {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
             ],
         },
@@ -286,3 +294,57 @@ async def test_anthropics_client_is_told_of_a_stream_that_breaks() -> None:
         with pytest.raises(anthropic.APIStatusError, match="worker failed"):
             await listen()
     assert heard == ["he"]
+
+
+async def test_tokens_are_counted_by_anthropics_client_for_who_may_use_the_model() -> None:
+    line = Line(FakeUpstream(lambda _: AssertionError("nothing runs")))
+    said = [{"role": "user", "content": "x" * 400}]
+    tool = {"name": "add", "description": "y" * 400, "input_schema": {"type": "object"}}
+    async with calling(line) as http:
+        client = anthropic.AsyncAnthropic(base_url=str(http.base_url), api_key=KEY, max_retries=0)
+        plain = await client.messages.count_tokens(model="a/m", messages=said)
+        assert 100 <= plain.input_tokens < 120
+        more = await client.messages.count_tokens(
+            model="a/m:floor", messages=said, system="z" * 400, tools=[tool]
+        )
+        assert 300 <= more.input_tokens < 360
+        with pytest.raises(anthropic.NotFoundError) as unknown:
+            await client.messages.count_tokens(model="a/none", messages=said)
+        assert unknown.value.body["error"]["type"] == "not_found_error"
+        with pytest.raises(anthropic.UnprocessableEntityError, match="messages"):
+            await client.messages.count_tokens(model="a/m", messages=[])
+        with pytest.raises(anthropic.AuthenticationError):
+            await client.copy(api_key="x").messages.count_tokens(model="a/m", messages=said)
+    assert not line.records
+
+
+async def test_an_answer_that_is_no_completion_is_its_workers_fault() -> None:
+    """Another worker is tried; when there is none left nothing is billed."""
+
+    async def handle(request: web.Request) -> web.Response:
+        said = {"content": "hello"} if "two-0" in request.path else {"tool_calls": "none"}
+        return web.json_response({"choices": [{"message": said}], "usage": {"prompt_tokens": 9}})
+
+    ask = {"model": "a/m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    async with (
+        serving_workers(handle) as url,
+        open_client(Limits(), AddressPolicy(EVERYWHERE)) as to_workers,
+    ):
+        made = snapshot()
+        workers = tuple(structs.replace(one, url=f"{url}/{one.id}") for one in made.workers)
+        line = Line(
+            OpenAIUpstream(to_workers, Limits()), catalog=structs.replace(made, workers=workers)
+        )
+        async with calling(line) as http:
+            client = anthropic.AsyncAnthropic(
+                base_url=str(http.base_url), api_key=KEY, max_retries=0
+            )
+            message = await client.messages.create(**ask)
+            assert message.content[0].text == "hello"
+            with pytest.raises(anthropic.InternalServerError) as failed:
+                await client.messages.create(**ask, extra_body={"provider": {"only": ["north"]}})
+    assert failed.value.status_code == 502
+    served, unserved = line.records
+    assert [one.outcome for one in served.attempts][-2:] == ["worker_failed:bad_json", "completed"]
+    assert (unserved.outcome, unserved.charge_nano) == ("worker_failed", 0)
+    assert line.unresolved_nano == 0

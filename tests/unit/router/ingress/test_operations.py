@@ -89,6 +89,15 @@ async def test_only_operators_are_told(path: str) -> None:
             assert (await client.get(path, headers=headers)).status_code == 401
 
 
+async def test_the_state_counts_what_ended_and_failed_by_model() -> None:
+    async with calling(Line(FakeUpstream(lambda _: ANSWER))) as client:
+        await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        state = (await client.get("/admin/state", headers=ADMIN)).json()
+    assert state["router_id"] == "one"
+    assert state["models"]["a/m"] == {"waiting": 0, "ended": 1, "failed": 0}
+    assert state["draining"] is False
+
+
 async def test_the_state_is_told_again_and_again_and_to_so_many_at_once() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER))
     limits = Limits(watchers_max=1, watch_interval_s=0.01)

@@ -1,19 +1,24 @@
 """The journal: what was written is read back, whatever was torn, and nothing is deleted early."""
 
-import os
+import json
 from pathlib import Path
 
 import pytest
 
+from router.adapters.file_disk import FileDisk
+from router.adapters.memory_disk import MemoryDisk
+from router.contracts.journal import HEADER, PAYLOAD_BYTES_MAX, newest_records, read_frames
+from router.contracts.record import decode_record, encode_record
 from router.metering import journal as module
-from router.metering.journal import FRAME, Journal, JournalBroken, read_segment
+from router.metering.journal import Journal, JournalBroken
+from tests.unit.router.records import record
 
 PAYLOADS = [b"first", b"second record", b"third"]
 
 
 def written(folder: Path) -> Path:
     """A segment with three records, left by a process that was killed."""
-    journal = Journal(folder)
+    journal = Journal(FileDisk(folder))
     for payload in PAYLOADS:
         journal.append(payload)
     journal.sync()
@@ -23,32 +28,29 @@ def written(folder: Path) -> Path:
 
 def test_a_killed_routers_records_are_recovered(tmp_path: Path) -> None:
     written(tmp_path)
-    assert [payload for _, payload in Journal(tmp_path).recovered] == PAYLOADS
+    assert [payload for _, payload in Journal(FileDisk(tmp_path)).recovered] == PAYLOADS
 
 
 def test_a_tail_torn_anywhere_loses_only_the_torn_record(tmp_path: Path) -> None:
     whole = written(tmp_path / "source").read_bytes()
-    ends = [sum(FRAME.size + len(p) for p in PAYLOADS[: n + 1]) for n in range(len(PAYLOADS))]
+    ends = [sum(HEADER.size + len(p) for p in PAYLOADS[: n + 1]) for n in range(len(PAYLOADS))]
     for length in range(len(whole) + 1):
-        segment = tmp_path / "torn.journal"
-        segment.write_bytes(whole[:length])
         kept = sum(end <= length for end in ends)
-        assert list(read_segment(segment)) == PAYLOADS[:kept], length
+        assert list(read_frames(whole[:length])) == PAYLOADS[:kept], length
 
 
 def test_a_damaged_record_ends_the_reading(tmp_path: Path) -> None:
     segment = written(tmp_path)
     raw = bytearray(segment.read_bytes())
-    raw[FRAME.size + len(PAYLOADS[0]) + FRAME.size] ^= 1
-    segment.write_bytes(raw)
-    assert list(read_segment(segment)) == PAYLOADS[:1]
+    raw[HEADER.size + len(PAYLOADS[0]) + HEADER.size] ^= 1
+    assert list(read_frames(raw)) == PAYLOADS[:1]
 
 
 def test_a_segment_is_deleted_once_all_of_it_is_acknowledged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SEGMENT_BYTES_MAX", 30)
-    journal = Journal(tmp_path)
+    journal = Journal(FileDisk(tmp_path))
     segments = [journal.append(payload) for payload in PAYLOADS]
     first = [s for s in segments if s == segments[0]]
     assert segments[-1] != segments[0]
@@ -61,7 +63,7 @@ def test_a_segment_is_deleted_once_all_of_it_is_acknowledged(
 
 def test_recovered_segments_stay_until_they_are_settled(tmp_path: Path) -> None:
     segment = written(tmp_path)
-    again = Journal(tmp_path)
+    again = Journal(FileDisk(tmp_path))
     for number, _ in again.recovered:
         assert segment.exists()
         again.acknowledge(number)
@@ -69,21 +71,74 @@ def test_recovered_segments_stay_until_they_are_settled(tmp_path: Path) -> None:
 
 
 def test_a_clean_end_leaves_no_file(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = Journal(FileDisk(tmp_path))
     journal.acknowledge(journal.append(b"x"))
     journal.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_write_breaks_the_journal_for_good(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, journal._file)
-    with pytest.raises(JournalBroken, match="No space left"):
-        journal.append(b"x")
+class Failing:
+    """Raises once it is told to."""
+
+    def __init__(self) -> None:
+        self.failing = ""
+        self.cut: int | None = None
+
+    def __call__(self, what: str) -> int | None:
+        if what == self.failing:
+            raise OSError(28, "No space left on device")
+        return self.cut if what == "append" else None
+
+
+@pytest.mark.parametrize("what", ["append", "sync", "create"])
+def test_a_disk_that_fails_breaks_the_journal_for_good(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SEGMENT_BYTES_MAX", 1)
+    fault = Failing()
+    journal = Journal(MemoryDisk(fault))
+    journal.append(b"x")
+    fault.failing = what
+    if what == "sync":
+        journal.sync()
+    else:
+        with pytest.raises(JournalBroken, match="No space left"):
+            journal.append(b"y")
+    fault.failing = ""
+    assert "No space left" in journal.broken
     with pytest.raises(JournalBroken):
-        journal.append(b"y")
-    assert journal.broken
+        journal.append(b"z")
+
+
+def test_a_write_that_is_cut_short_is_torn_and_the_rest_is_kept() -> None:
+    fault = Failing()
+    disk = MemoryDisk(fault)
+    journal = Journal(disk)
+    journal.append(b"whole")
+    fault.cut = 10
+    with pytest.raises(JournalBroken, match="cut short at 10"):
+        journal.append(b"torn")
+    fault.cut = None
+    assert [payload for _, payload in Journal(disk).recovered] == [b"whole"]
+
+
+def test_a_power_loss_takes_what_was_not_synced() -> None:
+    disk = MemoryDisk()
+    journal = Journal(disk)
+    journal.append(b"synced")
+    journal.sync()
+    journal.append(b"lost")
+    disk.lose_power(lambda unsynced: unsynced - 1)
+    assert [payload for _, payload in Journal(disk).recovered] == [b"synced"]
+
+
+def test_the_newest_record_of_a_call_counts() -> None:
+    sent = [record("a", charge_nano=1), record("b"), record("a", charge_nano=2)]
+    frames = [(number, encode_record(one)) for number, one in enumerate(sent)]
+    calls, unreadable = newest_records([*frames, (3, b"junk")])
+    assert [(c.record.request_id, c.record.charge_nano) for c in calls] == [("a", 2), ("b", 0)]
+    assert [c.segments for c in calls] == [[0, 2], [1]]
+    assert unreadable == [(3, b"junk")]
 
 
 def test_a_failed_rotation_breaks_the_journal_and_keeps_what_was_written(
@@ -91,24 +146,30 @@ def test_a_failed_rotation_breaks_the_journal_and_keeps_what_was_written(
 ) -> None:
     monkeypatch.setattr(module, "SEGMENT_BYTES_MAX", 1)
     folder = tmp_path / "journal"
-    journal = Journal(folder)
+    journal = Journal(FileDisk(folder))
     journal.append(b"kept")
     folder.rename(tmp_path / "moved")
     with pytest.raises(JournalBroken, match="No such file"):
         journal.append(b"x")
     assert journal.broken
     journal.close()
-    assert [payload for _, payload in Journal(tmp_path / "moved").recovered] == [b"kept"]
+    assert [payload for _, payload in Journal(FileDisk(tmp_path / "moved")).recovered] == [b"kept"]
 
 
 def test_a_damaged_segment_is_kept_for_whoever_has_to_find_out(tmp_path: Path) -> None:
     segment = written(tmp_path)
     damaged = b"\xff" * 20 + segment.read_bytes()
     segment.write_bytes(damaged)
-    assert Journal(tmp_path).recovered == []
+    assert Journal(FileDisk(tmp_path)).recovered == []
     assert segment.with_suffix(".torn").read_bytes() == damaged
 
 
 def test_an_oversized_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="exceeds"):
-        Journal(tmp_path).append(b"x" * (module.RECORD_BYTES_MAX + 1))
+        Journal(FileDisk(tmp_path)).append(b"x" * (PAYLOAD_BYTES_MAX + 1))
+
+
+def test_a_record_of_before_hardware_time_is_read() -> None:
+    fields = json.loads(encode_record(record("7", hardware_ms=5)))
+    del fields["hardware_ms"]
+    assert decode_record(json.dumps(fields)) == record("7", hardware_ms=0)

@@ -1,37 +1,51 @@
 """Holds out of leases: nothing appears, nothing disappears, nobody overspends."""
 
 import asyncio
+import itertools
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from router.adapters.memory import MemoryLedger
-from router.domain.errors import CreditExhausted, LedgerUnavailable
+from router.adapters.memory import MemoryBank, MemoryBudget, MemoryLedger
+from router.domain.errors import BudgetExhausted, CreditExhausted, LedgerUnavailable
+from router.domain.money import Purse
+from router.metering import vault as module
 from router.metering.lease import CLOCK_SKEW_S, Hold, LeaseBook
-from router.metering.vault import Vault
-from router.ports import LeaseGrant
+from router.metering.vault import COVER_S, DOUBT_S, Vault
+from router.ports import LeaseGrant, Shortage
+from tests.unit.router.pipeline.line import in_time
+from tests.unit.router.records import record
 
 ACCOUNT = 7
-GRANT = LeaseGrant("lease", ACCOUNT, amount_nano=1_000, expires_at_s=600.0)
+PURSE = Purse(ACCOUNT)
+GRANT = LeaseGrant("lease", PURSE, amount_nano=1_000, expires_at_s=600.0)
 
 
 class LeaseMachine(RuleBasedStateMachine):
-    """One lease: what is left, what is held and what was charged always sum to the grant."""
+    """Leases of one purse: what is left, held, charged and given back always sums to the grants."""
 
     def __init__(self) -> None:
         super().__init__()
         self.book = LeaseBook()
-        self.book.add(GRANT)
         self.holds: list[Hold] = []
-        self.charged = 0
+        self.granted = self.charged = 0
+        self.kept: dict[str, int] = {}
+        self.given_back = 0
+
+    @rule(amount=st.integers(1, 1_000))
+    def grant(self, amount: int) -> None:
+        lease_id = str(len(self.kept))
+        self.book.add(LeaseGrant(lease_id, PURSE, amount, 600.0))
+        self.kept[lease_id] = amount
+        self.granted += amount
 
     @rule(amount=st.integers(1, 1_200))
     def reserve(self, amount: int) -> None:
-        left = self.book.held_nano()
-        hold = self.book.reserve(ACCOUNT, amount, now_s=0.0)
-        assert (hold is not None) == (amount <= left)
+        fits = any(lease.remaining_nano >= amount for lease in self.book.usable())
+        hold = self.book.reserve(PURSE, amount, now_s=0.0)
+        assert (hold is not None) == fits
         if hold is not None:
             self.holds.append(hold)
 
@@ -43,41 +57,55 @@ class LeaseMachine(RuleBasedStateMachine):
         self.book.settle(hold, charge)
         self.charged += charge
 
+    @rule()
+    def give_up(self) -> None:
+        for lease_id, amount in self.book.give_up(ACCOUNT):
+            assert 0 <= amount < self.kept[lease_id]
+            self.given_back += self.kept[lease_id] - amount
+            self.kept[lease_id] = amount
+
     @invariant()
-    def the_grant_is_accounted_for(self) -> None:
+    def the_grants_are_accounted_for(self) -> None:
         held = sum(hold.amount_nano for hold in self.holds)
-        assert self.book.held_nano() + held + self.charged == GRANT.amount_nano
+        assert self.book.held_nano() + held + self.charged + self.given_back == self.granted
 
 
 TestLease = LeaseMachine.TestCase
 TestLease.settings = settings(max_examples=50, deadline=None)
 
 
-def test_a_charge_beyond_its_hold_is_refused() -> None:
+def book_with(*grants: LeaseGrant) -> LeaseBook:
     book = LeaseBook()
-    book.add(GRANT)
-    hold = book.reserve(ACCOUNT, 10, 0.0)
+    for grant in grants or (GRANT,):
+        book.add(grant)
+    return book
+
+
+def reserved(book: LeaseBook, amount_nano: int, now_s: float = 0.0) -> Hold:
+    hold = book.reserve(PURSE, amount_nano, now_s)
     assert hold is not None
+    return hold
+
+
+def test_a_charge_beyond_its_hold_is_refused() -> None:
+    book = book_with()
     with pytest.raises(ValueError, match="outside the hold"):
-        book.settle(hold, 11)
+        book.settle(reserved(book, 10), 11)
 
 
 def test_a_free_call_needs_no_lease() -> None:
-    assert LeaseBook().reserve(ACCOUNT, 0, 0.0) == Hold("", ACCOUNT, 0)
+    assert LeaseBook().reserve(PURSE, 0, 0.0) == Hold("", PURSE, 0)
 
 
 def test_a_lease_is_not_used_near_its_end() -> None:
-    book = LeaseBook()
-    book.add(GRANT)
-    assert book.reserve(ACCOUNT, 1, GRANT.expires_at_s - CLOCK_SKEW_S - 0.1) is not None
-    assert book.reserve(ACCOUNT, 1, GRANT.expires_at_s - CLOCK_SKEW_S) is None
+    book = book_with()
+    assert book.reserve(PURSE, 1, GRANT.expires_at_s - CLOCK_SKEW_S - 0.1) is not None
+    assert book.reserve(PURSE, 1, GRANT.expires_at_s - CLOCK_SKEW_S) is None
 
 
 def test_a_lease_goes_back_only_when_the_ledger_knows_every_call() -> None:
-    book = LeaseBook()
-    book.add(GRANT)
-    hold = book.reserve(ACCOUNT, 10, 0.0)
-    assert hold is not None
+    book = book_with()
+    hold = reserved(book, 10)
     book.settle(hold, 5)
     book.retire_all()
     assert book.finished() == []
@@ -88,62 +116,314 @@ def test_a_lease_goes_back_only_when_the_ledger_knows_every_call() -> None:
 
 
 def test_an_idle_lease_goes_back_when_its_time_is_over() -> None:
-    book = LeaseBook()
-    book.add(GRANT)
+    book = book_with()
     book.retire_expired(GRANT.expires_at_s - CLOCK_SKEW_S - 0.1)
     assert book.finished() == []
     book.retire_expired(GRANT.expires_at_s - CLOCK_SKEW_S)
     assert book.finished() == ["lease"]
 
 
-def vault(ledger: MemoryLedger, *, lease_nano: int = 100) -> Vault:
-    return Vault(ledger, lease_nano=lease_nano, clock=lambda: 0.0)
+def test_one_lease_follows_another_without_a_gap() -> None:
+    book = book_with(GRANT, LeaseGrant("next", PURSE, 1_000, 600.0))
+    assert reserved(book, 900).lease_id == "lease"
+    assert reserved(book, 200).lease_id == "next"
+    assert book.remaining_nano(PURSE) == 800
+    assert book.held_nano() == 900
+
+
+def test_a_purse_with_other_budgets_has_leases_of_its_own() -> None:
+    book = book_with()
+    assert book.reserve(Purse(ACCOUNT, (1,)), 1, 0.0) is None
+
+
+def test_a_lease_that_runs_low_says_so_once() -> None:
+    book = book_with()
+    reserved(book, 200)
+    assert not book.low
+    reserved(book, 100)
+    reserved(book, 100)
+    assert [lease.grant.id for lease in book.low] == ["lease"]
+
+
+class Till:
+    """Vaults of several routers over one ledger, under a clock that tests set."""
+
+    def __init__(self, credit_nano: int, **budgets_nano: int) -> None:
+        self.now_s = 0.0
+        self._numbers = itertools.count()
+        self.ledger = MemoryLedger(
+            clock=lambda: self.now_s,
+            balances_nano={ACCOUNT: credit_nano},
+            budgets={int(k[1:]): MemoryBudget(nano) for k, nano in budgets_nano.items()},
+        )
+
+    def vault(self, bank: MemoryBank | None = None, *, lease_nano: int = 100) -> Vault:
+        router_id = f"r{len(self.ledger.banks)}"
+        return Vault(
+            bank or MemoryBank(self.ledger, router_id=router_id),
+            lease_nano=lease_nano,
+            lease_ttl_s=600,
+            clock=lambda: self.now_s,
+            new_id=lambda: f"lease-{next(self._numbers)}",
+        )
+
+    @property
+    def held_nano(self) -> int:
+        return self.ledger.held.get(ACCOUNT, 0)
+
+
+async def finish(vault: Vault, hold: Hold, charge_nano: int) -> None:
+    """The call is over, and the ledger has it."""
+    vault.book.settle(hold, charge_nano)
+    vault.book.acknowledge(hold.lease_id)
 
 
 async def test_500_at_once_with_funds_for_10_are_exactly_10() -> None:
-    made = vault(MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: 10_000}), lease_nano=3_000)
+    made = Till(10_000).vault(lease_nano=3_000)
     outcomes = await asyncio.gather(
-        *(made.hold(ACCOUNT, 1_000) for _ in range(500)), return_exceptions=True
+        *(made.hold(PURSE, 1_000) for _ in range(500)), return_exceptions=True
     )
     assert sum(isinstance(outcome, Hold) for outcome in outcomes) == 10
     assert sum(isinstance(outcome, CreditExhausted) for outcome in outcomes) == 490
 
 
+async def test_500_at_once_over_4_routers_with_funds_for_10_are_exactly_10() -> None:
+    till = Till(10_900)
+    vaults = [till.vault(lease_nano=3_000) for _ in range(4)]
+    running = [asyncio.create_task(vault.run()) for vault in vaults]
+    outcomes = await asyncio.gather(
+        *(vaults[i % 4].hold(PURSE, 1_000) for i in range(500)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, Hold) for outcome in outcomes) == 10
+    assert sum(isinstance(outcome, CreditExhausted) for outcome in outcomes) == 490
+    for task in running:
+        task.cancel()
+
+
 async def test_concurrent_first_calls_fetch_one_lease() -> None:
-    ledger = MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: 10_000})
-    made = vault(ledger, lease_nano=5_000)
-    await asyncio.gather(*(made.hold(ACCOUNT, 10) for _ in range(50)))
-    assert ledger.held == {ACCOUNT: 5_000}
+    till = Till(10_000)
+    made = till.vault(lease_nano=5_000)
+    await asyncio.gather(*(made.hold(PURSE, 10) for _ in range(50)))
+    assert till.held_nano == 5_000
+
+
+async def test_credit_that_lies_idle_in_another_router_is_not_missed() -> None:
+    till = Till(1_000)
+    first, second = till.vault(lease_nano=900), till.vault()
+    running = [asyncio.create_task(vault.run()) for vault in (first, second)]
+    held = await first.hold(PURSE, 100)
+    assert till.held_nano == 500  # An even part among the two.
+    assert await second.hold(PURSE, 900)
+    assert till.held_nano == 1_000
+    await finish(first, held, 100)
+    for task in running:
+        task.cancel()
+
+
+async def test_credit_that_lies_idle_under_another_budget_is_not_missed() -> None:
+    till = Till(1_000, b1=1_000)
+    made = till.vault(lease_nano=900)
+    await made.hold(Purse(ACCOUNT, (1,)), 100)
+    assert (await made.hold(PURSE, 900)).amount_nano == 900
+
+
+async def test_a_budget_stops_what_credit_would_allow() -> None:
+    till = Till(10_000, b1=150, b2=5_000)
+    made = till.vault()
+    purse = Purse(ACCOUNT, (1, 2))
+    hold = await made.hold(purse, 100)
+    with pytest.raises(BudgetExhausted, match="budget"):
+        await made.hold(purse, 100)
+    await finish(made, hold, 20)
+    assert (await made.hold(purse, 100)).purse == purse
+    assert (await made.hold(PURSE, 100)).purse == PURSE
+
+
+async def test_a_storm_of_calls_is_two_questions() -> None:
+    till = Till(100)
+    taken = 0
+
+    class Counting(MemoryBank):
+        async def take(
+            self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
+        ) -> LeaseGrant | Shortage:
+            nonlocal taken
+            taken += 1
+            await asyncio.sleep(0)
+            return await super().take(lease_id, purse, need_nano, want_nano)
+
+    made = till.vault(Counting(till.ledger, router_id="r"))
+    outcomes = await asyncio.gather(
+        *(made.hold(PURSE, 101) for _ in range(20)), return_exceptions=True
+    )
+    assert all(isinstance(outcome, CreditExhausted) for outcome in outcomes)
+    # One for the first, and one for those that came while it was asked.
+    assert taken == 2
+
+
+async def test_credit_that_comes_back_is_found_at_once() -> None:
+    till = Till(100)
+    made = till.vault()
+    with pytest.raises(CreditExhausted):
+        await made.hold(PURSE, 101)
+    till.ledger.posted[ACCOUNT] += 1
+    assert (await made.hold(PURSE, 101)).amount_nano == 101
+
+
+async def test_more_is_fetched_before_a_lease_runs_out() -> None:
+    till = Till(1_000_000)
+    made = till.vault()
+    running = asyncio.create_task(made.run())
+    await made.hold(PURSE, 20)
+    till.now_s += 10
+    await made.hold(PURSE, 20)
+    await in_time(lambda: till.held_nano > 100)
+    # 40 in ten seconds are 480 in the two minutes that it should last.
+    assert till.held_nano == 100 + 480
+    running.cancel()
+
+
+async def test_a_lease_that_lay_idle_at_first_is_not_taken_for_one_that_is_used_slowly() -> None:
+    till = Till(1_000_000)
+    made = till.vault()
+    running = asyncio.create_task(made.run())
+    await made.hold(PURSE, 100)
+    await in_time(lambda: till.held_nano > 100)
+    till.now_s += 500
+    before = till.held_nano
+    await made.hold(PURSE, 4_000)
+    await in_time(lambda: till.held_nano > before)
+    assert till.held_nano - before == 4_000 * COVER_S
+    running.cancel()
+
+
+class Away(MemoryBank):
+    """Is away for so many takings, and slow to be found so."""
+
+    away = 0
+    asked = 0
+
+    async def take(
+        self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
+    ) -> LeaseGrant | Shortage:
+        self.asked += 1
+        if self.away:
+            self.away -= 1
+            await asyncio.sleep(0.01)
+            raise LedgerUnavailable("away", retry_after_s=2)
+        return await super().take(lease_id, purse, need_nano, want_nano)
+
+
+async def test_calls_that_wait_for_a_ledger_that_is_away_are_refused_together() -> None:
+    till = Till(10_000)
+    bank = Away(till.ledger, router_id="r")
+    made = till.vault(bank)
+    bank.away = 100
+    found = await asyncio.gather(*(made.hold(PURSE, 50) for _ in range(50)), return_exceptions=True)
+    assert {type(error) for error in found} == {LedgerUnavailable}
+    assert {error.retry_after_s for error in found if isinstance(error, LedgerUnavailable)} == {2}
+    assert bank.asked == 1
+    bank.away = 0
+    assert await made.hold(PURSE, 50)
+
+
+async def test_a_lease_that_ran_low_while_the_ledger_was_away_is_followed_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "RECONNECT_S", 0.001)
+    till = Till(10_000)
+    bank = Away(till.ledger, router_id="r")
+    made = till.vault(bank)
+    running = asyncio.create_task(made.run())
+    assert await made.hold(PURSE, 10)
+    bank.away = 3
+    assert await made.hold(PURSE, 40)
+    await in_time(lambda: till.held_nano > 100)
+    running.cancel()
+
+
+async def test_a_lease_in_use_is_extended_and_an_idle_one_given_back() -> None:
+    till = Till(10_000)
+    made = till.vault()
+    await finish(made, await made.hold(PURSE, 50), 0)
+    till.now_s += 400
+    await made.sweep()
+    till.now_s += 400
+    assert made.book.reserve(PURSE, 50, till.now_s)
+    till.now_s += 600
+    await made.sweep()
+    assert made.book.reserve(PURSE, 50, till.now_s) is None
+
+
+class Unsure(MemoryBank):
+    """Does what it is asked, and does not say so the first time."""
+
+    failing = ""
+
+    async def take(
+        self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
+    ) -> LeaseGrant | Shortage:
+        found = await super().take(lease_id, purse, need_nano, want_nano)
+        self._fail("take")
+        return found
+
+    async def close(self, lease_id: str) -> None:
+        self._fail("close")
+        await super().close(lease_id)
+
+    def _fail(self, what: str) -> None:
+        if self.failing == what:
+            self.failing = ""
+            raise LedgerUnavailable("away")
+
+
+async def test_a_lease_that_was_given_without_a_word_is_closed() -> None:
+    till = Till(10_000)
+    bank = Unsure(till.ledger, router_id="r")
+    made = till.vault(bank)
+    bank.failing = "take"
+    with pytest.raises(LedgerUnavailable):
+        await made.hold(PURSE, 50)
+    assert till.held_nano == 100
+    await made.sweep()
+    assert till.held_nano == 0
+    till.now_s += DOUBT_S
+    await made.sweep()
+    assert not made._doubtful
 
 
 async def test_a_lease_that_could_not_be_returned_is_tried_again() -> None:
-    class AwayOnce(MemoryLedger):
-        away = True
-
-        async def close(self, lease_id: str) -> None:
-            if self.away:
-                self.away = False
-                raise LedgerUnavailable("away")
-            await super().close(lease_id)
-
-    ledger = AwayOnce(clock=lambda: 0.0, balances_nano={ACCOUNT: 10_000})
-    made = vault(ledger)
-    hold = await made.hold(ACCOUNT, 50)
-    made.book.settle(hold, 0)
-    made.book.acknowledge(hold.lease_id)
+    till = Till(10_000)
+    bank = Unsure(till.ledger, router_id="r")
+    made = till.vault(bank)
+    await finish(made, await made.hold(PURSE, 50), 0)
     made.book.retire_all()
+    bank.failing = "close"
     with pytest.raises(LedgerUnavailable):
-        await made.return_finished()
-    await made.return_finished()
-    assert ledger.held == {ACCOUNT: 0}
+        await made.sweep()
+    await made.sweep()
+    assert till.held_nano == 0
 
 
-async def test_a_returned_lease_leaves_nothing_held() -> None:
-    ledger = MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: 10_000})
-    made = vault(ledger)
-    hold = await made.hold(ACCOUNT, 50)
-    made.book.settle(hold, 0)
-    made.book.acknowledge(hold.lease_id)
-    made.book.retire_all()
-    await made.return_finished()
-    assert ledger.held == {ACCOUNT: 0}
+async def test_a_restarted_router_closes_the_leases_of_its_earlier_lives() -> None:
+    till = Till(10_000)
+    killed = till.vault(MemoryBank(till.ledger, router_id="r", life="1"))
+    other = till.vault(MemoryBank(till.ledger, router_id="other"))
+    await killed.hold(PURSE, 50)
+    await other.hold(PURSE, 50)
+    again = till.vault(MemoryBank(till.ledger, router_id="r", life="2"))
+    await again.hold(PURSE, 50)
+    assert till.held_nano == 300
+    await again.sweep()
+    assert till.held_nano == 200
+
+
+async def test_a_charge_on_a_lease_that_was_written_off_costs_at_most_what_is_there() -> None:
+    till = Till(100)
+    made = till.vault(lease_nano=100)
+    hold = await made.hold(PURSE, 100)
+    await MemoryBank(till.ledger, router_id="admin").close(hold.lease_id)
+    till.ledger.posted[ACCOUNT] -= 70
+    late = record("a", account_id=ACCOUNT, lease_id=hold.lease_id, hold_nano=100, charge_nano=100)
+    await till.ledger.settle([late])
+    assert (till.ledger.posted[ACCOUNT], till.ledger.expense_nano) == (0, 70)

@@ -1,13 +1,15 @@
 """A gateway on in-memory parts: a scripted upstream behind it, a recording client before it."""
 
 import asyncio
+import itertools
 import random
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 import msgspec
 
-from router.adapters.memory import MemoryLedger
+from router.adapters.memory import MemoryBank, MemoryLedger
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Deployment, Endpoint, Model, Pool, Worker
@@ -19,11 +21,12 @@ from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
+from router.pipeline.history import Histories
 from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import build_table
-from router.ports import Answer, StreamPart
+from router.ports import Answer, StreamPart, Upstream
 from router.scheduling.scheduler import Scheduler
 from router.settings import Limits
 
@@ -137,7 +140,7 @@ class Line:
 
     def __init__(
         self,
-        upstream: FakeUpstream,
+        upstream: FakeUpstream | Upstream,
         *,
         funds_nano: int = FUNDS_NANO,
         catalog: Snapshot | None = None,
@@ -146,15 +149,27 @@ class Line:
         self.upstream = upstream
         self.ledger = MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: funds_nano})
         self.records: list[UsageRecord] = []
-        self.vault = Vault(self.ledger, lease_nano=1, clock=lambda: 0.0)
+        numbers = itertools.count()
+        self.vault = Vault(
+            MemoryBank(self.ledger, router_id="r"),
+            lease_nano=1,
+            lease_ttl_s=600,
+            clock=lambda: 0.0,
+            new_id=lambda: f"lease-{next(numbers)}",
+        )
+        self.checkpoints: list[UsageRecord] = []
         self.scheduler = Scheduler(queue_max=10, random=random.random)
         self.recent = RecentCalls(self)
-        self.meters = Meters(self.recent)
+        self.histories = Histories(self.recent, clock=time.time)
+        self.meters = Meters(self.histories)
         dispatcher = self.dispatcher = Dispatcher(
             self.scheduler, clock=asyncio.get_running_loop().time
         )
         self.attempts = Attempts(
-            dispatcher, {"openai": upstream, "oip": upstream}, limits or Limits()
+            dispatcher,
+            dict.fromkeys(("openai", "oip", "oip_grpc"), upstream),
+            self.histories,
+            limits or Limits(),
         )
         self.gateway = Gateway(
             router_id="r",
@@ -164,6 +179,8 @@ class Line:
             vault=self.vault,
             limiter=RateLimiter(asyncio.get_running_loop().time),
             recorder=self.meters,
+            checkpoint=self.checkpoints.append,
+            hardware_max_s=Limits().hardware_max_s,
         )
         self.gateway.use(build_table(catalog or snapshot()))
 

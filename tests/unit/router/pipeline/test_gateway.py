@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from msgspec import structs
 
 from router.domain.errors import (
     CreditExhausted,
@@ -14,7 +15,9 @@ from router.domain.errors import (
     RequestInvalid,
     WorkerFailed,
 )
-from router.pipeline.gateway import STREAM_ERROR
+from router.domain.money import Purse
+from router.pipeline.gateway import HOLD_SLACK_TOKENS, HOLD_USED_UP, STREAM_ERROR
+from router.pipeline.plan import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from router.settings import Limits
@@ -169,6 +172,23 @@ async def test_a_call_that_waits_too_long_is_refused_unbilled() -> None:
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
+async def test_who_leaves_as_a_worker_comes_free_leaves_it_free() -> None:
+    never = asyncio.Event()
+    line = Line(FakeUpstream(lambda _: [*TOKENS, never]), catalog=snapshot(workers=1))
+    running = [asyncio.create_task(line.call(stream=True)) for _ in range(FAST_ROOM)]
+    await until(lambda: line.slots_taken == FAST_ROOM)
+    waiting = asyncio.create_task(line.call())
+    await until(lambda: line.scheduler.waiting == 1)
+    # The slot goes to the call that waits before its task has run to say that nobody does.
+    waiting.cancel()
+    worker = line.scheduler.fleet.workers["one-0"]
+    line.dispatcher.cancelled(next(iter(worker.inflight.values())))
+    for call in running:
+        call.cancel()
+    await asyncio.wait({waiting, *running})
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
 async def test_a_worker_that_is_only_full_is_not_held_to_be_broken() -> None:
     full = UpstreamFailed("http_429", is_fault=False)
     line = Line(FakeUpstream(lambda e: full if e.worker.id == "one-0" else ANSWER))
@@ -196,7 +216,7 @@ async def test_usage_beyond_the_hold_is_never_charged() -> None:
 
 async def test_max_tokens_is_clamped_to_the_models_limit() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER))
-    await line.call(max_tokens=10**6)
+    await line.call(max_tokens=999)
     small = Line(FakeUpstream(lambda _: ANSWER))
     await small.call(max_tokens=100)
     assert line.records[0].hold_nano == small.records[0].hold_nano
@@ -236,6 +256,61 @@ async def test_workers_that_drain_or_are_down_get_nothing(catalog) -> None:
 
 async def test_a_key_with_an_allow_list_reaches_nothing_else() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER))
-    grant = Grant(organisation_id=1, account_id=7, models=("a/other",))
+    grant = Grant(organisation_id=1, purse=Purse(7), models=("a/other",))
     with pytest.raises(NotAllowed):
         await line.gateway.serve(grant, chat(), FakeClient())
+
+
+async def test_a_stream_is_journalled_as_it_goes() -> None:
+    many = [StreamPart(b"data: x\n\n", 1)] * 200
+    line = Line(FakeUpstream(lambda _: [*many, LAST]))
+    await line.call(stream=True, max_tokens=100, n=3)
+    assert [one.completion_tokens for one in line.checkpoints] == [64, 128, 192]
+    assert {one.outcome for one in line.checkpoints} == {"interrupted"}
+    first, *_, last = line.checkpoints
+    assert first.request_id == last.request_id == line.records[0].request_id
+    assert 0 < first.charge_nano < last.charge_nano <= last.hold_nano
+    assert line.records[0].outcome == "completed"
+
+
+async def test_a_stream_ends_when_its_hold_is_used_up() -> None:
+    many = [StreamPart(b"data: x\n\n", 1)] * 50
+    upstream = FakeUpstream(lambda _: [*many, LAST])
+    line = Line(upstream)
+    client = await line.call(stream=True, max_tokens=8)
+    assert client.body == b"data: x\n\n" * (8 + HOLD_SLACK_TOKENS + 1) + HOLD_USED_UP
+    (record,) = line.records
+    assert record.outcome == "truncated"
+    assert 0 < record.charge_nano <= record.hold_nano
+    assert upstream.closed == 1
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_worker_is_stopped_at_its_hold_before_a_slow_client_has_heard_of_it() -> None:
+    class Slow(FakeClient):
+        async def end_stream(self, last: bytes = b"") -> None:
+            await asyncio.Event().wait()
+
+    upstream = FakeUpstream(lambda _: [StreamPart(b"data: x\n\n", 1)] * 50)
+    line = Line(upstream)
+    call = asyncio.create_task(line.call(client=Slow(), stream=True))
+    await until(lambda: bool(line.records))
+    assert (upstream.closed, line.slots_taken) == (1, 0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert [one.outcome for one in line.records[0].attempts] == ["client_gone"]
+
+
+async def test_credit_is_held_for_an_answer_that_nobody_bounds() -> None:
+    made = snapshot()
+    models = (structs.replace(made.models[0], completion_tokens_max=0),)
+    line = Line(
+        FakeUpstream(lambda _: ANSWER),
+        catalog=structs.replace(made, models=models),
+        funds_nano=10**12,
+    )
+    await line.call(max_tokens=None)
+    (record,) = line.records
+    assert record.hold_nano > OPEN_ENDED_TOKENS * 2_000
+    assert record.charge_nano == COST_NANO

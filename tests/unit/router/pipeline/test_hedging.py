@@ -141,6 +141,23 @@ async def test_a_client_that_leaves_ends_both() -> None:
     await settled(line)
     assert line.records[0].outcome == "client_gone"
     assert line.records[0].charge_nano == 0
+    assert outcomes(line) == ["client_gone"] * 2
+
+
+async def test_a_client_that_leaves_after_the_late_one_failed_ends_its_second() -> None:
+    gate = asyncio.Event()
+    failing: list[Step] = [gate, UpstreamFailed("reset")]
+    line = Line(FakeUpstream(in_order(failing, [asyncio.Event()])))
+    call = asyncio.create_task(line.call(stream=True))
+    await in_time(lambda: len(line.upstream.called) == 2)
+    gate.set()
+    await until(lambda: line.upstream.closed == 1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await settled(line)
+    assert outcomes(line) == ["client_gone", "worker_failed:reset"]
+    assert {one.worker_id for one in line.records[0].attempts} == set(line.upstream.called)
 
 
 async def test_a_client_that_leaves_as_the_second_wins_leaves_nothing_behind() -> None:
@@ -150,14 +167,13 @@ async def test_a_client_that_leaves_as_the_second_wins_leaves_nothing_behind() -
     call = asyncio.create_task(line.call(stream=True))
     await in_time(lambda: len(line.upstream.called) == 2)
     # The call's task is cancelled by the race and by the client before it runs again.
-    race = next(iter(line.attempts._races.values()))
-    won = race._won
+    first_byte = line.dispatcher.first_byte
 
     def won_and_left(attempt: Attempt) -> None:
-        won(attempt)
+        first_byte(attempt)
         call.cancel()
 
-    race._won = won_and_left
+    line.dispatcher.first_byte = won_and_left  # type: ignore[method-assign]
     gate.set()
     with pytest.raises(asyncio.CancelledError):
         await call

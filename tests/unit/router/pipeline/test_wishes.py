@@ -1,16 +1,21 @@
 """What a caller may wish for, and what a policy weighs."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 from msgspec import structs
 
+from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
-from router.domain.catalog import Policy
+from router.domain.catalog import Canary, Policy
 from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull, RequestInvalid
+from router.domain.money import Purse
 from router.domain.pricing import Price
 from router.domain.request import Sort
+from router.pipeline.eligibility import required_parameters
+from router.pipeline.history import Histories
 from router.pipeline.plan import make_plan, make_ticket
 from router.pipeline.routing_table import Grant, build_table
 from router.pipeline.sizing import prefix_blocks, size_features
@@ -33,9 +38,26 @@ def shop(**policy: Any) -> Snapshot:
     return structs.replace(made, deployments=deployments, policies=(Policy(1, 1, "a/m", **policy),))
 
 
-def ticket_of(catalog: Snapshot, **fields: Any) -> Ticket:
-    plan = make_plan(build_table(catalog), Grant(1, 7), chat(**fields))
-    return make_ticket(plan, sizes=SizePredictor(), expires_s=1e9, excluded=frozenset())
+class _NoRecorder:
+    def admit(self) -> None:
+        """Always."""
+
+    def append(self, record: UsageRecord) -> None:
+        """Nobody asks."""
+
+
+NO_RECORDER = _NoRecorder()
+
+
+def ticket_of(catalog: Snapshot, histories: Histories | None = None, **fields: Any) -> Ticket:
+    plan = make_plan(build_table(catalog), Grant(1, Purse(7)), chat(**fields), hardware_max_s=600.0)
+    return make_ticket(
+        plan,
+        sizes=SizePredictor(),
+        histories=histories or Histories(NO_RECORDER, clock=time.time),
+        expires_s=1e9,
+        excluded=frozenset(),
+    )
 
 
 async def served_by(line: Line, **fields: Any) -> str:
@@ -65,6 +87,68 @@ async def test_what_is_too_dear_is_left_out() -> None:
         await line.call(provider={"max_price": {"completion": 0.0001}})
 
 
+@pytest.mark.parametrize(
+    ("wish", "verdict"),
+    [
+        ({"quantizations": ["fp8", "bf16"]}, "quantization"),
+        ({"data_collection": "deny"}, "data_collection"),
+        ({"require_parameters": True}, "parameters"),
+    ],
+)
+async def test_who_does_not_offer_what_is_asked_for_is_left_out(
+    wish: dict[str, Any], verdict: str
+) -> None:
+    made = snapshot()
+    traits: dict[str, dict[str, Any]] = {
+        "north": {"quantization": "int4", "parameters": ("max_tokens",), "collects_data": True},
+        "south": {"quantization": "fp8", "parameters": ("max_tokens", "tools")},
+    }
+    deployments = tuple(structs.replace(one, **traits[one.provider]) for one in made.deployments)
+    line = Line(
+        FakeUpstream(lambda _: ANSWER), catalog=structs.replace(made, deployments=deployments)
+    )
+    assert await served_by(line, tools=[]) == "one"
+    assert await served_by(line, tools=[], provider=wish) == "two"
+    verdicts = {(c.pool, c.verdict) for c in line.records[-1].candidates}
+    assert verdicts == {("one", verdict), ("two", "chosen")}
+    with pytest.raises(NothingEligible, match=next(iter(wish))):
+        await line.call(tools=[], provider={**wish, "ignore": ["south"]})
+
+
+async def test_parameters_that_nobody_named_are_not_asked_for() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER), catalog=snapshot())
+    with pytest.raises(NothingEligible, match="require_parameters"):
+        await line.call(provider={"require_parameters": True})
+    fields = dict(chat(provider={"require_parameters": True}, user="u", stream=True).fields)
+    del fields["max_tokens"]
+    request = structs.replace(chat(provider={"require_parameters": True}), fields=fields)
+    assert required_parameters(request) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("wish", "slow"),
+    [
+        ({"preferred_min_throughput": 50}, "one"),
+        ({"preferred_min_throughput": {"p90": 50}}, "one"),
+        ({"preferred_min_throughput": {"p50": 5, "p99": 5}}, None),
+        ({"preferred_max_latency": {"p90": 1.5}}, "one"),
+        ({"preferred_max_latency": {"p75": 60, "p90": 60}}, None),
+    ],
+)
+async def test_who_was_slower_lately_than_wished_is_set_back(
+    wish: dict[str, Any], slow: str | None
+) -> None:
+    histories = Histories(NO_RECORDER, clock=lambda: 1_000.0)
+    for number in range(10):
+        histories.of(1).answered(999.0, first_byte_s=1.0 + number, tokens_per_s=10.0 + number)
+        histories.of(2).answered(999.0, first_byte_s=0.1, tokens_per_s=100.0)
+    made = ticket_of(snapshot(), histories, provider=wish)
+    set_back = {id_ for id_, seconds in made.penalty_s.items() if seconds}
+    assert set_back == ({"1@one-0", "1@one-1"} if slow else set())
+    nothing_known = ticket_of(snapshot(), provider=wish)
+    assert not any(nothing_known.penalty_s.values())
+
+
 async def test_an_order_is_kept_while_it_makes_sense() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER), catalog=snapshot())
     assert await served_by(line, provider={"order": ["north", "south"]}) == "one"
@@ -80,7 +164,7 @@ async def test_a_policy_can_make_money_count() -> None:
 async def test_a_request_that_cannot_be_in_time_is_refused_unbilled() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER), catalog=shop())
     with pytest.raises(QueueFull, match="deadline") as refused:
-        await _full(line, provider={"deadline_ms": 1, "only": ["south"]})
+        await _full(line, provider={"deadline_ms": 500, "only": ["south"]})
     assert refused.value.retry_after_s is not None
     assert line.records[-1].charge_nano == 0
 
@@ -117,7 +201,14 @@ async def _full(line: Line, **fields: Any) -> None:
 
 @pytest.mark.parametrize(
     "wish",
-    [{"sort": "beauty"}, {"priority": "royal"}, {"deadline_ms": -1}, {"preferred_max_latency": 0}],
+    [
+        {"sort": "beauty"},
+        {"priority": "royal"},
+        {"deadline_ms": -1},
+        {"preferred_max_latency": 0},
+        {"preferred_min_throughput": {"p50": -1}},
+        {"data_collection": "maybe"},
+    ],
 )
 async def test_a_wish_that_makes_no_sense_is_refused_by_name(wish: dict[str, Any]) -> None:
     with pytest.raises(RequestInvalid, match=next(iter(wish))):
@@ -142,3 +233,33 @@ async def test_prompts_that_begin_alike_share_their_first_blocks() -> None:
     assert one[:3] == other[:3]
     assert one[-1] != other[-1]
     assert prefix_blocks(chat()) == ()
+
+
+async def test_a_policy_under_trial_gets_its_share_of_the_requests() -> None:
+    tried = Policy(2, 2, "a/m", hedge_share=0.0)
+    table = build_table(structs.replace(shop(), canaries=(Canary(tried, 0.25),)))
+    arms = [
+        make_plan(
+            table,
+            Grant(1, Purse(7)),
+            structs.replace(chat(), id=f"0199-{number * 2**20:012x}"),
+            hardware_max_s=600.0,
+        ).policy
+        for number in range(4096)
+    ]
+    assert {policy.id for policy in arms} == {1, 2}
+    assert sum(policy is tried for policy in arms) == 1024
+
+
+async def test_what_may_cost_more_than_any_ledger_can_hold_is_refused_with_a_word() -> None:
+    dear = Price(9, completion_nano_per_million=10**16)
+    catalog = shop()
+    catalog = structs.replace(
+        catalog,
+        models=tuple(structs.replace(one, completion_tokens_max=0) for one in catalog.models),
+        deployments=tuple(structs.replace(one, price=dear) for one in catalog.deployments),
+    )
+    ticket_of(catalog, max_tokens=2**20)
+    with pytest.raises(RequestInvalid, match="may cost up to") as refused:
+        ticket_of(catalog, max_tokens=2**31, n=16)
+    assert refused.value.param == "max_tokens"

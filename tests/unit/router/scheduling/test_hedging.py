@@ -59,6 +59,7 @@ def test_a_copy_never_takes_a_slot_from_a_request_that_has_none() -> None:
     place(made, "b", "late", "free")
     made.arrive(ticket("waits", "late", "free"), 0.0)
     assert made.waiting == 1
+    assert made.waiting_by_model == {"m": 1}
     assert not [d for d in made.tick(0.35) if isinstance(d, Hedge)]
 
 

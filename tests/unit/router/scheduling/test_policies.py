@@ -6,6 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from router.domain.catalog import Policy
 from router.scheduling.policies import POLICIES
@@ -206,3 +207,33 @@ def test_a_baseline_leaves_the_ejected_alone_as_well(policy: str) -> None:
     for number in range(2):
         made.failed(place(made, f"f{number}", "b", policy=policy), 0.0)
     assert "b" not in went(made, policy, 30, "a", "b", "c")
+
+
+@pytest.mark.parametrize("policy", ["late_binding", "weighted", "weighted_least_outstanding"])
+def test_weights_say_how_much_faster_one_is_than_it_looks(policy: str) -> None:
+    def firsts(**weights: float) -> str:
+        made = scheduler(endpoint("a"), endpoint("b", service_ms=110.0))
+        by_id = {sum(name.encode()): weight for name, weight in weights.items()}
+        asked = structs.replace(
+            ticket("one", "a", "b"), policy=Policy(1, 1, "m", kind=policy, weights=by_id)
+        )
+        return dispatched(made.arrive(asked, 0.0))[0]
+
+    assert firsts() == "a"
+    assert firsts(b=1.2) == "b"
+    assert firsts(a=0.8) == "b"
+    assert firsts(a=0.8, b=0.8) == "a"
+
+
+def test_two_policies_of_one_model_are_in_use_at_once() -> None:
+    """Round robin goes on where it was, though another one is on trial between its turns."""
+    made = scheduler(endpoint("a", slots=9), endpoint("b", slots=9), endpoint("c", slots=9))
+    steady, tried = (Policy(n, n, "m", kind=kind) for n, kind in ((1, "round_robin"), (2, "c3")))
+    went_to = []
+    for number in range(6):
+        for policy in (steady, tried):
+            asked = structs.replace(ticket(f"{policy.id}-{number}", "a", "b", "c"), policy=policy)
+            (place_,) = dispatched(made.arrive(asked, 0.0))
+            if policy is steady:
+                went_to.append(place_)
+    assert Counter(went_to) == {"a": 2, "b": 2, "c": 2}

@@ -18,6 +18,7 @@ LIMITS = Limits(silence_timeout_s=0.3, connect_timeout_s=0.5)
 PATIENCE_S = 5.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 BYTES_MAX = 1_000
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class Worker:
@@ -125,6 +126,8 @@ async def test_a_kept_connection_that_the_worker_closed_costs_nobody_an_error() 
         (b"HTTP/1.1 200 OK\r\na: " + b"x" * (HEAD_BYTES_MAX + 1), "head_too_large"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 1001\r\n\r\n", "answer_too_large"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1001, "answer_too_large"),
+        (CHUNKED + b"2\r\nok\r\n0\r\n" + b"a: b\r\n" * HEAD_BYTES_MAX, "trailers_too_large"),
+        (CHUNKED + b"0\r\na: " + b"x" * 3 * HEAD_BYTES_MAX, "trailers_too_large"),
     ],
 )
 async def test_what_a_worker_does_wrong_has_a_word(answer: bytes | None, reason: str) -> None:
@@ -213,7 +216,17 @@ async def test_the_address_that_was_checked_is_the_one_that_is_called(
     assert worker.connections == 1
 
 
-@pytest.mark.parametrize("url", ["ftp://h/", "http://", "http://h:x/", "http://h/a b", "nothing"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://h/",
+        "http://",
+        "http://h:x/",
+        "http://h/a b",
+        "nothing",
+        f"http://{'x' * 64}.example/",
+    ],
+)
 async def test_a_url_that_cannot_be_called_is_a_failure(url: str) -> None:
     async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         with pytest.raises(UpstreamFailed, match="bad_url"):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 import pytest
 from aiohttp import web
+from msgspec import structs
 
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Deployment, Endpoint, Pool, Worker
@@ -17,7 +18,7 @@ from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.http import open_client
 from router.upstream.oip_http import HEADER_LENGTH, HTTPTransport, OIPUpstream
-from router.upstream.openai_http import OpenAIUpstream
+from router.upstream.openai_http import LENGTHS, OpenAIUpstream
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIMITS = Limits(silence_timeout_s=0.2, answer_bytes_max=10_000, event_bytes_max=1_000)
@@ -95,6 +96,14 @@ async def resetting(request: web.Request) -> web.Response:
         (replying(429, b""), "http_429", False),
         (replying(404, b""), "http_404", False),
         (replying(200, b"not json"), "bad_json", True),
+        (replying(200, b"[" * 50_000), "answer_too_large", True),
+        (replying(200, b"[" * 9_000), "bad_json", True),
+        (replying(200, b'{"choices":[{"message":{"content":"\xff"}}]}'), "bad_json", True),
+        (replying(200, b'{"choices":[{"message":{"content":5}}]}'), "bad_json", True),
+        (replying(200, b'{"choices":[{"message":{"tool_calls":{}}}]}'), "bad_json", True),
+        (replying(200, b'{"choices":[{}],"usage":{"prompt_tokens":1e30}}'), "bad_json", True),
+        (replying(200, b'{"error":{"message":"out of memory"}}'), "error_answer", True),
+        (replying(200, b"{}"), "no_choices", True),
         (replying(200, b"x" * 20_000), "answer_too_large", True),
     ],
 )
@@ -146,7 +155,7 @@ async def test_what_a_worker_is_sent_is_the_clients_body_and_nothing_of_the_clie
 
     async def handle(request: web.Request) -> web.Response:
         seen.update(await request.json(), headers={name.lower() for name in request.headers})
-        return web.json_response({"model": "up", "choices": [], "usage": {"prompt_tokens": 3}})
+        return web.json_response({"model": "up", "choices": [{}], "usage": {"prompt_tokens": 3}})
 
     async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         request = call(temperature=0.5, tools=[{"a": 1}], provider={"only": ["n"]}, models=["b"])
@@ -157,6 +166,37 @@ async def test_what_a_worker_is_sent_is_the_clients_body_and_nothing_of_the_clie
     assert seen["headers"] == {"host", "content-type", "content-length"}
     assert msgspec.json.decode(found.body)["model"] == "a/m"
     assert found.usage == Usage(prompt_tokens=3)
+
+
+@pytest.mark.parametrize("given", ["text", ["one", "two"], [1, 2, 3], [[1, 2], [3]]])
+async def test_embeddings_reach_the_worker_as_they_were_asked_for(given: object) -> None:
+    seen: dict[str, object] = {}
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.update(await request.json())
+        return web.json_response({"data": [], "usage": {"prompt_tokens": 3}})
+
+    wanted = {"input": given, "dimensions": 64, "encoding_format": "base64"}
+    async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OpenAIUpstream(client, LIMITS)
+        await upstream.answer(call(Kind.EMBEDDING, **wanted), endpoint(url))
+    assert {name: seen[name] for name in wanted} == wanted
+
+
+async def test_every_name_for_the_length_of_an_answer_has_the_bound_that_was_held_for() -> None:
+    seen: list[dict[str, object]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(await request.json())
+        return web.json_response({"choices": [{}]})
+
+    async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+        upstream = OpenAIUpstream(client, LIMITS)
+        for asked in ({}, {"max_completion_tokens": 2, "max_tokens": 10**6, "n_predict": 10**6}):
+            request = structs.replace(call(**asked), bound=Usage(completion_tokens=2))
+            await upstream.answer(request, endpoint(url))
+    lengths = [{name: one[name] for name in LENGTHS & one.keys()} for one in seen]
+    assert lengths == [{"max_tokens": 2}, dict.fromkeys(LENGTHS, 2)]
 
 
 async def test_an_answer_without_usage_is_counted() -> None:

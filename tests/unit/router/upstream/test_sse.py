@@ -48,6 +48,11 @@ def test_any_cutting_forwards_the_same(cuts: list[int], keep_usage: bool) -> Non
     assert [p.done for p in parts] == [False] * (len(parts) - 1) + [True]
 
 
+def test_what_an_event_says_is_not_another_event() -> None:
+    parts = feed(opened(), [token("data: data:"), token("data:") + token("c")])
+    assert [part.tokens for part in parts] == [1, 2]
+
+
 def test_lines_that_end_in_crlf_are_understood() -> None:
     parts = feed(opened(), [STREAM.replace(b"\n", b"\r\n")])
     assert parts[-1].done

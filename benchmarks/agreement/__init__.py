@@ -1,0 +1,1 @@
+"""Whether MLPerf's LoadGen and Locust measure the same of the same load."""

@@ -1,0 +1,1 @@
+"""A fleet drifts away from its benchmarks: how long it takes until routing has followed."""

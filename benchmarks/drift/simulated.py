@@ -1,0 +1,229 @@
+"""The drift under virtual time: the real scheduler, four ways of knowing how fast machines are."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from itertools import takewhile
+from math import inf
+from random import Random
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from benchmarks.drift.figures import Samples
+from marketplace.routing.tuning.drift import stepped
+from router.domain.catalog import Policy
+from router.scheduling.estimate import SMOOTHING, ServiceEstimate
+from router.scheduling.fleet import EndpointState
+from router.simulator.engine import MODEL, Setup, Simulation
+from router.simulator.hardware import Event, Machine, Trouble
+from router.simulator.scenarios import capacity_hz, fleet
+from router.simulator.workload import Arrival, Sizes, merged, poisson
+
+DRIFTS = {"A": 4.0, "C": 0.5}
+"""By class, what its service time is multiplied by: the fastest pool of the study's fleet becomes
+four times slower, a middle one twice as fast."""
+
+LOAD = 0.7
+BEFORE_S = 30.0
+"""From the start to the drift: long enough for estimates and queues to settle."""
+
+WARM_UP_S = 10.0
+AFTER_S = 90.0
+FOLD_S = 60.0
+"""How often live telemetry is folded into the profiles: once a minute, as the loop's job does."""
+
+FOLD_CALLS_MIN = 30
+"""A profile stays as it is when its class had fewer calls since the last fold."""
+
+
+class Arm(StrEnum):
+    """Who knows what."""
+
+    BENCHMARKS = "benchmarks"
+    """Weights from the benchmarks, for good: weighted round robin over frozen estimates."""
+    FROZEN = "frozen"
+    """Late binding over the benchmarks' figures, which never learn."""
+    OURS = "ours"
+    """Late binding over live estimates, as it runs; profiles are folded beside it."""
+    KNEW = "knew"
+    """The same, told every true speed in the moment of the drift."""
+
+
+class Run(Struct, frozen=True):
+    """One arm under one seed. ``profiles_ms`` maps a class to ``(seconds after the drift, ms)``."""
+
+    samples: Samples
+    profiles_ms: Mapping[str, Sequence[tuple[float, float]]]
+
+
+class Frozen(ServiceEstimate):
+    """An estimate that stays what it was told."""
+
+    __slots__ = ()
+
+    def observe(self, service_s: float, work: float, smoothing: float = SMOOTHING) -> None:
+        """Nothing is learned."""
+
+    def at_least(self, seconds: float) -> None:
+        """Nothing is learned."""
+
+
+class Metered(ServiceEstimate):
+    """An estimate that also adds up what calls took, as the records of calls do."""
+
+    __slots__ = ("calls", "service_s", "work")
+
+    def __init__(self, prior_s: float) -> None:
+        super().__init__(prior_s)
+        self.begin()
+
+    def begin(self) -> None:
+        """Add up from here."""
+        self.calls, self.service_s, self.work = 0, 0.0, 0.0
+
+    def observe(self, service_s: float, work: float, smoothing: float = SMOOTHING) -> None:
+        """Learn as ever."""
+        self.calls += 1
+        self.service_s += service_s
+        self.work += work
+        super().observe(service_s, work, smoothing)
+
+
+def machines(*, drifting: bool = True, at_s: float = BEFORE_S) -> tuple[Machine, ...]:
+    """The study's fleet: all that is known of it are benchmarks within 10 %."""
+    known = fleet()
+    if not drifting:
+        return known
+    return tuple(
+        msgspec.structs.replace(
+            one, events=(Event(Trouble.DRIFT, at_s, at_s, DRIFTS.get(one.kind, 1.0)),)
+        )
+        for one in known
+    )
+
+
+def run(
+    arm: Arm,
+    seed: int,
+    *,
+    load: float = LOAD,
+    after_s: float = AFTER_S,
+    fold_s: float = FOLD_S,
+) -> Run:
+    """One arm from ``WARM_UP_S`` to ``after_s`` past the drift. A seed is the arrivals."""
+    made = machines()
+    kind = "weighted" if arm is Arm.BENCHMARKS else "late_binding"
+    simulation = Simulation(Setup(made, policy=Policy(1, 1, MODEL, kind=kind)), seed)
+    states = {m.name: simulation.schedulers[0].fleet.endpoints[f"{m.kind}@{m.name}"] for m in made}
+    if arm in (Arm.BENCHMARKS, Arm.FROZEN):
+        for state in states.values():
+            state.estimate = Frozen(state.estimate.seconds)
+            state.speed.estimate = Frozen(state.speed.estimate.seconds)
+    ends_s = BEFORE_S + after_s
+    profiles = _Profiles(made, states)
+    if arm is Arm.KNEW:
+        simulation.at(BEFORE_S, lambda _: _tell(made, states))
+    if arm is Arm.OURS:
+        for state in states.values():
+            state.estimate = Metered(state.estimate.seconds)
+        for at_s in np.arange(BEFORE_S + fold_s, ends_s, fold_s):
+            simulation.at(float(at_s), lambda one, at_s=at_s: profiles.fold(one, float(at_s)))
+    arrivals = _arrivals(made, load, seed, ends_s)
+    results = simulation.run(arrivals, len(arrivals))
+    counted = [result for result in results if result.at_s >= WARM_UP_S]
+    return Run(
+        Samples(
+            np.array([result.at_s - BEFORE_S for result in counted]),
+            np.array([inf if r.error else r.latency_s * 1e3 for r in counted]),
+        ),
+        profiles.history,
+    )
+
+
+class _Profiles:
+    """Profiles by class, as the marketplace keeps them, and the snapshots made of them."""
+
+    def __init__(self, made: Sequence[Machine], states: Mapping[str, EndpointState]) -> None:
+        self._machines = made
+        self._states = states
+        self._now_ms = {kind: _mean(m.prior_ms for m in of) for kind, of in _by_kind(made).items()}
+        self.history = {kind: [(0.0, ms)] for kind, ms in self._now_ms.items()}
+
+    def fold(self, simulation: Simulation, at_s: float) -> None:
+        """One step towards what the calls since the last one took, and a snapshot with it."""
+        for kind, members in _by_kind(self._machines).items():
+            meters = [self._states[one.name].estimate for one in members]
+            known = [one for one in meters if isinstance(one, Metered)]
+            if sum(one.calls for one in known) >= FOLD_CALLS_MIN:
+                took_s, work = sum(one.service_s for one in known), sum(one.work for one in known)
+                self._now_ms[kind] = stepped(self._now_ms[kind], 1e3 * took_s / work)
+            for one in known:
+                one.begin()
+            self.history[kind].append((at_s - BEFORE_S, self._now_ms[kind]))
+        numbers = {kind: number for number, kind in enumerate(self._now_ms, 1)}
+        simulation.publish(
+            msgspec.structs.replace(one, prior_ms=self._now_ms[one.kind]).endpoint(
+                numbers[one.kind], MODEL
+            )
+            for one in self._machines
+        )
+
+
+def restart(seed: int, priors_ms: Mapping[str, float], *, for_s: float = 5.0) -> Samples:
+    """The first seconds of a router that begins over the drifted fleet, by what it is told."""
+    made = tuple(
+        msgspec.structs.replace(
+            one,
+            service_ms=one.service_ms * DRIFTS.get(one.kind, 1.0),
+            prior_ms=priors_ms[one.kind],
+        )
+        for one in machines(drifting=False)
+    )
+    simulation = Simulation(Setup(made), seed)
+    arrivals = _arrivals(machines(drifting=False), LOAD, seed, for_s)
+    results = simulation.run(arrivals, len(arrivals))
+    return Samples(
+        np.array([result.at_s for result in results]),
+        np.array([result.latency_s * 1e3 for result in results]),
+    )
+
+
+def benchmarked_ms() -> dict[str, float]:
+    """The benchmarks' figures by class, from before the drift."""
+    kinds = _by_kind(machines(drifting=False))
+    return {kind: _mean(one.prior_ms for one in of) for kind, of in kinds.items()}
+
+
+def true_ms() -> dict[str, float]:
+    """What each class takes after the drift."""
+    return {
+        one.kind: one.service_ms * DRIFTS.get(one.kind, 1.0) for one in machines(drifting=False)
+    }
+
+
+def _tell(made: Iterable[Machine], states: Mapping[str, EndpointState]) -> None:
+    """Every estimate is what its machine takes from now on."""
+    for one in made:
+        true_s = one.service_ms / 1e3 * DRIFTS.get(one.kind, 1.0)
+        states[one.name].estimate = ServiceEstimate(true_s)
+        states[one.name].speed.estimate = ServiceEstimate(true_s)
+        states[one.name].worker.recheck_s = -inf
+
+
+def _arrivals(made: Sequence[Machine], load: float, seed: int, ends_s: float) -> list[Arrival]:
+    stream = poisson(load * capacity_hz(made), Sizes())
+    every = merged((stream,), Random(f"drift-{seed}"))
+    return list(takewhile(lambda arrival: arrival.at_s < ends_s, every))
+
+
+def _by_kind(made: Iterable[Machine]) -> dict[str, list[Machine]]:
+    kinds: dict[str, list[Machine]] = {}
+    for one in made:
+        kinds.setdefault(one.kind, []).append(one)
+    return kinds
+
+
+def _mean(values: Iterable[float]) -> float:
+    every = list(values)
+    return sum(every) / len(every)

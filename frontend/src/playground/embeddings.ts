@@ -1,0 +1,42 @@
+// Two texts to compare by their embeddings.
+import type { Route } from "../router-client";
+import { codePanel } from "./code-panel";
+import { find, sendOnCtrlEnter, type Settings } from "./dom";
+import { once } from "./once";
+import { quoteLine } from "./quote-line";
+import { embeddingsCall, tokensEstimated } from "./request";
+import { keep, restore } from "./saved";
+
+const VERSION = 1;
+
+interface Answer { data: { embedding: number[] }[]; route?: Route }
+
+/** 1 is the same direction, 0 unrelated. */
+export function cosine(a: number[], b: number[]): number {
+  let dot = 0, aa = 0, bb = 0;
+  a.forEach((x, i) => { const y = b[i] ?? 0; dot += x * y; aa += x * x; bb += y * y; });
+  return dot / Math.max(Math.sqrt(aa * bb), 1e-12);
+}
+
+export function embeddings(root: HTMLElement, settings: Settings): void {
+  const form = find<HTMLFormElement>(root, "form");
+  const result = find<HTMLElement>(root, "[data-result]");
+  const areas = [...form.querySelectorAll<HTMLTextAreaElement>("textarea")];
+  const texts = (): string[] => areas.map((area) => area.value);
+  const saved = restore<string[]>(settings.model, VERSION);
+  saved?.forEach((text, i) => { const area = areas[i]; if (area) area.value = text; });
+  const requote = quoteLine(find(root, "[data-quote]"), settings, () => ({
+    model: settings.model, provider: "", prompt_tokens: tokensEstimated(texts()), completion_tokens: 0, rows: 0, images: 0,
+  }));
+  const redraw = codePanel(root, settings, () => embeddingsCall(settings.model, texts()));
+  const { send } = once<Answer>(root, settings);
+  sendOnCtrlEnter(form);
+  form.addEventListener("input", () => { requote(); redraw(); keep(settings.model, VERSION, texts()); });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void send(embeddingsCall(settings.model, texts()), ({ data: [first, second] }) => {
+      if (first && second) result.textContent = cosine(first.embedding, second.embedding).toFixed(3);
+    });
+  });
+  requote();
+}

@@ -1,0 +1,67 @@
+// A decision in plain words, and a call's time as bars. Pure.
+import type { Candidate, Route } from "../router-client";
+import { milliseconds, say, type Words } from "./words";
+
+/** From and to in milliseconds since the call arrived. */
+export interface Bar { kind: "queue" | "first" | "stream" | "attempt"; name: string; from: number; to: number }
+
+/** Sentences about those that lost; the table beside them has all. */
+export const REASONS_MAX = 6;
+
+/** Chosen first, then by score; those that were ruled out, which have none, last. */
+export function ordered(candidates: Candidate[], verdictsScored: ReadonlySet<string> = SCORED): Candidate[] {
+  const rank = (one: Candidate): number => (one.verdict === "chosen" ? 0 : verdictsScored.has(one.verdict) ? 1 : 2);
+  return [...candidates].sort((a, b) => rank(a) - rank(b) || a.score - b.score);
+}
+
+export const SCORED: ReadonlySet<string> = new Set(["chosen", "tied", "slower", "busy"]);
+
+/** What of the score is not expected service: the weighted wait, and what price, order and wishes add. */
+export function restOfScore(candidate: Candidate): number {
+  return Math.max(candidate.score - candidate.service_ms / 1000, 0);
+}
+
+/** One sentence about the chosen place, then one for each that lost. */
+export function reasons(route: Route, words: Words, verdicts: Words): string[] {
+  const [chosen, ...others] = ordered(route.candidates);
+  if (!chosen || chosen.verdict !== "chosen") return [];
+  const values = { worker: chosen.worker_id, n: route.candidates.length, score: chosen.score.toFixed(3) };
+  const said = [say(words, others.length ? "whyChosen" : "whyOnly", values)];
+  for (const one of others.slice(0, REASONS_MAX)) {
+    const reason = verdicts[one.verdict] ?? one.verdict;
+    const behind = SCORED.has(one.verdict) && one.score > chosen.score
+      ? `; ${say(words, "whyBehind", { seconds: milliseconds(1000 * (one.score - chosen.score)) })}` : "";
+    said.push(say(words, "whyLost", { worker: one.worker_id, reason: reason + behind }));
+  }
+  if (others.length > REASONS_MAX) said.push(say(words, "whyMore", { n: others.length - REASONS_MAX }));
+  return said;
+}
+
+/** What became of each try before the one that answered, in the order they were sent. */
+export function retries(route: Route, words: Words): string[] {
+  const failed = [...route.attempts].sort((a, b) => a.queue_ms - b.queue_ms).filter((one) => one.outcome !== "completed");
+  if (route.attempts.length < 2) return [];
+  return failed.map(({ worker_id, outcome }) =>
+    outcome === "outrun" ? say(words, "outrun", { worker: worker_id }) : say(words, "retried", { worker: worker_id, outcome }),
+  );
+}
+
+/** Waiting, first byte, generating; with a bar for each try where there was more than one. */
+export function bars(route: Route, names: { queue: string; first: string; stream: string }, words: Words): Bar[] {
+  const { queue_ms, total_ms } = route;
+  const ttft = route.ttft_ms > 0 ? Math.min(route.ttft_ms, total_ms) : total_ms;
+  const whole: Bar[] = [
+    { kind: "queue", name: names.queue, from: 0, to: queue_ms },
+    { kind: "first", name: names.first, from: queue_ms, to: ttft },
+    { kind: "stream", name: names.stream, from: ttft, to: total_ms },
+  ];
+  if (route.attempts.length < 2) return whole;
+  const sent = [...route.attempts].sort((a, b) => a.queue_ms - b.queue_ms);
+  const tries = sent.map((attempt, i): Bar => ({
+    kind: "attempt",
+    name: say(words, "attempt", { n: i + 1, worker: attempt.worker_id }),
+    from: attempt.queue_ms,
+    to: attempt.queue_ms + attempt.upstream_ms,
+  }));
+  return [...whole, ...tries];
+}

@@ -1,0 +1,88 @@
+// A form made out of a model's tensors and JSON schema, and its answer as tables.
+import type { Route } from "../router-client";
+import { codePanel } from "./code-panel";
+import { element, find, sendOnCtrlEnter, type Settings } from "./dom";
+import { imageInput, valuesInput } from "./other-inputs";
+import { once } from "./once";
+import { quoteLine } from "./quote-line";
+import { inferCall, type Call } from "./request";
+import { keep, restore } from "./saved";
+import { tableInput, type InputWidget } from "./table-input";
+import { shownOutput, tensorInput, type OutputTensor, type Shown, type Tensor } from "./tensors";
+import { say, type Words } from "./words";
+
+const VERSION = 1;
+
+interface Answer { outputs: OutputTensor[]; route?: Route }
+
+function outputTable(shown: Shown, words: Words): HTMLElement {
+  const holder = element("div", "stack");
+  const wrap = element("div", "table-wrap");
+  const table = document.createElement("table");
+  const head = table.createTHead().insertRow();
+  wrap.tabIndex = 0;
+  for (const name of ["", ...shown.head]) {
+    const cell = element(name ? "th" : "td", "mono", name);
+    if (name) cell.setAttribute("scope", "col");
+    head.append(cell);
+  }
+  const body = table.createTBody();
+  shown.rows.forEach((row, i) => {
+    const line = body.insertRow();
+    const name = element("th", "", say(words, "row", { n: i + 1 }));
+    name.setAttribute("scope", "row");
+    line.append(name, ...row.map((cell) => element("td", "num", cell)));
+  });
+  wrap.append(table);
+  if (shown.top) holder.append(element("p", "soft small", `${shown.name}: ${say(words, "topClasses", shown.top)}`));
+  holder.append(wrap);
+  return holder;
+}
+
+export function form(root: HTMLElement, settings: Settings): void {
+  const { words } = settings;
+  const holder = find<HTMLFormElement>(root, "form");
+  const result = find<HTMLElement>(root, "[data-result]");
+  const schema = settings.models[0]?.schema ?? {};
+  const saved = restore<Record<string, unknown>>(settings.model, VERSION) ?? {};
+  const widgets = new Map<string, InputWidget>();
+
+  const take = (): Call | null => {
+    const sent = [...widgets.values()].map((widget) => widget.take());
+    return sent.every((tensor) => tensor !== null) ? inferCall(settings.model, sent) : null;
+  };
+  const rows = (): number => Math.max(1, ...[...widgets.values()].map((widget) => widget.rows()));
+  const requote = quoteLine(find(root, "[data-quote]"), settings, () => ({
+    model: settings.model, provider: "", prompt_tokens: 0, completion_tokens: 0, rows: rows(), images: 0,
+  }));
+  const redraw = codePanel(root, settings, take);
+  const changed = (): void => {
+    requote();
+    redraw();
+    keep(settings.model, VERSION, Object.fromEntries([...widgets].map(([name, widget]) => [name, widget.state()])));
+  };
+  const widgetOf = (tensor: Tensor): InputWidget => {
+    const input = tensorInput(tensor, schema.properties?.[tensor.name]);
+    const kept = saved[tensor.name] ?? null;
+    switch (input.kind) {
+      case "table": return tableInput(input, words, kept, changed);
+      case "image": return imageInput(input, words, changed);
+      default: return valuesInput(input, words, kept, changed);
+    }
+  };
+  for (const tensor of settings.tensors.inputs ?? []) widgets.set(tensor.name, widgetOf(tensor));
+  find(holder, "[data-inputs]").append(...[...widgets.values()].map((widget) => widget.node));
+
+  const { send } = once<Answer>(root, settings);
+  sendOnCtrlEnter(holder);
+  holder.addEventListener("input", changed);
+  holder.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const request = take();
+    if (!request) return;
+    void send(request, ({ outputs }) => {
+      result.replaceChildren(...outputs.map((output) => outputTable(shownOutput(output), words)));
+    });
+  });
+  requote();
+}

@@ -1,0 +1,194 @@
+// One model's side of a chat: its conversation, its stream, its cancel, its figures.
+import { CallFailed, call, events, type Route } from "../router-client";
+import { BROKEN_STREAM } from "./advice";
+import { element, find, showFailure, stamped, type Choice, type Settings } from "./dom";
+import { quoteLine } from "./quote-line";
+import type { Asked } from "./quotes";
+import { showRoute } from "./report";
+import { chatCall, imagesOf, textOf, type Call, type ChatSettings, type Message } from "./request";
+import { dollars, milliseconds, say } from "./words";
+
+export interface LaneState { model: string; provider: string; history: Message[]; route: Route | null }
+
+export interface Lane {
+  node: HTMLElement;
+  report: HTMLElement;
+  state: LaneState;
+  choice: () => Choice;
+  send: (message: Message, settings: ChatSettings) => Promise<boolean>;
+  stop: () => void;
+  clear: () => void;
+  requote: () => void;
+  callOf: (message: Message | null, settings: ChatSettings) => Call;
+}
+
+interface Owner {
+  settings: Settings;
+  /** Tokens of what is typed, with the system prompt, images, and the bound of the answer. */
+  size: (lane: LaneState) => Omit<Asked, "model" | "provider">;
+  changed: () => void;
+  removed: (lane: Lane) => void;
+}
+
+let made = 0;
+
+function bubble(log: HTMLElement, message: Message): HTMLElement {
+  log.querySelector("[data-hint]")?.remove();
+  const node = element("div", message.role === "user" ? "bubble bubble-user" : "bubble");
+  node.textContent = textOf(message);
+  for (const url of imagesOf(message)) {
+    const image = document.createElement("img");
+    image.src = url;
+    image.alt = "";
+    node.append(image);
+  }
+  log.append(node);
+  log.scrollTop = log.scrollHeight;
+  return node;
+}
+
+export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane {
+  const { settings } = owner;
+  const { words } = settings;
+  const node = stamped("lane");
+  const report = stamped("lane-report");
+  const log = find<HTMLElement>(node, "[data-log]");
+  const models = find<HTMLSelectElement>(node, "[data-lane-model]");
+  const providers = find<HTMLSelectElement>(node, "[data-lane-provider]");
+  const remove = find<HTMLButtonElement>(node, "[data-remove]");
+  const stopButton = find<HTMLButtonElement>(node, "[data-stop]");
+  const failure = find<HTMLElement>(node, "[data-error]");
+  const stopped = find<HTMLElement>(node, "[data-stopped]");
+  const announcer = find<HTMLElement>(node, "[data-announcer]");
+  const figures = find<HTMLElement>(node, "[data-figures]");
+  const shown = find<HTMLElement>(report, "[data-report]");
+  const hint = log.innerHTML;
+  const untold = shown.innerHTML;
+  let running: AbortController | null = null;
+  const n = ++made;
+  for (const select of [models, providers]) {
+    select.id = `${select.name}-${n}`;
+    select.previousElementSibling?.setAttribute("for", select.id);
+  }
+
+  const choice = (): Choice => {
+    const found = settings.models.find((one) => one.name === state.model) ?? settings.models[0];
+    if (!found) throw new Error("the page lacks models");
+    return found;
+  };
+  const name = (one: Choice): string => one.display_name;
+  const fillProviders = (): void => {
+    providers.replaceChildren(
+      new Option(say(words, "anyProvider"), ""),
+      ...choice().providers.map((one) => new Option(one.name, one.slug)),
+    );
+    providers.value = state.provider;
+    if (providers.selectedIndex < 0) providers.value = state.provider = "";
+    find(report, "[data-report-model]").textContent = name(choice());
+    log.setAttribute("aria-label", name(choice()));
+  };
+  models.append(...settings.models.map((one) => new Option(name(one), one.name)));
+  models.value = choice().name;
+  find<HTMLElement>(node, "[data-lane-models]").hidden = isFirst;
+  remove.hidden = isFirst;
+  fillProviders();
+
+  const requote = quoteLine(find(node, "[data-quote]"), settings, () => ({
+    model: state.model, provider: state.provider, ...owner.size(state),
+  }));
+
+  const told = (route: Route): void => {
+    state.route = route;
+    showRoute(shown, route, settings);
+    const { usage } = route;
+    const parts = [milliseconds(route.ttft_ms), milliseconds(route.total_ms), `${usage.completion_tokens} tok`, dollars(route.cost_nano_usd)];
+    figures.textContent = parts.join(" · ");
+  };
+  const clear = (): void => {
+    running?.abort();
+    state.history = [];
+    state.route = null;
+    log.innerHTML = hint;
+    shown.innerHTML = untold;
+    figures.textContent = "";
+    failure.hidden = stopped.hidden = true;
+  };
+  const callOf = (message: Message | null, chat: ChatSettings): Call => {
+    const bound = choice().completion_tokens_max || chat.max_tokens;
+    const bounded = { ...chat, max_tokens: Math.min(chat.max_tokens, bound) };
+    const history = message ? [...state.history, message] : state.history;
+    return chatCall(state.model, state.provider, history, bounded);
+  };
+
+  const stream = async (request: Call, node: HTMLElement, signal: AbortSignal): Promise<string> => {
+    const response = await call(request.path, request.body, signal);
+    let answer = "";
+    for await (const event of events(response)) {
+      if (event.error) throw new CallFailed(event.error.message, 502, answer ? BROKEN_STREAM : "");
+      const more = event.choices?.[0]?.delta?.content ?? "";
+      if (more) {
+        answer += more;
+        const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+        node.textContent = answer;
+        // Whoever has scrolled back to read is left there.
+        if (atEnd) log.scrollTop = log.scrollHeight;
+        node.dataset.answer = answer;
+      }
+      if (event.route) told(event.route);
+    }
+    return answer;
+  };
+
+  const send = async (message: Message, chat: ChatSettings): Promise<boolean> => {
+    const request = callOf(message, chat);
+    failure.hidden = stopped.hidden = true;
+    const asked = bubble(log, message);
+    const reply = bubble(log, { role: "assistant", content: "" });
+    reply.classList.add("bubble-busy");
+    announcer.textContent = say(words, "answering");
+    const controller = (running = new AbortController());
+    stopButton.hidden = false;
+    try {
+      await stream(request, reply, controller.signal);
+      if (!reply.dataset.answer) reply.textContent = say(words, "noText");
+    } catch (error) {
+      if (controller.signal.aborted) stopped.hidden = false;
+      else showFailure(failure, error, settings);
+    }
+    running = null;
+    stopButton.hidden = true;
+    reply.classList.remove("bubble-busy");
+    const answer = reply.dataset.answer ?? "";
+    // Said once, whole: a screen reader is not made to read each token.
+    announcer.textContent = answer ? `${name(choice())}: ${answer}` : "";
+    if (answer) state.history.push(message, { role: "assistant", content: answer });
+    else if (!failure.hidden || !stopped.hidden) { asked.remove(); reply.remove(); }
+    owner.changed();
+    requote();
+    return answer !== "";
+  };
+
+  const lane: Lane = {
+    node, report, state, choice, send, clear, requote, callOf,
+    stop: () => running?.abort(),
+  };
+  models.addEventListener("change", () => {
+    state.model = models.value;
+    state.provider = "";
+    fillProviders();
+    clear();
+    requote();
+    owner.changed();
+  });
+  providers.addEventListener("change", () => {
+    state.provider = providers.value;
+    requote();
+    owner.changed();
+  });
+  stopButton.addEventListener("click", () => running?.abort());
+  remove.addEventListener("click", () => { running?.abort(); owner.removed(lane); });
+  for (const message of state.history) bubble(log, message);
+  if (state.route) told(state.route);
+  requote();
+  return lane;
+}

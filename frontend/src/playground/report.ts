@@ -1,0 +1,115 @@
+// Draws what a call took and cost, and why it went where it went.
+import type { Candidate, Route } from "../router-client";
+import { element, type Settings } from "./dom";
+import { bars, ordered, reasons, restOfScore, retries, SCORED, type Bar } from "./explain";
+import { milliseconds } from "./words";
+
+type Labels = DOMStringMap;
+
+function fact(name: string, value: string): HTMLElement {
+  const group = element("div", "");
+  group.append(element("dt", "", name), element("dd", "", value));
+  return group;
+}
+
+function facts(route: Route, labels: Labels): HTMLElement {
+  const list = element("dl", "facts");
+  const { usage } = route;
+  list.append(
+    fact(labels.labelServed ?? "", `${route.worker} · ${route.hardware}`),
+    fact(labels.labelCost ?? "", `$${route.cost_usd}`),
+  );
+  if (usage.rows > 0) list.append(fact(labels.labelRows ?? "", String(usage.rows)));
+  if (usage.prompt_tokens + usage.cached_tokens + usage.completion_tokens > 0) {
+    const tokens = `${usage.prompt_tokens + usage.cached_tokens} → ${usage.completion_tokens}`;
+    list.append(fact(labels.labelTokens ?? "", tokens));
+    const generating = (route.total_ms - route.ttft_ms) / 1000;
+    if (generating > 0.05 && usage.completion_tokens > 1) {
+      list.append(fact(labels.labelSpeed ?? "", `${(usage.completion_tokens / generating).toFixed(1)} tok/s`));
+    }
+  }
+  list.append(fact(labels.labelTotal ?? "", milliseconds(route.total_ms)));
+  return list;
+}
+
+function barRow({ kind, name, from, to }: Bar, total: number): HTMLElement {
+  const row = element("div", "waterfall-row");
+  const track = element("div", "waterfall-track");
+  const fill = element("div", "waterfall-bar");
+  fill.dataset.kind = kind;
+  fill.style.left = `${(100 * from) / total}%`;
+  fill.style.width = `${(100 * Math.max(to - from, 0)) / total}%`;
+  track.append(fill);
+  row.append(element("span", "soft", name), track, element("span", "mono", milliseconds(Math.max(to - from, 0))));
+  return row;
+}
+
+function waterfall(route: Route, labels: Labels, settings: Settings): HTMLElement {
+  const chart = element("div", "waterfall");
+  const total = Math.max(route.total_ms, 0.001);
+  const names = { queue: labels.labelQueue ?? "", first: labels.labelFirst ?? "", stream: labels.labelStream ?? "" };
+  chart.append(...bars(route, names, settings.words).map((bar) => barRow(bar, total)));
+  return chart;
+}
+
+function candidateRow(candidate: Candidate): HTMLTableRowElement {
+  const row = document.createElement("tr");
+  if (candidate.verdict === "chosen") row.className = "chosen";
+  const scored = SCORED.has(candidate.verdict);
+  const rest = `${restOfScore(candidate).toFixed(3)}`;
+  const cells: [string, string][] = [
+    [candidate.worker_id, "mono"],
+    [candidate.verdict, ""],
+    [scored ? milliseconds(candidate.wait_ms) : "–", "num"],
+    [scored ? milliseconds(candidate.service_ms) : "–", "num"],
+    [scored ? rest : "–", "num"],
+    [scored ? candidate.score.toFixed(3) : "–", "num"],
+  ];
+  for (const [text, className] of cells) row.append(element("td", className, text));
+  return row;
+}
+
+function candidates(route: Route, labels: Labels): HTMLElement {
+  const wrap = element("div", "table-wrap");
+  wrap.tabIndex = 0; // What scrolls must be reachable by keyboard.
+  const table = document.createElement("table");
+  const head = table.createTHead().insertRow();
+  const names: [string | undefined, string][] = [
+    [labels.labelWorker, ""], [labels.labelVerdict, ""], [labels.labelWait, "num"],
+    [labels.labelService, "num"], [labels.labelRest, "num"], [labels.labelScore, "num"],
+  ];
+  for (const [name, className] of names) {
+    const cell = element("th", className, name ?? "");
+    cell.setAttribute("scope", "col");
+    head.append(cell);
+  }
+  table.createTBody().append(...ordered(route.candidates).map(candidateRow));
+  wrap.append(table);
+  return wrap;
+}
+
+function why(route: Route, settings: Settings): HTMLElement {
+  const list = element("ul", "reasons");
+  list.append(...reasons(route, settings.words, settings.verdicts).map((said) => element("li", "", said)));
+  return list;
+}
+
+/** Replace the content of `target` by the report of one call. */
+export function showRoute(target: HTMLElement, route: Route, settings: Settings): void {
+  const labels = target.dataset;
+  const parts: HTMLElement[] = [];
+  if (route.emulated) parts.push(element("p", "notice notice-signal", labels.labelEmulated));
+  parts.push(facts(route, labels), waterfall(route, labels, settings));
+  parts.push(...retries(route, settings.words).map((said) => element("p", "small", said)));
+  parts.push(
+    element("h3", "", labels.labelWhy),
+    why(route, settings),
+    candidates(route, labels),
+    element("p", "soft small", labels.labelLegend),
+  );
+  const link = element("a", "small", labels.labelRecord);
+  link.setAttribute("href", `/usage/${route.request_id}`);
+  parts.push(link);
+  target.replaceChildren(...parts);
+  target.hidden = false;
+}

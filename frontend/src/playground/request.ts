@@ -1,0 +1,66 @@
+// The bodies that are sent, and how large a prompt is. Pure.
+import type { SentTensor } from "./tensors";
+import type { Value } from "./validate";
+
+export type Part = { type: "text"; text: string } | { type: "image_url"; image_url: { url: string } };
+export interface Message { role: "system" | "user" | "assistant"; content: string | Part[] }
+
+export interface ChatSettings {
+  system: string;
+  temperature: number | null;
+  max_tokens: number;
+  stop: string[];
+  more: Record<string, Value>;
+}
+
+export interface Call { path: string; body: Record<string, unknown> }
+
+/** What a token is taken for before a model has counted: as the router's own BYTES_PER_TOKEN. */
+export const BYTES_PER_TOKEN = 4;
+
+/** A person's message, with images where there are some (data URLs). */
+export function userMessage(text: string, images: string[]): Message {
+  if (!images.length) return { role: "user", content: text };
+  const shown = images.map((url): Part => ({ type: "image_url", image_url: { url } }));
+  return { role: "user", content: [{ type: "text", text }, ...shown] };
+}
+
+export function textOf(message: Message): string {
+  if (typeof message.content === "string") return message.content;
+  return message.content.map((part) => (part.type === "text" ? part.text : "")).join("");
+}
+
+export function imagesOf(message: Message): string[] {
+  if (typeof message.content === "string") return [];
+  return message.content.flatMap((part) => (part.type === "image_url" ? [part.image_url.url] : []));
+}
+
+/** `provider` is a slug, or "" for any. */
+export function chatCall(model: string, provider: string, history: Message[], settings: ChatSettings): Call {
+  const system: Message[] = settings.system ? [{ role: "system", content: settings.system }] : [];
+  const body: Record<string, unknown> = {
+    model, messages: [...system, ...history], stream: true, max_tokens: settings.max_tokens, ...settings.more,
+  };
+  if (settings.temperature !== null) body.temperature = settings.temperature;
+  if (settings.stop.length) body.stop = settings.stop;
+  if (provider) body.provider = { only: [provider] };
+  return { path: "/v1/chat/completions", body };
+}
+
+export function embeddingsCall(model: string, input: string[]): Call {
+  return { path: "/v1/embeddings", body: { model, input } };
+}
+
+export function inferCall(model: string, inputs: SentTensor[]): Call {
+  return { path: `/v2/models/${model}/infer`, body: { inputs } };
+}
+
+export function tokensEstimated(texts: string[]): number {
+  const bytes = texts.reduce((sum, text) => sum + new TextEncoder().encode(text).length, 0);
+  return Math.ceil(bytes / BYTES_PER_TOKEN);
+}
+
+/** Rows that an inference is charged for: the first axis of its inputs. */
+export function rowsOf(inputs: SentTensor[]): number {
+  return Math.max(1, ...inputs.map((input) => (input.shape.length > 1 ? (input.shape[0] ?? 1) : 1)));
+}

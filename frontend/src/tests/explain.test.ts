@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { bars, ordered, reasons, restOfScore, retries } from "../playground/explain";
+import { quoteText, quoteUrl } from "../playground/quotes";
+import { dollars, milliseconds, say } from "../playground/words";
+import type { Candidate, Route } from "../router-client";
+
+const WORDS = {
+  whyChosen: "{worker} of {n} at {score}", whyOnly: "only {worker}", whyLost: "{worker}: {reason}",
+  whyBehind: "{seconds} behind", whyMore: "{n} more", outrun: "{worker} late", retried: "{worker} failed: {outcome}",
+  attempt: "Try {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRows: "{n} rows", quoteCost: "{high}",
+  quoteRange: "{low} to {high}", quoteNone: "nobody", quoteMeasured: "{ttft} {total} of {calls}", quoteUnmeasured: "not measured",
+};
+const NAMES = { queue: "q", first: "f", stream: "s" };
+const place = (worker_id: string, verdict: string, score: number, service_ms = 100): Candidate =>
+  ({ worker_id, pool: "p", verdict, wait_ms: 0, service_ms, score });
+const attempt = (worker_id: string, outcome: string, queue_ms: number) => ({ worker_id, pool: "p", outcome, queue_ms, upstream_ms: 50 });
+const route = (values: Partial<Route>): Route => ({
+  request_id: "1", pool: "p", worker: "w", hardware: "h", emulated: false, provider: "n", attempts: [], queue_ms: 10,
+  ttft_ms: 30, total_ms: 100, cost_nano_usd: 1, cost_usd: "0", cost_lines: [],
+  usage: { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, rows: 0 }, candidates: [], ...values,
+});
+
+test("the chosen one is said first, then each that lost and why", () => {
+  const candidates = [place("c", "unhealthy", 0), place("b", "slower", 0.4), place("a", "chosen", 0.1)];
+  assert.deepEqual(ordered(candidates).map((one) => one.worker_id), ["a", "b", "c"]);
+  assert.deepEqual(reasons(route({ candidates }), WORDS, { slower: "slow", unhealthy: "ill" }), [
+    "a of 3 at 0.100", "b: slow; 300 ms behind", "c: ill",
+  ]);
+  assert.deepEqual(reasons(route({ candidates: [place("a", "chosen", 1)] }), WORDS, {}), ["only a"]);
+  assert.deepEqual(reasons(route({}), WORDS, {}), []);
+  const many = [place("a", "chosen", 0), ...Array.from({ length: 9 }, (_, i) => place(`b${i}`, "slower", i))];
+  assert.equal(reasons(route({ candidates: many }), WORDS, {}).at(-1), "3 more");
+});
+
+test("the score is service and a rest", () => {
+  assert.equal(restOfScore(place("a", "chosen", 0.5, 100)).toFixed(3), "0.400");
+  assert.equal(restOfScore(place("a", "chosen", 0.05, 100)), 0);
+});
+
+test("time is taken apart, with each try where there were several", () => {
+  assert.deepEqual(bars(route({}), NAMES, WORDS).map(({ from, to }) => [from, to]), [[0, 10], [10, 30], [30, 100]]);
+  const attempts = [attempt("b", "completed", 40), attempt("a", "outrun", 10)];
+  const tried = bars(route({ attempts }), NAMES, WORDS).slice(3);
+  assert.deepEqual(tried.map(({ name, from, to }) => [name, from, to]), [["Try 1, a", 10, 60], ["Try 2, b", 40, 90]]);
+  assert.deepEqual(retries(route({ attempts }), WORDS), ["a late"]);
+  assert.deepEqual(retries(route({ attempts: [attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)] }), WORDS), ["a failed: worker_failed:reset"]);
+  // An answer that never began to stream is all first byte.
+  assert.deepEqual(bars(route({ ttft_ms: 0 }), NAMES, WORDS)[2], { kind: "stream", name: "s", from: 100, to: 100 });
+});
+
+test("a quote has the range of the providers, and what was measured or that nothing was", () => {
+  const asked = { model: "a/b", provider: "", prompt_tokens: 3, completion_tokens: 4, rows: 0, images: 0 };
+  assert.equal(quoteUrl(asked), "/api/v1/quotes?model=a%2Fb&prompt_tokens=3&completion_tokens=4");
+  const measured = { calls: 5, ttft_ms_p50: 20, total_ms_p50: 2000 };
+  const quotes = [{ provider: "n", charge_nano: 1000, measured }, { provider: "l", charge_nano: 2_000_000_000, measured }];
+  assert.equal(quoteText(asked, quotes, WORDS), "3 in 4 out · $0.000001 to $2.00 · 20 ms 2.00 s of 5");
+  assert.equal(quoteText({ ...asked, provider: "n" }, quotes, WORDS), "3 in 4 out · $0.000001 · 20 ms 2.00 s of 5");
+  assert.equal(quoteText({ ...asked, rows: 2 }, [{ provider: "n", charge_nano: 0, measured: null }], WORDS), "2 rows · $0 · not measured");
+  assert.equal(quoteText(asked, [], WORDS), "3 in 4 out · nobody");
+});
+
+test("figures are readable", () => {
+  assert.deepEqual([milliseconds(9.87), milliseconds(123.4), milliseconds(1500)], ["9.9 ms", "123 ms", "1.50 s"]);
+  assert.deepEqual([dollars(0), dollars(1095), dollars(20_000_000), dollars(1_500_000_000)], ["$0", "$0.0000011", "$0.02", "$1.50"]);
+  assert.equal(say({ a: "{x} and {y}" }, "a", { x: 1 }), "1 and {y}");
+  assert.equal(say({}, "absent"), "absent");
+});

@@ -1,0 +1,1 @@
+"""API keys: their form, pages, rotation, and endpoints."""

@@ -1,0 +1,116 @@
+"""A key as people type it."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.accounts.keys.rotation import HOUR, OVERLAP_MAX
+from marketplace.accounts.keys.rules import expiry_check, models_allowed_check
+from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Scope, default_scopes
+from marketplace.billing.budgets.forms import BudgetForm
+
+MINUTES = "%Y-%m-%dT%H:%M"
+OVERLAPS = {
+    0: _("at once"),
+    1: _("in an hour"),
+    24: _("in a day"),
+    24 * 7: _("in a week"),
+    OVERLAP_MAX // HOUR: _("in 30 days"),
+}
+"""When the old key ends, by hours."""
+
+
+class KeyForm(BudgetForm):
+    """A key needs a name that its owner will recognise later; all else has a default."""
+
+    name = forms.CharField(max_length=80, label=_("Name"))
+    requests_per_minute = forms.IntegerField(
+        min_value=1, required=False, label=_("Requests per minute")
+    )
+    tokens_per_minute = forms.IntegerField(
+        min_value=1, required=False, label=_("Tokens per minute")
+    )
+    calls_at_once = forms.IntegerField(min_value=1, required=False, label=_("Calls at once"))
+    models_allowed = forms.CharField(
+        required=False, max_length=13_000, widget=forms.Textarea, label=_("Models allowed")
+    )
+    expires_at = forms.DateTimeField(
+        required=False, input_formats=[MINUTES, "%Y-%m-%dT%H:%M:%S"], label=_("Expires (UTC)")
+    )
+
+    def __init__(self, *args: Any, api_key: ApiKey | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.api_key = api_key
+
+    def clean_models_allowed(self) -> list[str]:
+        """Names, one a line or with commas between them."""
+        names = self.cleaned_data["models_allowed"].replace(",", " ").split()
+        return models_allowed_check(
+            names, before=self.api_key.models_allowed if self.api_key else ()
+        )
+
+    def clean_expires_at(self) -> datetime | None:
+        """A time to come, or the one that the key had, to the minute."""
+        wanted: datetime | None = self.cleaned_data["expires_at"]
+        before = self.api_key.expires_at if self.api_key else None
+        if wanted and before and wanted == before.replace(second=0, microsecond=0):
+            return before
+        return expiry_check(wanted)
+
+    @property
+    def limits(self) -> list[forms.BoundField]:
+        """The optional fields."""
+        return [self[name] for name in LIMIT_FIELDS]
+
+    @property
+    def key_fields(self) -> dict[str, Any]:
+        """What of a valid form is the key's own."""
+        names = ("name", "models_allowed", "expires_at", *LIMIT_FIELDS)
+        return {name: self.cleaned_data[name] for name in names}
+
+    @classmethod
+    def initial_for(cls, row: ApiKey) -> dict[str, Any]:
+        """What the form shows of a key."""
+        fields = {name: getattr(row, name) for name in ("name", *LIMIT_FIELDS)}
+        fields["models_allowed"] = "\n".join(row.models_allowed)
+        fields["expires_at"] = row.expires_at and row.expires_at.strftime(MINUTES)
+        return fields | cls.initial_of(getattr(row, "budget", None))
+
+
+class NewKeyForm(KeyForm):
+    """What a key may do is said when it is made, and never changes; by default it calls models."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=Scope.choices,
+        initial=default_scopes,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label=_("May"),
+    )
+
+    @property
+    def key_fields(self) -> dict[str, Any]:
+        """See :class:`KeyForm`."""
+        scopes = self.cleaned_data["scopes"] or default_scopes()
+        return {**super().key_fields, "scopes": scopes}
+
+
+class RotationForm(forms.Form):
+    """When the old key ends."""
+
+    overlap_hours = forms.TypedChoiceField(
+        choices=tuple(OVERLAPS.items()), coerce=int, initial=24, label=_("The old key ends")
+    )
+
+    @property
+    def overlap(self) -> timedelta:
+        """Of a valid form."""
+        return timedelta(hours=self.cleaned_data["overlap_hours"])
+
+    @property
+    def ends_at(self) -> datetime:
+        """When the old key ends, were it rotated now."""
+        return timezone.now() + self.overlap

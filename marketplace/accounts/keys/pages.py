@@ -1,0 +1,134 @@
+"""Keys in the browser: a list, and making, changing, rotating and revoking one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from marketplace.accounts.keys.forms import KeyForm, NewKeyForm, RotationForm
+from marketplace.accounts.keys.rotation import api_key_rotate
+from marketplace.accounts.models import ApiKey, Organisation, Scope
+from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.permissions import Permission, demand, may, permission_over
+from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
+from marketplace.billing.budgets.selectors import BudgetState, budget_states
+
+NEW_KEY = "new_key"
+"""Where a key waits in the session for the one page view that shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key of the list, how its budget stands, and whether who looks may change it."""
+
+    key: ApiKey
+    budget: BudgetState | None
+    may_change: bool
+
+
+@require_GET
+@organisation_required
+def keys(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """The organisation's keys, masked, and once the one that was just made."""
+    return _keys_page(request, organisation, NewKeyForm())
+
+
+@require_POST
+@organisation_required
+def key_create(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Make a key and show it on the next page view only."""
+    demand(request, organisation, Permission.KEYS)
+    form = NewKeyForm(request.POST)
+    if not form.is_valid():
+        return _keys_page(request, organisation, form, status=422)
+    if Scope.MANAGEMENT in form.cleaned_data["scopes"]:
+        demand(request, organisation, Permission.MANAGEMENT_KEYS)
+    with transaction.atomic():
+        row, key = api_key_create(
+            organisation=organisation,
+            created_by=request.user,  # type: ignore[arg-type] # login_required
+            **form.key_fields,
+        )
+        form.put(organisation=organisation, key=row)
+    request.session[NEW_KEY] = key
+    return redirect("keys")
+
+
+@require_http_methods(["GET", "POST"])
+@organisation_required
+def key(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
+    """Change a key's name, models, expiry, budget and limits."""
+    row = _changeable(request, organisation, key_id)
+    if request.method == "POST":
+        form = KeyForm(request.POST, api_key=row)
+    else:
+        form = KeyForm(initial=KeyForm.initial_for(row), api_key=row)
+    if form.is_bound and form.is_valid():
+        with transaction.atomic():
+            api_key_update(api_key=row, **form.key_fields)
+            form.put(organisation=organisation, key=row)
+        return redirect("keys")
+    context = {"key": row, "form": form, "state": _budgets([row]).get(row.pk)}
+    return render(request, "accounts/key.html", context, status=422 if form.is_bound else 200)
+
+
+@require_http_methods(["GET", "POST"])
+@organisation_required
+def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
+    """Make a key that takes over, and say when the old one ends."""
+    row = _changeable(request, organisation, key_id)
+    form = RotationForm(request.POST or None)
+    if form.is_bound and form.is_valid() and row.status == "active":
+        _row, made = api_key_rotate(
+            api_key=row,
+            overlap=form.overlap,
+            created_by=request.user,  # type: ignore[arg-type] # login_required
+        )
+        request.session[NEW_KEY] = made
+        return redirect("keys")
+    context = {"key": row, "form": form}
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/key_rotate.html", context, status=status)
+
+
+@require_POST
+@organisation_required
+def key_revoke(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
+    """Switch a key off for good."""
+    demand(request, organisation, Permission.KEYS)
+    api_key_revoke(api_key=get_object_or_404(organisation.api_keys, pk=key_id))
+    return redirect("keys")
+
+
+def _changeable(request: HttpRequest, organisation: Organisation, key_id: int) -> ApiKey:
+    rows = organisation.api_keys.filter(disabled_at=None).select_related("budget")
+    row = get_object_or_404(rows, pk=key_id)
+    demand(request, organisation, permission_over(row))
+    return row
+
+
+def _budgets(rows: Iterable[ApiKey]) -> dict[int | None, BudgetState]:
+    """How the budgets of keys stand, by key."""
+    budgets = [row.budget for row in rows if hasattr(row, "budget")]
+    return {state.budget.key_id: state for state in budget_states(budgets)}
+
+
+def _keys_page(
+    request: HttpRequest, organisation: Organisation, form: KeyForm, status: int = 200
+) -> HttpResponse:
+    allowed = {one: may(request.user, organisation, one) for one in Permission}
+    listed = list(organisation.api_keys.select_related("created_by", "budget"))
+    budgets = _budgets(listed)
+    context = {
+        "form": form,
+        "rows": [KeyRow(row, budgets.get(row.pk), allowed[permission_over(row)]) for row in listed],
+        "new_key": request.session.pop(NEW_KEY, ""),
+        "may_change": allowed[Permission.KEYS],
+        "may_manage": allowed[Permission.MANAGEMENT_KEYS],
+    }
+    response = render(request, "accounts/keys.html", context, status=status)
+    response.headers["Cache-Control"] = "no-store"
+    return response

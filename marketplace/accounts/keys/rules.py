@@ -1,0 +1,38 @@
+"""What a key's fields must be like, for pages and API alike."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.catalog.models import AIModel
+
+MODELS_ALLOWED_MAX = 100
+
+
+def models_allowed_check(names: Iterable[str], *, before: Iterable[str] = ()) -> list[str]:
+    """The names, each once. ValidationError for one that is new to the key and no model's."""
+    wanted = list(dict.fromkeys(names))
+    if len(wanted) > MODELS_ALLOWED_MAX:
+        raise ValidationError(
+            _("At most %(n)s models: leave it empty to allow all.") % {"n": MODELS_ALLOWED_MAX}
+        )
+    new = set(wanted) - set(before)
+    known = set(AIModel.objects.filter(name__in=new).values_list("name", flat=True))
+    if unknown := sorted(new - known):
+        raise ValidationError(
+            _("There is no model %(names)s; names look like author/slug.")
+            % {"names": ", ".join(unknown)}
+        )
+    return wanted
+
+
+def expiry_check(expires_at: datetime | None, *, before: datetime | None = None) -> datetime | None:
+    """The moment. ValidationError for a new one that has passed."""
+    if expires_at is not None and expires_at != before and expires_at <= timezone.now():
+        raise ValidationError(
+            _("This has passed: choose a later time, or revoke the key to end it now.")
+        )
+    return expires_at

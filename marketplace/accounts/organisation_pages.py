@@ -1,0 +1,252 @@
+"""The organisation's page: name, members, invitations; and the first steps of who has none."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from marketplace.accounts.forms import InvitationForm, OrganisationForm, RoleForm
+from marketplace.accounts.invitations.services import (
+    invitation_accept,
+    invitation_create,
+    invitation_resend,
+    invitation_revoke,
+)
+from marketplace.accounts.invitations.tokens import (
+    SESSION_KEY as INVITATION_KEY,
+)
+from marketplace.accounts.invitations.tokens import (
+    invitation_of,
+    invitation_url,
+    invitation_waiting,
+)
+from marketplace.accounts.models import Invitation, Membership, Organisation, Role, User
+from marketplace.accounts.pages import SESSION_KEY, organisation_required
+from marketplace.accounts.permissions import (
+    GRANTS,
+    WORDS,
+    Permission,
+    demand,
+    may,
+    permission_over_member,
+)
+from marketplace.accounts.services import (
+    member_remove,
+    member_set,
+    organisation_create,
+    organisation_rename,
+)
+
+LISTED_MAX = 200
+"""Most members, and most invitations, on the page; the API has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationRow:
+    """An invitation of the list; ``url`` only where the inviter has to hand it over."""
+
+    invitation: Invitation
+    may_change: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A member of the list, and whether who looks may change them."""
+
+    membership: Membership
+    may_change: bool
+
+
+@require_GET
+@organisation_required
+def organisation(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Who belongs to it, who is invited, and what it may ask of the routers."""
+    return _page(request, organisation, InvitationForm())
+
+
+@require_POST
+@organisation_required
+def rename(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Give it another name."""
+    demand(request, organisation, Permission.ORGANISATION)
+    form = OrganisationForm(request.POST)
+    if not form.is_valid():
+        return _page(request, organisation, InvitationForm(), name_form=form, status=422)
+    organisation_rename(organisation=organisation, name=form.cleaned_data["name"])
+    return redirect("organisation")
+
+
+@require_POST
+@organisation_required
+def member_role(request: HttpRequest, organisation: Organisation, member_id: int) -> HttpResponse:
+    """Change a member's role."""
+    demand(request, organisation, Permission.MEMBERS)
+    membership = get_object_or_404(organisation.memberships.select_related("user"), pk=member_id)
+    form = RoleForm(request.POST)
+    if not form.is_valid():
+        return _page(request, organisation, InvitationForm(), error=_("There is no such role."))
+    role = Role(form.cleaned_data["role"])
+    demand(request, organisation, permission_over_member(membership.role, role))
+    try:
+        member_set(organisation=organisation, user=membership.user, role=role)
+    except ValidationError as refused:
+        return _page(request, organisation, InvitationForm(), error=" ".join(refused.messages))
+    return redirect("organisation")
+
+
+@require_POST
+@organisation_required
+def member_removal(
+    request: HttpRequest, organisation: Organisation, member_id: int
+) -> HttpResponse:
+    """End a membership."""
+    demand(request, organisation, Permission.MEMBERS)
+    membership = get_object_or_404(organisation.memberships.select_related("user"), pk=member_id)
+    demand(request, organisation, permission_over_member(membership.role))
+    try:
+        member_remove(membership=membership)
+    except ValidationError as refused:
+        return _page(request, organisation, InvitationForm(), error=" ".join(refused.messages))
+    return redirect("organisation")
+
+
+@require_POST
+@organisation_required
+def invite(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Ask somebody to join."""
+    demand(request, organisation, Permission.MEMBERS)
+    form = InvitationForm(request.POST)
+    if form.is_valid():
+        role = Role(form.cleaned_data["role"])
+        demand(request, organisation, permission_over_member(role))
+        try:
+            invitation_create(
+                organisation=organisation,
+                email=form.cleaned_data["email"],
+                role=role,
+                invited_by=_person(request),
+            )
+        except ValidationError as refused:
+            form.add_error("email", forms.ValidationError(refused.messages))
+        else:
+            return redirect("organisation")
+    return _page(request, organisation, form, status=422)
+
+
+@require_POST
+@organisation_required
+def invitation_change(
+    request: HttpRequest, organisation: Organisation, invitation_id: int, action: str
+) -> HttpResponse:
+    """Send an invitation again, or take it back."""
+    demand(request, organisation, Permission.MEMBERS)
+    invitation = get_object_or_404(organisation.invitations, pk=invitation_id)
+    demand(request, organisation, permission_over_member(invitation.role))
+    verb = {"resend": invitation_resend, "revoke": invitation_revoke}[action]
+    try:
+        verb(invitation=invitation)
+    except ValidationError as refused:
+        return _page(request, organisation, InvitationForm(), error=" ".join(refused.messages))
+    return redirect("organisation")
+
+
+@require_http_methods(["GET", "POST"])
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """What the link of an invitation opens: what is asked, and a button to accept."""
+    found = invitation_of(token)
+    if found is None:
+        return render(request, "accounts/invitation.html", {"invitation": None}, status=404)
+    if request.user.is_anonymous and found.status == "open":
+        # Kept over signing in or up, which it also opens.
+        request.session[INVITATION_KEY] = token
+    context: dict[str, Any] = {"invitation": found, "status": found.status}
+    if request.method == "POST" and isinstance(request.user, User):
+        try:
+            membership = invitation_accept(invitation=found, user=request.user)
+        except ValidationError as refused:
+            context["error"] = " ".join(refused.messages)
+            return render(request, "accounts/invitation.html", context, status=422)
+        request.session.pop(INVITATION_KEY, None)
+        request.session[SESSION_KEY] = membership.organisation.slug
+        return redirect("organisation")
+    context["is_for_me"] = (
+        isinstance(request.user, User) and request.user.email.lower() == found.email.lower()
+    )
+    return render(request, "accounts/invitation.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+def welcome(request: HttpRequest) -> HttpResponse:
+    """The first step: accept the invitation that one came with, or found an organisation."""
+    waiting = invitation_waiting(request)
+    if request.method == "GET" and waiting is not None:
+        return redirect("invitation", request.session[INVITATION_KEY])
+    form = OrganisationForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        made = organisation_create(
+            name=form.cleaned_data["name"], slug=form.slug(), owner=_person(request)
+        )
+        request.session[SESSION_KEY] = made.slug
+        messages.success(request, _("%(name)s is yours.") % {"name": made.name})
+        return redirect("organisation")
+    status = 422 if form.is_bound else 200
+    return render(request, "accounts/welcome.html", {"form": form}, status=status)
+
+
+def _person(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise TypeError("login_required lets only people through")
+    return request.user
+
+
+def _page(
+    request: HttpRequest,
+    organisation: Organisation,
+    form: InvitationForm,
+    *,
+    name_form: OrganisationForm | None = None,
+    error: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    allowed = {one: may(request.user, organisation, one) for one in Permission}
+    memberships = organisation.memberships.select_related("user").order_by("user__email")
+    invitations = organisation.invitations.filter(accepted_at=None, revoked_at=None)
+    hand_over = allowed[Permission.MEMBERS] and not settings.MAIL_ON
+    context = {
+        "form": form,
+        "name_form": name_form or OrganisationForm(initial={"name": organisation.name}),
+        "error": error,
+        "members": [
+            MemberRow(one, allowed[permission_over_member(one.role)])
+            for one in memberships[:LISTED_MAX]
+        ],
+        "members_count": memberships.count(),
+        "invitations": [
+            InvitationRow(
+                one,
+                allowed[permission_over_member(one.role)],
+                invitation_url(one) if hand_over and one.status == "open" else "",
+            )
+            for one in invitations.select_related("invited_by")[:LISTED_MAX]
+        ],
+        "roles": [role for role in Role if role != Role.OWNER or allowed[Permission.OWNERS]],
+        "grants": _grants(),
+        "may_change": allowed[Permission.MEMBERS],
+        "may_rename": allowed[Permission.ORGANISATION],
+    }
+    code = 422 if error else status
+    return render(request, "accounts/organisation.html", context, status=code)
+
+
+def _grants() -> list[tuple[str, list[bool]]]:
+    return [(str(WORDS[one]), [role in GRANTS[one] for role in Role]) for one in Permission]

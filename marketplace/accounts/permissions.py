@@ -1,0 +1,97 @@
+"""What each role may do in its organisation: the one table, for pages and API alike.
+
+Whoever belongs to an organisation may look at what it has. Everything else is a permission here.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from marketplace.accounts.models import ApiKey, Organisation, Role, Scope, User
+from marketplace.accounts.selectors import role_in
+
+
+class Permission(StrEnum):
+    """What a member may do besides looking."""
+
+    LOOK = "look"
+    CALL = "call"
+    KEYS = "keys"
+    MANAGEMENT_KEYS = "management_keys"
+    """A management key speaks for the organisation: not for a developer, or another key."""
+    MONEY = "money"
+    """Pay, set budgets, and say what is charged unasked."""
+    MEMBERS = "members"
+    OWNERS = "owners"
+    """Make and unmake owners, or an admin could take an organisation from its owner."""
+    ORGANISATION = "organisation"
+    """Rename it, and read its audit log."""
+    OFFERINGS = "offerings"
+    """Publish, price and measure what the organisation provides."""
+
+
+_OWNER = frozenset({Role.OWNER})
+_ADMINS = _OWNER | {Role.ADMIN}
+_DEVELOPERS = _ADMINS | {Role.DEVELOPER}
+
+GRANTS: Mapping[Permission, frozenset[Role]] = {
+    Permission.LOOK: frozenset(Role),
+    Permission.CALL: _DEVELOPERS,
+    Permission.KEYS: _DEVELOPERS,
+    Permission.MANAGEMENT_KEYS: _ADMINS,
+    Permission.MONEY: _ADMINS | {Role.BILLING},
+    Permission.MEMBERS: _ADMINS,
+    Permission.OWNERS: _OWNER,
+    Permission.ORGANISATION: _ADMINS,
+    Permission.OFFERINGS: _DEVELOPERS,
+}
+
+WORDS: Mapping[Permission, str | Promise] = {
+    Permission.LOOK: gettext_lazy("Look at everything that the organisation has"),
+    Permission.CALL: gettext_lazy("Call models in the browser"),
+    Permission.KEYS: gettext_lazy("Make, change and revoke keys"),
+    Permission.MANAGEMENT_KEYS: gettext_lazy("Make keys of the management API"),
+    Permission.MONEY: gettext_lazy("Pay, and set budgets and auto-recharge"),
+    Permission.MEMBERS: gettext_lazy("Invite, change and remove members"),
+    Permission.OWNERS: gettext_lazy("Make and unmake owners"),
+    Permission.ORGANISATION: gettext_lazy("Rename it and read its audit log"),
+    Permission.OFFERINGS: gettext_lazy("Publish, price and measure models"),
+}
+"""What each permission is for, as pages say it."""
+
+KEY_ROLE = Role.DEVELOPER
+"""What a management key acts as."""
+
+
+def may(user: User | AnonymousUser, organisation: Organisation, permission: Permission) -> bool:
+    """Whether a person may do it there. A stranger may nothing."""
+    return role_in(user, organisation) in GRANTS[permission]
+
+
+def demand(request: HttpRequest, organisation: Organisation, permission: Permission) -> None:
+    """For pages: raises ``PermissionDenied`` with the roles that may."""
+    if not may(request.user, organisation, permission):
+        raise PermissionDenied(
+            _("This needs one of the roles: %(roles)s.") % {"roles": roles_named(permission)}
+        )
+
+
+def roles_named(permission: Permission) -> str:
+    """The roles that may, in words."""
+    return ", ".join(str(role.label) for role in Role if role in GRANTS[permission])
+
+
+def permission_over(api_key: ApiKey) -> Permission:
+    """What it takes to change a key."""
+    return Permission.MANAGEMENT_KEYS if Scope.MANAGEMENT in api_key.scopes else Permission.KEYS
+
+
+def permission_over_member(*roles: str) -> Permission:
+    """What it takes to give or take these roles."""
+    return Permission.OWNERS if Role.OWNER in roles else Permission.MEMBERS

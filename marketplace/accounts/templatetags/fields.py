@@ -1,0 +1,20 @@
+"""Form fields in the design system's clothes."""
+
+from django import forms, template
+from django.forms import BoundField
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.filter
+def as_input(field: BoundField) -> SafeString:
+    """The field's control with our class; Django describes and marks errors for screen readers."""
+    plain = isinstance(field.field.widget, forms.CheckboxInput)
+    return field.as_widget(attrs={} if plain else {"class": "input"})
+
+
+@register.filter
+def is_check(field: BoundField) -> bool:
+    """Whether it is a box to tick, whose label comes after it."""
+    return isinstance(field.field.widget, forms.CheckboxInput)

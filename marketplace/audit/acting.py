@@ -1,0 +1,90 @@
+"""Who acts now: the person or key of the request, else the job, else the command.
+
+The request is asked when an entry is written, not when it began: API keys are known only within
+Django REST framework, and who signs in is nobody before.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from allauth.account.adapter import get_adapter
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.accounts.models import ApiKey, User
+from marketplace.audit.jobs import job_running
+
+NAME_MAX = 254
+_request: ContextVar[HttpRequest | None] = ContextVar("audit_request", default=None)
+
+
+class Source(models.TextChoices):
+    """Through what somebody acted."""
+
+    PAGE = "page", _("Page")
+    API = "api", _("API")
+    JOB = "job", _("Job")
+    COMMAND = "command", _("Command")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is written down for a change; ``address`` is where a request came from."""
+
+    source: Source
+    name: str
+    user: User | None = None
+    key: ApiKey | None = None
+    address: str | None = None
+
+
+@contextmanager
+def acting_in(request: HttpRequest) -> Iterator[None]:
+    """Changes within are of whoever the request turns out to be from."""
+    token = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def current_actor() -> Actor:
+    """Who acts now."""
+    request = _request.get()
+    if request is not None:
+        return _of_request(request)
+    if job := job_running():
+        return Actor(Source.JOB, job[:NAME_MAX])
+    return Actor(Source.COMMAND, _command()[:NAME_MAX])
+
+
+def _of_request(request: HttpRequest) -> Actor:
+    key = getattr(request, "auth", None)
+    in_api = request.path_info.startswith("/api/")
+    source = Source.API if in_api else Source.PAGE
+    address = _address(request)
+    if isinstance(key, ApiKey):
+        return Actor(source, str(key)[:NAME_MAX], key=key, address=address)
+    user = getattr(request, "user", None)
+    if isinstance(user, User) and user.pk is not None:
+        return Actor(source, user.email, user=user, address=address)
+    return Actor(source, "", address=address)
+
+
+def _address(request: HttpRequest) -> str | None:
+    try:
+        return get_adapter().get_client_ip(request)
+    except PermissionDenied:
+        return None
+
+
+def _command() -> str:
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    verbs = sys.argv[1:3] if program == "manage.py" else []
+    return " ".join([program, *(verb for verb in verbs if not verb.startswith("-"))])

@@ -1,0 +1,17 @@
+"""The audit log in Django's admin: to read."""
+
+from django.contrib import admin
+
+from marketplace.audit.models import AuditEntry
+from marketplace.routing.publishing import ReadOnlyAdmin
+
+# django-auditlog's own searches names that our users lack.
+admin.site.unregister(AuditEntry)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ["timestamp", "organisation", "actor_name", "source", "action", "object_repr"]
+    list_select_related = ["organisation"]
+    list_filter = ["action", "source", "content_type"]
+    search_fields = ["actor_name", "object_repr"]

@@ -1,0 +1,79 @@
+"""Which models are audited, without which fields, and whose organisation's each change is.
+
+Not here: what routers and calls write (snapshots, usage, leases, transfers), what the prober says
+of a worker every few seconds, benchmarks and advice. None of the models has a prompt.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from auditlog.registry import auditlog
+from django.apps import apps
+from django.db.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """``organisation_id`` is the way to it by attributes, empty where it is nobody's."""
+
+    organisation_id: str = ""
+    without: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+    many: tuple[str, ...] = ()
+
+
+AUDITED: Mapping[str, Audited] = {
+    "accounts.Organisation": Audited("pk", ("created_at",)),
+    "accounts.Membership": Audited("organisation_id", ("created_at",)),
+    "accounts.Invitation": Audited("organisation_id", ("created_at",)),
+    "accounts.ApiKey": Audited("organisation_id", ("created_at", "last_used_at", "digest")),
+    "accounts.User": Audited(
+        without=("last_login", "date_joined"),
+        masked=("password",),
+        many=("groups", "user_permissions"),
+    ),
+    "account.EmailAddress": Audited(),
+    "mfa.Authenticator": Audited(without=("last_used_at", "created_at"), masked=("data",)),
+    "socialaccount.SocialAccount": Audited(without=("extra_data", "last_login", "date_joined")),
+    "billing.Budget": Audited("organisation_id", ("spent_nano", "held_nano", "window_starts_at")),
+    "billing.AutoRecharge": Audited("organisation_id"),
+    "billing.PaymentProfile": Audited(
+        "organisation_id", masked=("customer_id", "payment_method_id")
+    ),
+    "billing.StaffTransfer": Audited("organisation_id"),
+    "catalog.Provider": Audited("organisation_id", ("created_at",)),
+    "catalog.Deployment": Audited("provider.organisation_id", ("created_at",)),
+    "catalog.Offer": Audited("deployment.provider.organisation_id", ("created_at",)),
+    "catalog.AIModel": Audited(without=("created_at",)),
+    "catalog.ModelVersion": Audited(without=("created_at",)),
+    "catalog.Pool": Audited(),
+    "catalog.Worker": Audited(without=("healthy", "health_error", "health_checked_at")),
+    "routing.Policy": Audited(without=("created_at",)),
+    "routing.RouteTuning": Audited(without=("updated_at",)),
+}
+
+
+def masked(value: str) -> str:
+    """Nothing of a secret, not even its length: only that there is one."""
+    return "" if value in {"", "None"} else "•••"
+
+
+def register_all() -> None:
+    """Watch every model of the table. Called once, when the apps are ready."""
+    for label, audited in AUDITED.items():
+        auditlog.register(
+            apps.get_model(label),
+            exclude_fields=["id", *audited.without],
+            mask_fields=list(audited.masked),
+            mask_callable="marketplace.audit.registry.masked",
+            m2m_fields=set(audited.many),
+        )
+
+
+def organisation_id_of(instance: Model) -> int | None:
+    """The organisation that a change of this row belongs to, if it is any's."""
+    audited = AUDITED.get(instance._meta.label)
+    found: object = instance if audited and audited.organisation_id else None
+    for name in (audited.organisation_id if audited else "").split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, int) else None

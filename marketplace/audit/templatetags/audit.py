@@ -1,0 +1,66 @@
+"""Entries of the audit log in words."""
+
+from typing import Any
+
+from django import template
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.audit.models import AuditEntry
+
+register = template.Library()
+
+VALUE_MAX = 80
+KINDS: dict[str, str | Promise] = {
+    "accounts.organisation": _("Organisation"),
+    "accounts.membership": _("Member"),
+    "accounts.invitation": _("Invitation"),
+    "accounts.apikey": _("Key"),
+    "accounts.user": _("Person"),
+    "account.emailaddress": _("Address"),
+    "mfa.authenticator": _("Second step"),
+    "socialaccount.socialaccount": _("Connected account"),
+    "billing.budget": _("Budget"),
+    "billing.autorecharge": _("Auto-recharge"),
+    "billing.paymentprofile": _("Card"),
+    "billing.stafftransfer": _("Grant"),
+    "catalog.provider": _("Provider"),
+    "catalog.deployment": _("Deployment"),
+    "catalog.offer": _("Price"),
+    "catalog.aimodel": _("Model"),
+    "catalog.modelversion": _("Version"),
+    "catalog.pool": _("Pool"),
+    "catalog.worker": _("Worker"),
+    "routing.policy": _("Policy"),
+    "routing.routetuning": _("Tuning of a route"),
+}
+ACTIONS = {
+    AuditEntry.Action.CREATE: _("made"),
+    AuditEntry.Action.UPDATE: _("changed"),
+    AuditEntry.Action.DELETE: _("deleted"),
+}
+
+
+@register.filter
+def kind(entry: AuditEntry) -> str | Promise:
+    """What sort of thing changed."""
+    return kind_named(f"{entry.content_type.app_label}.{entry.content_type.model}")
+
+
+@register.filter
+def kind_named(label: str) -> str | Promise:
+    """The same, of ``app.model``."""
+    return KINDS.get(label, label)
+
+
+@register.filter
+def action_named(action: int) -> str | Promise:
+    """What happened to it."""
+    return ACTIONS.get(action, "–")
+
+
+@register.filter
+def change_value(value: Any) -> str:
+    """A value before or after, short; a dash for none."""
+    words = "–" if value in (None, "", "None", [], {}) else str(value)
+    return words if len(words) <= VALUE_MAX else f"{words[: VALUE_MAX - 1]}…"

@@ -1,0 +1,49 @@
+"""Who a benchmark through the router is billed to: an organisation of the platform's own."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from django.conf import settings
+from django.db import transaction
+
+from marketplace.accounts.models import Organisation
+from marketplace.billing.services import (
+    credit_grant,
+    customer_account_open,
+    system_accounts_open,
+)
+from router.domain.keys import SessionClaims, sign_session
+from router.domain.money import NANO_PER_USD
+
+ORGANISATION = "switchyard-benchmarks"
+CREDIT_NANO = 20 * NANO_PER_USD
+CREDIT_NANO_MIN = 5 * NANO_PER_USD
+
+
+@transaction.atomic
+def bearer_issue(*, reference: str, ttl_s: float) -> str:
+    """A bearer for the router, good for ``ttl_s``; the platform pays what is called with it.
+
+    Providers earn as they would from anybody. Credit is topped up when it runs low, once for each
+    ``reference``.
+    """
+    system_accounts_open()
+    organisation, _ = Organisation.objects.get_or_create(
+        slug=ORGANISATION, defaults={"name": "Switchyard benchmarks"}
+    )
+    account = customer_account_open(organisation=organisation)
+    if account.posted_nano < CREDIT_NANO_MIN:
+        credit_grant(
+            organisation=organisation,
+            amount_nano=CREDIT_NANO,
+            idem_key=f"grant:benchmarks:{reference}",
+        )
+    claims = SessionClaims(
+        organisation_id=organisation.pk,
+        account_id=account.pk,
+        user_id=0,
+        expires_at_s=math.ceil(time.time() + ttl_s),
+    )
+    return sign_session(claims, settings.SWITCHYARD_KEY_PEPPER)

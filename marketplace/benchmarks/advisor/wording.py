@@ -1,0 +1,72 @@
+"""An answer's codes in words, for pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+EVIDENCE = {
+    "measured": _("measured here"),
+    "given": _("given by the provider"),
+    "emulated": _("emulated"),
+    "published": _("published, not measured here"),
+}
+BINDING = {
+    "slo": _("the SLO: with more time it would be cheaper"),
+    "utilisation": _("how busy instances may be"),
+    "choice": _("the hardware, regions and sources that are allowed"),
+    "spare": _("the spare instance"),
+    "peak": _("the peak"),
+    "budget": _("the budget"),
+    "rate": _("the rate alone"),
+}
+LEFT_OUT = {
+    "published": _("published figures are not to be used"),
+    "kind": _("this kind of hardware is not allowed"),
+    "region": _("its region is not allowed"),
+    "price": _("no price is known"),
+}
+PILOT = {
+    "given": _("its figures are the provider's word"),
+    "emulated": _("its figures are emulated: no hardware stood behind them"),
+    "published": _("its figures were published by others, at one load, and not measured here"),
+    "stale": _("its measurement is older than 30 days"),
+    "samples": _("too few samples were measured"),
+    "mix": _("the sizes it was measured with are not known"),
+}
+ASSUMPTIONS = {
+    "poisson": _("Calls come at random (Poisson), at the peak rate."),
+    "lognormal": _("Sizes are lognormal around the mean, with the spread given."),
+    "end_to_end": _("The SLO is for the whole answer, up to its last token."),
+    "prompt_share": _(
+        "Where a profile was measured with other sizes, a prompt token counts as a "
+        "hundredth of a completion token."
+    ),
+    "roofline": _(
+        "Emulated figures are a roofline over published peaks: memory sizes and the cost of "
+        "talking between chips are left out."
+    ),
+    "one_point": _(
+        "Of a published system one load is known: it is taken to be as slow at any other."
+    ),
+    "mix": _("The sizes behind some figures are not known and taken to be yours."),
+}
+COMPARED = {
+    "gpu": _("Best with GPUs alone"),
+    "tpu": _("Best with TPUs alone"),
+    "cpu": _("Best with CPUs alone"),
+    "now": _("What is in service now"),
+}
+CONFIDENCE = {"high": _("high"), "medium": _("medium"), "low": _("low")}
+VERDICT = {
+    "meets": _("meets the SLO"),
+    "misses": _("misses the SLO"),
+    "borderline": _("too close to call"),
+}
+STEPS = {"rate": _("Calls a second"), "slo": _("SLO"), "price": _("Price an hour")}
+
+
+def words(codes: dict[str, Any], found: list[str]) -> list[str]:
+    """Codes that are known, in words; an unknown one as it is."""
+    return [str(codes.get(code, code)) for code in found]

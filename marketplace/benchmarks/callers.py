@@ -1,0 +1,363 @@
+"""How one request of a benchmark is sent, and what is measured of it. No Django.
+
+Over HTTP by aiohttp, which takes a tenth of httpx's CPU (docs/explanation/benchmarks.md has the
+figures): beside a worker that answers in a millisecond the client is part of what is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from marketplace.benchmarks import samples
+from marketplace.benchmarks.plan import Plan
+
+ERROR_CHARACTERS = 200
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+USAGE_BYTES = 400
+"""How far from either end of an embeddings answer its token count is looked for."""
+TOKENS = re.compile(rb'"prompt_tokens"\s*:\s*(\d+)')
+TIMING = re.compile(r"(\w+);dur=([\d.]+)")
+
+
+@dataclass(slots=True)
+class Sample:
+    """One request: when it was sent (s, of a monotonic clock), its times in ms, its tokens.
+
+    ``ttft_ms`` and ``tokens`` are 0 where nothing is streamed. ``router_ms`` is what a call through
+    the router took beyond the worker's own time, ``queue_ms`` what of it was waiting; -1 elsewhere.
+    """
+
+    started_s: float
+    total_ms: float = 0.0
+    ttft_ms: float = 0.0
+    tokens: int = 0
+    queue_ms: float = -1.0
+    router_ms: float = -1.0
+    error: str = ""
+
+    @property
+    def tpot_ms(self) -> float:
+        """Time per output token after the first, as MLPerf has it; 0 with fewer than two."""
+        if self.tokens < 2:
+            return 0.0
+        return (self.total_ms - self.ttft_ms) / (self.tokens - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where requests go. ``protocol`` is the catalog's: openai, oip or oip_grpc.
+
+    ``model`` is the name that is asked for there; ``is_router`` when it is the router.
+    """
+
+    url: str
+    protocol: str
+    model: str
+    is_router: bool = False
+
+
+class Caller(Protocol):
+    """Sends the library's requests."""
+
+    size: int
+
+    async def call(self, index: int, on_first: Callable[[], None]) -> Sample:
+        """Send request ``index`` and wait for its end; ``on_first`` at the first token."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+
+def caller_of(
+    plan: Plan,
+    servers: Sequence[Server],
+    inputs: Sequence[Mapping[str, Any]],
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Caller:
+    """Calls these servers in turn. Raises ``ValueError`` for what cannot be called."""
+    callers = [_caller(plan, server, inputs, headers) for server in servers]
+    if not callers:
+        raise ValueError("there is no worker to call")
+    return callers[0] if len(callers) == 1 else InTurn(callers)
+
+
+class InTurn:
+    """Each request goes to the next one."""
+
+    def __init__(self, callers: Sequence[Caller]) -> None:
+        self._callers = callers
+        self._next = itertools.cycle(callers)
+        self.size = min(caller.size for caller in callers)
+
+    async def call(self, index: int, on_first: Callable[[], None]) -> Sample:
+        return await next(self._next).call(index, on_first)
+
+    async def close(self) -> None:
+        for caller in self._callers:
+            await caller.close()
+
+
+class HttpCaller:
+    """OpenAI's API and the Open Inference Protocol over HTTP."""
+
+    def __init__(
+        self,
+        server: Server,
+        library: Sequence[samples.Body],
+        headers: tuple[tuple[str, str], ...],
+        timeout_s: float,
+    ) -> None:
+        parts = urlsplit(server.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"a worker's URL looks like http://host:port, got {server.url!r}")
+        self._url = server.url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        self._opened: aiohttp.ClientSession | None = None
+        self._library = library
+        self._headers = headers
+        self._numbers = itertools.count(1)
+        self._routed = server.is_router
+        self.size = len(library)
+
+    async def call(self, index: int, on_first: Callable[[], None]) -> Sample:
+        body = self._library[index % self.size]
+        content = body.numbered(next(self._numbers))
+        started = time.monotonic()
+        sample = Sample(started)
+        stream = _Tokens(started, on_first) if body.streamed else None
+        timing, seen_ms = "", 0.0
+        try:
+            async with self._session.post(
+                self._url + body.path, data=content, headers=(*body.headers, *self._headers)
+            ) as answer:
+                seen_ms = (time.monotonic() - started) * 1e3
+                timing = answer.headers.get("server-timing", "")
+                received = await _received(answer, stream.feed if stream else None)
+        except (aiohttp.ClientError, TimeoutError, AnswerTooLong) as error:
+            said = str(error) or f"no answer within {self._timeout.total:g} s"
+            sample.error = f"{type(error).__name__}: {said}"[:ERROR_CHARACTERS]
+            sample.total_ms = (time.monotonic() - started) * 1e3
+            return sample
+        sample.total_ms = (time.monotonic() - started) * 1e3
+        if answer.status != 200:
+            text = (stream.text if stream else bytes(received)).decode(errors="replace")
+            sample.error = f"HTTP {answer.status}: {text}"[:ERROR_CHARACTERS]
+        elif stream:
+            stream.fill(sample)
+        else:
+            sample.tokens = _tokens_in(received)
+        if self._routed:
+            # Of a stream the headers tell its times up to its first byte, which comes with them.
+            _route_share(sample, timing, seen_ms if stream else sample.total_ms)
+        return sample
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        # Not before there is a loop that it belongs to.
+        if self._opened is None:
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+                skip_auto_headers=("accept-encoding", "user-agent"),
+            )
+        return self._opened
+
+
+class GrpcCaller:
+    """The Open Inference Protocol over gRPC, by Triton's own client."""
+
+    def __init__(
+        self,
+        server: Server,
+        library: Sequence[Sequence[samples.Tensor]],
+        timeout_s: float,
+    ) -> None:
+        self._address = server.url.removeprefix("grpc://")
+        self._model = server.model
+        self._library = [_infer_inputs(tensors) for tensors in library]
+        self._timeout_s = timeout_s
+        self._client: Any = None
+        self.size = len(self._library)
+
+    async def call(self, index: int, on_first: Callable[[], None]) -> Sample:
+        # Imported late: only who calls gRPC needs it, and it takes half a second.
+        import grpc.aio  # noqa: PLC0415
+        from tritonclient.grpc.aio import InferenceServerClient  # noqa: PLC0415
+        from tritonclient.utils import InferenceServerException  # noqa: PLC0415
+
+        if self._client is None:
+            self._client = InferenceServerClient(self._address)
+        started = time.monotonic()
+        sample = Sample(started)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.infer(self._model, self._library[index % self.size])
+        except (InferenceServerException, grpc.aio.AioRpcError, TimeoutError) as error:
+            said = str(error) or f"no answer within {self._timeout_s:g} s"
+            sample.error = f"gRPC: {said}"[:ERROR_CHARACTERS]
+        sample.total_ms = (time.monotonic() - started) * 1e3
+        return sample
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+
+class AnswerTooLong(Exception):
+    """A bound on what a worker may answer."""
+
+
+async def _received(
+    answer: aiohttp.ClientResponse, feed: Callable[[bytes], None] | None
+) -> bytearray:
+    """The body, or nothing where ``feed`` gets its chunks as they come."""
+    found, size = bytearray(), 0
+    async for chunk in answer.content.iter_any():
+        size += len(chunk)
+        if size > ANSWER_BYTES_MAX:
+            raise AnswerTooLong(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+        if feed:
+            feed(chunk)
+        else:
+            found += chunk
+    return found
+
+
+class _Delta(Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class _Choice(Struct):
+    delta: _Delta | None = None
+
+
+class _Usage(Struct):
+    completion_tokens: int | None = None
+
+
+class _Event(Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_event_of = msgspec.json.Decoder(_Event).decode
+
+
+class _Tokens:
+    """Reads a stream of OpenAI's chat chunks: when the first token came, and how many there were.
+
+    Events that carry text are counted; the engine's own count, when it sends one, is believed.
+    """
+
+    def __init__(self, started: float, on_first: Callable[[], None]) -> None:
+        self._started = started
+        self._on_first = on_first
+        self._rest = b""
+        self._events = 0
+        self._usage = 0
+        self.ttft_ms = 0.0
+        self.text = b""
+        self.error = ""
+
+    def feed(self, chunk: bytes) -> None:
+        if len(self.text) < ERROR_CHARACTERS:
+            self.text += chunk
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:") and not line.endswith(b"[DONE]"):
+                self._event(line[5:])
+
+    def fill(self, sample: Sample) -> None:
+        sample.ttft_ms = self.ttft_ms
+        sample.tokens = self._usage or self._events
+        sample.error = self.error or ("" if self._events else "the stream carried no text")
+
+    def _event(self, text: bytes) -> None:
+        try:
+            event = _event_of(text)
+        except msgspec.MsgspecError:
+            return
+        if event.error:
+            self.error = str(event.error)[:ERROR_CHARACTERS]
+        if event.usage:
+            self._usage = event.usage.completion_tokens or 0
+        for choice in event.choices or ():
+            if choice.delta and (choice.delta.content or choice.delta.reasoning_content):
+                self._events += 1
+                if not self.ttft_ms:
+                    self.ttft_ms = (time.monotonic() - self._started) * 1e3
+                    self._on_first()
+
+
+def _caller(
+    plan: Plan,
+    server: Server,
+    inputs: Sequence[Mapping[str, Any]],
+    headers: tuple[tuple[str, str], ...],
+) -> Caller:
+    # A request that hangs ends with its point, and a little later than the test may last.
+    timeout_s = plan.seconds_max + 5
+    if server.protocol == "oip_grpc":
+        first = samples.tensors_of(plan, inputs, 0)
+        size = samples.library_size(sum(tensor.array.nbytes for tensor in first))
+        library = [samples.tensors_of(plan, inputs, index) for index in range(size)]
+        return GrpcCaller(server, library, timeout_s)
+
+    def body(index: int) -> samples.Body:
+        if server.protocol == "oip":
+            tensors = samples.tensors_of(plan, inputs, index)
+            return samples.oip_body(plan, server.model, tensors)
+        return samples.openai_body(plan, server.model, index, exact=not server.is_router)
+
+    size = samples.library_size(len(body(0).content))
+    return HttpCaller(server, [body(index) for index in range(size)], headers, timeout_s)
+
+
+def _infer_inputs(tensors: Sequence[samples.Tensor]) -> list[Any]:
+    from tritonclient.grpc import InferInput  # noqa: PLC0415 # see GrpcCaller.call
+
+    found = []
+    for tensor in tensors:
+        entry = InferInput(tensor.name, list(tensor.array.shape), tensor.datatype)
+        entry.set_data_from_numpy(tensor.array)
+        found.append(entry)
+    return found
+
+
+def _tokens_in(content: bytearray) -> int:
+    """Prompt tokens that an embeddings answer counts; 0 where none are."""
+    # Engines put their count last or, as llama.cpp does, before the vectors.
+    for part in (content[-USAGE_BYTES:], content[:USAGE_BYTES]):
+        if found := TOKENS.search(part):
+            return int(found[1])
+    return 0
+
+
+def _route_share(sample: Sample, timing: str, seen_ms: float) -> None:
+    """The router's own part of ``seen_ms``, which the times in its header are up to."""
+    found = {name: float(ms) for name, ms in TIMING.findall(timing)}
+    if "queue" not in found or sample.error:
+        return
+    sample.queue_ms = found["queue"]
+    sample.router_ms = max(0.0, seen_ms - found.get("upstream", 0.0))

@@ -1,0 +1,137 @@
+"""What a benchmark ran on: hardware, engine, model version, settings; and one digest of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from marketplace.catalog.models import Deployment, Protocol, Worker
+
+TIMEOUT_S = 2.0
+DIGEST_CHARACTERS = 16
+VALUE_CHARACTERS = 200
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+NOT_OF_IT = {"workers", "digest"}
+"""Left out of the digest: which workers were asked, and the digest itself."""
+
+
+def fingerprint(deployment: Deployment, workers: Sequence[Worker]) -> dict[str, Any]:
+    """What these workers of a deployment are, as far as they and the catalog say.
+
+    ``digest`` changes with anything that may change the speed. The processor is told for workers
+    on this machine only: nothing is known about another's.
+    """
+    pool = deployment.pool
+    found: dict[str, Any] = {
+        "hardware": pool.hardware,
+        "engine": pool.engine,
+        "region": pool.region,
+        "emulated": pool.emulated,
+        "model": deployment.version.model.name,
+        "version": deployment.version.version,
+        "upstream_model": deployment.upstream_model,
+        "quantization": deployment.quantization,
+        "protocols": sorted({worker.protocol for worker in workers}),
+        "slots": sorted({worker.slots for worker in workers}),
+        "asked": _asked(workers[0], deployment.upstream_model) if workers else {},
+        "workers": [worker.worker_id for worker in workers],
+    }
+    if workers and not pool.emulated and urlsplit(workers[0].url).hostname in LOOPBACK:
+        found["host"] = host()
+    return {**found, "digest": digest(found)}
+
+
+def digest(found: dict[str, Any]) -> str:
+    """The same for the same findings, whatever their order."""
+    kept = {name: value for name, value in found.items() if name not in NOT_OF_IT}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def host() -> dict[str, Any]:
+    """The processor of the machine that runs this, and how many of its cores may be used."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def _asked(worker: Worker, model: str) -> dict[str, Any]:
+    """What the engine says of itself; {} when it says nothing."""
+    url = worker.url.rstrip("/")
+    if worker.protocol == Protocol.OIP_GRPC:
+        return _asked_over_grpc(url)
+    with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
+        if worker.protocol == Protocol.OIP:
+            return _triton(client, model)
+        return _openai(client, model)
+
+
+def _triton(client: httpx.Client, model: str) -> dict[str, Any]:
+    server = _get(client, "/v2")
+    config = _get(client, f"/v2/models/{model}/config")
+    found = {name: str(server[name]) for name in ("name", "version") if server.get(name)}
+    if config:
+        # Instances and batching are what a Triton's speed hangs on.
+        found["instances"] = str(config.get("instance_group", ""))[:VALUE_CHARACTERS]
+        found["batching"] = str(config.get("dynamic_batching", ""))[:VALUE_CHARACTERS]
+        found["max_batch_size"] = str(config.get("max_batch_size", ""))
+    return found
+
+
+def _openai(client: httpx.Client, model: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    # llama.cpp says what it was built from and how it runs, vLLM its version.
+    props = _get(client, "/props")
+    for name in ("build_info", "total_slots", "model_path"):
+        if name in props:
+            found[name] = str(props[name])[-VALUE_CHARACTERS:]
+    if version := _get(client, "/version").get("version"):
+        found["version"] = str(version)
+    for entry in _get(client, "/v1/models").get("data") or ():
+        if isinstance(entry, dict) and entry.get("id") == model:
+            found["owned_by"] = str(entry.get("owned_by", ""))
+            meta = entry.get("meta") or {}
+            found |= {name: meta[name] for name in ("n_params", "n_ctx_train") if name in meta}
+    return found
+
+
+def _get(client: httpx.Client, path: str) -> dict[str, Any]:
+    try:
+        response = client.get(path)
+        body = response.json() if response.status_code == httpx.codes.OK else {}
+    except (httpx.HTTPError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _asked_over_grpc(url: str) -> dict[str, Any]:
+    # Half a second of imports, for the few workers that are called over gRPC.
+    from tritonclient.grpc import InferenceServerClient  # noqa: PLC0415
+    from tritonclient.utils import InferenceServerException  # noqa: PLC0415
+
+    try:
+        with InferenceServerClient(url.removeprefix("grpc://")) as client:
+            server = client.get_server_metadata(as_json=True, client_timeout=TIMEOUT_S)
+    except InferenceServerException:
+        return {}
+    return {name: str(server[name]) for name in ("name", "version") if server.get(name)}

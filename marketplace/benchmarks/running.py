@@ -1,0 +1,333 @@
+"""Running a benchmark: point after point, in whatever slots live traffic leaves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from marketplace.benchmarks.accounts import bearer_issue
+from marketplace.benchmarks.callers import Server
+from marketplace.benchmarks.figures import (
+    PointFigures,
+    knee_of,
+    point_of,
+    profile_of,
+    samples_read,
+)
+from marketplace.benchmarks.fingerprint import fingerprint
+from marketplace.benchmarks.loadgen_process import LoadGenProcess
+from marketplace.benchmarks.locks import pools_held
+from marketplace.benchmarks.models import (
+    Benchmark,
+    Origin,
+    Point,
+    Profile,
+    RunState,
+    Stage,
+    Target,
+)
+from marketplace.benchmarks.plan import IN_FLIGHT_MAX, Plan, plan_of
+from marketplace.benchmarks.selectors import pools_of, workers_of
+from marketplace.benchmarks.services import profile_publish
+from marketplace.benchmarks.traffic import traffic_on
+from marketplace.benchmarks.yielding import Traffic, must_yield
+from marketplace.catalog.models import Deployment, Worker
+
+LOOK_EVERY_S = 0.5
+"""How often a run looks for live traffic, for a wish to cancel, and how far it is."""
+YIELD_S_MAX = 1_800.0
+"""A benchmark that found no idle slots for this long in all gives up."""
+YIELDS_MAX = 50
+ERROR_CHARACTERS = 500
+
+Watch = Callable[[Benchmark], None]
+Look = Callable[[Sequence[str], int], Traffic]
+"""Of workers, and how many of the requests in the router are the benchmark's own at most."""
+
+
+class Cancelled(Exception):
+    """Somebody asked the run to stop."""
+
+
+class RunFailed(Exception):
+    """The run cannot go on; the message says why."""
+
+
+class _Yielded(Exception):
+    """Live traffic needs the slots that a point uses."""
+
+
+def benchmark_run(
+    benchmark: Benchmark, *, watch: Watch | None = None, look: Look | None = None
+) -> Benchmark:
+    """Run a queued benchmark to its end, here and now; blocks. ``watch`` sees each progress.
+
+    Left as it is when another benchmark has one of its pools. What goes wrong is in its row.
+    """
+    with pools_held(pools_of(benchmark)) as free:
+        if not free or not _begin(benchmark):
+            benchmark.refresh_from_db()
+            return benchmark
+        run = _Run(benchmark, watch or (lambda _: None), look or _look)
+        try:
+            run.points()
+        except Cancelled:
+            _end(benchmark, RunState.CANCELLED)
+        except RunFailed as error:
+            _end(benchmark, RunState.FAILED, str(error))
+        except BaseException as error:
+            # Whatever it was, the row must not say "running" for ever.
+            _end(benchmark, RunState.FAILED, f"{type(error).__name__}: {error}")
+            raise
+        else:
+            _end(benchmark, RunState.DONE)
+    return benchmark
+
+
+def raw_folder(benchmark: Benchmark) -> Path:
+    """Where the logs and samples of a benchmark are."""
+    return Path(settings.SWITCHYARD_HOME) / "benchmarks" / str(benchmark.pk)
+
+
+@transaction.atomic
+def _begin(benchmark: Benchmark) -> bool:
+    row = Benchmark.objects.select_for_update().get(pk=benchmark.pk)
+    if row.state != RunState.QUEUED:
+        return False
+    benchmark.state, benchmark.started_at = RunState.RUNNING, timezone.now()
+    benchmark.raw_dir = f"benchmarks/{benchmark.pk}"
+    benchmark.save(update_fields=["state", "started_at", "raw_dir"])
+    return True
+
+
+def _end(benchmark: Benchmark, state: RunState, error: str = "") -> None:
+    benchmark.state, benchmark.ended_at = state, timezone.now()
+    benchmark.error, benchmark.stage = error[:ERROR_CHARACTERS], ""
+    benchmark.progress = 1.0 if state == RunState.DONE else benchmark.progress
+    benchmark.save(update_fields=["state", "ended_at", "error", "stage", "progress"])
+
+
+def _look(worker_ids: Sequence[str], own: int) -> Traffic:
+    return traffic_on(worker_ids, own=own)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run. ``look`` is asked for the live traffic, ``watch`` is told of each progress."""
+
+    benchmark: Benchmark
+    watch: Watch
+    look: Look
+    yielded_s: float = 0.0
+    yields: int = 0
+
+    def points(self) -> None:
+        """Every point, then the knee and the profile."""
+        benchmark = self.benchmark
+        words = {k: v for k, v in benchmark.settings.items() if k != "task"}
+        plan = plan_of(benchmark.model.task, words)
+        workers = workers_of(
+            benchmark.model, deployment=benchmark.deployment, worker=benchmark.worker
+        )
+        if not workers:
+            raise RunFailed("no worker is ready any more")
+        folder = raw_folder(benchmark)
+        folder.mkdir(parents=True, exist_ok=True)
+        benchmark.fingerprint = _fingerprint(benchmark, workers)
+        benchmark.emulated = any(worker.pool.emulated for worker in workers)
+        benchmark.save(update_fields=["fingerprint", "emulated"])
+        about = {"plan": plan.as_dict(), "fingerprint": benchmark.fingerprint}
+        (folder / "benchmark.json").write_text(json.dumps(about, indent=2) + "\n")
+        found = []
+        for index, load in enumerate(plan.loads):
+            point = self._point(plan, load, workers, index, folder)
+            found.append(point)
+            _store(benchmark, point)
+        _conclude(benchmark, plan, found, workers)
+
+    def _point(
+        self, plan: Plan, load: float, workers: list[Worker], index: int, folder: Path
+    ) -> PointFigures:
+        """One point; again from its start each time that live traffic took its slots."""
+        out = folder / f"load-{load:g}"
+        while True:
+            self._wait_for_slots(plan, load, workers)
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir(parents=True)
+            try:
+                result = self._loadgen(plan, load, workers, index, out)
+            except _Yielded:
+                self.yields += 1
+                if self.yields > YIELDS_MAX:
+                    raise RunFailed(f"live traffic came {YIELDS_MAX} times") from None
+                continue
+            return point_of(plan, load, samples_read(out / "samples.jsonl"), result)
+
+    def _wait_for_slots(self, plan: Plan, load: float, workers: list[Worker]) -> None:
+        while self._busy(plan, load, workers, own=0):
+            self._say(Stage.WAITING.at(load))
+            time.sleep(LOOK_EVERY_S)
+            self.yielded_s += LOOK_EVERY_S
+            if self.yielded_s > YIELD_S_MAX:
+                raise RunFailed(f"live traffic left no idle slots for {YIELD_S_MAX:g} s")
+
+    def _busy(self, plan: Plan, load: float, workers: list[Worker], *, own: int) -> bool:
+        slots = sum(worker.slots for worker in workers)
+        wanted = slots if plan.scenario == "server" else int(load)
+        traffic = self.look([worker.worker_id for worker in workers], own)
+        return must_yield(traffic, wanted=wanted, slots=slots)
+
+    def _loadgen(
+        self, plan: Plan, load: float, workers: list[Worker], index: int, out: Path
+    ) -> dict[str, Any]:
+        limit_s = 2 * plan.seconds_max + 60 + plan.warm_up * plan.slo_ms / 1e3
+        request = _request(self.benchmark, plan, load, workers, self.yields, limit_s)
+        own = _own_max(plan, load) if self.benchmark.target == Target.ROUTE else 0
+        begun = time.monotonic()
+        with LoadGenProcess(request, out) as process:
+            while (said := process.wait(LOOK_EVERY_S)) is None:
+                progress = process.progress
+                done = progress.get("done", 0)
+                share = min(progress.get("elapsed_s", 0.0) / plan.seconds_min, 0.99)
+                self._say(
+                    (Stage.MEASURING if done else Stage.WARMING).at(load, done),
+                    (index + share) / len(plan.loads),
+                )
+                if self._busy(plan, load, workers, own=own):
+                    raise _Yielded
+                if time.monotonic() - begun > limit_s:
+                    raise RunFailed(f"load {load:g} did not end within {limit_s:.0f} s")
+        if "error" in said:
+            raise RunFailed(f"load {load:g}: {said['error']}")
+        return dict(said["result"])
+
+    def _say(self, stage: str, progress: float | None = None) -> None:
+        """Write how far it is, and hear whether it is to stop. Raises :class:`Cancelled`."""
+        benchmark = self.benchmark
+        benchmark.stage = stage
+        benchmark.progress = benchmark.progress if progress is None else round(progress, 4)
+        Benchmark.objects.filter(pk=benchmark.pk).update(
+            stage=benchmark.stage, progress=benchmark.progress
+        )
+        self.watch(benchmark)
+        if Benchmark.objects.filter(pk=benchmark.pk, cancel_requested=True).exists():
+            raise Cancelled
+
+
+def _own_max(plan: Plan, load: float) -> int:
+    """Most requests of a route's benchmark in the router at once; each may be hedged once."""
+    return 2 * (IN_FLIGHT_MAX if plan.scenario == "server" else int(load))
+
+
+def _request(
+    benchmark: Benchmark,
+    plan: Plan,
+    load: float,
+    workers: Sequence[Worker],
+    again: int,
+    ttl_s: float,
+) -> dict[str, Any]:
+    """What the LoadGen process is told. Only a route's has a bearer, made anew for each try."""
+    headers: list[tuple[str, str]] = []
+    if benchmark.target == Target.ROUTE:
+        over_oip = benchmark.model.task in ("tabular", "vision")
+        protocol = "oip" if over_oip else "openai"
+        url, name = settings.SWITCHYARD_ROUTER_URL, benchmark.model.name
+        servers = [Server(url, protocol, name, is_router=True)]
+        bearer = bearer_issue(reference=f"{benchmark.pk}:{load:g}:{again}", ttl_s=ttl_s)
+        headers = [("authorization", f"Bearer {bearer}")]
+    else:
+        name = _upstream(benchmark.deployment)
+        servers = [Server(worker.url, worker.protocol, name) for worker in workers]
+    return {
+        "plan": plan.as_dict(),
+        "load": load,
+        "inputs": benchmark.model.tensors.get("inputs", []),
+        "headers": headers,
+        "servers": [
+            {
+                "url": server.url.rstrip("/"),
+                "protocol": server.protocol,
+                "model": server.model,
+                "is_router": server.is_router,
+            }
+            for server in servers
+        ],
+    }
+
+
+def _upstream(deployment: Deployment | None) -> str:
+    if deployment is None:
+        raise RunFailed("its deployment is gone")
+    return deployment.upstream_model
+
+
+def _fingerprint(benchmark: Benchmark, workers: Sequence[Worker]) -> dict[str, Any]:
+    if benchmark.deployment is not None:
+        return fingerprint(benchmark.deployment, workers)
+    return {
+        "model": benchmark.model.name,
+        "router": settings.SWITCHYARD_ROUTER_URL,
+        "workers": [worker.worker_id for worker in workers],
+    }
+
+
+def _store(benchmark: Benchmark, point: PointFigures) -> None:
+    Point.objects.update_or_create(
+        benchmark=benchmark,
+        load=point.load,
+        defaults={
+            name: getattr(point, name)
+            for name in (
+                "samples",
+                "errors",
+                "duration_s",
+                "throughput_hz",
+                "goodput_hz",
+                "tokens_per_s",
+                "latency",
+                "valid",
+                "invalid_because",
+            )
+        },
+    )
+
+
+@transaction.atomic
+def _conclude(
+    benchmark: Benchmark, plan: Plan, points: list[PointFigures], workers: list[Worker]
+) -> None:
+    if (index := knee_of(points)) is not None:
+        benchmark.points.filter(load=points[index].load).update(is_knee=True)
+    if benchmark.deployment is None:
+        return
+    slots = min(worker.slots for worker in workers)
+    found = profile_of(plan, points, workers=len(workers), slots=slots)
+    if found is None:
+        return
+    profile = Profile.objects.create(
+        deployment=benchmark.deployment,
+        service_ms=found.service_ms,
+        batch_curve=found.batch_curve,
+        slots=found.slots,
+        capacity_hz=found.capacity_hz,
+        slo_ms=plan.slo_ms,
+        throughput_hz=found.throughput_hz,
+        tokens_per_s=found.tokens_per_s,
+        origin=Origin.BENCHMARK,
+        benchmark=benchmark,
+        samples=found.samples,
+        fingerprint=benchmark.fingerprint,
+        source=f"LoadGen, {benchmark.scenario}, benchmark #{benchmark.pk}",
+        emulated=benchmark.emulated,
+    )
+    profile_publish(profile)

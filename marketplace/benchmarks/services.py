@@ -1,0 +1,133 @@
+"""Verbs of benchmarks and profiles."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import User
+from marketplace.benchmarks.models import (
+    RUN_STATES_OVER,
+    Benchmark,
+    Profile,
+    RunState,
+    Scenario,
+    Target,
+    Trigger,
+)
+from marketplace.benchmarks.plan import PlanInvalid, plan_of
+from marketplace.benchmarks.selectors import deployment_of, workers_of
+from marketplace.catalog.models import AIModel, Deployment, Worker
+from marketplace.routing.services import snapshot_publish
+
+PROFILE_TTL = timedelta(days=7)
+"""A prior older than this is worse than none: see the study in docs/explanation/scheduling.md."""
+QUEUED_MAX = 200
+QUEUED_OF_ONE_MAX = 10
+"""Most that wait for one deployment, or for one model's route: one provider's are not the queue."""
+REASON_CHARACTERS = 300
+
+
+@transaction.atomic
+def benchmark_request(
+    *,
+    model: AIModel,
+    target: Target | str,
+    scenario: Scenario | str = Scenario.OFFLINE,
+    deployment: Deployment | None = None,
+    worker: Worker | None = None,
+    trigger: Trigger | str = Trigger.PERSON,
+    reason: str = "",
+    requested_by: User | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Benchmark:
+    """Queue a benchmark; a job runs it when the pool is free.
+
+    ``settings`` are fields of :class:`~marketplace.benchmarks.plan.Plan` over the task's defaults.
+    A worker's deployment is found when it is not given. Raises ``ValidationError``.
+    """
+    if target not in Target.values:
+        raise ValidationError({"target": _("A benchmark is of a worker, a deployment or a route.")})
+    try:
+        plan = plan_of(model.task, {**(settings or {}), "scenario": str(scenario)})
+    except PlanInvalid as error:
+        raise ValidationError({"settings": str(error)}) from error
+    if target == Target.WORKER:
+        if worker is None:
+            raise ValidationError({"worker": _("Name the worker to measure.")})
+        deployment = deployment or deployment_of(model, worker)
+    if target == Target.ROUTE:
+        deployment = worker = None
+    elif deployment is None or deployment.version.model_id != model.pk:
+        raise ValidationError({"deployment": _("Name a deployment of this model.")})
+    if target == Target.DEPLOYMENT:
+        worker = None
+    if worker and deployment and worker.pool_id != deployment.pool_id:
+        # The lock, the leave to measure and the profile are the deployment's.
+        raise ValidationError({"worker": _("Name a worker of its deployment's pool.")})
+    if not workers_of(model, deployment=deployment, worker=worker):
+        raise ValidationError({"worker": _("No worker that is ready can be measured there.")})
+    _room_for_one_more(model, deployment)
+    return Benchmark.objects.create(
+        model=model,
+        target=target,
+        deployment=deployment,
+        worker=worker,
+        scenario=plan.scenario,
+        settings=plan.as_dict(),
+        trigger=trigger,
+        reason=reason[:REASON_CHARACTERS],
+        requested_by=requested_by,
+        emulated=model.emulated,
+    )
+
+
+def _room_for_one_more(model: AIModel, deployment: Deployment | None) -> None:
+    queued = Benchmark.objects.filter(state=RunState.QUEUED)
+    of_this = queued.filter(model=model, deployment=deployment)
+    if queued.count() >= QUEUED_MAX or of_this.count() >= QUEUED_OF_ONE_MAX:
+        raise ValidationError(_("Too many benchmarks wait already: cancel some first."))
+
+
+@transaction.atomic
+def benchmark_cancel(*, benchmark: Benchmark) -> Benchmark:
+    """Cancel it: at once while it waits, within two seconds while it runs. Over it stays over."""
+    row = Benchmark.objects.select_for_update().get(pk=benchmark.pk)
+    if row.state in RUN_STATES_OVER:
+        return row
+    row.cancel_requested = True
+    if row.state == RunState.QUEUED:
+        row.state, row.ended_at = RunState.CANCELLED, timezone.now()
+    row.save(update_fields=["cancel_requested", "state", "ended_at"])
+    return row
+
+
+@transaction.atomic
+def benchmark_repeat(*, benchmark: Benchmark, requested_by: User | None) -> Benchmark:
+    """Ask for the same again."""
+    settings = {k: v for k, v in benchmark.settings.items() if k not in {"task", "scenario"}}
+    return benchmark_request(
+        model=benchmark.model,
+        target=benchmark.target,
+        scenario=benchmark.scenario,
+        deployment=benchmark.deployment,
+        worker=benchmark.worker,
+        reason=f"repeats #{benchmark.pk}",
+        requested_by=requested_by,
+        settings=settings,
+    )
+
+
+@transaction.atomic
+def profile_publish(profile: Profile) -> Profile:
+    """Put a profile in force as its deployment's prior, for :data:`PROFILE_TTL` from now."""
+    profile.published = True
+    profile.expires_at = timezone.now() + PROFILE_TTL
+    profile.save(update_fields=["published", "expires_at"])
+    snapshot_publish()
+    return profile

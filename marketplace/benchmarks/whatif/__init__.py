@@ -1,0 +1,1 @@
+"""What another policy, fleet or price would have made of what came."""

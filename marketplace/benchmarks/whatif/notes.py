@@ -1,0 +1,41 @@
+"""What to know about an answer, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+NOTES = {
+    "cut": gettext_noop(
+        "%(calls)s of the %(total)s recorded calls were replayed: blocks spread evenly over the"
+        " stretch and joined, as busy as they were."
+    ),
+    "few": gettext_noop("Only %(calls)s calls were recorded; %(needed)s make an answer sure."),
+    "other_policy": gettext_noop(
+        "%(percent)s %% of the calls were placed by another policy version than the one in force."
+    ),
+    "other_models": gettext_noop(
+        "%(percent)s %% of the time that calls took on these pools was other models'. Their load is"
+        " not replayed: waits come out too short."
+    ),
+    "unknown": gettext_noop(
+        "%(deployment)s is left out: it has no profile in force and too few recorded calls."
+    ),
+    "profile_missing": gettext_noop(
+        "Pool %(pool)s has no profile in force: it is as fast as it was in the stretch."
+    ),
+    "not_measured": gettext_noop(
+        "Pool %(pool)s answered too few calls in the stretch: it is as fast as its profile says,"
+        " for calls of this size."
+    ),
+    "size_blind": gettext_noop(
+        "Nothing that was known of the calls beforehand tells their size: the router places them"
+        " size-blind."
+    ),
+}
+
+
+def note_text(note: Mapping[str, Any]) -> str:
+    """A stored note in the reader's language."""
+    return _(NOTES[note["code"]]) % note.get("values", {})

@@ -1,0 +1,202 @@
+"""How much work recorded calls were, from what was served and how long it took.
+
+Work is relative, 1 being the mean call. What a token, a row or an image costs is fitted by
+non-negative least squares (Lawson and Hanson 1974) to the measured times, each divided by its
+deployment's speed and by the batch curve's factor at its start, so that neither fast hardware nor a
+busy worker makes a call look small or large. A measured call's work is its own time in these
+units: what tokens do not explain is kept.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from router.domain.outcome import Outcome
+from router.domain.pricing import Usage
+
+WORK_MIN, WORK_MAX = 0.01, 100.0
+PASSES = 3
+"""Speeds are fitted with the costs known, and costs with the speeds known: this often."""
+
+LOG_ERROR_MAX = 0.8
+GAIN_MIN = 0.95
+"""As the router's predictor: beyond this error, or with less gain than this over guessing the
+mean, a size is taken for unknown."""
+
+SAMPLES_MIN = 30
+"""Fewer calls than this say nothing about what a token costs, or how fast a deployment is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One recorded call. Times are in seconds; ``upstream_s`` is 0 where no worker ran it."""
+
+    at_s: float
+    usage: Usage
+    upstream_s: float = 0.0
+    queue_s: float = 0.0
+    total_s: float = 0.0
+    outcome: str = Outcome.COMPLETED
+    organisation_id: int = 0
+    deployment_id: int = 0
+    worker_id: str = ""
+    pool: str = ""
+    policy_id: int = 0
+    charge_nano: int = 0
+    hold_nano: int = 0
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its time at the worker is that of all that was served."""
+        return self.outcome == Outcome.COMPLETED and self.upstream_s > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What one mean call alone took on a deployment's workers, over ``samples`` calls."""
+
+    service_ms: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """By call, in order: its ``sizes`` (mean 1) and what was ``predicted`` of it (0 = nothing)."""
+
+    sizes: tuple[float, ...]
+    predicted: tuple[float, ...]
+    speeds: Mapping[int, Speed]
+
+
+Factor = Callable[[int, int], float]
+"""Of a deployment id and a concurrency: service time relative to one alone."""
+
+
+def work_of(calls: Sequence[Served], factor: Factor) -> Work:
+    """Sizes, predictions and deployments' speeds of calls that lie in order of time."""
+    if not calls:
+        return Work((), (), {})
+    alone_s = np.array(
+        [
+            call.upstream_s / factor(call.deployment_id, together) if call.is_measured else 0.0
+            for call, together in zip(calls, concurrency_of(calls), strict=True)
+        ]
+    )
+    explained = _explained(calls, alone_s)
+    speeds = _speeds(calls, alone_s, explained)
+    sizes = np.array(
+        [
+            seconds / speeds[call.deployment_id] if seconds else work
+            for call, seconds, work in zip(calls, alone_s, explained, strict=True)
+        ]
+    )
+    mean = float(sizes.mean())
+    sizes = np.clip(sizes / mean, WORK_MIN, WORK_MAX)
+    counts: dict[int, int] = defaultdict(int)
+    for call in calls:
+        counts[call.deployment_id] += call.is_measured
+    return Work(
+        tuple(map(float, sizes)),
+        predicted_of(calls, sizes),
+        {id_: Speed(s * mean * 1e3, counts[id_]) for id_, s in speeds.items()},
+    )
+
+
+def concurrency_of(calls: Sequence[Served]) -> list[int]:
+    """How many of these calls ran on the call's worker as it began, itself included."""
+    starts = sorted(range(len(calls)), key=lambda i: calls[i].at_s + calls[i].queue_s)
+    running: dict[str, list[float]] = defaultdict(list)
+    together = [1] * len(calls)
+    for i in starts:
+        call = calls[i]
+        if not call.worker_id or not call.upstream_s:
+            continue
+        begun_s = call.at_s + call.queue_s
+        ends = running[call.worker_id]
+        while ends and ends[0] <= begun_s:
+            heapq.heappop(ends)
+        heapq.heappush(ends, begun_s + call.upstream_s)
+        together[i] = len(ends)
+    return together
+
+
+def predicted_of(calls: Sequence[Served], sizes: NDArray[np.float64]) -> tuple[float, ...]:
+    """What was known of each size before it ran.
+
+    The router learns the logarithm of work from the logarithms of prompt tokens, rows and the most
+    that may be generated. That bound is not recorded as such; the credit held for it is, which
+    follows from it.
+    """
+    known = np.array([call.is_measured for call in calls])
+    nothing = (0.0,) * len(calls)
+    if known.sum() < SAMPLES_MIN:
+        return nothing
+    features = np.log1p(
+        [[c.usage.prompt_tokens + c.usage.cached_tokens, c.usage.rows, c.hold_nano] for c in calls]
+    )
+    x = np.column_stack([np.ones(len(calls)), features - features[known].mean(axis=0)])
+    y = np.log(sizes)
+    weights = np.linalg.lstsq(x[known], y[known], rcond=None)[0]
+    fitted = x @ weights
+    error = float(np.std(y[known] - fitted[known]))
+    if error > LOG_ERROR_MAX or error > GAIN_MIN * float(np.std(y[known])):
+        return nothing
+    work = np.exp(np.clip(fitted, np.log(WORK_MIN), np.log(WORK_MAX)))
+    work /= work[known].mean()
+    return tuple(
+        float(value) if call.usage.tokens or call.usage.rows else 0.0
+        for call, value in zip(calls, work, strict=True)
+    )
+
+
+def _explained(calls: Sequence[Served], alone_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each call's work as far as counts tell, mean 1 over the measured ones; 1 where none do."""
+    measured = alone_s > 0
+    work = np.ones(len(calls))
+    if measured.sum() < SAMPLES_MIN:
+        return work
+    counts = np.array([_counts(call.usage) for call in calls], dtype=float)
+    scale = counts[measured].max(axis=0)
+    x = np.column_stack([np.ones(len(calls)), counts / np.where(scale > 0, scale, 1.0)])
+    for _ in range(PASSES):
+        speeds = _speeds(calls, alone_s, work)
+        relative = np.array(
+            [
+                s / speeds[call.deployment_id] if s else 0.0
+                for call, s in zip(calls, alone_s, strict=True)
+            ]
+        )
+        q, r = np.linalg.qr(x[measured])
+        costs, _ = nnls(r, q.T @ np.minimum(relative[measured], WORK_MAX))
+        work = x @ costs
+        work /= work[measured].mean()
+    served = np.array([sum(_counts(call.usage)) > 0 for call in calls])
+    return np.where(served, np.maximum(work, WORK_MIN), 1.0)
+
+
+def _speeds(
+    calls: Sequence[Served], alone_s: NDArray[np.float64], work: NDArray[np.float64]
+) -> dict[int, float]:
+    """Seconds a unit of work by deployment: all of its time over all of its work."""
+    seconds: dict[int, float] = defaultdict(float)
+    units: dict[int, float] = defaultdict(float)
+    for call, took_s, size in zip(calls, alone_s, work, strict=True):
+        if took_s:
+            seconds[call.deployment_id] += float(took_s)
+            units[call.deployment_id] += float(size)
+    return {id_: seconds[id_] / max(units[id_], WORK_MIN) for id_ in seconds}
+
+
+def _counts(usage: Usage) -> tuple[int, ...]:
+    return (
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.completion_tokens + usage.reasoning_tokens,
+        usage.rows,
+        usage.images,
+    )

@@ -1,0 +1,47 @@
+"""A budget as people type it: dollars, and when it begins anew."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.accounts.models import ApiKey, Organisation, User
+from marketplace.billing.budgets.services import budget_remove, budget_set
+from marketplace.billing.models import Budget, Window
+from router.domain.money import NANO_PER_USD, format_usd
+
+
+class BudgetForm(forms.Form):
+    """An empty limit is no budget."""
+
+    budget_usd = forms.DecimalField(
+        min_value=Decimal(0), max_digits=18, decimal_places=9, required=False, label=_("Budget, $")
+    )
+    window = forms.ChoiceField(
+        choices=Window.choices, initial=Window.MONTH, required=False, label=_("Resets")
+    )
+
+    @staticmethod
+    def initial_of(budget: Budget | None) -> dict[str, Any]:
+        """What the form shows of a budget."""
+        if budget is None:
+            return {}
+        return {"budget_usd": format_usd(budget.limit_nano), "window": budget.window}
+
+    def put(
+        self, *, organisation: Organisation, user: User | None = None, key: ApiKey | None = None
+    ) -> None:
+        """Have the budget be what a valid form says."""
+        limit_usd: Decimal | None = self.cleaned_data["budget_usd"]
+        if limit_usd is not None:
+            budget_set(
+                organisation=organisation,
+                user=user,
+                key=key,
+                limit_nano=int(limit_usd * NANO_PER_USD),
+                window=Window(self.cleaned_data["window"] or Window.MONTH),
+            )
+            return
+        for budget in Budget.objects.filter(organisation=organisation, user=user, key=key):
+            budget_remove(budget=budget)

@@ -1,0 +1,70 @@
+"""Where budgets stand, and who may set them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from marketplace.accounts.models import ApiKey
+from marketplace.accounts.permissions import Permission, permission_over
+from marketplace.billing.models import Budget, Window
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """A budget now: its own columns are as of the last lease, which may lie in an earlier window.
+
+    ``spent_nano``, ``held_nano`` and ``left_nano`` make up the limit, but for a limit that was
+    lowered below the first two. ``resets_at`` is None where nothing is ever forgotten.
+    """
+
+    budget: Budget
+    spent_nano: int
+    held_nano: int
+    left_nano: int
+    resets_at: datetime | None
+
+
+def budget_state(budget: Budget, *, now: datetime) -> BudgetState:
+    """What is spent, held and left of a budget."""
+    starts_at = _window_starts_at(Window(budget.window), now)
+    over = starts_at is not None and budget.window_starts_at < starts_at
+    spent = 0 if over else budget.spent_nano
+    return BudgetState(
+        budget=budget,
+        spent_nano=spent,
+        held_nano=budget.held_nano,
+        left_nano=max(budget.limit_nano - spent - budget.held_nano, 0),
+        resets_at=_window_ends_at(Window(budget.window), starts_at),
+    )
+
+
+def budget_states(budgets: Iterable[Budget]) -> list[BudgetState]:
+    """All of them at one moment."""
+    now = timezone.now()
+    return [budget_state(budget, now=now) for budget in budgets]
+
+
+def permission_over_budget(key: ApiKey | None) -> Permission:
+    """What it takes to set one: a key's is part of the key, the others are for who pays."""
+    return Permission.MONEY if key is None else permission_over(key)
+
+
+def _window_starts_at(window: Window, now: datetime) -> datetime | None:
+    """As ``date_trunc`` of the ledger's functions has it, in UTC."""
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        Window.EVER: None,
+        Window.DAY: day,
+        Window.WEEK: day - timedelta(days=day.weekday()),
+        Window.MONTH: day.replace(day=1),
+    }[window]
+
+
+def _window_ends_at(window: Window, starts_at: datetime | None) -> datetime | None:
+    if starts_at is None:
+        return None
+    if window == Window.MONTH:
+        return (starts_at + timedelta(days=32)).replace(day=1)
+    return starts_at + timedelta(days=7 if window == Window.WEEK else 1)

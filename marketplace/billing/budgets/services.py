@@ -1,0 +1,68 @@
+"""Setting and removing budgets."""
+
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import ApiKey, Organisation, User
+from marketplace.billing.models import Account, Budget, Window
+from marketplace.billing.services import customer_account_open
+from marketplace.routing.services import snapshot_publish
+
+
+@transaction.atomic
+def budget_set(
+    *,
+    organisation: Organisation,
+    limit_nano: int,
+    window: Window = Window.MONTH,
+    user: User | None = None,
+    key: ApiKey | None = None,
+) -> Budget:
+    """Cap what a key, a member or (with neither) the whole organisation may spend in a window.
+
+    A new one counts from now on, and is in force when routers have the snapshot. A changed one
+    keeps what was spent and is in force at once; what a lower limit no longer covers is recalled
+    from the routers.
+    """
+    budget_holder_check(organisation, user=user, key=key)
+    _lock(organisation)
+    budget = Budget.objects.filter(organisation=organisation, user=user, key=key).first()
+    is_new = budget is None
+    budget = budget or Budget(organisation=organisation, user=user, key=key)
+    budget.limit_nano, budget.window = limit_nano, window
+    budget.full_clean()
+    if is_new:
+        budget.save()
+        snapshot_publish()
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT billing_budget_change(%s, %s, %s)", [budget.pk, limit_nano, str(window)]
+            )
+    budget.refresh_from_db()
+    return budget
+
+
+def budget_holder_check(
+    organisation: Organisation, *, user: User | None, key: ApiKey | None
+) -> None:
+    """ValidationError unless the user is a member of the organisation, the key one of its own."""
+    if key is not None and key.organisation_id != organisation.pk:
+        raise ValidationError({"key": _("This key is another organisation's.")})
+    if user is not None and not organisation.memberships.filter(user=user).exists():
+        raise ValidationError({"member": _("A budget is for members: add them first.")})
+
+
+@transaction.atomic
+def budget_remove(*, budget: Budget) -> None:
+    """Spend without this cap, as soon as routers have the snapshot."""
+    _lock(budget.organisation)
+    budget.delete()
+    snapshot_publish()
+
+
+def _lock(organisation: Organisation) -> None:
+    """Budgets change only under their account's lock."""
+    account = customer_account_open(organisation=organisation)
+    Account.objects.select_for_update().get(pk=account.pk)

@@ -1,0 +1,1 @@
+"""Invoices and payout statements: what moved on one account in one month, once and for good."""

@@ -1,0 +1,52 @@
+"""Calendar months in UTC: the periods of invoices."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+_TEXT = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Month:
+    """``start`` is in the month, ``end`` is the first moment after it."""
+
+    year: int
+    month: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Month":
+        """Raises ``ValueError`` for anything but ``2026-10``."""
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is not a month; give one as 2026-10")
+        return cls(int(found[1]), int(found[2]))
+
+    @classmethod
+    def of(cls, moment: date | datetime) -> "Month":
+        """The month of a day, or of an aware moment."""
+        day = moment.astimezone(UTC) if isinstance(moment, datetime) else moment
+        return cls(day.year, day.month)
+
+    @property
+    def first_day(self) -> date:
+        return date(self.year, self.month, 1)
+
+    @property
+    def start(self) -> datetime:
+        return datetime(self.year, self.month, 1, tzinfo=UTC)
+
+    @property
+    def end(self) -> datetime:
+        return self.next.start
+
+    @property
+    def next(self) -> "Month":
+        return Month(self.year + self.month // 12, self.month % 12 + 1)
+
+    @property
+    def previous(self) -> "Month":
+        return Month(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
+
+    def __str__(self) -> str:
+        return f"{self.year:04d}-{self.month:02d}"

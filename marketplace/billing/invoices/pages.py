@@ -1,0 +1,62 @@
+"""Statements to download, and what an organisation's providers earn."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from marketplace.accounts.models import Organisation
+from marketplace.accounts.pages import organisation_required
+from marketplace.billing.invoices.documents import statement_csv, statement_pdf
+from marketplace.billing.invoices.earnings import STATEMENTS_SHOWN, earnings_of
+from marketplace.billing.invoices.models import Statement
+from marketplace.billing.invoices.selectors import statements_of
+from marketplace.billing.models import Payout
+
+PAYOUTS_SHOWN = 20
+
+
+@require_GET
+@organisation_required
+def statement_as_csv(request: HttpRequest, organisation: Organisation, number: str) -> HttpResponse:
+    """Every figure with all its decimals."""
+    statement = _find(organisation, number)
+    return _file(statement_csv(statement), "text/csv; charset=utf-8", f"{number}.csv")
+
+
+@require_GET
+@organisation_required
+def statement_as_pdf(request: HttpRequest, organisation: Organisation, number: str) -> HttpResponse:
+    """For people, in the language of the page."""
+    return _file(statement_pdf(_find(organisation, number)), "application/pdf", f"{number}.pdf")
+
+
+@require_GET
+@organisation_required
+def earnings(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Each provider of the organisation: what it earned, was paid and may expect."""
+    providers = organisation.providers.select_related("billing_account")
+    context = {
+        "providers": [
+            {
+                "provider": provider,
+                "account": provider.billing_account,
+                "commission_percent": provider.commission_bps / 100,
+                "rows": earnings_of(provider),
+                "statements": provider.billing_account.statements.all()[:STATEMENTS_SHOWN],
+                "payouts": Payout.objects.filter(debit=provider.billing_account)[:PAYOUTS_SHOWN],
+            }
+            for provider in providers.filter(billing_account__isnull=False)
+        ]
+    }
+    return render(request, "billing/earnings.html", context)
+
+
+def _find(organisation: Organisation, number: str) -> Statement:
+    mine = Organisation.objects.filter(pk=organisation.pk)
+    return get_object_or_404(statements_of(mine), number=number)
+
+
+def _file(content: str | bytes, content_type: str, name: str) -> HttpResponse:
+    response = HttpResponse(content, content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

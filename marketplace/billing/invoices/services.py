@@ -1,0 +1,90 @@
+"""Issuing: once for an account and a month, under the next number, for good."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from marketplace.billing.invoices.lines import encode_lines
+from marketplace.billing.invoices.models import Statement, StatementKind
+from marketplace.billing.invoices.months import Month
+from marketplace.billing.invoices.selectors import accounts_to_state, statement_draft
+from marketplace.billing.models import Account, AccountKind
+
+KINDS = {
+    AccountKind.CUSTOMER: StatementKind.INVOICE,
+    AccountKind.PROVIDER: StatementKind.PAYOUT,
+}
+SERIES = {StatementKind.INVOICE: "SY", StatementKind.PAYOUT: "SP"}
+"""What the numbers of a kind begin with."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far this machine's clock may be ahead of the database's, which dates transfers."""
+
+
+def statements_issue(*, month: Month) -> list[Statement]:
+    """Issue what the month still lacks, each in a transaction of its own. Safe to repeat.
+
+    Raises ``ValidationError`` before the month is over.
+    """
+    _check_over(month)
+    accounts = Account.objects.select_related("organisation", "provider")
+    issued = [
+        statement_issue(account=account, month=month)
+        for account in accounts.filter(pk__in=accounts_to_state(month)).order_by("pk")
+    ]
+    return [statement for statement in issued if statement is not None]
+
+
+def statement_issue(*, account: Account, month: Month) -> Statement | None:
+    """The account's invoice or payout statement; None for a month in which nothing moved.
+
+    Issued before, it is that one. Raises ``ValidationError`` before the month is over.
+    """
+    _check_over(month)
+    with transaction.atomic():
+        # Whoever writes a transfer locks its accounts first and dates it then: once this lock was
+        # had, every transfer of the month is there to see and none can be added.
+        Account.objects.select_for_update().get(pk=account.pk)
+    draft = statement_draft(account, month)
+    if not draft.lines:
+        return None
+    kind = KINDS[AccountKind(account.kind)]
+    with transaction.atomic():
+        sequence = _next_sequence(kind, year := timezone.now().year)
+        statement, _ = Statement.objects.get_or_create(
+            account=account,
+            period=month.first_day,
+            defaults={
+                "kind": kind,
+                "number": f"{SERIES[kind]}-{year}-{sequence:06d}",
+                "year": year,
+                "sequence": sequence,
+                "issuer": settings.SWITCHYARD_ISSUER,
+                "holder": str(account.organisation or account.provider),
+                "currency": account.currency,
+                "opening_nano": draft.opening_nano,
+                "closing_nano": draft.closing_nano,
+                "lines": encode_lines(draft.lines),
+                "issued_at": timezone.now(),
+            },
+        )
+    return statement
+
+
+def _check_over(month: Month) -> None:
+    now = timezone.now() - CLOCK_SKEW
+    if month.end > now:
+        last = Month.of(now).previous
+        raise ValidationError(f"{month} is not over yet; the last month that is: {last}")
+
+
+def _next_sequence(kind: StatementKind, year: int) -> int:
+    """The next number, taken by whoever commits first: a rollback leaves no gap."""
+    with connection.cursor() as cursor:
+        # Its own conflict: one issues, others wait until it has committed; readers go on.
+        cursor.execute("LOCK TABLE billing_statement IN SHARE ROW EXCLUSIVE MODE")
+    issued = Statement.objects.filter(kind=kind, year=year)
+    return (issued.aggregate(last=Max("sequence"))["last"] or 0) + 1

@@ -1,0 +1,261 @@
+"""What Stripe and staff did, one row each, and the transfers that followed from it."""
+
+import uuid
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.billing.payments.money import nano_of_cents
+
+
+class PaymentProfile(models.Model):
+    """An organisation as Stripe knows it, and the card that it may charge unasked."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.OneToOneField(
+        Organisation, on_delete=models.PROTECT, related_name="payment_profile"
+    )
+    customer_id = models.CharField(max_length=255, unique=True, null=True)
+    payment_method_id = models.CharField(max_length=255, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.organisation}: {self.customer_id or '–'}"
+
+
+class PaymentPurpose(models.TextChoices):
+    TOPUP = "topup", _("Top-up")
+    RECHARGE = "recharge", _("Auto-recharge")
+
+
+class PaymentState(models.TextChoices):
+    PENDING = "pending", _("Waiting for Stripe")
+    SUCCEEDED = "succeeded", _("Received")
+    FAILED = "failed", _("Failed")
+    EXPIRED = "expired", _("Not finished in time")
+
+
+class Payment(models.Model):
+    """One intended payment of an organisation. Only Stripe's word makes it ``succeeded``.
+
+    ``payment_method_id``: the kept card of an auto-recharge. ``asked_at``: when Stripe was last
+    asked about a Checkout of which no event came.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.PROTECT, related_name="payments"
+    )
+    purpose = models.CharField(max_length=10, choices=PaymentPurpose.choices)
+    state = models.CharField(
+        max_length=10, choices=PaymentState.choices, default=PaymentState.PENDING
+    )
+    amount_cents = models.PositiveBigIntegerField()
+    session_id = models.CharField(max_length=255, unique=True, null=True)
+    intent_id = models.CharField(max_length=255, unique=True, null=True)
+    payment_method_id = models.CharField(max_length=255, blank=True)
+    failure = models.TextField(blank=True)
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    concluded_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount_cents__gt=0), name="billing_payment_amount_positive"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=PaymentState.values),
+                name="billing_payment_state_known",
+            ),
+            models.UniqueConstraint(
+                fields=["organisation"],
+                condition=models.Q(purpose="recharge", state="pending"),
+                name="billing_payment_one_recharge_in_flight",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"payment {self.pk}"
+
+    @property
+    def amount_nano(self) -> int:
+        return nano_of_cents(self.amount_cents)
+
+
+class RefundState(models.TextChoices):
+    """In the order in which it moves; a failed refund gives the credit back."""
+
+    REQUESTED = "requested", _("Requested")
+    PENDING = "pending", _("Under way")
+    SUCCEEDED = "succeeded", _("Refunded")
+    FAILED = "failed", _("Failed")
+
+
+class Refund(models.Model):
+    """Part or all of a payment on its way back; ``stripe_id`` once Stripe has it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="refunds")
+    stripe_id = models.CharField(max_length=255, unique=True, null=True, editable=False)
+    amount_cents = models.PositiveBigIntegerField()
+    state = models.CharField(
+        max_length=10, choices=RefundState.choices, default=RefundState.REQUESTED, editable=False
+    )
+    reason = models.TextField()
+    requested_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    failure = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount_cents__gt=0), name="billing_refund_amount_positive"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=RefundState.values), name="billing_refund_state_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.stripe_id or f"refund {self.pk}"
+
+    @property
+    def amount_nano(self) -> int:
+        return nano_of_cents(self.amount_cents)
+
+    @property
+    def is_out(self) -> bool:
+        """Whether Stripe has taken the amount, or will."""
+        return self.state in {RefundState.PENDING, RefundState.SUCCEEDED}
+
+
+class DisputeState(models.TextChoices):
+    """In the order in which it moves. A bank's inquiry takes no money."""
+
+    INQUIRY = "inquiry", _("Inquiry")
+    OPEN = "open", _("Open")
+    LOST = "lost", _("Lost")
+    WON = "won", _("Won")
+
+
+class Dispute(models.Model):
+    """A cardholder's bank takes a payment back, for good unless it is won."""
+
+    stripe_id = models.CharField(max_length=255, unique=True)
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="disputes")
+    amount_cents = models.PositiveBigIntegerField()
+    state = models.CharField(
+        max_length=10, choices=DisputeState.choices, default=DisputeState.INQUIRY
+    )
+    reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=DisputeState.values),
+                name="billing_dispute_state_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.stripe_id
+
+    @property
+    def amount_nano(self) -> int:
+        return nano_of_cents(self.amount_cents)
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the bank has the amount."""
+        return self.state in {DisputeState.OPEN, DisputeState.LOST}
+
+
+class PaymentTransfer(models.Model):
+    """Which payment, and which refund or dispute of it, a transfer was posted for."""
+
+    transfer = models.OneToOneField(
+        "billing.Transfer", on_delete=models.PROTECT, primary_key=True, related_name="payment_link"
+    )
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="links")
+    refund = models.ForeignKey(Refund, on_delete=models.PROTECT, null=True, related_name="links")
+    dispute = models.ForeignKey(Dispute, on_delete=models.PROTECT, null=True, related_name="links")
+
+    def __str__(self) -> str:
+        return f"transfer {self.transfer_id} of payment {self.payment_id}"
+
+
+class EventVerdict(models.TextChoices):
+    APPLIED = "applied", _("Applied")
+    IGNORED = "ignored", _("Not of interest")
+    UNKNOWN = "unknown", _("About a payment that is not ours")
+
+
+class StripeEvent(models.Model):
+    """An event of Stripe's that was received, once, and what came of it."""
+
+    event_id = models.CharField(max_length=255, primary_key=True)
+    kind = models.CharField(max_length=100)
+    verdict = models.CharField(max_length=10, choices=EventVerdict.choices)
+    created_at = models.DateTimeField()
+    received_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        ordering = ["-received_at"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.event_id}"
+
+
+class AutoRecharge(models.Model):
+    """Charge the saved card when credit runs low, up to a cap a calendar month (UTC)."""
+
+    organisation = models.OneToOneField(
+        Organisation, on_delete=models.PROTECT, primary_key=True, related_name="auto_recharge"
+    )
+    enabled = models.BooleanField(default=False)
+    threshold_cents = models.PositiveBigIntegerField()
+    amount_cents = models.PositiveBigIntegerField()
+    cap_cents = models.PositiveBigIntegerField()
+    failures = models.PositiveSmallIntegerField(default=0, editable=False)
+    failure = models.TextField(blank=True, editable=False)
+    retry_at = models.DateTimeField(null=True, editable=False)
+    changed_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+
+    def __str__(self) -> str:
+        return f"{self.organisation}: {'on' if self.enabled else 'off'}"
+
+    @property
+    def threshold_nano(self) -> int:
+        return nano_of_cents(self.threshold_cents)
+
+
+class StaffTransfer(models.Model):
+    """A grant or a write-off that a person of the staff ordered: who, and why."""
+
+    transfer = models.OneToOneField(
+        "billing.Transfer", on_delete=models.PROTECT, primary_key=True, related_name="staff_order"
+    )
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.PROTECT, related_name="staff_transfers"
+    )
+    reason = models.TextField()
+    ordered_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-transfer_id"]
+
+    def __str__(self) -> str:
+        return f"{self.organisation}: {self.reason}"

@@ -1,0 +1,85 @@
+"""Paying from the Billing page: the forms, and the page that people come back to."""
+
+import uuid
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from marketplace.accounts.models import Organisation
+from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.permissions import Permission, demand
+from marketplace.billing.models import PaymentProfile
+from marketplace.billing.pages import billing_page
+from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
+from marketplace.billing.payments.recharge import auto_recharge_set, card_forget
+from marketplace.billing.payments.selectors import payments_of
+from marketplace.billing.payments.services import PaymentsUnavailable, topup_begin
+
+
+@require_POST
+@organisation_required
+def topup(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Begin a payment and go to Stripe's page for it."""
+    demand(request, organisation, Permission.MONEY)
+    form = TopupForm(request.POST)
+    if not form.is_valid():
+        return billing_page(request, organisation, status=422, topup_form=form)
+    try:
+        checkout = topup_begin(
+            organisation=organisation,
+            amount_cents=form.cleaned_data["amount"],
+            save_card=form.cleaned_data["save_card"],
+            created_by=request.user,  # type: ignore[arg-type] # login_required
+        )
+    except ValidationError as error:
+        form.add_error(None, error)
+        return billing_page(request, organisation, status=422, topup_form=form)
+    except PaymentsUnavailable as error:
+        form.add_error(None, str(error))
+        return billing_page(request, organisation, status=503, topup_form=form)
+    return HttpResponseRedirect(checkout.url)
+
+
+@require_GET
+@organisation_required
+def payment(
+    request: HttpRequest, organisation: Organisation, payment_id: uuid.UUID
+) -> HttpResponse:
+    """What is known of a payment. Coming back from Stripe proves nothing: only its event does."""
+    found = get_object_or_404(payments_of(organisation), pk=payment_id)
+    return render(request, "billing/payment.html", {"payment": found})
+
+
+@require_POST
+@organisation_required
+def auto_recharge(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Set when the kept card is charged."""
+    demand(request, organisation, Permission.MONEY)
+    form = AutoRechargeForm(request.POST)
+    if not form.is_valid():
+        return billing_page(request, organisation, status=422, recharge_form=form)
+    try:
+        auto_recharge_set(
+            organisation=organisation,
+            enabled=form.cleaned_data["enabled"],
+            threshold_cents=form.cleaned_data["threshold"],
+            amount_cents=form.cleaned_data["amount"],
+            cap_cents=form.cleaned_data["cap"],
+            changed_by=request.user,  # type: ignore[arg-type] # login_required
+        )
+    except ValidationError as error:
+        form.add_error(None, error)
+        return billing_page(request, organisation, status=422, recharge_form=form)
+    return redirect("billing")
+
+
+@require_POST
+@organisation_required
+def card_remove(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Forget the kept card."""
+    demand(request, organisation, Permission.MONEY)
+    get_object_or_404(PaymentProfile, organisation=organisation)
+    card_forget(organisation=organisation)
+    return redirect("billing")

@@ -1,0 +1,196 @@
+"""Auto-recharge: one charge in flight an organisation, never above the month's cap.
+
+What may be charged is decided under the lock of the organisation's row and written down as a
+pending payment before Stripe is asked; whoever asks, and however often, uses that payment's
+idempotency key. Without an answer the payment stays pending, and the next run asks again.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import stripe
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import QuerySet, Sum
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.billing.models import Account
+from marketplace.billing.payments import stripe_api
+from marketplace.billing.payments.models import (
+    AutoRecharge,
+    Payment,
+    PaymentProfile,
+    PaymentPurpose,
+    PaymentState,
+)
+from marketplace.billing.payments.services import payment_end, topup_amount_check
+
+log = logging.getLogger(__name__)
+
+FAILURES_MAX = 4
+"""After so many refusals in a row it turns itself off."""
+BACKOFF = timedelta(minutes=15)
+BACKOFF_FACTOR = 4
+UNANSWERED_MAX = timedelta(hours=20)
+"""Stripe keeps idempotency keys for a day: a payment older than this is not asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the decision is made from. ``charged_cents``: recharges of this month, unless failed."""
+
+    available_nano: int
+    charged_cents: int
+    is_in_flight: bool
+
+
+def recharge_is_due(rule: AutoRecharge, standing: Standing, now: datetime) -> bool:
+    """Whether to charge now: credit is low, the last refusal is long enough ago, the cap allows."""
+    return (
+        rule.enabled
+        and not standing.is_in_flight
+        and (rule.retry_at is None or rule.retry_at <= now)
+        and standing.available_nano < rule.threshold_nano
+        and standing.charged_cents + rule.amount_cents <= rule.cap_cents
+    )
+
+
+def backoff(failures: int) -> timedelta:
+    """15 minutes, then one hour, then four."""
+    return BACKOFF * BACKOFF_FACTOR ** (failures - 1)
+
+
+@transaction.atomic
+def auto_recharge_set(
+    *,
+    organisation: Organisation,
+    enabled: bool,
+    threshold_cents: int,
+    amount_cents: int,
+    cap_cents: int,
+    changed_by: User,
+) -> AutoRecharge:
+    """Say when to charge, how much and at most how much a month. Earlier refusals are forgotten."""
+    topup_amount_check(amount_cents)
+    if cap_cents < amount_cents:
+        raise ValidationError(_("The month's cap must allow one charge."))
+    cards = PaymentProfile.objects.exclude(payment_method_id="")
+    if enabled and not cards.filter(organisation=organisation).exists():
+        raise ValidationError(_("Top up once with the card kept: it is the one that is charged."))
+    rule, _created = AutoRecharge.objects.update_or_create(
+        organisation=organisation,
+        defaults={
+            "enabled": enabled,
+            "threshold_cents": threshold_cents,
+            "amount_cents": amount_cents,
+            "cap_cents": cap_cents,
+            "changed_by": changed_by,
+            "failures": 0,
+            "failure": "",
+            "retry_at": None,
+        },
+    )
+    return rule
+
+
+def card_forget(*, organisation: Organisation) -> None:
+    """Charge the kept card no more: auto-recharge goes off, and Stripe forgets the card too."""
+    with transaction.atomic():
+        AutoRecharge.objects.filter(organisation=organisation).update(enabled=False)
+        profile = PaymentProfile.objects.select_for_update().get(organisation=organisation)
+        kept, profile.payment_method_id = profile.payment_method_id, ""
+        profile.save(update_fields=["payment_method_id"])
+    if kept:
+        try:
+            stripe_api.card_detach(kept)
+        except stripe.StripeError:
+            # Here it is forgotten whatever Stripe says.
+            log.exception("card %s is still known to Stripe", kept)
+
+
+@transaction.atomic
+def recharge_begin(*, organisation_id: int, now: datetime) -> Payment | None:
+    """A pending payment where one is due. Two at once: the second finds the first's."""
+    rule = AutoRecharge.objects.select_for_update().get(pk=organisation_id)
+    profile = PaymentProfile.objects.get(organisation_id=organisation_id)
+    if not recharge_is_due(rule, _standing(organisation_id, now), now):
+        return None
+    return Payment.objects.create(
+        organisation_id=organisation_id,
+        purpose=PaymentPurpose.RECHARGE,
+        amount_cents=rule.amount_cents,
+        # Asked again with another card, the same idempotency key would be refused.
+        payment_method_id=profile.payment_method_id,
+    )
+
+
+@transaction.atomic
+def recharge_fail(*, payment: Payment, failure: str, now: datetime) -> None:
+    """A refusal, counted once: try later, and after several not any more."""
+    if payment_end(payment=payment, state=PaymentState.FAILED, failure=failure):
+        _refusal_count(payment, failure, now, most=FAILURES_MAX)
+
+
+@transaction.atomic
+def recharge_give_up(*, payment: Payment, failure: str, now: datetime) -> None:
+    """No answer for long. Turned off at once; the month's cap counts it, as it may be charged."""
+    if payment_end(payment=payment, state=PaymentState.EXPIRED, failure=failure):
+        _refusal_count(payment, failure, now, most=1)
+
+
+@transaction.atomic
+def recharge_forgive(*, organisation: Organisation) -> None:
+    """A payment arrived: refusals before it no longer count."""
+    AutoRecharge.objects.filter(organisation=organisation, enabled=True).update(
+        failures=0, failure="", retry_at=None
+    )
+
+
+def recharges_to_look_at() -> list[int]:
+    """Organisations where a recharge may be due, by cheap signs; `recharge_begin` decides."""
+    return list(
+        AutoRecharge.objects.filter(enabled=True)
+        .exclude(organisation__payment_profile__payment_method_id="")
+        .filter(organisation__payment_profile__customer_id__isnull=False)
+        .order_by("pk")
+        .values_list("pk", flat=True)
+    )
+
+
+def recharges_in_flight() -> list[Payment]:
+    """Pending recharges, oldest first."""
+    pending = Payment.objects.filter(purpose=PaymentPurpose.RECHARGE, state=PaymentState.PENDING)
+    return list(pending.select_related("organisation").order_by("created_at"))
+
+
+def recharged_cents(organisation_id: int, now: datetime) -> int:
+    """Recharges of the calendar month (UTC): paid, under way, or given up without an answer."""
+    month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    counted = _recharges(organisation_id).filter(created_at__gte=month)
+    counted = counted.exclude(state=PaymentState.FAILED)
+    return counted.aggregate(sum=Sum("amount_cents"))["sum"] or 0
+
+
+def _refusal_count(payment: Payment, failure: str, now: datetime, *, most: int) -> None:
+    rule = AutoRecharge.objects.select_for_update().filter(pk=payment.organisation_id).first()
+    if rule is None:
+        return
+    rule.failures += 1
+    rule.failure = failure
+    rule.retry_at = now + backoff(rule.failures)
+    rule.enabled = rule.enabled and rule.failures < most
+    rule.save(update_fields=["failures", "failure", "retry_at", "enabled"])
+
+
+def _recharges(organisation_id: int) -> QuerySet[Payment]:
+    return Payment.objects.filter(organisation_id=organisation_id, purpose=PaymentPurpose.RECHARGE)
+
+
+def _standing(organisation_id: int, now: datetime) -> Standing:
+    return Standing(
+        available_nano=Account.objects.get(organisation_id=organisation_id).available_nano,
+        charged_cents=recharged_cents(organisation_id, now),
+        is_in_flight=_recharges(organisation_id).filter(state=PaymentState.PENDING).exists(),
+    )

@@ -1,0 +1,155 @@
+"""Money on its way back: refunds that staff order or Stripe reports, and disputes."""
+
+import logging
+
+import stripe
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Sum
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import User
+from marketplace.billing.payments import stripe_api
+from marketplace.billing.payments.books import taking_book
+from marketplace.billing.payments.models import (
+    Dispute,
+    DisputeState,
+    Payment,
+    PaymentState,
+    Refund,
+    RefundState,
+)
+from marketplace.billing.payments.money import CURRENCY, usd_of_cents
+from marketplace.billing.payments.services import PaymentMismatch, payments_are_on
+from marketplace.billing.payments.shapes import StripeDispute, StripeRefund, our_id
+
+log = logging.getLogger(__name__)
+
+REFUND_STATES = {
+    "pending": RefundState.PENDING,
+    "requires_action": RefundState.PENDING,
+    "succeeded": RefundState.SUCCEEDED,
+    "failed": RefundState.FAILED,
+    "canceled": RefundState.FAILED,
+}
+DISPUTE_STATES = {
+    "warning_needs_response": DisputeState.INQUIRY,
+    "warning_under_review": DisputeState.INQUIRY,
+    "prevented": DisputeState.INQUIRY,
+    "warning_closed": DisputeState.WON,
+    "won": DisputeState.WON,
+    "lost": DisputeState.LOST,
+}
+"""Every other status means that the bank has the money."""
+
+
+def refundable_cents(payment: Payment) -> int:
+    """What of a received payment is neither refunded nor asked to be."""
+    if payment.state != PaymentState.SUCCEEDED:
+        return 0
+    refunds = payment.refunds.exclude(state=RefundState.FAILED)
+    return payment.amount_cents - (refunds.aggregate(sum=Sum("amount_cents"))["sum"] or 0)
+
+
+def refund_request(
+    *, payment: Payment, amount_cents: int, reason: str, requested_by: User
+) -> Refund:
+    """Order a refund. Stripe is asked at once, and again by a job while it does not answer."""
+    refund = refund_open(
+        payment=payment, amount_cents=amount_cents, reason=reason, requested_by=requested_by
+    )
+    return refund_submit_or_later(refund=refund)
+
+
+@transaction.atomic
+def refund_open(*, payment: Payment, amount_cents: int, reason: str, requested_by: User) -> Refund:
+    """Write an order down. More than is left of the payment is refused."""
+    payments_are_on()
+    payment = Payment.objects.select_for_update().get(pk=payment.pk)
+    refund_amount_check(payment, amount_cents)
+    return Refund.objects.create(
+        payment=payment, amount_cents=amount_cents, reason=reason, requested_by=requested_by
+    )
+
+
+def refund_amount_check(payment: Payment, amount_cents: int) -> None:
+    """ValidationError unless so much of a payment can be refunded."""
+    left = refundable_cents(payment)
+    if not 0 < amount_cents <= left:
+        raise ValidationError(
+            _("Of this payment %(left)s US dollars can be refunded.") % {"left": usd_of_cents(left)}
+        )
+
+
+def refund_submit_or_later(*, refund: Refund) -> Refund:
+    """Bring an order to Stripe; without an answer it stays requested."""
+    try:
+        return refund_submit(refund=refund)
+    except stripe.StripeError:
+        log.exception("refund %s has not reached Stripe yet", refund.pk)
+        return refund
+
+
+def refund_submit(*, refund: Refund) -> Refund:
+    """Bring a requested refund to Stripe. ``stripe.StripeError`` where there was no answer."""
+    try:
+        found = stripe_api.refund_create(refund)
+    except (stripe.CardError, stripe.InvalidRequestError) as refused:
+        with transaction.atomic():
+            refund = Refund.objects.select_for_update().get(pk=refund.pk)
+            if refund.state == RefundState.REQUESTED:
+                refund.state, refund.failure = RefundState.FAILED, str(refused.user_message)
+                refund.save(update_fields=["state", "failure"])
+        return refund
+    return refund_record(payment=refund.payment, found=found)
+
+
+@transaction.atomic
+def refund_record(*, payment: Payment, found: StripeRefund) -> Refund:
+    """Stripe's word on a refund, whoever ordered it. Older words than the last are left out."""
+    # The payment's lock orders events about one payment that come at the same time.
+    payment = Payment.objects.select_for_update().get(pk=payment.pk)
+    _same_currency(found.id, found.currency)
+    refund = _refund_row(payment, found)
+    state = REFUND_STATES.get(found.status or "pending", RefundState.PENDING)
+    order = list(RefundState)
+    if order.index(state) >= order.index(RefundState(refund.state)):
+        refund.state = state
+    refund.stripe_id = found.id
+    refund.amount_cents = found.amount
+    refund.failure = found.failure_reason or ""
+    refund.save()
+    taking_book(taking=refund)
+    return refund
+
+
+@transaction.atomic
+def dispute_record(*, payment: Payment, found: StripeDispute) -> Dispute:
+    """Stripe's word on a dispute. Older words than the last are left out."""
+    payment = Payment.objects.select_for_update().get(pk=payment.pk)
+    _same_currency(found.id, found.currency)
+    dispute = payment.disputes.filter(stripe_id=found.id).first() or Dispute(
+        payment=payment, stripe_id=found.id, amount_cents=found.amount
+    )
+    state = DISPUTE_STATES.get(found.status, DisputeState.OPEN)
+    order = list(DisputeState)
+    if order.index(state) >= order.index(DisputeState(dispute.state)):
+        dispute.state = state
+    dispute.reason = found.reason
+    dispute.save()
+    taking_book(taking=dispute)
+    return dispute
+
+
+def _refund_row(payment: Payment, found: StripeRefund) -> Refund:
+    ours = our_id((found.metadata or {}).get(stripe_api.REFUND_KEY))
+    return (
+        payment.refunds.filter(stripe_id=found.id).first()
+        or (payment.refunds.filter(pk=ours, stripe_id=None).first() if ours else None)
+        or Refund(payment=payment, amount_cents=found.amount, reason="Ordered at Stripe.")
+    )
+
+
+def _same_currency(stripe_id: str, currency: str) -> None:
+    if currency != CURRENCY:
+        raise PaymentMismatch(f"{stripe_id} is in {currency!r}, and payments are in {CURRENCY!r}")

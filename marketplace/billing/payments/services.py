@@ -1,0 +1,151 @@
+"""Verbs of payments. Stripe is asked outside of transactions here, and its word recorded inside."""
+
+import logging
+from dataclasses import dataclass
+
+import stripe
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.billing.payments import stripe_api
+from marketplace.billing.payments.books import topup_book
+from marketplace.billing.payments.models import (
+    Payment,
+    PaymentProfile,
+    PaymentPurpose,
+    PaymentState,
+)
+from marketplace.billing.payments.money import CURRENCY, usd_of_cents
+from marketplace.billing.payments.shapes import our_id
+
+PENDING_MAX = 20
+"""Most payments of one organisation that wait for somebody to pay; Checkout ends each in a day."""
+
+log = logging.getLogger(__name__)
+
+
+class PaymentsUnavailable(Exception):
+    """Stripe could not be asked, or payments are off. The message is for people."""
+
+
+class PaymentMismatch(Exception):
+    """Stripe received something else than was asked for: a person has to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A payment that waits for its person, and Stripe's page for it."""
+
+    payment: Payment
+    url: str
+
+
+def topup_amount_check(amount_cents: int) -> None:
+    """ValidationError unless an amount is within the bounds of this installation."""
+    least, most = settings.SWITCHYARD_TOPUP_CENTS_MIN, settings.SWITCHYARD_TOPUP_CENTS_MAX
+    if not least <= amount_cents <= most:
+        raise ValidationError(
+            _("An amount is between %(least)s and %(most)s US dollars.")
+            % {"least": usd_of_cents(least), "most": usd_of_cents(most)}
+        )
+
+
+def topup_begin(
+    *, organisation: Organisation, amount_cents: int, save_card: bool, created_by: User
+) -> Checkout:
+    """Prepare a payment at Stripe. No money moves before Stripe says that it was paid."""
+    payments_are_on()
+    topup_amount_check(amount_cents)
+    pending = organisation.payments.filter(state=PaymentState.PENDING)
+    if pending.count() >= PENDING_MAX:
+        raise ValidationError(_("Too many payments wait for Stripe. Finish one, or try tomorrow."))
+    payment = Payment.objects.create(
+        organisation=organisation,
+        purpose=PaymentPurpose.TOPUP,
+        amount_cents=amount_cents,
+        created_by=created_by,
+    )
+    base = settings.SWITCHYARD_PUBLIC_URL
+    try:
+        customer_id = customer_ensure(organisation=organisation, email=created_by.email)
+        session_id, url = stripe_api.checkout_create(
+            payment,
+            customer_id=customer_id,
+            save_card=save_card,
+            return_url=f"{base}/billing/payments/{payment.pk}",
+            cancel_url=f"{base}/billing",
+        )
+    except stripe.StripeError as error:
+        log.exception("payment %s was not begun", payment.pk)
+        payment_end(payment=payment, state=PaymentState.FAILED, failure="Stripe was not reached.")
+        raise PaymentsUnavailable(_("Stripe was not reached. Nothing was charged.")) from error
+    Payment.objects.filter(pk=payment.pk).update(session_id=session_id)
+    return Checkout(payment, url)
+
+
+def customer_ensure(*, organisation: Organisation, email: str) -> str:
+    """The organisation's customer at Stripe, created when it has none."""
+    profile, _created = PaymentProfile.objects.get_or_create(organisation=organisation)
+    if profile.customer_id is None:
+        made = stripe_api.customer_create(profile, email)
+        # Of two at once the first stays: the other's Checkout may be what keeps the card.
+        PaymentProfile.objects.filter(pk=profile.pk, customer_id=None).update(customer_id=made)
+        profile.refresh_from_db()
+    return str(profile.customer_id)
+
+
+@transaction.atomic
+def payment_succeed(
+    *, payment: Payment, intent_id: str, received_cents: int, currency: str
+) -> Payment:
+    """Book a received payment, once, whatever was thought of it before."""
+    payment = Payment.objects.select_for_update().get(pk=payment.pk)
+    if payment.state == PaymentState.SUCCEEDED and payment.intent_id == intent_id:
+        return payment
+    asked = (payment.intent_id or intent_id, payment.amount_cents, CURRENCY)
+    received = (intent_id, received_cents, currency)
+    if not intent_id or received != asked:
+        raise PaymentMismatch(f"payment {payment.pk} is {asked}, Stripe received {received}")
+    payment.state = PaymentState.SUCCEEDED
+    payment.intent_id = intent_id
+    payment.failure = ""
+    payment.concluded_at = timezone.now()
+    payment.save(update_fields=["state", "intent_id", "failure", "concluded_at"])
+    topup_book(payment=payment)
+    return payment
+
+
+@transaction.atomic
+def payment_end(*, payment: Payment, state: PaymentState, failure: str = "") -> bool:
+    """A pending payment comes to nothing; returns whether it was pending until now."""
+    payment = Payment.objects.select_for_update().get(pk=payment.pk)
+    if payment.state != PaymentState.PENDING:
+        return False
+    payment.state = state
+    payment.failure = failure
+    payment.concluded_at = timezone.now()
+    payment.save(update_fields=["state", "failure", "concluded_at"])
+    return True
+
+
+def payment_find(reference: str | None) -> Payment | None:
+    """A payment by its id as Stripe carries it; None where it is not one of ours."""
+    found = our_id(reference)
+    return Payment.objects.filter(pk=found).first() if found else None
+
+
+def card_save(*, organisation: Organisation, payment_method_id: str) -> None:
+    """The card that auto-recharge charges from now on."""
+    PaymentProfile.objects.update_or_create(
+        organisation=organisation, defaults={"payment_method_id": payment_method_id}
+    )
+
+
+def payments_are_on() -> None:
+    """PaymentsUnavailable where this installation has no keys of Stripe's."""
+    if not settings.PAYMENTS_ON:
+        raise PaymentsUnavailable(_("Payments are off here. An admin can grant credit."))

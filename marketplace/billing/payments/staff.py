@@ -1,0 +1,68 @@
+"""What staff order: grants and write-offs, with who and why on a row of their own."""
+
+import uuid
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.billing.models import Transfer
+from marketplace.billing.payments.books import debt_write_off, owed_nano
+from marketplace.billing.payments.models import StaffTransfer
+from marketplace.billing.services import credit_grant
+from router.domain.money import NANO_PER_USD
+
+GRANT_NANO_MAX = 10_000_000 * NANO_PER_USD
+"""Most that one order gives: a slip of the keyboard must not fill the ledger's integers."""
+
+
+@transaction.atomic
+def grant_order(
+    *,
+    organisation: Organisation,
+    amount_nano: int,
+    reason: str,
+    ordered_by: User,
+    idem_key: str = "",
+) -> StaffTransfer:
+    """Give credit that nobody paid for, up to ``GRANT_NANO_MAX``. The same ``idem_key`` gives once.
+
+    Raises ``ValidationError``, also for a key that another grant was ordered with.
+    """
+    if not 0 < amount_nano <= GRANT_NANO_MAX:
+        raise ValidationError(_("An amount is above zero and at most 10,000,000 US dollars."))
+    key = f"grant:{idem_key or uuid.uuid4()}"
+    ordered = StaffTransfer.objects.filter(transfer__idem_key=key).first()
+    if ordered is not None:
+        if (ordered.organisation, ordered.transfer.amount_nano) != (organisation, amount_nano):
+            raise ValidationError(_("Another grant was ordered with this key."))
+        return ordered
+    transfer = credit_grant(organisation=organisation, amount_nano=amount_nano, idem_key=key)
+    return _note(transfer, organisation, reason, ordered_by)
+
+
+@transaction.atomic
+def write_off_order(
+    *, organisation: Organisation, amount_nano: int, reason: str, ordered_by: User
+) -> StaffTransfer:
+    """Give up a debt, or part of it; calls go on when none is left."""
+    debt_amount_check(organisation, amount_nano)
+    transfer = debt_write_off(
+        organisation=organisation, amount_nano=amount_nano, idem_key=f"write_off:{uuid.uuid4()}"
+    )
+    return _note(transfer, organisation, reason, ordered_by)
+
+
+def debt_amount_check(organisation: Organisation, amount_nano: int) -> None:
+    """ValidationError where an organisation owes less."""
+    if amount_nano > owed_nano(organisation):
+        raise ValidationError(_("The organisation owes less than this."))
+
+
+def _note(
+    transfer: Transfer, organisation: Organisation, reason: str, ordered_by: User
+) -> StaffTransfer:
+    return StaffTransfer.objects.create(
+        transfer=transfer, organisation=organisation, reason=reason, ordered_by=ordered_by
+    )

@@ -1,0 +1,101 @@
+"""Models side by side: what each row says of them, and which says the best."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.catalog.listing import Listing
+from marketplace.catalog.prices import number_text
+from marketplace.catalog.templatetags.units import duration, per_second, uptime, usd
+from marketplace.usage.deployments import Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    text: str
+    is_best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    label: Promise
+    cells: list[Cell]
+
+
+NOTHING = "–"
+PRICES: dict[str, Promise] = {
+    "prompt_nano_per_million": _("Price, 1M tokens in"),
+    "completion_nano_per_million": _("Price, 1M tokens out"),
+    "request_nano": _("Price of a call"),
+    "row_nano": _("Price of a row"),
+    "image_nano": _("Price of an image"),
+    "second_nano": _("Price of a second of hardware"),
+}
+
+
+def comparison(shown: Sequence[Listing], measured: Mapping[str, Measured]) -> list[Row]:
+    """Rows over the models in their order; ``measured`` is by their names."""
+    known = [measured.get(one.model.name, Measured()) for one in shown]
+    rows = [
+        _numbers(label, [getattr(one.cheapest, name, None) or None for one in shown], usd, min)
+        for name, label in PRICES.items()
+    ]
+    contexts = [one.model.context_tokens_max or None for one in shown]
+    rows += [
+        _numbers(_("Context, tokens"), contexts, _whole, max),
+        _numbers(_("First byte, p50"), [one.ttft_ms_p50 for one in known], duration, min),
+        _numbers(_("Whole call, p50"), [one.total_ms_p50 for one in known], duration, min),
+        _numbers(_("Whole call, p99"), [one.total_ms_p99 for one in known], duration, min),
+        _numbers(_("Throughput"), [one.tokens_per_s for one in known], per_second, max),
+        _numbers(_("Uptime"), [one.uptime for one in known], uptime, max),
+        _texts(_("Calls measured"), [_whole(one.completed) for one in known]),
+        _texts(_("Providers"), [", ".join(one.providers) for one in shown]),
+        _texts(_("Hardware"), [" · ".join(one.hardware) for one in shown]),
+        _texts(_("Supports"), [", ".join(_parameters(one)) for one in shown]),
+        _texts(_("Data policy"), [_policy(one) for one in shown]),
+        _texts(_("License"), [one.model.license for one in shown]),
+    ]
+    return [row for row in rows if any(cell.text != NOTHING for cell in row.cells)]
+
+
+def best_of(values: Sequence[float | None], choose: Callable[..., Any]) -> float | None:
+    """The best of some values, by ``min`` or ``max``; None where none is better than another."""
+    known = [value for value in values if value is not None]
+    return choose(known) if len(set(known)) > 1 else None
+
+
+def _numbers(
+    label: Promise,
+    values: Sequence[float | None],
+    text: Callable[[Any], str],
+    choose: Callable[..., Any],
+) -> Row:
+    best = best_of(values, choose)
+    return Row(
+        label,
+        [
+            Cell(NOTHING)
+            if value is None
+            else Cell(text(value), best is not None and value == best)
+            for value in values
+        ],
+    )
+
+
+def _texts(label: Promise, texts: Sequence[str]) -> Row:
+    return Row(label, [Cell(text or NOTHING) for text in texts])
+
+
+def _whole(value: float) -> str:
+    return number_text(int(value), 0)
+
+
+def _parameters(listing: Listing) -> list[str]:
+    return sorted({name for p in listing.priced for name in p.deployment.supported_parameters})
+
+
+def _policy(listing: Listing) -> str:
+    return str(_("keeps no data")) if listing.private else str(_("may keep data"))

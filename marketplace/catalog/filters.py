@@ -1,0 +1,194 @@
+"""What a look at the catalog asks for, as its URL says it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from marketplace.catalog.models import MODEL_NAME, Task
+
+MODALITIES: dict[str, Promise] = {
+    "text": gettext_lazy("Text"),
+    "table": gettext_lazy("Table rows"),
+    "image": gettext_lazy("Images"),
+}
+TASKS_BY_MODALITY = {
+    "text": (Task.CHAT, Task.EMBEDDINGS),
+    "table": (Task.TABULAR,),
+    "image": (Task.VISION,),
+}
+"""What a model of a task takes."""
+KINDS: dict[str, Promise] = {
+    "": gettext_lazy("Real and emulated"),
+    "real": gettext_lazy("Real only"),
+    "emulated": gettext_lazy("Emulated only"),
+}
+RELEVANCE = "relevance"
+SORTS: dict[str, Promise] = {
+    RELEVANCE: gettext_lazy("Best match"),
+    "name": gettext_lazy("Name"),
+    "price": gettext_lazy("Price"),
+    "speed": gettext_lazy("Measured speed"),
+    "throughput": gettext_lazy("Throughput"),
+    "use": gettext_lazy("Most used"),
+    "newest": gettext_lazy("Newest"),
+    "context": gettext_lazy("Longest context"),
+}
+CONTEXTS = (4_096, 8_192, 32_768, 131_072, 1_000_000)
+"""Those that the page offers, in tokens; the URL may name any."""
+VIEWS: dict[str, Promise] = {"cards": gettext_lazy("Cards"), "table": gettext_lazy("Table")}
+COMPARED_MAX = 4
+VALUES_MAX = 50
+"""Values of one filter; those beyond are left out."""
+CONTEXT_MAX = 2**31 - 1
+PRICE_MAX = Decimal(10**6)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """``price_max`` is in USD, as :func:`~marketplace.catalog.listing.price_bound` reads it.
+
+    Provider, hardware, parameters, privacy and price are asked of one and the same deployment.
+    """
+
+    words: str = ""
+    tasks: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    context_min: int = 0
+    price_max: Decimal | None = None
+    providers: tuple[str, ...] = ()
+    hardware: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    private: bool = False
+    kind: str = ""
+    measured: bool = False
+    sort: str = ""
+    view: str = "cards"
+    chosen: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> str:
+        """The sort in force: a search's best matches come first unless something else is asked."""
+        if self.sort and (self.words or self.sort != RELEVANCE):
+            return self.sort
+        return RELEVANCE if self.words else "name"
+
+    def pairs(self) -> Iterator[tuple[str, Any]]:
+        """The URL's query, without what is as it would be anyway."""
+        for name, value in (
+            ("q", self.words),
+            *(("task", task) for task in self.tasks),
+            *(("takes", modality) for modality in self.modalities),
+            ("context", self.context_min),
+            ("price", "" if self.price_max is None else f"{self.price_max.normalize():f}"),
+            *(("provider", provider) for provider in self.providers),
+            *(("hardware", hardware) for hardware in self.hardware),
+            *(("parameter", parameter) for parameter in self.parameters),
+            ("private", int(self.private)),
+            ("kind", self.kind),
+            ("measured", int(self.measured)),
+            ("sort", self.sort),
+            ("view", "" if self.view == "cards" else self.view),
+            *(("m", name) for name in self.chosen),
+        ):
+            if value:
+                yield name, value
+
+    def url(self, **changes: Any) -> str:
+        """The query of these filters with some of them changed, with its question mark."""
+        return f"?{urlencode(list(replace(self, **changes).pairs()))}"
+
+    @property
+    def canonical(self) -> str:
+        """The same models in the same order, however they are shown."""
+        query = urlencode(list(replace(self, view="cards", chosen=()).pairs()))
+        return f"?{query}" if query else ""
+
+
+def filters_of(query: QueryDict) -> Filters:
+    """Out of a URL's query. What makes no sense is left out."""
+    return Filters(
+        words=query.get("q", "").strip()[:200],
+        tasks=_among(query, "task", set(Task.values)),
+        modalities=_among(query, "takes", set(MODALITIES)),
+        context_min=_whole(query.get("context", ""), CONTEXT_MAX),
+        price_max=_price(query.get("price", "")),
+        providers=_values(query, "provider"),
+        hardware=_values(query, "hardware"),
+        parameters=_values(query, "parameter"),
+        private=query.get("private") == "1",
+        kind=query.get("kind", "") if query.get("kind") in KINDS else "",
+        measured=query.get("measured") == "1",
+        sort=query.get("sort", "") if query.get("sort") in SORTS else "",
+        view="table" if query.get("view") == "table" else "cards",
+        chosen=chosen_of(query),
+    )
+
+
+def chosen_of(query: QueryDict) -> tuple[str, ...]:
+    """The models to compare, each once and no more than are compared."""
+    names = [name for name in _values(query, "m") if re.search(MODEL_NAME.regex, name)]
+    return tuple(names[:COMPARED_MAX])
+
+
+def chips(filters: Filters, providers: dict[str, str]) -> list[tuple[str, str]]:
+    """Each filter that is on: what it says, and the query without it."""
+    found: list[tuple[str, str]] = []
+    if filters.words:
+        found.append((f"“{filters.words}”", filters.url(words="", sort="")))
+    for name, labels in (
+        ("tasks", dict(Task.choices)),
+        ("modalities", MODALITIES),
+        ("providers", providers),
+        ("hardware", {}),
+        ("parameters", {}),
+    ):
+        values = getattr(filters, name)
+        found += [
+            (str(labels.get(value, value)), filters.url(**{name: _without(values, value)}))
+            for value in values
+        ]
+    if filters.context_min:
+        label = _("Context from %(n)s tokens") % {"n": f"{filters.context_min:,}"}
+        found.append((label, filters.url(context_min=0)))
+    if filters.price_max is not None:
+        label = _("Up to $%(price)s") % {"price": f"{filters.price_max.normalize():f}"}
+        found.append((label, filters.url(price_max=None)))
+    if filters.private:
+        found.append((_("Keeps no data"), filters.url(private=False)))
+    if filters.kind:
+        found.append((str(KINDS[filters.kind]), filters.url(kind="")))
+    if filters.measured:
+        found.append((_("Measured"), filters.url(measured=False)))
+    return found
+
+
+def _without(values: tuple[str, ...], value: str) -> tuple[str, ...]:
+    return tuple(one for one in values if one != value)
+
+
+def _values(query: QueryDict, name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in query.getlist(name) if value))[:VALUES_MAX]
+
+
+def _among(query: QueryDict, name: str, known: set[str]) -> tuple[str, ...]:
+    return tuple(value for value in _values(query, name) if value in known)
+
+
+def _whole(text: str, most: int) -> int:
+    return min(int(text), most) if text.isdecimal() and len(text) < 19 else 0
+
+
+def _price(text: str) -> Decimal | None:
+    try:
+        price = Decimal(text)
+    except InvalidOperation:
+        return None
+    return round(price, 6) if price.is_finite() and 0 <= price <= PRICE_MAX else None

@@ -1,0 +1,173 @@
+"""What the tabs of a model's page show of all customers' calls and of its deployments."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from marketplace.benchmarks.models import Profile
+from marketplace.benchmarks.selectors import profiles_in_force
+from marketplace.catalog.listing import Listing, Priced
+from marketplace.catalog.models import Deployment
+from marketplace.catalog.selectors import price_history
+from marketplace.usage.deployments import Measured, measured_by, measured_sum, rollups_in, steps_of
+from marketplace.usage.models import DeploymentRollup, Span
+from marketplace.usage.windows import RANGES, Window, window_of
+
+LINES_MAX = 6
+"""Deployments drawn in a chart, the busiest first; a table has them all."""
+BARS = 30
+DAYS_RANGE, HOURS_RANGE = "30d", "24h"
+CHARTS: dict[str, Callable[[Measured], float | None]] = {
+    "ttft": lambda one: one.ttft_ms_p50,
+    "total": lambda one: one.total_ms_p50,
+    "throughput": lambda one: one.tokens_per_s,
+    "errors": lambda one: one.fault_percent,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One hour or day of a deployment; ``uptime`` is None where nothing was called."""
+
+    at: datetime
+    measured: Measured
+
+    @property
+    def state(self) -> str:
+        """``idle``, ``good``, ``worse`` (one call of a hundred failed) or ``bad`` (one of ten)."""
+        uptime = self.measured.uptime
+        if uptime is None:
+            return "idle"
+        return "good" if uptime > 0.99 else "worse" if uptime > 0.9 else "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """A deployment on the tab of providers."""
+
+    priced: Priced
+    measured: Measured
+    bars: list[Bar]
+
+
+def providers_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """Who offers it, how it did in the last day, and uptime by day or, where history is short,
+    by hour.
+    """
+    names = [listing.model.name]
+    hours = window_of({"range": HOURS_RANGE}, now)
+    days = window_of({"range": DAYS_RANGE}, now)
+    hourly, daily = rollups_in(names, hours), rollups_in(names, days)
+    is_short = not daily or now - daily[0].starts_at < timedelta(days=2)
+    window, rows = (hours, hourly) if is_short else (days, daily)
+    lately = measured_by(hourly, lambda row: row.deployment_id)
+    cells = measured_by(rows, lambda row: (row.deployment_id, row.starts_at))
+    points = window.points[-BARS:]
+    return {
+        "history": price_history(listing.model),
+        "window": window,
+        "offerings": [
+            Offering(
+                priced,
+                lately.get(priced.deployment.pk, Measured()),
+                [Bar(at, cells.get((priced.deployment.pk, at), Measured())) for at in points],
+            )
+            for priced in listing.priced
+        ],
+    }
+
+
+def performance_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """Latency, throughput and faults of each deployment over a window, and its profile."""
+    window = window_of(query, now)
+    rows = rollups_in([listing.model.name], window)
+    by_deployment = measured_by(rows, lambda row: row.deployment_id)
+    deployments = _named(listing, by_deployment)
+    busiest = [one for one in deployments if one.pk in by_deployment][:LINES_MAX]
+    profiles = profiles_in_force().filter(deployment__in=[one.pk for one in deployments])
+    known: dict[int, Profile] = {profile.deployment_id: profile for profile in profiles}
+    return {
+        **_window_context(window),
+        "whole": measured_sum([row for row in rows if row.deployment_id]),
+        "measured": [
+            (one, by_deployment.get(one.pk, Measured()), known.get(one.pk)) for one in deployments
+        ],
+        "charts": [
+            {
+                "name": name,
+                "series": " ".join(f"{name}_{i}" for i in range(len(busiest))),
+                "labels": "|".join(f"{one.provider.name} · {one.pool.name}" for one in busiest),
+            }
+            for name in CHARTS
+        ],
+        "left_out": max(len(by_deployment.keys() - {0}) - len(busiest), 0),
+        "columns": _columns(rows, busiest, window),
+    }
+
+
+def versions_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """Its versions, newest first, with the deployments that serve them."""
+    versions = listing.model.versions.order_by("-created_at", "-pk").prefetch_related(
+        "deployments__provider", "deployments__pool"
+    )
+    return {"versions": versions}
+
+
+def activity_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """All customers' calls and tokens over a window."""
+    window = window_of({**query, "range": query.get("range", DAYS_RANGE)}, now)
+    rows = rollups_in([listing.model.name], window)
+    steps = steps_of(rows, window)
+    return {
+        **_window_context(window),
+        "whole": measured_sum(rows),
+        "steps": [(at, one) for at, one in reversed(steps) if one.calls],
+        "columns": {
+            "at": [int(at.timestamp()) for at, _one in steps],
+            "calls": [one.calls for _at, one in steps],
+            "faults": [one.faults for _at, one in steps],
+            "tokens_in": [one.tokens_in for _at, one in steps],
+            "tokens_out": [one.tokens_out for _at, one in steps],
+        },
+    }
+
+
+TAB_CONTEXTS: dict[str, Callable[[Listing, Mapping[str, str], datetime], dict[str, Any]]] = {
+    "providers": providers_tab,
+    "performance": performance_tab,
+    "versions": versions_tab,
+    "activity": activity_tab,
+}
+"""By tab; the others need only the listing."""
+
+
+def _window_context(window: Window) -> dict[str, Any]:
+    return {
+        "window": window,
+        "is_hourly": window.span == Span.HOUR,
+        "ranges": {name: label for name, (label, _back) in RANGES.items()},
+    }
+
+
+def _named(listing: Listing, measured: Mapping[int, Measured]) -> list[Deployment]:
+    """The model's deployments that sell it or were called, the busiest first."""
+    live = {priced.deployment.pk: priced.deployment for priced in listing.priced}
+    gone = Deployment.objects.filter(
+        pk__in=[pk for pk in measured if pk not in live], version__model=listing.model
+    ).select_related("provider", "pool", "version")
+    known = [*live.values(), *gone]
+    return sorted(known, key=lambda one: (-measured.get(one.pk, Measured()).calls, one.pk))
+
+
+def _columns(
+    rows: Sequence[DeploymentRollup], busiest: Sequence[Deployment], window: Window
+) -> dict[str, list[Any]]:
+    """Unix seconds, and of each chart and deployment a value or null."""
+    cells = measured_by(rows, lambda row: (row.deployment_id, row.starts_at))
+    columns: dict[str, list[Any]] = {"at": [int(at.timestamp()) for at in window.points]}
+    for i, deployment in enumerate(busiest):
+        steps = [cells.get((deployment.pk, at)) for at in window.points]
+        for name, value in CHARTS.items():
+            columns[f"{name}_{i}"] = [step and value(step) for step in steps]
+    return columns

@@ -1,0 +1,136 @@
+"""What a model's playground is made of: its kind, its form, its rivals, and the words it says."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db.models import F, OuterRef, Subquery
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.catalog.listing import Listing, listings
+from marketplace.catalog.models import AIModel, Task
+from marketplace.catalog.selectors import models_published
+from marketplace.catalog.verdicts import REASONS, VERDICTS
+from marketplace.usage.models import ModelFigures
+
+RIVALS_MAX = 40
+"""Models that can be asked side by side: the most used of the same task."""
+
+WORDS: dict[str, str | Promise] = {
+    "required": _("Fill this in."),
+    "number": _("A number is needed here."),
+    "integer": _("A whole number is needed here."),
+    "min": _("At least {min}."),
+    "max": _("At most {max}."),
+    "above": _("More than {min}."),
+    "below": _("Less than {max}."),
+    "long": _("At most {max} characters."),
+    "pattern": _("This does not have the form that the model asks for: {pattern}"),
+    "option": _("Choose one of: {options}."),
+    "rows": _("Add at least one row."),
+    "rowsMax": _("At most {max} rows in one call here; a program may send more."),
+    "csvWidth": _("Line {line} has {found} values; {wanted} are needed."),
+    "csvEmpty": _("There are no rows in what was pasted."),
+    "csvQuote": _("A quote in what was pasted is never closed."),
+    "count": _("{found} numbers are here; the shape needs {wanted}."),
+    "shape": _("The shape needs whole numbers above zero, {rank} of them."),
+    "image": _("Choose an image."),
+    "imageKind": _("This file is no image that the browser can read."),
+    "imageBytes": _("The file is larger than {max} MB: choose a smaller one."),
+    "row": _("Row {n}"),
+    "removeRow": _("Remove row {n}"),
+    "answering": _("Answering…"),
+    "anyProvider": _("Any provider"),
+    "quoteTokens": _("About {in} tokens in, at most {out} out"),
+    "quoteRows": _("{n} rows"),
+    "quoteCost": _("at most {high}"),
+    "quoteRange": _("{low} to {high} at most, by provider"),
+    "quoteNone": _("Nobody offers it now"),
+    "quoteFailed": _("No quote: the price could not be asked for. Sending still works."),
+    "quoteMeasured": _("first byte {ttft}, whole answer {total} (p50, n = {calls}, last day)"),
+    "quoteUnmeasured": _("latency not measured yet"),
+    "adviceCredit": _("Your credit or a budget does not cover this call."),
+    "adviceCreditLink": _("Top up"),
+    "adviceBudgetLink": _("Budgets"),
+    "adviceWait": _("Too much at once. Try again in {seconds} s."),
+    "adviceSignIn": _("Your session has ended."),
+    "adviceSignInLink": _("Sign in again"),
+    "adviceRole": _("Your role or key may not do this. Ask an owner or admin."),
+    "adviceLarge": _("Send less: a smaller image, or fewer rows."),
+    "adviceBusy": _(
+        "No worker can take it now. Try again in {seconds} s, or choose another provider."
+    ),
+    "adviceFailed": _("A worker failed, and nothing was charged. Send it again."),
+    "adviceBroken": _(
+        "The answer broke off. What came until then is charged; send it again for the rest."
+    ),
+    "adviceUnreachable": _(
+        "The router cannot be reached. Check that it runs (manage.py status), then try again."
+    ),
+    "elided": _("{n} values left out here"),
+    "topClasses": _("The {n} highest of {of}"),
+    "noText": _("(no text came)"),
+    "removeImage": _("Remove image {n}"),
+}
+
+
+def playground_kind(model: AIModel) -> str:
+    """``chat``, ``embeddings``, ``form`` (of tensors); "" where nothing says what it takes."""
+    if model.task in (Task.CHAT, Task.EMBEDDINGS):
+        return str(model.task)
+    return "form" if model.tensors.get("inputs") else ""
+
+
+def playground_settings(listing: Listing) -> dict[str, Any]:
+    """What the page's script begins with, as JSON."""
+    kind = playground_kind(listing.model)
+    return {
+        "kind": kind,
+        "model": listing.model.name,
+        "tensors": listing.model.tensors,
+        "models": [_choice(row) for row in _lanes(listing, kind)],
+        "router_url": settings.SWITCHYARD_ROUTER_URL,
+        "urls": {name: reverse(name) for name in ("billing", "budgets", "login", "usage")},
+        "words": {name: str(word) for name, word in (WORDS | REASONS).items()},
+        "verdicts": {name: str(word) for name, word in VERDICTS.items()},
+    }
+
+
+def example_row(model: AIModel) -> dict[str, Any]:
+    """A row that the first table of the model's schema begins with, by column; else empty."""
+    for tensor in model.tensors.get("inputs", []):
+        schema = model.input_schema.get("properties", {}).get(tensor.get("name"), {})
+        items = schema.get("items", {})
+        columns = items.get("prefixItems", []) if isinstance(items, dict) else []
+        if columns:
+            return {column["title"]: column.get("default", 0) for column in columns}
+    return {}
+
+
+def _lanes(listing: Listing, kind: str) -> list[Listing]:
+    """The model itself, and for a chat those that it can be compared with."""
+    if kind != Task.CHAT:
+        return [listing]
+    figures = ModelFigures.objects.filter(model=OuterRef("name"))
+    rivals = (
+        models_published()
+        .filter(task=Task.CHAT)
+        .exclude(pk=listing.model.pk)
+        .annotate(use=Subquery(figures.values("calls")))
+        .order_by(F("use").desc(nulls_last=True), "name")[:RIVALS_MAX]
+    )
+    return [listing, *(row for row in listings(rivals) if row.priced)]
+
+
+def _choice(listing: Listing) -> dict[str, Any]:
+    model = listing.model
+    providers = {p.deployment.provider.slug: p.deployment.provider.name for p in listing.priced}
+    return {
+        "name": model.name,
+        "display_name": model.display_name,
+        "emulated": model.emulated,
+        "completion_tokens_max": model.completion_tokens_max,
+        "schema": model.input_schema,
+        "providers": [{"slug": slug, "name": name} for slug, name in sorted(providers.items())],
+    }

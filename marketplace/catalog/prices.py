@@ -1,0 +1,59 @@
+"""What prices are made of, in words: for pages, invoices and quotes."""
+
+from decimal import Decimal
+
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from router.domain.money import NANO_PER_USD
+from router.domain.pricing import MS_PER_SECOND, TOKENS_PER_MILLION
+
+ITEMS: dict[str, Promise] = {
+    "prompt_tokens": gettext_lazy("Prompt tokens"),
+    "cached_tokens": gettext_lazy("Cached prompt tokens"),
+    "completion_tokens": gettext_lazy("Answer tokens"),
+    "reasoning_tokens": gettext_lazy("Reasoning tokens"),
+    "requests": gettext_lazy("Calls"),
+    "rows": gettext_lazy("Rows"),
+    "images": gettext_lazy("Images"),
+    "hardware_ms": gettext_lazy("Seconds of hardware"),
+}
+"""By the item of a :class:`~router.domain.pricing.ChargeLine`."""
+DECIMALS_MIN, DECIMALS_MAX = 2, 6
+
+
+def quantity_text(item: str, quantity: int) -> str:
+    """A quantity in the unit that its label names."""
+    if item == "hardware_ms":
+        return number_text(Decimal(quantity) / MS_PER_SECOND, 3)
+    return number_text(quantity, 0)
+
+
+def unit_price_text(unit_nano: int, per: int) -> str:
+    """What one unit costs, or a million tokens, exactly."""
+    price = usd_text(unit_nano, decimals_needed(unit_nano, most=9))
+    return _("%(price)s per 1M") % {"price": price} if per == TOKENS_PER_MILLION else price
+
+
+def usd_text(amount_nano: int | Decimal, decimals: int = DECIMALS_MAX) -> str:
+    """Dollars with so many decimals, rounded half-even, in the reader's notation."""
+    dollars = round(abs(Decimal(amount_nano)) / NANO_PER_USD, decimals)
+    sign = "−" if amount_nano < 0 and dollars else ""
+    return f"{sign}${number_text(dollars, decimals)}"
+
+
+def decimals_needed(*amounts_nano: int, most: int = DECIMALS_MAX) -> int:
+    """How many decimals show all of these exactly, from two up to ``most``."""
+    needed = DECIMALS_MIN
+    for amount in amounts_nano:
+        digits = f"{abs(amount) % NANO_PER_USD:09d}".rstrip("0")
+        needed = max(needed, len(digits))
+    return min(needed, most)
+
+
+def number_text(value: Decimal | int, decimals: int) -> str:
+    """A number with thousands set apart, in the reader's notation."""
+    rounded = round(Decimal(value), decimals)
+    return str(number_format(rounded, decimal_pos=decimals, use_l10n=True, force_grouping=True))

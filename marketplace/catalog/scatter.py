@@ -1,0 +1,101 @@
+"""Points of a chart drawn as SVG by the server: where they and the ticks of its axes lie."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 720, 340
+LEFT, RIGHT, TOP, BOTTOM = 84, 60, 30, 44
+TICKS_MIN = 3
+MARKERS = (
+    "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z",
+    "M-5.5 -5.5h11v11h-11Z",
+    "M0 -7L6.5 5h-13Z",
+    "M0 -7L7 0L0 7L-7 0Z",
+)
+"""A circle, a square, a triangle and a diamond: series differ without colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """``series`` is the number of its marker."""
+
+    x: float
+    y: float
+    series: int
+    label: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point on the picture, in its own units."""
+
+    x: float
+    y: float
+    path: str
+    series: int
+    label: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """``at`` is where on the picture, ``value`` what it stands for."""
+
+    at: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Both axes begin at zero."""
+
+    marks: list[Mark]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def scatter(points: Sequence[Point]) -> Scatter:
+    """Lay the points out, with round numbers at the axes."""
+    x_ticks = _ticks(max((point.x for point in points), default=0.0))
+    y_ticks = _ticks(max((point.y for point in points), default=0.0))
+    x_max, y_max = x_ticks[-1], y_ticks[-1]
+
+    def x_at(value: float) -> float:
+        return round(LEFT + value / x_max * (WIDTH - LEFT - RIGHT), 1)
+
+    def y_at(value: float) -> float:
+        return round(HEIGHT - BOTTOM - value / y_max * (HEIGHT - TOP - BOTTOM), 1)
+
+    return Scatter(
+        marks=[
+            Mark(
+                x_at(point.x),
+                y_at(point.y),
+                MARKERS[point.series % len(MARKERS)],
+                point.series,
+                point.label,
+                point.title,
+            )
+            for point in points
+        ],
+        x_ticks=[Tick(x_at(value), value) for value in x_ticks],
+        y_ticks=[Tick(y_at(value), value) for value in y_ticks],
+    )
+
+
+def _ticks(highest: float) -> list[float]:
+    """From zero to at least the highest value, in steps of 1, 2 or 5 of a power of ten."""
+    if highest <= 0 or not math.isfinite(highest):
+        return [0.0, 1.0]
+    power = 10.0 ** math.floor(math.log10(highest / TICKS_MIN))
+    steps = [factor * power for factor in (2, 5) if factor * power * TICKS_MIN <= highest]
+    step = max(steps, default=power)
+    return [i * step for i in range(math.ceil(highest / step - 1e-9) + 1)]

@@ -1,0 +1,63 @@
+"""Full-text search of models in PostgreSQL: prefixes while typing, stems of both languages.
+
+The vector is a stored column that migration 0008 adds; it is no field, so that loading a model
+does not load it too. What no word finds is looked for by likeness, where ``pg_trgm`` is there.
+"""
+
+import re
+from functools import reduce
+from operator import and_, or_
+
+from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVectorField
+from django.db.models import F, FloatField, Func, QuerySet, TextField, Value
+from django.db.models.functions import Concat, Least
+
+from marketplace.catalog.models import AIModel
+
+WORD = re.compile(r"\w+")
+WORDS_MAX = 12
+"""More words than anybody types; those beyond are left out."""
+STEMS = ("english", "portuguese")
+LIKENESS_MIN = 0.3
+"""Of each word; pg_trgm's own for whole texts. One wrong letter out of five is above it."""
+
+
+def words_of(text: str) -> list[str]:
+    """The words that are searched for."""
+    return WORD.findall(text.casefold())[:WORDS_MAX]
+
+
+def search(models: QuerySet[AIModel], text: str) -> QuerySet[AIModel]:
+    """Those that hold every word, or one that begins with it, with their ``rank``.
+
+    Text without a single word finds nothing; no text leaves everything, unranked.
+    """
+    words = words_of(text)
+    if not words:
+        return models.none().annotate(rank=Value(0.0)) if text.strip() else models
+    vector = Func(template='"catalog_aimodel"."search"', output_field=SearchVectorField())
+    query = reduce(and_, [_word(word) for word in words])
+    return models.alias(vector=vector).filter(vector=query).annotate(rank=SearchRank(vector, query))
+
+
+def search_alike(models: QuerySet[AIModel], text: str) -> QuerySet[AIModel]:
+    """Those with a name like what was typed, with their ``rank``."""
+    name = Concat("display_name", Value(" "), "name", output_field=TextField())
+    likeness = [
+        Func(Value(word), name, function="catalog_likeness", output_field=FloatField())
+        for word in words_of(text)
+    ]
+    if not likeness:
+        return models.none().annotate(rank=Value(0.0))
+    least = Least(*likeness) if len(likeness) > 1 else likeness[0]
+    return models.annotate(rank=least).filter(rank__gte=LIKENESS_MIN)
+
+
+def by_rank(models: QuerySet[AIModel]) -> QuerySet[AIModel]:
+    """The best match first."""
+    return models.order_by(F("rank").desc(), "emulated", "display_name", "pk")
+
+
+def _word(word: str) -> SearchQuery:
+    begun = SearchQuery(f"{word}:*", config="simple", search_type="raw")
+    return reduce(or_, [SearchQuery(word, config=stem) for stem in STEMS], begun)

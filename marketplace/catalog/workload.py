@@ -1,0 +1,135 @@
+"""What a customer's own load would cost a month, and how long its calls would take: by prices in
+force and by what was measured of each deployment, never by a guess.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.catalog.listing import Listing, Priced
+from marketplace.catalog.models import Task
+from marketplace.routing.selectors import price_of
+from marketplace.usage.deployments import Measured
+from router.domain.pricing import Usage, charge_nano
+
+DAYS_PER_MONTH = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Calls a day, and what each of them has: of these a model's task takes its own."""
+
+    calls: int = 1_000
+    tokens_in: int = 500
+    tokens_out: int = 200
+    rows: int = 1
+    images: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A field's least and most, and its name."""
+
+    low: int
+    high: int
+    label: Promise
+
+
+BOUNDS = {
+    "calls": Bound(1, 10_000_000, _("Calls a day")),
+    "tokens_in": Bound(1, 1_000_000, _("Tokens in, each")),
+    "tokens_out": Bound(1, 100_000, _("Tokens out, each")),
+    "rows": Bound(1, 100_000, _("Rows, each")),
+    "images": Bound(1, 1_000, _("Images, each")),
+}
+FIELDS_BY_TASK = {
+    Task.CHAT: ("tokens_in", "tokens_out"),
+    Task.EMBEDDINGS: ("tokens_in",),
+    Task.TABULAR: ("rows",),
+    Task.VISION: ("images",),
+}
+
+
+def workload_of(query: Mapping[str, str]) -> Workload:
+    """Out of a URL's query; what is no number is as by default, what is beyond a bound is on it."""
+    values = {}
+    for name, bound in BOUNDS.items():
+        text = query.get(name, "").strip()
+        if text.isdecimal() and len(text) < 19:
+            values[name] = min(max(int(text), bound.low), bound.high)
+    return Workload(**values)
+
+
+def pairs(workload: Workload) -> list[tuple[str, int]]:
+    """The query that :func:`workload_of` reads, without what is as by default."""
+    usual = Workload()
+    values = [(one.name, getattr(workload, one.name)) for one in fields(workload)]
+    return [(name, value) for name, value in values if value != getattr(usual, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One deployment under the workload. None where nothing says what it would be.
+
+    ``latency_ms`` is a call's: the median to the first byte and the measured time of each token
+    after it, or, where a task has no tokens, the median of whole calls as they were measured.
+    A price by the second takes the mean time that measured calls kept a worker.
+    """
+
+    listing: Listing
+    priced: Priced
+    measured: Measured
+    call_nano: int | None
+    latency_ms: float | None
+
+    def month_nano(self, workload: Workload) -> int | None:
+        if self.call_nano is None:
+            return None
+        return self.call_nano * workload.calls * DAYS_PER_MONTH
+
+
+def estimates(
+    listing: Listing, workload: Workload, measured: Mapping[int, Measured]
+) -> list[Estimate]:
+    """Of each deployment that sells the model; ``measured`` is by its id."""
+    found = []
+    for priced in listing.priced:
+        known = measured.get(priced.deployment.pk, Measured())
+        found.append(
+            Estimate(
+                listing=listing,
+                priced=priced,
+                measured=known,
+                call_nano=_call_nano(listing, priced, workload, known),
+                latency_ms=_latency_ms(listing, workload, known),
+            )
+        )
+    return found
+
+
+def _call_nano(
+    listing: Listing, priced: Priced, workload: Workload, measured: Measured
+) -> int | None:
+    price = price_of(priced.offer)
+    if price.second_nano and measured.busy_ms is None:
+        return None
+    asked = FIELDS_BY_TASK[Task(listing.model.task)]
+    has = {name: getattr(workload, name) if name in asked else 0 for name in BOUNDS}
+    usage = Usage(
+        prompt_tokens=has["tokens_in"],
+        completion_tokens=has["tokens_out"],
+        rows=has["rows"],
+        images=has["images"],
+        hardware_ms=round(measured.busy_ms or 0),
+    )
+    return charge_nano(price, usage)
+
+
+def _latency_ms(listing: Listing, workload: Workload, measured: Measured) -> float | None:
+    if "tokens_out" not in FIELDS_BY_TASK[Task(listing.model.task)]:
+        return measured.total_ms_p50
+    if measured.ttft_ms_p50 is None or measured.token_ms is None:
+        return measured.total_ms_p50
+    return measured.ttft_ms_p50 + workload.tokens_out * measured.token_ms

@@ -1,0 +1,162 @@
+"""Settings of signing in: mail, allauth, a company's own OpenID provider, limits of attempts.
+
+Star-imported by ``settings.py``. Without ``EMAIL_URL`` there is no mail, and what needs it (proof
+of an address, codes, password resets) is off and says so, rather than written to a log that
+nobody reads.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+env = environ.Env()
+
+# --- Mail ------------------------------------------------------------------------------------
+EMAIL_URL = str(env.str("EMAIL_URL", default=""))
+SWITCHYARD_MAIL_FROM = str(env.str("SWITCHYARD_MAIL_FROM", default=""))
+MAIL_ON = bool(EMAIL_URL)
+EMAIL_BACKEND = "marketplace.accounts.mail.NoMail"
+if MAIL_ON:
+    try:
+        _mail = environ.Env.email_url_config(EMAIL_URL)
+    except (KeyError, ValueError) as error:
+        raise ImproperlyConfigured(
+            "EMAIL_URL cannot be read: it must look like smtp+tls://user:password@host:587, "
+            "smtp+ssl://… or consolemail://"
+        ) from error
+    if "@" not in SWITCHYARD_MAIL_FROM:
+        raise ImproperlyConfigured(
+            "SWITCHYARD_MAIL_FROM must be the address that mail comes from, such as "
+            f"Switchyard <no-reply@example.com>, as EMAIL_URL is set; got {SWITCHYARD_MAIL_FROM!r}"
+        )
+    EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
+    EMAIL_HOST = _mail.get("EMAIL_HOST") or "localhost"
+    EMAIL_PORT = _mail.get("EMAIL_PORT") or 25
+    EMAIL_HOST_USER = _mail.get("EMAIL_HOST_USER") or ""
+    EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_PASSWORD") or ""
+    EMAIL_USE_TLS = bool(_mail.get("EMAIL_USE_TLS"))
+    EMAIL_USE_SSL = bool(_mail.get("EMAIL_USE_SSL"))
+    DEFAULT_FROM_EMAIL = SERVER_EMAIL = SWITCHYARD_MAIL_FROM
+# A page waits for its mail to be taken.
+EMAIL_TIMEOUT = 10
+
+# --- Who may sign up, and how people sign in -------------------------------------------------
+SWITCHYARD_SIGN_UP_OPEN = env.bool("SWITCHYARD_SIGN_UP_OPEN", default=True)
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+ACCOUNT_ADAPTER = "marketplace.accounts.adapters.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_SIGNUP_FORM_CLASS = "marketplace.accounts.forms.SignUpFields"
+ACCOUNT_SIGNUP_REDIRECT_URL = "/welcome"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+# The code's page is shown only where there is mail: marketplace/accounts/urls.py.
+ACCOUNT_LOGIN_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if MAIL_ON else "none"
+ACCOUNT_EMAIL_NOTIFICATIONS = MAIL_ON
+# An address that is taken is told so by mail; without mail the form has to say it.
+ACCOUNT_PREVENT_ENUMERATION = MAIL_ON
+
+# --- Limits of attempts ----------------------------------------------------------------------
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    # For a person's address whoever tries, so that many machines help nobody.
+    "login_failed": "10/m/ip,5/5m/key",
+    "signup": "20/h/ip",
+    "request_login_code": "20/h/ip,5/h/key",
+    "reset_password": "20/h/ip,5/h/key",
+    "reauthenticate": "10/m/user",
+    "change_password": "5/m/user",
+    "manage_email": "10/m/user",
+}
+ATTEMPTS_KEPT_MAX = 100_000
+CACHES = {
+    "default": {
+        # Shared by every web process, and there whenever pages are: ADR 0019.
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "accounts_attempts",
+        # Django's 300 would let a flood of addresses push out the attempts on one.
+        "OPTIONS": {"MAX_ENTRIES": ATTEMPTS_KEPT_MAX},
+    },
+    # What each process may keep for itself, such as the catalog's lists of filters.
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+ALLAUTH_TRUSTED_PROXY_COUNT = int(env.int("SWITCHYARD_PROXIES_TRUSTED", default=0))
+if ALLAUTH_TRUSTED_PROXY_COUNT < 0:
+    raise ImproperlyConfigured(
+        f"SWITCHYARD_PROXIES_TRUSTED must not be below zero, got {ALLAUTH_TRUSTED_PROXY_COUNT}"
+    )
+
+# --- A second factor, passkeys, sessions -----------------------------------------------------
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Switchyard"
+# One time step either way: telephones' clocks differ.
+MFA_TOTP_TOLERANCE = 1
+USERSESSIONS_TRACK_ACTIVITY = False
+
+# --- A company's own identity provider -------------------------------------------------------
+_OIDC_NAMES = (
+    "SWITCHYARD_OIDC_ISSUER",
+    "SWITCHYARD_OIDC_CLIENT_ID",
+    "SWITCHYARD_OIDC_CLIENT_SECRET",
+)
+SWITCHYARD_OIDC_ISSUER = str(env.str("SWITCHYARD_OIDC_ISSUER", default="")).rstrip("/")
+SWITCHYARD_OIDC_CLIENT_ID = str(env.str("SWITCHYARD_OIDC_CLIENT_ID", default=""))
+SWITCHYARD_OIDC_CLIENT_SECRET = str(env.str("SWITCHYARD_OIDC_CLIENT_SECRET", default=""))
+SWITCHYARD_OIDC_NAME = str(env.str("SWITCHYARD_OIDC_NAME", default="OpenID Connect"))
+_given = (SWITCHYARD_OIDC_ISSUER, SWITCHYARD_OIDC_CLIENT_ID, SWITCHYARD_OIDC_CLIENT_SECRET)
+OIDC_ON = all(_given)
+if any(_given) and not OIDC_ON:
+    _missing = ", ".join(name for name, value in zip(_OIDC_NAMES, _given, strict=True) if not value)
+    raise ImproperlyConfigured(f"{_missing} is not set: set {', '.join(_OIDC_NAMES)}, or none")
+if OIDC_ON and urlsplit(SWITCHYARD_OIDC_ISSUER).scheme not in {"http", "https"}:
+    raise ImproperlyConfigured(
+        "SWITCHYARD_OIDC_ISSUER must look like https://id.example.com, "
+        f"got {SWITCHYARD_OIDC_ISSUER!r}"
+    )
+SOCIALACCOUNT_ADAPTER = "marketplace.accounts.adapters.SocialAdapter"
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "oidc"
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "company",
+                "name": SWITCHYARD_OIDC_NAME,
+                "client_id": SWITCHYARD_OIDC_CLIENT_ID,
+                "secret": SWITCHYARD_OIDC_CLIENT_SECRET,
+                "settings": {"server_url": SWITCHYARD_OIDC_ISSUER},
+            }
+        ]
+        if OIDC_ON
+        else [],
+    }
+}
+
+# --- The audit log ---------------------------------------------------------------------------
+AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
+# Ours replaces its only table, which its migrations would make all the same.
+MIGRATION_MODULES = {"auditlog": None}
+AUDITLOG_DISABLE_ON_RAW_SAVE = True
+AUDITLOG_STORE_JSON_CHANGES = True

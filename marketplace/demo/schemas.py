@@ -1,0 +1,68 @@
+"""What the demo's models take, as JSON schemas: playgrounds make forms of them."""
+
+from typing import Any
+
+CHAT_INPUT = {
+    "type": "object",
+    "required": ["messages"],
+    "properties": {
+        "messages": {"type": "array"},
+        "max_tokens": {"type": "integer", "minimum": 1},
+        "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+        "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "seed": {"type": "integer", "minimum": 0},
+        "stop": {"type": "array", "items": {"type": "string"}, "maxItems": 4},
+        "stream": {"type": "boolean"},
+    },
+}
+EMBEDDINGS_INPUT = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {"input": {"type": ["string", "array"]}},
+}
+
+
+def _column(title: str, default: float, low: float, high: float, **more: Any) -> dict[str, Any]:
+    bounds = {"minimum": low, "maximum": high}
+    return {"title": title, "type": "number", **bounds, "default": default, **more}
+
+
+FRAUD_INPUT = {
+    "type": "object",
+    "required": ["FEATURES"],
+    "properties": {
+        "FEATURES": {
+            "title": "Transactions",
+            "description": "One a row, as many as you like; the answer is how likely fraud is.",
+            "type": "array",
+            "minItems": 1,
+            # A list, not an object: the tensor's columns have an order, and JSON objects none.
+            "items": {
+                "type": "array",
+                "prefixItems": [
+                    _column("amount_usd", 240.0, 0, 1_000_000),
+                    _column("hour_of_day", 3, 0, 23, type="integer"),
+                    _column("km_from_home", 320, 0, 20_100),
+                    _column("minutes_since_last", 4, 0, 10_000_000),
+                    _column("transactions_last_day", 5, 0, 10_000, type="integer"),
+                    _column("merchant_risk", 0.4, 0, 1),
+                    _column("card_present", 0, 0, 1, type="integer"),
+                    _column("account_age_days", 90, 0, 100_000, type="integer"),
+                ],
+            },
+        }
+    },
+}
+"""The defaults are a transaction worth a second look."""
+IMAGE_INPUT = {
+    "type": "object",
+    "required": ["INPUT"],
+    "properties": {
+        "INPUT": {
+            "title": "Image",
+            "description": "Scaled to 224 × 224 in the browser; the values lie between 0 and 1.",
+            "type": "string",
+            "contentMediaType": "image/*",
+        }
+    },
+}

@@ -1,0 +1,1 @@
+"""The providers' console: listings from draft to live, their checks, prices and traffic."""

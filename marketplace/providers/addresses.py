@@ -1,0 +1,88 @@
+"""The router's rule of which addresses may be called, at the marketplace's own requests.
+
+A name is resolved, each address is judged by ``ROUTER_UPSTREAM_NETWORKS``, and the address that was
+judged is the one that is connected to: a name that means something else a moment later leads
+nowhere else.
+"""
+
+import asyncio
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+from django.conf import settings
+
+from router.domain.addresses import AddressPolicy
+
+RESOLVE_TIMEOUT_S = 5.0
+DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 8001}
+
+
+class AddressRefused(ValueError):
+    """The host is unknown, or leads to where nobody outside may make us call."""
+
+
+def address_policy() -> AddressPolicy:
+    """The installation's."""
+    return AddressPolicy(settings.ROUTER_UPSTREAM_NETWORKS)
+
+
+def host_of(url: str) -> tuple[str, int]:
+    """Host and port of an endpoint's base. Raises :class:`AddressRefused` for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise AddressRefused(f"{url!r} is no URL: {error}") from error
+    if not host or parts.username or parts.password:
+        raise AddressRefused(f"{url!r} must look like http://host:port, without a user")
+    return host, port or DEFAULT_PORTS.get(parts.scheme, 80)
+
+
+async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
+    """The first address of a name that may be connected to. Raises :class:`AddressRefused`."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError) as error:
+        raise AddressRefused(f"the name {host!r} is not known") from error
+    for one in found:
+        if policy.allows(address := str(one[4][0])):
+            return address
+    raise AddressRefused(f"{host!r} is an inside address, which this installation does not call")
+
+
+def address_error(url: str) -> str:
+    """What is wrong with an endpoint's address now; "" when it may be called. Blocks to resolve."""
+    try:
+        host, port = host_of(url)
+        asyncio.run(resolve(host, port, address_policy()))
+    except AddressRefused as error:
+        return str(error)
+    return ""
+
+
+class PinnedTransport(httpx.AsyncBaseTransport):
+    """Connects to the address that was judged; name and certificate stay those of the URL."""
+
+    def __init__(
+        self, policy: AddressPolicy, inner: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._policy = policy
+        self._inner = inner or httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        port = request.url.port or DEFAULT_PORTS[request.url.scheme]
+        try:
+            address = await resolve(host, port, self._policy)
+        except AddressRefused as error:
+            raise httpx.ConnectError(str(error), request=request) from error
+        # The Host header was set from the URL's name when the request was built.
+        request.url = request.url.copy_with(host=address)
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

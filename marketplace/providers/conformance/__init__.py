@@ -1,0 +1,1 @@
+"""Real calls to an endpoint, each judged: may this be sold?"""

@@ -1,0 +1,265 @@
+"""What a draft still lacks before it can be checked, by field."""
+
+from collections import defaultdict
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+from marketplace.catalog.models import (
+    BASE_URL,
+    MODEL_NAME,
+    NAME,
+    AIModel,
+    Deployment,
+    ModelVersion,
+    Pool,
+    Protocol,
+    Provider,
+    Task,
+)
+from marketplace.providers.addresses import address_error
+from marketplace.providers.models import PRICE_FIELDS, Listing
+from router.contracts.oip import BYTES, DTYPES
+
+ENDPOINTS_MAX = 8
+SLOTS_MAX = 1_024
+TENSORS_MAX = 64
+DIMENSIONS_MAX = 16
+PARAMETERS_MAX = 40
+SPOKEN: dict[str, tuple[str, ...]] = {
+    Task.CHAT: (Protocol.OPENAI,),
+    Task.EMBEDDINGS: tuple(Protocol.values),
+    Task.TABULAR: (Protocol.OIP, Protocol.OIP_GRPC),
+    Task.VISION: (Protocol.OIP, Protocol.OIP_GRPC),
+}
+"""The protocols over which the router can ask for a task."""
+
+Errors = dict[str, list[str]]
+
+
+def draft_check(listing: Listing) -> None:
+    """Raises ``ValidationError`` with everything that is missing or wrong, by field.
+
+    Resolves the endpoints' names: call it outside a transaction that others wait for.
+    """
+    errors: Errors = defaultdict(list)
+    for check in (_model, _version, _pool, _endpoints, _terms):
+        check(listing, errors)
+    if errors:
+        raise ValidationError(dict(errors))
+
+
+def is_own_author(provider: Provider, name: str) -> bool:
+    """A provider writes under its own slug."""
+    return name.partition("/")[0] == provider.slug
+
+
+def pool_of(provider: Provider, name: str) -> Pool | None:
+    """The provider's own pool of this name: it made it, or only it sells on it."""
+    pool = Pool.objects.filter(name=name).first()
+    if pool is None:
+        return None
+    sellers = set(Deployment.objects.filter(pool=pool).values_list("provider_id", flat=True))
+    return pool if sellers == {provider.pk} else None
+
+
+def _model(listing: Listing, errors: Errors) -> None:
+    if listing.existing_model is not None:
+        _existing(listing, listing.existing_model, errors)
+        return
+    for name in ("model_name", "display_name", "task", "description", "license"):
+        if not getattr(listing, name):
+            errors[name].append(_("This is needed."))
+    if listing.model_name:
+        _model_name(listing, errors)
+    if listing.task == Task.CHAT and not listing.context_tokens_max:
+        errors["context_tokens_max"].append(_("A chat model has a context: say how many tokens."))
+    if listing.task == Task.CHAT and not listing.completion_tokens_max:
+        errors["completion_tokens_max"].append(
+            _("Say how many tokens an answer has at most: it bounds what a call can cost.")
+        )
+    if not isinstance(listing.input_schema, dict):
+        errors["input_schema"].append(_("A JSON schema is a JSON object."))
+    if wrong := tensors_wrong(listing.tensors) or _tensors_missing(listing):
+        errors["tensors"] += wrong
+
+
+def _existing(listing: Listing, model: AIModel, errors: Errors) -> None:
+    if not model.published and not _owns(listing):
+        errors["existing_model"].append(_("Choose a model of the catalog."))
+    elif model.emulated != listing.provider.emulated:
+        errors["existing_model"].append(
+            _("An emulated model runs on emulated pools only, and a real one on real pools.")
+        )
+
+
+def _tensors_missing(listing: Listing) -> list[str]:
+    protocols = {str(one.get("protocol")) for one in _rows(listing)}
+    if protocols & {Protocol.OIP, Protocol.OIP_GRPC} and not listing.tensors.get("inputs"):
+        return [_("Models of the Open Inference Protocol name their tensors.")]
+    return []
+
+
+def _owns(listing: Listing) -> bool:
+    return is_own_author(listing.provider, listing.name)
+
+
+def _model_name(listing: Listing, errors: Errors) -> None:
+    try:
+        MODEL_NAME(listing.model_name)
+    except ValidationError as error:
+        errors["model_name"] += error.messages
+        return
+    if not _owns(listing):
+        errors["model_name"].append(
+            _("Your models are named %(slug)s/…; offer another author's by choosing it.")
+            % {"slug": listing.provider.slug}
+        )
+    made = listing.deployment.version.model_id if listing.deployment else None
+    if AIModel.objects.filter(name=listing.model_name).exclude(pk=made or 0).exists():
+        errors["model_name"].append(
+            _("There is a model of this name: choose it as an existing one.")
+        )
+
+
+def tensors_wrong(tensors: Any) -> list[str]:
+    """What is wrong with a model's tensors, in words; [] when they may be published."""
+    shape = _('Tensors look like {"inputs": [{"name", "datatype", "shape"}], "outputs": […]}.')
+    if not isinstance(tensors, dict) or set(tensors) - {"inputs", "outputs"}:
+        return [shape]
+    found = []
+    for side in ("inputs", "outputs"):
+        rows = tensors.get(side, [])
+        if not isinstance(rows, list) or len(rows) > TENSORS_MAX:
+            return [shape]
+        for row in rows:
+            if not isinstance(row, dict) or set(row) != {"name", "datatype", "shape"}:
+                return [shape]
+            if row["datatype"] not in {*DTYPES, BYTES}:
+                found.append(
+                    _("%(datatype)s is no datatype; known: %(known)s.")
+                    % {"datatype": row["datatype"], "known": ", ".join([*DTYPES, BYTES])}
+                )
+            if not isinstance(row["name"], str) or not _is_shape(row["shape"]):
+                return [shape]
+    return found
+
+
+def _is_shape(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= DIMENSIONS_MAX
+        and all(type(size) is int and (size == -1 or size > 0) for size in value)
+    )
+
+
+def _version(listing: Listing, errors: Errors) -> None:
+    if not listing.version:
+        errors["version"].append(_("This is needed."))
+        return
+    try:
+        NAME(listing.version)
+    except ValidationError as error:
+        errors["version"] += error.messages
+        return
+    model = listing.existing_model
+    if model is None:
+        return
+    known = list(ModelVersion.objects.filter(model=model).values_list("version", flat=True))
+    if listing.version not in known and not _owns(listing):
+        errors["version"].append(
+            _("%(model)s has the versions %(known)s; its author adds others.")
+            % {"model": model.name, "known": ", ".join(known)}
+        )
+    twin = Deployment.objects.filter(
+        version__model=model,
+        version__version=listing.version,
+        provider=listing.provider,
+        pool__name=listing.pool_name,
+    ).exclude(pk=listing.deployment_id or 0)
+    if twin.exists():
+        errors["version"].append(_("You offer this version on this pool already."))
+
+
+def _pool(listing: Listing, errors: Errors) -> None:
+    if not listing.pool_name:
+        errors["pool_name"].append(_("This is needed."))
+        return
+    try:
+        NAME(listing.pool_name)
+    except ValidationError as error:
+        errors["pool_name"] += error.messages
+        return
+    pool = Pool.objects.filter(name=listing.pool_name).first()
+    if pool is None:
+        for name in ("hardware", "engine", "region"):
+            if not getattr(listing, name):
+                errors[name].append(_("This is needed."))
+    elif pool_of(listing.provider, listing.pool_name) is None:
+        errors["pool_name"].append(_("This name is taken: choose another."))
+
+
+def _rows(listing: Listing) -> list[dict[str, Any]]:
+    rows = listing.endpoints
+    return [one for one in rows if isinstance(one, dict)] if isinstance(rows, list) else []
+
+
+def _endpoints(listing: Listing, errors: Errors) -> None:
+    rows = _rows(listing)
+    found = []
+    pool = pool_of(listing.provider, listing.pool_name)
+    shared = pool is not None and pool.deployments.exclude(pk=listing.deployment_id or 0).exists()
+    if shared and rows:
+        found.append(
+            _("This pool has its workers already: leave the endpoints empty, or name a new pool.")
+        )
+    elif not shared and not rows:
+        found.append(_("Name at least one endpoint."))
+    if len(rows) > ENDPOINTS_MAX:
+        found.append(_("At most %(n)s endpoints a listing.") % {"n": ENDPOINTS_MAX})
+    for row in rows[:ENDPOINTS_MAX]:
+        found += _endpoint_wrong(row, listing.task_asked)
+    if len({row.get("url") for row in rows}) < len(rows):
+        found.append(_("Each endpoint has a URL of its own."))
+    if found:
+        errors["endpoints"] += found
+    if not listing.upstream_model:
+        errors["upstream_model"].append(_("This is needed."))
+
+
+def _endpoint_wrong(row: dict[str, Any], task: str) -> list[str]:
+    url, protocol, slots = str(row.get("url", "")), row.get("protocol"), row.get("slots")
+    try:
+        BASE_URL(url)
+    except ValidationError as error:
+        return [f"{url}: {message}" for message in error.messages]
+    if protocol not in Protocol.values:
+        return [_("%(url)s: the protocol is openai, oip or oip_grpc.") % {"url": url}]
+    if task and protocol not in SPOKEN[task]:
+        wanted = ", ".join(SPOKEN[task])
+        return [
+            _("%(url)s: models of this task are called over %(wanted)s.")
+            % {"url": url, "wanted": wanted}
+        ]
+    if url.startswith("grpc://") != (protocol == Protocol.OIP_GRPC):
+        return [
+            _("%(url)s: oip_grpc goes with grpc://, the others with http(s)://.") % {"url": url}
+        ]
+    if type(slots) is not int or not 1 <= slots <= SLOTS_MAX:
+        return [
+            _("%(url)s: slots are from 1 to %(most)s: how many calls it works on at once.")
+            % {"url": url, "most": SLOTS_MAX}
+        ]
+    wrong = address_error(url)
+    return [f"{url}: {wrong}"] if wrong else []
+
+
+def _terms(listing: Listing, errors: Errors) -> None:
+    if not any(getattr(listing, name) for name in PRICE_FIELDS):
+        errors["prices"].append(_("A listing has a price: set at least one."))
+    parameters = listing.supported_parameters
+    if len(parameters) > PARAMETERS_MAX:
+        errors["supported_parameters"].append(
+            _("At most %(n)s parameters.") % {"n": PARAMETERS_MAX}
+        )

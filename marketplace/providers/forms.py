@@ -1,0 +1,315 @@
+"""Forms of the console: money in dollars, endpoints as rows, everything else as it is kept."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from marketplace.catalog.models import AIModel, Protocol, Provider
+from marketplace.catalog.selectors import models_published
+from marketplace.providers.drafts import ENDPOINTS_MAX, SLOTS_MAX
+from marketplace.providers.models import MODEL_FIELDS, PRICE_FIELDS, Listing
+from marketplace.providers.services import PROVIDER_FIELDS
+from router.domain.money import NANO_PER_USD
+from router.domain.pricing import Price
+
+SPARE_ENDPOINTS = 2
+USD_MAX = Decimal(1_000_000)
+USD_DECIMALS = 9
+PRICE_LABELS = {
+    "prompt_nano_per_million": gettext_lazy("Prompt, USD per 1M tokens"),
+    "cached_nano_per_million": gettext_lazy("Cached prompt, USD per 1M tokens"),
+    "completion_nano_per_million": gettext_lazy("Answer, USD per 1M tokens"),
+    "reasoning_nano_per_million": gettext_lazy("Reasoning, USD per 1M tokens"),
+    "request_nano": gettext_lazy("USD per call"),
+    "row_nano": gettext_lazy("USD per row"),
+    "image_nano": gettext_lazy("USD per image"),
+    "second_nano": gettext_lazy("USD per second of hardware"),
+}
+
+
+class UsdField(forms.DecimalField):
+    """Dollars for people, nano-USD for the program; empty is nothing."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            min_value=0, max_value=USD_MAX, decimal_places=USD_DECIMALS, required=False, **kwargs
+        )
+        self.widget = forms.TextInput(attrs={"inputmode": "decimal", "placeholder": "0"})
+
+    def clean(self, value: Any) -> int:
+        text = str(value or "").strip().replace(",", ".")
+        return int((super().clean(text) or Decimal(0)) * NANO_PER_USD)
+
+    def prepare_value(self, value: Any) -> Any:
+        """What was typed stays; what is kept is shown in dollars."""
+        if not isinstance(value, int):
+            return value
+        return f"{Decimal(value) / NANO_PER_USD:f}".rstrip("0").rstrip(".") if value else ""
+
+
+class ObjectField(forms.JSONField):
+    """A JSON object; an empty one is an empty field."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value) if value else ""
+
+
+def _dressed(form: forms.BaseForm) -> None:
+    """Our own classes on Django's widgets, and labels without a colon."""
+    form.label_suffix = ""
+    for field in form.fields.values():
+        if not isinstance(field.widget, forms.CheckboxInput):
+            field.widget.attrs.setdefault("class", "input")
+
+
+class ProviderForm(forms.ModelForm):
+    """What a provider says of itself."""
+
+    website = forms.URLField(required=False, assume_scheme="https", label=gettext_lazy("Website"))
+
+    class Meta:
+        model = Provider
+        fields = ["slug", *PROVIDER_FIELDS]
+        widgets = {"description": forms.Textarea(attrs={"rows": 3})}
+        labels = {
+            "slug": gettext_lazy("Slug"),
+            "name": gettext_lazy("Name"),
+            "description": gettext_lazy("Description"),
+        }
+        help_texts = {
+            "slug": gettext_lazy("The author of your models, for good: slug/model. Like northyard.")
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            del self.fields["slug"]
+        _dressed(self)
+
+
+class PriceForm(forms.Form):
+    """All kinds of prices that an offer has, and from when."""
+
+    effective_at = forms.DateTimeField(
+        required=False,
+        label=gettext_lazy("In force from, UTC"),
+        help_text=gettext_lazy("Empty: at once."),
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in PRICE_FIELDS:
+            self.fields[name] = UsdField(label=PRICE_LABELS[name])
+        _dressed(self)
+
+    @property
+    def price_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in PRICE_FIELDS]
+
+    @property
+    def price(self) -> Price:
+        """Of a valid form."""
+        return Price(id=0, **{name: self.cleaned_data[name] for name in PRICE_FIELDS})
+
+    @staticmethod
+    def initial_of(row: Any) -> dict[str, Any]:
+        """The prices of an offer or a listing."""
+        return {name: getattr(row, name) for name in PRICE_FIELDS} if row else {}
+
+
+class EndpointForm(forms.Form):
+    """One worker; an empty URL is no worker."""
+
+    url = forms.CharField(
+        max_length=300,
+        required=False,
+        label=gettext_lazy("URL"),
+        widget=forms.TextInput(attrs={"placeholder": "https://gpu-1.example.com"}),
+    )
+    protocol = forms.ChoiceField(choices=Protocol.choices, label=gettext_lazy("Protocol"))
+    slots = forms.IntegerField(
+        min_value=1, max_value=SLOTS_MAX, initial=1, label=gettext_lazy("Slots")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _dressed(self)
+
+
+EndpointFormSet = forms.formset_factory(
+    EndpointForm, extra=SPARE_ENDPOINTS, max_num=ENDPOINTS_MAX, validate_max=True
+)
+
+
+class DraftForm(forms.ModelForm):
+    """A draft, whole or in part: what is there has to make sense, what is not may come later."""
+
+    existing = forms.CharField(
+        required=False,
+        max_length=120,
+        label=gettext_lazy("A model of the catalog"),
+        help_text=gettext_lazy("author/slug, to offer what another provider offers already."),
+        widget=forms.TextInput(attrs={"placeholder": "author/slug", "spellcheck": "false"}),
+    )
+    parameters = forms.CharField(
+        required=False,
+        max_length=2_000,
+        label=gettext_lazy("Supported parameters"),
+        help_text=gettext_lazy(
+            "Request fields that the workers act on, separated by commas: stop, seed, tools, …"
+        ),
+    )
+    source_url = forms.URLField(required=False, assume_scheme="https", label=gettext_lazy("Source"))
+    cost_usd = UsdField(label=gettext_lazy("What a worker costs you, USD an hour"))
+
+    class Meta:
+        model = Listing
+        fields = [
+            "model_name",
+            *MODEL_FIELDS,
+            "version",
+            "version_notes",
+            "pool_name",
+            "hardware",
+            "engine",
+            "region",
+            "upstream_model",
+            "quantization",
+            "collects_data",
+        ]
+        field_classes = {"input_schema": ObjectField, "tensors": ObjectField}
+        labels = {
+            "model_name": gettext_lazy("Name"),
+            "display_name": gettext_lazy("Display name"),
+            "task": gettext_lazy("Task"),
+            "description": gettext_lazy("Description"),
+            "license": gettext_lazy("Licence"),
+            "context_tokens_max": gettext_lazy("Context, tokens"),
+            "completion_tokens_max": gettext_lazy("Longest answer, tokens"),
+            "input_schema": gettext_lazy("JSON schema of the input"),
+            "tensors": gettext_lazy("Tensors"),
+            "version": gettext_lazy("Version"),
+            "version_notes": gettext_lazy("What is new in it"),
+            "pool_name": gettext_lazy("Pool"),
+            "hardware": gettext_lazy("Hardware"),
+            "engine": gettext_lazy("Engine"),
+            "region": gettext_lazy("Region"),
+            "upstream_model": gettext_lazy("Upstream model"),
+            "quantization": gettext_lazy("Quantisation"),
+            "collects_data": gettext_lazy("We may keep prompts or answers"),
+        }
+        help_texts = {
+            "input_schema": gettext_lazy("The playground makes its form out of it."),
+            "tensors": gettext_lazy(
+                "Open Inference Protocol only: inputs and outputs with name, datatype and shape; "
+                "-1 is any size."
+            ),
+            "pool_name": gettext_lazy("Workers that are alike, or the name of a pool of yours."),
+            "upstream_model": gettext_lazy("The name that your workers know the model by."),
+            "collects_data": gettext_lazy("Callers can ask for providers that keep nothing."),
+        }
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 3}),
+            "version_notes": forms.Textarea(attrs={"rows": 2}),
+            "input_schema": forms.Textarea(attrs={"rows": 5, "spellcheck": "false"}),
+            "tensors": forms.Textarea(attrs={"rows": 5, "spellcheck": "false"}),
+        }
+
+    SECTIONS: Mapping[str, Iterable[str]] = {
+        "new": (
+            "model_name",
+            "display_name",
+            "task",
+            "license",
+            "source_url",
+            "context_tokens_max",
+            "completion_tokens_max",
+        ),
+        "new_wide": ("description", "input_schema", "tensors"),
+        "pool": ("pool_name", "hardware", "engine", "region", "cost_usd"),
+        "terms": ("quantization", "parameters"),
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        listing = self.instance
+        self.initial["existing"] = listing.existing_model.name if listing.existing_model else ""
+        self.initial["parameters"] = ", ".join(listing.supported_parameters)
+        self.initial["cost_usd"] = listing.cost_nano_per_hour
+        for name in ("context_tokens_max", "completion_tokens_max"):
+            self.fields[name].required = False
+            self.initial[name] = self.initial.get(name) or ""
+        self.fields["model_name"].help_text = f"{listing.provider.slug}/…"
+        _dressed(self)
+
+    def section(self, name: str) -> list[forms.BoundField]:
+        return [self[field] for field in self.SECTIONS[name]]
+
+    new = property(lambda self: self.section("new"))
+    new_wide = property(lambda self: self.section("new_wide"))
+    pool = property(lambda self: self.section("pool"))
+    terms = property(lambda self: self.section("terms"))
+
+    def clean_existing(self) -> AIModel | None:
+        name = self.cleaned_data["existing"].strip()
+        if not name:
+            return None
+        model = models_published().filter(name=name).first()
+        if model is None:
+            raise ValidationError(_("The catalog has no model of this name."))
+        return model
+
+    def clean_parameters(self) -> list[str]:
+        words = self.cleaned_data["parameters"].replace(",", " ").split()
+        return list(dict.fromkeys(words))
+
+    def clean_input_schema(self) -> dict[str, Any]:
+        return self._object("input_schema")
+
+    def clean_tensors(self) -> dict[str, Any]:
+        return self._object("tensors")
+
+    def clean_context_tokens_max(self) -> int:
+        return self.cleaned_data["context_tokens_max"] or 0
+
+    def clean_completion_tokens_max(self) -> int:
+        return self.cleaned_data["completion_tokens_max"] or 0
+
+    def _object(self, name: str) -> dict[str, Any]:
+        value = self.cleaned_data[name] or {}
+        if not isinstance(value, dict):
+            raise ValidationError(_("A JSON object is wanted here."))
+        return value
+
+    def values(self) -> dict[str, Any]:
+        """What the service takes, of a valid form."""
+        own = {name: self.cleaned_data[name] for name in self.Meta.fields}
+        return {
+            **own,
+            "existing_model": self.cleaned_data["existing"],
+            "supported_parameters": self.cleaned_data["parameters"],
+            "cost_nano_per_hour": self.cleaned_data["cost_usd"],
+        }
+
+
+FIELD_NAMES = {
+    "existing_model": "existing",
+    "supported_parameters": "parameters",
+    "cost_nano_per_hour": "cost_usd",
+}
+"""What the form calls a listing's fields."""
+
+
+def endpoints_of(formset: Any) -> list[dict[str, Any]]:
+    """The rows of a valid formset that have a URL."""
+    return [
+        {"url": row["url"].strip(), "protocol": row["protocol"], "slots": row["slots"]}
+        for row in formset.cleaned_data
+        if row.get("url", "").strip()
+    ]

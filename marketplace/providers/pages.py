@@ -1,0 +1,359 @@
+"""The provider's console: its providers, its listings on their way, and the review by staff."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from marketplace.accounts.access import is_staff, staff_required
+from marketplace.accounts.models import Organisation, User
+from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.permissions import Permission, demand, may
+from marketplace.catalog.models import Provider
+from marketplace.providers.forms import (
+    FIELD_NAMES,
+    PRICE_LABELS,
+    DraftForm,
+    EndpointFormSet,
+    PriceForm,
+    ProviderForm,
+    endpoints_of,
+)
+from marketplace.providers.models import PRICE_FIELDS, Listing, Verdict
+from marketplace.providers.selectors import (
+    deployments_of,
+    listings_of,
+    listings_to_review,
+    providers_of,
+    run_shown,
+)
+from marketplace.providers.services import (
+    Actor,
+    listing_act,
+    listing_create,
+    listing_update,
+    provider_commission_set,
+    provider_open,
+    provider_update,
+)
+from marketplace.providers.states import (
+    WHY_NEEDED,
+    ListingAction,
+    ListingState,
+    Who,
+    actions_of,
+)
+
+ROWS_PER_PAGE = 50
+EVENTS_SHOWN = 50
+BASIS_POINTS_PER_PERCENT = 100
+PRIMARY = frozenset(
+    {
+        ListingAction.SUBMIT,
+        ListingAction.BENCHMARK,
+        ListingAction.REQUEST_REVIEW,
+        ListingAction.APPROVE,
+        ListingAction.RESUME,
+    }
+)
+DANGEROUS = frozenset({ListingAction.RETIRE, ListingAction.SUSPEND, ListingAction.CANCEL})
+WAY = (
+    (ListingState.DRAFT, (ListingState.DRAFT,)),
+    (ListingState.CHECKED, (ListingState.CHECKING,)),
+    (ListingState.BENCHMARKED, (ListingState.CHECKED, ListingState.BENCHMARKING)),
+    (ListingState.REVIEW, (ListingState.BENCHMARKED, ListingState.REVIEW)),
+    (ListingState.LIVE, (ListingState.LIVE, ListingState.PAUSED, ListingState.SUSPENDED)),
+)
+"""The steps of the way, and the states in which each is the one at hand."""
+
+
+@require_GET
+@organisation_required
+def provide(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """What an organisation offers, and what is on its way there."""
+    return _overview(request, organisation, ProviderForm())
+
+
+@require_POST
+@organisation_required
+def provider_create(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Become a provider."""
+    demand(request, organisation, Permission.OFFERINGS)
+    form = ProviderForm(request.POST)
+    if form.is_valid():
+        try:
+            provider_open(organisation=organisation, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            return redirect("provide")
+    return _overview(request, organisation, form, status=422)
+
+
+@require_http_methods(["GET", "POST"])
+@organisation_required
+def provider(request: HttpRequest, organisation: Organisation, slug: str) -> HttpResponse:
+    """What a provider says of itself."""
+    row = get_object_or_404(providers_of(organisation), slug=slug)
+    form = ProviderForm(request.POST or None, instance=row)
+    if request.method == "POST":
+        demand(request, organisation, Permission.OFFERINGS)
+        if form.is_valid():
+            provider_update(provider=row, **form.cleaned_data)
+            messages.success(request, _("Saved."))
+            return redirect("provide")
+    context = {
+        "provider": row,
+        "form": form,
+        "commission_percent": row.commission_bps / BASIS_POINTS_PER_PERCENT,
+        "may_change": may(request.user, organisation, Permission.OFFERINGS),
+    }
+    status = 422 if form.is_bound else 200
+    return render(request, "providers/provider.html", context, status=status)
+
+
+@require_POST
+@staff_required
+def provider_commission(request: HttpRequest, slug: str) -> HttpResponse:
+    """What the platform keeps of a provider's charges."""
+    row = get_object_or_404(Provider, slug=slug)
+    try:
+        percent = float(request.POST.get("percent", "").replace(",", "."))
+        provider_commission_set(
+            provider=row, commission_bps=round(percent * BASIS_POINTS_PER_PERCENT)
+        )
+    except (ValueError, OverflowError):
+        messages.error(request, _("A commission is a number of per cent from 0 to 100."))
+    except ValidationError as error:
+        messages.error(request, "; ".join(error.messages))
+    return redirect("reviews")
+
+
+@require_POST
+@organisation_required
+def listing_new(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Begin a draft."""
+    demand(request, organisation, Permission.OFFERINGS)
+    row = get_object_or_404(providers_of(organisation), slug=request.POST.get("provider", ""))
+    try:
+        listing = listing_create(provider=row, created_by=_user(request))
+    except ValidationError as error:
+        messages.error(request, "; ".join(error.messages))
+        return redirect("provide")
+    return redirect("listing-edit", listing.pk)
+
+
+@require_GET
+@organisation_required
+def listing(request: HttpRequest, organisation: Organisation, listing_id: int) -> HttpResponse:
+    """How far a listing is, what its check found, what was measured, and all that happened."""
+    row = _find(organisation, listing_id)
+    who = Who.PROVIDER if may(request.user, organisation, Permission.OFFERINGS) else None
+    return render(request, "providers/listing.html", _shown(row, who, "listing-act"))
+
+
+@require_http_methods(["GET", "POST"])
+@organisation_required
+def listing_edit(request: HttpRequest, organisation: Organisation, listing_id: int) -> HttpResponse:
+    """The draft's form. It is saved however little is there, and submitted when all of it is."""
+    row = _find(organisation, listing_id)
+    demand(request, organisation, Permission.OFFERINGS)
+    if not row.is_draft:
+        return redirect("listing", row.pk)
+    posted = request.POST if request.method == "POST" else None
+    form = DraftForm(posted, instance=row)
+    endpoints = EndpointFormSet(posted, initial=row.endpoints, prefix="endpoints")
+    prices = PriceForm(posted, initial=PriceForm.initial_of(row))
+    wrong: dict[str, list[str]] = {}
+    if posted and form.is_valid() and endpoints.is_valid() and prices.is_valid():
+        try:
+            row = listing_update(
+                listing=row,
+                **form.values(),
+                endpoints=endpoints_of(endpoints),
+                **{name: prices.cleaned_data[name] for name in PRICE_FIELDS},
+            )
+            if "submit" in posted:
+                listing_act(
+                    listing=row, action=ListingAction.SUBMIT, actor=_actor(request, Who.PROVIDER)
+                )
+                return redirect("listing", row.pk)
+            messages.success(request, _("Saved. Nothing is checked before you submit it."))
+            return redirect("listing-edit", row.pk)
+        except ValidationError as error:
+            wrong = _put_errors(form, error)
+    context = {
+        "listing": row,
+        "form": form,
+        "endpoints": endpoints,
+        "prices": prices,
+        "wrong": wrong,
+        "refused": bool(posted),
+    }
+    status = 422 if posted else 200
+    return render(request, "providers/draft.html", context, status=status)
+
+
+@require_POST
+@organisation_required
+def listing_do(request: HttpRequest, organisation: Organisation, listing_id: int) -> HttpResponse:
+    """Take one of a provider's steps."""
+    row = _find(organisation, listing_id)
+    demand(request, organisation, Permission.OFFERINGS)
+    return _act(request, row, Who.PROVIDER, "listing")
+
+
+@require_GET
+@staff_required
+def reviews(request: HttpRequest) -> HttpResponse:
+    """What waits for staff, and every provider's commission."""
+    providers = Provider.objects.select_related("organisation").order_by("name")
+    page = Paginator(providers, ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "waiting": listings_to_review()[:ROWS_PER_PAGE],
+        "page": page,
+        "providers": [
+            (one, one.commission_bps / BASIS_POINTS_PER_PERCENT) for one in page.object_list
+        ],
+    }
+    return render(request, "providers/reviews.html", context)
+
+
+@require_GET
+@staff_required
+def review(request: HttpRequest, listing_id: int) -> HttpResponse:
+    """A listing as staff see it: all of what is sold, and the evidence."""
+    row = get_object_or_404(_any_listing(), pk=listing_id)
+    return render(request, "providers/listing.html", _shown(row, Who.STAFF, "review-act"))
+
+
+@require_POST
+@staff_required
+def review_do(request: HttpRequest, listing_id: int) -> HttpResponse:
+    """Approve, send back, suspend, reinstate or retire."""
+    return _act(request, get_object_or_404(_any_listing(), pk=listing_id), Who.STAFF, "review")
+
+
+def _any_listing() -> Any:
+    return listings_of(Organisation.objects.all())
+
+
+def _find(organisation: Organisation, listing_id: int) -> Listing:
+    mine = Organisation.objects.filter(pk=organisation.pk)
+    return get_object_or_404(listings_of(mine), pk=listing_id)
+
+
+def _act(request: HttpRequest, row: Listing, who: Who, page: str) -> HttpResponse:
+    asked = request.POST.get("action", "")
+    if asked not in actions_of(row.state, who):
+        messages.error(request, _("That is not possible any more: this is how it stands now."))
+        return redirect(page, row.pk)
+    try:
+        listing_act(
+            listing=row,
+            action=asked,
+            actor=_actor(request, who),
+            why=request.POST.get("why", ""),
+        )
+    except ValidationError as error:
+        if asked == ListingAction.SUBMIT and hasattr(error, "error_dict"):
+            messages.error(request, _("Something is missing: submit it from its form."))
+            return redirect("listing-edit", row.pk)
+        messages.error(request, "; ".join(error.messages))
+    return redirect(page, row.pk)
+
+
+def _shown(row: Listing, who: Who | None, act_url: str) -> dict[str, Any]:
+    actions = actions_of(row.state, who) if who else []
+    run = run_shown(row)
+    results = list(run.results.all()) if run else []
+    counts = Counter(one.verdict for one in results)
+    return {
+        "listing": row,
+        "for_staff": who is Who.STAFF,
+        "act_url": act_url,
+        "actions": [
+            {
+                "name": action,
+                "needs_why": action in WHY_NEEDED,
+                "style": "button-primary"
+                if action in PRIMARY
+                else "button-danger"
+                if action in DANGEROUS
+                else "",
+            }
+            for action in actions
+            if action is not ListingAction.SUBMIT
+        ],
+        "may_edit": row.is_draft and who is Who.PROVIDER,
+        "way": _way(row),
+        "run": run,
+        "results": results,
+        "counts": {verdict: counts[verdict] for verdict in Verdict.values},
+        "points": list(row.benchmark.points.all()) if row.benchmark else [],
+        "events": row.events.select_related("by")[:EVENTS_SHOWN],
+        "sent_back": row.events.first() if row.is_draft else None,
+        "prices": [
+            (PRICE_LABELS[name], getattr(row, name)) for name in PRICE_FIELDS if getattr(row, name)
+        ],
+    }
+
+
+def _way(row: Listing) -> list[dict[str, Any]]:
+    """Draft, check, benchmark, review, live: which are done, and which is at hand."""
+    at = next((i for i, (_goal, states) in enumerate(WAY) if row.state in states), -1)
+    return [
+        {
+            "label": label,
+            "is_done": i < at or (i == at and row.state == ListingState.LIVE),
+            "is_now": i == at,
+        }
+        for i, label in enumerate((_("Draft"), _("Check"), _("Benchmark"), _("Review"), _("Live")))
+    ]
+
+
+def _overview(
+    request: HttpRequest, organisation: Organisation, form: ProviderForm, status: int = 200
+) -> HttpResponse:
+    mine = Organisation.objects.filter(pk=organisation.pk)
+    listings = Paginator(listings_of(mine), ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    sold = deployments_of(organisation)
+    context = {
+        "providers": list(providers_of(organisation)),
+        "page": listings,
+        "deployments": Paginator(sold, ROWS_PER_PAGE).get_page(request.GET.get("sold")),
+        "form": form,
+        "may_change": may(request.user, organisation, Permission.OFFERINGS),
+        "is_staff": is_staff(request),
+    }
+    return render(request, "providers/provide.html", context, status=status)
+
+
+def _put_errors(form: DraftForm, error: ValidationError) -> dict[str, list[str]]:
+    """Errors beside their fields; returns those of the sections that are no field of the form."""
+    wrong: dict[str, list[str]] = {}
+    by_field = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+    for name, texts in by_field.items():
+        known = FIELD_NAMES.get(name, name)
+        if known in form.fields:
+            form.add_error(known, texts)
+        else:
+            wrong[name or "all"] = texts
+    return wrong
+
+
+def _user(request: HttpRequest) -> User | None:
+    return request.user if isinstance(request.user, User) else None
+
+
+def _actor(request: HttpRequest, who: Who) -> Actor:
+    user = _user(request)
+    return Actor(who, user.email if user else "", user)

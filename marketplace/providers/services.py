@@ -1,0 +1,252 @@
+"""Verbs of providers and their listings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.benchmarks.models import Benchmark, RunState, Target
+from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
+from marketplace.billing.services import provider_account_open
+from marketplace.catalog.models import AIModel, DeploymentStatus, Provider
+from marketplace.providers.drafts import draft_check
+from marketplace.providers.models import ConformanceRun, Listing, ListingEvent
+from marketplace.providers.states import (
+    WHY_NEEDED,
+    ListingAction,
+    ListingState,
+    Step,
+    StepRefused,
+    Who,
+    step_of,
+)
+from marketplace.routing.services import snapshot_publish
+
+PROVIDERS_MAX = 20
+LISTINGS_OPEN_MAX = 200
+WHY_CHARACTERS = 500
+PROVIDER_FIELDS = ("name", "description", "website")
+DRAFT_FIELDS = frozenset(
+    field.name
+    for field in Listing._meta.concrete_fields
+    if field.editable and field.name not in {"id", "provider"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does something: a person, a key of an organisation, or the system itself."""
+
+    who: Who
+    name: str
+    user: User | None = None
+
+
+SYSTEM = Actor(Who.SYSTEM, "system")
+
+
+@transaction.atomic
+def provider_open(
+    *, organisation: Organisation, slug: str, name: str, description: str = "", website: str = ""
+) -> Provider:
+    """An organisation begins to provide. The commission is the platform's default.
+
+    Raises ``ValidationError`` by field. A slug is also the author of the provider's models: one
+    that models have already is another's.
+    """
+    if organisation.providers.count() >= PROVIDERS_MAX:
+        raise ValidationError(
+            _("An organisation runs at most %(n)s providers.") % {"n": PROVIDERS_MAX}
+        )
+    if AIModel.objects.filter(name__startswith=f"{slug}/").exists():
+        raise ValidationError({"slug": _("Models of this author exist: choose another.")})
+    provider = Provider(
+        organisation=organisation, slug=slug, name=name, description=description, website=website
+    )
+    provider.full_clean()
+    provider.save()
+    provider_account_open(provider=provider)
+    return provider
+
+
+@transaction.atomic
+def provider_update(*, provider: Provider, **fields: str) -> Provider:
+    """Change what a provider says of itself: :data:`PROVIDER_FIELDS`. Its slug stays."""
+    for name in PROVIDER_FIELDS:
+        setattr(provider, name, fields.get(name, getattr(provider, name)))
+    provider.full_clean()
+    provider.save(update_fields=list(PROVIDER_FIELDS))
+    return provider
+
+
+@transaction.atomic
+def provider_commission_set(*, provider: Provider, commission_bps: int) -> Provider:
+    """What the platform keeps, from now on. For staff."""
+    provider.commission_bps = commission_bps
+    provider.full_clean()
+    provider.save(update_fields=["commission_bps"])
+    snapshot_publish()
+    return provider
+
+
+@transaction.atomic
+def listing_create(*, provider: Provider, created_by: User | None, **fields: Any) -> Listing:
+    """Begin a draft. It may lack whatever it likes."""
+    listings = Listing.objects.filter(provider=provider).exclude(state=ListingState.RETIRED)
+    if listings.count() >= LISTINGS_OPEN_MAX:
+        raise ValidationError(
+            _("A provider has at most %(n)s listings: retire some.") % {"n": LISTINGS_OPEN_MAX}
+        )
+    listing = Listing(provider=provider, created_by=created_by)
+    return _saved(listing, fields)
+
+
+@transaction.atomic
+def listing_update(*, listing: Listing, **fields: Any) -> Listing:
+    """Change a draft; nothing needs to be complete yet. Raises ``ValidationError``."""
+    row = Listing.objects.select_for_update(of=("self",)).get(pk=listing.pk)
+    if not row.is_draft:
+        raise ValidationError(
+            _("Only a draft is changed, and this is %(state)s: revise it first.")
+            % {"state": row.get_state_display()}
+        )
+    return _saved(row, fields)
+
+
+def _saved(listing: Listing, fields: dict[str, Any]) -> Listing:
+    if strangers := set(fields) - DRAFT_FIELDS:
+        raise ValidationError(f"no field of a draft is called {min(strangers)!r}")
+    for name, value in fields.items():
+        setattr(listing, name, value)
+    listing.clean_fields(exclude=["provider", "state"])
+    listing.save()
+    return listing
+
+
+def listing_act(
+    *, listing: Listing, action: ListingAction | str, actor: Actor, why: str = ""
+) -> Listing:
+    """Take a step of :data:`~marketplace.providers.states.STEPS`, with what it brings about.
+
+    Raises ``ValidationError`` when it is not possible, by field where a draft is incomplete.
+    """
+    action = ListingAction(action)
+    if action in WHY_NEEDED and not why.strip():
+        raise ValidationError({"why": _("Say why: the provider is told.")})
+    if action is ListingAction.SUBMIT and listing.is_draft:
+        # Names are resolved here, before a row is locked.
+        draft_check(listing)
+    with transaction.atomic():
+        row = Listing.objects.select_for_update(of=("self",)).get(pk=listing.pk)
+        try:
+            step = step_of(row.state, action, actor.who)
+        except StepRefused as error:
+            raise ValidationError(str(error)) from error
+        if effect := _EFFECTS.get(action):
+            effect(row, actor)
+        _take(row, action, step, actor, why)
+        # In force for routers, last of all.
+        snapshot_publish()
+    return row
+
+
+def _take(row: Listing, action: ListingAction, step: Step, actor: Actor, why: str) -> None:
+    ListingEvent.objects.create(
+        listing=row,
+        action=action,
+        from_state=row.state,
+        to_state=step.to,
+        by=actor.user,
+        actor=actor.name,
+        why=why.strip()[:WHY_CHARACTERS],
+    )
+    row.state = step.to
+    row.save()
+
+
+def _submit(row: Listing, actor: Actor) -> None:
+    if row.runs.filter(state__in=[RunState.QUEUED, RunState.RUNNING]).exists():
+        raise ValidationError(_("The last check is still stopping: try again in a moment."))
+    ConformanceRun.objects.create(listing=row)
+
+
+def _cancel(row: Listing, actor: Actor) -> None:
+    if row.state == ListingState.BENCHMARKING:
+        if row.benchmark is not None:
+            benchmark_cancel(benchmark=row.benchmark)
+        return
+    for run in row.runs.filter(state__in=[RunState.QUEUED, RunState.RUNNING]):
+        run.cancel_requested = True
+        if run.state == RunState.QUEUED:
+            run.state = RunState.CANCELLED
+        run.save(update_fields=["cancel_requested", "state"])
+
+
+def _benchmark(row: Listing, actor: Actor) -> None:
+    deployment = row.deployment
+    if deployment is None:
+        raise ValidationError(_("Submit the listing first: its check makes what is measured."))
+    row.benchmark = benchmark_request(
+        model=deployment.version.model,
+        target=Target.DEPLOYMENT,
+        deployment=deployment,
+        reason=f"listing #{row.pk}",
+        requested_by=actor.user,
+    )
+
+
+def _set_status(status: DeploymentStatus) -> Any:
+    def set_status(row: Listing, actor: Actor) -> None:
+        if row.deployment is not None:
+            row.deployment.status = status
+            row.deployment.save(update_fields=["status"])
+
+    return set_status
+
+
+def _go_live(row: Listing, actor: Actor) -> None:
+    if row.deployment is None:
+        raise ValidationError(_("There is nothing to go live."))
+    model = row.deployment.version.model
+    if not model.published:
+        model.published = True
+        model.save(update_fields=["published"])
+    _set_status(DeploymentStatus.LIVE)(row, actor)
+
+
+_EFFECTS: dict[ListingAction, Any] = {
+    ListingAction.SUBMIT: _submit,
+    ListingAction.CANCEL: _cancel,
+    ListingAction.BENCHMARK: _benchmark,
+    ListingAction.APPROVE: _go_live,
+    ListingAction.RESUME: _go_live,
+    ListingAction.REINSTATE: _go_live,
+    ListingAction.PAUSE: _set_status(DeploymentStatus.PAUSED),
+    ListingAction.SUSPEND: _set_status(DeploymentStatus.PAUSED),
+    ListingAction.RETIRE: _set_status(DeploymentStatus.RETIRED),
+}
+
+
+def listings_follow() -> list[int]:
+    """Move listings on whose benchmark is over; returns their ids."""
+    moved = []
+    rows = Listing.objects.filter(state=ListingState.BENCHMARKING).select_related("benchmark")
+    for listing in rows.order_by("pk"):
+        benchmark = listing.benchmark
+        if benchmark is not None and not benchmark.is_over:
+            continue
+        action, why = _outcome(benchmark)
+        listing_act(listing=listing, action=action, actor=SYSTEM, why=why)
+        moved.append(listing.pk)
+    return moved
+
+
+def _outcome(benchmark: Benchmark | None) -> tuple[ListingAction, str]:
+    if benchmark is not None and benchmark.state == RunState.DONE:
+        return ListingAction.MEASURED, ""
+    return ListingAction.UNMEASURED, benchmark.error or benchmark.state if benchmark else "gone"

@@ -1,0 +1,1 @@
+"""Changing a route's policy by hand: drafts, what they differ in, publishing, canaries."""

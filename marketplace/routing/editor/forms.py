@@ -1,0 +1,87 @@
+"""A policy as people write it: shares in per cent, a weight for each deployment."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.catalog.models import Deployment
+from marketplace.routing.editor.services import CANARY_SHARE_MAX, CANARY_SHARE_MIN
+from marketplace.routing.models import WEIGHT_MAX, WEIGHT_MIN, Policy, PolicyKind
+from marketplace.routing.services import PolicyWeights
+from marketplace.routing.tuning.models import Aim
+
+USD_WEIGHT_MAX_S = 1e9
+
+
+class PolicyForm(forms.Form):
+    kind = forms.ChoiceField(choices=PolicyKind.choices, label=_("Kind"))
+    wait_weight = forms.FloatField(min_value=0.1, max_value=100.0, label=_("Weight of waiting"))
+    usd_weight_s = forms.FloatField(
+        min_value=0.0, max_value=USD_WEIGHT_MAX_S, label=_("Seconds that a dollar is worth")
+    )
+    hedge_percent = forms.FloatField(
+        min_value=0.0, max_value=20.0, label=_("Share that may be hedged, %")
+    )
+    shared = forms.BooleanField(required=False, label=_("Placed by every router"))
+    note = forms.CharField(max_length=200, required=False, label=_("Note"))
+    expected_version = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
+    canary_percent = forms.FloatField(
+        min_value=100 * CANARY_SHARE_MIN,
+        max_value=100 * CANARY_SHARE_MAX,
+        label=_("Share of the calls of a trial, %"),
+    )
+    aim = forms.ChoiceField(choices=Aim.choices, label=_("Aim"))
+
+    def __init__(self, deployments: Sequence[Deployment], *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        self._deployments = {weight_field(row.pk): row for row in deployments}
+        for name, row in self._deployments.items():
+            self.fields[name] = forms.FloatField(
+                min_value=WEIGHT_MIN,
+                max_value=WEIGHT_MAX,
+                label=f"{row.provider.slug} · {row.pool.name}",
+            )
+
+    @classmethod
+    def of(
+        cls, policy: Policy, deployments: Sequence[Deployment], *, version: int, share: float
+    ) -> "PolicyForm":
+        """The form as a version has it, to be put over version ``version``."""
+        initial = {
+            "kind": policy.kind,
+            "wait_weight": policy.wait_weight,
+            "usd_weight_s": policy.usd_weight_s,
+            "hedge_percent": round(100 * policy.hedge_share, 6),
+            "shared": policy.shared,
+            "expected_version": version,
+            "canary_percent": round(100 * share, 6),
+            "aim": Aim.LATENCY,
+        }
+        for row in deployments:
+            initial[weight_field(row.pk)] = policy.weights.get(str(row.pk), 1.0)
+        return cls(deployments, initial=initial)
+
+    @property
+    def weight_rows(self) -> list[tuple[Deployment, forms.BoundField]]:
+        """Each deployment and the field of its weight."""
+        return [(row, self[name]) for name, row in self._deployments.items()]
+
+    def weights_over(self, before: Mapping[str, float]) -> PolicyWeights:
+        """Of a valid form. Weights of deployments that are not shown stay; 1 is not kept."""
+        cleaned = self.cleaned_data
+        shown = {str(row.pk): cleaned[name] for name, row in self._deployments.items()}
+        weights = {key: value for key, value in {**before, **shown}.items() if value != 1.0}
+        return PolicyWeights(
+            wait_weight=cleaned["wait_weight"],
+            usd_weight_s=cleaned["usd_weight_s"],
+            hedge_share=round(cleaned["hedge_percent"] / 100, 9),
+            shared=cleaned["shared"],
+            weights=weights,
+        )
+
+
+def weight_field(deployment_id: int) -> str:
+    """The name of a deployment's field."""
+    return f"weight_{deployment_id}"

@@ -1,0 +1,210 @@
+"""The policy editor: a draft, what it changes, what it would have done, and putting it in force."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from marketplace.accounts.access import staff_required
+from marketplace.accounts.models import User
+from marketplace.benchmarks.models import RunState
+from marketplace.benchmarks.whatif.pages import STRETCHES
+from marketplace.benchmarks.whatif.question import question_of
+from marketplace.benchmarks.whatif.selectors import Stretch, stretches, what_ifs
+from marketplace.benchmarks.whatif.services import what_if_ask
+from marketplace.benchmarks.whatif.table import rows_of
+from marketplace.catalog.models import AIModel, Deployment
+from marketplace.catalog.selectors import deployments_live
+from marketplace.routing.editor.forms import PolicyForm
+from marketplace.routing.editor.services import PolicyConflict, draft_check, policy_edit
+from marketplace.routing.models import Policy, PolicyKind
+from marketplace.routing.tuning import words
+from marketplace.routing.tuning.models import Aim
+from marketplace.routing.tuning.services import policy_in_force, tuning_of
+
+DEFAULT_STRETCH = timedelta(hours=1)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+def policy(request: HttpRequest, author: str, slug: str) -> HttpResponse:
+    """Write a policy, from the version in force or from ``?from=``; preview, try or publish it."""
+    page = _Page(request, author, slug)
+    if request.method != "POST":
+        return page.render(page.form_of_version())
+    form = PolicyForm(page.deployments, request.POST)
+    if not form.is_valid():
+        return page.render(form, status=422)
+    try:
+        draft = page.draft(form)
+        if request.POST.get("action") == "preview":
+            return page.preview(form, draft)
+        policy_edit(
+            model=page.model,
+            kind=PolicyKind(draft.kind),
+            by=request.user,  # type: ignore[arg-type]  # `staff_required` has seen to it
+            note=draft.note,
+            weights=form.weights_over(page.before.weights),
+            expected_version=form.cleaned_data["expected_version"],
+            canary_share=page.share(form),
+            aim=Aim(form.cleaned_data["aim"]),
+        )
+    except PolicyConflict as conflict:
+        return page.conflict(form, conflict)
+    except ValidationError as error:
+        return page.render(form, refused=_messages(error), status=422)
+    return redirect("route", author, slug)
+
+
+@require_POST
+@staff_required
+def policy_draft(request: HttpRequest, author: str, slug: str) -> HttpResponse:
+    """What the draft changes, as it is typed."""
+    page = _Page(request, author, slug)
+    form = PolicyForm(page.deployments, request.POST)
+    if not form.is_valid():
+        return render(request, "routing/policy_diff.html", {"invalid": True})
+    try:
+        rows = words.changes(page.before, page.draft(form))
+    except ValidationError:
+        return render(request, "routing/policy_diff.html", {"invalid": True})
+    return render(request, "routing/policy_diff.html", {"rows": rows, "version": page.version})
+
+
+@require_GET
+@staff_required
+def policy_preview(request: HttpRequest, what_if_id: int) -> HttpResponse:
+    """How far the replay of a draft is, or what it found."""
+    row = get_object_or_404(what_ifs(), pk=what_if_id)
+    is_done = row.state == RunState.DONE and bool(row.answer)
+    context = {
+        "preview": row,
+        "percent": round(100 * row.progress),
+        "is_done": is_done,
+        "rows": rows_of(row.answer or {}) if is_done else [],
+    }
+    return render(request, "routing/policy_preview.html", context)
+
+
+class _Page:
+    """One view of the editor: the route as it is, and what was sent."""
+
+    def __init__(self, request: HttpRequest, author: str, slug: str) -> None:
+        self.request = request
+        self.model = get_object_or_404(AIModel, name=f"{author}/{slug}")
+        self.in_force = policy_in_force(self.model)
+        self.before = self.in_force or Policy(model=self.model, version=0)
+        self.version = self.before.version
+        self.deployments: list[Deployment] = list(deployments_live(self.model))
+        self.stretches: list[Stretch] = stretches(self.model, timezone.now())
+
+    def form_of_version(self) -> PolicyForm:
+        asked = self.request.GET.get("from", "")
+        start = None
+        if asked.isdecimal() and len(asked) < 9:
+            start = self.model.policies.filter(version=int(asked)).first()
+        return PolicyForm.of(
+            start or self.before,
+            self.deployments,
+            version=self.version,
+            share=tuning_of(self.model).canary_share,
+        )
+
+    def draft(self, form: PolicyForm) -> Policy:
+        """Raises ``ValidationError``."""
+        return draft_check(
+            model=self.model,
+            kind=PolicyKind(form.cleaned_data["kind"]),
+            note=form.cleaned_data["note"],
+            weights=form.weights_over(self.before.weights),
+        )
+
+    def share(self, form: PolicyForm) -> float:
+        """Of a trial; 0 where the draft is to be published straight."""
+        is_trial = self.request.POST.get("action") == "canary"
+        return form.cleaned_data["canary_percent"] / 100 if is_trial else 0.0
+
+    def preview(self, form: PolicyForm, draft: Policy) -> HttpResponse:
+        """Ask what the draft would have done with recorded calls."""
+        chosen = self.request.POST.get("stretch", "")
+        stretch = next((one for one in self.stretches if one.name == chosen), self.stretches[0])
+        shown = {str(row.pk): draft.weights.get(str(row.pk), 1.0) for row in self.deployments}
+        try:
+            question = question_of(
+                {
+                    "model": self.model.name,
+                    "since": stretch.since,
+                    "until": stretch.until,
+                    "policy": {
+                        "kind": draft.kind,
+                        "wait_weight": draft.wait_weight,
+                        "usd_weight_s": draft.usd_weight_s,
+                        "hedge_share": draft.hedge_share,
+                        "weights": shown,
+                    },
+                }
+            )
+            asked_by: User = self.request.user  # type: ignore[assignment]  # staff
+            row = what_if_ask(question=question, asked_by=asked_by)
+        except ValueError as error:
+            return self.render(form, refused=[str(error)], status=422)
+        return self.render(form, preview=row, draft=draft)
+
+    def conflict(self, form: PolicyForm, conflict: PolicyConflict) -> HttpResponse:
+        """Another version came in force meanwhile: shown, with the draft kept to be put over it."""
+        current = conflict.current or Policy(model=self.model, version=0)
+        seen = self.model.policies.filter(version=conflict.seen).first()
+        posted = self.request.POST.copy()
+        posted["expected_version"] = str(current.version)
+        form = PolicyForm(self.deployments, posted)
+        form.is_valid()
+        return self.render(
+            form,
+            draft=self.draft(form),
+            conflict={
+                "seen": conflict.seen,
+                "current": current,
+                "rows": words.changes(seen or Policy(model=self.model), current),
+            },
+            status=409,
+        )
+
+    def render(
+        self,
+        form: PolicyForm,
+        *,
+        refused: list[str] | None = None,
+        draft: Policy | None = None,
+        status: int = 200,
+        **more: Any,
+    ) -> HttpResponse:
+        open_one = self.model.policies.filter(state__in=["canary", "proposed"]).first()
+        context = {
+            "model": self.model,
+            "form": form,
+            "in_force": self.in_force,
+            "version": self.version,
+            "versions": self.model.policies.order_by("-version")[:50],
+            "open": open_one,
+            "rows": words.changes(self.before, draft) if draft else [],
+            "refused": refused,
+            "stretches": [(one, STRETCHES[one.name]) for one in self.stretches],
+            "chosen_stretch": self.request.POST.get("stretch", ""),
+            **more,
+        }
+        return render(self.request, "routing/policy.html", context, status=status)
+
+
+def _messages(error: ValidationError) -> list[str]:
+    """With the field that each is about."""
+    if not hasattr(error, "error_dict"):
+        return error.messages
+    return [
+        message if field == NON_FIELD_ERRORS else f"{words.FIELDS.get(field, field)}: {message}"
+        for field, messages in error.message_dict.items()
+        for message in messages
+    ]

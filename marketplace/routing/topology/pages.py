@@ -1,0 +1,115 @@
+"""The platform's staff watch the fleet, and take workers out of it and put them back."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_GET, require_http_methods
+
+from marketplace.accounts.access import staff_required
+from marketplace.catalog.models import Worker
+from marketplace.catalog.selectors import drain_effect
+from marketplace.catalog.services import worker_drain
+from marketplace.routing.topology.flow import flow_of
+from marketplace.routing.topology.picture import Topology, WorkerBox
+from marketplace.routing.topology.selectors import overview_now, topology_now
+from marketplace.routing.topology.shown import pools_shown, queues_shown, tiles_of
+from marketplace.routing.tuning.models import Straggler
+
+REASON_CHARACTERS = 200
+
+
+class DrainForm(forms.Form):
+    """Draining needs a reason; putting back may have one."""
+
+    why = forms.CharField(max_length=REASON_CHARACTERS, label=gettext_lazy("Why"))
+    confirmed = forms.BooleanField(required=False)
+
+
+@require_GET
+@staff_required
+def topology(request: HttpRequest) -> HttpResponse:
+    """The whole fleet at a glance; the page asks for its live part again each second."""
+    return render(request, "routing/topology.html", _context(topology_now()))
+
+
+@require_GET
+@staff_required
+def topology_live(request: HttpRequest) -> HttpResponse:
+    """The part that moves."""
+    response = render(request, "routing/topology_live.html", _context(topology_now()))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+def worker(request: HttpRequest, worker_id: str) -> HttpResponse:
+    """One worker, and what draining it would do."""
+    row = get_object_or_404(Worker.objects.select_related("pool"), worker_id=worker_id)
+    if request.method != "POST":
+        return _worker_page(request, row)
+    draining = not row.draining
+    if request.POST.get("draining") != ("1" if draining else "0"):
+        refused = _("Somebody else has changed it meanwhile: look again before you do.")
+        return _worker_page(request, row, refused=[refused], status=409)
+    form = DrainForm(request.POST)
+    form.fields["why"].required = draining
+    if not form.is_valid():
+        return _worker_page(request, row, form=form, status=422)
+    try:
+        worker_drain(
+            worker=row,
+            draining=draining,
+            by=request.user,  # type: ignore[arg-type]  # `staff_required` has seen to it
+            **form.cleaned_data,
+        )
+    except ValidationError as error:
+        row.refresh_from_db()
+        return _worker_page(request, row, form=form, refused=error.messages, status=422)
+    return redirect("worker", row.worker_id)
+
+
+def _worker_page(
+    request: HttpRequest,
+    row: Worker,
+    *,
+    form: DrainForm | None = None,
+    refused: list[str] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    now = topology_now()
+    context = {
+        "worker": row,
+        "box": _box(now, row),
+        "topology": now,
+        "effect": drain_effect(row),
+        "form": form or DrainForm(),
+        "refused": refused,
+        "stragglers": Straggler.objects.filter(worker=row, cleared_at=None),
+    }
+    return render(request, "routing/worker.html", context, status=status)
+
+
+def _box(now: Topology, row: Worker) -> WorkerBox | None:
+    boxes = (box for pool in now.pools for box in pool.workers)
+    return next((box for box in boxes if box.row.pk == row.pk), None)
+
+
+def _context(now: Topology) -> dict[str, Any]:
+    overview = overview_now()
+    queues, pools = queues_shown(now), pools_shown(now)
+    return {
+        "topology": now,
+        "overview": overview,
+        "tiles": tiles_of(now, overview),
+        "flow": flow_of(now),
+        "queues": queues,
+        "queues_left_out": len(now.queues) - len(queues),
+        "pools": pools,
+        "pools_left_out": len(now.pools) - len(pools),
+    }

@@ -1,0 +1,355 @@
+"""What several routers say, added up over the catalog: routers, queues, pools, workers. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from marketplace.routing.topology.contracts import EndpointState, WorkerState
+from marketplace.routing.topology.watch import Heard, Rate, Reading
+
+
+class Voice(StrEnum):
+    """How a router is heard."""
+
+    ANSWERS = "answers"
+    STALE = "stale"
+    """It does not answer now; what it said last still counts, and is shown as old."""
+    SILENT = "silent"
+    """Nothing that it said is known, or too old."""
+    GONE = "gone"
+    """Its membership has run out: its slots are others'. Nothing of it counts."""
+
+
+class Condition(StrEnum):
+    """A worker's, the gravest first."""
+
+    DOWN = "down"
+    EJECTED = "ejected"
+    DRAINING = "draining"
+    UNSEEN = "unseen"
+    """No router uses it: nothing live runs on its pool, or no router answers."""
+    RAMPING = "ramping"
+    """Back in service: routers use a part of its slots until it has proven itself."""
+    FULL = "full"
+    BUSY = "busy"
+    FREE = "free"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogWorker:
+    """A worker's row. ``strays`` is its ratio to its pool where the watch has named it."""
+
+    pk: int
+    worker_id: str
+    slots: int
+    healthy: bool
+    draining: bool
+    drain_reason: str = ""
+    health_error: str = ""
+    strays: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPool:
+    """A pool's row with its workers, and the models that are live on it."""
+
+    name: str
+    hardware: str
+    region: str
+    emulated: bool
+    workers: tuple[CatalogWorker, ...]
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogModel:
+    """A routed model: its policy in force ("" is the router's default) and what is on trial."""
+
+    name: str
+    emulated: bool
+    policy: str = ""
+    version: int = 0
+    shared: bool = False
+    canary_version: int = 0
+    canary_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What should be there. ``snapshot_version`` is the newest that was published."""
+
+    pools: tuple[CatalogPool, ...]
+    models: tuple[CatalogModel, ...]
+    snapshot_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouterRow:
+    """``ended_hz`` and ``failed_hz`` are calls a second, None until they are known."""
+
+    router_id: str
+    url: str
+    voice: Voice
+    age_s: float
+    error: str
+    snapshot_version: int
+    is_behind: bool
+    draining: bool
+    waiting: int
+    in_flight: int
+    slots: int
+    unsettled: int
+    ended_hz: float | None
+    failed_hz: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A model's queue over all routers. ``by_router`` has waiting calls and, where it is known,
+    the rate of those that end, for each router that has either.
+    """
+
+    model: CatalogModel
+    waiting: int
+    by_router: tuple[tuple[str, int, float | None], ...]
+    in_flight: int
+    ended_hz: float | None
+    failed_hz: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What routers expect of a mean request on a worker, by their samples' weight."""
+
+    model: str
+    service_ms: float
+    samples: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBox:
+    """``in_use`` are the slots that routers would use now; fewer than ``slots`` while it ramps."""
+
+    row: CatalogWorker
+    condition: Condition
+    in_flight: int
+    in_use: int
+    ejected_s: float
+    ejected_by: tuple[str, ...]
+    failures: int
+    by_router: tuple[tuple[str, int], ...]
+    expected: tuple[Expected, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolBox:
+    pool: CatalogPool
+    workers: tuple[WorkerBox, ...]
+    slots: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything at once. ``age_s`` is that of the oldest state that counts in it."""
+
+    routers: tuple[RouterRow, ...]
+    queues: tuple[Queue, ...]
+    pools: tuple[PoolBox, ...]
+    flows: tuple[tuple[str, str, int], ...]
+    """From a model to a pool, with what is in flight; each live pairing once."""
+    snapshot_version: int
+    age_s: float
+    taken_at: float
+
+    @property
+    def answering(self) -> int:
+        return sum(row.voice is Voice.ANSWERS for row in self.routers)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any router has said anything that still counts."""
+        return any(row.voice in (Voice.ANSWERS, Voice.STALE) for row in self.routers)
+
+    @property
+    def is_stale(self) -> bool:
+        return any(row.voice is Voice.STALE for row in self.routers)
+
+    @property
+    def waiting(self) -> int:
+        return sum(row.waiting for row in self.routers)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(box.in_flight for box in self.pools)
+
+    @property
+    def slots(self) -> int:
+        return sum(box.slots for box in self.pools)
+
+    @property
+    def ejected(self) -> int:
+        return self._workers(Condition.EJECTED)
+
+    @property
+    def down(self) -> int:
+        return self._workers(Condition.DOWN)
+
+    @property
+    def draining(self) -> int:
+        return sum(one.row.draining for box in self.pools for one in box.workers)
+
+    def _workers(self, condition: Condition) -> int:
+        return sum(one.condition is condition for box in self.pools for one in box.workers)
+
+
+def picture(reading: Reading, catalog: Catalog) -> Topology:
+    """Add up what is heard. What a gone router said is left out."""
+    heard = [one for one in reading.heard if _counts(one)]
+    seen: dict[str, list[tuple[str, WorkerState]]] = defaultdict(list)
+    for one in heard:
+        for worker in one.state.workers if one.state is not None else ():
+            seen[worker.id].append((one.member.router_id, worker))
+    pools = tuple(_pool(pool, seen) for pool in catalog.pools)
+    flowing: dict[tuple[str, str], int] = defaultdict(int)
+    for box in pools:
+        for model in box.pool.models:
+            flowing[model, box.pool.name] += 0
+        for expected in (one for worker in box.workers for one in worker.expected):
+            flowing[expected.model, box.pool.name] += expected.in_flight
+    running: dict[str, int] = defaultdict(int)
+    for (model, _), count in flowing.items():
+        running[model] += count
+    return Topology(
+        routers=tuple(_router(one, catalog.snapshot_version) for one in reading.heard),
+        queues=tuple(_queue(model, heard, running[model.name]) for model in catalog.models),
+        pools=pools,
+        flows=tuple((model, pool, count) for (model, pool), count in flowing.items()),
+        snapshot_version=catalog.snapshot_version,
+        age_s=max((one.age_s for one in heard), default=0.0),
+        taken_at=reading.taken_at,
+    )
+
+
+def _counts(one: Heard) -> bool:
+    return one.state is not None and _voice(one) is not Voice.GONE
+
+
+def _voice(one: Heard) -> Voice:
+    if one.state is not None and not one.error:
+        return Voice.ANSWERS
+    if not one.member.beats:
+        return Voice.GONE
+    return Voice.STALE if one.state is not None else Voice.SILENT
+
+
+def _router(one: Heard, snapshot_version: int) -> RouterRow:
+    voice = _voice(one)
+    state = one.state if voice is not Voice.GONE else None
+    rates = one.rates.values() if one.rates is not None else None
+    return RouterRow(
+        router_id=one.member.router_id,
+        url=one.member.url,
+        voice=voice,
+        age_s=one.age_s,
+        error=one.error,
+        snapshot_version=state.snapshot_version if state else 0,
+        is_behind=state is not None and state.snapshot_version < snapshot_version,
+        draining=bool(state and state.draining),
+        waiting=state.waiting if state else 0,
+        in_flight=sum(worker.in_flight for worker in state.workers) if state else 0,
+        slots=sum(worker.slots for worker in state.workers) if state else 0,
+        unsettled=state.unsettled if state else 0,
+        ended_hz=None if rates is None else sum(rate.ended_hz for rate in rates),
+        failed_hz=None if rates is None else sum(rate.failed_hz for rate in rates),
+    )
+
+
+def _queue(model: CatalogModel, heard: Sequence[Heard], in_flight: int) -> Queue:
+    by_router: list[tuple[str, int, float | None]] = []
+    rates: list[Rate] = []
+    for one in heard:
+        state = one.state.models.get(model.name) if one.state is not None else None
+        rate = one.rates.get(model.name) if one.rates is not None else None
+        if rate is not None:
+            rates.append(rate)
+        if state is not None and (state.waiting or (rate and rate.ended_hz)):
+            hz = rate.ended_hz if rate else None
+            by_router.append((one.member.router_id, state.waiting, hz))
+    return Queue(
+        model=model,
+        waiting=sum(count for _, count, _ in by_router),
+        by_router=tuple(by_router),
+        in_flight=in_flight,
+        ended_hz=sum(rate.ended_hz for rate in rates) if rates else None,
+        failed_hz=sum(rate.failed_hz for rate in rates) if rates else None,
+    )
+
+
+def _pool(pool: CatalogPool, seen: Mapping[str, Sequence[tuple[str, WorkerState]]]) -> PoolBox:
+    boxes = tuple(_worker(row, seen.get(row.worker_id, ())) for row in pool.workers)
+    return PoolBox(
+        pool=pool,
+        workers=boxes,
+        slots=sum(row.slots for row in pool.workers),
+        in_flight=sum(box.in_flight for box in boxes),
+    )
+
+
+def _worker(row: CatalogWorker, seen: Sequence[tuple[str, WorkerState]]) -> WorkerBox:
+    in_flight = sum(worker.in_flight for _, worker in seen)
+    in_use = min(sum(worker.limit for _, worker in seen), row.slots)
+    ejected = [(router, worker) for router, worker in seen if worker.ejected_s > 0]
+    return WorkerBox(
+        row=row,
+        condition=_condition(row, seen, in_flight, in_use, is_ejected=bool(ejected)),
+        in_flight=in_flight,
+        in_use=in_use,
+        ejected_s=max((worker.ejected_s for _, worker in ejected), default=0.0),
+        ejected_by=tuple(router for router, _ in ejected),
+        failures=max((worker.consecutive_failures for _, worker in seen), default=0),
+        by_router=tuple((router, worker.in_flight) for router, worker in seen if worker.in_flight),
+        expected=_expected(endpoint for _, worker in seen for endpoint in worker.endpoints),
+    )
+
+
+def _condition(
+    row: CatalogWorker,
+    seen: Sequence[tuple[str, WorkerState]],
+    in_flight: int,
+    in_use: int,
+    *,
+    is_ejected: bool,
+) -> Condition:
+    if not row.healthy:
+        return Condition.DOWN
+    if is_ejected:
+        return Condition.EJECTED
+    if row.draining:
+        return Condition.DRAINING
+    if not seen:
+        return Condition.UNSEEN
+    if any(worker.limit < worker.slots for _, worker in seen):
+        return Condition.RAMPING
+    if in_flight >= max(in_use, 1):
+        return Condition.FULL
+    return Condition.BUSY if in_flight else Condition.FREE
+
+
+def _expected(endpoints: Iterable[EndpointState]) -> tuple[Expected, ...]:
+    by_model: dict[str, list[EndpointState]] = defaultdict(list)
+    for endpoint in endpoints:
+        by_model[endpoint.model].append(endpoint)
+    return tuple(_mean(model, of) for model, of in sorted(by_model.items()))
+
+
+def _mean(model: str, of: Sequence[EndpointState]) -> Expected:
+    """Routers that have seen nothing know only the prior, and count only where none has."""
+    samples = sum(one.samples for one in of)
+    if samples:
+        service_ms = sum(one.service_ms * one.samples for one in of) / samples
+    else:
+        service_ms = sum(one.service_ms for one in of) / len(of)
+    return Expected(model, service_ms, samples, sum(one.in_flight for one in of))

@@ -1,0 +1,1 @@
+"""The feedback loop: telemetry into profiles, proposals, trials that end by themselves."""

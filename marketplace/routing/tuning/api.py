@@ -1,0 +1,133 @@
+"""Proposals, trials and settings of routes over the management API, for the platform's staff."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from marketplace.accounts.access import StaffOnly
+from marketplace.accounts.models import User
+from marketplace.routing.tuning import words
+from marketplace.routing.tuning.models import RouteTuning, Trial
+from marketplace.routing.tuning.services import (
+    trial_approve,
+    trial_dismiss,
+    trial_roll_back,
+    tuning_set,
+)
+
+
+class ProposalSerializer(serializers.ModelSerializer[Trial]):
+    model = serializers.CharField(source="policy.model.name", read_only=True)
+    version = serializers.IntegerField(source="policy.version", read_only=True)
+    state = serializers.CharField(source="policy.state", read_only=True)
+    share = serializers.FloatField(source="policy.canary_share", read_only=True)
+    baseline_version = serializers.IntegerField(source="baseline.version", read_only=True)
+    asked_by = serializers.CharField(source="asked_by.email", default="loop", read_only=True)
+    because = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Trial
+        fields = [
+            "id",
+            "model",
+            "version",
+            "baseline_version",
+            "state",
+            "share",
+            "aim",
+            "asked_by",
+            "because",
+            "evidence",
+            "looks",
+            "created_at",
+            "started_at",
+            "ended_at",
+            "ended_because",
+        ]
+        read_only_fields = fields
+
+    def get_because(self, trial: Trial) -> list[str]:
+        return words.why(trial.evidence)
+
+
+class WhySerializer(serializers.Serializer[Any]):
+    why = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
+
+
+class ProposalViewSet(viewsets.ReadOnlyModelViewSet[Trial]):
+    """Proposed policy versions with their evidence, and the trials that they went through."""
+
+    permission_classes = [StaffOnly]
+    serializer_class = ProposalSerializer
+    queryset = Trial.objects.select_related("policy__model", "baseline", "asked_by")
+    filterset_fields = ["policy__model__name", "policy__state"]
+
+    @extend_schema(request=None, responses=ProposalSerializer)
+    @action(detail=True, methods=["post"])
+    def approve(self, request: Request, pk: str) -> Response:
+        """Try it on its share of the calls."""
+        return self._shown(trial_approve(trial=self.get_object(), by=_staff(request)))
+
+    @extend_schema(request=WhySerializer, responses=ProposalSerializer)
+    @action(detail=True, methods=["post"])
+    def dismiss(self, request: Request, pk: str) -> Response:
+        """Set a proposal aside."""
+        trial = self.get_object()
+        return self._shown(trial_dismiss(trial=trial, by=_staff(request), why=_why(request)))
+
+    @extend_schema(request=WhySerializer, responses=ProposalSerializer)
+    @action(detail=True, methods=["post"])
+    def rollback(self, request: Request, pk: str) -> Response:
+        """Stop a trial."""
+        trial = self.get_object()
+        return self._shown(trial_roll_back(trial=trial, by=_staff(request), why=_why(request)))
+
+    def _shown(self, trial: Trial) -> Response:
+        return Response(self.get_serializer(trial).data)
+
+
+class RouteTuningSerializer(serializers.ModelSerializer[RouteTuning]):
+    model = serializers.CharField(source="model.name", read_only=True)
+
+    class Meta:
+        model = RouteTuning
+        fields = [
+            "id",
+            "model",
+            "mode",
+            "canary_share",
+            "slo_ms",
+            "error_budget",
+            "samples_min",
+            "updated_at",
+        ]
+
+
+class RouteTuningViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[RouteTuning]):
+    """What the loop may do on each route that it has looked at."""
+
+    permission_classes = [StaffOnly]
+    serializer_class = RouteTuningSerializer
+    queryset = RouteTuning.objects.select_related("model")
+    filterset_fields = ["model__name", "mode"]
+    http_method_names = ["get", "patch", "head", "options"]
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Any]) -> None:
+        serializer.instance = tuning_set(
+            tuning=self.get_object(), by=_staff(self.request), **dict(serializer.validated_data)
+        )
+
+
+def _why(request: Request) -> str:
+    body = WhySerializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return str(body.validated_data["why"])
+
+
+def _staff(request: Any) -> User:
+    user: User = request.user  # `StaffOnly` has seen to it.
+    return user

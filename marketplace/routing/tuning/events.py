@@ -1,0 +1,27 @@
+"""Writing down who did what to a route, and why."""
+
+from marketplace.accounts.models import User
+from marketplace.catalog.models import AIModel
+from marketplace.routing.models import Policy
+from marketplace.routing.tuning.models import EventKind, RoutingEvent
+
+LOOP = "loop"
+
+
+def event_record(
+    *,
+    kind: EventKind,
+    model: AIModel,
+    policy: Policy | None = None,
+    by: User | None = None,
+    why: str = "",
+) -> RoutingEvent:
+    """Keep it for good. ``by`` None is the loop itself."""
+    return RoutingEvent.objects.create(
+        model=model.name,
+        kind=kind,
+        version=policy.version if policy else 0,
+        policy_id=policy.pk if policy else 0,
+        actor=by.email if by else LOOP,
+        why=why,
+    )

@@ -1,0 +1,310 @@
+"""What the loop does by itself: folds telemetry into profiles, and proposes."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import User
+from marketplace.benchmarks.models import RUN_STATES_OVER, Benchmark, Origin, Profile, Trigger
+from marketplace.benchmarks.selectors import profiles_in_force
+from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus
+from marketplace.routing.models import Policy, PolicyKind, PolicyState
+from marketplace.routing.selectors import policy_value
+from marketplace.routing.services import snapshot_publish
+from marketplace.routing.tuning import beside
+from marketplace.routing.tuning.calibration import (
+    DEADBAND,
+    WEIGHT_MAX,
+    WEIGHT_MIN,
+    biases,
+    weights_after,
+)
+from marketplace.routing.tuning.drift import (
+    SAMPLES_MIN,
+    Drift,
+    Live,
+    alone_ms,
+    curve_factor,
+    drift_of,
+    stepped,
+)
+from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Trial
+from marketplace.routing.tuning.replaying import Gain, best
+from marketplace.routing.tuning.services import (
+    HEED_WEIGHTS,
+    OPEN,
+    policy_in_force,
+    policy_propose,
+    proposal_review,
+    tuning_of,
+)
+from marketplace.routing.tuning.telemetry import Window, live_of, pairs_of
+
+FOLD_WINDOW = timedelta(minutes=5)
+LIVE_TTL = timedelta(hours=6)
+"""A profile of live traffic is worth this long: a stale prior is worse than none."""
+BENCHMARK_EVERY = timedelta(hours=6)
+CALIBRATION_WINDOW = timedelta(minutes=30)
+COOL_DOWN = timedelta(hours=1)
+"""After a proposal was dismissed or rolled back, before the loop proposes the same field again."""
+
+log = logging.getLogger(__name__)
+
+
+def profiles_fold() -> list[Profile]:
+    """Test each live deployment for drift; those that drifted get a profile one step on."""
+    profiles = {profile.deployment_id: profile for profile in profiles_in_force()}
+    window = Window.last(FOLD_WINDOW)
+    folded: list[Profile] = []
+    for model in _models_served():
+        deployments = {row.pk: row for row in _deployments_of(model)}
+        for live in live_of(model, window):
+            deployment, profile = (
+                deployments.get(live.deployment_id),
+                profiles.get(live.deployment_id),
+            )
+            if deployment is None:
+                continue
+            since = _since_measured(model, live, profile, window)
+            if since is not None and since.samples >= SAMPLES_MIN:
+                made = _fold(deployment, since, profile)
+                folded += [made] if made else []
+    if folded:
+        snapshot_publish()
+    return folded
+
+
+def _since_measured(
+    model: AIModel, live: Live, profile: Profile | None, window: Window
+) -> Live | None:
+    """Only calls from after a benchmark say anything against it."""
+    if profile is None or profile.benchmark_id is None or profile.created_at <= window.since:
+        return live
+    later = live_of(model, Window(profile.created_at, window.until))
+    return next((one for one in later if one.deployment_id == live.deployment_id), None)
+
+
+def proposals_make() -> list[Trial]:
+    """At most one for each route that is not off and has nothing open; those open are reviewed."""
+    proposals_review()
+    made: list[Trial] = []
+    for model in _models_served():
+        tuning = tuning_of(model)
+        busy = Trial.objects.filter(policy__model=model, policy__state__in=OPEN).exists()
+        if tuning.mode == Mode.OFF or busy:
+            continue
+        try:
+            trial = propose_weights(model, tuning) or propose_by_replay(model, tuning)
+        except ValidationError as refused:  # A person was quicker, or the step leads nowhere.
+            log.warning("nothing is proposed for %s: %s", model, refused)
+            continue
+        made += [trial] if trial else []
+    return made
+
+
+def proposals_review() -> None:
+    """Go on with what waits: see :func:`~marketplace.routing.tuning.services.proposal_review`."""
+    waiting = Trial.objects.filter(policy__state=PolicyState.PROPOSED)
+    for trial in waiting.select_related("policy__model"):
+        try:
+            proposal_review(trial=trial)
+        except ValidationError as refused:  # Somebody has decided meanwhile.
+            log.info("%s: %s", trial, refused)
+
+
+def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
+    """Weights one step towards what calls took, over what the router expected of them."""
+    if _tried_lately(model, "weights"):
+        return None
+    window = Window.last(CALIBRATION_WINDOW)
+    policy = policy_in_force(model)
+    if policy is not None and policy.kind not in HEED_WEIGHTS:
+        return None
+    found = biases(pairs_of(model, window), tuning.samples_min)
+    weights = {int(key): value for key, value in (policy.weights if policy else {}).items()}
+    wanted = weights_after(weights, found)
+    if wanted is None:
+        return None
+    evidence = {
+        "reason": "calibration",
+        "field": "weights",
+        "minutes": CALIBRATION_WINDOW // timedelta(minutes=1),
+        "biases": [asdict(bias) for bias in found],
+        "before": {str(key): value for key, value in weights.items()},
+        "after": {str(key): value for key, value in wanted.items()},
+    }
+    return policy_propose(
+        model=model, changes={"weights": evidence["after"]}, aim=Aim.LATENCY, evidence=evidence
+    )
+
+
+def propose_by_replay(model: AIModel, tuning: RouteTuning) -> Trial | None:
+    """The step of ``wait_weight`` or ``hedge_share`` that recorded arrivals gain most by."""
+    policy = policy_in_force(model)
+    if policy is None or policy.kind != PolicyKind.LATE_BINDING:
+        return None
+    try:
+        arrivals = beside.arrivals_lately(model)
+        gain = best(policy_value(policy), arrivals, beside.replay_on(model, tuning.slo_ms))
+    except ValueError as unknown:  # Nothing is known of any of its workers yet.
+        log.info("no replay of %s: %s", model, unknown)
+        return None
+    if gain is None or _tried_lately(model, gain.field):
+        return None
+    return policy_propose(
+        model=model,
+        changes={gain.field: gain.value},
+        aim=Aim.NOT_WORSE,
+        evidence=_replay_evidence(policy, gain),
+    )
+
+
+def propose_from_benchmark(*, benchmark: Benchmark, by: User) -> Trial:
+    """A weight one step towards what a benchmark measured, over what the router expects.
+
+    Raises ``ValidationError`` when it made no profile, nothing is expected, or they agree.
+    """
+    profile = benchmark.profiles.select_related("deployment").first()
+    if profile is None:
+        raise ValidationError(_("This benchmark made no profile: it has nothing to propose."))
+    expected_ms = _expected_ms(benchmark.model, profile)
+    if expected_ms is None:
+        raise ValidationError(_("The router expects nothing of this deployment yet."))
+    policy, key = policy_in_force(benchmark.model), str(profile.deployment_id)
+    weights = dict(policy.weights) if policy else {}
+    wanted = min(max(expected_ms / profile.service_ms, WEIGHT_MIN), WEIGHT_MAX)
+    before = weights.get(key, 1.0)
+    weights[key] = round(stepped(before, wanted), 4)
+    if abs(weights[key] - before) < DEADBAND * before:
+        raise ValidationError(_("The benchmark says what the router expects: nothing to change."))
+    evidence = {
+        "reason": "benchmark",
+        "field": "weights",
+        "benchmark": benchmark.pk,
+        "measured_ms": profile.service_ms,
+        "expected_ms": expected_ms,
+        "samples": profile.samples,
+        "before": policy.weights if policy else {},
+        "after": weights,
+    }
+    return policy_propose(
+        model=benchmark.model,
+        changes={"weights": weights},
+        aim=Aim.LATENCY,
+        evidence=evidence,
+        by=by,
+    )
+
+
+def _expected_ms(model: AIModel, profile: Profile) -> float | None:
+    """What the router expected of its calls lately, else what the profile in force says.
+
+    The calls may be smaller or larger than what was measured: by how much, those to the route's
+    other deployments say, over what is known of these.
+    """
+    pairs = {one.deployment_id: one for one in pairs_of(model, Window.last(CALIBRATION_WINDOW))}
+    own = pairs.pop(profile.deployment_id, None)
+    if own is not None:
+        known_ms = {
+            row.deployment_id: row.service_ms
+            for row in profiles_in_force().exclude(origin=Origin.LIVE)
+            if row.deployment_id in pairs
+        }
+        calls_ms = sum(pairs[key].x for key in known_ms)
+        as_known_ms = sum(pairs[key].samples * ms for key, ms in known_ms.items())
+        return own.x / own.samples / (calls_ms / as_known_ms if as_known_ms else 1.0)
+    in_force = profiles_in_force().filter(deployment=profile.deployment).exclude(pk=profile.pk)
+    row = in_force.first()
+    return row.service_ms if row else None
+
+
+def _replay_evidence(policy: Policy, gain: Gain) -> dict[str, Any]:
+    return {
+        "reason": "replay",
+        "field": gain.field,
+        "before": getattr(policy, gain.field),
+        "after": gain.value,
+        "replay": asdict(gain),
+    }
+
+
+@transaction.atomic
+def _fold(deployment: Deployment, live: Live, profile: Profile | None) -> Profile | None:
+    if profile is None:
+        return _profile_make(deployment, live, None, live.mean_ms)
+    factor = curve_factor(profile.batch_curve, live.at_once)
+    drift = drift_of(live, profile.service_ms, profile.samples, factor)
+    if not drift.is_drift:
+        return None
+    service_ms = stepped(profile.service_ms, alone_ms(live, profile.batch_curve))
+    made = _profile_make(deployment, live, profile, service_ms)
+    _benchmark_if_due(deployment, live, drift)
+    return made
+
+
+def _profile_make(
+    deployment: Deployment, live: Live, profile: Profile | None, service_ms: float
+) -> Profile:
+    """Everything but the speed is the earlier profile's; what a speed gives goes with it."""
+    faster = profile.service_ms / service_ms if profile else 0.0
+    now = timezone.now()
+    return Profile.objects.create(
+        deployment=deployment,
+        service_ms=service_ms,
+        batch_curve=profile.batch_curve if profile else [],
+        slots=profile.slots if profile else 0,
+        capacity_hz=profile.capacity_hz * faster if profile else 0.0,
+        slo_ms=profile.slo_ms if profile else 0.0,
+        throughput_hz=profile.throughput_hz * faster if profile else 0.0,
+        tokens_per_s=profile.tokens_per_s * faster if profile else 0.0,
+        origin=Origin.LIVE,
+        samples=live.samples,
+        fingerprint=profile.fingerprint if profile else {},
+        source=f"{live.samples} calls until {now:%Y-%m-%d %H:%M} UTC",
+        emulated=deployment.pool.emulated,
+        published=True,
+        expires_at=now + LIVE_TTL,
+    )
+
+
+def _benchmark_if_due(deployment: Deployment, live: Live, drift: Drift) -> None:
+    asked = Benchmark.objects.filter(deployment=deployment, trigger=Trigger.DRIFT)
+    waiting = asked.exclude(state__in=RUN_STATES_OVER).exists()
+    if waiting or asked.filter(created_at__gt=timezone.now() - BENCHMARK_EVERY).exists():
+        return
+    reason = (
+        f"{live.samples} calls took {drift.ratio:.2f} times as long as the profile says "
+        f"({drift.low:.2f} to {drift.high:.2f})"
+    )
+    log.info("%s drifted: %s", deployment, reason)
+    try:
+        beside.benchmark_ask(deployment, reason)
+    except ValidationError as refused:  # No worker is ready, or too many wait already.
+        log.warning("no benchmark of %s: %s", deployment, refused)
+
+
+def _tried_lately(model: AIModel, field: str) -> bool:
+    return Trial.objects.filter(
+        policy__model=model,
+        policy__state__in=(PolicyState.DISMISSED, PolicyState.ROLLED_BACK),
+        evidence__field=field,
+        ended_at__gt=timezone.now() - COOL_DOWN,
+    ).exists()
+
+
+def _models_served() -> Iterable[AIModel]:
+    return AIModel.objects.filter(
+        published=True, versions__deployments__status=DeploymentStatus.LIVE
+    ).distinct()
+
+
+def _deployments_of(model: AIModel) -> Iterable[Deployment]:
+    rows = Deployment.objects.filter(version__model=model, status=DeploymentStatus.LIVE)
+    return rows.select_related("pool", "version__model", "provider")

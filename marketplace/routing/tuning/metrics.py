@@ -1,0 +1,34 @@
+"""Stragglers and trials for Prometheus, beside the ledger at ``GET /metrics``."""
+
+from collections.abc import Iterable
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from marketplace.routing.models import Policy, PolicyState
+from marketplace.routing.tuning.models import Straggler
+
+PREFIX = "switchyard_tuning_"
+
+
+class TuningCollector(Collector):
+    """Reads the rows at each scrape; labels are of workers that are named now."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric of the loop, as it is now."""
+        slow = GaugeMetricFamily(
+            f"{PREFIX}straggler_ratio",
+            "Service time of a worker that strays, over its peers'",
+            labels=["worker", "pool"],
+        )
+        rows = Straggler.objects.filter(cleared_at=None).select_related("worker__pool")
+        for row in rows.order_by("worker_id", "-id").distinct("worker_id"):
+            slow.add_metric([row.worker.worker_id, row.worker.pool.name], row.evidence["ratio"])
+        yield slow
+        for name, text, state in (
+            ("trials", "Policy versions on trial", PolicyState.CANARY),
+            ("proposals", "Policy versions that wait for a person", PolicyState.PROPOSED),
+        ):
+            yield GaugeMetricFamily(
+                f"{PREFIX}{name}", text, value=Policy.objects.filter(state=state).count()
+            )

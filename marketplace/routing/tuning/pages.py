@@ -1,0 +1,216 @@
+"""A route's page: how it is tuned, what is tried on it, and all that happened, for staff."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from marketplace.accounts.access import staff_required
+from marketplace.accounts.models import User
+from marketplace.benchmarks.models import Benchmark
+from marketplace.catalog.models import AIModel
+from marketplace.routing.editor.services import PolicyConflict, policy_roll_back
+from marketplace.routing.models import Policy
+from marketplace.routing.tuning import words
+from marketplace.routing.tuning.forms import TuningForm
+from marketplace.routing.tuning.loop import propose_from_benchmark
+from marketplace.routing.tuning.models import RoutingEvent, Straggler, Trial
+from marketplace.routing.tuning.services import (
+    policy_in_force,
+    trial_approve,
+    trial_dismiss,
+    trial_roll_back,
+    tuning_of,
+    tuning_set,
+)
+
+VERSIONS_SHOWN = EVENTS_SHOWN = 50
+WHY_CHARACTERS = 200
+VERSION_DIGITS = 9
+ACTIONS: dict[str, Callable[..., Trial]] = {
+    "approve": trial_approve,
+    "dismiss": trial_dismiss,
+    "rollback": trial_roll_back,
+}
+
+
+@require_GET
+@staff_required
+def route(request: HttpRequest, author: str, slug: str) -> HttpResponse:
+    """The route of one model."""
+    return _page(request, _model(author, slug))
+
+
+@require_POST
+@staff_required
+def route_tune(request: HttpRequest, author: str, slug: str) -> HttpResponse:
+    """Change what the loop may do."""
+    model, form = _model(author, slug), TuningForm(request.POST)
+    if not form.is_valid():
+        return _page(request, model, form=form, status=422)
+    tuning_set(tuning=tuning_of(model), by=_user(request), **form.values)
+    return redirect("route", author, slug)
+
+
+@require_POST
+@staff_required
+def route_revert(request: HttpRequest, author: str, slug: str) -> HttpResponse:
+    """Publish an old version anew."""
+    model, version = _model(author, slug), request.POST.get("version", "")
+    if not version.isdecimal() or len(version) > VERSION_DIGITS:
+        return _page(request, model, refused=[_("Say which version.")], status=422)
+    seen = request.POST.get("expected_version", "")
+    return _done(
+        request,
+        model,
+        lambda: policy_roll_back(
+            model=model,
+            to_version=int(version),
+            by=_user(request),
+            expected_version=int(seen) if seen.isdecimal() else None,
+        ),
+    )
+
+
+@require_POST
+@staff_required
+def trial_conclude(request: HttpRequest, trial_id: int, action: str) -> HttpResponse:
+    """Approve or dismiss a proposal, or roll a trial back."""
+    trial = get_object_or_404(Trial.objects.select_related("policy__model"), pk=trial_id)
+    values: dict[str, Any] = {"trial": trial, "by": _user(request)}
+    if action != "approve":
+        why = request.POST.get("why", "").replace("\x00", "")
+        values["why"] = why.strip()[:WHY_CHARACTERS]
+    return _done(request, trial.policy.model, lambda: ACTIONS[action](**values))
+
+
+@require_POST
+@staff_required
+def benchmark_propose(request: HttpRequest, benchmark_id: int) -> HttpResponse:
+    """Propose what a benchmark has shown."""
+    benchmark = get_object_or_404(Benchmark.objects.select_related("model"), pk=benchmark_id)
+    return _done(
+        request,
+        benchmark.model,
+        lambda: propose_from_benchmark(benchmark=benchmark, by=_user(request)),
+    )
+
+
+def _done(request: HttpRequest, model: AIModel, act: Callable[[], object]) -> HttpResponse:
+    try:
+        act()
+    except PolicyConflict as conflict:
+        now = conflict.current.version if conflict.current else 0
+        refused = [
+            _(
+                "Not done: version %(seen)s was in force when this page was loaded, and version "
+                "%(now)s is now. Look at what changed, then choose again."
+            )
+            % {"seen": conflict.seen, "now": now}
+        ]
+        return _page(request, model, refused=refused, status=409)
+    except ValidationError as error:
+        return _page(request, model, refused=error.messages, status=422)
+    return redirect("route", model.author, model.slug)
+
+
+def _page(
+    request: HttpRequest,
+    model: AIModel,
+    *,
+    form: TuningForm | None = None,
+    refused: list[str] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    tuning = tuning_of(model)
+    trials = Trial.objects.filter(policy__model=model).select_related(
+        "policy", "baseline", "asked_by"
+    )
+    latest = trials.first()
+    versions = list(
+        model.policies.select_related("created_by", "trial").order_by("-version")[:VERSIONS_SHOWN]
+    )
+    in_force = policy_in_force(model)
+    context = {
+        "model": model,
+        "tuning": tuning,
+        "form": form or TuningForm.of(tuning),
+        "refused": refused,
+        "in_force": in_force,
+        "trial": _trial(latest) if latest else None,
+        "versions": versions,
+        "compared": _compared(request, versions, in_force),
+        "events": [
+            (event, words.ending(event.why))
+            for event in RoutingEvent.objects.filter(model=model.name)[:EVENTS_SHOWN]
+        ],
+        "stragglers": Straggler.objects.filter(
+            cleared_at=None, deployment__version__model=model
+        ).select_related("worker"),
+    }
+    return render(request, "routing/route.html", context, status=status)
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    last = trial.looks[-1] if trial.looks else None
+    return {
+        "row": trial,
+        "why": words.why(trial.evidence),
+        "changes": words.differences(trial.baseline, trial.policy),
+        "ending": words.ending(trial.ended_because),
+        "look": last,
+        "standing": words.standing(last["reading"]) if last else [],
+        "chart": _chart(trial.looks),
+        "arms": [
+            (name, arm, 100 * arm["misses"] / arm["calls"] if arm["calls"] else None)
+            for name, arm in (
+                (_("In force"), last["control"]),
+                (_("Under trial"), last["canary"]),
+            )
+        ]
+        if last
+        else [],
+    }
+
+
+def _chart(looks: list[dict[str, Any]]) -> dict[str, list[float | None]]:
+    """Columns over the canary's calls: shares of misses in %, the ratio of latencies, bounds."""
+
+    def misses(arm: dict[str, Any]) -> float | None:
+        return 100 * arm["misses"] / arm["calls"] if arm["calls"] else None
+
+    known = [look["reading"]["ratio_high"] is not None for look in looks]
+    readings = [look["reading"] for look in looks]
+    return {
+        "at": [look["canary"]["calls"] for look in looks],
+        "control_misses": [misses(look["control"]) for look in looks],
+        "canary_misses": [misses(look["canary"]) for look in looks],
+        "ratio": [r["ratio"] if k else None for r, k in zip(readings, known, strict=True)],
+        "low": [r["ratio_low"] if k else None for r, k in zip(readings, known, strict=True)],
+        "high": [r["ratio_high"] if k else None for r, k in zip(readings, known, strict=True)],
+    }
+
+
+def _compared(
+    request: HttpRequest, versions: list[Policy], in_force: Policy | None
+) -> dict[str, Any] | None:
+    """Two versions side by side: those asked for, else the two newest."""
+    by_number = {str(row.version): row for row in versions}
+    newest = versions[0] if versions else None
+    before = by_number.get(request.GET.get("from", ""), in_force)
+    after = by_number.get(request.GET.get("to", ""), newest)
+    if before is None or after is None:
+        return None
+    return {"before": before, "after": after, "rows": words.changes(before, after)}
+
+
+def _model(author: str, slug: str) -> AIModel:
+    return get_object_or_404(AIModel, name=f"{author}/{slug}")
+
+
+def _user(request: HttpRequest) -> User:
+    return request.user  # type: ignore[return-value]  # `staff_required` has seen to it

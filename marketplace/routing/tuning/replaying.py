@@ -1,0 +1,113 @@
+"""Which ``wait_weight`` or ``hedge_share`` recorded arrivals would have been better off with.
+
+The arrivals are cut into stretches, each replayed under every candidate with a seed of its own. A
+candidate is better when its gain over the policy in force, paired by stretch, is above zero for
+sure (Student's t, level shared among the candidates) and worth the change.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from scipy import stats
+
+from marketplace.routing.tuning.drift import STEP_MAX
+from router.domain.catalog import Policy
+from router.simulator.compare import Figures
+from router.simulator.workload import Arrival
+
+Replay = Callable[[Sequence[Arrival], Sequence[Policy], int], Sequence[Figures]]
+"""Arrivals, policies and a seed; the figures of each policy."""
+
+STRETCHES = 5
+ARRIVALS_MIN = 500
+LEVEL = 0.05
+GAIN_MIN = 0.02
+WAIT_WEIGHT_MIN, WAIT_WEIGHT_MAX = 0.1, 100.0
+HEDGE_SHARE_MAX = 0.2
+HEDGE_SHARE_START = 0.01
+"""A step from none: a share of nothing is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """One candidate against the policy in force: shares of its figure, 0.1 is 10 % less."""
+
+    field: str
+    value: float
+    figure: str
+    before_ms: float
+    after_ms: float
+    gain: float
+    low: float
+    stretches: int
+    arrivals: int
+
+
+def candidates(policy: Policy) -> list[tuple[str, float, str]]:
+    """A step up and down of each tunable, and the figure by which it is judged."""
+    up, down = 1 + STEP_MAX, 1 - STEP_MAX
+    waits = {round(min(max(policy.wait_weight * by, 0.1), 100.0), 4) for by in (up, down)}
+    hedges = {round(min(policy.hedge_share * by, HEDGE_SHARE_MAX), 4) for by in (up, down)}
+    if policy.hedge_share == 0:
+        hedges = {HEDGE_SHARE_START}
+    return [
+        *(("wait_weight", value, "mean_ms") for value in sorted(waits - {policy.wait_weight})),
+        *(("hedge_share", value, "p99_ms") for value in sorted(hedges - {policy.hedge_share})),
+    ]
+
+
+def best(policy: Policy, arrivals: Sequence[Arrival], replay: Replay) -> Gain | None:
+    """The candidate with the largest gain that is sure, or None."""
+    if len(arrivals) < ARRIVALS_MIN:
+        return None
+    options = candidates(policy)
+    tried = [policy, *(msgspec.structs.replace(policy, **{f: v}) for f, v, _ in options)]
+    by_stretch = [
+        replay(stretch, tried, seed) for seed, stretch in enumerate(stretches(arrivals), start=1)
+    ]
+    gains = [
+        _gain(option, place, by_stretch, len(options), len(arrivals))
+        for place, option in enumerate(options, start=1)
+    ]
+    sure = [gain for gain in gains if gain.low > 0 and gain.gain >= GAIN_MIN]
+    return max(sure, key=lambda gain: gain.gain, default=None)
+
+
+def stretches(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
+    """Consecutive parts of the same count, each beginning at second 0."""
+    size = len(arrivals) // STRETCHES
+    parts = [arrivals[place * size : (place + 1) * size] for place in range(STRETCHES)]
+    return [
+        [msgspec.structs.replace(one, at_s=one.at_s - part[0].at_s) for one in part]
+        for part in parts
+    ]
+
+
+def _gain(
+    option: tuple[str, float, str],
+    place: int,
+    by_stretch: Sequence[Sequence[Figures]],
+    options: int,
+    arrivals: int,
+) -> Gain:
+    field, value, figure = option
+    before = [getattr(figures[0], figure) for figures in by_stretch]
+    after = [getattr(figures[place], figure) for figures in by_stretch]
+    shares = [1 - new / old if old else 0.0 for old, new in zip(before, after, strict=True)]
+    count = len(shares)
+    mean = sum(shares) / count
+    variance = sum((share - mean) ** 2 for share in shares) / (count - 1)
+    half = float(stats.t.ppf(1 - LEVEL / options, count - 1)) * math.sqrt(variance / count)
+    return Gain(
+        field=field,
+        value=value,
+        figure=figure,
+        before_ms=sum(before) / count,
+        after_ms=sum(after) / count,
+        gain=mean,
+        low=mean - half,
+        stretches=count,
+        arrivals=arrivals,
+    )

@@ -1,0 +1,362 @@
+"""Proposals and their trials: made, approved, steered, promoted, rolled back, reverted."""
+
+import logging
+import math
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import User
+from marketplace.catalog.models import AIModel
+from marketplace.routing.models import Policy, PolicyKind, PolicyState
+from marketplace.routing.selectors import policies_in_force
+from marketplace.routing.services import (
+    PolicyWeights,
+    policy_make,
+    policy_publish,
+    snapshot_publish,
+)
+from marketplace.routing.tuning import trial as rules
+from marketplace.routing.tuning.drift import STEP_MAX
+from marketplace.routing.tuning.events import event_record
+from marketplace.routing.tuning.models import Aim, EventKind, Mode, RouteTuning, Trial
+from marketplace.routing.tuning.replaying import HEDGE_SHARE_START
+from marketplace.routing.tuning.telemetry import Window, arms_of, calls_a_day
+
+TUNED = ("wait_weight", "hedge_share", "weights")
+HEED_WEIGHTS = frozenset(
+    {PolicyKind.LATE_BINDING, PolicyKind.WEIGHTED, PolicyKind.WEIGHTED_LEAST_OUTSTANDING}
+)
+"""Kinds of policies that look at weights by deployment; only the first knows the other figures."""
+KEPT = ("wait_weight", "usd_weight_s", "hedge_share", "shared", "weights")
+SETTLE_S = 2.0
+"""Calls of the first moments are left out: until every router has the snapshot with the canary."""
+LOOKS_MAX = 240
+"""Looks kept for the chart; then every other one is dropped."""
+ROUNDING = 1e-4
+"""Figures are kept to so much."""
+PROPOSAL_TTL = timedelta(days=1)
+"""A proposal that nobody has decided on by then is set aside: its evidence is of another day."""
+
+log = logging.getLogger(__name__)
+
+
+def tuning_of(model: AIModel) -> RouteTuning:
+    """A route's settings; the defaults where nobody has set any."""
+    return RouteTuning.objects.get_or_create(model=model)[0]
+
+
+@transaction.atomic
+def tuning_set(*, tuning: RouteTuning, by: User, **values: Any) -> RouteTuning:
+    """Change a route's settings. Raises ``ValidationError``."""
+    tuning = RouteTuning.objects.select_for_update().get(pk=tuning.pk)
+    changed = []
+    for name, value in values.items():
+        before = getattr(tuning, name)
+        if before != value:
+            setattr(tuning, name, value)
+            changed.append(f"{name}: {before} → {value}")
+    tuning.full_clean()
+    tuning.save()
+    if changed:
+        why = ", ".join(changed)
+        event_record(kind=EventKind.TUNED, model=tuning.model, by=by, why=why)
+    return tuning
+
+
+def policy_in_force(model: AIModel) -> Policy | None:
+    """None for a route that nobody has given a policy: the router's defaults place its calls."""
+    return policies_in_force().filter(model=model).first()
+
+
+@transaction.atomic
+def policy_propose(
+    *,
+    model: AIModel,
+    changes: dict[str, Any],
+    aim: Aim,
+    evidence: dict[str, Any],
+    by: User | None = None,
+) -> Trial:
+    """A proposed version of the policy in force, tried at once where the route is automatic.
+
+    ``changes`` may be of ``TUNED`` and at most a step each. Raises ``ValidationError`` for more,
+    and while another proposal is open.
+    """
+    AIModel.objects.select_for_update().get(pk=model.pk)
+    tuning = tuning_of(model)
+    baseline = _baseline(model)
+    _check_step(baseline, changes)
+    values = {name: changes.get(name, getattr(baseline, name)) for name in KEPT}
+    policy = policy_make(
+        model=model,
+        kind=PolicyKind(baseline.kind),
+        state=PolicyState.PROPOSED,
+        created_by=by,
+        **values,
+    )
+    policy.full_clean()
+    trial = Trial.objects.create(
+        policy=policy, baseline=baseline, aim=aim, evidence=evidence, asked_by=by
+    )
+    why = str(evidence.get("reason", ""))
+    event_record(kind=EventKind.PROPOSED, model=model, policy=policy, by=by, why=why)
+    if tuning.mode == Mode.AUTOMATIC:
+        _start(trial, tuning)
+    return trial
+
+
+@transaction.atomic
+def canary_start(
+    *,
+    model: AIModel,
+    kind: PolicyKind,
+    share: float,
+    aim: Aim,
+    by: User,
+    weights: PolicyWeights,
+    note: str = "",
+) -> Trial:
+    """Try a policy that a person has written, of any kind, at once on a share of the calls.
+
+    It is judged as the loop's are. Raises ``ValidationError`` while another proposal is open.
+    """
+    AIModel.objects.select_for_update().get(pk=model.pk)
+    baseline = _baseline(model)
+    policy = policy_make(
+        model=model,
+        kind=kind,
+        state=PolicyState.PROPOSED,
+        note=note,
+        created_by=by,
+        **weights,
+    )
+    evidence = {"reason": "by_hand"}
+    trial = Trial.objects.create(
+        policy=policy, baseline=baseline, aim=aim, evidence=evidence, asked_by=by
+    )
+    event_record(kind=EventKind.PROPOSED, model=model, policy=policy, by=by, why=note or "by_hand")
+    return _start(trial, tuning_of(model), share)
+
+
+OPEN = (PolicyState.PROPOSED, PolicyState.CANARY)
+
+
+def _baseline(model: AIModel) -> Policy:
+    """What a proposal is tried against. Raises ``ValidationError`` while another one is open."""
+    if Trial.objects.filter(policy__model=model, policy__state__in=OPEN).exists():
+        raise ValidationError(_("Another proposal for this route is open: conclude it first."))
+    return policy_in_force(model) or policy_publish(
+        model=model, kind=PolicyKind.LATE_BINDING, note="The router's defaults"
+    )
+
+
+def _check_step(baseline: Policy, changes: dict[str, Any]) -> None:
+    """At most ``STEP_MAX`` of each."""
+    if not changes or not changes.keys() <= set(TUNED):
+        raise ValidationError(_("Only weights, wait_weight and hedge_share can be proposed."))
+    heeded = HEED_WEIGHTS if changes.keys() == {"weights"} else {PolicyKind.LATE_BINDING}
+    if baseline.kind not in heeded:
+        raise ValidationError(
+            _("A route under “%(kind)s” does not heed this: nothing would change."),
+            params={"kind": baseline.get_kind_display()},
+        )
+    pairs = [
+        (getattr(baseline, name), value) for name, value in changes.items() if name != "weights"
+    ]
+    weights = changes.get("weights", baseline.weights)
+    pairs += [
+        (baseline.weights.get(key, 1.0), weights.get(key, 1.0))
+        for key in baseline.weights.keys() | weights.keys()
+    ]
+    for before, after in pairs:
+        most = before * STEP_MAX or HEDGE_SHARE_START
+        if abs(after - before) > most + ROUNDING:
+            raise ValidationError(
+                _("%(before)s → %(after)s is more than one step of %(share)d %%."),
+                params={"before": before, "after": after, "share": STEP_MAX * 100},
+            )
+
+
+@transaction.atomic
+def trial_approve(*, trial: Trial, by: User) -> Trial:
+    """Begin the canary. Raises ``ValidationError`` when it is not a proposal any more."""
+    trial = _locked(trial, PolicyState.PROPOSED)
+    event_record(kind=EventKind.APPROVED, model=trial.policy.model, policy=trial.policy, by=by)
+    return _start(trial, tuning_of(trial.policy.model))
+
+
+@transaction.atomic
+def proposal_review(*, trial: Trial) -> Trial:
+    """Try one that waits on a route that is automatic by now; set one aside that waited too long.
+
+    Raises ``ValidationError`` when it is not a proposal any more.
+    """
+    trial = _locked(trial, PolicyState.PROPOSED)
+    if trial.created_at < timezone.now() - PROPOSAL_TTL:
+        return _end(trial, PolicyState.DISMISSED, EventKind.DISMISSED, "stale")
+    tuning = tuning_of(trial.policy.model)
+    return _start(trial, tuning) if tuning.mode == Mode.AUTOMATIC else trial
+
+
+@transaction.atomic
+def trial_dismiss(*, trial: Trial, by: User, why: str = "") -> Trial:
+    """Set a proposal aside. Raises ``ValidationError`` when it is not one any more."""
+    trial = _locked(trial, PolicyState.PROPOSED)
+    return _end(trial, PolicyState.DISMISSED, EventKind.DISMISSED, "person", by=by, why=why)
+
+
+@transaction.atomic
+def trial_roll_back(*, trial: Trial, by: User, why: str = "") -> Trial:
+    """Stop a canary by hand. Raises ``ValidationError`` when it does not run."""
+    trial = _locked(trial, PolicyState.CANARY)
+    return _end(trial, PolicyState.ROLLED_BACK, EventKind.ROLLED_BACK, "person", by=by, why=why)
+
+
+@transaction.atomic
+def policy_revert(*, model: AIModel, to_version: int, by: User) -> Policy:
+    """Publish an old version anew. Raises ``ValidationError`` when there is no such version."""
+    old = model.policies.filter(version=to_version).first()
+    if old is None:
+        raise ValidationError(
+            _("There is no version %(version)d of this route's policy."),
+            params={"version": to_version},
+        )
+    return policy_publish(
+        model=model,
+        kind=PolicyKind(old.kind),
+        note=f"as version {to_version}",
+        created_by=by,
+        event=EventKind.REVERTED,
+        wait_weight=old.wait_weight,
+        usd_weight_s=old.usd_weight_s,
+        hedge_share=old.hedge_share,
+        shared=old.shared,
+        weights=old.weights,
+    )
+
+
+def canaries_steer() -> list[rules.Decision]:
+    """Look at every trial that runs, and do what its evidence says."""
+    running = Trial.objects.filter(policy__state=PolicyState.CANARY).values_list("pk", flat=True)
+    decisions: list[rules.Decision] = []
+    for pk in running:
+        try:
+            decision = canary_steer(pk)
+        except Exception:  # The other trials have to end all the same.
+            log.exception("no look at trial %d", pk)
+            continue
+        if decision is not None:
+            decisions.append(decision)
+    return decisions
+
+
+@transaction.atomic
+def canary_steer(trial_id: int) -> rules.Decision | None:
+    """One look. None while somebody else looks, or the trial has ended meanwhile."""
+    # Whoever publishes holds the model's row; then its trials may end, and the next look is soon.
+    models = AIModel.objects.select_for_update(skip_locked=True)
+    if not models.filter(policies__trial=trial_id).exists():
+        return None
+    trial = (
+        Trial.objects.select_related("policy__model", "baseline")
+        .filter(pk=trial_id, policy__state=PolicyState.CANARY)
+        .first()
+    )
+    if trial is None or trial.started_at is None:
+        return None
+    tuning = tuning_of(trial.policy.model)
+    now = timezone.now()
+    window = Window(trial.started_at + timedelta(seconds=SETTLE_S), now)
+    control, canary = arms_of([trial.baseline_id, trial.policy_id], window, tuning.slo_ms)
+    elapsed_s = (now - trial.started_at).total_seconds()
+    evidence = rules.Evidence(control, canary, elapsed_s)
+    decision = rules.decide(rules_of(trial, tuning), evidence)
+    trial.looks = _with_look(trial.looks, int(now.timestamp()), evidence, decision.reading)
+    trial.save(update_fields=["looks"])
+    if decision.action is rules.Action.PROMOTE:
+        _end(trial, PolicyState.PUBLISHED, EventKind.PROMOTED, decision.reason.value)
+    elif decision.action is rules.Action.ROLL_BACK:
+        _end(trial, PolicyState.ROLLED_BACK, EventKind.ROLLED_BACK, decision.reason.value)
+    return decision
+
+
+def rules_of(trial: Trial, tuning: RouteTuning) -> rules.Rules:
+    """By what a trial is judged."""
+    return rules.Rules(
+        share=trial.policy.canary_share,
+        samples_min=tuning.samples_min,
+        error_budget=tuning.error_budget,
+        budget_calls=trial.budget_calls,
+        aim=rules.Aim(trial.aim),
+    )
+
+
+def _start(trial: Trial, tuning: RouteTuning, share: float | None = None) -> Trial:
+    """Put the proposal on its share of the calls: the route's, where none is said."""
+    policy = trial.policy
+    trial.started_at = timezone.now()
+    # A route with few calls has little to lose: its first miss too many ends the trial.
+    trial.budget_calls = max(calls_a_day(policy.model), 1) * tuning.error_budget
+    trial.save(update_fields=["started_at", "budget_calls"])
+    policy.state, policy.canary_share = PolicyState.CANARY, share or tuning.canary_share
+    policy.save(update_fields=["state", "canary_share"])
+    why = f"{policy.canary_share * 100:g} %"
+    event_record(kind=EventKind.STARTED, model=policy.model, policy=policy, why=why)
+    snapshot_publish()
+    return trial
+
+
+def _end(
+    trial: Trial,
+    state: PolicyState,
+    kind: EventKind,
+    because: str,
+    *,
+    by: User | None = None,
+    why: str = "",
+) -> Trial:
+    trial.ended_at, trial.ended_because = timezone.now(), because
+    trial.save(update_fields=["ended_at", "ended_because"])
+    trial.policy.state = state
+    trial.policy.save(update_fields=["state"])
+    event_record(
+        kind=kind, model=trial.policy.model, policy=trial.policy, by=by, why=why or because
+    )
+    snapshot_publish()
+    return trial
+
+
+def _locked(trial: Trial, state: PolicyState) -> Trial:
+    """The trial as it is now, for this transaction alone; its policy in ``state``."""
+    AIModel.objects.select_for_update().get(pk=trial.policy.model_id)
+    fresh = Trial.objects.select_related("policy__model").get(pk=trial.pk)
+    if fresh.policy.state != state:
+        raise ValidationError(
+            _("This needs a version in the state “%(needed)s”; it is “%(state)s”."),
+            params={
+                "needed": PolicyState(state).label,
+                "state": PolicyState(fresh.policy.state).label,
+            },
+        )
+    return fresh
+
+
+def _with_look(
+    looks: list[dict[str, Any]], at: int, evidence: rules.Evidence, reading: rules.Reading
+) -> list[dict[str, Any]]:
+    look = {
+        "at": at,
+        "control": asdict(evidence.control),
+        "canary": asdict(evidence.canary),
+        "reading": {
+            name: value if math.isfinite(value) else None for name, value in asdict(reading).items()
+        },
+    }
+    kept = [*looks, look]
+    return kept if len(kept) <= LOOKS_MAX else [*kept[:-1:2], look]

@@ -1,0 +1,170 @@
+"""When a trial goes on, is promoted, or is rolled back: a pure function of its evidence."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from marketplace.routing.tuning.sequential import (
+    log_evidence_fewer,
+    log_evidence_more,
+    mean_bounds,
+    rate_bounds,
+)
+
+LEVEL = 0.05
+"""Chance that a proposal which changes nothing is ever called worse, or better."""
+MISSES_LEVEL = LATENCY_LEVEL = LEVEL / 2
+MARGIN_LOG = math.log(1.05)
+"""Not worse: at most 5 % slower by the geometric mean, ..."""
+MARGIN_BUDGET = 0.5
+"""... and missing at most half of the error budget more often."""
+BUDGET_SHARE_MAX = 0.005
+"""Misses beyond what the policy in force would have had: this share of the day's budget."""
+TRIAL_MAX_S = 3600.0
+LOOK_SAMPLES_MIN = 50
+"""Answers of each arm before latencies are compared: the test is right for large counts."""
+
+
+class Aim(StrEnum):
+    """What a promotion has to have shown."""
+
+    LATENCY = "latency"
+    MISSES = "misses"
+    NOT_WORSE = "not_worse"
+    """Its gain is everybody's and was shown by replay; its own calls must not pay for it."""
+
+
+class Action(StrEnum):
+    GO_ON = "go_on"
+    PROMOTE = "promote"
+    ROLL_BACK = "roll_back"
+
+
+class Reason(StrEnum):
+    """Why. Every action has its own."""
+
+    FEW = "few"
+    OPEN = "open"
+    BETTER = "better"
+    MISSES = "misses"
+    SLOWER = "slower"
+    BUDGET = "budget"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What came of the calls of one arm: those answered have a mean and variance of log ms."""
+
+    calls: int = 0
+    misses: int = 0
+    answered: int = 0
+    log_mean: float = 0.0
+    log_var: float = 0.0
+
+    @property
+    def miss_rate(self) -> float:
+        return self.misses / self.calls if self.calls else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A trial on ``share`` of the calls of a route.
+
+    ``error_budget`` is the share of calls that may miss; ``budget_calls`` how many that is a day.
+    """
+
+    share: float
+    samples_min: int
+    error_budget: float
+    budget_calls: float
+    aim: Aim = Aim.LATENCY
+    time_max_s: float = TRIAL_MAX_S
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    control: Arm
+    canary: Arm
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The evidence as figures. Ratios are of geometric mean latencies, canary to control.
+
+    ``misses_more`` is how often more the canary misses, at most; the two logs are of evidence
+    (:mod:`~marketplace.routing.tuning.sequential`); ``excess`` are misses that it cost.
+    """
+
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    misses_more: float
+    log_more: float
+    log_fewer: float
+    excess: float
+    budget_spent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    action: Action
+    reason: Reason
+    reading: Reading
+
+
+def read(rules: Rules, evidence: Evidence) -> Reading:
+    """What the evidence shows so far."""
+    control, canary = evidence.control, evidence.canary
+    low, high = -math.inf, math.inf
+    difference = canary.log_mean - control.log_mean
+    if min(control.answered, canary.answered) >= LOOK_SAMPLES_MIN:
+        variance = control.log_var / control.answered + canary.log_var / canary.answered
+        low, high = mean_bounds(difference, variance, LATENCY_LEVEL)
+    _, most = rate_bounds(canary.misses, canary.calls, LEVEL / 2)
+    least, _ = rate_bounds(control.misses, control.calls, LEVEL / 2)
+    excess = canary.misses - canary.calls * control.miss_rate
+    return Reading(
+        ratio=math.exp(difference),
+        ratio_low=math.exp(low),
+        ratio_high=math.exp(high) if high < math.inf else math.inf,
+        misses_more=most - least,
+        log_more=log_evidence_more(canary.misses, control.misses, rules.share),
+        log_fewer=log_evidence_fewer(canary.misses, control.misses, rules.share),
+        excess=excess,
+        budget_spent=max(excess, 0.0) / rules.budget_calls,
+    )
+
+
+def decide(rules: Rules, evidence: Evidence) -> Decision:
+    """What to do now; may be asked at any time and as often as one likes."""
+    reading = read(rules, evidence)
+    # One of the two at its level: ever more misses, or ever fewer.
+    bar = math.log(2 / MISSES_LEVEL)
+    if reading.log_more >= bar:
+        return Decision(Action.ROLL_BACK, Reason.MISSES, reading)
+    if reading.ratio_low > 1:
+        return Decision(Action.ROLL_BACK, Reason.SLOWER, reading)
+    if evidence.canary.misses and reading.budget_spent >= BUDGET_SHARE_MAX:
+        return Decision(Action.ROLL_BACK, Reason.BUDGET, reading)
+    enough = min(evidence.control.answered, evidence.canary.answered) >= rules.samples_min
+    if enough and _is_harmless(rules, reading) and _is_better(rules.aim, reading, bar):
+        return Decision(Action.PROMOTE, Reason.BETTER, reading)
+    if evidence.elapsed_s >= rules.time_max_s:
+        return Decision(Action.ROLL_BACK, Reason.TIME, reading)
+    return Decision(Action.GO_ON, Reason.OPEN if enough else Reason.FEW, reading)
+
+
+def _is_harmless(rules: Rules, reading: Reading) -> bool:
+    slower = math.log(reading.ratio_high) > MARGIN_LOG
+    fewer_allowed = MARGIN_BUDGET * rules.error_budget
+    return not slower and reading.misses_more <= fewer_allowed
+
+
+def _is_better(aim: Aim, reading: Reading, bar: float) -> bool:
+    if aim is Aim.LATENCY:
+        return reading.ratio_high < 1
+    if aim is Aim.MISSES:
+        return reading.log_fewer >= bar
+    return True

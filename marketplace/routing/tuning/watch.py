@@ -1,0 +1,124 @@
+"""The straggler watch: workers that stray from their pool are named, with what the router does."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from marketplace.catalog.models import Deployment, Worker
+from marketplace.routing.tuning.models import Straggler
+from marketplace.routing.tuning.straggling import Expectation, Ratio, expectations, ratios
+from marketplace.routing.tuning.telemetry import Window, expected_by_worker, service_by_worker
+
+WATCH_WINDOW = timedelta(seconds=60)
+SHARE_WINDOW = timedelta(seconds=15)
+BEFORE = timedelta(minutes=5)
+"""How long before it strayed its share of the calls is taken from."""
+SILENT_FOR = timedelta(minutes=10)
+"""A straggler that nothing was heard of for so long is no longer named."""
+
+log = logging.getLogger(__name__)
+
+
+@transaction.atomic
+def stragglers_watch() -> list[Straggler]:
+    """Name those that stray, go on with those named, clear those that are back; those named now."""
+    calls = service_by_worker(Window.last(WATCH_WINDOW))
+    open_ones = {
+        (row.deployment_id, row.worker.worker_id): row
+        for row in Straggler.objects.filter(cleared_at=None)
+        .select_related("worker", "deployment")
+        .select_for_update(of=("self",))
+    }
+    for deployment_id, by_worker in calls.items():
+        for worker_id, finding in _findings(deployment_id, by_worker).items():
+            row = open_ones.get((deployment_id, worker_id))
+            if row is not None:
+                _go_on(row, finding)
+            elif finding.strays:
+                row = _name(deployment_id, worker_id, finding)
+                if row is not None:
+                    open_ones[deployment_id, worker_id] = row
+    long_ago = timezone.now() - SILENT_FOR
+    for row in open_ones.values():
+        if row.cleared_at is None and row.seen_at < long_ago:
+            row.cleared_at = timezone.now()
+            row.save(update_fields=["cleared_at"])
+    return [row for row in open_ones.values() if row.cleared_at is None]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is known of a worker lately: by its own calls, and by what the router expects of it."""
+
+    measured: Ratio | None
+    expected: Expectation | None
+
+    @property
+    def strays(self) -> bool:
+        known = (self.measured, self.expected)
+        return any(one is not None and one.strays for one in known)
+
+    @property
+    def is_back(self) -> bool:
+        known = (self.measured, self.expected)
+        return all(one is None or one.is_back for one in known)
+
+
+def _findings(deployment_id: int, by_worker: Mapping[str, list[float]]) -> dict[str, Finding]:
+    measured = ratios(by_worker)
+    expected = expectations(expected_by_worker(deployment_id, Window.last(SHARE_WINDOW)))
+    return {
+        worker_id: Finding(measured.get(worker_id), expected.get(worker_id))
+        for worker_id in sorted(measured.keys() | expected.keys())
+    }
+
+
+def shares(deployment_id: int, worker_id: str, window: Window) -> float | None:
+    """The worker's share of its deployment's answered attempts; None where there were none."""
+    by_worker = service_by_worker(window).get(deployment_id, {})
+    total = sum(map(len, by_worker.values()))
+    return len(by_worker.get(worker_id, ())) / total if total else None
+
+
+def _name(deployment_id: int, worker_id: str, finding: Finding) -> Straggler | None:
+    worker = Worker.objects.filter(worker_id=worker_id).first()
+    deployment = Deployment.objects.filter(pk=deployment_id).first()
+    if worker is None or deployment is None:
+        return None
+    now = timezone.now()
+    before = Window(now - WATCH_WINDOW - BEFORE, now - WATCH_WINDOW)
+    evidence = _evidence(deployment_id, worker_id, finding)
+    evidence["share_before"] = shares(deployment_id, worker_id, before)
+    log.warning("%s runs %.2f times slower than its pool", worker_id, evidence["ratio"])
+    return Straggler.objects.create(worker=worker, deployment=deployment, evidence=evidence)
+
+
+def _go_on(row: Straggler, finding: Finding) -> None:
+    evidence = _evidence(row.deployment_id, row.worker.worker_id, finding)
+    row.evidence = {**row.evidence, **evidence}
+    if finding.is_back:
+        row.cleared_at = timezone.now()
+    row.save(update_fields=["evidence", "cleared_at", "seen_at"])
+
+
+def _evidence(deployment_id: int, worker_id: str, finding: Finding) -> dict[str, Any]:
+    """What was found, and what the router does: its expectation over the pool's, and the share.
+
+    Where too few of its calls can be compared the ratio is the router's, without bounds.
+    """
+    expected = finding.expected
+    if finding.measured is not None:
+        ratio = asdict(finding.measured)
+    else:
+        ratio = {"ratio": expected.ratio if expected else 1.0, "low": None, "high": None}
+    return {
+        **ratio,
+        "expected_ratio": expected.ratio if expected else None,
+        "decisions": expected.decisions if expected else 0,
+        "share_now": shares(deployment_id, worker_id, Window.last(SHARE_WINDOW)),
+    }

@@ -1,0 +1,182 @@
+"""Evidence as sentences, in the reader's language."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from marketplace.catalog.models import Deployment
+from marketplace.routing.models import Policy
+from marketplace.routing.tuning.trial import BUDGET_SHARE_MAX
+
+ENDINGS: dict[str, object] = {
+    "better": gettext_lazy("It was better on its aim for sure, and harmed nothing beyond margins."),
+    "misses": gettext_lazy("Its calls missed more often, for sure."),
+    "slower": gettext_lazy("Its calls were slower, for sure."),
+    "budget": gettext_lazy("It had spent what a trial may of the day's error budget."),
+    "time": gettext_lazy("Its time was up, and nothing was shown."),
+    "person": gettext_lazy("A person ended it."),
+    "calibration": gettext_lazy("Calls took other than the router expected."),
+    "replay": gettext_lazy("Recorded arrivals fared better with it."),
+    "benchmark": gettext_lazy("A benchmark measured other than the router expects."),
+    "by_hand": gettext_lazy("A person wrote it."),
+    "superseded": gettext_lazy("Another version was published."),
+    "stale": gettext_lazy("Nobody decided within a day; its evidence is of another day."),
+}
+"""Why a trial was proposed, or ended, by the name of the reason."""
+FIGURES: dict[str, object] = {
+    "mean_ms": gettext_lazy("mean latency"),
+    "p99_ms": gettext_lazy("99th percentile"),
+}
+FIELDS: dict[str, object] = {
+    "kind": gettext_lazy("Kind"),
+    "wait_weight": gettext_lazy("Weight of waiting"),
+    "usd_weight_s": gettext_lazy("Seconds that a dollar is worth"),
+    "hedge_share": gettext_lazy("Share that may be hedged"),
+    "shared": gettext_lazy("Placed by every router"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A field that two versions differ in: by name, and as people read it in each."""
+
+    field: str
+    label: str
+    before: str
+    after: str
+
+
+def why(evidence: Mapping[str, Any]) -> list[str]:
+    """Why a policy was proposed, one sentence a fact."""
+    reason = evidence.get("reason")
+    if reason == "calibration":
+        return _calibration(evidence)
+    if reason == "replay":
+        return [_replay(evidence["replay"])]
+    if reason == "benchmark":
+        return [_benchmark(evidence)]
+    return [ending(str(reason))] if reason else []
+
+
+def ending(because: str) -> str:
+    """Why a trial ended."""
+    return str(ENDINGS.get(because, because))
+
+
+def differences(before: Policy, after: Policy) -> list[tuple[str, str, str]]:
+    """What two versions differ in: the field, and its value in each."""
+    return [(one.label, one.before, one.after) for one in changes(before, after)]
+
+
+def changes(before: Policy, after: Policy) -> list[Change]:
+    """What two versions differ in, field by field; a deployment without a weight has 1."""
+    rows = [
+        Change(name, str(label), _shown(before, name), _shown(after, name))
+        for name, label in FIELDS.items()
+        if getattr(before, name) != getattr(after, name)
+    ]
+    keys = sorted(before.weights.keys() | after.weights.keys(), key=int)
+    names = _names(keys)
+    for key in keys:
+        old, new = before.weights.get(key, 1.0), after.weights.get(key, 1.0)
+        if old != new:
+            label = _("weight of %s") % names[key]
+            rows.append(Change(f"weights.{key}", label, _number(old), _number(new)))
+    return rows
+
+
+def _shown(policy: Policy, name: str) -> str:
+    value = getattr(policy, name)
+    if name == "kind":
+        return str(policy.get_kind_display())
+    if name == "shared":
+        return _("yes") if value else _("no")
+    if name == "hedge_share":
+        return f"{_number(100 * value)} %"
+    return _number(value)
+
+
+def standing(reading: Mapping[str, Any]) -> list[str]:
+    """What the sequential test has seen so far."""
+    return [
+        _("Latency of its calls, by geometric mean, over that of the others: %(ratio)s.")
+        % {"ratio": _interval(reading["ratio"], reading["ratio_low"], reading["ratio_high"])},
+        _(
+            "Misses beyond what the policy in force would have had: %(excess)s, or %(spent)s %% of "
+            "the day's error budget; at %(most)s %% it is stopped."
+        )
+        % {
+            "excess": _number(max(reading["excess"], 0.0)),
+            "spent": _number(100 * reading["budget_spent"], 4),
+            "most": _number(100 * BUDGET_SHARE_MAX),
+        },
+    ]
+
+
+def _calibration(evidence: Mapping[str, Any]) -> list[str]:
+    names = _names([str(bias["deployment_id"]) for bias in evidence["biases"]])
+    return [
+        _(
+            "%(deployment)s: %(samples)d calls of %(minutes)d minutes took %(ratio)s times what "
+            "the router expected, over the route's own ratio."
+        )
+        % {
+            "deployment": names[str(bias["deployment_id"])],
+            "samples": bias["samples"],
+            "minutes": evidence["minutes"],
+            "ratio": _interval(bias["ratio"], bias["low"], bias["high"]),
+        }
+        for bias in evidence["biases"]
+    ]
+
+
+def _replay(gain: Mapping[str, Any]) -> str:
+    return _(
+        "%(arrivals)d recorded arrivals, replayed in %(stretches)d stretches: %(figure)s "
+        "%(before)s ms before, %(after)s ms after; %(gain)s %% less, at least %(low)s %%."
+    ) % {
+        "arrivals": gain["arrivals"],
+        "stretches": gain["stretches"],
+        "figure": FIGURES.get(gain["figure"], gain["figure"]),
+        "before": _number(gain["before_ms"]),
+        "after": _number(gain["after_ms"]),
+        "gain": _number(100 * gain["gain"]),
+        "low": _number(100 * gain["low"]),
+    }
+
+
+def _benchmark(evidence: Mapping[str, Any]) -> str:
+    return _(
+        "Benchmark %(number)d measured %(measured)s ms (%(samples)d samples); the router expects "
+        "%(expected)s ms of this deployment."
+    ) % {
+        "number": evidence["benchmark"],
+        "measured": _number(evidence["measured_ms"]),
+        "samples": evidence["samples"],
+        "expected": _number(evidence["expected_ms"]),
+    }
+
+
+def _interval(value: float, low: float | None, high: float | None) -> str:
+    if low is None or high is None or low == 0:
+        return _number(value)
+    return _("%(value)s (%(low)s to %(high)s)") % {
+        "value": _number(value),
+        "low": _number(low),
+        "high": _number(high),
+    }
+
+
+def _names(keys: list[str]) -> dict[str, str]:
+    rows = Deployment.objects.filter(pk__in=map(int, keys)).select_related("provider", "pool")
+    known = {str(row.pk): f"{row.provider.slug} · {row.pool.name}" for row in rows}
+    return {key: known.get(key, f"#{key}") for key in keys}
+
+
+def _number(value: float, decimals: int = 3) -> str:
+    plain = f"{value:.{decimals}f}"
+    return str(number_format(plain.rstrip("0").rstrip(".")))

@@ -1,0 +1,1 @@
+"""What the platform's staff see of a customer, read-only; each look is itself kept."""

@@ -1,0 +1,82 @@
+"""The support view: find a customer and see what they see, without being them."""
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from marketplace.accounts.access import staff_required
+from marketplace.accounts.models import Organisation, User
+from marketplace.catalog.models import Deployment
+from marketplace.support import selectors
+from marketplace.support.models import Look, LookKind
+from marketplace.support.services import look_record
+from marketplace.usage.models import UsageEvent
+
+LOOKS_SHOWN = 20
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+def support(request: HttpRequest) -> HttpResponse:
+    """Search. By POST, so that a pasted key is in no address, history or log."""
+    text = request.POST.get("q", "")
+    hits = selectors.search(text) if request.method == "POST" else None
+    if hits:
+        subject = ", ".join(f"{hit.kind} {hit.detail}" for hit in hits)
+        look_record(staff=_user(request), kind=LookKind.SEARCH, subject=subject)
+    context = {"hits": hits, "looks": Look.objects.all()[:LOOKS_SHOWN]}
+    return _private(render(request, "support/search.html", context))
+
+
+@require_GET
+@staff_required
+def organisation(request: HttpRequest, slug: str) -> HttpResponse:
+    """Everything that support needs of one organisation."""
+    row = get_object_or_404(Organisation, slug=slug)
+    look_record(staff=_user(request), kind=LookKind.ORGANISATION, subject=slug, organisation=slug)
+    context = {"customer": selectors.customer(row), "errors_within": selectors.ERRORS_WITHIN}
+    return _private(render(request, "support/organisation.html", context))
+
+
+@require_GET
+@staff_required
+def person(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Whose member somebody is."""
+    user = get_object_or_404(User, pk=user_id)
+    look_record(staff=_user(request), kind=LookKind.PERSON, subject=user.email)
+    return _private(render(request, "support/person.html", {"person": selectors.person(user)}))
+
+
+@require_GET
+@staff_required
+def call(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """One call of anybody: times, attempts and the decision; there is no prompt to see."""
+    event = get_object_or_404(UsageEvent, pk=request_id)
+    owner = Organisation.objects.filter(pk=event.organisation_id).first()
+    slug = owner.slug if owner else ""
+    look_record(
+        staff=_user(request), kind=LookKind.CALL, subject=str(request_id), organisation=slug
+    )
+    deployment = Deployment.objects.filter(pk=event.deployment_id).select_related(
+        "pool", "provider"
+    )
+    context = {
+        "event": event,
+        "owner": owner,
+        "deployment": deployment.first(),
+        "candidates": sorted(
+            event.candidates, key=lambda one: (one["verdict"] != "chosen", one["score"])
+        ),
+    }
+    return _private(render(request, "support/call.html", context))
+
+
+def _private(response: HttpResponse) -> HttpResponse:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _user(request: HttpRequest) -> User:
+    return request.user  # type: ignore[return-value]  # `staff_required` has seen to it

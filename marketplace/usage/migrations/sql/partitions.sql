@@ -1,0 +1,66 @@
+-- usage_event by month. Request ids are UUIDv7: their first 48 bits are the Unix milliseconds of
+-- created_at, so that a range of ids is a range of time and the primary key stays request_id.
+
+CREATE FUNCTION usage_uuid7_floor(p_at timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+  SELECT (lpad(to_hex(floor(extract(epoch FROM p_at) * 1000)::bigint), 12, '0')
+          || repeat('0', 20))::uuid
+$$;
+
+-- Make the months (UTC) that have none yet, from one moment's to another's; returns how many.
+-- What fell into the default partition meanwhile moves to where it belongs.
+CREATE FUNCTION usage_partitions_make(p_from timestamptz, p_until timestamptz) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_month timestamptz := date_trunc('month', p_from, 'UTC');
+  v_next timestamptz;
+  v_name text;
+  v_bounds text;
+  v_made integer := 0;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('usage_partitions_make'));
+  WHILE v_month <= p_until LOOP
+    v_next := (v_month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
+    v_name := to_char(v_month AT TIME ZONE 'UTC', '"usage_event_"YYYY_MM');
+    IF to_regclass(v_name) IS NULL THEN
+      EXECUTE format('CREATE TABLE %I (LIKE usage_event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)',
+                     v_name);
+      LOCK TABLE usage_event_default IN SHARE ROW EXCLUSIVE MODE;
+      v_bounds := format('%L AND request_id < %L',
+                         usage_uuid7_floor(v_month), usage_uuid7_floor(v_next));
+      EXECUTE format('WITH moved AS (DELETE FROM usage_event_default WHERE request_id >= %s '
+                     'RETURNING *) INSERT INTO %I SELECT * FROM moved', v_bounds, v_name);
+      EXECUTE format('ALTER TABLE usage_event ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                     v_name, usage_uuid7_floor(v_month), usage_uuid7_floor(v_next));
+      v_made := v_made + 1;
+    END IF;
+    v_month := v_next;
+  END LOOP;
+  RETURN v_made;
+END
+$$;
+
+ALTER TABLE usage_event RENAME TO usage_event_whole;
+CREATE TABLE usage_event (
+  LIKE usage_event_whole INCLUDING DEFAULTS,
+  CONSTRAINT usage_event_adds_up CHECK (
+    hold_nano >= charge_nano AND charge_nano >= commission_nano AND commission_nano >= 0
+    AND prompt_tokens >= 0 AND cached_tokens >= 0 AND completion_tokens >= 0
+    AND reasoning_tokens >= 0 AND rows >= 0 AND images >= 0
+    AND hardware_ms >= 0)
+) PARTITION BY RANGE (request_id);
+-- The safety net: the proof of the books reports rows in it.
+CREATE TABLE usage_event_default PARTITION OF usage_event DEFAULT;
+DO $$
+DECLARE
+  v_month timestamptz;
+BEGIN
+  FOR v_month IN SELECT DISTINCT date_trunc('month', created_at, 'UTC') FROM usage_event_whole LOOP
+    PERFORM usage_partitions_make(v_month, v_month);
+  END LOOP;
+END
+$$;
+INSERT INTO usage_event SELECT * FROM usage_event_whole;
+DROP TABLE usage_event_whole;
+ALTER TABLE usage_event ADD CONSTRAINT usage_event_pkey PRIMARY KEY (request_id);
+CREATE INDEX usage_by_organisation ON usage_event (organisation_id, request_id DESC);

@@ -1,0 +1,137 @@
+"""Reading rollups: sums and latencies over a window, by time or by anything they are kept by."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import Q, QuerySet, Sum
+
+from marketplace.usage.latency import Histogram, percentile
+from marketplace.usage.models import Span, UsageRollup
+from marketplace.usage.windows import Window
+from router.domain.outcome import Outcome
+
+HISTOGRAM_SQL = """
+SELECT label, cell >> 32, sum(cell & 4294967295)::bigint
+FROM ({rows}) AS r (label, cells), unnest(cells) AS cell GROUP BY 1, 2
+"""
+_SUMS = {
+    "calls": Sum("calls", default=0),
+    "failed": Sum("calls", filter=~Q(outcome=Outcome.COMPLETED), default=0),
+    "charge_nano": Sum("charge_nano", default=0),
+    "tokens_in": Sum("prompt_tokens", default=0) + Sum("cached_tokens", default=0),
+    "tokens_out": Sum("completion_tokens", default=0) + Sum("reasoning_tokens", default=0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What some calls come to; latencies are those of the completed ones."""
+
+    calls: int = 0
+    failed: int = 0
+    charge_nano: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    ttft: Histogram = field(default_factory=dict)
+    total: Histogram = field(default_factory=dict)
+
+    @property
+    def ttft_ms_p50(self) -> float | None:
+        return percentile(self.ttft, 0.5)
+
+    @property
+    def total_ms_p50(self) -> float | None:
+        return percentile(self.total, 0.5)
+
+    @property
+    def total_ms_p95(self) -> float | None:
+        return percentile(self.total, 0.95)
+
+    @property
+    def total_ms_p99(self) -> float | None:
+        return percentile(self.total, 0.99)
+
+
+def rollups_of(organisation_id: int, window: Window, **filters: Any) -> QuerySet[UsageRollup]:
+    """An organisation's rollups in a window; ``filters`` are fields that rollups are kept by."""
+    return UsageRollup.objects.filter(
+        organisation_id=organisation_id,
+        span=window.span,
+        starts_at__gte=window.start,
+        starts_at__lt=window.until,
+        **filters,
+    )
+
+
+def figures_by(
+    rows: QuerySet[UsageRollup], name: str, *, ttft: bool = True, latencies_of: int | None = None
+) -> dict[Any, Figures]:
+    """Figures by the values of a field, the dearest first. At most three queries.
+
+    Latencies cost the most to read: those to the first byte can be left out, and all of them but
+    for the first ``latencies_of`` values.
+    """
+    # A sum may not be named as the column that it sums.
+    sums = rows.order_by().values(name).annotate(**{f"sum_{key}": _SUMS[key] for key in _SUMS})
+    found = list(sums.order_by("-sum_charge_nano", "-sum_calls", name))
+    if not found:
+        return {}
+    if latencies_of is not None:
+        rows = rows.filter(**{f"{name}__in": [row[name] for row in found[:latencies_of]]})
+    completed = rows.filter(outcome=Outcome.COMPLETED)
+    first = histograms(completed, name, "ttft_cells") if ttft else {}
+    total = histograms(completed, name, "total_cells")
+    return {
+        row[name]: Figures(
+            **{key: row[f"sum_{key}"] for key in _SUMS},
+            ttft=first.get(row[name], {}),
+            total=total.get(row[name], {}),
+        )
+        for row in found
+    }
+
+
+def figures_sum(parts: list[Figures]) -> Figures:
+    """Figures over all of some calls, out of those over parts of them."""
+    return Figures(
+        **{key: sum(getattr(part, key) for part in parts) for key in _SUMS},
+        ttft=merged([part.ttft for part in parts]),
+        total=merged([part.total for part in parts]),
+    )
+
+
+def models_called(organisation_id: int, window: Window) -> list[str]:
+    """Public names that the organisation asked for, each once."""
+    rows = rollups_of(organisation_id, window).order_by("model")
+    return list(rows.values_list("model", flat=True).distinct())
+
+
+def hours_called(rows: QuerySet[UsageRollup], *, before: datetime, count: int) -> list[datetime]:
+    """Hours before a moment that hold at least ``count`` calls of ``rows``, newest first."""
+    hours = rows.filter(span=Span.HOUR, starts_at__lt=before).order_by("-starts_at")
+    # Each row stands for one call or more.
+    return list(dict.fromkeys(hours.values_list("starts_at", flat=True)[:count]))
+
+
+def histograms(rows: QuerySet[Any], name: str, cells: str) -> dict[Any, dict[int, int]]:
+    """Calls by bucket, summed over the ``cells`` of all rows with the same value of a field."""
+    inner, parameters = rows.order_by().values_list(name, cells).query.sql_with_params()
+    found: dict[Any, dict[int, int]] = defaultdict(dict)
+    with connection.cursor() as cursor:
+        cursor.execute(HISTOGRAM_SQL.format(rows=inner), parameters)
+        for label, bucket, calls in cursor.fetchall():
+            found[label][bucket] = calls
+    return found
+
+
+def merged(parts: Iterable[Histogram]) -> Histogram:
+    """One histogram of the calls of several."""
+    whole: dict[int, int] = defaultdict(int)
+    for histogram in parts:
+        for bucket, calls in histogram.items():
+            whole[bucket] += calls
+    return whole

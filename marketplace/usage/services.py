@@ -1,0 +1,178 @@
+"""Verbs of usage: what is computed from recorded calls and kept."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Max, Q, QuerySet, Sum
+from django.utils import timezone
+
+from marketplace.accounts.models import ApiKey
+from marketplace.usage.deployments import FAULTS, PLACED
+from marketplace.usage.latency import percentile
+from marketplace.usage.models import (
+    DeploymentRollup,
+    ModelFigures,
+    ModelRanking,
+    RankingWindow,
+    Span,
+    UsageEvent,
+    UsageRollup,
+)
+from marketplace.usage.partitions import id_floor
+from marketplace.usage.rollups import figures_by, histograms
+from marketplace.usage.selectors import calls_kept_since
+from router.domain.outcome import Outcome
+
+FIGURES_WINDOW = timedelta(days=1)
+LATELY = timedelta(minutes=15)
+"""Calls that settle later than this after they began do not count as use of their key."""
+HOURS_KEPT = timedelta(days=8)
+"""Older hours of deployments are dropped; their days stay."""
+LOOK_BACK = timedelta(hours=1)
+"""Calls are settled within it as a rule: each run makes this hour and the one before anew."""
+LOOK_BACK_FAR = timedelta(days=3)
+"""For what routers brought in late; now and then."""
+BACKFILL = timedelta(days=90)
+"""So far back the first run goes."""
+RANKING_SPANS = {
+    RankingWindow.DAY: (timedelta(days=1), Span.HOUR, timedelta()),
+    RankingWindow.WEEK: (timedelta(days=7), Span.DAY, timedelta(minutes=10)),
+    RankingWindow.MONTH: (timedelta(days=30), Span.DAY, timedelta(hours=1)),
+}
+"""How far back each goes, out of which rollups, and how old it may get."""
+
+
+@transaction.atomic
+def rollups_rebuild(start: datetime, until: datetime) -> int:
+    """Make the rollups of these days (UTC) anew; returns how many calls they count.
+
+    Settlement waits meanwhile. ``ValueError`` for days whose calls were taken out: their rollups
+    are all that is left of them.
+    """
+    kept = calls_kept_since()
+    if start < kept:
+        raise ValueError(f"calls before {kept:%Y-%m-%d} were taken out: their rollups stay")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_rollup_rebuild(%s, %s)", [start, until])
+        return int(cursor.fetchone()[0])
+
+
+@transaction.atomic
+def figures_compute() -> int:
+    """Keep what each model's completed calls took in the last day; returns how many models."""
+    now = timezone.now()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    whole = UsageRollup.objects.filter(span=Span.HOUR, starts_at__gte=hour - FIGURES_WINDOW)
+    rows = whole.filter(outcome=Outcome.COMPLETED)
+    faults = {
+        row["model"]: row
+        for row in whole.order_by()
+        .values("model")
+        .annotate(
+            placed=Sum("calls", filter=PLACED, default=0),
+            faults=Sum("calls", filter=FAULTS, default=0),
+        )
+    }
+    speeds = rows.values("model").annotate(
+        tokens=Sum("completion_tokens"), busy_ms=Sum("total_ms") - Sum("queue_ms")
+    )
+    rates = {row["model"]: 1000 * row["tokens"] / (row["busy_ms"] or 1) for row in speeds}
+    figures = figures_by(rows, "model")
+    ModelFigures.objects.all().delete()
+    ModelFigures.objects.bulk_create(
+        ModelFigures(
+            model=model,
+            calls=found.calls,
+            ttft_ms_p50=found.ttft_ms_p50 or 0.0,
+            total_ms_p50=found.total_ms_p50 or 0.0,
+            total_ms_p99=found.total_ms_p99 or 0.0,
+            tokens_per_s=rates[model] or None,
+            placed=faults[model]["placed"],
+            faults=faults[model]["faults"],
+            computed_at=now,
+        )
+        for model, found in figures.items()
+    )
+    return len(figures)
+
+
+def keys_used() -> int:
+    """Note when keys were last used, by the calls of the last minutes; returns how many keys.
+
+    No audited change: nobody made it. A call shows here when the job next runs.
+    """
+    since = timezone.now() - LATELY
+    calls = UsageEvent.objects.filter(request_id__gte=id_floor(since)).exclude(key_id=0)
+    latest = dict(
+        calls.order_by()
+        .values_list("key_id")
+        .annotate(Max("created_at"))
+        .values_list("key_id", "created_at__max")
+    )
+    noted = 0
+    for key_id, at in sorted(latest.items()):
+        older = Q(last_used_at=None) | Q(last_used_at__lt=at)
+        noted += ApiKey.objects.filter(older, pk=key_id).update(last_used_at=at)
+    return noted
+
+
+@transaction.atomic
+def deployment_rollups_compute(*, look_back: timedelta = LOOK_BACK) -> int:
+    """Bring the sums by deployment up to date and drop hours that nobody asks for any more.
+
+    Returns the rows made. The first run goes back as far as pages look.
+    """
+    now = timezone.now()
+    if not DeploymentRollup.objects.exists():
+        look_back = BACKFILL
+    since = (now - look_back).replace(minute=0, second=0, microsecond=0)
+    hours, days = max(since, now - HOURS_KEPT), since.replace(hour=0)
+    DeploymentRollup.objects.filter(span=Span.HOUR, starts_at__lt=now - HOURS_KEPT).delete()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_deployment_rollup_refresh(%s, %s)", [hours, days])
+        return int(cursor.fetchone()[0])
+
+
+@transaction.atomic
+def rankings_compute() -> int:
+    """Rank anew the windows whose rankings are old; returns how many models were ranked."""
+    now, ranked = timezone.now(), 0
+    for window, (back, span, age_max) in RANKING_SPANS.items():
+        kept = ModelRanking.objects.filter(window=window)
+        last = kept.order_by("-computed_at").values_list("computed_at", flat=True).first()
+        if last is None or now - last >= age_max:
+            kept.delete()
+            rows = DeploymentRollup.objects.filter(span=span, starts_at__gt=now - back)
+            ranked += len(ModelRanking.objects.bulk_create(_rankings(window, rows, now)))
+    return ranked
+
+
+def _rankings(
+    window: RankingWindow, rows: QuerySet[DeploymentRollup], now: datetime
+) -> list[ModelRanking]:
+    ttft = histograms(rows, "model", "ttft_cells")
+    total = histograms(rows, "model", "total_cells")
+    names = ("calls", "completed", "tokens_in", "tokens_out", "tokens_answered")
+    sums: QuerySet[Any, Any] = (
+        rows.order_by()
+        .values("model")
+        .annotate(
+            **{f"sum_{name}": Sum(name) for name in names},
+            busy_ms=Sum("total_ms") - Sum("queue_ms"),
+        )
+    )
+    return [
+        ModelRanking(
+            window=window,
+            model=row["model"],
+            calls=row["sum_calls"],
+            completed=row["sum_completed"],
+            tokens=row["sum_tokens_in"] + row["sum_tokens_out"],
+            ttft_ms_p50=percentile(ttft.get(row["model"], {}), 0.5),
+            total_ms_p50=percentile(total.get(row["model"], {}), 0.5),
+            tokens_per_s=1000 * row["sum_tokens_answered"] / (row["busy_ms"] or 1) or None,
+            computed_at=now,
+        )
+        for row in sums
+    ]

@@ -1,0 +1,93 @@
+"""What an organisation's calls in a window come to, over time and taken apart; for page and API."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from marketplace.accounts.models import Organisation
+from marketplace.usage.models import OUTCOMES
+from marketplace.usage.rollups import Figures, figures_by, figures_sum, rollups_of
+from marketplace.usage.windows import Window
+
+GROUPS_MAX = 20
+GROUPS: dict[str, tuple[str, str | Promise]] = {
+    "model": ("model", gettext_lazy("Model")),
+    "key": ("key_id", gettext_lazy("Key")),
+    "member": ("user_id", gettext_lazy("Member")),
+    "outcome": ("outcome", gettext_lazy("Ending")),
+}
+"""What figures can be taken apart by, in the URL: the rollups' field, and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """``value`` is what the filter of the same name takes."""
+
+    value: str
+    name: str
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An hour or a day from ``at`` on."""
+
+    at: datetime
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """``groups`` (the dearest, `GROUPS_MAX` at most) and ``others`` add up to ``totals``."""
+
+    totals: Figures
+    steps: list[Step]
+    groups: list[Group]
+    others: Figures
+    others_count: int
+
+
+def summary_of(organisation: Organisation, window: Window, *, by: str, **filters: Any) -> Summary:
+    """At most five queries, and one for the groups' names. ``by`` is a key of `GROUPS`."""
+    rollups = rollups_of(organisation.pk, window, **filters)
+    by_time = figures_by(rollups, "starts_at", ttft=False)
+    groups = figures_by(rollups, GROUPS[by][0], latencies_of=GROUPS_MAX)
+    names = names_of(organisation, by)
+    ordered = list(groups.items())
+    totals = figures_sum(list(by_time.values()))
+    if len(ordered) <= GROUPS_MAX:
+        # Only then are the first bytes of all groups known; by time they would cost a query more.
+        totals = replace(totals, ttft=figures_sum(list(groups.values())).ttft)
+    return Summary(
+        totals=totals,
+        steps=[Step(at, by_time.get(at, Figures())) for at in window.points],
+        groups=[
+            Group(str(value), _name(by, value, names), figures)
+            for value, figures in ordered[:GROUPS_MAX]
+        ],
+        others=figures_sum([figures for _value, figures in ordered[GROUPS_MAX:]]),
+        others_count=max(len(ordered) - GROUPS_MAX, 0),
+    )
+
+
+def names_of(organisation: Organisation, by: str) -> dict[Any, object]:
+    """What people call the values of a group that have a name of their own."""
+    if by == "key":
+        return dict(organisation.api_keys.order_by("name", "pk").values_list("pk", "name"))
+    if by == "member":
+        return dict(organisation.members.order_by("email").values_list("pk", "email"))
+    return dict(OUTCOMES) if by == "outcome" else {}
+
+
+def _name(by: str, value: Any, names: dict[Any, object]) -> str:
+    if value in names:
+        return str(names[value])
+    if by == "key":
+        return _("deleted key") if value else _("in the browser")
+    if by == "member":
+        return _("former member") if value else _("by key")
+    return str(value)

@@ -1,0 +1,96 @@
+"""Which usage is looked at: from when to when, and of what.
+
+Bounds lie on whole hours or days (UTC), as rollups do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.usage.models import Span
+from router.domain.outcome import Outcome
+
+RANGES = {
+    "1h": (_("Last hour"), timedelta(hours=1)),
+    "24h": (_("Last 24 hours"), timedelta(days=1)),
+    "7d": (_("Last 7 days"), timedelta(days=7)),
+    "30d": (_("Last 30 days"), timedelta(days=30)),
+    "90d": (_("Last 90 days"), timedelta(days=90)),
+}
+CUSTOM = "custom"
+DEFAULT = "7d"
+HOURLY_MAX = timedelta(days=2)
+"""Longer windows are read and drawn by the day."""
+STEPS = {Span.HOUR: timedelta(hours=1), Span.DAY: timedelta(days=1)}
+DAYS_MAX = 1_100
+"""A chart has this many points at most: three years of days."""
+ID_DIGITS_MAX = 19
+"""A larger number is no row's."""
+YEARS = range(1970, 9999)
+"""Times that request ids and ``datetime`` have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """``start`` and ``until`` (excluded) are bounds of ``span``, which is a chart's step too."""
+
+    name: str
+    start: datetime
+    until: datetime
+    span: Span
+
+    @property
+    def points(self) -> list[datetime]:
+        """Where each step begins."""
+        step = STEPS[self.span]
+        return [self.start + i * step for i in range((self.until - self.start) // step)]
+
+
+def window_of(query: Mapping[str, str], now: datetime) -> Window:
+    """The window of ``?range=``, with ``from`` and ``to`` (dates, both included) for a custom one.
+
+    What makes no sense is taken for the default.
+    """
+    name = query.get("range", "")
+    if name == CUSTOM:
+        days = _day(query.get("from", "")), _day(query.get("to", ""))
+        if days[0] and days[1] and timedelta() <= days[1] - days[0] <= timedelta(days=DAYS_MAX):
+            return _window(CUSTOM, days[0], days[1] + timedelta(days=1))
+    if name not in RANGES:
+        name = DEFAULT
+    return _window(name, now - RANGES[name][1], now)
+
+
+def filters_of(query: Mapping[str, str]) -> dict[str, Any]:
+    """What of ``?model=&outcome=&key=&member=`` makes sense, by the rollups' fields."""
+    filters: dict[str, Any] = {}
+    if model := query.get("model"):
+        filters["model"] = model
+    if (outcome := query.get("outcome")) in set(Outcome):
+        filters["outcome"] = outcome
+    for name, kept_as in (("key", "key_id"), ("member", "user_id")):
+        if (value := query.get(name, "")).isdecimal() and len(value) < ID_DIGITS_MAX:
+            filters[kept_as] = int(value)
+    return filters
+
+
+def _window(name: str, start: datetime, until: datetime) -> Window:
+    span = Span.HOUR if until - start <= HOURLY_MAX else Span.DAY
+    floor, step = _floor(until, span), STEPS[span]
+    return Window(name, _floor(start, span), floor if floor == until else floor + step, span)
+
+
+def _floor(at: datetime, span: Span) -> datetime:
+    at = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return at if span is Span.HOUR else at.replace(hour=0)
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        day = datetime.combine(date.fromisoformat(text), datetime.min.time(), tzinfo=UTC)
+    except ValueError:
+        return None
+    return day if day.year in YEARS else None

@@ -1,0 +1,81 @@
+"""A folder on the router's own disk."""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from router.ports import Taken
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+
+
+class FileDisk:
+    """See :class:`router.ports.Disk`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def claim(self) -> None:
+        """Have the folder alone until this process ends. Raises :class:`router.ports.Taken`."""
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Taken(
+                f"another router keeps its journal in {self._folder}; give each a SWITCHYARD_HOME "
+                "or a ROUTER_PORT of its own"
+            ) from None
+
+    def names(self) -> list[str]:
+        """See :class:`router.ports.Disk`."""
+        return sorted(path.name for path in self._folder.iterdir())
+
+    def read(self, name: str) -> bytes:
+        """See :class:`router.ports.Disk`."""
+        return (self._folder / name).read_bytes()
+
+    def create(self, name: str) -> "OpenFile":
+        """See :class:`router.ports.Disk`."""
+        return OpenFile(os.open(self._folder / name, _FLAGS, 0o600))
+
+    def copy(self, name: str, to: str) -> None:
+        """See :class:`router.ports.Disk`."""
+        shutil.copyfile(self._folder / name, self._folder / to)
+
+    def delete(self, name: str) -> None:
+        """See :class:`router.ports.Disk`."""
+        (self._folder / name).unlink(missing_ok=True)
+
+
+class OpenFile:
+    """See :class:`router.ports.AppendFile`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def append(self, data: bytes) -> int:
+        """See :class:`router.ports.AppendFile`."""
+        return os.write(self._descriptor, data)
+
+    def sync(self) -> None:
+        """See :class:`router.ports.AppendFile`."""
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """See :class:`router.ports.AppendFile`."""
+        os.close(self._descriptor)
+
+
+class LineFile:
+    """A file of lines that somebody has to look at, made when the first comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, line: bytes) -> None:
+        """Add a line."""
+        with self._path.open("ab") as file:
+            file.write(line + b"\n")

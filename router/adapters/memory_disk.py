@@ -1,0 +1,74 @@
+"""A disk in memory that can lose power: what was not synced is gone, in part or whole."""
+
+from collections.abc import Callable
+
+
+class MemoryDisk:
+    """See :class:`router.ports.Disk`. It outlives the process that writes to it.
+
+    ``fault`` is called with ``append``, ``sync`` or ``create`` and may raise ``OSError``, or return
+    a number of bytes after which an append is cut short.
+    """
+
+    def __init__(self, fault: Callable[[str], int | None] = lambda _: None) -> None:
+        self.fault = fault
+        self._files: dict[str, MemoryFile] = {}
+
+    def names(self) -> list[str]:
+        """See :class:`router.ports.Disk`."""
+        return sorted(self._files)
+
+    def read(self, name: str) -> bytes:
+        """See :class:`router.ports.Disk`."""
+        return bytes(self._file(name).content)
+
+    def create(self, name: str) -> "MemoryFile":
+        """See :class:`router.ports.Disk`."""
+        self.fault("create")
+        if name in self._files:
+            raise FileExistsError(17, "File exists", name)
+        file = self._files[name] = MemoryFile(self)
+        return file
+
+    def copy(self, name: str, to: str) -> None:
+        """See :class:`router.ports.Disk`."""
+        self._files[to] = MemoryFile(self, self.read(name))
+
+    def delete(self, name: str) -> None:
+        """See :class:`router.ports.Disk`."""
+        self._files.pop(name, None)
+
+    def lose_power(self, kept: Callable[[int], int]) -> None:
+        """Keep of each file what was synced and ``kept(n)`` of the n bytes after that."""
+        for file in self._files.values():
+            unsynced = len(file.content) - file.synced
+            del file.content[file.synced + kept(unsynced) :]
+
+    def _file(self, name: str) -> "MemoryFile":
+        if name not in self._files:
+            raise FileNotFoundError(2, "No such file or directory", name)
+        return self._files[name]
+
+
+class MemoryFile:
+    """See :class:`router.ports.AppendFile`."""
+
+    def __init__(self, disk: MemoryDisk, content: bytes = b"") -> None:
+        self._disk = disk
+        self.content = bytearray(content)
+        self.synced = len(content)
+
+    def append(self, data: bytes) -> int:
+        """See :class:`router.ports.AppendFile`."""
+        cut = self._disk.fault("append")
+        data = data if cut is None else data[:cut]
+        self.content += data
+        return len(data)
+
+    def sync(self) -> None:
+        """See :class:`router.ports.AppendFile`."""
+        self._disk.fault("sync")
+        self.synced = len(self.content)
+
+    def close(self) -> None:
+        """See :class:`router.ports.AppendFile`."""

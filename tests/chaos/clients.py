@@ -1,0 +1,113 @@
+"""Clients that write down what they were given."""
+
+import asyncio
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+
+from tests.chaos.harness import KEY
+from tests.chaos.market import OWNED
+
+CONTENT = b'"content":"x "'
+
+
+@dataclass
+class Seen:
+    """One call as its client had it. ``status`` is 0 when nothing came; times are seconds."""
+
+    call: str
+    streamed: bool
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    arrivals: list[tuple[float, int]] = field(default_factory=list)
+    """When tokens of a stream came, and how many there were by then."""
+    ended_s: float = 0.0
+    whole: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.headers.get("x-request-id", "")
+
+    @property
+    def charge_nano(self) -> int:
+        """What the answer said that it cost."""
+        return int(self.headers["x-cost-nano-usd"])
+
+    @property
+    def tokens(self) -> int:
+        """Of a stream."""
+        return self.arrivals[-1][1] if self.arrivals else 0
+
+    def tokens_until(self, moment_s: float) -> int:
+        return max((count for at_s, count in self.arrivals if at_s <= moment_s), default=0)
+
+
+async def call(
+    port: int,
+    name: str,
+    tokens: int = 2,
+    deed: str = "answer",
+    *,
+    stream: bool = False,
+    model: str = OWNED,
+    leave_after: int | None = None,
+    **fields: object,
+) -> Seen:
+    """One call on a connection of its own. Raises ``OSError`` when nobody listens; else it is told.
+
+    With ``leave_after`` the client hangs up once it has so many tokens, or at once when 0.
+    """
+    seen = Seen(name, stream)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": f"{name} {tokens} {deed}"}],
+            "max_tokens": tokens,
+            "stream": stream,
+        } | fields
+        raw = json.dumps(body).encode()
+        writer.write(
+            (
+                f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+                f"content-length: {len(raw)}\r\nconnection: close\r\n\r\n"
+            ).encode()
+            + raw
+        )
+        await _listen(reader, seen, leave_after)
+    except (OSError, asyncio.IncompleteReadError):
+        pass  # It died. What came until then is written down.
+    finally:
+        seen.ended_s = time.monotonic()
+        writer.transport.abort() if leave_after is not None else writer.close()
+    return seen
+
+
+async def _listen(reader: asyncio.StreamReader, seen: Seen, leave_after: int | None) -> None:
+    if leave_after == 0:
+        await asyncio.sleep(0.1)
+        return
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode().strip().split("\r\n")
+    seen.headers = dict(line.lower().split(": ", 1) for line in lines)
+    seen.status = int(first.split(" ")[1])
+    if "content-length" in seen.headers:
+        seen.body = await reader.readexactly(int(seen.headers["content-length"]))
+        seen.whole = True
+        return
+    while chunk := await reader.read(65_536):
+        seen.body += chunk
+        seen.arrivals.append((time.monotonic(), seen.body.count(CONTENT)))
+        if leave_after is not None and seen.tokens >= leave_after:
+            return
+    seen.whole = b"data: [DONE]" in seen.body
+
+
+async def insist(ports: list[int], name: str, *more: object, **fields: object) -> Seen | None:
+    """The first of the routers that listens; None when nobody does."""
+    for port in ports:
+        with contextlib.suppress(OSError):
+            return await call(port, name, *more, **fields)  # type: ignore[arg-type]
+    return None

@@ -1,0 +1,26 @@
+"""A database that chaos tests may kill; it is back when the next one begins."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.market import Database, Market, database_of_its_own, market
+
+
+@pytest.fixture(scope="session")
+def mortal_database() -> Iterator[Database]:
+    with tempfile.TemporaryDirectory(prefix="switchyard-test-") as folder:
+        home = Path(folder)
+        # PostgreSQL runs as another user when the tests run as root.
+        home.chmod(0o755)
+        with database_of_its_own(home) as database:
+            yield database
+
+
+@pytest.fixture
+def shop(mortal_database: Database, tmp_path: Path) -> Iterator[Market]:
+    """A market without routers and workers yet, whose customer has plenty."""
+    with market(tmp_path, mortal_database) as made:
+        yield made

@@ -1,0 +1,354 @@
+"""A market of processes that die and come back: a database, routers and workers; and its books."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+from deploy.local import child
+from deploy.local.ports import free_ports
+from deploy.local.postgres import Postgres
+from router.contracts.snapshot import Snapshot, encode_snapshot
+from router.domain.catalog import ApiKey, Budget, Deployment, Model, Policy, Pool
+from router.domain.catalog import Worker as Listed
+from router.domain.keys import digest_key
+from router.domain.pricing import Price
+from router.metering.journal import TORN
+from tests.chaos.harness import KEY
+from tests.contract.router.conftest import ROOT, open_accounts
+from tests.embedded import wait_until
+
+PATIENCE_S = 60.0
+STOP_S = 20.0
+PEPPER = "a-pepper-for-tests"
+OWNED, SHARED = "m", "s"
+"""A model that one router places, and one that every router does."""
+TOKEN_NANO = 1_000
+COMMISSION_BPS = 1_000
+SLOTS = 64
+PLENTY_NANO = 10**12
+BUDGET_NANO = 10**13
+"""Of the organisation: no limit to anything, but it must have it right what was spent."""
+
+
+_starter = ThreadPoolExecutor(1)
+"""The kernel ends a process with the thread that started it, so that none outlives the tests."""
+
+
+class Program:
+    """A process that is started again with the same words, whatever became of it.
+
+    The words begin with :func:`deploy.local.child.prefix`.
+    """
+
+    def __init__(self, argv: list[str], log: Path, **env: str) -> None:
+        self._argv = argv
+        self._log = log
+        self.env = {**os.environ, **env}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        _starter.submit(self._start).result()
+
+    def _start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._argv, env=self.env, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def kill(self) -> None:
+        """As the kernel does when memory is out."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """As an operator does; the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(STOP_S)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+class Database(Program):
+    """PostgreSQL. Its sessions are processes too, and die or stand still with it.
+
+    Only processes die here, never the machine, so nothing needs to reach the disk.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._server = Postgres(home / "pg", free_ports(1)[0], password="test")
+        self._server.prepare()
+        super().__init__([*self._server.argv, "-c", "fsync=off"], home / "pg.log")
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def start(self) -> None:
+        """Again and again, until the last session of a killed server has let go."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            super().start()
+            while self.runs and not self._server.is_ready():
+                assert time.monotonic() < deadline, self.log()[-2000:]
+                time.sleep(0.05)
+            if self.runs:
+                return
+            assert time.monotonic() < deadline, self.log()[-2000:]
+
+    def freeze(self) -> None:
+        """Nothing is answered and nothing is refused."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+        for session in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(session), number)
+
+
+class Router(Program):
+    """``python -m router`` with a port and a folder of its own."""
+
+    def __init__(self, name: str, home: Path, database_url: str, **settings: str) -> None:
+        (self.port,) = free_ports(1)
+        self.name = name
+        self.home = home / name
+        super().__init__(
+            [*child.prefix(signal.SIGKILL), sys.executable, "-m", "router"],
+            home / f"{name}.log",
+            DATABASE_URL=database_url,
+            SWITCHYARD_KEY_PEPPER=PEPPER,
+            SWITCHYARD_HOME=str(self.home),
+            ROUTER_ID=name,
+            ROUTER_PORT=str(self.port),
+            ROUTER_MEMBER_TTL_S="1.5",
+            ROUTER_UPSTREAM_NETWORKS="127.0.0.0/8",
+            **{f"ROUTER_{name.upper()}": value for name, value in settings.items()},
+        )
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
+        return False
+
+    def wait(self) -> None:
+        def ready() -> bool:
+            assert self.runs, self.log()[-2000:]
+            return self.is_ready()
+
+        wait_until(ready, PATIENCE_S, f"router {self.name} did not become ready")
+
+    @property
+    def journal(self) -> list[str]:
+        """What waits in its journal's folder.
+
+        A write that a kill cut in two is kept there for whoever wants to see it.
+        """
+        found = (self.home / "journal").rglob("*")
+        return sorted(p.name for p in found if p.is_file() and p.suffix != TORN)
+
+
+class Worker(Program):
+    """One of ``tests.chaos.worker``. What it produces is in ``produced``."""
+
+    def __init__(self, port: int, produced: Path, log: Path) -> None:
+        self.port = port
+        words = [sys.executable, "-m", "tests.chaos.worker", str(port), str(produced)]
+        super().__init__([*child.prefix(signal.SIGKILL), *words], log)
+
+
+@dataclass
+class Market:
+    """A shop with one customer, who has a budget, and one provider, on processes."""
+
+    home: Path
+    database: Database
+    customer: int
+    provider: int
+    budget: int
+    routers: list[Router] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def log(self) -> Path:
+        """What the workers produced."""
+        return self.home / "produced.log"
+
+    @property
+    def kinds(self) -> list[Sequence[Program]]:
+        """Everything that can be killed."""
+        return [[self.database], self.workers, self.routers]
+
+    def hire(self, count: int) -> None:
+        """Workers, each a process."""
+        for number, port in enumerate(free_ports(count)):
+            self.workers.append(Worker(port, self.log, self.home / f"worker-{number}.log"))
+            self.workers[-1].start()
+
+    def publish(self, price: Price | None = None, slots: int = SLOTS, **policy: Any) -> None:
+        """Have the routers know both models, on every worker."""
+        price = price or Price(1, completion_nano_per_million=TOKEN_NANO * 1_000_000)
+        shop = Snapshot(
+            version=1,
+            published_at_ms=1,
+            models=tuple(Model(name, "chat", "1", 1) for name in (OWNED, SHARED)),
+            pools=(Pool("p", "cpu"),),
+            workers=tuple(
+                Listed(f"w{n}", "p", f"http://127.0.0.1:{worker.port}", "openai", slots)
+                for n, worker in enumerate(self.workers)
+            ),
+            deployments=tuple(
+                Deployment(
+                    n, name, "lab", self.provider, "p", "up", price, commission_bps=COMMISSION_BPS
+                )
+                for n, name in enumerate((OWNED, SHARED), start=1)
+            ),
+            policies=(
+                Policy(1, 1, SHARED, shared=True, **policy),
+                Policy(2, 1, OWNED, **policy),
+            ),
+            budgets=(Budget(self.budget, 1),),
+            keys=(ApiKey(1, digest_key(KEY, PEPPER.encode()), 1, self.customer),),
+        )
+        with self.books() as books:
+            books.execute(
+                "INSERT INTO routing_snapshot (schema, body, digest) VALUES (%s, %s, 'x')",
+                (shop.schema, encode_snapshot(shop).decode()),
+            )
+
+    def open(self, count: int, **settings: str) -> None:
+        """Routers that are ready, and know of one another."""
+        names = [f"r{len(self.routers) + n}" for n in range(count)]
+        new = [Router(name, self.home, self.database.url, **settings) for name in names]
+        self.routers += new
+        for router in new:
+            router.start()
+        for router in new:
+            router.wait()
+
+    @contextlib.contextmanager
+    def books(self) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+        with psycopg.connect(self.database.url, autocommit=True, row_factory=dict_row) as books:
+            yield books
+
+    def balance(self) -> tuple[int, int]:
+        """What the customer has posted and held."""
+        with self.books() as books:
+            row = books.execute(
+                "SELECT posted_nano, held_nano FROM billing_account WHERE id = %s",
+                [self.customer],
+            ).fetchone()
+        assert row is not None
+        return row["posted_nano"], row["held_nano"]
+
+    def grant(self, amount_nano: int) -> None:
+        """More credit for the customer."""
+        with self.books() as books:
+            books.execute(
+                "SELECT billing_transfer_post(id, %s, %s, %s, 'grant') FROM billing_account "
+                "WHERE kind = 'grants'",
+                [self.customer, amount_nano, f"grant:{uuid.uuid4()}"],
+            )
+
+    def ledger(self) -> dict[str, dict[str, Any]]:
+        """Every call that the ledger has of the customer, by its id."""
+        with self.books() as books:
+            rows = books.execute(
+                "SELECT request_id::text, outcome, charge_nano, completion_tokens, streamed, "
+                "router_id, attempts FROM usage_event WHERE account_id = %s",
+                [self.customer],
+            ).fetchall()
+        return {row["request_id"]: row for row in rows}
+
+    def close(self) -> None:
+        """Every router is stopped as an operator would; the books must be closed then.
+
+        Nothing is held, nothing waits in a journal, nothing was refused, and the ledger balances.
+        """
+        for router in self.routers:
+            assert router.stop() == 0, router.log()[-2000:]
+        assert self.balance()[1] == 0, "credit is still held"
+        charged = sum(row["charge_nano"] for row in self.ledger().values())
+        with self.books() as books:
+            row = books.execute(
+                "SELECT spent_nano, held_nano FROM billing_budget WHERE id = %s", [self.budget]
+            ).fetchone()
+        assert row == {"spent_nano": charged, "held_nano": 0}, "the budget tells another story"
+        assert [router.journal for router in self.routers] == [[]] * len(self.routers)
+        words = [sys.executable, "manage.py", "ledger", "verify"]
+        env = {**os.environ, "DATABASE_URL": self.database.url}
+        done = subprocess.run(
+            words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def database_of_its_own(home: Path) -> Iterator[Database]:
+    """A migrated one, that a test may kill."""
+    database = Database(home)
+    database.start()
+    try:
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": database.url},
+            check=True,
+            timeout=120,
+        )
+        yield database
+    finally:
+        database.kill()
+
+
+@contextlib.contextmanager
+def market(home: Path, database: Database, credit_nano: int = PLENTY_NANO) -> Iterator[Market]:
+    """One whose routers and workers end with the block."""
+    if database.runs:
+        database.thaw()
+    else:
+        database.start()
+    customer, provider = open_accounts(database.url, credit_nano)
+    with psycopg.connect(database.url, autocommit=True) as books:
+        books.execute("TRUNCATE routing_snapshot, routing_router CASCADE")
+        row = books.execute(
+            'INSERT INTO billing_budget (organisation_id, limit_nano, "window") '
+            "SELECT organisation_id, %s, 'ever' FROM billing_account WHERE id = %s RETURNING id",
+            [BUDGET_NANO, customer],
+        ).fetchone()
+    assert row is not None
+    made = Market(home, database, customer, provider, row[0])
+    try:
+        yield made
+    finally:
+        for program in (*made.routers, *made.workers):
+            if program.runs:
+                program.kill()

@@ -1,0 +1,147 @@
+"""Promises 4 and 5: without the database calls go on, and no fault of ours is told as the caller's.
+
+The outage lasts 8 s in the short form and 60 s in the long one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from router.metering.lease import REFILL_BELOW
+from router.metering.vault import COVER_S
+from tests.chaos.clients import Seen, call
+from tests.chaos.harness import SCALE
+from tests.chaos.market import OWNED, PLENTY_NANO, SHARED, Database, Market
+from tests.embedded import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+
+OUTAGE_S = min(8.0 * SCALE, 60.0)
+RECOVERED_S = 30.0
+EVERY_S = 0.1
+LEASE_NANO = 10_000
+"""Small, so that it is the load that decides what routers hold."""
+
+
+async def steady(shop: Market, stopping: asyncio.Event) -> list[Seen]:
+    """A call every so often, each time of the next router, with a stream now and then."""
+    calls: list[asyncio.Task[Seen]] = []
+    while not stopping.is_set():
+        number = len(calls)
+        port = shop.routers[number % len(shop.routers)].port
+        made = call(
+            port, f"c{number}", 3, stream=number % 5 == 0, model=(OWNED, SHARED)[number % 2]
+        )
+        calls.append(asyncio.create_task(made))
+        await asyncio.sleep(EVERY_S)
+    return list(await asyncio.gather(*calls))
+
+
+def leased(shop: Market) -> int:
+    return shop.balance()[1]
+
+
+@pytest.mark.parametrize(
+    ("leave", "come_back"),
+    [
+        pytest.param(Database.kill, Database.start, id="killed"),
+        pytest.param(Database.freeze, Database.thaw, id="frozen"),
+    ],
+)
+async def test_4_an_outage_of_the_database_fails_no_call(
+    shop: Market, leave: Callable[[Database], None], come_back: Callable[[Database], None]
+) -> None:
+    shop.hire(2)
+    shop.publish()
+    shop.open(2, lease_nano=str(LEASE_NANO))
+    stopping = asyncio.Event()
+    loading = asyncio.create_task(steady(shop, stopping))
+    # Warm: what is leased lasts longer than the outage.
+    spent_per_s = 3 * 1_000 / EVERY_S
+    await asyncio.to_thread(
+        wait_until,
+        lambda: leased(shop) > spent_per_s * COVER_S * REFILL_BELOW,
+        20,
+        "leases that last",
+    )
+    await asyncio.to_thread(leave, shop.database)
+    await asyncio.sleep(OUTAGE_S)
+    await asyncio.to_thread(come_back, shop.database)
+    back_s = time.monotonic()
+    stopping.set()
+    log = await loading
+    failed = [(seen.call, seen.status, seen.body[:200]) for seen in log if not seen.whole]
+    assert not failed
+    assert {seen.status for seen in log} == {200}
+    ids = {seen.id for seen in log}
+    await asyncio.to_thread(
+        wait_until, lambda: ids <= shop.ledger().keys(), RECOVERED_S, "everything is settled"
+    )
+    settled_s = time.monotonic() - back_s
+    print(f"{len(log)} calls over {OUTAGE_S:.0f} s, settled {settled_s:.1f} s after the return")
+    shop.close()
+
+
+async def test_4_a_router_that_stops_without_the_database_keeps_what_is_owed(shop: Market) -> None:
+    shop.hire(1)
+    shop.publish()
+    shop.open(1)
+    (router,) = shop.routers
+    assert (await call(router.port, "warm")).status == 200
+    await asyncio.to_thread(shop.database.kill)
+    owed = await asyncio.gather(*(call(router.port, f"owed{n}") for n in range(5)))
+    assert {seen.status for seen in owed} == {200}
+    assert await asyncio.to_thread(router.stop) == 0
+    assert len(router.journal) == 1
+    await asyncio.to_thread(shop.database.start)
+    router.start()
+    await asyncio.to_thread(router.wait)
+    shop.close()
+    assert {seen.id for seen in owed} <= shop.ledger().keys()
+
+
+async def test_5_without_the_database_a_router_starts_and_says_503_not_402(shop: Market) -> None:
+    shop.hire(1)
+    shop.publish()
+    shop.open(1)
+    (router,) = shop.routers
+    assert (await call(router.port, "warm")).status == 200
+    router.kill()
+    await asyncio.to_thread(shop.database.kill)
+    router.start()
+    await asyncio.to_thread(router.wait)
+    began_s = time.monotonic()
+    told = await asyncio.gather(*(call(router.port, f"cold{n}") for n in range(20)))
+    took_s = time.monotonic() - began_s
+    assert {seen.status for seen in told} == {503}
+    assert all(b"ledger_unavailable" in seen.body for seen in told)
+    assert all(int(seen.headers["retry-after"]) >= 1 for seen in told)
+    assert took_s < 10, "they do not wait one after the other"
+    await asyncio.to_thread(shop.database.start)
+
+    async with asyncio.timeout(RECOVERED_S):
+        while (await call(router.port, "again")).status != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    shop.close()
+    posted, held = shop.balance()
+    assert (posted, held) == (PLENTY_NANO - 2 * 2 * 1_000, 0)
+
+
+async def test_5_a_database_that_stands_still_is_told_as_503_within_seconds(shop: Market) -> None:
+    shop.hire(1)
+    shop.publish()
+    shop.open(1)
+    (router,) = shop.routers
+    shop.database.freeze()
+    try:
+        began_s = time.monotonic()
+        told = await asyncio.gather(*(call(router.port, f"cold{n}") for n in range(20)))
+        took_s = time.monotonic() - began_s
+    finally:
+        shop.database.thaw()
+    print(f"told after {took_s:.1f} s")
+    assert {seen.status for seen in told} == {503}
+    assert took_s < 10
+    shop.close()

@@ -1,0 +1,93 @@
+"""Promise 3: nobody spends what they do not have, and nobody who has it is refused."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from router.domain.pricing import Price
+from tests.chaos.clients import Seen, call
+from tests.chaos.harness import SCALE
+from tests.chaos.market import OWNED, SHARED, Database, Market, market
+
+pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+
+ROUTERS = 4
+ROUNDS = int(SCALE)
+CALLS = 500
+FUNDED = 10
+CALL_NANO = 1_000_000
+TOKENS = 400
+"""What each call of the second storm may generate at most. It generates a hundredth."""
+
+
+@pytest.fixture
+def poor_shop(mortal_database: Database, tmp_path: Path) -> Iterator[Market]:
+    """A market whose customer has funds for ten calls."""
+    with market(tmp_path, mortal_database, FUNDED * CALL_NANO) as made:
+        yield made
+
+
+async def storm(shop: Market, **fields: object) -> list[Seen]:
+    """All at once, over every router and both models."""
+    return await asyncio.gather(
+        *(
+            call(
+                shop.routers[number % len(shop.routers)].port,
+                f"s{number}",
+                model=(OWNED, SHARED)[number // len(shop.routers) % 2],
+                **fields,  # type: ignore[arg-type]
+            )
+            for number in range(CALLS)
+        )
+    )
+
+
+async def test_3_500_calls_at_once_with_funds_for_10_are_exactly_10(poor_shop: Market) -> None:
+    poor_shop.hire(2)
+    poor_shop.publish(Price(1, request_nano=CALL_NANO))
+    poor_shop.open(ROUTERS)
+    for number in range(ROUNDS):
+        if number:
+            poor_shop.grant(FUNDED * CALL_NANO)
+        log = await storm(poor_shop)
+        statuses = Counter(seen.status for seen in log)
+        print(f"round {number}: {dict(statuses)}")
+        assert statuses == {200: FUNDED, 402: CALLS - FUNDED}
+    poor_shop.close()
+    assert poor_shop.balance() == (0, 0)
+    charges = [row["charge_nano"] for row in poor_shop.ledger().values()]
+    assert Counter(charges) == {CALL_NANO: FUNDED * ROUNDS}
+
+
+async def test_3_what_calls_held_and_did_not_cost_can_be_spent(poor_shop: Market) -> None:
+    """Funds for ten holds, of each of which a hundredth is charged: a thousand calls' worth."""
+    poor_shop.hire(2)
+    poor_shop.publish(Price(1, completion_nano_per_million=CALL_NANO // TOKENS * 1_000_000))
+    poor_shop.open(ROUTERS)
+    spent = TOKENS // 100
+    token_nano = CALL_NANO // TOKENS
+    first = await storm(poor_shop, tokens=spent, max_tokens=TOKENS)
+    served = sum(seen.status == 200 for seen in first)
+    assert {seen.status for seen in first} <= {200, 402}
+    assert served >= FUNDED
+    # One after the other nobody is refused while what is left covers a hold.
+    left = FUNDED * CALL_NANO - served * spent * token_nano
+    later: list[Seen] = []
+    for number in range(40):
+        port = poor_shop.routers[number % ROUTERS].port
+        assert left >= CALL_NANO
+        later.append(await call(port, f"l{number}", spent, max_tokens=TOKENS))
+        assert later[-1].status == 200, (number, later[-1].status, later[-1].body, left)
+        left -= spent * token_nano
+    # Down to where it does not.
+    large = await call(poor_shop.routers[0].port, "large", spent, max_tokens=left // token_nano)
+    assert large.status == 200, large.body
+    left -= spent * token_nano
+    more = await call(poor_shop.routers[-1].port, "more", 1, max_tokens=left // token_nano + 1)
+    assert more.status == 402
+    poor_shop.close()
+    print(f"{served} of {CALLS} at once and {len(later)} more served, {left} nano left")
+    assert poor_shop.balance() == (left, 0)

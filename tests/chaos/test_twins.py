@@ -1,0 +1,41 @@
+"""Two routers that take themselves for the same one are no danger to the books: one is refused."""
+
+import subprocess
+import sys
+
+import pytest
+
+from deploy.local.ports import free_ports
+from tests.chaos.clients import call
+from tests.chaos.market import Market, Router
+from tests.contract.router.conftest import ROOT
+
+pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+
+
+def twin(router: Router, **changes: str) -> str:
+    """What another one says, that is refused."""
+    done = subprocess.run(
+        [sys.executable, "-m", "router"],
+        cwd=ROOT,
+        env={**router.env, **changes},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    return done.stderr
+
+
+async def test_a_router_with_the_name_or_the_folder_of_another_is_refused(shop: Market) -> None:
+    shop.hire(1)
+    shop.publish()
+    shop.open(1)
+    (router,) = shop.routers
+    assert "SWITCHYARD_HOME" in twin(router, ROUTER_HOST="127.0.0.2")
+    elsewhere = str(shop.home / "elsewhere")
+    (port,) = free_ports(1)
+    assert "ROUTER_ID" in twin(router, SWITCHYARD_HOME=elsewhere, ROUTER_PORT=str(port))
+    assert (await call(router.port, "on")).status == 200
+    shop.close()

@@ -1,0 +1,119 @@
+"""Acme: a customer and provider with one row of everything that may be somebody's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from unittest import mock
+
+from django.core import serializers
+from django.db.models import Model
+from django.utils import timezone
+
+from marketplace.accounts.invitations.services import invitation_create
+from marketplace.accounts.models import Membership, Organisation, Role, User
+from marketplace.accounts.services import api_key_create
+from marketplace.audit.selectors import entries_of
+from marketplace.benchmarks.advisor.models import Advice
+from marketplace.benchmarks.models import Benchmark
+from marketplace.billing.budgets.services import budget_set
+from marketplace.billing.invoices.months import Month
+from marketplace.billing.invoices.services import CLOCK_SKEW, statement_issue
+from marketplace.billing.models import Transfer
+from marketplace.billing.payments.models import AutoRecharge, Payment
+from marketplace.billing.payments.staff import grant_order
+from marketplace.billing.services import payout_record
+from marketplace.providers.services import listing_create
+from marketplace.usage.models import UsageEvent
+from tests.integration.marketplace.ledger import record, settle
+from tests.integration.marketplace.shop import Shop
+
+
+@dataclass(frozen=True)
+class Acme:
+    """What there is of Acme, by resource: the value in the path, and the row."""
+
+    shop: Shop
+    rows: dict[str, tuple[object, Model]]
+
+    def stored(self) -> str:
+        """Every row as the database has it."""
+        for _, row in self.rows.values():
+            row.refresh_from_db()
+        return serializers.serialize("json", [row for _, row in self.rows.values()])
+
+
+def open_acme(shop: Shop) -> Acme:
+    """Make the rows."""
+    organisation, provider = shop.organisation, shop.provider
+    provider.organisation = organisation
+    provider.save()
+    key, _ = api_key_create(organisation=organisation, name="of-acme")
+    settle(
+        record(
+            account_id=shop.customer_account.pk,
+            organisation_id=organisation.pk,
+            provider_account_id=shop.provider_account.pk,
+            charge_nano=1_000,
+            key_id=key.pk,
+        )
+    )
+    payout = payout_record(provider=provider, amount_nano=1, reference="a transfer")
+    membership = Membership.objects.get(user=shop.owner)
+    budget = budget_set(organisation=organisation, limit_nano=10_000)
+    staff = User.objects.create_user("staff@example.com", is_staff=True)
+    grant = grant_order(
+        organisation=organisation,
+        amount_nano=1_000,
+        reason="a gift",
+        ordered_by=staff,
+        idem_key="gift",
+    )
+    advice = Advice.objects.create(
+        organisation=organisation, model=shop.model.name, question={}, answer={}
+    )
+    payment = Payment.objects.create(organisation=organisation, purpose="topup", amount_cents=2_500)
+    rule = AutoRecharge.objects.create(
+        organisation=organisation, threshold_cents=100, amount_cents=500, cap_cents=1_000
+    )
+    month = Month.of(timezone.now())
+    with mock.patch.object(timezone, "now", return_value=month.end + CLOCK_SKEW):
+        invoice = statement_issue(account=shop.customer_account, month=month)
+        statement = statement_issue(account=shop.provider_account, month=month)
+    assert invoice is not None
+    assert statement is not None
+    benchmark = Benchmark.objects.create(
+        model=shop.model, target="deployment", deployment=shop.deployment, scenario="offline"
+    )
+    invitation = invitation_create(
+        organisation=organisation, email="new@example.com", role=Role.VIEWER, invited_by=shop.owner
+    )
+    listing = listing_create(provider=provider, created_by=shop.owner)
+    entry = entries_of(Organisation.objects.filter(pk=organisation.pk))[0]
+    event = UsageEvent.objects.get()
+    transfer = Transfer.objects.filter(credit=shop.provider_account).first()
+    assert transfer is not None
+    account = shop.customer_account
+    rows: dict[str, tuple[object, Model]] = {
+        "organisations": (organisation.slug, organisation),
+        "members": (membership.pk, membership),
+        "keys": (key.pk, key),
+        "budgets": (budget.pk, budget),
+        "usage": (event.request_id, event),
+        "grants": (grant.pk, grant),
+        "advice": (advice.pk, advice),
+        "payments": (payment.pk, payment),
+        "auto-recharge": (organisation.slug, rule),
+        "invoices": (invoice.number, invoice),
+        "payout-statements": (statement.number, statement),
+        "payouts": (payout.pk, payout),
+        "earnings": (provider.slug, provider),
+        "providers": (provider.slug, provider),
+        "ledger/accounts": (account.pk, account),
+        "ledger/transfers": (transfer.pk, transfer),
+        "benchmarks": (benchmark.pk, benchmark),
+        "invitations": (invitation.pk, invitation),
+        "listings": (listing.pk, listing),
+        "offerings": (shop.deployment.pk, shop.deployment),
+        "audit-log": (entry.pk, entry),
+    }
+    return Acme(shop, rows)

@@ -1,0 +1,47 @@
+"""Interleavings on purpose: what another session does while this one holds a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from tests.embedded import wait_until
+from tests.integration.marketplace.ledger import call
+
+WAIT_S = 10.0
+
+
+def _somebody_waits() -> bool:
+    sql = (
+        "SELECT count(*) FROM pg_locks"
+        " WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    )
+    return call(sql)[0][0] > 0
+
+
+@contextlib.contextmanager
+def meanwhile(work: Callable[[], Any], *, locked: QuerySet[Any]) -> Iterator[list[Any]]:
+    """Within: `work` waits, in a session of its own, for rows that this transaction has locked.
+
+    Yields a list that has its result afterwards.
+    """
+    results: list[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    with transaction.atomic():
+        list(locked.select_for_update())
+        thread.start()
+        wait_until(_somebody_waits, WAIT_S, "nobody waited for the lock")
+        yield results
+    thread.join(WAIT_S)

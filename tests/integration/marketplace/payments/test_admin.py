@@ -1,0 +1,86 @@
+"""Orders in Django's admin: who and why stay on record, and nothing else can be done there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from marketplace.accounts.models import User
+from marketplace.billing.models import Refund, StaffTransfer
+from marketplace.billing.payments.books import owed_nano
+from tests.integration.marketplace.ledger import USD
+from tests.integration.marketplace.payments.stripe_events import deliver, dispute, event, paid
+from tests.integration.marketplace.payments.test_localstripe import paid_at_stripe
+from tests.integration.marketplace.shop import Shop
+
+REFUNDS, ORDERS = "/admin/billing/refund/add/", "/admin/billing/stafftransfer/add/"
+
+
+@pytest.fixture
+def staff(shop: Shop) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root@example.com"))
+    return client
+
+
+def test_a_refund_is_ordered(
+    shop: Shop,
+    staff: Client,
+    stripe_url: str,
+    django_capture_on_commit_callbacks: Callable[..., AbstractContextManager[Any]],
+) -> None:
+    payment = paid_at_stripe(shop.organisation)
+    with django_capture_on_commit_callbacks(execute=True):
+        body = {"payment": payment.pk, "amount": "10.00", "reason": "asked for it"}
+        assert staff.post(REFUNDS, body).status_code == 302
+    made = Refund.objects.get()
+    assert (made.state, made.amount_cents, made.reason) == ("succeeded", 1_000, "asked for it")
+    assert made.requested_by == User.objects.get(email="root@example.com")
+    again = staff.post(REFUNDS, {**body, "amount": "15.01"})
+    assert b"15.00 US dollars can be refunded" in again.content
+    assert staff.get(f"/admin/billing/refund/{made.pk}/change/").status_code == 200
+    assert staff.post(f"/admin/billing/refund/{made.pk}/delete/").status_code == 403
+
+
+def test_without_keys_no_refund_is_ordered(shop: Shop, staff: Client, settings: Any) -> None:
+    payment = paid(shop.organisation)
+    settings.PAYMENTS_ON = False
+    body = {"payment": payment.pk, "amount": "1", "reason": "x"}
+    assert b"Payments are off" in staff.post(REFUNDS, body).content
+    assert not Refund.objects.exists()
+
+
+def test_a_grant_names_who_and_why(shop: Shop, staff: Client) -> None:
+    body = {
+        "organisation": shop.organisation.pk,
+        "kind": "grant",
+        "amount": "12.34",
+        "reason": "an outage",
+    }
+    for wrong in ({"reason": ""}, {"amount": "0"}, {"amount": "1.001"}, {"kind": "topup"}):
+        assert staff.post(ORDERS, {**body, **wrong}).status_code == 200
+    assert staff.post(ORDERS, body).status_code == 302
+    row = StaffTransfer.objects.get()
+    assert (row.reason, row.ordered_by.email) == ("an outage", "root@example.com")
+    assert row.transfer.amount_nano == 12_340_000_000
+    assert staff.get(f"/admin/billing/stafftransfer/{row.pk}/change/").status_code == 200
+    assert b"an outage" in staff.get("/admin/billing/stafftransfer/").content
+
+
+def test_a_debt_is_written_off(shop: Shop, staff: Client) -> None:
+    payment = paid(shop.organisation)
+    deliver(event("charge.dispute.created", dispute(payment, 4_000)))
+    body = {
+        "organisation": shop.organisation.pk,
+        "kind": "write_off",
+        "amount": "5.01",
+        "reason": "gone",
+    }
+    assert b"owes less" in staff.post(ORDERS, body).content
+    assert staff.post(ORDERS, {**body, "amount": "5"}).status_code == 302
+    assert owed_nano(shop.organisation) == 0
+    assert StaffTransfer.objects.get().transfer.amount_nano == 5 * USD

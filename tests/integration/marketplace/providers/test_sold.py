@@ -1,0 +1,185 @@
+"""What is on sale: its price, its traffic, and why calls went elsewhere."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from marketplace.accounts.models import Membership, Role, User
+from marketplace.accounts.services import organisation_create
+from marketplace.catalog.models import Deployment, Pool, Worker
+from marketplace.catalog.selectors import offer_in_force
+from marketplace.providers.lost import Reason, lost_of
+from marketplace.providers.prices import meaning_of, price_set, price_versions, price_withdraw
+from marketplace.providers.traffic import traffic_of
+from marketplace.usage.windows import window_of
+from router.contracts.record import CandidateRecord, Candidates
+from router.domain.pricing import Price
+from tests.integration.marketplace.ledger import record, settle
+from tests.integration.marketplace.shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+DEAR = Price(id=0, prompt_nano_per_million=40_000_000)
+
+
+@pytest.fixture
+def sold(shop: Shop) -> Deployment:
+    """The shop's deployment, provided by its own organisation; a rival of it stands beside."""
+    shop.provider.organisation = shop.organisation
+    shop.provider.save()
+    return shop.deployment
+
+
+@pytest.fixture
+def rival(shop: Shop) -> Deployment:
+    pool = Pool.objects.create(name="slow", hardware="CPU", engine="llama.cpp")
+    Worker.objects.create(worker_id="slow-0", pool=pool, url="http://x", protocol="openai")
+    return Deployment.objects.create(
+        version=shop.deployment.version,
+        provider=shop.provider,
+        pool=pool,
+        upstream_model="slug",
+    )
+
+
+def settled(shop: Shop, served: Deployment, *candidates: CandidateRecord, **values: Any) -> None:
+    settle(
+        record(
+            account_id=shop.customer_account.pk,
+            organisation_id=shop.organisation.pk,
+            provider_account_id=shop.provider_account.pk,
+            deployment_id=served.pk,
+            model=shop.model.name,
+            candidates=Candidates(lambda: candidates),
+            **values,
+        )
+    )
+
+
+def candidate(deployment: Deployment, verdict: str, wait_ms: float = 0.0) -> CandidateRecord:
+    return CandidateRecord(
+        deployment.pk, f"w{deployment.pk}", deployment.pool.name, verdict, wait_ms, 100.0, 1.0
+    )
+
+
+def test_reasons_and_share_come_from_recorded_calls(
+    shop: Shop, sold: Deployment, rival: Deployment
+) -> None:
+    for _call in range(2):
+        settled(shop, sold, candidate(sold, "chosen"), candidate(rival, "busy", 50.0))
+    settled(shop, rival, candidate(rival, "chosen"), candidate(sold, "busy", 80.0))
+    settled(shop, rival, candidate(rival, "chosen"), candidate(sold, "data_collection"))
+    settled(shop, rival, candidate(rival, "chosen"))
+    window = window_of({"range": "24h"}, timezone.now())
+
+    lost = lost_of(sold, window)
+    assert lost.calls == 5
+    assert dict(lost.counts) == {
+        Reason.WON: 2,
+        Reason.BUSY: 1,
+        Reason.DATA: 1,
+        Reason.EJECTED: 1,
+    }
+    assert sum(sum(counts.values()) for _at, counts in lost.steps) == 5
+    assert lost_of(rival, window).counts[Reason.BUSY] == 2
+
+    traffic = traffic_of(sold, window)
+    assert (traffic.totals.calls, traffic.model_calls, traffic.share) == (2, 5, 0.4)
+    assert sum(traffic.columns()["calls"]) == 2
+
+
+def test_the_page_and_the_api_say_the_same(shop: Shop, sold: Deployment, rival: Deployment) -> None:
+    settled(shop, rival, candidate(rival, "chosen"), candidate(sold, "busy", 80.0))
+    Worker.objects.filter(pool=sold.pool).update(healthy=False, health_error="HTTP 503")
+    client = Client()
+    client.force_login(shop.owner)
+    page = client.get(f"/provide/deployments/{sold.pk}?range=24h").content.decode()
+    assert "Busy: a wait was expected" in page
+    assert "HTTP 503" in page
+    told = api(shop.owner).get(f"/api/v1/offerings/{sold.pk}?range=24h").json()
+    assert told["lost"] == [{"reason": "busy", "calls": 1, "share": 1.0}]
+    assert told["workers"][0]["health_error"] == "HTTP 503"
+    stranger = User.objects.create_user("s@example.com")
+    organisation_create(name="Other", slug="other", owner=stranger)
+    assert api(stranger).get(f"/api/v1/offerings/{sold.pk}").status_code == 404
+    client.force_login(stranger)
+    for path in ("", "/price"):
+        assert client.get(f"/provide/deployments/{sold.pk}{path}").status_code == 404
+
+
+def api(user: User) -> APIClient:
+    client = APIClient()
+    client.force_login(user)
+    return client
+
+
+def test_a_price_says_what_it_means_before_it_is_published(shop: Shop, sold: Deployment) -> None:
+    settled(shop, sold, prompt_tokens=1_000, completion_tokens=0)
+    meaning = meaning_of(sold, DEAR)
+    assert meaning.typical.calls == 1
+    assert (meaning.charge_nano, meaning.before_nano, meaning.change) == (40_000, 20_000, 1.0)
+    assert (meaning.commission_nano, meaning.earned_nano) == (4_000, 36_000)
+
+
+def test_an_upcoming_price_is_withdrawn_by_a_newer_one_of_its_date(sold: Deployment) -> None:
+    later = timezone.now() + timedelta(days=1)
+    offer = price_set(deployment=sold, price=DEAR, effective_at=later)
+    assert price_versions(sold)[0].state == "upcoming"
+    taken_back = price_withdraw(offer=offer)
+    assert taken_back.prompt_nano_per_million == 20_000_000
+    states = {version.offer.pk: version.state for version in price_versions(sold)}
+    assert states[offer.pk] == "withdrawn"
+    with pytest.raises(ValidationError, match="not in force yet"):
+        price_withdraw(offer=offer)
+    in_force = offer_in_force(sold)
+    assert in_force is not None
+    with pytest.raises(ValidationError, match="not in force yet"):
+        price_withdraw(offer=in_force)
+
+
+@pytest.mark.parametrize(
+    ("days", "price"), [(-1, DEAR), (400, DEAR), (1, Price(id=0))], ids=["past", "far", "nothing"]
+)
+def test_a_price_that_makes_no_sense_is_refused(sold: Deployment, days: int, price: Price) -> None:
+    with pytest.raises(ValidationError):
+        price_set(deployment=sold, price=price, effective_at=timezone.now() + timedelta(days=days))
+    assert sold.offers.count() == 1
+
+
+def test_the_price_editor_previews_and_publishes(shop: Shop, sold: Deployment) -> None:
+    client = Client()
+    client.force_login(shop.owner)
+    path = f"/provide/deployments/{sold.pk}/price"
+    body = {"prompt_nano_per_million": "0.04"}
+    assert b"more than now" in client.post(path, {**body, "preview": "1"}).content
+    assert sold.offers.count() == 1
+    assert client.post(path, body).status_code == 302
+    assert offer_in_force(sold).prompt_nano_per_million == 40_000_000  # type: ignore[union-attr]
+    past = client.post(path, {**body, "effective_at": "2020-01-01T00:00"})
+    assert past.status_code == 422
+    assert b"never backwards" in past.content
+    viewer = User.objects.create_user("v@example.com")
+    Membership.objects.create(organisation=shop.organisation, user=viewer, role=Role.VIEWER)
+    client.force_login(viewer)
+    assert client.post(path, body).status_code == 403
+
+
+def test_prices_over_the_api(shop: Shop, sold: Deployment) -> None:
+    owner, path = api(shop.owner), f"/api/v1/offerings/{sold.pk}/prices"
+    body = {"prompt_nano_per_million": 40_000_000}
+    assert owner.post(path, {**body, "preview": True}).json()["change"] == 1.0
+    later = (timezone.now() + timedelta(days=2)).isoformat()
+    made = owner.post(path, {**body, "effective_at": later})
+    assert made.status_code == 201
+    assert [one["state"] for one in made.json()] == ["upcoming", "in_force"]
+    offer = made.json()[0]["id"]
+    states = [one["state"] for one in owner.post(f"{path}/withdraw", {"offer": offer}).json()]
+    assert states == ["upcoming", "withdrawn", "in_force"]
+    assert owner.post(f"{path}/withdraw", {"offer": 10**9}).status_code == 404

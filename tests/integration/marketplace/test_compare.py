@@ -1,0 +1,153 @@
+"""Compare, rankings, a model's tabs, and the same over the management API."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from marketplace.catalog.models import AIModel, Provider
+from marketplace.catalog.rankings import SAMPLES_MIN
+from marketplace.usage.services import deployment_rollups_compute, rankings_compute
+from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.test_catalog import add_model
+from tests.integration.marketplace.test_pages import settled_call
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def measured(shop: Shop) -> Shop:
+    """author/slug: 10 ms to the first byte, 5 ms for each of four tokens after it."""
+    for _ in range(SAMPLES_MIN):
+        settled_call(shop, completion_tokens=4)
+    settled_call(shop, outcome="worker_failed", http_status=502)
+    deployment_rollups_compute()
+    rankings_compute()
+    add_model("yard/dear", emulated=True, prompt_nano_per_million=50_000_000)
+    return shop
+
+
+def test_a_workload_costs_what_the_prices_say_and_takes_what_was_measured(measured: Shop) -> None:
+    page = Client().get(
+        "/compare?m=author/slug&m=yard/dear&m=no/where&calls=100&tokens_in=1000&tokens_out=40"
+    )
+    ours, theirs = page.context["estimates"]
+    # 1000 tokens at 20 and at 50 nano-USD each, 100 calls a day for 30 days.
+    assert (ours["month_nano"], theirs["month_nano"]) == (60_000_000, 150_000_000)
+    assert ours["is_cheapest"]
+    assert not theirs["is_cheapest"]
+    assert ours["one"].latency_ms == pytest.approx(10 + 40 * 5, rel=0.05)
+    assert (theirs["one"].latency_ms, theirs["one"].measured.completed) == (None, 0)
+    assert page.context["unmeasured"] == 1
+    text = page.content.decode()
+    assert "There is no model “no/where”" in text
+    assert "not measured" in text
+    assert 'class="badge badge-signal"' in text
+    (price,) = [row for row in page.context["rows"] if row.label == "Price, 1M tokens in"]
+    assert [(cell.text, cell.is_best) for cell in price.cells] == [
+        ("$0.02", True),
+        ("$0.05", False),
+    ]
+
+
+def test_sliding_answers_with_the_estimates_and_an_address(measured: Shop) -> None:
+    answer = Client().get(
+        "/compare?m=author/slug&calls=0&tokens_in=99999999&tokens_out=x",
+        headers={"HX-Request": "true"},
+    )
+    assert b"<html" not in answer.content
+    assert b"<svg" in answer.content
+    # Bounded, and without what is as by default.
+    assert answer.headers["HX-Replace-Url"] == "/compare?m=author%2Fslug&calls=1&tokens_in=1000000"
+
+
+def test_seconds_of_hardware_are_those_measured(shop: Shop) -> None:
+    model = add_model("yard/timed", task="vision", second_nano=1_000_000_000)
+    deployment = model.versions.get().deployments.get()
+    row = Client().get("/compare?m=yard/timed").context["estimates"][0]
+    assert row["month_nano"] is None
+    settled_call(shop, model="yard/timed", deployment_id=deployment.pk)
+    deployment_rollups_compute()
+    row = Client().get("/compare?m=yard/timed").context["estimates"][0]
+    assert row["one"].call_nano == pytest.approx(30_000_000, rel=0.1)
+
+
+def test_nothing_to_compare_says_where_to_begin(shop: Shop) -> None:
+    assert b"Nothing to compare yet" in Client().get("/compare?m=%27&m=x").content
+
+
+def test_only_what_was_measured_is_ranked(measured: Shop) -> None:
+    settled_call(measured, model="yard/dear")
+    deployment_rollups_compute()
+    rankings_compute()
+    ranked = {
+        by: [
+            one.model.name for one in Client().get(f"/rankings?by={by}&range=24h").context["ranked"]
+        ]
+        for by in ("calls", "ttft")
+    }
+    # One call is no speed.
+    assert ranked == {"calls": ["author/slug", "yard/dear"], "ttft": ["author/slug"]}
+    assert b"Nothing measured yet" in Client().get("/rankings?task=vision").content
+    assert Client().get("/rankings?by=x&range=y&task=z").context["by"] == "calls"
+
+
+def test_uptime_is_of_the_calls_that_a_worker_got(measured: Shop) -> None:
+    page = Client().get("/models/author/slug?tab=providers")
+    (offering,) = page.context["offerings"]
+    assert offering.measured.uptime == pytest.approx(30 / 31)
+    assert page.context["window"].name == "24h", "no days yet, so hours"
+    assert [bar.state for bar in offering.bars if bar.state != "idle"] == ["worse"]
+
+
+def test_performance_names_each_deployment_with_its_sample(measured: Shop) -> None:
+    page = Client().get("/models/author/slug?tab=performance&range=24h")
+    ((deployment, one, _profile),) = page.context["measured"]
+    assert (deployment.pk, one.completed) == (measured.deployment.pk, SAMPLES_MIN)
+    assert [value for value in page.context["columns"]["errors_0"] if value is not None] == [
+        pytest.approx(100 / 31)
+    ]
+    assert (
+        b"Nothing measured in this window"
+        in Client().get("/models/yard/dear?tab=performance").content
+    )
+
+
+def test_activity_and_versions(measured: Shop) -> None:
+    page = Client().get("/models/author/slug?tab=activity")
+    assert page.context["whole"].calls == SAMPLES_MIN + 1
+    assert page.context["whole"].tokens_out == 4 * SAMPLES_MIN
+    assert b"Northyard Compute" in Client().get("/models/author/slug?tab=versions").content
+
+
+def test_the_api_says_what_the_pages_say(measured: Shop) -> None:
+    client = Client()
+    models = client.get("/api/v1/models?q=slug&price=1&sort=price").json()["results"]
+    assert [(one["name"], one["cheapest"]["prompt_nano_per_million"]) for one in models] == [
+        ("author/slug", 20_000_000)
+    ]
+    assert client.get("/api/v1/models?sort=beauty").status_code == 400
+    assert client.get("/api/v1/models?price=dear").status_code == 400
+    assert client.get("/api/v1/models/author/slug").json()["hardware"] == ["CPU"]
+    (ranked,) = client.get("/api/v1/rankings?by=ttft").json()
+    assert (ranked["model"], ranked["completed"]) == ("author/slug", SAMPLES_MIN)
+    (one,) = client.get("/api/v1/estimates?m=author/slug&calls=100&tokens_in=1000").json()
+    assert (one["month_nano"], one["samples"]) == (60_000_000, SAMPLES_MIN)
+    assert client.get("/api/v1/estimates?m=no/where").status_code == 404
+    assert client.get("/api/v1/estimates?m=author/slug&calls=0").status_code == 400
+    assert client.get("/api/v1/estimates").status_code == 400
+
+
+def test_a_catalog_is_generated_once_and_not_among_people_unless_they_say_so(shop: Shop) -> None:
+    arguments = ("catalog", "generate", "--models", "20", "--providers", "3")
+    with pytest.raises(CommandError, match="add --yes"):
+        call_command(*arguments)
+    call_command(*arguments, "--yes")
+    made = Provider.objects.filter(slug__startswith="generated-").count()
+    assert (AIModel.objects.count(), made) == (21, 3)
+    assert len(Client().get("/?kind=emulated&parameter=tools").context["rows"]) > 0
+    with pytest.raises(CommandError, match="already"):
+        call_command(*arguments, "--yes")
+    with pytest.raises(CommandError, match="1 or more"):
+        call_command("catalog", "generate", "--models", "0")

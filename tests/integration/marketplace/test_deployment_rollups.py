@@ -1,0 +1,116 @@
+"""What all customers' calls come to by deployment, and the rankings out of it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from marketplace.usage.deployments import measured_by, measured_sum, rollups_in
+from marketplace.usage.models import DeploymentRollup, ModelFigures, ModelRanking, Span
+from marketplace.usage.services import (
+    LOOK_BACK_FAR,
+    deployment_rollups_compute,
+    figures_compute,
+    rankings_compute,
+)
+from marketplace.usage.windows import window_of
+from tests.integration.marketplace.ledger import record, settle
+from tests.integration.marketplace.shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+HOUR_MS = 3_600_000
+
+
+def called(shop: Shop, *, age_ms: int = 0, **values: object) -> None:
+    settle(
+        record(
+            account_id=shop.customer_account.pk,
+            organisation_id=shop.organisation.pk,
+            provider_account_id=shop.provider_account.pk,
+            **{
+                "created_at_ms": int(time.time() * 1000) - age_ms,
+                "deployment_id": shop.deployment.pk,
+                "ttft_ms": 10.0,
+                "total_ms": 30.0,
+                "queue_ms": 2.0,
+                "prompt_tokens": 5,
+                "completion_tokens": 4,
+                **values,
+            },
+        )
+    )
+
+
+def last_day() -> list[DeploymentRollup]:
+    return rollups_in(["author/slug"], window_of({"range": "24h"}, datetime.now(UTC)))
+
+
+def test_sums_tell_faults_from_what_no_worker_got(shop: Shop) -> None:
+    for outcome in ("completed", "completed", "worker_failed", "truncated", "client_gone"):
+        called(shop, outcome=outcome)
+    called(shop, outcome="rejected", deployment_id=0)
+    deployment_rollups_compute()
+    whole = measured_sum(last_day())
+    assert (whole.calls, whole.placed, whole.faults, whole.completed) == (6, 5, 2, 2)
+    assert whole.uptime == pytest.approx(3 / 5)
+    assert whole.ttft_ms_p50 == pytest.approx(10, rel=0.42)
+    assert whole.tokens_per_s == pytest.approx(1000 * 4 / 28)
+    assert whole.token_ms == pytest.approx(5)
+    assert set(measured_by(last_day(), lambda row: row.deployment_id)) == {0, shop.deployment.pk}
+    figures_compute()
+    figures = ModelFigures.objects.get()
+    assert (figures.placed, figures.faults, figures.uptime) == (5, 2, pytest.approx(3 / 5))
+
+
+def test_computing_twice_counts_once_and_brings_in_what_is_new(shop: Shop) -> None:
+    called(shop)
+    deployment_rollups_compute()
+    called(shop)
+    deployment_rollups_compute()
+    deployment_rollups_compute()
+    assert measured_sum(last_day()).calls == 2
+    assert DeploymentRollup.objects.filter(span=Span.DAY).get().calls == 2
+
+
+def test_what_comes_late_is_counted_by_the_far_look_back(shop: Shop) -> None:
+    called(shop)
+    deployment_rollups_compute()
+    called(shop, age_ms=5 * HOUR_MS)
+    deployment_rollups_compute()
+    assert measured_sum(last_day()).calls == 1
+    deployment_rollups_compute(look_back=LOOK_BACK_FAR)
+    assert measured_sum(last_day()).calls == 2
+
+
+def test_old_hours_go_and_their_days_stay(shop: Shop) -> None:
+    called(shop, age_ms=20 * 24 * HOUR_MS)
+    deployment_rollups_compute()
+    assert [row.span for row in DeploymentRollup.objects.all()] == [Span.DAY]
+    DeploymentRollup.objects.update(span=Span.HOUR)
+    deployment_rollups_compute()
+    assert not DeploymentRollup.objects.exists()
+
+
+def test_rankings_are_of_their_windows(shop: Shop) -> None:
+    called(shop)
+    called(shop, age_ms=3 * 24 * HOUR_MS)
+    called(shop, age_ms=20 * 24 * HOUR_MS)
+    deployment_rollups_compute()
+    assert rankings_compute() == 3
+    calls = dict(ModelRanking.objects.values_list("window", "calls"))
+    assert calls == {"24h": 1, "7d": 2, "30d": 3}
+    month = ModelRanking.objects.get(window="30d")
+    assert (month.tokens, month.completed) == (27, 3)
+    assert month.ttft_ms_p50 == pytest.approx(10, rel=0.42)
+
+
+def test_long_windows_are_ranked_now_and_then(shop: Shop) -> None:
+    called(shop)
+    deployment_rollups_compute()
+    rankings_compute()
+    assert rankings_compute() == 1
+    ModelRanking.objects.update(computed_at=datetime.now(UTC) - timedelta(hours=2))
+    assert rankings_compute() == 3

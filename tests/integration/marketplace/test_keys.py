@@ -1,0 +1,210 @@
+"""Keys, in pages and API alike: scopes, allowed models, expiry, rotation, last use."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import Client
+from django.utils import timezone
+
+from marketplace.accounts.keys.forms import MINUTES
+from marketplace.accounts.keys.rotation import OVERLAP_MAX, api_key_rotate
+from marketplace.accounts.keys.rules import MODELS_ALLOWED_MAX, models_allowed_check
+from marketplace.accounts.models import ApiKey, Membership, Role, User
+from marketplace.accounts.services import api_key_create, api_key_revoke, organisation_create
+from marketplace.billing.budgets.services import budget_set
+from marketplace.billing.models import Budget, Window
+from marketplace.usage.services import keys_used
+from tests.integration.marketplace.ledger import USD, record, settle
+from tests.integration.marketplace.shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+def client_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def member(shop: Shop, role: Role) -> Client:
+    user = User.objects.create_user(f"a-{role}@example.com")
+    Membership.objects.create(organisation=shop.organisation, user=user, role=role)
+    return client_of(user)
+
+
+def made_key(shop: Shop, **values: object) -> ApiKey:
+    return api_key_create(organisation=shop.organisation, name="mine", **values)[0]  # type: ignore[arg-type]
+
+
+def form(**values: object) -> dict[str, object]:
+    return {"name": "mine", "scopes": ["inference"], **values}
+
+
+def test_a_key_is_made_with_models_and_an_expiry(shop: Shop) -> None:
+    client = client_of(shop.owner)
+    until = (timezone.now() + HOUR).strftime(MINUTES)
+    made = client.post("/keys/create", form(models_allowed="author/slug", expires_at=until))
+    assert made.status_code == 302
+    row = shop.organisation.api_keys.get()
+    assert row.models_allowed == ["author/slug"]
+    assert row.expires_at is not None
+    assert row.expires_at.strftime(MINUTES) == until
+    page = client.get("/keys").content.decode()
+    assert "author/slug" in page
+    assert f"until {row.expires_at:%Y-%m-%d %H:%M} UTC" in page
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"models_allowed": "author/gone"}, "There is no model author/gone"),
+        ({"expires_at": "2001-01-01T00:00"}, "This has passed"),
+        ({"scopes": ["root"]}, "not one of the available choices"),
+    ],
+)
+def test_what_is_wrong_with_a_new_key_is_said(
+    shop: Shop, values: dict[str, object], said: str
+) -> None:
+    answer = client_of(shop.owner).post("/keys/create", form(**values))
+    assert answer.status_code == 422
+    assert said in answer.content.decode()
+    assert not shop.organisation.api_keys.exists()
+
+
+def test_the_api_refuses_the_same(shop: Shop) -> None:
+    client = client_of(shop.owner)
+    body = {"organisation": "acme", "name": "k"}
+    for wrong in ({"models_allowed": ["author/gone"]}, {"expires_at": "2001-01-01T00:00:00Z"}):
+        answer = client.post("/api/v1/keys", {**body, **wrong}, content_type="application/json")
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["field"] in wrong
+
+
+def test_a_model_that_is_gone_stays_allowed_until_it_is_taken_away(shop: Shop) -> None:
+    row = made_key(shop, models_allowed=["author/gone"])
+    client = client_of(shop.owner)
+    kept = form(models_allowed="author/gone, author/slug")
+    assert client.post(f"/keys/{row.pk}", kept).status_code == 302
+    row.refresh_from_db()
+    assert row.models_allowed == ["author/gone", "author/slug"]
+    with pytest.raises(ValidationError):
+        models_allowed_check([f"a/{i}" for i in range(MODELS_ALLOWED_MAX + 1)])
+
+
+def test_saving_a_key_keeps_its_expiry_to_the_second(shop: Shop) -> None:
+    until = timezone.now() + HOUR
+    row = made_key(shop, expires_at=until)
+    page = client_of(shop.owner).get(f"/keys/{row.pk}").content.decode()
+    assert f'value="{until.strftime(MINUTES)}"' in page
+    saved = form(expires_at=until.strftime(MINUTES))
+    assert client_of(shop.owner).post(f"/keys/{row.pk}", saved).status_code == 302
+    row.refresh_from_db()
+    assert row.expires_at == until
+
+
+@pytest.mark.parametrize(("role", "status"), [(Role.ADMIN, 302), (Role.DEVELOPER, 403)])
+def test_management_keys_are_for_admins(shop: Shop, role: Role, status: int) -> None:
+    client = member(shop, role)
+    answer = client.post("/keys/create", form(scopes=["inference", "management"]))
+    assert answer.status_code == status
+    assert shop.organisation.api_keys.count() == (status == 302)
+
+
+def test_a_rotated_key_overlaps_with_the_new_one(shop: Shop) -> None:
+    old = made_key(shop, requests_per_minute=5, models_allowed=["author/slug"])
+    budget_set(organisation=shop.organisation, key=old, limit_nano=3 * USD, window=Window.DAY)
+    client = client_of(shop.owner)
+    assert client.get(f"/keys/{old.pk}/rotate").status_code == 200
+    assert client.post(f"/keys/{old.pk}/rotate", {"overlap_hours": "24"}).status_code == 302
+    shown = client.get("/keys").content.decode().split("<table")[0]
+    assert "sy_live_" in shown
+    old.refresh_from_db()
+    new = shop.organisation.api_keys.exclude(pk=old.pk).get()
+    assert old.status == new.status == "active"
+    assert old.expires_at is not None
+    assert abs(old.expires_at - timezone.now() - 24 * HOUR) < timedelta(minutes=1)
+    assert new.expires_at is None
+    assert (new.name, new.requests_per_minute, new.models_allowed) == ("mine", 5, ["author/slug"])
+    budget = Budget.objects.get(key=new)
+    assert (budget.limit_nano, budget.window) == (3 * USD, Window.DAY)
+
+
+def test_without_overlap_the_old_key_ends_at_once(shop: Shop) -> None:
+    old = made_key(shop)
+    answer = client_of(shop.owner).post(
+        f"/api/v1/keys/{old.pk}/rotate", {"overlap_hours": 0}, content_type="application/json"
+    )
+    assert answer.status_code == 201
+    assert answer.json()["key"].startswith("sy_live_")
+    assert answer.headers["Cache-Control"] == "no-store"
+    old.refresh_from_db()
+    assert old.status == "revoked"
+
+
+def test_rotation_never_prolongs_a_key(shop: Shop) -> None:
+    until = timezone.now() + HOUR
+    old = made_key(shop, expires_at=until)
+    new, _key = api_key_rotate(api_key=old, overlap=24 * HOUR)
+    old.refresh_from_db()
+    assert old.expires_at == new.expires_at == until
+
+
+def test_what_cannot_be_rotated(shop: Shop) -> None:
+    row = made_key(shop)
+    with pytest.raises(ValidationError):
+        api_key_rotate(api_key=row, overlap=OVERLAP_MAX + HOUR)
+    api_key_revoke(api_key=row)
+    with pytest.raises(ValidationError):
+        api_key_rotate(api_key=row, overlap=HOUR)
+    client = client_of(shop.owner)
+    path = f"/api/v1/keys/{row.pk}/rotate"
+    answer = client.post(path, {}, content_type="application/json")
+    assert answer.status_code == 400
+    assert client.get(f"/keys/{row.pk}/rotate").status_code == 404
+    assert shop.organisation.api_keys.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [(Role.ADMIN, 302), (Role.DEVELOPER, 403), (Role.VIEWER, 403)]
+)
+def test_who_may_rotate_a_management_key(shop: Shop, role: Role, status: int) -> None:
+    row = made_key(shop, scopes=["management"])
+    answer = member(shop, role).post(f"/keys/{row.pk}/rotate", {"overlap_hours": "1"})
+    assert answer.status_code == status
+
+
+def test_a_stranger_finds_no_key_to_rotate(shop: Shop) -> None:
+    row = made_key(shop)
+    stranger = User.objects.create_user("stranger@example.com")
+    organisation_create(name="Other", slug="other", owner=stranger)
+    client = client_of(stranger)
+    assert client.post(f"/keys/{row.pk}/rotate", {"overlap_hours": "1"}).status_code == 404
+    assert client.post(f"/api/v1/keys/{row.pk}/rotate").status_code == 404
+    assert shop.organisation.api_keys.count() == 1
+
+
+def test_a_call_is_noted_as_use_of_its_key(shop: Shop) -> None:
+    row, other = made_key(shop), made_key(shop)
+    now_ms = int(time.time() * 1000)
+    for created_at_ms in (now_ms - 5_000, now_ms - 1_000):
+        settle(
+            record(
+                account_id=shop.customer_account.pk,
+                organisation_id=shop.organisation.pk,
+                key_id=row.pk,
+                created_at_ms=created_at_ms,
+            )
+        )
+    assert keys_used() == 1
+    assert keys_used() == 0
+    row.refresh_from_db()
+    other.refresh_from_db()
+    assert row.last_used_at is not None
+    assert round(row.last_used_at.timestamp() * 1000) == now_ms - 1_000
+    assert other.last_used_at is None

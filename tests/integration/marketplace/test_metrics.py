@@ -1,0 +1,86 @@
+"""What Prometheus may read of the ledger; alerts and documentation speak of what exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from marketplace.billing.services import ledger_reconcile
+from marketplace.routing.tuning.models import Straggler
+from tests.integration.marketplace.ledger import intrude, lease_take
+from tests.integration.marketplace.shop import Shop
+
+ROOT = Path(__file__).parents[3]
+TOKEN = "a token for tests"
+
+
+@pytest.fixture(autouse=True)
+def _token(settings: Any) -> None:
+    settings.SWITCHYARD_METRICS_TOKEN = TOKEN
+
+
+def scraped() -> dict[str, float]:
+    answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    found = re.findall(r"^switchyard_ledger_(\w+) (\S+)$", answer.content.decode(), re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+def test_the_state_of_the_books_is_scraped(shop: Shop) -> None:
+    assert set(scraped()) == {
+        "open_leases",
+        "open_leases_usd",
+        "expired_leases",
+        "expired_leases_usd",
+    }
+    lease_take(shop.customer_account.pk, 1, 2_000_000_000)
+    lease_take(shop.customer_account.pk, 1, 500_000_000, router="lost")
+    intrude("UPDATE billing_lease SET expires_at = now() - interval '1 h' WHERE router_id = 'lost'")
+    ledger_reconcile()
+    found = scraped()
+    assert 0 <= found.pop("report_age_seconds") < 60
+    assert found == {
+        "gaps": 1,
+        "open_leases": 2,
+        "open_leases_usd": 2.5,
+        "expired_leases": 1,
+        "expired_leases_usd": 0.5,
+    }
+
+
+@pytest.mark.parametrize("header", ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}"])
+def test_nobody_else_scrapes(header: str, settings: Any) -> None:
+    for token in (TOKEN, ""):
+        settings.SWITCHYARD_METRICS_TOKEN = token
+        answer = Client().get("/metrics", headers={"authorization": header})
+        assert answer.status_code == 401
+        assert answer["www-authenticate"] == "Bearer"
+
+
+def test_a_straggler_is_scraped_and_documented(shop: Shop) -> None:
+    Straggler.objects.create(
+        worker=shop.worker, deployment=shop.deployment, evidence={"ratio": 4.0}
+    )
+    answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    text = answer.content.decode()
+    assert 'switchyard_tuning_straggler_ratio{pool="fast",worker="fast-0"} 4.0' in text
+    exposed = set(re.findall(r"^# TYPE switchyard_tuning_(\w+) ", text, re.MULTILINE))
+    alerts = (ROOT / "deploy/prometheus/alerts.yml").read_text()
+    assert set(re.findall(r"switchyard_tuning_(\w+)", alerts)) <= exposed
+    page = (ROOT / "docs/how-to/observe.md").read_text()
+    assert set(re.findall(r"`switchyard_tuning_(\w+)`", page)) == exposed
+
+
+def test_alerts_and_documentation_name_what_is_scraped(shop: Shop) -> None:
+    ledger_reconcile()
+    exposed = set(scraped())
+    alerts = (ROOT / "deploy/prometheus/alerts.yml").read_text()
+    alerted = set(re.findall(r"switchyard_ledger_(\w+)", alerts))
+    assert alerted
+    assert alerted <= exposed
+    page = (ROOT / "docs/how-to/observe.md").read_text()
+    assert set(re.findall(r"`switchyard_ledger_(\w+)`", page)) == exposed

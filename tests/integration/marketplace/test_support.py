@@ -1,0 +1,136 @@
+"""The support view: what finds what, what is shown, and that each look is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import DatabaseError, transaction
+from django.test import Client
+from django.utils import translation
+
+from marketplace.accounts.models import User
+from marketplace.accounts.services import api_key_create
+from marketplace.support import selectors
+from marketplace.support.models import Look, LookKind
+from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.test_pages import settled_call
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _english() -> None:
+    translation.activate("en")
+
+
+@pytest.fixture
+def staff(shop: Shop) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
+    return client
+
+
+def test_a_customer_is_found_by_what_they_can_tell(shop: Shop) -> None:
+    row, key = api_key_create(organisation=shop.organisation, name="checkout")
+    call = settled_call(shop)
+    for text, kind in (
+        ("acm", "organisation"),
+        ("OWNER@", "person"),
+        (key, "key"),
+        (key[-4:], "key"),
+        (str(call), "call"),
+    ):
+        hits = selectors.search(text)
+        assert kind in {hit.kind for hit in hits}, text
+        assert key not in {hit.detail for hit in hits}
+    assert selectors.search(key)[0].detail == row.masked
+    assert selectors.search(key[:-1] + ("a" if key[-1] != "a" else "b")) == []
+    assert selectors.search("a") == []
+    assert selectors.search("") == []
+
+
+def test_a_pasted_key_is_kept_nowhere(
+    staff: Client, shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    _row, key = api_key_create(organisation=shop.organisation, name="checkout")
+    answer = staff.post("/support", {"q": key})
+    assert "/support/acme" in answer.content.decode()
+    assert key not in answer.content.decode()
+    look = Look.objects.get()
+    assert (look.kind, look.staff) == (LookKind.SEARCH, "staff@example.com")
+    assert key not in look.subject
+    assert key not in caplog.text
+    # By GET nothing is searched: what is typed is in no address.
+    staff.get("/support", {"q": key})
+    assert Look.objects.count() == 1
+
+
+def test_an_organisation_is_seen_and_that_is_recorded(staff: Client, shop: Shop) -> None:
+    row, key = api_key_create(organisation=shop.organisation, name="checkout")
+    settled_call(shop)
+    answer = staff.get("/support/acme")
+    text = answer.content.decode()
+    for shown in ("owner@example.com", row.masked, "$10.00", "author/slug", "staff@example.com"):
+        assert shown in text, shown
+    assert key not in text
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert staff.get(f"/support/people/{shop.owner.pk}").status_code == 200
+    kinds = list(Look.objects.values_list("kind", "subject"))
+    assert kinds == [("person", "owner@example.com"), ("organisation", "acme")]
+
+
+def test_a_call_of_anybody_is_seen_with_its_decision(staff: Client, shop: Shop) -> None:
+    call = settled_call(shop)
+    text = staff.get(f"/support/calls/{call}").content.decode()
+    assert "Why this route?" in text
+    assert Look.objects.get().organisation == "acme"
+
+
+def test_looks_are_not_rewritten(staff: Client, shop: Shop) -> None:
+    staff.get("/support/acme")
+    for act in (lambda: Look.objects.update(staff="x"), lambda: Look.objects.all().delete()):
+        with pytest.raises(DatabaseError, match="not rewritten"), transaction.atomic():
+            act()
+
+
+@pytest.mark.parametrize("path", ["/support", "/support/acme", "/support/people/1"])
+def test_only_staff_see_customers(shop: Shop, path: str) -> None:
+    assert Client().get(path).status_code == 302
+    member = Client()
+    member.force_login(shop.owner)
+    assert member.get(path).status_code == 403
+    assert member.get("/api/v1/support/acme").status_code == 403
+    assert member.post("/api/v1/support", {"q": "acme"}).status_code == 403
+    assert member.get("/api/v1/looks").status_code == 403
+    assert not Look.objects.exists()
+
+
+def test_the_view_is_read_only(staff: Client, shop: Shop) -> None:
+    assert staff.post("/support/acme").status_code == 405
+    assert staff.delete("/api/v1/support/acme").status_code == 405
+    assert staff.patch("/api/v1/looks").status_code == 405
+
+
+def test_the_api_shows_the_same_and_records_it(staff: Client, shop: Shop) -> None:
+    row, _key = api_key_create(organisation=shop.organisation, name="checkout")
+    settled_call(shop)
+    hits = staff.post("/api/v1/support", {"q": "acme"}, content_type="application/json").json()
+    assert hits[0]["organisation"] == "acme"
+    told = staff.get("/api/v1/support/acme").json()
+    assert told["keys"][0]["masked"] == row.masked
+    assert told["calls"][0]["model"] == "author/slug"
+    looks = staff.get("/api/v1/looks").json()["results"]
+    assert [look["kind"] for look in looks] == ["organisation", "search"]
+
+
+def test_a_customer_costs_as_many_queries_however_busy(
+    staff: Client, shop: Shop, django_assert_max_num_queries: Callable[..., object]
+) -> None:
+    with django_assert_max_num_queries(11):
+        selectors.customer(shop.organisation)
+    for n in range(4):
+        api_key_create(organisation=shop.organisation, name=f"k{n}", created_by=shop.owner)
+        settled_call(shop)
+    with django_assert_max_num_queries(11):
+        selectors.customer(shop.organisation)

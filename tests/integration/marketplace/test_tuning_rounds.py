@@ -1,0 +1,228 @@
+"""The loop's rounds: what is left open, what fails beside others, and what is no traffic."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.benchmarks.accounts import ORGANISATION
+from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
+from marketplace.catalog.models import AIModel
+from marketplace.routing.models import Policy, PolicyKind, PolicyState
+from marketplace.routing.services import policy_publish
+from marketplace.routing.tuning import loop, services
+from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Trial
+from marketplace.routing.tuning.services import (
+    policy_propose,
+    trial_approve,
+    tuning_of,
+    tuning_set,
+)
+from marketplace.routing.tuning.telemetry import (
+    Window,
+    calls_a_day,
+    expected_by_worker,
+    live_of,
+    service_by_worker,
+)
+from marketplace.usage.models import UsageEvent
+from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.test_tuning import (
+    around,
+    calls,
+    no_replay,
+    profile,
+    proposed,
+    running,
+    second_deployment,
+)
+from workers.tasks import tuning as tasks
+
+pytestmark = pytest.mark.django_db
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def staff(shop: Shop) -> User:
+    return User.objects.create_user("staff@example.com", is_staff=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_replay(monkeypatch)
+
+
+def another_route(shop: Shop) -> AIModel:
+    return AIModel.objects.create(name="author/other", task="chat")
+
+
+# --- what is left open ---------------------------------------------------------------------------
+
+
+def test_a_proposal_that_waits_is_tried_once_its_route_is_automatic(
+    shop: Shop, staff: User
+) -> None:
+    trial = proposed(shop)
+    tasks.propose()
+    trial.policy.refresh_from_db()
+    assert trial.policy.state == PolicyState.PROPOSED
+    tuning_set(tuning=tuning_of(shop.model), by=staff, mode=Mode.AUTOMATIC)
+    tasks.propose()
+    trial.policy.refresh_from_db()
+    assert trial.policy.state == PolicyState.CANARY
+    tasks.propose()
+    assert Trial.objects.count() == 1
+
+
+def test_a_proposal_whose_evidence_is_old_is_set_aside(shop: Shop) -> None:
+    trial = proposed(shop)
+    Trial.objects.update(created_at=timezone.now() - services.PROPOSAL_TTL - MINUTE)
+    tasks.propose()
+    trial.refresh_from_db()
+    assert (trial.policy.state, trial.ended_because) == (PolicyState.DISMISSED, "stale")
+    assert trial.ended_at is not None
+
+
+# --- one that fails, and the others --------------------------------------------------------------
+
+
+def test_a_trial_that_cannot_be_looked_at_does_not_keep_others_from_their_look(
+    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = running(shop, staff)
+    steer = services.canary_steer
+
+    def fails_for_others(trial_id: int) -> Any:
+        if trial_id != trial.pk:
+            raise ArithmeticError("odd figures")
+        return steer(trial_id)
+
+    monkeypatch.setattr(services, "canary_steer", fails_for_others)
+    other = policy_propose(
+        model=another_route(shop), changes={"wait_weight": 6.0}, aim=Aim.LATENCY, evidence={}
+    )
+    trial_approve(trial=other, by=staff)
+    assert Trial.objects.filter(policy__state=PolicyState.CANARY)[0] == other
+    tasks.steer_canaries()
+    trial.refresh_from_db()
+    assert len(trial.looks) == 1
+
+
+def test_a_proposal_that_is_refused_does_not_end_the_round(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def refuses(model: AIModel, tuning: RouteTuning) -> None:
+        tried.append(model.name)
+        raise ValidationError("another one was quicker")
+
+    second = another_route(shop)
+    monkeypatch.setattr(loop, "_models_served", lambda: [shop.model, second])
+    monkeypatch.setattr(loop, "propose_weights", refuses)
+    assert tasks.propose() == 0
+    assert tried == [shop.model.name, second.name]
+
+
+# --- steps ---------------------------------------------------------------------------------------
+
+
+def test_a_weight_that_is_left_out_moves_too(shop: Shop) -> None:
+    policy_publish(model=shop.model, kind=PolicyKind.LATE_BINDING, weights={"1": 3.0, "2": 1.1})
+    with pytest.raises(ValidationError):
+        policy_propose(
+            model=shop.model, changes={"weights": {"2": 1.2}}, aim=Aim.LATENCY, evidence={}
+        )
+    policy_propose(model=shop.model, changes={"weights": {"1": 2.4}}, aim=Aim.LATENCY, evidence={})
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after"), [("hedge_share", 0.002, 0.003), ("wait_weight", 0.2, 0.2409)]
+)
+def test_a_small_figure_moves_a_step_at_most_as_well(
+    shop: Shop, field: str, before: float, after: float
+) -> None:
+    policy_publish(model=shop.model, kind=PolicyKind.LATE_BINDING, **{field: before})  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        policy_propose(model=shop.model, changes={field: after}, aim=Aim.LATENCY, evidence={})
+    policy_propose(
+        model=shop.model,
+        changes={field: round(before * 1.2, 4)},
+        aim=Aim.LATENCY,
+        evidence={},
+    )
+    assert Policy.objects.count() == 2
+
+
+# --- what is no traffic --------------------------------------------------------------------------
+
+
+def test_benchmarks_name_no_straggler_and_fill_no_budget(shop: Shop) -> None:
+    others = {"fast-1": 50.0}
+    calls(shop.deployment, around(100.0, 10, 1), expected_ms=100.0, others=others)
+    lately = Window.last(5 * MINUTE)
+    assert service_by_worker(lately)
+    assert calls_a_day(shop.model) == 10
+    asked_by = UsageEvent.objects.values_list("organisation_id", flat=True)[0]
+    Organisation.objects.update_or_create(pk=asked_by, defaults={"slug": ORGANISATION})
+    assert not service_by_worker(lately)
+    assert not expected_by_worker(shop.deployment.pk, lately)
+    assert calls_a_day(shop.model) == 0
+
+
+def test_calls_at_once_are_counted_while_there_were_any(shop: Shop) -> None:
+    # Eight at once for a moment, and nothing for the rest of the window.
+    calls(shop.deployment, [1_000.0] * 8, ago_s=5)
+    (live,) = live_of(shop.model, Window.last(5 * MINUTE))
+    assert live.at_once == pytest.approx(8.0, rel=0.05)
+
+
+def test_a_burst_on_a_batching_worker_is_no_drift(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop.beside, "benchmark_ask", lambda *_: None)
+    profile(shop, 100.0, batch_curve=[[1, 1.0], [4, 2.0]])
+    for ago_s in range(10, 60):
+        calls(shop.deployment, around(200.0, 4, ago_s), ago_s=ago_s)
+    assert tasks.fold_telemetry() == 0
+
+
+def test_settings_that_two_people_change_are_both_kept(shop: Shop, staff: User) -> None:
+    mine, yours = tuning_of(shop.model), tuning_of(shop.model)
+    tuning_set(tuning=mine, by=staff, slo_ms=700.0)
+    tuning_set(tuning=yours, by=staff, mode=Mode.OFF)
+    now = tuning_of(shop.model)
+    assert (now.slo_ms, now.mode) == (700.0, Mode.OFF)
+
+
+def test_weights_are_proposed_only_where_they_count(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy_publish(model=shop.model, kind=PolicyKind.ROUND_ROBIN)
+    other = second_deployment(shop)
+    calls(shop.deployment, around(200.0, 400, 1), expected_ms=100.0)
+    calls(other, around(100.0, 400, 2), worker="slow-0", expected_ms=100.0)
+    assert tasks.propose() == 0
+
+
+def test_calls_from_before_a_benchmark_say_nothing_against_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop.beside, "benchmark_ask", lambda *_: None)
+    row = Benchmark.objects.create(
+        model=shop.model,
+        target=Target.DEPLOYMENT,
+        deployment=shop.deployment,
+        scenario=Scenario.OFFLINE,
+    )
+    measured = profile(shop, 400.0, benchmark=row)
+    calls(shop.deployment, around(100.0, 200), ago_s=10, apart_ms=1_000)
+    assert tasks.fold_telemetry() == 0
+    Profile.objects.filter(pk=measured.pk).update(created_at=timezone.now() - 4 * MINUTE)
+    assert tasks.fold_telemetry() == 1
+    assert live_of(shop.model, Window.last(4 * MINUTE))

@@ -1,0 +1,165 @@
+"""The usage page, its summary over the API, and the drawer of a call."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from marketplace.accounts.models import Membership, User
+from marketplace.accounts.services import api_key_create, organisation_create
+from marketplace.usage.decisions import places, reasons, retries, tries
+from marketplace.usage.summary import GROUPS, GROUPS_MAX
+from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.test_pages import settled_call
+
+pytestmark = pytest.mark.django_db
+
+SUMMED = ("calls", "failed", "charge_nano", "tokens_in", "tokens_out")
+
+
+@pytest.fixture
+def owner(shop: Shop) -> Client:
+    client = Client()
+    client.force_login(shop.owner)
+    return client
+
+
+def candidate(worker_id: str, verdict: str, score: float, **values: object) -> dict[str, Any]:
+    place = {"deployment_id": 1, "pool": "fast", "wait_ms": 0.0, "service_ms": 100.0}
+    return {**place, "worker_id": worker_id, "verdict": verdict, "score": score, **values}
+
+
+def attempt(worker_id: str, outcome: str, queue_ms: float) -> dict[str, Any]:
+    return {"worker_id": worker_id, "outcome": outcome, "queue_ms": queue_ms, "upstream_ms": 9.0}
+
+
+@pytest.mark.parametrize("by", GROUPS)
+def test_groups_and_others_add_up_to_the_totals(shop: Shop, owner: Client, by: str) -> None:
+    other = User.objects.create_user("other@example.com")
+    Membership.objects.create(organisation=shop.organisation, user=other)
+    key, _ = api_key_create(organisation=shop.organisation, name="nightly")
+    settled_call(shop, user_id=shop.owner.pk)
+    settled_call(shop, user_id=other.pk, outcome="worker_failed")
+    for i in range(GROUPS_MAX + 2):
+        settled_call(shop, key_id=key.pk + i, user_id=9_000 + i, model=f"author/m{i}")
+    found = owner.get(f"/api/v1/usage/summary?organisation=acme&by={by}").json()
+    assert found["totals"]["calls"] == GROUPS_MAX + 4
+    for name in SUMMED:
+        parts = [*(group["figures"] for group in found["groups"]), found["others"]]
+        assert sum(part[name] for part in parts) == found["totals"][name], name
+        assert sum(step["figures"][name] for step in found["steps"]) == found["totals"][name], name
+
+
+def test_page_and_api_say_the_same(shop: Shop, owner: Client) -> None:
+    key, _ = api_key_create(organisation=shop.organisation, name="nightly")
+    settled_call(shop, key_id=key.pk)
+    settled_call(shop, user_id=shop.owner.pk)
+    found = owner.get("/api/v1/usage/summary?organisation=acme&by=key").json()
+    assert {group["name"] for group in found["groups"]} == {"nightly", "in the browser"}
+    page = owner.get("/usage?by=key").content.decode()
+    foot = page.split("<tfoot>")[1].split("</tfoot>")[0]
+    assert re.findall(r">([^<]+)</td>", foot)[0] == str(found["totals"]["calls"]) == "2"
+    only = owner.get(f"/usage?key={key.pk}&by=key").content.decode()
+    assert re.findall(r">([^<]+)</td>", only.split("<tfoot>")[1])[0] == "1"
+    assert f'<option value="{key.pk}" selected>nightly</option>' in only
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("", "organisation"),
+        ("organisation=acme&range=1y", "range"),
+        ("organisation=acme&by=colour", "by"),
+        ("organisation=acme&key=-1", "key"),
+        ("organisation=acme&range=custom&from=2026-02-01", "from"),
+        ("organisation=acme&range=custom&from=2026-02-02&to=2026-02-01", "from"),
+        ("organisation=acme&range=custom&from=2001-01-01&to=2026-02-01", "from"),
+    ],
+)
+def test_a_summary_that_cannot_be_made_says_why(owner: Client, query: str, field: str) -> None:
+    answer = owner.get(f"/api/v1/usage/summary?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == field
+
+
+def test_a_summary_is_for_members(shop: Shop) -> None:
+    stranger = User.objects.create_user("stranger@example.com")
+    organisation_create(name="Other", slug="other", owner=stranger)
+    client = Client()
+    client.force_login(stranger)
+    assert client.get("/api/v1/usage/summary?organisation=acme").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/usage?by=key", "/api/v1/usage/summary?organisation=acme"])
+def test_more_calls_cost_no_more_queries(
+    shop: Shop, owner: Client, path: str, django_assert_max_num_queries: Any
+) -> None:
+    def grow(count: int) -> None:
+        for i in range(count):
+            key, _ = api_key_create(organisation=shop.organisation, name=f"k{i}")
+            settled_call(shop, key_id=key.pk, user_id=shop.owner.pk)
+
+    grow(2)
+    owner.get(path)
+    with CaptureQueriesContext(_connection()) as few:
+        owner.get(path)
+    grow(6)
+    with django_assert_max_num_queries(len(few)):
+        assert owner.get(path).status_code == 200
+
+
+def _connection() -> Any:
+    from django.db import connection
+
+    return connection
+
+
+def test_a_drawer_is_the_record_without_the_frame(shop: Shop, owner: Client) -> None:
+    request_id = settled_call(shop)
+    page = owner.get(f"/usage/{request_id}")
+    drawer = owner.get(f"/usage/{request_id}", headers={"HX-Request": "true"})
+    boosted = {"HX-Request": "true", "HX-Boosted": "true"}
+    assert b"<html" in page.content
+    assert b"<html" not in drawer.content
+    assert b"<html" in owner.get(f"/usage/{request_id}", headers=boosted).content
+    assert "HX-Request" in drawer.headers["Vary"]
+    for said in (b"Why this route?", b"Attempts", b"Cost"):
+        assert said in drawer.content
+    listed = owner.get("/usage").content.decode()
+    # Without script the link leads to the page.
+    assert f'href="/usage/{request_id}" hx-get="/usage/{request_id}"' in listed
+
+
+def test_the_decision_in_words() -> None:
+    found = places(
+        [
+            candidate("c", "unhealthy", 0.0),
+            candidate("b", "slower", 0.4),
+            candidate("a", "chosen", 0.15),
+        ]
+    )
+    assert [place.candidate["worker_id"] for place in found] == ["a", "b", "c"]
+    assert [round(place.rest, 3) for place in found] == [0.05, 0.3, 0.0]
+    assert reasons(found) == [
+        "a was chosen out of 3: it had the lowest score, 0.150.",
+        "b: free, but expected to take longer; 250 ms behind in the score",
+        "c: does not pass its health checks now",
+    ]
+    only = reasons(places([candidate("a", "chosen", 1)]))
+    assert only == ["a was the only place that could serve this call."]
+    many = [candidate("a", "chosen", 0), *(candidate(f"b{i}", "tied", 0) for i in range(8))]
+    assert reasons(places(many))[-1] == "2 more lost; the table has them."
+    assert reasons([]) == []
+
+
+def test_the_tries_in_words() -> None:
+    sent = tries([attempt("b", "completed", 40), attempt("a", "outrun", 10)])
+    assert [one.attempt["worker_id"] for one in sent] == ["a", "b"]
+    assert retries(sent) == ["a was late, so the call was also sent to another place, which won."]
+    failed = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)])
+    assert "a did not answer as it should (worker_failed:reset)" in retries(failed)[0]
+    assert retries(tries([attempt("a", "worker_failed", 0)])) == []

@@ -1,0 +1,83 @@
+"""Promise 16: every operation that the router publishes answers its schema; nothing is a 500."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from deploy.local.ports import free_ports
+from router.ingress.description import PATHS
+from tests.backend import backend
+
+pytestmark = pytest.mark.integration
+
+KEY = "a-key"
+AUTHOR, SLUG = "emulated", "gpt-j-6b"
+EXAMPLES_MAX = 12
+METHODS = {"get", "post"}
+ELSEWHERE = ("/infer", "/generation", "/v1/completions")
+"""Where 200 is for other models than the emulated one, or for calls that were made."""
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def described(emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The description that a router in front of an emulated worker publishes."""
+    folder = tmp_path_factory.mktemp("openapi")
+    fleet = folder / "fleet.json"
+    worker = {"id": "w", "url": f"{emulator_url}/emulated-h100-0", "class": "h100", "slots": 4}
+    fleet.write_text(json.dumps([{**worker, "model": f"{AUTHOR}/{SLUG}"}]))
+    (port,) = free_ports(1)
+    words = ["router", "--fleet", str(fleet), "--port", str(port), "--key", KEY]
+    url = f"http://127.0.0.1:{port}"
+    with backend(words, f"{url}/readyz", folder / "log"):
+        yield schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+
+OPERATIONS = [(path, method) for path in PATHS for method in METHODS & PATHS[path].keys()]
+NOT_EMULATED = "/v1/completions"
+"""The emulator does not have it: the router says that its worker failed."""
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_operation_answers_as_it_is_described(described: Any, path: str, method: str) -> None:
+    operation = described[path][method]
+    statuses: set[int] = set()
+    cases = operation.as_strategy()
+    if method == "post":
+        cases |= operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+
+    @settings(max_examples=EXAMPLES_MAX, deadline=None, derandomize=True, database=None)
+    @given(case=cases)
+    def answers(case: Any) -> None:
+        body = case.body
+        if isinstance(body, dict) and "model" in body:
+            # A model that is there and short answers; all else may be anything.
+            short = {"max_tokens": 2} if "max_tokens" in body else {}
+            case.body = body | {"model": f"{AUTHOR}/{SLUG}"} | short
+        if case.path_parameters:
+            case.path_parameters |= {"author": AUTHOR, "slug": SLUG, "version": "1"}
+        checks = CHECKS[1:] if path == NOT_EMULATED else CHECKS
+        key = {"authorization": f"Bearer {KEY}"}
+        answer = case.call_and_validate(headers=key, checks=checks, timeout=20)
+        statuses.add(answer.status_code)
+
+    answers()
+    assert 500 not in statuses
+    if not path.endswith(ELSEWHERE):
+        assert 200 in statuses, "nothing but errors was tested"

@@ -1,0 +1,1 @@
+"""The metering of several routers under a simulated clock, disk and network."""

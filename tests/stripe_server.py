@@ -1,0 +1,134 @@
+"""``python -m tests.stripe_server --port P``: localstripe, and what payments need beyond it.
+
+localstripe 1.15 has customers, PaymentIntents, refunds and signed webhooks. Added here, in the
+shapes that Stripe documents: Checkout Sessions, idempotency keys, and the control of the tests,
+``POST /_config/checkout/<id>/pay``, by which a person pays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from localstripe import resources, server, webhooks
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# It would write all it knows to one file of the machine after every call.
+resources.Store.dump_to_disk = lambda self: None
+_replies: dict[str, asyncio.Future[tuple[int, str]]] = {}
+_questions: dict[str, str] = {}
+
+
+class Session(resources.StripeObject):
+    """A Checkout Session; as much of one as its events show."""
+
+    object = "checkout.session"
+    _id_prefix = "cs_test_"
+
+    def __init__(self, *, base_url: str, **asked: object) -> None:
+        super().__init__()
+        (line,) = asked["line_items"]  # type: ignore[misc]
+        price = line["price_data"]
+        self.amount_total = int(line["quantity"]) * int(price["unit_amount"])
+        self.currency = price["currency"]
+        self.client_reference_id = asked["client_reference_id"]
+        self.customer = asked["customer"]
+        self.payment_intent = None
+        self.payment_status = "unpaid"
+        self.status = "open"
+        self.success_url = asked["success_url"]
+        self.url = f"{base_url}/pay/{self.id}"
+        self._intent_data = asked["payment_intent_data"]
+
+    def _pay(self, payment_method: str) -> None:
+        intent = resources.PaymentIntent._api_create(
+            amount=self.amount_total,
+            currency=self.currency,
+            customer=self.customer,
+            payment_method=payment_method,
+            metadata=self._intent_data["metadata"],
+        )
+        intent.setup_future_usage = self._intent_data.get("setup_future_usage")
+        self.payment_intent = intent.id
+        resources.PaymentIntent._api_confirm(intent.id)
+        self.payment_status, self.status = "paid", "complete"
+        webhooks.schedule_webhook(resources.Event("checkout.session.completed", self))
+
+
+async def session_create(request: web.Request) -> web.Response:
+    asked = await server.get_post_data(request)
+    session = Session(base_url=str(request.url.origin()), **asked)
+    return server.json_response(session._export())
+
+
+async def session_retrieve(request: web.Request) -> web.Response:
+    return server.json_response(
+        resources.store[f"checkout.session:{request.match_info['id']}"]._export()
+    )
+
+
+async def session_pay(request: web.Request) -> web.Response:
+    session = resources.store[f"checkout.session:{request.match_info['id']}"]
+    session._pay((await server.get_post_data(request))["payment_method"])
+    return server.json_response(session._export())
+
+
+def idempotency_error(code: str, *, status: int) -> web.Response:
+    return server.json_response(
+        {"error": {"type": "idempotency_error", "code": code}}, status=status
+    )
+
+
+@web.middleware
+async def idempotency(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The first reply to a key is the reply to all; another request with it is refused."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None or request.method != "POST":
+        return await handler(request)
+    question = await request.text()
+    # Nothing is awaited from here until the key is taken: two at once would both find it free.
+    known = _replies.get(key)
+    if known is not None and not known.done():
+        return idempotency_error("idempotency_key_in_use", status=409)
+    if _questions.setdefault(key, question) != question:
+        return idempotency_error("another request had this key", status=400)
+    if known is None:
+        reply = _replies[key] = asyncio.get_running_loop().create_future()
+        response = await handler(request)
+        reply.set_result((response.status, response.text))  # type: ignore[attr-defined]
+        known = reply
+    status, text = known.result()
+    return web.Response(status=status, text=text, content_type="application/json")
+
+
+def card_error(error: server.UserError) -> None:
+    """localstripe calls a refused card an invalid request; Stripe calls it a card_error."""
+    if error.code == 402:
+        error.body["error"]["type"] = "card_error"
+
+
+@web.middleware
+async def errors_as_stripe_names_them(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except server.UserError as error:
+        card_error(error)
+        raise
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.stripe_server")
+    parser.add_argument("--port", type=int, required=True)
+    app = server.app
+    app.middlewares.insert(0, idempotency)
+    app.middlewares.append(errors_as_stripe_names_them)
+    app.router.add_post("/v1/checkout/sessions", session_create)
+    app.router.add_get("/v1/checkout/sessions/{id}", session_retrieve)
+    app.router.add_post("/_config/checkout/{id}/pay", session_pay)
+    web.run_app(app, host="127.0.0.1", port=parser.parse_args().port, print=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""What a customer with bad intentions might send, and what he must not get by it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from router.domain.request import InferenceRequest
+from router.ports import Answer
+from router.settings import Limits
+from tests.unit.router.ingress.serving import calling, calling_grpc
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+
+pb: Any = service_pb2
+pb_grpc: Any = service_pb2_grpc
+
+ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+AUTH = {"authorization": f"Bearer {KEY}"}
+CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
+LIMITS = Limits(body_bytes_max=4_000, header_bytes_max=2_000, body_timeout_s=2, header_timeout_s=2)
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: Bearer " + KEY.encode()
+CHUNKED = HEAD + b"\r\ntransfer-encoding: chunked\r\n\r\n"
+PATIENCE_S = 5.0
+
+
+@contextlib.asynccontextmanager
+async def shop() -> AsyncIterator[tuple[httpx.AsyncClient, Line]]:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    async with calling(line, LIMITS) as client:
+        yield client, line
+
+
+async def raw(client: httpx.AsyncClient, *pieces: bytes) -> bytes:
+    """What the router says to these bytes until it closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+    with contextlib.suppress(OSError):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        writer.write_eof()
+    told = b""
+    with contextlib.suppress(OSError):
+        told = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    writer.close()
+    return told
+
+
+@pytest.mark.parametrize("path", ["/admin/state", "/metrics"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{}",
+        "/{}",
+        "/.{}",
+        "/v1/..{}",
+        "{}/",
+        "{}%00",
+        "{}?x=/healthz",
+        "/%2e%2e{}",
+        "/healthz/..{}",
+    ],
+)
+@pytest.mark.parametrize(
+    "headers", [{}, AUTH, {"authorization": "Bearer "}, {"x-api-key": "admin"}]
+)
+async def test_what_is_the_operators_no_path_and_no_customers_key_opens(
+    path: str, written: str, headers: dict[str, str]
+) -> None:
+    async with shop() as (client, _):
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        for spelled in (path, path.replace("a", "%61").replace("m", "%6D")):
+            head = f"GET {written.format(spelled)} HTTP/1.1\r\nhost: h\r\n{lines}\r\n"
+            status = (await raw(client, head.encode())).split(b" ")[1]
+            assert status in (b"401", b"404"), (written, status)
+
+
+async def test_paths_are_taken_as_they_are_written() -> None:
+    async with shop() as (client, line):
+        for path in (
+            "//v1/models",
+            "/v1//models",
+            "/v1/./models",
+            "/v2/../v1/models",
+            "/V1/models",
+        ):
+            told = await raw(client, f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
+            assert told.startswith(b"HTTP/1.1 404 "), path
+        encoded = await client.get("/v1/models/a%2Fm", headers=AUTH)
+        assert encoded.json()["id"] == "a/m"
+        split = await client.get("/v1/models/a%0d%0aset-cookie:x", headers=AUTH)
+        assert split.status_code == 404
+        assert "set-cookie" not in split.headers
+    assert not line.records
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"])
+async def test_only_who_has_a_key_may_send_a_body(method: str) -> None:
+    async with shop() as (client, _):
+        for framing in (b"content-length: 3000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n"):
+            head = method.encode() + b" /v1/models HTTP/1.1\r\nhost: h\r\n"
+            told = await raw(client, head + framing)
+            assert told.split(b" ")[1] == b"422", told
+
+
+@pytest.mark.parametrize(
+    ("begin", "more", "status"),
+    [
+        (HEAD + b"\r\n", b"a: " + b"x" * 997 + b"\r\n", b"431"),
+        (HEAD + b"\r\na: ", b"x" * 1_000, b"431"),
+        (HEAD.replace(b"completions", b"completions?"), b"x" * 1_000, b"431"),
+        (CHUNKED, b"1\r\nx\r\n" * 200, b"413"),
+        (CHUNKED + b"1;", b"x" * 1_000, b"413"),
+        (CHUNKED + b"1\r\nx\r\n0\r\na: ", b"x" * 1_000, b"413"),
+        (CHUNKED + b"1\r\nx\r\n0\r\n", b"a: " + b"x" * 997 + b"\r\n", b"413"),
+    ],
+)
+async def test_nothing_of_a_request_can_be_without_end(
+    begin: bytes, more: bytes, status: bytes
+) -> None:
+    async with shop() as (client, line):
+        told = await raw(client, begin, *[more] * 40)
+        assert told.split(b" ")[1] == status, told
+    assert not line.records
+
+
+async def test_a_head_that_comes_at_once_has_the_same_bound() -> None:
+    large = HEAD + b"\r\na: " + b"x" * 2_000 + b"\r\ncontent-length: 0\r\n\r\n"
+    async with shop() as (client, _):
+        assert (await raw(client, large)).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        HEAD + b"\ncontent-length: 0\n\n",
+        HEAD + b"\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc",
+        HEAD + b"\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"\r\ntransfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n",
+        HEAD + b"\r\ntransfer-encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"\r\nx: a\rb\r\ncontent-length: 0\r\n\r\n",
+        CHUNKED + b"1\nx\n0\n\n",
+        CHUNKED + b"1\r\nxGET / HTTP/1.1\r\n\r\n",
+        CHUNKED + b"ffffffffffffffff1\r\nx\r\n0\r\n\r\n",
+        HEAD + b"\r\ncontent-length: 99999999999999999999\r\n\r\n",
+        HEAD + b"\r\ncontent-length: 0x2\r\n\r\n{}",
+    ],
+)
+async def test_a_request_that_a_proxy_might_read_otherwise_is_refused_and_ends_the_connection(
+    request_: bytes,
+) -> None:
+    async with shop() as (client, line):
+        told = await raw(client, request_ + b"GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 400 "), told
+    assert told.count(b"HTTP/1.1 ") == 1, "the rest was taken for another request"
+    assert not line.records
+
+
+async def test_an_explanation_says_nothing_of_other_customers_or_of_where_workers_are() -> None:
+    async with shop() as (client, _):
+        for _ in range(3):
+            told = await client.post(
+                "/v1/chat/completions", json=CHAT, headers={**AUTH, "x-route-explain": "1"}
+            )
+        generation = await client.get(
+            f"/v1/generation?id={told.headers['x-request-id']}", headers=AUTH
+        )
+    for text in (told.text, generation.text):
+        for secret in ("organisation", "account", "key_id", "lease", "http://x", KEY):
+            assert secret not in text
+    assert told.json()["route"]["request_id"] == told.headers["x-request-id"]
+
+
+async def test_no_header_of_a_client_decides_for_whom_or_where_a_call_runs() -> None:
+    seen: list[InferenceRequest] = []
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    serve = line.gateway.serve
+
+    async def noted(grant: Any, request: InferenceRequest, client: Any) -> None:
+        seen.append(request)
+        await serve(grant, request, client)
+
+    line.gateway.serve = noted  # type: ignore[method-assign]
+    headers = {
+        **AUTH,
+        "x-forwarded-for": "10.0.0.1",
+        "x-original-url": "/admin/state",
+        "x-http-method-override": "DELETE",
+        "x-request-id": "mine",
+        "x-route-worker": "tensor-0",
+        "cookie": "a=b",
+    }
+    async with calling(line, LIMITS) as client:
+        told = await client.post("/v1/chat/completions", json=CHAT, headers=headers)
+    assert told.status_code == 200
+    assert told.headers["x-request-id"] != "mine"
+    assert not seen[0].payload_headers
+    assert line.records[0].organisation_id == 1
+
+
+async def test_over_grpc_messages_and_metadata_are_bounded_and_faults_are_statuses() -> None:
+    async with calling_grpc(Line(FakeUpstream(lambda _: ANSWER)), LIMITS) as stub:
+        large = pb.ModelInferRequest(model_name="a/t", raw_input_contents=[b"x" * 5_000])
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ModelInfer(large, metadata=(("authorization", f"Bearer {KEY}"),))
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        wordy = (("authorization", f"Bearer {KEY}"), ("x", "y" * 20_000))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ModelInfer(pb.ModelInferRequest(model_name="a/t"), metadata=wordy)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for name in ("", "a/t\x00", "../../etc/passwd"):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.ModelInfer(
+                    pb.ModelInferRequest(model_name=name),
+                    metadata=(("authorization", f"Bearer {KEY}"),),
+                )
+            assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({b"content-type": b"application/json; a=\xff\xe2\x82\xac"}, 200),
+        ({b"inference-header-content-length": b"9" * 5_000}, 422),
+    ],
+)
+async def test_no_header_of_an_inference_is_a_fault_of_ours(
+    headers: dict[bytes, bytes], status: int
+) -> None:
+    line = Line(FakeUpstream(lambda _: Answer(b"{}", "application/json", USED)))
+    body = b'{"inputs":[{"name":"X","datatype":"FP32","shape":[1],"data":[1]}]}'
+    sent = [(b"authorization", f"Bearer {KEY}".encode()), *headers.items()]
+    async with calling(line, Limits()) as client:
+        told = await client.post("/v2/models/a/t/infer", content=body, headers=sent)
+    assert told.status_code == status, told.text
+
+
+async def test_a_parameter_without_a_value_is_the_clients_error() -> None:
+    request = pb.ModelInferRequest(model_name="a/t")
+    request.inputs.add(name="X", datatype="FP32", shape=[1]).contents.fp32_contents.append(1)
+    request.parameters["x"].SetInParent()
+    async with calling_grpc(Line(FakeUpstream(lambda _: ANSWER)), LIMITS) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.ModelInfer(request, metadata=(("authorization", f"Bearer {KEY}"),))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,57 @@
+"""The published description is of the paths that are there, all of them, and of no others."""
+
+import re
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from router import ingress
+from router.ingress.description import DESCRIPTION, PATHS, SCHEMAS
+from router.ports import Answer
+from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+
+SOURCES = Path(ingress.__file__).parent
+REFERENCE = Path(__file__).parents[4] / "docs/reference/http-api.md"
+LITERAL = re.compile(r'"(/(?:v1|v2|admin|healthz|readyz|metrics|openapi)[\w/.]*)"')
+IN_THE_REFERENCE = re.compile(r"`(GET|POST) (/[^`?]+?)(?:\?[^`]*)?`")
+
+
+def test_every_path_in_the_code_is_described() -> None:
+    files = (file for file in SOURCES.glob("*.py") if file.name != "description.py")
+    found = {path for file in files for path in LITERAL.findall(file.read_text())}
+    assert {"/v1/chat/completions", "/v1/generation", "/v2", "/readyz"} <= found
+    for path in found:
+        begun = path.removesuffix("/") + "/"
+        described = path in PATHS or any(known.startswith(begun) for known in PATHS)
+        assert described, path
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_path_that_is_described_is_in_the_code(path: str) -> None:
+    line = Line(FakeUpstream(lambda _: Answer(b'{"choices":[]}', "application/json", USED)))
+    names = {"author": "a", "slug": "m", "version": "1"}
+    async with calling(line) as client:
+        for method in {"get", "post"} & PATHS[path].keys():
+            key = ADMIN_TOKEN if path in ("/metrics", "/admin/state") else KEY
+            url = path.format_map(names) + ("?id=" + str(uuid4()) if "generation" in path else "")
+            answer = await client.request(method, url, headers={"authorization": f"Bearer {key}"})
+            assert '"not_found"' not in answer.text
+            assert "see the API reference" not in answer.text
+            if PATHS[path][method]["security"]:
+                assert (await client.request(method, url)).status_code == 401
+
+
+def test_the_reference_names_what_is_described_and_no_other() -> None:
+    named = {path for _, path in IN_THE_REFERENCE.findall(REFERENCE.read_text())}
+    assert {path for path in named if "…" not in path and "/models/{author}" not in path} <= set(
+        PATHS
+    )
+    for path in PATHS:
+        assert path in named or "{author}" in path, path
+
+
+def test_every_shape_that_is_referred_to_is_there_and_is_used() -> None:
+    used = set(re.findall(r"#/components/schemas/(\w+)", str(DESCRIPTION)))
+    assert used == set(SCHEMAS)

@@ -1,0 +1,110 @@
+"""Routers that know of one another: what is asked of the others, and what only routers may say."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import httpx
+from msgspec import structs
+
+from router.adapters.memory import MemoryCluster
+from router.domain.addresses import EVERYWHERE, AddressPolicy
+from router.domain.catalog import ApiKey, Policy
+from router.domain.keys import digest_key
+from router.ingress.forward import FORWARDED, Forwarder
+from router.pipeline.cluster import ClusterView
+from router.pipeline.dispatch import Dispatcher
+from router.pipeline.rate_limit import RateLimiter
+from router.pipeline.routing_table import build_table
+from router.ports import Answer, Member
+from router.scheduling.scheduler import Scheduler
+from router.settings import Limits
+from router.upstream.http import HTTPClient, open_client
+from tests.unit.router.ingress.serving import calling
+from tests.unit.router.pipeline.line import ACCOUNT, KEY, PEPPER, USED, FakeUpstream, Line, snapshot
+
+ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+OTHER_KEY = "another-key"
+AUTH = {"authorization": f"Bearer {KEY}"}
+CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
+GONE = "http://127.0.0.1:1"
+
+
+def shop():
+    """Every router places for itself, so that a call is where it was made."""
+    made = snapshot()
+    other = ApiKey(6, digest_key(OTHER_KEY, PEPPER), organisation_id=2, account_id=ACCOUNT)
+    policies = (Policy(1, 1, "a/m", shared=True),)
+    return structs.replace(made, keys=(*made.keys, other), policies=policies)
+
+
+async def view_of(cluster: MemoryCluster, name: str, url: str) -> ClusterView:
+    """A member's view, apart from any line: slots are not what this is about."""
+    clock = time.monotonic
+    dispatcher = Dispatcher(Scheduler(queue_max=1, random=random.random), clock=clock)
+    view = ClusterView(
+        Member(name, url), cluster, dispatcher, RateLimiter(clock), ttl_s=60, clock=clock
+    )
+    view.use(build_table(shop()))
+    await view.beat()
+    return view
+
+
+@contextlib.asynccontextmanager
+async def two_routers(
+    *also: str,
+) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient, Line]]:
+    """Left knows right and who else is named by URL; right stands alone."""
+    left, right = (Line(FakeUpstream(lambda _: ANSWER), catalog=shop()) for _ in range(2))
+    cluster = MemoryCluster(time.monotonic)
+    client: HTTPClient
+    async with open_client(Limits(), AddressPolicy(EVERYWHERE)) as client, calling(right) as there:
+        for number, url in enumerate((str(there.base_url).rstrip("/"), *also)):
+            await view_of(cluster, f"other-{number}", url)
+        view = await view_of(cluster, "left", GONE)
+        async with calling(left, forwarder=Forwarder(view, client, PEPPER, 10_000)) as here:
+            yield here, there, left
+
+
+async def test_a_call_that_ended_elsewhere_is_told_of_before_it_is_settled() -> None:
+    async with two_routers(GONE) as (here, there, _):
+        call = await there.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        path = f"/v1/generation?id={call.headers['x-request-id']}"
+        found = await here.get(path, headers=AUTH)
+        assert found.status_code == 200
+        assert found.json() == (await there.get(path, headers=AUTH)).json()
+        key = {"x-api-key": KEY}
+        assert (await here.get(path, headers=key)).status_code == 200
+        other = {"authorization": f"Bearer {OTHER_KEY}"}
+        assert (await here.get(path, headers=other)).status_code == 404
+        nowhere = f"/v1/generation?id={uuid4()}"
+        assert (await here.get(nowhere, headers=AUTH)).status_code == 404
+
+
+async def test_who_does_not_answer_in_time_is_done_without() -> None:
+    """A socket that accepts and says nothing."""
+
+    server = await asyncio.start_server(lambda *_: asyncio.Event().wait(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with two_routers(f"http://127.0.0.1:{port}") as (here, there, _):
+        call = await there.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        began_s = time.monotonic()
+        path = f"/v1/generation?id={call.headers['x-request-id']}"
+        assert (await here.get(path, headers=AUTH)).status_code == 200
+        assert time.monotonic() - began_s < 3
+    server.close()
+
+
+async def test_the_mark_of_a_forwarded_call_cannot_be_made_up_and_lets_nobody_in() -> None:
+    async with two_routers() as (here, _, left):
+        for mark in (b"1", b"\xe9", b"", b"a" * 64):
+            forged = {**AUTH, FORWARDED.decode(): mark}
+            answer = await here.post("/v1/chat/completions", json=CHAT, headers=forged)
+            assert answer.status_code == 200, mark
+            alone = {FORWARDED.decode(): mark}
+            refused = await here.post("/v1/chat/completions", json=CHAT, headers=alone)
+            assert refused.status_code == 401
+    assert left.records

@@ -1,0 +1,50 @@
+"""Records on their way to the journal and the ledger."""
+
+import json
+
+from router.contracts.record import (
+    CandidateRecord,
+    Candidates,
+    decode_record,
+    encode_record,
+    encode_records,
+    record_as_builtins,
+)
+from tests.unit.router.records import record
+
+CHOSEN = CandidateRecord(1, "w0", "p", "chosen", 0.0, 40.0, 0.04)
+SLOWER = CandidateRecord(1, "w1", "p", "slower", 0.0, 80.0, 0.08)
+
+
+class Listing:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> tuple[CandidateRecord, ...]:
+        self.asked += 1
+        return CHOSEN, SLOWER
+
+
+def test_a_record_survives_the_journal_with_its_candidates() -> None:
+    sent = record("1", candidates=Candidates(Listing()))
+    kept = decode_record(encode_record(sent))
+    assert kept == sent
+    assert list(kept.candidates) == [CHOSEN, SLOWER]
+    assert kept != record("1")
+
+
+def test_every_form_of_a_record_lists_its_candidates() -> None:
+    sent = record("1", candidates=Candidates(Listing()))
+    one = json.loads(encode_record(sent))
+    assert [c["verdict"] for c in one["candidates"]] == ["chosen", "slower"]
+    assert json.loads(encode_records([sent, sent])) == [one, one]
+    assert json.loads(json.dumps(record_as_builtins(sent))) == one
+
+
+def test_candidates_are_listed_once_and_only_when_they_are_read() -> None:
+    listing = Listing()
+    sent = record("1", candidates=Candidates(listing))
+    assert listing.asked == 0
+    encode_record(sent)
+    encode_records([sent])
+    assert listing.asked == 1

@@ -1,0 +1,32 @@
+"""A fleet file: what was measured of a class is its prior."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from router.adapters.static_fleet import load_fleet
+from router.settings import SettingsInvalid
+
+
+def priors(path: Path, *service_ms: float | None) -> list[float]:
+    fleet = [
+        {"id": f"w{n}", "url": "http://127.0.0.1:1", "class": kind, "slots": 1}
+        | ({} if one is None else {"service_ms": one})
+        for n, (one, kind) in enumerate(zip(service_ms, "AAB", strict=True))
+    ]
+    path.write_text(json.dumps(fleet))
+    snapshot = load_fleet(path, key="k", key_pepper=b"p", now_ms=0)
+    return [deployment.service_prior_ms for deployment in snapshot.deployments]
+
+
+def test_workers_of_one_class_share_what_was_measured_of_some(tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.json"
+    assert priors(fleet, None, None, None) == [0.0, 0.0]
+    assert priors(fleet, 10.0, 30.0, 7.0) == [20.0, 7.0]
+    assert priors(fleet, None, 30.0, None) == [30.0, 0.0]
+
+
+def test_a_time_below_nothing_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match=r"'w1' needs a service_ms of at least 0 .* not -1"):
+        priors(tmp_path / "fleet.json", None, -1.0, None)

@@ -1,0 +1,33 @@
+"""The clock of benchmarks: starting what is queued, each night, and when something is new."""
+
+import logging
+
+from celery import shared_task
+
+from marketplace.benchmarks.schedule import lacking_request, nightly_request
+from marketplace.benchmarks.starting import benchmarks_bury, benchmarks_start
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def start_benchmarks() -> list[int]:
+    """Start what is queued, in processes of their own; returns the ids."""
+    if buried := benchmarks_bury():
+        log.warning("benchmarks whose process is gone: %s", buried)
+    return benchmarks_start()
+
+
+@shared_task
+def benchmark_every_deployment() -> int:
+    """Queue a benchmark of each live deployment; returns how many."""
+    return len(nightly_request())
+
+
+@shared_task
+def benchmark_what_is_new() -> int:
+    """Queue what is new or changed since it was measured; returns how many."""
+    asked = lacking_request()
+    for benchmark in asked:
+        log.info("benchmark #%s of %s: %s", benchmark.pk, benchmark.model, benchmark.reason)
+    return len(asked)

@@ -1,0 +1,31 @@
+"""The feedback loop's clock: fold telemetry, propose, steer trials, watch for stragglers."""
+
+from celery import shared_task
+
+from marketplace.routing.tuning.loop import profiles_fold, proposals_make
+from marketplace.routing.tuning.services import canaries_steer
+from marketplace.routing.tuning.watch import stragglers_watch
+
+
+@shared_task
+def fold_telemetry() -> int:
+    """Test deployments for drift; returns how many got a new profile."""
+    return len(profiles_fold())
+
+
+@shared_task
+def propose() -> int:
+    """Propose what the evidence asks for; returns how many proposals."""
+    return len(proposals_make())
+
+
+@shared_task
+def steer_canaries() -> int:
+    """Look at the trials that run; returns how many there were."""
+    return len(canaries_steer())
+
+
+@shared_task
+def watch_stragglers() -> int:
+    """Name workers that stray; returns how many are named now."""
+    return len(stragglers_watch())

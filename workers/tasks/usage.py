@@ -1,0 +1,44 @@
+"""What recorded calls need now and then: months ahead, figures of models, keys' last use."""
+
+from celery import shared_task
+
+from marketplace.usage.partitions import partitions_make
+from marketplace.usage.services import (
+    LOOK_BACK_FAR,
+    deployment_rollups_compute,
+    figures_compute,
+    keys_used,
+    rankings_compute,
+)
+
+
+@shared_task
+def make_partitions() -> int:
+    """Make the months ahead; returns how many were made."""
+    return partitions_make()
+
+
+@shared_task
+def compute_figures() -> int:
+    """Compute what models took lately; returns how many models."""
+    return figures_compute()
+
+
+@shared_task
+def note_keys_used() -> int:
+    """Note when keys were last used; returns how many."""
+    return keys_used()
+
+
+@shared_task
+def compute_rollups() -> int:
+    """Bring sums by deployment and rankings up to date; returns the rows made anew."""
+    made = deployment_rollups_compute()
+    rankings_compute()
+    return made
+
+
+@shared_task
+def compute_late_rollups() -> int:
+    """Count what routers brought in late; returns how many rows were made anew."""
+    return deployment_rollups_compute(look_back=LOOK_BACK_FAR)
