@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.decorators import action
@@ -42,7 +43,6 @@ class ProposalSerializer(serializers.ModelSerializer[Trial]):
             "asked_by",
             "because",
             "evidence",
-            "looks",
             "created_at",
             "started_at",
             "ended_at",
@@ -54,6 +54,14 @@ class ProposalSerializer(serializers.ModelSerializer[Trial]):
         return words.why(trial.evidence)
 
 
+class ProposalDetailSerializer(ProposalSerializer):
+    """With what its trial saw, look by look: too much for a list."""
+
+    class Meta(ProposalSerializer.Meta):
+        fields = [*ProposalSerializer.Meta.fields, "looks"]
+        read_only_fields = fields
+
+
 class WhySerializer(serializers.Serializer[Any]):
     why = serializers.CharField(max_length=200, required=False, default="", allow_blank=True)
 
@@ -62,24 +70,30 @@ class ProposalViewSet(viewsets.ReadOnlyModelViewSet[Trial]):
     """Proposed policy versions with their evidence, and the trials that they went through."""
 
     permission_classes = [StaffOnly]
-    serializer_class = ProposalSerializer
     queryset = Trial.objects.select_related("policy__model", "baseline", "asked_by")
     filterset_fields = ["policy__model__name", "policy__state"]
 
-    @extend_schema(request=None, responses=ProposalSerializer)
+    def get_queryset(self) -> QuerySet[Trial]:
+        found = super().get_queryset()
+        return found.defer("looks") if self.action == "list" else found
+
+    def get_serializer_class(self) -> type[ProposalSerializer]:
+        return ProposalSerializer if self.action == "list" else ProposalDetailSerializer
+
+    @extend_schema(request=None, responses=ProposalDetailSerializer)
     @action(detail=True, methods=["post"])
     def approve(self, request: Request, pk: str) -> Response:
         """Try it on its share of the calls."""
         return self._shown(trial_approve(trial=self.get_object(), by=_staff(request)))
 
-    @extend_schema(request=WhySerializer, responses=ProposalSerializer)
+    @extend_schema(request=WhySerializer, responses=ProposalDetailSerializer)
     @action(detail=True, methods=["post"])
     def dismiss(self, request: Request, pk: str) -> Response:
         """Set a proposal aside."""
         trial = self.get_object()
         return self._shown(trial_dismiss(trial=trial, by=_staff(request), why=_why(request)))
 
-    @extend_schema(request=WhySerializer, responses=ProposalSerializer)
+    @extend_schema(request=WhySerializer, responses=ProposalDetailSerializer)
     @action(detail=True, methods=["post"])
     def rollback(self, request: Request, pk: str) -> Response:
         """Stop a trial."""

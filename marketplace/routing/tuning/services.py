@@ -298,8 +298,13 @@ def rules_of(trial: Trial, tuning: RouteTuning) -> rules.Rules:
 
 
 def _start(trial: Trial, tuning: RouteTuning, share: float | None = None) -> Trial:
-    """Put the proposal on its share of the calls: the route's, where none is said."""
+    """Put the proposal on its share of the calls: the route's, where none is said.
+
+    Raises ``ValidationError`` while another version of the route is under trial.
+    """
     policy = trial.policy
+    if Policy.objects.filter(model=policy.model, state=PolicyState.CANARY).exists():
+        raise ValidationError(_("Another version of this route is under trial: wait for its end."))
     trial.started_at = timezone.now()
     # A route with few calls has little to lose: its first miss too many ends the trial.
     trial.budget_calls = max(calls_a_day(policy.model), 1) * tuning.error_budget

@@ -95,7 +95,11 @@ def _name(deployment_id: int, worker_id: str, finding: Finding) -> Straggler | N
     evidence = _evidence(deployment_id, worker_id, finding)
     evidence["share_before"] = shares(deployment_id, worker_id, before)
     log.warning("%s runs %.2f times slower than its pool", worker_id, evidence["ratio"])
-    return Straggler.objects.create(worker=worker, deployment=deployment, evidence=evidence)
+    # Another round may name it at the same moment.
+    row, _ = Straggler.objects.get_or_create(
+        worker=worker, deployment=deployment, cleared_at=None, defaults={"evidence": evidence}
+    )
+    return row
 
 
 def _go_on(row: Straggler, finding: Finding) -> None:

@@ -216,6 +216,8 @@ def test_the_api_is_for_staff_and_does_what_the_page_does(
     assert (row["model"], row["state"], row["asked_by"]) == ("author/slug", "proposed", "loop")
     assert row["because"][0].startswith("northyard · fast: 400 calls")
     path = f"/api/v1/proposals/{trial.pk}"
+    assert "looks" not in row
+    assert page.get(path).json()["looks"] == []
     assert page.post(f"{path}/approve").json()["state"] == "canary"
     again = page.post(f"{path}/approve")
     assert again.status_code == 400

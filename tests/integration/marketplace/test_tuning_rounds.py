@@ -15,8 +15,8 @@ from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
 from marketplace.catalog.models import AIModel
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning import loop, services
-from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Trial
+from marketplace.routing.tuning import loop, services, watch
+from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Straggler, Trial
 from marketplace.routing.tuning.services import (
     policy_propose,
     trial_approve,
@@ -36,6 +36,7 @@ from tests.integration.marketplace.test_tuning import (
     around,
     calls,
     no_replay,
+    peers,
     profile,
     proposed,
     running,
@@ -226,3 +227,31 @@ def test_calls_from_before_a_benchmark_say_nothing_against_it(
     Profile.objects.filter(pk=measured.pk).update(created_at=timezone.now() - 4 * MINUTE)
     assert tasks.fold_telemetry() == 1
     assert live_of(shop.model, Window.last(4 * MINUTE))
+
+
+def test_a_route_has_one_trial_at_a_time(shop: Shop, staff: User) -> None:
+    trial = running(shop, staff)
+    values = {"model": shop.model, "version": 90, "kind": PolicyKind.LATE_BINDING}
+    other = Trial.objects.create(
+        policy=Policy.objects.create(state=PolicyState.PROPOSED, **values),
+        baseline=trial.baseline,
+        aim=Aim.LATENCY,
+    )
+    with pytest.raises(ValidationError, match="under trial"):
+        trial_approve(trial=other, by=staff)
+
+
+def test_two_rounds_at_once_name_a_worker_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = {"fast-0": 400.0, "fast-2": 100.0}
+    peers(shop)
+    calls(shop.deployment, around(100.0, 30, 1), worker="fast-1", expected_ms=100, others=slow)
+
+    def meanwhile(deployment_id: int, window: Window) -> dict[str, tuple[float, int]]:
+        Straggler.objects.get_or_create(
+            worker=shop.worker, deployment=shop.deployment, cleared_at=None
+        )
+        return expected_by_worker(deployment_id, window)
+
+    monkeypatch.setattr(watch, "expected_by_worker", meanwhile)
+    (row,) = watch.stragglers_watch()
+    assert Straggler.objects.get() == row
