@@ -22,6 +22,7 @@ TEST_SECRETS = {
     "SWITCHYARD_KEY_PEPPER": "test-pepper-of-no-value-outside-this-run",
     "SWITCHYARD_PUBLIC_URL": "http://127.0.0.1:8000",
     "SWITCHYARD_ROUTER_URL": "http://127.0.0.1:8080",
+    "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
     "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
 }
 _services = contextlib.ExitStack()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
 from marketplace.benchmarks import samples
@@ -59,13 +61,15 @@ class Sample:
 class Server:
     """Where requests go. ``protocol`` is the catalog's: openai, oip or oip_grpc.
 
-    ``model`` is the name that is asked for there; ``is_router`` when it is the router.
+    ``model`` is the name that is asked for there; ``is_router`` when it is the router. Connections
+    go to ``address``, whatever the URL's name means by then; "" is for what it means.
     """
 
     url: str
     protocol: str
     model: str
     is_router: bool = False
+    address: str = ""
 
 
 class Caller(Protocol):
@@ -131,6 +135,7 @@ class HttpCaller:
         self._headers = headers
         self._numbers = itertools.count(1)
         self._routed = server.is_router
+        self._resolver = _Pinned(server.address) if server.address else None
         self.size = len(library)
 
     async def call(self, index: int, on_first: Callable[[], None]) -> Sample:
@@ -174,12 +179,37 @@ class HttpCaller:
         # Not before there is a loop that it belongs to.
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 skip_auto_headers=("accept-encoding", "user-agent"),
             )
         return self._opened
+
+
+class _Pinned(AbstractResolver):
+    """Every name is at one address."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        is_v6 = ":" in self._address
+        return [
+            ResolveResult(
+                hostname=host,
+                host=self._address,
+                port=port,
+                family=socket.AF_INET6 if is_v6 else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class GrpcCaller:
@@ -191,7 +221,9 @@ class GrpcCaller:
         library: Sequence[Sequence[samples.Tensor]],
         timeout_s: float,
     ) -> None:
-        self._address = server.url.removeprefix("grpc://")
+        parts = urlsplit(server.url)
+        pinned = f"[{server.address}]" if ":" in server.address else server.address
+        self._target = f"{pinned}:{parts.port}" if pinned else parts.netloc
         self._model = server.model
         self._library = [_infer_inputs(tensors) for tensors in library]
         self._timeout_s = timeout_s
@@ -205,7 +237,7 @@ class GrpcCaller:
         from tritonclient.utils import InferenceServerException  # noqa: PLC0415
 
         if self._client is None:
-            self._client = InferenceServerClient(self._address)
+            self._client = InferenceServerClient(self._target)
         started = time.monotonic()
         sample = Sample(started)
         try:

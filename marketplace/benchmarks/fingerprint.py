@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -12,6 +13,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from marketplace.catalog.addresses import (
+    AddressRefused,
+    PinnedTransport,
+    address_policy,
+    grpc_target,
+)
 from marketplace.catalog.models import Deployment, Protocol, Worker
 
 TIMEOUT_S = 2.0
@@ -40,7 +47,7 @@ def fingerprint(deployment: Deployment, workers: Sequence[Worker]) -> dict[str, 
         "quantization": deployment.quantization,
         "protocols": sorted({worker.protocol for worker in workers}),
         "slots": sorted({worker.slots for worker in workers}),
-        "asked": _asked(workers[0], deployment.upstream_model) if workers else {},
+        "asked": asyncio.run(_asked(workers[0], deployment.upstream_model)) if workers else {},
         "workers": [worker.worker_id for worker in workers],
     }
     if workers and not pool.emulated and urlsplit(workers[0].url).hostname in LOOPBACK:
@@ -75,20 +82,21 @@ def _cpu_model() -> str:
     return platform.processor() or "unknown"
 
 
-def _asked(worker: Worker, model: str) -> dict[str, Any]:
-    """What the engine says of itself; {} when it says nothing."""
+async def _asked(worker: Worker, model: str) -> dict[str, Any]:
+    """What the engine says of itself; {} when it says nothing, or may not be asked."""
     url = worker.url.rstrip("/")
     if worker.protocol == Protocol.OIP_GRPC:
-        return _asked_over_grpc(url)
-    with httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False) as client:
+        return await _asked_over_grpc(url)
+    transport = PinnedTransport(address_policy())
+    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, transport=transport) as client:
         if worker.protocol == Protocol.OIP:
-            return _triton(client, model)
-        return _openai(client, model)
+            return await _triton(client, model)
+        return await _openai(client, model)
 
 
-def _triton(client: httpx.Client, model: str) -> dict[str, Any]:
-    server = _get(client, "/v2")
-    config = _get(client, f"/v2/models/{model}/config")
+async def _triton(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
+    server = await _get(client, "/v2")
+    config = await _get(client, f"/v2/models/{model}/config")
     found = {name: str(server[name]) for name in ("name", "version") if server.get(name)}
     if config:
         # Instances and batching are what a Triton's speed hangs on.
@@ -98,16 +106,16 @@ def _triton(client: httpx.Client, model: str) -> dict[str, Any]:
     return found
 
 
-def _openai(client: httpx.Client, model: str) -> dict[str, Any]:
+async def _openai(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     # llama.cpp says what it was built from and how it runs, vLLM its version.
-    props = _get(client, "/props")
+    props = await _get(client, "/props")
     for name in ("build_info", "total_slots", "model_path"):
         if name in props:
             found[name] = str(props[name])[-VALUE_CHARACTERS:]
-    if version := _get(client, "/version").get("version"):
+    if version := (await _get(client, "/version")).get("version"):
         found["version"] = str(version)
-    for entry in _get(client, "/v1/models").get("data") or ():
+    for entry in (await _get(client, "/v1/models")).get("data") or ():
         if isinstance(entry, dict) and entry.get("id") == model:
             found["owned_by"] = str(entry.get("owned_by", ""))
             meta = entry.get("meta") or {}
@@ -115,23 +123,24 @@ def _openai(client: httpx.Client, model: str) -> dict[str, Any]:
     return found
 
 
-def _get(client: httpx.Client, path: str) -> dict[str, Any]:
+async def _get(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
     try:
-        response = client.get(path)
+        response = await client.get(path)
         body = response.json() if response.status_code == httpx.codes.OK else {}
     except (httpx.HTTPError, ValueError):
         return {}
     return body if isinstance(body, dict) else {}
 
 
-def _asked_over_grpc(url: str) -> dict[str, Any]:
+async def _asked_over_grpc(url: str) -> dict[str, Any]:
     # Half a second of imports, for the few workers that are called over gRPC.
-    from tritonclient.grpc import InferenceServerClient  # noqa: PLC0415
+    from tritonclient.grpc.aio import InferenceServerClient  # noqa: PLC0415
     from tritonclient.utils import InferenceServerException  # noqa: PLC0415
 
     try:
-        with InferenceServerClient(url.removeprefix("grpc://")) as client:
-            server = client.get_server_metadata(as_json=True, client_timeout=TIMEOUT_S)
-    except InferenceServerException:
+        target = await grpc_target(url, address_policy())
+        async with InferenceServerClient(target) as client:
+            server = await client.get_server_metadata(as_json=True, client_timeout=TIMEOUT_S)
+    except (AddressRefused, InferenceServerException):
         return {}
     return {name: str(server[name]) for name in ("name", "version") if server.get(name)}

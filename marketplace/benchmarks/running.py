@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from marketplace.benchmarks.selectors import pools_of, workers_of
 from marketplace.benchmarks.services import profile_publish
 from marketplace.benchmarks.traffic import traffic_on
 from marketplace.benchmarks.yielding import Traffic, must_yield
+from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Deployment, Worker
 
 LOOK_EVERY_S = 0.5
@@ -241,28 +243,29 @@ def _request(
     if benchmark.target == Target.ROUTE:
         over_oip = benchmark.model.task in ("tabular", "vision")
         protocol = "oip" if over_oip else "openai"
-        url, name = settings.SWITCHYARD_ROUTER_URL, benchmark.model.name
+        url, name = settings.SWITCHYARD_ROUTER_URL.rstrip("/"), benchmark.model.name
         servers = [Server(url, protocol, name, is_router=True)]
         bearer = bearer_issue(reference=f"{benchmark.pk}:{load:g}:{again}", ttl_s=ttl_s)
         headers = [("authorization", f"Bearer {bearer}")]
     else:
         name = _upstream(benchmark.deployment)
-        servers = [Server(worker.url, worker.protocol, name) for worker in workers]
+        servers = [_server(worker, name) for worker in workers]
     return {
         "plan": plan.as_dict(),
         "load": load,
         "inputs": benchmark.model.tensors.get("inputs", []),
         "headers": headers,
-        "servers": [
-            {
-                "url": server.url.rstrip("/"),
-                "protocol": server.protocol,
-                "model": server.model,
-                "is_router": server.is_router,
-            }
-            for server in servers
-        ],
+        "servers": [asdict(server) for server in servers],
     }
+
+
+def _server(worker: Worker, model: str) -> Server:
+    """A worker at the address that may be called now. Raises :class:`RunFailed`."""
+    try:
+        address = asyncio.run(address_of(worker.url, address_policy()))
+    except AddressRefused as error:
+        raise RunFailed(f"{worker.worker_id}: {error}") from error
+    return Server(worker.url.rstrip("/"), worker.protocol, model, address=address)
 
 
 def _upstream(deployment: Deployment | None) -> str:

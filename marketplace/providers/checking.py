@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from marketplace.benchmarks.models import RunState
+from marketplace.catalog.addresses import address_policy
 from marketplace.catalog.models import (
     AIModel,
     Deployment,
@@ -19,7 +20,6 @@ from marketplace.catalog.models import (
     Worker,
 )
 from marketplace.catalog.services import offer_create
-from marketplace.providers.addresses import address_policy
 from marketplace.providers.conformance.findings import FAIL, Finding, Target
 from marketplace.providers.conformance.probing import RUN_S_MAX, Stopped, check_all
 from marketplace.providers.models import (

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from marketplace.catalog.addresses import address_error
 from marketplace.catalog.models import (
     BASE_URL,
     MODEL_NAME,
@@ -18,7 +19,6 @@ from marketplace.catalog.models import (
     Provider,
     Task,
 )
-from marketplace.providers.addresses import address_error
 from marketplace.providers.models import PRICE_FIELDS, Listing
 from router.contracts.oip import BYTES, DTYPES
 

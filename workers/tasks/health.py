@@ -10,6 +10,12 @@ from celery import shared_task
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from marketplace.catalog.addresses import (
+    AddressRefused,
+    PinnedTransport,
+    address_policy,
+    grpc_target,
+)
 from marketplace.catalog.models import Protocol, Worker
 from marketplace.catalog.selectors import workers_to_probe
 from marketplace.catalog.services import HealthReading, worker_health_record
@@ -37,7 +43,11 @@ def probe_workers() -> list[str]:
 async def probe(
     workers: Sequence[Worker], transport: httpx.AsyncBaseTransport | None = None
 ) -> list[HealthReading]:
-    """One reading a worker, in order; takes little more than ``TIMEOUT_S`` a path at worst."""
+    """One reading a worker, in order; takes little more than ``TIMEOUT_S`` a path at worst.
+
+    A provider names its workers' URLs: only what routers may call is called here.
+    """
+    transport = transport or PinnedTransport(address_policy())
     slots = asyncio.Semaphore(CONCURRENCY_MAX)
     # A proxy of the machine's environment must not stand between us and our own workers.
     async with (
@@ -71,8 +81,9 @@ async def _probe_one(
 async def _grpc_error(url: str) -> str:
     """What is wrong with a gRPC worker; "" when it is ready."""
     try:
-        async with InferenceServerClient(url.removeprefix("grpc://")) as client:
+        target = await grpc_target(url, address_policy())
+        async with InferenceServerClient(target) as client:
             ready = await client.is_server_ready(client_timeout=TIMEOUT_S)
-    except (InferenceServerException, grpc.aio.AioRpcError) as refused:
+    except (AddressRefused, InferenceServerException, grpc.aio.AioRpcError) as refused:
         return f"gRPC: {refused}"[:ERROR_MAX]
     return "" if ready else "gRPC: the server is not ready"

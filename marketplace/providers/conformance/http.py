@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from marketplace.providers.addresses import AddressRefused
+from marketplace.catalog.addresses import AddressRefused
 from marketplace.providers.conformance.findings import Reply, shortened
 
 CALL_TIMEOUT_S = 45.0

@@ -8,12 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import httpx
 
-from marketplace.providers.addresses import (
-    AddressRefused,
-    PinnedTransport,
-    host_of,
-    resolve,
-)
+from marketplace.catalog.addresses import AddressRefused, PinnedTransport, grpc_target
 from marketplace.providers.conformance.findings import FAIL, Finding, Target
 from marketplace.providers.conformance.http import Client
 from marketplace.providers.conformance.oip import check_oip, check_oip_grpc
@@ -35,15 +30,13 @@ class Stopped(Exception):
 async def check_endpoint(target: Target, policy: AddressPolicy) -> AsyncIterator[Finding]:
     """Every check of one endpoint, each as it is done."""
     try:
-        host, port = host_of(target.url)
-        address = await resolve(host, port, policy)
+        numeric = await grpc_target(target.url, policy)
     except AddressRefused as error:
         yield Finding(
             Check.REACHABLE, FAIL, "address_refused", {"why": str(error)}, target.url, str(error)
         )
         return
     if target.protocol == "oip_grpc":
-        numeric = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         async for finding in check_oip_grpc(numeric, target):
             yield finding
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -133,3 +134,12 @@ def test_tasks_survive_their_worker_and_do_not_pile_up() -> None:
         # Of set hours two may follow each other.
         every_s = 3600 if isinstance(entry["schedule"], crontab) else entry["schedule"]
         assert entry["options"]["expires"] <= every_s
+
+
+@pytest.mark.parametrize("protocol", ["openai", "oip", "oip_grpc"])
+async def test_a_worker_at_an_inside_address_is_not_asked(protocol: str, settings: Any) -> None:
+    settings.ROUTER_UPSTREAM_NETWORKS = []
+    inside = worker(1, protocol)
+    inside.url = f"{'grpc' if protocol == 'oip_grpc' else 'http'}://localhost:9"
+    (reading,) = await health.probe([inside])
+    assert "inside address" in reading.error

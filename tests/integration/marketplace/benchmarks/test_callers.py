@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -69,6 +70,20 @@ async def asked(answer: web.StreamResponse, plan: Plan = EMBEDDINGS) -> Sample:
         sample = await caller.call(0, lambda: None)
         await caller.close()
         return sample
+
+
+async def test_a_worker_is_called_at_the_address_that_was_judged() -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"asked": request.host})
+
+    async with answering(handle) as here:
+        port = urlsplit(here).port
+        # The name leads nowhere by itself.
+        server = Server(f"http://worker.invalid:{port}", "openai", "m", address="127.0.0.1")
+        caller = caller_of(EMBEDDINGS, [server], [])
+        sample = await caller.call(0, lambda: None)
+        await caller.close()
+    assert sample.error == ""
 
 
 def test_the_routers_part_of_a_chat_is_a_small_one(router_url: str) -> None:

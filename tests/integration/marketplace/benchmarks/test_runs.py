@@ -266,3 +266,12 @@ def test_triggers_are_kept(offered: Callable[..., Any], emulator_url: str) -> No
     )
     assert (benchmark.deployment, benchmark.trigger) == (deployment, "drift")
     assert Path(raw_folder(benchmark)).parts[-2:] == ("benchmarks", str(benchmark.pk))
+
+
+def test_a_worker_at_an_inside_address_is_not_measured(
+    offered: Callable[..., Any], emulator_url: str, settings: Any
+) -> None:
+    settings.ROUTER_UPSTREAM_NETWORKS = []
+    benchmark = benchmark_run(request(emulated_chat(offered, emulator_url)), look=idle)
+    assert benchmark.state == RunState.FAILED
+    assert "inside address" in benchmark.error

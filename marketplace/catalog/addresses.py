@@ -39,6 +39,23 @@ def host_of(url: str) -> tuple[str, int]:
     return host, port or DEFAULT_PORTS.get(parts.scheme, 80)
 
 
+async def address_of(url: str, policy: AddressPolicy) -> str:
+    """The address of an endpoint that may be connected to. Raises :class:`AddressRefused`."""
+    host, port = host_of(url)
+    return await resolve(host, port, policy)
+
+
+async def grpc_target(url: str, policy: AddressPolicy) -> str:
+    """Address and port as gRPC wants them. Raises :class:`AddressRefused`."""
+    host, port = host_of(url)
+    return numeric(await resolve(host, port, policy), port)
+
+
+def numeric(address: str, port: int) -> str:
+    """An address with its port, brackets around what has colons."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
     """The first address of a name that may be connected to. Raises :class:`AddressRefused`."""
     loop = asyncio.get_running_loop()
@@ -56,8 +73,7 @@ async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
 def address_error(url: str) -> str:
     """What is wrong with an endpoint's address now; "" when it may be called. Blocks to resolve."""
     try:
-        host, port = host_of(url)
-        asyncio.run(resolve(host, port, address_policy()))
+        asyncio.run(address_of(url, address_policy()))
     except AddressRefused as error:
         return str(error)
     return ""
@@ -70,7 +86,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         self, policy: AddressPolicy, inner: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._policy = policy
-        self._inner = inner or httpx.AsyncHTTPTransport()
+        self._inner = inner or httpx.AsyncHTTPTransport(trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
