@@ -98,7 +98,12 @@ def auto_recharge_set(
 def card_forget(*, organisation: Organisation) -> None:
     """Charge the kept card no more: auto-recharge goes off, and Stripe forgets the card too."""
     with transaction.atomic():
-        AutoRecharge.objects.filter(organisation=organisation).update(enabled=False)
+        # Saved one by one: the audit log does not see an update of many.
+        for rule in AutoRecharge.objects.select_for_update().filter(
+            organisation=organisation, enabled=True
+        ):
+            rule.enabled = False
+            rule.save(update_fields=["enabled"])
         profile = PaymentProfile.objects.select_for_update().get(organisation=organisation)
         kept, profile.payment_method_id = profile.payment_method_id, ""
         profile.save(update_fields=["payment_method_id"])

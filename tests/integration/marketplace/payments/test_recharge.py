@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.accounts.models import Organisation
+from marketplace.audit.models import AuditEntry
 from marketplace.billing.models import AutoRecharge, Payment, PaymentProfile, Transfer
 from marketplace.billing.payments.pursuit import payments_pursue
 from marketplace.billing.payments.recharge import (
@@ -252,6 +253,8 @@ def test_a_forgotten_card_is_charged_no_more_and_gone_at_stripe(
         card_forget(organisation=shop.organisation)
     assert client().v1.payment_methods.retrieve(kept).customer is None
     assert not AutoRecharge.objects.get().enabled
+    written = AuditEntry.objects.filter(content_type__model="autorecharge", action=1)
+    assert [entry.changes for entry in written] == [{"enabled": [True, False]}]
     assert pursue_payments() == 0
 
 
