@@ -48,6 +48,7 @@ AUDITED: Mapping[str, Audited] = {
     "catalog.ModelVersion": Audited(without=("created_at",)),
     "catalog.Pool": Audited(),
     "catalog.Worker": Audited(without=("healthy", "health_error", "health_checked_at")),
+    "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),
     "routing.Policy": Audited(without=("created_at",)),
     "routing.RouteTuning": Audited(without=("updated_at",)),
 }

@@ -31,6 +31,7 @@ KINDS: dict[str, str | Promise] = {
     "catalog.modelversion": _("Version"),
     "catalog.pool": _("Pool"),
     "catalog.worker": _("Worker"),
+    "providers.listing": _("Listing"),
     "routing.policy": _("Policy"),
     "routing.routetuning": _("Tuning of a route"),
 }

@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 
 from marketplace.accounts.models import Membership, Role, Scope, User
 from marketplace.accounts.services import api_key_create, organisation_create
+from marketplace.audit.models import AuditEntry
 from marketplace.benchmarks.models import RunState
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Worker
 from marketplace.providers.checking import check_next
@@ -95,6 +96,9 @@ def test_the_whole_way_ends_on_sale_and_is_on_record(draft: Draft) -> None:
         ("request-review", "provider@x"),
         ("approve", "staff@x"),
     ]
+    newest = AuditEntry.objects.filter(content_type__model="listing").latest("id")
+    assert newest.organisation == listing.provider.organisation
+    assert newest.changes == {"state": ["review", "live"]}
 
 
 def test_pausing_takes_it_off_sale_and_resuming_puts_it_back(draft: Draft) -> None:
