@@ -147,8 +147,9 @@ def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
 
 def propose_by_replay(model: AIModel, tuning: RouteTuning) -> Trial | None:
     """The step of ``wait_weight`` or ``hedge_share`` that recorded arrivals gain most by."""
-    policy = policy_in_force(model)
-    if policy is None or policy.kind != PolicyKind.LATE_BINDING:
+    # A route without one is placed by the defaults, as the row would have them.
+    policy = policy_in_force(model) or Policy(model=model, version=0, pk=0)
+    if policy.kind != PolicyKind.LATE_BINDING:
         return None
     try:
         arrivals = beside.arrivals_lately(model)

@@ -240,10 +240,12 @@ def test_a_route_that_is_off_or_as_expected_is_proposed_nothing(
     assert tasks.propose() == 0
 
 
+@pytest.mark.parametrize("has_policy", [True, False])
 def test_a_gain_in_every_stretch_of_replay_is_proposed(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, has_policy: bool
 ) -> None:
-    policy_publish(model=shop.model, kind=PolicyKind.LATE_BINDING, hedge_share=0.0)
+    if has_policy:
+        policy_publish(model=shop.model, kind=PolicyKind.LATE_BINDING, hedge_share=0.0)
     arrivals = [Arrival(n * 0.01, 1.0) for n in range(1_000)]
 
     def replay(
@@ -259,7 +261,7 @@ def test_a_gain_in_every_stretch_of_replay_is_proposed(
     assert tasks.propose() == 1
     trial = Trial.objects.get()
     assert trial.policy.wait_weight == 6.0
-    assert trial.policy.hedge_share == 0.0
+    assert trial.policy.hedge_share == (0.0 if has_policy else 0.05)
     assert trial.aim == Aim.NOT_WORSE
     assert trial.evidence["replay"]["gain"] == pytest.approx(3 / 103, rel=0.1)
 
