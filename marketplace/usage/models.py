@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.usage.deployment_models import DeploymentRollup, ModelRanking, RankingWindow
+from marketplace.usage.organisation_models import OrganisationRollup
 from router.domain.outcome import Outcome
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Detachment",
     "ModelFigures",
     "ModelRanking",
+    "OrganisationRollup",
     "RankingWindow",
     "Span",
     "UsageEvent",

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
 from marketplace.usage.latency import Histogram, percentile
-from marketplace.usage.models import Span, UsageRollup
+from marketplace.usage.models import OrganisationRollup, Span, UsageRollup
 from marketplace.usage.windows import Window
 from router.domain.outcome import Outcome
 
@@ -18,13 +18,16 @@ HISTOGRAM_SQL = """
 SELECT label, cell >> 32, sum(cell & 4294967295)::bigint
 FROM ({rows}) AS r (label, cells), unnest(cells) AS cell GROUP BY 1, 2
 """
-_SUMS = {
+_SUMS: dict[str, Any] = {
     "calls": Sum("calls", default=0),
     "failed": Sum("calls", filter=~Q(outcome=Outcome.COMPLETED), default=0),
     "charge_nano": Sum("charge_nano", default=0),
     "tokens_in": Sum("prompt_tokens", default=0) + Sum("cached_tokens", default=0),
     "tokens_out": Sum("completion_tokens", default=0) + Sum("reasoning_tokens", default=0),
 }
+_ORGANISATION_SUMS: dict[str, Any] = {name: Sum(name, default=0) for name in _SUMS}
+ORGANISATION_FILTERS = frozenset({"model"})
+"""What rollups of organisations can be filtered by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +70,41 @@ def rollups_of(organisation_id: int, window: Window, **filters: Any) -> QuerySet
     )
 
 
+def organisation_rollups_of(
+    organisation_id: int, window: Window, **filters: Any
+) -> QuerySet[OrganisationRollup]:
+    """The same calls in as few rows as can be; ``filters`` are among `ORGANISATION_FILTERS`."""
+    return OrganisationRollup.objects.filter(
+        organisation_id=organisation_id,
+        span=window.span,
+        starts_at__gte=window.start,
+        starts_at__lt=window.until,
+        **filters,
+    )
+
+
 def figures_by(
-    rows: QuerySet[UsageRollup], name: str, *, ttft: bool = True, latencies_of: int | None = None
+    rows: QuerySet[UsageRollup] | QuerySet[OrganisationRollup],
+    name: str,
+    *,
+    ttft: bool = True,
+    latencies_of: int | None = None,
 ) -> dict[Any, Figures]:
     """Figures by the values of a field, the dearest first. At most three queries.
 
     Latencies cost the most to read: those to the first byte can be left out, and all of them but
     for the first ``latencies_of`` values.
     """
+    apart = rows.model is UsageRollup
+    wanted = _SUMS if apart else _ORGANISATION_SUMS
     # A sum may not be named as the column that it sums.
-    sums = rows.order_by().values(name).annotate(**{f"sum_{key}": _SUMS[key] for key in _SUMS})
+    sums = rows.order_by().values(name).annotate(**{f"sum_{key}": wanted[key] for key in wanted})
     found = list(sums.order_by("-sum_charge_nano", "-sum_calls", name))
     if not found:
         return {}
     if latencies_of is not None:
         rows = rows.filter(**{f"{name}__in": [row[name] for row in found[:latencies_of]]})
-    completed = rows.filter(outcome=Outcome.COMPLETED)
+    completed = rows.filter(outcome=Outcome.COMPLETED) if apart else rows
     first = histograms(completed, name, "ttft_cells") if ttft else {}
     total = histograms(completed, name, "total_cells")
     return {
@@ -106,7 +128,7 @@ def figures_sum(parts: list[Figures]) -> Figures:
 
 def models_called(organisation_id: int, window: Window) -> list[str]:
     """Public names that the organisation asked for, each once."""
-    rows = rollups_of(organisation_id, window).order_by("model")
+    rows = organisation_rollups_of(organisation_id, window).order_by("model")
     return list(rows.values_list("model", flat=True).distinct())
 
 
