@@ -60,8 +60,7 @@ def history_vacuum() -> None:
     """What autovacuum would do by and by after so many rows at once. Not inside a transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "VACUUM (ANALYZE) usage_event, usage_rollup, usage_organisation_rollup, "
-            "billing_transfer"
+            "VACUUM (ANALYZE) usage_event, usage_rollup, usage_caller_rollup, billing_transfer"
         )
 
 

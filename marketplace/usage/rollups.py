@@ -10,13 +10,13 @@ from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
 from marketplace.usage.latency import Histogram, percentile
-from marketplace.usage.models import OrganisationRollup, Span, UsageRollup
+from marketplace.usage.models import CallerRollup, Span, UsageRollup
 from marketplace.usage.windows import Window
 from router.domain.outcome import Outcome
 
 HISTOGRAM_SQL = """
 SELECT label, cell >> 32, sum(cell & 4294967295)::bigint
-FROM ({rows}) AS r (label, cells), unnest(cells) AS cell GROUP BY 1, 2
+FROM (SELECT label, unnest(cells) AS cell FROM ({rows}) AS r (label, cells)) AS c GROUP BY 1, 2
 """
 _SUMS: dict[str, Any] = {
     "calls": Sum("calls", default=0),
@@ -25,9 +25,11 @@ _SUMS: dict[str, Any] = {
     "tokens_in": Sum("prompt_tokens", default=0) + Sum("cached_tokens", default=0),
     "tokens_out": Sum("completion_tokens", default=0) + Sum("reasoning_tokens", default=0),
 }
-_ORGANISATION_SUMS: dict[str, Any] = {name: Sum(name, default=0) for name in _SUMS}
-ORGANISATION_FILTERS = frozenset({"model"})
-"""What rollups of organisations can be filtered by."""
+_CALLER_SUMS: dict[str, Any] = {name: Sum(name, default=0) for name in _SUMS}
+CALLER_FIELDS = frozenset({"starts_at", "key_id", "user_id", "model"})
+"""What rollups of callers are kept by."""
+
+Rollups = QuerySet[UsageRollup] | QuerySet[CallerRollup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,15 @@ def rollups_of(organisation_id: int, window: Window, **filters: Any) -> QuerySet
     )
 
 
-def organisation_rollups_of(
-    organisation_id: int, window: Window, **filters: Any
-) -> QuerySet[OrganisationRollup]:
-    """The same calls in as few rows as can be; ``filters`` are among `ORGANISATION_FILTERS`."""
-    return OrganisationRollup.objects.filter(
+def fewest_rollups_of(organisation_id: int, window: Window, **filters: Any) -> Rollups:
+    """The same calls in fewer rows: those of callers, where these know what is asked.
+
+    They are kept for days, not for hours, and by ``CALLER_FIELDS``.
+    """
+    if window.span != Span.DAY or not filters.keys() <= CALLER_FIELDS:
+        return rollups_of(organisation_id, window, **filters)
+    return CallerRollup.objects.filter(
         organisation_id=organisation_id,
-        span=window.span,
         starts_at__gte=window.start,
         starts_at__lt=window.until,
         **filters,
@@ -84,7 +88,7 @@ def organisation_rollups_of(
 
 
 def figures_by(
-    rows: QuerySet[UsageRollup] | QuerySet[OrganisationRollup],
+    rows: Rollups,
     name: str,
     *,
     ttft: bool = True,
@@ -96,7 +100,7 @@ def figures_by(
     for the first ``latencies_of`` values.
     """
     apart = rows.model is UsageRollup
-    wanted = _SUMS if apart else _ORGANISATION_SUMS
+    wanted = _SUMS if apart else _CALLER_SUMS
     # A sum may not be named as the column that it sums.
     sums = rows.order_by().values(name).annotate(**{f"sum_{key}": wanted[key] for key in wanted})
     found = list(sums.order_by("-sum_charge_nano", "-sum_calls", name))
@@ -128,7 +132,7 @@ def figures_sum(parts: list[Figures]) -> Figures:
 
 def models_called(organisation_id: int, window: Window) -> list[str]:
     """Public names that the organisation asked for, each once."""
-    rows = organisation_rollups_of(organisation_id, window).order_by("model")
+    rows = fewest_rollups_of(organisation_id, window).order_by("model")
     return list(rows.values_list("model", flat=True).distinct())
 
 

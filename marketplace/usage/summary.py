@@ -11,11 +11,11 @@ from django.utils.translation import gettext_lazy
 from marketplace.accounts.models import Organisation
 from marketplace.usage.models import OUTCOMES
 from marketplace.usage.rollups import (
-    ORGANISATION_FILTERS,
+    CALLER_FIELDS,
     Figures,
+    fewest_rollups_of,
     figures_by,
     figures_sum,
-    organisation_rollups_of,
     rollups_of,
 )
 from marketplace.usage.windows import Window
@@ -61,15 +61,10 @@ class Summary:
 def summary_of(organisation: Organisation, window: Window, *, by: str, **filters: Any) -> Summary:
     """At most five queries, and one for the groups' names. ``by`` is a key of `GROUPS`."""
     apart = rollups_of(organisation.pk, window, **filters)
-    together = (
-        organisation_rollups_of(organisation.pk, window, **filters)
-        if filters.keys() <= ORGANISATION_FILTERS
-        else apart
-    )
-    by_time = figures_by(together, "starts_at", ttft=False)
-    groups = figures_by(
-        together if by == "model" else apart, GROUPS[by][0], latencies_of=GROUPS_MAX
-    )
+    fewest = fewest_rollups_of(organisation.pk, window, **filters)
+    by_time = figures_by(fewest, "starts_at", ttft=False)
+    field = GROUPS[by][0]
+    groups = figures_by(fewest if field in CALLER_FIELDS else apart, field, latencies_of=GROUPS_MAX)
     names = names_of(organisation, by)
     ordered = list(groups.items())
     totals = figures_sum(list(by_time.values()))

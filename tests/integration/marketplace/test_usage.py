@@ -21,8 +21,8 @@ from marketplace.billing.selectors import ledger_proof
 from marketplace.usage.generating import Size, history_generate
 from marketplace.usage.latency import BUCKETS_PER_OCTAVE
 from marketplace.usage.models import (
+    CallerRollup,
     ModelFigures,
-    OrganisationRollup,
     Span,
     UsageEvent,
     UsageRollup,
@@ -203,9 +203,8 @@ def test_rollups_are_the_sums_of_their_calls(
         for span in Span:
             rows = UsageRollup.objects.filter(span=span)
             by_model = figures_by(rows, "model")
-            # Those of the organisation say the same as those of its keys, people and endings.
-            together = OrganisationRollup.objects.filter(span=span)
-            assert figures_by(together, "model") == by_model
+            # Those of callers say the same.
+            assert figures_by(CallerRollup.objects.all(), "model") == by_model
             total = figures_sum(list(by_model.values()))
             assert total.calls == len(sent)
             assert total.charge_nano == sum(one.charge_nano for one in sent)
@@ -227,10 +226,10 @@ def test_rollups_are_the_sums_of_their_calls(
         ("UPDATE usage_rollup SET charge_nano = 5 WHERE span = 'day'", "and its hours"),
         ("DELETE FROM usage_rollup WHERE span = 'day'", "and its hours"),
         ("UPDATE usage_event SET model = 'x/y'", "rollup of x/y"),
-        ("UPDATE usage_organisation_rollup SET calls = 2 WHERE span = 'day'", "of its keys"),
-        ("UPDATE usage_organisation_rollup SET failed = 1", "of its keys"),
-        ("UPDATE usage_organisation_rollup SET total_cells = '{}'", "of its keys"),
-        ("DELETE FROM usage_organisation_rollup WHERE span = 'hour'", "of its keys"),
+        ("UPDATE usage_caller_rollup SET calls = 2", "of its callers"),
+        ("UPDATE usage_caller_rollup SET failed = 1", "of its callers"),
+        ("UPDATE usage_caller_rollup SET total_cells = '{}'", "of its callers"),
+        ("DELETE FROM usage_caller_rollup", "of its callers"),
     ],
 )
 def test_the_proof_finds_a_rollup_that_disagrees(shop: Shop, broken: str, said: str) -> None:

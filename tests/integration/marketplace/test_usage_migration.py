@@ -68,8 +68,7 @@ def test_earlier_calls_are_carried_over_and_back(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as connection:
         # Filled out of the rollups that there were, with what settled without it.
         found = connection.execute(
-            "SELECT sum(calls), sum(cardinality(total_cells)) FROM usage_organisation_rollup "
-            "WHERE span = 'hour'"
+            "SELECT sum(calls), sum(cardinality(total_cells)) FROM usage_caller_rollup"
         )
         assert found.fetchall() == [(4, 4)]
     migrate(empty_database, "billing", "0002")

@@ -1,4 +1,4 @@
-"""Rollups of an organisation by model alone, written with the others and filled out of them."""
+"""Rollups of days by who called what, written with the others and filled out of them."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ import django.contrib.postgres.indexes
 from django.db import migrations, models
 
 SQL = Path(__file__).parent / "sql"
-EARLIER = (SQL / "rollups.sql").read_text().partition("CREATE FUNCTION usage_rollup_add")
-"""What comes after it are the functions that this migration replaces."""
+REBUILD = "CREATE FUNCTION usage_rollup_rebuild"
 BACK = f"""
-{"".join(EARLIER[1:]).replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")}
-DROP AGGREGATE usage_cells_join(bigint[]);
+DROP FUNCTION usage_rollup_add(usage_call[]), usage_caller_rollup_add(usage_call[]);
+ALTER FUNCTION usage_rollup_add_apart(usage_call[]) RENAME TO usage_rollup_add;
+CREATE OR REPLACE FUNCTION usage_rollup_rebuild
+{(SQL / "rollups.sql").read_text().partition(REBUILD)[2]}
 """
 
 
@@ -22,14 +23,15 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="OrganisationRollup",
+            name="CallerRollup",
             fields=[
                 (
                     "pk",
                     models.CompositePrimaryKey(
                         "organisation_id",
-                        "span",
                         "starts_at",
+                        "key_id",
+                        "user_id",
                         "model",
                         blank=True,
                         editable=False,
@@ -38,8 +40,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("organisation_id", models.BigIntegerField()),
-                ("span", models.TextField()),
                 ("starts_at", models.DateTimeField()),
+                ("key_id", models.BigIntegerField()),
+                ("user_id", models.BigIntegerField()),
                 ("model", models.TextField()),
                 ("calls", models.BigIntegerField()),
                 ("failed", models.BigIntegerField()),
@@ -60,15 +63,13 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "db_table": "usage_organisation_rollup",
+                "db_table": "usage_caller_rollup",
                 "indexes": [
                     django.contrib.postgres.indexes.BrinIndex(
-                        fields=["starts_at"],
-                        name="usage_organisation_by_time",
-                        pages_per_range=16,
+                        fields=["starts_at"], name="usage_caller_by_time", pages_per_range=16
                     )
                 ],
             },
         ),
-        migrations.RunSQL((SQL / "organisation_rollups.sql").read_text(), BACK),
+        migrations.RunSQL((SQL / "callers.sql").read_text(), BACK),
     ]
