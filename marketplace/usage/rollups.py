@@ -108,7 +108,10 @@ def figures_by(
         return {}
     if latencies_of is not None:
         rows = rows.filter(**{f"{name}__in": [row[name] for row in found[:latencies_of]]})
-    completed = rows.filter(outcome=Outcome.COMPLETED) if apart else rows
+    completed: QuerySet[Any] = rows
+    if apart:
+        # Those of callers have the latencies of completed calls only.
+        completed = completed.filter(outcome=Outcome.COMPLETED)
     first = histograms(completed, name, "ttft_cells") if ttft else {}
     total = histograms(completed, name, "total_cells")
     return {
