@@ -9,6 +9,7 @@ puts the table between the markers of a document.
 """
 
 import argparse
+import importlib
 import os
 import statistics
 import subprocess
@@ -52,6 +53,8 @@ def main() -> int:
         figures_compute()
         deployment_rollups_compute()
         rankings_compute()
+        # As the web process starts: with all views imported.
+        importlib.import_module("marketplace.config.wsgi")
         table = _measure(options.views)
     print(table)
     if options.write is not None:
@@ -121,6 +124,7 @@ def _paths() -> list[str]:
         *(f"/usage?range={name}" for name in ("1h", "24h", "7d", "30d", "90d")),
         "/usage?range=90d&by=key",
         "/usage?range=90d&by=member",
+        "/usage?range=90d&by=outcome",
         f"/usage?range=90d&model={model}",
         "/usage?range=90d&outcome=worker_failed",
         f"/usage?range=90d&outcome=worker_failed&model={model}&key={key}",
@@ -169,6 +173,7 @@ def _size() -> str:
         for table, what in (
             ("usage_event", "calls"),
             ("usage_rollup", "rollups"),
+            ("usage_caller_rollup", "rollups of callers"),
             ("catalog_aimodel", "models"),
             ("catalog_provider", "providers"),
         ):

@@ -107,6 +107,28 @@ _PROOFS = (
     HAVING (sum(sign * calls), sum(sign * charge_nano), sum(sign * commission_nano))
            <> (0, 0, 0)
     """,
+    # A day's rollups of who called what are those of all deployments and endings.
+    """
+    SELECT 'rollups of ' || model || ', organisation ' || organisation_id || ', differ between '
+           || to_char(starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' and that day of its callers'
+    FROM (
+      SELECT organisation_id, starts_at, key_id, user_id, model, 1 AS sign, calls,
+             CASE outcome WHEN 'completed' THEN 0 ELSE calls END AS failed, charge_nano,
+             prompt_tokens + cached_tokens AS tokens_in,
+             completion_tokens + reasoning_tokens AS tokens_out,
+             CASE outcome WHEN 'completed' THEN ttft_cells || total_cells END AS cells
+      FROM usage_rollup WHERE span = 'day' AND starts_at >= %(since)s
+      UNION ALL
+      SELECT organisation_id, starts_at, key_id, user_id, model, -1, calls, failed, charge_nano,
+             tokens_in, tokens_out, ttft_cells || total_cells
+      FROM usage_caller_rollup WHERE starts_at >= %(since)s) side,
+    LATERAL (SELECT coalesce(sum(((cell >> 32) + 1) * (cell & 4294967295)), 0) AS buckets
+             FROM unnest(cells) AS cell) latencies
+    GROUP BY organisation_id, starts_at, key_id, user_id, model
+    HAVING (sum(sign * calls), sum(sign * failed), sum(sign * charge_nano),
+            sum(sign * tokens_in), sum(sign * tokens_out), sum(sign * buckets))
+           <> (0, 0, 0, 0, 0, 0)
+    """,
     # Calls outside all months are found, but not quickly: months are made too late, or clocks
     # are wrong.
     """

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.pagination import PageNumberPagination
@@ -105,18 +106,27 @@ class ModelSerializer(serializers.ModelSerializer[AIModel]):
     @extend_schema_field(CheapestSerializer(allow_null=True))
     def get_cheapest(self, model: AIModel) -> Any:
         offer = self._listing(model).cheapest
-        return offer and CheapestSerializer(offer).data
+        return offer and self._cheapest.to_representation(offer)
 
     @extend_schema_field(ModelFiguresSerializer(allow_null=True))
     def get_measured(self, model: AIModel) -> Any:
         figures = self._listing(model).measured
-        return figures and ModelFiguresSerializer(figures).data
+        return figures and self._measured.to_representation(figures)
 
     def get_hardware(self, model: AIModel) -> list[str]:
         return self._listing(model).hardware
 
     def get_providers(self, model: AIModel) -> list[str]:
         return self._listing(model).providers
+
+    # One for all models: making the fields of a serializer takes longer than using them.
+    @cached_property
+    def _cheapest(self) -> CheapestSerializer:
+        return CheapestSerializer()
+
+    @cached_property
+    def _measured(self) -> ModelFiguresSerializer:
+        return ModelFiguresSerializer()
 
     def _listing(self, model: AIModel) -> Listing:
         listing: Listing = self.context["listings"][model.pk]

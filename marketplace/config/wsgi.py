@@ -3,6 +3,9 @@
 import os
 
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.config.settings")
 application = get_wsgi_application()
+# Django imports the views at the first request: they are there before anybody asks.
+_ = get_resolver().url_patterns

@@ -59,7 +59,9 @@ def history_generate(*, size: Size, progress: Callable[[int], None]) -> None:
 def history_vacuum() -> None:
     """What autovacuum would do by and by after so many rows at once. Not inside a transaction."""
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM (ANALYZE) usage_event, usage_rollup, billing_transfer")
+        cursor.execute(
+            "VACUUM (ANALYZE) usage_event, usage_rollup, usage_caller_rollup, billing_transfer"
+        )
 
 
 def _organisations() -> None:

@@ -11,10 +11,12 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from marketplace.usage.caller_models import CallerRollup
 from marketplace.usage.deployment_models import DeploymentRollup, ModelRanking, RankingWindow
 from router.domain.outcome import Outcome
 
 __all__ = [
+    "CallerRollup",
     "DeploymentRollup",
     "Detachment",
     "ModelFigures",

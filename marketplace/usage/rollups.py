@@ -10,21 +10,26 @@ from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
 from marketplace.usage.latency import Histogram, percentile
-from marketplace.usage.models import Span, UsageRollup
+from marketplace.usage.models import CallerRollup, Span, UsageRollup
 from marketplace.usage.windows import Window
 from router.domain.outcome import Outcome
 
 HISTOGRAM_SQL = """
 SELECT label, cell >> 32, sum(cell & 4294967295)::bigint
-FROM ({rows}) AS r (label, cells), unnest(cells) AS cell GROUP BY 1, 2
+FROM (SELECT label, unnest(cells) AS cell FROM ({rows}) AS r (label, cells)) AS c GROUP BY 1, 2
 """
-_SUMS = {
+_SUMS: dict[str, Any] = {
     "calls": Sum("calls", default=0),
     "failed": Sum("calls", filter=~Q(outcome=Outcome.COMPLETED), default=0),
     "charge_nano": Sum("charge_nano", default=0),
     "tokens_in": Sum("prompt_tokens", default=0) + Sum("cached_tokens", default=0),
     "tokens_out": Sum("completion_tokens", default=0) + Sum("reasoning_tokens", default=0),
 }
+_CALLER_SUMS: dict[str, Any] = {name: Sum(name, default=0) for name in _SUMS}
+CALLER_FIELDS = frozenset({"starts_at", "key_id", "user_id", "model"})
+"""What rollups of callers are kept by."""
+
+Rollups = QuerySet[UsageRollup] | QuerySet[CallerRollup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +72,46 @@ def rollups_of(organisation_id: int, window: Window, **filters: Any) -> QuerySet
     )
 
 
+def fewest_rollups_of(organisation_id: int, window: Window, **filters: Any) -> Rollups:
+    """The same calls in fewer rows: those of callers, where these know what is asked.
+
+    They are kept for days, not for hours, and by ``CALLER_FIELDS``.
+    """
+    if window.span != Span.DAY or not filters.keys() <= CALLER_FIELDS:
+        return rollups_of(organisation_id, window, **filters)
+    return CallerRollup.objects.filter(
+        organisation_id=organisation_id,
+        starts_at__gte=window.start,
+        starts_at__lt=window.until,
+        **filters,
+    )
+
+
 def figures_by(
-    rows: QuerySet[UsageRollup], name: str, *, ttft: bool = True, latencies_of: int | None = None
+    rows: Rollups,
+    name: str,
+    *,
+    ttft: bool = True,
+    latencies_of: int | None = None,
 ) -> dict[Any, Figures]:
     """Figures by the values of a field, the dearest first. At most three queries.
 
     Latencies cost the most to read: those to the first byte can be left out, and all of them but
     for the first ``latencies_of`` values.
     """
+    apart = rows.model is UsageRollup
+    wanted = _SUMS if apart else _CALLER_SUMS
     # A sum may not be named as the column that it sums.
-    sums = rows.order_by().values(name).annotate(**{f"sum_{key}": _SUMS[key] for key in _SUMS})
+    sums = rows.order_by().values(name).annotate(**{f"sum_{key}": wanted[key] for key in wanted})
     found = list(sums.order_by("-sum_charge_nano", "-sum_calls", name))
     if not found:
         return {}
     if latencies_of is not None:
         rows = rows.filter(**{f"{name}__in": [row[name] for row in found[:latencies_of]]})
-    completed = rows.filter(outcome=Outcome.COMPLETED)
+    completed: QuerySet[Any] = rows
+    if apart:
+        # Those of callers have the latencies of completed calls only.
+        completed = completed.filter(outcome=Outcome.COMPLETED)
     first = histograms(completed, name, "ttft_cells") if ttft else {}
     total = histograms(completed, name, "total_cells")
     return {
@@ -106,7 +135,7 @@ def figures_sum(parts: list[Figures]) -> Figures:
 
 def models_called(organisation_id: int, window: Window) -> list[str]:
     """Public names that the organisation asked for, each once."""
-    rows = rollups_of(organisation_id, window).order_by("model")
+    rows = fewest_rollups_of(organisation_id, window).order_by("model")
     return list(rows.values_list("model", flat=True).distinct())
 
 

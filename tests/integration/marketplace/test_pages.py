@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -64,9 +66,9 @@ def settled_call(shop: Shop, **values: object) -> str:
         charge_nano=20_000,
         worker_id="fast-0",
         pool="fast",
-        ttft_ms=10.0,
-        total_ms=30.0,
         **{
+            "ttft_ms": 10.0,
+            "total_ms": 30.0,
             "created_at_ms": int(time.time() * 1000),
             "deployment_id": shop.deployment.pk,
             **values,
@@ -74,6 +76,14 @@ def settled_call(shop: Shop, **values: object) -> str:
     )
     settle(made)
     return made.request_id
+
+
+def test_whoever_comes_first_does_not_wait_for_views_to_be_imported() -> None:
+    asked = "import sys, marketplace.config.wsgi; print('marketplace.catalog.pages' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", asked], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert found.stdout.strip() == "True"
 
 
 @pytest.mark.parametrize("path", PUBLIC_PAGES)

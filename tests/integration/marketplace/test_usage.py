@@ -20,7 +20,13 @@ from marketplace.accounts.services import api_key_create
 from marketplace.billing.selectors import ledger_proof
 from marketplace.usage.generating import Size, history_generate
 from marketplace.usage.latency import BUCKETS_PER_OCTAVE
-from marketplace.usage.models import ModelFigures, Span, UsageEvent, UsageRollup
+from marketplace.usage.models import (
+    CallerRollup,
+    ModelFigures,
+    Span,
+    UsageEvent,
+    UsageRollup,
+)
 from marketplace.usage.partitions import id_floor, id_time, partition_names, partitions_detach
 from marketplace.usage.rollups import figures_by, figures_sum, rollups_of
 from marketplace.usage.selectors import calls_in, calls_page
@@ -196,7 +202,10 @@ def test_rollups_are_the_sums_of_their_calls(
         assert ledger_proof().gaps == ()
         for span in Span:
             rows = UsageRollup.objects.filter(span=span)
-            total = figures_sum(list(figures_by(rows, "model").values()))
+            by_model = figures_by(rows, "model")
+            # Those of callers say the same.
+            assert figures_by(CallerRollup.objects.all(), "model") == by_model
+            total = figures_sum(list(by_model.values()))
             assert total.calls == len(sent)
             assert total.charge_nano == sum(one.charge_nano for one in sent)
             completed = [one for one in sent if one.outcome == "completed"]
@@ -217,6 +226,10 @@ def test_rollups_are_the_sums_of_their_calls(
         ("UPDATE usage_rollup SET charge_nano = 5 WHERE span = 'day'", "and its hours"),
         ("DELETE FROM usage_rollup WHERE span = 'day'", "and its hours"),
         ("UPDATE usage_event SET model = 'x/y'", "rollup of x/y"),
+        ("UPDATE usage_caller_rollup SET calls = 2", "of its callers"),
+        ("UPDATE usage_caller_rollup SET failed = 1", "of its callers"),
+        ("UPDATE usage_caller_rollup SET total_cells = '{}'", "of its callers"),
+        ("DELETE FROM usage_caller_rollup", "of its callers"),
     ],
 )
 def test_the_proof_finds_a_rollup_that_disagrees(shop: Shop, broken: str, said: str) -> None:

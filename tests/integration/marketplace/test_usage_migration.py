@@ -60,10 +60,21 @@ def test_earlier_calls_are_carried_over_and_back(empty_database: str) -> None:
         ]
         connection.execute(settle, [body])
         assert rows("SELECT count(*) FROM usage_event") == [(3,)]
+    migrate(empty_database, "usage", "0006")
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        later = json.dumps([record_as_builtins(record(created_at_ms=AT_MS, total_ms=50.0))])
+        connection.execute(settle, [later])
+    migrate(empty_database)
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        # Filled out of the rollups that there were, with what settled without it.
+        found = connection.execute(
+            "SELECT sum(calls), sum(cardinality(total_cells)) FROM usage_caller_rollup"
+        )
+        assert found.fetchall() == [(4, 4)]
     migrate(empty_database, "billing", "0002")
     migrate(empty_database, "usage", "0001")
     with psycopg.connect(empty_database, autocommit=True) as connection:
         connection.execute(settle, [body])
         kind = "SELECT relkind::text FROM pg_class WHERE oid = 'usage_event'::regclass"
         found = connection.execute(f"SELECT count(*), ({kind}) FROM usage_event")  # type: ignore[arg-type]
-        assert found.fetchall() == [(3, "r")]
+        assert found.fetchall() == [(4, "r")]

@@ -54,6 +54,31 @@ def test_groups_and_others_add_up_to_the_totals(shop: Shop, owner: Client, by: s
         assert sum(step["figures"][name] for step in found["steps"]) == found["totals"][name], name
 
 
+@pytest.mark.parametrize("filters", ["", "&model=author/m1", "&outcome=completed"])
+def test_figures_are_the_same_however_they_are_taken_apart(
+    shop: Shop, owner: Client, filters: str
+) -> None:
+    """Whichever rollups they are read from."""
+    for i in range(6):
+        settled_call(
+            shop,
+            key_id=i % 2,
+            user_id=i,
+            model=f"author/m{i % 3}",
+            outcome=("completed", "truncated")[i % 4 == 3],
+            ttft_ms=2.0**i,
+            total_ms=3.0**i,
+        )
+    by_what = [
+        owner.get(f"/api/v1/usage/summary?organisation=acme&by={by}{filters}").json()
+        for by in GROUPS
+    ]
+    for found in by_what:
+        assert found["totals"]["calls"] == {"": 6, "&model=author/m1": 2}.get(filters, 5)
+        assert found["totals"] == by_what[0]["totals"]
+        assert found["steps"] == by_what[0]["steps"]
+
+
 def test_page_and_api_say_the_same(shop: Shop, owner: Client) -> None:
     key, _ = api_key_create(organisation=shop.organisation, name="nightly")
     settled_call(shop, key_id=key.pk)
