@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.browser import HOW_TO_INSTALL, chromium_path
 from tests.embedded import data_services
@@ -25,6 +26,21 @@ TEST_SECRETS = {
     "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
 }
 _services = contextlib.ExitStack()
+
+# The same examples in every run, however long each takes: a machine that pauses, or an example that
+# nobody has met before, must not refuse a change that has nothing to do with it. New examples are
+# looked for with `make test ARGS="--hypothesis-profile=search"`.
+settings.register_profile(
+    "search",
+    deadline=None,
+    max_examples=1_000,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
+settings.register_profile(
+    "steady", settings.get_profile("search"), max_examples=100, derandomize=True, database=None
+)
+settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.ports import free_ports
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 UP_TIMEOUT_S = 240

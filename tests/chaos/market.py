@@ -18,7 +18,6 @@ import psycopg
 from psycopg.rows import dict_row
 
 from deploy.local import child
-from deploy.local.ports import free_ports
 from deploy.local.postgres import Postgres
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from router.domain.catalog import ApiKey, Budget, Deployment, Model, Policy, Pool
@@ -29,6 +28,7 @@ from router.metering.journal import TORN
 from tests.chaos.harness import KEY
 from tests.contract.router.conftest import ROOT, open_accounts
 from tests.embedded import wait_until
+from tests.ports import free_ports
 
 PATIENCE_S = 60.0
 STOP_S = 20.0

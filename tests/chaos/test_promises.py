@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.chaos.harness import (
     SCALE,
     Told,
@@ -25,6 +24,7 @@ from tests.chaos.harness import (
     routing,
     working,
 )
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.chaos.clients import call
 from tests.chaos.market import Market, Router
 from tests.contract.router.conftest import ROOT
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from deploy.local import state
-from deploy.local.ports import accepts, free_ports
+from deploy.local.ports import accepts
 from deploy.local.process import Process
 from deploy.local.reaper import ROOT
 from tests.embedded import wait_until
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,9 @@ import httpx
 import openai
 import psycopg
 
-from deploy.local.ports import free_ports
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from tests.backend import wait_until_ready
+from tests.ports import free_ports
 
 PEPPER = "a-pepper-for-tests"
 KEY = "a-key-for-tests"

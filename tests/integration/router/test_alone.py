@@ -14,8 +14,8 @@ import httpx
 import openai
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

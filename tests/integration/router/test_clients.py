@@ -13,8 +13,8 @@ import openai
 import pytest
 from langchain_openai import ChatOpenAI
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,9 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
 from tests.integration.router.routers import until
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
 from tests.load.slo import MISSED_EXIT_CODE
 from tests.local_stack import ROOT
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

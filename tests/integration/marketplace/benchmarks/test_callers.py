@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from deploy.local.ports import free_ports
 from marketplace.benchmarks.callers import Sample, Server, caller_of
 from marketplace.benchmarks.plan import Plan, plan_of
 from tests.backend import backend
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.embedded import wait_until
+from tests.ports import free_ports
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,6 @@ import grpc
 import httpx
 from tritonclient.grpc import service_pb2_grpc
 
-from deploy.local.ports import free_ports
 from router.adapters.memory import MemoryIdempotencyStore
 from router.domain.ids import uuid7
 from router.ingress.account import Account
@@ -21,6 +20,7 @@ from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
 from router.settings import Limits
+from tests.ports import free_ports
 from tests.unit.router.pipeline.line import Line
 
 ADMIN_TOKEN = "admin"
