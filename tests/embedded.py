@@ -14,8 +14,8 @@ from deploy.local.postgres import Postgres
 from deploy.local.valkey import Valkey
 from tests.ports import free_ports
 
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -21,7 +21,7 @@ def twin(router: Router, **changes: str) -> str:
         env={**router.env, **changes},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2, done.stderr

@@ -29,7 +29,7 @@ ROWS = np.array(
     [[20, 14, 3, 300, 1, 0.1, 1, 900], [900, 3, 400, 2, 6, 0.6, 0, 20]], dtype=np.float32
 )
 OUTPUT = "FRAUD_PROBABILITY"
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @dataclass(frozen=True)
