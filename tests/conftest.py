@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.browser import HOW_TO_INSTALL, chromium_path
 from tests.embedded import data_services
@@ -24,6 +25,18 @@ TEST_SECRETS = {
     "SWITCHYARD_PUBLIC_URL": "http://127.0.0.1:8000",
     "SWITCHYARD_ROUTER_URL": "http://127.0.0.1:8080",
     "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
+}
+TOGETHER = {
+    # Promises that are about time: two of them at once would take each other's processors.
+    "chaos": ("tests/chaos/",),
+    # They share inference servers that take long to start.
+    "servers": (
+        "tests/integration/router/",
+        "tests/integration/backends/",
+        "tests/integration/marketplace/providers/test_conformance.py",
+        "tests/integration/marketplace/benchmarks/test_callers.py",
+        "tests/integration/marketplace/benchmarks/test_runs.py",
+    ),
 }
 _services = contextlib.ExitStack()
 
@@ -54,6 +67,19 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
+
+
+class Together(LoadFileScheduling):
+    """A file at a time for each worker of xdist, but of some folders all files on the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        found = (name for name, paths in TOGETHER.items() if nodeid.startswith(paths))
+        return next(found, super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together | None:
+    return Together(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_unconfigure() -> None:
