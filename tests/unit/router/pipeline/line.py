@@ -158,7 +158,7 @@ class Line:
             new_id=lambda: f"lease-{next(numbers)}",
         )
         self.checkpoints: list[UsageRecord] = []
-        self.scheduler = Scheduler(queue_max=10, random=random.random)
+        self.scheduler = Scheduler(queue_max=10, random=random.Random(5).random)
         self.recent = RecentCalls(self)
         self.histories = Histories(self.recent, clock=time.time)
         self.meters = Meters(self.histories)
