@@ -7,6 +7,9 @@ BIN := .venv/bin
 STATIC := DJANGO_SETTINGS_MODULE=marketplace.config.settings_check
 # pytest's exit status when ARGS select nothing.
 NO_TESTS := 5
+# What took long, then each failure in a few lines, then each again in one: the end of the log is
+# enough.
+TOLD := --durations=20 --durations-min=2 --tb=short -r fE
 ARGS ?=
 
 help: ## Show this list
@@ -29,8 +32,8 @@ check: setup ## Format, lint, import contracts, types, migrations, templates
 	$(BIN)/python deploy/bootstrap.py npm run check
 
 test: setup check ## Check, then every test (ARGS="-k name ..." for pytest)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not e2e" $(ARGS) || [ $$? -eq $(NO_TESTS) ]
-	$(BIN)/pytest -m e2e $(ARGS) || [ $$? -eq $(NO_TESTS) ]
+	$(BIN)/pytest -n 2 --dist loadfile $(TOLD) -m "not e2e" $(ARGS) || [ $$? -eq $(NO_TESTS) ]
+	$(BIN)/pytest $(TOLD) -m e2e $(ARGS) || [ $$? -eq $(NO_TESTS) ]
 
 fmt: setup ## Rewrite the sources the way `check` wants them
 	$(BIN)/ruff check --fix .

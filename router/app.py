@@ -185,7 +185,7 @@ async def serve_http(
                 await _stop_signal()
                 if view is not None:
                     await view.leave()
-                server.stop_listening()
+                await server.stop_listening()
                 await _drain(router.api, grpc_server, settings.limits.drain_s)
             finally:
                 server.close()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 300
+"""A bound on waiting for ever, not on how soon: a cold and busy machine takes a minute."""
 POLL_S = 0.05
 
 
@@ -26,7 +27,7 @@ def backend(words: list[str], ready_url: str, log: Path) -> Iterator[subprocess.
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.browser import HOW_TO_INSTALL, chromium_path
 from tests.embedded import data_services
@@ -25,7 +27,34 @@ TEST_SECRETS = {
     "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
     "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
 }
+TOGETHER = {
+    # Promises that are about time: two of them at once would take each other's processors.
+    "chaos": ("tests/chaos/",),
+    # They share inference servers that take long to start.
+    "servers": (
+        "tests/integration/router/",
+        "tests/integration/backends/",
+        "tests/integration/marketplace/providers/test_conformance.py",
+        "tests/integration/marketplace/benchmarks/test_callers.py",
+        "tests/integration/marketplace/benchmarks/test_runs.py",
+    ),
+}
 _services = contextlib.ExitStack()
+
+# The same examples in every run, however long each takes: a machine that pauses, or an example that
+# nobody has met before, must not refuse a change that has nothing to do with it. New examples are
+# looked for with `make test ARGS="--hypothesis-profile=search"`.
+settings.register_profile(
+    "search",
+    deadline=None,
+    max_examples=1_000,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
+settings.register_profile(
+    "steady", settings.get_profile("search"), max_examples=100, derandomize=True, database=None
+)
+settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,6 +68,19 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
+
+
+class Together(LoadFileScheduling):
+    """A file at a time for each worker of xdist, but of some folders all files on the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        found = (name for name, paths in TOGETHER.items() if nodeid.startswith(paths))
+        return next(found, super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together | None:
+    return Together(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_unconfigure() -> None:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deploy.local.ports import free_ports
 from deploy.local.postgres import Postgres
 from deploy.local.valkey import Valkey
+from tests.ports import free_ports
 
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:

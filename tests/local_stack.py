@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.ports import free_ports
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 UP_TIMEOUT_S = 240
@@ -41,7 +41,7 @@ class LocalStack:
         found: dict[str, str] = json.loads((self.home / "demo.json").read_text())
         return found
 
-    def manage(self, *words: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def manage(self, *words: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
         """Run a manage.py command next to this stack."""
         inherited = {
             name: value

@@ -6,16 +6,21 @@ import contextlib
 import socket
 
 HOST = "127.0.0.1"
+_given: set[int] = set()
+"""Until its server starts, nothing but this keeps a port from being found free once more."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports that nobody listens on at this moment."""
+    """Return `count` ports that nobody listens on at this moment, none of them a second time."""
     with contextlib.ExitStack() as stack:
         ports: list[int] = []
-        for _ in range(count):
+        while len(ports) < count:
             probe = stack.enter_context(socket.socket())
             probe.bind((HOST, 0))
-            ports.append(probe.getsockname()[1])
+            port: int = probe.getsockname()[1]
+            if port not in _given:
+                ports.append(port)
+                _given.add(port)
         return ports
 
 

@@ -6,7 +6,11 @@ are answered one, and the connection is then closed: nobody sends them, and smug
 """
 
 import asyncio
+import contextlib
+import os
+import socket
 from enum import Enum
+from math import inf
 from typing import Protocol, cast
 from urllib.parse import unquote
 
@@ -23,6 +27,9 @@ from router.ingress.exchange import Exchange, Headers
 from router.settings import Limits
 
 BACKLOG = 2048
+ASK_WITHIN_S = 1.0
+"""How long a stopping server waits for who has connected and not asked yet."""
+
 LINGER_S = 2.0
 """How long a client that was refused may go on sending."""
 
@@ -117,6 +124,7 @@ class Connection(asyncio.Protocol):
         """See :class:`asyncio.Protocol`."""
         self._is_lost = True
         self._server.connections.discard(self)
+        self._server.moved.set()
         self.resume_writing()
         if self._task is not None:
             self._task.cancel()
@@ -236,9 +244,13 @@ class Connection(asyncio.Protocol):
 
     # For the server
 
-    def close_if_idle(self) -> None:
-        """The server is stopping: no more calls here than the one that runs."""
-        if self._exchange is None:
+    def close_if_idle(self, new_since_s: float) -> None:
+        """The server is stopping: no more calls here than the one that runs.
+
+        Who has connected since then may be about to ask, and still may.
+        """
+        is_new = self.phase is HEAD and self.since_s >= new_since_s
+        if self._exchange is None and not is_new:
             self._transport.close()
         else:
             self._is_last = True
@@ -277,6 +289,7 @@ class Connection(asyncio.Protocol):
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
+        self._server.moved.set()
         self.since_s = self._server.loop.time()
 
     def _check(self, exchange: Exchange) -> None:
@@ -316,6 +329,7 @@ class HTTPServer:
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.closing = False
+        self.moved = asyncio.Event()
         self.wire_bytes_max = limits.header_bytes_max + FRAMING * limits.body_bytes_max
         self.bounds_s = {
             IDLE: limits.idle_timeout_s,
@@ -335,13 +349,29 @@ class HTTPServer:
         )
         self._sweep()
 
-    def stop_listening(self) -> None:
-        """Take no more connections, and no more calls on those that are there."""
+    async def stop_listening(self) -> None:
+        """Take no more connections, and no more calls on those that are there.
+
+        Who has connected may be about to ask, and is not told whether a call that meets a reset
+        was begun: each is still served once, if it asks within a second.
+        """
         self.closing = True
         if self._server is not None:
+            listening = [socket.socket(fileno=os.dup(s.fileno())) for s in self._server.sockets]
             self._server.close()
+            await asyncio.gather(*(self._take(one) for one in _waiting(listening)))
         for connection in list(self.connections):
-            connection.close_if_idle()
+            connection.close_if_idle(self.loop.time() - ASK_WITHIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_WITHIN_S):
+                while any(one.phase is HEAD or one.phase is BODY for one in self.connections):
+                    self.moved.clear()
+                    await self.moved.wait()
+        for connection in list(self.connections):
+            connection.close_if_idle(inf)
+
+    async def _take(self, connected: socket.socket) -> None:
+        await self.loop.connect_accepted_socket(lambda: Connection(self), connected)
 
     def close(self) -> None:
         """End it."""
@@ -353,6 +383,17 @@ class HTTPServer:
         for connection in list(self.connections):
             connection.overdue(now_s)
         self._sweeper = self.loop.call_later(self._sweep_s, self._sweep)
+
+
+def _waiting(listening: list[socket.socket]) -> list[socket.socket]:
+    """Whom the kernel has let in before the last of these was closed, and the server not yet."""
+    found: list[socket.socket] = []
+    for one in listening:
+        with one, contextlib.suppress(BlockingIOError):
+            one.setblocking(False)
+            while True:
+                found.append(one.accept()[0])
+    return found
 
 
 def _head_bytes(target: bytes, exchange: Exchange) -> int:

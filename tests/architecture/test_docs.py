@@ -123,7 +123,7 @@ def make_help() -> list[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=300,
         check=True,
     )
     return [line.split()[0] for line in run.stdout.splitlines()]
@@ -257,7 +257,7 @@ def test_a_snippet_is_well_formed(snippet: Snippet) -> None:
     elif snippet.language == "json":
         json.loads(snippet.text)
     elif snippet.language == "sh":
-        subprocess.run(["bash", "-n"], input=snippet.text.encode(), check=True, timeout=20)
+        subprocess.run(["bash", "-n"], input=snippet.text.encode(), check=True, timeout=300)
     else:
         assert snippet.language in {"mermaid", "sql", "text"}, "say what the snippet is"
 

@@ -17,7 +17,7 @@ PAGES = (ROOT / "README.md", DOCS / "tutorial" / "first-call.md")
 SNIPPETS = [snippet for snippet in pages.snippets() if snippet.page in PAGES]
 PROGRAMS = [snippet for snippet in SNIPPETS if snippet.language == "python"]
 COMMANDS = [snippet for snippet in SNIPPETS if "manage.py" in snippet.text]
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)

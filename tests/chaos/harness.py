@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
+from tests.ports import free_ports
 
 KEY = "k"
 MODEL = "m"
@@ -207,6 +207,11 @@ async def ask(port: int, *, stream: bool = False, key: str = KEY) -> Told:
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
     return Told(int(first.split(" ")[1]), headers, body, time.perf_counter() - began)
+
+
+def typical(seconds: list[float]) -> float:
+    """The median: what is promised of each is seen in most, and a pause of the machine in few."""
+    return percentile(seconds, 0.5)
 
 
 def percentile(values: list[float], share: float) -> float:

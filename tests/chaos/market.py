@@ -18,7 +18,6 @@ import psycopg
 from psycopg.rows import dict_row
 
 from deploy.local import child
-from deploy.local.ports import free_ports
 from deploy.local.postgres import Postgres
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from router.domain.catalog import ApiKey, Budget, Deployment, Model, Policy, Pool
@@ -29,9 +28,10 @@ from router.metering.journal import TORN
 from tests.chaos.harness import KEY
 from tests.contract.router.conftest import ROOT, open_accounts
 from tests.embedded import wait_until
+from tests.ports import free_ports
 
 PATIENCE_S = 60.0
-STOP_S = 20.0
+STOP_S = 60.0
 PEPPER = "a-pepper-for-tests"
 OWNED, SHARED = "m", "s"
 """A model that one router places, and one that every router does."""
@@ -306,7 +306,7 @@ class Market:
         words = [sys.executable, "manage.py", "ledger", "verify"]
         env = {**os.environ, "DATABASE_URL": self.database.url}
         done = subprocess.run(
-            words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
+            words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -322,7 +322,7 @@ def database_of_its_own(home: Path) -> Iterator[Database]:
             cwd=ROOT,
             env={**os.environ, "DATABASE_URL": database.url},
             check=True,
-            timeout=120,
+            timeout=600,
         )
         yield database
     finally:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 SLOTS = 2
 QUEUE_MAX = 1
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 CREDIT_NANO = 10**10
 DEAR_TOKENS = CREDIT_NANO // TOKEN_NANO + 1
 
@@ -64,8 +64,8 @@ class Counter:
         assert self.shop.ledger().keys() == self._known
 
     async def heard(self, name: str, what: str, times: int = 1) -> None:
-        """The worker wrote this down, within a second."""
-        async with asyncio.timeout(1.0):
+        """The worker wrote this down. How soon is a promise of ``test_promises``."""
+        async with asyncio.timeout(PATIENCE_S):
             while produced(self.shop.log, what)[name] < times:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -130,7 +130,7 @@ async def test_what_the_worker_finds_wrong_costs_nothing(counter: Counter) -> No
 
 
 async def test_a_deadline_that_passes_costs_nothing(counter: Counter) -> None:
-    seen = await call(counter.port, "late", 5, "wait", provider={"deadline_ms": 300})
+    seen = await call(counter.port, "late", 5, "wait", provider={"deadline_ms": 1_000})
     assert seen.status == 408
     await counter.heard("late", "cancelled")
     assert (await counter.booked())[:2] == ("rejected", 0)

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.chaos.clients import call
 from tests.chaos.market import Market, Router
 from tests.contract.router.conftest import ROOT
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
@@ -21,7 +21,7 @@ def twin(router: Router, **changes: str) -> str:
         env={**router.env, **changes},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2, done.stderr

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
+from tests.ports import free_ports
 
 REPOSITORY = Path(__file__).parent / "router" / "repository"
 

@@ -54,7 +54,7 @@ def _running(home: Path) -> tuple[str, str] | None:
         [sys.executable, str(ROOT / "manage.py"), "status", "--home", str(home), "--json"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     if status.returncode != 0:

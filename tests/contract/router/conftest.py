@@ -147,7 +147,7 @@ def ledger_database(postgres_url: str) -> Iterator[str]:
             cwd=ROOT,
             env={**os.environ, "DATABASE_URL": url},
             check=True,
-            timeout=120,
+            timeout=600,
         )
         yield url
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from router.adapters.snapshot_file import SnapshotFile
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from router.domain.catalog import Model
 
-TIMEOUT_S = 5
+TIMEOUT_S = 30
 
 
 def catalog(name: str) -> Snapshot:

@@ -45,7 +45,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
             [sys.executable, "-m", "workers.backends.llama_cpp", "--port", port],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
     assert found.returncode == 1

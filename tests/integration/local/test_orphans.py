@@ -24,9 +24,9 @@ pytestmark = pytest.mark.integration
 def launched(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
     argv = [sys.executable, "-m", "tests.integration.local.launcher", str(tmp_path)]
     launcher = subprocess.Popen(argv, cwd=ROOT)
-    wait_until((tmp_path / "pids.json").exists, 15, "the launcher did not start its services")
+    wait_until((tmp_path / "pids.json").exists, 60, "the launcher did not start its services")
     pids: dict[str, int] = json.loads((tmp_path / "pids.json").read_text())
-    wait_until(lambda: len(group_members(pids["stubborn"])) == 2, 15, "stubborn did not fork")
+    wait_until(lambda: len(group_members(pids["stubborn"])) == 2, 60, "stubborn did not fork")
     yield launcher, pids
     launcher.kill()
     launcher.wait()
@@ -60,7 +60,7 @@ def test_a_child_dies_with_its_parent_even_without_a_reaper(tmp_path: Path) -> N
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_until(lambda: not orphan.is_alive(), 10, "the child outlived its parent")
+    wait_until(lambda: not orphan.is_alive(), 60, "the child outlived its parent")
 
 
 def test_the_reaper_leaves_alone_what_was_taken_off_its_list() -> None:

@@ -27,7 +27,7 @@ def test_the_call_that_is_printed_works_when_pasted(local_stack: LocalStack) -> 
         ["sh", "-c", line.replace("curl", "curl --silent --show-error", 1)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     answer = json.loads(pasted.stdout)
@@ -55,7 +55,7 @@ def test_a_key_made_beside_the_running_stack_opens_the_router(local_stack: Local
         done = subprocess.run([*argv, url], capture_output=True, text=True, check=False)
         return done.stdout == "200"
 
-    wait_until(is_accepted, 10, "the new key was not accepted")
+    wait_until(is_accepted, 60, "the new key was not accepted")
 
 
 def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(tmp_path: Path) -> None:

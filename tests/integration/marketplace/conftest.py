@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
     from tests.integration.marketplace.shop import Shop
 
 
@@ -23,6 +25,19 @@ def _open() -> Shop:
 @pytest.fixture
 def shop(db: None) -> Shop:
     return _open()
+
+
+@pytest.fixture(scope="module")
+def kept_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Lets fixtures of a module fill the database once; what a test adds is taken back after it.
+
+    The module is one transaction: it has no test that needs `transactional_db`.
+    """
+    from django.db import transaction
+
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_routers_are_asked_for_what_a_changed_limit_may_not_cover(committed_shop
     with psycopg.connect(**parameters, autocommit=True) as listener:
         listener.execute(f"LISTEN {RECALL_CHANNEL}")
         budget_set(organisation=committed_shop.organisation, limit_nano=9)
-        (recall,) = listener.notifies(timeout=5, stop_after=1)
+        (recall,) = listener.notifies(timeout=120, stop_after=1)
     assert recall.payload == str(committed_shop.customer_account.pk)
 
 

@@ -25,7 +25,7 @@ from marketplace.routing.models import PolicyKind
 from marketplace.routing.services import policy_publish
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.operations import operations, schema
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import open_shop
 
 pytestmark = pytest.mark.django_db
 
@@ -43,17 +43,18 @@ def _one_connection() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
-@pytest.fixture
-def acme(shop: Shop) -> Acme:
-    return open_acme(shop)
+@pytest.fixture(scope="module")
+def acme(kept_database: None) -> Acme:
+    return open_acme(open_shop())
 
 
-@pytest.fixture
-def headers(acme: Acme, shop: Shop) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def headers(acme: Acme) -> dict[str, str]:
     """Signed in as an owner who is of the staff: nothing is refused for who asks."""
-    User.objects.filter(pk=shop.owner.pk).update(is_staff=True)
+    owner = acme.shop.owner
+    User.objects.filter(pk=owner.pk).update(is_staff=True)
     client, token = Client(), _get_new_csrf_string()
-    client.force_login(shop.owner)
+    client.force_login(owner)
     session = client.cookies[django_settings.SESSION_COOKIE_NAME].value
     cookies = {
         django_settings.SESSION_COOKIE_NAME: session,
@@ -63,9 +64,11 @@ def headers(acme: Acme, shop: Shop) -> dict[str, str]:
     return {"Cookie": cookie, "X-CSRFToken": token}
 
 
-def public_rows(shop: Shop) -> dict[str, object]:
-    """What the path names of the catalog, by resource."""
-    return {
+@pytest.fixture(scope="module")
+def rows(acme: Acme) -> dict[str, object]:
+    """What a path names, by resource: of the organisation, and of the catalog."""
+    shop = acme.shop
+    return {name: value for name, (value, _) in acme.rows.items()} | {
         "models": shop.model.name,
         "providers": shop.provider.slug,
         "pools": shop.worker.pool.name,
@@ -82,16 +85,21 @@ def test_the_schema_is_made_without_a_doubt() -> None:
     assert not GENERATOR_STATS, [*GENERATOR_STATS._warn_cache, *GENERATOR_STATS._error_cache]
 
 
+@pytest.fixture(scope="module")
+def described() -> Any:
+    """The API as schemathesis has it, served as in production."""
+    made = schemathesis.openapi.from_dict(schema())
+    made.app = get_wsgi_application()
+    return made
+
+
 RESOURCES = sorted({operation.resource for operation in operations()})
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
 def test_every_operation_answers_as_it_is_described(
-    resource: str, headers: dict[str, str], acme: Acme, shop: Shop
+    resource: str, described: Any, headers: dict[str, str], rows: dict[str, object]
 ) -> None:
-    described = schemathesis.openapi.from_dict(schema())
-    described.app = get_wsgi_application()
-    rows = {name: value for name, (value, _) in acme.rows.items()} | public_rows(shop)
     for operation in operations():
         if operation.resource == resource:
             row = rows.get(resource) if operation.is_of_one_row else None

@@ -18,7 +18,7 @@ from marketplace.accounts.permissions import GRANTS, KEY_ROLE, Permission
 from marketplace.accounts.services import api_key_create, member_set, organisation_create
 from marketplace.billing.budgets.services import budget_set
 from marketplace.config import urls_api, urls_pages
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, open_shop
 
 pytestmark = pytest.mark.django_db
 
@@ -285,8 +285,9 @@ API = [
 ]
 
 
-@pytest.fixture
-def furnished(shop: Shop) -> Furnished:
+@pytest.fixture(scope="module")
+def furnished(kept_database: None) -> Furnished:
+    shop = open_shop()
     organisation = shop.organisation
     key, _ = api_key_create(organisation=organisation, name="plain")
     management, secret = api_key_create(

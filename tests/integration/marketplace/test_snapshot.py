@@ -171,7 +171,7 @@ def test_routers_are_told_at_commit(committed_shop: Shop) -> None:
     with listener:
         listener.execute(f"LISTEN {SNAPSHOT_CHANNEL}")
         worker_drain(worker=committed_shop.worker, draining=True, confirmed=True)
-        (notice,) = listener.notifies(timeout=5, stop_after=1)
+        (notice,) = listener.notifies(timeout=120, stop_after=1)
         latest = SnapshotRow.objects.first()
         assert latest is not None
         assert notice.payload == str(latest.version)

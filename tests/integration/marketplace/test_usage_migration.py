@@ -33,7 +33,7 @@ def empty_database(postgres_url: str) -> Iterator[str]:
 def migrate(url: str, *target: str) -> None:
     command = [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0", *target]
     environment = {**os.environ, "DATABASE_URL": url}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=180)
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=600)
 
 
 def test_earlier_calls_are_carried_over_and_back(empty_database: str) -> None:

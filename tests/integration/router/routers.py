@@ -13,9 +13,9 @@ import httpx
 import openai
 import psycopg
 
-from deploy.local.ports import free_ports
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from tests.backend import wait_until_ready
+from tests.ports import free_ports
 
 PEPPER = "a-pepper-for-tests"
 KEY = "a-key-for-tests"
@@ -39,11 +39,11 @@ class Router:
 
     def state(self) -> dict:
         token = {"authorization": f"Bearer {ADMIN_TOKEN}"}
-        return httpx.get(f"{self.url}/admin/state", headers=token, timeout=5).json()
+        return httpx.get(f"{self.url}/admin/state", headers=token, timeout=120).json()
 
     def ask(self, model: str, **more: object) -> str:
         """Call, and say which router placed it."""
-        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=20)
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0, timeout=120)
         answer = client.chat.completions.with_raw_response.create(
             model=model, messages=HELLO, max_tokens=2, **more
         )
@@ -76,10 +76,10 @@ def running(name: str, database: str, home: Path, **settings: str) -> Iterator[R
         yield Router(name, url, process)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be in time"

@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

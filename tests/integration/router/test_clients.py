@@ -13,8 +13,8 @@ import openai
 import pytest
 from langchain_openai import ChatOpenAI
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 
@@ -115,7 +115,7 @@ def test_openai_for_node(url: str) -> None:
         cwd=FRONTEND,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert found.returncode == 0, found.stderr
@@ -168,6 +168,6 @@ def test_curl(url: str) -> None:
     body = json.dumps({"model": MODEL, "messages": QUESTION, "max_tokens": 4, "stream": True})
     words = [curl, "-sN", f"{url}/v1/chat/completions", "-H", f"Authorization: Bearer {KEY}"]
     words += ["-H", "Content-Type: application/json", "-d", body]
-    found = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    found = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
     assert found.stdout.startswith("data: {")
     assert found.stdout.endswith("data: [DONE]\n\n")

@@ -15,9 +15,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from deploy.local.ports import free_ports
 from router.ingress.description import PATHS
 from tests.backend import backend
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 
@@ -74,7 +74,7 @@ def test_every_operation_answers_as_it_is_described(described: Any, path: str, m
             case.path_parameters |= {"author": AUTHOR, "slug": SLUG, "version": "1"}
         checks = CHECKS[1:] if path == NOT_EMULATED else CHECKS
         key = {"authorization": f"Bearer {KEY}"}
-        answer = case.call_and_validate(headers=key, checks=checks, timeout=20)
+        answer = case.call_and_validate(headers=key, checks=checks, timeout=120)
         statuses.add(answer.status_code)
 
     answers()

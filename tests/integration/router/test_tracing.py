@@ -14,8 +14,8 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 

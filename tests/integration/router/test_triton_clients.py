@@ -17,8 +17,8 @@ import tritonclient.http as over_http
 import tritonclient.http.aio as over_http_aio
 from tritonclient.utils import InferenceServerException
 
-from deploy.local.ports import free_ports
 from tests.backend import backend
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 
@@ -29,7 +29,7 @@ ROWS = np.array(
     [[20, 14, 3, 300, 1, 0.1, 1, 900], [900, 3, 400, 2, 6, 0.6, 0, 20]], dtype=np.float32
 )
 OUTPUT = "FRAUD_PROBABILITY"
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 @dataclass(frozen=True)

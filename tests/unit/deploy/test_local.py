@@ -105,6 +105,11 @@ def test_a_secret_in_the_environment_wins_and_is_not_stored(home: Path) -> None:
     assert "given" not in (home / "secrets.json").read_text()
 
 
+def test_no_port_is_given_twice() -> None:
+    given = [ports.free_ports(1)[0] for _ in range(600)]
+    assert len(set(given)) == len(given)
+
+
 def test_free_ports_differ_and_a_listener_is_noticed() -> None:
     first, second = ports.free_ports(2)
     assert first != second

@@ -25,7 +25,7 @@ def manage(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         env=bare,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

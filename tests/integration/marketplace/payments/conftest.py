@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.ports import free_ports
 from tests.embedded import wait_until
+from tests.ports import free_ports
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +49,11 @@ def stripe_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             return False
 
     try:
-        wait_until(answers, 15, "the fake Stripe did not answer")
+        wait_until(answers, 60, "the fake Stripe did not answer")
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture

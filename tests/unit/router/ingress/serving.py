@@ -1,7 +1,6 @@
 """The real HTTP server on a free port of the loopback."""
 
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +9,6 @@ import grpc
 import httpx
 from tritonclient.grpc import service_pb2_grpc
 
-from deploy.local.ports import free_ports
 from router.adapters.memory import MemoryIdempotencyStore
 from router.domain.ids import uuid7
 from router.ingress.account import Account
@@ -21,9 +19,11 @@ from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
 from router.settings import Limits
+from tests.ports import free_ports
 from tests.unit.router.pipeline.line import Line
 
 ADMIN_TOKEN = "admin"
+PATIENCE_S = 30.0
 
 
 @contextlib.asynccontextmanager
@@ -31,15 +31,13 @@ async def serving(
     app: App, limits: Limits, *, cors_origins: tuple[str, ...] = ()
 ) -> AsyncIterator[int]:
     """Serve ``app`` for the time of the block, on the port that is given."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    (port,) = free_ports(1)
     server = HTTPServer(app, limits, frozenset(cors_origins))
     await server.listen("127.0.0.1", port)
     try:
         yield port
     finally:
-        server.stop_listening()
+        await server.stop_listening()
         server.close()
 
 
@@ -78,7 +76,7 @@ async def calling(
     )
     async with (
         serving(api, limits, cors_origins=cors_origins) as port,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client,
     ):
         yield client
 

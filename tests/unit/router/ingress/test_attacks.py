@@ -22,10 +22,10 @@ pb_grpc: Any = service_pb2_grpc
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 AUTH = {"authorization": f"Bearer {KEY}"}
 CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
-LIMITS = Limits(body_bytes_max=4_000, header_bytes_max=2_000, body_timeout_s=2, header_timeout_s=2)
+LIMITS = Limits(body_bytes_max=4_000, header_bytes_max=2_000)
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: Bearer " + KEY.encode()
 CHUNKED = HEAD + b"\r\ntransfer-encoding: chunked\r\n\r\n"
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from unittest.mock import Mock
 
@@ -9,23 +10,21 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from router.domain.errors import CallError
 from router.ingress.errors import error_headers, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
 from router.ingress.http1 import Connection, HTTPServer
 from router.settings import Limits
+from tests.ports import free_ports
 from tests.unit.router.ingress.serving import serving
+from tests.unit.router.pipeline.line import until
 
-LIMITS = Limits(
-    body_bytes_max=1_000,
-    header_bytes_max=2_000,
-    header_timeout_s=0.2,
-    body_timeout_s=0.2,
-    idle_timeout_s=0.4,
-    client_stall_s=0.3,
-)
-PATIENCE_S = 5.0
+LIMITS = Limits(body_bytes_max=1_000, header_bytes_max=2_000, idle_timeout_s=0.4)
+SHORT = structs.replace(LIMITS, header_timeout_s=0.2, body_timeout_s=0.2, client_stall_s=0.3)
+"""For what is about time alone: a machine that pauses for so long is not rare."""
+PATIENCE_S = 30.0
 POST = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi"
 
 
@@ -84,15 +83,15 @@ async def said(reader: asyncio.StreamReader) -> bytes:
     return b""
 
 
-async def exchange_of(raw: bytes, app: App | None = None) -> bytes:
-    async with connected(app) as (reader, writer):
+async def exchange_of(raw: bytes, app: App | None = None, limits: Limits = LIMITS) -> bytes:
+    async with connected(app, limits) as (reader, writer):
         writer.write(raw)
         return await said(reader)
 
 
 async def test_calls_follow_one_another_on_a_connection() -> None:
     app = App()
-    async with connected(app) as (reader, writer):
+    async with connected(app, Limits()) as (reader, writer):
         for path in (b"/one", b"/two"):
             writer.write(POST.replace(b"/x", path))
             head = await reader.readuntil(b"\r\n\r\n")
@@ -214,7 +213,7 @@ async def test_a_client_that_sends_its_whole_body_first_still_hears_why_it_was_r
 
 
 async def test_who_goes_on_sending_after_a_refusal_is_cut_off() -> None:
-    async with connected() as (reader, writer):
+    async with connected(limits=SHORT) as (reader, writer):
         writer.write(b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 1001\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413 ")
 
@@ -236,7 +235,7 @@ async def test_a_head_over_the_bound_is_refused() -> None:
 @pytest.mark.parametrize("raw", [b"", b"POST /x HTT", POST[:-1]])
 async def test_who_takes_too_long_to_ask_is_told_so(raw: bytes) -> None:
     app = App()
-    answer = await exchange_of(raw, app)
+    answer = await exchange_of(raw, app, SHORT)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert not app.called
 
@@ -261,11 +260,44 @@ async def test_a_call_ends_when_its_client_leaves(path: bytes) -> None:
 
 async def test_a_client_that_takes_nothing_holds_the_call_up_and_then_loses_it() -> None:
     app = App()
-    async with connected(app) as (_, writer):
+    async with connected(app, SHORT) as (_, writer):
         writer.transport.pause_reading()
         writer.write(POST.replace(b"/x", b"/endless"))
         await asyncio.wait_for(app.cancelled.wait(), PATIENCE_S)
     assert app.sent < 64 * 1024 * 1024
+
+
+async def test_who_had_connected_when_the_server_stops_is_still_answered_once() -> None:
+    (port,) = free_ports(1)
+    server = HTTPServer(App(), LIMITS, frozenset())
+    await server.listen("127.0.0.1", port)
+    ours = await asyncio.open_connection("127.0.0.1", port)
+    await until(lambda: bool(server.connections))
+    # The kernel has this one, and the server has not turned to it yet.
+    kernels = await asyncio.open_connection(sock=socket.create_connection(("127.0.0.1", port)))
+    stopping = asyncio.create_task(server.stop_listening())
+    await until(lambda: server.closing)
+    for reader, writer in (ours, kernels):
+        writer.write(POST)
+        answer = await said(reader)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in answer
+        writer.close()
+    await stopping
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    server.close()
+
+
+async def test_a_stopping_server_does_not_wait_for_who_never_asks() -> None:
+    (port,) = free_ports(1)
+    server = HTTPServer(App(), LIMITS, frozenset())
+    await server.listen("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await asyncio.wait_for(server.stop_listening(), PATIENCE_S)
+    server.close()
+    assert await said(reader) == b""
+    writer.close()
 
 
 class Hasty(App):

@@ -16,7 +16,7 @@ ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop
 CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
 PATH = "/v1/chat/completions"
 EVENT = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 def headers(key: str | None = None) -> dict[str, str]:

@@ -20,7 +20,7 @@ from router.ports import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import open_client
 from router.upstream.openai_http import OpenAIUpstream
-from tests.unit.router.ingress.serving import calling
+from tests.unit.router.ingress.serving import PATIENCE_S, calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, snapshot
 from tests.unit.router.upstream.test_http_workers import serving as serving_workers
 
@@ -280,7 +280,7 @@ async def test_anthropics_client_is_served() -> None:
 async def test_anthropics_client_is_told_of_a_stream_that_breaks() -> None:
     steps = [StreamPart(delta(content="he"), 1), UpstreamFailed("reset")]
     line = Line(FakeUpstream(lambda _: steps))
-    async with calling(line) as http, asyncio.timeout(5):
+    async with calling(line) as http, asyncio.timeout(PATIENCE_S):
         client = anthropic.AsyncAnthropic(base_url=str(http.base_url), api_key=KEY, max_retries=0)
         heard: list[str] = []
 

@@ -17,7 +17,7 @@ ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 AUTH = {"authorization": f"Bearer {KEY}"}
 CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 async def scraped(client: httpx.AsyncClient) -> dict[str, dict[tuple[str, ...], float]]:

@@ -33,7 +33,7 @@ def in_order(*outcomes: Outcome) -> Callable[[Endpoint], Outcome]:
 
 async def finished(line: Line, **fields: object) -> None:
     """Call, and see that nothing is left behind."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await line.call(**fields)
     await settled(line)
 

@@ -14,8 +14,10 @@ from router.settings import Limits
 from router.upstream.connection import BUFFER_BYTES_MAX, HEAD_BYTES_MAX
 from router.upstream.http import HTTPClient, header_lines, open_client, post_for_answer
 
-LIMITS = Limits(silence_timeout_s=0.3, connect_timeout_s=0.5)
-PATIENCE_S = 5.0
+LIMITS = Limits(connect_timeout_s=30)
+SHORT = Limits(silence_timeout_s=0.3, connect_timeout_s=30)
+"""For what is about silence: a machine that pauses for so long is not rare."""
+PATIENCE_S = 30.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 BYTES_MAX = 1_000
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -54,10 +56,10 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def working(worker: Worker) -> AsyncIterator[tuple[HTTPClient, str]]:
+async def working(worker: Worker, limits: Limits = LIMITS) -> AsyncIterator[tuple[HTTPClient, str]]:
     server = await asyncio.start_server(worker.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+    async with open_client(limits, AddressPolicy(EVERYWHERE)) as client:
         yield client, f"http://{host}:{port}/v1"
     server.close()
     for writer in worker.writers:
@@ -68,8 +70,11 @@ async def body_of(client: HTTPClient, url: str) -> bytes:
     return (await post_for_answer(client, url, b"", b"{}", BYTES_MAX))[1]
 
 
-async def failure_of(answer: bytes | None, **more: bool) -> str:
-    async with working(Worker(lambda _: answer, **more)) as (client, url):
+async def failure_of(
+    answer: bytes | None, limits: Limits = LIMITS, *, then_closes: bool = False
+) -> str:
+    worker = Worker(lambda _: answer, then_closes=then_closes)
+    async with working(worker, limits) as (client, url):
         with pytest.raises(UpstreamFailed) as failed:
             async with asyncio.timeout(PATIENCE_S):
                 await body_of(client, url)
@@ -138,7 +143,7 @@ async def test_what_a_worker_does_wrong_has_a_word(answer: bytes | None, reason:
     "answer", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe"]
 )
 async def test_silence_ends_the_call_wherever_it_falls(answer: bytes) -> None:
-    assert await failure_of(answer) == "timeout"
+    assert await failure_of(answer, SHORT) == "timeout"
 
 
 @pytest.mark.parametrize(("said", "seconds"), [(b"7", 7.0), (b"9999", 60.0), (b"soon", 0.0)])
@@ -174,15 +179,16 @@ async def test_the_worker_is_told_at_once_when_nobody_waits_any_more(answer: byt
         call = asyncio.ensure_future(body_of(client, url))
         await asyncio.wait_for(worker.asked.wait(), PATIENCE_S)
         call.cancel()
-        await asyncio.wait_for(worker.closed.wait(), 1.0)
+        # Long before the silence would have ended it.
+        await asyncio.wait_for(worker.closed.wait(), PATIENCE_S)
 
 
 async def test_a_slow_reader_slows_the_worker_down() -> None:
     endless = b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n" + b"x" * 50_000_000
     worker = Worker(lambda _: endless)
-    async with working(worker) as (client, url):
+    async with working(worker, SHORT) as (client, url):
         connection = await client.post(url, b"", b"{}")
-        await asyncio.sleep(2 * LIMITS.silence_timeout_s)  # Held up by us: not its silence.
+        await asyncio.sleep(2 * SHORT.silence_timeout_s)  # Held up by us: not its silence.
         assert connection.is_paused
         chunk = await connection.chunk()
         assert chunk is not None

@@ -21,7 +21,9 @@ from router.upstream.oip_http import HEADER_LENGTH, HTTPTransport, OIPUpstream
 from router.upstream.openai_http import LENGTHS, OpenAIUpstream
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-LIMITS = Limits(silence_timeout_s=0.2, answer_bytes_max=10_000, event_bytes_max=1_000)
+LIMITS = Limits(connect_timeout_s=30, answer_bytes_max=10_000, event_bytes_max=1_000)
+IMPATIENT = structs.replace(LIMITS, silence_timeout_s=0.2)
+"""For workers that say nothing. A machine that pauses for so long is not rare."""
 
 
 @contextlib.asynccontextmanager
@@ -58,14 +60,14 @@ def call(kind: Kind = Kind.CHAT, **fields: object) -> InferenceRequest:
     )
 
 
-async def answer(url: str, **fields: object):
-    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
-        return await OpenAIUpstream(client, LIMITS).answer(call(**fields), endpoint(url))
+async def answer(url: str, limits: Limits = LIMITS):
+    async with open_client(limits, AddressPolicy(EVERYWHERE)) as client:
+        return await OpenAIUpstream(client, limits).answer(call(), endpoint(url))
 
 
-async def stream(url: str, **fields: object) -> list[bytes]:
-    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
-        parts = OpenAIUpstream(client, LIMITS).stream(call(stream=True, **fields), endpoint(url))
+async def stream(url: str, limits: Limits = LIMITS) -> list[bytes]:
+    async with open_client(limits, AddressPolicy(EVERYWHERE)) as client:
+        parts = OpenAIUpstream(client, limits).stream(call(stream=True), endpoint(url))
         return [part.chunk async for part in parts]
 
 
@@ -112,7 +114,7 @@ async def test_a_failing_worker_is_named_by_its_failure(
 ) -> None:
     async with serving(handler) as url:
         with pytest.raises(UpstreamFailed) as failed:
-            await answer(url)
+            await answer(url, IMPATIENT if handler is hanging else LIMITS)
     assert (failed.value.reason, failed.value.is_fault) == (reason, is_fault)
 
 
@@ -147,7 +149,7 @@ async def test_a_refusal_keeps_the_workers_words(body: bytes, says: str) -> None
 async def test_a_stream_that_goes_wrong_is_named(handler: Handler, reason: str) -> None:
     async with serving(handler) as url:
         with pytest.raises(UpstreamFailed, match=reason):
-            await stream(url)
+            await stream(url, IMPATIENT if handler is hanging else LIMITS)
 
 
 async def test_what_a_worker_is_sent_is_the_clients_body_and_nothing_of_the_client() -> None:
