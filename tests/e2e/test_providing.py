@@ -133,6 +133,6 @@ def price_from_tomorrow(page: Page, stack: LocalStack) -> None:
     page.get_by_role("button", name="Publish this price").click()
     announced = page.get_by_role("row", name="upcoming")
     expect(announced).to_contain_text(f"{tomorrow:%Y-%m-%d %H:%M}")
-    expect(page.get_by_role("row", name="In force", exact=False)).to_have_count(1)
+    expect(page.locator("tbody").get_by_text("In force", exact=True)).to_have_count(1)
     announced.get_by_role("button", name="Withdraw").click()
     expect(page.get_by_text("never in force", exact=True)).to_be_visible()

@@ -212,6 +212,9 @@ def test_a_passkey_is_made_signs_in_and_is_removed(person: Page, site: SignInSit
     expect(person.get_by_text("My laptop")).to_be_visible()
     expect(person.get_by_text("last used")).to_be_visible()
     person.get_by_role("link", name="Remove").click()
+    # Whoever it is that came by a passkey shows it again.
+    person.get_by_role("link", name="Use a security key").click()
+    person.get_by_role("button", name="Use a passkey or security key").click()
     expect(person.get_by_role("heading", name="Remove the passkey")).to_be_visible()
     person.get_by_role("button", name="Remove").click()
     expect(person.get_by_text("None yet.")).to_be_visible()
