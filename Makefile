@@ -33,7 +33,7 @@ check: setup ## Format, lint, import contracts, types, migrations, templates
 
 test: setup check ## Check, then every test (ARGS="-k name ..." for pytest)
 	$(BIN)/pytest -n 2 --dist loadfile $(TOLD) -m "not e2e" $(ARGS) || [ $$? -eq $(NO_TESTS) ]
-	$(BIN)/pytest $(TOLD) -m e2e $(ARGS) || [ $$? -eq $(NO_TESTS) ]
+	$(BIN)/pytest -n 2 --dist loadgroup $(TOLD) -m e2e $(ARGS) || [ $$? -eq $(NO_TESTS) ]
 
 fmt: setup ## Rewrite the sources the way `check` wants them
 	$(BIN)/ruff check --fix .

@@ -1,10 +1,11 @@
 """Running a real server of ours for a test, as `python -m …` on free ports."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -15,14 +16,34 @@ POLL_S = 0.05
 
 
 @contextlib.contextmanager
-def backend(words: list[str], ready_url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``python -m <words>`` until the block ends; ready when the URL answers 200."""
+def backend(
+    words: list[str], ready_url: str, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``python -m <words>`` until the block ends; ready when the URL answers 200.
+
+    ``env`` is put over this process's own.
+    """
+    with running(words, lambda: answers(ready_url), log, env) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def running(
+    words: list[str],
+    is_ready: Callable[[], bool],
+    log: Path,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The same, for what is asked in another way whether it is ready."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
         )
     try:
-        wait_until_ready(process, ready_url, log)
+        wait_until_ready(process, is_ready, log)
         yield process
     finally:
         process.terminate()
@@ -33,13 +54,21 @@ def backend(words: list[str], ready_url: str, log: Path) -> Iterator[subprocess.
             process.wait()
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200."""
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url, timeout=2).status_code == 200
+    return False
+
+
+def wait_until_ready(
+    process: subprocess.Popen[bytes], is_ready: Callable[[], bool], log: Path
+) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, timeout=2).status_code == 200:
-                return
+        if is_ready():
+            return
         time.sleep(POLL_S)
-    raise RuntimeError(f"{url} did not become ready:\n{log.read_text()[-2000:]}")
+    raise RuntimeError(f"{process.args!r} did not become ready:\n{log.read_text()[-2000:]}")

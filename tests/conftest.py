@@ -17,7 +17,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from tests.browser import HOW_TO_INSTALL, chromium_path
 from tests.embedded import data_services
-from tests.local_stack import LocalStack, running_stack
+from tests.local_stack import LocalStack, shared_stack
 
 TEST_SECRETS = {
     "DJANGO_SECRET_KEY": "test-secret-key-of-no-value-outside-this-run",
@@ -117,7 +117,11 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """The whole product, started as a person would, on a folder and ports of its own (15 s)."""
-    home: Path = tmp_path_factory.mktemp("stack") / "home"
-    with running_stack(home) as stack:
+    """The whole product, started as a person would, on a folder and ports of its own (15 s).
+
+    One for all workers of the run: their own temporary folders are side by side.
+    """
+    own: Path = tmp_path_factory.getbasetemp()
+    of_the_run = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with shared_stack(of_the_run / "stack") as stack:
         yield stack

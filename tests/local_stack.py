@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.ports import free_ports
@@ -78,9 +79,54 @@ def running_stack(home: Path, *words: str) -> Iterator[LocalStack]:
     """Yield a stack that is up and healthy (`words` go to `up`); stop it afterwards."""
     stack = LocalStack(home, *free_ports(3))
     try:
-        up = stack.up(*words)
-        if up.returncode != 0:
-            raise RuntimeError(f"the stack did not start:\n{up.stdout}\n{up.stderr}")
+        start(stack, *words)
         yield stack
     finally:
         stack.down()
+
+
+@contextlib.contextmanager
+def shared_stack(folder: Path) -> Iterator[LocalStack]:
+    """Yield the one stack of all processes that name this folder.
+
+    The first to come starts it, the last to leave stops it: each holds a lock on `users` that
+    others share, and who gets it alone is the last.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "stack.json"
+    with (folder / "users").open("w") as users:
+        with _alone(folder):
+            if kept.exists():
+                found = json.loads(kept.read_text())
+                stack = LocalStack(**{**found, "home": Path(found["home"])})
+            else:
+                stack = LocalStack(folder / "home", *free_ports(3))
+                try:
+                    start(stack)
+                except BaseException:
+                    stack.down()
+                    raise
+                kept.write_text(json.dumps({**asdict(stack), "home": str(stack.home)}))
+            fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield stack
+        finally:
+            with _alone(folder), contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                kept.unlink()
+                stack.down()
+
+
+def start(stack: LocalStack, *words: str) -> None:
+    """Bring it up. Raises RuntimeError with what was printed."""
+    up = stack.up(*words)
+    if up.returncode != 0:
+        raise RuntimeError(f"the stack did not start:\n{up.stdout}\n{up.stderr}")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold off the others that start or stop; the kernel lets go of it when we die."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -3,35 +3,21 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import open_browser, sign_in
+from tests.browser import sign_in
 from tests.local_stack import LocalStack
 
-pytestmark = pytest.mark.e2e
+# What one called last is on top: these share the demo's usage and run one after the other.
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("calls")]
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 ANSWER_TIMEOUT_MS = 60_000
-
-
-@pytest.fixture
-def page(chromium: str, local_stack: LocalStack):
-    with open_browser(chromium) as browser:
-        page = browser.new_context(locale="en").new_page()
-        yield page
-
-
-@pytest.fixture
-def complaints(page: Page) -> list[str]:
-    """What the browser's console complained about."""
-    said: list[str] = []
-    page.on("console", lambda m: said.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    return said
 
 
 def test_a_person_signs_in_chats_and_sees_the_charge(
     page: Page, local_stack: LocalStack, complaints: list[str]
 ) -> None:
     demo = local_stack.demo
+    page.context.clear_cookies()
     sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
 
     page.get_by_role("link", name="SmolLM2 135M Instruct").click()
@@ -62,8 +48,6 @@ def test_a_person_signs_in_chats_and_sees_the_charge(
 
 
 def test_a_key_is_shown_once_and_works(page: Page, local_stack: LocalStack) -> None:
-    demo = local_stack.demo
-    sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
     page.goto(f"{local_stack.web_url}/keys")
     page.get_by_label("Name of a new key").fill("from the browser")
     page.get_by_role("button", name="Create key").click()

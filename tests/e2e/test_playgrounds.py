@@ -1,29 +1,17 @@
 """The playgrounds of every kind of model, and what a person who stops one is told."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import open_browser, sign_in
 from tests.local_stack import LocalStack
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("calls")]
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 EMULATED_MODEL = "emulated/llama-2-70b-chat"
 ANSWER_TIMEOUT_MS = 60_000
-
-
-@pytest.fixture
-def page(chromium: str, local_stack: LocalStack) -> Iterator[Page]:
-    """A signed-in page."""
-    demo = local_stack.demo
-    with open_browser(chromium) as browser:
-        page = browser.new_context(locale="en").new_page()
-        sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
-        yield page
 
 
 def playground(page: Page, stack: LocalStack, model: str) -> None:

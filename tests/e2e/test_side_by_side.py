@@ -3,32 +3,17 @@
 import json
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser import open_browser, sign_in
 from tests.local_stack import LocalStack
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("calls")]
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 ANSWER_TIMEOUT_MS = 60_000
-
-
-@pytest.fixture
-def page(chromium: str, local_stack: LocalStack) -> Iterator[Page]:
-    """A signed-in page that complains about nothing."""
-    demo = local_stack.demo
-    said: list[str] = []
-    with open_browser(chromium) as browser:
-        page = browser.new_context(locale="en").new_page()
-        page.on("pageerror", lambda error: said.append(str(error)))
-        sign_in(page, local_stack.web_url, email=demo["email"], password=demo["password"])
-        yield page
-    assert said == []
 
 
 def playground(page: Page, stack: LocalStack, model: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 
 from marketplace.accounts.models import ApiKey, User
 from marketplace.billing.models import Account
@@ -63,6 +64,18 @@ def snapshot() -> dict[str, Any]:
     row = SnapshotRow.objects.first()
     assert row is not None
     return row.body
+
+
+def test_the_demo_signs_in_where_addresses_are_proved(home: Path, settings: Any) -> None:
+    settings.MAIL_ON = True
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    for _ in range(2):  # each start seeds anew
+        seed(home, REAL)
+    demo = json.loads((home / "demo.json").read_text())
+    client = Client()
+    client.post("/login/", {"login": demo["email"], "password": demo["password"]})
+    assert client.get("/settings").status_code == 200
 
 
 def test_every_real_model_is_offered_by_two_providers_at_different_prices(home: Path) -> None:

@@ -14,7 +14,7 @@ import openai
 import psycopg
 
 from router.contracts.snapshot import Snapshot, encode_snapshot
-from tests.backend import wait_until_ready
+from tests.backend import answers, wait_until_ready
 from tests.ports import free_ports
 
 PEPPER = "a-pepper-for-tests"
@@ -72,7 +72,7 @@ def running(name: str, database: str, home: Path, **settings: str) -> Iterator[R
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        wait_until_ready(process, f"{url}/readyz", log)
+        wait_until_ready(process, lambda: answers(f"{url}/readyz"), log)
         yield Router(name, url, process)
     finally:
         process.terminate()

@@ -1,0 +1,85 @@
+"""A browser for each file, pages in it where the demo's user is signed in, and other customers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser import open_browser, sign_in
+from tests.embedded import wait_until
+from tests.local_stack import LocalStack
+
+# A machine that is busy with a second test answers later than Playwright's five seconds.
+expect.set_options(timeout=15_000)
+
+
+# Of a file: while a browser is open, its thread has an event loop that other tests would meet.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with open_browser(chromium) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, local_stack: LocalStack) -> Any:
+    """The cookies of the demo's user. Whoever signs out ends them: sign in anew for that."""
+    demo = local_stack.demo
+    context = browser.new_context(locale="en")
+    sign_in(context.new_page(), local_stack.web_url, email=demo["email"], password=demo["password"])
+    cookies = context.storage_state()
+    context.close()
+    return cookies
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the console of the test's page complains about, as it comes."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, signed_in: Any, complaints: list[str]) -> Iterator[Page]:
+    """A page of the demo's user, for which no script may fail."""
+    context = browser.new_context(locale="en", storage_state=signed_in)
+    page = context.new_page()
+    failed: list[str] = []
+    page.on("console", lambda m: complaints.append(m.text) if is_complaint(m.type) else None)
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    yield page
+    context.close()
+    assert failed == []
+
+
+def is_complaint(kind: str) -> bool:
+    """Of a message in the console."""
+    return kind in {"error", "warning"}
+
+
+CUSTOMER = """
+from marketplace.accounts.models import User
+from marketplace.accounts.services import api_key_create, organisation_create
+from marketplace.billing.services import credit_grant
+owner = User.objects.create_user("{slug}@example.com", full_name="Customer")
+organisation = organisation_create(name="{slug}", slug="{slug}", owner=owner)
+credit_grant(organisation=organisation, amount_nano=10**9)
+print(api_key_create(organisation=organisation, name="tests")[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def customer(request: pytest.FixtureRequest, local_stack: LocalStack) -> Iterator[httpx.Client]:
+    """Calls the router for an organisation of the file's own, whose usage nobody else looks at."""
+    slug = request.module.__name__.rpartition(".")[2].replace("_", "-")
+    made = local_stack.manage("shell", "-v", "0", "-c", CUSTOMER.format(slug=slug))
+    assert made.returncode == 0, made.stderr
+    headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    with httpx.Client(base_url=local_stack.router_url, headers=headers, timeout=60) as client:
+        # A snapshot with the new key is on its way.
+        wait_until(
+            lambda: client.get("/v1/models").status_code == 200, 15, "the key was not accepted"
+        )
+        yield client
