@@ -194,8 +194,13 @@ def _recharges(organisation_id: int) -> QuerySet[Payment]:
 
 
 def _standing(organisation_id: int, now: datetime) -> Standing:
+    """Under the lock of the rule's row: no recharge begins meanwhile, but one may end.
+
+    Whether one is in flight is read first: when it is not, its credit is there to be read.
+    """
+    is_in_flight = _recharges(organisation_id).filter(state=PaymentState.PENDING).exists()
     return Standing(
         available_nano=Account.objects.get(organisation_id=organisation_id).available_nano,
         charged_cents=recharged_cents(organisation_id, now),
-        is_in_flight=_recharges(organisation_id).filter(state=PaymentState.PENDING).exists(),
+        is_in_flight=is_in_flight,
     )

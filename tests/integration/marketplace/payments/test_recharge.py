@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from marketplace.accounts.models import Organisation
 from marketplace.audit.models import AuditEntry
 from marketplace.billing.models import AutoRecharge, Payment, PaymentProfile, Transfer
+from marketplace.billing.payments import recharge
 from marketplace.billing.payments.pursuit import payments_pursue
 from marketplace.billing.payments.recharge import (
     FAILURES_MAX,
@@ -29,6 +30,7 @@ from marketplace.billing.payments.recharge import (
     card_forget,
     recharge_begin,
     recharge_is_due,
+    recharged_cents,
 )
 from marketplace.billing.payments.record import intent_record
 from marketplace.billing.payments.services import customer_ensure
@@ -337,6 +339,25 @@ def test_two_rounds_at_the_same_time_charge_once(
     assert len(intents()) == 1
     assert committed_shop.customer_account.posted_nano == 30 * USD
     assert ledger_proof().gaps == ()
+
+
+def test_a_recharge_that_ends_while_another_is_considered_is_not_charged_again(
+    shop: Shop, kept_card: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_card(shop, GOOD)
+    set_rule(shop)
+    first = recharge_begin(organisation_id=shop.organisation.pk, now=timezone.now())
+    assert first is not None
+
+    def ends_then_counts(organisation_id: int, now: datetime) -> int:
+        # Credit was read before this, as it was without the first one's.
+        made = recharge_create(first, customer_id=PaymentProfile.objects.get().customer_id or "")
+        intent_record(intent=made, now=now)
+        return recharged_cents(organisation_id, now)
+
+    monkeypatch.setattr(recharge, "recharged_cents", ends_then_counts)
+    assert recharge_begin(organisation_id=shop.organisation.pk, now=timezone.now()) is None
+    assert Payment.objects.get().state == "succeeded"
 
 
 def test_a_second_worker_sees_what_the_first_has_charged(committed_shop: Shop) -> None:
