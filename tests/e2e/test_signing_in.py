@@ -128,7 +128,7 @@ def test_a_person_signs_up_founds_an_organisation_and_invites_a_colleague(
 
     colleague.goto(invitation)
     expect(colleague.get_by_text("invites you to join Harbour Works as Viewer")).to_be_visible()
-    colleague.get_by_role("link", name="Create an account").click()
+    colleague.get_by_role("main").get_by_role("link", name="Create an account").click()
     expect(colleague.get_by_label("Email")).to_have_value("colleague@example.com")
     fill_sign_up(colleague, "Bia", "colleague@example.com")
     colleague.goto(link_in(site.mail_to("colleague@example.com", after=2)))
