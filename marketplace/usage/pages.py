@@ -73,6 +73,7 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
         "summary": summary,
         "totals": summary.totals,
         "chart": _chart(summary.steps),
+        "steps_shown": "steps" in request.GET,
         "group_names": {name: label for name, (_field, label) in GROUPS.items()},
         "by": by,
         "outcomes": OUTCOMES,

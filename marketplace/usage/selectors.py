@@ -40,6 +40,8 @@ def calls_page(
 ) -> tuple[Sequence[UsageEvent], UUID | None]:
     """The newest calls older than ``before``, and what the next page begins before, if any.
 
+    Without their attempts and candidates, which are read at first use.
+
     Rollups tell in which hours there are calls of the kind: only those are looked through,
     however rare they are. Two queries.
     """
@@ -52,7 +54,7 @@ def calls_page(
     hours = [this_hour, *hours_called(rollups, before=this_hour, count=count + 1)]
     calls = UsageEvent.objects.filter(ids_within(hours), organisation_id=organisation_id, **filters)
     calls = calls.filter(request_id__gte=id_floor(window.start), request_id__lt=until)
-    rows = list(calls.order_by("-request_id")[: count + 1])
+    rows = list(calls.defer("attempts", "candidates").order_by("-request_id")[: count + 1])
     return rows[:count], rows[count - 1].request_id if len(rows) > count else None
 
 

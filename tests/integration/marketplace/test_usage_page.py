@@ -188,3 +188,12 @@ def test_the_tries_in_words() -> None:
     failed = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)])
     assert "a did not answer as it should (worker_failed:reset)" in retries(failed)[0]
     assert retries(tries([attempt("a", "worker_failed", 0)])) == []
+
+
+def test_the_charts_are_a_table_for_whoever_asks(owner: Client, shop: Shop) -> None:
+    settled_call(shop)
+    without = owner.get("/usage?range=24h")
+    assert "?range=24h&amp;steps=1" in without.content.decode()
+    shown = owner.get("/usage?range=24h&steps=1")
+    rows = [page.content.decode().count("<tr>") for page in (without, shown)]
+    assert rows[1] - rows[0] == len(shown.context["summary"].steps) + 1
