@@ -146,9 +146,7 @@ class HttpCaller:
         stream = _Tokens(started, on_first) if body.streamed else None
         timing, seen_ms = "", 0.0
         try:
-            async with self._session.post(
-                self._url + body.path, data=content, headers=(*body.headers, *self._headers)
-            ) as answer:
+            async with await self._post(body, content) as answer:
                 seen_ms = (time.monotonic() - started) * 1e3
                 timing = answer.headers.get("server-timing", "")
                 received = await _received(answer, stream.feed if stream else None)
@@ -169,6 +167,19 @@ class HttpCaller:
             # Of a stream the headers tell its times up to its first byte, which comes with them.
             _route_share(sample, timing, seen_ms if stream else sample.total_ms)
         return sample
+
+    async def _post(self, body: samples.Body, content: bytes) -> aiohttp.ClientResponse:
+        """Ask, and once more where the connection was closed before anything was answered.
+
+        A server may close what it kept open at any moment; llama.cpp's does after each stream.
+        """
+        headers = (*body.headers, *self._headers)
+        try:
+            return await self._session.post(self._url + body.path, data=content, headers=headers)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise
+            return await self._session.post(self._url + body.path, data=content, headers=headers)
 
     async def close(self) -> None:
         if self._opened is not None:

@@ -72,6 +72,24 @@ async def asked(answer: web.StreamResponse, plan: Plan = EMBEDDINGS) -> Sample:
         return sample
 
 
+async def test_a_connection_that_the_worker_closed_is_opened_anew() -> None:
+    """llama.cpp's server says keep-alive, and closes after each stream all the same."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r")[0]))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await reader.read(1)  # Somebody asks again here: too late.
+        writer.close()
+
+    async with await asyncio.start_server(once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        caller = caller_of(EMBEDDINGS, [Server(f"http://127.0.0.1:{port}", "openai", "m")], [])
+        errors = [(await caller.call(index, lambda: None)).error for index in range(3)]
+        await caller.close()
+    assert errors == ["", "", ""]
+
+
 async def test_a_worker_is_called_at_the_address_that_was_judged() -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         return web.json_response({"asked": request.host})
