@@ -36,6 +36,12 @@ async function copy(button: HTMLButtonElement): Promise<void> {
 
 applyTheme(savedTheme());
 
+// On a phone the entry of the page may lie beyond the edge of its bar.
+document.querySelectorAll<HTMLElement>(".subnav [aria-current], .tabs [aria-current]").forEach((entry) => {
+  const bar = entry.parentElement;
+  if (bar) bar.scrollLeft = entry.offsetLeft - (bar.clientWidth - entry.clientWidth) / 2;
+});
+
 document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target : null;
   const themeSwitch = target?.closest("[data-theme-switch]");

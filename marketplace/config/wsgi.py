@@ -10,6 +10,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.config.settings")
 application = get_wsgi_application()
 # Django imports the views at the first request: they are there before anybody asks.
 _ = get_resolver().url_patterns
-# All that is for good: walked by each full collection, it would stop a page for a tenth of a second.
+# All that is there for good: a full collection that walks it stops a page for a tenth of a second.
 gc.collect()
 gc.freeze()
