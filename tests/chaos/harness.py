@@ -209,11 +209,6 @@ async def ask(port: int, *, stream: bool = False, key: str = KEY) -> Told:
     return Told(int(first.split(" ")[1]), headers, body, time.perf_counter() - began)
 
 
-def typical(seconds: list[float]) -> float:
-    """The median: what is promised of each is seen in most, and a pause of the machine in few."""
-    return percentile(seconds, 0.5)
-
-
 def percentile(values: list[float], share: float) -> float:
     """Nearest rank."""
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]

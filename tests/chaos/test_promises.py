@@ -22,7 +22,6 @@ from tests.chaos.harness import (
     percentile,
     request,
     routing,
-    typical,
     working,
 )
 from tests.ports import free_ports
@@ -64,7 +63,7 @@ async def test_6_a_worker_that_dies_before_its_first_byte_costs_nobody_a_call(
     failed = lost + sum(one.status != 200 for one in told)
     attempts = sum(int(one.headers["x-route-attempts"]) for one in told if one.status == 200)
     print(f"{len(told)} calls, {failed} failed, {attempts} attempts")
-    assert len(told) > 20
+    assert len(told) > 100
     assert failed <= len(told) * 0.001
     assert len(told) < attempts <= len(told) * 1.2
 
@@ -81,7 +80,7 @@ async def test_7_a_worker_that_dies_after_its_first_byte_is_told_within_a_second
         assert told.body.count(b'"content":"x "') == 3, "one worker's words and no other's"
         assert b"worker_failed" in told.body
         assert b"[DONE]" not in told.body
-    assert typical([told.seconds for told in all_told]) < 1.0
+    assert max(told.seconds for told in all_told) < 1.0
     assert sum(worker.asked for worker in workers) == count
 
 
@@ -251,5 +250,5 @@ async def test_14_clients_that_leave_stop_their_workers_within_a_second(tmp_path
                     while worker.cancelled < number:  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
                 took_s.append(time.perf_counter() - left_s)
-    print(f"stopped after {typical(took_s) * 1e3:.0f} ms, {max(took_s) * 1e3:.0f} ms at most")
-    assert typical(took_s) < 1.0
+    print(f"stopped after {max(took_s) * 1e3:.0f} ms at most")
+    assert max(took_s) < 1.0

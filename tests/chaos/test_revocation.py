@@ -14,7 +14,7 @@ from msgspec import structs
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Model
 from router.domain.keys import digest_key
-from tests.chaos.harness import SCALE, typical
+from tests.chaos.harness import SCALE
 from tests.contract.router.conftest import ledger_database
 from tests.integration.router.routers import PEPPER, Router, publish, running, until
 
@@ -33,7 +33,7 @@ SHOP = Snapshot(
 
 def status(router: Router, key: str) -> int:
     headers = {"authorization": f"Bearer {key}"}
-    return httpx.get(f"{router.url}/v1/models", headers=headers, timeout=120).status_code
+    return httpx.get(f"{router.url}/v1/models", headers=headers, timeout=5).status_code
 
 
 def test_15_a_revoked_key_is_refused_within_two_seconds(
@@ -49,7 +49,7 @@ def test_15_a_revoked_key_is_refused_within_two_seconds(
             until(lambda key=key: status(router, key) == 401)
             took_s.append(time.monotonic() - revoked_s)
     print(f"revoked keys were refused after {max(took_s) * 1e3:.0f} ms at most")
-    assert typical(took_s) <= 2
+    assert max(took_s) <= 2
 
 
 def test_15_without_the_database_calls_go_on_only_for_so_long(

@@ -6,13 +6,11 @@ import httpx
 import openai
 import pytest
 
-from tests.embedded import wait_until
-
 pytestmark = pytest.mark.integration
 
 GPT_J = "emulated/gpt-j-6b"
 HELLO = [{"role": "user", "content": "hello"}]
-PATIENCE_S = 60.0
+POLL_S = 0.02
 
 
 def client_of(emulator_url: str, worker: str) -> openai.OpenAI:
@@ -51,22 +49,22 @@ def test_unlike_hardware_takes_unlike_time(emulator_url: str) -> None:
         )
         return time.monotonic() - begun
 
-    fast, slow = (
-        min(seconds(worker) for _ in range(3)) for worker in ("emulated-h100-0", "emulated-cpu-0")
-    )
-    assert fast < slow
+    assert seconds("emulated-h100-0") < seconds("emulated-cpu-0")
 
 
 def test_a_client_that_leaves_frees_its_slot(emulator_url: str) -> None:
     state = f"{emulator_url}/emulated-cpu-1/emulator"
     body = {"model": GPT_J, "messages": HELLO, "max_tokens": 500, "stream": True}
     url = f"{emulator_url}/emulated-cpu-1/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, timeout=120) as response:
+    with httpx.stream("POST", url, json=body, timeout=10) as response:
         lines = response.iter_lines()
         assert next(lines).startswith("data:")
         assert httpx.get(state).json()["running"] == 1
-    wait_until(lambda: not httpx.get(state).json()["running"], PATIENCE_S, "the slot came free")
-    assert httpx.get(state).json()["cancelled"] == 1
+    deadline = time.monotonic() + 2
+    while httpx.get(state).json()["running"] and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    after = httpx.get(state).json()
+    assert (after["running"], after["cancelled"]) == (0, 1)
 
 
 def test_a_worker_fails_when_told_to(emulator_url: str) -> None:

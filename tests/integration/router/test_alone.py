@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import openai
 import pytest
 
 from tests.backend import backend
-from tests.integration.router.routers import until
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.integration
 KEY = "a-key-of-ones-own"
 MODEL = "emulated/gpt-j-6b"
 HELLO = [{"role": "user", "content": "hello"}]
+POLL_S = 0.02
+CANCEL_WITHIN_S = 1.0
 
 
 @contextlib.contextmanager
@@ -47,7 +49,7 @@ def worker(emulator_url: str, name: str, slots: int = 4) -> dict:
 
 
 def client_of(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0, timeout=120)
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0, timeout=20)
 
 
 def test_it_answers_streams_and_counts(emulator_url: str, tmp_path: Path) -> None:
@@ -77,10 +79,9 @@ def test_it_learns_which_worker_is_fast(emulator_url: str, tmp_path: Path) -> No
             client.chat.completions.with_raw_response.create(
                 model=MODEL, messages=HELLO, max_tokens=3
             ).headers["x-route-worker"]
-            for _ in range(10)
+            for _ in range(8)
         ]
-    # A call that met a pause of the machine makes it look slow for a while.
-    assert went[2:].count("emulated-h100-1") >= 6
+    assert went[2:] == ["emulated-h100-1"] * 6
 
 
 def test_a_worker_that_is_down_at_start_is_used_once_it_is_up(tmp_path: Path) -> None:
@@ -89,23 +90,28 @@ def test_a_worker_that_is_down_at_start_is_used_once_it_is_up(tmp_path: Path) ->
     with router(fleet, tmp_path) as (_, url):
         call = {"model": MODEL, "messages": HELLO, "max_tokens": 2}
         headers = {"authorization": f"Bearer {KEY}"}
-        down = httpx.post(f"{url}/v1/chat/completions", json=call, headers=headers, timeout=120)
+        down = httpx.post(f"{url}/v1/chat/completions", json=call, headers=headers, timeout=10)
         assert down.status_code == 502
         assert down.json()["error"]["code"] == "worker_failed"
         words = ["workers.backends.emulator", "--port", str(port)]
         with backend(words, f"http://127.0.0.1:{port}/health", tmp_path / "emulator.log"):
-            up = httpx.post(f"{url}/v1/chat/completions", json=call, headers=headers, timeout=120)
+            up = httpx.post(f"{url}/v1/chat/completions", json=call, headers=headers, timeout=10)
         assert up.status_code == 200
 
 
-def test_a_client_that_leaves_stops_the_worker(emulator_url: str, tmp_path: Path) -> None:
+def test_a_client_that_leaves_stops_the_worker_within_a_second(
+    emulator_url: str, tmp_path: Path
+) -> None:
     name = "emulated-rtx4090-1"
     state = f"{emulator_url}/{name}/emulator"
     before = httpx.get(state).json()["cancelled"]
     for stream in (True, False):
         with router([worker(emulator_url, name)], tmp_path) as (_, url):
             _leave_after_dispatch(url, state, stream=stream)
-            until(lambda: not httpx.get(state).json()["running"])
+            left = time.monotonic()
+            while httpx.get(state).json()["running"]:
+                assert time.monotonic() - left < CANCEL_WITHIN_S
+                time.sleep(POLL_S)
     assert httpx.get(state).json()["cancelled"] == before + 2
 
 
@@ -121,7 +127,10 @@ def _leave_after_dispatch(url: str, state: str, *, stream: bool) -> None:
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         connection.sendall(head.encode() + body)
-        until(lambda: httpx.get(state).json()["running"])
+        deadline = time.monotonic() + 5
+        while not httpx.get(state).json()["running"]:
+            assert time.monotonic() < deadline
+            time.sleep(POLL_S)
 
 
 def test_a_stopping_router_lets_a_stream_finish(emulator_url: str, tmp_path: Path) -> None:
@@ -133,7 +142,7 @@ def test_a_stopping_router_lets_a_stream_finish(emulator_url: str, tmp_path: Pat
         process.send_signal(signal.SIGTERM)
         words += list(stream)
         assert sum(bool(w.choices[0].delta.content) for w in words) == 60
-        assert process.wait(60) == 0
+        assert process.wait(10) == 0
 
 
 @pytest.mark.parametrize(
@@ -157,7 +166,7 @@ def test_a_fleet_file_that_makes_no_sense_is_one_clear_line(
         [sys.executable, "-m", "router", "--fleet", str(path), "--port", str(free_ports(1)[0])],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=30,
         check=False,
     )
     assert found.returncode == 2
@@ -174,7 +183,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
             [sys.executable, "-m", "router", "--fleet", str(path), "--port", port],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=30,
             check=False,
         )
     assert (found.returncode, found.stderr.count("\n")) == (2, 1)

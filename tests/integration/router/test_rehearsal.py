@@ -34,7 +34,7 @@ def rehearse(url: str, *words: str, key: str = KEY) -> subprocess.CompletedProce
         env={**os.environ, "SWITCHYARD_KEY": key},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=60,
         check=False,
     )
 
@@ -87,7 +87,7 @@ def rows(output: str) -> dict[str, dict[str, float]]:
 
 def test_its_figures_are_the_routers_own(router_url: str) -> None:
     before = counted_by_the_router(router_url)
-    run = rehearse(router_url, "--json", "--mix", "chat=1,streamed=1,embeddings=1,vision=1")
+    run = rehearse(router_url, "--json", "--mix", "chat=2,streamed=2,embeddings=2,vision=1")
     assert run.returncode == 0, run.stdout + run.stderr
     calls, seconds = counted_by_the_router(router_url)
     found = rows(run.stdout)
@@ -99,12 +99,11 @@ def test_its_figures_are_the_routers_own(router_url: str) -> None:
     for model, names in kinds.items():
         seen = [found[name] for name in names]
         count = sum(int(row["num_requests"]) for row in seen)
-        assert count == calls[model] - before[0][model] > 0
+        assert count == calls[model] - before[0][model] > 3
         mean_ms = sum(row["total_response_time"] for row in seen) / count
         routers_ms = 1e3 * (seconds[model] - before[1][model]) / count
-        # The client sees the network and its own turn too, which a busy machine makes long, and
-        # never less than the router.
-        assert routers_ms * 0.98 <= mean_ms <= 2 * routers_ms + 250
+        # The client sees the network and its own turn too, and never less than the router.
+        assert routers_ms * 0.98 <= mean_ms <= routers_ms + 25
     first, whole = found["FIRST BYTE streamed"], found["POST streamed"]
     assert first["num_requests"] == whole["num_requests"]
     assert first["total_response_time"] < whole["total_response_time"]

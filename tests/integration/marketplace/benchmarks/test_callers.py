@@ -115,9 +115,7 @@ def test_the_routers_part_of_a_chat_is_a_small_one(router_url: str) -> None:
     for sample in samples:
         assert (sample.error, sample.tokens) == ("", 4)
         assert sample.ttft_ms > 20
-        assert 0 <= sample.queue_ms <= sample.router_ms < sample.ttft_ms
-    # Of one of them it may be a pause of the machine.
-    assert min(sample.router_ms / sample.ttft_ms for sample in samples) < 1 / 2
+        assert 0 <= sample.queue_ms <= sample.router_ms < sample.ttft_ms / 2
 
 
 def test_what_a_worker_takes_after_its_headers_is_not_the_routers(tmp_path: Path) -> None:

@@ -178,8 +178,7 @@ def test_a_cancelled_run_stops_within_two_seconds(
         assert not Profile.objects.filter(benchmark=benchmark).exists()
         return time.monotonic() - asked[0]
 
-    # A pause of the machine may hit one of them.
-    assert any(took_s() < 2 for _ in range(3))
+    assert took_s() < 2
 
 
 def test_one_that_waits_is_cancelled_at_once(

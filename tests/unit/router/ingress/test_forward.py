@@ -91,8 +91,10 @@ async def test_who_does_not_answer_in_time_is_done_without() -> None:
     port = server.sockets[0].getsockname()[1]
     async with two_routers(f"http://127.0.0.1:{port}") as (here, there, _):
         call = await there.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+        began_s = time.monotonic()
         path = f"/v1/generation?id={call.headers['x-request-id']}"
         assert (await here.get(path, headers=AUTH)).status_code == 200
+        assert time.monotonic() - began_s < 3
     server.close()
 
 
