@@ -18,7 +18,7 @@ help: ## Show this list
 setup: ## Install everything into this folder: Python packages, front end
 	@python3 deploy/bootstrap.py
 
-run: setup ## Run Switchyard on this machine; Ctrl-C stops it (ARGS="--port 9000 ...")
+run: setup ## Run Waypost on this machine; Ctrl-C stops it (ARGS="--port 9000 ...")
 	@$(BIN)/python manage.py up $(ARGS)
 
 check: setup ## Format, lint, import contracts, types, migrations, templates
@@ -74,7 +74,7 @@ chaos: setup ## The promises under faults, ten times longer and larger than in `
 sim: setup ## 10,000 histories of leases, journal and settlement under simulated faults
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
-clean: ## Remove what `setup` installed and built; data in .switchyard stays
+clean: ## Remove what `setup` installed and built; data in .waypost stays
 	rm -rf .venv .tools frontend/node_modules frontend/dist staticfiles
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

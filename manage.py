@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Command line of Switchyard: `manage.py help` lists what it can do."""
+"""Command line of Waypost: `manage.py help` lists what it can do."""
 
 import os
 import sys

@@ -21,7 +21,7 @@ READY_TIMEOUT_S = 30.0
 ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
     "DJANGO_SECRET_KEY": "of-no-value-outside-a-measurement",
-    "SWITCHYARD_KEY_PEPPER": "of-no-value-outside-a-measurement",
+    "WAYPOST_KEY_PEPPER": "of-no-value-outside-a-measurement",
 }
 
 
@@ -49,7 +49,7 @@ def cpu_s(pid: int) -> float:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="switchyard-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="waypost-bench-") as folder:
         home = Path(folder)
         # PostgreSQL runs as another user when this runs as root.
         home.chmod(0o755)

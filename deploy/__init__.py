@@ -1,1 +1,1 @@
-"""Everything that sets Switchyard up and keeps it running."""
+"""Everything that sets Waypost up and keeps it running."""

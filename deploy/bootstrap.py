@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Set Switchyard up: a pinned uv, the locked Python packages, the front end.
+"""Set Waypost up: a pinned uv, the locked Python packages, the front end.
 
 Standard library only, and no pip or venv needed: this runs on a bare `python3`. Everything
 lands inside the repository (`.tools/`, `.venv/`, `frontend/node_modules/`, `frontend/dist/`)
@@ -144,11 +144,11 @@ def check_machine() -> None:
     """Refuse a machine that can't work, before anything is downloaded."""
     if sys.version_info < PYTHON_OLDEST:
         found, oldest = platform.python_version(), ".".join(map(str, PYTHON_OLDEST))
-        raise SetupError(f"Python {found} is too old: Switchyard needs Python {oldest} or newer")
+        raise SetupError(f"Python {found} is too old: Waypost needs Python {oldest} or newer")
     if sys.platform != "linux" or platform.machine() not in UV_WHEELS_SHA256:
         raise SetupError(
             f"{platform.system()} on {platform.machine()} is not supported:"
-            " Switchyard runs on Linux, x86_64 or aarch64"
+            " Waypost runs on Linux, x86_64 or aarch64"
         )
     free_bytes = shutil.disk_usage(ROOT).free
     if not VENV.exists() and free_bytes < DISK_NEEDED_BYTES:
@@ -239,8 +239,8 @@ def build_front_end() -> None:
         if path.is_file() and not {"node_modules", "dist"} & set(path.relative_to(FRONTEND).parts)
     )
     env = {"PATH": path_with_node()}
-    npm_stamp = FRONTEND / "node_modules" / ".switchyard-inputs"
-    build_stamp = FRONTEND / "dist" / ".switchyard-inputs"
+    npm_stamp = FRONTEND / "node_modules" / ".waypost-inputs"
+    build_stamp = FRONTEND / "dist" / ".waypost-inputs"
     once("Front-end packages", ["npm", "ci", "--no-audit", "--no-fund"], packages, npm_stamp, env)
     once("Front end", ["npm", "run", "build"], sources, build_stamp, env)
 

@@ -21,9 +21,9 @@ from tests.local_stack import LocalStack, shared_stack
 
 TEST_SECRETS = {
     "DJANGO_SECRET_KEY": "test-secret-key-of-no-value-outside-this-run",
-    "SWITCHYARD_KEY_PEPPER": "test-pepper-of-no-value-outside-this-run",
-    "SWITCHYARD_PUBLIC_URL": "http://127.0.0.1:8000",
-    "SWITCHYARD_ROUTER_URL": "http://127.0.0.1:8080",
+    "WAYPOST_KEY_PEPPER": "test-pepper-of-no-value-outside-this-run",
+    "WAYPOST_PUBLIC_URL": "http://127.0.0.1:8000",
+    "WAYPOST_ROUTER_URL": "http://127.0.0.1:8080",
     "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
     "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
 }

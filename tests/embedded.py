@@ -62,7 +62,7 @@ def data_services() -> Iterator[tuple[str, str]]:
     from deploy.local import postgres, valkey
 
     with contextlib.ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switchyard-test-")))
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="waypost-test-")))
         # PostgreSQL runs as another user when the tests run as root.
         home.chmod(0o755)
         postgres_port, valkey_port = free_ports(2)

@@ -47,7 +47,7 @@ class LocalStack:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("DJANGO_", "SWITCHYARD_", "ROUTER_"))
+            if not name.startswith(("DJANGO_", "WAYPOST_", "ROUTER_"))
             and name not in {"DATABASE_URL", "BROKER_URL"}
         }
         return subprocess.run(
@@ -56,8 +56,8 @@ class LocalStack:
             # What nobody asked for is not measured beside a test.
             env={
                 **inherited,
-                "SWITCHYARD_HOME": str(self.home),
-                "SWITCHYARD_BENCHMARKS_AUTO": "0",
+                "WAYPOST_HOME": str(self.home),
+                "WAYPOST_BENCHMARKS_AUTO": "0",
             },
             capture_output=True,
             text=True,

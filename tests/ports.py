@@ -29,7 +29,7 @@ def _stretch() -> tuple[socket.socket, Iterator[int]]:
     held = socket.socket(socket.AF_UNIX)
     for first in range(FIRST, END, STRETCH):
         with contextlib.suppress(OSError):
-            held.bind(f"\0switchyard-test-ports-{first}")
+            held.bind(f"\0waypost-test-ports-{first}")
             return held, itertools.cycle(range(first, first + STRETCH))
     raise RuntimeError(f"all ports from {FIRST} to {END} are held by other test runs")
 

@@ -66,13 +66,13 @@ def sign_in_site(stack: LocalStack, folder: Path) -> Iterator[SignInSite]:
     assert found is not None
     env = {
         **found.environment,
-        "SWITCHYARD_PUBLIC_URL": site.url,
+        "WAYPOST_PUBLIC_URL": site.url,
         "EMAIL_URL": f"smtp://{HOST}:{mail_port}",
-        "SWITCHYARD_MAIL_FROM": "Switchyard <no-reply@example.com>",
-        "SWITCHYARD_OIDC_ISSUER": site.provider_url,
-        "SWITCHYARD_OIDC_CLIENT_ID": "switchyard",
-        "SWITCHYARD_OIDC_CLIENT_SECRET": "a secret that the provider does not look at",
-        "SWITCHYARD_OIDC_NAME": PROVIDER,
+        "WAYPOST_MAIL_FROM": "Waypost <no-reply@example.com>",
+        "WAYPOST_OIDC_ISSUER": site.provider_url,
+        "WAYPOST_OIDC_CLIENT_ID": "waypost",
+        "WAYPOST_OIDC_CLIENT_SECRET": "a secret that the provider does not look at",
+        "WAYPOST_OIDC_NAME": PROVIDER,
     }
     mail = ["aiosmtpd", "-n", "-c", "aiosmtpd.handlers.Mailbox", "-l", f"{HOST}:{mail_port}"]
     provider = ["oidc_provider_mock", "--port", str(provider_port)]

@@ -48,7 +48,7 @@ TASK_LIMIT_S = 120
 
 def _automatic_benchmarks() -> dict[str, Any]:
     """At the hours that are set, and when something is new; {} when nobody wants them."""
-    if not settings.SWITCHYARD_BENCHMARKS_AUTO:
+    if not settings.WAYPOST_BENCHMARKS_AUTO:
         return {}
     found: dict[str, Any] = {
         "benchmark-what-is-new": {
@@ -57,8 +57,8 @@ def _automatic_benchmarks() -> dict[str, Any]:
             "options": {"expires": NEWS_EVERY_S},
         }
     }
-    if settings.SWITCHYARD_BENCHMARK_HOURS:
-        hours = ",".join(map(str, settings.SWITCHYARD_BENCHMARK_HOURS))
+    if settings.WAYPOST_BENCHMARK_HOURS:
+        hours = ",".join(map(str, settings.WAYPOST_BENCHMARK_HOURS))
         found["benchmark-every-deployment"] = {
             "task": "workers.tasks.benchmarks.benchmark_every_deployment",
             "schedule": crontab(minute=0, hour=hours),
@@ -67,7 +67,7 @@ def _automatic_benchmarks() -> dict[str, Any]:
     return found
 
 
-app = Celery("switchyard")
+app = Celery("waypost")
 app.conf.update(
     broker_url=settings.BROKER_URL,
     task_ignore_result=True,
@@ -100,7 +100,7 @@ app.conf.update(
             "what_ifs",
         )
     ],
-    beat_schedule_filename=str(Path(settings.SWITCHYARD_HOME) / "run" / "celerybeat-schedule"),
+    beat_schedule_filename=str(Path(settings.WAYPOST_HOME) / "run" / "celerybeat-schedule"),
     # A run that is late is not worth two: each expires when the next one is due.
     beat_schedule={
         "probe-workers": {

@@ -25,7 +25,7 @@ def chart(
     true_ms: Mapping[str, float],
 ) -> None:
     """Mean and p99 around the drift, and the profiles in the minutes after it, as SVG."""
-    mpl.rcParams["svg.hashsalt"] = "switchyard"  # The same figures make the same file.
+    mpl.rcParams["svg.hashsalt"] = "waypost"  # The same figures make the same file.
     figure, axes = plt.subplots(1, 3, figsize=(13, 4))
     for axis, field, label in zip(
         axes, ("mean_ms", "p99_ms"), ("mean", "99th percentile"), strict=False

@@ -1,1 +1,1 @@
-"""The embedded stack: every service of Switchyard as a child process, under one folder."""
+"""The embedded stack: every service of Waypost as a child process, under one folder."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from deploy.local import state
 
-DEFAULT_HOME = ".switchyard"
+DEFAULT_HOME = ".waypost"
 
 
 def default_home() -> Path:
     """Return the state folder that is meant when none is named."""
-    return Path(os.environ.get("SWITCHYARD_HOME", DEFAULT_HOME)).resolve()
+    return Path(os.environ.get("WAYPOST_HOME", DEFAULT_HOME)).resolve()
 
 
 def adopt_running_stack() -> None:

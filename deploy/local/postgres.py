@@ -22,8 +22,8 @@ from deploy.local import child
 from deploy.local.ports import HOST
 from deploy.local.wheels import package_folder
 
-ROLE = "switchyard"
-DATABASE = "switchyard"
+ROLE = "waypost"
+DATABASE = "waypost"
 UNPRIVILEGED_USER = "nobody"
 # SIGINT is PostgreSQL's "fast" shutdown: end the sessions, checkpoint, leave.
 STOP_SIGNAL = signal.SIGINT

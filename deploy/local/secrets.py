@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # Of the embedded PostgreSQL only; services get it inside DATABASE_URL.
-DATABASE_PASSWORD = "SWITCHYARD_DATABASE_PASSWORD"  # noqa: S105 (its name)
+DATABASE_PASSWORD = "WAYPOST_DATABASE_PASSWORD"  # noqa: S105 (its name)
 NAMES = (
     "DJANGO_SECRET_KEY",
-    "SWITCHYARD_KEY_PEPPER",
+    "WAYPOST_KEY_PEPPER",
     DATABASE_PASSWORD,
     "ROUTER_ADMIN_TOKEN",
-    "SWITCHYARD_METRICS_TOKEN",
+    "WAYPOST_METRICS_TOKEN",
 )
 SECRET_BYTES = 32
 

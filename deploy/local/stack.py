@@ -1,4 +1,4 @@
-"""Which services make up Switchyard on one machine, and how each is started."""
+"""Which services make up Waypost on one machine, and how each is started."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]
     return {
         **{name: value for name, value in secrets.items() if name != DATABASE_PASSWORD},
         "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
-        "SWITCHYARD_HOME": str(options.home),
-        "SWITCHYARD_PUBLIC_URL": options.web_url,
-        "SWITCHYARD_ROUTER_URL": options.router_url,
+        "WAYPOST_HOME": str(options.home),
+        "WAYPOST_PUBLIC_URL": options.web_url,
+        "WAYPOST_ROUTER_URL": options.router_url,
         # Workers are on this machine: the router may call them, and so may checks of listings.
         "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
-        "SWITCHYARD_EMULATED": "1" if options.emulated else "0",
+        "WAYPOST_EMULATED": "1" if options.emulated else "0",
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -17,7 +17,7 @@ FULL_NAME_MAX = 150
 class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """An invitation opens what is closed."""
-        return settings.SWITCHYARD_SIGN_UP_OPEN or invitation_waiting(request) is not None
+        return settings.WAYPOST_SIGN_UP_OPEN or invitation_waiting(request) is not None
 
 
 class SocialAdapter(DefaultSocialAccountAdapter):

@@ -175,7 +175,7 @@ class SessionTokenView(APIView):
             {
                 "token": token,
                 "expires_at": datetime.fromtimestamp(expires_at_s, UTC),
-                "router_url": settings.SWITCHYARD_ROUTER_URL,
+                "router_url": settings.WAYPOST_ROUTER_URL,
             }
         )
         return Response(shown.data, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})

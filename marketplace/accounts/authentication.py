@@ -30,7 +30,7 @@ class KeyCaller(AnonymousUser):
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """``Authorization: Bearer sy_live_…``; ``request.auth`` is then the :class:`ApiKey`."""
+    """``Authorization: Bearer wp_live_…``; ``request.auth`` is then the :class:`ApiKey`."""
 
     keyword = b"bearer"
 
@@ -40,8 +40,8 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         key = words[1].decode("latin-1") if len(words) == 2 else ""
         if not key_is_wellformed(key):
-            raise AuthenticationFailed("This is not a Switchyard API key.")
-        digest = digest_key(key, settings.SWITCHYARD_KEY_PEPPER)
+            raise AuthenticationFailed("This is not a Waypost API key.")
+        digest = digest_key(key, settings.WAYPOST_KEY_PEPPER)
         found = ApiKey.objects.select_related("organisation").filter(digest=digest).first()
         if found is None or found.status != "active":
             raise AuthenticationFailed("This API key is unknown, expired or revoked.")
@@ -62,4 +62,4 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "sy_live_…"}
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "wp_live_…"}

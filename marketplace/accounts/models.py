@@ -105,7 +105,7 @@ class RateLimited(models.Model):
 LIMIT_FIELDS = ("requests_per_minute", "tokens_per_minute", "calls_at_once")
 
 
-PLATFORM_PREFIX = "switchyard-"
+PLATFORM_PREFIX = "waypost-"
 """Slugs of the platform's own organisations, such as the one that pays for benchmarks."""
 
 

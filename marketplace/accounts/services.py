@@ -137,7 +137,7 @@ def api_key_register(
     row = ApiKey(
         organisation=organisation,
         name=name,
-        digest=digest_key(key, settings.SWITCHYARD_KEY_PEPPER),
+        digest=digest_key(key, settings.WAYPOST_KEY_PEPPER),
         masked=mask_key(key),
         scopes=[str(scope) for scope in scopes],
         models_allowed=list(models_allowed),
@@ -182,4 +182,4 @@ def session_token_issue(*, user: User, organisation: Organisation) -> tuple[str,
         user_id=user.pk,
         expires_at_s=expires_at_s,
     )
-    return sign_session(claims, settings.SWITCHYARD_KEY_PEPPER), expires_at_s
+    return sign_session(claims, settings.WAYPOST_KEY_PEPPER), expires_at_s

@@ -27,6 +27,6 @@ def signing_in(request: HttpRequest) -> dict[str, Any]:
     """Context of every page: what of signing in is set up here."""
     return {
         "mail_on": settings.MAIL_ON,
-        "oidc_name": settings.SWITCHYARD_OIDC_NAME if settings.OIDC_ON else "",
-        "sign_up_open": settings.SWITCHYARD_SIGN_UP_OPEN,
+        "oidc_name": settings.WAYPOST_OIDC_NAME if settings.OIDC_ON else "",
+        "sign_up_open": settings.WAYPOST_SIGN_UP_OPEN,
     }

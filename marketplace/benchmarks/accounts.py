@@ -17,7 +17,7 @@ from marketplace.billing.services import (
 from router.domain.keys import SessionClaims, sign_session
 from router.domain.money import NANO_PER_USD
 
-ORGANISATION = "switchyard-benchmarks"
+ORGANISATION = "waypost-benchmarks"
 CREDIT_NANO = 20 * NANO_PER_USD
 CREDIT_NANO_MIN = 5 * NANO_PER_USD
 
@@ -31,7 +31,7 @@ def bearer_issue(*, reference: str, ttl_s: float) -> str:
     """
     system_accounts_open()
     organisation, _ = Organisation.objects.get_or_create(
-        slug=ORGANISATION, defaults={"name": "Switchyard benchmarks"}
+        slug=ORGANISATION, defaults={"name": "Waypost benchmarks"}
     )
     account = customer_account_open(organisation=organisation)
     if account.posted_nano < CREDIT_NANO_MIN:
@@ -46,4 +46,4 @@ def bearer_issue(*, reference: str, ttl_s: float) -> str:
         user_id=0,
         expires_at_s=math.ceil(time.time() + ttl_s),
     )
-    return sign_session(claims, settings.SWITCHYARD_KEY_PEPPER)
+    return sign_session(claims, settings.WAYPOST_KEY_PEPPER)

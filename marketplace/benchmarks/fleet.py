@@ -261,6 +261,6 @@ def _deployments(model: AIModel, used: Collection[int]) -> list[Deployment]:
     rows = Deployment.objects.filter(
         Q(status=DeploymentStatus.LIVE) | Q(pk__in=used), version__model=model
     )
-    if not settings.SWITCHYARD_EMULATED:
+    if not settings.WAYPOST_EMULATED:
         rows = rows.filter(pool__emulated=False)
     return list(rows.select_related("version__model", "provider", "pool").order_by("pk"))

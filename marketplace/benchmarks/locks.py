@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-LOCK_SPACE = 0x5359_4248  # "SYBH"
+LOCK_SPACE = 0x5750_4248  # "WPBH"
 
 
 @contextmanager

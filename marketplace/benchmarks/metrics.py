@@ -29,14 +29,14 @@ class ProfileCollector(Collector):
         profiles = profiles_in_force().select_related(
             "deployment__version__model", "deployment__pool", "deployment__provider"
         )
-        if not settings.SWITCHYARD_EMULATED:
+        if not settings.WAYPOST_EMULATED:
             profiles = profiles.filter(emulated=False)
         families = {
-            name: GaugeMetricFamily(f"switchyard_profile_{name}", text, labels=LABELS)
+            name: GaugeMetricFamily(f"waypost_profile_{name}", text, labels=LABELS)
             for name, text in GAUGES.items()
         }
         age = GaugeMetricFamily(
-            "switchyard_profile_age_seconds", "How old the profile in force is", labels=LABELS
+            "waypost_profile_age_seconds", "How old the profile in force is", labels=LABELS
         )
         now = timezone.now()
         for profile in profiles:
@@ -53,7 +53,7 @@ class ProfileCollector(Collector):
             age.add_metric(labels, (now - profile.created_at).total_seconds())
         yield from families.values()
         yield age
-        runs = GaugeMetricFamily("switchyard_benchmarks", "Benchmarks by state", labels=("state",))
+        runs = GaugeMetricFamily("waypost_benchmarks", "Benchmarks by state", labels=("state",))
         counted = dict(Benchmark.objects.order_by().values_list("state").annotate(n=Count("pk")))
         for state in RunState.values:
             runs.add_metric([state], counted.get(state, 0))

@@ -97,7 +97,7 @@ def benchmark_run(
 
 def raw_folder(benchmark: Benchmark) -> Path:
     """Where the logs and samples of a benchmark are."""
-    return Path(settings.SWITCHYARD_HOME) / "benchmarks" / str(benchmark.pk)
+    return Path(settings.WAYPOST_HOME) / "benchmarks" / str(benchmark.pk)
 
 
 @transaction.atomic
@@ -243,7 +243,7 @@ def _request(
     if benchmark.target == Target.ROUTE:
         over_oip = benchmark.model.task in ("tabular", "vision")
         protocol = "oip" if over_oip else "openai"
-        url, name = settings.SWITCHYARD_ROUTER_URL.rstrip("/"), benchmark.model.name
+        url, name = settings.WAYPOST_ROUTER_URL.rstrip("/"), benchmark.model.name
         servers = [Server(url, protocol, name, is_router=True)]
         bearer = bearer_issue(reference=f"{benchmark.pk}:{load:g}:{again}", ttl_s=ttl_s)
         headers = [("authorization", f"Bearer {bearer}")]
@@ -279,7 +279,7 @@ def _fingerprint(benchmark: Benchmark, workers: Sequence[Worker]) -> dict[str, A
         return fingerprint(benchmark.deployment, workers)
     return {
         "model": benchmark.model.name,
-        "router": settings.SWITCHYARD_ROUTER_URL,
+        "router": settings.WAYPOST_ROUTER_URL,
         "workers": [worker.worker_id for worker in workers],
     }
 

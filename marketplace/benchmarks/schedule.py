@@ -96,7 +96,7 @@ def lacking(
 
 def _live() -> list[Deployment]:
     rows = Deployment.objects.filter(status=DeploymentStatus.LIVE, version__model__published=True)
-    if not settings.SWITCHYARD_EMULATED:
+    if not settings.WAYPOST_EMULATED:
         rows = rows.filter(pool__emulated=False)
     return list(rows.select_related("version__model", "pool", "provider").order_by("pk"))
 

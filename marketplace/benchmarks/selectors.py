@@ -74,13 +74,13 @@ def benchmarks_shown(*, unpublished: bool) -> QuerySet[Benchmark]:
         "deployment__provider__organisation",
     )
     rows = rows if unpublished else rows.filter(model__published=True)
-    return rows if settings.SWITCHYARD_EMULATED else rows.filter(model__emulated=False)
+    return rows if settings.WAYPOST_EMULATED else rows.filter(model__emulated=False)
 
 
 def profiles_shown(*, unpublished: bool) -> QuerySet[Profile]:
     """Every profile that may be looked at, newest first, with its deployment at hand."""
     rows = Profile.objects.select_related("deployment__version__model", "deployment__pool")
-    if not settings.SWITCHYARD_EMULATED:
+    if not settings.WAYPOST_EMULATED:
         rows = rows.filter(emulated=False)
     if not unpublished:
         rows = rows.filter(deployment__version__model__published=True)

@@ -29,10 +29,10 @@ takes longer than the next look, a second one would make it busier still."""
 def benchmarks_start() -> list[int]:
     """Start what is queued on pools that are free; returns the ids, oldest first.
 
-    No more run at once than ``SWITCHYARD_BENCHMARKS_AT_ONCE``: on one machine two would measure
+    No more run at once than ``WAYPOST_BENCHMARKS_AT_ONCE``: on one machine two would measure
     each other.
     """
-    room = settings.SWITCHYARD_BENCHMARKS_AT_ONCE
+    room = settings.WAYPOST_BENCHMARKS_AT_ONCE
     now = timezone.now()
     room -= Benchmark.objects.filter(state=RunState.RUNNING).count()
     queued = Benchmark.objects.filter(state=RunState.QUEUED).order_by("pk")
@@ -72,7 +72,7 @@ def benchmarks_bury() -> list[int]:
 
 
 def _start(pk: int) -> None:
-    logs = Path(settings.SWITCHYARD_HOME) / "benchmarks"
+    logs = Path(settings.WAYPOST_HOME) / "benchmarks"
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / f"{pk}.log").open("ab") as log:
         # A session of its own: what ends the job process does not end a measurement.

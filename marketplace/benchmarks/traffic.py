@@ -54,7 +54,7 @@ def _router_state(worker_ids: set[str]) -> tuple[int, int]:
         return 0, 0
     try:
         response = httpx.get(
-            f"{settings.SWITCHYARD_ROUTER_URL}/admin/state",
+            f"{settings.WAYPOST_ROUTER_URL}/admin/state",
             headers={"Authorization": f"Bearer {settings.ROUTER_ADMIN_TOKEN}"},
             timeout=ROUTER_TIMEOUT_S,
             trust_env=False,

@@ -45,17 +45,17 @@ def _leases(which: str, found: dict[str, int]) -> Iterable[Metric]:
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"switchyard_ledger_{name}", text, value=value)
+    return GaugeMetricFamily(f"waypost_ledger_{name}", text, value=value)
 
 
 @require_GET
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For whoever has ``SWITCHYARD_METRICS_TOKEN`` as a bearer; without one, for nobody."""
-    token = settings.SWITCHYARD_METRICS_TOKEN
+    """For whoever has ``WAYPOST_METRICS_TOKEN`` as a bearer; without one, for nobody."""
+    token = settings.WAYPOST_METRICS_TOKEN
     given = request.headers.get("Authorization", "")
     if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
         return HttpResponse(
-            "this needs the header Authorization: Bearer <SWITCHYARD_METRICS_TOKEN>\n",
+            "this needs the header Authorization: Bearer <WAYPOST_METRICS_TOKEN>\n",
             status=401,
             content_type="text/plain; charset=utf-8",
             headers={"WWW-Authenticate": "Bearer"},

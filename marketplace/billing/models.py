@@ -140,7 +140,7 @@ class Account(models.Model):
         ]
 
     def __str__(self) -> str:
-        owner = self.organisation or self.provider or self.debtor or "Switchyard"
+        owner = self.organisation or self.provider or self.debtor or "Waypost"
         return f"{self.get_kind_display()}: {owner}"
 
     @property

@@ -176,7 +176,7 @@ def _may_be_gone(router_id: str) -> bool:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_try_advisory_xact_lock(hashtext('switchyard_router'), hashtext(%s))",
+            "SELECT pg_try_advisory_xact_lock(hashtext('waypost_router'), hashtext(%s))",
             [router_id],
         )
         return cursor.fetchone() == (True,)

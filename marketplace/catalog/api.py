@@ -271,7 +271,7 @@ class CatalogViewSet(viewsets.ReadOnlyModelViewSet[Any]):
 
     def visible(self, rows: QuerySet[Any], emulated: str) -> QuerySet[Any]:
         """Without emulated rows where those are switched off."""
-        return rows if settings.SWITCHYARD_EMULATED else rows.filter(**{emulated: False})
+        return rows if settings.WAYPOST_EMULATED else rows.filter(**{emulated: False})
 
 
 class ProviderViewSet(CatalogViewSet):

@@ -84,7 +84,7 @@ def catalog(request: HttpRequest) -> HttpResponse:
 
 def absolute(path: str, query: str = "") -> str:
     """A page's one address, for ``rel=canonical``."""
-    return f"{settings.SWITCHYARD_PUBLIC_URL}{path}{query}"
+    return f"{settings.WAYPOST_PUBLIC_URL}{path}{query}"
 
 
 @require_GET
@@ -100,8 +100,8 @@ def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
         "model": listing.model,
         "tabs": TABS,
         "tab": tab if tab in TABS else "overview",
-        "router_url": settings.SWITCHYARD_ROUTER_URL,
-        "router_host": settings.SWITCHYARD_ROUTER_URL.partition("://")[2],
+        "router_url": settings.WAYPOST_ROUTER_URL,
+        "router_host": settings.WAYPOST_ROUTER_URL.partition("://")[2],
         "playground": playground_kind(listing.model),
         "playground_settings": playground_settings(listing) if tab == "playground" else None,
         "tensor_input": _first_input(listing.model),

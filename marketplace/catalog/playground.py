@@ -90,7 +90,7 @@ def playground_settings(listing: Listing) -> dict[str, Any]:
         "model": listing.model.name,
         "tensors": listing.model.tensors,
         "models": [_choice(row) for row in _lanes(listing, kind)],
-        "router_url": settings.SWITCHYARD_ROUTER_URL,
+        "router_url": settings.WAYPOST_ROUTER_URL,
         "urls": {name: reverse(name) for name in ("billing", "budgets", "login", "usage")},
         "words": {name: str(word) for name, word in (WORDS | REASONS).items()},
         "verdicts": {name: str(word) for name, word in VERDICTS.items()},

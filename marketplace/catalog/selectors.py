@@ -25,7 +25,7 @@ FACETS_AGE_S = 60
 def models_published() -> QuerySet[AIModel]:
     """What may be shown and called; emulated models only while they are switched on."""
     rows = AIModel.objects.filter(published=True)
-    return rows if settings.SWITCHYARD_EMULATED else rows.filter(emulated=False)
+    return rows if settings.WAYPOST_EMULATED else rows.filter(emulated=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Facets:
 
 def facets() -> Facets:
     """Of published models' live deployments, ``FACETS_AGE_S`` old at most: 3 queries or none."""
-    key = f"catalog-facets:{settings.SWITCHYARD_EMULATED}"
+    key = f"catalog-facets:{settings.WAYPOST_EMULATED}"
     cache = caches["process"]
     kept = cache.get(key)
     if not isinstance(kept, Facets):
@@ -110,7 +110,7 @@ def price_history(model: AIModel) -> list[PriceVersion]:
 def workers_to_probe() -> list[Worker]:
     """Workers that could get requests: those that drain are on their way out."""
     rows = Worker.objects.filter(draining=False).order_by("pk")
-    return list(rows if settings.SWITCHYARD_EMULATED else rows.filter(pool__emulated=False))
+    return list(rows if settings.WAYPOST_EMULATED else rows.filter(pool__emulated=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ env = environ.Env()
 
 # --- Mail ------------------------------------------------------------------------------------
 EMAIL_URL = str(env.str("EMAIL_URL", default=""))
-SWITCHYARD_MAIL_FROM = str(env.str("SWITCHYARD_MAIL_FROM", default=""))
+WAYPOST_MAIL_FROM = str(env.str("WAYPOST_MAIL_FROM", default=""))
 MAIL_ON = bool(EMAIL_URL)
 EMAIL_BACKEND = "marketplace.accounts.mail.NoMail"
 if MAIL_ON:
@@ -26,10 +26,10 @@ if MAIL_ON:
             "EMAIL_URL cannot be read: it must look like smtp+tls://user:password@host:587, "
             "smtp+ssl://… or consolemail://"
         ) from error
-    if "@" not in SWITCHYARD_MAIL_FROM:
+    if "@" not in WAYPOST_MAIL_FROM:
         raise ImproperlyConfigured(
-            "SWITCHYARD_MAIL_FROM must be the address that mail comes from, such as "
-            f"Switchyard <no-reply@example.com>, as EMAIL_URL is set; got {SWITCHYARD_MAIL_FROM!r}"
+            "WAYPOST_MAIL_FROM must be the address that mail comes from, such as "
+            f"Waypost <no-reply@example.com>, as EMAIL_URL is set; got {WAYPOST_MAIL_FROM!r}"
         )
     EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
     EMAIL_HOST = _mail.get("EMAIL_HOST") or "localhost"
@@ -38,12 +38,12 @@ if MAIL_ON:
     EMAIL_HOST_PASSWORD = _mail.get("EMAIL_HOST_PASSWORD") or ""
     EMAIL_USE_TLS = bool(_mail.get("EMAIL_USE_TLS"))
     EMAIL_USE_SSL = bool(_mail.get("EMAIL_USE_SSL"))
-    DEFAULT_FROM_EMAIL = SERVER_EMAIL = SWITCHYARD_MAIL_FROM
+    DEFAULT_FROM_EMAIL = SERVER_EMAIL = WAYPOST_MAIL_FROM
 # A page waits for its mail to be taken.
 EMAIL_TIMEOUT = 10
 
 # --- Who may sign up, and how people sign in -------------------------------------------------
-SWITCHYARD_SIGN_UP_OPEN = env.bool("SWITCHYARD_SIGN_UP_OPEN", default=True)
+WAYPOST_SIGN_UP_OPEN = env.bool("WAYPOST_SIGN_UP_OPEN", default=True)
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "/login/"
@@ -99,39 +99,38 @@ CACHES = {
     # What each process may keep for itself, such as the catalog's lists of filters.
     "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
-ALLAUTH_TRUSTED_PROXY_COUNT = int(env.int("SWITCHYARD_PROXIES_TRUSTED", default=0))
+ALLAUTH_TRUSTED_PROXY_COUNT = int(env.int("WAYPOST_PROXIES_TRUSTED", default=0))
 if ALLAUTH_TRUSTED_PROXY_COUNT < 0:
     raise ImproperlyConfigured(
-        f"SWITCHYARD_PROXIES_TRUSTED must not be below zero, got {ALLAUTH_TRUSTED_PROXY_COUNT}"
+        f"WAYPOST_PROXIES_TRUSTED must not be below zero, got {ALLAUTH_TRUSTED_PROXY_COUNT}"
     )
 
 # --- A second factor, passkeys, sessions -----------------------------------------------------
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
-MFA_TOTP_ISSUER = "Switchyard"
+MFA_TOTP_ISSUER = "Waypost"
 # One time step either way: telephones' clocks differ.
 MFA_TOTP_TOLERANCE = 1
 USERSESSIONS_TRACK_ACTIVITY = False
 
 # --- A company's own identity provider -------------------------------------------------------
 _OIDC_NAMES = (
-    "SWITCHYARD_OIDC_ISSUER",
-    "SWITCHYARD_OIDC_CLIENT_ID",
-    "SWITCHYARD_OIDC_CLIENT_SECRET",
+    "WAYPOST_OIDC_ISSUER",
+    "WAYPOST_OIDC_CLIENT_ID",
+    "WAYPOST_OIDC_CLIENT_SECRET",
 )
-SWITCHYARD_OIDC_ISSUER = str(env.str("SWITCHYARD_OIDC_ISSUER", default="")).rstrip("/")
-SWITCHYARD_OIDC_CLIENT_ID = str(env.str("SWITCHYARD_OIDC_CLIENT_ID", default=""))
-SWITCHYARD_OIDC_CLIENT_SECRET = str(env.str("SWITCHYARD_OIDC_CLIENT_SECRET", default=""))
-SWITCHYARD_OIDC_NAME = str(env.str("SWITCHYARD_OIDC_NAME", default="OpenID Connect"))
-_given = (SWITCHYARD_OIDC_ISSUER, SWITCHYARD_OIDC_CLIENT_ID, SWITCHYARD_OIDC_CLIENT_SECRET)
+WAYPOST_OIDC_ISSUER = str(env.str("WAYPOST_OIDC_ISSUER", default="")).rstrip("/")
+WAYPOST_OIDC_CLIENT_ID = str(env.str("WAYPOST_OIDC_CLIENT_ID", default=""))
+WAYPOST_OIDC_CLIENT_SECRET = str(env.str("WAYPOST_OIDC_CLIENT_SECRET", default=""))
+WAYPOST_OIDC_NAME = str(env.str("WAYPOST_OIDC_NAME", default="OpenID Connect"))
+_given = (WAYPOST_OIDC_ISSUER, WAYPOST_OIDC_CLIENT_ID, WAYPOST_OIDC_CLIENT_SECRET)
 OIDC_ON = all(_given)
 if any(_given) and not OIDC_ON:
     _missing = ", ".join(name for name, value in zip(_OIDC_NAMES, _given, strict=True) if not value)
     raise ImproperlyConfigured(f"{_missing} is not set: set {', '.join(_OIDC_NAMES)}, or none")
-if OIDC_ON and urlsplit(SWITCHYARD_OIDC_ISSUER).scheme not in {"http", "https"}:
+if OIDC_ON and urlsplit(WAYPOST_OIDC_ISSUER).scheme not in {"http", "https"}:
     raise ImproperlyConfigured(
-        "SWITCHYARD_OIDC_ISSUER must look like https://id.example.com, "
-        f"got {SWITCHYARD_OIDC_ISSUER!r}"
+        f"WAYPOST_OIDC_ISSUER must look like https://id.example.com, got {WAYPOST_OIDC_ISSUER!r}"
     )
 SOCIALACCOUNT_ADAPTER = "marketplace.accounts.adapters.SocialAdapter"
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "oidc"
@@ -143,10 +142,10 @@ SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {
         "APPS": [
             {
                 "provider_id": "company",
-                "name": SWITCHYARD_OIDC_NAME,
-                "client_id": SWITCHYARD_OIDC_CLIENT_ID,
-                "secret": SWITCHYARD_OIDC_CLIENT_SECRET,
-                "settings": {"server_url": SWITCHYARD_OIDC_ISSUER},
+                "name": WAYPOST_OIDC_NAME,
+                "client_id": WAYPOST_OIDC_CLIENT_ID,
+                "secret": WAYPOST_OIDC_CLIENT_SECRET,
+                "settings": {"server_url": WAYPOST_OIDC_ISSUER},
             }
         ]
         if OIDC_ON

@@ -34,7 +34,7 @@ def _redirected_to() -> list[str]:
     """Origins of other people's pages that forms of ours lead to."""
     origins = [CHECKOUT_ORIGIN] if settings.PAYMENTS_ON else []
     if settings.OIDC_ON:
-        issuer = urlsplit(settings.SWITCHYARD_OIDC_ISSUER)
+        issuer = urlsplit(settings.WAYPOST_OIDC_ISSUER)
         origins.append(f"{issuer.scheme}://{issuer.netloc}")
     return origins
 

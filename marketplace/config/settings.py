@@ -80,17 +80,17 @@ def _database(url: str) -> dict[str, Any]:
 
 
 # --- Where things are ------------------------------------------------------------------------
-SWITCHYARD_HOME = Path(env.str("SWITCHYARD_HOME", default=str(BASE_DIR / ".switchyard")))
-SWITCHYARD_PUBLIC_URL = _origin("SWITCHYARD_PUBLIC_URL", "http://127.0.0.1:8000")
-SWITCHYARD_ROUTER_URL = _origin("SWITCHYARD_ROUTER_URL", "http://127.0.0.1:8080")
-SWITCHYARD_ISSUER = str(env.str("SWITCHYARD_ISSUER", default="Switchyard"))
-SWITCHYARD_EMULATED = env.bool("SWITCHYARD_EMULATED", default=True)
+WAYPOST_HOME = Path(env.str("WAYPOST_HOME", default=str(BASE_DIR / ".waypost")))
+WAYPOST_PUBLIC_URL = _origin("WAYPOST_PUBLIC_URL", "http://127.0.0.1:8000")
+WAYPOST_ROUTER_URL = _origin("WAYPOST_ROUTER_URL", "http://127.0.0.1:8080")
+WAYPOST_ISSUER = str(env.str("WAYPOST_ISSUER", default="Waypost"))
+WAYPOST_EMULATED = env.bool("WAYPOST_EMULATED", default=True)
 
 # --- Secrets ---------------------------------------------------------------------------------
 SECRET_KEY = _required("DJANGO_SECRET_KEY")
-SWITCHYARD_KEY_PEPPER = _required("SWITCHYARD_KEY_PEPPER").encode()
+WAYPOST_KEY_PEPPER = _required("WAYPOST_KEY_PEPPER").encode()
 SESSION_TOKEN_TTL_S = 600
-SWITCHYARD_METRICS_TOKEN = str(env.str("SWITCHYARD_METRICS_TOKEN", default=""))
+WAYPOST_METRICS_TOKEN = str(env.str("WAYPOST_METRICS_TOKEN", default=""))
 ROUTER_ADMIN_TOKEN = str(env.str("ROUTER_ADMIN_TOKEN", default=""))
 
 # --- Data services ---------------------------------------------------------------------------
@@ -109,17 +109,15 @@ if bool(STRIPE_WEBHOOK_SECRET) != PAYMENTS_ON:
     raise ImproperlyConfigured(
         f"{_missing} is not set but {_given} is: set both, or neither to take no payments"
     )
-SWITCHYARD_TOPUP_CENTS_MIN = _positive("SWITCHYARD_TOPUP_CENTS_MIN", 500)
-SWITCHYARD_TOPUP_CENTS_MAX = _positive("SWITCHYARD_TOPUP_CENTS_MAX", 100_000)
-if SWITCHYARD_TOPUP_CENTS_MAX < SWITCHYARD_TOPUP_CENTS_MIN:
-    raise ImproperlyConfigured(
-        "SWITCHYARD_TOPUP_CENTS_MAX must not be below SWITCHYARD_TOPUP_CENTS_MIN"
-    )
+WAYPOST_TOPUP_CENTS_MIN = _positive("WAYPOST_TOPUP_CENTS_MIN", 500)
+WAYPOST_TOPUP_CENTS_MAX = _positive("WAYPOST_TOPUP_CENTS_MAX", 100_000)
+if WAYPOST_TOPUP_CENTS_MAX < WAYPOST_TOPUP_CENTS_MIN:
+    raise ImproperlyConfigured("WAYPOST_TOPUP_CENTS_MAX must not be below WAYPOST_TOPUP_CENTS_MIN")
 
 # --- Benchmarks ------------------------------------------------------------------------------
-SWITCHYARD_BENCHMARKS_AUTO = env.bool("SWITCHYARD_BENCHMARKS_AUTO", default=True)
-SWITCHYARD_BENCHMARKS_AT_ONCE = _positive("SWITCHYARD_BENCHMARKS_AT_ONCE", 1)
-SWITCHYARD_BENCHMARK_HOURS = _hours("SWITCHYARD_BENCHMARK_HOURS", "3")
+WAYPOST_BENCHMARKS_AUTO = env.bool("WAYPOST_BENCHMARKS_AUTO", default=True)
+WAYPOST_BENCHMARKS_AT_ONCE = _positive("WAYPOST_BENCHMARKS_AT_ONCE", 1)
+WAYPOST_BENCHMARK_HOURS = _hours("WAYPOST_BENCHMARK_HOURS", "3")
 
 # --- Endpoints of providers ------------------------------------------------------------------
 # The router's own setting: what it may not call, no check of ours calls either.
@@ -248,12 +246,12 @@ DJANGO_VITE = {
 }
 
 # --- Security --------------------------------------------------------------------------------
-_PUBLIC = urlsplit(SWITCHYARD_PUBLIC_URL)
+_PUBLIC = urlsplit(WAYPOST_PUBLIC_URL)
 _BEHIND_TLS = _PUBLIC.scheme == "https"
 ALLOWED_HOSTS = sorted(
     {str(_PUBLIC.hostname), "127.0.0.1", "localhost", *env.list("DJANGO_ALLOWED_HOSTS", default=[])}
 )
-CSRF_TRUSTED_ORIGINS = [SWITCHYARD_PUBLIC_URL]
+CSRF_TRUSTED_ORIGINS = [WAYPOST_PUBLIC_URL]
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _PUBLIC.scheme
 # Browsers allow passkeys over http on localhost only.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _BEHIND_TLS
@@ -275,7 +273,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:", "blob:"],
         "font-src": [SELF, "data:"],
         # The playground also talks to the router.
-        "connect-src": [SELF, SWITCHYARD_ROUTER_URL, *_VITE],
+        "connect-src": [SELF, WAYPOST_ROUTER_URL, *_VITE],
         "object-src": [NONE],
         "base-uri": [SELF],
         "form-action": [SELF],
@@ -302,7 +300,7 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
-    "TITLE": "Switchyard management API",
+    "TITLE": "Waypost management API",
     "DESCRIPTION": "Organisations, keys, catalog, policies, usage, the ledger and invoices.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,

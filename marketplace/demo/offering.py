@@ -197,7 +197,7 @@ REAL_MODELS = (
         prices={"llama-fast": _tokens(3, 6), "llama-small": _tokens(1.5, 3)},
     ),
     DemoModel(
-        name="switchyard/fraud-scorer",
+        name="waypost/fraud-scorer",
         display_name="Fraud scorer",
         task="tabular",
         description=(

@@ -39,7 +39,7 @@ from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.services import snapshot_publish
 from router.domain.keys import compose_key, digest_key, key_is_wellformed
 
-EMAIL = "demo@switchyard.local"
+EMAIL = "demo@waypost.local"
 ORGANISATION = "demo"
 CREDIT_NANO = 25 * USD
 
@@ -166,7 +166,7 @@ def _pools_serving(model: DemoModel, fleet: Sequence[FleetWorker]) -> set[str]:
     """Pools that the model is sold on: priced, and for an emulated one in the fleet at all."""
     if not model.emulated:
         return set(model.prices)
-    if not settings.SWITCHYARD_EMULATED:
+    if not settings.WAYPOST_EMULATED:
         return set()
     return {
         entry.pool
@@ -251,7 +251,7 @@ def _priors(fleet: Sequence[FleetWorker]) -> None:
 
 
 def _key(credentials: DemoCredentials, organisation: Organisation) -> None:
-    digest = digest_key(credentials.api_key, settings.SWITCHYARD_KEY_PEPPER)
+    digest = digest_key(credentials.api_key, settings.WAYPOST_KEY_PEPPER)
     if ApiKey.objects.filter(digest=digest).exists():
         return
     api_key_register(

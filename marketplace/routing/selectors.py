@@ -25,7 +25,7 @@ def snapshot_build() -> Snapshot:
     """Everything routable now, version 0 and undated: the publisher stamps it.
 
     A deployment without an offer in force cannot be priced and is left out, and so are emulated
-    rows when ``SWITCHYARD_EMULATED`` is off.
+    rows when ``WAYPOST_EMULATED`` is off.
     """
     offers = _offers_in_force()
     rows = [row for row in _deployments() if row.pk in offers]
@@ -65,7 +65,7 @@ def _deployments() -> QuerySet[Deployment]:
         version__model__published=True,
         provider__billing_account__isnull=False,
     )
-    if not settings.SWITCHYARD_EMULATED:
+    if not settings.WAYPOST_EMULATED:
         rows = rows.filter(pool__emulated=False)
     return rows.select_related("version__model", "provider__billing_account", "pool").order_by("id")
 

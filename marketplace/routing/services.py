@@ -17,7 +17,7 @@ from marketplace.routing.tuning.events import event_record
 from marketplace.routing.tuning.models import EventKind, Trial
 from router.contracts.snapshot import SNAPSHOT_SCHEMA, encode_snapshot
 
-PUBLISH_LOCK = 0x5359_534E  # "SYSN": one publisher at a time, whatever process it is in.
+PUBLISH_LOCK = 0x5750_534E  # "WPSN": one publisher at a time, whatever process it is in.
 SNAPSHOTS_KEPT = 50
 
 

@@ -49,7 +49,7 @@ def search(text: str) -> list[Hit]:
     """
     text = text.strip()[:QUERY_CHARACTERS]
     if text.startswith(KEY_PREFIX) and "…" not in text:
-        digest = digest_key(text, settings.SWITCHYARD_KEY_PEPPER)
+        digest = digest_key(text, settings.WAYPOST_KEY_PEPPER)
         return _keys(Q(digest=digest))
     if len(text) < CHARACTERS_MIN:
         return []

@@ -27,7 +27,7 @@ ANALYZE generated_target;
 -- p_rows calls spread over p_span_ms from p_from_ms on. Each key calls models of its own, some keys call
 -- much more often than others, and each model has a speed of its own.
 CREATE FUNCTION pg_temp.generate(p_rows integer, p_from_ms bigint, p_span_ms bigint) RETURNS bigint
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 DECLARE
   v_calls usage_call[];
   v_charged usage_call[];

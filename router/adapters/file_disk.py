@@ -25,7 +25,7 @@ class FileDisk:
         except BlockingIOError:
             os.close(descriptor)
             raise Taken(
-                f"another router keeps its journal in {self._folder}; give each a SWITCHYARD_HOME "
+                f"another router keeps its journal in {self._folder}; give each a WAYPOST_HOME "
                 "or a ROUTER_PORT of its own"
             ) from None
 

@@ -18,8 +18,8 @@ from router.domain.outcome import Outcome
 from router.domain.tracing import span_ids
 from router.ports import Recorder
 
-SERVICE = "switchyard-router"
-SCOPE = InstrumentationScope("switchyard.router")
+SERVICE = "waypost-router"
+SCOPE = InstrumentationScope("waypost.router")
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 NANO_PER_MS = 1_000_000
 

@@ -39,7 +39,7 @@ from router.ports import (
     Taken,
 )
 
-RECALL_CHANNEL = "switchyard_recall"
+RECALL_CHANNEL = "waypost_recall"
 POOL_SIZE_MAX = 4
 WAIT_S = 3.0
 """How long a connection is waited for."""
@@ -52,7 +52,7 @@ RETRY_S = 2.0
 POLL_S = 30.0
 """A lost notification is noticed this late at the latest."""
 
-ALONE_SQL = "SELECT pg_try_advisory_lock(hashtext('switchyard_router'), hashtext(%s))"
+ALONE_SQL = "SELECT pg_try_advisory_lock(hashtext('waypost_router'), hashtext(%s))"
 KEEPALIVE_SQL = (
     "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2"
 )
@@ -60,7 +60,7 @@ KEEPALIVE_SQL = (
 CLOSE_EARLIER_SQL = "SELECT billing_lease_close_earlier(%s, %s)"
 CLOSE_EARLIER_IF_ALONE_SQL = """
 SELECT billing_lease_close_earlier(name, life) FROM (VALUES (%s, %s)) AS self (name, life)
-WHERE pg_try_advisory_xact_lock(hashtext('switchyard_router'), hashtext(name))
+WHERE pg_try_advisory_xact_lock(hashtext('waypost_router'), hashtext(name))
 """
 ALONE_WITHIN_S = 6.0
 """How long a router that starts waits for the last session of its earlier self to end."""

@@ -1,7 +1,7 @@
 """A finished call in the words of OpenTelemetry's conventions for generative AI, all in one place.
 
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ (status: development). What they
-have no word for is ``switchyard.*``. Nothing of a prompt or an answer is among it.
+have no word for is ``waypost.*``. Nothing of a prompt or an answer is among it.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from router.contracts.record import AttemptRecord, UsageRecord
 from router.domain.outcome import Outcome
 from router.domain.request import Kind
 
-PROVIDER = "switchyard"
+PROVIDER = "waypost"
 OPERATIONS = {
     Kind.CHAT: "chat",
     Kind.COMPLETION: "text_completion",
@@ -38,12 +38,12 @@ def call_attributes(record: UsageRecord) -> Attributes:
         "gen_ai.usage.input_tokens": record.prompt_tokens + record.cached_tokens,
         "gen_ai.usage.output_tokens": record.completion_tokens + record.reasoning_tokens,
         "http.response.status_code": record.http_status,
-        "switchyard.router": record.router_id,
-        "switchyard.organisation": record.organisation_id,
-        "switchyard.outcome": record.outcome,
-        "switchyard.attempts": len(record.attempts),
-        "switchyard.charge_nano_usd": record.charge_nano,
-        "switchyard.queue_ms": record.queue_ms,
+        "waypost.router": record.router_id,
+        "waypost.organisation": record.organisation_id,
+        "waypost.outcome": record.outcome,
+        "waypost.attempts": len(record.attempts),
+        "waypost.charge_nano_usd": record.charge_nano,
+        "waypost.queue_ms": record.queue_ms,
     }
     if record.cached_tokens:
         attributes["gen_ai.usage.cache_read.input_tokens"] = record.cached_tokens
@@ -52,7 +52,7 @@ def call_attributes(record: UsageRecord) -> Attributes:
     if record.streamed and record.ttft_ms:
         attributes["gen_ai.response.time_to_first_chunk"] = record.ttft_ms / 1e3
     if record.worker_id:
-        attributes |= {"switchyard.worker": record.worker_id, "switchyard.pool": record.pool}
+        attributes |= {"waypost.worker": record.worker_id, "waypost.pool": record.pool}
     if record.outcome != Outcome.COMPLETED:
         attributes["error.type"] = record.outcome
     return attributes
@@ -61,9 +61,9 @@ def call_attributes(record: UsageRecord) -> Attributes:
 def attempt_attributes(attempt: AttemptRecord) -> Attributes:
     """Attributes of the span of one attempt at a worker."""
     attributes: dict[str, str | int | float | bool | tuple[str, ...]] = {
-        "switchyard.worker": attempt.worker_id,
-        "switchyard.pool": attempt.pool,
-        "switchyard.outcome": attempt.outcome,
+        "waypost.worker": attempt.worker_id,
+        "waypost.pool": attempt.pool,
+        "waypost.outcome": attempt.outcome,
     }
     if attempt.outcome != Outcome.COMPLETED:
         attributes["error.type"] = attempt.outcome

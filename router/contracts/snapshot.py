@@ -1,7 +1,7 @@
 """The immutable picture of the catalog that the control plane publishes and the router swaps in.
 
 PostgreSQL holds it in ``routing_snapshot(version, schema, body, published_at)``; each publication
-sends ``NOTIFY switchyard_snapshot, '<version>'``. The router keeps a copy on disk and goes on with
+sends ``NOTIFY waypost_snapshot, '<version>'``. The router keeps a copy on disk and goes on with
 the last good one when the database is away.
 """
 
@@ -20,7 +20,7 @@ from router.domain.catalog import (
 )
 
 SNAPSHOT_SCHEMA = 1
-SNAPSHOT_CHANNEL = "switchyard_snapshot"
+SNAPSHOT_CHANNEL = "waypost_snapshot"
 
 
 class Snapshot(msgspec.Struct, frozen=True):

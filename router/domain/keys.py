@@ -12,8 +12,8 @@ from binascii import Error as Base64Error
 
 import msgspec
 
-KEY_PREFIX = "sy"
-SESSION_PREFIX = "sy_session_"
+KEY_PREFIX = "wp"
+SESSION_PREFIX = "wp_session_"
 SECRET_CHARACTERS = 30
 CHECKSUM_CHARACTERS = 6
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -56,7 +56,7 @@ class SessionClaims(msgspec.Struct, frozen=True):
 
 
 def sign_session(claims: SessionClaims, pepper: bytes) -> str:
-    """A bearer token ``sy_session_<claims>.<mac>`` that the router checks without a look-up."""
+    """A bearer token ``wp_session_<claims>.<mac>`` that the router checks without a look-up."""
     body = SESSION_PREFIX + _b64(msgspec.json.encode(claims))
     return f"{body}.{_b64(_session_mac(body, pepper))}"
 

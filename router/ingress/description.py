@@ -280,7 +280,7 @@ SCHEMAS["Description"] = _object({"openapi": TEXT, "paths": {"type": "object"}})
 
 DESCRIPTION: Schema = {
     "openapi": "3.1.0",
-    "info": {"title": "Switchyard's router", "version": "1"},
+    "info": {"title": "Waypost's router", "version": "1"},
     "paths": PATHS,
     "components": {
         "schemas": SCHEMAS,

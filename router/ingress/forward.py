@@ -17,7 +17,7 @@ from router.ports import Member, UpstreamFailed
 from router.upstream.connection import Connection
 from router.upstream.http import HTTPClient, header_lines
 
-FORWARDED = b"x-switchyard-forwarded"
+FORWARDED = b"x-waypost-forwarded"
 """Proves that a call has had its hop; its value is secret to the routers of one installation."""
 
 UP = (

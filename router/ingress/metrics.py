@@ -85,7 +85,7 @@ class RouterCollector(Collector):
         bounds = [*(str(bound / 1e3) for bound in BUCKETS_MS), "+Inf"]
         for span, text in SPANS.items():
             family = HistogramMetricFamily(
-                f"switchyard_router_{span}_seconds", text, labels=("model",)
+                f"waypost_router_{span}_seconds", text, labels=("model",)
             )
             for name, model in self._meters.models.items():
                 histogram: Histogram = getattr(model, span)
@@ -102,7 +102,7 @@ class RouterCollector(Collector):
             ("ejections", "Workers taken out", counts[Eject]),
             ("stops", "Attempts stopped because another was faster", counts[Cancel]),
         ):
-            yield CounterMetricFamily(f"switchyard_router_{name}", text, value=count)
+            yield CounterMetricFamily(f"waypost_router_{name}", text, value=count)
 
     def _learned(self) -> Iterator[Metric]:
         scheduler, now_s = self._scheduler, time.monotonic()
@@ -144,12 +144,12 @@ class Exposition:
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...]) -> CounterMetricFamily:
-    return CounterMetricFamily(f"switchyard_router_{name}", text, labels=labels)
+    return CounterMetricFamily(f"waypost_router_{name}", text, labels=labels)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"switchyard_router_{name}", text, value=value)
+    return GaugeMetricFamily(f"waypost_router_{name}", text, value=value)
 
 
 def _gauges(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"switchyard_router_{name}", text, labels=labels)
+    return GaugeMetricFamily(f"waypost_router_{name}", text, labels=labels)

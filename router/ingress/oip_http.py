@@ -16,7 +16,7 @@ from router.pipeline.meters import ModelMeters
 from router.pipeline.routing_table import Route, RoutingTable
 
 HEADER_LENGTH = b"inference-header-content-length"
-SERVER_NAME = "switchyard"
+SERVER_NAME = "waypost"
 STATISTICS = "stats"
 ALL_STATISTICS = "/v2/models/stats"
 ROWS_MAX = 1 << 31

@@ -14,7 +14,7 @@ def plot(path: Path, title: str, by_load: Mapping[float, Sequence[Figures]]) -> 
     """Write an SVG or PNG, by the name's ending. Raises ``ImportError`` without matplotlib."""
     mpl: Any = import_module("matplotlib")
     mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "switchyard"  # The same figures make the same file.
+    mpl.rcParams["svg.hashsalt"] = "waypost"  # The same figures make the same file.
     sheet: Any = import_module("matplotlib.pyplot")
     figure, axes = sheet.subplots(1, 3, figsize=(12, 4), sharex=True)
     loads = sorted(by_load)

@@ -10,12 +10,12 @@ from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import FakeUpstream, Line
 
 ROOT = Path(__file__).parents[2]
-PREFIX = "switchyard_router_"
+PREFIX = "waypost_router_"
 CONTROL_PLANE = (
-    "switchyard_ledger_",
-    "switchyard_profile_",
-    "switchyard_benchmarks",
-    "switchyard_tuning_",
+    "waypost_ledger_",
+    "waypost_profile_",
+    "waypost_benchmarks",
+    "waypost_tuning_",
 )
 
 
@@ -29,7 +29,7 @@ async def exposed() -> set[str]:
     return names | {f"{name}_bucket" for name, kind in types if kind == "histogram"}
 
 
-@pytest.mark.parametrize("path", ["prometheus/alerts.yml", "grafana/switchyard-router.json"])
+@pytest.mark.parametrize("path", ["prometheus/alerts.yml", "grafana/waypost-router.json"])
 async def test_every_metric_of_alerts_and_dashboard_exists(path: str) -> None:
     used = set(re.findall(PREFIX + r"(\w+)", (ROOT / "deploy" / path).read_text()))
     assert used

@@ -42,8 +42,8 @@ def run(argv: list[str], stack: LocalStack) -> str:
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
-            "SWITCHYARD_HOME": str(stack.home),
-            "SWITCHYARD_KEY": stack.demo["api_key"],
+            "WAYPOST_HOME": str(stack.home),
+            "WAYPOST_KEY": stack.demo["api_key"],
         },
         capture_output=True,
         text=True,

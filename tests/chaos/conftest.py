@@ -11,7 +11,7 @@ from tests.chaos.market import Database, Market, database_of_its_own, market
 
 @pytest.fixture(scope="session")
 def mortal_database() -> Iterator[Database]:
-    with tempfile.TemporaryDirectory(prefix="switchyard-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="waypost-test-") as folder:
         home = Path(folder)
         # PostgreSQL runs as another user when the tests run as root.
         home.chmod(0o755)

@@ -33,9 +33,9 @@ async def test_a_router_with_the_name_or_the_folder_of_another_is_refused(shop: 
     shop.publish()
     shop.open(1)
     (router,) = shop.routers
-    assert "SWITCHYARD_HOME" in twin(router, ROUTER_HOST="127.0.0.2")
+    assert "WAYPOST_HOME" in twin(router, ROUTER_HOST="127.0.0.2")
     elsewhere = str(shop.home / "elsewhere")
     (port,) = free_ports(1)
-    assert "ROUTER_ID" in twin(router, SWITCHYARD_HOME=elsewhere, ROUTER_PORT=str(port))
+    assert "ROUTER_ID" in twin(router, WAYPOST_HOME=elsewhere, ROUTER_PORT=str(port))
     assert (await call(router.port, "on")).status == 200
     shop.close()

@@ -1,4 +1,4 @@
-"""``python -m tests.e2e.screenshots OUT [--home .switchyard]``: pictures of every page.
+"""``python -m tests.e2e.screenshots OUT [--home .waypost]``: pictures of every page.
 
 Takes a running stack (``manage.py up``), signs in as the demo user, makes one call in a playground
 and photographs each page in light, dark and on a phone. The README's pictures are made with
@@ -55,7 +55,7 @@ PAGES = {
     "second-step": "/2fa/",
     "sessions": "/sessions/",
     "welcome": "/welcome",
-    "fraud": "/models/switchyard/fraud-scorer?tab=playground",
+    "fraud": "/models/waypost/fraud-scorer?tab=playground",
 }
 LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
@@ -68,14 +68,14 @@ def main() -> int:
     """Write the pictures; 1 with one line when nothing runs or there is no browser."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.screenshots")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--home", type=Path, default=Path(".switchyard"))
+    parser.add_argument("--home", type=Path, default=Path(".waypost"))
     parser.add_argument("--only", default="", help="one picture, such as playground-light")
     arguments = parser.parse_args()
     executable, running = chromium_path(), state.load(arguments.home.resolve())
     if executable is None or running is None:
         print("screenshots: need chromium and a running stack (manage.py up)", file=sys.stderr)
         return 1
-    base_url = running.environment["SWITCHYARD_PUBLIC_URL"]
+    base_url = running.environment["WAYPOST_PUBLIC_URL"]
     demo = json.loads((arguments.home / "demo.json").read_text())
     arguments.out.mkdir(parents=True, exist_ok=True)
     with open_browser(executable) as browser:

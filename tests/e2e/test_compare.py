@@ -9,7 +9,7 @@ from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.e2e
 
-BY_ROW, BY_TOKEN = "switchyard/fraud-scorer", "emulated/bge-large"
+BY_ROW, BY_TOKEN = "waypost/fraud-scorer", "emulated/bge-large"
 
 
 def months(page: Page) -> list[float]:

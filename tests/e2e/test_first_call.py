@@ -52,7 +52,7 @@ def test_a_key_is_shown_once_and_works(page: Page, local_stack: LocalStack) -> N
     page.get_by_label("Name of a new key").fill("from the browser")
     page.get_by_role("button", name="Create key").click()
     key = page.locator("#new-key").inner_text()
-    assert key.startswith("sy_live_")
+    assert key.startswith("wp_live_")
     page.reload()
     expect(page.locator("#new-key")).to_have_count(0)
     expect(page.locator("tbody tr").first).to_contain_text("from the browser")

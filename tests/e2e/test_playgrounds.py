@@ -27,7 +27,7 @@ def report_of(page: Page) -> str:
 
 
 def test_a_transaction_is_scored(page: Page, local_stack: LocalStack) -> None:
-    playground(page, local_stack, "switchyard/fraud-scorer")
+    playground(page, local_stack, "waypost/fraud-scorer")
     page.get_by_role("button", name="Run it").click()
     answer = page.locator("[data-result] tbody td")
     expect(answer).to_have_text(re.compile(r"^0\.\d+$"), timeout=ANSWER_TIMEOUT_MS)

@@ -82,7 +82,7 @@ def test_one_provider_of_a_model_can_be_asked(page: Page, local_stack: LocalStac
 
 
 def test_rows_are_pasted_checked_and_scored(page: Page, local_stack: LocalStack) -> None:
-    playground(page, local_stack, "switchyard/fraud-scorer")
+    playground(page, local_stack, "waypost/fraud-scorer")
     rows = page.locator("[data-inputs] tbody tr")
     page.get_by_text("Paste CSV").click()
     page.locator("#csv-FEATURES").fill("1,2,3\n")
@@ -179,14 +179,14 @@ def test_what_the_router_refuses_says_what_to_do(page: Page, local_stack: LocalS
 
 
 def test_a_call_is_looked_at_by_keyboard(page: Page, local_stack: LocalStack) -> None:
-    playground(page, local_stack, "switchyard/fraud-scorer")
+    playground(page, local_stack, "waypost/fraud-scorer")
     page.get_by_role("button", name="Run it").click()
     expect(page.get_by_role("heading", name="Why this route?")).to_be_visible(
         timeout=ANSWER_TIMEOUT_MS
     )
     newest = page.locator("#calls tbody a").first
     for _ in range(20):
-        page.goto(f"{local_stack.web_url}/usage?range=1h&model=switchyard/fraud-scorer")
+        page.goto(f"{local_stack.web_url}/usage?range=1h&model=waypost/fraud-scorer")
         if newest.count():
             break
         page.wait_for_timeout(250)

@@ -1,6 +1,6 @@
 """``python -m tests.load``: rehearse a day's load (``make rehearse``).
 
-With ``--host`` and ``SWITCHYARD_KEY`` against what runs there; else against the local stack that
+With ``--host`` and ``WAYPOST_KEY`` against what runs there; else against the local stack that
 `make run` started, with its demo key; else against a stack of its own, stopped afterwards. Further
 options go to Locust: ``--web`` opens its page instead of running at once. Exit status 3 when an
 objective was missed.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.local_stack import ROOT, running_stack
 
-HOME = ROOT / ".switchyard"
+HOME = ROOT / ".waypost"
 GRACE_S = 120.0
 """What a run may take beyond its day: starting, and calls that are under way at midnight."""
 
@@ -29,7 +29,7 @@ STOP_TIMEOUT_S = 30
 def main() -> int:
     """Find a router or start one, and run Locust."""
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
-    parser.add_argument("--host", help="base URL of a router; SWITCHYARD_KEY holds the key")
+    parser.add_argument("--host", help="base URL of a router; WAYPOST_KEY holds the key")
     parser.add_argument("--home", type=Path, default=HOME, help="state folder of a local stack")
     parser.add_argument("--own-stack", action="store_true", help="start one though another runs")
     parser.add_argument("--web", action="store_true", help="Locust's page, instead of headless")
@@ -37,7 +37,7 @@ def main() -> int:
     options, others = parser.parse_known_args()
     with contextlib.ExitStack() as stack:
         if options.host:
-            host, key = options.host, os.environ.get("SWITCHYARD_KEY", "")
+            host, key = options.host, os.environ.get("WAYPOST_KEY", "")
         elif not options.own_stack and (found := _running(options.home)):
             host, key = found
         else:
@@ -70,7 +70,7 @@ def _locust(host: str, key: str, options: argparse.Namespace, others: list[str])
     if not options.web:
         command += HEADLESS
     bound_s = None if options.web else options.minutes * 60 + GRACE_S
-    environment = {**os.environ, "SWITCHYARD_KEY": key, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "WAYPOST_KEY": key, "PYTHONPATH": str(ROOT)}
     try:
         run = subprocess.run(command, cwd=ROOT, env=environment, timeout=bound_s, check=False)
     except subprocess.TimeoutExpired:

@@ -1,6 +1,6 @@
 """A day's load by Locust: ``make rehearse``, or ``locust -f tests/load/locustfile.py``.
 
-Calls go through the public API with an API key (``SWITCHYARD_KEY``). The users are Locust's
+Calls go through the public API with an API key (``WAYPOST_KEY``). The users are Locust's
 ``FastHttpUser``: its client takes a fraction of the CPU that httpx or requests takes a call, and on
 a machine that router and load share, what the client takes is missing elsewhere. It also lets the
 first byte of a stream be timed.
@@ -24,7 +24,7 @@ from tests.load.day import Day
 
 THINK_MS_MEAN = 1_000.0
 CALL_TIMEOUT_S = 60.0
-KEY = "SWITCHYARD_KEY"
+KEY = "WAYPOST_KEY"
 
 _log = logging.getLogger("rehearsal")
 

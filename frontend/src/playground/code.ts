@@ -57,7 +57,7 @@ function json(value: unknown, indent: number): string {
 function curl(url: string, body: unknown): string {
   return [
     `curl ${url} \\`,
-    '  -H "Authorization: Bearer $SWITCHYARD_API_KEY" \\',
+    '  -H "Authorization: Bearer $WAYPOST_API_KEY" \\',
     '  -H "Content-Type: application/json" \\',
     `  -d ${shellQuoted(json(body, 2))}`,
   ].join("\n");
@@ -73,7 +73,7 @@ import requests
 
 response = requests.post(
     ${JSON.stringify(url)},
-    headers={"Authorization": "Bearer " + os.environ["SWITCHYARD_API_KEY"]},
+    headers={"Authorization": "Bearer " + os.environ["WAYPOST_API_KEY"]},
     json=${pythonLiteral(body, "    ")},${streams ? "\n    stream=True," : ""}
 )
 response.raise_for_status()
@@ -87,7 +87,7 @@ function javascript(url: string, body: unknown, streams: boolean): string {
   return `const response = await fetch(${JSON.stringify(url)}, {
   method: "POST",
   headers: {
-    Authorization: \`Bearer \${process.env.SWITCHYARD_API_KEY}\`,
+    Authorization: \`Bearer \${process.env.WAYPOST_API_KEY}\`,
     "Content-Type": "application/json",
   },
   body: JSON.stringify(${json(body, 2).replaceAll("\n", "\n  ")}),

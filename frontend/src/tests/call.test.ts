@@ -37,7 +37,7 @@ test("code is quoted for its language, and long lists are cut", () => {
     const { code, left } = codeOf(language, "http://r", call);
     assert.equal(left, 8);
     assert.match(code, /http:\/\/r\/v2\/models\/a\/b\/infer/);
-    assert.match(code, /SWITCHYARD_API_KEY/);
+    assert.match(code, /WAYPOST_API_KEY/);
     assert.equal(code.includes("39"), false);
   }
 });

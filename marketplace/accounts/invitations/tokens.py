@@ -20,7 +20,7 @@ def invitation_token(invitation: Invitation) -> str:
 def invitation_url(invitation: Invitation) -> str:
     """The whole link."""
     path = reverse("invitation", args=[invitation_token(invitation)])
-    return f"{settings.SWITCHYARD_PUBLIC_URL}{path}"
+    return f"{settings.WAYPOST_PUBLIC_URL}{path}"
 
 
 def invitation_of(token: str) -> Invitation | None:

@@ -18,7 +18,7 @@ KINDS = {
     AccountKind.CUSTOMER: StatementKind.INVOICE,
     AccountKind.PROVIDER: StatementKind.PAYOUT,
 }
-SERIES = {StatementKind.INVOICE: "SY", StatementKind.PAYOUT: "SP"}
+SERIES = {StatementKind.INVOICE: "WI", StatementKind.PAYOUT: "WP"}
 """What the numbers of a kind begin with."""
 CLOCK_SKEW = timedelta(minutes=5)
 """How far this machine's clock may be ahead of the database's, which dates transfers."""
@@ -62,7 +62,7 @@ def statement_issue(*, account: Account, month: Month) -> Statement | None:
                 "number": f"{SERIES[kind]}-{year}-{sequence:06d}",
                 "year": year,
                 "sequence": sequence,
-                "issuer": settings.SWITCHYARD_ISSUER,
+                "issuer": settings.WAYPOST_ISSUER,
                 "holder": str(account.organisation or account.provider),
                 "currency": account.currency,
                 "opening_nano": draft.opening_nano,

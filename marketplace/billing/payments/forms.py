@@ -67,6 +67,6 @@ class AutoRechargeForm(forms.Form):
 def topup_bounds() -> tuple[Decimal, Decimal]:
     """Least and most that can be paid at once, in dollars."""
     return (
-        usd_of_cents(settings.SWITCHYARD_TOPUP_CENTS_MIN),
-        usd_of_cents(settings.SWITCHYARD_TOPUP_CENTS_MAX),
+        usd_of_cents(settings.WAYPOST_TOPUP_CENTS_MIN),
+        usd_of_cents(settings.WAYPOST_TOPUP_CENTS_MAX),
     )

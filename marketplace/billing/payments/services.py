@@ -46,7 +46,7 @@ class Checkout:
 
 def topup_amount_check(amount_cents: int) -> None:
     """ValidationError unless an amount is within the bounds of this installation."""
-    least, most = settings.SWITCHYARD_TOPUP_CENTS_MIN, settings.SWITCHYARD_TOPUP_CENTS_MAX
+    least, most = settings.WAYPOST_TOPUP_CENTS_MIN, settings.WAYPOST_TOPUP_CENTS_MAX
     if not least <= amount_cents <= most:
         raise ValidationError(
             _("An amount is between %(least)s and %(most)s US dollars.")
@@ -69,7 +69,7 @@ def topup_begin(
         amount_cents=amount_cents,
         created_by=created_by,
     )
-    base = settings.SWITCHYARD_PUBLIC_URL
+    base = settings.WAYPOST_PUBLIC_URL
     try:
         customer_id = customer_ensure(organisation=organisation, email=created_by.email)
         session_id, url = stripe_api.checkout_create(

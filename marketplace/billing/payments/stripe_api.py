@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10
 RETRIES = 1
-PAYMENT_KEY = "switchyard_payment"
-REFUND_KEY = "switchyard_refund"
+PAYMENT_KEY = "waypost_payment"
+REFUND_KEY = "waypost_refund"
 """Metadata by which an object of Stripe's is known to be ours."""
 
 
@@ -41,7 +41,7 @@ def customer_create(profile: PaymentProfile, email: str) -> str:
         {
             "name": profile.organisation.name,
             "email": email,
-            "metadata": {"switchyard_organisation": profile.organisation.slug},
+            "metadata": {"waypost_organisation": profile.organisation.slug},
         },
         {"idempotency_key": f"customer:{profile.pk}:{email}"},
     )
@@ -68,7 +68,7 @@ def checkout_create(
                     "price_data": {
                         "currency": CURRENCY,
                         "unit_amount": payment.amount_cents,
-                        "product_data": {"name": _("Switchyard credit")},
+                        "product_data": {"name": _("Waypost credit")},
                     },
                 }
             ],

@@ -54,7 +54,7 @@ def catalog_read() -> Catalog:
         Prefetch("workers", queryset=Worker.objects.order_by("worker_id")),
         Prefetch("deployments", queryset=deployments.order_by("id")),
     ).order_by("emulated", "name")
-    if not settings.SWITCHYARD_EMULATED:
+    if not settings.WAYPOST_EMULATED:
         pools = pools.filter(emulated=False)
     strays = {
         row.worker_id: float(row.evidence.get("ratio", 1.0))
@@ -153,7 +153,7 @@ def overview_now() -> Overview:
     live = Deployment.objects.filter(
         status=DeploymentStatus.LIVE, version__model__published=True
     ).order_by()
-    if not settings.SWITCHYARD_EMULATED:
+    if not settings.WAYPOST_EMULATED:
         live = live.filter(pool__emulated=False)
     ids = set(live.values_list("pk", flat=True))
     measured = set(profiles_in_force().values_list("deployment_id", flat=True))

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 from marketplace.routing.models import Policy, PolicyState
 from marketplace.routing.tuning.models import Straggler
 
-PREFIX = "switchyard_tuning_"
+PREFIX = "waypost_tuning_"
 
 
 class TuningCollector(Collector):

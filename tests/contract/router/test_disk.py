@@ -46,5 +46,5 @@ def test_a_copy_stays_when_the_file_goes(disk: Disk) -> None:
 def test_a_folder_on_disk_belongs_to_one_process(tmp_path: Path) -> None:
     FileDisk(tmp_path / "one").claim()
     FileDisk(tmp_path / "other").claim()
-    with pytest.raises(Taken, match="SWITCHYARD_HOME"):
+    with pytest.raises(Taken, match="WAYPOST_HOME"):
         FileDisk(tmp_path / "one").claim()

@@ -40,7 +40,7 @@ class Publisher:
                 [text],
             )
             row = await cursor.fetchone()
-            await connection.execute("SELECT pg_notify('switchyard_snapshot', %s)", row)
+            await connection.execute("SELECT pg_notify('waypost_snapshot', %s)", row)
 
 
 @pytest.fixture(params=["memory", "postgres"])

@@ -42,7 +42,7 @@ def build(options: Options, secrets: object) -> Stack:
     if mode in COMPLAINTS:
         script = f"echo '{COMPLAINTS[mode]}' >&2; exit 1"
         web = Service("web", (*child.prefix(signal.SIGTERM), "sh", "-c", script), needs=("router",))
-    return Stack((router, web), {"SWITCHYARD_FAKE": "1"})
+    return Stack((router, web), {"WAYPOST_FAKE": "1"})
 
 
 def main() -> None:

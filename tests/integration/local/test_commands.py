@@ -37,7 +37,7 @@ class Local:
         self.environ = {
             name: value
             for name, value in os.environ.items()
-            if name not in {"DJANGO_SETTINGS_MODULE", "SWITCHYARD_HOME"}
+            if name not in {"DJANGO_SETTINGS_MODULE", "WAYPOST_HOME"}
         }
 
     def argv(self, *words: str) -> list[str]:

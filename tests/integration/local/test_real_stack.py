@@ -46,7 +46,7 @@ def test_status_shows_every_service_healthy(local_stack: LocalStack) -> None:
 def test_a_key_made_beside_the_running_stack_opens_the_router(local_stack: LocalStack) -> None:
     made = local_stack.manage("keys", "create", "--org", "demo")
     assert made.returncode == 0, made.stderr
-    (key,) = [word for word in made.stdout.split() if word.startswith("sy_live_")]
+    (key,) = [word for word in made.stdout.split() if word.startswith("wp_live_")]
 
     def is_accepted() -> bool:
         header = f"Authorization: Bearer {key}"

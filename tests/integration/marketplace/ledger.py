@@ -32,7 +32,7 @@ def post_at(
     request_id: str | None = None,
 ) -> None:
     """A transfer of another day, by the ledger's own switch: its functions date by the clock."""
-    call("SET LOCAL switchyard.ledger = 'on'")
+    call("SET LOCAL waypost.ledger = 'on'")
     call(
         "INSERT INTO billing_transfer"
         " (debit_id, credit_id, amount_nano, idem_key, kind, request_id, created_at)"
@@ -45,7 +45,7 @@ def post_at(
         request_id,
         at,
     )
-    call("SET LOCAL switchyard.ledger = 'off'")
+    call("SET LOCAL waypost.ledger = 'off'")
 
 
 def intrude(sql: str, *parameters: Any) -> None:

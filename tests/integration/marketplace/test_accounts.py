@@ -117,7 +117,7 @@ def test_a_weak_password_is_refused_with_a_word(without_mail: None) -> None:
 
 
 def test_sign_up_can_be_by_invitation_only(without_mail: None, settings: Any, shop: Shop) -> None:
-    settings.SWITCHYARD_SIGN_UP_OPEN = False
+    settings.WAYPOST_SIGN_UP_OPEN = False
     closed = Client()
     sign_up(closed)
     assert User.objects.count() == 1

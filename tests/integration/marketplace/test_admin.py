@@ -148,7 +148,7 @@ def test_a_budget_of_who_is_no_member_is_refused_with_a_word(shop: Shop, staff: 
 def test_a_key_made_in_the_admin_is_shown_once(shop: Shop, staff: Client) -> None:
     body = {"organisation": shop.organisation.pk, "name": "by hand", "scopes": "inference"}
     page = staff.post("/admin/accounts/apikey/add/", body, follow=True).content.decode()
-    assert "sy_live_" in page
+    assert "wp_live_" in page
     assert ApiKey.objects.get().name == "by hand"
     assert "not shown again" not in staff.get("/admin/accounts/apikey/").content.decode()
 

@@ -133,7 +133,7 @@ def test_the_limits_of_an_organisation_are_not_its_own_to_change(shop: Shop) -> 
 
 
 def test_the_platforms_own_slugs_are_not_for_others(shop: Shop) -> None:
-    body = {"name": "Mine", "slug": "switchyard-benchmarks"}
+    body = {"name": "Mine", "slug": "waypost-benchmarks"}
     refused = client_of(shop.owner).post("/api/v1/organisations", body)
     assert refused.status_code == 400
     assert refused.json()["errors"][0]["field"] == "slug"
@@ -220,8 +220,8 @@ def test_a_session_token_speaks_for_the_signed_in_person(shop: Shop, settings: A
     answer = client_of(shop.owner).post("/api/v1/session-token")
     assert answer.status_code == 201
     assert answer["cache-control"] == "no-store"
-    assert answer.json()["router_url"] == settings.SWITCHYARD_ROUTER_URL
-    claims = verify_session(answer.json()["token"], settings.SWITCHYARD_KEY_PEPPER)
+    assert answer.json()["router_url"] == settings.WAYPOST_ROUTER_URL
+    claims = verify_session(answer.json()["token"], settings.WAYPOST_KEY_PEPPER)
     assert claims is not None
     assert (claims.account_id, claims.user_id) == (shop.customer_account.pk, shop.owner.pk)
     viewer = member(shop.organisation, Role.VIEWER)

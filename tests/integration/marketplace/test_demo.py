@@ -50,7 +50,7 @@ EMULATED = [
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, settings: Any) -> Path:
-    settings.SWITCHYARD_HOME = tmp_path
+    settings.WAYPOST_HOME = tmp_path
     return tmp_path
 
 
@@ -85,7 +85,7 @@ def test_every_real_model_is_offered_by_two_providers_at_different_prices(home: 
         by_model.setdefault(deployment["model"], []).append(deployment)
     assert set(by_model) == {
         "huggingfacetb/smollm2-135m-instruct",
-        "switchyard/fraud-scorer",
+        "waypost/fraud-scorer",
         "wordllama/wordllama-256",
     }
     for pair in by_model.values():
@@ -136,7 +136,7 @@ def test_emulated_models_follow_the_fleet(home: Path) -> None:
 
 
 def test_switched_off_emulation_sells_nothing_emulated(home: Path, settings: Any) -> None:
-    settings.SWITCHYARD_EMULATED = False
+    settings.WAYPOST_EMULATED = False
     seed(home, REAL + EMULATED)
     assert not AIModel.objects.filter(emulated=True).exists()
     assert not Deployment.objects.filter(pool__emulated=True).exists()

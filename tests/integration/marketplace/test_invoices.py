@@ -93,8 +93,8 @@ def test_an_invoice_says_what_moved_and_what_for(shop: Shop, month_over: Month) 
         settle_call(shop, seconds, hardware_ms=2_345),
     ]
     invoice = issue(shop.customer_account, month_over)
-    assert invoice.number == f"SY-{month_over.next.year}-000001"
-    assert (invoice.holder, invoice.issuer) == ("Acme", "Switchyard")
+    assert invoice.number == f"WI-{month_over.next.year}-000001"
+    assert (invoice.holder, invoice.issuer) == ("Acme", "Waypost")
     assert (invoice.opening_nano, invoice.closing_nano) == (0, 15 * USD - sum(spent))
     grant, topup, by_tokens, by_seconds = invoice.entries
     assert (grant.kind, grant.amount_nano, grant.reference) == ("grant", 10 * USD, "")
@@ -122,7 +122,7 @@ def test_an_invoice_says_what_moved_and_what_for(shop: Shop, month_over: Month) 
 def test_a_payout_statement_says_what_was_earned_and_kept(shop: Shop, month_over: Month) -> None:
     charge = settle_call(shop, offer_of(shop, request_nano=1_005))
     statement = issue(shop.provider_account, month_over)
-    assert statement.number == f"SP-{month_over.next.year}-000001"
+    assert statement.number == f"WP-{month_over.next.year}-000001"
     (line,) = statement.entries
     assert (line.amount_nano, line.commission_nano) == (905, 100)
     assert line.amount_nano + line.commission_nano == charge
@@ -353,13 +353,13 @@ def test_the_clock_issues_last_month_once(shop: Shop, month_over: Month) -> None
     assert invoices.issue_last_month() == 0
     numbers = set(Statement.objects.values_list("number", flat=True))
     year = month_over.next.year
-    assert numbers == {f"SY-{year}-000001", f"SP-{year}-000001"}
+    assert numbers == {f"WI-{year}-000001", f"WP-{year}-000001"}
 
 
 def test_the_command_issues_and_says_what_is_wrong(shop: Shop, month_over: Month) -> None:
     out = io.StringIO()
     call_command("invoices", "issue", "--period", str(month_over), stdout=out)
-    assert out.getvalue() == f"SY-{month_over.next.year}-000001  Acme\n"
+    assert out.getvalue() == f"WI-{month_over.next.year}-000001  Acme\n"
     call_command("invoices", "issue", "--period", str(month_over), stdout=out)
     assert "Nothing to issue" in out.getvalue()
     with pytest.raises(CommandError, match="not a month"):

@@ -123,7 +123,7 @@ def test_a_rotated_key_overlaps_with_the_new_one(shop: Shop) -> None:
     assert client.get(f"/keys/{old.pk}/rotate").status_code == 200
     assert client.post(f"/keys/{old.pk}/rotate", {"overlap_hours": "24"}).status_code == 302
     shown = client.get("/keys").content.decode().split("<table")[0]
-    assert "sy_live_" in shown
+    assert "wp_live_" in shown
     old.refresh_from_db()
     new = shop.organisation.api_keys.exclude(pk=old.pk).get()
     assert old.status == new.status == "active"
@@ -141,7 +141,7 @@ def test_without_overlap_the_old_key_ends_at_once(shop: Shop) -> None:
         f"/api/v1/keys/{old.pk}/rotate", {"overlap_hours": 0}, content_type="application/json"
     )
     assert answer.status_code == 201
-    assert answer.json()["key"].startswith("sy_live_")
+    assert answer.json()["key"].startswith("wp_live_")
     assert answer.headers["Cache-Control"] == "no-store"
     old.refresh_from_db()
     assert old.status == "revoked"

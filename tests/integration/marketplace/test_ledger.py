@@ -48,8 +48,8 @@ def charged(shop: Shop, charge: int, **values: object) -> object:
         "UPDATE billing_transfer SET amount_nano = 1",
         "DELETE FROM billing_transfer",
         "TRUNCATE billing_transfer",
-        "SET LOCAL switchyard.ledger = 'on'; UPDATE billing_account SET posted_nano = 1",
-        "SET LOCAL switchyard.ledger = 'on'; UPDATE billing_account SET held_nano = 1",
+        "SET LOCAL waypost.ledger = 'on'; UPDATE billing_account SET posted_nano = 1",
+        "SET LOCAL waypost.ledger = 'on'; UPDATE billing_account SET held_nano = 1",
         "INSERT INTO billing_budget (organisation_id, limit_nano, spent_nano)"
         " SELECT organisation_id, 1, -1 FROM billing_account WHERE kind = 'customer'",
         "INSERT INTO billing_transfer (debit_id, credit_id, amount_nano, idem_key, kind)"
@@ -94,7 +94,7 @@ def test_a_budgets_window_begins_anew(shop: Shop) -> None:
 
 def test_a_transfer_written_past_the_functions_still_balances(shop: Shop) -> None:
     credit_grant(organisation=shop.organisation, amount_nano=1)
-    call("SET LOCAL switchyard.ledger = 'on'")
+    call("SET LOCAL waypost.ledger = 'on'")
     call(
         "INSERT INTO billing_transfer (debit_id, credit_id, amount_nano, idem_key, kind) "
         "SELECT debit_id, credit_id, 5, 'by hand', kind FROM billing_transfer LIMIT 1"

@@ -20,13 +20,13 @@ TOKEN = "a token for tests"
 
 @pytest.fixture(autouse=True)
 def _token(settings: Any) -> None:
-    settings.SWITCHYARD_METRICS_TOKEN = TOKEN
+    settings.WAYPOST_METRICS_TOKEN = TOKEN
 
 
 def scraped() -> dict[str, float]:
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 200
-    found = re.findall(r"^switchyard_ledger_(\w+) (\S+)$", answer.content.decode(), re.MULTILINE)
+    found = re.findall(r"^waypost_ledger_(\w+) (\S+)$", answer.content.decode(), re.MULTILINE)
     return {name: float(value) for name, value in found}
 
 
@@ -55,7 +55,7 @@ def test_the_state_of_the_books_is_scraped(shop: Shop) -> None:
 @pytest.mark.parametrize("header", ["", "Bearer ", "Bearer wrong", f"Basic {TOKEN}"])
 def test_nobody_else_scrapes(header: str, settings: Any) -> None:
     for token in (TOKEN, ""):
-        settings.SWITCHYARD_METRICS_TOKEN = token
+        settings.WAYPOST_METRICS_TOKEN = token
         answer = Client().get("/metrics", headers={"authorization": header})
         assert answer.status_code == 401
         assert answer["www-authenticate"] == "Bearer"
@@ -67,20 +67,20 @@ def test_a_straggler_is_scraped_and_documented(shop: Shop) -> None:
     )
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     text = answer.content.decode()
-    assert 'switchyard_tuning_straggler_ratio{pool="fast",worker="fast-0"} 4.0' in text
-    exposed = set(re.findall(r"^# TYPE switchyard_tuning_(\w+) ", text, re.MULTILINE))
+    assert 'waypost_tuning_straggler_ratio{pool="fast",worker="fast-0"} 4.0' in text
+    exposed = set(re.findall(r"^# TYPE waypost_tuning_(\w+) ", text, re.MULTILINE))
     alerts = (ROOT / "deploy/prometheus/alerts.yml").read_text()
-    assert set(re.findall(r"switchyard_tuning_(\w+)", alerts)) <= exposed
+    assert set(re.findall(r"waypost_tuning_(\w+)", alerts)) <= exposed
     page = (ROOT / "docs/how-to/observe.md").read_text()
-    assert set(re.findall(r"`switchyard_tuning_(\w+)`", page)) == exposed
+    assert set(re.findall(r"`waypost_tuning_(\w+)`", page)) == exposed
 
 
 def test_alerts_and_documentation_name_what_is_scraped(shop: Shop) -> None:
     ledger_reconcile()
     exposed = set(scraped())
     alerts = (ROOT / "deploy/prometheus/alerts.yml").read_text()
-    alerted = set(re.findall(r"switchyard_ledger_(\w+)", alerts))
+    alerted = set(re.findall(r"waypost_ledger_(\w+)", alerts))
     assert alerted
     assert alerted <= exposed
     page = (ROOT / "docs/how-to/observe.md").read_text()
-    assert set(re.findall(r"`switchyard_ledger_(\w+)`", page)) == exposed
+    assert set(re.findall(r"`waypost_ledger_(\w+)`", page)) == exposed

@@ -129,8 +129,8 @@ def test_only_some_roles_change_keys(shop: Shop, role: Role, status: int) -> Non
 
 def test_a_key_is_shown_once_and_can_be_revoked(shop: Shop, member: Client) -> None:
     member.post("/keys/create", {"name": "mine"})
-    assert b"sy_live_" in member.get("/keys").content.split(b"<table")[0]
-    assert b"sy_live_" not in member.get("/keys").content.split(b"<table")[0]
+    assert b"wp_live_" in member.get("/keys").content.split(b"<table")[0]
+    assert b"wp_live_" not in member.get("/keys").content.split(b"<table")[0]
     key = shop.organisation.api_keys.get()
     member.post(f"/keys/{key.pk}/revoke")
     key.refresh_from_db()
@@ -318,7 +318,7 @@ def test_measured_figures_come_with_their_sample(shop: Shop) -> None:
 
 def test_the_api_tab_names_the_router(shop: Shop) -> None:
     page = Client().get("/models/author/slug?tab=api").content.decode()
-    assert f"{django_settings.SWITCHYARD_ROUTER_URL}/v1/chat/completions" in page
+    assert f"{django_settings.WAYPOST_ROUTER_URL}/v1/chat/completions" in page
 
 
 def add_models(shop: Shop, names: range) -> None:

@@ -85,7 +85,7 @@ def test_a_published_price_is_never_changed(shop: Shop) -> None:
 def test_keys_come_and_go(shop: Shop) -> None:
     row, key = api_key_create(organisation=shop.organisation, name="k", models_allowed=["a/b"])
     (wire,) = published().keys
-    assert wire.digest == digest_key(key, django_settings.SWITCHYARD_KEY_PEPPER)
+    assert wire.digest == digest_key(key, django_settings.WAYPOST_KEY_PEPPER)
     assert (wire.account_id, wire.models) == (shop.customer_account.pk, ("a/b",))
     api_key_revoke(api_key=row)
     assert published().keys == ()
@@ -154,7 +154,7 @@ def test_emulated_models_are_left_out_when_switched_off(shop: Shop, settings: ob
     )
     offer_publish(deployment=deployment, price=Price(id=0))
     assert {m.name for m in published().models} == {"author/slug", "emulated/x"}
-    settings.SWITCHYARD_EMULATED = False  # type: ignore[attr-defined]
+    settings.WAYPOST_EMULATED = False  # type: ignore[attr-defined]
     snapshot_publish()
     assert {m.name for m in published().models} == {"author/slug"}
 

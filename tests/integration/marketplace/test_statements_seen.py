@@ -71,7 +71,7 @@ def test_each_sees_its_own_statements_and_no_others(stated: Shop, seller: User) 
     customer, provider = client_of(stated.owner), client_of(seller)
     (invoice,) = numbers(customer, "invoices")
     (statement,) = numbers(provider, "payout-statements")
-    assert (invoice[:3], statement[:3]) == ("SY-", "SP-")
+    assert (invoice[:3], statement[:3]) == ("WI-", "WP-")
     assert numbers(customer, "payout-statements") == numbers(provider, "invoices") == []
     for client, path in (
         (customer, f"payout-statements/{statement}"),

@@ -83,7 +83,7 @@ def test_a_worker_that_is_down_leaves_the_snapshot_healthy_list(shop: Shop) -> N
 def test_draining_and_switched_off_workers_are_not_asked(shop: Shop, settings: object) -> None:
     pool = Pool.objects.create(name="e", hardware="h", engine="e", emulated=True)
     Worker.objects.create(worker_id="e-0", pool=pool, url="http://127.0.0.1:9", protocol="openai")
-    settings.SWITCHYARD_EMULATED = False  # type: ignore[attr-defined]
+    settings.WAYPOST_EMULATED = False  # type: ignore[attr-defined]
     shop.worker.draining = True
     shop.worker.save()
     assert health.probe_workers() == []

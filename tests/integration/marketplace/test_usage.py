@@ -451,7 +451,7 @@ def test_nothing_is_generated_among_people_unless_they_say_so(shop: Shop) -> Non
 
 
 def test_a_transfer_names_accounts_that_exist(shop: Shop) -> None:
-    call("SET LOCAL switchyard.ledger = 'on'")
+    call("SET LOCAL waypost.ledger = 'on'")
     with pytest.raises(DatabaseError, match="account 987654321, which does not exist"):
         call(
             "INSERT INTO billing_transfer (debit_id, credit_id, amount_nano, idem_key, kind) "

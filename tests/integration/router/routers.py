@@ -57,8 +57,8 @@ def running(name: str, database: str, home: Path, **settings: str) -> Iterator[R
     env = {
         **os.environ,
         "DATABASE_URL": database,
-        "SWITCHYARD_KEY_PEPPER": PEPPER,
-        "SWITCHYARD_HOME": str(home / name),
+        "WAYPOST_KEY_PEPPER": PEPPER,
+        "WAYPOST_HOME": str(home / name),
         "ROUTER_ID": name,
         "ROUTER_PORT": str(port),
         "ROUTER_ADMIN_TOKEN": ADMIN_TOKEN,

@@ -148,7 +148,7 @@ def test_what_the_owner_says_comes_through_whole(cluster_database: str, tmp_path
         body = json.dumps({"model": model, "messages": HELLO, "max_tokens": 2}).encode()
         forged = {
             "authorization": f"Bearer {KEY}",
-            "x-switchyard-forwarded": "1",
+            "x-waypost-forwarded": "1",
             "x-route-explain": "1",
         }
         answer = httpx.post(f"{left.url}/v1/chat/completions", content=body, headers=forged)

@@ -31,7 +31,7 @@ def rehearse(url: str, *words: str, key: str = KEY) -> subprocess.CompletedProce
     return subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "SWITCHYARD_KEY": key},
+        env={**os.environ, "WAYPOST_KEY": key},
         capture_output=True,
         text=True,
         timeout=60,
@@ -71,10 +71,10 @@ def counted_by_the_router(url: str) -> tuple[dict[str, int], dict[str, float]]:
     for line in text.splitlines():
         model = re.search(r'model="([^"]+)"', line)
         value = float(line.rpartition(" ")[2]) if model else 0.0
-        if line.startswith("switchyard_router_calls_total{"):
+        if line.startswith("waypost_router_calls_total{"):
             assert 'outcome="completed"' in line, line
             calls[model[1]] += int(value)
-        elif line.startswith("switchyard_router_total_seconds_sum{"):
+        elif line.startswith("waypost_router_total_seconds_sum{"):
             seconds[model[1]] += value
     return calls, seconds
 
@@ -128,4 +128,4 @@ def test_what_cannot_be_rehearsed_says_why(router_url: str, words: list[str], wh
 def test_a_wrong_key_says_so(router_url: str) -> None:
     run = rehearse(router_url, key="another")
     assert run.returncode == 2
-    assert "SWITCHYARD_KEY" in run.stdout + run.stderr
+    assert "WAYPOST_KEY" in run.stdout + run.stderr

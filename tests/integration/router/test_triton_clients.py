@@ -105,7 +105,7 @@ def test_over_grpc(router: Router) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
-    assert client.get_server_metadata().name == "switchyard"
+    assert client.get_server_metadata().name == "waypost"
     assert client.get_model_metadata(MODEL, headers=AUTH).name == MODEL
     answer = client.infer(MODEL, inputs(over_grpc), headers=AUTH, request_id="mine")
     check(answer)

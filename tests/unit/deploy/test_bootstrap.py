@@ -41,7 +41,7 @@ def test_a_failed_command_is_explained_in_one_line(output: str, reason: str) -> 
 
 def test_an_old_python_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
-    with pytest.raises(SetupError, match=r"is too old: Switchyard needs Python 3\.11 or newer"):
+    with pytest.raises(SetupError, match=r"is too old: Waypost needs Python 3\.11 or newer"):
         bootstrap.check_machine()
 
 

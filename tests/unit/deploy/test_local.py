@@ -125,7 +125,7 @@ def test_free_ports_differ_and_a_listener_is_noticed() -> None:
 def test_a_running_stack_is_adopted_and_the_callers_environment_wins(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SWITCHYARD_HOME", str(home))
+    monkeypatch.setenv("WAYPOST_HOME", str(home))
     monkeypatch.setenv("BROKER_URL", "redis://mine")
     monkeypatch.delenv("DATABASE_URL")
     running = live_state(environment={"DATABASE_URL": "postgres://it", "BROKER_URL": "redis://it"})
@@ -136,7 +136,7 @@ def test_a_running_stack_is_adopted_and_the_callers_environment_wins(
 
 
 def test_a_stack_that_is_gone_is_not_adopted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SWITCHYARD_HOME", str(home))
+    monkeypatch.setenv("WAYPOST_HOME", str(home))
     monkeypatch.delenv("DATABASE_URL")
     state.save(home, live_state(boot="another"))
     environment.adopt_running_stack()
@@ -187,7 +187,7 @@ def test_plain_progress_says_each_change_once() -> None:
 
 
 def test_the_banner_of_a_seeded_stack_has_all_that_is_needed(home: Path) -> None:
-    demo = {"email": "demo@switchyard.local", "password": "pass-word", "api_key": "sy_live_x"}
+    demo = {"email": "demo@waypost.local", "password": "pass-word", "api_key": "wp_live_x"}
     (home / "demo.json").write_text(json.dumps(demo))
     text = banner(Options(home), detached=True)
     for needed in ("http://127.0.0.1:8000/", *demo.values(), "curl ", f"down --home {home}"):
@@ -202,7 +202,7 @@ def test_the_banner_says_what_this_machine_goes_without(home: Path) -> None:
 
 
 def test_the_first_call_is_one_line_that_a_shell_can_read() -> None:
-    line = first_call("http://127.0.0.1:8080", "sy_live_x")
+    line = first_call("http://127.0.0.1:8080", "wp_live_x")
     assert "\n" not in line
     words = shlex.split(line)
     assert words[:2] == ["curl", "http://127.0.0.1:8080/v1/chat/completions"]
@@ -246,7 +246,7 @@ def test_without_emulation_no_emulated_worker_is_named(home: Path) -> None:
     next(service for service in layout.services if service.name == "seed").prepare(frozenset())
     fleet = json.loads((home / "run" / "fleet.json").read_text())
     assert not any(worker["emulated"] for worker in fleet)
-    assert layout.environment["SWITCHYARD_EMULATED"] == "0"
+    assert layout.environment["WAYPOST_EMULATED"] == "0"
 
 
 def test_a_pid_file_that_names_another_program_is_forgotten(home: Path) -> None:

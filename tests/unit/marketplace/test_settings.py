@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 COMPLETE = {
     "DJANGO_SECRET_KEY": "x",
-    "SWITCHYARD_KEY_PEPPER": "x",
+    "WAYPOST_KEY_PEPPER": "x",
     "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none",
 }
 
@@ -42,12 +42,12 @@ def test_a_missing_secret_is_named_in_one_line(missing: str) -> None:
     ("name", "value", "told"),
     [
         ("DATABASE_URL", "sqlite:///x", "PostgreSQL"),
-        ("SWITCHYARD_ROUTER_URL", "127.0.0.1:8080", "https://host"),
+        ("WAYPOST_ROUTER_URL", "127.0.0.1:8080", "https://host"),
         ("STRIPE_SECRET_KEY", "sk_test_x", "STRIPE_WEBHOOK_SECRET is not set"),
         ("STRIPE_WEBHOOK_SECRET", "whsec_x", "STRIPE_SECRET_KEY is not set"),
         ("STRIPE_API_URL", "api.stripe.com", "https://host"),
-        ("SWITCHYARD_TOPUP_CENTS_MIN", "0", "above zero"),
-        ("SWITCHYARD_TOPUP_CENTS_MAX", "499", "SWITCHYARD_TOPUP_CENTS_MIN"),
+        ("WAYPOST_TOPUP_CENTS_MIN", "0", "above zero"),
+        ("WAYPOST_TOPUP_CENTS_MAX", "499", "WAYPOST_TOPUP_CENTS_MIN"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str, told: str) -> None:

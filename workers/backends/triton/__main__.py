@@ -66,7 +66,7 @@ def server_arguments(arguments: argparse.Namespace, models: Path, backends: Path
         f"--metrics-address={HOST}",
         f"--metrics-port={arguments.metrics_port}",
         "--metrics-config=summary_latencies=true",
-        f"--backend-config=python,shm-region-prefix-name=switchyard-{os.getpid()}",
+        f"--backend-config=python,shm-region-prefix-name=waypost-{os.getpid()}",
         "--log-verbose=0",
     ]
 

@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--home", type=Path, default=default_home(), help="state folder (.switchyard)"
+            "--home", type=Path, default=default_home(), help="state folder (.waypost)"
         )
 
     def handle(self, *args: Any, **given: Any) -> None:

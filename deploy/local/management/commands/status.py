@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--home", type=Path, default=default_home(), help="state folder (.switchyard)"
+            "--home", type=Path, default=default_home(), help="state folder (.waypost)"
         )
         parser.add_argument("--json", action="store_true", help="for scripts")
 

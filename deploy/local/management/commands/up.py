@@ -19,7 +19,7 @@ from deploy.local.stack import Options
 
 
 class Command(BaseCommand):
-    help = "Run the whole of Switchyard on this machine; Ctrl-C stops it."
+    help = "Run the whole of Waypost on this machine; Ctrl-C stops it."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             "--router-grpc-port", type=int, help="of the router's gRPC (the router's + 1)"
         )
         parser.add_argument(
-            "--home", type=Path, default=default_home(), help="state folder (.switchyard)"
+            "--home", type=Path, default=default_home(), help="state folder (.waypost)"
         )
         parser.add_argument(
             "--no-emulated", action="store_true", help="leave out the emulated models and fleet"

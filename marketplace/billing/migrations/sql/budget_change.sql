@@ -1,7 +1,7 @@
 -- Another limit or window of a budget, under its account's lock. What was spent stays: it is forgotten
 -- when the new window ends. What a lower limit no longer covers is asked back from the routers.
 CREATE FUNCTION billing_budget_change(p_budget bigint, p_limit_nano bigint, p_window text)
-RETURNS void LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+RETURNS void LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 DECLARE
   v_account bigint;
 BEGIN
@@ -14,6 +14,6 @@ BEGIN
         window_starts_at = CASE WHEN "window" = p_window THEN window_starts_at
                                 ELSE clock_timestamp() END
     WHERE id = p_budget;
-  PERFORM pg_notify('switchyard_recall', v_account::text);
+  PERFORM pg_notify('waypost_recall', v_account::text);
 END
 $$;

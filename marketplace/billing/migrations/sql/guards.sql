@@ -1,8 +1,8 @@
--- Who may write money: the ledger's functions, which run with switchyard.ledger = 'on'
+-- Who may write money: the ledger's functions, which run with waypost.ledger = 'on'
 -- (CREATE FUNCTION … SET: PostgreSQL restores the setting however the function ends).
 
 CREATE FUNCTION billing_ledger_is_open() RETURNS boolean LANGUAGE sql STABLE AS $$
-  SELECT coalesce(current_setting('switchyard.ledger', true), '') = 'on'
+  SELECT coalesce(current_setting('waypost.ledger', true), '') = 'on'
 $$;
 
 CREATE FUNCTION billing_guard_account() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -4,7 +4,7 @@
 CREATE FUNCTION billing_lease_take(
   p_router_id text, p_account_id bigint, p_need_nano bigint, p_want_nano bigint, p_ttl_s integer
 ) RETURNS TABLE (lease_id uuid, amount_nano bigint, expires_at timestamptz)
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 #variable_conflict use_column
 DECLARE
   v_available bigint;
@@ -34,7 +34,7 @@ END
 $$;
 
 CREATE FUNCTION billing_lease_extend(p_lease_id uuid, p_ttl_s integer) RETURNS timestamptz
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 DECLARE
   v_expires timestamptz;
 BEGIN
@@ -45,7 +45,7 @@ END
 $$;
 
 CREATE FUNCTION billing_lease_close(p_lease_id uuid) RETURNS bigint
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 DECLARE
   v_account bigint;
   v_rest bigint;

@@ -113,7 +113,7 @@ CREATE FUNCTION billing_lease_take(
 ) RETURNS TABLE (
   amount_nano bigint, expires_at timestamptz, budget_id bigint, left_nano bigint,
   leased_nano bigint)
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 #variable_conflict use_column
 DECLARE
   v_least record;
@@ -132,7 +132,7 @@ BEGIN
     ORDER BY left_nano, budget_id LIMIT 1;
   IF v_least.left_nano < greatest(p_need_nano, 1) THEN
     IF p_need_nano > 0 THEN
-      PERFORM pg_notify('switchyard_recall', p_account_id::text);
+      PERFORM pg_notify('waypost_recall', p_account_id::text);
     END IF;
     RETURN QUERY
       SELECT 0::bigint, NULL::timestamptz, v_least.budget_id, v_least.left_nano,
@@ -156,7 +156,7 @@ END
 $$;
 
 CREATE FUNCTION billing_lease_extend(p_lease_id uuid, p_ttl_s float8) RETURNS timestamptz
-LANGUAGE sql SET switchyard.ledger = 'on' AS $$
+LANGUAGE sql SET waypost.ledger = 'on' AS $$
   UPDATE billing_lease SET expires_at = clock_timestamp() + make_interval(secs => p_ttl_s)
     WHERE id = p_lease_id AND state = 'open' RETURNING expires_at
 $$;
@@ -168,7 +168,7 @@ $$;
 
 -- Keep at most so much of a lease, and never less than was spent.
 CREATE FUNCTION billing_lease_shrink(p_lease_id uuid, p_amount_nano bigint) RETURNS void
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 BEGIN
   PERFORM billing_lease_lock(p_lease_id);
   UPDATE billing_lease SET amount_nano = greatest(p_amount_nano, spent_nano)
@@ -177,7 +177,7 @@ END
 $$;
 
 CREATE FUNCTION billing_lease_close(p_lease_id uuid) RETURNS bigint
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 DECLARE
   v_rest bigint;
 BEGIN

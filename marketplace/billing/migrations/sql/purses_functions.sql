@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION billing_transfer_post(
   p_debit bigint, p_credit bigint, p_amount_nano bigint, p_idem_key text, p_kind text
 ) RETURNS bigint
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 DECLARE
   v_seen billing_transfer%ROWTYPE;
   v_id bigint;
@@ -42,7 +42,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION billing_settle(p_records jsonb) RETURNS TABLE (request_id uuid, applied boolean)
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 #variable_conflict use_column
 DECLARE
   v_new usage_call[] := billing_settle_record(p_records);

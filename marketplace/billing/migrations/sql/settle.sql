@@ -57,7 +57,7 @@ CREATE FUNCTION billing_settle_record(p_records jsonb) RETURNS uuid[] LANGUAGE s
 $$;
 
 CREATE FUNCTION billing_settle(p_records jsonb) RETURNS TABLE (request_id uuid, applied boolean)
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 #variable_conflict use_column
 DECLARE
   v_new uuid[];

@@ -127,7 +127,7 @@ END
 $$;
 
 CREATE FUNCTION billing_settle(p_records jsonb) RETURNS TABLE (request_id uuid, applied boolean)
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 #variable_conflict use_column
 DECLARE
   v_new usage_call[] := billing_settle_record(p_records);

@@ -3,7 +3,7 @@
 CREATE FUNCTION billing_transfer_post(
   p_debit bigint, p_credit bigint, p_amount_nano bigint, p_idem_key text, p_kind text
 ) RETURNS bigint
-LANGUAGE plpgsql SET switchyard.ledger = 'on' AS $$
+LANGUAGE plpgsql SET waypost.ledger = 'on' AS $$
 DECLARE
   v_seen billing_transfer%ROWTYPE;
   v_id bigint;

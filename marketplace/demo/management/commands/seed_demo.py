@@ -17,7 +17,7 @@ class Command(BaseCommand):
         parser.add_argument("--fleet", type=Path, help="the launcher's fleet file (JSON)")
 
     def handle(self, *args: Any, fleet: Path | None, **options: Any) -> None:
-        credentials_path = settings.SWITCHYARD_HOME / "demo.json"
+        credentials_path = settings.WAYPOST_HOME / "demo.json"
         try:
             workers = fleet_read(fleet) if fleet else None
         except FleetInvalid as error:

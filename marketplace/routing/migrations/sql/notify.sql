@@ -1,7 +1,7 @@
 -- Sent at commit: a router that hears of a version can read it.
 CREATE FUNCTION routing_snapshot_notify() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('switchyard_snapshot', NEW.version::text);
+  PERFORM pg_notify('waypost_snapshot', NEW.version::text);
   RETURN NULL;
 END
 $$;

@@ -20,7 +20,7 @@ TINY = {
 
 @pytest.fixture(autouse=True)
 def _home(settings: Any, tmp_path: Path) -> None:
-    settings.SWITCHYARD_HOME = tmp_path
+    settings.WAYPOST_HOME = tmp_path
     # The router that a developer may have running is none of ours.
     settings.ROUTER_ADMIN_TOKEN = ""
 

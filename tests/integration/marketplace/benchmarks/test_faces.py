@@ -446,7 +446,7 @@ def test_nothing_is_measured_unasked_where_somebody_calls(shop: Shop, settings: 
     settings.ROUTER_ADMIN_TOKEN = "t"
     with socket.create_server(("127.0.0.1", 0)) as busy:
         # It takes the connection, and has no time to answer.
-        settings.SWITCHYARD_ROUTER_URL = f"http://127.0.0.1:{busy.getsockname()[1]}"
+        settings.WAYPOST_ROUTER_URL = f"http://127.0.0.1:{busy.getsockname()[1]}"
         assert traffic_on([shop.worker.worker_id]).waiting
         assert lacking_request() == []
     assert traffic_on([shop.worker.worker_id]) == Traffic()
@@ -458,7 +458,7 @@ def test_of_the_routers_calls_those_beyond_the_benchmarks_own_are_others(
 ) -> None:
     workers = [{"id": shop.worker.worker_id, "in_flight": 5}, {"id": "another", "in_flight": 9}]
     settings.ROUTER_ADMIN_TOKEN = "t"
-    with state_server({"workers": workers, "waiting": 2}) as settings.SWITCHYARD_ROUTER_URL:
+    with state_server({"workers": workers, "waiting": 2}) as settings.WAYPOST_ROUTER_URL:
         assert traffic_on([shop.worker.worker_id]) == Traffic(5, 2)
         assert traffic_on([shop.worker.worker_id], own=4) == Traffic(3)
         assert traffic_on([shop.worker.worker_id], own=8) == Traffic()
@@ -466,16 +466,16 @@ def test_of_the_routers_calls_those_beyond_the_benchmarks_own_are_others(
 
 def test_the_bearer_of_a_point_lives_as_long_as_the_point(shop: Shop, settings: Any) -> None:
     token = bearer_issue(reference="1:1:0", ttl_s=1_300)
-    claims = verify_session(token, settings.SWITCHYARD_KEY_PEPPER)
+    claims = verify_session(token, settings.WAYPOST_KEY_PEPPER)
     assert claims is not None
     assert claims.expires_at_s >= time.time() + 1_290
 
 
 def test_profiles_are_gauges(shop: Shop, settings: Any) -> None:
-    settings.SWITCHYARD_METRICS_TOKEN = "t"
+    settings.WAYPOST_METRICS_TOKEN = "t"
     profile_publish(Profile.objects.create(deployment=shop.deployment, service_ms=5, source="t"))
     page = Client().get("/metrics", headers={"authorization": "Bearer t"}).content.decode()
-    found = dict(re.findall(r"^switchyard_(profile_\w+)\{[^}]*\} (\S+)$", page, re.MULTILINE))
+    found = dict(re.findall(r"^waypost_(profile_\w+)\{[^}]*\} (\S+)$", page, re.MULTILINE))
     assert float(found["profile_service_ms"]) == 5
     assert 0 <= float(found["profile_age_seconds"]) < 60
-    assert 'switchyard_benchmarks{state="running"} 0.0' in page
+    assert 'waypost_benchmarks{state="running"} 0.0' in page

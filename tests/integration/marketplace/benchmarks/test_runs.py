@@ -125,7 +125,7 @@ def test_triton_is_measured_over_http_and_grpc(
 ) -> None:
     protocol = {"http": "oip", "grpc": "oip_grpc"}[over]
     deployment = offered(
-        "switchyard/fraud-scorer",
+        "waypost/fraud-scorer",
         "tabular",
         ("triton-0", f"{over}://{triton_addresses[over]}", protocol),
         upstream="fraud_scorer",

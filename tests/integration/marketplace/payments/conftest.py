@@ -22,7 +22,7 @@ def _payments_on(settings: Any) -> None:
     from tests.integration.marketplace.payments.stripe_events import SECRET
 
     settings.PAYMENTS_ON = True
-    settings.STRIPE_SECRET_KEY = "sk_test_switchyard"
+    settings.STRIPE_SECRET_KEY = "sk_test_waypost"
     settings.STRIPE_WEBHOOK_SECRET = SECRET
     # Port 9 (discard) refuses at once.
     settings.STRIPE_API_URL = "http://127.0.0.1:9"

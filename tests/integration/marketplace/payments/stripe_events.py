@@ -54,7 +54,7 @@ def intent(payment: Payment, **changes: Any) -> dict[str, Any]:
         "status": "succeeded",
         "amount": payment.amount_cents,
         "currency": "usd",
-        "metadata": {"switchyard_payment": str(payment.pk)},
+        "metadata": {"waypost_payment": str(payment.pk)},
         "payment_method": "pm_1",
         "setup_future_usage": None,
         "last_payment_error": None,

@@ -37,7 +37,7 @@ def intent_at_stripe(payment: Payment, card: str = "pm_card_visa") -> str:
             "currency": "usd",
             "payment_method": card,
             "confirm": True,
-            "metadata": {"switchyard_payment": str(payment.pk)},
+            "metadata": {"waypost_payment": str(payment.pk)},
         }
     )
     return made.id

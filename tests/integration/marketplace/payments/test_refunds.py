@@ -319,7 +319,7 @@ def test_an_event_that_overtakes_the_answer_finds_the_order(shop: Shop) -> None:
     payment = paid(shop.organisation)
     made = order(payment, 1_000, shop)
     assert made.state == "requested"
-    about = refund(payment, 1_000, metadata={"switchyard_refund": str(made.pk)})
+    about = refund(payment, 1_000, metadata={"waypost_refund": str(made.pk)})
     assert deliver(event("refund.created", about)) == 200
     made.refresh_from_db()
     assert (made.state, made.stripe_id, made.reason) == ("succeeded", about["id"], "asked for it")

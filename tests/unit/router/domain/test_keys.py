@@ -56,7 +56,7 @@ def test_a_tampered_session_is_not(data: st.DataObject) -> None:
     assert found is None or (found == CLAIMS and place == len(token) - 1)
 
 
-@pytest.mark.parametrize("token", ["", "sy_session_", "sy_session_x.y", "sy_session_é.é", "a.b"])
+@pytest.mark.parametrize("token", ["", "wp_session_", "wp_session_x.y", "wp_session_é.é", "a.b"])
 def test_rubbish_is_no_session(token: str) -> None:
     assert verify_session(token, PEPPER) is None
 

@@ -27,9 +27,7 @@ async def scraped(client: httpx.AsyncClient) -> dict[str, dict[tuple[str, ...], 
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = tuple(sample.labels[name] for name in sorted(sample.labels))
-            found.setdefault(sample.name.removeprefix("switchyard_router_"), {})[labels] = (
-                sample.value
-            )
+            found.setdefault(sample.name.removeprefix("waypost_router_"), {})[labels] = sample.value
     return found
 
 

@@ -31,7 +31,7 @@ from router.scheduling.scheduler import Scheduler
 from router.settings import Limits
 
 PEPPER = b"pepper"
-KEY = "sy_live_test"
+KEY = "wp_live_test"
 ACCOUNT = 7
 FUNDS_NANO = 1_000_000_000
 PRICE = Price(3, prompt_nano_per_million=10**9, completion_nano_per_million=2 * 10**9)
