@@ -75,6 +75,6 @@ sim: setup ## 10,000 histories of leases, journal and settlement under simulated
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
 clean: ## Remove what `setup` installed and built; data in .waypost stays
-	rm -rf .venv .tools frontend/node_modules frontend/dist staticfiles
+	rm -rf .venv .tools frontend/node_modules frontend/dist frontend/dist-tests staticfiles
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

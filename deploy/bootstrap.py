@@ -233,10 +233,11 @@ def build_front_end() -> None:
     if not (FRONTEND / "package.json").exists():
         return
     packages = [FRONTEND / "package.json", FRONTEND / "package-lock.json"]
+    made = {"node_modules", "dist", "dist-tests"}
     sources = sorted(
         path
         for path in FRONTEND.rglob("*")
-        if path.is_file() and not {"node_modules", "dist"} & set(path.relative_to(FRONTEND).parts)
+        if path.is_file() and path.relative_to(FRONTEND).parts[0] not in made
     )
     env = {"PATH": path_with_node()}
     npm_stamp = FRONTEND / "node_modules" / ".waypost-inputs"

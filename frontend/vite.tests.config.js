@@ -9,7 +9,7 @@ export default defineConfig({
   build: {
     ssr: true,
     target: "node20",
-    outDir: "node_modules/.unit-tests",
+    outDir: "dist-tests",
     emptyOutDir: true,
     rollupOptions: { input: tests.map((name) => `${FOLDER}/${name}`) },
   },
