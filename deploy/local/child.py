@@ -3,11 +3,11 @@
 Run as a script between the launcher and a service, so that none of this happens in a
 `preexec_fn` of a threaded process:
 
-    python -IS child.py LAUNCHER_PID SIGNAL USER REACH -- ARGV...
+    python -IS child.py LAUNCHER_PID SIGNAL USER FOLDER -- ARGV...
 
 SIGNAL is what the kernel sends to the service when its launcher dies (a number), USER is "-"
-or the account to become, and REACH is "1" when that account must pass through folders that
-only root may enter (a clone under /root).
+or the account to become, and FOLDER is "-" or what the service finds at OPENED, although that
+account may not enter the folders above it (a clone under /root).
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import os
 import pwd
 import signal
 import sys
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-PR_SET_KEEPCAPS = 8
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_RAISE = 2
-CAP_DAC_OVERRIDE = 1
-LINUX_CAPABILITY_VERSION_3 = 0x20080522
+OPENED_DESCRIPTOR = 9
+# A path over an open folder needs no right to enter those above it. A capability would not do:
+# access(), by which programs look before they open, counts none of a user who is not root.
+OPENED = f"/proc/self/fd/{OPENED_DESCRIPTOR}"
 
+EXIT_NO_USER = 119
 EXIT_ORPHANED = 120
 EXIT_NO_PROGRAM = 127
 
 
 def prefix(
-    stop_signal: signal.Signals, *, user: str | None = None, reach: bool = False
+    stop_signal: signal.Signals, *, user: str | None = None, folder: Path | None = None
 ) -> list[str]:
     """Return the argv prefix that turns a command into a child of this process."""
     return [
@@ -40,35 +41,36 @@ def prefix(
         str(os.getpid()),
         str(int(stop_signal)),
         user or "-",
-        "1" if reach else "0",
+        str(folder or "-"),
         "--",
     ]
 
 
-def _become(user: str, reach: bool) -> None:
+def _open(folder: str) -> None:
+    opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    os.dup2(opened, OPENED_DESCRIPTOR, inheritable=True)
+
+
+def _become(user: str) -> None:
     account = pwd.getpwnam(user)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if reach:
-        libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
-    if reach:
-        # One capability survives the change of user: passing through closed folders. Where
-        # the container withholds it, this fails quietly and the service says what it can't read.
-        header = (ctypes.c_uint32 * 2)(LINUX_CAPABILITY_VERSION_3, 0)
-        bit = 1 << CAP_DAC_OVERRIDE
-        sets = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
-        if libc.capset(header, sets) == 0:
-            libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
 
 
 def main() -> None:
     """Do what the module says and become ARGV."""
-    launcher_pid, stop_signal, user, reach = sys.argv[1:5]
+    launcher_pid, stop_signal, user, folder = sys.argv[1:5]
     argv = sys.argv[6:]
+    if folder != "-":
+        _open(folder)
     if user != "-":
-        _become(user, reach == "1")
+        try:
+            _become(user)
+        except OSError as error:
+            reason = f"root cannot become {user} here ({error.strerror})"
+            print(f"error: {reason}: run as an ordinary user", file=sys.stderr)
+            sys.exit(EXIT_NO_USER)
     # After the change of user, which clears it. It belongs to the launcher's *thread*: the
     # launcher starts services from its main thread only.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)

