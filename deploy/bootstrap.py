@@ -35,7 +35,7 @@ FRONTEND = ROOT / "frontend"
 LOG = TOOLS / "setup.log"
 
 PYTHON_OLDEST = (3, 11)
-PYTHON_TOO_NEW = (3, 13)
+PYTHON_TOO_NEW = (3, 14)
 NODE_OLDEST = (20, 19)
 # .venv 1.5 GB, node_modules 0.2 GB, wheels in uv's cache while they unpack.
 DISK_NEEDED_BYTES = 3 * 1024**3
@@ -132,6 +132,12 @@ def explain(output: str, status: int) -> str:
     )
     if any(sign in text for sign in network):
         return "the network or the package registry can't be reached"
+    if "no interpreter found" in text:
+        newest = f"{PYTHON_TOO_NEW[0]}.{PYTHON_TOO_NEW[1] - 1}"
+        return (
+            f"Python {platform.python_version()} is too new and there is no other:"
+            f" install a Python from {PYTHON_OLDEST[0]}.{PYTHON_OLDEST[1]} to {newest}"
+        )
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
     return [*errors[:1], *lines[-1:], f"exit status {status}"][0]
@@ -213,14 +219,18 @@ def unpack_uv(wheel: bytes) -> None:
 def install_python_packages() -> None:
     """Bring .venv to what uv.lock says (0.1 s when it is there already)."""
     step = Step("Python packages")
-    # An existing .venv keeps its interpreter. A Python that is too new is no obstacle: uv
-    # finds or downloads one that fits.
+    # An existing .venv keeps its interpreter. For a Python that is too new, uv looks for another
+    # on this machine; it never downloads one.
     fits = not VENV.exists() and sys.version_info < PYTHON_TOO_NEW
     python = ["--python", sys.executable] if fits else []
     try:
         step.run(
             [str(UV), "sync", "--frozen", "--no-progress", *python],
-            env={"UV_PROJECT_ENVIRONMENT": str(VENV), "VIRTUAL_ENV": ""},
+            env={
+                "UV_PROJECT_ENVIRONMENT": str(VENV),
+                "UV_PYTHON_DOWNLOADS": "never",
+                "VIRTUAL_ENV": "",
+            },
         )
     except BaseException:
         step.failed()

@@ -1,7 +1,10 @@
 """The real Triton server, through its own client."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 
 pytestmark = pytest.mark.integration
@@ -57,3 +60,20 @@ def test_an_empty_text_has_the_zero_vector(client: triton.InferenceServerClient)
     answer = client.infer("wordllama_256", [tensor])
     assert not answer.as_numpy("EMBEDDING").any()
     assert answer.as_numpy("TOKENS").item() == 0
+
+
+@pytest.mark.parametrize("length", [3, 0])
+def test_each_kind_of_number_goes_in_and_out(
+    counter_address: tuple[str, Path], length: int
+) -> None:
+    kinds = {"BOOL": bool, "INT8": "i1", "UINT16": "u2", "INT64": "i8", "FP16": "f2", "FP64": "f8"}
+    sent = {kind: np.array([1, 0, 0][:length], dtype) for kind, dtype in kinds.items()}
+    inputs = []
+    for kind, array in sent.items():
+        tensor = triton_grpc.InferInput(kind, [length], kind)
+        tensor.set_data_from_numpy(array)
+        inputs.append(tensor)
+    client = triton_grpc.InferenceServerClient(counter_address[0])
+    answer = client.infer("kinds", inputs)
+    for kind, array in sent.items():
+        assert answer.as_numpy(f"{kind}_BACK").tolist() == array[::-1].tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import platform
 import sys
 import zipfile
 from pathlib import Path
@@ -32,6 +33,11 @@ from deploy.bootstrap import SetupError, explain
             "src/main.ts: error TS2304: no name 'x'",
         ),
         ("it broke\n\n", "it broke"),
+        (
+            "error: No interpreter found for Python >=3.11, <3.14\n\nhint: a download is available",
+            f"Python {platform.python_version()} is too new and there is no other:"
+            " install a Python from 3.11 to 3.13",
+        ),
         ("", "exit status 9"),
     ],
 )

@@ -20,6 +20,12 @@ HOST = "127.0.0.1"
 MISSING_LIBPYTHON = 3
 """Exit status when Python has no shared library, which Triton's Python backend links against."""
 
+MENDED = """
+import sys
+import numpy2
+numpy2.install(sys.modules[__name__])
+"""
+
 
 def main() -> int:
     """Does not return when all is well."""
@@ -89,12 +95,15 @@ def triton_folder() -> Path:
 
 
 def prepare_backends(server: Path, folder: Path, version: str) -> Path:
-    """A copy of the Python backend with the stub that fits this interpreter."""
+    """A copy of the Python backend with the stub of this Python version, mended for NumPy 2."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(server / "backends" / "python", folder / "python")
     stub = folder / "python" / "triton_python_backend_stub"
     shutil.copy(server / "python_backend_stubs" / version / "triton_python_backend_stub", stub)
     stub.chmod(0o755)
+    shutil.copy(Path(__file__).with_name("numpy2.py"), folder / "python")
+    with (folder / "python" / "triton_python_backend_utils.py").open("a") as utils:
+        utils.write(MENDED)
     return folder
 
 
