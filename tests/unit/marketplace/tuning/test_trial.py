@@ -190,6 +190,39 @@ def test_each_ending() -> None:
     assert decide(poor, Evidence(alike, replace(good, misses=6), 10.0)).reason is not Reason.BUDGET
 
 
+def measured(ratio: float) -> Arm:
+    """So many calls that their geometric mean is known to a fraction of a percent."""
+    return Arm(10**6, 0, 10**6, 5.0 + math.log(ratio), 0.25)
+
+
+@pytest.mark.parametrize("aim", list(Aim))
+@pytest.mark.parametrize("ratio", [1.01, 1.1, 1.4, 3.0])
+def test_slower_for_sure_is_rolled_back_however_little_it_is(ratio: float, aim: Aim) -> None:
+    rules = replace(RULES, aim=aim)
+    decision = decide(rules, Evidence(measured(1.0), measured(ratio), 10.0))
+    assert (decision.action, decision.reason) == (Action.ROLL_BACK, Reason.SLOWER)
+    assert 1 < decision.reading.ratio_low <= ratio <= decision.reading.ratio_high
+
+
+@pytest.mark.parametrize(
+    ("aim", "ratio", "answered", "action"),
+    [
+        (Aim.LATENCY, 0.99, 10**6, Action.PROMOTE),
+        (Aim.LATENCY, 1.0, 10**6, Action.GO_ON),
+        (Aim.NOT_WORSE, 1.0, 10**6, Action.PROMOTE),
+        # Three percent slower by the look of it; it may be seven, which is more than is allowed.
+        (Aim.NOT_WORSE, 1.03, 4_000, Action.GO_ON),
+        (Aim.NOT_WORSE, 1.0, 400, Action.GO_ON),
+    ],
+)
+def test_a_promotion_has_shown_what_it_aims_at(
+    aim: Aim, ratio: float, answered: int, action: Action
+) -> None:
+    arms = [replace(measured(r), calls=answered, answered=answered) for r in (1.0, ratio)]
+    rules = replace(RULES, aim=aim, error_budget=0.5)
+    assert decide(rules, Evidence(*arms, 10.0)).action is action
+
+
 @pytest.mark.parametrize("misses", [0, 1, 9_999_999, 10_000_000])
 def test_the_bounds_of_a_rate_hold_at_its_ends(misses: int) -> None:
     low, high = rate_bounds(misses, 10_000_000, 0.025)

@@ -47,8 +47,22 @@ def test_a_hold_covers_every_charge_within_its_bound(
 
 
 @given(st.integers(0, 10**15), st.integers(0, BASIS_POINTS))
-def test_commission_is_a_part_of_the_charge(charge: int, bps: int) -> None:
-    assert 0 <= commission_nano(charge, bps) <= charge
+def test_commission_is_its_share_of_the_charge_rounded_half_even(charge: int, bps: int) -> None:
+    commission = commission_nano(charge, bps)
+    assert commission == round(Fraction(charge * bps, BASIS_POINTS))
+    assert 0 <= commission <= charge
+
+
+@pytest.mark.parametrize(("charge", "bps", "commission"), [(15, 1_000, 2), (25, 1_000, 2)])
+def test_half_a_nano_goes_to_the_platform_as_often_as_to_the_provider(
+    charge: int, bps: int, commission: int
+) -> None:
+    assert commission_nano(charge, bps) == commission
+
+
+@pytest.mark.parametrize("bps", [0, BASIS_POINTS])
+def test_commission_may_be_nothing_or_all(bps: int) -> None:
+    assert commission_nano(7, bps) == 7 * bps // BASIS_POINTS
 
 
 def test_a_commission_beyond_the_whole_is_refused() -> None:

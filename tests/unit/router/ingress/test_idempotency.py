@@ -5,12 +5,23 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from msgspec import structs
 
+from router.domain.catalog import ApiKey
 from router.domain.errors import LedgerUnavailable
+from router.domain.keys import SessionClaims, digest_key, sign_session
 from router.ports import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
-from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+from tests.unit.router.pipeline.line import (
+    ACCOUNT,
+    KEY,
+    PEPPER,
+    USED,
+    FakeUpstream,
+    Line,
+    snapshot,
+)
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
@@ -19,8 +30,14 @@ EVENT = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 PATIENCE_S = 30.0
 
 
-def headers(key: str | None = None) -> dict[str, str]:
-    return {"authorization": f"Bearer {KEY}", "idempotency-key": key or str(uuid4())}
+def headers(key: str | None = None, credential: str = KEY) -> dict[str, str]:
+    return {"authorization": f"Bearer {credential}", "idempotency-key": key or str(uuid4())}
+
+
+def session(organisation_id: int, user_id: int) -> str:
+    """A token of a member who is signed in for the next minutes."""
+    claims = SessionClaims(organisation_id, ACCOUNT, user_id, expires_at_s=2**40)
+    return sign_session(claims, PEPPER)
 
 
 async def test_the_second_of_two_is_answered_as_the_first_and_costs_nothing() -> None:
@@ -56,6 +73,38 @@ async def test_another_request_under_the_key_is_refused() -> None:
         refused = await client.post(PATH, json={**CHAT, "temperature": 1}, headers=sent)
     assert refused.status_code == 422
     assert refused.json()["error"]["code"] == "idempotency_mismatch"
+
+
+async def test_the_same_body_for_another_api_is_another_request() -> None:
+    """Both dialects of chat take it, and answer in their own."""
+    body = {**CHAT, "max_tokens": 5}
+    sent = headers()
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    async with calling(line) as client:
+        first = await client.post(PATH, json=body, headers=sent)
+        refused = await client.post("/v1/messages", json=body, headers=sent)
+        own_key = await client.post("/v1/messages", json=body, headers=headers())
+    assert (first.status_code, own_key.status_code) == (200, 200)
+    assert refused.status_code == 422
+    assert "Idempotency-Key" in refused.json()["error"]["message"]
+    assert len(line.records) == 2
+
+
+async def test_a_key_is_its_callers_own() -> None:
+    """Two members, two API keys and two organisations may each use the same one."""
+    other = "wp_live_other"
+    keys = (*snapshot().keys, ApiKey(6, digest_key(other, PEPPER), 1, ACCOUNT))
+    line = Line(FakeUpstream(lambda _: ANSWER), catalog=structs.replace(snapshot(), keys=keys))
+    callers = [session(1, 8), session(1, 9), session(2, 8), KEY, other]
+    async with calling(line) as client:
+        for _ in range(2):
+            answers = [
+                await client.post(PATH, json=CHAT, headers=headers("same", caller))
+                for caller in callers
+            ]
+    assert [answer.headers.get("idempotent-replayed") for answer in answers] == ["true"] * 5
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 5
+    assert len(line.records) == 5
 
 
 async def test_while_the_first_runs_the_second_is_told_to_wait() -> None:
