@@ -1,16 +1,13 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test fmt bench bench-overhead bench-settlement bench-pages
+.PHONY: help setup run check test nightly fmt bench bench-overhead bench-settlement bench-pages
 .PHONY: bench-partitions bench-stack bench-agreement rehearse drift chaos sim clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
 STATIC := DJANGO_SETTINGS_MODULE=marketplace.config.settings_check
-# pytest's exit status when ARGS select nothing.
-NO_TESTS := 5
-# What took long, then each failure in a few lines, then each again in one: the end of the log is
-# enough.
-TOLD := --durations=20 --durations-min=2 --tb=short -r fE
 ARGS ?=
+# A run starts some two hundred Python processes: none must compile what another did before.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,19 +18,38 @@ setup: ## Install everything into this folder: Python packages, front end
 run: setup ## Run Waypost on this machine; Ctrl-C stops it (ARGS="--port 9000 ...")
 	@$(BIN)/python manage.py up $(ARGS)
 
-check: setup ## Format, lint, import contracts, types, migrations, templates
+CHECKS := check-format check-lint check-imports check-router-types check-types check-migrations
+CHECKS += check-templates check-front-end
+
+check: setup ## Format, lint, import contracts, types, migrations, templates (-k goes on to the next)
+	@$(MAKE) --no-print-directory $(CHECKS)
+
+check-format:
 	$(BIN)/ruff format --check .
+check-lint:
 	$(BIN)/ruff check .
+check-imports:
 	$(BIN)/lint-imports
+check-router-types:
 	$(BIN)/pyright
+check-types:
 	$(BIN)/mypy marketplace workers deploy manage.py
+check-migrations:
 	$(STATIC) $(BIN)/python manage.py makemigrations --check --dry-run
+check-templates:
 	git ls-files -z 'frontend/templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2 --check
+check-front-end:
 	$(BIN)/python deploy/bootstrap.py npm run check
 
-test: setup check ## Check, then every test (ARGS="-k name ..." for pytest)
-	$(BIN)/pytest -n 2 --dist loadfile $(TOLD) -m "not e2e" $(ARGS) || [ $$? -eq $(NO_TESTS) ]
-	$(BIN)/pytest -n 2 --dist loadgroup $(TOLD) -m e2e $(ARGS) || [ $$? -eq $(NO_TESTS) ]
+test: setup ## Checks and tests, as CI runs them; with ARGS="tests/unit/... -k ..." those tests alone
+ifeq ($(strip $(ARGS)),)
+	@$(BIN)/python -m tests
+else
+	$(BIN)/pytest -n 0 $(ARGS)
+endif
+
+nightly: setup ## Everything: `test`, long forms, new examples (CHAOS_SCALE=10)
+	@$(BIN)/python -m tests --nightly
 
 fmt: setup ## Rewrite the sources the way `check` wants them
 	$(BIN)/ruff check --fix .

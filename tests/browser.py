@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-HOW_TO_INSTALL = "install Debian's browser with `apt-get install chromium` to run it"
+MISSING = "no Chromium on this machine: `apt-get install chromium` installs Debian's"
 
 
 def chromium_path() -> str | None:

@@ -1,35 +1,48 @@
-"""Fixtures for every test: a real PostgreSQL and Valkey, and Django set up on them.
+"""What every test has: settings, Django set up on them, and a database where its folder needs one.
 
-The servers start once a run (0.6 s) before Django reads its settings, in the xdist controller
-when there is one; its workers inherit the URLs through the environment.
+The folder says what a test needs, and gives it the mark (`MARKS`). PostgreSQL and Valkey have
+addresses from the start, which xdist's workers inherit through the environment, and are started
+(0.6 s) once a test is collected that is in a folder of `ON_DATA_SERVICES`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
-from tests.browser import HOW_TO_INSTALL, chromium_path
-from tests.embedded import data_services
-from tests.local_stack import LocalStack, shared_stack
+from tests.databases import copied
+from tests.embedded import DataServices
 
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
+TESTS = Path(__file__).parent
 TEST_SECRETS = {
     "DJANGO_SECRET_KEY": "test-secret-key-of-no-value-outside-this-run",
     "WAYPOST_KEY_PEPPER": "test-pepper-of-no-value-outside-this-run",
     "WAYPOST_PUBLIC_URL": "http://127.0.0.1:8000",
     "WAYPOST_ROUTER_URL": "http://127.0.0.1:8080",
     "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
-    "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
+    "DJANGO_SETTINGS_MODULE": "tests.settings",
 }
+MARKS = {
+    "contract": ("integration",),
+    "integration": ("integration",),
+    "e2e": ("e2e",),
+    "chaos": ("integration", "chaos"),
+}
+"""Of the tests in a folder; those elsewhere start no server."""
+ON_DATA_SERVICES = ("tests/contract/", "tests/integration/")
+WITHOUT_DJANGO = "tests/unit/router"
+"""The data plane has none: its tests alone need not wait for it (1 s)."""
 TOGETHER = {
-    # Promises that are about time: two of them at once would take each other's processors.
-    "chaos": ("tests/chaos/",),
     # They share inference servers that take long to start.
     "servers": (
         "tests/integration/router/",
@@ -39,35 +52,63 @@ TOGETHER = {
         "tests/integration/marketplace/benchmarks/test_runs.py",
     ),
 }
-_services = contextlib.ExitStack()
 
 # The same examples in every run, however long each takes: a machine that pauses, or an example that
-# nobody has met before, must not refuse a change that has nothing to do with it. New examples are
-# looked for with `make test ARGS="--hypothesis-profile=search"`.
+# nobody has met before, must not refuse a change that has nothing to do with it.
 settings.register_profile(
-    "search",
+    "nightly",
     deadline=None,
     max_examples=1_000,
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
 )
 settings.register_profile(
-    "steady", settings.get_profile("search"), max_examples=100, derandomize=True, database=None
+    "steady", settings.get_profile("nightly"), max_examples=50, derandomize=True, database=None
 )
 settings.load_profile("steady")
+
+
+class Services:
+    """The data services of a run, in the process that is not a worker of xdist."""
+
+    def __init__(self) -> None:
+        self.data = DataServices()
+        os.environ["DATABASE_URL"] = self.data.database_url
+        os.environ["BROKER_URL"] = self.data.broker_url
+
+    def collected(self, ids: Iterable[str]) -> None:
+        if any(one.startswith(ON_DATA_SERVICES) for one in ids):
+            self.data.start()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if not session.config.option.collectonly:
+            self.collected(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        self.collected(ids)
+
+    def pytest_unconfigure(self) -> None:
+        self.data.close()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, value in TEST_SECRETS.items():
         os.environ.setdefault(name, value)
     if not hasattr(config, "workerinput"):
-        database_url, broker_url = _services.enter_context(data_services())
-        os.environ["DATABASE_URL"] = database_url
-        os.environ["BROKER_URL"] = broker_url
+        config.pluginmanager.register(Services())
+    if all(one.startswith(WITHOUT_DJANGO) for one in config.args):
+        return
     # pytest-django read its settings before there were any, and now leaves this to us.
     import django
 
     django.setup()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    folder = item.path.relative_to(TESTS).parts[0]
+    for name in MARKS.get(folder, ()):
+        item.add_marker(name)
 
 
 class Together(LoadFileScheduling):
@@ -83,17 +124,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together 
     return Together(config, log) if config.option.dist == "loadfile" else None
 
 
-def pytest_unconfigure() -> None:
-    _services.close()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if chromium_path() is None:
-        terminalreporter.write_line(
-            f"The browser test was skipped: there is no chromium here; {HOW_TO_INSTALL}."
-        )
-
-
 @pytest.fixture(scope="session")
 def postgres_url() -> str:
     """URL of a running PostgreSQL whose role may create databases."""
@@ -107,21 +137,15 @@ def valkey_url() -> str:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """Path of a Chromium; skips the test where the machine has none."""
-    path = chromium_path()
-    if path is None:
-        pytest.skip(f"no chromium on this machine; {HOW_TO_INSTALL}")
-    return path
+def django_db_setup(postgres_url: str, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Have Django use a migrated database of this process's own."""
+    from django.conf import settings as django_settings
+    from django.db import connection
 
-
-@pytest.fixture(scope="session")
-def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """The whole product, started as a person would, on a folder and ports of its own (15 s).
-
-    One for all workers of the run: their own temporary folders are side by side.
-    """
-    own: Path = tmp_path_factory.getbasetemp()
-    of_the_run = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    with shared_stack(of_the_run / "stack") as stack:
-        yield stack
+    with copied(postgres_url) as url, django_db_blocker.unblock():
+        name = urlsplit(url).path.removeprefix("/")
+        django_settings.DATABASES["default"]["NAME"] = name
+        connection.settings_dict["NAME"] = name
+        yield
+        connection.close()
+        connection.close_pool()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from deploy.local import postgres, valkey
 from deploy.local.postgres import Postgres
 from deploy.local.valkey import Valkey
 from tests.ports import free_ports
@@ -56,24 +57,35 @@ def _running(service: Postgres | Valkey, stop_signal: int, log: Path) -> Iterato
             process.wait()
 
 
-@contextlib.contextmanager
-def data_services() -> Iterator[tuple[str, str]]:
-    """Yield (DATABASE_URL, BROKER_URL), of the environment where it names them."""
-    from deploy.local import postgres, valkey
+class DataServices:
+    """A PostgreSQL and a Valkey whose addresses are known before they run.
 
-    with contextlib.ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="waypost-test-")))
+    Those that the environment names (DATABASE_URL, BROKER_URL) are used as they are.
+    """
+
+    def __init__(self) -> None:
+        self._running = contextlib.ExitStack()
+        home = tempfile.TemporaryDirectory(prefix="waypost-test-")
+        self._home = Path(self._running.enter_context(home))
         # PostgreSQL runs as another user when the tests run as root.
-        home.chmod(0o755)
+        self._home.chmod(0o755)
         postgres_port, valkey_port = free_ports(2)
-        database_url = os.environ.get("DATABASE_URL")
-        if database_url is None:
-            server = Postgres(home / "pg", postgres_port, password="test", durable=False)
-            stack.enter_context(_running(server, postgres.STOP_SIGNAL, home / "pg.log"))
-            database_url = server.url
-        broker_url = os.environ.get("BROKER_URL")
-        if broker_url is None:
-            broker = Valkey(home / "valkey", valkey_port, durable=False)
-            stack.enter_context(_running(broker, valkey.STOP_SIGNAL, home / "valkey.log"))
-            broker_url = broker.url
-        yield database_url, broker_url
+        self._postgres = Postgres(self._home / "pg", postgres_port, password="test", durable=False)
+        self._valkey = Valkey(self._home / "valkey", valkey_port, durable=False)
+        self._waiting: list[tuple[Postgres | Valkey, int]] = []
+        self.database_url = os.environ.get("DATABASE_URL", self._postgres.url)
+        if self.database_url == self._postgres.url:
+            self._waiting.append((self._postgres, postgres.STOP_SIGNAL))
+        self.broker_url = os.environ.get("BROKER_URL", self._valkey.url)
+        if self.broker_url == self._valkey.url:
+            self._waiting.append((self._valkey, valkey.STOP_SIGNAL))
+
+    def start(self) -> None:
+        """Bring up what does not run yet (0.6 s)."""
+        while self._waiting:
+            service, stop_signal = self._waiting.pop()
+            log = self._home / f"{type(service).__name__}.log"
+            self._running.enter_context(_running(service, stop_signal, log))
+
+    def close(self) -> None:
+        self._running.close()

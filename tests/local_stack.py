@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
-UP_TIMEOUT_S = 240
+UP_TIMEOUT_S = 600
 DOWN_TIMEOUT_S = 120
 
 

@@ -1,20 +1,45 @@
-"""A browser for each file, pages in it where the demo's user is signed in, and other customers."""
+"""The whole product, a browser for each file, pages where the demo's user is signed in, and other
+customers.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import open_browser, sign_in
+from tests.browser import MISSING, chromium_path, open_browser, sign_in
 from tests.embedded import wait_until
-from tests.local_stack import LocalStack
+from tests.local_stack import LocalStack, shared_stack
 
 # A machine that is busy with a second test answers later than Playwright's five seconds.
 expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium; a machine that has none fails the test."""
+    path = chromium_path()
+    if path is None:
+        pytest.fail(MISSING, pytrace=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """The whole product, started as a person would, on a folder and ports of its own (15 s).
+
+    One for all workers of the run: their own temporary folders are side by side.
+    """
+    own: Path = tmp_path_factory.getbasetemp()
+    of_the_run = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with shared_stack(of_the_run / "stack") as stack:
+        yield stack
 
 
 # Of a file: while a browser is open, its thread has an event loop that other tests would meet.

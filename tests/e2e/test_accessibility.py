@@ -12,8 +12,6 @@ from tests.browser import open_browser, sign_in
 from tests.e2e.screenshots import CHAT_MODEL, LOOKS, PAGES
 from tests.local_stack import LocalStack
 
-pytestmark = pytest.mark.e2e
-
 AXE = Path(__file__).parents[2] / "frontend/node_modules/axe-core/axe.min.js"
 GRAVE = {"serious", "critical"}
 ALL_PAGES = {**PAGES, "playground": f"/models/{CHAT_MODEL}?tab=playground", "empty": "/?q=zzz"}

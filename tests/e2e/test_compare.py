@@ -7,8 +7,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.local_stack import LocalStack
 
-pytestmark = pytest.mark.e2e
-
 BY_ROW, BY_TOKEN = "waypost/fraud-scorer", "emulated/bge-large"
 
 

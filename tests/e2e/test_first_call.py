@@ -7,7 +7,7 @@ from tests.browser import sign_in
 from tests.local_stack import LocalStack
 
 # What one called last is on top: these share the demo's usage and run one after the other.
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("calls")]
+pytestmark = pytest.mark.xdist_group("calls")
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 ANSWER_TIMEOUT_MS = 60_000

@@ -3,12 +3,9 @@
 import re
 
 import httpx
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.local_stack import LocalStack
-
-pytestmark = pytest.mark.e2e
 
 WORKER = "emulated-rtx4090-1"
 MODEL = "emulated/mixtral-8x7b-instruct"

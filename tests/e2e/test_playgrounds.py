@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.local_stack import LocalStack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("calls")]
+pytestmark = pytest.mark.xdist_group("calls")
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 EMULATED_MODEL = "emulated/llama-2-70b-chat"

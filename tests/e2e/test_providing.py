@@ -11,8 +11,6 @@ from playwright.sync_api import Browser, Page, expect
 from deploy.local import state
 from tests.local_stack import LocalStack
 
-pytestmark = pytest.mark.e2e
-
 MODEL = "harbourside/words"
 CHECKED_MS = 60_000
 MEASURED_MS = 180_000

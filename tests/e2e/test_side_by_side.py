@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.local_stack import LocalStack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("calls")]
+pytestmark = pytest.mark.xdist_group("calls")
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 ANSWER_TIMEOUT_MS = 60_000

@@ -1,14 +1,9 @@
 """The same ledger twice: in memory, and in PostgreSQL with the real functions."""
 
-import os
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -17,8 +12,8 @@ from router.adapters.memory import MemoryBank, MemoryBudget, MemoryLedger
 from router.adapters.postgres import Pool, PostgresBank, PostgresLedger, open_pool
 from router.domain.money import Purse
 from router.ports import LeaseBank, LeaseGrant
+from tests.databases import copied
 
-ROOT = Path(__file__).resolve().parents[3]
 CREDIT_NANO = 1_000
 TTL_S = 600
 
@@ -138,19 +133,8 @@ class Till:
 @pytest.fixture(scope="session")
 def ledger_database(postgres_url: str) -> Iterator[str]:
     """URL of a fresh, migrated database."""
-    name = f"contract_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
-        url = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": url},
-            check=True,
-            timeout=600,
-        )
+    with copied(postgres_url) as url:
         yield url
-        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
 
 
 @pytest.fixture(params=["memory", "postgres"])

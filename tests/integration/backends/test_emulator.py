@@ -6,8 +6,6 @@ import httpx
 import openai
 import pytest
 
-pytestmark = pytest.mark.integration
-
 GPT_J = "emulated/gpt-j-6b"
 HELLO = [{"role": "user", "content": "hello"}]
 POLL_S = 0.02

@@ -5,9 +5,6 @@ import subprocess
 import sys
 
 import openai
-import pytest
-
-pytestmark = pytest.mark.integration
 
 MODEL = "huggingfacetb/smollm2-135m-instruct"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]

@@ -7,8 +7,6 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 
-pytestmark = pytest.mark.integration
-
 ORDINARY = [20, 14, 3, 300, 1, 0.1, 1, 900]
 SUSPICIOUS = [900, 3, 400, 2, 6, 0.6, 0, 20]
 

@@ -22,8 +22,6 @@ from deploy.local.reaper import ROOT
 from tests.embedded import wait_until
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 ARGV = [sys.executable, "-m", "tests.integration.local.fake_stack"]
 TIMEOUT_S = 300
 

@@ -17,8 +17,6 @@ from deploy.local.process import Process, group_members
 from deploy.local.reaper import ROOT, Reaper, read_orders
 from tests.embedded import wait_until
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def launched(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:

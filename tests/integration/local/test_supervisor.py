@@ -18,8 +18,6 @@ from deploy.local.state import Condition, ServiceState
 from deploy.local.supervisor import Service, StartFailed, StopRequested, Supervisor
 from tests.embedded import wait_until
 
-pytestmark = pytest.mark.integration
-
 SLEEP = ("sleep", "600")
 
 

@@ -17,8 +17,6 @@ import pytest
 from tests.backend import backend
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 KEY = "a-key-of-ones-own"
 MODEL = "emulated/gpt-j-6b"
 HELLO = [{"role": "user", "content": "hello"}]

@@ -10,8 +10,6 @@ import pytest
 from tests.backend import backend
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 KEY = "canary-of-the-key"
 PROMPT = "canary-of-the-prompt"
 OTHER = "canary-of-another-key"

@@ -16,8 +16,6 @@ from langchain_openai import ChatOpenAI
 from tests.backend import backend
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 KEY = "a-key"
 MODEL = "huggingfacetb/smollm2-135m-instruct"
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]

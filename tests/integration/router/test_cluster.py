@@ -35,8 +35,6 @@ from tests.integration.router.routers import (
     until,
 )
 
-pytestmark = pytest.mark.integration
-
 __all__ = ["ledger_database"]
 
 

@@ -17,8 +17,6 @@ from tests.backend import backend
 from tests.integration.router.routers import until
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 KEY = "a-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
 PATIENCE_S = 20

@@ -19,8 +19,6 @@ from router.ingress.description import PATHS
 from tests.backend import backend
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 KEY = "a-key"
 AUTHOR, SLUG = "emulated", "gpt-j-6b"
 EXAMPLES_MAX = 12

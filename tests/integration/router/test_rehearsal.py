@@ -15,8 +15,6 @@ from tests.load.slo import MISSED_EXIT_CODE
 from tests.local_stack import ROOT
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 KEY = "a-key-for-rehearsals"
 MODELS = {
     "emulated/gpt-j-6b": ("chat", "openai", "emulated-h100-0"),

@@ -17,8 +17,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.backend import backend
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 ANSWER = {
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "hi"}}],

@@ -20,8 +20,6 @@ from tritonclient.utils import InferenceServerException
 from tests.backend import backend
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 KEY = "a-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
 MODEL, TEXTS = "fraud_scorer", "wordllama_256"

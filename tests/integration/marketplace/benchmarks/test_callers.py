@@ -17,8 +17,6 @@ from marketplace.benchmarks.plan import Plan, plan_of
 from tests.backend import backend
 from tests.ports import free_ports
 
-pytestmark = pytest.mark.integration
-
 KEY = "a-key"
 GPT_J = "emulated/gpt-j-6b"
 HEADERS = (("authorization", f"Bearer {KEY}"),)

@@ -22,8 +22,6 @@ from marketplace.benchmarks.yielding import Traffic
 from marketplace.routing.models import SnapshotRow
 from tests.integration.marketplace.benchmarks.conftest import TINY
 
-pytestmark = pytest.mark.integration
-
 GPT_J = "emulated/gpt-j-6b"
 IDLE = Traffic()
 

@@ -141,7 +141,6 @@ def test_it_ends_when_its_time_is_over() -> None:
         )
 
 
-@pytest.mark.integration
 def test_the_real_language_model_conforms(llama_url: str) -> None:
     model = REAL_MODELS[0].upstream_model
     found = findings_of(llama_url, model=model, slots=2)
@@ -151,7 +150,6 @@ def test_the_real_language_model_conforms(llama_url: str) -> None:
     assert found[Check.STREAM].verdict == found[Check.STOP].verdict == "pass"
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("protocol", ["oip", "oip_grpc"])
 @pytest.mark.parametrize("model", REAL_MODELS[1:], ids=lambda model: model.upstream_model)
 def test_real_tensor_models_conform(
@@ -169,7 +167,6 @@ def test_real_tensor_models_conform(
     assert Check.BAD_SHAPE in found
 
 
-@pytest.mark.integration
 def test_wrong_tensors_are_told_apart_from_the_servers(triton_addresses: dict[str, str]) -> None:
     tensors = {
         "inputs": [{"name": "FEATURES", "datatype": "FP32", "shape": [-1, 9]}],

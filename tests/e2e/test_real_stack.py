@@ -16,7 +16,7 @@ from deploy.local.banner import first_call
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack, running_stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("calls")]
+pytestmark = pytest.mark.xdist_group("calls")
 
 SECOND_START_MAX_S = 60
 

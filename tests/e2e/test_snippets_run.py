@@ -11,7 +11,7 @@ from tests.architecture import pages
 from tests.architecture.pages import DOCS, ROOT, Snippet
 from tests.local_stack import LocalStack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("calls")]
+pytestmark = pytest.mark.xdist_group("calls")
 
 PAGES = (ROOT / "README.md", DOCS / "tutorial" / "first-call.md")
 SNIPPETS = [snippet for snippet in pages.snippets() if snippet.page in PAGES]

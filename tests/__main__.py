@@ -1,0 +1,182 @@
+"""The whole test run: the static checks beside the tests that start no server, then the others.
+
+What a part prints is kept until it ends, then shown in one piece. The log ends with a line for each
+failure and one that counts, and the exit status is 1 when anything failed.
+
+    python -m tests             what every change must pass
+    python -m tests --nightly   all of it: long forms, and examples that nobody has met before
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.browser import MISSING, chromium_path
+
+ROOT = Path(__file__).resolve().parent.parent
+PART_TIMEOUT_S = 30 * 60
+NIGHTLY_PART_TIMEOUT_S = 3 * 60 * 60
+INTERRUPTED_S = 60
+# Wide enough for pytest to say in one line why a test failed.
+COLUMNS = 240
+TOLD = ("--durations=20", "--durations-min=2", "--tb=short", "-r", "fE")
+
+FAILURE = re.compile(r"^(?:FAILED|ERROR) .+", re.MULTILINE)
+FAILED_CHECK = re.compile(
+    r"^make(?:\[\d+\])?: \*\*\* \[[^]]*?(check-[a-z-]+)\] Error", re.MULTILINE
+)
+CLOSING = re.compile(r"^=+ (.+) in [0-9.]+s .*=+$", re.MULTILINE)
+COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A command."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a part."""
+
+    part: Part
+    status: int
+    wall_s: float
+    cpu_s: float
+    output: str
+
+    @property
+    def failures(self) -> list[str]:
+        """A line each."""
+        if self.status == 0:
+            return []
+        checks = [f"FAILED {name}" for name in FAILED_CHECK.findall(self.output)]
+        # Of the last summary: what a test prints may look like one.
+        summary = self.output.rpartition("= short test summary info =")[2]
+        told = [*checks, *(FAILURE.findall(summary) if summary != self.output else [])]
+        return told or [f"FAILED {self.part.name}: exit status {self.status}, see its output"]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Of tests by how they ended."""
+        closing = CLOSING.findall(self.output)
+        found = COUNT.findall(closing[-1]) if closing else []
+        return Counter({kind.removesuffix("s"): int(count) for count, kind in found})
+
+
+def pytest_part(
+    name: str, *words: str, workers: int, nightly: bool, env: dict[str, str] | None = None
+) -> Part:
+    """The tests of some folders."""
+    # `not nightly` is what pyproject.toml has pytest select.
+    selected = ("-m", "", "--hypothesis-profile=nightly") if nightly else ()
+    argv = (sys.executable, "-m", "pytest", "-n", str(workers), *TOLD, *selected, *words)
+    return Part(name, argv, env or {})
+
+
+def stages(*, nightly: bool) -> list[list[Part]]:
+    """Parts that run side by side, one stage after the other."""
+    checks = Part("check", ("make", "--no-print-directory", "--keep-going", "check"))
+    pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation")
+    unit = pytest_part("unit", "--dist=worksteal", *pure, workers=2, nightly=nightly)
+    servers = ("--dist=loadfile", "tests/contract", "tests/integration")
+    integration = pytest_part("integration", *servers, workers=2, nightly=nightly)
+    e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
+    # Alone, and last: these are about time.
+    scale = {"CHAOS_SCALE": os.environ.get("CHAOS_SCALE", "10" if nightly else "1")}
+    chaos = pytest_part("chaos", "tests/chaos", workers=0, nightly=nightly, env=scale)
+    histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
+    return [[checks, unit], *([[histories]] if nightly else []), [integration], [e2e], [chaos]]
+
+
+def run(part: Part, timeout_s: float) -> Ended:
+    """Run one to its end, which is called for after ``timeout_s``."""
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        process = subprocess.Popen(
+            part.argv,
+            cwd=ROOT,
+            env={**os.environ, "COLUMNS": str(COLUMNS), **part.env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        ends = [
+            threading.Timer(timeout_s + more_s, os.kill, [process.pid, number])
+            for more_s, number in ((0, signal.SIGINT), (INTERRUPTED_S, signal.SIGKILL))
+        ]
+        for one in ends:
+            one.start()
+        # Unlike Popen.wait, this also tells what the processor did, for all its children.
+        _, status, used = os.wait4(process.pid, 0)
+        for one in ends:
+            one.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        cpu_s = used.ru_utime + used.ru_stime
+        return Ended(part, process.returncode, time.monotonic() - began, cpu_s, output.read())
+
+
+def main(argv: list[str]) -> int:
+    """Run every part; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
+    parser.add_argument("--nightly", action="store_true", help="long forms and new examples too")
+    nightly = parser.parse_args(argv).nightly
+    if chromium_path() is None:
+        print(f"error: {MISSING}", file=sys.stderr)
+        return 1
+    began = time.monotonic()
+    ended: list[Ended] = []
+    timeout_s = NIGHTLY_PART_TIMEOUT_S if nightly else PART_TIMEOUT_S
+    for stage in stages(nightly=nightly):
+        print(f"… {' and '.join(part.name for part in stage)}", flush=True)
+        with concurrent.futures.ThreadPoolExecutor(len(stage)) as pool:
+            running = [pool.submit(run, part, timeout_s) for part in stage]
+            for one in concurrent.futures.as_completed(running):
+                ended.append(one.result())
+                tell(ended[-1])
+    return close(ended, time.monotonic() - began)
+
+
+def tell(ended: Ended) -> None:
+    """All that a part said, under its name."""
+    mark = "✗" if ended.status else "✓"
+    print(f"\n──── {ended.part.name}\n{ended.output.rstrip()}")
+    print(f"{mark} {ended.part.name}: {ended.wall_s:.0f} s, {ended.cpu_s:.0f} s of processor\n")
+    sys.stdout.flush()
+
+
+def close(ended: Iterable[Ended], wall_s: float) -> int:
+    """The end of the log: a line for each failure, then the counts as pytest words them."""
+    failures = [line for one in ended for line in one.failures]
+    counts: Counter[str] = sum((one.counts for one in ended), Counter())
+    unnamed = len(failures) - counts["failed"] - counts["error"]
+    counts["failed"] += max(unnamed, 0)
+    if failures:
+        print(" short test summary info ".center(100, "="))
+        print("\n".join(failures))
+    order = ("failed", "passed", "skipped", "xfailed", "xpassed", "error")
+    told = ", ".join(f"{counts[kind]} {kind}" for kind in order if counts[kind])
+    minutes, seconds = divmod(int(wall_s), 60)
+    print(f" {told} in {wall_s:.2f}s (0:{minutes:02}:{seconds:02}) ".center(100, "="))
+    return 1 if any(one.status for one in ended) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

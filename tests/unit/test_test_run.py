@@ -1,0 +1,80 @@
+"""The end of a test run's log: whatever fails is there in a line, and the exit status says so."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.__main__ import Ended, Part, close, run, stages
+
+PYTEST = """\
+FAILED printed by a test, not by pytest
+=========================== short test summary info ============================
+FAILED tests/unit/test_x.py::test_a - assert 1 == 2
+ERROR tests/unit/test_x.py::test_b - OSError: away
+============= 1 failed, 12 passed, 1 skipped, 1 error in 75.03s (0:01:15) ==============
+"""
+MAKE = """\
+.venv/bin/ruff check .
+E501 Line too long
+make[1]: *** [Makefile:49: check-lint] Error 1
+make[1]: *** [Makefile:55: check-types] Error 2
+make[1]: Target 'x' not remade because of errors.
+make: *** [Makefile:42: check] Error 2
+"""
+
+
+def ended(output: str, status: int, name: str = "unit") -> Ended:
+    return Ended(Part(name, ()), status, 1.0, 1.0, output)
+
+
+def end_of_log(capsys: pytest.CaptureFixture[str], *parts: Ended) -> tuple[int, list[str]]:
+    status = close(parts, 75.03)
+    return status, capsys.readouterr().out.splitlines()
+
+
+def test_each_failure_is_a_line_before_the_one_that_counts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, log = end_of_log(capsys, ended(MAKE, 2, "check"), ended(PYTEST, 1))
+    assert status == 1
+    assert log[-5:-1] == [
+        "FAILED check-lint",
+        "FAILED check-types",
+        "FAILED tests/unit/test_x.py::test_a - assert 1 == 2",
+        "ERROR tests/unit/test_x.py::test_b - OSError: away",
+    ]
+    closing = log[-1].strip("= ")
+    assert closing == "3 failed, 12 passed, 1 skipped, 1 error in 75.03s (0:01:15)"
+
+
+def test_a_run_without_a_failure_says_what_passed(capsys: pytest.CaptureFixture[str]) -> None:
+    well = ended("===== 12 passed in 3.00s =====\n", 0)
+    status, log = end_of_log(capsys, ended("all well\n", 0, "check"), well, well)
+    assert status == 0
+    assert [line.strip("= ") for line in log] == ["24 passed in 75.03s (0:01:15)"]
+
+
+@pytest.mark.parametrize("output", ["", "INTERNALERROR> away\n", "=== no tests ran in 0.01s ===\n"])
+def test_a_part_that_failed_without_a_word_is_named(
+    output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, log = end_of_log(capsys, ended(output, 5))
+    assert status == 1
+    assert log[-2].startswith("FAILED unit: exit status 5")
+    assert log[-1].strip("= ").startswith("1 failed in")
+
+
+def test_a_part_is_ended_when_its_time_is_over() -> None:
+    waits = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
+    found = run(Part("x", (sys.executable, "-c", waits)), timeout_s=5.0)
+    assert found.status != 0
+    assert "begun" in found.output
+    assert "KeyboardInterrupt" in found.output
+
+
+def test_what_is_about_time_runs_alone_and_last() -> None:
+    for nightly in (False, True):
+        *_, last = stages(nightly=nightly)
+        assert [part.name for part in last] == ["chaos"]
