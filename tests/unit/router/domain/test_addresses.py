@@ -48,6 +48,13 @@ def test_a_wrapped_address_is_judged_by_what_it_wraps(address: IPv4Address) -> N
         assert policy.allows(str(wrapped)) == policy.allows(str(address))
 
 
+@given(st.ip_addresses(v=4))
+def test_an_address_is_wrapped_whole(address: IPv4Address) -> None:
+    """Of a neighbour's wrapping nothing is allowed by naming this one."""
+    policy = AddressPolicy([f"{address}/32"])
+    assert policy.allows(str(IPv6Address(0x0064FF9B << 96 | int(address))))
+
+
 @given(st.ip_addresses())
 def test_everywhere_is_everywhere(address: IPv4Address | IPv6Address) -> None:
     assert AddressPolicy(EVERYWHERE).allows(str(address))

@@ -26,6 +26,18 @@ def test_rounding_is_half_even_and_exact(numerator: int, denominator: int) -> No
     assert round_half_even(numerator, denominator) == round(Fraction(numerator, denominator))
 
 
+@given(st.integers(-(10**9), 10**9), st.integers(1, 10**6))
+def test_ties_go_to_the_even_neighbour(whole: int, half: int) -> None:
+    below = whole if whole % 2 == 0 else whole + 1
+    assert round_half_even((2 * whole + 1) * half, 2 * half) == below
+
+
+@pytest.mark.parametrize("denominator", [0, -1])
+def test_only_a_positive_denominator_divides_money(denominator: int) -> None:
+    with pytest.raises(ValueError, match=str(denominator)):
+        round_half_even(1, denominator)
+
+
 @given(prices, usages)
 def test_the_lines_sum_to_the_charge_but_for_its_one_rounding(price: Price, usage: Usage) -> None:
     exact = Fraction(sum(line.amount_scaled for line in charge_lines(price, usage)), PRICE_SCALE)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.tracing import span_ids, traceparent_of
+from router.domain.tracing import SpanIds, span_ids, traceparent_of
 
 ID = "0193a0b0-1111-7222-8333-444455556666"
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -37,6 +37,19 @@ def test_what_is_no_context_begins_a_trace_under_the_calls_id(header: str) -> No
     assert told == "00-0193a0b0111172228333444455556666-8333444455556666-01"
     assert parent == ""
     assert traceparent_of(header, ID, None) == ("", "")
+
+
+@pytest.mark.parametrize(("flags", "sampled"), [("00", False), ("01", True), ("02", False)])
+def test_a_context_is_read_into_its_parts(flags: str, sampled: bool) -> None:
+    found = span_ids(f"{CALLER[:-2]}{flags}")
+    assert found == SpanIds("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled)
+    assert span_ids("none") is None
+
+
+def test_as_many_traces_are_sampled_as_were_asked_for() -> None:
+    ids = [f"0193a0b0-1111-7222-8333-4444{i * 2**32 // 8 + 1:08x}" for i in range(8)]
+    sampled = [traceparent_of("", id_, 0.25)[0].endswith("-01") for id_ in ids]
+    assert sampled == [True, True, *[False] * 6]
 
 
 @given(st.uuids(), st.floats(0.0, 1.0))

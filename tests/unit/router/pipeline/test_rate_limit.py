@@ -206,6 +206,35 @@ async def test_two_routers_share_a_limit_by_what_is_asked_of_them() -> None:
     assert 1_150 <= total <= 1_202
 
 
+async def test_the_others_are_asked_once_and_not_by_every_call() -> None:
+    left, _, _ = await meeting()
+    asked = 0
+
+    async def join() -> None:
+        nonlocal asked
+        asked += 1
+        await left.view.beat()
+
+    left.limiter.join = join
+    await admitted(left, limited(requests=600), 50)
+    assert asked == 1
+
+
+async def test_a_limit_that_is_not_used_is_forgotten_and_one_in_use_is_not() -> None:
+    """Beats tell the others of every limit that is known: keys that nobody uses must not add up."""
+    clock = Clock()
+    limiter = RateLimiter(clock)
+    (await limiter.admit(limited(requests=60, scope="key:1"), 0)).end(0)
+    running = await limiter.admit(limited(calls=2, scope="key:2"), 0)
+    for _ in range(20):
+        limiter.demands()
+    # What was used of the first has not come back yet, and a call of the second still runs.
+    assert {*limiter.demands()} >= {"rate:key:1", "calls:key:2"}
+    clock.now_s = 3_600.0
+    running.end(0)
+    assert limiter.demands() == {}
+
+
 async def test_without_the_database_each_takes_an_even_part() -> None:
     left, right, _ = await meeting()
     left.go_away()

@@ -1,0 +1,181 @@
+"""The record of a call: its times, the places that were considered, and every attempt once."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from msgspec import structs
+
+from router.contracts.record import UsageRecord
+from router.domain.errors import NothingEligible, WorkerFailed
+from router.domain.money import Purse
+from router.domain.outcome import Outcome
+from router.metering.lease import Hold
+from router.pipeline.plan import make_plan
+from router.pipeline.routing_table import Grant, build_table
+from router.pipeline.settle import CallAccount
+from router.pipeline.trace import Trace
+from router.ports import Answer, StreamPart, UpstreamFailed
+from tests.unit.router.pipeline.line import (
+    ACCOUNT,
+    COST_NANO,
+    KEY,
+    PRICE,
+    USED,
+    FakeClient,
+    FakeUpstream,
+    Line,
+    chat,
+    snapshot,
+    until,
+)
+
+ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+TOKEN = StreamPart(b"data: one\n\n", 1)
+
+
+async def recorded(outcome: Outcome, *, placed_s: float, first_byte_s: float) -> UsageRecord:
+    """Of a call that arrived ten seconds ago, and got so far after so many seconds."""
+    arrived_s = time.monotonic() - 10
+    request = structs.replace(chat(), arrived_s=arrived_s)
+    plan = make_plan(build_table(snapshot()), Grant(1, Purse(7)), request, hardware_max_s=60.0)
+    trace = Trace(request)
+    if placed_s:
+        trace.endpoint = plan.endpoints[0]
+        trace.placed_s = arrived_s + placed_s
+    if first_byte_s:
+        trace.first_byte_s = arrived_s + first_byte_s
+    kept: list[UsageRecord] = []
+    account = CallAccount(
+        plan,
+        Hold("", Purse(7), plan.hold_nano),
+        trace,
+        router_id="r",
+        release=lambda *_: None,
+        keep=kept.append,
+        checkpoint=kept.append,
+    )
+    account.resolve(outcome, 200)
+    account.resolve(Outcome.CLIENT_GONE, 499)
+    (record,) = kept
+    return record
+
+
+async def test_its_times_are_milliseconds_from_its_arrival() -> None:
+    record = await recorded(Outcome.COMPLETED, placed_s=2.5, first_byte_s=4.25)
+    assert (record.queue_ms, record.ttft_ms) == (2_500.0, 4_250.0)
+    assert 7_500 <= record.upstream_ms < 60_000
+    assert record.total_ms == pytest.approx(record.upstream_ms + 2_500, abs=0.002)
+
+
+async def test_it_names_who_served_and_at_which_price() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    await line.call()
+    (record,) = line.records
+    assert (record.account_id, record.organisation_id, record.key_id) == (ACCOUNT, 1, 5)
+    assert (record.deployment_id, record.price_id, record.provider_account_id) == (1, PRICE.id, 21)
+    assert (record.worker_id, record.pool, record.model, record.kind) == (
+        "one-0",
+        "one",
+        "a/m",
+        "chat",
+    )
+    assert (record.charge_nano, record.commission_nano) == (COST_NANO, COST_NANO // 10)
+    assert record.hold_nano >= record.charge_nano
+    assert (record.prompt_tokens, record.completion_tokens) == (10, 4)
+    assert (record.finish_reason, record.http_status, record.streamed) == ("stop", 200, False)
+
+
+async def test_an_explained_route_has_the_times_of_its_record() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    early = asyncio.get_running_loop().time() - 20
+    client = FakeClient()
+    request = structs.replace(chat(explain=True), arrived_s=early)
+    await line.gateway.serve(line.gateway.authenticate(f"Bearer {KEY}"), request, client)
+    (record,) = line.records
+    route = json.loads(client.body)["route"]
+    for name in ("queue_ms", "ttft_ms", "total_ms"):
+        assert 20_000 <= getattr(record, name) < 80_000
+        assert route[name] == pytest.approx(getattr(record, name), abs=1_000)
+    assert 0 <= route["upstream_ms"] == pytest.approx(record.upstream_ms, abs=1_000)
+    (attempt,) = record.attempts
+    assert attempt.queue_ms == pytest.approx(record.queue_ms, abs=1_000)
+    assert 0 <= attempt.upstream_ms <= record.upstream_ms + 1
+    assert client.headers["x-route-queue-ms"] == f"{record.queue_ms:.2f}"
+
+
+async def test_a_call_that_was_placed_nowhere_names_no_place() -> None:
+    record = await recorded(Outcome.REJECTED, placed_s=0, first_byte_s=0)
+    assert (record.queue_ms, record.ttft_ms, record.upstream_ms) == (0.0, 0.0, 0.0)
+    assert record.total_ms >= 10_000
+    assert (record.deployment_id, record.price_id, record.provider_account_id) == (0, 0, 0)
+    assert (record.worker_id, record.pool, record.charge_nano) == ("", "", 0)
+
+
+async def test_a_place_that_could_not_be_used_has_its_reason_and_no_figures() -> None:
+    workers = snapshot(healthy=False).workers
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    mixed = (*snapshot().workers[:1], *workers[1:])
+    line.gateway.use(build_table(structs.replace(snapshot(), version=2, workers=mixed)))
+    await line.call()
+    candidates = {c.worker_id: c for c in line.records[0].candidates}
+    assert candidates["one-0"].verdict == "chosen"
+    for worker_id in ("one-1", "two-0"):
+        lost = candidates[worker_id]
+        assert (lost.verdict, lost.wait_ms, lost.service_ms, lost.score) == ("unhealthy", 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "attempts"),
+    [
+        ([TOKEN, UpstreamFailed("reset")], ["truncated:reset"]),
+        ([UpstreamFailed("reset")], ["worker_failed:reset"] * 3),
+    ],
+)
+async def test_every_attempt_that_failed_is_on_record_once(
+    steps: list[StreamPart | Exception], attempts: list[str]
+) -> None:
+    line = Line(FakeUpstream(lambda _: list(steps)))
+    client = FakeClient()
+    try:
+        await line.call(stream=True, client=client)
+    except WorkerFailed:
+        assert not client.ended
+    (record,) = line.records
+    assert [attempt.outcome for attempt in record.attempts] == attempts
+    assert len({attempt.worker_id for attempt in record.attempts}) == len(attempts)
+
+
+async def test_a_caller_that_leaves_ends_one_attempt() -> None:
+    line = Line(FakeUpstream(lambda _: [TOKEN, asyncio.Event()]))
+    client = FakeClient()
+    call = asyncio.create_task(line.call(stream=True, client=client))
+    await until(lambda: bool(client.body))
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert [attempt.outcome for attempt in line.records[0].attempts] == ["client_gone"]
+
+
+async def test_a_call_that_nothing_may_serve_leaves_no_record() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER), catalog=snapshot(healthy=False))
+    with pytest.raises(NothingEligible):
+        await line.call()
+    assert line.records == []
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+async def test_an_emulated_answer_says_so(emulated: bool) -> None:
+    base = snapshot()
+    pools = tuple(structs.replace(pool, emulated=emulated) for pool in base.pools)
+    line = Line(FakeUpstream(lambda _: ANSWER), catalog=structs.replace(base, pools=pools))
+    client = await line.call()
+    assert client.headers.get("x-route-emulated") == ("true" if emulated else None)
+
+
+async def test_a_call_can_be_asked_about_once_it_has_ended() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    await line.call()
+    (record,) = line.records
+    assert line.recent.get(record.request_id) == record
+    assert line.recent.get("another") is None
