@@ -1,7 +1,8 @@
-"""The ledger as Django sees it: read-only. ``sql/ledger.sql`` holds the rules and the writers.
+"""The ledger as Django sees it: read-only. ``migrations/sql`` holds the rules and writers.
 
 A transfer is one row with both sides, so that an imbalance cannot be written. ``posted_nano`` and
-``held_nano`` are caches over transfers and open leases; a trigger refuses any other hand on them.
+``held_nano`` are caches over transfers and open leases; triggers refuse to have
+them written directly.
 """
 
 from typing import ClassVar

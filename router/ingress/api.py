@@ -1,4 +1,4 @@
-"""The HTTP API: paths to handlers, errors to answers. The only broad ``except`` is here."""
+"""The HTTP API: paths to handlers, errors to answers. What else fails is logged and told as 500."""
 
 import asyncio
 import contextlib

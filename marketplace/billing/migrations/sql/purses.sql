@@ -1,8 +1,8 @@
 -- Balances as consequences, and leases within budgets.
 --
 -- posted_nano moves only by inserting transfers, held_nano and what a budget holds and has spent only
--- by changing leases: triggers do it and refuse every other hand. So no balance can be written that
--- its transfers and leases do not explain.
+-- by changing leases: triggers do it and refuse to have them written directly. So no balance can be
+-- written that its transfers and leases do not explain.
 -- Lock order everywhere: accounts by id, then their budgets and leases. A budget belongs to one
 -- organisation and is changed only under its account's lock.
 
