@@ -122,6 +122,16 @@ def test_a_write_that_is_cut_short_is_torn_and_the_rest_is_kept() -> None:
     assert [payload for _, payload in Journal(disk).recovered] == [b"whole"]
 
 
+def test_what_is_synced_already_is_not_synced_again() -> None:
+    synced: list[str] = []
+    journal = Journal(MemoryDisk(synced.append))
+    journal.append(b"x")
+    journal.sync()
+    once = synced.count("sync")
+    journal.sync()
+    assert synced.count("sync") == once == 1
+
+
 def test_a_power_loss_takes_what_was_not_synced() -> None:
     disk = MemoryDisk()
     journal = Journal(disk)

@@ -124,6 +124,14 @@ def test_an_idle_lease_goes_back_when_its_time_is_over() -> None:
     assert book.finished() == ["lease"]
 
 
+def test_what_has_not_expired_is_used_on_when_something_else_has() -> None:
+    book = book_with(GRANT, LeaseGrant("later", PURSE, 1_000, 900.0))
+    book.retire_expired(600.0)
+    assert [lease.grant.id for lease in book.usable()] == ["later"]
+    assert book.finished() == ["lease"]
+    assert reserved(book, 10, now_s=600.0).lease_id == "later"
+
+
 def test_one_lease_follows_another_without_a_gap() -> None:
     book = book_with(GRANT, LeaseGrant("next", PURSE, 1_000, 600.0))
     assert reserved(book, 900).lease_id == "lease"
@@ -371,6 +379,23 @@ async def test_a_lease_in_use_is_extended_and_an_idle_one_given_back() -> None:
     till.now_s += 600
     await made.sweep()
     assert made.book.reserve(PURSE, 50, till.now_s) is None
+
+
+async def test_a_lease_is_extended_in_the_second_half_of_its_time() -> None:
+    extended: list[float] = []
+    till = Till(10_000)
+
+    class Watched(MemoryBank):
+        async def extend(self, lease_id: str) -> float:
+            extended.append(till.now_s)
+            return await super().extend(lease_id)
+
+    made = till.vault(Watched(till.ledger, router_id="r", lease_ttl_s=600))
+    await made.hold(PURSE, 50)
+    for now_s in (0.0, 290.0, 310.0, 320.0):
+        till.now_s = now_s
+        await made.sweep()
+    assert extended == [310.0]
 
 
 class Unsure(MemoryBank):

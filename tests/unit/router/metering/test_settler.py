@@ -242,6 +242,20 @@ async def test_with_a_broken_journal_what_runs_is_settled_all_the_same() -> None
     assert [r.request_id for r in bench.ledger.records] == ["a"]
 
 
+async def test_a_stream_that_outlives_its_journal_is_settled_all_the_same() -> None:
+    bench = Bench(MoodyLedger(away=0))
+    made = bench.settler()
+
+    def full(what: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    bench.disk.fault = full
+    made.checkpoint(record("a"))
+    made.append(record("a"))
+    assert await made.flush(5)
+    assert [r.request_id for r in bench.ledger.records] == ["a"]
+
+
 async def test_a_journalled_record_that_cannot_be_read_is_set_aside() -> None:
     bench = Bench(MoodyLedger(away=0))
     Journal(bench.disk).append(b"not a record")

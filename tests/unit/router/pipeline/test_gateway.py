@@ -16,6 +16,7 @@ from router.domain.errors import (
     WorkerFailed,
 )
 from router.domain.money import Purse
+from router.domain.pricing import Price
 from router.pipeline.gateway import HOLD_SLACK_TOKENS, HOLD_USED_UP, STREAM_ERROR
 from router.pipeline.plan import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
@@ -280,10 +281,22 @@ async def test_a_stream_ends_when_its_hold_is_used_up() -> None:
     client = await line.call(stream=True, max_tokens=8)
     assert client.body == b"data: x\n\n" * (8 + HOLD_SLACK_TOKENS + 1) + HOLD_USED_UP
     (record,) = line.records
-    assert record.outcome == "truncated"
+    assert (record.outcome, record.http_status) == ("truncated", 200)
     assert 0 < record.charge_nano <= record.hold_nano
     assert upstream.closed == 1
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_stream_that_costs_nothing_is_as_long_as_it_likes() -> None:
+    base = snapshot()
+    free = tuple(structs.replace(one, price=Price(9)) for one in base.deployments)
+    many = [StreamPart(b"data: x\n\n", 1)] * 50
+    line = Line(
+        FakeUpstream(lambda _: [*many, LAST]), catalog=structs.replace(base, deployments=free)
+    )
+    client = await line.call(stream=True, max_tokens=8)
+    assert HOLD_USED_UP not in client.body
+    assert (line.records[0].outcome, line.records[0].charge_nano) == ("completed", 0)
 
 
 async def test_a_worker_is_stopped_at_its_hold_before_a_slow_client_has_heard_of_it() -> None:

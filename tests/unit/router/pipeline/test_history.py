@@ -94,3 +94,27 @@ def test_an_answer_without_tokens_has_no_rate() -> None:
     histories.append(record(clock, "completed", tokens=0))
     assert histories.of(7).tokens_per_s(0.5) is None
     assert histories.of(7).latency_s(0.5) == pytest.approx(0.1)
+
+
+def test_a_worker_that_has_recovered_is_judged_by_what_it_did_since() -> None:
+    clock = Clock()
+    histories = Histories(clock, clock=lambda: clock.now_s)
+    histories.append(record(clock, "worker_failed:reset"))
+    clock.now_s += 5 * 60
+    histories.append(record(clock, "completed"))
+    histories.append(record(clock, "completed"))
+    assert histories.of(7).uptime(1) == 1
+    assert histories.of(7).uptime(2) == pytest.approx(2 / 3)
+
+
+def test_attempts_are_counted_for_a_day_and_no_longer() -> None:
+    clock = Clock()
+    histories = Histories(clock, clock=lambda: clock.now_s)
+    for hour in range(48):
+        histories.append(record(clock, "worker_failed" if hour < 24 else "completed"))
+        for _ in range(11):
+            clock.now_s += 5 * 60
+            histories.append(record(clock, "completed"))
+        clock.now_s += 5 * 60
+    clock.now_s -= 5 * 60
+    assert histories.of(7).uptime(10_000) == 1

@@ -86,6 +86,13 @@ async def test_a_changed_limit_is_in_force_at_once() -> None:
     await limiter.admit(limited(calls=3, requests=1), 0)
 
 
+async def test_a_limit_that_was_taken_away_limits_nobody() -> None:
+    limiter = RateLimiter(Clock())
+    await limiter.admit(limited(requests=1, tokens=1, calls=9), 1)
+    for _ in range(5):
+        await limiter.admit(limited(calls=9), 1)
+
+
 @given(st.lists(st.floats(0, 20), max_size=60), st.integers(1, 20))
 def test_no_stretch_of_time_sees_more_than_a_minutes_worth_and_its_own(
     gaps: list[float], limit: int

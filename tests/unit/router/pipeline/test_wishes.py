@@ -205,6 +205,7 @@ async def _full(line: Line, **fields: Any) -> None:
         {"sort": "beauty"},
         {"priority": "royal"},
         {"deadline_ms": -1},
+        {"deadline_ms": 24 * 60 * 60 * 1_000 + 1},
         {"preferred_max_latency": 0},
         {"preferred_min_throughput": {"p50": -1}},
         {"data_collection": "maybe"},
@@ -213,6 +214,10 @@ async def _full(line: Line, **fields: Any) -> None:
 async def test_a_wish_that_makes_no_sense_is_refused_by_name(wish: dict[str, Any]) -> None:
     with pytest.raises(RequestInvalid, match=next(iter(wish))):
         chat(provider=wish)
+
+
+async def test_a_deadline_may_be_a_day_away() -> None:
+    assert chat(provider={"deadline_ms": 86_400_000}).wishes.deadline_ms == 86_400_000
 
 
 async def test_wishes_reach_the_scheduler() -> None:
