@@ -115,12 +115,14 @@ class Shortage(Struct, frozen=True, gc=False):
     """Why a lease was not given: what an account or a budget has left does not suffice.
 
     ``budget_id`` is 0 when it is the account itself. ``leased_nano`` is what open leases hold of it
-    at this moment, part of which may come back.
+    at this moment, part of which may come back. ``stranded_nano`` is what of that routers hold that
+    are gone: how much of it is spent is not known before their journals are settled.
     """
 
     budget_id: int
     left_nano: int
     leased_nano: int
+    stranded_nano: int = 0
 
 
 class LeaseBank(Protocol):

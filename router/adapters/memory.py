@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
@@ -176,6 +176,20 @@ class MemoryLedger:
 
     def left(self, purse: Purse) -> Shortage:
         """The part of a purse that has least left: what could be leased of it."""
+        least = self._least(purse)
+        if not least.leased_nano:
+            return least
+        there = {bank.owner for bank in self.banks.values()}
+        stranded = sum(
+            lease.rest_nano
+            for lease in self.leases.values()
+            if lease.owner not in there
+            and lease.purse.account_id == purse.account_id
+            and (not least.budget_id or least.budget_id in lease.purse.budgets)
+        )
+        return structs.replace(least, stranded_nano=stranded)
+
+    def _least(self, purse: Purse) -> Shortage:
         account_id = purse.account_id
         posted = self.posted.setdefault(account_id, self._default_nano)
         held = self.held.get(account_id, 0)
@@ -258,7 +272,7 @@ class MemoryBank:
     ) -> None:
         self._ledger = ledger
         self._router_id = router_id
-        self._owner = f"{router_id}/{life}"
+        self.owner = f"{router_id}/{life}"
         self._lease_ttl_s = lease_ttl_s
         self._recalled: asyncio.Queue[int] = asyncio.Queue()
         ledger.banks[router_id] = self
@@ -280,7 +294,7 @@ class MemoryBank:
             max(need_nano, (left + found.leased_nano) // len(self._ledger.banks), 1),
         )
         expires_at_s = self._ledger.clock() + self._lease_ttl_s
-        self._ledger.leases[lease_id] = MemoryLease(self._owner, purse, amount, expires_at_s)
+        self._ledger.leases[lease_id] = MemoryLease(self.owner, purse, amount, expires_at_s)
         self._ledger.hold(purse, amount)
         return LeaseGrant(lease_id, purse, amount, expires_at_s)
 
@@ -310,7 +324,7 @@ class MemoryBank:
         """See :class:`router.ports.LeaseBank`."""
         mine = f"{self._router_id}/"
         for lease_id, lease in list(self._ledger.leases.items()):
-            if lease.owner.startswith(mine) and lease.owner != self._owner:
+            if lease.owner.startswith(mine) and lease.owner != self.owner:
                 await self.close(lease_id)
 
     async def recalls(self) -> AsyncIterator[int]:

@@ -53,6 +53,16 @@ POLL_S = 30.0
 """A lost notification is noticed this late at the latest."""
 
 ALONE_SQL = "SELECT pg_try_advisory_lock(hashtext('waypost_router'), hashtext(%s))"
+ALIVE_SQL = "SELECT pg_try_advisory_lock_shared(hashtext('waypost_life'), hashtext(%s))"
+"""Whose leases ``billing_lease_stranded`` does not count."""
+TAKE_SQL = """
+SELECT amount_nano, extract(epoch FROM expires_at)::float8, budget_id, left_nano, leased_nano,
+       CASE WHEN amount_nano = 0 AND leased_nano > 0
+            THEN least(leased_nano, billing_lease_stranded(%(account)s, budget_id, %(life)s))
+            ELSE 0 END
+FROM billing_lease_take(
+    %(lease)s, %(router)s, %(life)s, %(account)s, %(budgets)s, %(need)s, %(want)s, %(ttl_s)s)
+"""
 KEEPALIVE_SQL = (
     "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2"
 )
@@ -182,18 +192,17 @@ class PostgresBank:
         """See :class:`router.ports.LeaseBank`."""
         row = await _fetch(
             self._pool,
-            "SELECT amount_nano, extract(epoch FROM expires_at)::float8, budget_id, left_nano, "
-            "leased_nano FROM billing_lease_take(%s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                lease_id,
-                self._router_id,
-                self._life,
-                purse.account_id,
-                list(purse.budgets),
-                need_nano,
-                want_nano,
-                self._lease_ttl_s,
-            ),
+            TAKE_SQL,
+            {
+                "lease": lease_id,
+                "router": self._router_id,
+                "life": self._life,
+                "account": purse.account_id,
+                "budgets": list(purse.budgets),
+                "need": need_nano,
+                "want": want_nano,
+                "ttl_s": self._lease_ttl_s,
+            },
         )
         if row is None:
             raise LedgerUnavailable("the ledger gave no answer")
@@ -246,6 +255,7 @@ class PostgresBank:
         Once it was had, a session that the database takes for alive is not worth a running router.
         """
         await connection.execute(KEEPALIVE_SQL)
+        await connection.execute(ALIVE_SQL, (self._life,))
         until_s = time.monotonic() + ALONE_WITHIN_S
         while True:
             row = await (await connection.execute(ALONE_SQL, (self._router_id,))).fetchone()
@@ -384,7 +394,11 @@ class PostgresIdempotencyStore:
 
 
 async def _fetch(
-    pool: Pool, sql: str, parameters: tuple[Any, ...], *, answer_s: float = ANSWER_S
+    pool: Pool,
+    sql: str,
+    parameters: tuple[Any, ...] | dict[str, Any],
+    *,
+    answer_s: float = ANSWER_S,
 ) -> TupleRow | None:
     task = asyncio.current_task()
     cancelled = task.cancelling() if task is not None else 0

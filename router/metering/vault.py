@@ -19,6 +19,8 @@ COVER_S = 120.0
 RECALL_TRIES = 20
 RECALL_STEP_S = 0.05
 """How often, and how far apart, credit that lies idle in other routers is waited for."""
+STRANDED_RETRY_S = 5.0
+"""When credit that a router which is gone holds is asked for again: a restart takes seconds."""
 DOUBT_S = 60.0
 """How long a lease whose taking was never confirmed is closed again and again, from the first time
 that the ledger answered: what it was asked before may still be under way in it."""
@@ -211,6 +213,12 @@ class Vault:
 
 
 def _refusal(amount_nano: int, found: LeaseGrant | Shortage) -> CallError:
+    if isinstance(found, Shortage) and found.left_nano + found.stranded_nano >= amount_nano:
+        return LedgerUnavailable(
+            "credit of this account is set aside in a router that is down, until that one has "
+            "started again; try again",
+            retry_after_s=STRANDED_RETRY_S,
+        )
     cost = f"this call may cost up to ${format_usd(amount_nano)}"
     if isinstance(found, Shortage) and found.budget_id:
         return BudgetExhausted(

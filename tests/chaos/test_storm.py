@@ -1,4 +1,4 @@
-"""Promise 3: nobody spends what they do not have, and nobody who has it is refused."""
+"""Promises 3 and 5: nobody spends what they do not have, and nobody who has it is told 402."""
 
 import asyncio
 from collections import Counter
@@ -10,13 +10,14 @@ import pytest
 from router.domain.pricing import Price
 from tests.chaos.clients import Seen, call
 from tests.chaos.harness import SCALE
-from tests.chaos.market import OWNED, SHARED, Database, Market, market
+from tests.chaos.market import OWNED, SHARED, Database, Market, Router, market
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 ROUTERS = 4
 ROUNDS = int(SCALE)
 CALLS = 500
+FEW_CALLS = 50
 FUNDED = 10
 CALL_NANO = 1_000_000
 TOKENS = 400
@@ -30,17 +31,17 @@ def poor_shop(mortal_database: Database, tmp_path: Path) -> Iterator[Market]:
         yield made
 
 
-async def storm(shop: Market, **fields: object) -> list[Seen]:
+async def storm(routers: list[Router], calls: int = CALLS, **fields: object) -> list[Seen]:
     """All at once, over every router and both models."""
     return await asyncio.gather(
         *(
             call(
-                shop.routers[number % len(shop.routers)].port,
+                routers[number % len(routers)].port,
                 f"s{number}",
-                model=(OWNED, SHARED)[number // len(shop.routers) % 2],
+                model=(OWNED, SHARED)[number // len(routers) % 2],
                 **fields,  # type: ignore[arg-type]
             )
-            for number in range(CALLS)
+            for number in range(calls)
         )
     )
 
@@ -52,7 +53,7 @@ async def test_3_500_calls_at_once_with_funds_for_10_are_exactly_10(poor_shop: M
     for number in range(ROUNDS):
         if number:
             poor_shop.grant(FUNDED * CALL_NANO)
-        log = await storm(poor_shop)
+        log = await storm(poor_shop.routers)
         statuses = Counter(seen.status for seen in log)
         print(f"round {number}: {dict(statuses)}")
         assert statuses == {200: FUNDED, 402: CALLS - FUNDED}
@@ -69,7 +70,7 @@ async def test_3_what_calls_held_and_did_not_cost_can_be_spent(poor_shop: Market
     poor_shop.open(ROUTERS)
     spent = TOKENS // 100
     token_nano = CALL_NANO // TOKENS
-    first = await storm(poor_shop, tokens=spent, max_tokens=TOKENS)
+    first = await storm(poor_shop.routers, tokens=spent, max_tokens=TOKENS)
     served = sum(seen.status == 200 for seen in first)
     assert {seen.status for seen in first} <= {200, 402}
     assert served >= FUNDED
@@ -91,3 +92,40 @@ async def test_3_what_calls_held_and_did_not_cost_can_be_spent(poor_shop: Market
     poor_shop.close()
     print(f"{served} of {CALLS} at once and {len(later)} more served, {left} nano left")
     assert poor_shop.balance() == (left, 0)
+
+
+async def test_3_5_credit_that_a_dead_router_holds_is_503_until_it_is_settled(
+    poor_shop: Market,
+) -> None:
+    """Half of the funds are with a router that is killed with a call in its journal."""
+    poor_shop.hire(2)
+    poor_shop.publish(Price(1, request_nano=CALL_NANO))
+    poor_shop.open(2)
+    dead, living = poor_shop.routers
+    for number in range(ROUNDS):
+        if number:
+            poor_shop.grant(FUNDED * CALL_NANO)
+        assert (await call(dead.port, "before", model=SHARED)).status == 200
+        await asyncio.to_thread(dead.kill)
+        log = await storm([living], FEW_CALLS)
+        statuses = Counter(seen.status for seen in log)
+        served = 1 + statuses[200]
+        assert statuses.keys() == {200, 503}, statuses
+        assert served < FUNDED
+        for seen in log:
+            if seen.status == 503:
+                assert b"ledger_unavailable" in seen.body
+                assert int(seen.headers["retry-after"]) >= 1
+        dead.start()
+        await asyncio.to_thread(dead.wait)
+        while served < FUNDED:
+            again = await call(poor_shop.routers[served % 2].port, "again", model=SHARED)
+            assert again.status in (200, 503), (served, again.status, again.body)
+            served += again.status == 200
+        # Nothing is left that could come back.
+        assert {(await call(router.port, "poor")).status for router in (dead, living)} == {402}
+        print(f"round {number}: {dict(statuses)} with a dead router, {served} in all")
+    poor_shop.close()
+    assert poor_shop.balance() == (0, 0)
+    charges = [row["charge_nano"] for row in poor_shop.ledger().values()]
+    assert Counter(charges) == {CALL_NANO: FUNDED * ROUNDS}

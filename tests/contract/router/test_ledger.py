@@ -181,6 +181,31 @@ async def following(bank: LeaseBank) -> AsyncIterator[LeaseBank]:
         await asyncio.wait({heard})
 
 
+async def test_what_a_router_that_is_gone_holds_is_told_apart_from_what_is_spent(
+    till: Till,
+) -> None:
+    other, here, budget = till.bank("other", "o1"), till.bank("here", "h"), await till.budget(800)
+    await till.lease(other, 500, 500, (budget,))
+    own = await till.lease(here, 500, 500)
+
+    async def stranded(*budgets: int) -> int:
+        short = await here.take(str(uuid.uuid4()), Purse(till.customer, budgets), 801, 801)
+        assert isinstance(short, Shortage)
+        return short.stranded_nano
+
+    async with following(other):
+        async with asyncio.timeout(10):
+            while await stranded():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)  # Until the ledger knows that it is there.
+    till.bank("other", "o2")  # It has started again; nobody has settled what it was doing.
+    async with asyncio.timeout(10):
+        while await stranded() != 500:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await here.close(own.id)
+    assert await stranded(budget) == 500
+    assert await stranded(await till.budget(300)) == 0, "that budget holds nothing"
+
+
 async def test_a_budget_holds_spends_and_stops(till: Till) -> None:
     bank, small, large = till.bank(), await till.budget(300), await till.budget(5_000)
     grant = await till.lease(bank, 10, 900, (small,))

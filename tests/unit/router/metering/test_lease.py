@@ -461,6 +461,26 @@ async def test_a_restarted_router_closes_the_leases_of_its_earlier_lives() -> No
     assert till.held_nano == 200
 
 
+async def test_credit_that_a_router_which_is_gone_holds_is_not_told_as_spent() -> None:
+    till = Till(1_000)
+    killed = till.vault(MemoryBank(till.ledger, router_id="r", life="1"))
+    other = till.vault(MemoryBank(till.ledger, router_id="other"), lease_nano=1_000)
+    spent = await killed.hold(PURSE, 600)
+    again = till.vault(MemoryBank(till.ledger, router_id="r", life="2"))
+    for vault in (other, again):
+        with pytest.raises(LedgerUnavailable) as refused:
+            await vault.hold(PURSE, 700)
+        assert refused.value.retry_after_s
+        with pytest.raises(CreditExhausted):
+            await vault.hold(PURSE, 1_001)
+    await till.ledger.settle(
+        [record("a", account_id=ACCOUNT, lease_id=spent.lease_id, hold_nano=600, charge_nano=600)]
+    )
+    await again.sweep()
+    with pytest.raises(CreditExhausted):
+        await other.hold(PURSE, 700)
+
+
 async def test_a_charge_on_a_lease_that_was_written_off_costs_at_most_what_is_there() -> None:
     till = Till(100)
     made = till.vault(lease_nano=100)
