@@ -234,15 +234,15 @@ class Gateway:
         tokens_max = held + HOLD_SLACK_TOKENS if held else inf
         trace.heard(first)
         if first.chunk:
+            account.delivering()
             await client.send(first.chunk)
-            account.delivered()
         if first.done:
             return False
         async for part in parts:
             trace.heard(part)
             if part.chunk:
+                account.delivering()
                 await client.send(part.chunk)
-                account.delivered()
             if part.done:
                 return False
             if trace.tokens_delivered > tokens_max:

@@ -110,13 +110,13 @@ class CallAccount:
             self._keep(self._record(self.settlement, http_status, now_s))
         return self.settlement
 
-    def delivered(self) -> None:
-        """The client of a stream has more: journal that, once enough came since the last time.
+    def delivering(self) -> None:
+        """The client of a stream is about to have more: journal that first, once it is enough.
 
-        A router that dies is not paid for the rest.
+        A router that dies is not paid for the rest. Before, since a part may be of any size.
         """
         tokens, now_s = self._trace.tokens_delivered, time.monotonic()
-        if tokens >= self._checkpoint_tokens or now_s >= self._checkpoint_s:
+        if tokens > self._checkpoint_tokens or now_s >= self._checkpoint_s:
             self._checkpoint_tokens = tokens + CHECKPOINT_TOKENS
             self._checkpoint_s = now_s + CHECKPOINT_S
             so_far = settle(self._plan, self._hold, self._trace, Outcome.INTERRUPTED, now_s)

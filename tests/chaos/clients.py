@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from dataclasses import dataclass, field
 
 from tests.chaos.harness import KEY
@@ -14,16 +13,15 @@ CONTENT = b'"content":"x "'
 
 @dataclass
 class Seen:
-    """One call as its client had it. ``status`` is 0 when nothing came; times are seconds."""
+    """One call as its client had it. ``status`` is 0 when nothing came."""
 
     call: str
     streamed: bool
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    arrivals: list[tuple[float, int]] = field(default_factory=list)
-    """When tokens of a stream came, and how many there were by then."""
-    ended_s: float = 0.0
+    tokens: int = 0
+    """Of a stream."""
     whole: bool = False
 
     @property
@@ -34,14 +32,6 @@ class Seen:
     def charge_nano(self) -> int:
         """What the answer said that it cost."""
         return int(self.headers["x-cost-nano-usd"])
-
-    @property
-    def tokens(self) -> int:
-        """Of a stream."""
-        return self.arrivals[-1][1] if self.arrivals else 0
-
-    def tokens_until(self, moment_s: float) -> int:
-        return max((count for at_s, count in self.arrivals if at_s <= moment_s), default=0)
 
 
 async def call(
@@ -80,7 +70,6 @@ async def call(
     except (OSError, asyncio.IncompleteReadError):
         pass  # It died. What came until then is written down.
     finally:
-        seen.ended_s = time.monotonic()
         writer.transport.abort() if leave_after is not None else writer.close()
     return seen
 
@@ -99,7 +88,7 @@ async def _listen(reader: asyncio.StreamReader, seen: Seen, leave_after: int | N
         return
     while chunk := await reader.read(65_536):
         seen.body += chunk
-        seen.arrivals.append((time.monotonic(), seen.body.count(CONTENT)))
+        seen.tokens = seen.body.count(CONTENT)
         if leave_after is not None and seen.tokens >= leave_after:
             return
     seen.whole = b"data: [DONE]" in seen.body

@@ -10,25 +10,23 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
-from router.pipeline.settle import CHECKPOINT_S, CHECKPOINT_TOKENS
 from tests.chaos.clients import Seen, insist
 from tests.chaos.harness import SCALE
 from tests.chaos.market import OWNED, SHARED, TOKEN_NANO, Market, Program
-from tests.chaos.worker import BURST, produced
+from tests.chaos.worker import SLOW_GAP_S, produced
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 KILLS = int(20 * SCALE) if SCALE > 1 else 8
 DEATHS = max(KILLS // 4, 3)
 CALLERS = 6
-BEHIND_TOKENS = CHECKPOINT_TOKENS + BURST
-BEHIND_S = CHECKPOINT_S + 1.0
-"""How far a bill may be behind what a client got of a stream whose router was killed: to the part
-with which a checkpoint was due, which a busy machine may bring late."""
+APART_TOKENS = 64
+APART_S = 1.0
+"""How far a bill and what a client got may be apart when the router was killed: so many tokens, or
+what the worker makes in so long where that is less."""
 
 
 async def load(shop: Market, stopping: asyncio.Event, *, streams: float) -> list[Seen]:
@@ -45,7 +43,7 @@ async def load(shop: Market, stopping: asyncio.Event, *, streams: float) -> list
             deed, most = rng.choice((("answer", 600), ("slow", 30))) if streamed else ("answer", 40)
             tokens = rng.randint(1, most)
             model = rng.choice((OWNED, SHARED))
-            name = f"c{next(numbers)}"
+            name = f"{deed}{next(numbers)}"
             seen = await insist(ports, name, tokens, deed, stream=streamed, model=model)
             if seen is not None:
                 log.append(seen)
@@ -91,27 +89,30 @@ def audit(shop: Market, log: list[Seen]) -> str:
         assert row["outcome"] == "completed", seen.call
         charge = seen.tokens * TOKEN_NANO if seen.streamed else seen.charge_nano
         assert row["charge_nano"] == charge, seen.call
+    made = produced(shop.log)
+    made.pop("probe", None)
+    apart = [0]
     for seen in broken:
-        assert_billed_as_received(seen, ledger.get(seen.id))
+        billed = ledger[seen.id]["charge_nano"] // TOKEN_NANO if seen.id in ledger else 0
+        assert billed <= made[seen.call], f"{seen.call} is billed for more than was produced"
+        apart.append(seen.tokens - billed)
+        assert abs(apart[-1]) <= apart_max(seen), (seen.call, seen.tokens, billed)
     refused = {seen.status for seen in log} & {401, 402}
     assert not refused, "a fault of ours was told as one of the caller's"
     billed = sum(row["charge_nano"] for row in ledger.values())
-    made = produced(shop.log)
-    made.pop("probe", None)
     assert billed <= made.total() * TOKEN_NANO, "more was billed than the workers produced"
     statuses = Counter(seen.status for seen in log)
     return (
-        f"{len(log)} calls {dict(statuses)}, {len(whole)} whole, {len(broken)} streams broken; "
+        f"{len(log)} calls {dict(statuses)}, {len(whole)} whole, {len(broken)} streams broken, "
+        f"billed {min(apart)} to {max(apart)} tokens less than received; "
         f"{len(ledger)} in the ledger"
     )
 
 
-def assert_billed_as_received(seen: Seen, row: dict[str, Any] | None) -> None:
-    """Within so many tokens and so many seconds, and never for more than was on its way."""
-    billed = row["charge_nano"] // TOKEN_NANO if row is not None else 0
-    long_ago = seen.tokens_until(seen.ended_s - BEHIND_S)
-    assert billed >= max(seen.tokens - BEHIND_TOKENS, long_ago), (seen.call, seen.tokens, row)
-    assert billed <= seen.tokens + BEHIND_TOKENS, (seen.call, seen.tokens, row)
+def apart_max(seen: Seen) -> int:
+    """In tokens. A slow worker's clock may be one token early."""
+    is_slow = seen.call.startswith("slow")
+    return int(APART_S / SLOW_GAP_S) + 1 if is_slow else APART_TOKENS
 
 
 async def test_1_whatever_is_killed_no_call_is_lost_or_billed_twice(shop: Market) -> None:

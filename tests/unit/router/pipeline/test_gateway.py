@@ -266,12 +266,29 @@ async def test_a_stream_is_journalled_as_it_goes() -> None:
     many = [StreamPart(b"data: x\n\n", 1)] * 200
     line = Line(FakeUpstream(lambda _: [*many, LAST]))
     await line.call(stream=True, max_tokens=100, n=3)
-    assert [one.completion_tokens for one in line.checkpoints] == [64, 128, 192]
+    assert [one.completion_tokens for one in line.checkpoints] == [65, 130, 195]
     assert {one.outcome for one in line.checkpoints} == {"interrupted"}
     first, *_, last = line.checkpoints
     assert first.request_id == last.request_id == line.records[0].request_id
     assert 0 < first.charge_nano < last.charge_nano <= last.hold_nano
     assert line.records[0].outcome == "completed"
+
+
+async def test_a_client_never_has_more_than_64_tokens_that_are_not_journalled() -> None:
+    sizes = [60, 8, 1, 64, 1, 200, 3, 61, 90]
+    parts = [StreamPart(b"data: x\n\n" * size, size) for size in sizes]
+    line = Line(FakeUpstream(lambda _: [*parts, LAST]))
+    unjournalled: list[int] = []
+
+    class Watching(FakeClient):
+        async def send(self, data: bytes) -> None:
+            await super().send(data)
+            journalled = line.checkpoints[-1].completion_tokens if line.checkpoints else 0
+            unjournalled.append(self.body.count(b"data: x") - journalled)
+
+    await line.call(client=Watching(), stream=True, max_tokens=100, n=6)
+    assert len(unjournalled) >= len(sizes)
+    assert 0 < max(unjournalled) <= 64
 
 
 async def test_a_stream_ends_when_its_hold_is_used_up() -> None:
