@@ -173,13 +173,21 @@ class HttpCaller:
 
         A server may close what it kept open at any moment; llama.cpp's does after each stream.
         """
+        url = self._url + body.path
         headers = (*body.headers, *self._headers)
+
+        async def ask() -> aiohttp.ClientResponse:
+            # A worker that points elsewhere must not have us call what it cannot.
+            return await self._session.post(
+                url, data=content, headers=headers, allow_redirects=False
+            )
+
         try:
-            return await self._session.post(self._url + body.path, data=content, headers=headers)
+            return await ask()
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError):
                 raise
-            return await self._session.post(self._url + body.path, data=content, headers=headers)
+            return await ask()
 
     async def close(self) -> None:
         if self._opened is not None:

@@ -19,6 +19,14 @@ Network = IPv4Network | IPv6Network
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 _NAT64 = IPv6Network("64:ff9b::/96")
+_UNICAST = IPv6Network("2000::/3")
+"""All that IPv6 has of public addresses; what is not in it is somebody's own, or reserved."""
+_RESERVED = tuple(
+    ip_network(one)
+    # Of the protocols themselves (some clouds have a metadata service there), relays of 6to4, and
+    # for examples. Not every Python's `ipaddress` takes them for that.
+    for one in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20")
+)
 
 
 class AddressPolicy:
@@ -34,10 +42,17 @@ class AddressPolicy:
         except ValueError:
             return False
         address = _embedded(address)
-        return (address.is_global and not address.is_multicast) or self._is_named(address)
+        return _is_public(address) or _is_in(address, self._networks)
 
-    def _is_named(self, address: Address) -> bool:
-        return any(address in network for network in self._networks)
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in _UNICAST:
+        return False
+    return address.is_global and not address.is_multicast and not _is_in(address, _RESERVED)
+
+
+def _is_in(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _embedded(address: Address) -> Address:
