@@ -70,7 +70,7 @@ class Limits(Struct, frozen=True):
     """Longest time on a catalog that the database has not confirmed; 503 beyond it."""
     member_ttl_s: float = 3.0
     """How long a router counts as there, and its leases on slots as held, after its last word."""
-    drain_s: float = 30.0
+    drain_s: float = 60.0
     """How long a stopping router lets running calls finish."""
 
 

@@ -34,7 +34,8 @@ RESOLVED_S = 30.0
 """How long the addresses of a name are used before they are asked for again."""
 
 SWEEPS = 10
-"""Silence is noticed after at most this fraction of its limit more."""
+SWEEP_S_MAX = 0.5
+"""Silence is noticed after at most this fraction of its limit more, and never more than so long."""
 
 TARGETS_MAX = 10_000
 
@@ -90,7 +91,7 @@ class HTTPClient:
         self._all: set[Connection] = set()
         self._resolved: dict[tuple[str, int], tuple[float, list[str]]] = {}
         self._tls: ssl.SSLContext | None = None
-        self._sweep_s = min(1.0, self._silence_s / SWEEPS)
+        self._sweep_s = min(SWEEP_S_MAX, self._silence_s / SWEEPS)
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
 
     async def post(self, url: str, headers: bytes, body: bytes) -> Connection:

@@ -31,7 +31,8 @@ from tests.embedded import wait_until
 from tests.ports import free_ports
 
 PATIENCE_S = 60.0
-STOP_S = 60.0
+STOP_S = 90.0
+"""More than a router lets its streams run."""
 PEPPER = "a-pepper-for-tests"
 OWNED, SHARED = "m", "s"
 """A model that one router places, and one that every router does."""

@@ -5,10 +5,7 @@ machine's noise decides are printed, not asserted.
 """
 
 import asyncio
-import contextlib
-import os
 import resource
-import signal
 import time
 from pathlib import Path
 
@@ -24,7 +21,6 @@ from tests.chaos.harness import (
     routing,
     working,
 )
-from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
@@ -66,71 +62,6 @@ async def test_6_a_worker_that_dies_before_its_first_byte_costs_nobody_a_call(
     assert len(told) > 100
     assert failed <= len(told) * 0.001
     assert len(told) < attempts <= len(told) * 1.2
-
-
-async def test_7_a_worker_that_dies_after_its_first_byte_is_told_within_a_second(
-    tmp_path: Path,
-) -> None:
-    count = 3
-    async with working(Worker(events=3, tears=True), Worker(events=3, tears=True)) as workers:
-        with routing(tmp_path, *workers) as router:
-            all_told = [await ask(router.port, stream=True) for _ in range(count)]
-    for told in all_told:
-        assert told.status == 200
-        assert told.body.count(b'"content":"x "') == 3, "one worker's words and no other's"
-        assert b"worker_failed" in told.body
-        assert b"[DONE]" not in told.body
-    assert max(told.seconds for told in all_told) < 1.0
-    assert sum(worker.asked for worker in workers) == count
-
-
-async def test_8_routers_restarted_one_after_the_other_lose_no_call(tmp_path: Path) -> None:
-    """Callers go to the other router when one refuses the connection, as a balancer would."""
-    ports = free_ports(2)
-    lost: list[str] = []
-    done = 0
-    stopping = asyncio.Event()
-
-    async def caller(number: int) -> None:
-        nonlocal done
-        while not stopping.is_set():
-            for attempt in range(2):
-                port = ports[(number + attempt) % 2]
-                try:
-                    told = await ask(port, stream=bool(number % 2))
-                except ConnectionRefusedError:
-                    continue
-                except OSError as error:
-                    lost.append(repr(error))
-                else:
-                    done += 1
-                    ended = b"[DONE]" in told.body if number % 2 else told.status == 200
-                    if not ended:
-                        lost.append(f"{told.status} {told.body[:80]!r}")
-                break
-            else:
-                lost.append("both routers refused")
-
-    async with working(Worker(service_s=0.05), Worker(service_s=0.05)) as workers:
-        with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
-            left = first.enter_context(routing(tmp_path / "a", *workers, port=ports[0]))
-            right = second.enter_context(routing(tmp_path / "b", *workers, port=ports[1]))
-            callers = [asyncio.ensure_future(caller(number)) for number in range(4)]
-            for stack, old, name, port in (
-                (first, left, "a", ports[0]),
-                (second, right, "b", ports[1]),
-            ):
-                await asyncio.sleep(0.5 * SCALE)
-                os.kill(old.pid, signal.SIGTERM)
-                await asyncio.to_thread(stack.close)
-                again = routing(tmp_path / name, *workers, port=port)
-                await asyncio.to_thread(stack.enter_context, again)
-            await asyncio.sleep(0.5 * SCALE)
-            stopping.set()
-            await asyncio.gather(*callers)
-    print(f"{done} calls over two restarts")
-    assert not lost
-    assert done > 20
 
 
 async def test_9_three_times_too_much_is_refused_early_and_the_rest_is_served(
