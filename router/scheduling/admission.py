@@ -10,6 +10,17 @@ from collections.abc import Sequence
 from router.scheduling.fleet import EndpointState
 
 RETRY_AFTER_MIN_S = 0.1
+OWN_PER_FREE = 4
+
+
+def may_wait(own: int, waiting: int, waiting_max: int) -> bool:
+    """Whether a tenant that has ``own`` of the ``waiting`` requests may have one more.
+
+    It may have four times as many as are free (dynamic thresholds; Choudhury and Hahne 1998). So
+    one tenant by itself fills four fifths of a queue, two fill four ninths each, and who has
+    nothing waiting finds room however many calls another one makes.
+    """
+    return own < OWN_PER_FREE * (waiting_max - waiting)
 
 
 def wait_s(work_ahead: float, usable: Sequence[EndpointState]) -> float:

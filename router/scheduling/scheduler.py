@@ -50,6 +50,9 @@ PASS_SPACING_S = 1.5e-6
 SWEEP_S = 0.1
 """How often workers are checked for a probe that is due."""
 
+AS_GOOD = 1.25
+"""By how much a place that has room may be worse than the best, where several tenants wait."""
+
 PROBE_TIMEOUT_S = 2.0
 NOTHING_RETRY_S = 1.0
 ROUTES_MAX = 2
@@ -198,7 +201,7 @@ class Scheduler:
 
     def withdrawn(self, ticket: Ticket) -> None:
         """The caller of a queued ticket went away."""
-        self._queue.remove(ticket)
+        self._queue.remove(ticket, served=False)
 
     def tick(self, now_s: float) -> list[Decision]:
         """Time passed: waits have shortened, requests turned out late, probes have come due."""
@@ -266,14 +269,14 @@ class Scheduler:
             return [self._give_up(one, now_s)]
         usable = one.slate.usable(ticket.excluded)
         if not usable:
-            self._queue.remove(ticket)
+            self._queue.remove(ticket, served=False)
             return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, NOTHING_RETRY_S)]
         route = self._route(ticket.policy)
         decisions: list[Decision] = []
         while one.is_waiting:
             scores = self._scores(route, ticket, usable, now_s)
             one.score = min(scores)
-            best = usable[scores.index(one.score)]
+            best = self._choice(usable, scores)
             if not best.worker.has_room:
                 best.worker.plan(best.effective_s * ticket.work, now_s)
                 break
@@ -287,6 +290,22 @@ class Scheduler:
             best.worker.look(now_s)
         return decisions
 
+    def _choice(self, usable: Sequence[EndpointState], scores: Sequence[float]) -> EndpointState:
+        """The best place, or one with room that is nearly as good where tenants wait side by side.
+
+        What one leaves for a slightly better place is taken by those behind it, again and again.
+        """
+        lowest = min(scores)
+        best = usable[scores.index(lowest)]
+        if best.worker.has_room or not self._queue.is_shared:
+            return best
+        with_room = [
+            (score, number)
+            for number, score in enumerate(scores)
+            if score <= AS_GOOD * lowest and usable[number].worker.has_room
+        ]
+        return usable[min(with_room)[1]] if with_room else best
+
     def _room(self, worker: WorkerState, now_s: float) -> list[Decision]:
         """A slot came free: give it to whom it suits."""
         if self._queue.is_empty:
@@ -297,15 +316,17 @@ class Scheduler:
         if not worker.has_room or worker.ejection.is_ejected:
             return []
         decisions: list[Decision] = []
+        tolerance = AS_GOOD if self._queue.is_shared else 1.0
         for one in self._queue:
             ticket = one.ticket
             state = one.slate.by_worker.get(worker.id)
             if state is None or worker.id in ticket.excluded:
                 continue
-            if state.effective_s * ticket.work > one.score and one.is_plain:
+            enough = one.score * tolerance
+            if state.effective_s * ticket.work > enough and one.is_plain:
                 continue  # Slower there by itself: no need to work the score out.
             (score,) = self._scores(self._route(ticket.policy), ticket, (state,), now_s)
-            if score <= one.score:
+            if score <= enough:
                 self._queue.remove(ticket)
                 decisions.append(self._send(ticket, state, (state,), (score,), now_s))
                 worker.look(now_s)
@@ -357,9 +378,9 @@ class Scheduler:
         self, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
     ) -> Reject | None:
         """Why the ticket should not even wait."""
-        ahead = self._queue.work.get(ticket.model, 0.0)
-        waiting_s = admission.wait_s(ahead, usable)
-        if len(self._queue) >= self._queue_max:
+        waiting_s = admission.wait_s(self._queue.work_ahead(ticket), usable)
+        own = len(self._queue.peers(ticket))
+        if not admission.may_wait(own, len(self._queue), self._queue_max):
             return Reject(
                 ticket, RejectReason.QUEUE_FULL, max(waiting_s, admission.RETRY_AFTER_MIN_S)
             )
@@ -373,10 +394,10 @@ class Scheduler:
 
     def _give_up(self, one: Waiting, now_s: float) -> Reject:
         ticket = one.ticket
-        self._queue.remove(ticket)
+        self._queue.remove(ticket, served=False)
         expired = now_s >= ticket.expires_s
         usable = one.slate.usable(ticket.excluded)
-        waiting_s = admission.wait_s(self._queue.work.get(ticket.model, 0.0), usable)
+        waiting_s = admission.wait_s(self._queue.work_ahead(ticket), usable)
         reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
         return Reject(ticket, reason, max(waiting_s, admission.RETRY_AFTER_MIN_S))
 

@@ -1,6 +1,6 @@
 """Who goes first when waits grow long.
 
-Fair order is by arrival, and while waits are short that is all there is to it. Under pressure it
+The order is by arrival, and while waits are short that is all there is to it. Under pressure it
 makes everybody late alike, so inside one tenant's requests of one priority:
 
 - the shorter of two that are still on time goes first (shortest job first with aging, so that
@@ -29,16 +29,16 @@ def whose_turn(
 ) -> Waiting:
     """Which of its peers takes the place that ``one`` has been found; itself most of the time.
 
-    ``peers`` wait in fair order; ``service_s`` is the mean service of the busy fleet.
+    ``peers`` are what its tenant has waiting; ``service_s`` is the mean service of the busy fleet.
     """
     age_s = now_s - one.ticket.arrived_s
     if not PRESSURE * service_s < age_s < FIRST * service_s:
         return one
     late_before_s = now_s - LATE * service_s
     best, best_key = one, _key(one, late_before_s, service_s)
-    tenant, slate = one.ticket.tenant, one.slate
+    priority, slate = one.ticket.priority, one.slate
     for other in peers[:LOOKED_AT_MAX]:
-        if other.slate is slate and other.ticket.tenant == tenant:
+        if other.slate is slate and other.ticket.priority is priority:
             key = _key(other, late_before_s, service_s)
             if key < best_key and worker_id not in other.ticket.excluded:
                 best, best_key = other, key

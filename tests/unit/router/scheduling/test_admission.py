@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.scheduling.admission import lateness_s, wait_s
+from router.scheduling.admission import lateness_s, may_wait, wait_s
 from router.scheduling.decisions import Reject, RejectReason
 from router.scheduling.fleet import EndpointState
 from router.scheduling.scheduler import Scheduler
@@ -46,8 +46,7 @@ def test_lateness_is_told_for_the_fastest_and_is_negative_when_there_is_time() -
 
 def test_who_comes_back_when_told_to_is_let_in() -> None:
     made = full("a")
-    for name in "cd":
-        made.arrive(ticket(name, "a"), 0.0)
+    made.arrive(ticket("c", "a", deadline_s=1.5), 0.0)
     (early,) = made.arrive(ticket("e", "a", deadline_s=1.5), 0.0)
     assert isinstance(early, Reject)
     assert early.reason is RejectReason.DEADLINE
@@ -80,3 +79,29 @@ def test_what_is_ahead_is_counted_in_work_not_in_requests() -> None:
     (late,) = made.arrive(ticket("v", "a", deadline_s=8.5), 0.0)
     assert isinstance(late, Reject)
     assert late.retry_after_s == pytest.approx(0.5)
+
+
+def test_a_queue_full_of_one_tenants_calls_has_room_for_another() -> None:
+    made = scheduler(endpoint("a", service_ms=10), queue_max=50)
+    for number in range(200):
+        made.arrive(ticket(f"noisy{number}", "a", tenant=1), 0.0)
+    assert made.waiting == 40
+    assert made.arrive(ticket("calm", "a", tenant=2), 0.0) == []
+    assert made.waiting == 41
+
+
+def test_a_queue_is_never_fuller_than_full() -> None:
+    waiting = 0
+    while may_wait(0, waiting, 50):
+        waiting += 1
+    assert waiting == 50
+
+
+def test_a_calm_tenant_is_not_refused_for_the_work_of_a_noisy_one() -> None:
+    made = full("a")
+    for number in range(20):
+        made.arrive(ticket(f"noisy{number}", "a", tenant=1), 0.0)
+    in_time = ticket("calm", "a", tenant=2, deadline_s=2.5)
+    assert made.arrive(in_time, 0.0) == [], "one of the other's may go first, no more"
+    (late,) = made.arrive(ticket("late", "a", tenant=2, deadline_s=2.5), 0.0)
+    assert isinstance(late, Reject)

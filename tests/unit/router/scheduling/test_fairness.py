@@ -1,4 +1,4 @@
-"""Start-time fairness across tenants, and deadlines across priorities."""
+"""Start-time fairness across tenants, and deadlines inside a tenant."""
 
 from collections import Counter
 from itertools import pairwise
@@ -32,6 +32,36 @@ def test_tenants_that_keep_waiting_get_the_same_work_but_for_a_request(
         left[first.tenant] -= 1
         served[first.tenant] += first.work
         assert max(served.values()) - min(served.values()) <= 2 * LARGEST
+
+
+def test_a_share_is_the_same_whatever_priority_is_asked_for() -> None:
+    queue = Queue()
+    for number in range(6):
+        queue.add(ticket(f"p{number}", "a", tenant=1, priority=Priority.INTERACTIVE), SLATE)
+        queue.add(ticket(f"b{number}", "a", tenant=2, priority=Priority.BATCH), SLATE)
+    tenants = [one.ticket.tenant for one in queue]
+    assert tenants == [1, 2] * 6
+
+
+def test_a_turn_that_came_to_nothing_is_not_charged() -> None:
+    queue = Queue()
+    for number in range(3):
+        queue.add(ticket(f"left{number}", "a", tenant=1), SLATE)
+        queue.add(ticket(f"other{number}", "a", tenant=2), SLATE)
+    queue.remove(ticket("left0", "a"), served=False)
+    assert [one.ticket.id for one in queue][:2] == ["other0", "left1"]
+
+
+def test_who_took_more_than_its_share_waits_when_it_comes_back() -> None:
+    queue = Queue()
+    queue.add(ticket("large", "a", tenant=1, work=5.0), SLATE)
+    queue.add(ticket("other0", "a", tenant=2), SLATE)
+    queue.remove(ticket("large", "a"))
+    queue.add(ticket("again", "a", tenant=1), SLATE)
+    for number in range(1, 8):
+        queue.add(ticket(f"other{number}", "a", tenant=2), SLATE)
+    order = [one.ticket.id for one in queue]
+    assert order.index("again") in (5, 6)
 
 
 def test_a_tenant_that_comes_later_is_not_owed_for_the_time_before() -> None:

@@ -169,7 +169,7 @@ def test_a_full_queue_refuses_and_says_when_to_return() -> None:
 def test_a_request_that_would_miss_its_deadline_is_refused_at_once() -> None:
     made = scheduler(endpoint("a", service_ms=1000))
     for name in "abcd":
-        made.arrive(ticket(name, "a"), 0.0)
+        made.arrive(ticket(name, "a", deadline_s=2.5), 0.0)
     decision = refused(made, "e", "a", deadline_s=2.5)
     assert decision.reason is RejectReason.DEADLINE
     # Two units ahead and one of its own are three seconds: half a second too late.

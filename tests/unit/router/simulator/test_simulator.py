@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from router.domain.catalog import Policy
-from router.domain.request import Sort
+from router.domain.request import Priority, Sort
 from router.scheduling.policies import POLICIES
 from router.simulator.compare import compare
 from router.simulator.engine import MODEL, ROUTER_DIED, Result, Setup, Simulation
@@ -115,6 +115,20 @@ def test_one_tenants_bursts_are_that_tenants_wait() -> None:
     by_tenant = {t: [r for r in results if r.tenant == t] for t in (1, 2, 3, 4, 9)}
     calm = max(mean_ms(by_tenant[tenant]) for tenant in (1, 2, 3, 4))
     assert calm < 0.5 * mean_ms(by_tenant[9])
+
+
+def test_a_calm_tenant_is_next_while_a_noisy_one_asks_for_twice_what_there_is() -> None:
+    machines = tuple(Machine(f"a{n}", "a", 600.0, slots=24, prior_ms=600.0) for n in range(3))
+    alike, rate_hz = Sizes(cv=0.3, error=None), capacity_hz(machines)
+    calm = [Stream((Phase(math.inf, 0.1 * rate_hz),), alike, tenant=n) for n in range(4)]
+    noise = (Phase(10.0, 0.001), Phase(10.0, 2 * rate_hz))
+    noisy = Stream(noise, alike, tenant=9, priority=Priority.INTERACTIVE)
+    made = Simulation(Setup(machines, queue_max=100), 1)
+    results = [r for r in made.run(merged((*calm, noisy), Random(1)), 8_000) if r.tenant != 9]
+    assert not any(result.error for result in results)
+    waits_s = [result.queue_s for result in results if result.at_s % 20 > 11]
+    # A slot comes free every 8 ms, for five tenants in turn.
+    assert sum(waits_s) / len(waits_s) < 0.05
 
 
 def test_interactive_requests_are_served_before_batch_under_load() -> None:
