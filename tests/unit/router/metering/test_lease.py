@@ -124,6 +124,18 @@ def test_an_idle_lease_goes_back_when_its_time_is_over() -> None:
     assert book.finished() == ["lease"]
 
 
+def test_a_lease_whose_idle_part_was_given_up_is_given_back_after_its_calls() -> None:
+    book = book_with()
+    hold = reserved(book, 300)
+    assert book.give_up(ACCOUNT) == [("lease", 300)]
+    assert book.finished() == []
+    book.settle(hold, 100)
+    # What came back belongs to whoever recalled it.
+    assert book.reserve(PURSE, 1, 0.0) is None
+    book.acknowledge("lease")
+    assert book.finished() == ["lease"]
+
+
 def test_what_has_not_expired_is_used_on_when_something_else_has() -> None:
     book = book_with(GRANT, LeaseGrant("later", PURSE, 1_000, 900.0))
     book.retire_expired(600.0)
