@@ -2,12 +2,18 @@
 """Command line of Waypost: `manage.py help` lists what it can do."""
 
 import os
+import signal
 import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from deploy.local.environment import adopt_running_stack
+from deploy.local.environment import (
+    adopt_running_stack,
+    default_home,
+    home_named,
+    keep_traceback,
+)
 
 # They start and stop the stack themselves: its environment must not look like the caller's wish.
 LAUNCHER_COMMANDS = {"up", "down", "status"}
@@ -16,12 +22,22 @@ LAUNCHER_COMMANDS = {"up", "down", "status"}
 def main() -> None:
     """Run a command, next to the local stack if one runs."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.config.settings")
+    home, words = home_named(sys.argv)
     if sys.argv[1:2] and sys.argv[1] not in LAUNCHER_COMMANDS:
+        if home is not None:
+            os.environ["WAYPOST_HOME"] = str(home.resolve())
+            sys.argv = words
         adopt_running_stack()
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(f"error: {keep_traceback(error, home or default_home())}")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,10 @@ class LocalStack:
         found: dict[str, str] = json.loads((self.home / "demo.json").read_text())
         return found
 
-    def manage(self, *words: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
-        """Run a manage.py command next to this stack."""
+    def manage(
+        self, *words: str, timeout_s: float = 180, knows_home: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a manage.py command next to this stack, which its environment says or its words."""
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -56,7 +58,7 @@ class LocalStack:
             # What nobody asked for is not measured beside a test.
             env={
                 **inherited,
-                "WAYPOST_HOME": str(self.home),
+                **({"WAYPOST_HOME": str(self.home)} if knows_home else {}),
                 "WAYPOST_BENCHMARKS_AUTO": "0",
             },
             capture_output=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -23,14 +24,16 @@ FIRST_CALL = {
 def banner(options: Options, *, detached: bool) -> str:
     """The URLs, the demo login and key, a call to paste, what is missing, and how to stop."""
     demo = demo_access(options.home)
-    home = "" if options.home == default_home() else f" --home {options.home}"
-    stop = f"{near(Path(sys.executable))} manage.py down{home}" if detached else "Ctrl-C"
+    home = "" if options.home == default_home() else f" --home {shlex.quote(str(options.home))}"
+    command = f"{near(Path(sys.executable))} manage.py"
+    stop = f"{command} down{home}" if detached else "Ctrl-C"
     lines = ["", f"  Pages    {options.web_url}/", f"  Router   {options.router_url}/v1"]
     lines += [f"  gRPC     {HOST}:{options.router_grpc_port}"]
     if demo:
         lines += [
             f"  Login    {demo['email']}  {demo['password']}",
             f"  Key      {demo['api_key']}",
+            f"  Another  {command} keys create --org demo{home}",
             "",
             first_call(options.router_url, demo["api_key"]),
         ]

@@ -14,13 +14,14 @@ from deploy.local.launch import LaunchError
 from deploy.local.process import Process
 from deploy.local.stack import ROOT, Options
 from deploy.local.state import Phase, ServiceState
+from deploy.local.supervisor import tail
 
 POLL_S = 0.1
 # Longer than the longest way to stop: requests drained, then PostgreSQL's checkpoint.
 STOP_TIMEOUT_S = 90.0
 REAPED_TIMEOUT_S = 20.0
 LAUNCHER = (sys.executable, str(ROOT / "manage.py"))
-ERROR_SIGN = "CommandError: "
+ERROR_SIGNS = ("CommandError: ", "error: ")
 
 
 def start(options: Options, *, show: Callable[[tuple[ServiceState, ...]], None]) -> None:
@@ -71,10 +72,13 @@ def _is_running(home: Path, pid: int, show: Callable[[tuple[ServiceState, ...]],
 
 
 def _reason(log: Path) -> str:
-    text = log.read_text(errors="replace")
-    if ERROR_SIGN in text:
-        return text[text.rindex(ERROR_SIGN) + len(ERROR_SIGN) :].strip()
-    return f"the launcher left; the end of {log}:\n{text[-2000:]}"
+    """What the launcher said when it left: from its error on, since a log's end may follow."""
+    lines = log.read_text(errors="replace").splitlines()
+    for number in reversed(range(len(lines))):
+        for sign in ERROR_SIGNS:
+            if lines[number].startswith(sign):
+                return "\n".join([lines[number].removeprefix(sign), *lines[number + 1 :]])
+    return f"the launcher left: {' '.join(tail(log)[-1:])} (all of it: {log})"
 
 
 def stop(home: Path) -> bool:

@@ -6,7 +6,11 @@ in the first. Whatever the caller's environment sets itself always wins.
 
 from __future__ import annotations
 
+import argparse
 import os
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.local import state
@@ -17,6 +21,30 @@ DEFAULT_HOME = ".waypost"
 def default_home() -> Path:
     """Return the state folder that is meant when none is named."""
     return Path(os.environ.get("WAYPOST_HOME", DEFAULT_HOME)).resolve()
+
+
+def home_named(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take `--home DIR` out of a command line, which every command knows."""
+    if not any(word == "--home" or word.startswith("--home=") for word in words):
+        return None, list(words)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="manage.py")
+    parser.add_argument("--home", type=Path)
+    found, rest = parser.parse_known_args(words)
+    return found.home, rest
+
+
+def keep_traceback(error: Exception, home: Path) -> str:
+    """Say an error that nobody foresaw in one line; its traceback goes to a log, if one can be."""
+    said = traceback.format_exception_only(error)[-1].strip()
+    log = home / "logs" / "manage.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}\n")
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return said
+    return f"{said} (the traceback is in {log})"
 
 
 def adopt_running_stack() -> None:

@@ -20,8 +20,6 @@ from deploy.local.valkey import Valkey
 from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
-# The Triton backend leaves with this when the machine lacks what Triton needs.
-UNAVAILABLE_STATUS = 3
 MIGRATE_TIMEOUT_S = 180.0
 
 
@@ -58,6 +56,7 @@ class Worker(TypedDict):
     slots: int
     emulated: bool
     priors: dict[str, float]  # mean service time in ms by public model name; {}: not known
+    left_out: str  # why it could not be started, "" where it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +188,7 @@ def _worker(pool: str, url: str, protocol: str, slots: int) -> Worker:
         slots=slots,
         emulated=False,
         priors={},
+        left_out="",
     )
 
 
@@ -203,6 +203,7 @@ def _llama_backends() -> list[Backend]:
             _python("-m", "workers.backends.llama_cpp", *map(str, words)),
             ready=answers_http(port, "/health"),
             address=f"{HOST}:{port}",
+            essential=False,
         )
         url = f"http://{HOST}:{port}"
         backends.append(Backend(service, (_worker(pool, url, "openai", slots),)))
@@ -224,7 +225,7 @@ def _triton_backends(home: Path) -> list[Backend]:
             ),
             ready=answers_http(http_port, "/v2/health/ready"),
             address=f"{HOST}:{http_port}",
-            unavailable_status=UNAVAILABLE_STATUS,
+            essential=False,
             ready_timeout_s=120,
         )
         # One of the two is called over gRPC, so that both ways are always in use.
@@ -242,6 +243,7 @@ def _emulator() -> Backend:
         _python("-m", "workers.backends.emulator", "--port", str(port)),
         ready=answers_http(port, "/health"),
         address=f"{HOST}:{port}",
+        essential=False,
     )
     workers = tuple(
         Worker(
@@ -252,18 +254,18 @@ def _emulator() -> Backend:
             slots=emulated.pool.slots,
             emulated=True,
             priors=emulated.priors_ms(),
+            left_out="",
         )
         for emulated in EMULATED_WORKERS.values()
     )
     return Backend(service, workers)
 
 
-def _fleet_writer(path: Path, backends: list[Backend]) -> Callable[[frozenset[str]], None]:
-    def write(unavailable: frozenset[str]) -> None:
+def _fleet_writer(path: Path, backends: list[Backend]) -> Callable[[Mapping[str, str]], None]:
+    def write(unavailable: Mapping[str, str]) -> None:
         fleet = [
-            worker
+            {**worker, "left_out": unavailable.get(backend.service.name, "")}
             for backend in backends
-            if backend.service.name not in unavailable
             for worker in backend.workers
         ]
         path.write_text(json.dumps(fleet, indent=2) + "\n")
@@ -313,6 +315,7 @@ def _jobs(needs: tuple[str, ...]) -> list[Service]:
             ready=logged(" ready."),
             ready_once=True,
             needs=needs,
+            essential=False,
         ),
         Service(
             "beat",
@@ -320,5 +323,6 @@ def _jobs(needs: tuple[str, ...]) -> list[Service]:
             ready=logged("beat: Starting"),
             ready_once=True,
             needs=needs,
+            essential=False,
         ),
     ]

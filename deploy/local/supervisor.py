@@ -57,7 +57,7 @@ class Service:
     `ready` is polled until true, then every few seconds as the health check unless
     `ready_once`: then it is healthy as long as it runs. A `job` is ready when it has exited
     with 0. `prepare` runs in the launcher just before the start and gets
-    the names of the services this machine turned out unable to run.
+    the services that could not start, with the reason of each.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Service:
     address: str = ""
     ready_once: bool = False
     job: bool = False
-    prepare: Callable[[frozenset[str]], None] = lambda unavailable: None
+    prepare: Callable[[Mapping[str, str]], None] = lambda unavailable: None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace_s: float = 10.0
     ready_timeout_s: float = 60.0
-    # This exit status means "not on this machine": the stack goes on without the service.
-    unavailable_status: int | None = None
+    # The stack goes on without a service that is not, if it cannot start.
+    essential: bool = True
 
 
 class _Running:
@@ -200,10 +200,13 @@ class Supervisor:
     def _start_if_possible(self, running: _Running, settled: set[Condition]) -> None:
         needed = [self._running[name].state.condition for name in running.service.needs]
         if all(condition in settled for condition in needed):
-            unavailable = frozenset(
-                state.name for state in self.states if state.condition is Condition.UNAVAILABLE
+            running.service.prepare(
+                {
+                    state.name: state.reason
+                    for state in self.states
+                    if state.condition is Condition.UNAVAILABLE
+                }
             )
-            running.service.prepare(unavailable)
             running.start(self._cwd, self._reaper)
 
     def _await_ready(self, running: _Running) -> None:
@@ -213,15 +216,21 @@ class Supervisor:
         if status is not None:
             if service.job and status == 0:
                 running.state = running.state.now(Condition.DONE, seconds_to_ready=elapsed_s)
-            elif status == service.unavailable_status:
-                reason = " ".join(tail(running.log)[-1:])
-                running.state = running.state.now(Condition.UNAVAILABLE, reason=reason)
-            else:
+            elif service.essential:
                 self._fail(running, f"left with {describe_status(status)} before it was ready")
+            else:
+                self._leave_out(running, explain_end(status, running.log))
         elif not service.job and service.ready(running.log):
             running.state = running.state.now(Condition.READY, seconds_to_ready=elapsed_s)
         elif elapsed_s > service.ready_timeout_s:
-            self._fail(running, f"was not ready within {service.ready_timeout_s:.0f} s")
+            late = f"was not ready within {service.ready_timeout_s:.0f} s"
+            if service.essential:
+                self._fail(running, late)
+            running.kill()
+            self._leave_out(running, late)
+
+    def _leave_out(self, running: _Running, reason: str) -> None:
+        running.state = running.state.now(Condition.UNAVAILABLE, process=None, reason=reason)
 
     def _fail(self, running: _Running, reason: str) -> None:
         running.state = running.state.now(Condition.FAILED, reason=reason)
@@ -248,6 +257,8 @@ class Supervisor:
                 )
         elif running.popen is not None:
             status = running.exit_status(self._reaper)
+            if condition is Condition.UNAVAILABLE:
+                return
             if status is not None:
                 self._plan_restart(running, f"left with {describe_status(status)}")
             elif condition is Condition.RESTARTING or now - running.checked > HEALTH_PERIOD_S:
@@ -310,7 +321,20 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> list[str]:
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return [line for line in text.splitlines() if line.strip()][-lines:]
+    return [line for line in text.splitlines() if line.strip() and not _is_frame(line)][-lines:]
+
+
+def _is_frame(line: str) -> bool:
+    """Whether it is of a traceback; what the error was is on the line after the last frame."""
+    return line.startswith(("Traceback (most recent call last)", "  "))
+
+
+def explain_end(status: int, log: Path) -> str:
+    """Say in one line why a process left: what it said last, where it left by itself."""
+    said = " ".join(tail(log)[-1:])
+    if said and status > 0:
+        return said
+    return f"left with {describe_status(status)}{': ' if said else ''}{said}"
 
 
 def describe_status(status: int) -> str:

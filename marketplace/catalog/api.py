@@ -72,13 +72,17 @@ class CheapestSerializer(serializers.ModelSerializer[Offer]):
 
 
 class ModelSerializer(serializers.ModelSerializer[AIModel]):
-    """``cheapest`` and ``measured`` are null where there is no price, or no call of late."""
+    """``cheapest`` and ``measured`` are null where there is no price, or no call of late.
+
+    ``left_out`` says why it cannot be called here; "" where it can.
+    """
 
     versions = ModelVersionSerializer(many=True, read_only=True)
     cheapest = serializers.SerializerMethodField()
     measured = serializers.SerializerMethodField()
     hardware = serializers.SerializerMethodField()
     providers = serializers.SerializerMethodField()
+    left_out = serializers.SerializerMethodField()
 
     class Meta:
         model = AIModel
@@ -101,6 +105,7 @@ class ModelSerializer(serializers.ModelSerializer[AIModel]):
             "measured",
             "hardware",
             "providers",
+            "left_out",
         ]
 
     @extend_schema_field(CheapestSerializer(allow_null=True))
@@ -118,6 +123,9 @@ class ModelSerializer(serializers.ModelSerializer[AIModel]):
 
     def get_providers(self, model: AIModel) -> list[str]:
         return self._listing(model).providers
+
+    def get_left_out(self, model: AIModel) -> str:
+        return self._listing(model).left_out
 
     # One for all models: making the fields of a serializer takes longer than using them.
     @cached_property

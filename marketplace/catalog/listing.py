@@ -12,7 +12,7 @@ from django.utils import timezone
 from marketplace.catalog.filters import RELEVANCE, TASKS_BY_MODALITY, Filters
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer
 from marketplace.catalog.search import by_rank, search, search_alike
-from marketplace.catalog.selectors import models_published
+from marketplace.catalog.selectors import is_served_over, models_published
 from marketplace.usage.models import ModelFigures
 from router.domain.money import NANO_PER_USD
 
@@ -47,6 +47,13 @@ class Listing:
     def providers(self) -> list[str]:
         """Slugs of those who offer it."""
         return sorted({p.deployment.provider.slug for p in self.priced})
+
+    @property
+    def left_out(self) -> str:
+        """Why none of its workers could be started, so that it cannot be called; else ""."""
+        workers = {worker for p in self.priced for worker in p.deployment.pool.workers.all()}
+        reasons = [w.left_out for w in workers if is_served_over(self.model, w.protocol)]
+        return min(reasons) if reasons and all(reasons) else ""
 
     @property
     def private(self) -> bool:

@@ -160,6 +160,12 @@ class Worker(models.Model):
     drain_reason = models.CharField(
         max_length=200, blank=True, editable=False, help_text=_("Why it is drained.")
     )
+    left_out = models.CharField(
+        max_length=200,
+        blank=True,
+        editable=False,
+        help_text=_("Why it could not be started; everybody may read it."),
+    )
     health_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     health_error = models.CharField(max_length=200, blank=True, editable=False)
 

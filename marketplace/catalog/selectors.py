@@ -109,7 +109,7 @@ def price_history(model: AIModel) -> list[PriceVersion]:
 
 def workers_to_probe() -> list[Worker]:
     """Workers that could get requests: those that drain are on their way out."""
-    rows = Worker.objects.filter(draining=False).order_by("pk")
+    rows = Worker.objects.filter(draining=False, left_out="").order_by("pk")
     return list(rows if settings.WAYPOST_EMULATED else rows.filter(pool__emulated=False))
 
 

@@ -9,6 +9,7 @@ VERDICTS: dict[str, str | Promise] = {
     "slower": _("free, but expected to take longer"),
     "busy": _("others are ahead there: it would have had to wait"),
     "unhealthy": _("does not pass its health checks now"),
+    "left_out": _("could not be started on this machine"),
     "draining": _("is being taken out of service"),
     "protocol": _("does not speak what this call needs"),
     "not_wanted": _("the request asked for other providers"),

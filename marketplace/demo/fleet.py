@@ -8,7 +8,8 @@ import msgspec
 
 class FleetWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line. ``priors`` gives mean service times in ms by public model name, where known;
-    for an emulated worker its names are also the models that it serves.
+    for an emulated worker its names are also the models that it serves. ``left_out`` is why
+    it could not be started, "" where it was.
     """
 
     worker: str
@@ -18,6 +19,7 @@ class FleetWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slots: int = 1
     emulated: bool = False
     priors: Mapping[str, float] = {}
+    left_out: str = ""
 
 
 class FleetInvalid(Exception):

@@ -42,6 +42,7 @@ from router.domain.keys import compose_key, digest_key, key_is_wellformed
 EMAIL = "demo@waypost.local"
 ORGANISATION = "demo"
 CREDIT_NANO = 25 * USD
+LEFT_OUT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +152,9 @@ def _workers(fleet: Sequence[FleetWorker]) -> None:
                 "url": entry.url.rstrip("/"),
                 "protocol": entry.protocol,
                 "slots": entry.slots,
-                "healthy": True,
-                "health_error": "",
+                "healthy": not entry.left_out,
+                "left_out": entry.left_out[:LEFT_OUT_CHARACTERS],
+                "health_error": entry.left_out[:LEFT_OUT_CHARACTERS],
                 "draining": False,
             },
         )

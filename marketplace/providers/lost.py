@@ -53,6 +53,7 @@ R = Reason
 _FILTERED: Mapping[str, Reason] = {
     "unhealthy": R.UNHEALTHY,
     "draining": R.UNHEALTHY,
+    "left_out": R.UNHEALTHY,
     "too_dear": R.TOO_DEAR,
     "not_wanted": R.NOT_WANTED,
     "ignored": R.NOT_WANTED,

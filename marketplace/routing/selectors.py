@@ -147,6 +147,7 @@ def _workers(pool_names: set[str]) -> tuple[wire.Worker, ...]:
             slots=row.slots,
             healthy=row.healthy,
             draining=row.draining,
+            left_out=row.left_out,
         )
         for row in rows.order_by("worker_id")
     )

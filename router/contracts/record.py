@@ -27,8 +27,8 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
     """One endpoint that was considered. Times are the expectation at the moment of the decision.
 
     ``verdict`` says why it was chosen, lost or was filtered, as a low-cardinality word
-    (``chosen``, ``tied``, ``slower``, ``busy``; ``unhealthy``, ``draining``, ``protocol``,
-    ``not_wanted``, ``ignored``, ``too_dear``, ``quantization``, ``data_collection``,
+    (``chosen``, ``tied``, ``slower``, ``busy``; ``unhealthy``, ``draining``, ``left_out``,
+    ``protocol``, ``not_wanted``, ``ignored``, ``too_dear``, ``quantization``, ``data_collection``,
     ``parameters``).
     """
 

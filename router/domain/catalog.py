@@ -17,7 +17,7 @@ class Worker(Struct, frozen=True):
     ``protocol`` is ``openai``, ``oip`` or ``oip_grpc`` (whose URL is ``grpc://host:port``);
     ``slots`` is how many requests it runs at once. ``healthy`` is the prober's last word; the
     router also judges by itself. ``rtt_ms`` is the round trip to it: a local network's unless said
-    otherwise.
+    otherwise. ``left_out`` says why it could not even be started, and is shown to clients.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Worker(Struct, frozen=True):
     healthy: bool = True
     draining: bool = False
     rtt_ms: float = 1.0
+    left_out: str = ""
 
 
 class Pool(Struct, frozen=True):

@@ -103,8 +103,8 @@ def _pricing(price: Price) -> dict[str, str]:
 
 
 def model_list(table: RoutingTable) -> bytes:
-    """``GET /v1/models``."""
-    entries = [model_entry(route) for route in table.routes.values()]
+    """``GET /v1/models``, without those whose workers could not be started."""
+    entries = [model_entry(route) for route in table.routes.values() if not route.left_out]
     return encode({"object": "list", "data": entries})
 
 

@@ -78,6 +78,8 @@ def _unusable(worker: Worker, kind: Kind) -> str:
     """Why a worker can take no such request now, or ""."""
     if kind not in KINDS[worker.protocol]:
         return "protocol"
+    if worker.left_out:
+        return "left_out"
     if worker.draining:
         return "draining"
     return "" if worker.healthy else "unhealthy"

@@ -212,6 +212,10 @@ def _timed(request: InferenceRequest, hardware_max_s: float) -> InferenceRequest
 
 
 def _nothing_eligible(route: Route, found: Eligibility) -> CallError:
+    if route.left_out:
+        return NothingEligible(
+            f"model {route.model.name!r} is not available here: {route.left_out}", param="model"
+        )
     verdicts = {candidate.verdict for candidate in found.filtered}
     if verdicts == {"protocol"}:
         return RequestInvalid(

@@ -32,6 +32,12 @@ class Route(Struct, frozen=True):
     canary: Canary | None = None
     eligible: dict[Kind, Eligibility] = field(default_factory=dict[Kind, Eligibility])
 
+    @property
+    def left_out(self) -> str:
+        """Why none of its workers could be started; "" where one was, or where it has none."""
+        reasons = [endpoint.worker.left_out for endpoint in self.endpoints]
+        return reasons[0] if reasons and all(reasons) else ""
+
 
 class Grant(Struct, frozen=True, gc=False):
     """Who calls, who pays, and until when (Unix seconds, 0 is forever).

