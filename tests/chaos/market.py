@@ -26,8 +26,9 @@ from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.metering.journal import TORN
 from tests.chaos.harness import KEY
-from tests.contract.router.conftest import ROOT, open_accounts
+from tests.contract.router.conftest import open_accounts
 from tests.embedded import wait_until
+from tests.local_stack import ROOT
 from tests.ports import free_ports
 
 PATIENCE_S = 60.0
@@ -214,8 +215,14 @@ class Market:
             self.workers.append(Worker(port, self.log, self.home / f"worker-{number}.log"))
             self.workers[-1].start()
 
-    def publish(self, price: Price | None = None, slots: int = SLOTS, **policy: Any) -> None:
-        """Have the routers know both models, on every worker."""
+    def publish(
+        self,
+        price: Price | None = None,
+        slots: int = SLOTS,
+        keys: tuple[ApiKey, ...] = (),
+        **policy: Any,
+    ) -> None:
+        """Have the routers know both models, on every worker, and ``keys`` of others."""
         price = price or Price(1, completion_nano_per_million=TOKEN_NANO * 1_000_000)
         shop = Snapshot(
             version=1,
@@ -237,7 +244,7 @@ class Market:
                 Policy(2, 1, OWNED, **policy),
             ),
             budgets=(Budget(self.budget, 1),),
-            keys=(ApiKey(1, digest_key(KEY, PEPPER.encode()), 1, self.customer),),
+            keys=(ApiKey(1, digest_key(KEY, PEPPER.encode()), 1, self.customer), *keys),
         )
         with self.books() as books:
             books.execute(

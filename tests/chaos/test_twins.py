@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.clients import call
 from tests.chaos.market import Market, Router
-from tests.contract.router.conftest import ROOT
+from tests.local_stack import ROOT
 from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
