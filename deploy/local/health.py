@@ -27,6 +27,24 @@ def answers_http(port: int, path: str, *, below: int = 400) -> Callable[[Path], 
     return check
 
 
+def once_logged(text: str, check: Callable[[Path], bool]) -> Callable[[Path], bool]:
+    """As `check`, but not before the log of this start shows `text`."""
+    shown_in = 0
+    was_logged = logged(text)
+
+    def ready(log: Path) -> bool:
+        nonlocal shown_in
+        try:
+            started = log.stat().st_ino  # Each start has a log of its own.
+        except OSError:
+            return False
+        if shown_in != started and was_logged(log):
+            shown_in = started
+        return shown_in == started and check(log)
+
+    return ready
+
+
 def logged(text: str) -> Callable[[Path], bool]:
     """Ready once the log of this start shows `text`: for services without a port."""
 

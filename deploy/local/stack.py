@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from deploy.local import child, postgres, valkey
-from deploy.local.health import answers_http, logged
+from deploy.local.health import answers_http, logged, once_logged
 from deploy.local.ports import HOST, free_ports
 from deploy.local.postgres import Postgres
 from deploy.local.secrets import DATABASE_PASSWORD
@@ -21,6 +21,8 @@ from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATE_TIMEOUT_S = 180.0
+# What llama.cpp's backend says after a first inference; its own `/health` is earlier.
+WARM = "llama.cpp: warm, "
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ def _llama_backends() -> list[Backend]:
         service = Service(
             pool,
             _python("-m", "workers.backends.llama_cpp", *map(str, words)),
-            ready=answers_http(port, "/health"),
+            ready=once_logged(WARM, answers_http(port, "/health")),
             address=f"{HOST}:{port}",
             essential=False,
         )

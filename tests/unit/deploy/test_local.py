@@ -285,6 +285,22 @@ def test_health_checks_never_raise(home: Path) -> None:
     assert health.logged(" ready.")(home / "x.log")
 
 
+def test_a_service_is_not_ready_before_its_log_says_so_in_each_start(home: Path) -> None:
+    log = home / "x.log"
+    ready = health.once_logged("warm", lambda log: True)
+    assert not ready(log)
+    log.write_text("listening\n")
+    assert not ready(log)
+    log.write_text("listening\nwarm\n")
+    assert ready(log)
+    # Cut when it grew too long; then of another start.
+    log.write_text("")
+    assert ready(log)
+    log.rename(home / "x.1.log")
+    log.write_text("listening\n")
+    assert not ready(log)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

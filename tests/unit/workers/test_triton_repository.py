@@ -16,6 +16,14 @@ def test_the_profiles_differ_in_what_makes_a_pool_fast(tmp_path: Path) -> None:
     assert "count: 1" in single
 
 
+def test_every_model_is_warm_before_triton_calls_itself_ready(tmp_path: Path) -> None:
+    write_repository(tmp_path, PROFILES["single"])
+    for name, given in (("fraud_scorer", "FEATURES"), ("wordllama_256", "TEXT")):
+        config = (tmp_path / name / "config.pbtxt").read_text()
+        (warm_up,) = [line for line in config.splitlines() if line.startswith("model_warmup")]
+        assert f'key: "{given}"' in warm_up
+
+
 def test_a_repository_is_replaced_whole(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     (folder / "left_over/1").mkdir(parents=True)

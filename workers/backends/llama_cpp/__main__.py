@@ -12,6 +12,10 @@ from workers.backends.weights import WeightsMissing, packaged_file
 MODEL_NAME = "huggingfacetb/smollm2-135m-instruct"
 CONTEXT_TOKENS_PER_SLOT = 2048
 HOST = "127.0.0.1"
+WARM_UP: dict[str, object] = {
+    "messages": [{"role": "user", "content": "Hello."}],
+    "max_tokens": 2,
+}
 OPENMP = "libgomp.so.1"
 MISSING_LIBRARY = 3
 """Exit status when the machine lacks a library that the engine is linked with."""
@@ -49,7 +53,9 @@ def main() -> int:
     parameters.cpuparams_batch.n_threads = arguments.threads
     parameters.endpoint_metrics = True
     server = engine.Server(parameters)
-    print(f"llama.cpp: {arguments.alias} on {server.listening_address}", flush=True)
+    # The first inference takes longer than later ones: it is nobody's call.
+    server.handle_chat_completions(WARM_UP)
+    print(f"llama.cpp: warm, {arguments.alias} on {server.listening_address}", flush=True)
     signal.sigwait(stop)
     return 0
 
