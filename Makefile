@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run check test nightly fmt bench bench-overhead bench-settlement bench-pages
-.PHONY: bench-partitions bench-stack bench-agreement rehearse drift chaos sim clean
+.PHONY: bench-partitions bench-stack bench-agreement rehearse drift chaos sim fresh clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -89,6 +89,9 @@ chaos: setup ## The promises under faults, ten times longer and larger than in `
 
 sim: setup ## 10,000 histories of leases, journal and settlement under simulated faults
 	@$(BIN)/python -m tests.simulation $(ARGS)
+
+fresh: ## `run` and `test` in bare Debians, measured; as root, with debootstrap (ARGS="--help")
+	@python3 -m tests.fresh $(ARGS)
 
 clean: ## Remove what `setup` installed and built; data in .waypost stays
 	rm -rf .venv .tools frontend/node_modules frontend/dist frontend/dist-tests staticfiles

@@ -1,0 +1,1 @@
+"""The two commands on a machine that nobody prepared: `make fresh`."""
