@@ -7,6 +7,7 @@ and in uv's and npm's own caches. Doing it again when nothing changed takes less
 
     python3 deploy/bootstrap.py                set up
     python3 deploy/bootstrap.py npm WORDS...   run npm in frontend/, with the same Node.js
+    python3 deploy/bootstrap.py chromium       bring a Chromium for the tests, where there is none
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from deploy import libraries  # noqa: E402 - found once the clone is on the path
+from deploy import chromium, libraries  # noqa: E402 - found once the clone is on the path
 
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
@@ -272,6 +273,20 @@ def bring_libraries() -> None:
         step.done(", ".join(library.soname for library in missing))
 
 
+def bring_chromium() -> None:
+    """Unpack a browser for the tests unless there is one. Raises SetupError."""
+    if chromium.find(TOOLS):
+        return
+    step = Step("Chromium for the tests")
+    try:
+        with libraries.apt(TOOLS, step.run) as unpack:
+            chromium.bring(unpack, TOOLS)
+    except (SetupError, OSError) as error:
+        step.failed()
+        raise SetupError(f"no Chromium: {error}; as root: apt-get install chromium") from error
+    step.done()
+
+
 def build_front_end() -> None:
     """`npm ci` when the lock changed, `npm run build` when any source changed."""
     if not (FRONTEND / "package.json").exists():
@@ -367,11 +382,14 @@ def run_npm(words: list[str]) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Do every step that is needed, or `npm WORDS`; return the exit status."""
+    """Do every step that is needed, or `chromium`, or `npm WORDS`; return the exit status."""
     if argv[:1] == ["npm"]:
         return run_npm(argv[1:])
     started = time.monotonic()
     try:
+        if argv[:1] == ["chromium"]:
+            bring_chromium()
+            return 0
         check_machine()
         install_uv()
         install_python_packages()

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from deploy import chromium
+from deploy.bootstrap import TOOLS
 from deploy.local.wheels import package_folder
 
-MISSING = "no Chromium on this machine: `apt-get install chromium` installs Debian's"
+MISSING = (
+    "no Chromium on this machine: `python3 deploy/bootstrap.py chromium` brings one into the clone,"
+    " and `apt-get install chromium` installs Debian's"
+)
 
 
 def chromium_path() -> str | None:
-    """Return the path of Chromium or Chrome on this machine, if it has one."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    return None
+    """Return the path of Chromium or Chrome on this machine, or of the clone's, if there is one."""
+    return chromium.find(TOOLS)
 
 
 ARGUMENTS = (

@@ -28,7 +28,6 @@ USERS = ("root", "ana")
 UP_TIMEOUT_S = 1200
 STOP_TIMEOUT_S = 60
 TEST_TIMEOUT_S = 3600
-BROWSER = "apt-get update && apt-get install --yes --no-install-recommends chromium"
 FRAUD = {
     "inputs": [
         {
@@ -90,7 +89,6 @@ def run_case(suite: str, user: str, only: str | None, log: Path, figures: Figure
             bring_up(root, log, figures, "again")
             measure(root, log, figures, "set-up, packages cached", "make clean && make setup")
         if only != "run":
-            measure(root, log, figures, "chromium", BROWSER, user="root")
             measure(root, log, figures, "test", "make test")
         for title, places in {
             "clone": (root.clone,),
@@ -161,14 +159,12 @@ def post(url: str, key: str, body: dict[str, object]) -> dict:
         raise CaseFailed(f"{url} answered {error.code}: {error.read()[:200]!r}") from error
 
 
-def measure(
-    root: Bare, log: Path, figures: Figures, title: str, command: str, user: str | None = None
-) -> None:
+def measure(root: Bare, log: Path, figures: Figures, title: str, command: str) -> None:
     """Run a command to its end. Raises CaseFailed with its last lines."""
     started = time.monotonic()
     output = log.with_suffix(f".{title.replace(' ', '-').replace(',', '')}.log")
     with output.open("w") as sink:
-        process = root.start(command, sink, user)
+        process = root.start(command, sink)
         try:
             status = process.wait(TEST_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:

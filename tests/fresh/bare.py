@@ -35,16 +35,14 @@ class Bare:
         """The clone, as seen from outside."""
         return self.folder / self.home.relative_to("/") / "waypost"
 
-    def start(self, command: str, log: IO[str], user: str | None = None) -> subprocess.Popen[str]:
+    def start(self, command: str, log: IO[str]) -> subprocess.Popen[str]:
         """Start a shell command in the clone.
 
         It has process ids and mounts of its own: when it ends or is killed, so does all that it
         started, and no mount was ever visible outside.
         """
-        user = user or self.user
-        home = Path("/root") if user == "root" else self.home
         environment = {
-            "HOME": str(home),
+            "HOME": str(self.home),
             "PATH": PATH,
             "TERM": "dumb",
             "SSL_CERT_FILE": str(CERTIFICATES),
@@ -52,7 +50,14 @@ class Bare:
         }
         words = [f"{name}={value}" for name, value in environment.items()]
         inside = f"cd {self.home}/waypost && {command}"
-        chroot = ["chroot", f"--userspec={user}:{user}", str(self.folder), "env", "-i", *words]
+        chroot = [
+            "chroot",
+            f"--userspec={self.user}:{self.user}",
+            str(self.folder),
+            "env",
+            "-i",
+            *words,
+        ]
         root = shlex.quote(str(self.folder))
         steps = (
             f"mount -t proc proc {root}/proc",
