@@ -1,5 +1,5 @@
-"""Every page, light and dark and on a phone: no serious barrier (axe), no error in the console,
-nothing that moves while it loads, nothing that scrolls sideways.
+"""Every page: no serious barrier (axe), no error in the console, nothing that moves while it loads,
+nothing that scrolls sideways. Nightly in the dark and on a phone too.
 """
 
 import json
@@ -55,7 +55,10 @@ def benchmark(page: Page, web_url: str) -> None:
     assert asked.status == 201, asked.text()
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(
+    "look",
+    ["light", *(pytest.param(look, marks=pytest.mark.nightly) for look in ("dark", "phone"))],
+)
 def test_no_page_has_a_serious_barrier(look: str, chromium: str, local_stack: LocalStack) -> None:
     with open_browser(chromium) as browser:
         page = browser.new_context(**LOOKS[look], locale="en", reduced_motion="reduce").new_page()

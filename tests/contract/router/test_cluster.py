@@ -13,6 +13,7 @@ from router.adapters.memory import MemoryCluster
 from router.adapters.postgres import PostgresCluster, open_pool
 from router.domain.errors import LedgerUnavailable
 from router.ports import Member, SlotClaim
+from tests.examples import examples
 
 TTL_S = 60.0
 EXPIRED_S = 1e-6
@@ -86,7 +87,8 @@ async def test_who_leaves_is_gone_at_once(cluster: MemoryCluster | PostgresClust
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(10),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     beats=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6), st.booleans()), max_size=12),

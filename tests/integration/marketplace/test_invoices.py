@@ -30,6 +30,7 @@ from marketplace.catalog.models import Offer
 from marketplace.catalog.services import offer_publish
 from router.domain.money import commission_nano
 from router.domain.pricing import Price, Usage, charge_nano
+from tests.examples import examples
 from tests.integration.marketplace.ledger import USD, call, post_at, record, settle
 from tests.integration.marketplace.shop import Shop, open_shop
 from workers.tasks import invoices
@@ -210,7 +211,7 @@ moves = st.lists(
 
 
 @pytest.mark.django_db
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=examples(10), suppress_health_check=list(HealthCheck))
 @given(moves)
 def test_any_movements_are_invoiced_whole_and_each_month_goes_on_from_the_last(moved: Any) -> None:
     with transaction.atomic():

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from marketplace.billing.models import Account
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import credit_grant, payout_record
+from tests.examples import examples
 from tests.integration.marketplace.ledger import USD, lease_close, lease_take, record, settle
 from tests.integration.marketplace.shop import open_shop
 
@@ -129,10 +130,8 @@ def test_no_sequence_breaks_the_books() -> None:
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=15,
+            max_examples=examples(10),
             stateful_step_count=15,
-            deadline=None,
-            derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -23,13 +23,14 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from marketplace.accounts.models import User
 from marketplace.routing.models import PolicyKind
 from marketplace.routing.services import policy_publish
+from tests.examples import examples
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.operations import operations, schema
 from tests.integration.marketplace.shop import open_shop
 
 pytestmark = pytest.mark.django_db
 
-EXAMPLES_MAX = 6
+EXAMPLES_MAX = examples(3)
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
 
 
@@ -117,9 +118,6 @@ def _try(operation: Any, headers: dict[str, str], row: object) -> None:
 
     @settings(
         max_examples=EXAMPLES_MAX,
-        deadline=None,
-        derandomize=True,
-        database=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(case=cases)

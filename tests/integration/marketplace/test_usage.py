@@ -33,6 +33,7 @@ from marketplace.usage.selectors import calls_in, calls_page
 from marketplace.usage.services import figures_compute, rollups_rebuild
 from marketplace.usage.windows import Window, window_of
 from router.domain.ids import uuid7
+from tests.examples import examples
 from tests.integration.marketplace.ledger import call, record, settle
 from tests.integration.marketplace.shop import Shop
 from workers.tasks import usage as tasks
@@ -182,10 +183,8 @@ CALLS = st.builds(
 
 
 @settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=examples(10),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(batches=st.lists(st.lists(CALLS, max_size=12), max_size=5), data=st.data())
 def test_rollups_are_the_sums_of_their_calls(

@@ -17,11 +17,12 @@ from schemathesis.specs.openapi.checks import (
 
 from router.ingress.description import PATHS
 from tests.backend import backend
+from tests.examples import examples
 from tests.ports import free_ports
 
 KEY = "a-key"
 AUTHOR, SLUG = "emulated", "gpt-j-6b"
-EXAMPLES_MAX = 12
+EXAMPLES_MAX = examples(6)
 METHODS = {"get", "post"}
 ELSEWHERE = ("/infer", "/generation", "/v1/completions")
 """Where 200 is for other models than the emulated one, or for calls that were made."""
@@ -60,7 +61,7 @@ def test_every_operation_answers_as_it_is_described(described: Any, path: str, m
     if method == "post":
         cases |= operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
 
-    @settings(max_examples=EXAMPLES_MAX, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=EXAMPLES_MAX)
     @given(case=cases)
     def answers(case: Any) -> None:
         body = case.body

@@ -37,6 +37,7 @@ from marketplace.benchmarks.advisor.roofline import emulated
 from marketplace.benchmarks.advisor.search import Search
 from router.scheduling.batch_curve import BatchCurve
 from router.simulator.scenarios import erlang_c_wait_s
+from tests.examples import examples
 
 
 def option(name: str = "fast", ms: float = 50.0, slots: int = 2, usd: float = 2.0) -> Option:
@@ -239,7 +240,7 @@ def brute_force(
     return best
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50))
 @given(PARTS, st.integers(1, 30), st.integers(0, 40), st.booleans(), st.integers(1, 3))
 def test_the_program_finds_what_trying_everything_finds(
     parts: list[Part], rate: int, budget: int, spare: bool, mixed: int
@@ -249,7 +250,7 @@ def test_the_program_finds_what_trying_everything_finds(
     assert (cost_of(parts, found) if found else None) == pytest.approx(best)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20))
 @given(PARTS, st.integers(1, 20))
 def test_cuts_bring_the_fleets_one_after_the_other_in_order_of_cost(
     parts: list[Part], rate: int
@@ -266,7 +267,7 @@ def test_cuts_bring_the_fleets_one_after_the_other_in_order_of_cost(
     assert costs == sorted(costs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20))
 @given(
     st.lists(st.integers(1, 6).map(float), min_size=1, max_size=3), st.integers(1, 20).map(float)
 )

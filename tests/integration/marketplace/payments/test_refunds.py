@@ -18,6 +18,7 @@ from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import credit_grant, transfer_reverse
+from tests.examples import examples
 from tests.integration.marketplace.ledger import USD, lease_close, lease_take, record, settle
 from tests.integration.marketplace.payments.locks import meanwhile
 from tests.integration.marketplace.payments.stripe_events import (
@@ -210,12 +211,7 @@ def test_a_receivable_never_stands_above_zero(emptied: Shop) -> None:
         max_size=5,
     ),
 )
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+@settings(max_examples=examples(10), suppress_health_check=list(HealthCheck))
 def test_no_mix_of_takings_breaks_the_books(
     cents: int, spent: int, taken: list[tuple[str, int, bool]]
 ) -> None:

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -17,6 +17,7 @@ from router.ingress.errors import error_headers, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
 from router.ingress.http1 import Connection, HTTPServer
 from router.settings import Limits
+from tests.examples import examples
 from tests.ports import free_ports
 from tests.unit.router.ingress.serving import serving
 from tests.unit.router.pipeline.line import until
@@ -360,7 +361,7 @@ async def test_a_stopping_server_ends_what_runs_and_takes_no_more() -> None:
     idle_writer.close()
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30))
 @given(st.lists(st.binary(max_size=40), max_size=6))
 def test_no_bytes_bring_the_server_down(pieces: list[bytes]) -> None:
     async def run() -> None:

@@ -15,6 +15,7 @@ from router.metering import vault as module
 from router.metering.lease import Hold, LeaseBook
 from router.metering.vault import COVER_S, DOUBT_S, Vault
 from router.ports import LeaseGrant, Shortage
+from tests.examples import examples
 from tests.unit.router.pipeline.line import in_time
 from tests.unit.router.records import record
 
@@ -71,7 +72,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
 
 TestLease = LeaseMachine.TestCase
-TestLease.settings = settings(max_examples=50, deadline=None)
+TestLease.settings = settings(max_examples=examples(25))
 
 
 def book_with(*grants: LeaseGrant) -> LeaseBook:

@@ -21,6 +21,7 @@ from router.scheduling.decisions import (
 )
 from router.scheduling.fleet import Attempt
 from router.scheduling.ticket import Ticket
+from tests.examples import examples
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
 SLOTS = {"a": 1, "b": 2, "c": 4}
@@ -242,7 +243,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestScheduler.settings = settings(max_examples=examples(50), stateful_step_count=40)
 
 
 def test_nobody_starves_in_a_long_overload() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.scheduling.size import WORK_MAX, WORK_MIN, SizePredictor
+from tests.examples import examples
 
 
 def learned(noise: float, count: int = 2_000, seed: int = 1) -> SizePredictor:
@@ -92,7 +93,7 @@ def test_the_mean_request_is_one_unit_of_work() -> None:
     assert sum(predicted) / len(predicted) == pytest.approx(1.0, rel=0.15)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20))
 @given(
     st.lists(
         st.tuples(st.floats(-10, 1e12), st.floats(0, 1e9), st.floats(0, 1e6)),

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.domain.addresses import EVERYWHERE, AddressPolicy
@@ -13,6 +13,7 @@ from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.connection import BUFFER_BYTES_MAX, HEAD_BYTES_MAX
 from router.upstream.http import HTTPClient, header_lines, open_client, post_for_answer
+from tests.examples import examples
 
 LIMITS = Limits(connect_timeout_s=30)
 SHORT = Limits(silence_timeout_s=0.3, connect_timeout_s=30)
@@ -245,7 +246,7 @@ def test_a_header_cannot_smuggle_another() -> None:
             header_lines((("A", value),))
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40))
 @given(
     prefix=st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", OK[:-2], b"HTTP/1.1 200 OK\r\n\r\n"]),
     noise=st.binary(max_size=200),
