@@ -27,7 +27,7 @@ from pathlib import Path
 from tests.browser import MISSING, chromium_path
 
 ROOT = Path(__file__).resolve().parent.parent
-PART_TIMEOUT_S = 30 * 60
+PART_TIMEOUT_S = 60 * 60
 NIGHTLY_PART_TIMEOUT_S = 3 * 60 * 60
 INTERRUPTED_S = 60
 # Wide enough for pytest to say in one line why a test failed.

@@ -22,7 +22,7 @@ from tests.backend import backend, running
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack
 
-MAIL_S = 10
+MAIL_S = 60
 PROVIDER = "Example Inc."
 
 

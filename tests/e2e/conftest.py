@@ -18,7 +18,7 @@ from tests.embedded import wait_until
 from tests.local_stack import LocalStack, shared_stack
 
 # A machine that is busy with a second test answers later than Playwright's five seconds.
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +105,6 @@ def customer(request: pytest.FixtureRequest, local_stack: LocalStack) -> Iterato
     with httpx.Client(base_url=local_stack.router_url, headers=headers, timeout=60) as client:
         # A snapshot with the new key is on its way.
         wait_until(
-            lambda: client.get("/v1/models").status_code == 200, 15, "the key was not accepted"
+            lambda: client.get("/v1/models").status_code == 200, 60, "the key was not accepted"
         )
         yield client

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.__main__ import Ended, Part, close, run, stages
+from tests.__main__ import Ended, Part, close, main, run, stages
 
 PYTEST = """\
 FAILED printed by a test, not by pytest
@@ -78,3 +78,11 @@ def test_what_is_about_time_runs_alone_and_last() -> None:
     for nightly in (False, True):
         *_, last = stages(nightly=nightly)
         assert [part.name for part in last] == ["chaos"]
+
+
+def test_without_a_chromium_a_run_ends_with_how_to_install_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tests.__main__.chromium_path", lambda: None)
+    assert main([]) == 1
+    assert "apt-get install chromium" in capsys.readouterr().err

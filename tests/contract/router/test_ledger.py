@@ -156,7 +156,7 @@ async def test_a_router_whose_name_is_taken_is_refused_and_closes_nothing(
     )
     async with pool, following(first):
         with contextlib.suppress(LedgerUnavailable):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:  # Until the first has the name to itself.
                     await second.close_earlier()
                     await asyncio.sleep(0.02)
@@ -194,11 +194,11 @@ async def test_what_a_router_that_is_gone_holds_is_told_apart_from_what_is_spent
         return short.stranded_nano
 
     async with following(other):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await stranded():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)  # Until the ledger knows that it is there.
     till.bank("other", "o2")  # It has started again; nobody has settled what it was doing.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await stranded() != 500:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await here.close(own.id)

@@ -54,7 +54,7 @@ def test_a_client_that_leaves_frees_its_slot(emulator_url: str) -> None:
     state = f"{emulator_url}/emulated-cpu-1/emulator"
     body = {"model": GPT_J, "messages": HELLO, "max_tokens": 500, "stream": True}
     url = f"{emulator_url}/emulated-cpu-1/v1/chat/completions"
-    with httpx.stream("POST", url, json=body, timeout=10) as response:
+    with httpx.stream("POST", url, json=body, timeout=60) as response:
         lines = response.iter_lines()
         assert next(lines).startswith("data:")
         assert httpx.get(state).json()["running"] == 1

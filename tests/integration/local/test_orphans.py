@@ -37,7 +37,7 @@ def test_services_die_with_a_sigkilled_launcher(
     os.kill(launcher.pid, signal.SIGKILL)
     launcher.wait()
     for name, pid in pids.items():
-        wait_until(lambda pid=pid: not group_members(pid), 15, f"{name} outlived its launcher")
+        wait_until(lambda pid=pid: not group_members(pid), 60, f"{name} outlived its launcher")
 
 
 def test_a_child_dies_with_its_parent_even_without_a_reaper(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_limit_on_a_key_holds_over_both(cluster_database: str, tmp_path: Path)
             for router in (left, right):
                 answers.append(client.post(f"{router.url}/v1/chat/completions", json=body))
                 served |= {answers[-1].headers.get("x-route-router", "")} - {""}
-            assert time.monotonic() < begun_s + 20, "one of them never got a part of the limit"
+            assert time.monotonic() < begun_s + 60, "one of them never got a part of the limit"
         lasted_s = time.monotonic() - begun_s
     counts = Counter(answer.status_code for answer in answers)
     assert counts.keys() == {200, 429}

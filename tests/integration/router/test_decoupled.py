@@ -19,7 +19,7 @@ from tests.ports import free_ports
 
 KEY = "a-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
-PATIENCE_S = 20
+PATIENCE_S = 60
 FOREVER = 100_000
 
 

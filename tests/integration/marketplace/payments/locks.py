@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from tests.embedded import wait_until
 from tests.integration.marketplace.ledger import call
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def _somebody_waits() -> bool:

@@ -27,7 +27,7 @@ from tests.integration.marketplace.ledger import USD
 from tests.integration.marketplace.payments.stripe_events import SECRET
 from tests.integration.marketplace.shop import Shop
 
-WEBHOOK_WAIT_S = 15.0
+WEBHOOK_WAIT_S = 60.0
 
 
 def intent_at_stripe(payment: Payment, card: str = "pm_card_visa") -> str:
