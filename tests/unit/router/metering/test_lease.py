@@ -126,10 +126,12 @@ def test_an_idle_lease_goes_back_when_its_time_is_over() -> None:
 
 
 def test_a_lease_whose_idle_part_was_given_up_is_given_back_after_its_calls() -> None:
-    book = book_with()
+    another = Purse(ACCOUNT + 1)
+    book = book_with(GRANT, LeaseGrant("another", another, 1_000, 600.0))
     hold = reserved(book, 300)
     assert book.give_up(ACCOUNT) == [("lease", 300)]
     assert book.finished() == []
+    assert book.reserve(another, 1_000, 0.0) is not None
     book.settle(hold, 100)
     # What came back belongs to whoever recalled it.
     assert book.reserve(PURSE, 1, 0.0) is None
