@@ -28,6 +28,7 @@ export interface Route {
   provider: string;
   attempts: Attempt[];
   queue_ms: number;
+  hedge_ms: number;
   ttft_ms: number;
   total_ms: number;
   cost_nano_usd: number;

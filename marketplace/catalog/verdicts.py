@@ -30,6 +30,7 @@ REASONS: dict[str, str | Promise] = {
     "whyLost": _("{worker}: {reason}"),
     "whyBehind": _("{seconds} behind in the score"),
     "whyMore": _("{n} more lost; the table has them."),
+    "late": _("A try that was late"),
     "attempt": _("Try {n}, {worker}"),
     "outrun": _("{worker} was late, so the call was also sent to another place, which won."),
     "retried": _("{worker} did not answer as it should ({outcome}); another place took over."),

@@ -9,6 +9,7 @@ from typing import Any
 
 from marketplace.catalog.templatetags.units import duration
 from marketplace.catalog.verdicts import SCORED, VERDICTS, said
+from router.contracts.record import AttemptRecord, hedge_ms
 
 Candidate = Mapping[str, Any]
 REASONS_MAX = 6
@@ -83,6 +84,15 @@ def tries(attempts: Sequence[Mapping[str, Any]]) -> list[Try]:
         Try(i + 1, attempt, attempt["queue_ms"], attempt["upstream_ms"])
         for i, attempt in enumerate(ordered)
     ]
+
+
+def hedge_of(sent: Sequence[Try], worker_id: str, queue_ms: float) -> float:
+    """What of ``queue_ms`` passed beside an earlier try; ``worker_id`` answered in the end."""
+    attempts = [
+        AttemptRecord(0, one.attempt["worker_id"], "", "", one.begins_ms, one.took_ms)
+        for one in sent
+    ]
+    return hedge_ms(attempts, worker_id, queue_ms)
 
 
 def retries(ordered: Sequence[Try]) -> list[str]:

@@ -18,7 +18,7 @@ from marketplace.accounts.pages import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
 from marketplace.catalog.prices import ITEMS, quantity_text, unit_price_text
 from marketplace.routing.selectors import price_of
-from marketplace.usage.decisions import places, reasons, retries, tries
+from marketplace.usage.decisions import hedge_of, places, reasons, retries, tries
 from marketplace.usage.models import OUTCOMES, UsageEvent
 from marketplace.usage.rollups import models_called
 from marketplace.usage.selectors import calls_in, calls_page
@@ -118,11 +118,14 @@ def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> 
     )
     offer = Offer.objects.filter(pk=event.price_id).first()
     ordered, sent = places(event.candidates), tries(event.attempts)
+    hedged_ms = hedge_of(sent, event.worker_id, event.queue_ms)
     context = {
         "event": event,
         "deployment": deployment,
         "lines": _cost_lines(event, offer),
         "offer": offer,
+        "waited_ms": event.queue_ms - hedged_ms,
+        "hedged_ms": hedged_ms,
         "first_ms": max(event.ttft_ms - event.queue_ms, 0.0),
         "stream_ms": max(event.total_ms - event.ttft_ms, 0.0) if event.ttft_ms else 0.0,
         "places": ordered,

@@ -6,7 +6,7 @@ have no word for is ``waypost.*``. Nothing of a prompt or an answer is among it.
 
 from collections.abc import Mapping
 
-from router.contracts.record import AttemptRecord, UsageRecord
+from router.contracts.record import AttemptRecord, UsageRecord, hedge_ms
 from router.domain.outcome import Outcome
 from router.domain.request import Kind
 
@@ -29,6 +29,7 @@ def span_name(record: UsageRecord) -> str:
 
 def call_attributes(record: UsageRecord) -> Attributes:
     """Attributes of the span of a call."""
+    hedged_ms = hedge_ms(record.attempts, record.worker_id, record.queue_ms)
     attributes: dict[str, str | int | float | bool | tuple[str, ...]] = {
         "gen_ai.operation.name": OPERATIONS[Kind(record.kind)],
         "gen_ai.provider.name": PROVIDER,
@@ -43,7 +44,8 @@ def call_attributes(record: UsageRecord) -> Attributes:
         "waypost.outcome": record.outcome,
         "waypost.attempts": len(record.attempts),
         "waypost.charge_nano_usd": record.charge_nano,
-        "waypost.queue_ms": record.queue_ms,
+        "waypost.queue_ms": record.queue_ms - hedged_ms,
+        "waypost.hedge_ms": hedged_ms,
     }
     if record.cached_tokens:
         attributes["gen_ai.usage.cache_read.input_tokens"] = record.cached_tokens

@@ -4,7 +4,7 @@ One record is one usage event. It carries the money (at most what was held), the
 the decision, so that a bill, a chart and "why this route?" come from the same row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,20 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     outcome: str
     queue_ms: float
     upstream_ms: float
+
+
+def hedge_ms(attempts: Iterable[AttemptRecord], worker_id: str, queue_ms: float) -> float:
+    """How long another try had run, and still ran, when the one at ``worker_id`` began.
+
+    It is the part of ``queue_ms`` that was spent on waiting for an answer, not for a place.
+    """
+    beside = (
+        queue_ms - other.queue_ms
+        for other in attempts
+        if other.worker_id != worker_id
+        and other.queue_ms < queue_ms < other.queue_ms + other.upstream_ms
+    )
+    return max(beside, default=0.0)
 
 
 class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
@@ -76,6 +90,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``charge_nano`` ≤ ``hold_nano``; a call that is not billed has ``charge_nano`` 0 and is still
     recorded. ``lease_id`` is "" where nothing was held. ``key_id`` is 0 for a browser session.
+    ``queue_ms`` is from arrival to the try that answered; :func:`hedge_ms` tells what of it another
+    try took.
     ``traceparent`` is what the worker was told, ``parent_span_id`` the caller's span. ``policy_id``
     is the policy version that placed it.
     """

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from router.contracts.record import UsageRecord
+from router.contracts.record import UsageRecord, hedge_ms
 from router.domain.errors import CallUnknown, RequestInvalid
 from router.domain.money import format_usd
 from router.domain.outcome import Outcome
@@ -124,6 +124,7 @@ class Account:
 def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
     prompt = record.prompt_tokens + record.cached_tokens
     completion = record.completion_tokens + record.reasoning_tokens
+    hedged_ms = hedge_ms(record.attempts, record.worker_id, record.queue_ms)
     return {
         "id": record.request_id,
         "model": record.model,
@@ -135,7 +136,8 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
         "status": record.http_status,
         "finish_reason": record.finish_reason or None,
         "latency": record.ttft_ms,
-        "queue_time": record.queue_ms,
+        "queue_time": record.queue_ms - hedged_ms,
+        "hedge_time": hedged_ms,
         "generation_time": record.upstream_ms,
         "total_time": record.total_ms,
         "tokens_prompt": prompt,

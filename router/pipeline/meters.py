@@ -7,7 +7,7 @@ Beyond ``SERIES_MAX`` series of one kind, what is new is counted as ``other``.
 from bisect import bisect_left
 from collections import Counter
 
-from router.contracts.record import UsageRecord
+from router.contracts.record import UsageRecord, hedge_ms
 from router.domain.outcome import Outcome
 from router.ports import Recorder
 
@@ -97,7 +97,8 @@ class Meters:
             model.unanswered_ms += record.total_ms
         if not record.attempts:
             return
-        model.queue.observe(record.queue_ms)
+        hedged_ms = hedge_ms(record.attempts, record.worker_id, record.queue_ms)
+        model.queue.observe(record.queue_ms - hedged_ms)
         model.upstream.observe(record.upstream_ms)
         for attempt in record.attempts:
             self.attempts[attempt.pool, attempt.outcome.partition(":")[0]] += 1

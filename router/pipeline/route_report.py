@@ -23,9 +23,9 @@ def route_headers(
 ) -> Headers:
     """``x-route-*`` and ``Server-Timing`` of a call that reached a worker, durations in ms."""
     request = plan.request
-    queue_ms = (trace.placed_s - request.arrived_s) * 1e3
+    queue_ms, hedged_ms = trace.waited_ms()
     upstream_ms = (now_s - trace.placed_s) * 1e3
-    queue = f"{queue_ms:.2f}"
+    queue, hedge = f"{queue_ms:.2f}", f"{hedged_ms:.2f}"
     headers = [
         ("x-request-id", request.id),
         ("x-route-router", router_id),
@@ -33,14 +33,15 @@ def route_headers(
         ("x-route-worker-pool", endpoint.pool.name),
         ("x-route-worker", endpoint.worker.id),
         ("x-route-queue-ms", queue),
+        ("x-route-hedge-ms", hedge),
         (
             "x-route-attempts",
             str(len(trace.attempts) + 1 if request.stream else len(trace.attempts)),
         ),
         (
             "server-timing",
-            f"queue;dur={queue}, upstream;dur={upstream_ms:.2f}, "
-            f"total;dur={queue_ms + upstream_ms:.2f}",
+            f"queue;dur={queue}, hedge;dur={hedge}, upstream;dur={upstream_ms:.2f}, "
+            f"total;dur={queue_ms + hedged_ms + upstream_ms:.2f}",
         ),
     ]
     if endpoint.pool.emulated:
@@ -74,6 +75,7 @@ def route_report(
 ) -> dict[str, Any]:
     """Why this route: who served the call, what it took and cost, and who else could have."""
     request = plan.request
+    queue_ms, hedged_ms = trace.waited_ms()
     return {
         "request_id": request.id,
         "pool": endpoint.pool.name,
@@ -82,7 +84,8 @@ def route_report(
         "emulated": endpoint.pool.emulated,
         "provider": endpoint.deployment.provider,
         "attempts": trace.attempts,
-        "queue_ms": (trace.placed_s - request.arrived_s) * 1e3,
+        "queue_ms": queue_ms,
+        "hedge_ms": hedged_ms,
         "ttft_ms": (trace.first_byte_s - request.arrived_s) * 1e3,
         "upstream_ms": (now_s - trace.placed_s) * 1e3,
         "total_ms": (now_s - request.arrived_s) * 1e3,

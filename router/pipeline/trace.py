@@ -3,7 +3,7 @@
 import time
 from functools import partial
 
-from router.contracts.record import AttemptRecord, CandidateRecord, Candidates
+from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, hedge_ms
 from router.domain.catalog import Endpoint
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
@@ -80,6 +80,13 @@ class Trace:
                 upstream_ms=(time.monotonic() - attempt.dispatched_s) * 1e3,
             )
         )
+
+    def waited_ms(self) -> tuple[float, float]:
+        """From arrival to the try that answers: for a place, then beside an earlier try."""
+        whole_ms = (self.placed_s - self.request.arrived_s) * 1e3
+        worker = self.endpoint.worker.id if self.endpoint else ""
+        hedged_ms = hedge_ms(self.attempts, worker, whole_ms)
+        return whole_ms - hedged_ms, hedged_ms
 
     def candidates(self, plan: Plan) -> Candidates:
         """Every endpoint that was considered for the last attempt, with the reason it lost."""

@@ -48,11 +48,12 @@ export function retries(route: Route, words: Words): string[] {
 
 /** Waiting, first byte, generating; with a bar for each try where there was more than one. */
 export function bars(route: Route, names: { queue: string; first: string; stream: string }, words: Words): Bar[] {
-  const { queue_ms, total_ms } = route;
+  const { queue_ms, hedge_ms, total_ms } = route;
   const ttft = route.ttft_ms > 0 ? Math.min(route.ttft_ms, total_ms) : total_ms;
   const whole: Bar[] = [
     { kind: "queue", name: names.queue, from: 0, to: queue_ms },
-    { kind: "first", name: names.first, from: queue_ms, to: ttft },
+    ...(hedge_ms > 0 ? [{ kind: "attempt" as const, name: say(words, "late", {}), from: queue_ms, to: queue_ms + hedge_ms }] : []),
+    { kind: "first", name: names.first, from: queue_ms + hedge_ms, to: ttft },
     { kind: "stream", name: names.stream, from: ttft, to: total_ms },
   ];
   if (route.attempts.length < 2) return whole;

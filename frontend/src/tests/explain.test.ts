@@ -8,7 +8,7 @@ import type { Candidate, Route } from "../router-client";
 const WORDS = {
   whyChosen: "{worker} of {n} at {score}", whyOnly: "only {worker}", whyLost: "{worker}: {reason}",
   whyBehind: "{seconds} behind", whyMore: "{n} more", outrun: "{worker} late", retried: "{worker} failed: {outcome}",
-  attempt: "Try {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRows: "{n} rows", quoteCost: "{high}",
+  late: "late", attempt: "Try {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRows: "{n} rows", quoteCost: "{high}",
   quoteRange: "{low} to {high}", quoteNone: "nobody", quoteMeasured: "{ttft} {total} of {calls}", quoteUnmeasured: "not measured",
 };
 const NAMES = { queue: "q", first: "f", stream: "s" };
@@ -16,7 +16,7 @@ const place = (worker_id: string, verdict: string, score: number, service_ms = 1
   ({ worker_id, pool: "p", verdict, wait_ms: 0, service_ms, score });
 const attempt = (worker_id: string, outcome: string, queue_ms: number) => ({ worker_id, pool: "p", outcome, queue_ms, upstream_ms: 50 });
 const route = (values: Partial<Route>): Route => ({
-  request_id: "1", pool: "p", worker: "w", hardware: "h", emulated: false, provider: "n", attempts: [], queue_ms: 10,
+  request_id: "1", pool: "p", worker: "w", hardware: "h", emulated: false, provider: "n", attempts: [], queue_ms: 10, hedge_ms: 0,
   ttft_ms: 30, total_ms: 100, cost_nano_usd: 1, cost_usd: "0", cost_lines: [],
   usage: { prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, rows: 0 }, candidates: [], ...values,
 });
@@ -45,6 +45,9 @@ test("time is taken apart, with each try where there were several", () => {
   assert.deepEqual(tried.map(({ name, from, to }) => [name, from, to]), [["Try 1, a", 10, 60], ["Try 2, b", 40, 90]]);
   assert.deepEqual(retries(route({ attempts }), WORDS), ["a late"]);
   assert.deepEqual(retries(route({ attempts: [attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)] }), WORDS), ["a failed: worker_failed:reset"]);
+  assert.deepEqual(bars(route({ hedge_ms: 15 }), NAMES, WORDS).map(({ name, from, to }) => [name, from, to]), [
+    ["q", 0, 10], ["late", 10, 25], ["f", 25, 30], ["s", 30, 100],
+  ]);
   // An answer that never began to stream is all first byte.
   assert.deepEqual(bars(route({ ttft_ms: 0 }), NAMES, WORDS)[2], { kind: "stream", name: "s", from: 100, to: 100 });
 });

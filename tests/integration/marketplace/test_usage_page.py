@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec.structs
 import pytest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -13,6 +14,7 @@ from marketplace.accounts.models import Membership, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.usage.decisions import places, reasons, retries, tries
 from marketplace.usage.summary import GROUPS, GROUPS_MAX
+from router.contracts.record import AttemptRecord
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.test_pages import settled_call
 
@@ -188,6 +190,22 @@ def test_the_tries_in_words() -> None:
     failed = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)])
     assert "a did not answer as it should (worker_failed:reset)" in retries(failed)[0]
     assert retries(tries([attempt("a", "worker_failed", 0)])) == []
+
+
+def test_what_a_late_try_took_is_not_called_waiting(owner: Client, shop: Shop) -> None:
+    late = AttemptRecord(shop.deployment.pk, "slow-0", "slow", "outrun", 5.0, 900.0)
+    won = AttemptRecord(shop.deployment.pk, "fast-0", "fast", "completed", 805.0, 100.0)
+    hedged = settled_call(shop, attempts=(won, late), queue_ms=805.0, ttft_ms=880.0, total_ms=905.0)
+    page = owner.get(f"/usage/{hedged}")
+    assert (page.context["waited_ms"], page.context["hedged_ms"]) == (5.0, 800.0)
+    assert "A try that was late" in page.content.decode()
+    again = msgspec.structs.replace(late, outcome="worker_failed:reset", upstream_ms=700.0)
+    retried = settled_call(
+        shop, attempts=(won, again), queue_ms=805.0, ttft_ms=880.0, total_ms=905.0
+    )
+    page = owner.get(f"/usage/{retried}")
+    assert page.context["hedged_ms"] == 0.0
+    assert "A try that was late" not in page.content.decode()
 
 
 def test_the_charts_are_a_table_for_whoever_asks(owner: Client, shop: Shop) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from router.contracts.record import hedge_ms
 from router.domain.catalog import Endpoint
 from router.domain.errors import RequestInvalid, WorkerFailed
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
@@ -57,6 +58,30 @@ async def test_a_call_on_a_hung_worker_is_answered_by_another() -> None:
     assert record.worker_id == line.upstream.called[1] != line.upstream.called[0]
     verdicts = {c.worker_id: c.verdict for c in record.candidates}
     assert verdicts[record.worker_id] == "chosen"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_wait_for_a_hung_try_is_not_called_queueing(stream: bool) -> None:
+    hung = asyncio.Event()
+    script = in_order([hung], [FIRST, LAST]) if stream else in_order(hung, ANSWER)
+    line = Line(FakeUpstream(script))
+    client = await line.call(stream=stream)
+    (record,) = line.records
+    hedged_ms = hedge_ms(record.attempts, record.worker_id, record.queue_ms)
+    assert float(client.headers["x-route-hedge-ms"]) == pytest.approx(hedged_ms, abs=0.1)
+    # A hedge waits for a time that is known; a free place is found at once.
+    waited_ms = float(client.headers["x-route-queue-ms"])
+    assert waited_ms == pytest.approx(record.queue_ms - hedged_ms, abs=0.1)
+    assert waited_ms < hedged_ms
+    assert f"hedge;dur={client.headers['x-route-hedge-ms']}" in client.headers["server-timing"]
+
+
+async def test_a_call_without_a_hedge_lost_nothing_to_one() -> None:
+    failed_before_it = in_order(UpstreamFailed("reset"), ANSWER)
+    for script in (in_order(ANSWER), failed_before_it):
+        line = Line(FakeUpstream(script))
+        client = await line.call()
+        assert client.headers["x-route-hedge-ms"] == "0.00"
 
 
 async def test_a_stream_on_a_hung_worker_is_begun_by_another() -> None:
