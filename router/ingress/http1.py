@@ -123,6 +123,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
         self._is_lost = True
+        self._body.clear()  # The parser and this refer to one another, and so may stay for long.
         self._server.connections.discard(self)
         self._server.moved.set()
         self.resume_writing()
@@ -310,6 +311,7 @@ class Connection(asyncio.Protocol):
         Closing at once would reset the connection of a client that is still sending, and it would
         never read why it was refused.
         """
+        self._body.clear()
         exchange = self._exchange or Exchange(self, self._server.cors_origins)
         status, headers, body = self._server.app.refusal(exchange, error)
         exchange.keeps = False
