@@ -31,7 +31,7 @@ ANSWER = json.dumps(
 
 @dataclass
 class Worker:
-    """Answers after ``service_s``, give or take the share ``spread`` of it.
+    """Answers after ``service_s``, give or take the share ``spread`` of it; ``slots`` at a time.
 
     Streams stop after ``events`` of them: idle, or torn off.
     """
@@ -48,6 +48,7 @@ class Worker:
     cancelled: int = 0
     running: int = 0
     _server: asyncio.Server | None = None
+    _free: asyncio.Semaphore = field(init=False)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
@@ -63,6 +64,7 @@ class Worker:
         }
 
     async def start(self) -> None:
+        self._free = asyncio.Semaphore(self.slots)
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=4096)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -94,9 +96,12 @@ class Worker:
         self.running += 1
         try:
             if self.service_s:
-                await asyncio.sleep(self.service_s * (1 + self.spread * random.uniform(-1, 1)))
+                async with self._free:
+                    await asyncio.sleep(self.service_s * (1 + self.spread * random.uniform(-1, 1)))
             if body.get("stream"):
                 await self._stream(reader, writer)
+            elif self.idles:
+                await self._until_hung_up_on(reader)
             else:
                 head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d"
                 writer.write(head % len(ANSWER) + b"\r\n\r\n" + ANSWER)
@@ -116,11 +121,14 @@ class Worker:
         if self.tears:
             writer.transport.abort()
         elif self.idles:
-            await reader.read(1)  # Ends when the router hangs up.
-            self.cancelled += 1
+            await self._until_hung_up_on(reader)
         else:
             writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(LAST), LAST))
             await writer.drain()
+
+    async def _until_hung_up_on(self, reader: asyncio.StreamReader) -> None:
+        await reader.read(1)
+        self.cancelled += 1
 
 
 @contextlib.asynccontextmanager
@@ -143,6 +151,17 @@ class Router:
         """Resident memory."""
         with open(f"/proc/{self.pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def forget_peak(self) -> None:
+        """Let ``peak_mib`` be of what comes from now on."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    @property
+    def peak_mib(self) -> float:
+        """The most resident memory that it ever had."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        (line,) = (one for one in lines if one.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
 
 
 @contextlib.contextmanager
@@ -207,8 +226,3 @@ async def ask(port: int, *, stream: bool = False, key: str = KEY) -> Told:
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
     return Told(int(first.split(" ")[1]), headers, body, time.perf_counter() - began)
-
-
-def percentile(values: list[float], share: float) -> float:
-    """Nearest rank."""
-    return sorted(values)[min(int(share * len(values)), len(values) - 1)]

@@ -14,7 +14,8 @@ from router.domain.catalog import ApiKey, Deployment, Model, Pool
 from router.domain.catalog import Worker as Listed
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
-from tests.chaos.harness import MODEL, SCALE, Told, Worker, ask, percentile, working
+from tests.chaos.harness import MODEL, SCALE, Told, Worker, ask, working
+from tests.chaos.load import percentile
 from tests.contract.router.conftest import ledger_database, open_accounts
 from tests.integration.router.routers import PEPPER, publish, running
 
