@@ -61,6 +61,8 @@ def main() -> int:
         print(f"fresh: this needs {need}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A shell starts what runs in the background deaf to it, and so all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     logs = Path(tempfile.mkdtemp(prefix="waypost-fresh-logs-"))
     print(f"Logs: {logs}", flush=True)
     failures = 0

