@@ -1,0 +1,86 @@
+"""How many tokens a request has and will have, learned from what workers count.
+
+A prompt is estimated from its bytes: text has a steady number of bytes a token in one model's
+vocabulary, which its workers' own counts calibrate. An answer's length cannot be told from its
+prompt, but its distribution can be learned: by model, tenant and bound, falling back to the model's
+where too few were seen.
+"""
+
+from math import sqrt
+
+from router.domain.request import BYTES_PER_TOKEN
+
+CALIBRATION = 0.05
+BYTES_MIN, BYTES_MAX = 1.0, 16.0
+
+ANSWER_GUESS = 100.0
+SMOOTHING = 0.02
+SAMPLES_MIN = 20
+"""Answers of one tenant and bound that are worth more than what its model shows as a whole."""
+
+KEYS_MAX = 10_000
+
+
+class _Lengths:
+    """Mean of what was seen, quickly at first."""
+
+    __slots__ = ("mean", "samples")
+
+    def __init__(self, guess: float) -> None:
+        self.mean = guess
+        self.samples = 0
+
+    def saw(self, tokens: int) -> None:
+        self.samples += 1
+        self.mean += max(SMOOTHING, 1 / (self.samples + 1)) * (tokens - self.mean)
+
+
+class TokenEstimates:
+    """See the module. ``error`` is how far estimates of prompts are off, as a share (root mean
+    square), by model.
+    """
+
+    def __init__(self) -> None:
+        self._bytes_per_token: dict[str, float] = {}
+        self._squares: dict[str, float] = {}
+        self._answers: dict[tuple[str, int, int], _Lengths] = {}
+
+    def prompt(self, model: str, size_bytes: int) -> float:
+        """Tokens of a prompt of so many bytes."""
+        return size_bytes / self._bytes_per_token.get(model, BYTES_PER_TOKEN)
+
+    def error(self, model: str) -> float | None:
+        """None before a worker has counted a prompt of this model."""
+        squares = self._squares.get(model)
+        return sqrt(squares) if squares is not None else None
+
+    def answer(self, model: str, tenant: int, most: int) -> float:
+        """Tokens of an answer that may have at most so many (0 = no bound)."""
+        for key in ((model, tenant, most), (model, -1, most), (model, -1, -1)):
+            known = self._answers.get(key)
+            if known is not None and known.samples >= SAMPLES_MIN:
+                return min(known.mean, most) if most else known.mean
+        known = self._answers.get((model, -1, -1))
+        guess = known.mean if known is not None else ANSWER_GUESS
+        return min(guess, most) if most else guess
+
+    def counted(self, model: str, size_bytes: int, prompt_tokens: int) -> None:
+        """A worker counted the tokens of a prompt of so many bytes."""
+        if prompt_tokens <= 0 or size_bytes <= 0:
+            return
+        known = self._bytes_per_token.get(model, float(BYTES_PER_TOKEN))
+        off = size_bytes / known / prompt_tokens - 1
+        squares = self._squares.get(model, 0.0)
+        self._squares[model] = squares + CALIBRATION * (off**2 - squares)
+        told = max(BYTES_MIN, min(size_bytes / prompt_tokens, BYTES_MAX))
+        self._bytes_per_token[model] = known + CALIBRATION * (told - known)
+
+    def answered(self, model: str, tenant: int, most: int, tokens: int) -> None:
+        """An answer had so many tokens."""
+        if len(self._answers) > KEYS_MAX:
+            self._answers.clear()
+        for key in ((model, tenant, most), (model, -1, most), (model, -1, -1)):
+            known = self._answers.get(key)
+            if known is None:
+                known = self._answers[key] = _Lengths(ANSWER_GUESS)
+            known.saw(tokens)
