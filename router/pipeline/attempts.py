@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from router.domain.errors import QueueFull, WorkerFailed
 from router.domain.outcome import Outcome
+from router.domain.pricing import Usage
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.history import Histories
 from router.pipeline.plan import Plan, make_ticket
@@ -19,6 +20,7 @@ from router.pipeline.trace import Trace
 from router.ports import Answer, StreamPart, Upstream, UpstreamFailed, UpstreamRefused
 from router.scheduling.budget import retry_budget
 from router.scheduling.fleet import Attempt
+from router.scheduling.ticket import Used
 from router.settings import Limits
 
 T = TypeVar("T")
@@ -60,7 +62,7 @@ class Attempts:
 
     def completed(self, attempt: Attempt, trace: Trace) -> None:
         """The last token came."""
-        self.dispatcher.completed(attempt)
+        self.dispatcher.completed(attempt, used_of(trace.usage))
         trace.ended(attempt, Outcome.COMPLETED)
 
     def truncated(self, attempt: Attempt, trace: Trace, reason: str) -> None:
@@ -153,6 +155,7 @@ class Attempts:
         ticket = make_ticket(
             plan,
             sizes=self.dispatcher.scheduler.sizes,
+            tokens=self.dispatcher.scheduler.tokens,
             histories=self._histories,
             expires_s=time.monotonic() + self._limits.queue_wait_s,
             excluded=excluded,
@@ -206,6 +209,14 @@ def _note(attempt: Attempt | None, trace: Trace, outcome: Outcome) -> None:
         trace.ended(attempt, outcome)
 
 
+def used_of(usage: Usage | None) -> Used | None:
+    """The worker's count as the scheduler takes it."""
+    if usage is None or not usage.prompt_tokens + usage.cached_tokens:
+        return None
+    prompt = usage.prompt_tokens + usage.cached_tokens
+    return Used(prompt, usage.cached_tokens, usage.completion_tokens + usage.reasoning_tokens)
+
+
 class _Course:
     """What both kinds of a call's attempts have in common."""
 
@@ -232,9 +243,9 @@ class _Whole(_Course):
         upstream = self._attempts.upstreams[endpoint.worker.protocol]
         return await upstream.answer(self._plan.request, endpoint)
 
-    def won(self, attempt: Attempt) -> None:
+    def won(self, attempt: Attempt, outcome: Answer) -> None:
         """See :class:`router.pipeline.race.Course`."""
-        self._attempts.dispatcher.completed(attempt)
+        self._attempts.dispatcher.completed(attempt, used_of(outcome.usage))
 
     async def unwanted(self, attempt: Attempt, outcome: Answer) -> None:
         """See :class:`router.pipeline.race.Course`."""
@@ -257,7 +268,7 @@ class _Begun(_Course):
             await parts.aclose()
             raise
 
-    def won(self, attempt: Attempt) -> None:
+    def won(self, attempt: Attempt, outcome: tuple[StreamPart, Parts]) -> None:
         """See :class:`router.pipeline.race.Course`."""
         self._attempts.dispatcher.first_byte(attempt)
 

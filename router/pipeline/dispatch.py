@@ -19,7 +19,7 @@ from router.scheduling.decisions import (
 )
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.ticket import Ticket
+from router.scheduling.ticket import Ticket, Used
 
 
 class Runner(Protocol):
@@ -78,14 +78,14 @@ class Dispatcher:
 
     def first_byte(self, attempt: Attempt) -> None:
         """The answer has begun."""
-        if attempt.twin is not None:
-            self._apply(self.scheduler.first_byte(attempt, self._clock()))
+        if attempt.twin is not None or attempt.generation is not None:
+            self._ended(self.scheduler.first_byte(attempt, self._clock()))
         else:
             attempt.answering = True
 
-    def completed(self, attempt: Attempt) -> None:
-        """The last token came."""
-        self._ended(self.scheduler.completed(attempt, self._clock()))
+    def completed(self, attempt: Attempt, used: Used | None = None) -> None:
+        """The last token came. ``used`` is the worker's count of tokens."""
+        self._ended(self.scheduler.completed(attempt, self._clock(), used))
 
     def failed(self, attempt: Attempt) -> None:
         """The worker did not do its part."""

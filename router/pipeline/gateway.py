@@ -200,7 +200,7 @@ class Gateway:
             headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
             headers.extend(account.permit.headers())
             await client.start_stream(headers)
-            is_used_up = await self._forward(plan, first, parts, trace, account, client)
+            is_used_up = await self._forward(plan, attempt, first, parts, trace, account, client)
         except UpstreamFailed as error:
             self._attempts.truncated(attempt, trace, error.reason)
             account.resolve(Outcome.TRUNCATED, 200)
@@ -223,6 +223,7 @@ class Gateway:
     async def _forward(
         self,
         plan: Plan,
+        attempt: Attempt,
         first: StreamPart,
         parts: Parts,
         trace: Trace,
@@ -233,6 +234,7 @@ class Gateway:
         held = plan.completion_tokens_held
         tokens_max = held + HOLD_SLACK_TOKENS if held else inf
         trace.heard(first)
+        attempt.heard(first.tokens, trace.first_byte_s)
         if first.chunk:
             account.delivering()
             await client.send(first.chunk)
@@ -240,6 +242,7 @@ class Gateway:
             return False
         async for part in parts:
             trace.heard(part)
+            attempt.heard(part.tokens, time.monotonic())
             if part.chunk:
                 account.delivering()
                 await client.send(part.chunk)

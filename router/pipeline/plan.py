@@ -27,6 +27,7 @@ from router.pipeline.sizing import prefix_blocks, size_features
 from router.pipeline.utility import costs_nano, expected_latency_s, penalties_s
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import NO_TERMS, Ticket
+from router.scheduling.tokens import TokenEstimates
 
 RETRY_AFTER_S = 5.0
 WISHES = {
@@ -123,6 +124,7 @@ def make_ticket(
     plan: Plan,
     *,
     sizes: SizePredictor,
+    tokens: TokenEstimates,
     histories: Histories,
     expires_s: float,
     excluded: frozenset[str],
@@ -131,17 +133,27 @@ def make_ticket(
     request = plan.request
     wishes = request.wishes
     features = size_features(request)
+    model, tenant = plan.policy.model, plan.grant.organisation_id
+    prompt_tokens = answer_tokens = 0.0
+    if request.kind in GENERATING:
+        prompt_tokens = tokens.prompt(model, request.prompt_bytes)
+        answer_tokens = tokens.answer(model, tenant, request.completion_tokens_asked)
     return Ticket(
         id=request.id,
         candidates=plan.endpoint_ids,
         policy=plan.policy,
         arrived_s=request.arrived_s,
         expires_s=expires_s,
-        work=sizes.predict(plan.policy.model, features),
+        work=sizes.predict(model, features),
         features=features,
         prefix=prefix_blocks(request),
+        prompt_bytes=request.prompt_bytes,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=answer_tokens,
+        answer_tokens_max=request.completion_tokens_asked,
+        streams=request.stream and request.kind in GENERATING,
         priority=wishes.priority,
-        tenant=plan.grant.organisation_id,
+        tenant=tenant,
         deadline_s=request.arrived_s + wishes.deadline_ms / 1e3 if wishes.deadline_ms else inf,
         sort=wishes.sort,
         preferred_s=expected_latency_s(wishes),

@@ -21,7 +21,7 @@ class Course(Protocol[T]):
         """Make one attempt."""
         ...
 
-    def won(self, attempt: Attempt) -> None:
+    def won(self, attempt: Attempt, outcome: T) -> None:
         """It ended with an outcome."""
         ...
 
@@ -71,7 +71,7 @@ class Race(Generic[T]):
                 raise
             return self._winner
         self._call = None
-        self._course.won(self.first)
+        self._course.won(self.first, outcome)
         return self.first, outcome
 
     def hedge(self, attempt: Attempt) -> None:
@@ -105,4 +105,4 @@ class Race(Generic[T]):
             self._course.lost(attempt, UpstreamFailed("internal"))
             raise
         self._winner = (attempt, outcome)
-        self._course.won(attempt)
+        self._course.won(attempt, outcome)

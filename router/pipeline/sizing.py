@@ -3,11 +3,11 @@
 from zlib import crc32
 
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
+from router.scheduling.affinity import BLOCK_BYTES
 
-BLOCK_BYTES = 512
-"""Length of a prefix block: about the 128 tokens below which engines share little."""
+BLOCKS_MAX = 512
+"""Of a longer prompt the beginning decides where it goes."""
 
-BLOCKS_MAX = 64
 PREFIXED = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt"}
 
 
@@ -24,13 +24,17 @@ def size_features(request: InferenceRequest) -> tuple[float, ...]:
 
 
 def prefix_blocks(request: InferenceRequest) -> tuple[int, ...]:
-    """Hashes of the prompt's first blocks, each with all before it; none for a short prompt."""
-    if request.prompt_bytes < 2 * BLOCK_BYTES or request.kind not in PREFIXED:
+    """Hashes of the prompt's first blocks, each with all before it; none for a short prompt.
+
+    Only whole blocks: the last one of a chat changes with its next turn.
+    """
+    if request.prompt_bytes < BLOCK_BYTES or request.kind not in PREFIXED:
         return ()
     prompt = memoryview(request.fields[PREFIXED[request.kind]])
     blocks: list[int] = []
     chained = 0
-    for start in range(0, min(len(prompt), BLOCKS_MAX * BLOCK_BYTES), BLOCK_BYTES):
+    whole = min(len(prompt) // BLOCK_BYTES, BLOCKS_MAX) * BLOCK_BYTES
+    for start in range(0, whole, BLOCK_BYTES):
         chained = crc32(prompt[start : start + BLOCK_BYTES], chained)
         blocks.append(chained)
     return tuple(blocks)

@@ -1,66 +1,127 @@
-"""Less work where a prompt's beginning is still cached.
+"""Which engine still has the beginning of a prompt.
 
-Engines keep the attention state of recent prompts, so a worker that saw the first blocks of this
-one has less to compute. The index remembers which endpoints were sent which chains of blocks (the
-approximate prefix cache of SGLang's router and of llm-d); how much of the work a hit saves is
-learned per model from hits that happened, and is 0 where the engine caches nothing.
+Engines keep the attention state of recent prompts, so that a prompt whose beginning was there
+before has less to compute. The index remembers the blocks that each engine was sent, the least
+recently used forgotten first and the end of a prompt before its beginning (the approximate prefix
+cache of SGLang's router and of llm-d). How many blocks an engine keeps is learned from the cached
+tokens that it counts.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-BLOCKS_MAX = 50_000
-ENDPOINTS_MAX = 8
-"""Endpoints remembered for one block: the latest."""
+BLOCK_BYTES = 256
+"""Length of a prefix block: some 64 tokens, four blocks of an engine's own."""
 
-SMOOTHING = 0.05
-SAVED_MAX = 0.9
-HITS_MIN = 0.5
-"""Only a hit of this share of the prompt says something about what hits save."""
+CAPACITY = 3_000
+CAPACITY_MIN = 100
+BLOCKS_MAX = 200_000
+"""Blocks remembered for all engines together, about 200 bytes each."""
+
+FOUND_SHARE = 0.6
+"""An engine that had less of what was expected than this has forgotten some."""
+
+SHRINK, GROW = 0.97, 1.003
+TELLING_TOKENS = 200
+"""Expecting fewer than this says nothing."""
+
+
+class _Memory:
+    """What one engine is taken to have."""
+
+    __slots__ = ("bit", "blocks", "capacity", "counts")
+
+    def __init__(self, bit: int) -> None:
+        self.bit = bit
+        self.blocks: OrderedDict[int, None] = OrderedDict()
+        self.capacity = float(CAPACITY)
+        self.counts = False
+        """Whether it says how many tokens were cached."""
 
 
 class PrefixIndex:
-    """Chains of block hashes by endpoint, the least recently used forgotten first."""
+    """See the module. A prompt is a chain of block hashes, each made with all before it."""
 
-    def __init__(self) -> None:
-        self._seen: OrderedDict[int, dict[str, None]] = OrderedDict()
-        self._saved: dict[str, float] = {}
+    def __init__(self, blocks_max: int = BLOCKS_MAX) -> None:
+        self._blocks_max = blocks_max
+        self._memories: dict[str, _Memory] = {}
+        self._ids: list[str] = []
+        self._holders: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return sum(len(memory.blocks) for memory in self._memories.values())
 
     def sent(self, prefix: Sequence[int], endpoint_id: str) -> None:
         """The endpoint gets a prompt of these blocks."""
+        memory = self._memories.get(endpoint_id)
+        if memory is None:
+            memory = self._memories[endpoint_id] = _Memory(1 << len(self._ids))
+            self._ids.append(endpoint_id)
+        blocks, holders, bit = memory.blocks, self._holders, memory.bit
+        for block in reversed(prefix):
+            if block in blocks:
+                blocks.move_to_end(block)
+            else:
+                blocks[block] = None
+                holders[block] = holders.get(block, 0) | bit
+        most = min(memory.capacity, self._blocks_max / len(self._ids))
+        while len(blocks) > most:
+            self._forget(blocks.popitem(last=False)[0], bit)
+
+    def cached(self, prefix: Iterable[int]) -> dict[str, int]:
+        """How many of these blocks, from the first on, each endpoint has; none are left out."""
+        found: dict[str, int] = {}
+        holders, count = -1, 0
         for block in prefix:
-            holders = self._seen.setdefault(block, {})
-            holders.pop(endpoint_id, None)
-            holders[endpoint_id] = None
-            if len(holders) > ENDPOINTS_MAX:
-                del holders[next(iter(holders))]
-            self._seen.move_to_end(block)
-        while len(self._seen) > BLOCKS_MAX:
-            self._seen.popitem(last=False)
-
-    def hits(self, prefix: Sequence[int]) -> dict[str, float]:
-        """Share of the prompt that each endpoint has seen, counted from its beginning."""
-        hits: dict[str, float] = {}
-        holders: set[str] | None = None
-        for count, block in enumerate(prefix, start=1):
-            seen = self._seen.get(block)
-            if seen is None:
-                break
-            holders = set(seen) if holders is None else holders & set(seen)
+            having = holders & self._holders.get(block, 0)
+            if having != holders and count:
+                self._note(found, holders & ~having, count)
+            holders = having
             if not holders:
-                break
-            for endpoint_id in holders:
-                hits[endpoint_id] = count / len(prefix)
-        return hits
+                return found
+            count += 1
+        if count:
+            self._note(found, holders, count)
+        return found
 
-    def saved_share(self, model: str) -> float:
-        """The share of a request's work that a full hit saves."""
-        return max(self._saved.get(model, 0.0), 0.0)
-
-    def observe(self, model: str, hits: float, relative_work: float) -> None:
-        """A request with this share of hits took ``relative_work`` of what it was predicted to."""
-        if hits < HITS_MIN:
+    def counted(self, endpoint_id: str, expected: float, cached: float) -> None:
+        """Of ``expected`` tokens that it should have had, ``cached`` were there."""
+        memory = self._memories.get(endpoint_id)
+        if memory is None:
             return
-        saved = max(-1.0, min((1 - relative_work) / hits, SAVED_MAX))
-        known = self._saved.get(model, 0.0)
-        self._saved[model] = known + SMOOTHING * (saved - known)
+        memory.counts = memory.counts or cached > 0
+        if memory.counts and expected >= TELLING_TOKENS:
+            change = SHRINK if cached < FOUND_SHARE * expected else GROW
+            memory.capacity = max(CAPACITY_MIN, min(memory.capacity * change, self._blocks_max))
+
+    def keep_only(self, endpoint_ids: Iterable[str]) -> None:
+        """Forget endpoints that are gone."""
+        known = set(endpoint_ids)
+        for endpoint_id in [one for one in self._memories if one not in known]:
+            memory = self._memories.pop(endpoint_id)
+            for block in memory.blocks:
+                self._forget(block, memory.bit)
+        self._renumber()
+
+    def _renumber(self) -> None:
+        if len(self._ids) == len(self._memories):
+            return
+        self._ids = list(self._memories)
+        self._holders = {}
+        for place, memory in enumerate(self._memories.values()):
+            memory.bit = 1 << place
+            for block in memory.blocks:
+                self._holders[block] = self._holders.get(block, 0) | memory.bit
+
+    def _note(self, found: dict[str, int], bits: int, count: int) -> None:
+        while bits:
+            lowest = bits & -bits
+            found[self._ids[lowest.bit_length() - 1]] = count
+            bits ^= lowest
+
+    def _forget(self, block: int, bit: int) -> None:
+        left = self._holders.get(block, 0) & ~bit
+        if left:
+            self._holders[block] = left
+        else:
+            self._holders.pop(block, None)

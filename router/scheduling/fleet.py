@@ -5,11 +5,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 
 from router.domain.catalog import Endpoint
+from router.scheduling.batch import Batch, Generation
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.censored import RESIDUAL_FLOOR, evidence
 from router.scheduling.ejection import Ejection
+from router.scheduling.engine import Engine, EngineSpeed
 from router.scheduling.estimate import SMOOTHING, ServiceEstimate, shrunk
 from router.scheduling.overcommit import credit
+from router.scheduling.places import Places
 from router.scheduling.probing import ProbeClock
 from router.scheduling.slow_start import SlowStart
 from router.scheduling.ticket import Ticket
@@ -18,6 +21,19 @@ SLATES_MAX = 1_000
 POOL_SMOOTHING = 0.02
 NO_SLOT_S = 1.0
 """When a slot is expected of a worker of which none is held: after the next beat or so."""
+
+SATURATED_S = 1.0
+"""An engine on which a prompt waits longer than this before it is computed has enough to do: what
+it is sent beyond that waits in no better order than here, where it may still go elsewhere.
+"""
+
+UNBOUNDED = 1_000_000
+"""An engine has no slots: what it runs at once is for its time to the first token to say."""
+
+ENGINE_LOOK_S = 0.02
+"""An engine's batch changes with every event, which has it looked at; between two of them only
+what is late changes.
+"""
 
 LOOK_SPACING_S = 0.002
 """A worker that is overdue looks a little slower every moment: this often is soon enough."""
@@ -29,15 +45,17 @@ class Attempt:
     ``started_s`` is when the worker is thought to have begun: dispatch, or the moment when the
     work ahead of it on that worker ended (``waiting`` until then). ``work`` is what it is for this
     endpoint, ``factor`` the batch curve's at its start, ``twin`` the other attempt of a hedge, and
-    ``answering`` whether its first byte is on its way to the client.
+    ``answering`` whether its first byte is on its way to the client. ``generation`` is its part of
+    an engine's batch, ``cached_tokens`` what of its prompt the engine should have had.
     """
 
     __slots__ = (
         "answering",
+        "cached_tokens",
         "dispatched_s",
         "endpoint",
         "factor",
-        "hits",
+        "generation",
         "id",
         "is_probe",
         "started_s",
@@ -55,10 +73,11 @@ class Attempt:
         self.ticket = ticket
         self.endpoint = endpoint
         self.work = work
-        self.hits = 0.0
+        self.cached_tokens = 0.0
+        self.generation: Generation | None = None
         self.dispatched_s = now_s
         self.started_s = now_s
-        self.waiting = worker.slots <= len(worker.inflight)
+        self.waiting = endpoint.engine is None and worker.slots <= len(worker.inflight)
         self.factor = 1.0
         if not endpoint.curve.is_flat:
             self.factor = endpoint.curve.factor(min(len(worker.inflight) + 1, worker.limit))
@@ -69,7 +88,17 @@ class Attempt:
     @property
     def expected_s(self) -> float:
         """Seconds of service that it should take, by what is known of the endpoint now."""
+        if self.generation is not None:
+            return self.generation.expected_s
         return self.endpoint.estimate.seconds * self.work * self.factor
+
+    def heard(self, tokens: int, now_s: float) -> None:
+        """Some more of its answer came."""
+        one, engine = self.generation, self.endpoint.engine
+        if one is not None and engine is not None:
+            one.heard_tokens += tokens
+            engine.batch.heard_s = now_s
+            engine.heard(one, now_s)
 
 
 class WorkerState:
@@ -82,18 +111,21 @@ class WorkerState:
 
     __slots__ = (
         "_ends",
+        "_is_engine",
         "_planned",
         "_queued",
         "_rests",
         "_slots",
         "_slow_start",
         "available_s",
+        "batch",
         "credit",
         "ejection",
         "endpoints",
         "id",
         "inflight",
         "limit",
+        "places",
         "planned_s",
         "probes",
         "recheck_s",
@@ -108,6 +140,7 @@ class WorkerState:
         self.credit = 1
         self.inflight: dict[int, Attempt] = {}
         self.endpoints: list[EndpointState] = []
+        self.batch = Batch()
         self.ejection = Ejection()
         self.probes = ProbeClock()
         self.available_s = 0.0
@@ -115,6 +148,8 @@ class WorkerState:
         self.recheck_s = -inf
         self.resting_until_s = 0.0
         self._queued = 0
+        self._is_engine = False
+        self.places = Places(slots)
         self._rests = False
         self._ends: list[float] = []
         self._planned: list[float] | None = None
@@ -142,8 +177,7 @@ class WorkerState:
         """Whether it may be sent one more: a free slot, or the overcommit credit of a well one."""
         if self._rests:
             return False
-        credit = self.credit if self.limit == self._slots > 0 else 0
-        return len(self.inflight) < self.limit + credit
+        return len(self.inflight) < self.limit + self._reserve
 
     def begin(self, attempt: Attempt) -> None:
         """Take a slot."""
@@ -156,6 +190,8 @@ class WorkerState:
         if self.inflight.pop(attempt.id, None) is None:
             return False
         self.recheck_s = -inf
+        if attempt.generation is not None:
+            self.batch.end(attempt.generation, now_s)
         if attempt.waiting:
             self._queued -= 1
         elif self._queued:
@@ -172,7 +208,7 @@ class WorkerState:
 
     def answered(self) -> bool:
         """A request went well: trust grows. True when that lets an ejected worker back in."""
-        if self.limit == self._slots and not self.ejection.consecutive_failures:
+        if self._slow_start.limit == self._slots and not self.ejection.consecutive_failures:
             return False  # It cannot grow: so it is for nearly every answer.
         readmitted = self.ejection.succeeded()
         if readmitted:
@@ -186,8 +222,17 @@ class WorkerState:
         self.limit = self._slow_start.limit
         self.recheck_s = -inf
 
+    @property
+    def _reserve(self) -> int:
+        """What it is sent beyond its limit, while it is well."""
+        if self._is_engine:
+            return 0
+        return self.credit if self.limit == self._slots > 0 else 0
+
     def look(self, now_s: float) -> None:
         """Work out when the next slot comes free, and how fast each endpoint is taken to be."""
+        if self._is_engine:
+            return self._look_at_engine(now_s)
         running: Collection[Attempt] = self.inflight.values()
         if self._queued:
             running = [attempt for attempt in running if not attempt.waiting]
@@ -206,6 +251,56 @@ class WorkerState:
             self.available_s = self.planned_s = 0.0
         else:
             self._look_at_ends(running, slow, now_s)
+
+    def is_engine(self) -> None:
+        """Requests share it: it has room until those that come would wait long."""
+        if not self._is_engine:
+            self._is_engine = True
+            self.places = Places(self._slots)
+            self.recheck_s = -inf
+
+    def first(self, attempt: Attempt, now_s: float) -> None:
+        """The first token of an answer came."""
+        one, engine = attempt.generation, attempt.endpoint.engine
+        if one is None or engine is None or one.first_s:
+            return
+        engine.first(one, now_s)
+        took_s = now_s - one.begun_s
+        mean = (one.decoding_then - one.decoding_at_begin) / took_s if took_s > 0 else 0.0
+        self.places.began(self.batch.decoding, mean, took_s, one.expected_first_s)
+        self.recheck_s = -inf
+
+    def _look_at_engine(self, now_s: float) -> None:
+        too_long_s, each_s = 0.0, inf
+        for state in self.endpoints:
+            if state.engine is not None:
+                state.look_at_engine(state.engine, now_s)
+                too_long_s = max(too_long_s, state.engine.ahead_s - SATURATED_S)
+                each_s = min(each_s, state.effective_s)
+        self._planned = None
+        self.recheck_s = now_s + ENGINE_LOOK_S
+        self._rests = now_s < self.resting_until_s
+        running = len(self.inflight)
+        self.limit = min(self.places.count + self.places.reserve, self._most())
+        if too_long_s:
+            self.limit = min(self.limit, running)
+        if self._rests or running >= self.limit:
+            free_s = (
+                self.resting_until_s
+                if self._rests
+                else now_s + max(too_long_s, each_s / (running + 1))
+            )
+            count = max(running, 1)
+            self._ends = [free_s + place * each_s / count for place in range(count)]
+            self.available_s = self.planned_s = free_s
+        else:
+            self.available_s = self.planned_s = 0.0
+
+    def _most(self) -> int:
+        """How many requests it is trusted with: those of a lease, and while it comes back."""
+        told = min(state.endpoint.worker.slots for state in self.endpoints)
+        most = min(self._slots, self._slow_start.limit)
+        return most if most < told else UNBOUNDED
 
     def _look_at_ends(self, running: Collection[Attempt], slow: float, now_s: float) -> None:
         ends: list[float] = []
@@ -247,12 +342,13 @@ class WorkerState:
 class DeploymentSpeed:
     """What the workers of one deployment have shown together; new ones begin from it."""
 
-    __slots__ = ("estimate", "probe_work", "unmeasured")
+    __slots__ = ("engines", "estimate", "probe_work", "unmeasured")
 
     def __init__(self, prior_s: float) -> None:
         self.estimate = ServiceEstimate(prior_s)
         self.unmeasured: set[EndpointState] = set()
         self.probe_work = 0.0
+        self.engines: EngineSpeed | None = None
 
 
 class EndpointState:
@@ -267,6 +363,7 @@ class EndpointState:
         "disturbance_s",
         "effective_s",
         "endpoint",
+        "engine",
         "estimate",
         "id",
         "speed",
@@ -285,7 +382,38 @@ class EndpointState:
         )
         self.effective_s = self.estimate.seconds
         self.disturbance_s = 0.0
+        self.engine: Engine | None = None
         speed.unmeasured.add(self)
+        if speed.engines is not None:
+            self.is_engine()
+
+    def is_engine(self) -> None:
+        """It answers token by token, so that requests share it instead of taking slots in turn."""
+        if self.engine is None:
+            if self.speed.engines is None:
+                self.speed.engines = EngineSpeed()
+            self.engine = Engine(self.speed.engines, self.worker.batch)
+            self.worker.is_engine()
+
+    def cost_s(self, ticket: Ticket) -> float:
+        """Seconds that it takes here once it may begin, and what that costs those that run."""
+        if self.engine is not None:
+            return self.engine.cost_s(ticket)
+        return self.effective_s * ticket.work + self.disturbance_s
+
+    def service_s(self, ticket: Ticket) -> float:
+        """Seconds that it takes here once it may begin."""
+        if self.engine is not None:
+            prompt = ticket.prompt_tokens
+            return self.engine.end_s(prompt, prompt, ticket.answer_tokens)
+        return self.effective_s * ticket.work
+
+    def look_at_engine(self, engine: Engine, now_s: float) -> None:
+        """Take in what runs in its batch."""
+        engine.look(now_s)
+        speed = engine.speed
+        prompt_tokens = speed.prompt_tokens
+        self.effective_s = engine.end_s(prompt_tokens, prompt_tokens, speed.answer_tokens)
 
     def look(self, slow: float, count: int) -> None:
         """Take in that the worker looks ``slow`` times slower, with ``count`` requests on it."""
@@ -322,7 +450,15 @@ class EndpointState:
 class Slate:
     """The endpoints that requests of one kind may use, resolved."""
 
-    __slots__ = ("_fleet", "_trusted", "_trusted_at", "by_worker", "states", "workers")
+    __slots__ = (
+        "_fleet",
+        "_trusted",
+        "_trusted_at",
+        "by_worker",
+        "is_streamed",
+        "states",
+        "workers",
+    )
 
     def __init__(self, fleet: "Fleet", states: Sequence[EndpointState]) -> None:
         self._fleet = fleet
@@ -331,6 +467,7 @@ class Slate:
         self.states = list(states)
         self.by_worker = {state.worker.id: state for state in states}
         self.workers = [state.worker for state in self.by_worker.values()]
+        self.is_streamed = False
 
     def usable(self, excluded: frozenset[str]) -> list[EndpointState]:
         """Trusted ones; any that are left when there are none of those."""
@@ -343,6 +480,12 @@ class Slate:
             known = [state for state in known if state.worker.id not in excluded]
         # With every circuit open, a try that may fail beats a refusal that certainly does.
         return trusted or known
+
+    def streams(self) -> None:
+        """Requests of this kind are answered token by token: what answers them is an engine."""
+        self.is_streamed = True
+        for state in self.states:
+            state.is_engine()
 
     def busy_service_s(self) -> float:
         """Mean service of a unit of work while every slot is busy."""
@@ -393,7 +536,11 @@ class Fleet:
         busy = {id_: worker for id_, worker in self._known_workers.items() if worker.inflight}
         self._known_workers = busy | workers
         left = {id_: s for id_, s in self._known_endpoints.items() if s.worker.id in busy}
-        self._known_endpoints = left | states
+        known = left | states
+        for id_, state in self._known_endpoints.items():
+            if known.get(id_) is not state and state.engine is not None:
+                state.engine.retire()
+        self._known_endpoints = known
         self._slates.clear()
         for speed in self._speeds.values():
             speed.unmeasured &= set(states.values())

@@ -69,6 +69,7 @@ def second_place(
     free = [s for s in usable if s.worker is not worker and s.worker.free_slots > 0]
     if not free:
         return None
-    best = min(free, key=lambda state: state.effective_s)
+    ticket = attempt.ticket
+    best = min(free, key=lambda state: state.service_s(ticket))
     age_s = now_s - attempt.dispatched_s
-    return best if best.effective_s * attempt.ticket.work < GAIN * age_s else None
+    return best if best.service_s(ticket) < GAIN * age_s else None

@@ -18,6 +18,7 @@ from math import inf
 
 from router.domain.catalog import Endpoint, Policy
 from router.scheduling import admission
+from router.scheduling.affinity import BLOCK_BYTES
 from router.scheduling.budget import Budget, hedge_budget
 from router.scheduling.decisions import (
     NOT_EXPLAINED,
@@ -38,7 +39,8 @@ from router.scheduling.policies import DEFAULT, POLICIES, Placement
 from router.scheduling.probing import TRAFFIC_S
 from router.scheduling.queue import Line, Queue, Waiting
 from router.scheduling.size import SizePredictor
-from router.scheduling.ticket import Ticket
+from router.scheduling.ticket import Ticket, Used
+from router.scheduling.tokens import TokenEstimates
 from router.scheduling.turn import whose_turn
 
 TICK_S = 0.005
@@ -97,6 +99,11 @@ class Scheduler:
         return self._learning.sizes
 
     @property
+    def tokens(self) -> TokenEstimates:
+        """What is known of how many tokens requests have."""
+        return self._learning.tokens
+
+    @property
     def waiting(self) -> int:
         """How many tickets are queued."""
         return len(self._queue)
@@ -111,6 +118,7 @@ class Scheduler:
     def apply(self, endpoints: Iterable[Endpoint], now_s: float) -> list[Decision]:
         """The catalog changed: use these endpoints from now on."""
         self.fleet.apply(endpoints)
+        self._learning.prefixes.keep_only(self.fleet.endpoints)
         for one in self._queue:
             one.slate = self.fleet.slate(one.ticket.candidates)
         return self._pass(now_s)
@@ -124,6 +132,8 @@ class Scheduler:
         """A request wants a worker."""
         self._arrived_s = now_s
         slate = self.fleet.slate(ticket.candidates)
+        if ticket.streams and not slate.is_streamed:
+            slate.streams()
         usable = slate.usable(ticket.excluded)
         if not usable:
             return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, NOTHING_RETRY_S)]
@@ -150,17 +160,18 @@ class Scheduler:
     def first_byte(self, attempt: Attempt, now_s: float) -> list[Decision]:
         """The answer has begun: this attempt is the one that the client gets."""
         attempt.answering = True
-        return self._end_twin(attempt, now_s)
+        attempt.endpoint.worker.first(attempt, now_s)
+        return self._end_twin(attempt, now_s) if attempt.twin is not None else []
 
-    def completed(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """The last token came: learn from it and use the slot."""
+    def completed(self, attempt: Attempt, now_s: float, used: Used | None = None) -> list[Decision]:
+        """The last token came: learn from it and use the slot. ``used`` is the worker's count."""
         worker = attempt.endpoint.worker
         if not worker.release(attempt, now_s):
             return []
         if attempt.is_probe:
             self._learning.probed(attempt, now_s)
         else:
-            self._learning.answered(attempt, now_s)
+            self._learning.generated(attempt, used, now_s)
             placement = self._route(attempt.ticket.policy).placement
             placement.completed(attempt.endpoint, now_s - attempt.dispatched_s, now_s)
         if worker.answered():
@@ -338,13 +349,21 @@ class Scheduler:
         self, route: _Route, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
         scores = route.placement.score(ticket, usable, now_s)
-        if not ticket.prefix or (saved := self._learning.prefixes.saved_share(ticket.model)) <= 0:
+        if not ticket.prefix:
             return scores
-        hits = self._learning.prefixes.hits(ticket.prefix)
+        cached = self._learning.prefixes.cached(ticket.prefix)
+        if not cached:
+            return scores
         return [
-            score - state.effective_s * ticket.work * saved * hits.get(state.id, 0.0)
+            score - state.engine.saved_s(self._cached_tokens(ticket, blocks))
+            if state.engine is not None and (blocks := cached.get(state.id))
+            else score
             for score, state in zip(scores, usable, strict=True)
         ]
+
+    def _cached_tokens(self, ticket: Ticket, blocks: int) -> float:
+        tokens = self._learning.tokens.prompt(ticket.model, blocks * BLOCK_BYTES)
+        return min(tokens, ticket.prompt_tokens - 1)
 
     def _send(
         self,
@@ -357,17 +376,24 @@ class Scheduler:
         ranking = NOT_EXPLAINED
         if self._explain:
             planned_s = [one.worker.planned_s for one in usable]
-            unit_s = [one.effective_s for one in usable]
+            unit_s = [
+                one.effective_s if one.engine is None else one.service_s(ticket) / ticket.work
+                for one in usable
+            ]
             ranking = Ranking(usable, planned_s, unit_s, scores, ticket.work, now_s)
         return Dispatch(self._attempt(ticket, state, now_s), ranking)
 
     def _attempt(self, ticket: Ticket, state: EndpointState, now_s: float) -> Attempt:
         self._attempts_made += 1
         attempt = Attempt(self._attempts_made, ticket, state, ticket.work, now_s)
-        if ticket.prefix:
-            attempt.hits = self._learning.prefixes.hits(ticket.prefix).get(state.id, 0.0)
-            attempt.work *= 1 - attempt.hits * self._learning.prefixes.saved_share(ticket.model)
-            self._learning.prefixes.sent(ticket.prefix, state.id)
+        engine = state.engine
+        if engine is not None and ticket.prompt_tokens:
+            prefix = ticket.prefix
+            if prefix:
+                blocks = self._learning.prefixes.cached(prefix).get(state.id, 0)
+                attempt.cached_tokens = self._cached_tokens(ticket, blocks) if blocks else 0.0
+                self._learning.prefixes.sent(prefix, state.id)
+            attempt.generation = engine.begin(ticket, attempt.cached_tokens, now_s)
         state.worker.begin(attempt)
         self._hedges.watch(attempt, now_s)
         return attempt

@@ -45,14 +45,13 @@ class LateBinding:
         weight = self._wait_weight / max(1.0, work)
         scores = [
             (weight * (planned_s - now_s) if (planned_s := state.worker.planned_s) > now_s else 0.0)
-            + state.effective_s * work
-            + state.disturbance_s
+            + state.cost_s(ticket)
             for state in states
         ]
         if self._weights:
             for place, state in enumerate(states):
                 weight = self._weights.get(state.endpoint.deployment.id, 1.0)
-                scores[place] += (1 / weight - 1) * state.effective_s * work
+                scores[place] += (1 / weight - 1) * state.service_s(ticket)
         if ticket.preferred_s < inf:
             scores = [
                 score + PREFERENCE_S * (_latency_s(ticket, state, now_s) > ticket.preferred_s)
@@ -69,7 +68,7 @@ class LateBinding:
 
 
 def _latency_s(ticket: Ticket, state: EndpointState, now_s: float) -> float:
-    return max(state.worker.planned_s - now_s, 0.0) + state.effective_s * ticket.work
+    return max(state.worker.planned_s - now_s, 0.0) + state.service_s(ticket)
 
 
 def _wished(ticket: Ticket, sort: Sort, state: EndpointState, now_s: float) -> float:
@@ -82,5 +81,5 @@ def _wished(ticket: Ticket, sort: Sort, state: EndpointState, now_s: float) -> f
         # Nano-USD are whole: latency only tells apart what costs the same.
         return ticket.cost_nano.get(state.id, inf) + min(latency_s / 1e3, 0.5)
     if sort is Sort.THROUGHPUT:
-        return state.effective_s * ticket.work
+        return state.service_s(ticket)
     return latency_s

@@ -160,11 +160,11 @@ async def test_a_fault_of_ours_is_not_billed() -> None:
 async def test_a_call_that_waits_too_long_is_refused_unbilled() -> None:
     never = asyncio.Event()
     line = Line(
-        FakeUpstream(lambda _: [*TOKENS, never]),
+        FakeUpstream(lambda _: never),
         catalog=snapshot(workers=1),
         limits=Limits(queue_wait_s=0.02),
     )
-    running = [asyncio.create_task(line.call(stream=True)) for _ in range(FAST_ROOM)]
+    running = [asyncio.create_task(line.call()) for _ in range(FAST_ROOM)]
     await until(lambda: line.slots_taken == FAST_ROOM)
     with pytest.raises(QueueFull, match="too long"):
         await line.call()
@@ -177,8 +177,8 @@ async def test_a_call_that_waits_too_long_is_refused_unbilled() -> None:
 
 async def test_who_leaves_as_a_worker_comes_free_leaves_it_free() -> None:
     never = asyncio.Event()
-    line = Line(FakeUpstream(lambda _: [*TOKENS, never]), catalog=snapshot(workers=1))
-    running = [asyncio.create_task(line.call(stream=True)) for _ in range(FAST_ROOM)]
+    line = Line(FakeUpstream(lambda _: never), catalog=snapshot(workers=1))
+    running = [asyncio.create_task(line.call()) for _ in range(FAST_ROOM)]
     await until(lambda: line.slots_taken == FAST_ROOM)
     waiting = asyncio.create_task(line.call())
     await until(lambda: line.scheduler.waiting == 1)

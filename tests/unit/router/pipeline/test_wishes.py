@@ -22,6 +22,7 @@ from router.pipeline.sizing import prefix_blocks, size_features
 from router.ports import Answer
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket
+from router.scheduling.tokens import TokenEstimates
 from tests.unit.router.pipeline.line import USED, FakeUpstream, Line, chat, snapshot, until
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
@@ -54,6 +55,7 @@ def ticket_of(catalog: Snapshot, histories: Histories | None = None, **fields: A
     return make_ticket(
         plan,
         sizes=SizePredictor(),
+        tokens=TokenEstimates(),
         histories=histories or Histories(NO_RECORDER, clock=time.time),
         expires_s=1e9,
         excluded=frozenset(),
@@ -234,10 +236,17 @@ async def test_sizes_are_told_by_what_is_known_before_a_call_runs() -> None:
 
 
 async def test_prompts_that_begin_alike_share_their_first_blocks() -> None:
-    one, other = (prefix_blocks(chat(messages=["x" * 2_000 + end])) for end in ("a", "b"))
-    assert one[:3] == other[:3]
+    one, other = (prefix_blocks(chat(messages=["x" * 2_000 + 600 * end])) for end in ("a", "b"))
+    assert one[:7] == other[:7]
     assert one[-1] != other[-1]
     assert prefix_blocks(chat()) == ()
+
+
+async def test_the_blocks_of_a_chat_are_those_of_its_next_turn_too() -> None:
+    turns = ["x" * 1_000, "y" * 700, "z" * 900]
+    before, after = prefix_blocks(chat(messages=turns[:2])), prefix_blocks(chat(messages=turns))
+    assert len(before) == 6
+    assert after[:6] == before
 
 
 async def test_a_policy_under_trial_gets_its_share_of_the_requests() -> None:

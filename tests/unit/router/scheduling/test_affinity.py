@@ -1,82 +1,115 @@
-"""Where a prompt's beginning is still cached."""
+"""Which engine still has the beginning of a prompt."""
+
+from collections import OrderedDict
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.scheduling import affinity
-from router.scheduling.affinity import ENDPOINTS_MAX, HITS_MIN, SAVED_MAX, PrefixIndex
+from router.scheduling.affinity import CAPACITY_MIN, PrefixIndex
 
-CHAIN = st.lists(st.integers(0, 5), min_size=1, max_size=8).map(tuple)
+CHAIN = st.lists(st.integers(0, 5), min_size=1, max_size=8, unique=True).map(tuple)
+SENT = st.lists(st.tuples(CHAIN, st.sampled_from("abc")), max_size=30)
 
 
-def test_only_the_latest_holders_of_a_block_are_remembered() -> None:
+def by_hand(
+    sent: list[tuple[tuple[int, ...], str]], most: int
+) -> dict[str, OrderedDict[int, None]]:
+    """What each engine has, by a memory of its own."""
+    memories: dict[str, OrderedDict[int, None]] = {}
+    for chain, name in sent:
+        memory = memories.setdefault(name, OrderedDict())
+        for block in reversed(chain):
+            memory[block] = None
+            memory.move_to_end(block)
+        while len(memory) > most:
+            memory.popitem(last=False)
+    return memories
+
+
+def test_a_prefix_is_found_where_it_was_sent() -> None:
     index = PrefixIndex()
-    for number in range(ENDPOINTS_MAX + 3):
-        index.sent((1,), f"e{number}")
-    assert set(index.hits((1,))) == {f"e{n}" for n in range(3, ENDPOINTS_MAX + 3)}
+    index.sent((1, 2, 3, 4), "a")
+    index.sent((1, 2), "b")
+    assert index.cached((1, 2, 3, 9)) == {"a": 3, "b": 2}
+    assert index.cached((9, 2, 3)) == {}
+    assert index.cached(()) == {}
 
 
-def test_sending_again_makes_a_holder_the_latest() -> None:
-    index = PrefixIndex()
-    for number in range(ENDPOINTS_MAX):
-        index.sent((1,), f"e{number}")
-    index.sent((1,), "e0")
-    index.sent((1,), "new")
-    assert "e0" in index.hits((1,))
-    assert "e1" not in index.hits((1,))
-
-
-def test_what_was_not_used_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(affinity, "BLOCKS_MAX", 3)
-    index = PrefixIndex()
-    index.sent((1, 2), "a")
-    index.sent((3,), "a")
-    index.sent((1,), "a")
-    index.sent((4,), "a")
-    assert index.hits((2,)) == {}
-    assert index.hits((1,)) == {"a": 1.0}
-
-
-def test_an_empty_prompt_hits_nothing() -> None:
-    index = PrefixIndex()
-    index.sent((), "a")
-    assert index.hits(()) == {}
-
-
-@given(st.lists(st.tuples(CHAIN, st.sampled_from("abc")), max_size=20), CHAIN)
-def test_a_hit_is_a_share_of_the_prompt_and_whole_where_it_was_sent(
-    sent: list[tuple[tuple[int, ...], str]], prompt: tuple[int, ...]
+@given(SENT, CHAIN, st.integers(1, 10))
+def test_it_is_what_a_memory_for_each_engine_would_say(
+    sent: list[tuple[tuple[int, ...], str]], prompt: tuple[int, ...], most: int
 ) -> None:
     index = PrefixIndex()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(affinity, "CAPACITY", most)
+        for chain, name in sent:
+            index.sent(chain, name)
+    expected: dict[str, int] = {}
+    for name, memory in by_hand(sent, most).items():
+        count = 0
+        while count < len(prompt) and prompt[count] in memory:
+            count += 1
+        if count:
+            expected[name] = count
+    assert index.cached(prompt) == expected
+
+
+@given(SENT, st.integers(1, 12))
+def test_all_engines_together_remember_no_more_than_the_bound(
+    sent: list[tuple[tuple[int, ...], str]], most: int
+) -> None:
+    index = PrefixIndex(blocks_max=most)
+    for name in "abc":  # The bound is shared by those that there are.
+        index.sent((), name)
     for chain, name in sent:
         index.sent(chain, name)
-    hits = index.hits(prompt)
-    assert all(0 < share <= 1 for share in hits.values())
-    for chain, name in sent:
-        if chain == prompt:
-            assert hits[name] == 1.0
+        assert len(index) <= most
 
 
-def test_a_small_hit_says_nothing_about_what_hits_save() -> None:
+def test_the_end_of_a_prompt_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(affinity, "CAPACITY", 3)
     index = PrefixIndex()
-    for _ in range(100):
-        index.observe("m", HITS_MIN - 0.01, 0.1)
-    assert index.saved_share("m") == 0.0
+    index.sent((1, 2), "a")
+    index.sent((3, 4), "a")
+    assert index.cached((1, 2)) == {"a": 1}
+    assert index.cached((3, 4)) == {"a": 2}
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 100)), max_size=100))
-def test_what_is_saved_stays_a_share_whatever_is_seen(seen: list[tuple[float, float]]) -> None:
+def test_an_engine_that_is_gone_is_forgotten_and_the_others_are_not() -> None:
     index = PrefixIndex()
-    for hits, relative_work in seen:
-        index.observe("m", hits, relative_work)
-        assert 0.0 <= index.saved_share("m") <= SAVED_MAX
+    for name in ("a", "b", "c"):
+        index.sent((1, 2), name)
+    index.keep_only({"a", "c"})
+    assert index.cached((1, 2)) == {"a": 2, "c": 2}
+    index.sent((1, 2), "d")
+    assert index.cached((1, 2)) == {"a": 2, "c": 2, "d": 2}
 
 
-def test_a_cache_that_was_lost_is_noticed() -> None:
+def test_an_engine_that_had_less_than_expected_is_taken_to_keep_less() -> None:
     index = PrefixIndex()
-    for _ in range(200):
-        index.observe("m", 1.0, 0.4)
-    for _ in range(200):
-        index.observe("m", 1.0, 1.0)
-    assert index.saved_share("m") < 0.01
+    chains = [tuple(range(10 * n, 10 * n + 10)) for n in range(300)]
+    for chain in chains:
+        index.sent(chain, "a")
+    assert index.cached(chains[1]) == {"a": 10}
+    index.counted("a", 1_000, 1_000)
+    for _ in range(50):
+        index.counted("a", 1_000, 0)
+    index.sent(chains[-1], "a")
+    assert index.cached(chains[1]) == {}
+    assert index.cached(chains[-1]) == {"a": 10}
+    for _ in range(1_000):
+        index.counted("a", 1_000, 0)
+    index.sent(chains[-1], "a")
+    assert len(index) == CAPACITY_MIN
+
+
+def test_an_engine_that_never_counts_cached_tokens_is_believed() -> None:
+    index = PrefixIndex()
+    chains = [tuple(range(10 * n, 10 * n + 10)) for n in range(300)]
+    for chain in chains:
+        index.sent(chain, "a")
+        index.counted("a", 1_000, 0)
+    index.sent(chains[-1], "a")
+    assert index.cached(chains[0]) == {"a": 10}

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.scheduling.affinity import PrefixIndex
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.budget import hedge_budget, retry_budget
 from router.scheduling.censored import AGE_TOLERANCE, evidence
@@ -74,24 +73,6 @@ def test_a_hedge_budget_does_not_grow_without_bound() -> None:
     for _ in range(10_000):
         budget.deposit()
     assert sum(budget.withdraw() for _ in range(100)) == 20
-
-
-def test_a_prefix_is_found_where_it_was_sent() -> None:
-    index = PrefixIndex()
-    index.sent((1, 2, 3, 4), "a")
-    index.sent((1, 2), "b")
-    assert index.hits((1, 2, 3, 9)) == {"a": 0.75, "b": 0.5}
-    assert index.hits((9, 2, 3)) == {}
-
-
-def test_what_a_hit_saves_is_learned_and_is_nothing_where_nothing_is_cached() -> None:
-    caching, not_caching = PrefixIndex(), PrefixIndex()
-    for _ in range(200):
-        caching.observe("m", 1.0, 0.4)
-        not_caching.observe("m", 1.0, 1.0)
-    assert caching.saved_share("m") == pytest.approx(0.6, abs=0.01)
-    assert not_caching.saved_share("m") == 0.0
-    assert caching.saved_share("other") == 0.0
 
 
 def test_every_router_names_the_same_owner_whatever_order_it_sees_them_in() -> None:
