@@ -4,6 +4,7 @@ python -m router.simulator                               every policy on the stu
 python -m router.simulator failure --load 0.5            another scenario
 python -m router.simulator study --load 0.3,0.5,0.7,0.85,0.95 --plot study.svg
 python -m router.simulator study --arrivals day.jsonl    recorded arrivals, one JSON object a line
+python -m router.simulator --engines e-sess75,e-mixed50 --seeds 2 --jobs 2    LLM engines and chat
 """
 
 import argparse
@@ -17,8 +18,17 @@ import msgspec
 
 from router.domain.catalog import Policy
 from router.scheduling.policies import POLICIES
+from router.simulator.batching import StepForm
 from router.simulator.compare import REFERENCE, Figures, compare
 from router.simulator.engine import MODEL
+from router.simulator.engine_compare import (
+    ENGINE_HEAD,
+    PLACERS,
+    Options,
+    compare_engines,
+    engine_line,
+)
+from router.simulator.engine_scenarios import engine_scenarios
 from router.simulator.plot import plot
 from router.simulator.scenarios import scenarios
 from router.simulator.workload import Sizes, recorded
@@ -32,6 +42,8 @@ HEAD = (
 def main() -> int:
     """Parse, run, print; 2 for a bad argument."""
     arguments = _parser().parse_args()
+    if arguments.engines:
+        return _engines(arguments)
     names = arguments.policies.split(",")
     try:
         loads = [float(load) for load in arguments.load.split(",")]
@@ -74,6 +86,24 @@ def main() -> int:
         print(f"\nwrote {arguments.plot}")
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(by_load)))
+    return 0
+
+
+def _engines(arguments: argparse.Namespace) -> int:
+    known = engine_scenarios()
+    names = list(known) if arguments.engines == "all" else arguments.engines.split(",")
+    placers = arguments.placers.split(",")
+    for one, of in [*((n, known) for n in names), *((p, PLACERS) for p in placers)]:
+        if one not in of:
+            return _refuse(f"no {one!r}; there are {', '.join(of)}")
+    options = Options(
+        arguments.seeds, StepForm(arguments.form), arguments.load_factor, arguments.duration
+    )
+    for name, figures in compare_engines(names, placers, options, arguments.jobs):
+        print(f"\n{name}: {known[name].about}; {options.seeds} seeds; ms; EMULATED hardware")
+        print(ENGINE_HEAD)
+        for one in figures:
+            print(engine_line(one, figures[0].penalised_ms), flush=True)
     return 0
 
 
@@ -136,6 +166,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--owner-dies", type=float, default=inf, metavar="SECOND", help="kill the first router"
     )
+    parser.add_argument("--engines", metavar="NAMES", help="scenarios of LLM engines, or all")
+    parser.add_argument("--placers", default="oracle,ours,least_outstanding,round_robin")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each engine scenario")
+    parser.add_argument("--jobs", type=int, default=1, help="engine runs side by side")
+    parser.add_argument("--form", choices=list(StepForm), default=StepForm.LINEAR.value)
+    parser.add_argument("--load-factor", type=float, default=1.0, help="of engine scenarios")
+    parser.add_argument("--duration", type=float, default=0.0, help="seconds of an engine run")
     parser.add_argument("--arrivals", type=Path, metavar="FILE.jsonl")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     parser.add_argument("--json", type=Path, metavar="FILE.json")

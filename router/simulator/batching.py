@@ -1,0 +1,382 @@
+"""An LLM engine under virtual time: continuous batching, chunked prefill, blocks of KV cache.
+
+One step gives every decoding sequence one answer event and spends the rest of its token budget on
+prompts, in order of arrival. What it costs in Python does not grow with the batch: sequences are
+kept by the step at which they end, and the blocks that answers need are counted by how far in a
+block they are.
+"""
+
+from collections import deque
+from enum import StrEnum
+from math import ceil, gcd, inf
+from typing import Any
+
+from msgspec import Struct
+
+from router.simulator.hardware import Event
+from router.simulator.kv_cache import BLOCK_TOKENS, Chain, KvCache, Segment
+
+WAVES = 4
+KNEE = 0.25
+
+
+class StepForm(StrEnum):
+    """How the time of a step grows with its load: ``batch_s`` x sequences + ``context_s`` x
+    tokens attended to.
+    """
+
+    LINEAR = "linear"
+    SATURATING = "saturating"
+    """Flat while memory has time to spare, to a quarter of ``base_s``; from there twice as steep.
+    """
+    STEPPED = "stepped"
+    """Linear in whole waves of a quarter of ``base_s``."""
+
+
+class EngineSpec(Struct, frozen=True):
+    """One engine. Times are of the emulation; ``event_tokens`` tokens come in one answer event.
+
+    A prompt is computed at ``prefill_hz`` tokens a second, at most ``step_tokens`` of them in a
+    step; at most ``sequences_max`` run at once, as far as ``kv_tokens`` allow. A step in which
+    nothing decodes takes one token's share of ``base_s`` beside its prompts.
+    """
+
+    name: str
+    kind: str
+    prefill_hz: float
+    base_s: float
+    batch_s: float
+    context_s: float
+    kv_tokens: int
+    step_tokens: int
+    sequences_max: int
+    event_tokens: int = 1
+    form: StepForm = StepForm.LINEAR
+    events: tuple[Event, ...] = ()
+
+    def step_s(self, batch: float, context: float) -> float:
+        """A step that decodes ``batch`` sequences of ``context`` tokens in all."""
+        load_s = self.batch_s * batch + self.context_s * context
+        if self.form is StepForm.SATURATING:
+            load_s = 2 * max(load_s - KNEE * self.base_s, 0.0)
+        elif self.form is StepForm.STEPPED:
+            wave_s = self.base_s / WAVES
+            load_s = ceil(load_s / wave_s) * wave_s
+        return self.base_s + load_s
+
+
+class Sequence:
+    """One request in an engine.
+
+    ``chain`` is its prompt, and ``answer_name`` names the segment that its answer will be.
+    ``answer_events`` is how many the answer really has. ``generated`` is kept up while it does not
+    decode: :meth:`EngineState.generated` always knows. ``owner`` is whose it is, ``placed`` is for
+    who placed it.
+    """
+
+    __slots__ = (
+        "answer_events",
+        "answer_name",
+        "cached_tokens",
+        "chain",
+        "computed",
+        "ends",
+        "engine",
+        "generated",
+        "grown_from",
+        "held",
+        "joined",
+        "left",
+        "over",
+        "owner",
+        "placed",
+        "private",
+        "prompt_blocks",
+        "prompt_tokens",
+        "uncached_tokens",
+    )
+
+    def __init__(
+        self,
+        chain: Chain,
+        prompt_tokens: int,
+        answer_events: int,
+        answer_name: int,
+        owner: object = None,
+    ) -> None:
+        self.chain = chain
+        self.answer_name = answer_name
+        self.prompt_tokens = prompt_tokens
+        self.prompt_blocks = prompt_tokens // BLOCK_TOKENS
+        self.answer_events = answer_events
+        self.owner = owner
+        self.placed: Any = None
+        self.engine: EngineState | None = None
+        self.over = False
+        self.left = 0
+        """Tokens to compute before the next answer event can come."""
+        self.generated = 0
+        self.cached_tokens = -1
+        """Found cached when it was first admitted; -1 before."""
+        self.uncached_tokens = prompt_tokens
+        """To compute, as far as could be told when it came."""
+        self.computed = 0
+        self.held: list[Segment] = []
+        self.private = 0
+        self.joined = 0
+        self.grown_from = 0
+        self.ends = 0
+
+
+class EngineState:
+    """What an engine is doing. The caller calls :meth:`finish` at ``ends_s``, when that is finite.
+
+    A request is admitted when there are blocks for its whole prompt; when there are none for the
+    answers that are under way, the latest gives its own up and waits again, before all others.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec = spec
+        self.cache = KvCache(spec.kv_tokens // BLOCK_TOKENS)
+        self.waiting: deque[Sequence] = deque()
+        self.running: dict[Sequence, None] = {}
+        self.prefilling: list[Sequence] = []
+        self.decoding: dict[Sequence, None] = {}
+        self.context_tokens = 0
+        """Tokens that running sequences attend to."""
+        self.ends_s = inf
+        self.slow = 1.0
+        self.up = True
+        self.hung = False
+        self.busy_s = 0.0
+        self.preempted = self.aborted = self.steps = 0
+        self._chunks: list[tuple[Sequence, int]] = []
+        self._tick = 0
+        self._ends: dict[int, list[Sequence]] = {}
+        tokens = spec.event_tokens
+        self._period = BLOCK_TOKENS // gcd(BLOCK_TOKENS, tokens)
+        self._growth = [
+            [
+                ((at + tick * tokens) % BLOCK_TOKENS + tokens) // BLOCK_TOKENS
+                for tick in range(self._period)
+            ]
+            for at in range(BLOCK_TOKENS)
+        ]
+        self._demand = [0] * self._period
+        """Blocks that the decoding sequences need at a tick, by its place in the period."""
+
+    def matched_tokens(self, sequence: Sequence) -> int:
+        """How much of a prompt is cached. The last token is always computed."""
+        limit = (sequence.prompt_tokens - 1) // BLOCK_TOKENS
+        return self.cache.matched(sequence.chain, limit) * BLOCK_TOKENS
+
+    def generated(self, sequence: Sequence) -> int:
+        """Answer events so far."""
+        if sequence in self.decoding:
+            return self._tick - sequence.joined
+        return sequence.generated
+
+    # Requests
+
+    def submit(self, sequence: Sequence, now_s: float) -> bool:
+        """Take a request. True when a step begins with it: ``ends_s`` is new."""
+        longest = sequence.prompt_tokens + sequence.answer_events * self.spec.event_tokens
+        if longest > self.cache.capacity * BLOCK_TOKENS:
+            raise ValueError(f"{longest} tokens never fit in {self.spec.kv_tokens}")
+        sequence.engine = self
+        sequence.uncached_tokens = sequence.prompt_tokens - self.matched_tokens(sequence)
+        self.waiting.append(sequence)
+        if self.hung or self.ends_s < inf:
+            return False
+        self._begin(now_s)
+        return True
+
+    def abort(self, sequence: Sequence) -> None:
+        """Its caller has gone. The step that runs does not get shorter."""
+        if sequence.over:
+            return
+        sequence.over = True
+        self.aborted += 1
+        if sequence in self.running:
+            self._leave(sequence, self.generated(sequence))
+        else:
+            self.waiting.remove(sequence)
+
+    def finish(self) -> tuple[list[Sequence], list[Sequence]]:
+        """A step ends and the next begins: the sequences whose prompt is done, those that ended.
+
+        All that decode got one answer event, and so did both lists.
+        """
+        joining: list[Sequence] = []
+        for sequence, tokens in self._chunks:
+            if sequence.over:
+                continue
+            sequence.left -= tokens
+            self._share(sequence)
+            if not sequence.left:
+                joining.append(sequence)
+        ended = self._decode() if self.decoding else []
+        joined = [one for one in joining if not one.left and self._join(one, ended)]
+        self.steps += 1
+        self._begin(self.ends_s)
+        return joined, ended
+
+    def stop(self) -> None:
+        """It hangs: the step that runs never ends."""
+        self.hung = True
+        self.ends_s = inf
+
+    def drop(self, *, forget: bool) -> list[Sequence]:
+        """Everything that it had is lost; the cache too when it is to ``forget``."""
+        lost = [*self.running, *self.waiting]
+        for sequence in lost:
+            self.abort(sequence)
+        self.hung = False
+        self.ends_s = inf
+        self._chunks = []
+        if forget:
+            self.cache.clear()
+        return lost
+
+    # Steps
+
+    def _begin(self, now_s: float) -> None:
+        spec, batch = self.spec, len(self.decoding)
+        budget = spec.step_tokens - batch
+        chunks: list[tuple[Sequence, int]] = []
+        for sequence in self.prefilling:
+            if budget <= 0:
+                break
+            tokens = min(sequence.left, budget)
+            budget -= tokens
+            chunks.append((sequence, tokens))
+        while self.waiting and budget > 0 and len(self.running) < spec.sequences_max:
+            sequence = self.waiting[0]
+            if not self._admit(sequence):
+                break
+            self.waiting.popleft()
+            tokens = min(sequence.left, budget)
+            budget -= tokens
+            chunks.append((sequence, tokens))
+        self._chunks = chunks
+        if not batch and not chunks:
+            self.ends_s = inf
+            return
+        step_s = (
+            spec.step_s(batch, self.context_tokens) if batch else spec.base_s / spec.event_tokens
+        )
+        if chunks:
+            step_s += (spec.step_tokens - batch - budget) / spec.prefill_hz
+        step_s *= self.slow
+        self.busy_s += step_s
+        self.ends_s = now_s + step_s
+
+    def _admit(self, sequence: Sequence) -> bool:
+        matched = self.matched_tokens(sequence)
+        known = sequence.prompt_tokens + sequence.generated * self.spec.event_tokens
+        found = matched // BLOCK_TOKENS
+        needed = -(-known // BLOCK_TOKENS) - found
+        held = self.cache.admit(sequence.chain, found, needed)
+        if held is None:
+            return False
+        sequence.held, sequence.computed, sequence.private = held, found, needed
+        sequence.left = known - matched
+        if sequence.cached_tokens < 0:
+            sequence.cached_tokens = matched
+        self.context_tokens += known
+        self.running[sequence] = None
+        self.prefilling.append(sequence)
+        return True
+
+    def _share(self, sequence: Sequence) -> None:
+        """What has been computed of a prompt is there for others."""
+        known = sequence.prompt_tokens + sequence.generated * self.spec.event_tokens
+        upto = min((known - sequence.left) // BLOCK_TOKENS, sequence.prompt_blocks)
+        if upto > sequence.computed:
+            sequence.private -= self.cache.share(
+                sequence.chain, sequence.computed, upto, sequence.held
+            )
+            sequence.computed = upto
+
+    def _decode(self) -> list[Sequence]:
+        self._tick += 1
+        self.context_tokens += self.spec.event_tokens * len(self.decoding)
+        ended = self._ends.pop(self._tick, [])
+        for sequence in ended:
+            self._end(sequence, sequence.answer_events)
+        while (needed := self._demand[self._tick % self._period]) and not self.cache.take(needed):
+            self._preempt()
+        return ended
+
+    def _join(self, sequence: Sequence, ended: list[Sequence]) -> bool:
+        """Its prompt is done and the next answer event comes; False if it was preempted instead."""
+        tokens = self.spec.event_tokens
+        made = sequence.generated
+        if sequence.answer_events - made > 1:
+            known = sequence.prompt_tokens + made * tokens
+            grows = (known + tokens) // BLOCK_TOKENS - known // BLOCK_TOKENS
+            while not self.cache.take(grows):
+                self._preempt()
+                if sequence not in self.running:
+                    return False
+            sequence.private += grows
+        self.context_tokens += tokens
+        made += 1
+        sequence.generated = made
+        if made == sequence.answer_events:
+            self._end(sequence, made)
+            ended.append(sequence)
+            return True
+        self.prefilling.remove(sequence)
+        self.decoding[sequence] = None
+        sequence.joined = self._tick - made
+        sequence.grown_from = (sequence.prompt_tokens + made * tokens) // BLOCK_TOKENS
+        sequence.ends = self._tick + sequence.answer_events - made
+        self._ends.setdefault(sequence.ends, []).append(sequence)
+        self._ask(sequence, 1)
+        return True
+
+    def _ask(self, sequence: Sequence, sign: int) -> None:
+        """Count a decoding sequence's blocks into the demand, or out of it."""
+        begun = sequence.prompt_tokens - (1 + sequence.joined) * self.spec.event_tokens
+        for place, blocks in enumerate(self._growth[begun % BLOCK_TOKENS]):
+            self._demand[place] += sign * blocks
+
+    def _preempt(self) -> None:
+        """The latest gives its blocks up and is computed again, its answer so far included."""
+        sequence = next(reversed(self.running))
+        made = self.generated(sequence)
+        if sequence in self.decoding:
+            made -= 1  # The event of this step needs a block, and there is none.
+            self.context_tokens -= self.spec.event_tokens
+        self._leave(sequence, made)
+        sequence.left = sequence.uncached_tokens = sequence.prompt_tokens
+        self.preempted += 1
+        self.waiting.appendleft(sequence)
+
+    def _end(self, sequence: Sequence, made: int) -> None:
+        sequence.over = True
+        self._leave(sequence, made)
+        known = sequence.prompt_tokens + made * self.spec.event_tokens
+        blocks = known // BLOCK_TOKENS - sequence.prompt_blocks
+        self.cache.keep(sequence.answer_name, blocks)
+
+    def _leave(self, sequence: Sequence, made: int) -> None:
+        """Out of the batch after ``made`` answer events, its blocks given back."""
+        tokens = self.spec.event_tokens
+        known = sequence.prompt_tokens + made * tokens
+        del self.running[sequence]
+        if sequence in self.decoding:
+            del self.decoding[sequence]
+            self._ask(sequence, -1)
+            # The last event takes no block: nothing comes after it.
+            stored = known - tokens if made == sequence.answer_events else known
+            sequence.private += stored // BLOCK_TOKENS - sequence.grown_from
+            if not sequence.over or made < sequence.answer_events:
+                self._ends[sequence.ends].remove(sequence)
+        else:
+            self.prefilling.remove(sequence)
+        sequence.generated = made
+        self.context_tokens -= known
+        self.cache.release(sequence.held, sequence.private)
+        sequence.held, sequence.private, sequence.computed = [], 0, 0

@@ -1,0 +1,186 @@
+"""Engine scenarios under several placers, side by side, and a table of what came of them."""
+
+import gc
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from router.simulator.batching import EngineSpec, StepForm
+from router.simulator.compare import percentile
+from router.simulator.engine_run import EngineResult, Placer, simulate_engines
+from router.simulator.engine_scenarios import HARDWARE, EngineScenario, engine_scenarios
+from router.simulator.placers import least_outstanding, oracle, round_robin
+from router.simulator.scheduled import Scheduled
+
+
+def _times(factor: float) -> Callable[[EngineSpec], int]:
+    return lambda spec: max(1, round(factor * spec.sequences_max))
+
+
+PLACERS: dict[str, Callable[[int], Placer]] = {
+    "oracle": lambda seed: oracle(),
+    "oracle-self": lambda seed: oracle(0.0),
+    "ours": lambda seed: Scheduled(seed=seed),
+    "ours-half": lambda seed: Scheduled(seed=seed, slots=_times(0.5)),
+    "ours-twice": lambda seed: Scheduled(seed=seed, slots=_times(2.0)),
+    "ours-one": lambda seed: Scheduled(seed=seed, slots=lambda spec: 1),
+    "ours-knee": lambda seed: Scheduled(seed=seed, slots=lambda spec: HARDWARE[spec.kind].knee),
+    "ours-whole": lambda seed: Scheduled(seed=seed, streams=False),
+    "least_outstanding": least_outstanding,
+    "round_robin": lambda seed: round_robin(),
+}
+"""By name, made for a seed. ``ours-`` are told other slots than the engines' most sequences, or see
+answers come whole.
+"""
+
+
+class EngineFigures(Struct, frozen=True):
+    """What came of one placer, over the seeds. Milliseconds; shares from 0 to 1.
+
+    ``penalised_ms`` is the mean with every error as long as the caller's patience. ``shares`` are
+    by class of hardware, ``us`` is processor time a request of the whole simulation.
+    """
+
+    placer: str
+    requests: float
+    ttft_ms: float
+    ttft_p50_ms: float
+    ttft_p99_ms: float
+    token_ms: float
+    mean_ms: float
+    p50_ms: float
+    p99_ms: float
+    good: float
+    hit: float
+    errors: float
+    penalised_ms: float
+    us: float
+    shares: dict[str, float]
+
+
+class Options(Struct, frozen=True):
+    """What all runs have in common."""
+
+    seeds: int = 1
+    form: StepForm = StepForm.LINEAR
+    load_factor: float = 1.0
+    duration_s: float = 0.0
+    """0 is the scenario's own."""
+
+    def scenario(self, name: str) -> EngineScenario:
+        """One of them."""
+        scenario = engine_scenarios(self.form, load_factor=self.load_factor)[name]
+        if self.duration_s:
+            scenario = replace(scenario, duration_s=self.duration_s)
+        return scenario
+
+
+def compare_engines(
+    names: Sequence[str], placers: Sequence[str], options: Options, jobs: int = 1
+) -> Iterator[tuple[str, list[EngineFigures]]]:
+    """Each scenario with the figures of every placer, as soon as they are there."""
+    runs = [
+        (name, placer, seed, options)
+        for name in names
+        for placer in placers
+        for seed in range(1, options.seeds + 1)
+    ]
+    if jobs > 1:
+        with ProcessPoolExecutor(jobs) as pool:
+            yield from _gathered(names, placers, options.seeds, pool.map(_run, runs))
+    else:
+        yield from _gathered(names, placers, options.seeds, map(_run, runs))
+
+
+def _gathered(
+    names: Sequence[str], placers: Sequence[str], seeds: int, made: Iterator[EngineFigures]
+) -> Iterator[tuple[str, list[EngineFigures]]]:
+    for name in names:
+        yield name, [_mean([next(made) for _ in range(seeds)]) for _ in placers]
+
+
+def _run(what: tuple[str, str, int, Options]) -> EngineFigures:
+    gc.set_threshold(100_000)  # What a run makes lives long: looking often takes a tenth of it.
+    name, placer, seed, options = what
+    scenario = options.scenario(name)
+    begun_s = time.process_time()
+    results = simulate_engines(scenario, PLACERS[placer](seed), seed)
+    us = (time.process_time() - begun_s) / max(len(results), 1) * 1e6
+    return figures_of(placer, scenario, results, us)
+
+
+def figures_of(
+    placer: str, scenario: EngineScenario, results: Sequence[EngineResult], us: float = 0.0
+) -> EngineFigures:
+    """Of the requests that came after the warm-up and within the run."""
+    counted = [
+        one for one in results if scenario.warm_up_s <= one.at_s < scenario.duration_s
+    ] or list(results)
+    answered = [one for one in counted if not one.error]
+    latencies = sorted(one.latency_s * 1e3 for one in answered)
+    firsts = sorted(one.ttft_s * 1e3 for one in answered)
+    tokens = [one.token_s * 1e3 for one in answered if one.answer_events > 1]
+    good = sum(
+        one.ttft_s <= scenario.slo_ttft_s and one.token_s <= scenario.slo_token_s
+        for one in answered
+    )
+    lost = len(counted) - len(answered)
+    patience_ms = scenario.client_timeout_s * 1e3
+    by_class = Counter(scenario.engines[one.engine].kind for one in answered)
+    kinds = dict.fromkeys(spec.kind for spec in scenario.engines)
+    return EngineFigures(
+        placer=placer,
+        requests=len(counted),
+        ttft_ms=_average(firsts),
+        ttft_p50_ms=percentile(firsts, 0.5),
+        ttft_p99_ms=percentile(firsts, 0.99),
+        token_ms=_average(tokens),
+        mean_ms=_average(latencies),
+        p50_ms=percentile(latencies, 0.5),
+        p99_ms=percentile(latencies, 0.99),
+        good=good / max(len(counted), 1),
+        hit=sum(one.cached_tokens for one in answered)
+        / max(sum(one.prompt_tokens for one in answered), 1),
+        errors=lost,
+        penalised_ms=(sum(latencies) + lost * patience_ms) / max(len(counted), 1),
+        us=us,
+        shares={kind: by_class[kind] / max(len(counted), 1) for kind in kinds},
+    )
+
+
+def _average(values: Sequence[float]) -> float:
+    return sum(values) / max(len(values), 1)
+
+
+def _mean(figures: Sequence[EngineFigures]) -> EngineFigures:
+    """Of the same placer with several seeds."""
+    first = figures[0]
+    numbers = {
+        field: _average([getattr(one, field) for one in figures])
+        for field in EngineFigures.__struct_fields__
+        if field not in {"placer", "shares"}
+    }
+    shares = {kind: _average([one.shares[kind] for one in figures]) for kind in first.shares}
+    return EngineFigures(placer=first.placer, shares=shares, **numbers)
+
+
+ENGINE_HEAD = (
+    f"{'placer':18s} {'n':>6s} {'ttft':>6s} {'p50':>6s} {'p99':>7s} {'token':>6s} {'mean':>7s} "
+    f"{'p50':>7s} {'p99':>7s} {'good':>6s} {'hit':>6s} {'errors':>6s} {'ratio':>6s} {'us/req':>7s}"
+    "  shares"
+)
+
+
+def engine_line(one: EngineFigures, reference_ms: float) -> str:
+    """A row of the table; the ratio is of penalised means, to the first placer's."""
+    shares = " ".join(f"{kind} {share:.0%}" for kind, share in one.shares.items())
+    return (
+        f"{one.placer:18s} {one.requests:6.0f} {one.ttft_ms:6.0f} {one.ttft_p50_ms:6.0f} "
+        f"{one.ttft_p99_ms:7.0f} {one.token_ms:6.1f} {one.mean_ms:7.0f} {one.p50_ms:7.0f} "
+        f"{one.p99_ms:7.0f} {one.good:6.1%} {one.hit:6.1%} {one.errors:6.1f} "
+        f"{one.penalised_ms / reference_ms:6.3f} {one.us:7.1f}  {shares}"
+    )

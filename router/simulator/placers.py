@@ -1,0 +1,151 @@
+"""Who places what is simulated, but for our scheduler: references and simple rules."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from router.simulator import batching
+from router.simulator.batching import EngineState
+from router.simulator.engine_run import Call, EngineSimulation
+
+ATTEMPTS_MAX = 3
+
+
+class Chooser:
+    """Sends each request at once to the engine that a rule names; again, elsewhere, if it fails."""
+
+    def __init__(
+        self, choose: Callable[[batching.Sequence, EngineSimulation, set[int]], int]
+    ) -> None:
+        self._choose = choose
+
+    def begin(self, simulation: EngineSimulation) -> None:
+        """Nothing to prepare."""
+        self._simulation = simulation
+
+    def arrived(self, call: Call) -> None:
+        """Send it."""
+        call.placed = set()
+        self._send(call)
+
+    def stepped(
+        self, engine: int, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]
+    ) -> None:
+        """Nothing to learn."""
+
+    def failed(self, sequence: batching.Sequence) -> None:
+        """Try elsewhere, unless the answer has begun."""
+        call = sequence.owner
+        if not isinstance(call, Call) or call.answering is not None or call.over:
+            return
+        call.placed.add(self._simulation.numbers[id(sequence.engine)])
+        if len(call.placed) < ATTEMPTS_MAX:
+            self._send(call)
+        else:
+            self._simulation.give_up(call, "worker_failed")
+
+    def left(self, call: Call) -> None:
+        """Nothing is kept of it."""
+
+    def _send(self, call: Call) -> None:
+        sequence = self._simulation.sequence(call)
+        engine = self._choose(sequence, self._simulation, call.placed)
+        self._simulation.send(sequence, engine)
+
+
+def oracle(social: float = 1.0) -> Chooser:
+    """Exact state of every engine, greedily: the least own predicted end, plus ``social`` times
+    what it adds to the others there. No look-ahead: a strong reference, not a bound.
+    """
+
+    def choose(sequence: batching.Sequence, simulation: EngineSimulation, tried: set[int]) -> int:
+        best, best_s = 0, float("inf")
+        for number, engine in enumerate(simulation.engines):
+            if number not in tried and engine.up and not engine.hung:
+                own_s, others_s = outlook(engine, sequence, simulation.now_s)
+                score_s = own_s + social * others_s
+                if score_s < best_s:
+                    best, best_s = number, score_s
+        return best
+
+    return Chooser(choose)
+
+
+def outlook(engine: EngineState, sequence: batching.Sequence, now_s: float) -> tuple[float, float]:
+    """Seconds until a sequence would end here, and those it would add to the others' sum.
+
+    A closed form: prompts ahead one after the other, then steps at the batch that is likely to be
+    there meanwhile.
+    """
+    spec = engine.spec
+    events = sequence.answer_events
+    own_tokens = sequence.prompt_tokens - engine.matched_tokens(sequence)
+    running, waiting = engine.running, engine.waiting
+    ahead = sum([one.left for one in engine.prefilling])
+    ahead += sum([one.uncached_tokens for one in waiting])
+    rest = [one.answer_events - engine.generated(one) for one in running]
+    asked = [one.answer_events for one in waiting]
+    context = engine.context_tokens + sequence.prompt_tokens
+    context += sum([one.prompt_tokens for one in waiting])
+    held = min(context, spec.kv_tokens)
+    wait_s = engine.ends_s - now_s if running and engine.ends_s > now_s else 0.0
+    wait_s += _turn_s(engine, sequence, context, rest, asked)
+    batch = len(engine.decoding)
+    step_s = spec.step_s(batch, engine.context_tokens) if batch else spec.base_s / spec.event_tokens
+    prompts = ahead + own_tokens
+    wait_s += prompts / spec.prefill_hz + -(-prompts // spec.step_tokens) * step_s
+    beside = sum([min(left, events) for left in rest]) + sum([min(n, events) for n in asked])
+    mean_batch = beside / events
+    each_s = spec.step_s(1 + mean_batch, held)
+    alone_s = spec.step_s(mean_batch, max(held - sequence.prompt_tokens, 0))
+    others_s = own_tokens / spec.prefill_hz * (len(running) + len(waiting))
+    others_s += (each_s - alone_s) * beside
+    return (wait_s + events * each_s) * engine.slow, others_s * engine.slow
+
+
+def _turn_s(
+    engine: EngineState,
+    sequence: batching.Sequence,
+    context: int,
+    rest: list[int],
+    asked: list[int],
+) -> float:
+    """How long until enough others have ended for it to run at all."""
+    spec = engine.spec
+    crowd = len(rest) + len(asked)
+    over = crowd + 1 - spec.sequences_max
+    if context > spec.kv_tokens:
+        excess = (context - spec.kv_tokens) * crowd / max(context - sequence.prompt_tokens, 1)
+        over = max(over, int(excess) + 1)
+    if over <= 0 or not crowd:
+        return 0.0
+    ends = sorted(rest) + sorted(asked)
+    full_s = spec.step_s(spec.sequences_max, min(context, spec.kv_tokens))
+    return ends[min(over, crowd) - 1] * full_s
+
+
+def round_robin() -> Chooser:
+    """One after the other."""
+    turns = [0]
+
+    def choose(sequence: batching.Sequence, simulation: EngineSimulation, tried: set[int]) -> int:
+        while True:
+            turns[0] = (turns[0] + 1) % len(simulation.engines)
+            if turns[0] not in tried:
+                return turns[0]
+
+    return Chooser(choose)
+
+
+def least_outstanding(seed: int = 1) -> Chooser:
+    """The engine with the fewest requests, one of several at random."""
+    random = Random(f"ties-{seed}").random
+
+    def choose(sequence: batching.Sequence, simulation: EngineSimulation, tried: set[int]) -> int:
+        counts = [
+            (len(engine.running) + len(engine.waiting), random(), number)
+            for number, engine in enumerate(simulation.engines)
+            if number not in tried
+        ]
+        return min(counts)[2]
+
+    return Chooser(choose)

@@ -1,0 +1,227 @@
+"""Our scheduler in front of simulated engines: it is told what the gateway tells it."""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from random import Random
+
+from router.domain.catalog import Deployment, Endpoint, Policy, Pool, Worker
+from router.domain.pricing import Price
+from router.domain.request import BYTES_PER_TOKEN
+from router.scheduling.budget import retry_budget
+from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
+from router.scheduling.fleet import Attempt
+from router.scheduling.scheduler import Scheduler
+from router.scheduling.ticket import Ticket, Used
+from router.simulator import batching
+from router.simulator.batching import EngineSpec
+from router.simulator.engine_run import Call, EngineSimulation
+
+MODEL = "simulated"
+ATTEMPTS_MAX = 3
+PROBE_TOKENS = 8
+PROBE_NAME = -(1 << 40)
+
+
+def most_sequences(spec: EngineSpec) -> int:
+    """The slots that an operator reads off an engine's settings."""
+    return spec.sequences_max
+
+
+def endpoint(spec: EngineSpec, number: int, slots: int) -> Endpoint:
+    """An engine as the catalog has it: one deployment a class, and no benchmark."""
+    deployment = Deployment(
+        id=number,
+        model=MODEL,
+        provider=spec.kind,
+        provider_account_id=0,
+        pool=spec.kind,
+        upstream_model=MODEL,
+        price=Price(number),
+    )
+    worker = Worker(spec.name, spec.kind, f"http://{spec.name}", "openai", slots)
+    return Endpoint(f"{spec.kind}@{spec.name}", deployment, worker, Pool(spec.kind, spec.kind))
+
+
+class _Request:
+    """What is under way for a call: its attempts, or a place in the queue."""
+
+    __slots__ = ("attempts", "excluded", "ticket", "tries")
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.excluded: frozenset[str] = frozenset()
+        self.tries = 0
+        self.ticket: Ticket | None = None
+
+
+class Scheduled:
+    """See the module. ``slots`` says what of each engine's spec the catalog states as its slots;
+    without ``streams`` answers come whole.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        seed: int = 1,
+        *,
+        slots: Callable[[EngineSpec], int] = most_sequences,
+        streams: bool = True,
+        queue_max: int = 10_000,
+    ) -> None:
+        self.scheduler = Scheduler(
+            queue_max=queue_max, random=Random(f"router-{seed}").random, explain=False
+        )
+        self.hedges = self.probes = self.ejections = self.retries = 0
+        self._policy = policy or Policy(1, 1, MODEL)
+        self._slots = slots
+        self._streams = streams
+        self._retry_budget = retry_budget()
+        self._calls: dict[str, Call] = {}
+        self._sequences: dict[Attempt, batching.Sequence] = {}
+        self._engines: dict[str, int] = {}
+        self._tick_due_s = inf
+
+    def begin(self, simulation: EngineSimulation) -> None:
+        """Publish the fleet."""
+        self._simulation = simulation
+        specs = [engine.spec for engine in simulation.engines]
+        kinds = {kind: n for n, kind in enumerate(dict.fromkeys(one.kind for one in specs), 1)}
+        endpoints = [endpoint(one, kinds[one.kind], self._slots(one)) for one in specs]
+        self._candidates = tuple(one.id for one in endpoints)
+        self._engines = {spec.name: number for number, spec in enumerate(specs)}
+        self._apply(self.scheduler.apply(endpoints, simulation.now_s))
+
+    def arrived(self, call: Call) -> None:
+        """Hand it in."""
+        call.placed = _Request()
+        self._retry_budget.deposit()
+        self._place(call)
+
+    def stepped(
+        self, engine: int, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]
+    ) -> None:
+        """Say what was heard of the answers."""
+        now_s = self._simulation.now_s
+        for sequence in self._simulation.engines[engine].decoding:
+            if sequence.placed.answering:
+                sequence.placed.heard(1, now_s)
+        if not self._streams:
+            joined = ()
+        for sequence in joined:
+            attempt: Attempt = sequence.placed
+            if not attempt.answering and not attempt.is_probe:
+                self._apply(self.scheduler.first_byte(attempt, now_s))
+        for sequence in ended:
+            self._completed(sequence, now_s)
+
+    def failed(self, sequence: batching.Sequence) -> None:
+        """Blame its engine, and try again unless the answer has begun or a hedge runs."""
+        attempt: Attempt = sequence.placed
+        if self._sequences.pop(attempt, None) is None:
+            return
+        call = sequence.owner
+        raced = attempt.twin is not None and attempt.twin in self._sequences
+        self._apply(self.scheduler.failed(attempt, self._simulation.now_s))
+        if not isinstance(call, Call) or call.over or raced or call.answering is not None:
+            return
+        request: _Request = call.placed
+        request.tries += 1
+        request.excluded |= {attempt.endpoint.worker.id}
+        left = len(self._engines) > len(request.excluded)
+        if request.tries < ATTEMPTS_MAX and left and self._retry_budget.withdraw():
+            self.retries += 1
+            self._place(call)
+        else:
+            self._simulation.give_up(call, "worker_failed")
+
+    def left(self, call: Call) -> None:
+        """Withdraw it."""
+        now_s = self._simulation.now_s
+        request: _Request = call.placed
+        if self._calls.pop(str(call.number), None) is not None and request.ticket is not None:
+            self.scheduler.withdrawn(request.ticket)
+        for attempt in request.attempts:
+            if self._sequences.pop(attempt, None) is not None:
+                self._apply(self.scheduler.cancelled(attempt, now_s))
+
+    def _place(self, call: Call) -> None:
+        scheduler, now_s, turn = self.scheduler, self._simulation.now_s, call.turn
+        load = self._simulation.scenario.load
+        features = (turn.prompt_bytes / BYTES_PER_TOKEN, float(load.answer_max))
+        request: _Request = call.placed
+        request.ticket = ticket = Ticket(
+            id=str(call.number),
+            candidates=self._candidates,
+            policy=self._policy,
+            arrived_s=call.at_s,
+            expires_s=call.at_s + self._simulation.scenario.client_timeout_s,
+            work=scheduler.sizes.predict(MODEL, features),
+            features=features,
+            prefix=call.prefix,
+            prompt_tokens=scheduler.tokens.prompt(MODEL, turn.prompt_bytes),
+            prompt_bytes=turn.prompt_bytes,
+            answer_tokens=scheduler.tokens.answer(MODEL, 0, load.answer_max),
+            answer_tokens_max=load.answer_max,
+            streams=self._streams,
+            excluded=request.excluded,
+        )
+        self._calls[ticket.id] = call
+        self._apply(scheduler.arrive(ticket, now_s))
+
+    def _completed(self, sequence: batching.Sequence, now_s: float) -> None:
+        attempt: Attempt = sequence.placed
+        if self._sequences.pop(attempt, None) is None:
+            return
+        used = None
+        if not attempt.is_probe:
+            if attempt.answering and sequence.answer_events > 1:
+                attempt.heard(1, now_s)
+            used = Used(sequence.prompt_tokens, sequence.cached_tokens, sequence.answer_events)
+        self._apply(self.scheduler.completed(attempt, now_s, used))
+
+    def _apply(self, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            if isinstance(decision, Dispatch):
+                self._send(self._calls.pop(decision.attempt.ticket.id), decision.attempt)
+            elif isinstance(decision, Hedge):
+                self.hedges += 1
+                of = self._sequences[decision.of].owner
+                if isinstance(of, Call):
+                    self._send(of, decision.attempt)
+            elif isinstance(decision, Probe):
+                self.probes += 1
+                self._probe(decision.attempt)
+            elif isinstance(decision, Cancel):
+                sequence = self._sequences.pop(decision.attempt, None)
+                if sequence is not None:
+                    self._simulation.abort(sequence)
+            elif isinstance(decision, Reject):
+                call = self._calls.pop(decision.ticket.id)
+                self._simulation.give_up(call, decision.reason.value)
+            else:
+                self.ejections += 1
+        self._tick_again()
+
+    def _send(self, call: Call, attempt: Attempt) -> None:
+        request: _Request = call.placed
+        request.attempts.append(attempt)
+        self._submit(self._simulation.sequence(call), attempt)
+
+    def _probe(self, attempt: Attempt) -> None:
+        self._submit(batching.Sequence((), PROBE_TOKENS, 1, PROBE_NAME), attempt)
+
+    def _submit(self, sequence: batching.Sequence, attempt: Attempt) -> None:
+        sequence.placed = attempt
+        self._sequences[attempt] = sequence
+        self._simulation.send(sequence, self._engines[attempt.endpoint.worker.id])
+
+    def _tick_again(self) -> None:
+        due_s = self.scheduler.next_tick_s(self._simulation.now_s)
+        if due_s is not None and due_s < self._tick_due_s:
+            self._tick_due_s = due_s
+            self._simulation.at(due_s, self._tick, due_s)
+
+    def _tick(self, due_s: float) -> None:
+        if due_s == self._tick_due_s:  # Else an earlier one has taken its place.
+            self._tick_due_s = inf
+            self._apply(self.scheduler.tick(self._simulation.now_s))

@@ -1,0 +1,153 @@
+"""Sessions, placers and our scheduler over simulated engines."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+
+from router.scheduling.affinity import BLOCK_BYTES
+from router.simulator.engine_compare import PLACERS, Options, compare_engines, figures_of
+from router.simulator.engine_run import EngineResult, EngineSimulation, Placer, simulate_engines
+from router.simulator.engine_scenarios import (
+    EVENT_TOKENS,
+    MIXED,
+    EngineScenario,
+    capacity_hz,
+    engine_scenarios,
+    fleet,
+)
+from router.simulator.hardware import Event, Trouble
+from router.simulator.kv_cache import BLOCK_TOKENS
+from router.simulator.placers import least_outstanding, oracle
+from router.simulator.scheduled import Scheduled
+from router.simulator.sessions import Session, plan
+
+
+def scenario(name: str = "e-sess50", seconds: float = 12.0) -> EngineScenario:
+    return replace(engine_scenarios()[name], duration_s=seconds, warm_up_s=2.0)
+
+
+def troubled(trouble: Trouble) -> EngineScenario:
+    one = scenario()
+    event = Event(trouble, 4.0, 8.0)
+    engines = tuple(
+        replace(spec, events=(event,)) if spec.name == "h100-0" else spec for spec in one.engines
+    )
+    return replace(one, engines=engines)
+
+
+def sessions(name: str = "e-sess50") -> list[Session]:
+    return plan(engine_scenarios()[name].load, 40.0, EVENT_TOKENS, 1)
+
+
+def test_a_plan_is_its_seeds() -> None:
+    load = engine_scenarios()["e-sess50"].load
+    assert plan(load, 5.0, EVENT_TOKENS, 1) == plan(load, 5.0, EVENT_TOKENS, 1)
+    assert plan(load, 5.0, EVENT_TOKENS, 1) != plan(load, 5.0, EVENT_TOKENS, 2)
+
+
+def test_a_turn_begins_with_the_whole_conversation_before_it() -> None:
+    for session in sessions():
+        for turn, following in pairwise(session.turns):
+            answered = turn.prompt_tokens + turn.answer_events * EVENT_TOKENS
+            assert following.chain[: len(turn.chain)] == turn.chain
+            assert following.chain[-1][1] == following.prompt_tokens // BLOCK_TOKENS
+            assert following.prompt_tokens > answered
+            if answered // BLOCK_TOKENS > turn.prompt_tokens // BLOCK_TOKENS:
+                ends = dict(following.chain)
+                assert ends[turn.answer_name] == answered // BLOCK_TOKENS
+
+
+def test_sessions_share_system_prompts_and_nothing_else() -> None:
+    made = sessions("e-shared")
+    blocks = [session.prefix for session in made]
+    shared = set(blocks[0]) & set().union(*blocks[1:])
+    assert shared == {block for block in blocks[0] if block < 0}
+    assert 1500 < len(shared) * BLOCK_BYTES / 4 < 5500
+    assert len({session.turns[0].chain[0] for session in made}) == 6
+
+
+def test_as_many_turns_come_as_the_load_says() -> None:
+    load = engine_scenarios()["e-mixed50"].load
+    turns = sum(len(one.turns) for one in plan(load, 100.0, EVENT_TOKENS, 3))
+    assert turns / 100.0 == pytest.approx(load.rate_hz, rel=0.1)
+
+
+def test_rates_are_shares_of_capacity() -> None:
+    rate = engine_scenarios()["e-mixed50"].load.rate_hz
+    assert rate / capacity_hz(fleet(MIXED), 1961, 19.7, 0.0) == pytest.approx(0.5, abs=0.005)
+
+
+@pytest.mark.parametrize("placer", ["oracle", "ours", "least_outstanding", "round_robin"])
+def test_every_request_ends_in_one_result_and_a_seed_repeats_it(placer: str) -> None:
+    make = PLACERS[placer]
+    results = simulate_engines(scenario(seconds=4.0), make(1), 1)
+    assert results == simulate_engines(scenario(seconds=4.0), make(1), 1)
+    assert len(results) > 100
+    assert not [one for one in results if one.error]
+    assert all(0 < one.ttft_s <= one.latency_s for one in results)
+
+
+def test_a_turn_comes_when_the_one_before_it_has_ended_and_was_thought_about() -> None:
+    one = scenario(seconds=20.0)
+    (session,) = [s for s in sessions() if len(s.turns) == 8 and not s.first][:1]
+    results = simulate_engines(one, oracle(), 1, [session])
+    assert len(results) > 1
+    for number, (result, following) in enumerate(pairwise(results)):
+        ended_s = result.at_s + result.latency_s
+        assert following.at_s == pytest.approx(ended_s + session.turns[number].think_s)
+        assert following.cached_tokens > 0.8 * result.prompt_tokens
+
+
+def test_who_knows_everything_places_better_than_a_count_does() -> None:
+    def mean_ms(placer: Placer) -> float:
+        return figures_of("", scenario(), simulate_engines(scenario(), placer, 1)).mean_ms
+
+    assert mean_ms(oracle()) < 0.8 * mean_ms(least_outstanding())
+
+
+@pytest.mark.parametrize("trouble", [Trouble.CRASH, Trouble.HANG])
+@pytest.mark.parametrize("make", [least_outstanding, Scheduled])
+def test_only_answers_that_had_begun_are_lost_with_their_engine(
+    make: Callable[[], Placer], trouble: Trouble
+) -> None:
+    results = simulate_engines(troubled(trouble), make(), 1)
+    errors = [one for one in results if one.error]
+    assert errors
+    assert {one.error for one in errors} == {"cut_short"}
+    assert len(errors) < 0.1 * len(results)
+
+
+def test_a_caller_whose_patience_ends_leaves_nothing_behind() -> None:
+    one = replace(scenario(seconds=4.0), client_timeout_s=1.0)
+    placer = Scheduled()
+    simulation = EngineSimulation(one, placer, 1)
+    results = simulation.run()
+    gone = [result for result in results if result.error == "timeout"]
+    assert gone
+    assert all(result.latency_s == pytest.approx(1.0) for result in gone)
+    assert not any(worker.inflight for worker in placer.scheduler.fleet.workers.values())
+    assert not any(engine.running or engine.waiting for engine in simulation.engines)
+
+
+def test_figures_leave_the_warm_up_out_and_count_errors() -> None:
+    one = scenario(seconds=10.0)
+    counted = [
+        EngineResult(3.0, 0.5, 2.5, 100, 50, 11, 0, engine=0),
+        EngineResult(4.0, 2.0, 4.0, 100, 0, 11, 0, engine=1),
+        EngineResult(5.0, 9.9, 40.0, 100, 0, 11, 0, error="timeout"),
+    ]
+    figures = figures_of("p", one, [EngineResult(1.0, 9.0, 9.0, 1, 1, 1, 0), *counted])
+    assert (figures.requests, figures.errors) == (3, 1)
+    assert (figures.mean_ms, figures.ttft_ms, figures.token_ms) == (3250, 1250, 200)
+    assert (figures.good, figures.hit) == (pytest.approx(1 / 3), 0.25)
+    assert figures.penalised_ms == pytest.approx((2500 + 4000 + 40_000) / 3)
+
+
+def test_comparisons_side_by_side_are_the_same_as_one_by_one() -> None:
+    def without_us(jobs: int) -> list[object]:
+        made = compare_engines(["e-same"], ["ours"], Options(2, duration_s=3.0), jobs)
+        return [[replace(one, us=0.0) for one in figures] for _, figures in made]
+
+    assert without_us(1) == without_us(2)
