@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run check test nightly fmt bench bench-overhead bench-settlement bench-pages
-.PHONY: bench-partitions bench-stack bench-agreement rehearse drift chaos sim fresh clean
+.PHONY: bench-partitions bench-stack bench-agreement rehearse judge drift chaos sim fresh clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -81,6 +81,9 @@ bench-agreement: setup ## Compare what LoadGen and Locust measure of the same lo
 
 rehearse: setup ## Rehearse a day's load by Locust, on a running stack or its own (ARGS="--help")
 	@$(BIN)/python -m tests.load $(ARGS)
+
+judge: setup ## The router beside other gateways on emulated workers (ARGS="--help")
+	@$(BIN)/python -m tests.judge $(ARGS)
 
 drift: setup ## A fleet drifts from its benchmarks: write what follows into the docs (~8 minutes)
 	@$(BIN)/python -m benchmarks.drift --write docs/explanation/feedback-loop.md --chart docs/images/drift.svg $(ARGS)

@@ -93,10 +93,11 @@ def pytest_part(
 def stages(*, nightly: bool) -> list[list[Part]]:
     """Parts that run side by side, one stage after the other."""
     checks = Part("check", ("make", "--no-print-directory", "--keep-going", "check"))
-    pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation")
+    pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
     unit = pytest_part("unit", "--dist=worksteal", *pure, workers=2, nightly=nightly)
     servers = ("--dist=loadfile", "tests/contract", "tests/integration")
-    integration = pytest_part("integration", *servers, workers=2, nightly=nightly)
+    # A third one has something to do while the others wait for servers.
+    integration = pytest_part("integration", *servers, workers=3, nightly=nightly)
     e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
     # Alone, and last: these are about time.
     scale = {"CHAOS_SCALE": os.environ.get("CHAOS_SCALE", "10" if nightly else "1")}

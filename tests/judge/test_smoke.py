@@ -1,0 +1,37 @@
+"""The command itself, with the gateways that need no installing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.judge.peers import ROOT
+from tests.judge.results import Result
+
+SECONDS, BOUND_S = 14, 180
+
+
+@pytest.mark.nightly
+def test_the_router_is_measured_beside_the_oracle(tmp_path: Path) -> None:
+    kept = tmp_path / "raw.json"
+    command = [sys.executable, "-m", "tests.judge", "--scenario", "hetero50,e-sess50"]
+    command += ["--targets", "oracle,ours", "--seconds", str(SECONDS)]
+    command += ["--tools", str(tmp_path), "--json", str(kept)]
+    told = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=BOUND_S, check=False
+    )
+    assert told.returncode in {0, 1}, told.stderr  # 1: this machine was too busy to be trusted.
+    results = msgspec.json.decode(kept.read_bytes(), type=list[Result])
+    assert [(one.scenario, one.target) for one in results] == [
+        ("hetero50", "ours"),
+        ("hetero50", "oracle"),
+        ("e-sess50", "ours"),
+        ("e-sess50", "oracle"),
+    ]
+    for one in results:
+        assert one.summary is not None, one.failed
+        assert one.summary.calls > 50
+        assert one.summary.errors == {}
+    assert "e-sess50" in told.stdout
