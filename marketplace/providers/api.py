@@ -15,11 +15,11 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.accounts.access import is_staff, organisation_acted_for, organisations_seen_by
+from marketplace.accounts.access import is_staff, organisations_seen_by
 from marketplace.accounts.models import ApiKey, Organisation, User
-from marketplace.accounts.permissions import Permission
 from marketplace.catalog.models import AIModel, Deployment, Protocol, Provider
 from marketplace.catalog.selectors import models_published
+from marketplace.providers.access import provider_demand
 from marketplace.providers.drafts import ENDPOINTS_MAX, SLOTS_MAX
 from marketplace.providers.lost import lost_of
 from marketplace.providers.models import (
@@ -196,7 +196,7 @@ class ListingViewSet(
     def perform_create(self, serializer: serializers.BaseSerializer[Listing]) -> None:
         values = dict(serializer.validated_data)
         provider = values.pop("provider")
-        _demand(self.request, provider)
+        provider_demand(self.request, provider)
         user = self.request.user
         serializer.instance = listing_create(
             provider=provider, created_by=user if isinstance(user, User) else None, **values
@@ -205,7 +205,7 @@ class ListingViewSet(
     def perform_update(self, serializer: serializers.BaseSerializer[Listing]) -> None:
         """Change a draft. Its provider stays."""
         listing = self.get_object()
-        _demand(self.request, listing.provider)
+        provider_demand(self.request, listing.provider)
         values = dict(serializer.validated_data)
         if values.pop("provider", listing.provider) != listing.provider:
             raise serializers.ValidationError({"provider": "A listing stays with its provider."})
@@ -256,13 +256,6 @@ class ListingViewSet(
         )
 
 
-def _demand(request: Request, provider: Provider) -> None:
-    """Raises unless the caller may publish for the provider; a stranger's is a 404."""
-    if provider.organisation is None:
-        raise NotFound(f"Your organisations run no provider {provider.slug!r}.")
-    organisation_acted_for(request, provider.organisation.slug, Permission.OFFERINGS)
-
-
 def _side(request: Request, listing: Listing, verb: ListingAction) -> Who:
     """As whom the caller takes the step: staff where it is theirs, else the provider."""
     sides: set[Who] = set()
@@ -272,7 +265,7 @@ def _side(request: Request, listing: Listing, verb: ListingAction) -> Who:
         return Who.STAFF
     if Who.PROVIDER not in sides:
         raise PermissionDenied("This is for the platform's staff.")
-    _demand(request, listing.provider)
+    provider_demand(request, listing.provider)
     return Who.PROVIDER
 
 
@@ -393,7 +386,7 @@ class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
         row = self.get_object()
         if request.method != "POST":
             return self._versions(row)
-        _demand(request, row.provider)
+        provider_demand(request, row.provider)
         asked = PriceSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
@@ -408,7 +401,7 @@ class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
     def withdraw(self, request: Request, pk: str) -> Response:
         """Take an upcoming price back: the one before it is published for its date."""
         row = self.get_object()
-        _demand(request, row.provider)
+        provider_demand(request, row.provider)
         asked = WithdrawSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         offer = row.offers.filter(pk=asked.validated_data["offer"]).first()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from rest_framework import mixins, serializers
-from rest_framework.exceptions import NotFound, PermissionDenied
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticatedOrReadOnly
 
 from marketplace.accounts.access import is_staff, organisation_acted_for
 from marketplace.accounts.permissions import Permission
 from marketplace.catalog import api as catalog
 from marketplace.catalog.models import Provider
+from marketplace.providers.access import provider_demand
 from marketplace.providers.services import (
     provider_commission_set,
     provider_open,
@@ -64,9 +65,7 @@ class ProviderViewSet(mixins.CreateModelMixin, mixins.UpdateModelMixin, catalog.
         if values.pop("organisation", None) is not None:
             raise serializers.ValidationError({"organisation": "A provider stays where it is."})
         if values:
-            if provider.organisation is None:
-                raise NotFound(f"Your organisations run no provider {provider.slug!r}.")
-            organisation_acted_for(self.request, provider.organisation.slug, Permission.OFFERINGS)
+            provider_demand(self.request, provider)
             provider_update(provider=provider, **values)
         provider.refresh_from_db()
         serializer.instance = provider
