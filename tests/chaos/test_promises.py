@@ -169,25 +169,45 @@ async def ask_and_leave(port: int, worker: Worker, *, stream: bool = True) -> No
     writer.transport.abort()
 
 
+SLOW = 1_000
+SLOWER_MAX = 1.5
+HEADER_TIMEOUT_S = Limits().header_timeout_s if SCALE > 1 else 3.0
+COMING_S = 1.0
+NOTICED_S = 2.0
+QUIET_S = HEADER_TIMEOUT_S
+SLOW_S = COMING_S + HEADER_TIMEOUT_S + NOTICED_S
+HONEST_PER_S = 100.0
+
+
 async def test_12_slow_headers_hold_nobody_up_and_are_ended(tmp_path: Path) -> None:
-    count = int(200 * min(SCALE, 5))
-    async with working(Worker(), Worker()) as workers:
-        with routing(tmp_path, *workers, header_timeout_s=2) as router:
-            calm, _ = await calls(router.port, 1, 4)
-            slow: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-            for _ in range(count):
-                slow.append(await asyncio.open_connection("127.0.0.1", router.port))
-                slow[-1][1].write(b"POST /v1/chat/completions HTTP/1.1\r\nx-a")
-            busy, lost = await calls(router.port, 1, 4)
-            async with asyncio.timeout(PATIENCE_S):
-                ends = await asyncio.gather(*(reader.read() for reader, _ in slow))
-            for _, writer in slow:
-                writer.close()
-    before, during = (percentile([t.seconds for t in told], 0.99) * 1e3 for told in (calm, busy))
-    print(f"p99 {before:.1f} ms alone, {during:.1f} ms beside {count} slow sockets")
-    assert not lost
-    assert all(one.status == 200 for one in busy)
-    assert all(end.startswith(b"HTTP/1.1 408") for end in ends)
+    assert Limits().header_timeout_s == 10
+    rounds = max(round(SCALE / 2), 2)
+    turn_s = QUIET_S + SLOW_S
+    workers = [Worker(service_s=0.05, spread=0.5, slots=16) for _ in range(2)]
+    slow = Flow([(n * turn_s + QUIET_S, (n + 1) * turn_s) for n in range(rounds)], slow=SLOW)
+    async with working(*workers):
+        limits = {} if SCALE > 1 else {"header_timeout_s": HEADER_TIMEOUT_S}
+        with routing(tmp_path, *workers, **limits) as router:
+            await load(router.port, [Flow([(0.0, 1.0)], per_s=HONEST_PER_S)])
+            honest, ends = await load(
+                router.port, [Flow([(0.0, rounds * turn_s)], per_s=HONEST_PER_S)], [slow]
+            )
+    last_s = max(call.ended_s - call.due_s for call in ends)
+    told = {
+        is_slow: [call.seconds for call in honest if (call.due_s % turn_s >= QUIET_S) is is_slow]
+        for is_slow in (False, True)
+    }
+    before_s, beside_s = (percentile(told[is_slow], 0.99) for is_slow in (False, True))
+    print(
+        f"p99 {before_s * 1e3:.1f} ms alone, {beside_s * 1e3:.1f} ms beside {SLOW} slow sockets: "
+        f"{beside_s / before_s:.2f} times; they were ended after {last_s:.1f} s at most"
+    )
+    assert {call.status for call in honest} == {200}
+    assert beside_s <= SLOWER_MAX * before_s
+    assert len(ends) == rounds * SLOW
+    assert {call.status for call in ends} == {408}
+    assert min(call.seconds for call in ends) >= HEADER_TIMEOUT_S - 0.1
+    assert max(call.seconds for call in ends) <= HEADER_TIMEOUT_S + NOTICED_S
 
 
 REFUSAL_MIB_MAX = 2.0

@@ -3,8 +3,6 @@
 A real router over a real PostgreSQL, before workers on bare sockets.
 """
 
-import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ from router.domain.catalog import ApiKey, Deployment, Model, Pool
 from router.domain.catalog import Worker as Listed
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
-from tests.chaos.harness import MODEL, SCALE, Told, Worker, ask, working
-from tests.chaos.load import percentile
+from tests.chaos.harness import MODEL, SCALE, Worker, working
+from tests.chaos.load import Flow, load, percentile
 from tests.contract.router.conftest import ledger_database, open_accounts
 from tests.integration.router.routers import PEPPER, publish, running
 
@@ -24,40 +22,34 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 __all__ = ["ledger_database"]
 
 WORKERS = 3
-SERVICE_S = 0.1
+SLOTS = 24
+SERVICE_S = 0.6
 SPREAD = 0.5
 """Workers that all finish at the same moment would make everyone wait for that moment."""
-SLOTS = 8
-CALM_PER_S = 20
-"""A tenth of what the workers can do; the share of each of the two tenants is a half."""
-NOISY_AT_ONCE = 240
-"""Ten times the slots: as much as would keep ten such fleets busy."""
+CALM = ("c1", "c2", "c3", "c4")
+SHARE_PER_S = WORKERS * SLOTS / SERVICE_S / (len(CALM) + 1)
+CALM_PER_S = 0.5 * SHARE_PER_S
+NOISY_PER_S = 10 * SHARE_PER_S
+PRIORITIES = ("standard", "batch", "interactive", "standard")
+"""Of the calm ones."""
+NOISES = ("standard", "interactive")
+"""Of the noisy one, in turn: a queue is not to be jumped by saying so."""
+QUEUE_MAX = 100
+"""Full within a second of noise."""
+QUIET_S, NOISE_S = 2.5, 3.0
+SETTLING_S = 0.8
+"""Of noise, before it counts: the queue fills."""
+EBBING_S = 1.2
+"""Of quiet, before it counts: the queue empties."""
+ROUNDS = len(NOISES) * max(round(SCALE), 1)
+SLOWER_MAX = 1.25
 
 
-async def calm(port: int, seconds: float) -> list[Told]:
-    """The answers of a tenant that asks at a steady rate, whatever it gets."""
-    asked: list[asyncio.Task[Told]] = []
-    began_s = time.perf_counter()
-    while (due_s := began_s + len(asked) / CALM_PER_S) < began_s + seconds:
-        await asyncio.sleep(max(due_s - time.perf_counter(), 0))
-        asked.append(asyncio.create_task(ask(port, key="calm")))
-    return list(await asyncio.gather(*asked))
-
-
-async def noisy(port: int, stopping: asyncio.Event) -> int:
-    """How many answers a caller got that asks again and again."""
-    count = 0
-    while not stopping.is_set():
-        count += (await ask(port, key="noisy")).status == 200
-    return count
-
-
-async def test_10_a_noisy_tenant_takes_nothing_from_a_calm_one(
+async def test_10_a_noisy_tenant_takes_nothing_from_calm_ones(
     ledger_database: str, tmp_path: Path
 ) -> None:
-    seconds = 3 * SCALE
     customer, provider = open_accounts(ledger_database, 10**12)
-    workers = [Worker(service_s=SERVICE_S, spread=SPREAD) for _ in range(WORKERS)]
+    workers = [Worker(service_s=SERVICE_S, spread=SPREAD, slots=SLOTS) for _ in range(WORKERS)]
     async with working(*workers):
         shop = Snapshot(
             version=1,
@@ -71,26 +63,57 @@ async def test_10_a_noisy_tenant_takes_nothing_from_a_calm_one(
             deployments=(Deployment(1, MODEL, "lab", provider, "p", MODEL, Price(1)),),
             keys=tuple(
                 ApiKey(n, digest_key(name, PEPPER.encode()), n, customer)
-                for n, name in enumerate(("calm", "noisy"), start=1)
+                for n, name in enumerate((*CALM, "noisy"), start=1)
             ),
         )
         publish(ledger_database, shop)
-        with running("one", ledger_database, tmp_path) as router:
+        with running("one", ledger_database, tmp_path, ROUTER_QUEUE_MAX=str(QUEUE_MAX)) as router:
             port = int(router.url.rpartition(":")[2])
-            await calm(port, 1)
-            alone = await calm(port, seconds)
-            stopping = asyncio.Event()
-            crowd = [asyncio.create_task(noisy(port, stopping)) for _ in range(NOISY_AT_ONCE)]
-            await asyncio.sleep(0.5)
-            beside = await calm(port, seconds)
-            stopping.set()
-            served = sum(await asyncio.gather(*crowd))
-    before_s, after_s = (percentile([t.seconds for t in told], 0.99) for told in (alone, beside))
-    print(
-        f"calm p99 {before_s * 1e3:.0f} ms alone, {after_s * 1e3:.0f} ms beside {served} calls "
-        f"of a noisy tenant: {after_s / before_s:.2f} times"
-    )
-    assert served > len(beside), "the noisy tenant uses what is left"
-    assert {told.status for told in (*alone, *beside)} == {200}, "nothing of the calm one is shed"
-    # In turn, 240 waiting calls would take over a second.
-    assert after_s < 0.6
+            await load(port, [Flow([(0.0, 1.0)], SHARE_PER_S, key=CALM[0])])
+            calm, noisy = await load(port, calm_flows(), noisy_flows())
+    assert {call.status for call in calm} == {200}, "nothing of the calm ones is shed"
+    before_s = percentile([one.seconds for one in calm if quiet(one.due_s)], 0.99)
+    for number, priority in enumerate(NOISES):
+        asked = [one for one in noisy if one.flow == number]
+        served = sum(one.status == 200 for one in asked)
+        beside = [one.seconds for one in calm if noise(one.due_s) == number]
+        after_s = percentile(beside, 0.99)
+        print(
+            f"p99 of {len(beside)} calm calls {before_s * 1e3:.0f} ms alone, "
+            f"{after_s * 1e3:.0f} ms beside {len(asked)} {priority} ones of a noisy tenant, "
+            f"{served} of them served: {after_s / before_s:.2f} times"
+        )
+        assert served > len(beside), "the noisy tenant uses what is left"
+        assert after_s <= SLOWER_MAX * before_s
+
+
+def calm_flows() -> list[Flow]:
+    """All the time, at a rate below their share."""
+    over_s = ROUNDS * (QUIET_S + NOISE_S)
+    return [
+        Flow([(0.0, over_s)], CALM_PER_S, key=key, wishes={"priority": priority})
+        for key, priority in zip(CALM, PRIORITIES, strict=True)
+    ]
+
+
+def noisy_flows() -> list[Flow]:
+    """Quiet and noise take turns, so that whatever else the machine does meets both."""
+    flows: list[Flow] = []
+    for number, priority in enumerate(NOISES):
+        starts_s = [
+            QUIET_S + turn * (QUIET_S + NOISE_S) for turn in range(number, ROUNDS, len(NOISES))
+        ]
+        windows = [(start_s, start_s + NOISE_S) for start_s in starts_s]
+        flows.append(Flow(windows, NOISY_PER_S, key="noisy", wishes={"priority": priority}))
+    return flows
+
+
+def quiet(due_s: float) -> bool:
+    """Whether this moment is one without noise or its remains."""
+    return EBBING_S <= due_s % (QUIET_S + NOISE_S) < QUIET_S
+
+
+def noise(due_s: float) -> int | None:
+    """Which noise there is at this moment, at its full height."""
+    turn, since_s = divmod(due_s, QUIET_S + NOISE_S)
+    return int(turn) % len(NOISES) if since_s >= QUIET_S + SETTLING_S else None
