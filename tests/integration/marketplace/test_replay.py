@@ -40,6 +40,7 @@ BOUND = 0.05
 BOUND_P99 = 0.15
 
 
+@pytest.mark.nightly  # Fewer calls say less: a queue is chaotic.
 def test_a_simulated_past_replayed_comes_out_as_it_was(shop: Shop) -> None:
     since, results = lived(shop, count=10_000)
     arrivals = arrivals_recorded(model=shop.model, since=since, until=since + HOUR, limit=10_000)

@@ -36,6 +36,7 @@ def migrate(url: str, *target: str) -> None:
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=600)
 
 
+@pytest.mark.nightly  # All migrations, one after the other, twice.
 def test_earlier_calls_are_carried_over_and_back(empty_database: str) -> None:
     migrate(empty_database, "billing", "0002")
     calls = [record(created_at_ms=AT_MS + day * 86_400_000, total_ms=5.0) for day in (0, 0, 1)]

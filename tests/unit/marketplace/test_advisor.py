@@ -311,6 +311,7 @@ def test_the_searched_fleet_meets_the_slo_and_every_cheaper_one_misses_it() -> N
             assert run.verdict is not Verdict.MEETS
 
 
+@pytest.mark.nightly  # Whole searches: a quarter of a minute.
 def test_with_a_spare_the_slo_holds_when_any_instance_is_gone() -> None:
     question = Question(model="a/b", rate_hz=60, slo_ms=400, share=0.95, size_cv=0.5, spare=True)
     checked = Search(question, [FAST, SLOW], seed=1, seconds_max=math.inf).run()

@@ -193,12 +193,12 @@ def test_a_point_gives_way_to_live_traffic_and_begins_again(
     offered: Callable[..., Any], emulator_url: str
 ) -> None:
     deployment = emulated_chat(offered, emulator_url)
-    benchmark = request(deployment, loads=[2], seconds_min=1.5)
+    benchmark = request(deployment, loads=[2], seconds_min=4)
     seen: list[str] = []
 
     def look(_workers: Any, _own: int) -> Traffic:
         # Two looks with three others in flight, once it measures: 2 + 3 are more than its 4 slots.
-        busy = sum("measuring" in stage for stage in seen) >= 2 and seen.count("busy") < 2
+        busy = any("measuring" in stage for stage in seen) and seen.count("busy") < 2
         if busy:
             seen.append("busy")
         return Traffic(in_flight=3) if busy else IDLE
@@ -208,7 +208,7 @@ def test_a_point_gives_way_to_live_traffic_and_begins_again(
     assert seen.count("busy") == 2
     assert any("waiting" in stage for stage in seen)
     (point,) = benchmark.points.all()
-    assert point.duration_s > 1.3
+    assert point.duration_s > 3.8
 
 
 def test_a_worker_that_fails_is_told_as_the_reason(
