@@ -34,6 +34,12 @@ INTERRUPTED_S = 60
 COLUMNS = 240
 TOLD = ("--durations=20", "--durations-min=2", "--tb=short", "-r", "fE")
 
+FAULTS = tuple(
+    f"tests/chaos/test_{name}.py"
+    for name in ("endings", "inside", "kills", "outage", "storm", "twins", "walls")
+)
+"""Promises that have to hold however long it takes; they mostly wait."""
+
 FAILURE = re.compile(r"^(?:FAILED|ERROR) .+", re.MULTILINE)
 FAILED_CHECK = re.compile(
     r"^make(?:\[\d+\])?: \*\*\* \[[^]]*?(check-[a-z-]+)\] Error", re.MULTILINE
@@ -96,14 +102,16 @@ def stages(*, nightly: bool) -> list[list[Part]]:
     pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
     unit = pytest_part("unit", "--dist=worksteal", *pure, workers=2, nightly=nightly)
     servers = ("--dist=loadfile", "tests/contract", "tests/integration")
-    # A third one has something to do while the others wait for servers.
-    integration = pytest_part("integration", *servers, workers=3, nightly=nightly)
+    integration = pytest_part("integration", *servers, workers=2, nightly=nightly)
     e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
-    # Alone, and last: these are about time.
     scale = {"CHAOS_SCALE": os.environ.get("CHAOS_SCALE", "10" if nightly else "1")}
-    chaos = pytest_part("chaos", "tests/chaos", workers=0, nightly=nightly, env=scale)
+    faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale)
+    # Alone, and last: these are about time.
+    others = (f"--ignore={path}" for path in FAULTS)
+    chaos = pytest_part("chaos", "tests/chaos", *others, workers=0, nightly=nightly, env=scale)
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
-    return [[checks, unit], *([[histories]] if nightly else []), [integration], [e2e], [chaos]]
+    beside = [integration, e2e, faults]
+    return [[checks, unit], *([[histories]] if nightly else []), beside, [chaos]]
 
 
 def run(part: Part, timeout_s: float) -> Ended:

@@ -39,7 +39,7 @@ MARKS = {
     "chaos": ("integration", "chaos"),
 }
 """Of the tests in a folder; those elsewhere start no server."""
-ON_DATA_SERVICES = ("tests/contract/", "tests/integration/")
+ON_DATA_SERVICES = ("tests/contract/", "tests/integration/", "tests/chaos/")
 WITHOUT_DJANGO = "tests/unit/router"
 """The data plane has none: its tests alone need not wait for it (1 s)."""
 TOGETHER = {
