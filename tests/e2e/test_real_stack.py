@@ -60,6 +60,7 @@ def test_a_key_made_beside_the_running_stack_opens_the_router(local_stack: Local
     wait_until(is_accepted, 60, "the new key was not accepted")
 
 
+@pytest.mark.nightly  # A second stack, started twice.
 def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(tmp_path: Path) -> None:
     with running_stack(tmp_path / "home", "--no-emulated") as stack:
         demo = stack.demo

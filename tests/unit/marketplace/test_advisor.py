@@ -298,6 +298,7 @@ def test_the_bound_is_nothing_where_the_rate_cannot_be_served() -> None:
     assert share_at_most([FAST, SLOW], (1, 0), rate_hz=39, slo_ms=1e6, cv=0.0) == 1
 
 
+@pytest.mark.nightly  # As the search with a spare.
 def test_the_searched_fleet_meets_the_slo_and_every_cheaper_one_misses_it() -> None:
     checked = Search(QUESTION, [FAST, SLOW], seed=1, seconds_max=math.inf).run()
     assert checked.complete

@@ -106,6 +106,7 @@ def test_every_scenario_runs(
     assert Profile.objects.filter(benchmark=benchmark).exists() is (scenario != "server")
 
 
+@pytest.mark.nightly  # A minute of two processors.
 def test_a_real_language_model_is_measured(offered: Callable[..., Any], llama_url: str) -> None:
     name = "huggingfacetb/smollm2-135m-instruct"
     deployment = offered(name, "chat", ("llama-0", llama_url, "openai"), slots=2)

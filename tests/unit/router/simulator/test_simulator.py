@@ -35,7 +35,14 @@ class Exponential(Sizes, frozen=True):
         return rng.expovariate(1.0), 0.0
 
 
-@pytest.mark.parametrize(("servers", "load"), [(1, 0.5), (4, 0.7), (10, 0.8)])
+@pytest.mark.parametrize(
+    ("servers", "load"),
+    [
+        pytest.param(1, 0.5, marks=pytest.mark.nightly),
+        (4, 0.7),
+        pytest.param(10, 0.8, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_single_machine_waits_as_long_as_erlang_says(servers: int, load: float) -> None:
     service_s = 0.1
     rate_hz = load * servers / service_s
