@@ -83,6 +83,7 @@ class Connection(asyncio.Protocol):
         "_body",
         "_body_bytes",
         "_exchange",
+        "_held",
         "_is_last",
         "_is_lost",
         "_parser",
@@ -106,6 +107,7 @@ class Connection(asyncio.Protocol):
         self.stalled: asyncio.Future[None] | None = None
         self._target = b""
         self._wire_bytes = 0
+        self._held: list[bytes] = []
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._is_last = self._is_lost = False
@@ -127,7 +129,9 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._server.moved.set()
         self.resume_writing()
-        if self._task is not None:
+        self._held.clear()
+        answered = self._exchange is not None and self._exchange.ended
+        if self._task is not None and not answered:
             self._task.cancel()
 
     def pause_writing(self) -> None:
@@ -147,6 +151,12 @@ class Connection(asyncio.Protocol):
         """See :class:`asyncio.Protocol`."""
         phase = self.phase
         if phase is REFUSED or phase is CLOSING:
+            return
+        if phase is CALL and self._exchange is not None and self._exchange.ended:
+            # The client has its answer, and what is still to be done about it is none of its
+            # business: this is its next request, which waits for that.
+            self._held.append(data)
+            self._transport.pause_reading()
             return
         if phase is IDLE:
             self._enter(HEAD)
@@ -287,6 +297,14 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
             else:
                 self._enter(IDLE)
+                if self._held:
+                    self._take_held()
+
+    def _take_held(self) -> None:
+        held, self._held = b"".join(self._held), []
+        if not self._is_lost:
+            self._transport.resume_reading()
+            self.data_received(held)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

@@ -30,12 +30,15 @@ POST = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi"
 
 
 class App:
-    """Echoes the body, streams without end at ``/endless``, waits for ever at ``/wait``."""
+    """Echoes the body, streams without end at ``/endless``, waits for ever at ``/wait``, and after
+    its answer at ``/after`` until ``put_away``.
+    """
 
     def __init__(self) -> None:
         self.called: list[tuple[str, bytes]] = []
         self.begun = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.put_away = asyncio.Event()
         self.sent = 0
 
     def admit(self, exchange: Exchange) -> None:
@@ -58,6 +61,8 @@ class App:
                 await exchange.end_stream(b"data: 2\n\n")
             else:
                 await exchange.answer(200, [("x-path", exchange.path)], exchange.body)
+            if exchange.path == "/after":
+                await self.put_away.wait()
         except asyncio.CancelledError:
             self.cancelled.set()
 
@@ -173,6 +178,35 @@ async def test_a_pipelined_request_is_not_taken_for_part_of_the_first() -> None:
     answer = await exchange_of(POST + POST.replace(b"/x", b"/second"), app)
     assert answer.count(b"HTTP/1.1 ") == 1
     assert app.called == [("/x", b"hi")]
+
+
+async def test_who_has_an_answer_may_ask_again_while_the_last_of_it_is_put_away() -> None:
+    app, after = App(), POST.replace(b"/x", b"/after")
+    async with connected(app) as (reader, writer):
+        writer.write(after)
+        await reader.readuntil(b"\r\n\r\nhi")
+        writer.write(POST[:30])
+        await writer.drain()
+        await until(lambda: len(app.called) == 1)
+        writer.write(POST[30:] + POST)
+        await asyncio.sleep(0)
+        app.put_away.set()
+        head = await reader.readuntil(b"\r\n\r\nhi")
+        assert b"x-path: /x" in head
+        assert [path for path, _ in app.called[:2]] == ["/after", "/x"]
+
+
+async def test_what_is_put_away_after_an_answer_is_not_lost_with_the_client() -> None:
+    app, after = App(), POST.replace(b"/x", b"/after")
+    async with serving(app, LIMITS) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(after)
+        await reader.readuntil(b"\r\n\r\nhi")
+        writer.transport.abort()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not app.cancelled.is_set()
+        app.put_away.set()
 
 
 async def test_noise_after_a_request_ends_the_connection_and_not_the_answer() -> None:
