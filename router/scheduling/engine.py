@@ -285,3 +285,14 @@ def followed(factor: float, ratio: float) -> float:
     """A factor after one more answer took ``ratio`` times what its siblings' curve says."""
     news = max(1 / FACTOR_CLAMP, min(ratio / factor, FACTOR_CLAMP))
     return max(FACTOR_MIN, min(factor * (1 + FACTOR_SMOOTHING * (news - 1)), FACTOR_MAX))
+
+
+_UNKNOWN = Engine(EngineSpeed(), Batch())
+
+
+def guessed_s(ticket: Ticket) -> float:
+    """Until the end of an answer on an engine of which nothing is known. Nothing for what is no
+    generation.
+    """
+    prompt = ticket.prompt_tokens
+    return _UNKNOWN.end_s(prompt, prompt, ticket.answer_tokens) if prompt else 0.0

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Iterable
 from math import inf
 
+from router.scheduling.engine import guessed_s
 from router.scheduling.fleet import Attempt, EndpointState
 
 LATE = 3.0
@@ -24,7 +25,9 @@ PATIENCE_MIN_S = 0.02
 """Below this, lateness is noise of the machine."""
 
 PATIENCE_UNKNOWN_S = 2.0
-"""Nobody knows what is late on an endpoint that was never measured: only a hang looks like this."""
+"""Nobody knows what is late on an endpoint that was never measured: only a hang looks like this. A
+generation is given more where an engine of the middle would take longer.
+"""
 
 
 class HedgeClock:
@@ -41,9 +44,11 @@ class HedgeClock:
         """Look at this attempt when it is late, counting from ``now_s``, or ``again`` soon."""
         if not patience_s:
             rounds = LATE_AGAIN if again else 2 * LATE if attempt.waiting else LATE
-            is_guess = attempt.endpoint.estimate.is_guess
-            least_s = PATIENCE_UNKNOWN_S if is_guess else PATIENCE_MIN_S
-            patience_s = max(rounds * attempt.expected_s, least_s)
+            expected_s, least_s = attempt.expected_s, PATIENCE_MIN_S
+            if attempt.endpoint.estimate.is_guess:
+                expected_s = max(expected_s, guessed_s(attempt.ticket))
+                least_s = PATIENCE_UNKNOWN_S
+            patience_s = max(rounds * expected_s, least_s)
         heapq.heappush(self._due, (now_s + patience_s, attempt.id, attempt))
 
     def due_s(self) -> float:

@@ -123,6 +123,17 @@ def test_an_endpoint_that_nobody_has_measured_is_given_time() -> None:
     assert hedge_of(made.tick(2.1)).endpoint.id == "free"
 
 
+def test_a_first_whole_answer_is_not_late_while_an_engine_of_the_middle_would_write_it() -> None:
+    made = scheduler(
+        endpoint("new", slots=2, service_ms=0), endpoint("free", slots=2, service_ms=120)
+    )
+    first = place(made, "t", "new", "free", prompt_tokens=50.0, answer_tokens=64.0)
+    assert first.endpoint.id == "new"
+    assert not hedges(made.tick(3.0))
+    assert not hedges(made.tick(9.0))
+    assert hedge_of(made.tick(12.0)).endpoint.id == "free", "it hangs"
+
+
 def hedges(decisions: list[Decision]) -> list[Attempt]:
     return [d.attempt for d in decisions if isinstance(d, Hedge)]
 
