@@ -15,6 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from router.adapters.file_disk import FileDisk, LineFile
+from router.adapters.learned_file import LearnedFile
 from router.adapters.memory import (
     UNLIMITED_NANO,
     MemoryBank,
@@ -57,6 +58,7 @@ from router.pipeline.history import Histories
 from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
+from router.pipeline.remembering import Remembering
 from router.pipeline.routing_table import build_table
 from router.ports import (
     Books,
@@ -174,10 +176,14 @@ async def serve_http(
     """Listen, follow the catalog, and on a signal stop taking calls and let the others finish."""
     async with contextlib.AsyncExitStack() as closing:
         router = await _compose(settings, vault, recorder, books, answers, cluster, closing)
-        view = router.view
+        view, remembering = router.view, router.remembering
+        if remembering is not None:
+            await remembering.recall()
         server = HTTPServer(router.api, settings.limits, frozenset(settings.cors_origins))
         async with _background(
-            _follow(source, router.gateway, kept, view), *([view.run()] if view else [])
+            _follow(source, router.gateway, kept, view),
+            *([view.run()] if view else []),
+            *([remembering.run()] if remembering else []),
         ):
             await server.listen(settings.host, settings.port)
             grpc_server = await _listen_grpc(settings, router)
@@ -199,6 +205,7 @@ class _Router(Struct, frozen=True):
     api: API
     view: ClusterView | None
     forwarder: Forwarder | None
+    remembering: Remembering | None
 
 
 async def _compose(
@@ -256,7 +263,8 @@ async def _compose(
         forwarder=forwarder,
         trace_share=settings.trace_share,
     )
-    return _Router(gateway, operations, api, view, forwarder)
+    remembering = _remembering(settings, dispatcher) if cluster is not None else None
+    return _Router(gateway, operations, api, view, forwarder, remembering)
 
 
 async def _open_upstreams(
@@ -299,6 +307,16 @@ def _view(
     me = Member(settings.router_id, settings.advertised_url)
     ttl_s = settings.limits.member_ttl_s
     return ClusterView(me, cluster, dispatcher, limiter, ttl_s=ttl_s, clock=time.monotonic)
+
+
+def _remembering(settings: Settings, dispatcher: Dispatcher) -> Remembering | None:
+    """What was learned of workers over restarts, where it is wanted."""
+    age_max_s = settings.limits.learned_max_age_s
+    if not age_max_s:
+        return None
+    # By port, as the journal is: each router sends to workers of its own choice.
+    file = LearnedFile(settings.home / "learned" / f"{settings.port}.json")
+    return Remembering(dispatcher, file, age_max_s=age_max_s, clock=time.time)
 
 
 async def _listen_grpc(settings: Settings, router: _Router) -> GRPCServer | None:

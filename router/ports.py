@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from router.contracts.learned import KeptLearned
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Endpoint
@@ -99,6 +100,18 @@ class SnapshotSource(Protocol):
 
         None in between says that the last one is still the newest.
         """
+        ...
+
+
+class LearnedStore(Protocol):
+    """Where what was learned of workers outlives the router. Blocking; raises ``OSError``."""
+
+    def load(self) -> KeptLearned | None:
+        """What was kept; None when nothing was. Raises ``ValueError`` when it is damaged."""
+        ...
+
+    def save(self, kept: KeptLearned) -> None:
+        """Keep this instead, whole or not at all."""
         ...
 
 

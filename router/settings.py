@@ -68,10 +68,16 @@ class Limits(Struct, frozen=True):
     """Most finished calls that may wait for the database; admission stops beyond it."""
     snapshot_age_max_s: float = 300.0
     """Longest time on a catalog that the database has not confirmed; 503 beyond it."""
+    learned_max_age_s: float = 86_400.0
+    """Oldest that what was learned of workers may be to outlive a restart; 0 keeps nothing."""
     member_ttl_s: float = 3.0
     """How long a router counts as there, and its leases on slots as held, after its last word."""
     drain_s: float = 60.0
     """How long a stopping router lets running calls finish."""
+
+
+MAY_BE_ZERO = frozenset({"learned_max_age_s"})
+"""Limits that 0 turns off."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -158,10 +164,17 @@ def standalone_settings(
 
 
 def limits_from_env(env: Mapping[str, str]) -> Limits:
-    """The bounds, each overridable; a number that is not positive is refused."""
+    """The bounds, each overridable; a number that is not positive is refused, but for a 0 that
+    turns off.
+    """
     defaults = Limits()
     values = {
-        name: _number(env, f"ROUTER_{name.upper()}", getattr(defaults, name))
+        name: _number(
+            env,
+            f"ROUTER_{name.upper()}",
+            getattr(defaults, name),
+            may_be_zero=name in MAY_BE_ZERO,
+        )
         for name in Limits.__struct_fields__
     }
     return Limits(**values)
@@ -211,7 +224,7 @@ def _networks(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return networks
 
 
-def _number(env: Mapping[str, str], name: str, default: N) -> N:
+def _number(env: Mapping[str, str], name: str, default: N, *, may_be_zero: bool = False) -> N:
     text = env.get(name)
     if text is None:
         return default
@@ -219,6 +232,6 @@ def _number(env: Mapping[str, str], name: str, default: N) -> N:
         value = type(default)(text)
     except ValueError:
         raise SettingsInvalid(f"{name}={text!r} is not a number") from None
-    if value <= 0:
-        raise SettingsInvalid(f"{name}={text} must be positive")
+    if value < 0 or (value == 0 and not may_be_zero):
+        raise SettingsInvalid(f"{name}={text} must be positive{' or 0' * may_be_zero}")
     return value

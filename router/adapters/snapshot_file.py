@@ -1,9 +1,8 @@
 """The last good snapshot on the router's own disk, for a start without the database."""
 
-import os
-import tempfile
 from pathlib import Path
 
+from router.adapters.atomic_file import replace_file
 from router.contracts.snapshot import Snapshot, decode_snapshot, encode_snapshot
 
 
@@ -23,12 +22,4 @@ class SnapshotFile:
 
     def save(self, snapshot: Snapshot) -> None:
         """Keep this one instead. Blocking: call it from a thread."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Its own, since several routers may share the file; nobody else's to read: it holds the
-        # digests of keys and the workers' addresses.
-        descriptor, temporary = tempfile.mkstemp(prefix=".snapshot-", dir=self._path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encode_snapshot(snapshot))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._path)
+        replace_file(self._path, encode_snapshot(snapshot))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
+from router.contracts.learned import Learned
 from router.domain.catalog import Endpoint
 from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull
 from router.scheduling.decisions import (
@@ -51,6 +52,10 @@ class Dispatcher:
         self._waiting: dict[str, asyncio.Future[Dispatch]] = {}
         self._tick_timer: asyncio.Handle | None = None
         self._tick_due_s = inf
+
+    def remember(self, learned: Learned) -> None:
+        """What an earlier life of the router has learned of workers."""
+        self.scheduler.remember(learned, self._clock())
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
         """The catalog changed."""

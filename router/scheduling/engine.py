@@ -131,6 +131,17 @@ class Engine:
         self.speed.first_logs -= log(self._first_factor)
         self.speed.step_logs -= log(self._step_factor)
 
+    @property
+    def factors(self) -> tuple[float, float]:
+        """Of the first token and of a step, relative to its siblings."""
+        return self._first_factor, self._step_factor
+
+    def remember(self, first_factor: float, step_factor: float, now_s: float) -> None:
+        """An earlier life has learned these; they fade as if something had been heard now."""
+        self._set_first(max(FACTOR_MIN, min(first_factor, FACTOR_MAX)))
+        self._set_step(max(FACTOR_MIN, min(step_factor, FACTOR_MAX)))
+        self._heard_s = now_s
+
     def look(self, now_s: float) -> None:
         """Work the coefficients out for this moment."""
         batch = self.batch

@@ -45,6 +45,12 @@ class ServiceEstimate:
             self.seconds = prior_s
             self._prior_samples = PRIOR_SAMPLES
 
+    def remember(self, seconds: float, samples: int) -> None:
+        """An earlier life has measured this: worth no more than a prior is."""
+        self.samples = min(samples, PRIOR_SAMPLES)
+        self.seconds = seconds
+        self._prior_samples = 0
+
     def at_least(self, seconds: float) -> None:
         """A service took longer than this, it is not known how much."""
         self.seconds = max(self.seconds, seconds)

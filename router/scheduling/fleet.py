@@ -1,7 +1,7 @@
 """What the scheduler knows about workers and about what runs on them."""
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 
 from router.domain.catalog import Endpoint
@@ -496,10 +496,17 @@ class Slate:
         return slots / rate if rate else 0.0
 
 
+def _unremembered(_: EndpointState) -> None:
+    """There was no earlier life."""
+
+
 class Fleet:
-    """Every endpoint the router may use. What was learned survives a new snapshot."""
+    """Every endpoint the router may use. What was learned survives a new snapshot; ``recall``
+    brings back to a new endpoint what an earlier life of the router has learned.
+    """
 
     def __init__(self) -> None:
+        self.recall: Callable[[EndpointState], None] = _unremembered
         self.trust_changes = 0
         self.workers: dict[str, WorkerState] = {}
         self.endpoints: dict[str, EndpointState] = {}
@@ -577,7 +584,9 @@ class Fleet:
             if speed is None:
                 speed = DeploymentSpeed(deployment.service_prior_ms / 1e3)
                 self._speeds[deployment.id] = speed
-            return EndpointState(endpoint, worker, speed)
+            state = EndpointState(endpoint, worker, speed)
+            self.recall(state)
+            return state
         if state.endpoint.deployment.batch_curve != endpoint.deployment.batch_curve:
             state.curve = BatchCurve(endpoint.deployment.batch_curve)
         state.endpoint = endpoint

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
+from router.contracts.learned import Learned
 from router.domain.catalog import Endpoint, Policy
 from router.scheduling import admission
 from router.scheduling.affinity import BLOCK_BYTES
@@ -38,6 +39,7 @@ from router.scheduling.learning import Learning
 from router.scheduling.policies import DEFAULT, POLICIES, Placement
 from router.scheduling.probing import TRAFFIC_S
 from router.scheduling.queue import Line, Queue, Waiting
+from router.scheduling.remembered import Remembered, learned_of
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.tokens import TokenEstimates
@@ -113,7 +115,19 @@ class Scheduler:
         """How many requests wait, by model; only models for which some do."""
         return dict(Counter(one.ticket.model for one in self._queue))
 
+    def learned(self) -> Learned:
+        """What is known of the endpoints in use, for the next life of this router."""
+        return learned_of(self.fleet.endpoints.values(), self.tokens)
+
     # Events
+
+    def remember(self, learned: Learned, now_s: float) -> None:
+        """What an earlier life has learned. It comes back to each endpoint that is :meth:`apply`
+        brings and that is still what it was.
+        """
+        remembered = Remembered(learned)
+        self.fleet.recall = lambda state: remembered.recall(state, now_s)
+        self.tokens.remember(learned.models, learned.answers)
 
     def apply(self, endpoints: Iterable[Endpoint], now_s: float) -> list[Decision]:
         """The catalog changed: use these endpoints from now on."""

@@ -6,8 +6,11 @@ prompt, but its distribution can be learned: by model, tenant and bound, falling
 where too few were seen.
 """
 
+from collections.abc import Collection, Iterable
+from heapq import nlargest
 from math import sqrt
 
+from router.contracts.learned import LearnedAnswer, LearnedModel
 from router.domain.request import BYTES_PER_TOKEN
 
 CALIBRATION = 0.05
@@ -19,6 +22,8 @@ SAMPLES_MIN = 20
 """Answers of one tenant and bound that are worth more than what its model shows as a whole."""
 
 KEYS_MAX = 10_000
+KEPT_MAX = 1_000
+"""Lengths that are kept for the next life of the router: those of which most was seen."""
 
 
 class _Lengths:
@@ -84,3 +89,32 @@ class TokenEstimates:
             if known is None:
                 known = self._answers[key] = _Lengths(ANSWER_GUESS)
             known.saw(tokens)
+
+    def learned(
+        self, models: Collection[str]
+    ) -> tuple[tuple[LearnedModel, ...], tuple[LearnedAnswer, ...]]:
+        """What is worth keeping of these models."""
+        answers = [
+            LearnedAnswer(model, tenant, most, known.mean, known.samples)
+            for (model, tenant, most), known in self._answers.items()
+            if model in models
+        ]
+        return (
+            tuple(
+                LearnedModel(model, size_bytes)
+                for model, size_bytes in self._bytes_per_token.items()
+                if model in models
+            ),
+            tuple(nlargest(KEPT_MAX, answers, key=lambda one: one.samples)),
+        )
+
+    def remember(self, models: Iterable[LearnedModel], answers: Iterable[LearnedAnswer]) -> None:
+        """An earlier life has learned this: worth as much as is needed to count, and no more."""
+        for model in models:
+            self._bytes_per_token[model.name] = max(
+                BYTES_MIN, min(model.bytes_per_token, BYTES_MAX)
+            )
+        for answer in answers:
+            known = _Lengths(answer.tokens)
+            known.samples = min(answer.samples, SAMPLES_MIN)
+            self._answers[answer.model, answer.tenant, answer.most] = known

@@ -51,8 +51,11 @@ class Router:
 
 
 @contextlib.contextmanager
-def running(name: str, database: str, home: Path, **settings: str) -> Iterator[Router]:
-    (port,) = free_ports(1)
+def running(
+    name: str, database: str, home: Path, *, port: int = 0, **settings: str
+) -> Iterator[Router]:
+    """A router process, on a port of its own unless it is to come back where it was."""
+    port = port or free_ports(1)[0]
     log = home / f"{name}.log"
     env = {
         **os.environ,

@@ -1,0 +1,127 @@
+"""What a router keeps on its disk of what it learned of workers, for its next start.
+
+Everything is found by ids of the catalog, and says what it was learned of: what has been changed
+meanwhile is not taken for the same. Tokens are means; ``samples`` is how much was seen.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from router.contracts.wire import UNREADABLE
+
+LEARNED_SCHEMA = 1
+MOST = 1e20
+"""No figure is larger, whatever workers count: sums of what a damaged file says stay finite."""
+
+Positive = Annotated[float, Meta(gt=0, le=MOST)]
+NotNegative = Annotated[float, Meta(ge=0, le=MOST)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class LearnedService(Struct, frozen=True):
+    """Seconds that a unit of work takes."""
+
+    seconds: Positive
+    samples: Count
+
+
+class LearnedEngines(Struct, frozen=True):
+    """How the engines of a deployment serve: the weights of their first token and of a step, and a
+    mean request (:mod:`router.scheduling.engine`).
+    """
+
+    first: tuple[Positive, Positive, Positive]
+    first_samples: Count
+    step: tuple[Positive, Positive, Positive, Positive]
+    step_samples: Count
+    prompt_tokens: NotNegative
+    answer_tokens: NotNegative
+    event_tokens: NotNegative
+
+
+class LearnedDeployment(Struct, frozen=True):
+    """What the workers of one deployment have shown together. ``probe_work`` 0 is unknown."""
+
+    id: int
+    upstream_model: str
+    pool: str
+    service: LearnedService | None = None
+    probe_work: NotNegative = 0.0
+    engines: LearnedEngines | None = None
+
+
+class LearnedEndpoint(Struct, frozen=True):
+    """What one deployment has shown on one worker; the factors are relative to its siblings."""
+
+    id: str
+    upstream_model: str
+    url: str
+    service: LearnedService | None = None
+    first_factor: Positive = 1.0
+    step_factor: Positive = 1.0
+
+
+class LearnedWorker(Struct, frozen=True):
+    """How many answers an engine was seen to work on at once, where ``slots`` were configured."""
+
+    id: str
+    url: str
+    slots: int
+    places: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class LearnedModel(Struct, frozen=True):
+    """How long a token of a model's prompts is."""
+
+    name: str
+    bytes_per_token: Positive
+
+
+class LearnedAnswer(Struct, frozen=True):
+    """How long a model's answers are: a tenant's with a bound ``most``, or everybody's (-1)."""
+
+    model: str
+    tenant: int
+    most: int
+    tokens: NotNegative
+    samples: Count
+
+
+class Learned(Struct, frozen=True):
+    """Everything that is kept."""
+
+    deployments: tuple[LearnedDeployment, ...] = ()
+    endpoints: tuple[LearnedEndpoint, ...] = ()
+    workers: tuple[LearnedWorker, ...] = ()
+    models: tuple[LearnedModel, ...] = ()
+    answers: tuple[LearnedAnswer, ...] = ()
+
+
+class KeptLearned(Struct, frozen=True):
+    """A file of it. ``saved_at_s`` is Unix time."""
+
+    saved_at_s: NotNegative
+    learned: Learned
+    schema: int = LEARNED_SCHEMA
+
+
+class _Version(Struct):
+    schema: int
+
+
+def encode_learned(kept: KeptLearned) -> bytes:
+    """As JSON."""
+    return msgspec.json.encode(kept)
+
+
+def decode_learned(body: bytes) -> KeptLearned:
+    """Parse and check; raises ``ValueError`` naming what does not fit."""
+    try:
+        schema = msgspec.json.decode(body, type=_Version).schema
+        if schema == LEARNED_SCHEMA:
+            return msgspec.json.decode(body, type=KeptLearned)
+    except UNREADABLE as error:
+        raise ValueError(str(error)) from error
+    raise ValueError(f"schema {schema} is not {LEARNED_SCHEMA}: it is another release's")

@@ -1,0 +1,79 @@
+"""What the scheduler has learned, from one life of the router to the next."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from router.contracts.learned import KeptLearned, Learned
+from router.pipeline.dispatch import Dispatcher
+from router.ports import LearnedStore
+
+SAVE_INTERVAL_S = 30.0
+"""What a killed router has forgotten."""
+
+log = logging.getLogger(__name__)
+
+
+class Remembering:
+    """Never in the way: what cannot be read or written is a line in the log. ``clock`` is Unix
+    time; what is older than ``age_max_s`` is not believed.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        store: LearnedStore,
+        *,
+        age_max_s: float,
+        clock: Callable[[], float],
+        interval_s: float = SAVE_INTERVAL_S,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._store = store
+        self._age_max_s = age_max_s
+        self._clock = clock
+        self._interval_s = interval_s
+        self._saved = Learned()
+        self._is_failing = False
+
+    async def recall(self) -> None:
+        """Tell the scheduler what the last life has kept. Before it is told of the catalog."""
+        try:
+            kept = await asyncio.to_thread(self._store.load)
+        except (OSError, ValueError) as error:
+            log.warning("what was learned of workers cannot be read and is left aside: %s", error)
+            return
+        if kept is None:
+            return
+        age_s = self._clock() - kept.saved_at_s
+        # A clock that was set back makes a file of the future.
+        if abs(age_s) > self._age_max_s:
+            log.info("what was learned of workers is %.0f s old and left aside", age_s)
+            return
+        self._dispatcher.remember(kept.learned)
+
+    async def run(self) -> None:
+        """Keep what is learned, every now and then and when this is cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(self._interval_s)
+                await self.save()
+        finally:
+            await self.save()
+
+    async def save(self) -> None:
+        """Keep what is news."""
+        scheduler = self._dispatcher.scheduler
+        if not scheduler.fleet.endpoints:
+            return  # Before the first catalog: nothing of the last life has come back yet.
+        learned = scheduler.learned()
+        if learned == self._saved:
+            return
+        try:
+            await asyncio.to_thread(self._store.save, KeptLearned(self._clock(), learned))
+        except OSError as error:
+            if not self._is_failing:
+                log.error("what is learned of workers cannot be kept for a restart: %s", error)
+            self._is_failing = True
+        else:
+            self._saved, self._is_failing = learned, False

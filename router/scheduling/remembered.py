@@ -1,0 +1,133 @@
+"""What is kept of what was learned, and how it comes back in the next life of the router.
+
+It comes back as a prior does, worth a few samples, so that a worker that has changed meanwhile is
+soon learned anew; and only to what is the same as before: the same model on the same pool, the same
+address, the same configured slots.
+"""
+
+from collections.abc import Iterable
+
+from router.contracts.learned import (
+    Learned,
+    LearnedDeployment,
+    LearnedEndpoint,
+    LearnedEngines,
+    LearnedService,
+    LearnedWorker,
+)
+from router.scheduling.engine import EngineSpeed
+from router.scheduling.estimate import ServiceEstimate
+from router.scheduling.fleet import EndpointState
+from router.scheduling.tokens import TokenEstimates
+
+
+def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Learned:
+    """What these have shown."""
+    deployments: dict[int, LearnedDeployment] = {}
+    workers: dict[str, LearnedWorker] = {}
+    kept: list[LearnedEndpoint] = []
+    names: set[str] = set()
+    for state in endpoints:
+        deployment, worker = state.endpoint.deployment, state.endpoint.worker
+        names.add(deployment.model)
+        if deployment.id not in deployments:
+            deployments[deployment.id] = LearnedDeployment(
+                deployment.id,
+                deployment.upstream_model,
+                deployment.pool,
+                _service(state.speed.estimate),
+                state.speed.probe_work,
+                _engines(state.speed.engines) if state.speed.engines is not None else None,
+            )
+        first, step = state.engine.factors if state.engine is not None else (1.0, 1.0)
+        service = _service(state.estimate)
+        if service is not None or (first, step) != (1.0, 1.0):
+            kept.append(
+                LearnedEndpoint(
+                    state.id, deployment.upstream_model, worker.url, service, first, step
+                )
+            )
+        if state.engine is not None:
+            workers[worker.id] = LearnedWorker(
+                worker.id, worker.url, worker.slots, state.worker.places.count
+            )
+    models, answers = tokens.learned(names)
+    return Learned(
+        tuple(deployments.values()), tuple(kept), tuple(workers.values()), models, answers
+    )
+
+
+class Remembered:
+    """What an earlier life has learned, each until the catalog shows what it was learned of."""
+
+    def __init__(self, learned: Learned) -> None:
+        self._deployments = {one.id: one for one in learned.deployments}
+        self._endpoints = {one.id: one for one in learned.endpoints}
+        self._workers = {one.id: one for one in learned.workers}
+
+    def recall(self, state: EndpointState, now_s: float) -> None:
+        """An endpoint is new to the router: give it back what was learned of it."""
+        deployment, worker = state.endpoint.deployment, state.endpoint.worker
+        shared = self._deployments.pop(deployment.id, None)
+        if (
+            shared is not None
+            and shared.upstream_model == deployment.upstream_model
+            and shared.pool == deployment.pool
+        ):
+            _recall_deployment(state, shared)
+        own = self._endpoints.pop(state.id, None)
+        if (
+            own is not None
+            and own.upstream_model == deployment.upstream_model
+            and own.url == worker.url
+        ):
+            _recall_endpoint(state, own, now_s)
+        if state.engine is not None:
+            places = self._workers.pop(worker.id, None)
+            if places is not None and (places.url, places.slots) == (worker.url, worker.slots):
+                state.worker.places.count = places.places
+
+
+def _recall_deployment(state: EndpointState, shared: LearnedDeployment) -> None:
+    speed = state.speed
+    speed.probe_work = shared.probe_work
+    if shared.service is not None:
+        speed.estimate.remember(shared.service.seconds, shared.service.samples)
+        state.estimate.expect(shared.service.seconds)
+    if shared.engines is not None:
+        state.is_engine()
+        if speed.engines is not None:
+            _recall_engines(speed.engines, shared.engines)
+
+
+def _recall_engines(engines: EngineSpeed, known: LearnedEngines) -> None:
+    engines.first.remember(known.first, known.first_samples)
+    engines.step.remember(known.step, known.step_samples)
+    engines.prompt_tokens = known.prompt_tokens
+    engines.answer_tokens = known.answer_tokens
+    engines.event_tokens = known.event_tokens
+
+
+def _recall_endpoint(state: EndpointState, own: LearnedEndpoint, now_s: float) -> None:
+    if own.service is not None:
+        state.estimate.remember(own.service.seconds, own.service.samples)
+    if state.engine is not None:
+        state.engine.remember(own.first_factor, own.step_factor, now_s)
+
+
+def _service(estimate: ServiceEstimate) -> LearnedService | None:
+    return LearnedService(estimate.seconds, estimate.samples) if estimate.samples else None
+
+
+def _engines(speed: EngineSpeed) -> LearnedEngines:
+    x0, x1, x2 = speed.first.weights
+    y0, y1, y2, y3 = speed.step.weights
+    return LearnedEngines(
+        (x0, x1, x2),
+        speed.first.samples,
+        (y0, y1, y2, y3),
+        speed.step.samples,
+        speed.prompt_tokens,
+        speed.answer_tokens,
+        speed.event_tokens,
+    )

@@ -1,0 +1,80 @@
+"""A router that is stopped and started again knows its workers."""
+
+from pathlib import Path
+
+import openai
+import psycopg
+import pytest
+
+from router.contracts.snapshot import Snapshot
+from router.domain.catalog import ApiKey, Deployment, Model, Pool, Worker
+from router.domain.keys import digest_key
+from router.domain.pricing import Price
+from tests.contract.router.conftest import ledger_database, open_accounts
+from tests.integration.router.routers import (
+    HELLO,
+    KEY,
+    MODELS,
+    PEPPER,
+    SLOTS,
+    UPSTREAM,
+    Router,
+    publish,
+    running,
+)
+from tests.ports import free_ports
+
+__all__ = ["ledger_database"]
+
+MODEL = MODELS[0]
+SLOW, FAST = "emulated-cpu-0", "emulated-h100-0"
+LEARNING_CALLS = 4
+
+
+@pytest.fixture
+def unmeasured(ledger_database: str, emulator_url: str) -> str:
+    """A database whose snapshot has a slow worker before a fast one, without profiles."""
+    customer, provider = open_accounts(ledger_database, 10**12)
+    with psycopg.connect(ledger_database, autocommit=True) as connection:
+        connection.execute("TRUNCATE routing_snapshot, routing_router CASCADE")
+    publish(
+        ledger_database,
+        Snapshot(
+            version=1,
+            published_at_ms=1,
+            models=(Model(MODEL, "chat", "1", 1),),
+            pools=tuple(Pool(name, "emulated", emulated=True) for name in (SLOW, FAST)),
+            workers=tuple(
+                Worker(name, name, f"{emulator_url}/{name}", "openai", SLOTS)
+                for name in (SLOW, FAST)
+            ),
+            deployments=tuple(
+                Deployment(number, MODEL, "lab", provider, name, UPSTREAM, Price(1))
+                for number, name in enumerate((SLOW, FAST), start=1)
+            ),
+            keys=(ApiKey(1, digest_key(KEY, PEPPER.encode()), 1, customer),),
+        ),
+    )
+    return ledger_database
+
+
+def worker_of_a_call(router: Router) -> str:
+    client = openai.OpenAI(base_url=f"{router.url}/v1", api_key=KEY, max_retries=0, timeout=120)
+    answer = client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=HELLO, max_tokens=3
+    )
+    assert answer.headers["x-route-attempts"] == "1"
+    return answer.headers["x-route-worker"]
+
+
+def test_a_restarted_router_places_its_first_call_by_what_it_knew(
+    unmeasured: str, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    with running("one", unmeasured, tmp_path, port=port) as router:
+        went = [worker_of_a_call(router) for _ in range(LEARNING_CALLS)]
+    assert (went[0], went[-1]) == (SLOW, FAST)
+    with running("one", unmeasured, tmp_path, port=port, ROUTER_LEARNED_MAX_AGE_S="0") as router:
+        assert worker_of_a_call(router) == SLOW, "it had nothing to remember by"
+    with running("one", unmeasured, tmp_path, port=port) as router:
+        assert worker_of_a_call(router) == FAST
