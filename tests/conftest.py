@@ -43,9 +43,9 @@ ON_DATA_SERVICES = ("tests/contract/", "tests/integration/", "tests/chaos/")
 WITHOUT_DJANGO = "tests/unit/router"
 """The data plane has none: its tests alone need not wait for it (1 s)."""
 TOGETHER = {
-    # They share inference servers that take long to start.
-    "servers": (
-        "tests/integration/router/",
+    # They share inference servers that take long to start; those of routers have their own.
+    "routers": ("tests/integration/router/",),
+    "engines": (
         "tests/integration/backends/",
         "tests/integration/marketplace/providers/test_conformance.py",
         "tests/integration/marketplace/benchmarks/test_callers.py",

@@ -150,13 +150,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
         phase = self.phase
-        if phase is REFUSED or phase is CLOSING:
-            return
-        if phase is CALL and self._exchange is not None and self._exchange.ended:
-            # The client has its answer, and what is still to be done about it is none of its
-            # business: this is its next request, which waits for that.
-            self._held.append(data)
-            self._transport.pause_reading()
+        if phase is REFUSED or phase is CLOSING or (phase is CALL and self._hold(data)):
             return
         if phase is IDLE:
             self._enter(HEAD)
@@ -299,6 +293,17 @@ class Connection(asyncio.Protocol):
                 self._enter(IDLE)
                 if self._held:
                     self._take_held()
+
+    def _hold(self, data: bytes) -> bool:
+        """Keep the next request of a client that has its answer until the call is over.
+
+        What is still to be done about the answer, such as keeping it, is none of its business.
+        """
+        if self._exchange is None or not self._exchange.ended:
+            return False
+        self._held.append(data)
+        self._transport.pause_reading()
+        return True
 
     def _take_held(self) -> None:
         held, self._held = b"".join(self._held), []
