@@ -102,7 +102,8 @@ def stages(*, nightly: bool) -> list[list[Part]]:
     pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
     unit = pytest_part("unit", "--dist=worksteal", *pure, workers=2, nightly=nightly)
     servers = ("--dist=loadfile", "tests/contract", "tests/integration")
-    integration = pytest_part("integration", *servers, workers=2, nightly=nightly)
+    # A third one has something to do while the others wait for servers.
+    integration = pytest_part("integration", *servers, workers=3, nightly=nightly)
     e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
     scale = {"CHAOS_SCALE": os.environ.get("CHAOS_SCALE", "10" if nightly else "1")}
     faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale)
