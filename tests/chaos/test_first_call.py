@@ -12,10 +12,12 @@ import pytest
 from deploy.local.health import logged
 from deploy.local.stack import WARM
 from tests.backend import running
+from tests.integration.router.test_alone import client_of, router
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.chaos
 
+REAL_MODEL = "huggingfacetb/smollm2-135m-instruct"
 LATER = 9
 FIRST_MAX = 2.0
 """Of the median of the later ones."""
@@ -53,3 +55,16 @@ def test_the_first_call_of_a_ready_engine_is_as_quick_as_later_ones(engine: http
     first, later = seconds(), statistics.median(seconds() for _ in range(LATER))
     print(f"first call {first * 1e3:.0f} ms, later {later * 1e3:.0f} ms")
     assert first <= FIRST_MAX * later
+
+
+def test_a_first_call_of_a_real_model_is_not_hedged(engine: httpx.Client, tmp_path: Path) -> None:
+    story = [{"role": "user", "content": "Tell me a very long story about a lighthouse."}]
+    fleet = [
+        {"id": name, "url": str(engine.base_url), "class": name, "slots": 2, "model": REAL_MODEL}
+        for name in ("one", "two")
+    ]
+    with router(fleet, tmp_path) as (_, url):
+        answer = client_of(url).chat.completions.with_raw_response.create(
+            model=REAL_MODEL, messages=story, max_tokens=192
+        )
+    assert answer.headers["x-route-attempts"] == "1"
