@@ -125,13 +125,17 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
         self._is_lost = True
-        self._body.clear()  # The parser and this refer to one another, and so may stay for long.
+        self._body.clear()
+        # They refer to this, and this to them: it would stay until a collector comes by.
+        del self._parser
         self._server.connections.discard(self)
         self._server.moved.set()
         self.resume_writing()
         self._held.clear()
         answered = self._exchange is not None and self._exchange.ended
-        if self._task is not None and not answered:
+        if self._task is None:
+            self._exchange = None
+        elif not answered:
             self._task.cancel()
 
     def pause_writing(self) -> None:
