@@ -97,6 +97,7 @@ class Engine:
     """One engine's model of one deployment. The attributes that end in ``_s`` hold since the last
     :meth:`look`: seconds for a request that came now, as ``ahead + uncached tokens x prefill +
     answer tokens x (step + prompt tokens x context)``, and what the latter two cost others.
+    ``waiting_s`` is the part of ``ahead`` for which it would wait for other prompts.
     """
 
     __slots__ = (
@@ -112,6 +113,7 @@ class Engine:
         "prefill_s",
         "speed",
         "step_s",
+        "waiting_s",
     )
 
     def __init__(self, speed: EngineSpeed, batch: Batch) -> None:
@@ -155,9 +157,12 @@ class Engine:
         fade = exp((self._heard_s - now_s) / FADING_S) if now_s > self._heard_s else 1.0
         first = 1 + (self._first_factor - 1) * fade
         step = 1 + (self._step_factor - 1) * fade
-        waited_s = batch.oldest_s(now_s)
-        if waited_s:
-            first = max(first, waited_s / (LATE_FIRST * max(fixed_s + pending_s, FIRST_MIN_S / 2)))
+        waited_s, tolerated_s = (
+            batch.oldest_s(now_s),
+            LATE_FIRST * max(fixed_s + pending_s, FIRST_MIN_S / 2),
+        )
+        first = max(first, waited_s / tolerated_s)
+        self.waiting_s = max(first * pending_s, waited_s - tolerated_s)
         silent_s = batch.silent_s(now_s)
         if silent_s:
             step = max(step, silent_s / (LATE_STEP * (step_s + pending_s)))

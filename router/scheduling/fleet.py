@@ -23,8 +23,8 @@ NO_SLOT_S = 1.0
 """When a slot is expected of a worker of which none is held: after the next beat or so."""
 
 SATURATED_S = 1.0
-"""An engine on which a prompt waits longer than this before it is computed has enough to do: what
-it is sent beyond that waits in no better order than here, where it may still go elsewhere.
+"""An engine on which a prompt waits longer than this for others has enough to do: what it is sent
+beyond that waits in no better order than here, where it may still go elsewhere.
 """
 
 UNBOUNDED = 1_000_000
@@ -275,7 +275,7 @@ class WorkerState:
         for state in self.endpoints:
             if state.engine is not None:
                 state.look_at_engine(state.engine, now_s)
-                too_long_s = max(too_long_s, state.engine.ahead_s - SATURATED_S)
+                too_long_s = max(too_long_s, state.engine.waiting_s - SATURATED_S)
                 each_s = min(each_s, state.effective_s)
         self._planned = None
         self.recheck_s = now_s + ENGINE_LOOK_S

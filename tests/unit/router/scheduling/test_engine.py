@@ -130,6 +130,24 @@ def test_a_factor_moves_by_no_more_than_a_share_whatever_is_seen() -> None:
     assert 0.5 < followed(1.0, 1e-9) < 1
 
 
+def test_an_engine_that_is_slow_by_itself_is_not_one_on_which_prompts_wait() -> None:
+    speed = EngineSpeed()
+    engine = Engine(speed, Batch())
+    for number in range(100):
+        now_s = 20.0 * number
+        engine.look(now_s)
+        one = engine.begin(ticket(500, 20), 0, now_s)
+        engine.first(one, now_s + 6)
+        engine.batch.end(one, now_s + 8)
+    engine.look(2_000.0)
+    assert engine.first_token_s(500) > 3
+    assert engine.waiting_s == 0
+    for _ in range(4):
+        engine.begin(ticket(500, 20), 0, 2_000.0)
+    engine.look(2_030.0)
+    assert engine.waiting_s > 1
+
+
 # Learning
 
 
