@@ -1,0 +1,105 @@
+"""Where streamed generations go, and when."""
+
+from msgspec.structs import replace
+
+from router.domain.catalog import Endpoint
+from router.scheduling.decisions import Dispatch
+from router.scheduling.fleet import Attempt
+from router.scheduling.scheduler import Scheduler
+from router.scheduling.ticket import Ticket, Used
+from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
+
+ANSWER = 20
+
+
+def engine(name: str, slots: int = 4) -> Endpoint:
+    """One of a deployment of its own, of which nothing is known."""
+    return endpoint(name, slots=slots, service_ms=0.0)
+
+
+def asked(name: str, *candidates: str, now_s: float, prompt: int = 500) -> Ticket:
+    return ticket(
+        name,
+        *candidates,
+        now_s=now_s,
+        streams=True,
+        prompt_bytes=4 * prompt,
+        prompt_tokens=float(prompt),
+        answer_tokens=float(ANSWER),
+    )
+
+
+def sent(made: Scheduler, one: Ticket) -> Attempt:
+    (decision,) = made.arrive(one, one.arrived_s)
+    assert isinstance(decision, Dispatch)
+    return decision.attempt
+
+
+def answered(made: Scheduler, attempt: Attempt, *, first_s: float, step_s: float) -> float:
+    """Have an attempt answered; when it was."""
+    now_s = attempt.dispatched_s + first_s
+    made.first_byte(attempt, now_s)
+    attempt.heard(1, now_s)
+    for _ in range(ANSWER - 1):
+        now_s += step_s
+        attempt.heard(1, now_s)
+    made.completed(attempt, now_s, Used(int(attempt.ticket.prompt_tokens), 0, ANSWER))
+    return now_s
+
+
+def test_an_engine_that_takes_seconds_for_a_first_token_has_room_all_the_same() -> None:
+    made = scheduler(engine("slow"))
+    now_s = 0.0
+    for number in range(40):
+        attempt = sent(made, asked(str(number), "slow", now_s=now_s))
+        now_s = answered(made, attempt, first_s=6.0, step_s=0.5) + 1
+    assert made.waiting == 0
+
+
+def test_of_two_engines_the_one_that_was_quicker_gets_most_and_the_other_some() -> None:
+    made = scheduler(engine("quick"), engine("slow"))
+    now_s, went = 0.0, {"quick": 0, "slow": 0}
+    for number in range(60):
+        attempt = sent(made, asked(str(number), "quick", "slow", now_s=now_s))
+        name = attempt.endpoint.id
+        went[name] += 1
+        factor = 1 if name == "quick" else 5
+        now_s = answered(made, attempt, first_s=0.05 * factor, step_s=0.02 * factor)
+    assert went["quick"] > 50
+
+
+def test_those_that_come_at_once_are_spread_over_engines_that_are_alike() -> None:
+    made = scheduler(*(engine(name, slots=64) for name in "abc"))
+    went = [
+        sent(made, asked(str(number), "a", "b", "c", now_s=0.001 * number)).endpoint.id
+        for number in range(9)
+    ]
+    assert sorted(went) == list("aaabbbccc")
+
+
+def test_a_chat_goes_back_to_the_engine_that_has_its_beginning() -> None:
+    made = scheduler(engine("a"), engine("b"))
+    prefix = tuple(range(40))
+    first = sent(made, asked("one", "a", "b", now_s=0.0, prompt=2_500))
+    answered(made, first, first_s=0.1, step_s=0.02)
+    turn = replace(first.ticket, id="two", arrived_s=2.0, prefix=prefix)
+    there = sent(made, turn)
+    answered(made, there, first_s=0.1, step_s=0.02)
+    other = "b" if there.endpoint.id == "a" else "a"
+    busy = sent(made, asked("three", there.endpoint.id, now_s=4.0, prompt=100))
+    again = replace(turn, id="four", arrived_s=4.1)
+    back = sent(made, again)
+    assert back.endpoint.id == there.endpoint.id != other
+    assert back.cached_tokens > 2_000
+    assert busy.cached_tokens == 0
+
+
+def test_a_number_of_slots_that_was_told_holds_no_engine_back() -> None:
+    made = scheduler(engine("told-one", slots=1))
+    now_s = 0.0
+    for number in range(12):
+        attempt = sent(made, asked(str(number), "told-one", now_s=now_s))
+        now_s += 0.1
+        made.first_byte(attempt, now_s)
+        attempt.heard(1, now_s)
+    assert len(made.fleet.workers["told-one"].inflight) == 12
