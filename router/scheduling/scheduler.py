@@ -303,7 +303,7 @@ class Scheduler:
             one.score = min(scores)
             best = self._choice(usable, scores)
             if not best.worker.has_room:
-                best.worker.plan(best.effective_s * ticket.work, now_s)
+                best.worker.plan(best.service_s(ticket), now_s)
                 break
             peers = self._queue.peers(ticket)
             first = whose_turn(one, peers, best.worker.id, one.slate.busy_service_s(), now_s)
@@ -348,7 +348,7 @@ class Scheduler:
             if state is None or worker.id in ticket.excluded:
                 continue
             enough = one.score * tolerance
-            if state.effective_s * ticket.work > enough and one.is_plain:
+            if state.service_s(ticket) > enough and one.is_plain:
                 continue  # Slower there by itself: no need to work the score out.
             (score,) = self._scores(self._route(ticket.policy), ticket, (state,), now_s)
             if score <= enough:
