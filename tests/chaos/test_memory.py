@@ -26,8 +26,8 @@ WARM_CALLS = RECENT_MAX + 500
 """By then everything that is kept in bounds is there."""
 CALLS_MIN = WARM_CALLS + 2_000
 SAMPLE_EVERY_S = 0.1
-GROWTH_KIB_MAX = 4.0
-"""A call: less than a mean prompt, of 5 KiB."""
+GROWTH_KIB_MAX = 1.0
+"""A call: a fifth of a mean prompt."""
 GROWTH_MIB_MAX = 16.0
 """All together, however long."""
 
