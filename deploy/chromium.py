@@ -13,10 +13,12 @@ here={folder}
 export LD_LIBRARY_PATH={libraries} FONTCONFIG_FILE="$here/fonts.conf"
 exec "$here/usr/lib/chromium/chromium" "$@"
 """
-# What the installed packages' own configuration comes to, with the one family that they bring.
+# What the installed packages' own configuration comes to, with the one family that they depend on:
+# it is not brought where the system has it.
 FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
 <fontconfig>
+  <dir>/usr/share/fonts</dir>
   <dir>{folder}/usr/share/fonts</dir>
   <cachedir>{folder}/font-cache</cachedir>
   <alias><family>serif</family><prefer><family>DejaVu Serif</family></prefer></alias>

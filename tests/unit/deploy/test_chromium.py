@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,14 @@ def test_the_browser_that_was_brought_runs_with_its_own_libraries(tmp_path: Path
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
     system = tmp_path / "chromium" / "usr" / "lib" / "x86_64-linux-gnu"
     assert said == f"{system}:{system}/pulseaudio --version\n"
+
+
+def test_the_fonts_of_the_system_are_found_too(tmp_path: Path) -> None:
+    """Those that it has are not brought, and without any the browser dies at its first page."""
+    chromium.bring(lambda package: unpacked(tmp_path / "unpacked"), tmp_path)
+    folder = tmp_path / "chromium"
+    told = ElementTree.parse(folder / "fonts.conf").getroot().iter("dir")
+    assert [one.text for one in told] == ["/usr/share/fonts", f"{folder}/usr/share/fonts"]
 
 
 def test_without_packages_the_line_says_how_to_install_one(
