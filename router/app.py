@@ -179,9 +179,11 @@ async def serve_http(
         view, remembering = router.view, router.remembering
         if remembering is not None:
             await remembering.recall()
+        follower = _Follower(router.gateway, kept, view)
+        await follower.recall()
         server = HTTPServer(router.api, settings.limits, frozenset(settings.cors_origins))
         async with _background(
-            _follow(source, router.gateway, kept, view),
+            follower.run(source),
             *([view.run()] if view else []),
             *([remembering.run()] if remembering else []),
         ):
@@ -344,35 +346,49 @@ async def _drain(api: API, grpc_server: GRPCServer | None, timeout_s: float) -> 
         await draining
 
 
-async def _follow(
-    source: SnapshotSource, gateway: Gateway, kept: SnapshotFile | None, view: ClusterView | None
-) -> None:
-    """Begin with the snapshot on disk, then swap in each newer one."""
+class _Follower:
+    """Has the router work by the newest catalog."""
 
-    def use(snapshot: Snapshot) -> None:
-        table = build_table(snapshot)
-        gateway.use(table)
-        if view is not None:
-            view.use(table)
+    def __init__(
+        self, gateway: Gateway, kept: SnapshotFile | None, view: ClusterView | None
+    ) -> None:
+        self._gateway = gateway
+        self._kept = kept
+        self._view = view
 
-    if kept is not None:
+    async def recall(self) -> None:
+        """Begin with the snapshot on disk, so that a restarted router never listens without one."""
+        if self._kept is None:
+            return
         try:
-            last = await asyncio.to_thread(kept.load)
+            last = await asyncio.to_thread(self._kept.load)
         except ValueError as error:
             log.error("the kept snapshot is damaged and left aside: %s", error)
-            last = None
+            return
         if last is not None:
-            use(last)
-    async for snapshot in source.snapshots():
-        gateway.confirm()
-        if snapshot is None:
-            continue
-        use(snapshot)
-        if kept is not None:
-            try:
-                await asyncio.to_thread(kept.save, snapshot)
-            except OSError as error:
-                log.error("the snapshot cannot be kept for a start without the database: %s", error)
+            self._use(last)
+
+    async def run(self, source: SnapshotSource) -> None:
+        """Swap in each newer one."""
+        async for snapshot in source.snapshots():
+            self._gateway.confirm()
+            if snapshot is not None:
+                self._use(snapshot)
+                await self._keep(snapshot)
+
+    def _use(self, snapshot: Snapshot) -> None:
+        table = build_table(snapshot)
+        self._gateway.use(table)
+        if self._view is not None:
+            self._view.use(table)
+
+    async def _keep(self, snapshot: Snapshot) -> None:
+        if self._kept is None:
+            return
+        try:
+            await asyncio.to_thread(self._kept.save, snapshot)
+        except OSError as error:
+            log.error("the snapshot cannot be kept for a start without the database: %s", error)
 
 
 def new_id() -> str:

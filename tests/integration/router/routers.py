@@ -54,8 +54,18 @@ class Router:
 def running(
     name: str, database: str, home: Path, *, port: int = 0, **settings: str
 ) -> Iterator[Router]:
-    """A router process, on a port of its own unless it is to come back where it was."""
-    port = port or free_ports(1)[0]
+    """A router that is ready, on a port of its own unless it is to come back where it was."""
+    with started(name, database, home, port=port or free_ports(1)[0], **settings) as router:
+        log = home / f"{name}.log"
+        wait_until_ready(router.process, lambda: answers(f"{router.url}/readyz"), log)
+        yield router
+
+
+@contextlib.contextmanager
+def started(
+    name: str, database: str, home: Path, *, port: int, **settings: str
+) -> Iterator[Router]:
+    """A router's process, which need not listen yet."""
     log = home / f"{name}.log"
     env = {
         **os.environ,
@@ -74,9 +84,7 @@ def running(
             [sys.executable, "-m", "router"], env=env, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        url = f"http://127.0.0.1:{port}"
-        wait_until_ready(process, lambda: answers(f"{url}/readyz"), log)
-        yield Router(name, url, process)
+        yield Router(name, f"http://127.0.0.1:{port}", process)
     finally:
         process.terminate()
         process.wait(60)

@@ -1,7 +1,9 @@
 """A router that is stopped and started again knows its workers."""
 
+import time
 from pathlib import Path
 
+import httpx
 import openai
 import psycopg
 import pytest
@@ -21,6 +23,7 @@ from tests.integration.router.routers import (
     Router,
     publish,
     running,
+    started,
 )
 from tests.ports import free_ports
 
@@ -29,6 +32,7 @@ __all__ = ["ledger_database"]
 MODEL = MODELS[0]
 SLOW, FAST = "emulated-cpu-0", "emulated-h100-0"
 LEARNING_CALLS = 4
+MANY_KEYS = 20_000
 
 
 @pytest.fixture
@@ -37,6 +41,8 @@ def unmeasured(ledger_database: str, emulator_url: str) -> str:
     customer, provider = open_accounts(ledger_database, 10**12)
     with psycopg.connect(ledger_database, autocommit=True) as connection:
         connection.execute("TRUNCATE routing_snapshot, routing_router CASCADE")
+    # So many keys that it takes a moment to read them.
+    keys = (KEY, *(f"key-{number}" for number in range(1, MANY_KEYS)))
     publish(
         ledger_database,
         Snapshot(
@@ -52,7 +58,10 @@ def unmeasured(ledger_database: str, emulator_url: str) -> str:
                 Deployment(number, MODEL, "lab", provider, name, UPSTREAM, Price(1))
                 for number, name in enumerate((SLOW, FAST), start=1)
             ),
-            keys=(ApiKey(1, digest_key(KEY, PEPPER.encode()), 1, customer),),
+            keys=tuple(
+                ApiKey(number, digest_key(key, PEPPER.encode()), 1, customer)
+                for number, key in enumerate(keys, start=1)
+            ),
         ),
     )
     return ledger_database
@@ -78,3 +87,22 @@ def test_a_restarted_router_places_its_first_call_by_what_it_knew(
         assert worker_of_a_call(router) == SLOW, "it had nothing to remember by"
     with running("one", unmeasured, tmp_path, port=port) as router:
         assert worker_of_a_call(router) == FAST
+
+
+def test_a_restarted_router_listens_once_it_has_a_catalog(unmeasured: str, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with running("one", unmeasured, tmp_path, port=port):
+        pass
+    with started("one", unmeasured, tmp_path, port=port) as router:
+        assert first_answer(f"{router.url}/readyz") == 200
+
+
+def first_answer(url: str) -> int:
+    """The status of the first that comes, asked for without a pause."""
+    deadline = time.monotonic() + 60
+    with httpx.Client(timeout=60) as client:
+        while True:
+            try:
+                return client.get(url).status_code
+            except httpx.ConnectError:
+                assert time.monotonic() < deadline, "nobody listens"
