@@ -23,6 +23,8 @@ def test_a_person_signs_in_chats_and_sees_the_charge(
     page.get_by_role("link", name="SmolLM2 135M Instruct").click()
     page.get_by_role("link", name="Playground").click()
     page.get_by_label("Your message").fill("Say hello.")
+    # A real model on the processor that all tests share.
+    page.get_by_label("At most", exact=True).fill("16")
     page.get_by_role("button", name="Send").click()
 
     expect(page.get_by_role("heading", name="Why this route?")).to_be_visible(
