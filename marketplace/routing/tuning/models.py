@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.routing.models import Policy, PolicyState
-from marketplace.routing.tuning import trial as rules
+from marketplace.routing.tuning import aim
 
 
 class Mode(models.TextChoices):
@@ -49,11 +49,11 @@ class RouteTuning(models.Model):
 
 
 class Aim(models.TextChoices):
-    """See :class:`marketplace.routing.tuning.trial.Aim`."""
+    """See :class:`marketplace.routing.tuning.aim.Aim`."""
 
-    LATENCY = rules.Aim.LATENCY.value, _("Lower latency")
-    MISSES = rules.Aim.MISSES.value, _("Fewer misses")
-    NOT_WORSE = rules.Aim.NOT_WORSE.value, _("Better by replay, and not worse for its own calls")
+    LATENCY = aim.Aim.LATENCY.value, _("Lower latency")
+    MISSES = aim.Aim.MISSES.value, _("Fewer misses")
+    NOT_WORSE = aim.Aim.NOT_WORSE.value, _("Better by replay, and not worse for its own calls")
 
 
 class Trial(models.Model):

@@ -21,6 +21,7 @@ from marketplace.routing.services import (
     policy_publish,
     snapshot_publish,
 )
+from marketplace.routing.tuning import aim
 from marketplace.routing.tuning import trial as rules
 from marketplace.routing.tuning.drift import STEP_MAX
 from marketplace.routing.tuning.events import event_record
@@ -293,7 +294,7 @@ def rules_of(trial: Trial, tuning: RouteTuning) -> rules.Rules:
         samples_min=tuning.samples_min,
         error_budget=tuning.error_budget,
         budget_calls=trial.budget_calls,
-        aim=rules.Aim(trial.aim),
+        aim=aim.Aim(trial.aim),
     )
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from marketplace.routing.tuning.aim import Aim
 from marketplace.routing.tuning.sequential import (
     log_evidence_fewer,
     log_evidence_more,
@@ -23,15 +24,6 @@ BUDGET_SHARE_MAX = 0.005
 TRIAL_MAX_S = 3600.0
 LOOK_SAMPLES_MIN = 50
 """Answers of each arm before latencies are compared: the test is right for large counts."""
-
-
-class Aim(StrEnum):
-    """What a promotion has to have shown."""
-
-    LATENCY = "latency"
-    MISSES = "misses"
-    NOT_WORSE = "not_worse"
-    """Its gain is everybody's and was shown by replay; its own calls must not pay for it."""
 
 
 class Action(StrEnum):
