@@ -1,7 +1,8 @@
-"""The whole test run: the static checks beside the tests that start no server, then the others.
+"""The whole test run: lanes side by side, and at the end, alone, what is about time.
 
-What a part prints is kept until it ends, then shown in one piece. The log ends with a line for each
-failure and one that counts, and the exit status is 1 when anything failed.
+The parts share a PostgreSQL and a Valkey. What a part prints is kept until it ends, then shown in
+one piece. The log ends with a line for each failure and one that counts, and the exit status is 1
+when anything failed.
 
     python -m tests             what every change must pass
     python -m tests --nightly   all of it: long forms, and examples that nobody has met before
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import re
 import signal
@@ -25,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.browser import MISSING, chromium_path
+from tests.embedded import DataServices
 
 ROOT = Path(__file__).resolve().parent.parent
 PART_TIMEOUT_S = 60 * 60
@@ -96,8 +99,8 @@ def pytest_part(
     return Part(name, argv, env or {})
 
 
-def stages(*, nightly: bool) -> list[list[Part]]:
-    """Parts that run side by side, one stage after the other."""
+def lanes(*, nightly: bool) -> list[list[Part]]:
+    """What runs side by side, each lane one part after the other."""
     checks = Part("check", ("make", "--no-print-directory", "--keep-going", "check"))
     pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
     unit = pytest_part("unit", "--dist=worksteal", *pure, workers=2, nightly=nightly)
@@ -105,14 +108,21 @@ def stages(*, nightly: bool) -> list[list[Part]]:
     # A third one has something to do while the others wait for servers.
     integration = pytest_part("integration", *servers, workers=3, nightly=nightly)
     e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
-    scale = {"CHAOS_SCALE": os.environ.get("CHAOS_SCALE", "10" if nightly else "1")}
-    faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale)
-    # Alone, and last: these are about time.
-    others = (f"--ignore={path}" for path in FAULTS)
-    chaos = pytest_part("chaos", "tests/chaos", *others, workers=0, nightly=nightly, env=scale)
+    faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale(nightly))
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
-    beside = [integration, e2e, faults]
-    return [[checks, unit], *([[histories]] if nightly else []), beside, [chaos]]
+    return [[checks, e2e], [unit, integration], [faults, *([histories] if nightly else [])]]
+
+
+def timed(*, nightly: bool) -> Part:
+    """Promises that are about time: nothing may run beside them."""
+    others = (f"--ignore={path}" for path in FAULTS)
+    words = ("tests/chaos", *others)
+    return pytest_part("chaos", *words, workers=0, nightly=nightly, env=scale(nightly))
+
+
+def scale(nightly: bool) -> dict[str, str]:
+    """How long and large the faults are."""
+    return {"CHAOS_SCALE": os.environ.get("CHAOS_SCALE", "10" if nightly else "1")}
 
 
 def run(part: Part, timeout_s: float) -> Ended:
@@ -152,24 +162,27 @@ def main(argv: list[str]) -> int:
         print(f"error: {MISSING}", file=sys.stderr)
         return 1
     began = time.monotonic()
-    ended: list[Ended] = []
     timeout_s = NIGHTLY_PART_TIMEOUT_S if nightly else PART_TIMEOUT_S
-    for stage in stages(nightly=nightly):
-        print(f"… {' and '.join(part.name for part in stage)}", flush=True)
-        with concurrent.futures.ThreadPoolExecutor(len(stage)) as pool:
-            running = [pool.submit(run, part, timeout_s) for part in stage]
-            for one in concurrent.futures.as_completed(running):
-                ended.append(one.result())
-                tell(ended[-1])
+    beside = lanes(nightly=nightly)
+    with contextlib.closing(DataServices()) as data:
+        data.start()
+        os.environ |= {"DATABASE_URL": data.database_url, "BROKER_URL": data.broker_url}
+        with concurrent.futures.ThreadPoolExecutor(len(beside)) as pool:
+            side_by_side = pool.map(lambda lane: [told(part, timeout_s) for part in lane], beside)
+            ended = [one for lane in side_by_side for one in lane]
+        ended.append(told(timed(nightly=nightly), timeout_s))
     return close(ended, time.monotonic() - began)
 
 
-def tell(ended: Ended) -> None:
-    """All that a part said, under its name."""
+def told(part: Part, timeout_s: float) -> Ended:
+    """Run one, then print all that it said under its name."""
+    print(f"… {part.name}", flush=True)
+    ended = run(part, timeout_s)
     mark = "✗" if ended.status else "✓"
-    print(f"\n──── {ended.part.name}\n{ended.output.rstrip()}")
-    print(f"{mark} {ended.part.name}: {ended.wall_s:.0f} s, {ended.cpu_s:.0f} s of processor\n")
-    sys.stdout.flush()
+    took = f"{ended.wall_s:.0f} s, {ended.cpu_s:.0f} s of processor"
+    # In one piece: others print too.
+    print(f"\n──── {part.name}\n{ended.output.rstrip()}\n{mark} {part.name}: {took}\n", flush=True)
+    return ended
 
 
 def close(ended: Iterable[Ended], wall_s: float) -> int:

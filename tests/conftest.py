@@ -52,6 +52,12 @@ TOGETHER = {
         "tests/integration/marketplace/benchmarks/test_runs.py",
     ),
 }
+LONG = (
+    "tests/integration/local/test_commands.py",
+    "tests/integration/marketplace/test_what_if.py",
+    "tests/integration/marketplace/test_usage.py",
+    "tests/integration/marketplace/test_roles.py",
+)
 
 # The same examples in every run, however long each takes: a machine that pauses, or an example that
 # nobody has met before, must not refuse a change that has nothing to do with it.
@@ -112,7 +118,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 class Together(LoadFileScheduling):
-    """A file at a time for each worker of xdist, but of some folders all files on the same."""
+    """A file at a time for each worker of xdist, but of some folders all files on the same.
+
+    Those come first, then the files that take longest: none of them is waited for at the end.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         found = (name for name, paths in TOGETHER.items() if nodeid.startswith(paths))
@@ -121,7 +130,21 @@ class Together(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together | None:
-    return Together(config, log) if config.option.dist == "loadfile" else None
+    if config.option.dist != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without xdist too, so that all its workers have the same order."""
+    first = [prefix for paths in TOGETHER.values() for prefix in paths] + list(LONG)
+    items.sort(
+        key=lambda item: next(
+            (rank for rank, prefix in enumerate(first) if item.nodeid.startswith(prefix)),
+            len(first),
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.__main__ import Ended, Part, close, main, run, stages
+from tests.__main__ import Ended, Part, close, lanes, main, run, timed
 
 PYTEST = """\
 FAILED printed by a test, not by pytest
@@ -74,10 +75,21 @@ def test_a_part_is_ended_when_its_time_is_over() -> None:
     assert "KeyboardInterrupt" in found.output
 
 
-def test_what_is_about_time_runs_alone_and_last() -> None:
+def test_every_folder_of_tests_is_run_and_only_what_is_about_time_alone() -> None:
+    tests = Path(__file__).resolve().parent.parent
+    folders = {path.parent for path in tests.rglob("test_*.py")}
     for nightly in (False, True):
-        *_, last = stages(nightly=nightly)
-        assert [part.name for part in last] == ["chaos"]
+        beside = {
+            tests.parent / word
+            for lane in lanes(nightly=nightly)
+            for one in lane
+            for word in one.argv
+        }
+        alone = {tests.parent / word for word in timed(nightly=nightly).argv}
+        assert tests / "chaos" in alone
+        assert tests / "chaos" not in beside
+        for folder in folders:
+            assert (beside | alone) & {folder, *folder.parents}, folder
 
 
 def test_without_a_chromium_a_run_ends_with_how_to_install_one(
