@@ -35,6 +35,8 @@ class Client:
         self._client = httpx.AsyncClient(
             transport=transport,
             trust_env=False,
+            # One that is used again may be ending at the other side: no fault of the endpoint's.
+            headers={"connection": "close"},
             timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         )
 

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import json
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 WORDS = [
     "The",
@@ -49,13 +51,24 @@ class FakeOpenAi:
         self.behaviour = behaviour
         self._slots = asyncio.Semaphore(behaviour.slots)
         self._seeds = 0
+        self._answered: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
 
     def app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[self.hang_up])
         app.router.add_get("/health", self.health)
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/chat/completions", self.chat)
         return app
+
+    @web.middleware
+    async def hang_up(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Take one call a connection, without having said so, where that is its fault."""
+        transport = request.transport
+        if self.has("one_call") and transport is not None:
+            if transport in self._answered:
+                transport.abort()
+            self._answered.add(transport)
+        return await handler(request)
 
     def has(self, fault: str) -> bool:
         return fault in self.behaviour.faults

@@ -41,8 +41,10 @@ def findings_of(url: str, policy: AddressPolicy = LOOPBACK, **values: Any) -> di
     return found
 
 
-def test_a_good_server_passes_every_check() -> None:
-    with fake_openai(token_s=0.01) as url:
+@pytest.mark.parametrize("habit", [(), ("one_call",)])
+def test_a_good_server_passes_every_check(habit: tuple[str, ...]) -> None:
+    """One that ends connections when it pleases, as all may, is a good one too."""
+    with fake_openai(*habit, token_s=0.01) as url:
         found = findings_of(url)
     assert {check: finding.verdict for check, finding in found.items()} == dict.fromkeys(
         set(Check) - {Check.METADATA, Check.INFER, Check.BINARY, Check.BAD_SHAPE},
