@@ -72,7 +72,7 @@ async def test_9_three_times_too_much_is_refused_early_and_the_rest_is_served(
 ) -> None:
     rounds = max(round(2 * SCALE), 2)
     # Slow enough for the slots to be what is short, on any machine, and not its processors.
-    workers = [Worker(service_s=0.2, spread=0.5, slots=8) for _ in range(2)]
+    workers = [Worker(service_s=0.2, spread=0.15, slots=8) for _ in range(2)]
     slots = sum(worker.slots for worker in workers)
     turn_s = PEAK_S + OVERLOAD_S
     peaks = [(n * turn_s, n * turn_s + PEAK_S) for n in range(rounds)]
