@@ -118,15 +118,16 @@ def run(
     states = {m.name: simulation.schedulers[0].fleet.endpoints[f"{m.kind}@{m.name}"] for m in made}
     if arm in (Arm.BENCHMARKS, Arm.FROZEN):
         for state in states.values():
-            state.estimate = Frozen(state.estimate.seconds)
-            state.speed.estimate = Frozen(state.speed.estimate.seconds)
+            service = state.service
+            service.estimate = Frozen(service.estimate.seconds)
+            service.shared.estimate = Frozen(service.shared.estimate.seconds)
     ends_s = BEFORE_S + after_s
     profiles = _Profiles(made, states)
     if arm is Arm.KNEW:
         simulation.at(BEFORE_S, lambda _: _tell(made, states))
     if arm is Arm.OURS:
         for state in states.values():
-            state.estimate = Metered(state.estimate.seconds)
+            state.service.estimate = Metered(state.estimate.seconds)
         for at_s in np.arange(BEFORE_S + fold_s, ends_s, fold_s):
             simulation.at(float(at_s), lambda one, at_s=at_s: profiles.fold(one, float(at_s)))
     arrivals = _arrivals(made, load, seed, ends_s)
@@ -206,9 +207,10 @@ def _tell(made: Iterable[Machine], states: Mapping[str, EndpointState]) -> None:
     """Every estimate is what its machine takes from now on."""
     for one in made:
         true_s = one.service_ms / 1e3 * DRIFTS.get(one.kind, 1.0)
-        states[one.name].estimate = ServiceEstimate(true_s)
-        states[one.name].speed.estimate = ServiceEstimate(true_s)
-        states[one.name].worker.recheck_s = -inf
+        service = states[one.name].service
+        service.estimate = ServiceEstimate(true_s)
+        service.shared.estimate = ServiceEstimate(true_s)
+        service.worker.recheck_s = -inf
 
 
 def _arrivals(made: Sequence[Machine], load: float, seed: int, ends_s: float) -> list[Arrival]:

@@ -83,10 +83,7 @@ class Dispatcher:
 
     def first_byte(self, attempt: Attempt) -> None:
         """The answer has begun."""
-        if attempt.twin is not None or attempt.generation is not None:
-            self._ended(self.scheduler.first_byte(attempt, self._clock()))
-        else:
-            attempt.answering = True
+        self._ended(self.scheduler.first_byte(attempt, self._clock()))
 
     def completed(self, attempt: Attempt, used: Used | None = None) -> None:
         """The last token came. ``used`` is the worker's count of tokens."""

@@ -30,9 +30,9 @@ def wait_s(work_ahead: float, usable: Sequence[EndpointState]) -> float:
     """
     rate = 0.0
     for state in usable:
-        if state.worker.has_room:
+        if state.worker.model.has_room:
             return 0.0
-        rate += state.worker.limit / state.effective_s
+        rate += state.worker.model.limit / state.model.effective_s
     return work_ahead / rate if rate else 0.0
 
 
@@ -40,5 +40,5 @@ def lateness_s(
     work: float, deadline_s: float, waiting_s: float, usable: Sequence[EndpointState], now_s: float
 ) -> float:
     """By how much an answer would miss its deadline, at best; negative when it would not."""
-    service_s = min(state.effective_s for state in usable) * work
+    service_s = min(state.model.effective_s for state in usable) * work
     return now_s + waiting_s + service_s - deadline_s

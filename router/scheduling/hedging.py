@@ -43,8 +43,9 @@ class HedgeClock:
     ) -> None:
         """Look at this attempt when it is late, counting from ``now_s``, or ``again`` soon."""
         if not patience_s:
-            rounds = LATE_AGAIN if again else 2 * LATE if attempt.waiting else LATE
-            expected_s, least_s = attempt.expected_s, PATIENCE_MIN_S
+            run = attempt.run
+            rounds = LATE_AGAIN if again else 2 * LATE if run.waiting else LATE
+            expected_s, least_s = run.expected_s, PATIENCE_MIN_S
             if attempt.endpoint.estimate.is_guess:
                 expected_s = max(expected_s, guessed_s(attempt.ticket))
                 least_s = PATIENCE_UNKNOWN_S

@@ -56,8 +56,8 @@ class Line:
     __slots__ = ("_ahead", "_rate", "_service_s")
 
     def __init__(self, usable: Sequence[EndpointState]) -> None:
-        self._rate = sum(state.worker.limit / state.effective_s for state in usable)
-        self._service_s = min(state.effective_s for state in usable)
+        self._rate = sum(state.worker.model.limit / state.model.effective_s for state in usable)
+        self._service_s = min(state.model.effective_s for state in usable)
         self._ahead = 0.0
 
     def join(self, ticket: Ticket) -> float:

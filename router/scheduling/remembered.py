@@ -16,6 +16,7 @@ from router.contracts.learned import (
     LearnedWorker,
 )
 from router.scheduling.engine import EngineSpeed
+from router.scheduling.engines import EngineEndpoint
 from router.scheduling.estimate import ServiceEstimate
 from router.scheduling.fleet import EndpointState
 from router.scheduling.tokens import TokenEstimates
@@ -29,17 +30,19 @@ def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Le
     names: set[str] = set()
     for state in endpoints:
         deployment, worker = state.endpoint.deployment, state.endpoint.worker
+        shared, model = state.service.shared, state.model
         names.add(deployment.model)
         if deployment.id not in deployments:
             deployments[deployment.id] = LearnedDeployment(
                 deployment.id,
                 deployment.upstream_model,
                 deployment.pool,
-                _service(state.speed.estimate),
-                state.speed.probe_work,
-                _engines(state.speed.engines) if state.speed.engines is not None else None,
+                _service(shared.estimate),
+                shared.probe_work,
+                _engines(shared.engines) if shared.has_engines else None,
             )
-        first, step = state.engine.factors if state.engine is not None else (1.0, 1.0)
+        is_engine = isinstance(model, EngineEndpoint)
+        first, step = model.engine.factors if is_engine else (1.0, 1.0)
         service = _service(state.estimate)
         if service is not None or (first, step) != (1.0, 1.0):
             kept.append(
@@ -47,9 +50,9 @@ def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Le
                     state.id, deployment.upstream_model, worker.url, service, first, step
                 )
             )
-        if state.engine is not None:
+        if is_engine:
             workers[worker.id] = LearnedWorker(
-                worker.id, worker.url, worker.slots, state.worker.places.count
+                worker.id, worker.url, worker.slots, model.worker.places.count
             )
     models, answers = tokens.learned(names)
     return Learned(
@@ -82,22 +85,21 @@ class Remembered:
             and own.url == worker.url
         ):
             _recall_endpoint(state, own, now_s)
-        if state.engine is not None:
+        if isinstance(state.model, EngineEndpoint):
             places = self._workers.pop(worker.id, None)
             if places is not None and (places.url, places.slots) == (worker.url, worker.slots):
-                state.worker.places.count = places.places
+                state.model.worker.places.count = places.places
 
 
 def _recall_deployment(state: EndpointState, shared: LearnedDeployment) -> None:
-    speed = state.speed
-    speed.probe_work = shared.probe_work
+    known = state.service.shared
+    known.probe_work = shared.probe_work
     if shared.service is not None:
-        speed.estimate.remember(shared.service.seconds, shared.service.samples)
+        known.estimate.remember(shared.service.seconds, shared.service.samples)
         state.estimate.expect(shared.service.seconds)
     if shared.engines is not None:
         state.is_engine()
-        if speed.engines is not None:
-            _recall_engines(speed.engines, shared.engines)
+        _recall_engines(known.engines, shared.engines)
 
 
 def _recall_engines(engines: EngineSpeed, known: LearnedEngines) -> None:
@@ -111,8 +113,8 @@ def _recall_engines(engines: EngineSpeed, known: LearnedEngines) -> None:
 def _recall_endpoint(state: EndpointState, own: LearnedEndpoint, now_s: float) -> None:
     if own.service is not None:
         state.estimate.remember(own.service.seconds, own.service.samples)
-    if state.engine is not None:
-        state.engine.remember(own.first_factor, own.step_factor, now_s)
+    if isinstance(state.model, EngineEndpoint):
+        state.model.engine.remember(own.first_factor, own.step_factor, now_s)
 
 
 def _service(estimate: ServiceEstimate) -> LearnedService | None:

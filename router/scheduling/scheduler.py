@@ -19,7 +19,6 @@ from math import inf
 from router.contracts.learned import Learned
 from router.domain.catalog import Endpoint, Policy
 from router.scheduling import admission
-from router.scheduling.affinity import BLOCK_BYTES
 from router.scheduling.budget import Budget, hedge_budget
 from router.scheduling.decisions import (
     NOT_EXPLAINED,
@@ -161,7 +160,7 @@ class Scheduler:
         if self._queue.is_empty:
             scores = self._scores(route, ticket, usable, now_s)
             best = usable[scores.index(min(scores))]
-            if best.worker.has_room:
+            if best.worker.model.has_room:
                 return [self._send(ticket, best, usable, scores, now_s)]
         refused = self._refusal(ticket, usable, now_s)
         if refused is not None:
@@ -174,7 +173,7 @@ class Scheduler:
     def first_byte(self, attempt: Attempt, now_s: float) -> list[Decision]:
         """The answer has begun: this attempt is the one that the client gets."""
         attempt.answering = True
-        attempt.endpoint.worker.first(attempt, now_s)
+        attempt.run.first(now_s)
         return self._end_twin(attempt, now_s) if attempt.twin is not None else []
 
     def completed(self, attempt: Attempt, now_s: float, used: Used | None = None) -> list[Decision]:
@@ -185,7 +184,7 @@ class Scheduler:
         if attempt.is_probe:
             self._learning.probed(attempt, now_s)
         else:
-            self._learning.generated(attempt, used, now_s)
+            self._learning.answered(attempt, used, now_s)
             placement = self._route(attempt.ticket.policy).placement
             placement.completed(attempt.endpoint, now_s - attempt.dispatched_s, now_s)
         if worker.answered():
@@ -250,8 +249,9 @@ class Scheduler:
 
     def _look(self, workers: Iterable[WorkerState], now_s: float) -> None:
         for worker in workers:
-            if worker.recheck_s <= now_s:
-                worker.look(now_s)
+            model = worker.model
+            if model.recheck_s <= now_s:
+                model.look(now_s)
 
     def _may_pass(self, now_s: float) -> bool:
         looks = len(self._queue) * len(self.fleet.workers)
@@ -265,7 +265,7 @@ class Scheduler:
         workers = self.fleet.workers.values()
         self._look(workers, now_s)
         for worker in workers:
-            worker.unplan()
+            worker.model.unplan()
         decisions: list[Decision] = []
         lines: dict[Slate, Line] = {}
         for one in self._queue:
@@ -281,7 +281,7 @@ class Scheduler:
         line = lines.get(one.slate)
         if line is None:
             usable = one.slate.usable(ticket.excluded)
-            if not usable or any(state.worker.has_room for state in usable):
+            if not usable or any(state.worker.model.has_room for state in usable):
                 return False
             line = lines[one.slate] = Line(usable)
         one.score = line.join(ticket)
@@ -302,8 +302,8 @@ class Scheduler:
             scores = self._scores(route, ticket, usable, now_s)
             one.score = min(scores)
             best = self._choice(usable, scores)
-            if not best.worker.has_room:
-                best.worker.plan(best.service_s(ticket), now_s)
+            if not best.worker.model.has_room:
+                best.worker.model.plan(best.model.service_s(ticket), now_s)
                 break
             peers = self._queue.peers(ticket)
             first = whose_turn(one, peers, best.worker.id, one.slate.busy_service_s(), now_s)
@@ -312,7 +312,7 @@ class Scheduler:
                 scores = self._scores(route, first.ticket, usable, now_s)
             self._queue.remove(first.ticket)
             decisions.append(self._send(first.ticket, best, usable, scores, now_s))
-            best.worker.look(now_s)
+            best.worker.model.look(now_s)
         return decisions
 
     def _choice(self, usable: Sequence[EndpointState], scores: Sequence[float]) -> EndpointState:
@@ -322,12 +322,12 @@ class Scheduler:
         """
         lowest = min(scores)
         best = usable[scores.index(lowest)]
-        if best.worker.has_room or not self._queue.is_shared:
+        if best.worker.model.has_room or not self._queue.is_shared:
             return best
         with_room = [
             (score, number)
             for number, score in enumerate(scores)
-            if score <= AS_GOOD * lowest and usable[number].worker.has_room
+            if score <= AS_GOOD * lowest and usable[number].worker.model.has_room
         ]
         return usable[min(with_room)[1]] if with_room else best
 
@@ -337,8 +337,8 @@ class Scheduler:
             return []
         if self._may_pass(now_s):
             return self._pass(now_s)
-        worker.look(now_s)
-        if not worker.has_room or worker.ejection.is_ejected:
+        worker.model.look(now_s)
+        if not worker.model.has_room or worker.ejection.is_ejected:
             return []
         decisions: list[Decision] = []
         tolerance = AS_GOOD if self._queue.is_shared else 1.0
@@ -348,14 +348,14 @@ class Scheduler:
             if state is None or worker.id in ticket.excluded:
                 continue
             enough = one.score * tolerance
-            if state.service_s(ticket) > enough and one.is_plain:
+            if state.model.service_s(ticket) > enough and one.is_plain:
                 continue  # Slower there by itself: no need to work the score out.
             (score,) = self._scores(self._route(ticket.policy), ticket, (state,), now_s)
             if score <= enough:
                 self._queue.remove(ticket)
                 decisions.append(self._send(ticket, state, (state,), (score,), now_s))
-                worker.look(now_s)
-                if not worker.has_room:
+                worker.model.look(now_s)
+                if not worker.model.has_room:
                     break
         return decisions
 
@@ -369,15 +369,11 @@ class Scheduler:
         if not cached:
             return scores
         return [
-            score - state.engine.saved_s(self._cached_tokens(ticket, blocks))
-            if state.engine is not None and (blocks := cached.get(state.id))
+            score - state.model.saved_s(self._learning.cached_tokens(ticket, blocks))
+            if (blocks := cached.get(state.id))
             else score
             for score, state in zip(scores, usable, strict=True)
         ]
-
-    def _cached_tokens(self, ticket: Ticket, blocks: int) -> float:
-        tokens = self._learning.tokens.prompt(ticket.model, blocks * BLOCK_BYTES)
-        return min(tokens, ticket.prompt_tokens - 1)
 
     def _send(
         self,
@@ -389,25 +385,23 @@ class Scheduler:
     ) -> Dispatch:
         ranking = NOT_EXPLAINED
         if self._explain:
-            planned_s = [one.worker.planned_s for one in usable]
-            unit_s = [
-                one.effective_s if one.engine is None else one.service_s(ticket) / ticket.work
-                for one in usable
-            ]
+            planned_s = [one.worker.model.planned_s for one in usable]
+            if ticket.prompt_tokens:
+                unit_s = [one.model.service_s(ticket) / ticket.work for one in usable]
+            else:
+                unit_s = [one.model.effective_s for one in usable]
             ranking = Ranking(usable, planned_s, unit_s, scores, ticket.work, now_s)
         return Dispatch(self._attempt(ticket, state, now_s), ranking)
 
     def _attempt(self, ticket: Ticket, state: EndpointState, now_s: float) -> Attempt:
         self._attempts_made += 1
-        attempt = Attempt(self._attempts_made, ticket, state, ticket.work, now_s)
-        engine = state.engine
-        if engine is not None and ticket.prompt_tokens:
-            prefix = ticket.prefix
-            if prefix:
-                blocks = self._learning.prefixes.cached(prefix).get(state.id, 0)
-                attempt.cached_tokens = self._cached_tokens(ticket, blocks) if blocks else 0.0
-                self._learning.prefixes.sent(prefix, state.id)
-            attempt.generation = engine.begin(ticket, attempt.cached_tokens, now_s)
+        prefix, cached_tokens = ticket.prefix, 0.0
+        if prefix and state.model.keeps_prompts:
+            learning = self._learning
+            blocks = learning.prefixes.cached(prefix).get(state.id, 0)
+            cached_tokens = learning.cached_tokens(ticket, blocks) if blocks else 0.0
+            learning.prefixes.sent(prefix, state.id)
+        attempt = Attempt(self._attempts_made, ticket, state, ticket.work, now_s, cached_tokens)
         state.worker.begin(attempt)
         self._hedges.watch(attempt, now_s)
         return attempt
@@ -479,7 +473,7 @@ class Scheduler:
             return []
         decisions: list[Decision] = [Cancel(loser)]
         if learn:
-            self._learning.outrun(loser, now_s)
+            loser.run.outrun(now_s)
         is_hedged = loser.id < attempt.id
         if learn and is_hedged and worker.probes.heard_s <= loser.dispatched_s:
             decisions += self._blame(worker, now_s)  # Silent since before: it may be hung.
@@ -518,7 +512,8 @@ class Scheduler:
             arrived_s=now_s,
             expires_s=now_s + PROBE_TIMEOUT_S,
         )
-        attempt = Attempt(self._attempts_made, ticket, state, state.speed.probe_work or 1.0, now_s)
+        work = state.service.shared.probe_work or 1.0
+        attempt = Attempt(self._attempts_made, ticket, state, work, now_s)
         attempt.is_probe = True
         worker.begin(attempt)
         worker.probes.running = True

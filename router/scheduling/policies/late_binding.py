@@ -44,8 +44,12 @@ class LateBinding:
         work = ticket.work
         weight = self._wait_weight / max(1.0, work)
         scores = [
-            (weight * (planned_s - now_s) if (planned_s := state.worker.planned_s) > now_s else 0.0)
-            + state.cost_s(ticket)
+            (
+                weight * (planned_s - now_s)
+                if (planned_s := state.worker.model.planned_s) > now_s
+                else 0.0
+            )
+            + state.model.cost_s(ticket)
             for state in states
         ]
         if self._weights:
@@ -68,7 +72,7 @@ class LateBinding:
 
 
 def _latency_s(ticket: Ticket, state: EndpointState, now_s: float) -> float:
-    return max(state.worker.planned_s - now_s, 0.0) + state.service_s(ticket)
+    return max(state.worker.model.planned_s - now_s, 0.0) + state.service_s(ticket)
 
 
 def _wished(ticket: Ticket, sort: Sort, state: EndpointState, now_s: float) -> float:

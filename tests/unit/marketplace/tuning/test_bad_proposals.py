@@ -47,7 +47,7 @@ class Watched(Simulation):
     def _done(self, job: Job) -> None:
         if not job.over and job.ends_s is not None:
             attempt = job.attempt
-            service_ms = (self._now_s - attempt.started_s) * 1e3
+            service_ms = (self._now_s - attempt.run.started_s) * 1e3
             self.services.append((self._now_s, attempt.endpoint.worker.id, service_ms))
         super()._done(job)
 

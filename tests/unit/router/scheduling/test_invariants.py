@@ -116,7 +116,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert worker.slots == slots
                 # A probe needs no slot: it goes to who has nothing to do, or to who is ejected.
                 clients = sum(not attempt.is_probe for attempt in worker.inflight.values())
-                assert clients <= slots + worker.credit
+                assert clients <= slots + worker.bounds.credit
 
     @rule(
         names=NAMES,
@@ -270,7 +270,7 @@ def test_nobody_starves_in_a_long_overload() -> None:
                 ticket(str(number), "a", now_s=now_s, tenant=tenant, priority=priority), now_s
             )
         )
-        while running and now_s - running[0].started_s >= 0.1 and not running[0].waiting:
+        while running and now_s - running[0].run.started_s >= 0.1 and not running[0].run.waiting:
             keep(made.completed(running.pop(0), now_s))
     calm = max(waited_s for _, waited_s in served[1, Priority.INTERACTIVE])
     assert calm < 5.0, "a calm tenant waited for a greedy one"

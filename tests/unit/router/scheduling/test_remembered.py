@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from router.contracts.learned import KeptLearned, Learned, decode_learned, encode_learned
 from router.domain.catalog import Endpoint
 from router.scheduling.decisions import Decision, Hedge
+from router.scheduling.engines import EngineEndpoint
 from router.scheduling.estimate import PRIOR_SAMPLES
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Used
@@ -43,6 +44,13 @@ def learn_engine(
         made.completed(attempt, now_s + 1.66 * slower, Used(120, 0, 64))
 
 
+def engine_of(made: Scheduler) -> EngineEndpoint:
+    """The model of the endpoint that streamed."""
+    model = made.fleet.endpoints["llm"].model
+    assert isinstance(model, EngineEndpoint)
+    return model
+
+
 def restarted(learned: Learned, *endpoints: Endpoint) -> Scheduler:
     made = scheduler()
     made.remember(learned, NOW_S)
@@ -71,13 +79,12 @@ def test_the_first_call_goes_where_an_earlier_life_would_have_sent_it() -> None:
 def test_a_remembered_engine_is_what_it_was() -> None:
     made = scheduler(LLM)
     learn_engine(made)
-    made.fleet.workers["llm"].places.count = 9
-    made.fleet.endpoints["llm"].speed.engines.event_tokens = 1.5
+    before = engine_of(made)
+    before.worker.places.count = 9
+    before.engine.speed.event_tokens = 1.5
     again = restarted(made.learned(), LLM)
-    before, after = made.fleet.endpoints["llm"], again.fleet.endpoints["llm"]
-    assert before.engine is not None
-    assert after.engine is not None
-    assert again.fleet.workers["llm"].places.count == 9
+    after = engine_of(again)
+    assert after.worker.places.count == 9
     assert after.engine.factors == pytest.approx(before.engine.factors)
     for engine in (before.engine, after.engine):
         engine.look(NOW_S)
@@ -87,7 +94,7 @@ def test_a_remembered_engine_is_what_it_was() -> None:
     assert after.engine.end_s(100, 100, 64) == pytest.approx(1.66, rel=0.2)
     for one in ("prompt_tokens", "answer_tokens", "event_tokens"):
         assert getattr(after.engine.speed, one) == getattr(before.engine.speed, one)
-    assert after.estimate.seconds == before.estimate.seconds
+    assert after.service.estimate.seconds == before.service.estimate.seconds
     assert again.tokens.prompt("m", 300) == made.tokens.prompt("m", 300)
     assert again.tokens.answer("m", 7, 0) == made.tokens.answer("m", 7, 0)
 
@@ -134,8 +141,7 @@ def test_a_remembered_engine_that_has_become_slower_is_soon_known() -> None:
     learn_engine(made)
     again = restarted(made.learned(), LLM)
     learn_engine(again, from_s=NOW_S, answers=2, slower=3)
-    engine = again.fleet.endpoints["llm"].engine
-    assert engine is not None
+    engine = engine_of(again).engine
     engine.look(NOW_S + 20)
     assert engine.end_s(100, 100, 64) == pytest.approx(3 * 1.66, rel=0.1)
 
@@ -143,9 +149,9 @@ def test_a_remembered_engine_that_has_become_slower_is_soon_known() -> None:
 def test_what_a_probe_takes_is_remembered() -> None:
     made = scheduler(SLOW)
     made.completed(place(made, "t", "slow"), 0.5)
-    made.fleet.endpoints["slow"].speed.probe_work = 0.3
+    made.fleet.endpoints["slow"].service.shared.probe_work = 0.3
     again = restarted(made.learned(), SLOW)
-    assert again.fleet.endpoints["slow"].speed.probe_work == 0.3
+    assert again.fleet.endpoints["slow"].service.shared.probe_work == 0.3
 
 
 def test_a_sibling_that_nobody_has_measured_begins_with_what_its_pool_has_shown() -> None:
@@ -185,10 +191,10 @@ def test_a_worker_at_another_address_is_known_by_its_pool_alone() -> None:
 def test_places_are_found_anew_where_other_slots_were_configured() -> None:
     made = scheduler(LLM)
     learn_engine(made)
-    made.fleet.workers["llm"].places.count = 9
+    engine_of(made).worker.places.count = 9
     for told in ({"slots": 6}, {"url": "http://elsewhere"}):
         now = changed(LLM, worker=told)
-        places = restarted(made.learned(), now).fleet.workers["llm"].places
+        places = engine_of(restarted(made.learned(), now)).worker.places
         assert places.count == now.worker.slots
 
 

@@ -27,7 +27,7 @@ def test_a_ticket_waits_for_a_fast_worker_rather_than_take_a_much_slower_one() -
     assert made.waiting == 1
     assert dispatched(made.completed(first, 0.04)) == ["fast"]
     assert made.waiting == 0
-    assert second.started_s == 0.04
+    assert second.run.started_s == 0.04
 
 
 def test_a_somewhat_slower_worker_is_taken_when_the_fast_one_is_full() -> None:

@@ -1,0 +1,55 @@
+"""When a worker has room, and what has been booked of that."""
+
+import heapq
+from math import inf
+
+from router.scheduling.worker_model import Bounds
+
+
+class Bookings:
+    """What the models of both kinds of workers have in common.
+
+    ``_ends`` are the moments at which what runs should make room; a heap.
+    """
+
+    __slots__ = (
+        "_ends",
+        "_planned",
+        "_rests",
+        "available_s",
+        "bounds",
+        "limit",
+        "planned_s",
+        "recheck_s",
+    )
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.limit = bounds.trusted
+        self.available_s = 0.0
+        self.planned_s = 0.0
+        self.recheck_s = -inf
+        self._rests = False
+        self._ends: list[float] = []
+        self._planned: list[float] | None = None
+
+    def bounds_changed(self) -> None:
+        """It is trusted with more requests, or with fewer."""
+        self.limit = self.bounds.trusted
+        self.recheck_s = -inf
+
+    def plan(self, service_s: float, now_s: float) -> None:
+        """Book the earliest room for a request that stays queued."""
+        if self._planned is None:
+            if self.available_s <= now_s:
+                free = self.limit - len(self.bounds.inflight)
+                self._ends = [now_s] * max(free, 1)
+            self._planned = self._ends.copy()
+        heapq.heapreplace(self._planned, max(self._planned[0], now_s) + service_s)
+        self.planned_s = self._planned[0]
+
+    def unplan(self) -> None:
+        """Forget what was booked."""
+        if self._planned is not None:
+            self._planned = None
+            self.planned_s = self.available_s

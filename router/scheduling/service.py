@@ -1,0 +1,76 @@
+"""How long an endpoint takes for a mean request, whatever kind its worker is, and what it shares
+with those of the same deployment.
+"""
+
+from math import inf
+from typing import Protocol
+
+from router.scheduling.batch_curve import BatchCurve
+from router.scheduling.engine import EngineSpeed
+from router.scheduling.estimate import SMOOTHING, ServiceEstimate
+
+POOL_SMOOTHING = 0.02
+
+
+class Looking(Protocol):
+    """What was worked out of a worker holds until ``recheck_s``."""
+
+    recheck_s: float
+
+
+class DeploymentSpeed:
+    """What the workers of one deployment have shown together; new ones begin from it.
+
+    ``has_engines`` when any of them turned out to be one, ``engines`` what those have shown.
+    """
+
+    __slots__ = ("engines", "estimate", "has_engines", "probe_work", "unmeasured")
+
+    def __init__(self, prior_s: float) -> None:
+        self.estimate = ServiceEstimate(prior_s)
+        self.unmeasured: set[Service] = set()
+        self.probe_work = 0.0
+        self.engines = EngineSpeed()
+        self.has_engines = False
+
+
+class Service:
+    """Seconds per unit of work of one endpoint. ``worker`` has to look anew when they change;
+    ``curve`` is how they depend on concurrency.
+    """
+
+    __slots__ = ("curve", "estimate", "shared", "worker")
+
+    def __init__(
+        self, shared: DeploymentSpeed, worker: Looking, prior_s: float, curve: BatchCurve
+    ) -> None:
+        self.shared = shared
+        self.worker = worker
+        self.curve = curve
+        self.estimate = ServiceEstimate(
+            shared.estimate.seconds if shared.estimate.samples else prior_s
+        )
+        shared.unmeasured.add(self)
+
+    def observe(self, service_s: float, work: float, smoothing: float = SMOOTHING) -> None:
+        """Learn from one completed service, for this endpoint and for its deployment."""
+        shared = self.shared
+        self.estimate.observe(service_s, work, smoothing)
+        shared.estimate.observe(service_s, work, POOL_SMOOTHING)
+        shared.unmeasured.discard(self)
+        for other in shared.unmeasured:
+            other.estimate.expect(shared.estimate.seconds)
+            other.worker.recheck_s = -inf
+        self.worker.recheck_s = -inf
+
+    def was_outrun(self, age_s: float, work: float) -> None:
+        """Learn from a service that was stopped at this age: it would have gone on.
+
+        What was still expected is imputed, or only quick services would count. Before anything is
+        known its age is a bound and no more.
+        """
+        if self.estimate.samples:
+            self.observe(age_s + self.estimate.seconds * work, work)
+        else:
+            self.estimate.at_least(age_s / work)
+            self.worker.recheck_s = -inf

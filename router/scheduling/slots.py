@@ -1,0 +1,238 @@
+"""Workers on which a request has a slot of its own, or waits for one (Triton's instances, small
+servers). What a request takes is its work times what the endpoint takes for a unit of it; it waits
+until the first slot comes free.
+"""
+
+import heapq
+from collections.abc import Collection, Iterable
+
+from router.scheduling.bookings import Bookings
+from router.scheduling.censored import RESIDUAL_FLOOR, evidence
+from router.scheduling.estimate import RECOVERY_SMOOTHING, SMOOTHING, shrunk
+from router.scheduling.service import Service
+from router.scheduling.size import WORK_MIN
+from router.scheduling.ticket import Ticket, Used
+from router.scheduling.worker_model import Bounds, EndpointModel
+
+SLOWED = 2.0
+"""After a while without news, an answer this many times faster than expected counts more."""
+
+NO_SLOT_S = 1.0
+"""When a slot is expected of a worker of which none is held: after the next beat or so."""
+
+LOOK_SPACING_S = 0.002
+"""A worker that is overdue looks a little slower every moment: this often is soon enough."""
+
+
+class SlotRun:
+    """A request in a slot, or behind one: a :class:`~router.scheduling.worker_model.Run`.
+
+    ``work`` is what it is for this endpoint, ``factor`` the batch curve's at its start. What needs
+    no slot has no ``worker``.
+    """
+
+    __slots__ = ("_factor", "_service", "_work", "_worker", "started_s", "waiting")
+
+    def __init__(
+        self,
+        service: Service,
+        work: float,
+        now_s: float,
+        worker: "SlotWorker | None" = None,
+        factor: float = 1.0,
+    ) -> None:
+        self._service = service
+        self._work = work
+        self._worker = worker
+        self._factor = factor
+        self.started_s = now_s
+        self.waiting = False
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds of service that it should take, by what is known of the endpoint now."""
+        return self._service.estimate.seconds * self._work * self._factor
+
+    def first(self, now_s: float) -> None:
+        """When its answer begins says nothing of its end."""
+
+    def heard(self, tokens: int, now_s: float) -> None:
+        """Neither does how it goes on."""
+
+    def end(self, now_s: float) -> None:
+        """Leave the slot to the next."""
+        if self._worker is not None:
+            self._worker.ended(self, now_s)
+
+    def learn(self, used: Used | None, now_s: float, *, silent: bool) -> float:
+        """How long it took says how fast the endpoint is, and how large the request was."""
+        service, work = self._service, self._work
+        service_s = now_s - self.started_s
+        relative = service_s / self.expected_s
+        # Before its speed is known it is a guess, and says nothing of sizes.
+        shown = relative * work if service.estimate.samples else 0.0
+        smoothing = RECOVERY_SMOOTHING if silent and relative < 1 / SLOWED else SMOOTHING
+        service.observe(service_s, work * self._factor, smoothing)
+        return shown
+
+    def outrun(self, now_s: float) -> None:
+        """It would have gone on."""
+        if not self.waiting:
+            self._service.was_outrun(now_s - self.started_s, self._work * self._factor)
+
+
+class SlotWorker(Bookings):
+    """A :class:`~router.scheduling.worker_model.WorkerModel`: it has room while a slot is free.
+
+    Of those ``running`` so many are ``queued`` behind its slots.
+    """
+
+    __slots__ = ("_endpoints", "queued", "running")
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__(bounds)
+        self.running: dict[SlotRun, None] = {}
+        self._endpoints: list[SlotEndpoint] = []
+        self.queued = 0
+
+    @property
+    def has_room(self) -> bool:
+        """A free slot, or the overcommit credit of a well worker."""
+        if self._rests:
+            return False
+        bounds, limit = self.bounds, self.limit
+        count = len(bounds.inflight)
+        return count < limit or (limit == bounds.slots > 0 and count < limit + bounds.credit)
+
+    def endpoint(self, service: Service) -> "SlotEndpoint":
+        """The model of one of its endpoints."""
+        return SlotEndpoint(self, service)
+
+    def serves(self, endpoints: Iterable[EndpointModel]) -> None:
+        """These are its endpoints from now on."""
+        self._endpoints = [one for one in endpoints if isinstance(one, SlotEndpoint)]
+
+    def look(self, now_s: float) -> None:
+        """Work out when the next slot comes free, and how fast each endpoint is taken to be."""
+        running: Collection[SlotRun] = self.running
+        if self.queued:
+            running = [one for one in running if not one.waiting]
+        slow, overdue_s = evidence(running, now_s)
+        bounds = self.bounds
+        inflight = len(bounds.inflight)
+        count = min(inflight + 1, self.limit)
+        for endpoint in self._endpoints:
+            endpoint.look(slow, count)
+        self.recheck_s = max(overdue_s, now_s + LOOK_SPACING_S)
+        self._planned = None
+        self._rests = now_s < bounds.resting_until_s
+        if self._rests:
+            self._ends = [bounds.resting_until_s] * max(self.limit, 1)
+            self.available_s = self.planned_s = bounds.resting_until_s
+            self.recheck_s = min(self.recheck_s, bounds.resting_until_s)
+        elif inflight < self.limit:
+            self.available_s = self.planned_s = 0.0
+        else:
+            self._look_at_ends(running, slow, now_s)
+
+    def ended(self, run: SlotRun, now_s: float) -> None:
+        """It has left. The next one that waits there begins now."""
+        del self.running[run]
+        if run.waiting:
+            self.queued -= 1
+        elif self.queued:
+            self.queued -= 1
+            other = next(one for one in self.running if one.waiting)
+            other.waiting = False
+            other.started_s = now_s
+
+    def _look_at_ends(self, running: Collection[SlotRun], slow: float, now_s: float) -> None:
+        ends: list[float] = []
+        stale_s = self.recheck_s
+        for run in running:
+            expected = run.expected_s * slow
+            floor = RESIDUAL_FLOOR * expected
+            end = run.started_s + expected
+            stale_s = min(stale_s, end - floor)
+            ends.append(max(now_s + floor, end))
+        self.recheck_s = max(stale_s, now_s + LOOK_SPACING_S)
+        while len(ends) < self.limit:  # Its own queue moves up a moment later.
+            ends.append(now_s)
+        if not ends:  # Not one of its slots is leased to this router.
+            ends.append(now_s + NO_SLOT_S)
+        heapq.heapify(ends)
+        for run in self.running:
+            if run.waiting:
+                heapq.heapreplace(ends, ends[0] + run.expected_s * slow)
+        self._ends = ends
+        self.available_s = self.planned_s = ends[0]
+
+
+class SlotEndpoint:
+    """An :class:`~router.scheduling.worker_model.EndpointModel`.
+
+    ``effective_s`` has in it how slow the worker looks and how many run there; ``disturbance_s`` is
+    what one more request costs those.
+    """
+
+    __slots__ = ("_service", "_worker", "disturbance_s", "effective_s")
+
+    keeps_prompts = False
+
+    def __init__(self, worker: SlotWorker, service: Service) -> None:
+        self._worker = worker
+        self._service = service
+        self.effective_s = service.estimate.seconds
+        self.disturbance_s = 0.0
+
+    def service_s(self, ticket: Ticket) -> float:
+        """Seconds of a request, once it has a slot."""
+        return self.effective_s * ticket.work
+
+    def cost_s(self, ticket: Ticket) -> float:
+        """:meth:`service_s`, and what it adds to all others that run here."""
+        return self.effective_s * ticket.work + self.disturbance_s
+
+    def saved_s(self, cached_tokens: float) -> float:
+        """Nothing is known to be kept."""
+        return 0.0
+
+    def look(self, slow: float, count: int) -> None:
+        """Take in that the worker looks ``slow`` times slower, with ``count`` requests on it."""
+        service = self._service
+        curve = service.curve
+        seconds = shrunk(service.estimate.seconds, service.shared.estimate.seconds) * slow
+        if not curve.is_flat:
+            alone, together = curve.factor(max(count - 1, 1)), curve.factor(count)
+            self.disturbance_s = (count - 1) * seconds * (together - alone)
+            seconds *= together
+        self.effective_s = seconds
+
+    def begin(self, ticket: Ticket, work: float, cached_tokens: float, now_s: float) -> SlotRun:
+        """A request takes a slot, or waits for one."""
+        worker, curve = self._worker, self._service.curve
+        count = len(worker.bounds.inflight)
+        factor = 1.0 if curve.is_flat else curve.factor(min(count + 1, worker.limit))
+        run = SlotRun(self._service, work, now_s, worker, factor)
+        worker.running[run] = None
+        if count >= worker.bounds.slots:
+            run.waiting = True
+            worker.queued += 1
+        return run
+
+    def probed(self, service_s: float) -> float:
+        """A probe ended well. Its work is learned too, over all workers of a deployment."""
+        service = self._service
+        shared, estimate = service.shared, service.estimate
+        if not estimate.samples:
+            return 1.0
+        work = max(service_s / estimate.seconds, WORK_MIN)
+        if not shared.probe_work:
+            shared.probe_work = work
+        longer = work / shared.probe_work
+        service.observe(service_s, shared.probe_work, RECOVERY_SMOOTHING)
+        shared.probe_work += SMOOTHING * (work - shared.probe_work)
+        return longer
+
+    def retire(self) -> None:
+        """Nothing is compared with it."""

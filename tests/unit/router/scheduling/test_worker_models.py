@@ -1,0 +1,104 @@
+"""Slots and engines behind one interface: which a worker has, and what becomes of the other."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from router.domain.catalog import Endpoint
+from router.scheduling.engines import EngineEndpoint, EngineWorker
+from router.scheduling.scheduler import Scheduler
+from router.scheduling.slots import SlotWorker
+from router.scheduling.ticket import Used
+from tests.unit.router.scheduling.fleets import endpoint, place, scheduler, ticket
+
+CHAT = {"prompt_bytes": 2_000, "prompt_tokens": 500.0, "answer_tokens": 20.0}
+
+
+def deployments(worker: str, *names: str) -> list[Endpoint]:
+    """Several deployments on one worker."""
+    return [
+        Endpoint(name, one.deployment, endpoint(worker, slots=8).worker, one.pool)
+        for name in names
+        for one in [endpoint(name, service_ms=100.0)]
+    ]
+
+
+def streamed(made: Scheduler, name: str, to: str, now_s: float = 0.0) -> None:
+    """A generation that is seen token by token, begun and ended."""
+    attempt = place(made, name, to, now_s=now_s, streams=True, **CHAT)
+    made.first_byte(attempt, now_s + 0.05)
+    for step in range(20):
+        attempt.heard(1, now_s + 0.05 + 0.01 * step)
+    made.completed(attempt, now_s + 0.25, Used(500, 0, 20))
+
+
+def kinds(made: Scheduler) -> Sequence[str]:
+    return sorted(type(state.model).__name__ for state in made.fleet.endpoints.values())
+
+
+def test_a_worker_has_slots_until_an_answer_of_it_streams_and_is_an_engine_from_then_on() -> None:
+    made = scheduler(*deployments("gpu", "one", "two"), endpoint("other"))
+    worker = made.fleet.workers["gpu"]
+    assert isinstance(worker.model, SlotWorker)
+    streamed(made, "chat", "one")
+    assert isinstance(worker.model, EngineWorker)
+    assert kinds(made) == ["EngineEndpoint", "EngineEndpoint", "SlotEndpoint"]
+
+
+def test_what_ran_on_slots_counts_while_it_runs_and_teaches_when_it_ends() -> None:
+    made = scheduler(*deployments("gpu", "one"))
+    worker = made.fleet.workers["gpu"]
+    whole = [place(made, str(number), "one") for number in range(9)]  # The ninth waits there.
+    assert [one.run.waiting for one in whole] == 8 * [False] + [True]
+    streamed(made, "chat", "one", now_s=0.1)
+    assert (len(worker.inflight), worker.free_slots) == (9, worker.limit - 9)
+    made.completed(whole[0], 0.5)
+    assert (whole[8].run.waiting, whole[8].run.started_s) == (False, 0.5)
+    samples = made.fleet.endpoints["one"].estimate.samples
+    for one in whole[1:]:
+        made.completed(one, 0.9)
+    assert made.fleet.endpoints["one"].estimate.samples == samples + 8
+    assert not worker.inflight
+
+
+def test_what_is_no_generation_has_its_own_service_on_an_engine_and_no_part_of_the_batch() -> None:
+    made = scheduler(*deployments("gpu", "chat", "embeddings"))
+    streamed(made, "chat", "chat")
+    for number in range(60):
+        now_s = 1.0 + number
+        attempt = place(made, str(number), "embeddings", now_s=now_s)
+        made.completed(attempt, now_s + 0.02)
+    model = made.fleet.endpoints["embeddings"].model
+    assert isinstance(model, EngineEndpoint)
+    place(made, "beside", "embeddings", now_s=90.0)
+    assert not model.worker.batch.prefilling
+    assert model.service_s(ticket("next")) == pytest.approx(0.02, rel=0.2)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_what_a_request_costs_is_its_service_and_what_it_adds_to_those_that_run(
+    streams: bool,
+) -> None:
+    curve = ((2, 1.5), (4, 2.5))
+    made = scheduler(endpoint("one", slots=8, batch_curve=curve))
+    asked = ticket("next", streams=streams, **CHAT)
+    state, worker = made.fleet.endpoints["one"], made.fleet.workers["one"]
+    costs: list[float] = []
+    for number in range(3):
+        place(made, str(number), "one", streams=streams, **CHAT)
+        worker.model.look(0.001)
+        added_s = state.model.cost_s(asked) - state.service_s(asked)
+        assert added_s > 0
+        costs.append(state.model.cost_s(asked))
+    assert costs == sorted(costs)
+
+
+def test_an_endpoint_that_comes_back_has_the_model_that_its_worker_has_by_then() -> None:
+    one, two = deployments("gpu", "one", "two")
+    made = scheduler(one, two)
+    place(made, "long", "two")
+    made.apply([one], 1.0)
+    streamed(made, "chat", "one", now_s=2.0)
+    made.apply([one, two], 3.0)
+    assert kinds(made) == ["EngineEndpoint", "EngineEndpoint"]
+    assert made.fleet.workers["gpu"].endpoints == list(made.fleet.endpoints.values())
