@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
+from marketplace.accounts.ended_sessions import TOKENS_UNTIL
 from marketplace.accounts.models import (
     LIMIT_FIELDS,
     Membership,
@@ -170,7 +171,12 @@ class SessionTokenView(APIView):
             raise PermissionDenied("Session tokens are for signed-in people; a key is a bearer.")
         slug = wanted.validated_data.get("organisation") or self._only_organisation(request)
         organisation = organisation_acted_for(request, slug, Permission.CALL)
-        token, expires_at_s = session_token_issue(user=request.user, organisation=organisation)
+        token, expires_at_s = session_token_issue(
+            user=request.user,
+            organisation=organisation,
+            session_key=request.session.session_key or "",
+        )
+        request.session[TOKENS_UNTIL] = expires_at_s
         shown = SessionTokenSerializer(
             {
                 "token": token,

@@ -4,3 +4,8 @@ from django.apps import AppConfig
 class AccountsConfig(AppConfig):
     name = "marketplace.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        from marketplace.accounts import ended_sessions
+
+        ended_sessions.connect()

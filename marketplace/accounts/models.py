@@ -205,6 +205,22 @@ class Invitation(models.Model):
         return "expired" if self.expires_at <= timezone.now() else "open"
 
 
+class EndedSession(models.Model):
+    """What was given up before the router's tokens for it expire (the routers are told of it).
+
+    A membership, a browser's session, or all that a person has where neither is named. It outlives
+    the person, who is only named by number.
+    """
+
+    user_id = models.BigIntegerField()
+    organisation_id = models.BigIntegerField(null=True)
+    session = models.CharField(max_length=16, blank=True)
+    expires_until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.user_id} · {self.expires_until:%H:%M:%S}"
+
+
 class Scope(models.TextChoices):
     INFERENCE = "inference", _("Call models")
     MANAGEMENT = "management", _("Use the management API")

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -11,9 +11,18 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
-from marketplace.accounts.models import ApiKey, Membership, Organisation, Role, Scope, User
+from marketplace.accounts.models import (
+    ApiKey,
+    EndedSession,
+    Membership,
+    Organisation,
+    Role,
+    Scope,
+    User,
+)
 from marketplace.billing.services import customer_account_open
 from marketplace.routing.services import snapshot_publish
 from router.domain.keys import SessionClaims, compose_key, digest_key, mask_key, sign_session
@@ -173,13 +182,43 @@ def api_key_revoke(*, api_key: ApiKey) -> ApiKey:
     return api_key
 
 
-def session_token_issue(*, user: User, organisation: Organisation) -> tuple[str, int]:
-    """A short-lived bearer for the router, and when it ends (Unix seconds)."""
+def session_token_issue(
+    *, user: User, organisation: Organisation, session_key: str
+) -> tuple[str, int]:
+    """A short-lived bearer for the router, and when it ends (Unix seconds).
+
+    It ends earlier with the browser's session, of which this is the key.
+    """
     expires_at_s = int(time.time()) + settings.SESSION_TOKEN_TTL_S
     claims = SessionClaims(
         organisation_id=organisation.pk,
         account_id=customer_account_open(organisation=organisation).pk,
         user_id=user.pk,
         expires_at_s=expires_at_s,
+        session=session_name(session_key),
     )
     return sign_session(claims, settings.WAYPOST_KEY_PEPPER), expires_at_s
+
+
+def session_name(session_key: str) -> str:
+    """A name of a browser's session that does not open it."""
+    return salted_hmac("waypost.session", session_key).hexdigest()[:16]
+
+
+@transaction.atomic
+def sessions_end(
+    *, user_id: int, organisation_id: int | None = None, session_key: str | None = None
+) -> None:
+    """Have the routers refuse the tokens that a person was given until now.
+
+    All of them, or those for an organisation, or those of a browser's session.
+    """
+    now = timezone.now()
+    EndedSession.objects.filter(expires_until__lt=now).delete()
+    EndedSession.objects.create(
+        user_id=user_id,
+        organisation_id=organisation_id,
+        session=session_name(session_key) if session_key else "",
+        expires_until=now + timedelta(seconds=settings.SESSION_TOKEN_TTL_S),
+    )
+    snapshot_publish()

@@ -8,7 +8,13 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Organisation, RateLimited
+from marketplace.accounts.models import (
+    LIMIT_FIELDS,
+    ApiKey,
+    EndedSession,
+    Organisation,
+    RateLimited,
+)
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.billing.models import Budget
@@ -16,6 +22,7 @@ from marketplace.catalog.models import Deployment, DeploymentStatus, Offer, Work
 from marketplace.routing.models import Policy, PolicyState
 from router.contracts.snapshot import Snapshot
 from router.domain import catalog as wire
+from router.domain import keys
 from router.domain.pricing import Price
 
 Tensors = tuple[tuple[str, str, tuple[int, ...]], ...]
@@ -49,6 +56,7 @@ def snapshot_build() -> Snapshot:
         keys=_keys(),
         organisations=_organisations(),
         budgets=_budgets(),
+        ended_sessions=_ended_sessions(),
     )
 
 
@@ -208,6 +216,19 @@ def _keys() -> tuple[wire.ApiKey, ...]:
             user_id=row.created_by_id or 0,
         )
         for row in rows.select_related("organisation__billing_account").order_by("id")
+    )
+
+
+def _ended_sessions() -> tuple[keys.EndedSession, ...]:
+    rows = EndedSession.objects.filter(expires_until__gt=timezone.now()).order_by("id")
+    return tuple(
+        keys.EndedSession(
+            user_id=row.user_id,
+            expires_until_s=int(row.expires_until.timestamp()),
+            organisation_id=row.organisation_id or 0,
+            session=row.session,
+        )
+        for row in rows
     )
 
 

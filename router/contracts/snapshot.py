@@ -18,6 +18,7 @@ from router.domain.catalog import (
     Pool,
     Worker,
 )
+from router.domain.keys import EndedSession
 
 SNAPSHOT_SCHEMA = 1
 SNAPSHOT_CHANNEL = "waypost_snapshot"
@@ -37,6 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     organisations: tuple[Organisation, ...] = ()
     budgets: tuple[Budget, ...] = ()
     canaries: tuple[Canary, ...] = ()
+    ended_sessions: tuple[EndedSession, ...] = ()
     schema: int = SNAPSHOT_SCHEMA
 
 

@@ -47,12 +47,38 @@ def mask_key(key: str) -> str:
 
 
 class SessionClaims(msgspec.Struct, frozen=True):
-    """Who a session token speaks for. ``expires_at_s`` is Unix seconds."""
+    """Who a session token speaks for. ``expires_at_s`` is Unix seconds.
+
+    ``session`` tells the sessions of a person's browsers apart; empty outside of browsers.
+    """
 
     organisation_id: int
     account_id: int
     user_id: int
     expires_at_s: int
+    session: str = ""
+
+
+class EndedSession(msgspec.Struct, frozen=True):
+    """What was given up before the tokens that were given for it expire.
+
+    A person's membership of one organisation, one session of a browser, or all that a person has
+    where neither is named. Tokens given later expire after ``expires_until_s`` and are good.
+    """
+
+    user_id: int
+    expires_until_s: int
+    organisation_id: int = 0
+    session: str = ""
+
+    def covers(self, claims: SessionClaims) -> bool:
+        """Whether these claims hold no more."""
+        return (
+            claims.user_id == self.user_id
+            and claims.expires_at_s <= self.expires_until_s
+            and self.organisation_id in (0, claims.organisation_id)
+            and self.session in ("", claims.session)
+        )
 
 
 def sign_session(claims: SessionClaims, pepper: bytes) -> str:

@@ -52,6 +52,8 @@ def _session_grant(table: RoutingTable, token: str, pepper: bytes, now_s: float)
     claims = verify_session(token, pepper)
     if claims is None or now_s >= claims.expires_at_s:
         raise CredentialInvalid("this session has expired; reload the page")
+    if any(ended.covers(claims) for ended in table.ended_sessions.get(claims.user_id, ())):
+        raise CredentialInvalid("this session has ended; sign in again")
     return Grant(
         claims.organisation_id,
         table.purse_of(claims.organisation_id, claims.account_id, user_id=claims.user_id),

@@ -14,6 +14,7 @@ from router.domain.catalog import (
     RateLimits,
     Worker,
 )
+from router.domain.keys import EndedSession
 from router.domain.money import Purse
 from router.domain.request import Kind
 from router.pipeline.eligibility import Eligibility
@@ -57,7 +58,8 @@ class Grant(Struct, frozen=True, gc=False):
 class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.
 
-    ``keys`` are found by digest, ``limits`` and ``budgets`` by organisation. ``seen`` is filled by
+    ``keys`` are found by digest, ``limits`` and ``budgets`` by organisation, ``ended_sessions`` by
+    who had them. ``seen`` is filled by
     authentication: the grants of keys that this table has already been asked about, found without
     the digest. It goes when the table goes.
     """
@@ -68,6 +70,9 @@ class RoutingTable(Struct, frozen=True):
     endpoints: dict[str, Endpoint]
     limits: dict[int, RateLimits] = field(default_factory=dict[int, RateLimits])
     budgets: dict[int, list[Budget]] = field(default_factory=dict[int, list[Budget]])
+    ended_sessions: dict[int, list[EndedSession]] = field(
+        default_factory=dict[int, list[EndedSession]]
+    )
     seen: dict[str, Grant] = field(default_factory=dict[str, Grant])
 
     def purse_of(
@@ -108,6 +113,9 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
     budgets: dict[int, list[Budget]] = {}
     for budget in snapshot.budgets:
         budgets.setdefault(budget.organisation_id, []).append(budget)
+    ended_sessions: dict[int, list[EndedSession]] = {}
+    for ended in snapshot.ended_sessions:
+        ended_sessions.setdefault(ended.user_id, []).append(ended)
     pools = {pool.name: pool for pool in snapshot.pools}
     policies = {policy.model: policy for policy in snapshot.policies}
     canaries = {canary.policy.model: canary for canary in snapshot.canaries}
@@ -141,6 +149,7 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         endpoints={e.id: e for endpoints in by_model.values() for e in endpoints},
         limits={organisation.id: organisation.limits for organisation in snapshot.organisations},
         budgets=budgets,
+        ended_sessions=ended_sessions,
     )
 
 

@@ -1,11 +1,13 @@
 """Whose call it is, and whose it is no more: expiry to the second, scopes, limits and budgets."""
 
+from typing import Any
+
 import pytest
 from msgspec import structs
 
 from router.domain.catalog import ApiKey, Budget, Limit, Organisation, RateLimits
 from router.domain.errors import CredentialInvalid, NotAllowed
-from router.domain.keys import SessionClaims, digest_key, sign_session
+from router.domain.keys import EndedSession, SessionClaims, digest_key, sign_session
 from router.domain.money import Purse
 from router.pipeline.authenticate import authenticate
 from router.pipeline.routing_table import Grant, RoutingTable, build_table
@@ -42,6 +44,31 @@ def test_a_session_is_good_until_the_second_it_expires() -> None:
     for late in (EXPIRES_S, EXPIRES_S + 1):
         with pytest.raises(CredentialInvalid, match="expired"):
             asked(table, token, late)
+
+
+@pytest.mark.parametrize(
+    ("given_up", "ends"),
+    [
+        ({}, True),
+        ({"organisation_id": 1}, True),
+        ({"organisation_id": 2}, False),
+        ({"session": "here"}, True),
+        ({"session": "elsewhere"}, False),
+        ({"user_id": 8}, False),
+        ({"expires_until_s": EXPIRES_S - 1}, False),
+    ],
+)
+def test_a_session_is_good_until_what_it_was_given_for_ends(
+    given_up: dict[str, Any], ends: bool
+) -> None:
+    ended = EndedSession(**{"user_id": 9, "expires_until_s": EXPIRES_S, **given_up})
+    table = build_table(structs.replace(snapshot(), ended_sessions=(ended,)))
+    token = sign_session(structs.replace(CLAIMS, session="here"), PEPPER)
+    if ends:
+        with pytest.raises(CredentialInvalid, match="has ended"):
+            asked(table, token)
+    else:
+        assert asked(table, token).user_id == 9
 
 
 def test_a_key_without_an_end_never_expires() -> None:
