@@ -8,6 +8,8 @@ drawn towards the pool's as far as their difference may be noise, and no further
 translation estimator of Efron and Morris 1972), so that a straggler is still seen for what it is.
 """
 
+from math import sqrt
+
 SMOOTHING = 0.05
 RECOVERY_SMOOTHING = 0.5
 """Weight of a probe of a worker that nothing has been heard of for a while."""
@@ -44,6 +46,14 @@ class ServiceEstimate:
         if not self.samples:
             self.seconds = prior_s
             self._prior_samples = PRIOR_SAMPLES
+
+    def benchmarked(self, prior_s: float) -> None:
+        """It was benchmarked anew. That and what was learned before count alike, by their logs, and
+        both for a few samples only: calls soon show which of them is right.
+        """
+        self.seconds = sqrt(self.seconds * prior_s) if self.samples else prior_s
+        self.samples = min(self.samples, PRIOR_SAMPLES)
+        self._prior_samples = PRIOR_SAMPLES
 
     def remember(self, seconds: float, samples: int) -> None:
         """An earlier life has measured this: worth no more than a prior is."""

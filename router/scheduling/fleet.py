@@ -353,6 +353,9 @@ class Fleet:
             return state
         if state.endpoint.deployment.batch_curve != endpoint.deployment.batch_curve:
             state.service.curve = BatchCurve(endpoint.deployment.batch_curve)
+        prior_ms = endpoint.deployment.service_prior_ms
+        if prior_ms not in (0, state.endpoint.deployment.service_prior_ms):
+            state.service.benchmarked(prior_ms / 1e3)
         state.endpoint = endpoint
         worker.endpoints.append(state)
         if state.service.worker is not worker.model:

@@ -21,12 +21,14 @@ class Looking(Protocol):
 class DeploymentSpeed:
     """What the workers of one deployment have shown together; new ones begin from it.
 
-    ``has_engines`` when any of them turned out to be one, ``engines`` what those have shown.
+    ``prior_s`` is what a benchmark said last (0 = nothing), ``has_engines`` when any of them turned
+    out to be one, ``engines`` what those have shown.
     """
 
-    __slots__ = ("engines", "estimate", "has_engines", "probe_work", "unmeasured")
+    __slots__ = ("engines", "estimate", "has_engines", "prior_s", "probe_work", "unmeasured")
 
     def __init__(self, prior_s: float) -> None:
+        self.prior_s = prior_s
         self.estimate = ServiceEstimate(prior_s)
         self.unmeasured: set[Service] = set()
         self.probe_work = 0.0
@@ -51,6 +53,15 @@ class Service:
             shared.estimate.seconds if shared.estimate.samples else prior_s
         )
         shared.unmeasured.add(self)
+
+    def benchmarked(self, prior_s: float) -> None:
+        """There is another benchmark of the deployment: it acts at once."""
+        shared = self.shared
+        if shared.prior_s != prior_s:
+            shared.prior_s = prior_s
+            shared.estimate.benchmarked(prior_s)
+        self.estimate.benchmarked(prior_s)
+        self.worker.recheck_s = -inf
 
     def observe(self, service_s: float, work: float, smoothing: float = SMOOTHING) -> None:
         """Learn from one completed service, for this endpoint and for its deployment."""

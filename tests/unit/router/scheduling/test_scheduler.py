@@ -65,6 +65,32 @@ def test_what_was_learned_survives_a_new_catalog() -> None:
     assert made.fleet.endpoints["a"].estimate.seconds == learned
 
 
+@pytest.mark.parametrize(("benchmarked_ms", "goes_to"), [(10, "a"), (0, "b"), (100, "b")])
+def test_a_new_benchmark_has_a_worker_that_was_slow_tried_again(
+    benchmarked_ms: float, goes_to: str
+) -> None:
+    """Nothing is sent there, so that nothing else could tell that it was mended."""
+    made = scheduler(endpoint("a", service_ms=100), endpoint("b", service_ms=50))
+    for n in range(30):
+        made.completed(place(made, str(n), "a", now_s=float(n)), n + 0.1)
+        made.completed(place(made, str(n), "b", now_s=float(n)), n + 0.05)
+    made.apply([endpoint("a", service_ms=benchmarked_ms), endpoint("b", service_ms=50)], 40.0)
+    assert dispatched(made.arrive(ticket("u", "a", "b"), 40.0)) == [goes_to]
+
+
+def test_calls_soon_outweigh_a_benchmark_that_is_wrong() -> None:
+    made = scheduler(endpoint("a", service_ms=100))
+    for n in range(30):
+        made.completed(place(made, str(n), "a", now_s=float(n)), n + 0.1)
+    made.apply([endpoint("a", service_ms=1_000)], 40.0)
+    believed_s = []
+    for n in range(40, 60):
+        believed_s.append(made.fleet.endpoints["a"].estimate.seconds)
+        made.completed(place(made, str(n), "a", now_s=float(n)), n + 0.1)
+    assert believed_s[0] > 0.3
+    assert believed_s[-1] < 0.2
+
+
 def test_a_new_worker_is_expected_to_be_like_the_others_of_its_deployment() -> None:
     made = scheduler(endpoint("a", service_ms=0, deployment=7))
     for n in range(20):
