@@ -37,13 +37,32 @@ def hedge_ms(attempts: Iterable[AttemptRecord], worker_id: str, queue_ms: float)
     return max(beside, default=0.0)
 
 
-class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
+class TermsRecord(msgspec.Struct, frozen=True, gc=False):
+    """Of what a generation's cost on an engine was made, rounded to a microsecond and a token.
+
+    ``ahead_ms`` passes until the engine has read the prompts before it, ``prefill_ms`` while it
+    reads what of this one is not cached, ``decode_ms`` while it writes the answer: together they
+    are the candidate's ``service_ms``. ``others_ms`` is how much longer all that run there take
+    together because of it. Tokens are those of the whole prompt, of its part that is expected to
+    be cached, and of the answer that is expected.
+    """
+
+    ahead_ms: float
+    prefill_ms: float
+    decode_ms: float
+    others_ms: float
+    prompt_tokens: int
+    cached_tokens: int
+    answer_tokens: int
+
+
+class CandidateRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One endpoint that was considered. Times are the expectation at the moment of the decision.
 
     ``verdict`` says why it was chosen, lost or was filtered, as a low-cardinality word
     (``chosen``, ``tied``, ``slower``, ``busy``; ``unhealthy``, ``draining``, ``left_out``,
     ``protocol``, ``not_wanted``, ``ignored``, ``too_dear``, ``quantization``, ``data_collection``,
-    ``parameters``).
+    ``parameters``). ``terms`` are there where a generation would have shared an engine.
     """
 
     deployment_id: int
@@ -53,6 +72,7 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False):
     wait_ms: float
     service_ms: float
     score: float
+    terms: TermsRecord | None = None
 
 
 class Candidates:

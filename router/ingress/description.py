@@ -119,9 +119,32 @@ SCHEMAS: dict[str, Schema] = {
                     "outcome": TEXT,
                     "total_cost": NUMBER,
                     "attempts": ANY_LIST,
-                    "decision": ANY_LIST,
+                    "decision": _list(_ref("Candidate")),
                 }
             )
+        }
+    ),
+    "Candidate": _object(
+        {
+            "deployment_id": COUNT,
+            "worker_id": TEXT,
+            "pool": TEXT,
+            "verdict": TEXT,
+            "wait_ms": NUMBER,
+            "service_ms": NUMBER,
+            "score": NUMBER,
+        },
+        {"terms": _ref("Terms")},
+    ),
+    "Terms": _object(
+        {
+            "ahead_ms": NUMBER,
+            "prefill_ms": NUMBER,
+            "decode_ms": NUMBER,
+            "others_ms": NUMBER,
+            "prompt_tokens": COUNT,
+            "cached_tokens": COUNT,
+            "answer_tokens": COUNT,
         }
     ),
     "Key": _object(

@@ -3,13 +3,20 @@
 import time
 from functools import partial
 
-from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, hedge_ms
+from router.contracts.record import (
+    AttemptRecord,
+    CandidateRecord,
+    Candidates,
+    TermsRecord,
+    hedge_ms,
+)
 from router.domain.catalog import Endpoint
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest
 from router.pipeline.plan import Plan
 from router.ports import StreamPart
+from router.scheduling.costs import Terms
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Ranking
 from router.scheduling.fleet import Attempt
 
@@ -113,11 +120,25 @@ def _candidates(
             wait_s * 1e3,
             service_s * 1e3,
             score,
+            _told(terms) if terms is not None else None,
         )
-        for endpoint_id, wait_s, service_s, score in considered.rows()
+        for endpoint_id, wait_s, service_s, score, terms in considered.rows()
         if (endpoint := known.get(endpoint_id)) is not None
     ]
     return (*scored, *filtered)
+
+
+def _told(terms: Terms) -> TermsRecord:
+    # Whole microseconds by hand: round() to three digits takes four times as long.
+    return TermsRecord(
+        int(terms.ahead_s * 1e6 + 0.5) / 1e3,
+        int(terms.prefill_s * 1e6 + 0.5) / 1e3,
+        int(terms.decode_s * 1e6 + 0.5) / 1e3,
+        int(terms.others_s * 1e6 + 0.5) / 1e3,
+        int(terms.prompt_tokens + 0.5),
+        int(terms.cached_tokens + 0.5),
+        int(terms.answer_tokens + 0.5),
+    )
 
 
 def _lost(score: float, wait_s: float, chosen: float | None) -> str:

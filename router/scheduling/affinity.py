@@ -8,7 +8,7 @@ tokens that it counts.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 BLOCK_BYTES = 256
 """Length of a prefix block: some 64 tokens, four blocks of an engine's own."""
@@ -24,6 +24,8 @@ FOUND_SHARE = 0.6
 SHRINK, GROW = 0.97, 1.003
 TELLING_TOKENS = 200
 """Expecting fewer than this says nothing."""
+
+NOTHING_CACHED: Mapping[str, int] = {}
 
 
 class _Memory:
@@ -125,3 +127,8 @@ class PrefixIndex:
             self._holders[block] = left
         else:
             self._holders.pop(block, None)
+
+
+def cached_tokens(blocks: int, block_tokens: float, prompt_tokens: float) -> float:
+    """What so many blocks are of a prompt: never its last token, which is always computed."""
+    return min(blocks * block_tokens, prompt_tokens - 1) if blocks else 0.0

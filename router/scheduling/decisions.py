@@ -1,48 +1,71 @@
 """What the scheduler tells its caller to do, with reasons. The caller does it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
+from router.scheduling.affinity import NOTHING_CACHED, cached_tokens
+from router.scheduling.costs import Costs, Terms
 from router.scheduling.fleet import Attempt, EndpointState
 from router.scheduling.ticket import Ticket
 
 
 class Considered(Struct, frozen=True, gc=False):
-    """One endpoint as it looked when the decision was made. Seconds; the lowest score wins."""
+    """One endpoint as it looked when the decision was made. Seconds; the lowest score wins.
+
+    ``terms`` are those of a generation on an engine, by which ``service_s`` allows for what is
+    cached of its prompt.
+    """
 
     endpoint_id: str
     wait_s: float
     service_s: float
     score: float
+    terms: Terms | None
 
 
 class Ranking(Struct, frozen=True, gc=False):
     """What was considered, one column a figure: made for every call and read for few.
 
-    ``planned_s`` is absolute and ``unit_s`` seconds a unit of work. Three columns of a dozen take
-    1.5 µs where as many :class:`Considered` take 6.
+    ``planned_s`` is absolute; ``paces`` are seconds a unit of ``work``, or what a generation costs
+    on an engine at that moment. ``cached`` says how many blocks of the prompt an endpoint should
+    have, each of ``block_tokens``. Three columns of a dozen take 1.5 µs where as many
+    :class:`Considered` take 6.
     """
 
     states: Sequence[EndpointState] = ()
     planned_s: Sequence[float] = ()
-    unit_s: Sequence[float] = ()
+    paces: Sequence[float | Costs] = ()
     scores: Sequence[float] = ()
-    work: float = 1.0
     now_s: float = 0.0
+    work: float = 1.0
+    prompt_tokens: float = 0.0
+    answer_tokens: float = 0.0
+    block_tokens: float = 0.0
+    cached: Mapping[str, int] = NOTHING_CACHED
 
     def __iter__(self) -> Iterator[Considered]:
         return (Considered(*row) for row in self.rows())
 
-    def rows(self) -> list[tuple[str, float, float, float]]:
+    def rows(self) -> list[tuple[str, float, float, float, Terms | None]]:
         """The fields of each :class:`Considered`."""
         now_s, work = self.now_s, self.work
-        columns = zip(self.states, self.planned_s, self.unit_s, self.scores, strict=True)
-        return [
-            (state.id, planned_s - now_s if planned_s > now_s else 0.0, unit_s * work, score)
-            for state, planned_s, unit_s, score in columns
-        ]
+        columns = zip(self.states, self.planned_s, self.paces, self.scores, strict=True)
+        rows: list[tuple[str, float, float, float, Terms | None]] = []
+        for state, planned_s, pace, score in columns:
+            wait_s = planned_s - now_s if planned_s > now_s else 0.0
+            if isinstance(pace, Costs):
+                terms = self._terms(pace, state.id)
+                rows.append((state.id, wait_s, terms.own_s, score, terms))
+            else:
+                rows.append((state.id, wait_s, pace * work, score, None))
+        return rows
+
+    def _terms(self, costs: Costs, endpoint_id: str) -> Terms:
+        blocks = self.cached.get(endpoint_id, 0)
+        cached = cached_tokens(blocks, self.block_tokens, self.prompt_tokens)
+        return costs.terms(self.prompt_tokens, cached, self.answer_tokens)
 
     def score_of(self, endpoint_id: str) -> float | None:
         """None for an endpoint that was not considered."""

@@ -15,6 +15,7 @@ relative to its siblings. All are learned from streams, as they come, and from n
 from math import exp, log
 
 from router.scheduling.batch import Batch, Generation
+from router.scheduling.costs import Costs
 from router.scheduling.positive_fit import PositiveFit
 from router.scheduling.ticket import Ticket, Used
 
@@ -94,25 +95,21 @@ class EngineSpeed:
 
 
 class Engine:
-    """One engine's model of one deployment. The attributes that end in ``_s`` hold since the last
-    :meth:`look`: seconds for a request that came now, as ``ahead + uncached tokens x prefill +
-    answer tokens x (step + prompt tokens x context)``, and what the latter two cost others.
-    ``waiting_s`` is the part of ``ahead`` for which it would wait for other prompts.
+    """One engine's model of one deployment.
+
+    ``costs`` of a request that came now and ``waiting_s``, for which it would wait for other
+    prompts, hold since the last :meth:`look`.
     """
 
     __slots__ = (
+        "_cached_seen",
         "_first_factor",
         "_heard_s",
+        "_prompts_seen",
         "_step_factor",
-        "ahead_s",
         "batch",
-        "context_s",
-        "others_context_s",
-        "others_prefill_s",
-        "others_step_s",
-        "prefill_s",
+        "costs",
         "speed",
-        "step_s",
         "waiting_s",
     )
 
@@ -125,6 +122,7 @@ class Engine:
         speed.first_logs += log(self._first_factor)
         speed.step_logs += log(self._step_factor)
         self._heard_s = 0.0
+        self._prompts_seen = self._cached_seen = 0.0
         self.look(0.0)
 
     def retire(self) -> None:
@@ -137,6 +135,11 @@ class Engine:
     def factors(self) -> tuple[float, float]:
         """Of the first token and of a step, relative to its siblings."""
         return self._first_factor, self._step_factor
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Share of its latest prompts' tokens that were cached, by its own count; None before."""
+        return self._cached_seen / self._prompts_seen if self._prompts_seen else None
 
     def remember(self, first_factor: float, step_factor: float, now_s: float) -> None:
         """An earlier life has learned these; they fade as if something had been heard now."""
@@ -167,41 +170,17 @@ class Engine:
         if silent_s:
             step = max(step, silent_s / (LATE_STEP * (step_s + pending_s)))
         beside = batch.decoding + len(batch.prefilling)
-        self.ahead_s = first * (fixed_s + pending_s)
-        self.prefill_s = first * prefill_s
-        self.step_s = step * step_s
-        self.context_s = step * y2 / TEN_THOUSAND
-        self.others_prefill_s = beside * self.prefill_s
-        self.others_step_s = beside * DECODED_SHARE * step * y1
-        self.others_context_s = beside * DECODED_SHARE * self.context_s
-
-    def first_token_s(self, uncached_tokens: float) -> float:
-        """Until the first token of a request that came now."""
-        return self.ahead_s + uncached_tokens * self.prefill_s
-
-    def end_s(self, prompt_tokens: float, uncached_tokens: float, answer_tokens: float) -> float:
-        """Until the last."""
-        first_s = self.ahead_s + uncached_tokens * self.prefill_s
-        return first_s + answer_tokens * (self.step_s + prompt_tokens * self.context_s)
-
-    def others_s(self, prompt_tokens: float, uncached_tokens: float, answer_tokens: float) -> float:
-        """What it adds to all that run there, together."""
-        each = self.others_step_s + prompt_tokens * self.others_context_s
-        return uncached_tokens * self.others_prefill_s + answer_tokens * each
-
-    def cost_s(self, ticket: Ticket) -> float:
-        """Both, of a request of whose prompt nothing is cached."""
-        prompt, answer = ticket.prompt_tokens, ticket.answer_tokens
-        return (
-            self.ahead_s
-            + prompt * (self.prefill_s + self.others_prefill_s)
-            + answer * (self.step_s + self.others_step_s)
-            + answer * prompt * (self.context_s + self.others_context_s)
+        prefill_s *= first
+        context_s = step * y2 / TEN_THOUSAND
+        self.costs = Costs(
+            first * (fixed_s + pending_s),
+            prefill_s,
+            step * step_s,
+            context_s,
+            beside * prefill_s,
+            beside * DECODED_SHARE * step * y1,
+            beside * DECODED_SHARE * context_s,
         )
-
-    def saved_s(self, cached_tokens: float) -> float:
-        """How much less that is when so much of the prompt is cached."""
-        return cached_tokens * (self.prefill_s + self.others_prefill_s)
 
     # What happens
 
@@ -212,8 +191,8 @@ class Engine:
         made = Generation(
             ticket.prompt_tokens, uncached, answer, streams=ticket.streams, now_s=now_s
         )
-        made.expected_first_s = self.first_token_s(uncached)
-        made.expected_s = self.end_s(ticket.prompt_tokens, uncached, answer)
+        made.expected_first_s = self.costs.first_token_s(uncached)
+        made.expected_s = self.costs.end_s(ticket.prompt_tokens, uncached, answer)
         if not ticket.streams:
             made.first_due_s = now_s + made.expected_first_s
         self.batch.begin(made, now_s)
@@ -238,6 +217,8 @@ class Engine:
         answer = used.answer_tokens if used is not None else one.heard_tokens
         if used is not None:
             self.speed.saw(used)
+            self._prompts_seen += used.prompt_tokens - SMOOTHING * self._prompts_seen
+            self._cached_seen += used.cached_tokens - SMOOTHING * self._cached_seen
         if one.is_first_seen:
             if one.heard_tokens:
                 ratio = answer / one.heard_tokens
@@ -311,4 +292,4 @@ def guessed_s(ticket: Ticket) -> float:
     generation.
     """
     prompt = ticket.prompt_tokens
-    return _UNKNOWN.end_s(prompt, prompt, ticket.answer_tokens) if prompt else 0.0
+    return _UNKNOWN.costs.end_s(prompt, prompt, ticket.answer_tokens) if prompt else 0.0

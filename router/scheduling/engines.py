@@ -10,6 +10,7 @@ from math import inf
 
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.bookings import Bookings
+from router.scheduling.costs import Costs
 from router.scheduling.engine import Engine
 from router.scheduling.places import Places
 from router.scheduling.service import Service
@@ -155,22 +156,27 @@ class EngineEndpoint:
         self.engine = Engine(service.shared.engines, worker.batch)
         self.effective_s = service.estimate.seconds
 
+    @property
+    def pace(self) -> Costs:
+        """What a generation costs here since the last look."""
+        return self.engine.costs
+
     def service_s(self, ticket: Ticket) -> float:
         """Seconds to the last token of a request of whose prompt nothing is cached."""
         prompt = ticket.prompt_tokens
         if not prompt:
             return self.service.estimate.seconds * ticket.work
-        return self.engine.end_s(prompt, prompt, ticket.answer_tokens)
+        return self.engine.costs.end_s(prompt, prompt, ticket.answer_tokens)
 
     def cost_s(self, ticket: Ticket) -> float:
         """:meth:`service_s`, and what it adds to all others that run here."""
         if not ticket.prompt_tokens:
             return self.service.estimate.seconds * ticket.work
-        return self.engine.cost_s(ticket)
+        return self.engine.costs.whole_s(ticket.prompt_tokens, ticket.answer_tokens)
 
     def saved_s(self, cached_tokens: float) -> float:
         """How much less that is when so much of the prompt is cached."""
-        return self.engine.saved_s(cached_tokens)
+        return self.engine.costs.saved_s(cached_tokens)
 
     def look(self, now_s: float) -> None:
         """Take in what runs in the batch."""
@@ -178,7 +184,7 @@ class EngineEndpoint:
         engine.look(now_s)
         speed = engine.speed
         prompt_tokens = speed.prompt_tokens
-        self.effective_s = engine.end_s(prompt_tokens, prompt_tokens, speed.answer_tokens)
+        self.effective_s = engine.costs.end_s(prompt_tokens, prompt_tokens, speed.answer_tokens)
 
     def begin(self, ticket: Ticket, work: float, cached_tokens: float, now_s: float) -> Run:
         """A request is sent there."""

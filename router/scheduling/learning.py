@@ -2,10 +2,10 @@
 many tokens prompts and answers have, and what an engine keeps of prompts.
 """
 
-from router.scheduling.affinity import BLOCK_BYTES, PrefixIndex
+from router.scheduling.affinity import PrefixIndex
 from router.scheduling.fleet import Attempt
 from router.scheduling.size import SizePredictor
-from router.scheduling.ticket import Ticket, Used
+from router.scheduling.ticket import Used
 from router.scheduling.tokens import TokenEstimates
 
 QUIET_S = 1.0
@@ -19,11 +19,6 @@ class Learning:
         self.sizes = SizePredictor()
         self.prefixes = PrefixIndex()
         self.tokens = TokenEstimates()
-
-    def cached_tokens(self, ticket: Ticket, blocks: int) -> float:
-        """How many tokens so many cached blocks of a prompt are: not its last one."""
-        tokens = self.tokens.prompt(ticket.model, blocks * BLOCK_BYTES)
-        return min(tokens, ticket.prompt_tokens - 1)
 
     def answered(self, attempt: Attempt, used: Used | None, now_s: float) -> None:
         """A client's request ended well. ``used`` is its worker's own count of tokens."""

@@ -19,6 +19,7 @@ from math import inf
 from router.contracts.learned import Learned
 from router.domain.catalog import Endpoint, Policy
 from router.scheduling import admission
+from router.scheduling.affinity import BLOCK_BYTES, NOTHING_CACHED, cached_tokens
 from router.scheduling.budget import Budget, hedge_budget
 from router.scheduling.decisions import (
     NOT_EXPLAINED,
@@ -245,6 +246,12 @@ class Scheduler:
             due_s = min(due_s, self._swept_s + SWEEP_S)
         return max(due_s, now_s) if due_s < inf else None
 
+    def look(self, now_s: float) -> None:
+        """Bring what is known of workers up to now, for who reads it: nothing else would change
+        it while nothing happens.
+        """
+        self._look(self.fleet.workers.values(), now_s)
+
     # Placing
 
     def _look(self, workers: Iterable[WorkerState], now_s: float) -> None:
@@ -368,12 +375,20 @@ class Scheduler:
         cached = self._learning.prefixes.cached(ticket.prefix)
         if not cached:
             return scores
+        each, prompt = self._block_tokens(ticket), ticket.prompt_tokens
         return [
-            score - state.model.saved_s(self._learning.cached_tokens(ticket, blocks))
+            score - state.model.saved_s(cached_tokens(blocks, each, prompt))
             if (blocks := cached.get(state.id))
             else score
             for score, state in zip(scores, usable, strict=True)
         ]
+
+    def _block_tokens(self, ticket: Ticket) -> float:
+        return self._learning.tokens.prompt(ticket.model, BLOCK_BYTES)
+
+    def _cached(self, ticket: Ticket) -> Mapping[str, int]:
+        """How many blocks of its prompt each endpoint should have."""
+        return self._learning.prefixes.cached(ticket.prefix) if ticket.prefix else NOTHING_CACHED
 
     def _send(
         self,
@@ -383,25 +398,46 @@ class Scheduler:
         scores: Sequence[float],
         now_s: float,
     ) -> Dispatch:
-        ranking = NOT_EXPLAINED
+        ranking, cached = NOT_EXPLAINED, self._cached(ticket)
         if self._explain:
-            planned_s = [one.worker.model.planned_s for one in usable]
-            if ticket.prompt_tokens:
-                unit_s = [one.model.service_s(ticket) / ticket.work for one in usable]
-            else:
-                unit_s = [one.model.effective_s for one in usable]
-            ranking = Ranking(usable, planned_s, unit_s, scores, ticket.work, now_s)
-        return Dispatch(self._attempt(ticket, state, now_s), ranking)
+            ranking = self._ranking(ticket, usable, scores, cached, now_s)
+        return Dispatch(self._attempt(ticket, state, cached, now_s), ranking)
 
-    def _attempt(self, ticket: Ticket, state: EndpointState, now_s: float) -> Attempt:
+    def _ranking(
+        self,
+        ticket: Ticket,
+        usable: Sequence[EndpointState],
+        scores: Sequence[float],
+        cached: Mapping[str, int],
+        now_s: float,
+    ) -> Ranking:
+        planned_s = [one.worker.model.planned_s for one in usable]
+        if not ticket.prompt_tokens:
+            unit_s = [one.model.effective_s for one in usable]
+            return Ranking(usable, planned_s, unit_s, scores, now_s, ticket.work)
+        return Ranking(
+            usable,
+            planned_s,
+            [one.model.pace for one in usable],
+            scores,
+            now_s,
+            ticket.work,
+            ticket.prompt_tokens,
+            ticket.answer_tokens,
+            self._block_tokens(ticket) if cached else 0.0,
+            cached,
+        )
+
+    def _attempt(
+        self, ticket: Ticket, state: EndpointState, cached: Mapping[str, int], now_s: float
+    ) -> Attempt:
         self._attempts_made += 1
-        prefix, cached_tokens = ticket.prefix, 0.0
+        prefix, expected = ticket.prefix, 0.0
         if prefix and state.model.keeps_prompts:
-            learning = self._learning
-            blocks = learning.prefixes.cached(prefix).get(state.id, 0)
-            cached_tokens = learning.cached_tokens(ticket, blocks) if blocks else 0.0
-            learning.prefixes.sent(prefix, state.id)
-        attempt = Attempt(self._attempts_made, ticket, state, ticket.work, now_s, cached_tokens)
+            blocks, prompt = cached.get(state.id, 0), ticket.prompt_tokens
+            expected = cached_tokens(blocks, self._block_tokens(ticket), prompt)
+            self._learning.prefixes.sent(prefix, state.id)
+        attempt = Attempt(self._attempts_made, ticket, state, ticket.work, now_s, expected)
         state.worker.begin(attempt)
         self._hedges.watch(attempt, now_s)
         return attempt
@@ -456,7 +492,7 @@ class Scheduler:
             self._look(slate.workers, now_s)
             state = second_place(attempt, slate.usable(ticket.excluded), now_s)
             if state is not None and route.hedges.withdraw():
-                second = self._attempt(ticket, state, now_s)
+                second = self._attempt(ticket, state, self._cached(ticket), now_s)
                 attempt.twin, second.twin = second, attempt
                 return [Hedge(second, attempt)]
         self._hedges.watch(attempt, now_s, again=True)

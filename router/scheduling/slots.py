@@ -185,6 +185,11 @@ class SlotEndpoint:
         self.effective_s = service.estimate.seconds
         self.disturbance_s = 0.0
 
+    @property
+    def pace(self) -> float:
+        """Seconds per unit of work."""
+        return self.effective_s
+
     def service_s(self, ticket: Ticket) -> float:
         """Seconds of a request, once it has a slot."""
         return self.effective_s * ticket.work

@@ -11,6 +11,7 @@ its end, from which all of them learn.
 from collections.abc import Iterable, Sized
 from typing import Protocol
 
+from router.scheduling.costs import Costs
 from router.scheduling.service import Service
 from router.scheduling.ticket import Ticket, Used
 
@@ -64,6 +65,13 @@ class EndpointModel(Protocol):
     @property
     def keeps_prompts(self) -> bool:
         """Whether it need not compute the beginning of a prompt anew that it was sent before."""
+        ...
+
+    @property
+    def pace(self) -> float | Costs:
+        """What the record of a generation's placing keeps: :attr:`effective_s`, or where requests
+        share the worker all that one costs.
+        """
         ...
 
     def service_s(self, ticket: Ticket) -> float:

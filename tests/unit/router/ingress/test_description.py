@@ -5,10 +5,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from router import ingress
 from router.ingress.description import DESCRIPTION, PATHS, SCHEMAS
-from router.ports import Answer
+from router.ports import Answer, StreamPart
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
 
@@ -55,3 +56,20 @@ def test_the_reference_names_what_is_described_and_no_other() -> None:
 def test_every_shape_that_is_referred_to_is_there_and_is_used() -> None:
     used = set(re.findall(r"#/components/schemas/(\w+)", str(DESCRIPTION)))
     assert used == set(SCHEMAS)
+
+
+async def test_a_decision_on_engines_is_as_it_is_described() -> None:
+    line = Line(
+        FakeUpstream(lambda _: [StreamPart(b"data: one\n\n", 1), StreamPart(b"", usage=USED)])
+    )
+    auth = {"authorization": f"Bearer {KEY}"}
+    asked = {"model": "a/m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    async with calling(line) as client:
+        call = await client.post("/v1/chat/completions", json=asked, headers=auth)
+        path = f"/v1/generation?id={call.headers['x-request-id']}"
+        told = (await client.get(path, headers=auth)).json()
+    described = DESCRIPTION | {"$ref": "#/components/schemas/Generation"}
+    Draft202012Validator(described).validate(told)
+    assert all(one["terms"] for one in told["data"]["decision"])
+    del told["data"]["decision"][0]["terms"]["others_ms"]
+    assert not Draft202012Validator(described).is_valid(told)

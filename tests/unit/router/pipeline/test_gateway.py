@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from router.contracts.record import encode_record
 from router.domain.errors import (
     CreditExhausted,
     ModelUnknown,
@@ -81,6 +82,27 @@ async def test_an_explained_stream_ends_with_its_route() -> None:
     assert done == b"data: [DONE]"
     assert (route["worker"], route["cost_nano_usd"]) == ("one-0", COST_NANO)
     assert len(route["candidates"]) == 3
+
+
+async def test_a_stream_is_told_of_what_each_engines_score_was_made_and_so_is_its_record() -> None:
+    line = Line(FakeUpstream(lambda _: [*TOKENS, LAST]))
+    client = await line.call(stream=True, explain=True)
+    *_, report, _ = client.body.strip().split(b"\n\n")
+    told = json.loads(report.removeprefix(b"data: "))["route"]["candidates"]
+    assert told == json.loads(encode_record(line.records[0]))["candidates"]
+    for one in told:
+        terms = one["terms"]
+        own_ms = terms["ahead_ms"] + terms["prefill_ms"] + terms["decode_ms"]
+        assert one["service_ms"] == pytest.approx(own_ms, abs=0.002)
+        score_ms = own_ms + terms["others_ms"] + 5 * one["wait_ms"]
+        assert 1e3 * one["score"] == pytest.approx(score_ms, abs=0.002)
+        assert terms["prompt_tokens"] > terms["cached_tokens"] == 0 < terms["answer_tokens"]
+
+
+async def test_what_is_not_placed_on_engines_has_no_terms() -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    await line.call()
+    assert all(one.terms is None for one in line.records[0].candidates)
 
 
 async def test_an_explained_answer_has_its_route_as_a_field() -> None:

@@ -81,12 +81,9 @@ def test_what_is_cached_is_not_computed_and_disturbs_nobody() -> None:
     engine = Engine(EngineSpeed(), Batch())
     engine.begin(ticket(500, 20), 0, 0.0)
     engine.look(0.0)
-    asked = ticket(2_000, 20)
-    saved = engine.saved_s(1_500)
-    alone = 1_500 * engine.prefill_s
+    saved = engine.costs.saved_s(1_500)
+    alone = 1_500 * engine.costs.prefill_s
     assert saved == pytest.approx(2 * alone)  # Its own time, and that of the one that runs there.
-    parts = engine.end_s(2_000, 500, 20) + engine.others_s(2_000, 500, 20)
-    assert engine.cost_s(asked) - saved == pytest.approx(parts)
 
 
 def test_an_engine_that_works_on_much_costs_more_than_an_idle_one() -> None:
@@ -96,16 +93,16 @@ def test_an_engine_that_works_on_much_costs_more_than_an_idle_one() -> None:
         busy.begin(ticket(4_000, 100), 0, 0.0)
     busy.look(0.0)
     idle.look(0.0)
-    assert busy.cost_s(ticket(500, 50)) > 2 * idle.cost_s(ticket(500, 50))
+    assert busy.costs.whole_s(500, 50) > 2 * idle.costs.whole_s(500, 50)
 
 
 def test_silence_is_evidence_before_anything_has_failed() -> None:
     engine = Engine(EngineSpeed(), Batch())
     engine.begin(ticket(500, 20), 0, 0.0)
     engine.look(0.01)
-    soon = engine.cost_s(ticket(500, 20))
+    soon = engine.costs.whole_s(500, 20)
     engine.look(5.0)
-    assert engine.cost_s(ticket(500, 20)) > 4 * soon
+    assert engine.costs.whole_s(500, 20) > 4 * soon
 
 
 def test_the_bad_name_of_an_engine_fades_while_nothing_is_heard_of_it() -> None:
@@ -120,7 +117,7 @@ def test_the_bad_name_of_an_engine_fades_while_nothing_is_heard_of_it() -> None:
     for now_s in (60.0, 100.0):
         slow.look(now_s)
         sibling.look(now_s)
-        apart.append(slow.first_token_s(500) / sibling.first_token_s(500))
+        apart.append(slow.costs.first_token_s(500) / sibling.costs.first_token_s(500))
     assert apart[0] > 4
     assert apart[1] < 1.1
 
@@ -140,7 +137,7 @@ def test_an_engine_that_is_slow_by_itself_is_not_one_on_which_prompts_wait() -> 
         engine.first(one, now_s + 6)
         engine.batch.end(one, now_s + 8)
     engine.look(2_000.0)
-    assert engine.first_token_s(500) > 3
+    assert engine.costs.first_token_s(500) > 3
     assert engine.waiting_s == 0
     for _ in range(4):
         engine.begin(ticket(500, 20), 0, 2_000.0)
@@ -190,7 +187,7 @@ def test_whole_answers_teach_too() -> None:
         engine.batch.end(one, now_s + 6)
         engine.ended(one, Used(1_000, 0, 50), now_s + 6)
     engine.look(2_000.0)
-    assert engine.end_s(1_000, 1_000, 50) == pytest.approx(6, rel=0.2)
+    assert engine.costs.end_s(1_000, 1_000, 50) == pytest.approx(6, rel=0.2)
 
 
 def test_an_engine_that_is_slower_than_its_siblings_is_told_apart() -> None:
@@ -206,7 +203,7 @@ def test_an_engine_that_is_slower_than_its_siblings_is_told_apart() -> None:
             engine.ended(one, Used(1_000, 0, 20), first_s + 1)
     for engine in engines:
         engine.look(300.0)
-    slow, *others = (engine.first_token_s(1_000) for engine in engines)
+    slow, *others = (engine.costs.first_token_s(1_000) for engine in engines)
     assert all(slow > 2 * other for other in others)
 
 
@@ -272,3 +269,16 @@ def test_answers_are_expected_by_tenant_and_bound_once_enough_were_seen() -> Non
     assert tokens.answer("m", 2, 0) == pytest.approx(10, rel=0.5)
     assert tokens.answer("m", 1, 50) <= 50
     assert 10 < tokens.answer("m", 3, 0) < 400
+
+
+def test_an_engine_tells_what_share_of_its_prompts_was_cached_lately() -> None:
+    engine = Engine(EngineSpeed(), Batch())
+    assert engine.hit_rate is None
+    for number in range(400):
+        one = engine.begin(ticket(1_000, 20), 0, float(number))
+        engine.batch.end(one, number + 0.5)
+        cached = 900 if number >= 200 else 0
+        engine.ended(one, Used(1_000, cached, 20), number + 0.5)
+        if number == 199:
+            assert engine.hit_rate == 0
+    assert engine.hit_rate == pytest.approx(0.9, abs=0.02)

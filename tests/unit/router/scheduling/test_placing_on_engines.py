@@ -1,5 +1,6 @@
 """Where streamed generations go, and when."""
 
+import pytest
 from msgspec.structs import replace
 
 from router.domain.catalog import Endpoint
@@ -92,6 +93,33 @@ def test_a_chat_goes_back_to_the_engine_that_has_its_beginning() -> None:
     assert back.endpoint.id == there.endpoint.id != other
     assert back.cached_tokens > 2_000
     assert busy.cached_tokens == 0
+
+
+def test_the_decision_says_of_what_each_score_was_made_as_it_was_then() -> None:
+    made = scheduler(engine("a"), engine("b"))
+    turn = replace(asked("one", "a", "b", now_s=0.0, prompt=2_500), prefix=tuple(range(40)))
+    there = sent(made, turn)
+    answered(made, there, first_s=0.1, step_s=0.02)
+    sent(made, asked("two", there.endpoint.id, now_s=3.9))
+    (decision,) = made.arrive(replace(turn, id="three", arrived_s=4.0), 4.0)
+    assert isinstance(decision, Dispatch)
+    assert decision.attempt.endpoint is there.endpoint
+    ended_s = answered(made, decision.attempt, first_s=9.0, step_s=1.0)
+    sent(made, asked("four", "a", "b", now_s=ended_s))
+    seen = {one.endpoint_id: one for one in decision.considered}
+    assert set(seen) == {"a", "b"}
+    for one in seen.values():
+        assert one.terms is not None
+        assert one.score == pytest.approx(one.terms.own_s + one.terms.others_s)
+        assert one.service_s == pytest.approx(one.terms.own_s)
+        assert (one.terms.prompt_tokens, one.terms.answer_tokens) == (2_500, ANSWER)
+    back = seen.pop(there.endpoint.id).terms
+    (other,) = (one.terms for one in seen.values())
+    assert back is not None
+    assert other is not None
+    assert back.cached_tokens > 2_000 > other.cached_tokens == 0
+    assert back.prefill_s < 0.3 * other.prefill_s
+    assert back.others_s > other.others_s == 0  # The second one runs there.
 
 
 def test_a_number_of_slots_that_was_told_holds_no_engine_back() -> None:

@@ -88,10 +88,10 @@ def test_a_remembered_engine_is_what_it_was() -> None:
     assert after.engine.factors == pytest.approx(before.engine.factors)
     for engine in (before.engine, after.engine):
         engine.look(NOW_S)
-    assert after.engine.end_s(100, 100, 64) == pytest.approx(
-        before.engine.end_s(100, 100, 64), rel=0.05
+    assert after.engine.costs.end_s(100, 100, 64) == pytest.approx(
+        before.engine.costs.end_s(100, 100, 64), rel=0.05
     )
-    assert after.engine.end_s(100, 100, 64) == pytest.approx(1.66, rel=0.2)
+    assert after.engine.costs.end_s(100, 100, 64) == pytest.approx(1.66, rel=0.2)
     for one in ("prompt_tokens", "answer_tokens", "event_tokens"):
         assert getattr(after.engine.speed, one) == getattr(before.engine.speed, one)
     assert after.service.estimate.seconds == before.service.estimate.seconds
@@ -143,7 +143,7 @@ def test_a_remembered_engine_that_has_become_slower_is_soon_known() -> None:
     learn_engine(again, from_s=NOW_S, answers=2, slower=3)
     engine = engine_of(again).engine
     engine.look(NOW_S + 20)
-    assert engine.end_s(100, 100, 64) == pytest.approx(3 * 1.66, rel=0.1)
+    assert engine.costs.end_s(100, 100, 64) == pytest.approx(3 * 1.66, rel=0.1)
 
 
 def test_what_a_probe_takes_is_remembered() -> None:
