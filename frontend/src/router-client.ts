@@ -1,5 +1,16 @@
 // How the browser calls the router: with a short-lived session token, never with an API key.
 
+/** Of what a generation's cost on an engine is made: the parts of service_ms, and what it adds to others. */
+export interface Terms {
+  ahead_ms: number;
+  prefill_ms: number;
+  decode_ms: number;
+  others_ms: number;
+  prompt_tokens: number;
+  cached_tokens: number;
+  answer_tokens: number;
+}
+
 export interface Candidate {
   worker_id: string;
   pool: string;
@@ -7,6 +18,7 @@ export interface Candidate {
   wait_ms: number;
   service_ms: number;
   score: number;
+  terms?: Terms;
 }
 
 export interface Attempt {

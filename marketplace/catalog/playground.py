@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.catalog.listing import Listing, listings
 from marketplace.catalog.models import AIModel, Task
 from marketplace.catalog.selectors import models_published
-from marketplace.catalog.verdicts import REASONS, VERDICTS
+from marketplace.catalog.verdicts import REASONS, TERMS, VERDICTS
 from marketplace.usage.models import ModelFigures
 
 RIVALS_MAX = 40
@@ -94,6 +94,7 @@ def playground_settings(listing: Listing) -> dict[str, Any]:
         "urls": {name: reverse(name) for name in ("billing", "budgets", "login", "usage")},
         "words": {name: str(word) for name, word in (WORDS | REASONS).items()},
         "verdicts": {name: str(word) for name, word in VERDICTS.items()},
+        "terms": {name: [str(word) for word in said] for name, said in TERMS.items()},
     }
 
 

@@ -24,11 +24,38 @@ VERDICTS: dict[str, str | Promise] = {
 SCORED = frozenset({"chosen", "tied", "slower", "busy"})
 """Verdicts of places that had a score; the others were ruled out before."""
 
+TERMS: dict[str, tuple[str | Promise, str | Promise]] = {
+    "wait": (
+        _("Wait in the router"),
+        _("Until the engine has room for one more. The score weighs it as the policy says."),
+    ),
+    "ahead": (
+        _("Prompts ahead"),
+        _("Until it begins with this prompt: it reads those that came before."),
+    ),
+    "prefill": (
+        _("Reading the prompt"),
+        _("All of the prompt that it does not remember from an earlier call."),
+    ),
+    "decode": (
+        _("Writing the answer"),
+        _("Token by token, as long as such answers usually are, beside all that run there."),
+    ),
+    "others": (
+        _("Slowing others"),
+        _("What this call adds to all others there. It counts, or calls would crowd together."),
+    ),
+}
+"""Of what a score on an engine is made: a name and what it means, in the order in which they pass.
+The names are those of :class:`router.contracts.record.TermsRecord`, and the wait in the router.
+"""
+
 REASONS: dict[str, str | Promise] = {
     "whyChosen": _("{worker} was chosen out of {n}: it had the lowest score, {score}."),
     "whyOnly": _("{worker} was the only place that could serve this call."),
     "whyLost": _("{worker}: {reason}"),
     "whyBehind": _("{seconds} behind in the score"),
+    "whyMost": _("most of it: {term}"),
     "whyMore": _("{n} more lost; the table has them."),
     "late": _("A try that was late"),
     "attempt": _("Try {n}, {worker}"),

@@ -15,6 +15,7 @@ from marketplace.accounts.models import Organisation, User
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
 from marketplace.support.services import look_record
+from marketplace.usage.api import CandidatesField
 
 
 class SearchSerializer(serializers.Serializer[Any]):
@@ -40,7 +41,7 @@ class SupportCallSerializer(serializers.Serializer[Any]):
     total_ms = serializers.FloatField()
     charge_nano = serializers.IntegerField()
     attempts = serializers.JSONField()
-    candidates = serializers.JSONField()
+    candidates = CandidatesField()
 
 
 class SupportBudgetSerializer(serializers.Serializer[Any]):

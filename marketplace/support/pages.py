@@ -9,10 +9,13 @@ from django.views.decorators.http import require_GET, require_http_methods
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation, User
 from marketplace.catalog.models import Deployment
+from marketplace.catalog.verdicts import TERMS
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
 from marketplace.support.services import look_record
+from marketplace.usage.decisions import places
 from marketplace.usage.models import UsageEvent
+from marketplace.usage.terms import stacks, widest_ms
 
 LOOKS_SHOWN = 20
 
@@ -62,13 +65,16 @@ def call(request: HttpRequest, request_id: UUID) -> HttpResponse:
     deployment = Deployment.objects.filter(pk=event.deployment_id).select_related(
         "pool", "provider"
     )
+    ordered = [place.candidate for place in places(event.candidates)]
+    engines = stacks(ordered)
     context = {
         "event": event,
         "owner": owner,
         "deployment": deployment.first(),
-        "candidates": sorted(
-            event.candidates, key=lambda one: (one["verdict"] != "chosen", one["score"])
-        ),
+        "candidates": ordered,
+        "engines": engines,
+        "widest_ms": widest_ms(engines),
+        "terms": TERMS,
     }
     return _private(render(request, "support/call.html", context))
 

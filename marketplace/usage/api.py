@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -25,7 +25,39 @@ from marketplace.usage.windows import CUSTOM, DAYS_MAX, DEFAULT, RANGES, filters
 ID_MAX = 2**63 - 1
 
 
+class TermsSerializer(serializers.Serializer[Any]):
+    """Of what a generation's cost on an engine was made, as was expected when it was placed."""
+
+    ahead_ms = serializers.FloatField(help_text="Until the prompts before it are read.")
+    prefill_ms = serializers.FloatField(help_text="Reading what of its prompt is not cached.")
+    decode_ms = serializers.FloatField(help_text="Writing the answer.")
+    others_ms = serializers.FloatField(help_text="What it adds to all others there, together.")
+    prompt_tokens = serializers.IntegerField()
+    cached_tokens = serializers.IntegerField()
+    answer_tokens = serializers.IntegerField()
+
+
+class CandidateSerializer(serializers.Serializer[Any]):
+    """A place that was considered; the lowest score wins. Engines have ``terms``."""
+
+    deployment_id = serializers.IntegerField()
+    worker_id = serializers.CharField()
+    pool = serializers.CharField()
+    verdict = serializers.CharField()
+    wait_ms = serializers.FloatField()
+    service_ms = serializers.FloatField()
+    score = serializers.FloatField()
+    terms = TermsSerializer(required=False)
+
+
+@extend_schema_field(CandidateSerializer(many=True))
+class CandidatesField(serializers.JSONField):
+    """The decision as it is recorded."""
+
+
 class UsageSerializer(serializers.ModelSerializer[UsageEvent]):
+    candidates = CandidatesField(read_only=True)
+
     class Meta:
         model = UsageEvent
         exclude = ["router_id", "lease_id", "provider_account_id"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from marketplace.catalog.templatetags.units import duration
 from marketplace.catalog.verdicts import SCORED, VERDICTS, said
+from marketplace.usage.terms import most_behind
 from router.contracts.record import AttemptRecord, hedge_ms
 
 Candidate = Mapping[str, Any]
@@ -21,8 +22,8 @@ MS_PER_S = 1000
 class Place:
     """A candidate; ``rest`` is what of its score is not expected service, in seconds.
 
-    Weighted waiting, and what price, order and wishes add. Places that were ruled out have no
-    score.
+    Weighted waiting, what it adds to others on an engine, and what price, order and wishes add.
+    Places that were ruled out have no score.
     """
 
     candidate: Candidate
@@ -71,6 +72,8 @@ def reasons(ordered: Sequence[Place]) -> list[str]:
         behind_ms = MS_PER_S * (one["score"] - chosen["score"])
         if place.scored and behind_ms > 0:
             reason += "; " + said("whyBehind", seconds=duration(behind_ms))
+            term = most_behind(one, chosen, behind_ms)
+            reason += f" ({said('whyMost', term=str(term).lower())})" if term else ""
         sentences.append(said("whyLost", worker=one["worker_id"], reason=reason))
     if len(lost) > REASONS_MAX:
         sentences.append(said("whyMore", n=len(lost) - REASONS_MAX))

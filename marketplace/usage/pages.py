@@ -17,12 +17,14 @@ from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
 from marketplace.catalog.prices import ITEMS, quantity_text, unit_price_text
+from marketplace.catalog.verdicts import TERMS
 from marketplace.routing.selectors import price_of
 from marketplace.usage.decisions import hedge_of, places, reasons, retries, tries
 from marketplace.usage.models import OUTCOMES, UsageEvent
 from marketplace.usage.rollups import models_called
 from marketplace.usage.selectors import calls_in, calls_page
 from marketplace.usage.summary import GROUPS, Step, names_of, summary_of
+from marketplace.usage.terms import stacks, widest_ms
 from marketplace.usage.windows import CUSTOM, RANGES, Window, filters_of, window_of
 from router.domain.money import NANO_PER_USD, PRICE_SCALE
 from router.domain.pricing import Usage, charge_lines
@@ -119,6 +121,7 @@ def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> 
     offer = Offer.objects.filter(pk=event.price_id).first()
     ordered, sent = places(event.candidates), tries(event.attempts)
     hedged_ms = hedge_of(sent, event.worker_id, event.queue_ms)
+    engines = stacks([place.candidate for place in ordered])
     context = {
         "event": event,
         "deployment": deployment,
@@ -130,6 +133,9 @@ def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> 
         "stream_ms": max(event.total_ms - event.ttft_ms, 0.0) if event.ttft_ms else 0.0,
         "places": ordered,
         "reasons": reasons(ordered),
+        "engines": engines,
+        "widest_ms": widest_ms(engines),
+        "terms": TERMS,
         "tries": sent,
         "retries": retries(sent),
     }

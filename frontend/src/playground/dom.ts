@@ -3,6 +3,7 @@ import { CallFailed } from "../router-client";
 import { adviceOf } from "./advice";
 import type { JsonSchema } from "./schema";
 import type { Tensor } from "./tensors";
+import type { TermWords } from "./terms";
 import { say, type Words } from "./words";
 
 export interface Choice {
@@ -24,6 +25,7 @@ export interface Settings {
   urls: Record<string, string>;
   words: Words;
   verdicts: Words;
+  terms: TermWords;
 }
 
 export function find<T extends Element>(root: ParentNode, selector: string): T {

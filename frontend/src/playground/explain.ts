@@ -1,5 +1,6 @@
 // A decision in plain words, and a call's time as bars. Pure.
 import type { Candidate, Route } from "../router-client";
+import { mostBehind, type TermWords } from "./terms";
 import { milliseconds, say, type Words } from "./words";
 
 /** From and to in milliseconds since the call arrived. */
@@ -16,21 +17,26 @@ export function ordered(candidates: Candidate[], verdictsScored: ReadonlySet<str
 
 export const SCORED: ReadonlySet<string> = new Set(["chosen", "tied", "slower", "busy"]);
 
-/** What of the score is not expected service: the weighted wait, and what price, order and wishes add. */
+/** What of the score is not expected service: the weighted wait, what an engine's others lose, and what price, order and wishes add. */
 export function restOfScore(candidate: Candidate): number {
   return Math.max(candidate.score - candidate.service_ms / 1000, 0);
 }
 
 /** One sentence about the chosen place, then one for each that lost. */
-export function reasons(route: Route, words: Words, verdicts: Words): string[] {
+export function reasons(route: Route, words: Words, verdicts: Words, terms: TermWords = {}): string[] {
   const [chosen, ...others] = ordered(route.candidates);
   if (!chosen || chosen.verdict !== "chosen") return [];
   const values = { worker: chosen.worker_id, n: route.candidates.length, score: chosen.score.toFixed(3) };
   const said = [say(words, others.length ? "whyChosen" : "whyOnly", values)];
   for (const one of others.slice(0, REASONS_MAX)) {
     const reason = verdicts[one.verdict] ?? one.verdict;
-    const behind = SCORED.has(one.verdict) && one.score > chosen.score
-      ? `; ${say(words, "whyBehind", { seconds: milliseconds(1000 * (one.score - chosen.score)) })}` : "";
+    const behindMs = 1000 * (one.score - chosen.score);
+    let behind = "";
+    if (SCORED.has(one.verdict) && behindMs > 0) {
+      const term = mostBehind(one, chosen, behindMs);
+      const most = term ? ` (${say(words, "whyMost", { term: (terms[term]?.[0] ?? term).toLowerCase() })})` : "";
+      behind = `; ${say(words, "whyBehind", { seconds: milliseconds(behindMs) })}${most}`;
+    }
     said.push(say(words, "whyLost", { worker: one.worker_id, reason: reason + behind }));
   }
   if (others.length > REASONS_MAX) said.push(say(words, "whyMore", { n: others.length - REASONS_MAX }));

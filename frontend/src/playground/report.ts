@@ -2,7 +2,8 @@
 import type { Candidate, Route } from "../router-client";
 import { element, type Settings } from "./dom";
 import { bars, ordered, reasons, restOfScore, retries, SCORED, type Bar } from "./explain";
-import { milliseconds } from "./words";
+import { stacks, type Stack, type TermWords } from "./terms";
+import { milliseconds, say } from "./words";
 
 type Labels = DOMStringMap;
 
@@ -69,28 +70,92 @@ function candidateRow(candidate: Candidate): HTMLTableRowElement {
   return row;
 }
 
-function candidates(route: Route, labels: Labels): HTMLElement {
+/** A table that scrolls by itself where it is too wide. */
+function tableOf(names: [string | undefined, string][], rows: HTMLTableRowElement[]): HTMLElement {
   const wrap = element("div", "table-wrap");
   wrap.tabIndex = 0; // What scrolls must be reachable by keyboard.
   const table = document.createElement("table");
   const head = table.createTHead().insertRow();
-  const names: [string | undefined, string][] = [
-    [labels.labelWorker, ""], [labels.labelVerdict, ""], [labels.labelWait, "num"],
-    [labels.labelService, "num"], [labels.labelRest, "num"], [labels.labelScore, "num"],
-  ];
   for (const [name, className] of names) {
     const cell = element("th", className, name ?? "");
     cell.setAttribute("scope", "col");
     head.append(cell);
   }
-  table.createTBody().append(...ordered(route.candidates).map(candidateRow));
+  table.createTBody().append(...rows);
   wrap.append(table);
   return wrap;
 }
 
+function candidates(route: Route, labels: Labels): HTMLElement {
+  return tableOf(
+    [
+      [labels.labelWorker, ""], [labels.labelVerdict, ""], [labels.labelWait, "num"],
+      [labels.labelService, "num"], [labels.labelRest, "num"], [labels.labelScore, "num"],
+    ],
+    ordered(route.candidates).map(candidateRow),
+  );
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function shape(tag: string, attributes: Record<string, string | number>): SVGElement {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  return node;
+}
+
+function stackRow({ worker, chosen, parts, totalMs }: Stack, widestMs: number): HTMLElement {
+  const row = element("div", "waterfall-row");
+  const track = shape("svg", { class: "waterfall-track", viewBox: "0 0 100 1", preserveAspectRatio: "none" });
+  track.append(...parts.map(({ name, from, ms }) =>
+    shape("rect", { class: `term term-${name}`, x: (100 * from) / widestMs, width: (100 * ms) / widestMs, height: 1 })));
+  row.append(element("span", chosen ? "clip" : "clip soft", worker), track, element("span", "mono", milliseconds(totalMs)));
+  return row;
+}
+
+function legend(terms: TermWords): HTMLElement {
+  const list = element("dl", "terms");
+  for (const [name, [label, meaning]] of Object.entries(terms)) {
+    const swatch = shape("svg", { class: "swatch", viewBox: "0 0 1 1", "aria-hidden": "true" });
+    swatch.append(shape("rect", { class: `term-${name}`, width: 1, height: 1 }));
+    const group = element("div", "");
+    const head = element("dt", "", label);
+    head.prepend(swatch);
+    group.append(head, element("dd", "soft small", meaning));
+    list.append(group);
+  }
+  return list;
+}
+
+function termsTable(found: Stack[], labels: Labels, { terms }: Settings): HTMLElement {
+  const names = Object.entries(terms).map(([, [label]]): [string | undefined, string] => [label, "num"]);
+  const heads: [string | undefined, string][] = [[labels.labelWorker, ""], ...names, [labels.labelTotal, "num"], [labels.labelRemembered, "num"]];
+  return tableOf(heads, found.map((one) => {
+    const row = document.createElement("tr");
+    if (one.chosen) row.className = "chosen";
+    const name = element("th", "mono", one.worker);
+    name.setAttribute("scope", "row");
+    const remembered = say({ of: labels.labelTokensOf ?? "" }, "of", { cached: one.cached, prompt: one.prompt });
+    const figures = [...one.parts.map(({ ms }) => milliseconds(ms)), milliseconds(one.totalMs), remembered];
+    row.append(name, ...figures.map((text) => element("td", "num", text)));
+    return row;
+  }));
+}
+
+/** What each engine would have taken, as bars and as a table; nothing where no engine was considered. */
+function engines(route: Route, labels: Labels, settings: Settings): HTMLElement[] {
+  const found = stacks(ordered(route.candidates));
+  if (!found.length) return [];
+  const widestMs = Math.max(...found.map(({ totalMs }) => totalMs), 0.001);
+  const chart = element("div", "waterfall waterfall-named");
+  chart.setAttribute("aria-hidden", "true"); // The table below says all of it.
+  chart.append(...found.map((one) => stackRow(one, widestMs)));
+  return [element("h3", "", labels.labelEngines), chart, legend(settings.terms), termsTable(found, labels, settings)];
+}
+
 function why(route: Route, settings: Settings): HTMLElement {
   const list = element("ul", "reasons");
-  list.append(...reasons(route, settings.words, settings.verdicts).map((said) => element("li", "", said)));
+  list.append(...reasons(route, settings.words, settings.verdicts, settings.terms).map((said) => element("li", "", said)));
   return list;
 }
 
@@ -106,6 +171,7 @@ export function showRoute(target: HTMLElement, route: Route, settings: Settings)
     why(route, settings),
     candidates(route, labels),
     element("p", "soft small", labels.labelLegend),
+    ...engines(route, labels, settings),
   );
   const link = element("a", "small", labels.labelRecord);
   link.setAttribute("href", `/usage/${route.request_id}`);

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bars, ordered, reasons, restOfScore, retries } from "../playground/explain";
 import { quoteText, quoteUrl } from "../playground/quotes";
+import { mostBehind, stacks } from "../playground/terms";
 import { dollars, milliseconds, say } from "../playground/words";
 import type { Candidate, Route } from "../router-client";
 
 const WORDS = {
   whyChosen: "{worker} of {n} at {score}", whyOnly: "only {worker}", whyLost: "{worker}: {reason}",
-  whyBehind: "{seconds} behind", whyMore: "{n} more", outrun: "{worker} late", retried: "{worker} failed: {outcome}",
+  whyBehind: "{seconds} behind", whyMost: "mostly {term}", whyMore: "{n} more", outrun: "{worker} late", retried: "{worker} failed: {outcome}",
   late: "late", attempt: "Try {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRows: "{n} rows", quoteCost: "{high}",
   quoteRange: "{low} to {high}", quoteNone: "nobody", quoteMeasured: "{ttft} {total} of {calls}", quoteUnmeasured: "not measured",
 };
@@ -50,6 +51,33 @@ test("time is taken apart, with each try where there were several", () => {
   ]);
   // An answer that never began to stream is all first byte.
   assert.deepEqual(bars(route({ ttft_ms: 0 }), NAMES, WORDS)[2], { kind: "stream", name: "s", from: 100, to: 100 });
+});
+
+const terms = (ahead_ms: number, prefill_ms: number, decode_ms: number, others_ms: number, cached_tokens = 0) =>
+  ({ ahead_ms, prefill_ms, decode_ms, others_ms, prompt_tokens: 500, cached_tokens, answer_tokens: 20 });
+
+test("an engine's terms are laid one after the other, and what is no engine has none", () => {
+  const there = { ...place("e", "chosen", 0.1), wait_ms: 5, terms: terms(10, 20, 30, 40, 64) };
+  const [stack, ...more] = stacks([there, place("slots", "slower", 0.2)]);
+  assert.equal(more.length, 0);
+  assert.deepEqual(stack, {
+    worker: "e", chosen: true, totalMs: 105, cached: 64, prompt: 500,
+    parts: [
+      { name: "wait", from: 0, ms: 5 }, { name: "ahead", from: 5, ms: 10 }, { name: "prefill", from: 15, ms: 20 },
+      { name: "decode", from: 35, ms: 30 }, { name: "others", from: 65, ms: 40 },
+    ],
+  });
+});
+
+test("a term is named when it is most of what an engine is behind by", () => {
+  const chosen = { ...place("a", "chosen", 0.1), terms: terms(10, 20, 30, 40) };
+  const queued = { ...place("b", "slower", 0.3), terms: terms(190, 30, 40, 40) };
+  const mixed = { ...place("c", "slower", 0.3), terms: terms(80, 90, 90, 40) };
+  assert.equal(mostBehind(queued, chosen, 200), "ahead");
+  assert.equal(mostBehind(mixed, chosen, 200), null);
+  assert.equal(mostBehind(place("slots", "slower", 0.3), chosen, 200), null);
+  const said = reasons(route({ candidates: [chosen, queued] }), WORDS, { slower: "slow" }, { ahead: ["Prompts Ahead", ""] });
+  assert.equal(said[1], "b: slow; 200 ms behind (mostly prompts ahead)");
 });
 
 test("a quote has the range of the providers, and what was measured or that nothing was", () => {

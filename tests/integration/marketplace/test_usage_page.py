@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec.structs
+import msgspec
 import pytest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from marketplace.accounts.models import Membership, User
 from marketplace.accounts.services import api_key_create, organisation_create
+from marketplace.catalog.verdicts import TERMS
 from marketplace.usage.decisions import places, reasons, retries, tries
 from marketplace.usage.summary import GROUPS, GROUPS_MAX
-from router.contracts.record import AttemptRecord
+from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, TermsRecord
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.test_pages import settled_call
 
@@ -33,6 +34,12 @@ def owner(shop: Shop) -> Client:
 def candidate(worker_id: str, verdict: str, score: float, **values: object) -> dict[str, Any]:
     place = {"deployment_id": 1, "pool": "fast", "wait_ms": 0.0, "service_ms": 100.0}
     return {**place, "worker_id": worker_id, "verdict": verdict, "score": score, **values}
+
+
+def terms(ahead_ms: float, prefill_ms: float, decode_ms: float, others_ms: float) -> dict[str, Any]:
+    tokens = {"prompt_tokens": 1_500, "cached_tokens": 640, "answer_tokens": 20}
+    times = {"ahead_ms": ahead_ms, "prefill_ms": prefill_ms, "decode_ms": decode_ms}
+    return {**times, "others_ms": others_ms, **tokens}
 
 
 def attempt(worker_id: str, outcome: str, queue_ms: float) -> dict[str, Any]:
@@ -181,6 +188,48 @@ def test_the_decision_in_words() -> None:
     many = [candidate("a", "chosen", 0), *(candidate(f"b{i}", "tied", 0) for i in range(8))]
     assert reasons(places(many))[-1] == "2 more lost; the table has them."
     assert reasons([]) == []
+
+
+def test_an_engine_that_lost_says_which_part_of_its_cost_was_it() -> None:
+    chosen = candidate("a", "chosen", 0.1, terms=terms(10, 20, 30, 40))
+    queued = candidate("b", "slower", 0.3, terms=terms(190, 30, 40, 40))
+    mixed = candidate("c", "slower", 0.31, terms=terms(90, 90, 90, 40))
+    slots = candidate("d", "slower", 0.32)
+    said = reasons(places([chosen, queued, mixed, slots]))[1:]
+    slower = "free, but expected to take longer"
+    assert said == [
+        f"b: {slower}; 200 ms behind in the score (most of it: prompts ahead)",
+        f"c: {slower}; 210 ms behind in the score",
+        f"d: {slower}; 220 ms behind in the score",
+    ]
+
+
+def test_a_record_shows_of_what_each_engines_score_was_made(shop: Shop, owner: Client) -> None:
+    told = TermsRecord(12.0, 34.0, 56.0, 78.0, 1_500, 640, 20)
+    engine = CandidateRecord(1, "fast-0", "fast", "chosen", 0.0, 102.0, 0.18, told)
+    slots = CandidateRecord(2, "fast-1", "fast", "slower", 0.0, 300.0, 0.3)
+    call = settled_call(shop, candidates=Candidates(lambda: (engine, slots)))
+    page = owner.get(f"/usage/{call}")
+    (stack,) = page.context["engines"]
+    assert [part.name for part in stack.parts] == list(TERMS)
+    assert [part.took_ms for part in stack.parts] == [0.0, 12.0, 34.0, 56.0, 78.0]
+    assert [part.begins_ms for part in stack.parts] == [0.0, 0.0, 12.0, 46.0, 102.0]
+    assert stack.total_ms == 180.0
+    shown = page.content.decode()
+    for said in ("What each engine would take", "Slowing others", "640 of 1,500 tokens", "180 ms"):
+        assert said in shown
+    portuguese = owner.get(f"/usage/{call}", headers={"Accept-Language": "pt-BR"})
+    assert "Quanto cada motor levaria" in portuguese.content.decode()
+    kept = owner.get(f"/api/v1/usage/{call}").json()["candidates"]
+    assert kept[0]["terms"] == msgspec.to_builtins(told)
+    assert "terms" not in kept[1]
+
+
+def test_a_call_of_slots_alone_has_no_engines(shop: Shop, owner: Client) -> None:
+    slots = CandidateRecord(1, "fast-0", "fast", "chosen", 0.0, 300.0, 0.3)
+    page = owner.get(f"/usage/{settled_call(shop, candidates=Candidates(lambda: (slots,)))}")
+    assert page.context["engines"] == []
+    assert "What each engine would take" not in page.content.decode()
 
 
 def test_the_tries_in_words() -> None:
