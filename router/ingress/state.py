@@ -10,6 +10,10 @@ import msgspec
 from router.domain.outcome import Outcome
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
+from router.scheduling.batch import Batch
+from router.scheduling.engine import Engine
+from router.scheduling.engines import EngineEndpoint
+from router.scheduling.fleet import WorkerState
 from router.scheduling.scheduler import Scheduler
 
 NOT_FAILED = {Outcome.COMPLETED.value, Outcome.CLIENT_GONE.value, Outcome.REFUSED.value}
@@ -34,27 +38,34 @@ def router_state(
     since the router's start: who asks twice has the rate.
 
     ``slots`` are those that this router may use; ``size_log_error`` says how well the sizes of a
-    model's requests are predicted (null before any).
+    model's requests are predicted (null before any). ``engine`` is there where a worker batches
+    generations: what is in its batch, and by endpoint what is expected of a typical request.
     """
     now_s = time.monotonic()
+    scheduler.look(now_s)
     running = Counter(
         attempt.endpoint.id
         for worker in scheduler.fleet.workers.values()
         for attempt in worker.inflight.values()
     )
     endpoints: dict[str, list[dict[str, Any]]] = {}
+    engines: dict[str, dict[str, Any]] = {}
     for state in scheduler.fleet.endpoints.values():
-        endpoints.setdefault(state.worker.id, []).append(
-            {
-                "id": state.endpoint.id,
-                "model": state.endpoint.deployment.model,
-                "pool": state.endpoint.pool.name,
-                "emulated": state.endpoint.pool.emulated,
-                "service_ms": state.estimate.seconds * 1e3,
-                "samples": state.estimate.samples,
-                "in_flight": running[state.id],
-            }
-        )
+        told: dict[str, Any] = {
+            "id": state.endpoint.id,
+            "model": state.endpoint.deployment.model,
+            "pool": state.endpoint.pool.name,
+            "emulated": state.endpoint.pool.emulated,
+            "service_ms": state.estimate.seconds * 1e3,
+            "samples": state.estimate.samples,
+            "in_flight": running[state.id],
+        }
+        model = state.model
+        if isinstance(model, EngineEndpoint):
+            if model.engine.speed.first.samples:  # Before, or for embeddings, it is a guess.
+                told["engine"] = _expected_of(model.engine)
+            engines[state.worker.id] = {"engine": _batch_of(state.worker, model.worker.batch)}
+        endpoints.setdefault(state.worker.id, []).append(told)
     workers = [
         {
             "id": worker.id,
@@ -64,6 +75,7 @@ def router_state(
             "ejected_s": max(0.0, worker.ejection.until_s - now_s),
             "consecutive_failures": worker.ejection.consecutive_failures,
             "endpoints": endpoints.get(worker.id, []),
+            **engines.get(worker.id, {}),
         }
         for worker in scheduler.fleet.workers.values()
     ]
@@ -85,6 +97,31 @@ def router_state(
         "workers": workers,
     }
     return _encode(body)
+
+
+def _batch_of(worker: WorkerState, batch: Batch) -> dict[str, Any]:
+    return {
+        "decoding": batch.decoding,
+        "prompts_waiting": len(batch.prefilling),
+        "pending_tokens": round(batch.pending_tokens),
+        "context_tokens": round(batch.context_tokens),
+        "has_room": worker.has_room,
+        "ramping": worker.bounds.trusted < worker.bounds.slots,
+    }
+
+
+def _expected_of(engine: Engine) -> dict[str, Any]:
+    """``prompt_tokens`` are those that a typical prompt has and are not cached."""
+    costs, prompt_tokens = engine.costs, engine.speed.prompt_tokens
+    first_factor, step_factor = engine.factors
+    return {
+        "prompt_tokens": round(prompt_tokens),
+        "first_token_ms": costs.first_token_s(prompt_tokens) * 1e3,
+        "token_ms": (costs.step_s + prompt_tokens * costs.context_s) * 1e3,
+        "hit_rate": engine.hit_rate,
+        "first_factor": first_factor,
+        "step_factor": step_factor,
+    }
 
 
 def _ended(meters: Meters, model: str) -> dict[str, int]:

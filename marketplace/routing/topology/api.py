@@ -58,11 +58,36 @@ class QueueSerializer(serializers.Serializer[Any]):
     canary_share = serializers.FloatField()
 
 
+class EngineExpectedSerializer(serializers.Serializer[Any]):
+    """Of a typical request; factors are relative to the deployment's other engines."""
+
+    prompt_tokens = serializers.IntegerField(help_text="Of its prompt, those not cached.")
+    first_token_ms = serializers.FloatField()
+    token_ms = serializers.FloatField(help_text="Each further token.")
+    hit_rate = serializers.FloatField(
+        allow_null=True, help_text="Share of the latest prompts' tokens that were cached."
+    )
+    first_factor = serializers.FloatField()
+    step_factor = serializers.FloatField()
+
+
+class EngineBatchSerializer(serializers.Serializer[Any]):
+    """What runs on an engine now, as the routers that sent it count."""
+
+    decoding = serializers.IntegerField()
+    prompts_waiting = serializers.IntegerField()
+    pending_tokens = serializers.IntegerField()
+    context_tokens = serializers.IntegerField()
+    has_room = serializers.BooleanField()
+    ramping = serializers.BooleanField()
+
+
 class ExpectedSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
     service_ms = serializers.FloatField()
     samples = serializers.IntegerField()
     in_flight = serializers.IntegerField()
+    engine = EngineExpectedSerializer(allow_null=True)
 
 
 class TopologyWorkerSerializer(serializers.Serializer[Any]):
@@ -80,6 +105,7 @@ class TopologyWorkerSerializer(serializers.Serializer[Any]):
     consecutive_failures = serializers.IntegerField()
     strays = serializers.FloatField(allow_null=True)
     expected = ExpectedSerializer(many=True)
+    engine = EngineBatchSerializer(allow_null=True)
 
 
 class TopologyPoolSerializer(serializers.Serializer[Any]):
@@ -188,4 +214,5 @@ def _worker(one: WorkerBox) -> dict[str, Any]:
         "ejected_by": one.ejected_by,
         "consecutive_failures": one.failures,
         "expected": [asdict(known) for known in expected],
+        "engine": one.engine,
     }

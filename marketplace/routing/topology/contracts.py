@@ -3,6 +3,33 @@
 from msgspec import Struct
 
 
+class EngineExpected(Struct, frozen=True):
+    """What a router expects of a typical request on an engine: ``prompt_tokens`` of it are not
+    cached. ``hit_rate`` is the share of its latest prompts that was, None before any; factors are
+    relative to the other engines of the deployment.
+    """
+
+    prompt_tokens: int
+    first_token_ms: float
+    token_ms: float
+    hit_rate: float | None
+    first_factor: float
+    step_factor: float
+
+
+class EngineBatch(Struct, frozen=True):
+    """What one router has on an engine: answers that are decoded, prompts without a first token
+    and the tokens of those to compute, tokens that are attended to.
+    """
+
+    decoding: int
+    prompts_waiting: int
+    pending_tokens: int
+    context_tokens: int
+    has_room: bool
+    ramping: bool
+
+
 class EndpointState(Struct, frozen=True):
     """A deployment on a worker: ``service_ms`` is what the router expects of a mean request."""
 
@@ -11,6 +38,7 @@ class EndpointState(Struct, frozen=True):
     service_ms: float
     samples: int
     in_flight: int = 0
+    engine: EngineExpected | None = None
 
 
 class WorkerState(Struct, frozen=True):
@@ -23,6 +51,7 @@ class WorkerState(Struct, frozen=True):
     ejected_s: float
     consecutive_failures: int
     endpoints: tuple[EndpointState, ...] = ()
+    engine: EngineBatch | None = None
 
 
 class ModelState(Struct, frozen=True):

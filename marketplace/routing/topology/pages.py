@@ -83,9 +83,11 @@ def _worker_page(
     status: int = 200,
 ) -> HttpResponse:
     now = topology_now()
+    box = _box(now, row)
     context = {
         "worker": row,
-        "box": _box(now, row),
+        "box": box,
+        "engines_expected": [one for one in box.expected if one.engine] if box else [],
         "topology": now,
         "effect": drain_effect(row),
         "form": form or DrainForm(),

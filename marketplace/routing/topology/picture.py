@@ -5,7 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from marketplace.routing.topology.contracts import EndpointState, WorkerState
+from marketplace.routing.topology.contracts import (
+    EndpointState,
+    EngineBatch,
+    EngineExpected,
+    WorkerState,
+)
+from marketplace.routing.topology.engines import batch_of, expected_of
 from marketplace.routing.topology.watch import Heard, Rate, Reading
 
 
@@ -126,11 +132,14 @@ class Expected:
     service_ms: float
     samples: int
     in_flight: int
+    engine: EngineExpected | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerBox:
-    """``in_use`` are the slots that routers would use now; fewer than ``slots`` while it ramps."""
+    """``in_use`` are the slots that routers would use now; fewer than ``slots`` while it ramps.
+    An ``engine`` has no slots but a batch.
+    """
 
     row: CatalogWorker
     condition: Condition
@@ -141,6 +150,7 @@ class WorkerBox:
     failures: int
     by_router: tuple[tuple[str, int], ...]
     expected: tuple[Expected, ...]
+    engine: EngineBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +322,7 @@ def _worker(row: CatalogWorker, seen: Sequence[tuple[str, WorkerState]]) -> Work
         failures=max((worker.consecutive_failures for _, worker in seen), default=0),
         by_router=tuple((router, worker.in_flight) for router, worker in seen if worker.in_flight),
         expected=_expected(endpoint for _, worker in seen for endpoint in worker.endpoints),
+        engine=batch_of([worker for _, worker in seen]),
     )
 
 
@@ -331,9 +342,10 @@ def _condition(
         return Condition.DRAINING
     if not seen:
         return Condition.UNSEEN
-    if any(worker.limit < worker.slots for _, worker in seen):
+    engine = batch_of([worker for _, worker in seen])
+    if engine.ramping if engine else any(worker.limit < worker.slots for _, worker in seen):
         return Condition.RAMPING
-    if in_flight >= max(in_use, 1):
+    if not engine.has_room if engine else in_flight >= max(in_use, 1):
         return Condition.FULL
     return Condition.BUSY if in_flight else Condition.FREE
 
@@ -352,4 +364,5 @@ def _mean(model: str, of: Sequence[EndpointState]) -> Expected:
         service_ms = sum(one.service_ms * one.samples for one in of) / samples
     else:
         service_ms = sum(one.service_ms for one in of) / len(of)
-    return Expected(model, service_ms, samples, sum(one.in_flight for one in of))
+    in_flight = sum(one.in_flight for one in of)
+    return Expected(model, service_ms, samples, in_flight, expected_of(of))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 from django.utils import translation
+from msgspec.structs import replace
 
 from marketplace.accounts.models import User
 from marketplace.catalog.models import ModelVersion, Pool, Worker
@@ -15,6 +16,8 @@ from marketplace.catalog.services import worker_drain
 from marketplace.routing.topology import selectors
 from marketplace.routing.topology.contracts import (
     EndpointState,
+    EngineBatch,
+    EngineExpected,
     ModelState,
     RouterState,
     WorkerState,
@@ -53,11 +56,13 @@ def said(
     version: int = 99,
     samples: int = 0,
     service_ms: float = 50.0,
+    engine: EngineBatch | None = None,
+    expected: EngineExpected | None = None,
 ) -> RouterState:
     """What a router of the shop's one worker says."""
-    endpoint = EndpointState("author/slug", "fast", service_ms, samples, in_flight)
+    endpoint = EndpointState("author/slug", "fast", service_ms, samples, in_flight, expected)
     worker = WorkerState(
-        "fast-0", 2, limit, in_flight, ejected_s, 3 if ejected_s else 0, (endpoint,)
+        "fast-0", 2, limit, in_flight, ejected_s, 3 if ejected_s else 0, (endpoint,), engine
     )
     return RouterState(
         snapshot_version=version,
@@ -198,6 +203,70 @@ def test_the_condition_of_a_worker(
     slots = pools_shown(now)[0].workers[0].slots
     assert len(slots) == 2
     assert slots.count("on") == now.in_flight
+
+
+BATCH = EngineBatch(3, 2, 900, 12_000, has_room=True, ramping=False)
+EXPECTED = EngineExpected(500, 100.0, 20.0, 0.5, 1.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("engine", "condition"),
+    [
+        (BATCH, Condition.BUSY),
+        (replace(BATCH, has_room=False), Condition.FULL),
+        (replace(BATCH, ramping=True), Condition.RAMPING),
+    ],
+)
+def test_an_engine_is_full_when_it_has_no_room_whatever_its_slots(
+    shop: Shop, hear: Callable[..., Routers], engine: EngineBatch, condition: Condition
+) -> None:
+    hear(left=said(in_flight=5, limit=1, engine=engine, expected=EXPECTED))
+    assert topology_now().pools[0].workers[0].condition is condition
+
+
+def test_what_routers_have_on_an_engine_is_added_up_and_shown(
+    staff: Client, shop: Shop, hear: Callable[..., Routers]
+) -> None:
+    other = replace(EXPECTED, first_token_ms=200.0, hit_rate=None)
+    hear(
+        left=said(in_flight=5, samples=30, engine=BATCH, expected=EXPECTED),
+        right=said(in_flight=5, samples=10, engine=BATCH, expected=other),
+    )
+    (pool,) = staff.get("/api/v1/topology").json()["pools"]
+    worker = pool["workers"][0]
+    assert worker["engine"] == {
+        "decoding": 6,
+        "prompts_waiting": 4,
+        "pending_tokens": 1_800,
+        "context_tokens": 24_000,
+        "has_room": True,
+        "ramping": False,
+    }
+    expected = worker["expected"][0]["engine"]
+    assert (expected["first_token_ms"], expected["hit_rate"]) == (125.0, 0.5)
+    page = staff.get("/topology").content.decode()
+    for text in (
+        "6 answers under way",
+        "4 prompts wait",
+        "24,000 prompt tokens in use",
+        "50.0 % of prompts",
+    ):
+        assert text in page
+    assert "first token in 125 ms" in page
+    assert 'class="slots slots-row"' not in page
+    page = staff.get("/topology/workers/fast-0").content.decode()
+    for text in ("1,800 tokens to read", "24,000", "50.0 %", "× 1.50", "125 ms"):
+        assert text in page
+
+
+def test_a_worker_with_slots_is_shown_with_its_slots(
+    staff: Client, shop: Shop, hear: Callable[..., Routers]
+) -> None:
+    hear(left=said(in_flight=1))
+    (pool,) = staff.get("/api/v1/topology").json()["pools"]
+    assert pool["workers"][0]["engine"] is None
+    assert 'class="slots slots-row"' in staff.get("/topology").content.decode()
+    assert "KV cache" not in staff.get("/topology/workers/fast-0").content.decode()
 
 
 def test_a_gone_router_counts_for_nothing(shop: Shop, hear: Callable[..., Routers]) -> None:

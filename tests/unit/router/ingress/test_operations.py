@@ -1,6 +1,7 @@
 """What operators are told: metrics, state, and both only for them."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import msgspec
@@ -8,10 +9,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from router.pipeline import meters
-from router.ports import Answer, UpstreamFailed
+from router.ports import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
-from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
+from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, Step
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -94,6 +95,42 @@ async def test_the_state_counts_what_ended_and_failed_by_model() -> None:
     assert state["router_id"] == "one"
     assert state["models"]["a/m"] == {"waiting": 0, "ended": 1, "failed": 0}
     assert state["draining"] is False
+
+
+async def test_the_state_tells_what_is_in_an_engines_batch_and_slots_have_none() -> None:
+    going = asyncio.Event()
+    steps: list[Step] = [StreamPart(b"data: one\n\n", 1), going, StreamPart(b"", 0, USED)]
+    body = {**CHAT, "stream": True}
+    async with (
+        calling(Line(FakeUpstream(lambda _: steps))) as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
+
+        async def workers() -> dict[str, dict[str, Any]]:
+            told = (await client.get("/admin/state", headers=ADMIN)).json()
+            return {worker["id"]: worker for worker in told["workers"]}
+
+        async with client.stream(
+            "POST", "/v1/chat/completions", json=body, headers=AUTH
+        ) as response:
+            lines = response.aiter_lines()
+            assert await anext(lines) == "data: one"
+            engines = [one for one in (await workers()).values() if "engine" in one]
+            (busy,) = [one for one in engines if one["engine"]["decoding"]]
+            assert busy["engine"]["decoding"] == 1
+            assert busy["engine"]["prompts_waiting"] == 0
+            assert busy["engine"]["context_tokens"] > 0
+            assert busy["engine"]["has_room"]
+            going.set()
+            async for _ in lines:
+                pass
+        after = await workers()
+    assert "engine" not in after["tensor-0"]
+    idle = after[busy["id"]]
+    assert (idle["engine"]["decoding"], idle["engine"]["context_tokens"]) == (0, 0)
+    expected = idle["endpoints"][0]["engine"]
+    assert expected["hit_rate"] == 0
+    assert expected["first_token_ms"] > 0 < expected["token_ms"]
 
 
 async def test_the_state_is_told_again_and_again_and_to_so_many_at_once() -> None:
