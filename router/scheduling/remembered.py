@@ -41,8 +41,8 @@ def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Le
                 shared.probe_work,
                 _engines(shared.engines) if shared.has_engines else None,
             )
-        is_engine = isinstance(model, EngineEndpoint)
-        first, step = model.engine.factors if is_engine else (1.0, 1.0)
+        engine = model if isinstance(model, EngineEndpoint) else None
+        first, step = engine.engine.factors if engine is not None else (1.0, 1.0)
         service = _service(state.estimate)
         if service is not None or (first, step) != (1.0, 1.0):
             kept.append(
@@ -50,9 +50,9 @@ def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Le
                     state.id, deployment.upstream_model, worker.url, service, first, step
                 )
             )
-        if is_engine:
+        if engine is not None:
             workers[worker.id] = LearnedWorker(
-                worker.id, worker.url, worker.slots, model.worker.places.count
+                worker.id, worker.url, worker.slots, engine.worker.places.count
             )
     models, answers = tokens.learned(names)
     return Learned(
