@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from marketplace.audit.jobs import job_begins
+from workers import queues
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.config.settings")
 if not settings.BROKER_URL:
@@ -75,6 +76,8 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
+    task_default_queue=queues.JOBS,
+    task_routes={"workers.tasks.tuning.steer_canaries": {"queue": queues.STEERING}},
     task_time_limit=TASK_LIMIT_S,
     broker_connection_retry_on_startup=True,
     # On Valkey a killed worker's task comes back after some 6 s with these, else after 100 s.

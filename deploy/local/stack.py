@@ -17,6 +17,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.secrets import DATABASE_PASSWORD
 from deploy.local.supervisor import Service
 from deploy.local.valkey import Valkey
+from workers import queues
 from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -310,15 +311,21 @@ def _web(options: Options, needs: tuple[str, ...]) -> Service:
 
 def _jobs(needs: tuple[str, ...]) -> list[Service]:
     celery = ("-m", "celery", "-A", "workers.celery_app")
-    return [
-        Service(
-            "jobs",
-            _python(*celery, "worker", "--loglevel", "INFO", "--concurrency", "2"),
+
+    def worker(name: str, queue: str, *words: str) -> Service:
+        named = ("--queues", queue, "--hostname", f"{name}@%h")
+        return Service(
+            name,
+            _python(*celery, "worker", "--loglevel", "INFO", *named, *words),
             ready=logged(" ready."),
             ready_once=True,
             needs=needs,
             essential=False,
-        ),
+        )
+
+    return [
+        worker("jobs", queues.JOBS, "--concurrency", "2"),
+        worker("steering", queues.STEERING, "--pool", "solo"),
         Service(
             "beat",
             _python(*celery, "beat", "--loglevel", "INFO", "--pidfile", ""),

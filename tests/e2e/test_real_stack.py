@@ -40,7 +40,8 @@ def test_status_shows_every_service_healthy(local_stack: LocalStack) -> None:
     report = json.loads(status.stdout)
     assert status.returncode == 0, status.stdout
     names = {service["name"] for service in report["services"]}
-    assert {"postgres", "valkey", "llama-fast", "llama-small", "router", "web", "jobs"} <= names
+    ours = {"router", "web", "jobs", "steering", "beat"}
+    assert {"postgres", "valkey", "llama-fast", "llama-small", *ours} <= names
 
 
 def test_a_key_made_beside_the_running_stack_opens_the_router(local_stack: LocalStack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,8 @@ import pytest
 from celery.schedules import crontab
 from django.utils import timezone
 
+from deploy.local import secrets, stack
+from deploy.local.stack import Options
 from marketplace.billing.models import ReconciliationReport
 from marketplace.catalog.models import Pool, Worker
 from marketplace.catalog.services import HealthReading, offer_publish
@@ -17,8 +20,23 @@ from marketplace.routing.models import SnapshotRow
 from router.domain.pricing import Price
 from tests.integration.marketplace.ledger import call, intrude
 from tests.integration.marketplace.shop import Shop
+from workers import queues
 from workers.celery_app import app
 from workers.tasks import health, ledger, routing
+
+
+def test_every_job_goes_to_a_queue_that_a_service_works_on(tmp_path: Path) -> None:
+    services = stack.build(Options(tmp_path), secrets.load_or_make(tmp_path, {})).services
+    worked_on = {
+        service.argv[service.argv.index("--queues") + 1]
+        for service in services
+        if "--queues" in service.argv
+    }
+    tasks = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    sent_to = {task: app.amqp.router.route({}, task)["queue"].name for task in tasks}
+    assert set(sent_to.values()) == worked_on
+    steering = {task for task, queue in sent_to.items() if queue == queues.STEERING}
+    assert steering == {"workers.tasks.tuning.steer_canaries"}
 
 
 def worker(pk: int, protocol: str = "openai") -> Worker:
