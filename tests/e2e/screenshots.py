@@ -2,20 +2,29 @@
 
 Takes a running stack (``manage.py up``), signs in as the demo user, makes one call in a playground
 and photographs each page in light, dark and on a phone. The README's pictures are made with
-``--only playground-light``.
+``--only playground-light``, that of engines with ``--only engines-light``.
 """
 
 import argparse
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
-from playwright.sync_api import Browser, Page
+import httpx
+from playwright.sync_api import Browser, FloatRect, Page
 
 from deploy.local import state
 from tests.browser import chromium_path, open_browser, sign_in
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
+ENGINES_MODEL = "emulated/llama-2-70b-chat"
+CALLERS = 7
+"""Who share the engines of a picture with the call that it is of."""
+
 PAGES = {
     "catalog": "/",
     "model": f"/models/{CHAT_MODEL}",
@@ -57,6 +66,9 @@ PAGES = {
     "welcome": "/welcome",
     "fraud": "/models/waypost/fraud-scorer?tab=playground",
 }
+MARGIN = 16
+"""Pixels around a section."""
+
 LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
@@ -76,7 +88,8 @@ def main() -> int:
         print("screenshots: need chromium and a running stack (manage.py up)", file=sys.stderr)
         return 1
     base_url = running.environment["WAYPOST_PUBLIC_URL"]
-    demo = json.loads((arguments.home / "demo.json").read_text())
+    router_url = running.environment["WAYPOST_ROUTER_URL"]
+    demo = json.loads((arguments.home / "demo.json").read_text()) | {"router_url": router_url}
     arguments.out.mkdir(parents=True, exist_ok=True)
     with open_browser(executable) as browser:
         for look in LOOKS:
@@ -87,36 +100,93 @@ def main() -> int:
 def _photograph(
     browser: Browser, look: str, base_url: str, demo: dict[str, str], out: Path, only: str
 ) -> None:
-    wanted = [name for name in ("playground", "call", *PAGES) if only in ("", f"{name}-{look}")]
+    names = ("playground", "call", "engines", *PAGES)
+    wanted = [name for name in names if only in ("", f"{name}-{look}")]
     if not wanted:
         return
     page = browser.new_context(**LOOKS[look], reduced_motion="reduce").new_page()
     sign_in(page, base_url, email=demo["email"], password=demo["password"])
     if {"playground", "call"} & set(wanted):
-        _chat(page, base_url)
+        _chat(page, base_url, CHAT_MODEL)
         if "playground" in wanted:
             _shoot(page, out / f"playground-{look}.png")
         if "call" in wanted:
-            page.get_by_role("link", name="Open the record").click()
-            page.get_by_role("heading", name="Why this route?").wait_for()
+            _open_record(page)
             _shoot(page, out / f"call-{look}.png")
+    if "engines" in wanted:
+        with _others(demo):
+            _chat(page, base_url, ENGINES_MODEL)
+            for _ in range(2):  # The second time its engine remembers the first.
+                _say(page, "And what if one of the servers is slower than the others? " * 150)
+        _open_record(page)
+        _shoot(page, out / f"engines-{look}.png", "Why this route?")
     for name in wanted:
         if name in PAGES:
             page.goto(base_url + PAGES[name])
             _shoot(page, out / f"{name}-{look}.png")
 
 
-def _shoot(page: Page, path: Path) -> None:
-    """The whole page from its top: a bar that stays there would be in the midst of it."""
+def _shoot(page: Page, path: Path, section: str = "") -> None:
+    """The whole page from its top: a bar that stays there would be in the midst of it. Or, of the
+    whole, the section of this heading.
+    """
     page.evaluate("scrollTo(0, 0)")
-    page.screenshot(path=path, full_page=True)
+    clip: FloatRect | None = None
+    if section:
+        titled = page.locator("section").filter(has=page.get_by_role("heading", name=section))
+        box = titled.bounding_box() or {"x": 0, "y": 0, "width": 0, "height": 0}
+        clip = {
+            "x": box["x"] - MARGIN,
+            "y": box["y"] - MARGIN,
+            "width": box["width"] + 2 * MARGIN,
+            "height": box["height"] + 2 * MARGIN,
+        }
+    page.screenshot(path=path, full_page=True, clip=clip)
 
 
-def _chat(page: Page, base_url: str) -> None:
-    page.goto(f"{base_url}/models/{CHAT_MODEL}?tab=playground")
-    page.get_by_label("Your message").fill("What does a load balancer do? Answer in one sentence.")
-    page.get_by_role("button", name="Send").click()
+def _chat(page: Page, base_url: str, model: str) -> None:
+    page.goto(f"{base_url}/models/{model}?tab=playground")
+    _say(page, "What does a load balancer do? Answer in one sentence.")
+
+
+def _say(page: Page, text: str) -> None:
+    page.get_by_label("Your message").fill(text)
+    with page.expect_response("**/v1/chat/completions") as answer:
+        page.get_by_role("button", name="Send").click()
+    answer.value.finished()
     page.get_by_role("heading", name="Why this route?").wait_for(timeout=60_000)
+
+
+def _open_record(page: Page) -> None:
+    page.get_by_role("link", name="Open the record").click()
+    page.get_by_role("heading", name="Why this route?").wait_for()
+
+
+@contextlib.contextmanager
+def _others(demo: dict[str, str]) -> Iterator[None]:
+    """Others call the engines too, each again and again, with prompts of all lengths."""
+    over = Event()
+
+    def caller(number: int) -> None:
+        asked = {
+            "model": ENGINES_MODEL,
+            "messages": [{"role": "user", "content": f"{number} " + "Go on. " * 200 * number}],
+            "max_tokens": 200,
+            "stream": True,
+        }
+        auth = {"authorization": f"Bearer {demo['api_key']}"}
+        url = f"{demo['router_url']}/v1/chat/completions"
+        while not over.is_set():
+            httpx.post(url, json=asked, headers=auth, timeout=60).raise_for_status()
+
+    with ThreadPoolExecutor(CALLERS) as callers:
+        calls = [callers.submit(caller, number) for number in range(CALLERS)]
+        try:
+            yield
+        finally:
+            over.set()
+    for call in calls:
+        call.result()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.test_accessibility import violations
 from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.xdist_group("calls")
@@ -24,6 +25,14 @@ def report_of(page: Page) -> str:
         timeout=ANSWER_TIMEOUT_MS
     )
     return page.locator("[data-report]").inner_text()
+
+
+def engines_of(page: Page) -> list[list[str]]:
+    """The rows of the table of engines, by cell."""
+    expect(page.get_by_role("heading", name="What each engine would take")).to_be_visible()
+    table = page.get_by_role("table").filter(has_text="Slowing others")
+    rows = table.locator("tbody tr").all()
+    return [row.locator("th, td").all_inner_texts() for row in rows]
 
 
 def test_a_transaction_is_scored(page: Page, local_stack: LocalStack) -> None:
@@ -58,6 +67,32 @@ def test_an_emulated_answer_says_so(page: Page, local_stack: LocalStack) -> None
     report = report_of(page)
     assert "Emulated" in report
     assert "emulated-" in report
+
+
+def test_what_each_engine_would_take_is_told_with_an_answer_and_on_its_record(
+    page: Page, local_stack: LocalStack
+) -> None:
+    playground(page, local_stack, EMULATED_MODEL)
+    page.get_by_label("Your message").fill("Which engine are you?")
+    page.get_by_role("button", name="Send").click()
+    report_of(page)
+    told = engines_of(page)
+    assert len(told) >= 2
+    assert {len(row) for row in told} == {8}
+    assert violations(page) == []
+    page.get_by_role("link", name="Open the record of this call").click()
+    expect(page.get_by_role("heading", name="Where the time went")).to_be_visible()
+    recorded = engines_of(page)
+    assert [row[0] for row in recorded] == [row[0] for row in told]
+    assert [row[-1] for row in recorded] == [row[-1] for row in told]
+    assert violations(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    scrolls = page.locator(".table-wrap").last
+    scrolls.focus()
+    page.keyboard.press("ArrowRight")
+    expect(scrolls).to_be_focused()
+    page.wait_for_function("one => one.scrollLeft > 0", arg=scrolls.element_handle())
 
 
 def test_who_stops_an_answer_pays_for_what_came(page: Page, local_stack: LocalStack) -> None:
