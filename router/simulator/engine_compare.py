@@ -38,11 +38,20 @@ answers come whole.
 """
 
 
+class TenantFigures(Struct, frozen=True):
+    """What one tenant had of it."""
+
+    good: float
+    ttft_p99_ms: float
+    p99_ms: float
+
+
 class EngineFigures(Struct, frozen=True):
     """What came of one placer, over the seeds. Milliseconds; shares from 0 to 1.
 
     ``penalised_ms`` is the mean with every error as long as the caller's patience. ``shares`` are
-    by class of hardware, ``us`` is processor time a request of the whole simulation.
+    by class of hardware, ``us`` is processor time a request of the whole simulation. ``tenants``
+    are there when there are several.
     """
 
     placer: str
@@ -60,6 +69,7 @@ class EngineFigures(Struct, frozen=True):
     penalised_ms: float
     us: float
     shares: dict[str, float]
+    tenants: dict[int, TenantFigures] = {}
 
 
 class Options(Struct, frozen=True):
@@ -124,12 +134,10 @@ def figures_of(
     latencies = sorted(one.latency_s * 1e3 for one in answered)
     firsts = sorted(one.ttft_s * 1e3 for one in answered)
     tokens = [one.token_s * 1e3 for one in answered if one.answer_events > 1]
-    good = sum(
-        one.ttft_s <= scenario.slo_ttft_s and one.token_s <= scenario.slo_token_s
-        for one in answered
-    )
+    good = sum(_is_good(one, scenario) for one in counted)
     lost = len(counted) - len(answered)
     patience_ms = scenario.client_timeout_s * 1e3
+    tenants = sorted({one.tenant for one in counted}) if len(scenario.load.tenants) > 1 else []
     by_class = Counter(scenario.engines[one.engine].kind for one in answered)
     kinds = dict.fromkeys(spec.kind for spec in scenario.engines)
     return EngineFigures(
@@ -149,6 +157,24 @@ def figures_of(
         penalised_ms=(sum(latencies) + lost * patience_ms) / max(len(counted), 1),
         us=us,
         shares={kind: by_class[kind] / max(len(counted), 1) for kind in kinds},
+        tenants={one: _of_tenant(one, scenario, counted) for one in tenants},
+    )
+
+
+def _is_good(one: EngineResult, scenario: EngineScenario) -> bool:
+    in_time = one.ttft_s <= scenario.slo_ttft_s and one.token_s <= scenario.slo_token_s
+    return in_time and not one.error
+
+
+def _of_tenant(
+    tenant: int, scenario: EngineScenario, counted: Sequence[EngineResult]
+) -> TenantFigures:
+    own = [one for one in counted if one.tenant == tenant]
+    answered = [one for one in own if not one.error]
+    return TenantFigures(
+        sum(_is_good(one, scenario) for one in own) / len(own),
+        percentile(sorted(one.ttft_s * 1e3 for one in answered), 0.99),
+        percentile(sorted(one.latency_s * 1e3 for one in answered), 0.99),
     )
 
 
@@ -162,10 +188,19 @@ def _mean(figures: Sequence[EngineFigures]) -> EngineFigures:
     numbers = {
         field: _average([getattr(one, field) for one in figures])
         for field in EngineFigures.__struct_fields__
-        if field not in {"placer", "shares"}
+        if field not in {"placer", "shares", "tenants"}
     }
     shares = {kind: _average([one.shares[kind] for one in figures]) for kind in first.shares}
-    return EngineFigures(placer=first.placer, shares=shares, **numbers)
+    tenants = {
+        tenant: TenantFigures(
+            *[
+                _average([getattr(one.tenants[tenant], field) for one in figures])
+                for field in TenantFigures.__struct_fields__
+            ]
+        )
+        for tenant in first.tenants
+    }
+    return EngineFigures(placer=first.placer, shares=shares, tenants=tenants, **numbers)
 
 
 ENGINE_HEAD = (
@@ -178,6 +213,11 @@ ENGINE_HEAD = (
 def engine_line(one: EngineFigures, reference_ms: float) -> str:
     """A row of the table; the ratio is of penalised means, to the first placer's."""
     shares = " ".join(f"{kind} {share:.0%}" for kind, share in one.shares.items())
+    shares += "".join(
+        f"; tenant {tenant}: {part.good:.1%} good, p99 of ttft {part.ttft_p99_ms:.0f}, "
+        f"of all {part.p99_ms:.0f}"
+        for tenant, part in one.tenants.items()
+    )
     return (
         f"{one.placer:18s} {one.requests:6.0f} {one.ttft_ms:6.0f} {one.ttft_p50_ms:6.0f} "
         f"{one.ttft_p99_ms:7.0f} {one.token_ms:6.1f} {one.mean_ms:7.0f} {one.p50_ms:7.0f} "

@@ -33,6 +33,7 @@ class EngineResult(Struct, frozen=True, gc=False):
     engine: int = -1
     is_long: bool = False
     error: str = ""
+    tenant: int = 0
 
     @property
     def token_s(self) -> float:
@@ -217,6 +218,7 @@ class EngineSimulation:
             self.numbers[id(by.engine)] if by is not None else -1,
             turn.is_long,
             error,
+            call.session.tenant,
         )
         self.results.append(result)
         session, following = call.session, call.turn_number + 1

@@ -134,6 +134,8 @@ _LONG = Load(
     long=Lengths(8000, 0.3, 5000, 12_500),
     long_share=0.06,
 )
+_TENANTS = replace(_SINGLE, tenants=(5.0, 1.0))
+_CALM = replace(_TENANTS, only=1)
 
 
 def engine_scenarios(
@@ -158,6 +160,9 @@ def engine_scenarios(
         ("e-hang", "an A100 hangs from second 20 to 28", hung, _CHAT, 42.5),
         ("e-crash", "an A100 crashes at second 20 and returns at 30", crashed, _CHAT, 42.5),
         ("e-over110", "a tenth more than the fleet can do", mixed, _CHAT, 93.6),
+        ("e-mixed110", "single prompts, a tenth more than the fleet can do", mixed, _SINGLE, 63.2),
+        ("e-tenants120", "a fifth more, five sixths of it tenant 0's", mixed, _TENANTS, 68.9),
+        ("e-tenants-calm", "what is tenant 1's of it, alone", mixed, _CALM, 68.9),
     )
     return {
         name: EngineScenario(

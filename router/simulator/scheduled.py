@@ -149,6 +149,7 @@ class Scheduled:
         load = self._simulation.scenario.load
         features = (turn.prompt_bytes / BYTES_PER_TOKEN, float(load.answer_max))
         request: _Request = call.placed
+        tenant = call.session.tenant
         request.ticket = ticket = Ticket(
             id=str(call.number),
             candidates=self._candidates,
@@ -160,9 +161,10 @@ class Scheduled:
             prefix=call.prefix,
             prompt_tokens=scheduler.tokens.prompt(MODEL, turn.prompt_bytes),
             prompt_bytes=turn.prompt_bytes,
-            answer_tokens=scheduler.tokens.answer(MODEL, 0, load.answer_max),
+            answer_tokens=scheduler.tokens.answer(MODEL, tenant, load.answer_max),
             answer_tokens_max=load.answer_max,
             streams=self._streams,
+            tenant=tenant,
             excluded=request.excluded,
         )
         self._calls[ticket.id] = call

@@ -9,6 +9,7 @@ import math
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from router.domain.request import BYTES_PER_TOKEN
 from router.scheduling.affinity import BLOCK_BYTES
@@ -57,6 +58,8 @@ class Load(Struct, frozen=True):
     Lengths are in tokens, those of answers in answer events. Turns after the first have ``later``
     prompts, and a share ``long_share`` of all have ``long`` ones. ``life_s`` is how long a turn
     takes beside thinking, on average: it says how many sessions are under way at the start.
+    ``tenants`` are the shares of sessions that are each one's; ``only`` leaves all but one of them
+    out, so that what the others do to it can be told.
     """
 
     rate_hz: float
@@ -70,6 +73,8 @@ class Load(Struct, frozen=True):
     think_s: float = 0.0
     life_s: float = 1.0
     answer_max: int = 64
+    tenants: tuple[float, ...] = (1.0,)
+    only: int | None = None
 
 
 class Turn(Struct, frozen=True, gc=False):
@@ -98,6 +103,7 @@ class Session(Struct, frozen=True):
     first: int
     turns: tuple[Turn, ...]
     prefix: tuple[int, ...]
+    tenant: int = 0
 
 
 class _Shape(Struct, frozen=True):
@@ -140,7 +146,14 @@ def plan(load: Load, duration_s: float, event_tokens: int, seed: int) -> list[Se
         sessions.append(
             session(len(sessions), at_s, first, shapes, system, systems[system], event_tokens)
         )
-    return sessions
+    return _shared(load, sessions, Random(f"tenants-{seed}"))
+
+
+def _shared(load: Load, sessions: list[Session], rng: Random) -> list[Session]:
+    """Whose each is: drawn apart, so that the same sessions come whoever has them."""
+    owners = rng.choices(range(len(load.tenants)), load.tenants, k=len(sessions))
+    owned = zip(sessions, owners, strict=True)
+    return [replace(one, tenant=owner) for one, owner in owned if load.only in {None, owner}]
 
 
 def _shape(load: Load, place: int, rng: Random) -> _Shape:

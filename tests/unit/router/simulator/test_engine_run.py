@@ -68,6 +68,14 @@ def test_sessions_share_system_prompts_and_nothing_else() -> None:
     assert len({session.turns[0].chain[0] for session in made}) == 6
 
 
+def test_a_tenant_sends_the_same_whether_the_others_are_there_or_not() -> None:
+    shared, alone = (engine_scenarios()[n].load for n in ("e-tenants120", "e-tenants-calm"))
+    made = plan(shared, 20.0, EVENT_TOKENS, 1)
+    calm = [session for session in made if session.tenant == 1]
+    assert calm == plan(alone, 20.0, EVENT_TOKENS, 1)
+    assert len(calm) / len(made) == pytest.approx(1 / 6, rel=0.15)
+
+
 def test_as_many_turns_come_as_the_load_says() -> None:
     load = engine_scenarios()["e-mixed50"].load
     turns = sum(len(one.turns) for one in plan(load, 100.0, EVENT_TOKENS, 3))
@@ -143,6 +151,20 @@ def test_figures_leave_the_warm_up_out_and_count_errors() -> None:
     assert (figures.mean_ms, figures.ttft_ms, figures.token_ms) == (3250, 1250, 200)
     assert (figures.good, figures.hit) == (pytest.approx(1 / 3), 0.25)
     assert figures.penalised_ms == pytest.approx((2500 + 4000 + 40_000) / 3)
+    assert not figures.tenants
+
+
+def test_figures_tell_tenants_apart_where_there_are_several() -> None:
+    one = replace(scenario("e-tenants120", seconds=10.0), warm_up_s=0.0)
+    made = [
+        EngineResult(3.0, 0.5, 2.5, 100, 50, 11, 0, engine=0, tenant=0),
+        EngineResult(4.0, 2.0, 4.0, 100, 0, 11, 0, engine=1, tenant=0),
+        EngineResult(5.0, 0.2, 1.0, 100, 0, 11, 0, engine=1, tenant=1),
+        EngineResult(5.0, 9.9, 40.0, 100, 0, 11, 0, error="timeout", tenant=1),
+    ]
+    tenants = figures_of("p", one, made).tenants
+    assert [part.good for part in tenants.values()] == [0.5, 0.5]
+    assert tenants[1].p99_ms == pytest.approx(1000)
 
 
 def test_comparisons_side_by_side_are_the_same_as_one_by_one() -> None:
