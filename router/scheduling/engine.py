@@ -17,6 +17,8 @@ from math import exp, log
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.costs import Costs
 from router.scheduling.positive_fit import PositiveFit
+from router.scheduling.reading import Reading
+from router.scheduling.size import WORK_MAX, WORK_MIN
 from router.scheduling.ticket import Ticket, Used
 
 FIRST_GUESS = (0.03, 0.001, 0.05)
@@ -58,6 +60,7 @@ class EngineSpeed:
 
     __slots__ = (
         "answer_tokens",
+        "asked_tokens",
         "engines",
         "event_tokens",
         "first",
@@ -72,7 +75,8 @@ class EngineSpeed:
         self.step = PositiveFit(STEP_GUESS)
         self.engines = 0
         self.first_logs = self.step_logs = 0.0
-        self.prompt_tokens = 500.0
+        self.prompt_tokens = self.asked_tokens = 500.0
+        """Of a mean prompt: those that have to be computed, and all."""
         self.answer_tokens = 100.0
         self.event_tokens = 1.0
         """Tokens of an event of a stream."""
@@ -91,6 +95,7 @@ class EngineSpeed:
         """A mean request is one like these."""
         uncached = used.prompt_tokens - used.cached_tokens
         self.prompt_tokens += SMOOTHING * (uncached - self.prompt_tokens)
+        self.asked_tokens += SMOOTHING * (used.prompt_tokens - self.asked_tokens)
         self.answer_tokens += SMOOTHING * (used.answer_tokens - self.answer_tokens)
 
 
@@ -109,6 +114,7 @@ class Engine:
         "_step_factor",
         "batch",
         "costs",
+        "reading",
         "speed",
         "waiting_s",
     )
@@ -123,6 +129,7 @@ class Engine:
         speed.step_logs += log(self._step_factor)
         self._heard_s = 0.0
         self._prompts_seen = self._cached_seen = 0.0
+        self.reading = Reading()
         self.look(0.0)
 
     def retire(self) -> None:
@@ -181,6 +188,21 @@ class Engine:
             beside * DECODED_SHARE * step * y1,
             beside * DECODED_SHARE * context_s,
         )
+
+    def answers_max(self) -> float:
+        """How many answers at once it can give as fast as they are read."""
+        return self.reading.answers_max(self._step_factor * self.speed.step.weights[0])
+
+    def work(self, ticket: Ticket) -> float:
+        """How much of it a request takes up, where a mean one is 1: the time for its prompt, as far
+        as prompts have to be computed, and its part of the steps that it shares.
+        """
+        speed = self.speed
+        computed_s = self.costs.prefill_s * speed.prompt_tokens / speed.asked_tokens
+        decoded_s = self.costs.step_s / (self.batch.decoding + 1)
+        mean_s = computed_s * speed.asked_tokens + decoded_s * speed.answer_tokens
+        own_s = computed_s * ticket.prompt_tokens + decoded_s * ticket.answer_tokens
+        return min(max(own_s / mean_s, WORK_MIN), WORK_MAX)
 
     # What happens
 
@@ -249,6 +271,7 @@ class Engine:
             (batch.prefilled_tokens - one.prefilled_then) / THOUSAND / steps,
         )
         each_s = took_s / steps
+        self.reading.saw(each_s, x[1])
         self._set_step(followed(self._step_factor, each_s / fit.seconds(x)))
         fit.learn(x, each_s * self.speed.step_factor / self._step_factor)
 

@@ -2,7 +2,9 @@
 
 What a generation takes there is :mod:`router.scheduling.engine`'s to say. An engine has room until
 those that come would wait long for others, or until its learned number of places
-(:mod:`router.scheduling.places`) is taken.
+(:mod:`router.scheduling.places`) is taken. While requests wait in the router it is kept at what it
+does in good time: prompts wait there for a moment only, and no more answers are under way than come
+as fast as they are read (:mod:`router.scheduling.reading`).
 """
 
 from collections.abc import Iterable
@@ -22,6 +24,9 @@ SATURATED_S = 1.0
 """An engine on which a prompt waits longer than this for others has enough to do: what it is sent
 beyond that waits in no better order than here, where it may still go elsewhere.
 """
+
+SATURATED_WAITED_FOR_S = 0.3
+"""The same while requests wait here: whoever goes next is to begin to be answered soon after."""
 
 UNBOUNDED = 1_000_000
 """An engine has no slots: what it runs at once is for its time to the first token to say."""
@@ -89,13 +94,14 @@ class EngineRun:
 class EngineWorker(Bookings):
     """A :class:`~router.scheduling.worker_model.WorkerModel`: it has room until it is saturated."""
 
-    __slots__ = ("_endpoints", "batch", "places")
+    __slots__ = ("_endpoints", "_is_waited_for", "batch", "places")
 
     def __init__(self, bounds: Bounds) -> None:
         super().__init__(bounds)
         self.batch = Batch()
         self.places = Places(bounds.slots)
         self._endpoints: list[EngineEndpoint] = []
+        self._is_waited_for = False
 
     @property
     def has_room(self) -> bool:
@@ -110,12 +116,19 @@ class EngineWorker(Bookings):
         """These are its endpoints from now on."""
         self._endpoints = [one for one in endpoints if isinstance(one, EngineEndpoint)]
 
+    def waited_for(self, is_waited_for: bool) -> None:
+        """Whether requests wait in the router for workers."""
+        if self._is_waited_for is not is_waited_for:
+            self._is_waited_for = is_waited_for
+            self.recheck_s = -inf
+
     def look(self, now_s: float) -> None:
         """Work out how long prompts wait, and when that will be less."""
         too_long_s, each_s = 0.0, inf
+        tolerated_s = SATURATED_WAITED_FOR_S if self._is_waited_for else SATURATED_S
         for endpoint in self._endpoints:
             endpoint.look(now_s)
-            too_long_s = max(too_long_s, endpoint.engine.waiting_s - SATURATED_S)
+            too_long_s = max(too_long_s, endpoint.engine.waiting_s - tolerated_s)
             each_s = min(each_s, endpoint.effective_s)
         self._planned = None
         self.recheck_s = now_s + LOOK_SPACING_S
@@ -123,6 +136,8 @@ class EngineWorker(Bookings):
         self._rests = now_s < resting_until_s
         running = len(self.bounds.inflight)
         self.limit = min(self.places.count + self.places.reserve, self._most())
+        if self._is_waited_for:
+            self.limit = min(self.limit, self._most_to_read())
         if too_long_s:
             self.limit = min(self.limit, running)
         if self._rests or running >= self.limit:
@@ -139,6 +154,11 @@ class EngineWorker(Bookings):
         """How many requests it is trusted with: those of a lease, and while it comes back."""
         bounds = self.bounds
         return bounds.trusted if bounds.trusted < bounds.told else UNBOUNDED
+
+    def _most_to_read(self) -> int:
+        """How many answers at once come as fast as they are read; at least one."""
+        most = min((one.engine.answers_max() for one in self._endpoints), default=inf)
+        return max(round(min(most, UNBOUNDED)), 1)
 
 
 class EngineEndpoint:
@@ -160,6 +180,10 @@ class EngineEndpoint:
     def pace(self) -> Costs:
         """What a generation costs here since the last look."""
         return self.engine.costs
+
+    def work(self, ticket: Ticket) -> float:
+        """How large a request is by its tokens, where a mean one is 1."""
+        return self.engine.work(ticket) if ticket.prompt_tokens else ticket.work
 
     def service_s(self, ticket: Ticket) -> float:
         """Seconds to the last token of a request of whose prompt nothing is cached."""

@@ -247,6 +247,10 @@ class Slate:
         for state in self.states:
             state.is_engine()
 
+    def work(self, ticket: Ticket) -> float:
+        """How large a request is, where a mean one is 1."""
+        return self.states[0].model.work(ticket) if self.states else ticket.work
+
     def busy_service_s(self) -> float:
         """Mean service of a unit of work while every slot is busy."""
         slots = rate = 0.0

@@ -4,6 +4,11 @@ Across tenants: start-time fair queueing on predicted work (Goyal, Vin and Cheng
 tenant's burst makes that tenant wait, whatever priority it asks for. Inside a tenant: earliest
 deadline first, where a ticket's deadline is its own, or its arrival plus its priority's target; so
 batch work yields to interactive work and still never starves.
+
+When more streams come than engines can serve, that order has everybody wait for the same long
+time, and nobody is answered as soon as people expect. So a stream that still can be goes before
+those that cannot any more, as adaptive LIFO does (Maurer, *Fail at Scale*, ACM Queue 2015). These
+have what the others leave, and at least every twentieth of their tenant's turns.
 """
 
 import heapq
@@ -19,21 +24,34 @@ from router.scheduling.ticket import Ticket
 TARGET_S = {Priority.INTERACTIVE: 1.0, Priority.STANDARD: 5.0, Priority.BATCH: 60.0}
 """How soon a request of a priority wants its answer when it does not say so itself."""
 
+FRESH_S = 0.4
+"""A stream that has waited no longer can still begin within a second, as people expect: the rest is
+for its prompt, behind those of others.
+"""
+
+LATE_TURNS = 20
+"""Of so many turns of a tenant one is for a stream that is late, however many are not."""
+
+LATE_SMOOTHING = 0.01
+
 
 class Waiting:
-    """A queued ticket. ``score`` is the best place that it was seen to have.
+    """A queued ticket, of so much ``work``. ``score`` is the best place that it was seen to have.
 
-    It ``is_plain`` when a score is seconds that are at least those of the service.
+    It ``is_plain`` when a score is seconds that are at least those of the service, and late from
+    ``late_s`` on: what is not streamed is not, by that measure, and batch work is in no haste.
     """
 
     __slots__ = (
         "deadline_s",
         "is_plain",
         "is_waiting",
+        "late_s",
         "number",
         "score",
         "slate",
         "ticket",
+        "work",
     )
 
     def __init__(self, ticket: Ticket, slate: Slate, number: int) -> None:
@@ -43,6 +61,8 @@ class Waiting:
         self.is_waiting = True
         self.is_plain = ticket.sort is None and not ticket.prefix
         self.deadline_s = _deadline_s(ticket)
+        self.late_s = late_from_s(ticket)
+        self.work = slate.work(ticket)
         self.score = 0.0
 
 
@@ -50,21 +70,23 @@ class Line:
     """Tickets of one slate that nothing has room for: whoever is further back waits longer.
 
     Their places are not looked for one by one. What each can expect is what a fluid would: the work
-    ahead of it over the rate of all, and then the fastest service.
+    ahead of it over the rate of all, and then the fastest service, with what that costs those that
+    run there. ``first`` is the first of them.
     """
 
     __slots__ = ("_ahead", "_rate", "_service_s")
 
-    def __init__(self, usable: Sequence[EndpointState]) -> None:
+    def __init__(self, usable: Sequence[EndpointState], first: Waiting) -> None:
         self._rate = sum(state.worker.model.limit / state.model.effective_s for state in usable)
-        self._service_s = min(state.model.effective_s for state in usable)
+        self._service_s = min(state.model.cost_s(first.ticket) for state in usable) / first.work
         self._ahead = 0.0
 
-    def join(self, ticket: Ticket) -> float:
+    def join(self, one: Waiting) -> float:
         """The score that the next in line can expect."""
+        ticket = one.ticket
         wait_s = self._ahead / self._rate if self._rate else inf
-        self._ahead += ticket.work
-        return ticket.policy.wait_weight * wait_s + self._service_s * ticket.work
+        self._ahead += one.work
+        return ticket.policy.wait_weight * wait_s + self._service_s * one.work
 
 
 _deadline = attrgetter("deadline_s", "number")
@@ -74,14 +96,33 @@ class _Share:
     """What one tenant has waiting, earliest deadline first.
 
     ``start_tag`` is the virtual time at which its next ticket is due; ``work`` is by model.
+    ``late_share`` is which share of its turns streams that are late have had lately.
     """
 
-    __slots__ = ("start_tag", "waiting", "work")
+    __slots__ = ("_since_late", "late_share", "start_tag", "waiting", "work")
 
     def __init__(self, start_tag: float) -> None:
         self.start_tag = start_tag
         self.waiting: list[Waiting] = []
         self.work: dict[str, float] = {}
+        self.late_share = 1.0
+        self._since_late = 0
+
+    def in_order(self, now_s: float) -> list[Waiting]:
+        """A copy, with those that are late behind the others, but for one whose turn it is."""
+        late = [one for one in self.waiting if one.late_s <= now_s]
+        if not late:
+            return self.waiting.copy()
+        fresh = [one for one in self.waiting if one.late_s > now_s]
+        first = 1 if self._since_late >= LATE_TURNS - 1 else 0
+        return late[:first] + fresh + late[first:]
+
+    def served(self, one: Waiting, now_s: float) -> None:
+        """It had its turn."""
+        self.start_tag += one.work
+        is_late = one.late_s <= now_s
+        self._since_late = 0 if is_late else self._since_late + 1
+        self.late_share += LATE_SMOOTHING * (is_late - self.late_share)
 
 
 class Queue:
@@ -98,11 +139,15 @@ class Queue:
         return len(self._by_id)
 
     def __iter__(self) -> Iterator[Waiting]:
+        """The order, where nobody is late; the queue may be changed meanwhile."""
+        return self.in_order(-inf)
+
+    def in_order(self, now_s: float) -> Iterator[Waiting]:
         """The order at this moment; the queue may be changed meanwhile."""
         busy = [share for share in self._shares.values() if share.waiting]
         if len(busy) == 1:
-            return iter(busy[0].waiting.copy())
-        return _in_turn([(share.start_tag, share.waiting.copy()) for share in busy])
+            return iter(busy[0].in_order(now_s))
+        return _in_turn([(share.start_tag, share.in_order(now_s)) for share in busy])
 
     @property
     def is_shared(self) -> bool:
@@ -114,8 +159,8 @@ class Queue:
         share = self._shares.get(ticket.tenant)
         return share.waiting if share is not None else ()
 
-    def work_ahead(self, ticket: Ticket) -> float:
-        """Work of its model that would go before this ticket if it waited too.
+    def work_ahead(self, ticket: Ticket, work: float) -> float:
+        """Work of its model that would go before this ticket, of so much work, if it waited too.
 
         Of its own tenant what has an earlier deadline; of every other as much again at most.
         """
@@ -124,9 +169,26 @@ class Queue:
         if share is not None and share.waiting:
             before = bisect(share.waiting, (_deadline_s(ticket), inf), key=_deadline)
             own = share.work.get(ticket.model, 0.0) * before / len(share.waiting)
-        turn = own + ticket.work
-        others = (one.work.get(ticket.model, 0.0) for one in self._shares.values() if one != share)
-        return own + sum(min(work, turn) for work in others)
+        return own + self._of_others(ticket, own + work)
+
+    def work_ahead_in_time(self, ticket: Ticket, work: float, now_s: float) -> float:
+        """The same of a stream, as long as neither it nor what goes before it is late."""
+        share = self._shares.get(ticket.tenant)
+        own = 0.0
+        if share is not None:
+            own = sum(one.work for one in share.waiting if one.late_s > now_s)
+        return own + self._of_others(ticket, own + work)
+
+    def late_share(self, tenant: int) -> float:
+        """Which share of a tenant's turns its late streams can expect."""
+        share = self._shares.get(tenant)
+        return max(share.late_share, 1 / LATE_TURNS) if share is not None else 1.0
+
+    def _of_others(self, ticket: Ticket, most: float) -> float:
+        """Work of other tenants that goes before, where each may do so much before it."""
+        own = self._shares.get(ticket.tenant)
+        others = (one.work.get(ticket.model, 0.0) for one in self._shares.values() if one != own)
+        return sum(min(work, most) for work in others)
 
     def add(self, ticket: Ticket, slate: Slate) -> Waiting:
         """Queue a ticket."""
@@ -139,11 +201,11 @@ class Queue:
         self._by_id[ticket.id] = made
         self.is_empty = False
         for work in (self.work, share.work):
-            work[ticket.model] = work.get(ticket.model, 0.0) + ticket.work
+            work[ticket.model] = work.get(ticket.model, 0.0) + made.work
         return made
 
-    def remove(self, ticket: Ticket, *, served: bool = True) -> bool:
-        """Take a ticket out, which its tenant had its turn for if ``served``.
+    def remove(self, ticket: Ticket, now_s: float = -inf, *, served: bool = True) -> bool:
+        """Take a ticket out, which its tenant had its turn for, at ``now_s``, if ``served``.
 
         False when it is not waiting.
         """
@@ -155,9 +217,9 @@ class Queue:
         share = self._shares[ticket.tenant]
         share.waiting.remove(one)
         if served:
-            share.start_tag += ticket.work
+            share.served(one, now_s)
         for work in (self.work, share.work):
-            left = work[ticket.model] - ticket.work
+            left = work[ticket.model] - one.work
             if left > 1e-9:
                 work[ticket.model] = left
             else:
@@ -185,6 +247,15 @@ def _deadline_s(ticket: Ticket) -> float:
     return min(ticket.deadline_s, ticket.arrived_s + TARGET_S[ticket.priority])
 
 
+def late_from_s(ticket: Ticket) -> float:
+    """From when on a stream cannot begin as soon as people expect. Who gave a deadline of its own
+    has said what it expects.
+    """
+    if not ticket.streams or ticket.deadline_s < inf:
+        return inf
+    return -inf if ticket.priority is Priority.BATCH else ticket.arrived_s + FRESH_S
+
+
 def _in_turn(lines: list[tuple[float, list[Waiting]]]) -> Iterator[Waiting]:
     """Tickets of several tenants, each with its start tag; of equal ones the earlier deadline."""
     heap = [(tag, *_deadline(line[0]), 0, line) for tag, line in lines]
@@ -195,7 +266,7 @@ def _in_turn(lines: list[tuple[float, list[Waiting]]]) -> Iterator[Waiting]:
         yield one
         place += 1
         if place < len(line):
-            tag += one.ticket.work
+            tag += one.work
             heapq.heapreplace(heap, (tag, *_deadline(line[place]), place, line))
         else:
             heapq.heappop(heap)

@@ -14,6 +14,7 @@ goes to the first ticket for which it beats the place that it has booked.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from math import inf
 
 from router.contracts.learned import Learned
@@ -38,12 +39,12 @@ from router.scheduling.hedging import HedgeClock, second_place
 from router.scheduling.learning import Learning
 from router.scheduling.policies import DEFAULT, POLICIES, Placement
 from router.scheduling.probing import TRAFFIC_S
-from router.scheduling.queue import Line, Queue, Waiting
+from router.scheduling.queue import Line, Queue, Waiting, late_from_s
 from router.scheduling.remembered import Remembered, learned_of
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.tokens import TokenEstimates
-from router.scheduling.turn import whose_turn
+from router.scheduling.turn import who_cannot_wait, whose_turn
 
 TICK_S = 0.005
 """How often a queue is looked at when nothing happens: waits shorten, workers turn out slow."""
@@ -56,6 +57,12 @@ SWEEP_S = 0.1
 
 AS_GOOD = 1.25
 """By how much a place that has room may be worse than the best, where several tenants wait."""
+
+AS_GOOD_AS_LATE = 3.0
+"""By how much it may be worse for a stream that would be late for the best."""
+
+ASKED_MAX = 32
+"""How many who cannot wait are asked whether a place will do."""
 
 PROBE_TIMEOUT_S = 2.0
 NOTHING_RETRY_S = 1.0
@@ -90,6 +97,7 @@ class Scheduler:
         self._routes: dict[str, list[_Route]] = {}
         self._learning = Learning()
         self._hedges = HedgeClock()
+        self._is_waited_for = False
         self._attempts_made = 0
         self._passed_s = -inf
         self._arrived_s = -inf
@@ -132,6 +140,7 @@ class Scheduler:
     def apply(self, endpoints: Iterable[Endpoint], now_s: float) -> list[Decision]:
         """The catalog changed: use these endpoints from now on."""
         self.fleet.apply(endpoints)
+        self._tell_workers()
         self._learning.prefixes.keep_only(self.fleet.endpoints)
         for one in self._queue:
             one.slate = self.fleet.slate(one.ticket.candidates)
@@ -163,7 +172,7 @@ class Scheduler:
             best = usable[scores.index(min(scores))]
             if best.worker.model.has_room:
                 return [self._send(ticket, best, usable, scores, now_s)]
-        refused = self._refusal(ticket, usable, now_s)
+        refused = self._refusal(ticket, slate, usable, now_s)
         if refused is not None:
             return [refused]
         one = self._queue.add(ticket, slate)
@@ -255,10 +264,18 @@ class Scheduler:
     # Placing
 
     def _look(self, workers: Iterable[WorkerState], now_s: float) -> None:
+        if self._is_waited_for is self._queue.is_empty:
+            self._tell_workers()
         for worker in workers:
             model = worker.model
             if model.recheck_s <= now_s:
                 model.look(now_s)
+
+    def _tell_workers(self) -> None:
+        """Say whether requests wait here."""
+        self._is_waited_for = not self._queue.is_empty
+        for worker in self.fleet.workers.values():
+            worker.model.waited_for(self._is_waited_for)
 
     def _may_pass(self, now_s: float) -> bool:
         looks = len(self._queue) * len(self.fleet.workers)
@@ -275,9 +292,12 @@ class Scheduler:
             worker.model.unplan()
         decisions: list[Decision] = []
         lines: dict[Slate, Line] = {}
-        for one in self._queue:
+        before: list[Waiting] = []
+        for one in self._queue.in_order(now_s):
             if one.is_waiting and not self._in_line(one, lines):
-                decisions += self._place(one, now_s)
+                decisions += self._place(one, now_s, before)
+                if one.ticket.streams:
+                    before.append(one)
         return decisions
 
     def _in_line(self, one: Waiting, lines: dict[Slate, Line]) -> bool:
@@ -290,12 +310,14 @@ class Scheduler:
             usable = one.slate.usable(ticket.excluded)
             if not usable or any(state.worker.model.has_room for state in usable):
                 return False
-            line = lines[one.slate] = Line(usable)
-        one.score = line.join(ticket)
+            line = lines[one.slate] = Line(usable, one)
+        one.score = line.join(one)
         return True
 
-    def _place(self, one: Waiting, now_s: float) -> list[Decision]:
-        """Dispatch a queued ticket, or book its place so that those behind it see it."""
+    def _place(self, one: Waiting, now_s: float, before: Sequence[Waiting] = ()) -> list[Decision]:
+        """Dispatch a queued ticket, or book its place so that those behind it see it. Streams that
+        were ``before`` it have booked theirs.
+        """
         ticket = one.ticket
         if _is_over(ticket, now_s):
             return [self._give_up(one, now_s)]
@@ -312,15 +334,27 @@ class Scheduler:
             if not best.worker.model.has_room:
                 best.worker.model.plan(best.model.service_s(ticket), now_s)
                 break
-            peers = self._queue.peers(ticket)
-            first = whose_turn(one, peers, best.worker.id, one.slate.busy_service_s(), now_s)
+            first = self._first(one, before, best, now_s)
             if first is not one:
                 route = self._route(first.ticket.policy)
                 scores = self._scores(route, first.ticket, usable, now_s)
-            self._queue.remove(first.ticket)
+            self._queue.remove(first.ticket, now_s)
             decisions.append(self._send(first.ticket, best, usable, scores, now_s))
             best.worker.model.look(now_s)
         return decisions
+
+    def _first(
+        self, one: Waiting, before: Sequence[Waiting], state: EndpointState, now_s: float
+    ) -> Waiting:
+        """Who takes a place that was found for ``one``."""
+        worker = state.worker
+        if not one.ticket.streams:
+            peers = self._queue.peers(one.ticket)
+            return whose_turn(one, peers, worker.id, one.slate.busy_service_s(), now_s)
+        for other in islice(who_cannot_wait(one, before, worker.id, now_s), ASKED_MAX):
+            if self._score(other.ticket, state, now_s) <= AS_GOOD_AS_LATE * other.score:
+                return other
+        return one
 
     def _choice(self, usable: Sequence[EndpointState], scores: Sequence[float]) -> EndpointState:
         """The best place, or one with room that is nearly as good where tenants wait side by side.
@@ -349,22 +383,33 @@ class Scheduler:
             return []
         decisions: list[Decision] = []
         tolerance = AS_GOOD if self._queue.is_shared else 1.0
-        for one in self._queue:
-            ticket = one.ticket
+        before: list[Waiting] = []
+        for one in self._queue.in_order(now_s):
             state = one.slate.by_worker.get(worker.id)
-            if state is None or worker.id in ticket.excluded:
+            if not one.is_waiting or state is None or worker.id in one.ticket.excluded:
                 continue
-            enough = one.score * tolerance
-            if state.model.service_s(ticket) > enough and one.is_plain:
-                continue  # Slower there by itself: no need to work the score out.
-            (score,) = self._scores(self._route(ticket.policy), ticket, (state,), now_s)
-            if score <= enough:
-                self._queue.remove(ticket)
-                decisions.append(self._send(ticket, state, (state,), (score,), now_s))
+            if self._suits(one, state, tolerance, now_s):
+                first = self._first(one, before, state, now_s) if one.ticket.streams else one
+                score = self._score(first.ticket, state, now_s)
+                self._queue.remove(first.ticket, now_s)
+                decisions.append(self._send(first.ticket, state, (state,), (score,), now_s))
                 worker.model.look(now_s)
                 if not worker.model.has_room:
                     break
+            if one.ticket.streams:
+                before.append(one)
         return decisions
+
+    def _suits(self, one: Waiting, state: EndpointState, tolerance: float, now_s: float) -> bool:
+        """Whether a place is as good as the one that a ticket was seen to have."""
+        enough = one.score * tolerance
+        if state.model.service_s(one.ticket) > enough and one.is_plain:
+            return False  # Slower there by itself: no need to work the score out.
+        return self._score(one.ticket, state, now_s) <= enough
+
+    def _score(self, ticket: Ticket, state: EndpointState, now_s: float) -> float:
+        (score,) = self._scores(self._route(ticket.policy), ticket, (state,), now_s)
+        return score
 
     def _scores(
         self, route: _Route, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
@@ -445,10 +490,10 @@ class Scheduler:
     # Refusing
 
     def _refusal(
-        self, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
+        self, ticket: Ticket, slate: Slate, usable: Sequence[EndpointState], now_s: float
     ) -> Reject | None:
         """Why the ticket should not even wait."""
-        waiting_s = admission.wait_s(self._queue.work_ahead(ticket), usable)
+        waiting_s = self._wait_s(ticket, slate, usable, now_s)
         own = len(self._queue.peers(ticket))
         if not admission.may_wait(own, len(self._queue), self._queue_max):
             return Reject(
@@ -462,12 +507,25 @@ class Scheduler:
             return Reject(ticket, reason, max(late_s, admission.RETRY_AFTER_MIN_S))
         return None
 
+    def _wait_s(
+        self, ticket: Ticket, slate: Slate, usable: Sequence[EndpointState], now_s: float
+    ) -> float:
+        """How long it would probably wait."""
+        queue, work = self._queue, slate.work(ticket)
+        all_s = admission.wait_s(queue.work_ahead(ticket, work), usable)
+        if not ticket.streams:
+            return all_s
+        in_time_s = admission.wait_s(queue.work_ahead_in_time(ticket, work, now_s), usable)
+        if now_s + in_time_s <= late_from_s(ticket):
+            return min(in_time_s, all_s)
+        return all_s / queue.late_share(ticket.tenant)
+
     def _give_up(self, one: Waiting, now_s: float) -> Reject:
         ticket = one.ticket
         self._queue.remove(ticket, served=False)
         expired = now_s >= ticket.expires_s
         usable = one.slate.usable(ticket.excluded)
-        waiting_s = admission.wait_s(self._queue.work_ahead(ticket), usable)
+        waiting_s = admission.wait_s(self._queue.work_ahead(ticket, one.work), usable)
         reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
         return Reject(ticket, reason, max(waiting_s, admission.RETRY_AFTER_MIN_S))
 

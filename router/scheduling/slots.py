@@ -112,6 +112,9 @@ class SlotWorker(Bookings):
         """These are its endpoints from now on."""
         self._endpoints = [one for one in endpoints if isinstance(one, SlotEndpoint)]
 
+    def waited_for(self, is_waited_for: bool) -> None:
+        """A slot is free or taken, whoever waits."""
+
     def look(self, now_s: float) -> None:
         """Work out when the next slot comes free, and how fast each endpoint is taken to be."""
         running: Collection[SlotRun] = self.running
@@ -189,6 +192,10 @@ class SlotEndpoint:
     def pace(self) -> float:
         """Seconds per unit of work."""
         return self.effective_s
+
+    def work(self, ticket: Ticket) -> float:
+        """How large a request was predicted to be."""
+        return ticket.work
 
     def service_s(self, ticket: Ticket) -> float:
         """Seconds of a request, once it has a slot."""

@@ -74,6 +74,10 @@ class EndpointModel(Protocol):
         """
         ...
 
+    def work(self, ticket: Ticket) -> float:
+        """How much of a worker a request takes up, where a mean one is 1."""
+        ...
+
     def service_s(self, ticket: Ticket) -> float:
         """Seconds that a request takes here once it may begin, to its end."""
         ...
@@ -115,6 +119,10 @@ class WorkerModel(Protocol):
     @property
     def has_room(self) -> bool:
         """Whether it may be sent one more."""
+        ...
+
+    def waited_for(self, is_waited_for: bool) -> None:
+        """Whether requests wait in the router for workers."""
         ...
 
     def look(self, now_s: float) -> None:

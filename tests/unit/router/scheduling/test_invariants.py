@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import pairwise
 from math import inf
+from typing import Any, ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -34,6 +35,8 @@ DRAIN_MAX_S = 600.0
 
 class SchedulerMachine(RuleBasedStateMachine):
     """Random arrivals, ends, cancellations, fleets and time; what must be true beside it."""
+
+    generation: ClassVar[dict[str, Any]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,6 +155,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             work=work,
             sort=sort,
             excluded=frozenset(excluded),
+            **self.generation,
         )
         self.waiting[made.id] = made
         self.note(self.scheduler.arrive(made, self.now_s))
@@ -242,8 +246,27 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert all(not w.inflight for w in self.scheduler.fleet.workers.values())
 
 
+class EnginesMachine(SchedulerMachine):
+    """The same of streams, whose workers are engines: how many they have is not told by slots."""
+
+    generation: ClassVar[dict[str, Any]] = {
+        "streams": True,
+        "prompt_bytes": 4_000,
+        "prompt_tokens": 1_000.0,
+        "answer_tokens": 100.0,
+    }
+
+    def nobody_got_more_than_it_holds(self, decisions: list[Decision]) -> None:
+        """But none is sent to where no slot is leased."""
+        for decision in decisions:
+            if isinstance(decision, Dispatch):
+                assert self.granted.get(decision.attempt.endpoint.worker.id, SLOTS_MAX) > 0
+
+
 TestScheduler = SchedulerMachine.TestCase
 TestScheduler.settings = settings(max_examples=examples(50), stateful_step_count=40)
+TestEngines = EnginesMachine.TestCase
+TestEngines.settings = settings(max_examples=examples(50), stateful_step_count=40)
 
 
 def test_nobody_starves_in_a_long_overload() -> None:

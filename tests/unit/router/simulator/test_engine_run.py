@@ -7,7 +7,13 @@ import pytest
 from msgspec.structs import replace
 
 from router.scheduling.affinity import BLOCK_BYTES
-from router.simulator.engine_compare import PLACERS, Options, compare_engines, figures_of
+from router.simulator.engine_compare import (
+    PLACERS,
+    EngineFigures,
+    Options,
+    compare_engines,
+    figures_of,
+)
 from router.simulator.engine_run import EngineResult, EngineSimulation, Placer, simulate_engines
 from router.simulator.engine_scenarios import (
     EVENT_TOKENS,
@@ -165,6 +171,29 @@ def test_figures_tell_tenants_apart_where_there_are_several() -> None:
     tenants = figures_of("p", one, made).tenants
     assert [part.good for part in tenants.values()] == [0.5, 0.5]
     assert tenants[1].p99_ms == pytest.approx(1000)
+
+
+def past_saturation(name: str, placer: str) -> EngineFigures:
+    one = replace(scenario(name, seconds=20.0), warm_up_s=4.0)
+    return figures_of(placer, one, simulate_engines(one, PLACERS[placer](3), 3))
+
+
+def test_past_saturation_most_are_answered_in_time_where_a_count_has_most_wait() -> None:
+    ours, count = (past_saturation("e-mixed110", one) for one in ("ours", "least_outstanding"))
+    assert ours.good > 0.65
+    assert ours.good > 1.5 * count.good
+
+
+def test_as_many_are_answered_in_time_past_saturation_as_before_it() -> None:
+    before, past = (past_saturation(one, "ours") for one in ("e-mixed75", "e-mixed110"))
+    assert past.good * past.requests > 0.95 * before.good * before.requests
+
+
+def test_a_calm_tenant_is_answered_in_time_whatever_another_one_asks_for() -> None:
+    ours = past_saturation("e-tenants120", "ours")
+    calm, noisy = ours.tenants[1], ours.tenants[0]
+    assert calm.good > 0.9
+    assert 0.5 < noisy.good < calm.good
 
 
 def test_comparisons_side_by_side_are_the_same_as_one_by_one() -> None:
