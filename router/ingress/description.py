@@ -68,7 +68,8 @@ SCHEMAS: dict[str, Schema] = {
         {"model": TEXT, "prompt": {"anyOf": [TEXT, _list(TEXT, 1)]}}, GENERATION | ROUTING
     ),
     "Completion": _object(
-        {"choices": _list({"type": "object"}, 1)}, {"model": TEXT, "usage": {"type": "object"}}
+        {"choices": _list({"type": "object"}, 1)},
+        {"model": TEXT, "usage": {"type": "object"}, "route": _ref("Route")},
     ),
     "MessageRequest": _object(
         {"model": TEXT, "messages": _list(MESSAGE, 1), "max_tokens": GENERATION["max_tokens"]},
@@ -122,6 +123,16 @@ SCHEMAS: dict[str, Schema] = {
                     "decision": _list(_ref("Candidate")),
                 }
             )
+        }
+    ),
+    "Route": _object(
+        {
+            "request_id": TEXT,
+            "pool": TEXT,
+            "worker": TEXT,
+            "attempts": ANY_LIST,
+            "total_ms": NUMBER,
+            "candidates": _list(_ref("Candidate")),
         }
     ),
     "Candidate": _object(

@@ -12,7 +12,7 @@ from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
 from router.scheduling.batch import Batch
 from router.scheduling.engine import Engine
-from router.scheduling.engines import EngineEndpoint
+from router.scheduling.engines import EngineEndpoint, EngineRun
 from router.scheduling.fleet import WorkerState
 from router.scheduling.scheduler import Scheduler
 
@@ -100,11 +100,14 @@ def router_state(
 
 
 def _batch_of(worker: WorkerState, batch: Batch) -> dict[str, Any]:
+    """``context_tokens`` are of prompts, and of answers as far as they have come."""
+    runs = (attempt.run for attempt in worker.inflight.values())
+    answered = sum(run.answered_tokens for run in runs if isinstance(run, EngineRun))
     return {
         "decoding": batch.decoding,
         "prompts_waiting": len(batch.prefilling),
         "pending_tokens": round(batch.pending_tokens),
-        "context_tokens": round(batch.context_tokens),
+        "context_tokens": round(batch.context_tokens + answered),
         "has_room": worker.has_room,
         "ramping": worker.bounds.trusted < worker.bounds.slots,
     }

@@ -56,6 +56,11 @@ class EngineRun:
         """Seconds that it should take, by what was known when it was sent."""
         return self._generation.expected_s
 
+    @property
+    def answered_tokens(self) -> float:
+        """Tokens of its answer that have come so far."""
+        return self._generation.heard_tokens * self._endpoint.engine.speed.event_tokens
+
     def first(self, now_s: float) -> None:
         """The first token came: learn how long it took, and how many are under way at once."""
         one, endpoint = self._generation, self._endpoint

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from router.adapters import postgres
-from router.contracts.record import UsageRecord
+from router.contracts.record import CandidateRecord, Candidates, TermsRecord, UsageRecord
 from router.domain.errors import LedgerUnavailable
 from router.domain.money import Purse
 from router.ports import (
@@ -290,7 +290,14 @@ async def test_the_books_tell_what_was_spent_and_by_which_key(till: Till) -> Non
 
 async def test_a_settled_call_is_found_as_it_was_recorded(till: Till) -> None:
     grant = await till.lease(till.bank(), 10, 400)
-    one = charged(till, grant, 100)
+    terms = TermsRecord(12.345, 0.001, 67.0, 1e-3, 1_500, 640, 20)
+    decision = (
+        CandidateRecord(1, "engine-0", "p", "chosen", 0.0, 79.346, 0.079347, terms),
+        CandidateRecord(2, "slots-0", "p", "busy", 5.5, 80.0, 0.1075),
+    )
+    one = msgspec.structs.replace(
+        charged(till, grant, 100), candidates=Candidates(lambda: decision)
+    )
     await till.ledger.settle([one])
     assert await till.ledger.call(one.request_id) == one
     assert await till.ledger.call(str(uuid.uuid4())) is None

@@ -248,7 +248,7 @@ def test_what_routers_have_on_an_engine_is_added_up_and_shown(
     for text in (
         "6 answers under way",
         "4 prompts wait",
-        "24,000 prompt tokens in use",
+        "24,000 tokens in use",
         "50.0 % of prompts",
     ):
         assert text in page

@@ -122,6 +122,22 @@ def test_the_decision_says_of_what_each_score_was_made_as_it_was_then() -> None:
     assert back.others_s > other.others_s == 0  # The second one runs there.
 
 
+def test_of_a_saturated_engine_the_wait_counts_beside_the_terms() -> None:
+    made = scheduler(engine("a"), engine("b"))
+    now_s = 0.0
+    while not made.waiting:
+        now_s += 0.01
+        made.arrive(asked(f"{now_s}", "a", now_s=now_s, prompt=12_000), now_s)
+    (decision,) = made.arrive(asked("other", "a", "b", now_s=now_s), now_s)
+    assert isinstance(decision, Dispatch)
+    busy, idle = sorted(decision.considered, key=lambda one: one.endpoint_id)
+    assert busy.terms is not None
+    assert idle.wait_s == 0 < busy.wait_s
+    terms_s = busy.terms.own_s + busy.terms.others_s
+    weight = decision.attempt.ticket.policy.wait_weight
+    assert busy.score == pytest.approx(weight * busy.wait_s + terms_s)
+
+
 def test_a_number_of_slots_that_was_told_holds_no_engine_back() -> None:
     made = scheduler(engine("told-one", slots=1))
     now_s = 0.0
