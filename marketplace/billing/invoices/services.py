@@ -46,8 +46,9 @@ def statement_issue(*, account: Account, month: Month) -> Statement | None:
     _check_over(month)
     with transaction.atomic():
         # Whoever writes a transfer locks its accounts first and dates it then: once this lock was
-        # had, every transfer of the month is there to see and none can be added.
-        Account.objects.select_for_update().get(pk=account.pk)
+        # had, every transfer of the month is there to see and none can be added. A statement that
+        # another one issues refers to the account, which must not wait for this: it has the series.
+        Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     draft = statement_draft(account, month)
     if not draft.lines:
         return None
