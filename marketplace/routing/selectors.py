@@ -46,7 +46,12 @@ def snapshot_build() -> Snapshot:
         published_at_ms=0,
         models=tuple(_model(v) for v in sorted(versions.values(), key=lambda v: v.model.name)),
         pools=tuple(
-            wire.Pool(name=pool.name, hardware=pool.hardware, emulated=pool.emulated)
+            wire.Pool(
+                name=pool.name,
+                hardware=pool.hardware,
+                emulated=pool.emulated,
+                engine=pool.engine,
+            )
             for pool in sorted(pools.values(), key=lambda pool: pool.name)
         ),
         workers=_workers(pool_names),

@@ -17,8 +17,8 @@ DEFAULT_MODEL = "m"
 
 class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     """One entry of the file. ``class`` is the kind of hardware, ``slots`` the concurrency,
-    ``protocol`` what it speaks, ``task`` what its model does, and ``service_ms`` how long a request
-    takes there, where somebody measured it.
+    ``protocol`` what it speaks, ``task`` what its model does, ``service_ms`` how long a request
+    takes there, where somebody measured it, and ``engine`` what server runs there.
     """
 
     id: str
@@ -29,6 +29,7 @@ class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     protocol: Literal["openai", "oip", "oip_grpc"] = "openai"
     task: Literal["chat", "embeddings", "tabular", "vision"] = "chat"
     service_ms: float = 0.0
+    engine: str = ""
 
 
 def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snapshot:
@@ -65,14 +66,18 @@ def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snaps
     placed = sorted({(worker.model, worker.class_) for worker in workers})
     # Workers of one class are alike: what was measured of some is taken for all.
     measured_ms: dict[tuple[str, str], list[float]] = {one: [] for one in placed}
+    engines: dict[tuple[str, str], str] = dict.fromkeys(placed, "")
     for worker in workers:
+        engines[worker.model, worker.class_] = engines[worker.model, worker.class_] or worker.engine
         if worker.service_ms:
             measured_ms[worker.model, worker.class_].append(worker.service_ms)
     return Snapshot(
         version=1,
         published_at_ms=now_ms,
         models=tuple(Model(name, task, "1", now_ms // 1000) for name, task in models),
-        pools=tuple(Pool(f"{model}/{kind}", kind) for model, kind in placed),
+        pools=tuple(
+            Pool(f"{model}/{kind}", kind, engine=engines[model, kind]) for model, kind in placed
+        ),
         workers=tuple(
             Worker(w.id, f"{w.model}/{w.class_}", w.url.rstrip("/"), w.protocol, w.slots)
             for w in workers

@@ -32,11 +32,14 @@ class Worker(Struct, frozen=True):
 
 
 class Pool(Struct, frozen=True):
-    """Interchangeable workers on one kind of hardware. ``emulated`` is shown to people."""
+    """Interchangeable workers on one kind of hardware. ``emulated`` is shown to people; ``engine``
+    is the server that runs there by the name that its provider gave, "" where none was given.
+    """
 
     name: str
     hardware: str
     emulated: bool = False
+    engine: str = ""
 
 
 class Model(Struct, frozen=True):

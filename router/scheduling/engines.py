@@ -10,6 +10,7 @@ as fast as they are read (:mod:`router.scheduling.reading`).
 from collections.abc import Iterable
 from math import inf
 
+from router.domain.catalog import Endpoint
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.bookings import Bookings
 from router.scheduling.costs import Costs
@@ -20,13 +21,20 @@ from router.scheduling.slots import SlotRun
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_model import Bounds, EndpointModel, Run
 
+NAMED = ("vllm", "sglang", "tensorrt-llm", "tgi", "text-generation-inference", "lmdeploy")
+"""Servers of chat that always batch continuously. Others (llama.cpp, Ollama) do as they were
+started, often one request at a time, and have to show it.
+"""
+
 SATURATED_S = 1.0
 """An engine on which a prompt waits longer than this for others has enough to do: what it is sent
 beyond that waits in no better order than here, where it may still go elsewhere.
 """
 
 SATURATED_WAITED_FOR_S = 0.3
-"""The same while requests wait here: whoever goes next is to begin to be answered soon after."""
+"""The same while requests wait here, where first tokens are seen: whoever goes next is to begin to
+be answered soon after.
+"""
 
 UNBOUNDED = 1_000_000
 """An engine has no slots: what it runs at once is for its time to the first token to say."""
@@ -37,10 +45,18 @@ what is late changes.
 """
 
 
-class EngineRun:
-    """A generation in the batch: a :class:`~router.scheduling.worker_model.Run`."""
+def is_named(endpoint: Endpoint) -> bool:
+    """Whether the catalog says that an endpoint's worker is an engine."""
+    return endpoint.task == "chat" and endpoint.pool.engine.casefold().startswith(NAMED)
 
-    __slots__ = ("_endpoint", "_generation", "_work", "started_s", "waiting")
+
+class EngineRun:
+    """A generation in the batch: a :class:`~router.scheduling.worker_model.Run`.
+
+    ``_at_once`` is how many were certainly worked on when it ended, where that says something.
+    """
+
+    __slots__ = ("_at_once", "_endpoint", "_generation", "_work", "started_s", "waiting")
 
     def __init__(
         self, endpoint: "EngineEndpoint", generation: Generation, work: float, now_s: float
@@ -48,8 +64,10 @@ class EngineRun:
         self._endpoint = endpoint
         self._generation = generation
         self._work = work
+        self._at_once = 0
         self.started_s = now_s
         self.waiting = False
+        endpoint.worker.running[self] = None
 
     @property
     def expected_s(self) -> float:
@@ -70,6 +88,7 @@ class EngineRun:
         took_s = now_s - one.begun_s
         mean = (one.decoding_then - one.decoding_at_begin) / took_s if took_s > 0 else 0.0
         worker = endpoint.worker
+        worker.is_streamed = True
         worker.places.began(worker.batch.decoding, mean, took_s, one.expected_first_s)
         worker.recheck_s = -inf
 
@@ -82,11 +101,18 @@ class EngineRun:
 
     def end(self, now_s: float) -> None:
         """Leave the batch."""
-        self._endpoint.worker.batch.end(self._generation, now_s)
+        worker = self._endpoint.worker
+        running = worker.running
+        if len(running) > worker.places.count and not self._generation.streams:
+            self._at_once = list(running).index(self) + 1  # Those that came before it are there.
+        del running[self]
+        worker.batch.end(self._generation, now_s)
 
     def learn(self, used: Used | None, now_s: float, *, silent: bool) -> float:
         """Learn from its tokens. What it took says nothing of its size: others were in it."""
         endpoint = self._endpoint
+        if self._at_once:
+            endpoint.worker.places.ended(self._at_once)
         endpoint.engine.ended(self._generation, used, now_s)
         endpoint.service.observe(now_s - self.started_s, self._work)
         return 0.0
@@ -99,14 +125,17 @@ class EngineRun:
 class EngineWorker(Bookings):
     """A :class:`~router.scheduling.worker_model.WorkerModel`: it has room until it is saturated."""
 
-    __slots__ = ("_endpoints", "_is_waited_for", "batch", "places")
+    __slots__ = ("_endpoints", "_is_waited_for", "batch", "is_streamed", "places", "running")
 
     def __init__(self, bounds: Bounds) -> None:
         super().__init__(bounds)
         self.batch = Batch()
         self.places = Places(bounds.slots)
+        self.running: dict[EngineRun, None] = {}
         self._endpoints: list[EngineEndpoint] = []
         self._is_waited_for = False
+        self.is_streamed = False
+        """Whether anybody has seen a first token."""
 
     @property
     def has_room(self) -> bool:
@@ -130,7 +159,8 @@ class EngineWorker(Bookings):
     def look(self, now_s: float) -> None:
         """Work out how long prompts wait, and when that will be less."""
         too_long_s, each_s = 0.0, inf
-        tolerated_s = SATURATED_WAITED_FOR_S if self._is_waited_for else SATURATED_S
+        is_seen = self._is_waited_for and self.is_streamed
+        tolerated_s = SATURATED_WAITED_FOR_S if is_seen else SATURATED_S
         for endpoint in self._endpoints:
             endpoint.look(now_s)
             too_long_s = max(too_long_s, endpoint.engine.waiting_s - tolerated_s)

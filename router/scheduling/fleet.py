@@ -6,7 +6,7 @@ from math import inf
 from router.domain.catalog import Endpoint
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.ejection import Ejection
-from router.scheduling.engines import EngineWorker
+from router.scheduling.engines import EngineWorker, is_named
 from router.scheduling.estimate import ServiceEstimate
 from router.scheduling.overcommit import credit
 from router.scheduling.probing import ProbeClock
@@ -197,7 +197,7 @@ class EndpointState:
         return self.model.service_s(ticket)
 
     def is_engine(self) -> None:
-        """It answers token by token, so that requests share it instead of taking slots in turn."""
+        """Requests share it instead of taking slots in turn."""
         self.service.shared.has_engines = True
         self.worker.is_engine()
 
@@ -215,7 +215,7 @@ class Slate:
         "_trusted",
         "_trusted_at",
         "by_worker",
-        "is_streamed",
+        "is_shared",
         "states",
         "workers",
     )
@@ -227,7 +227,7 @@ class Slate:
         self.states = list(states)
         self.by_worker = {state.worker.id: state for state in states}
         self.workers = [state.worker for state in self.by_worker.values()]
-        self.is_streamed = False
+        self.is_shared = False
 
     def usable(self, excluded: frozenset[str]) -> list[EndpointState]:
         """Trusted ones; any that are left when there are none of those."""
@@ -241,9 +241,9 @@ class Slate:
         # With every circuit open, a try that may fail beats a refusal that certainly does.
         return trusted or known
 
-    def streams(self) -> None:
-        """Requests of this kind are answered token by token: what answers them is an engine."""
-        self.is_streamed = True
+    def share(self) -> None:
+        """What answers requests of this kind is shared by them: engines."""
+        self.is_shared = True
         for state in self.states:
             state.is_engine()
 
@@ -325,6 +325,8 @@ class Fleet:
                 self._slates.clear()
             known = [self.endpoints[one] for one in candidates if one in self.endpoints]
             slate = self._slates[candidates] = Slate(self, known)
+            if any(state.service.shared.has_engines for state in known):
+                slate.share()
         return slate
 
     def _worker(self, endpoint: Endpoint, workers: dict[str, WorkerState]) -> WorkerState:
@@ -351,8 +353,8 @@ class Fleet:
                 self._speeds[deployment.id] = speed
             state = EndpointState(endpoint, worker, speed)
             worker.endpoints.append(state)
-            if speed.has_engines:
-                worker.is_engine()
+            if speed.has_engines or is_named(endpoint):
+                state.is_engine()
             self.recall(state)
             return state
         if state.endpoint.deployment.batch_curve != endpoint.deployment.batch_curve:

@@ -28,11 +28,11 @@ class Learning:
         work = attempt.run.learn(used, now_s, silent=silent)
         if work and ticket.features:
             self.sizes.observe(ticket.model, ticket.features, work)
-        if used is not None and state.model.keeps_prompts and ticket.prompt_tokens:
+        if used is not None and ticket.prompt_tokens:
             tenant, most = ticket.tenant, ticket.answer_tokens_max
             self.tokens.counted(ticket.model, ticket.prompt_bytes, used.prompt_tokens)
             self.tokens.answered(ticket.model, tenant, most, used.answer_tokens)
-            if ticket.prefix:
+            if ticket.prefix and state.model.keeps_prompts:
                 self.prefixes.counted(state.id, attempt.cached_tokens, used.cached_tokens)
         probes.heard(now_s)
 

@@ -6,6 +6,10 @@ change any more. So the figure that was told is where it begins. It grows when m
 that are seen to be under way, for which an engine is always sent a few more than it is known for;
 it shrinks when prompts wait for others to end, again and again, while the same number of answers is
 under way.
+
+Of answers that come whole only the ends are seen. One that ends before others that came earlier was
+worked on beside them; as such ends are rare, an engine that has shown more than it was told is sent
+twice what it has shown, until it shows no more.
 """
 
 RESERVE = 4
@@ -18,6 +22,10 @@ FULL = 0.5
 meanwhile, or less."""
 
 STALLS = 3
+WHOLE_ENDS = 16
+"""Whole answers that end with more under way than there are places, and show none: so that is all.
+"""
+
 FORGET = 0.99
 """How the most answers that were seen at once are forgotten, with every answer."""
 
@@ -25,17 +33,28 @@ FORGET = 0.99
 class Places:
     """See the module. ``count`` is at least 1."""
 
-    __slots__ = ("_most", "_stalls", "count")
+    __slots__ = ("_growing", "_most", "_stalls", "count")
 
     def __init__(self, told: int) -> None:
         self.count = max(told, 1)
         self._most = 0.0
         self._stalls = 0
+        self._growing = 0
 
     @property
     def reserve(self) -> int:
         """How many more it is sent."""
-        return max(1, self.count // RESERVE)
+        return self.count if self._growing else max(1, self.count // RESERVE)
+
+    def ended(self, at_once: int) -> None:
+        """A whole answer ended, while more were under way than there are places. So many of those
+        were certainly worked on at once.
+        """
+        if at_once > self.count:
+            self.count = at_once
+            self._growing = WHOLE_ENDS
+        elif self._growing:
+            self._growing -= 1
 
     def began(self, decoding: int, mean_decoding: float, took_s: float, expected_s: float) -> None:
         """A first token came, with which ``decoding`` answers are under way. It took ``took_s``

@@ -155,8 +155,8 @@ class Scheduler:
         """A request wants a worker."""
         self._arrived_s = now_s
         slate = self.fleet.slate(ticket.candidates)
-        if ticket.streams and not slate.is_streamed:
-            slate.streams()
+        if ticket.streams and not slate.is_shared:
+            slate.share()
         usable = slate.usable(ticket.excluded)
         if not usable:
             return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, NOTHING_RETRY_S)]
@@ -195,6 +195,9 @@ class Scheduler:
             self._learning.probed(attempt, now_s)
         else:
             self._learning.answered(attempt, used, now_s)
+            shared = attempt.endpoint.service.shared
+            if shared.sharing.is_shown and not shared.has_engines:
+                self.fleet.slate(attempt.ticket.candidates).share()
             placement = self._route(attempt.ticket.policy).placement
             placement.completed(attempt.endpoint, now_s - attempt.dispatched_s, now_s)
         if worker.answered():

@@ -8,6 +8,7 @@ from typing import Protocol
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.engine import EngineSpeed
 from router.scheduling.estimate import SMOOTHING, ServiceEstimate
+from router.scheduling.sharing import Sharing
 
 POOL_SMOOTHING = 0.02
 
@@ -22,10 +23,18 @@ class DeploymentSpeed:
     """What the workers of one deployment have shown together; new ones begin from it.
 
     ``prior_s`` is what a benchmark said last (0 = nothing), ``has_engines`` when any of them turned
-    out to be one, ``engines`` what those have shown.
+    out to be one, ``engines`` what those have shown, and ``sharing`` what speaks for that.
     """
 
-    __slots__ = ("engines", "estimate", "has_engines", "prior_s", "probe_work", "unmeasured")
+    __slots__ = (
+        "engines",
+        "estimate",
+        "has_engines",
+        "prior_s",
+        "probe_work",
+        "sharing",
+        "unmeasured",
+    )
 
     def __init__(self, prior_s: float) -> None:
         self.prior_s = prior_s
@@ -34,6 +43,7 @@ class DeploymentSpeed:
         self.probe_work = 0.0
         self.engines = EngineSpeed()
         self.has_engines = False
+        self.sharing = Sharing()
 
 
 class Service:

@@ -28,10 +28,24 @@ class SlotRun:
     """A request in a slot, or behind one: a :class:`~router.scheduling.worker_model.Run`.
 
     ``work`` is what it is for this endpoint, ``factor`` the batch curve's at its start. What needs
-    no slot has no ``worker``.
+    no slot has no ``worker``. Of a generation it is known how many run ``beside`` it, and how many
+    tokens the prompts of those have.
     """
 
-    __slots__ = ("_factor", "_service", "_work", "_worker", "started_s", "waiting")
+    __slots__ = (
+        "_factor",
+        "_service",
+        "_work",
+        "_worker",
+        "beside",
+        "beside_tokens",
+        "prompt_tokens",
+        "started_s",
+        "waiting",
+    )
+
+    beside: int
+    beside_tokens: float
 
     def __init__(
         self,
@@ -45,6 +59,7 @@ class SlotRun:
         self._work = work
         self._worker = worker
         self._factor = factor
+        self.prompt_tokens = 0.0
         self.started_s = now_s
         self.waiting = False
 
@@ -68,6 +83,12 @@ class SlotRun:
         """How long it took says how fast the endpoint is, and how large the request was."""
         service, work = self._service, self._work
         service_s = now_s - self.started_s
+        if used is not None and used.answer_tokens and self.prompt_tokens:
+            sharing = service.shared.sharing
+            if self.waiting:
+                sharing.overtook()
+            else:
+                sharing.answered(used, self.beside, self.beside_tokens, service_s / self._factor)
         relative = service_s / self.expected_s
         # Before its speed is known it is a guess, and says nothing of sizes.
         shown = relative * work if service.estimate.samples else 0.0
@@ -84,16 +105,18 @@ class SlotRun:
 class SlotWorker(Bookings):
     """A :class:`~router.scheduling.worker_model.WorkerModel`: it has room while a slot is free.
 
-    Of those ``running`` so many are ``queued`` behind its slots.
+    Of those ``running`` so many are ``queued`` behind its slots; their prompts have
+    ``prompt_tokens`` in all.
     """
 
-    __slots__ = ("_endpoints", "queued", "running")
+    __slots__ = ("_endpoints", "prompt_tokens", "queued", "running")
 
     def __init__(self, bounds: Bounds) -> None:
         super().__init__(bounds)
         self.running: dict[SlotRun, None] = {}
         self._endpoints: list[SlotEndpoint] = []
         self.queued = 0
+        self.prompt_tokens = 0.0
 
     @property
     def has_room(self) -> bool:
@@ -141,6 +164,7 @@ class SlotWorker(Bookings):
     def ended(self, run: SlotRun, now_s: float) -> None:
         """It has left. The next one that waits there begins now."""
         del self.running[run]
+        self.prompt_tokens = self.prompt_tokens - run.prompt_tokens if self.running else 0.0
         if run.waiting:
             self.queued -= 1
         elif self.queued:
@@ -230,6 +254,11 @@ class SlotEndpoint:
         if count >= worker.bounds.slots:
             run.waiting = True
             worker.queued += 1
+        if ticket.prompt_tokens:
+            run.beside = min(count, max(worker.bounds.slots - 1, 0))
+            run.beside_tokens = worker.prompt_tokens
+            run.prompt_tokens = ticket.prompt_tokens
+            worker.prompt_tokens += ticket.prompt_tokens
         return run
 
     def probed(self, service_s: float) -> float:

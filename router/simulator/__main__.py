@@ -20,7 +20,7 @@ from router.domain.catalog import Policy
 from router.scheduling.policies import POLICIES
 from router.simulator.batching import StepForm
 from router.simulator.compare import REFERENCE, Figures, compare
-from router.simulator.engine import MODEL
+from router.simulator.engine import MODEL, Answers
 from router.simulator.engine_compare import (
     ENGINE_HEAD,
     PLACERS,
@@ -76,6 +76,7 @@ def main() -> int:
             routers=arguments.routers,
             shared=arguments.shared,
             owner_dies_s=arguments.owner_dies,
+            answers=Answers(arguments.answers) if arguments.answers else None,
             done=show,
         )
     if arguments.plot:
@@ -165,6 +166,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--owner-dies", type=float, default=inf, metavar="SECOND", help="kill the first router"
+    )
+    parser.add_argument(
+        "--answers",
+        choices=list(Answers),
+        help="requests are generations, with tokens by their size or all as many",
     )
     parser.add_argument("--engines", metavar="NAMES", help="scenarios of LLM engines, or all")
     parser.add_argument("--placers", default="oracle,ours,least_outstanding,round_robin")

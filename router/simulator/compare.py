@@ -7,7 +7,7 @@ from random import Random
 from msgspec import Struct
 
 from router.domain.catalog import Policy
-from router.simulator.engine import MODEL, Result, Setup, Simulation
+from router.simulator.engine import MODEL, Answers, Result, Setup, Simulation
 from router.simulator.reference import preemptive
 from router.simulator.scenarios import Scenario
 from router.simulator.workload import Arrival, merged
@@ -43,6 +43,7 @@ def compare(
     routers: int = 1,
     shared: bool = False,
     owner_dies_s: float = inf,
+    answers: Answers | None = None,
     done: Callable[[Figures], None] = lambda _: None,
 ) -> list[Figures]:
     """The same arrivals under each policy; None stands for the preemptive reference."""
@@ -55,6 +56,7 @@ def compare(
             routers=routers,
             shared=shared,
             owner_dies_s=owner_dies_s,
+            answers=answers,
         )
         made = _run(scenario, setup, arrivals, count, seed, is_reference=policy is None)
         done(made)

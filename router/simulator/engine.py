@@ -7,6 +7,7 @@ under the same budget, races hedges, runs probes. Every request ends in exactly 
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
 from math import inf
 from random import Random
 
@@ -15,13 +16,13 @@ from msgspec import Struct
 
 from router.domain.catalog import Canary, Endpoint, Policy
 from router.domain.money import NANO_PER_USD
-from router.domain.request import Sort
+from router.domain.request import BYTES_PER_TOKEN, Sort
 from router.scheduling.budget import retry_budget
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.slot_share import slot_shares
-from router.scheduling.ticket import NO_TERMS, Ticket
+from router.scheduling.ticket import NO_TERMS, Ticket, Used
 from router.simulator.hardware import Event, Job, Machine, MachineState, Trouble
 from router.simulator.workload import Arrival
 
@@ -33,6 +34,19 @@ MEMBER_TTL_S = 3.0
 ROUTER_DIED = "router_died"
 TOKENS = 1_000.0
 """What a prediction of 1 looks like to the router: it is told tokens and learns what they mean."""
+
+
+PROMPT_TOKENS = 400
+ANSWER_TOKENS = 100
+
+
+class Answers(StrEnum):
+    """Requests are generations, whose answers come whole: with tokens in proportion to their size,
+    or all with as many.
+    """
+
+    SIZED = "sized"
+    ALIKE = "alike"
 
 
 class Result(Struct, frozen=True, gc=False):
@@ -77,6 +91,7 @@ class Setup(Struct, frozen=True):
     queue_max: int = 10_000
     queue_wait_s: float = 1e9
     sort: Sort | None = None
+    answers: Answers | None = None
 
 
 class _Call:
@@ -218,6 +233,14 @@ class Simulation:
         )
         if setup.sort is not None:
             ticket = msgspec.structs.replace(ticket, sort=setup.sort, cost_nano=self._prices)
+        if setup.answers is not None:
+            size_bytes = PROMPT_TOKENS * BYTES_PER_TOKEN
+            ticket = msgspec.structs.replace(
+                ticket,
+                prompt_bytes=size_bytes,
+                prompt_tokens=scheduler.tokens.prompt(MODEL, size_bytes),
+                answer_tokens=scheduler.tokens.answer(MODEL, arrival.tenant, 0),
+            )
         self._apply(call.router, scheduler.arrive(ticket, now_s))
 
     def _end(self, call: _Call, machine: str, error: str = "") -> None:
@@ -291,7 +314,16 @@ class Simulation:
         call = self._calls.get(attempt.ticket.id)
         if call is not None:
             self._end(call, attempt.endpoint.worker.id)
-        self._apply(job.router, self.schedulers[job.router].completed(attempt, self._now_s))
+        used = self._used(job)
+        self._apply(job.router, self.schedulers[job.router].completed(attempt, self._now_s, used))
+
+    def _used(self, job: Job) -> Used | None:
+        """The tokens that its worker counts."""
+        answers = self._setup.answers
+        if answers is None or job.attempt.is_probe:
+            return None
+        share = job.size if answers is Answers.SIZED else 1.0
+        return Used(PROMPT_TOKENS, 0, max(round(share * ANSWER_TOKENS), 1))
 
     def _failed(self, job: Job) -> None:
         attempt = job.attempt

@@ -30,6 +30,8 @@ PLACERS: dict[str, Callable[[int], Placer]] = {
     "ours-one": lambda seed: Scheduled(seed=seed, slots=lambda spec: 1),
     "ours-knee": lambda seed: Scheduled(seed=seed, slots=lambda spec: HARDWARE[spec.kind].knee),
     "ours-whole": lambda seed: Scheduled(seed=seed, streams=False),
+    "ours-whole-named": lambda seed: Scheduled(seed=seed, engine="vLLM", streams=False),
+    "ours-whole-one": lambda seed: Scheduled(seed=seed, slots=lambda spec: 1, streams=False),
     "least_outstanding": least_outstanding,
     "round_robin": lambda seed: round_robin(),
 }

@@ -27,7 +27,7 @@ def most_sequences(spec: EngineSpec) -> int:
     return spec.sequences_max
 
 
-def endpoint(spec: EngineSpec, number: int, slots: int) -> Endpoint:
+def endpoint(spec: EngineSpec, number: int, slots: int, engine: str = "") -> Endpoint:
     """An engine as the catalog has it: one deployment a class, and no benchmark."""
     deployment = Deployment(
         id=number,
@@ -39,7 +39,9 @@ def endpoint(spec: EngineSpec, number: int, slots: int) -> Endpoint:
         price=Price(number),
     )
     worker = Worker(spec.name, spec.kind, f"http://{spec.name}", "openai", slots)
-    return Endpoint(f"{spec.kind}@{spec.name}", deployment, worker, Pool(spec.kind, spec.kind))
+    return Endpoint(
+        f"{spec.kind}@{spec.name}", deployment, worker, Pool(spec.kind, spec.kind, engine=engine)
+    )
 
 
 class _Request:
@@ -55,8 +57,8 @@ class _Request:
 
 
 class Scheduled:
-    """See the module. ``slots`` says what of each engine's spec the catalog states as its slots;
-    without ``streams`` answers come whole.
+    """See the module. ``slots`` says what of each engine's spec the catalog states as its slots,
+    ``engine`` what server it says runs there; without ``streams`` answers come whole.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Scheduled:
         *,
         slots: Callable[[EngineSpec], int] = most_sequences,
         streams: bool = True,
+        engine: str = "",
         queue_max: int = 10_000,
     ) -> None:
         self.scheduler = Scheduler(
@@ -75,6 +78,7 @@ class Scheduled:
         self._policy = policy or Policy(1, 1, MODEL)
         self._slots = slots
         self._streams = streams
+        self._engine = engine
         self._retry_budget = retry_budget()
         self._calls: dict[str, Call] = {}
         self._sequences: dict[Attempt, batching.Sequence] = {}
@@ -86,7 +90,9 @@ class Scheduled:
         self._simulation = simulation
         specs = [engine.spec for engine in simulation.engines]
         kinds = {kind: n for n, kind in enumerate(dict.fromkeys(one.kind for one in specs), 1)}
-        endpoints = [endpoint(one, kinds[one.kind], self._slots(one)) for one in specs]
+        endpoints = [
+            endpoint(one, kinds[one.kind], self._slots(one), self._engine) for one in specs
+        ]
         self._candidates = tuple(one.id for one in endpoints)
         self._engines = {spec.name: number for number, spec in enumerate(specs)}
         self._apply(self.scheduler.apply(endpoints, simulation.now_s))

@@ -138,6 +138,11 @@ def test_a_worker_is_unhealthy_from_the_second_failed_probe_on(shop: Shop) -> No
     assert published().workers[0].healthy
 
 
+def test_a_pool_says_which_server_runs_there(shop: Shop) -> None:
+    snapshot_publish()
+    assert [pool.engine for pool in published().pools] == ["llama.cpp"]
+
+
 def test_a_drained_worker_is_published_as_draining(shop: Shop) -> None:
     worker_drain(worker=shop.worker, draining=True, confirmed=True)
     assert published().workers[0].draining

@@ -30,3 +30,16 @@ def test_workers_of_one_class_share_what_was_measured_of_some(tmp_path: Path) ->
 def test_a_time_below_nothing_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match=r"'w1' needs a service_ms of at least 0 .* not -1"):
         priors(tmp_path / "fleet.json", None, -1.0, None)
+
+
+def test_a_pool_runs_the_server_that_any_of_its_workers_names(tmp_path: Path) -> None:
+    one = {"url": "http://127.0.0.1:1", "class": "A", "slots": 1}
+    fleet = [
+        {"id": "1"} | one,
+        {"id": "2", "engine": "vLLM"} | one,
+        {"id": "3"} | one | {"class": "B"},
+    ]
+    path = tmp_path / "fleet.json"
+    path.write_text(json.dumps(fleet))
+    snapshot = load_fleet(path, key="k", key_pepper=b"p", now_ms=0)
+    assert [pool.engine for pool in snapshot.pools] == ["vLLM", ""]

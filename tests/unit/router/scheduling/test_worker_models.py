@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from router.domain.catalog import Endpoint
 from router.scheduling.engines import EngineEndpoint, EngineWorker
@@ -43,6 +44,24 @@ def test_a_worker_has_slots_until_an_answer_of_it_streams_and_is_an_engine_from_
     streamed(made, "chat", "one")
     assert isinstance(worker.model, EngineWorker)
     assert kinds(made) == ["EngineEndpoint", "EngineEndpoint", "SlotEndpoint"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "task", "kind"),
+    [
+        ("vLLM 0.11", "chat", "EngineEndpoint"),
+        ("SGLang", "chat", "EngineEndpoint"),
+        ("vLLM", "embeddings", "SlotEndpoint"),
+        ("llama.cpp", "chat", "SlotEndpoint"),
+        ("", "chat", "SlotEndpoint"),
+    ],
+)
+def test_a_server_of_chat_that_always_batches_is_an_engine_by_its_name(
+    engine: str, task: str, kind: str
+) -> None:
+    one = endpoint("one")
+    named = replace(one, task=task, pool=replace(one.pool, engine=engine))
+    assert kinds(scheduler(named)) == [kind]
 
 
 def test_what_ran_on_slots_counts_while_it_runs_and_teaches_when_it_ends() -> None:

@@ -202,3 +202,26 @@ def test_comparisons_side_by_side_are_the_same_as_one_by_one() -> None:
         return [[replace(one, us=0.0) for one in figures] for _, figures in made]
 
     assert without_us(1) == without_us(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "placer", "most"),
+    [
+        ("e-mixed50", "ours-whole", 1.25),
+        ("e-mixed50", "ours-whole-named", 1.1),
+        ("e-sess50", "ours-whole", 1.25),
+        ("e-mixed50", "ours-whole-one", 1.5),
+        ("e-mixed50", "ours-half", 1.1),
+        ("e-mixed50", "ours-one", 1.1),
+        ("e-mixed50", "ours-knee", 1.1),
+    ],
+)
+def test_whole_answers_and_wrong_slots_cost_little_on_engines(
+    name: str, placer: str, most: float
+) -> None:
+    one = engine_scenarios()[name]
+
+    def mean_ms(placer: str) -> float:
+        return figures_of("", one, simulate_engines(one, PLACERS[placer](1), 1)).penalised_ms
+
+    assert mean_ms(placer) < most * mean_ms("ours")

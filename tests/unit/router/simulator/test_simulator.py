@@ -10,7 +10,7 @@ from router.domain.catalog import Policy
 from router.domain.request import Priority, Sort
 from router.scheduling.policies import POLICIES
 from router.simulator.compare import compare
-from router.simulator.engine import MODEL, ROUTER_DIED, Result, Setup, Simulation
+from router.simulator.engine import MODEL, ROUTER_DIED, Answers, Result, Setup, Simulation
 from router.simulator.hardware import Machine
 from router.simulator.reference import preemptive
 from router.simulator.scenarios import Scenario, capacity_hz, erlang_c_wait_s, fleet, scenarios
@@ -222,3 +222,18 @@ def test_a_scenario_says_what_it_is() -> None:
         assert isinstance(made, Scenario)
         assert made.name == name
         assert made.about
+
+
+@pytest.mark.parametrize("answers", Answers)
+@pytest.mark.parametrize(
+    ("name", "load"), [("study", 0.85), ("straggler", 0.6), ("batching", 0.7), ("burst", 0.6)]
+)
+def test_slots_that_answer_generations_are_still_slots(
+    name: str, load: float, answers: Answers
+) -> None:
+    policies = [Policy(1, 1, MODEL)]
+    scenario = scenarios(load)[name]
+    (plain,) = compare(scenario, policies, COUNT, 1)
+    (whole,) = compare(scenario, policies, COUNT, 1, answers=answers)
+    assert whole.mean_ms == pytest.approx(plain.mean_ms, rel=0.02)
+    assert whole.p99_ms == pytest.approx(plain.p99_ms, rel=0.05)
