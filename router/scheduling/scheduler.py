@@ -58,8 +58,10 @@ SWEEP_S = 0.1
 AS_GOOD = 1.25
 """By how much a place that has room may be worse than the best, where several tenants wait."""
 
-AS_GOOD_AS_LATE = 3.0
-"""By how much it may be worse for a stream that would be late for the best."""
+NOT_WASTED = 1.8
+"""How many times more than where it costs least a stream may cost at a place that it takes so as
+not to be late: a chat that has to be computed anew makes others late.
+"""
 
 ASKED_MAX = 32
 """How many who cannot wait are asked whether a place will do."""
@@ -355,7 +357,9 @@ class Scheduler:
             peers = self._queue.peers(one.ticket)
             return whose_turn(one, peers, worker.id, one.slate.busy_service_s(), now_s)
         for other in islice(who_cannot_wait(one, before, worker.id, now_s), ASKED_MAX):
-            if self._score(other.ticket, state, now_s) <= AS_GOOD_AS_LATE * other.score:
+            usable = other.slate.usable(other.ticket.excluded)
+            here_s, *all_s = self._costs_s(other.ticket, [state, *usable])
+            if here_s <= NOT_WASTED * min(all_s):
                 return other
         return one
 
@@ -418,17 +422,28 @@ class Scheduler:
         self, route: _Route, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
         scores = route.placement.score(ticket, usable, now_s)
+        return self._less_cached(ticket, usable, scores)
+
+    def _costs_s(self, ticket: Ticket, states: Sequence[EndpointState]) -> Sequence[float]:
+        """Seconds that it takes once it may begin, and what that costs those that run there."""
+        costs_s = [state.model.cost_s(ticket) for state in states]
+        return self._less_cached(ticket, states, costs_s)
+
+    def _less_cached(
+        self, ticket: Ticket, states: Sequence[EndpointState], seconds: Sequence[float]
+    ) -> Sequence[float]:
+        """The same, less what need not be computed where the beginning of its prompt is known."""
         if not ticket.prefix:
-            return scores
+            return seconds
         cached = self._learning.prefixes.cached(ticket.prefix)
         if not cached:
-            return scores
+            return seconds
         each, prompt = self._block_tokens(ticket), ticket.prompt_tokens
         return [
-            score - state.model.saved_s(cached_tokens(blocks, each, prompt))
+            each_s - state.model.saved_s(cached_tokens(blocks, each, prompt))
             if (blocks := cached.get(state.id))
-            else score
-            for score, state in zip(scores, usable, strict=True)
+            else each_s
+            for each_s, state in zip(seconds, states, strict=True)
         ]
 
     def _block_tokens(self, ticket: Ticket) -> float:
