@@ -12,6 +12,7 @@ the engine that looks fastest to each of them alone.
 relative to its siblings. All are learned from streams, as they come, and from nothing else.
 """
 
+from collections.abc import Sequence
 from math import exp, log
 
 from router.scheduling.batch import Batch, Generation
@@ -70,9 +71,11 @@ class EngineSpeed:
         "step_logs",
     )
 
-    def __init__(self) -> None:
-        self.first = PositiveFit(FIRST_GUESS)
-        self.step = PositiveFit(STEP_GUESS)
+    def __init__(
+        self, first: Sequence[float] = FIRST_GUESS, step: Sequence[float] = STEP_GUESS
+    ) -> None:
+        self.first = PositiveFit(first)
+        self.step = PositiveFit(step)
         self.engines = 0
         self.first_logs = self.step_logs = 0.0
         self.prompt_tokens = self.asked_tokens = 500.0
@@ -80,6 +83,12 @@ class EngineSpeed:
         self.answer_tokens = 100.0
         self.event_tokens = 1.0
         """Tokens of an event of a stream."""
+
+    def expect(self, first: Sequence[float], step: Sequence[float]) -> None:
+        """Take a newer guess, as long as no answer has taught anything."""
+        if not self.first.samples and not self.step.samples:
+            self.first = PositiveFit(first)
+            self.step = PositiveFit(step)
 
     @property
     def first_factor(self) -> float:

@@ -6,6 +6,8 @@ from math import inf
 from router.domain.catalog import Endpoint
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.ejection import Ejection
+from router.scheduling.engine import EngineSpeed
+from router.scheduling.engine_guess import guess_of
 from router.scheduling.engines import EngineWorker, is_named
 from router.scheduling.estimate import ServiceEstimate
 from router.scheduling.overcommit import credit
@@ -349,7 +351,8 @@ class Fleet:
             deployment = endpoint.deployment
             speed = self._speeds.get(deployment.id)
             if speed is None:
-                speed = DeploymentSpeed(deployment.service_prior_ms / 1e3)
+                engines = EngineSpeed(*guess_of(deployment, endpoint.pool.hardware))
+                speed = DeploymentSpeed(deployment.service_prior_ms / 1e3, engines)
                 self._speeds[deployment.id] = speed
             state = EndpointState(endpoint, worker, speed)
             worker.endpoints.append(state)
@@ -362,6 +365,8 @@ class Fleet:
         prior_ms = endpoint.deployment.service_prior_ms
         if prior_ms not in (0, state.endpoint.deployment.service_prior_ms):
             state.service.benchmarked(prior_ms / 1e3)
+            guess = guess_of(endpoint.deployment, endpoint.pool.hardware)
+            state.service.shared.engines.expect(*guess)
         state.endpoint = endpoint
         worker.endpoints.append(state)
         if state.service.worker is not worker.model:

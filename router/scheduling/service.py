@@ -36,12 +36,12 @@ class DeploymentSpeed:
         "unmeasured",
     )
 
-    def __init__(self, prior_s: float) -> None:
+    def __init__(self, prior_s: float, engines: EngineSpeed) -> None:
         self.prior_s = prior_s
         self.estimate = ServiceEstimate(prior_s)
         self.unmeasured: set[Service] = set()
         self.probe_work = 0.0
-        self.engines = EngineSpeed()
+        self.engines = engines
         self.has_engines = False
         self.sharing = Sharing()
 

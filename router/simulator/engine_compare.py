@@ -14,7 +14,7 @@ from router.simulator.compare import percentile
 from router.simulator.engine_run import EngineResult, Placer, simulate_engines
 from router.simulator.engine_scenarios import HARDWARE, EngineScenario, engine_scenarios
 from router.simulator.placers import least_outstanding, oracle, round_robin
-from router.simulator.scheduled import Scheduled
+from router.simulator.scheduled import Scheduled, Told
 
 
 def _times(factor: float) -> Callable[[EngineSpec], int]:
@@ -29,14 +29,16 @@ PLACERS: dict[str, Callable[[int], Placer]] = {
     "ours-twice": lambda seed: Scheduled(seed=seed, slots=_times(2.0)),
     "ours-one": lambda seed: Scheduled(seed=seed, slots=lambda spec: 1),
     "ours-knee": lambda seed: Scheduled(seed=seed, slots=lambda spec: HARDWARE[spec.kind].knee),
+    "ours-hardware": lambda seed: Scheduled(seed=seed, told=Told.HARDWARE),
+    "ours-benchmark": lambda seed: Scheduled(seed=seed, told=Told.BENCHMARK),
     "ours-whole": lambda seed: Scheduled(seed=seed, streams=False),
     "ours-whole-named": lambda seed: Scheduled(seed=seed, engine="vLLM", streams=False),
     "ours-whole-one": lambda seed: Scheduled(seed=seed, slots=lambda spec: 1, streams=False),
     "least_outstanding": least_outstanding,
     "round_robin": lambda seed: round_robin(),
 }
-"""By name, made for a seed. ``ours-`` are told other slots than the engines' most sequences, or see
-answers come whole.
+"""By name, made for a seed. ``ours-`` are told other slots than the engines' most sequences, or
+more than these, or see answers come whole.
 """
 
 

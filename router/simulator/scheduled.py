@@ -1,6 +1,7 @@
 """Our scheduler in front of simulated engines: it is told what the gateway tells it."""
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from math import inf
 from random import Random
 
@@ -27,8 +28,26 @@ def most_sequences(spec: EngineSpec) -> int:
     return spec.sequences_max
 
 
-def endpoint(spec: EngineSpec, number: int, slots: int, engine: str = "") -> Endpoint:
-    """An engine as the catalog has it: one deployment a class, and no benchmark."""
+BENCHMARKED_TOKENS = 64
+"""Of prompts and of answers."""
+
+
+class Told(StrEnum):
+    """What the catalog has on engines beside their slots."""
+
+    NOTHING = "nothing"
+    HARDWARE = "hardware"
+    BENCHMARK = "benchmark"
+    """How long a request takes alone."""
+
+
+def endpoint(
+    spec: EngineSpec, number: int, slots: int, engine: str = "", told: Told = Told.NOTHING
+) -> Endpoint:
+    """An engine as the catalog has it: one deployment a class."""
+    tokens = BENCHMARKED_TOKENS
+    alone_s = tokens / spec.prefill_hz + tokens * spec.step_s(1, 1.5 * tokens)
+    hardware = "" if told is Told.NOTHING else spec.kind
     deployment = Deployment(
         id=number,
         model=MODEL,
@@ -37,11 +56,11 @@ def endpoint(spec: EngineSpec, number: int, slots: int, engine: str = "") -> End
         pool=spec.kind,
         upstream_model=MODEL,
         price=Price(number),
+        service_prior_ms=1e3 * alone_s if told is Told.BENCHMARK else 0.0,
     )
     worker = Worker(spec.name, spec.kind, f"http://{spec.name}", "openai", slots)
-    return Endpoint(
-        f"{spec.kind}@{spec.name}", deployment, worker, Pool(spec.kind, spec.kind, engine=engine)
-    )
+    pool = Pool(spec.kind, hardware, engine=engine)
+    return Endpoint(f"{spec.kind}@{spec.name}", deployment, worker, pool)
 
 
 class _Request:
@@ -58,7 +77,8 @@ class _Request:
 
 class Scheduled:
     """See the module. ``slots`` says what of each engine's spec the catalog states as its slots,
-    ``engine`` what server it says runs there; without ``streams`` answers come whole.
+    ``engine`` what server it says runs there, ``told`` what else; without ``streams`` answers come
+    whole.
     """
 
     def __init__(
@@ -69,6 +89,7 @@ class Scheduled:
         slots: Callable[[EngineSpec], int] = most_sequences,
         streams: bool = True,
         engine: str = "",
+        told: Told = Told.NOTHING,
         queue_max: int = 10_000,
     ) -> None:
         self.scheduler = Scheduler(
@@ -79,6 +100,7 @@ class Scheduled:
         self._slots = slots
         self._streams = streams
         self._engine = engine
+        self._told = told
         self._retry_budget = retry_budget()
         self._calls: dict[str, Call] = {}
         self._sequences: dict[Attempt, batching.Sequence] = {}
@@ -91,7 +113,8 @@ class Scheduled:
         specs = [engine.spec for engine in simulation.engines]
         kinds = {kind: n for n, kind in enumerate(dict.fromkeys(one.kind for one in specs), 1)}
         endpoints = [
-            endpoint(one, kinds[one.kind], self._slots(one), self._engine) for one in specs
+            endpoint(one, kinds[one.kind], self._slots(one), self._engine, self._told)
+            for one in specs
         ]
         self._candidates = tuple(one.id for one in endpoints)
         self._engines = {spec.name: number for number, spec in enumerate(specs)}
