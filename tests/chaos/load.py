@@ -14,11 +14,14 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
+from router.settings import Limits
+
 ATTEMPTS_MAX = 3
 HEADSTART_S = 0.1
 SLOW_WITHIN_S = 1.0
 SLOW_LINE_EVERY_S = 1.0
 ENDED_WITHIN_S = 90.0
+IDLE_MAX_S = Limits().idle_timeout_s / 2
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class _Caller:
         self._number = number
         self._flow = flow
         self._began_s = began_s
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._free: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._sent = _request(flow)
         self.calls: list[Call] = []
 
@@ -176,15 +179,23 @@ class _Caller:
         self.calls.append(Call(self._number, due_s, sent_s, ended_s, status, retry_after_s))
 
     async def _ask(self) -> tuple[int, int]:
-        if self._free:
-            reader, writer = self._free.pop()
-        else:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await self._connection()
         writer.write(self._sent)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         await reader.readexactly(_header(head, b"content-length"))
-        self._free.append((reader, writer))
+        self._free.append((self._now_s(), reader, writer))
         return int(head[9:12]), _header(head, b"retry-after")
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The one that was used last, unless the router may be about to close it."""
+        if self._free:
+            used_s, reader, writer = self._free.pop()
+            if self._now_s() - used_s < IDLE_MAX_S:
+                return reader, writer
+            for _, _, unused in [*self._free, (used_s, reader, writer)]:
+                unused.close()
+            self._free.clear()
+        return await asyncio.open_connection("127.0.0.1", self._port)
 
     async def _ask_slowly(self) -> tuple[int, int]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
