@@ -40,8 +40,9 @@ def bring(unpack: Callable[[str], Path], tools: Path) -> None:
     folder = tools / "chromium"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.move(unpack(PACKAGE), folder)
-    (system,) = (folder / "usr" / "lib").glob("*-linux-gnu")
-    libraries = f"{system}:{system}/pulseaudio"
+    # Debian 12 still has some of them outside of /usr.
+    places = [*folder.glob("usr/lib/*-linux-gnu"), *folder.glob("lib/*-linux-gnu")]
+    libraries = ":".join(map(str, [*places, *(place / "pulseaudio" for place in places[:1])]))
     (folder / "fonts.conf").write_text(FONTS.format(folder=folder))
     partial = folder / "chromium.partial"
     partial.write_text(LAUNCHER.format(folder=folder, libraries=libraries))

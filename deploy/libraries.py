@@ -85,7 +85,8 @@ def apt(folder: Path, run: Run) -> Iterator[Callable[[str], Path]]:
 
 def keep(library: Library, unpacked: Path, folder: Path) -> None:
     """Copy a library out of an unpacked package into `folder`. Raises FileNotFoundError."""
-    found = next(unpacked.glob(f"usr/lib/*/{library.soname}"), None)
+    places = (f"usr/lib/*/{library.soname}", f"lib/*/{library.soname}")
+    found = next((path for place in places for path in unpacked.glob(place)), None)
     if found is None:
         raise FileNotFoundError(f"the package {library.package} has no {library.soname}")
     folder.mkdir(exist_ok=True)

@@ -24,7 +24,8 @@ def unpacked(folder: Path) -> Path:
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\necho "$LD_LIBRARY_PATH" "$1"\n')
     program.chmod(0o755)
-    (folder / "usr" / "lib" / "x86_64-linux-gnu").mkdir()
+    for place in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"):
+        (folder / place).mkdir(parents=True)
     return folder
 
 
@@ -34,8 +35,9 @@ def test_the_browser_that_was_brought_runs_with_its_own_libraries(tmp_path: Path
     path = chromium.find(tmp_path)
     assert path is not None
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    system = tmp_path / "chromium" / "usr" / "lib" / "x86_64-linux-gnu"
-    assert said == f"{system}:{system}/pulseaudio --version\n"
+    there = tmp_path / "chromium"
+    system, root = (there / place / "x86_64-linux-gnu" for place in ("usr/lib", "lib"))
+    assert said == f"{system}:{root}:{system}/pulseaudio --version\n"
 
 
 def test_the_fonts_of_the_system_are_found_too(tmp_path: Path) -> None:
