@@ -50,7 +50,7 @@ def snapshot(*, workers: int = 2, draining: bool = False, healthy: bool = True) 
             Model("a/m", "chat", "1", 0, completion_tokens_max=100),
             Model("a/t", "tabular", "1", 0),
         ),
-        pools=(Pool("one", "cpu"), Pool("two", "gpu"), Pool("tensors", "cpu")),
+        pools=(Pool("one", "gpu"), Pool("two", "gpu"), Pool("tensors", "cpu")),
         workers=(
             *(
                 Worker(f"one-{i}", "one", "http://x", "openai", 4, healthy, draining)
