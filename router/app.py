@@ -72,7 +72,7 @@ from router.ports import (
 )
 from router.scheduling.scheduler import Scheduler
 from router.settings import Limits, Settings
-from router.upstream.http import HTTPClient, open_client
+from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import HTTPTransport, OIPUpstream
 from router.upstream.openai_http import OpenAIUpstream
@@ -274,7 +274,7 @@ async def _open_upstreams(
 ) -> dict[str, Upstream]:
     """How workers are spoken to, by protocol."""
     limits, policy = settings.limits, AddressPolicy(settings.upstream_networks)
-    client = await closing.enter_async_context(open_client(limits, policy))
+    client = await closing.enter_async_context(HTTPClient(limits, policy))
     grpc_transport = GRPCTransport(limits, policy)
     closing.push_async_callback(grpc_transport.close)
     return {
@@ -287,7 +287,7 @@ async def _open_upstreams(
 async def _open_to_routers(limits: Limits, closing: contextlib.AsyncExitStack) -> HTTPClient:
     # An owner may let a call wait in its queue and then wait for its worker.
     silence_s = limits.queue_wait_s + limits.silence_timeout_s
-    client = open_client(limits, AddressPolicy(EVERYWHERE), silence_s=silence_s)
+    client = HTTPClient(limits, AddressPolicy(EVERYWHERE), silence_s=silence_s)
     return await closing.enter_async_context(client)
 
 

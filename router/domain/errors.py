@@ -4,6 +4,8 @@ A message says what was wrong, with the value, and what would be right; it is sh
 so never contains a credential, a prompt or an inside address.
 """
 
+from typing import ClassVar
+
 
 class CallError(Exception):
     """Base of what a client may be told.
@@ -12,7 +14,7 @@ class CallError(Exception):
     ``headers`` are told with it.
     """
 
-    code = "error"
+    code: ClassVar[str] = "error"
 
     def __init__(
         self,

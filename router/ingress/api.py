@@ -205,13 +205,10 @@ class API:
             return
         if HEADER not in exchange.headers:
             return await self._running(exchange, exchange.grant, call, exchange)
-        if await self._idempotency.replayed(exchange, exchange.grant):
-            return
-        recording = self._idempotency.recording(exchange)
-        try:
-            await self._running(exchange, exchange.grant, call, recording)
-        finally:
-            await self._idempotency.end(exchange, exchange.grant, recording)
+        grant = exchange.grant
+        await self._idempotency.once(
+            exchange, grant, lambda client: self._running(exchange, grant, call, client)
+        )
 
     def _running(
         self, exchange: Exchange, grant: Grant, call: InferenceRequest, client: Client

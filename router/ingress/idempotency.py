@@ -5,6 +5,7 @@ the bound is forgotten, so that trying again runs the call.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 
 from router.domain.errors import IdempotencyInFlight, IdempotencyMismatch, RequestInvalid
@@ -81,12 +82,24 @@ class Idempotency:
         self._store = store
         self._limits = limits
 
-    async def replayed(self, exchange: Exchange, grant: Grant) -> bool:
-        """Give the kept answer again; False when the call is to run, its key being claimed.
+    async def once(
+        self, exchange: Exchange, grant: Grant, run: Callable[[Client], Awaitable[None]]
+    ) -> None:
+        """Give the answer that is kept, or run the call and keep what its client is told.
 
         Raises ``IdempotencyInFlight`` or ``IdempotencyMismatch``, and ``LedgerUnavailable`` when
-        nobody can say.
+        nobody can say which.
         """
+        if await self._replayed(exchange, grant):
+            return
+        recording = Recording(exchange, self._limits.idempotent_bytes_max)
+        try:
+            await run(recording)
+        finally:
+            await self._end(exchange, grant, recording)
+
+    async def _replayed(self, exchange: Exchange, grant: Grant) -> bool:
+        """Give the kept answer again; False when the call is to run, its key being claimed."""
         scope, key = _scope(grant), _key(exchange)
         fingerprint = sha256(exchange.path.encode() + b"\0" + exchange.body).hexdigest()
         claim = await self._store.claim(scope, key, fingerprint, self._limits.idempotency_claim_s)
@@ -105,11 +118,7 @@ class Idempotency:
         await exchange.answer(answer.status, [*answer.headers, REPLAYED], answer.body)
         return True
 
-    def recording(self, client: Client) -> Recording:
-        """What a claimed call's answer goes through."""
-        return Recording(client, self._limits.idempotent_bytes_max)
-
-    async def end(self, exchange: Exchange, grant: Grant, recording: Recording) -> None:
+    async def _end(self, exchange: Exchange, grant: Grant, recording: Recording) -> None:
         """The call is over, however: keep its answer or forget the claim."""
         scope, key = _scope(grant), _key(exchange)
         kept = recording.kept

@@ -29,8 +29,8 @@ def chat_body(body: bytes, *, counting: bool = False) -> bytes:
     """
     try:
         fields = _decode(body)
-    except UNREADABLE as error:
-        raise RequestInvalid(f"the body is not a JSON object: {error}") from None
+    except UNREADABLE as unreadable:
+        raise RequestInvalid(f"the body is not a JSON object: {unreadable}") from None
     if not counting and not isinstance(fields.get("max_tokens"), int):
         raise RequestInvalid("max_tokens must be given, as a whole number", param="max_tokens")
     messages: Any = fields.get("messages")

@@ -80,8 +80,8 @@ def parse_call(
         fields = _decode_fields(body)
     except msgspec.ValidationError as error:
         raise RequestInvalid(str(error)) from None
-    except UNREADABLE as error:
-        raise RequestInvalid(f"the body is not JSON: {error}") from None
+    except UNREADABLE as unreadable:
+        raise RequestInvalid(f"the body is not JSON: {unreadable}") from None
     model, fallbacks = _models(known)
     prompt_field = PROMPT_FIELDS[kind]
     prompt = fields.get(prompt_field)

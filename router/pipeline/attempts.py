@@ -7,7 +7,7 @@ while tries and the retry budget last. A late attempt may get a second one besid
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from router.domain.errors import QueueFull, WorkerFailed
 from router.domain.outcome import Outcome
@@ -43,7 +43,7 @@ class Attempts:
         self._histories = histories
         self._limits = limits
         self._retries = retry_budget()
-        self._races: dict[int, Race[Answer] | Race[tuple[StreamPart, Parts]]] = {}
+        self._races: dict[int, Race[Any]] = {}
         self._probes: dict[int, asyncio.Task[None]] = {}
         dispatcher.runner = self
 
@@ -127,23 +127,23 @@ class Attempts:
         while True:
             attempt = await self._place(plan, trace, excluded)
             race = Race(self._loop, attempt, course)
-            self._races[attempt.id] = race  # pyright: ignore[reportArgumentType]
+            self._races[attempt.id] = race
             try:
                 winner, outcome = await race.outcome()
-            except UpstreamFailed as error:
-                excluded = self._after_failure(error, race, plan, trace, excluded)
-                continue
+            except UpstreamFailed as failed:
+                excluded = self._after_failure(failed, race, plan, trace, excluded)
             except BaseException as error:
                 self.dispatcher.cancelled(attempt)
                 refused = isinstance(error, UpstreamRefused)
                 _note(attempt, trace, Outcome.REFUSED if refused else Outcome.CLIENT_GONE)
                 _note(race.second, trace, Outcome.OUTRUN if refused else Outcome.CLIENT_GONE)
                 raise
+            else:
+                trace.answered(winner, time.monotonic())
+                _note(attempt if winner is not attempt else race.second, trace, Outcome.OUTRUN)
+                return winner, outcome
             finally:
                 self._forget(race)
-            trace.answered(winner, time.monotonic())
-            _note(attempt if winner is not attempt else race.second, trace, Outcome.OUTRUN)
-            return winner, outcome
 
     def _forget(self, race: Race[T]) -> None:
         race.close()
@@ -262,11 +262,7 @@ class _Begun(_Course):
         endpoint = attempt.endpoint.endpoint
         upstream = self._attempts.upstreams[endpoint.worker.protocol]
         parts = upstream.stream(self._plan.request, endpoint)
-        try:
-            return await anext(parts), parts
-        except BaseException:
-            await parts.aclose()
-            raise
+        return await anext(parts), parts
 
     def won(self, attempt: Attempt, outcome: tuple[StreamPart, Parts]) -> None:
         """See :class:`router.pipeline.race.Course`."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from math import inf
 from typing import Any, Protocol, TypeVar
 
@@ -196,23 +197,24 @@ class Gateway:
             beginning = _in_time(plan.request, beginning)
         attempt, first, parts = await beginning
         endpoint = attempt.endpoint.endpoint
+        last = STREAM_ERROR
         try:
-            headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
-            headers.extend(account.permit.headers())
-            await client.start_stream(headers)
-            is_used_up = await self._forward(plan, attempt, first, parts, trace, account, client)
+            async with aclosing(parts):
+                headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
+                headers.extend(account.permit.headers())
+                await client.start_stream(headers)
+                last = await self._forward(plan, attempt, first, parts, trace, account, client)
         except UpstreamFailed as error:
             self._attempts.truncated(attempt, trace, error.reason)
-            account.resolve(Outcome.TRUNCATED, 200)
-            await client.end_stream(STREAM_ERROR)
-            return
         except BaseException:
             self._attempts.client_gone(attempt, trace)
             raise
-        finally:
-            await parts.aclose()
-        if is_used_up:
-            return await self._stop_stream(attempt, trace, account, client)
+        if last is HOLD_USED_UP:
+            # The worker generates more than it was asked for and the hold covers.
+            self._attempts.client_gone(attempt, trace)
+        if last is not DONE:
+            account.resolve(Outcome.TRUNCATED, 200)
+            return await client.end_stream(last)
         self._attempts.completed(attempt, trace)
         settlement = account.resolve(Outcome.COMPLETED, 200)
         if plan.request.explain:
@@ -229,8 +231,8 @@ class Gateway:
         trace: Trace,
         account: CallAccount,
         client: Client,
-    ) -> bool:
-        """Pass on what comes, to the end or until the hold is used up: True when it is."""
+    ) -> bytes:
+        """Pass on what comes, to the end or until the hold is used up; what is to be said then."""
         held = plan.completion_tokens_held
         tokens_max = held + HOLD_SLACK_TOKENS if held else inf
         trace.heard(first)
@@ -239,7 +241,7 @@ class Gateway:
             account.delivering()
             await client.send(first.chunk)
         if first.done:
-            return False
+            return DONE
         async for part in parts:
             trace.heard(part)
             attempt.heard(part.tokens, time.monotonic())
@@ -247,18 +249,10 @@ class Gateway:
                 account.delivering()
                 await client.send(part.chunk)
             if part.done:
-                return False
+                return DONE
             if trace.tokens_delivered > tokens_max:
-                return True
-        return False
-
-    async def _stop_stream(
-        self, attempt: Attempt, trace: Trace, account: CallAccount, client: Client
-    ) -> None:
-        """A worker generates more than it was asked for and the hold covers."""
-        self._attempts.client_gone(attempt, trace)
-        account.resolve(Outcome.TRUNCATED, 200)
-        await client.end_stream(HOLD_USED_UP)
+                return HOLD_USED_UP
+        return DONE
 
     def _open_account(self, plan: Plan, hold: Hold, trace: Trace, permit: Permit) -> CallAccount:
         return CallAccount(

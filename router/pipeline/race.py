@@ -51,28 +51,32 @@ class Race(Generic[T]):
     async def outcome(self) -> tuple[Attempt, T]:
         """The first outcome there is. Raises what the first attempt raises if nobody wins."""
         self._call = asyncio.current_task(self._loop)
+        error: asyncio.CancelledError | UpstreamFailed
         try:
             outcome = await self._course.run(self.first)
-        except asyncio.CancelledError:
-            call = self._call
-            if self._winner is None or call is None:
+        except asyncio.CancelledError as cancelled:
+            if self._winner is None or self._call is None:
                 raise
-            if call.uncancel():  # The client left in the very moment in which the second one won.
-                await self._course.unwanted(*self._winner)
-                raise
-            return self._winner
-        except UpstreamFailed as error:
+            if not self._call.uncancel():
+                return self._winner
+            error = cancelled  # The client left in the very moment in which the second one won.
+        except UpstreamFailed as failed:
             if self._beside is None:
                 raise
-            self._course.lost(self.first, error)
+            self._course.lost(self.first, failed)
             self._call = None  # From here on nothing of the first is left to stop.
+            error = failed
+        else:
+            self._call = None
+            self._course.won(self.first, outcome)
+            return self.first, outcome
+        if isinstance(error, UpstreamFailed) and self._beside is not None:
             await asyncio.wait({self._beside})
-            if self._winner is None:
-                raise
-            return self._winner
-        self._call = None
-        self._course.won(self.first, outcome)
-        return self.first, outcome
+            if self._winner is not None:
+                return self._winner
+        elif self._winner is not None:
+            await self._course.unwanted(*self._winner)
+        raise error
 
     def hedge(self, attempt: Attempt) -> None:
         """Start the second attempt."""

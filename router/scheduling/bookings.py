@@ -3,25 +3,16 @@
 import heapq
 from math import inf
 
-from router.scheduling.worker_model import Bounds
+from router.scheduling.worker_model import Bounds, WorkerModel
 
 
-class Bookings:
+class Bookings(WorkerModel):
     """What the models of both kinds of workers have in common.
 
     ``_ends`` are the moments at which what runs should make room; a heap.
     """
 
-    __slots__ = (
-        "_ends",
-        "_planned",
-        "_rests",
-        "available_s",
-        "bounds",
-        "limit",
-        "planned_s",
-        "recheck_s",
-    )
+    __slots__ = ("_ends", "_planned", "_rests", "bounds")
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds

@@ -9,6 +9,7 @@ as fast as they are read (:mod:`router.scheduling.reading`).
 
 from collections.abc import Iterable
 from math import inf
+from typing import ClassVar
 
 from router.domain.catalog import Endpoint
 from router.scheduling.batch import Batch, Generation
@@ -50,13 +51,13 @@ def is_named(endpoint: Endpoint) -> bool:
     return endpoint.task == "chat" and endpoint.pool.engine.casefold().startswith(NAMED)
 
 
-class EngineRun:
+class EngineRun(Run):
     """A generation in the batch: a :class:`~router.scheduling.worker_model.Run`.
 
     ``_at_once`` is how many were certainly worked on when it ended, where that says something.
     """
 
-    __slots__ = ("_at_once", "_endpoint", "_generation", "_work", "started_s", "waiting")
+    __slots__ = ("_at_once", "_endpoint", "_generation", "_work")
 
     def __init__(
         self, endpoint: "EngineEndpoint", generation: Generation, work: float, now_s: float
@@ -196,14 +197,14 @@ class EngineWorker(Bookings):
         return max(round(min(most, UNBOUNDED)), 1)
 
 
-class EngineEndpoint:
+class EngineEndpoint(EndpointModel):
     """An :class:`~router.scheduling.worker_model.EndpointModel`. What is no generation (a probe,
     embeddings) takes what it took before, and no place in the batch.
     """
 
-    __slots__ = ("effective_s", "engine", "service", "worker")
+    __slots__ = ("engine", "service", "worker")
 
-    keeps_prompts = True
+    keeps_prompts: ClassVar = True
 
     def __init__(self, worker: EngineWorker, service: Service) -> None:
         self.worker = worker

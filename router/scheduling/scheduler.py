@@ -520,8 +520,8 @@ class Scheduler:
         deadline_s = min(ticket.deadline_s, ticket.expires_s)
         late_s = admission.lateness_s(ticket.work, deadline_s, waiting_s, usable, now_s)
         if late_s > 0:
-            own = ticket.deadline_s <= ticket.expires_s
-            reason = RejectReason.DEADLINE if own else RejectReason.EXPIRED
+            is_deadline = ticket.deadline_s <= ticket.expires_s
+            reason = RejectReason.DEADLINE if is_deadline else RejectReason.EXPIRED
             return Reject(ticket, reason, max(late_s, admission.RETRY_AFTER_MIN_S))
         return None
 

@@ -3,7 +3,6 @@ with those of the same deployment.
 """
 
 from math import inf
-from typing import Protocol
 
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.engine import EngineSpeed
@@ -13,8 +12,10 @@ from router.scheduling.sharing import Sharing
 POOL_SMOOTHING = 0.02
 
 
-class Looking(Protocol):
+class Looking:
     """What was worked out of a worker holds until ``recheck_s``."""
+
+    __slots__ = ("recheck_s",)
 
     recheck_s: float
 

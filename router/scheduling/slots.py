@@ -5,6 +5,7 @@ until the first slot comes free.
 
 import heapq
 from collections.abc import Collection, Iterable
+from typing import ClassVar
 
 from router.scheduling.bookings import Bookings
 from router.scheduling.censored import RESIDUAL_FLOOR, evidence
@@ -12,7 +13,7 @@ from router.scheduling.estimate import RECOVERY_SMOOTHING, SMOOTHING, shrunk
 from router.scheduling.service import Service
 from router.scheduling.size import WORK_MIN
 from router.scheduling.ticket import Ticket, Used
-from router.scheduling.worker_model import Bounds, EndpointModel
+from router.scheduling.worker_model import Bounds, EndpointModel, Run
 
 SLOWED = 2.0
 """After a while without news, an answer this many times faster than expected counts more."""
@@ -24,7 +25,7 @@ LOOK_SPACING_S = 0.002
 """A worker that is overdue looks a little slower every moment: this often is soon enough."""
 
 
-class SlotRun:
+class SlotRun(Run):
     """A request in a slot, or behind one: a :class:`~router.scheduling.worker_model.Run`.
 
     ``work`` is what it is for this endpoint, ``factor`` the batch curve's at its start. What needs
@@ -40,8 +41,6 @@ class SlotRun:
         "beside",
         "beside_tokens",
         "prompt_tokens",
-        "started_s",
-        "waiting",
     )
 
     beside: int
@@ -195,16 +194,16 @@ class SlotWorker(Bookings):
         self.available_s = self.planned_s = ends[0]
 
 
-class SlotEndpoint:
+class SlotEndpoint(EndpointModel):
     """An :class:`~router.scheduling.worker_model.EndpointModel`.
 
     ``effective_s`` has in it how slow the worker looks and how many run there; ``disturbance_s`` is
     what one more request costs those.
     """
 
-    __slots__ = ("_service", "_worker", "disturbance_s", "effective_s")
+    __slots__ = ("_service", "_worker", "disturbance_s")
 
-    keeps_prompts = False
+    keeps_prompts: ClassVar = False
 
     def __init__(self, worker: SlotWorker, service: Service) -> None:
         self._worker = worker

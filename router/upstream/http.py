@@ -3,9 +3,9 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from functools import lru_cache
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -74,8 +74,9 @@ def target_of(url: str) -> Target:
 
 
 class HTTPClient:
-    """Pooled connections to workers. The scheduler's slots are the limit: there is no other.
+    """Pooled connections to workers, for the time of an ``async with``.
 
+    The scheduler's slots are the limit: there is no other.
     ``policy`` is asked about the very address that is then connected to, so that a name cannot mean
     one host when it is checked and another when it is called.
     """
@@ -131,7 +132,15 @@ class HTTPClient:
         if connection.finish():
             self._idle.setdefault(connection.origin, []).append(connection)
 
-    def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """End every connection."""
         self._sweeper.cancel()
         for connection in list(self._all):
@@ -212,18 +221,6 @@ async def resolve_allowed(policy: AddressPolicy, host: str, port: int) -> list[s
     if not allowed:
         raise UpstreamFailed("address_refused", "see ROUTER_UPSTREAM_NETWORKS")
     return allowed
-
-
-@asynccontextmanager
-async def open_client(
-    limits: Limits, policy: AddressPolicy, *, silence_s: float | None = None
-) -> AsyncGenerator[HTTPClient]:
-    """A client for the time of the block."""
-    client = HTTPClient(limits, policy, silence_s=silence_s)
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 async def post_for_answer(

@@ -12,8 +12,9 @@ from router.domain.pricing import Usage
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.ports import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
-from router.upstream.http import HTTPClient, post_for_answer, raise_for_status
+from router.upstream.http import HTTPClient, post_for_answer
 from router.upstream.sse import EventStream, usage_of
+from router.upstream.sse_parts import parts_of
 
 PATHS = {
     Kind.CHAT: "/v1/chat/completions",
@@ -21,7 +22,6 @@ PATHS = {
     Kind.EMBEDDING: "/v1/embeddings",
 }
 JSON = b"Content-Type: application/json\r\n"
-EVENTS = b"text/event-stream"
 OURS = frozenset({"provider", "models"})
 """Fields that speak to the router and that a worker must not see."""
 
@@ -66,7 +66,7 @@ class OpenAIUpstream:
         usage = usage_of(completion.usage) if completion.usage else _counted(request, completion)
         return Answer(body, "application/json", usage, finish or "")
 
-    async def stream(
+    def stream(
         self, request: InferenceRequest, endpoint: Endpoint
     ) -> AsyncGenerator[StreamPart, None]:
         """Call and forward whole events, less the usage that the client did not ask for."""
@@ -76,24 +76,7 @@ class OpenAIUpstream:
             keep_usage=request.include_usage,
             event_bytes_max=self._limits.event_bytes_max,
         )
-        connection = await self._client.post(url, _headers(request), render(request, endpoint))
-        try:
-            if connection.status != 200:
-                await raise_for_status(connection)
-            content_type = connection.headers.get(b"content-type", b"")
-            if content_type.partition(b";")[0].strip().lower() != EVENTS:
-                raise UpstreamFailed("content_type")
-            while (data := await connection.chunk()) is not None:
-                part = events.feed(data)
-                if part is not None:
-                    yield part
-                    if part.done:
-                        return
-        finally:
-            self._client.release(connection)
-        if not events.finished:
-            raise UpstreamFailed("truncated")
-        yield StreamPart(b"", 0, done=True)
+        return parts_of(self._client, url, _headers(request), render(request, endpoint), events)
 
     async def probe(self, endpoint: Endpoint) -> None:
         """One token, or one short embedding."""
@@ -127,7 +110,8 @@ def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
     limit = request.bound.completion_tokens
     if limit:
         each = Raw(b"%d" % (limit // request.choices_asked))
-        fields |= dict.fromkeys(LENGTHS & fields.keys() or ("max_tokens",), each)
+        named = [name for name in LENGTHS if name in fields]
+        fields |= dict.fromkeys(named or ("max_tokens",), each)
     return _encode(fields)
 
 

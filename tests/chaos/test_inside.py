@@ -25,7 +25,7 @@ from marketplace.providers.conformance.findings import Target
 from marketplace.providers.conformance.probing import check_endpoint
 from router.ports import UpstreamFailed
 from router.settings import Limits
-from router.upstream.http import open_client
+from router.upstream.http import HTTPClient
 from workers.tasks import health
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -73,7 +73,7 @@ async def fingerprinting(url: str) -> None:
 
 async def route(url: str) -> None:
     """The router's own client."""
-    async with open_client(Limits(), address_policy()) as client:
+    async with HTTPClient(Limits(), address_policy()) as client:
         for _ in range(3):
             with contextlib.suppress(UpstreamFailed):
                 client.release(await client.post(f"{url}/v1/chat/completions", b"", b"{}"))

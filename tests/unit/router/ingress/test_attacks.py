@@ -10,6 +10,7 @@ import httpx
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from router.domain.catalog import Endpoint
 from router.domain.request import InferenceRequest
 from router.ports import Answer
 from router.settings import Limits
@@ -178,14 +179,13 @@ async def test_an_explanation_says_nothing_of_other_customers_or_of_where_worker
 
 async def test_no_header_of_a_client_decides_for_whom_or_where_a_call_runs() -> None:
     seen: list[InferenceRequest] = []
-    line = Line(FakeUpstream(lambda _: ANSWER))
-    serve = line.gateway.serve
 
-    async def noted(grant: Any, request: InferenceRequest, client: Any) -> None:
-        seen.append(request)
-        await serve(grant, request, client)
+    class Noting(FakeUpstream):
+        async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+            seen.append(request)
+            return await super().answer(request, endpoint)
 
-    line.gateway.serve = noted  # type: ignore[method-assign]
+    line = Line(Noting(lambda _: ANSWER))
     headers = {
         **AUTH,
         "x-forwarded-for": "10.0.0.1",

@@ -22,7 +22,7 @@ from router.pipeline.routing_table import build_table
 from router.ports import Answer, Member
 from router.scheduling.scheduler import Scheduler
 from router.settings import Limits
-from router.upstream.http import HTTPClient, open_client
+from router.upstream.http import HTTPClient
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import ACCOUNT, KEY, PEPPER, USED, FakeUpstream, Line, snapshot
 
@@ -61,7 +61,7 @@ async def two_routers(
     left, right = (Line(FakeUpstream(lambda _: ANSWER), catalog=shop()) for _ in range(2))
     cluster = MemoryCluster(time.monotonic)
     client: HTTPClient
-    async with open_client(Limits(), AddressPolicy(EVERYWHERE)) as client, calling(right) as there:
+    async with HTTPClient(Limits(), AddressPolicy(EVERYWHERE)) as client, calling(right) as there:
         for number, url in enumerate((str(there.base_url).rstrip("/"), *also)):
             await view_of(cluster, f"other-{number}", url)
         view = await view_of(cluster, "left", GONE)

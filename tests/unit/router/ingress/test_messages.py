@@ -18,7 +18,7 @@ from router.ingress.messages import chat_body
 from router.ingress.messages_answer import MessageStream, message_of
 from router.ports import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
-from router.upstream.http import open_client
+from router.upstream.http import HTTPClient
 from router.upstream.openai_http import OpenAIUpstream
 from tests.unit.router.ingress.serving import PATIENCE_S, calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, snapshot
@@ -328,7 +328,7 @@ async def test_an_answer_that_is_no_completion_is_its_workers_fault() -> None:
     ask = {"model": "a/m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
     async with (
         serving_workers(handle) as url,
-        open_client(Limits(), AddressPolicy(EVERYWHERE)) as to_workers,
+        HTTPClient(Limits(), AddressPolicy(EVERYWHERE)) as to_workers,
     ):
         made = snapshot()
         workers = tuple(structs.replace(one, url=f"{url}/{one.id}") for one in made.workers)

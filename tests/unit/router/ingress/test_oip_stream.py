@@ -19,7 +19,7 @@ from router.domain.catalog import Worker
 from router.ingress.forward import Forwarder
 from router.scheduling.sharding import owner
 from router.settings import Limits
-from router.upstream.http import open_client
+from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import OIPUpstream
 from tests.unit.router.ingress.serving import calling, calling_grpc
@@ -304,7 +304,7 @@ async def test_a_stream_goes_through_the_router_that_owns_the_model(
     cluster = MemoryCluster(time.monotonic)
     async with (
         working(script) as (_, right),
-        open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client,
+        HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client,
     ):
         left = Line(right.upstream, catalog=shop(GONE))
         alone = await view_of(MemoryCluster(time.monotonic), "right", GONE)

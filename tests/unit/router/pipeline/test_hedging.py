@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
@@ -9,7 +10,6 @@ from router.contracts.record import hedge_ms
 from router.domain.catalog import Endpoint
 from router.domain.errors import RequestInvalid, WorkerFailed
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
-from router.scheduling.fleet import Attempt
 from tests.unit.router.pipeline.line import (
     COST_NANO,
     USED,
@@ -187,18 +187,18 @@ async def test_a_client_that_leaves_after_the_late_one_failed_ends_its_second() 
 
 async def test_a_client_that_leaves_as_the_second_wins_leaves_nothing_behind() -> None:
     hung: list[Step] = [asyncio.Event()]
-    second: list[Step] = [gate := asyncio.Event(), FIRST, asyncio.Event()]
+
+    class Gate(asyncio.Event):
+        async def wait(self) -> Literal[True]:
+            await super().wait()
+            # The call's task is cancelled by the race and by the client before it runs again.
+            asyncio.get_running_loop().call_soon(call.cancel)
+            return True
+
+    second: list[Step] = [gate := Gate(), FIRST, asyncio.Event()]
     line = Line(FakeUpstream(in_order(hung, second)))
     call = asyncio.create_task(line.call(stream=True))
     await in_time(lambda: len(line.upstream.called) == 2)
-    # The call's task is cancelled by the race and by the client before it runs again.
-    first_byte = line.dispatcher.first_byte
-
-    def won_and_left(attempt: Attempt) -> None:
-        first_byte(attempt)
-        call.cancel()
-
-    line.dispatcher.first_byte = won_and_left  # type: ignore[method-assign]
     gate.set()
     with pytest.raises(asyncio.CancelledError):
         await call

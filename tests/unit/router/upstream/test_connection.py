@@ -12,7 +12,7 @@ from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.connection import BUFFER_BYTES_MAX, HEAD_BYTES_MAX
-from router.upstream.http import HTTPClient, header_lines, open_client, post_for_answer
+from router.upstream.http import HTTPClient, header_lines, post_for_answer
 from tests.examples import examples
 
 LIMITS = Limits(connect_timeout_s=30)
@@ -60,7 +60,7 @@ class Worker:
 async def working(worker: Worker, limits: Limits = LIMITS) -> AsyncIterator[tuple[HTTPClient, str]]:
     server = await asyncio.start_server(worker.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    async with open_client(limits, AddressPolicy(EVERYWHERE)) as client:
+    async with HTTPClient(limits, AddressPolicy(EVERYWHERE)) as client:
         yield client, f"http://{host}:{port}/v1"
     server.close()
     for writer in worker.writers:
@@ -198,7 +198,7 @@ async def test_a_slow_reader_slows_the_worker_down() -> None:
 
 
 async def test_an_inside_address_is_refused_when_it_is_connected_to() -> None:
-    async with open_client(LIMITS, AddressPolicy()) as client:
+    async with HTTPClient(LIMITS, AddressPolicy()) as client:
         for host in ("127.0.0.1", "localhost", "[::1]", "10.1.2.3", "169.254.169.254"):
             with pytest.raises(UpstreamFailed, match="address_refused"):
                 await client.post(f"http://{host}:9/x", b"", b"")
@@ -215,7 +215,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_called(
 
     async with working(worker) as (_, url):
         port = int(url.split(":")[2].split("/")[0])
-        async with open_client(LIMITS, AddressPolicy(["127.0.0.0/8"])) as client:
+        async with HTTPClient(LIMITS, AddressPolicy(["127.0.0.0/8"])) as client:
             monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", rebinding)
             assert await body_of(client, f"http://rebind.example:{port}/v1") == b"ok"
             assert await body_of(client, f"http://rebind.example:{port}/v1") == b"ok"
@@ -234,7 +234,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_called(
     ],
 )
 async def test_a_url_that_cannot_be_called_is_a_failure(url: str) -> None:
-    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+    async with HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         with pytest.raises(UpstreamFailed, match="bad_url"):
             await client.post(url, b"", b"")
 

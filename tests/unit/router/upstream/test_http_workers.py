@@ -16,7 +16,7 @@ from router.domain.request import InferenceRequest, Kind
 from router.ingress.openai import parse_call
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
-from router.upstream.http import open_client
+from router.upstream.http import HTTPClient
 from router.upstream.oip_http import HEADER_LENGTH, HTTPTransport, OIPUpstream
 from router.upstream.openai_http import LENGTHS, OpenAIUpstream
 
@@ -61,12 +61,12 @@ def call(kind: Kind = Kind.CHAT, **fields: object) -> InferenceRequest:
 
 
 async def answer(url: str, limits: Limits = LIMITS):
-    async with open_client(limits, AddressPolicy(EVERYWHERE)) as client:
+    async with HTTPClient(limits, AddressPolicy(EVERYWHERE)) as client:
         return await OpenAIUpstream(client, limits).answer(call(), endpoint(url))
 
 
 async def stream(url: str, limits: Limits = LIMITS) -> list[bytes]:
-    async with open_client(limits, AddressPolicy(EVERYWHERE)) as client:
+    async with HTTPClient(limits, AddressPolicy(EVERYWHERE)) as client:
         parts = OpenAIUpstream(client, limits).stream(call(stream=True), endpoint(url))
         return [part.chunk async for part in parts]
 
@@ -159,7 +159,7 @@ async def test_what_a_worker_is_sent_is_the_clients_body_and_nothing_of_the_clie
         seen.update(await request.json(), headers={name.lower() for name in request.headers})
         return web.json_response({"model": "up", "choices": [{}], "usage": {"prompt_tokens": 3}})
 
-    async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+    async with serving(handle) as url, HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         request = call(temperature=0.5, tools=[{"a": 1}], provider={"only": ["n"]}, models=["b"])
         upstream = OpenAIUpstream(client, LIMITS)
         found = await upstream.answer(request, endpoint(url, upstream_model="up"))
@@ -179,7 +179,7 @@ async def test_embeddings_reach_the_worker_as_they_were_asked_for(given: object)
         return web.json_response({"data": [], "usage": {"prompt_tokens": 3}})
 
     wanted = {"input": given, "dimensions": 64, "encoding_format": "base64"}
-    async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+    async with serving(handle) as url, HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         upstream = OpenAIUpstream(client, LIMITS)
         await upstream.answer(call(Kind.EMBEDDING, **wanted), endpoint(url))
     assert {name: seen[name] for name in wanted} == wanted
@@ -192,7 +192,7 @@ async def test_every_name_for_the_length_of_an_answer_has_the_bound_that_was_hel
         seen.append(await request.json())
         return web.json_response({"choices": [{}]})
 
-    async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+    async with serving(handle) as url, HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         upstream = OpenAIUpstream(client, LIMITS)
         for asked in ({}, {"max_completion_tokens": 2, "max_tokens": 10**6, "n_predict": 10**6}):
             request = structs.replace(call(**asked), bound=Usage(completion_tokens=2))
@@ -220,7 +220,7 @@ async def infer(url: str, payload: bytes, headers: tuple[tuple[str, str], ...]):
         payload=payload,
         payload_headers=headers,
     )
-    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+    async with HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         upstream = OIPUpstream(HTTPTransport(client, LIMITS))
         return await upstream.answer(request, endpoint(url, protocol="oip", upstream_model="up"))
 
@@ -255,7 +255,7 @@ async def test_embeddings_are_translated_both_ways() -> None:
         ]
         return web.json_response({"outputs": outputs})
 
-    async with serving(handle) as url, open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+    async with serving(handle) as url, HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         upstream = OIPUpstream(HTTPTransport(client, LIMITS))
         place = endpoint(url, protocol="oip")
         plain = await upstream.answer(call(Kind.EMBEDDING, input=["one", "two"]), place)
@@ -277,7 +277,7 @@ async def test_embeddings_are_translated_both_ways() -> None:
     ],
 )
 async def test_embeddings_that_cannot_be_translated_are_refused(fields: dict, says: str) -> None:
-    async with open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client:
+    async with HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client:
         upstream = OIPUpstream(HTTPTransport(client, LIMITS))
         with pytest.raises(UpstreamRefused, match=says):
             await upstream.answer(
@@ -292,7 +292,7 @@ async def test_tensors_that_make_no_sense_are_a_failure(outputs: object) -> None
     body = msgspec.json.encode({"outputs": outputs})
     async with (
         serving(replying(200, body)) as url,
-        open_client(LIMITS, AddressPolicy(EVERYWHERE)) as client,
+        HTTPClient(LIMITS, AddressPolicy(EVERYWHERE)) as client,
     ):
         with pytest.raises(UpstreamFailed, match="bad_tensors"):
             await OIPUpstream(HTTPTransport(client, LIMITS)).answer(

@@ -1,0 +1,33 @@
+"""Calls that are answered by server-sent events, and the parts of such an answer."""
+
+from collections.abc import AsyncGenerator
+
+from router.ports import StreamPart, UpstreamFailed
+from router.upstream.http import HTTPClient, raise_for_status
+from router.upstream.sse import EventStream
+
+EVENTS = b"text/event-stream"
+
+
+async def parts_of(
+    client: HTTPClient, url: str, headers: bytes, body: bytes, events: EventStream
+) -> AsyncGenerator[StreamPart, None]:
+    """Call a worker, and yield its answer as it comes, read by ``events``."""
+    connection = await client.post(url, headers, body)
+    try:
+        if connection.status != 200:
+            await raise_for_status(connection)
+        content_type = connection.headers.get(b"content-type", b"")
+        if content_type.partition(b";")[0].strip().lower() != EVENTS:
+            raise UpstreamFailed("content_type")
+        while (data := await connection.chunk()) is not None:
+            part = events.feed(data)
+            if part is not None:
+                yield part
+                if part.done:
+                    return
+    finally:
+        client.release(connection)
+    if not events.finished:
+        raise UpstreamFailed("truncated")
+    yield StreamPart(b"", 0, done=True)
