@@ -4,16 +4,25 @@ A decision is an arrival and a completion through the whole scheduler with the d
 virtual time and with exponential service times, so that workers run early and late as they do. Two
 settings: a small fleet without a queue, and a large one with a deep queue, where for every
 completion another ticket arrives.
+
+It measures the build of the router that ``ROUTER_BUILD`` names, or with ``--both`` each of them in
+turns, in processes of their own, and how many times faster the compiled one is.
 """
 
+import argparse
 import heapq
+import json
+import os
 import random
 import statistics
+import subprocess
 import sys
 import time
 
+from router.build import BUILDS, COMPILED, PLAIN, build_of
 from router.domain.catalog import Deployment, Endpoint, Policy, Pool, Worker
 from router.domain.pricing import Price
+from router.scheduling import scheduler
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
@@ -22,18 +31,56 @@ from router.scheduling.ticket import Ticket
 SLOTS = 4
 SERVICE_MS = (40.0, 60.0, 120.0, 400.0)
 REPEATS = 5
+TURNS = 3
 POLICY = Policy(1, 1, "m")
+FLEETS = ((12, 0, 10_000), (200, 200, 4_000))
+"""Workers, tickets that wait, decisions that are measured."""
 
 
 def main() -> int:
     """Print the median over a few repeats, and their spread."""
-    for workers, waiting, decisions in ((12, 0, 10_000), (200, 200, 4_000)):
-        runs = [Closed(workers, waiting, seed).run(decisions) for seed in range(REPEATS)]
-        print(
-            f"{workers:4d} workers, {waiting:4d} waiting: {statistics.median(runs):9.1f} us a "
-            f"decision (min {min(runs):.1f}, max {max(runs):.1f}, {REPEATS} runs)"
-        )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--both", action="store_true", help="compare the two builds")
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    measured = _both() if options.both else {build_of(scheduler): _measured()}
+    if options.json:
+        print(json.dumps(measured))
+        return 0
+    for index, (workers, waiting, _) in enumerate(FLEETS):
+        for build, fleets in measured.items():
+            runs = fleets[index]
+            print(
+                f"{workers:4d} workers, {waiting:4d} waiting: {statistics.median(runs):9.1f} us a "
+                f"decision, {build} (min {min(runs):.1f}, max {max(runs):.1f}, {len(runs)} runs)"
+            )
+        if options.both:
+            plain, compiled = (statistics.median(measured[b][index]) for b in (PLAIN, COMPILED))
+            print(f"{'':28}{plain / compiled:9.1f} times faster compiled")
     return 0
+
+
+def _measured() -> list[list[float]]:
+    """Microseconds of each run, by fleet."""
+    return [
+        [Closed(workers, waiting, seed).run(decisions) for seed in range(REPEATS)]
+        for workers, waiting, decisions in FLEETS
+    ]
+
+
+def _both() -> dict[str, list[list[float]]]:
+    """The same by build: in turns, since the machine is not always as fast."""
+    found: dict[str, list[list[float]]] = {build: [[] for _ in FLEETS] for build in BUILDS}
+    for build in BUILDS * TURNS:
+        done = subprocess.run(
+            (sys.executable, "-m", "benchmarks.decision", "--json"),
+            env={**os.environ, "ROUTER_BUILD": build},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        for runs, more in zip(found[build], json.loads(done.stdout)[build], strict=True):
+            runs.extend(more)
+    return found
 
 
 class Closed:

@@ -26,6 +26,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.compiled import missing
 from tests.browser import MISSING, chromium_path
 from tests.embedded import DataServices
 
@@ -110,7 +111,19 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
     faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale(nightly))
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
-    return [[checks, e2e], [unit, integration], [faults, *([histories] if nightly else [])]]
+    long = [histories, *compiled()] if nightly else []
+    return [[checks, e2e], [unit, integration], [faults, *long]]
+
+
+def compiled() -> list[Part]:
+    """The router's own tests over its compiled build, where there can be one."""
+    if missing():
+        return []
+    argv = (sys.executable, "-m", "deploy.compiled")
+    tests = pytest_part(
+        "compiled", "tests/unit/router", workers=1, nightly=False, env={"ROUTER_BUILD": "compiled"}
+    )
+    return [Part("compile", argv, {"ROUTER_BUILD": "plain"}), tests]
 
 
 def timed(*, nightly: bool) -> Part:

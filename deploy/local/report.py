@@ -35,6 +35,7 @@ def as_json(home: Path, found: StackState | None) -> dict[str, Any]:
                 "pid": service.process.pid if service.process else None,
                 "restarts": service.restarts,
                 "address": service.address,
+                "build": service.build,
                 "reason": service.reason,
             }
             for service in found.services
@@ -52,7 +53,7 @@ def as_table(home: Path, found: StackState | None) -> str:
     for service in found.services:
         since = datetime.fromtimestamp(service.since).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006
         restarts = f" restarts {service.restarts}" if service.restarts else ""
-        note = service.reason or service.address
+        note = service.reason or " ".join(filter(None, (service.address, service.build)))
         line = f"  {service.name:<16} {service.condition:<12} since {since}{restarts}  {note}"
         lines.append(line.rstrip())
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -290,6 +291,7 @@ def _router(options: Options, needs: tuple[str, ...]) -> Service:
             "ROUTER_DRAIN_S": "5",
         },
         address=options.router_url,
+        build=os.environ.get("ROUTER_BUILD", "plain"),
         stop_grace_s=15,
     )
 

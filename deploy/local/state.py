@@ -50,6 +50,7 @@ class ServiceState:
     process: Process | None = None
     restarts: int = 0
     address: str = ""
+    build: str = ""
     reason: str = ""
 
     def now(self, condition: Condition, **changes: Any) -> ServiceState:

@@ -66,6 +66,7 @@ class Service:
     needs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
+    build: str = ""
     ready_once: bool = False
     job: bool = False
     prepare: Callable[[Mapping[str, str]], None] = lambda unavailable: None
@@ -82,7 +83,9 @@ class _Running:
     def __init__(self, service: Service, log: Path) -> None:
         self.service = service
         self.log = log
-        self.state = ServiceState(service.name, address=service.address, since=time.time())
+        self.state = ServiceState(
+            service.name, address=service.address, build=service.build, since=time.time()
+        )
         self.popen: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.checked = 0.0

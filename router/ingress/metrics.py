@@ -17,9 +17,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from router.build import build_of
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import BUCKETS_MS, Histogram, Meters
+from router.scheduling import scheduler as deciding
 from router.scheduling.decisions import Cancel, Eject, Hedge, Probe
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -62,6 +64,9 @@ class RouterCollector(Collector):
             "unsettled_calls", "Finished calls that wait for the ledger", self._unsettled()
         )
         yield _gauge("snapshot_version", "Version of the catalog in use", table.version)
+        build = _gauges("build", "1 for the build of the router that runs", ("build",))
+        build.add_metric([build_of(deciding)], 1)
+        yield build
 
     def _counted(self) -> Iterator[Metric]:
         meters = self._meters
@@ -119,10 +124,11 @@ class RouterCollector(Collector):
         labels = ("model", "worker", "pool")
         service = _gauges("service_seconds", "Learned service time of a mean request", labels)
         samples = _gauges("service_samples", "Answers that it was learned from", labels)
-        for state in scheduler.fleet.endpoints.values():
-            place = [state.endpoint.deployment.model, state.worker.id, state.endpoint.pool.name]
-            service.add_metric(place, state.estimate.seconds)
-            samples.add_metric(place, state.estimate.samples)
+        for place in scheduler.fleet.endpoints.values():
+            endpoint = place.endpoint
+            named = [endpoint.deployment.model, place.worker.id, endpoint.pool.name]
+            service.add_metric(named, place.estimate.seconds)
+            samples.add_metric(named, place.estimate.samples)
         error = _gauges("size_log_error", "Error of predicted sizes", ("model",))
         for model in self._gateway.table.routes:
             known = scheduler.sizes.log_error(model)

@@ -82,6 +82,13 @@ def test_the_report_of_nothing(home: Path) -> None:
     assert as_table(home, None) == f"Nothing runs in {home}."
 
 
+def test_the_report_says_which_build_of_the_router_runs(home: Path) -> None:
+    router = replace(READY, name="router", address="http://127.0.0.1:8080", build="compiled")
+    state = live_state(services=(READY, router))
+    assert as_table(home, state).endswith("http://127.0.0.1:8080 compiled")
+    assert [service["build"] for service in as_json(home, state)["services"]] == ["", "compiled"]
+
+
 def test_secrets_are_made_once_and_private(home: Path) -> None:
     first = secrets.load_or_make(home, {})
     assert set(first) == set(secrets.NAMES)

@@ -7,20 +7,19 @@ from uuid import uuid4
 import pytest
 from jsonschema import Draft202012Validator
 
-from router import ingress
+from router.build import SOURCES
 from router.ingress.description import DESCRIPTION, PATHS, SCHEMAS
 from router.ports import Answer, StreamPart
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
 
-SOURCES = Path(ingress.__file__).parent
 REFERENCE = Path(__file__).parents[4] / "docs/reference/http-api.md"
 LITERAL = re.compile(r'"(/(?:v1|v2|admin|healthz|readyz|metrics|openapi)[\w/.]*)"')
 IN_THE_REFERENCE = re.compile(r"`(GET|POST) (/[^`?]+?)(?:\?[^`]*)?`")
 
 
 def test_every_path_in_the_code_is_described() -> None:
-    files = (file for file in SOURCES.glob("*.py") if file.name != "description.py")
+    files = (file for file in (SOURCES / "ingress").glob("*.py") if file.name != "description.py")
     found = {path for file in files for path in LITERAL.findall(file.read_text())}
     assert {"/v1/chat/completions", "/v1/generation", "/v2", "/readyz"} <= found
     for path in found:

@@ -1,6 +1,7 @@
 """What operators are told: metrics, state, and both only for them."""
 
 import asyncio
+import os
 from typing import Any
 
 import httpx
@@ -52,6 +53,7 @@ async def test_calls_are_counted_by_how_they_ended() -> None:
     assert set(found["worker_slots"]) >= {("one-0",), ("two-0",)}
     assert found["snapshot_version"][()] > 0
     assert found["running_calls"][()] == 1, "the scrape itself"
+    assert found["build"] == {(os.environ.get("ROUTER_BUILD", "plain"),): 1}
 
 
 async def test_failed_attempts_and_ejections_are_counted() -> None:
