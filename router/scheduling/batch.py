@@ -103,7 +103,7 @@ class Batch:
 
     def begin(self, one: Generation, now_s: float) -> None:
         """A prompt was sent. Sets what is ahead of it."""
-        self._advance(now_s)
+        self.advance(now_s)
         one.ahead_decoding = self.decoding
         one.decoding_at_begin = self.decoding_s
         self.pending_tokens += one.uncached_tokens
@@ -117,7 +117,7 @@ class Batch:
         """Its first token came, or must have come by now."""
         if self.prefilling.pop(one, one) is one:
             return
-        self._advance(now_s)
+        self.advance(now_s)
         self._prefilled(one)
         self.decoding += 1
         self.streaming += seen
@@ -129,7 +129,7 @@ class Batch:
 
     def mark(self, one: Generation, now_s: float) -> None:
         """A stretch of its answer begins."""
-        self._advance(now_s)
+        self.advance(now_s)
         one.since_s = now_s
         one.since_tokens = one.heard_tokens
         one.decoding_then = self.decoding_s
@@ -138,7 +138,7 @@ class Batch:
 
     def end(self, one: Generation, now_s: float) -> None:
         """It is over, well or not."""
-        self._advance(now_s)
+        self.advance(now_s)
         self.context_tokens -= one.prompt_tokens
         if one.first_s:
             self.decoding -= 1
@@ -171,7 +171,8 @@ class Batch:
         if not self.prefilling:
             self.pending_tokens = 0.0
 
-    def _advance(self, now_s: float) -> None:
+    def advance(self, now_s: float) -> None:
+        """Bring the integrals up to now."""
         passed_s = now_s - self._at_s
         self.decoding_s += self.decoding * passed_s
         self.context_s += self.context_tokens * passed_s

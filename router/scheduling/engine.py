@@ -273,6 +273,7 @@ class Engine:
         if took_s <= 0 or steps <= 0:
             return
         batch, fit = self.batch, self.speed.step
+        batch.advance(now_s)
         x = (
             1.0,
             (batch.decoding_s - one.decoding_then) / took_s,

@@ -147,3 +147,16 @@ def test_a_number_of_slots_that_was_told_holds_no_engine_back() -> None:
         made.first_byte(attempt, now_s)
         attempt.heard(1, now_s)
     assert len(made.fleet.workers["told-one"].inflight) == 12
+
+
+def test_an_engine_with_one_answer_at_a_time_is_expected_to_take_what_it_takes() -> None:
+    """Its steps had one answer under way, not none."""
+    made = scheduler(engine("engine"))
+    now_s = 1.0
+    for number in range(80):
+        attempt = sent(made, asked(str(number), "engine", now_s=now_s))
+        now_s = answered(made, attempt, first_s=0.03, step_s=0.008) + 1
+    state = made.fleet.endpoints["engine"]
+    state.model.look(now_s)
+    expected_s = state.service_s(asked("next", "engine", now_s=now_s))
+    assert expected_s == pytest.approx(0.03 + (ANSWER - 1) * 0.008, rel=0.1)
