@@ -18,6 +18,7 @@ class ProfileAdmin(PublishingAdmin):
     ]
     list_filter = ["published", "emulated"]
     autocomplete_fields = ["deployment"]
+    readonly_fields = ["engine"]
 
 
 @admin.register(Advice)

@@ -37,8 +37,10 @@ TIMING = re.compile(r"(\w+);dur=([\d.]+)")
 class Sample:
     """One request: when it was sent (s, of a monotonic clock), its times in ms, its tokens.
 
-    ``ttft_ms`` and ``tokens`` are 0 where nothing is streamed. ``router_ms`` is what a call through
-    the router took beyond the worker's own time, ``queue_ms`` what of it was waiting; -1 elsewhere.
+    ``server`` is which of those that are called in turn. ``prompt_tokens`` is 0 where the engine
+    does not count them, ``ttft_ms``, ``tokens`` and the ``events`` that they came in are where
+    nothing is streamed. ``router_ms`` is what a call through the router took beyond the worker's
+    own time, ``queue_ms`` what of it was waiting; -1 elsewhere.
     """
 
     started_s: float
@@ -48,6 +50,9 @@ class Sample:
     queue_ms: float = -1.0
     router_ms: float = -1.0
     error: str = ""
+    server: int = 0
+    prompt_tokens: int = 0
+    events: int = 0
 
     @property
     def tpot_ms(self) -> float:
@@ -104,11 +109,14 @@ class InTurn:
 
     def __init__(self, callers: Sequence[Caller]) -> None:
         self._callers = callers
-        self._next = itertools.cycle(callers)
+        self._next = itertools.cycle(enumerate(callers))
         self.size = min(caller.size for caller in callers)
 
     async def call(self, index: int, on_first: Callable[[], None]) -> Sample:
-        return await next(self._next).call(index, on_first)
+        number, caller = next(self._next)
+        sample = await caller.call(index, on_first)
+        sample.server = number
+        return sample
 
     async def close(self) -> None:
         for caller in self._callers:
@@ -304,6 +312,7 @@ class _Choice(Struct):
 
 class _Usage(Struct):
     completion_tokens: int | None = None
+    prompt_tokens: int | None = None
 
 
 class _Event(Struct):
@@ -327,6 +336,7 @@ class _Tokens:
         self._rest = b""
         self._events = 0
         self._usage = 0
+        self._prompt_tokens = 0
         self.ttft_ms = 0.0
         self.text = b""
         self.error = ""
@@ -342,6 +352,8 @@ class _Tokens:
     def fill(self, sample: Sample) -> None:
         sample.ttft_ms = self.ttft_ms
         sample.tokens = self._usage or self._events
+        sample.prompt_tokens = self._prompt_tokens
+        sample.events = self._events
         sample.error = self.error or ("" if self._events else "the stream carried no text")
 
     def _event(self, text: bytes) -> None:
@@ -353,6 +365,7 @@ class _Tokens:
             self.error = str(event.error)[:ERROR_CHARACTERS]
         if event.usage:
             self._usage = event.usage.completion_tokens or 0
+            self._prompt_tokens = event.usage.prompt_tokens or 0
         for choice in event.choices or ():
             if choice.delta and (choice.delta.content or choice.delta.reasoning_content):
                 self._events += 1

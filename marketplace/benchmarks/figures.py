@@ -56,6 +56,11 @@ class ProfileFigures:
     samples: int
 
 
+def within_slots(points: Sequence[PointFigures], *, workers: int, slots: int) -> list[PointFigures]:
+    """The sound points at which none of ``workers``, that take ``slots`` at once, has a queue."""
+    return [p for p in points if p.is_sound and _at_once(p, workers) <= slots]
+
+
 def samples_read(path: Path) -> list[Sample]:
     """The samples that a LoadGen process left, one JSON object a line."""
     with path.open(encoding="utf-8") as lines:
@@ -118,7 +123,7 @@ def profile_of(
     if plan.scenario == "server" or not sound:
         return None
     curve = [_curve_point(point) for point in sound]
-    at_once = [max(1, round(point.load / workers)) for point in sound]
+    at_once = [_at_once(point, workers) for point in sound]
     within = [i for i, n in enumerate(at_once) if n <= slots]
     if not within:
         return None
@@ -140,6 +145,10 @@ def profile_of(
         tokens_per_s=round(max(p.tokens_per_s for p in sound) / workers, 2),
         samples=sum(point.samples for point in sound),
     )
+
+
+def _at_once(point: PointFigures, workers: int) -> int:
+    return max(1, round(point.load / workers))
 
 
 def _curve_point(point: PointFigures) -> statistics.LoadPoint:

@@ -6,6 +6,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import User
+from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
 from marketplace.catalog.models import AIModel, Deployment, Worker
 
 
@@ -167,13 +168,16 @@ class Profile(models.Model):
 
     ``service_ms`` is the mean service time of one request alone, ``batch_curve`` a list of
     ``[concurrency, service time relative to one alone]`` and ``slots`` the concurrency at the knee.
-    ``capacity_hz`` requests a second meet ``slo_ms`` (0 = not known). The newest published profile
-    that has not expired is the router's prior. ``emulated`` marks figures of an emulated worker.
+    ``capacity_hz`` requests a second meet ``slo_ms`` (0 = not known). ``engine`` is what streamed
+    answers say (:class:`marketplace.benchmarks.engine_figures.EngineFigures`), {} without any.
+    The newest published profile that has not expired is the router's prior. ``emulated`` marks
+    figures of an emulated worker.
     """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="profiles")
     service_ms = models.FloatField(validators=[MinValueValidator(0.001)])
     batch_curve = models.JSONField(default=list, blank=True)
+    engine = models.JSONField(default=dict, blank=True)
     slots = models.PositiveIntegerField(default=0)
     capacity_hz = models.FloatField(default=0.0)
     slo_ms = models.FloatField(default=0.0)
@@ -201,6 +205,11 @@ class Profile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.deployment}: {self.service_ms:g} ms"
+
+    @property
+    def engine_figures(self) -> EngineFigures | None:
+        """``engine`` as a value; None without one."""
+        return figures_from(self.engine) if self.engine else None
 
     @property
     def cost_nano_per_1000(self) -> int | None:

@@ -37,7 +37,9 @@ class Plan:
     Each point lasts until ``samples_min`` samples and ``seconds_min`` are reached, and no longer
     than ``seconds_max``; ``warm_up`` requests before it are not counted. ``percentile`` of the
     answers has to be within ``slo_ms``; of a chat's first tokens also within ``ttft_slo_ms``
-    and of its further ones each within ``tpot_slo_ms`` (0: not asked). ``rows`` are a tabular or
+    and of its further ones each within ``tpot_slo_ms`` (0: not asked). Prompts have
+    ``prompt_tokens`` and answers ``completion_tokens``, those of chats on average
+    (:mod:`.samples`). ``rows`` are a tabular or
     vision request's, or an embeddings request's texts of ``prompt_tokens``.
     """
 

@@ -17,12 +17,14 @@ from django.utils import timezone
 
 from marketplace.benchmarks.accounts import bearer_issue
 from marketplace.benchmarks.callers import Server
+from marketplace.benchmarks.engine_fit import engine_fit
 from marketplace.benchmarks.figures import (
     PointFigures,
     knee_of,
     point_of,
     profile_of,
     samples_read,
+    within_slots,
 )
 from marketplace.benchmarks.fingerprint import fingerprint
 from marketplace.benchmarks.loadgen_process import LoadGenProcess
@@ -49,6 +51,7 @@ LOOK_EVERY_S = 0.5
 YIELD_S_MAX = 1_800.0
 """A benchmark that found no idle slots for this long in all gives up."""
 YIELDS_MAX = 50
+SAMPLES = "samples.jsonl"
 ERROR_CHARACTERS = 500
 
 Watch = Callable[[Benchmark], None]
@@ -98,6 +101,10 @@ def benchmark_run(
 def raw_folder(benchmark: Benchmark) -> Path:
     """Where the logs and samples of a benchmark are."""
     return Path(settings.WAYPOST_HOME) / "benchmarks" / str(benchmark.pk)
+
+
+def _folder_of(folder: Path, load: float) -> Path:
+    return folder / f"load-{load:g}"
 
 
 @transaction.atomic
@@ -154,13 +161,13 @@ class _Run:
             point = self._point(plan, load, workers, index, folder)
             found.append(point)
             _store(benchmark, point)
-        _conclude(benchmark, plan, found, workers)
+        _conclude(benchmark, plan, found, workers, folder)
 
     def _point(
         self, plan: Plan, load: float, workers: list[Worker], index: int, folder: Path
     ) -> PointFigures:
         """One point; again from its start each time that live traffic took its slots."""
-        out = folder / f"load-{load:g}"
+        out = _folder_of(folder, load)
         while True:
             self._wait_for_slots(plan, load, workers)
             shutil.rmtree(out, ignore_errors=True)
@@ -172,7 +179,7 @@ class _Run:
                 if self.yields > YIELDS_MAX:
                     raise RunFailed(f"live traffic came {YIELDS_MAX} times") from None
                 continue
-            return point_of(plan, load, samples_read(out / "samples.jsonl"), result)
+            return point_of(plan, load, samples_read(out / SAMPLES), result)
 
     def _wait_for_slots(self, plan: Plan, load: float, workers: list[Worker]) -> None:
         while self._busy(plan, load, workers, own=0):
@@ -307,7 +314,11 @@ def _store(benchmark: Benchmark, point: PointFigures) -> None:
 
 @transaction.atomic
 def _conclude(
-    benchmark: Benchmark, plan: Plan, points: list[PointFigures], workers: list[Worker]
+    benchmark: Benchmark,
+    plan: Plan,
+    points: list[PointFigures],
+    workers: list[Worker],
+    folder: Path,
 ) -> None:
     if (index := knee_of(points)) is not None:
         benchmark.points.filter(load=points[index].load).update(is_knee=True)
@@ -317,10 +328,16 @@ def _conclude(
     found = profile_of(plan, points, workers=len(workers), slots=slots)
     if found is None:
         return
+    engine = None
+    if plan.task == "chat":
+        streamed = within_slots(points, workers=len(workers), slots=slots)
+        folders = [_folder_of(folder, point.load) for point in streamed]
+        engine = engine_fit([samples_read(one / SAMPLES) for one in folders])
     profile = Profile.objects.create(
         deployment=benchmark.deployment,
         service_ms=found.service_ms,
         batch_curve=found.batch_curve,
+        engine=asdict(engine) if engine else {},
         slots=found.slots,
         capacity_hz=found.capacity_hz,
         slo_ms=plan.slo_ms,

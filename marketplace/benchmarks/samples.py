@@ -21,6 +21,16 @@ SEQUENCE = "#0000000000"
 """Stands at the start of a prompt, and becomes a number that no other request of a run has: an
 engine that keeps the beginnings of prompts must not know this one. The library itself repeats."""
 
+PROMPT_SHARES = (2.0, 0.25, 0.75)
+"""The prompts of chats have these shares of the plan's tokens in turn, 1 on average: of one length
+alone it could not be told how fast an engine reads.
+"""
+
+ANSWER_SHARES = (1.0, 0.9, 1.1)
+"""The same of answers. If all were alike, those that begin together would end together, and none
+would ever begin beside an answer that is under way.
+"""
+
 # Common words are one token in most vocabularies: a prompt of n words has about n tokens.
 COMMON_WORDS = """
 time year people way day man thing woman life child world school state family student
@@ -72,10 +82,12 @@ def openai_body(plan: Plan, model: str, index: int, *, exact: bool) -> Body:
         texts = [prompt(rng, plan.prompt_tokens) for _ in range(plan.rows)]
         text: Any = texts[0] if plan.rows == 1 else texts
         return Body("/v1/embeddings", _json({"model": model, "input": text}))
+    tokens = round(plan.prompt_tokens * PROMPT_SHARES[index % 3])
+    answer = round(plan.completion_tokens * ANSWER_SHARES[index // 3 % 3])
     call: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": "user", "content": prompt(rng, plan.prompt_tokens)}],
-        "max_tokens": plan.completion_tokens,
+        "messages": [{"role": "user", "content": prompt(rng, tokens)}],
+        "max_tokens": answer,
         "temperature": 0,
         "stream": True,
         "stream_options": {"include_usage": True},

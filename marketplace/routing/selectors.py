@@ -127,10 +127,16 @@ def _deployment(row: Deployment, offer: Offer, profile: Profile | None) -> wire.
         batch_curve=tuple((int(n), float(factor)) for n, factor in profile.batch_curve)
         if profile
         else (),
+        engine_prior=_engine_prior(profile),
         quantization=row.quantization,
         parameters=tuple(row.supported_parameters),
         collects_data=row.collects_data,
     )
+
+
+def _engine_prior(profile: Profile | None) -> wire.EngineCurve | None:
+    figures = profile.engine_figures if profile else None
+    return figures.curve if figures else None
 
 
 def price_of(offer: Offer) -> Price:

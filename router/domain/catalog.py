@@ -63,12 +63,31 @@ class Model(Struct, frozen=True):
     outputs: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
 
 
+class EngineCurve(Struct, frozen=True):
+    """How long an LLM engine takes, as two sums of seconds.
+
+    The first token comes after ``first · [1, answers under way, thousand prompt tokens ahead and
+    own]``, each further one after ``step · [1, answers under way, ten thousand tokens attended to,
+    thousand prompt tokens computed meanwhile]``. No weight is 0. An event of a stream carries
+    ``event_tokens``.
+    """
+
+    first: tuple[float, float, float]
+    step: tuple[float, float, float, float]
+    event_tokens: float = 1.0
+
+
+USUAL_ENGINE = EngineCurve((0.03, 0.001, 0.05), (0.05, 0.001, 0.005, 0.05))
+"""One of the middle, for an 8B model on one GPU: where nothing else is known."""
+
+
 class Deployment(Struct, frozen=True):
     """A provider's offering of a model version on a pool, with the price version in force.
 
     ``upstream_model`` is the name the workers know the model by. ``service_prior_ms`` is the
     benchmarked mean service time of one request, 0 where none was measured; ``batch_curve`` holds
     ``(concurrency, service time relative to one alone)``, empty where concurrency does not matter.
+    ``engine_prior`` is what a benchmark of streamed answers says, where its workers are engines.
     ``parameters`` are the request fields that its workers act on, ``quantization`` is "" where it
     was not stated, and ``collects_data`` says that the provider keeps prompts or answers.
     """
@@ -83,6 +102,7 @@ class Deployment(Struct, frozen=True):
     commission_bps: int = 0
     service_prior_ms: float = 0.0
     batch_curve: tuple[tuple[int, float], ...] = ()
+    engine_prior: EngineCurve | None = None
     quantization: str = ""
     parameters: tuple[str, ...] = ()
     collects_data: bool = False

@@ -9,12 +9,14 @@ prompt is computed, and step more slowly afterwards: the social term, without wh
 the engine that looks fastest to each of them alone.
 
 ``x`` and ``y`` belong to a deployment, whose engines are built alike; an engine has two factors
-relative to its siblings. All are learned from streams, as they come, and from nothing else.
+relative to its siblings. All begin as a benchmark says, or as a guess where there is none, and are
+learned from answers as they come.
 """
 
 from collections.abc import Sequence
 from math import exp, log
 
+from router.domain.catalog import USUAL_ENGINE, EngineCurve
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.costs import Costs
 from router.scheduling.positive_fit import PositiveFit
@@ -22,9 +24,8 @@ from router.scheduling.reading import Reading
 from router.scheduling.size import WORK_MAX, WORK_MIN
 from router.scheduling.ticket import Ticket, Used
 
-FIRST_GUESS = (0.03, 0.001, 0.05)
-STEP_GUESS = (0.05, 0.001, 0.005, 0.05)
-"""Before anything is known: an engine of the middle, for an 8B model on one GPU."""
+FIRST_GUESS, STEP_GUESS = USUAL_ENGINE.first, USUAL_ENGINE.step
+"""Before anything is known."""
 
 THOUSAND, TEN_THOUSAND = 1e3, 1e4
 
@@ -89,6 +90,13 @@ class EngineSpeed:
         if not self.first.samples and not self.step.samples:
             self.first = PositiveFit(first)
             self.step = PositiveFit(step)
+
+    def benchmarked(self, curve: EngineCurve) -> None:
+        """They were benchmarked, maybe anew."""
+        if not self.step.samples:
+            self.event_tokens = curve.event_tokens
+        self.first.benchmarked(curve.first)
+        self.step.benchmarked(curve.step)
 
     @property
     def first_factor(self) -> float:

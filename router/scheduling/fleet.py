@@ -354,6 +354,8 @@ class Fleet:
                 engines = EngineSpeed(*guess_of(deployment, endpoint.pool.hardware))
                 speed = DeploymentSpeed(deployment.service_prior_ms / 1e3, engines)
                 self._speeds[deployment.id] = speed
+                if deployment.engine_prior is not None:
+                    speed.engines_benchmarked(deployment.engine_prior)
             state = EndpointState(endpoint, worker, speed)
             worker.endpoints.append(state)
             if speed.has_engines or is_named(endpoint):
@@ -367,6 +369,8 @@ class Fleet:
             state.service.benchmarked(prior_ms / 1e3)
             guess = guess_of(endpoint.deployment, endpoint.pool.hardware)
             state.service.shared.engines.expect(*guess)
+        if endpoint.deployment.engine_prior is not None:
+            state.service.shared.engines_benchmarked(endpoint.deployment.engine_prior)
         state.endpoint = endpoint
         worker.endpoints.append(state)
         if state.service.worker is not worker.model:

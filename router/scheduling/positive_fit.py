@@ -7,7 +7,7 @@ forgetting diverges where inputs move together, as those of an engine do.
 """
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, log, sqrt
 from operator import mul
 
 RATE_FIRST = 0.5
@@ -35,6 +35,14 @@ class PositiveFit:
         """An earlier life has learned these: they are soon learned anew."""
         self.weights = list(weights)
         self.samples = min(samples, RATE_HALF)
+
+    def benchmarked(self, weights: Sequence[float]) -> None:
+        """They were measured anew. That and what was learned count alike, by their logs, and both
+        for a few observations only.
+        """
+        if self.samples:
+            weights = [sqrt(own * other) for own, other in zip(self.weights, weights, strict=True)]
+        self.remember(weights, RATE_HALF)
 
     def seconds(self, x: Sequence[float]) -> float:
         """What these inputs should take."""

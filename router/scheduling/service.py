@@ -4,6 +4,7 @@ with those of the same deployment.
 
 from math import inf
 
+from router.domain.catalog import EngineCurve
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.engine import EngineSpeed
 from router.scheduling.estimate import SMOOTHING, ServiceEstimate
@@ -23,11 +24,13 @@ class Looking:
 class DeploymentSpeed:
     """What the workers of one deployment have shown together; new ones begin from it.
 
-    ``prior_s`` is what a benchmark said last (0 = nothing), ``has_engines`` when any of them turned
-    out to be one, ``engines`` what those have shown, and ``sharing`` what speaks for that.
+    ``prior_s`` and ``engine_prior`` are what a benchmark said last (0, None = nothing),
+    ``has_engines`` when any of them turned out to be one, ``engines`` what those have shown, and
+    ``sharing`` what speaks for that.
     """
 
     __slots__ = (
+        "engine_prior",
         "engines",
         "estimate",
         "has_engines",
@@ -39,12 +42,19 @@ class DeploymentSpeed:
 
     def __init__(self, prior_s: float, engines: EngineSpeed) -> None:
         self.prior_s = prior_s
+        self.engine_prior: EngineCurve | None = None
         self.estimate = ServiceEstimate(prior_s)
         self.unmeasured: set[Service] = set()
         self.probe_work = 0.0
         self.engines = engines
         self.has_engines = False
         self.sharing = Sharing()
+
+    def engines_benchmarked(self, curve: EngineCurve) -> None:
+        """A benchmark says how its engines read and answer. Said twice, it counts once."""
+        if curve != self.engine_prior:
+            self.engine_prior = curve
+            self.engines.benchmarked(curve)
 
 
 class Service:

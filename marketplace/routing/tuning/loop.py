@@ -255,11 +255,13 @@ def _profile_make(
 ) -> Profile:
     """Everything but the speed is the earlier profile's; what a speed gives goes with it."""
     faster = profile.service_ms / service_ms if profile else 0.0
+    engine = profile.engine_figures if profile else None
     now = timezone.now()
     return Profile.objects.create(
         deployment=deployment,
         service_ms=service_ms,
         batch_curve=profile.batch_curve if profile else [],
+        engine=asdict(engine.slower(1 / faster)) if engine else {},
         slots=profile.slots if profile else 0,
         capacity_hz=profile.capacity_hz * faster if profile else 0.0,
         slo_ms=profile.slo_ms if profile else 0.0,

@@ -26,7 +26,7 @@ from marketplace.routing.models import Policy, PolicyKind, PolicyState, Snapshot
 from marketplace.routing.services import policy_publish, snapshot_publish
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
 from router.domain import catalog as wire
-from router.domain.catalog import RateLimits
+from router.domain.catalog import EngineCurve, RateLimits
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from tests.integration.marketplace.shop import Shop
@@ -214,6 +214,31 @@ def test_weights_that_make_no_sense_are_refused(shop: Shop, weights: object) -> 
     with pytest.raises(ValidationError) as refused:
         policy.full_clean()
     assert "weights" in refused.value.message_dict
+
+
+def test_what_was_measured_of_an_engine_reaches_the_router(shop: Shop) -> None:
+    row = Deployment.objects.get()
+    Profile.objects.all().delete()
+    snapshot_publish()
+    assert published().deployments[0].engine_prior is None
+    sums = {"told": [True] * 4, "missed": 0.1}
+    Profile.objects.create(
+        deployment=row,
+        service_ms=50.0,
+        engine={
+            "first": {"weights": [0.01, 0.002, 0.25], **sums},
+            "step": {"weights": [0.02, 0.001, 0.003, 0.2], **sums},
+            "answers": 200,
+            "at_once": 8,
+            "context_tokens": 500.0,
+            "event_tokens": 2.0,
+        },
+        source="test",
+        published=True,
+    )
+    snapshot_publish()
+    curve = EngineCurve((0.01, 0.002, 0.25), (0.02, 0.001, 0.003, 0.2), 2.0)
+    assert published().deployments[0].engine_prior == curve
 
 
 def test_an_expired_profile_is_no_prior_any_more(shop: Shop) -> None:

@@ -159,7 +159,16 @@ def test_live_service_is_read_by_deployment(shop: Shop) -> None:
 def test_a_deployment_that_drifts_gets_a_profile_one_step_on_and_a_benchmark(
     shop: Shop, asked: list[tuple[Deployment, str]]
 ) -> None:
-    profile(shop, 100.0, capacity_hz=10.0, slots=2, benchmark=None)
+    sums = {"told": [True] * 4, "missed": 0.1}
+    engine = {
+        "first": {"weights": [0.01, 0.002, 0.2], **sums},
+        "step": {"weights": [0.02, 0.001, 0.01, 0.2], **sums},
+        "answers": 99,
+        "at_once": 4,
+        "context_tokens": 100.0,
+        "event_tokens": 1.0,
+    }
+    profile(shop, 100.0, capacity_hz=10.0, slots=2, engine=engine, benchmark=None)
     calls(shop.deployment, around(400.0, 200), apart_ms=1_200)
     assert tasks.fold_telemetry() == 1
     made = profiles_in_force().get()
@@ -167,6 +176,8 @@ def test_a_deployment_that_drifts_gets_a_profile_one_step_on_and_a_benchmark(
     assert made.service_ms == pytest.approx(120.0)
     assert made.capacity_hz == pytest.approx(10.0 / 1.2)
     assert (made.slots, made.batch_curve) == (2, [[1, 1.0], [4, 2.0]])
+    assert made.engine["first"]["weights"] == pytest.approx([0.012, 0.0024, 0.24])
+    assert made.engine["step"]["weights"] == pytest.approx([0.024, 0.0012, 0.012, 0.24])
     assert made.samples == 200
     assert made.expires_at is not None
     assert snapshot()["deployments"][0]["service_prior_ms"] == pytest.approx(120.0)

@@ -479,3 +479,52 @@ def test_profiles_are_gauges(shop: Shop, settings: Any) -> None:
     assert float(found["profile_service_ms"]) == 5
     assert 0 <= float(found["profile_age_seconds"]) < 60
     assert 'waypost_benchmarks{state="running"} 0.0' in page
+
+
+ENGINE = {
+    "first": {"weights": [0.01, 0.002, 0.25], "told": [True, True, True], "missed": 0.1},
+    "step": {"weights": [0.02, 0.001, 0.01, 0.25], "told": [True] * 4, "missed": 0.05},
+    "answers": 200,
+    "at_once": 8,
+    "context_tokens": 1_000.0,
+    "event_tokens": 1.0,
+}
+
+
+def engine_profile(done: Benchmark, engine: dict[str, Any]) -> Profile:
+    profile = Profile.objects.create(
+        deployment=done.deployment, benchmark=done, service_ms=500, engine=engine, source="LoadGen"
+    )
+    return profile_publish(profile)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {},
+            "Reads prompts at 4000 tok/s. Answers in 22 ms a token alone, in 36 ms at 8 at once.",
+        ),
+        (
+            {"first": {**ENGINE["first"], "told": [True, True, False]}, "at_once": 1},
+            "How fast it reads prompts cannot be told: the usual share of the first token is taken "
+            "for it. Answers in 22 ms a token alone.",
+        ),
+    ],
+)
+def test_a_benchmarks_page_says_how_an_engine_reads_and_answers(
+    done: Benchmark, changed: dict[str, Any], said: str
+) -> None:
+    engine_profile(done, {**ENGINE, **changed})
+    page = Client().get(f"/benchmarks/{done.pk}").content.decode()
+    assert said in " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def test_a_profile_without_streams_says_nothing_of_an_engine(done: Benchmark) -> None:
+    engine_profile(done, {})
+    assert "a token alone" not in Client().get(f"/benchmarks/{done.pk}").content.decode()
+
+
+def test_the_api_tells_what_the_router_begins_from(done: Benchmark) -> None:
+    profile = engine_profile(done, ENGINE)
+    assert Client().get(f"/api/v1/profiles/{profile.pk}").json()["engine"] == ENGINE

@@ -74,6 +74,13 @@ def test_a_curve_of_an_emulated_worker_becomes_the_prior(
         row for row in SnapshotRow.objects.first().body["deployments"] if row["id"] == deployment.pk
     ]
     assert told["service_prior_ms"] == profile.service_ms
+    # Loads beyond its four slots would have it wait for a slot, which is no engine's doing.
+    engine = profile.engine_figures
+    assert engine is not None
+    assert engine.answers == points[0].samples + points[1].samples
+    assert 0.5 < engine.alone_ms / points[0].latency["tpot_ms"]["p50"][0] < 2
+    assert told["engine_prior"]["step"] == pytest.approx(engine.step.weights)
+    assert told["engine_prior"]["first"] == pytest.approx(engine.first.weights)
 
 
 def test_the_raw_results_are_kept(offered: Callable[..., Any], emulator_url: str) -> None:

@@ -74,17 +74,28 @@ def test_any_settings_give_a_plan_or_a_reason(settings: dict[str, Any]) -> None:
 
 def test_prompts_are_seeded_and_no_two_requests_begin_alike() -> None:
     plan = plan_of("chat", {"prompt_tokens": 50, "completion_tokens": 7})
-    body = openai_body(plan, "m", 3, exact=True)
-    assert body == openai_body(plan, "m", 3, exact=True)
-    assert body != openai_body(plan, "m", 4, exact=True)
+    body = openai_body(plan, "m", 9, exact=True)
+    assert body == openai_body(plan, "m", 9, exact=True)
+    assert body != openai_body(plan, "m", 18, exact=True)
     first, second = json.loads(body.numbered(1)), json.loads(body.numbered(2))
     assert first["max_tokens"] == 7
     assert first["ignore_eos"]
     texts = [one["messages"][0]["content"].split() for one in (first, second)]
     assert texts[0][0] != texts[1][0]
     assert texts[0][1:] == texts[1][1:]
-    assert len(texts[0]) == 47
     assert "ignore_eos" not in json.loads(openai_body(plan, "m", 3, exact=False).content)
+
+
+def test_chats_have_three_lengths_and_the_plans_on_average() -> None:
+    plan = plan_of("chat", {"prompt_tokens": 400, "completion_tokens": 20})
+    bodies = [json.loads(openai_body(plan, "m", n, exact=True).content) for n in range(9)]
+    # Of a prompt's tokens four are its number.
+    lengths = [len(body["messages"][0]["content"].split()) + 3 for body in bodies]
+    assert sorted(lengths) == 3 * [100] + 3 * [300] + 3 * [800]
+    assert sum(lengths) == 9 * 400
+    answers = [body["max_tokens"] for body in bodies]
+    assert sorted(answers) == 3 * [18] + 3 * [20] + 3 * [22]
+    assert len(set(zip(lengths, answers, strict=True))) == 9
 
 
 def test_tensors_have_the_rows_that_were_asked_for() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from router.domain.catalog import Deployment, Endpoint, Policy, Pool, Worker
+from router.domain.catalog import Deployment, Endpoint, EngineCurve, Policy, Pool, Worker
 from router.domain.pricing import Price
 from router.scheduling.decisions import Decision, Dispatch, Probe
 from router.scheduling.fleet import Attempt
@@ -21,6 +21,7 @@ def endpoint(
     slots: int = 1,
     service_ms: float = 100.0,
     batch_curve: tuple[tuple[int, float], ...] = (),
+    engine_prior: EngineCurve | None = None,
     deployment: int = 0,
     rtt_ms: float = 1.0,
 ) -> Endpoint:
@@ -36,6 +37,7 @@ def endpoint(
         Price(1),
         service_prior_ms=service_ms,
         batch_curve=batch_curve,
+        engine_prior=engine_prior,
     )
     return Endpoint(name, offered, worker, POOL)
 

@@ -3,8 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from router.domain.catalog import Endpoint
+from router.domain.catalog import Endpoint, EngineCurve
 from router.scheduling.decisions import Dispatch
+from router.scheduling.engines import EngineEndpoint
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
@@ -160,3 +161,86 @@ def test_an_engine_with_one_answer_at_a_time_is_expected_to_take_what_it_takes()
     state.model.look(now_s)
     expected_s = state.service_s(asked("next", "engine", now_s=now_s))
     assert expected_s == pytest.approx(0.03 + (ANSWER - 1) * 0.008, rel=0.1)
+
+
+# What a benchmark said
+
+H100 = EngineCurve((0.01, 0.0002, 0.03), (0.008, 0.0001, 0.0005, 0.03))
+CPU = EngineCurve((0.2, 0.05, 8.0), (0.12, 0.02, 0.1, 8.0), event_tokens=2.0)
+
+
+def benchmarked(name: str, curve: EngineCurve | None, deployment: int = 0) -> Endpoint:
+    return endpoint(name, slots=4, service_ms=0.0, engine_prior=curve, deployment=deployment)
+
+
+def model_of(made: Scheduler, name: str) -> EngineEndpoint:
+    model = made.fleet.endpoints[name].model
+    assert isinstance(model, EngineEndpoint)
+    return model
+
+
+def test_before_any_call_a_fast_engine_is_not_expected_to_be_like_a_slow_one() -> None:
+    for order in (("cpu", "h100"), ("h100", "cpu")):
+        made = scheduler(benchmarked("h100", H100), benchmarked("cpu", CPU))
+        assert sent(made, asked("first", *order, now_s=1.0)).endpoint.id == "h100"
+        one = asked("second", *order, now_s=1.0)
+        fast, slow = (model_of(made, name) for name in ("h100", "cpu"))
+        assert slow.service_s(one) > 10 * fast.service_s(one)
+        assert made.fleet.endpoints["cpu"].estimate.is_guess
+
+
+def test_a_burst_of_first_calls_goes_to_the_fast_engine() -> None:
+    names = ("cpu", "h100")
+    made = scheduler(benchmarked("h100", H100), benchmarked("cpu", CPU))
+    to = [sent(made, asked(str(n), *names, now_s=1.0)).endpoint.id for n in range(4)]
+    assert to == ["h100"] * 4
+
+
+def test_calls_soon_outweigh_what_a_benchmark_said() -> None:
+    made = scheduler(benchmarked("engine", replace(CPU, event_tokens=1.0)))
+    now_s = 1.0
+    for number in range(40):
+        attempt = sent(made, asked(str(number), "engine", now_s=now_s))
+        now_s = answered(made, attempt, first_s=0.03, step_s=0.008) + 1
+    made.fleet.endpoints["engine"].model.look(now_s)
+    took_s = 0.03 + (ANSWER - 1) * 0.008
+    expected_s = model_of(made, "engine").service_s(asked("next", "engine", now_s=now_s))
+    assert expected_s == pytest.approx(took_s, rel=0.2)
+
+
+def test_a_newer_benchmark_acts_on_engines_that_run_and_counts_like_what_they_have_shown() -> None:
+    engines = [benchmarked(name, H100, deployment=7) for name in ("one", "two")]
+    made = scheduler(*engines)
+    now_s = 1.0
+    for number in range(20):
+        attempt = sent(made, asked(str(number), "one", "two", now_s=now_s))
+        now_s = answered(made, attempt, first_s=0.03, step_s=0.008) + 1
+    speed = model_of(made, "one").engine.speed
+    assert speed is model_of(made, "two").engine.speed
+    first, step = list(speed.first.weights), list(speed.step.weights)
+    anew = [replace(one, deployment=replace(one.deployment, engine_prior=CPU)) for one in engines]
+    made.apply(anew, now_s)
+    for known, before, told in (
+        (speed.first, first, CPU.first),
+        (speed.step, step, CPU.step),
+    ):
+        # Once, though it has two engines.
+        assert known.weights == pytest.approx(
+            [(own * other) ** 0.5 for own, other in zip(before, told, strict=True)]
+        )
+    made.apply(anew, now_s)
+    without = [
+        replace(one, deployment=replace(one.deployment, engine_prior=None)) for one in engines
+    ]
+    blended = list(speed.step.weights)
+    made.apply(without, now_s)
+    assert speed.step.weights == blended, "a profile that has expired unlearns nothing"
+
+
+def test_a_benchmark_of_engines_that_showed_nothing_is_taken_as_it_is() -> None:
+    made = scheduler(benchmarked("engine", None))
+    made.apply([benchmarked("engine", CPU)], 1.0)
+    sent(made, asked("first", "engine", now_s=2.0))
+    speed = model_of(made, "engine").engine.speed
+    assert (speed.first.weights, speed.step.weights) == (list(CPU.first), list(CPU.step))
+    assert speed.event_tokens == CPU.event_tokens
