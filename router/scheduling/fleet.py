@@ -166,7 +166,7 @@ class WorkerState:
         self.model.recheck_s = -inf
 
     def _trust_changed(self) -> None:
-        self.bounds.trusted = self._slow_start.limit
+        self.bounds.trusted = min(self._slow_start.limit, self.bounds.slots)
         self.model.bounds_changed()
 
 

@@ -143,3 +143,21 @@ def test_prompts_may_wait_longer_while_others_wait_where_nobody_sees_first_token
     worker.model.waited_for(True)
     worker.model.look(50.0)
     assert worker.has_room is not streamed_before
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_worker_that_comes_back_is_sent_nothing_while_none_of_its_slots_is_leased(
+    streams: bool,
+) -> None:
+    made = scheduler(endpoint("one", slots=4))
+    attempts = [place(made, str(n), "one", streams=streams, **CHAT) for n in range(3)]
+    made.lease({"one": 0}, 0.0)
+    for attempt in attempts[:2]:
+        made.failed(attempt, 0.1)
+    worker = made.fleet.workers["one"]
+    assert worker.ejection.is_ejected
+    made.completed(attempts[2], 0.2)
+    assert not worker.ejection.is_ejected
+    worker.model.look(0.2)
+    assert worker.limit == 0
+    assert made.arrive(ticket("next", "one", now_s=0.3, streams=streams, **CHAT), 0.3) == []
