@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ from marketplace.benchmarks.plan import Plan
 ERROR_CHARACTERS = 200
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
+NUMBERS = 9 * 10**9
+"""Where the numbers of requests begin is below this: they have ten digits."""
 USAGE_BYTES = 400
 """How far from either end of an embeddings answer its token count is looked for."""
 TOKENS = re.compile(rb'"prompt_tokens"\s*:\s*(\d+)')
@@ -37,10 +40,10 @@ TIMING = re.compile(r"(\w+);dur=([\d.]+)")
 class Sample:
     """One request: when it was sent (s, of a monotonic clock), its times in ms, its tokens.
 
-    ``server`` is which of those that are called in turn. ``prompt_tokens`` is 0 where the engine
-    does not count them, ``ttft_ms``, ``tokens`` and the ``events`` that they came in are where
-    nothing is streamed. ``router_ms`` is what a call through the router took beyond the worker's
-    own time, ``queue_ms`` what of it was waiting; -1 elsewhere.
+    ``server`` is which of those that are called in turn. ``prompt_tokens``, of which the engine had
+    ``cached_tokens``, are 0 where it does not count them; ``ttft_ms``, ``tokens`` and the
+    ``events`` that they came in are where nothing is streamed. ``router_ms`` is what a call through
+    the router took beyond the worker's own time, ``queue_ms`` what of it was waiting; -1 elsewhere.
     """
 
     started_s: float
@@ -52,6 +55,7 @@ class Sample:
     error: str = ""
     server: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     events: int = 0
 
     @property
@@ -141,7 +145,8 @@ class HttpCaller:
         self._opened: aiohttp.ClientSession | None = None
         self._library = library
         self._headers = headers
-        self._numbers = itertools.count(1)
+        # Each point has a process of its own, whose numbers no other point's may be.
+        self._numbers = itertools.count(secrets.randbelow(NUMBERS))
         self._routed = server.is_router
         self._resolver = _Pinned(server.address) if server.address else None
         self.size = len(library)
@@ -310,9 +315,14 @@ class _Choice(Struct):
     delta: _Delta | None = None
 
 
+class _Details(Struct):
+    cached_tokens: int | None = None
+
+
 class _Usage(Struct):
     completion_tokens: int | None = None
     prompt_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
 
 
 class _Event(Struct):
@@ -336,7 +346,7 @@ class _Tokens:
         self._rest = b""
         self._events = 0
         self._usage = 0
-        self._prompt_tokens = 0
+        self._prompt_tokens = self._cached_tokens = 0
         self.ttft_ms = 0.0
         self.text = b""
         self.error = ""
@@ -353,6 +363,7 @@ class _Tokens:
         sample.ttft_ms = self.ttft_ms
         sample.tokens = self._usage or self._events
         sample.prompt_tokens = self._prompt_tokens
+        sample.cached_tokens = self._cached_tokens
         sample.events = self._events
         sample.error = self.error or ("" if self._events else "the stream carried no text")
 
@@ -366,6 +377,8 @@ class _Tokens:
         if event.usage:
             self._usage = event.usage.completion_tokens or 0
             self._prompt_tokens = event.usage.prompt_tokens or 0
+            details = event.usage.prompt_tokens_details
+            self._cached_tokens = (details.cached_tokens or 0) if details else 0
         for choice in event.choices or ():
             if choice.delta and (choice.delta.content or choice.delta.reasoning_content):
                 self._events += 1

@@ -2,10 +2,11 @@
 
 Each answer is looked at as the router does (:class:`~router.domain.catalog.EngineCurve`): what was
 ahead of its first token, and in what mean batch its further ones came. Who was under way then is
-told by the times of all answers of its point. Both sums are fitted by non-negative least squares
-(Lawson and Hanson 1974) on the errors' logarithms, drawn towards an engine of the usual proportions
-by as much as a fraction of one answer is worth: what a benchmark cannot tell apart, the time to
-read a prompt where all are alike say, keeps the usual share of what was measured.
+told by the times of all answers of its point. Both sums are fitted by least squares of logarithms,
+of the errors as of the weights: none becomes nothing, from which a router that learns by factors
+would never come back. They are drawn towards an engine of the usual proportions by as much as a
+fraction of one answer is worth: what a benchmark cannot tell apart, the time to read a prompt where
+all are alike say, keeps the usual share of what was measured.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from marketplace.benchmarks.callers import Sample
 from marketplace.benchmarks.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures, Sum
@@ -28,20 +28,18 @@ ANSWERS_MIN = 20
 USUAL_ANSWERS = 0.1
 """How many answers the usual proportions are worth."""
 
-SHARE_MIN = 0.1
-"""No weight is less than this share of the usual one: a router learns by factors, and what is
-nothing stays nothing.
-"""
+PASSES = 30
+STEP_MAX = 0.7
+"""Of a logarithm, in one pass."""
 
-PASSES = 12
 MISSED_MAX = 1.0
 """Log error that one answer counts for at most: a hiccup is no news."""
 
 SECONDS_MIN = 1e-6
 
-TOLD_MIN = 0.5
-"""From this share on a weight is the answers' word more than it is the usual proportions'. What is
-hardly more than the least is not told either: prompts were too short to take any time, say.
+TOLD_MIN = 0.8
+"""From this share on a weight is the answers' word and not the usual proportions'. What takes no
+time in what was measured ends where both pull alike, at up to three quarters.
 """
 
 
@@ -108,10 +106,11 @@ def _observed(samples: Sequence[Sample]) -> list[Observed]:
     ended = begun + np.array([one.total_ms for one in samples]) / 1e3
     prompts = np.array([one.prompt_tokens for one in samples], dtype=float)
     ones = np.ones(len(samples))
+    computed = prompts - np.array([one.cached_tokens for one in samples])
     decoding = _Level((first, ones), (ended, -ones))
     context = _Level((begun, prompts), (ended, -prompts))
-    pending = _Level((begun, prompts), (first, -prompts))
-    prefilled = _Level((first, prompts))
+    pending = _Level((begun, computed), (first, -computed))
+    prefilled = _Level((first, computed))
     found = []
     for at, sample in enumerate(samples):
         took_s = ended[at] - first[at]
@@ -170,29 +169,29 @@ def fitted(
     shares: NDArray[np.float64],
     usual: Sequence[float],
 ) -> Sum:
-    """Weights as multiples of the usual ones, which are first made as fast as what was measured.
+    """Weights by the logarithms of how many times the usual ones they are, which are first made as
+    fast as what was measured. ``shares`` say how much each answer counts.
 
-    What is least is the sum of squares of the errors' logarithms, each bounded: as the router
-    learns. Each pass takes them for linear where the last one ended (Gauss and Newton).
+    What is least is the sum of squares of the errors' logarithms, each bounded, as the router
+    learns; each pass takes them for linear where the last one ended (Gauss and Newton).
     """
     x, took = np.array(inputs, dtype=float), np.maximum(np.array(seconds), SECONDS_MIN)
     guess = np.array(usual)
     guess *= float(np.median(took / (x @ guess)))
+    logs = np.zeros(len(guess))
     pull = np.sqrt(USUAL_ANSWERS) * np.eye(len(guess))
-    weights = guess
+    counts = np.sqrt(shares)
     for _ in range(PASSES):
+        weights = guess * np.exp(logs)
         expected = x @ weights
         missed = np.clip(np.log(took / expected), -MISSED_MAX, MISSED_MAX)
-        rows = x * guess / expected[:, None] * np.sqrt(shares)[:, None]
-        a = np.vstack([rows, pull])
-        b = np.concatenate([(1 + missed) * np.sqrt(shares), pull.sum(axis=1)])
-        q, r = np.linalg.qr(a)
-        above, _ = nnls(r, q.T @ (b - SHARE_MIN * a.sum(axis=1)))
-        weights = np.sqrt(weights * guess * (SHARE_MIN + above))
+        a = np.vstack([x * weights * (counts / expected)[:, None], pull])
+        steps = np.linalg.lstsq(a, np.concatenate([missed * counts, -pull @ logs]), rcond=None)[0]
+        logs += np.clip(steps, -STEP_MAX, STEP_MAX)
+    weights = guess * np.exp(logs)
     known = 1 - USUAL_ANSWERS * np.diag(np.linalg.inv(a.T @ a))
-    told = (known >= TOLD_MIN) & (weights >= 2 * SHARE_MIN * guess)
     return Sum(
         tuple(float(weight) for weight in weights),
-        tuple(bool(one) for one in told),
+        tuple(bool(one) for one in known >= TOLD_MIN),
         float(np.median(np.abs(x @ weights / took - 1))),
     )

@@ -193,3 +193,33 @@ def test_nobody_there_is_an_error_of_the_sample() -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="looks like http"):
         caller_of(EMBEDDINGS, [Server("ftp://host", "openai", "m")], [])
+
+
+async def test_no_two_points_send_the_same_prompt() -> None:
+    """Each has a caller of its own, and an engine may have kept what an earlier one sent."""
+    seen: list[bytes] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        seen.append(await request.read())
+        return web.Response(text="data: [DONE]\n\n")
+
+    async with answering(handle) as here:
+        for _point in range(3):
+            caller = caller_of(CHAT, [Server(here, "openai", "m")], [])
+            for _again in range(2):
+                await caller.call(0, lambda: None)
+            await caller.close()
+    assert len(set(seen)) == 6
+
+
+async def test_what_an_engine_counts_of_a_stream_is_kept() -> None:
+    usage = {
+        "prompt_tokens": 70,
+        "completion_tokens": 6,
+        "prompt_tokens_details": {"cached_tokens": 32},
+    }
+    events = [{"choices": [{"delta": {"content": "a b"}}]} for _ in range(3)]
+    text = "".join(f"data: {json.dumps(one)}\n\n" for one in (*events, {"usage": usage}))
+    sample = await asked(web.Response(text=text), CHAT)
+    assert (sample.prompt_tokens, sample.cached_tokens) == (70, 32)
+    assert (sample.tokens, sample.events) == (6, 3)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from marketplace.benchmarks.callers import Sample
 from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
@@ -103,9 +104,9 @@ def first_ratio(fit: EngineFigures, answers: Sequence[Observed]) -> float:
     return sum(expected) / sum(one.first_s for one in busy)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    st.tuples(*[st.floats(0.3, 3.0)] * 4),
+    st.tuples(*[st.floats(0.5, 2.0)] * 4),
     st.floats(0.02, 50.0),
     st.integers(0, 2**31 - 1),
 )
@@ -115,10 +116,10 @@ def test_known_weights_are_found(multiples: tuple[float, ...], slower: float, se
     true = np.array(USUAL_ENGINE.step) * multiples * slower
     # Each term takes a share of some size somewhere: where none does, nothing can tell it.
     spread = 1 / np.array(USUAL_ENGINE.step) * USUAL_ENGINE.step[0]
-    inputs = random.uniform(0, 2, (400, 4)) * spread
+    inputs = random.uniform(0, 2, (1_000, 4)) * spread
     inputs[:, 0] = 1.0
-    seconds = inputs @ true * random.lognormal(0, 0.03, 400)
-    found = fitted(inputs.tolist(), seconds.tolist(), np.ones(400), USUAL_ENGINE.step)
+    seconds = inputs @ true * random.lognormal(0, 0.03, 1_000)
+    found = fitted(inputs.tolist(), seconds.tolist(), np.ones(1_000), USUAL_ENGINE.step)
     assert found.weights == pytest.approx(tuple(true), rel=0.1)
     assert all(found.told)
 
@@ -127,11 +128,13 @@ def test_a_linear_engine_is_found_by_its_streams() -> None:
     fit = fit_of(measured(spec()))
     y0, y1, _, _ = fit.step.weights
     assert y0 == pytest.approx(0.012 / EVENT_TOKENS, rel=0.1)
-    assert y1 == pytest.approx(0.0006 / EVENT_TOKENS, rel=0.1)
+    # Eight answers at once are a third of a step: how much of that is their context is not told.
+    assert y1 == pytest.approx(0.0006 / EVENT_TOKENS, rel=0.2)
+    assert fit.alone_ms == pytest.approx(12.6 / EVENT_TOKENS, rel=0.05)
+    assert fit.together_ms == pytest.approx(16.9 / EVENT_TOKENS, rel=0.05)
     assert fit.at_once == 8
     assert fit.curve.event_tokens == EVENT_TOKENS
     assert fit.context_tokens == pytest.approx(64, rel=0.2)
-    assert fit.together_ms > 1.3 * fit.alone_ms
 
 
 @pytest.mark.parametrize("form", StepForm)
@@ -171,6 +174,29 @@ def test_what_takes_no_time_in_what_was_measured_is_neither_nothing_nor_told() -
     assert found.told[0]
     assert not found.told[2]
     assert found.missed < 0.1
+
+
+def test_an_engine_that_reads_far_more_slowly_than_it_answers_is_found() -> None:
+    """As a processor does: a step with a prompt in it takes ten times as long."""
+    slow_reader = replace(spec(), prefill_hz=133.0)
+    points = measured(slow_reader)
+    fit = fit_of(points)
+    assert fit.reads_hz == pytest.approx(133, rel=0.3)
+    assert fit.alone_ms == pytest.approx(12.6 / EVENT_TOKENS, rel=0.2)
+    for samples in points:
+        assert step_ratio(fit, observed(samples)) == pytest.approx(1, abs=0.25)
+
+
+def test_what_was_cached_was_not_read() -> None:
+    points = measured(spec(), prompts=(1_024, 128, 384))
+    reads_hz = fit_of(points).reads_hz
+    for samples in points:
+        for one in samples:
+            one.prompt_tokens += 2_000
+            one.cached_tokens = 2_000
+    again = fit_of(points)
+    assert again.reads_hz == pytest.approx(reads_hz)
+    assert again.context_tokens > 2_000
 
 
 def test_a_few_hiccups_change_little() -> None:
