@@ -1,6 +1,7 @@
 """Open Inference Protocol v2 workers over gRPC (Triton): what REST ones are told, in protobuf."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -19,8 +20,15 @@ from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT
 
 SCHEME = "grpc://"
 END: Any = grpc.aio.EOF  # pyright: ignore
-STATUSES = ("triton_grpc_error", "true")
-"""Asks Triton to end a stream with a status when a model fails, as it ends a plain call."""
+FAILED_ENDS_S = 1.0
+"""How long a stream on which a model has failed is let run to its end.
+
+The model still says that it is done. A Triton that hears so after the stream was closed may crash,
+and always may where it is asked to close streams by itself (``triton_grpc_error``).
+"""
+
+FULL = "maximum queue size"
+"""What a message says of a worker that has no room, rather than of the request."""
 
 REFUSALS = frozenset(
     {
@@ -108,7 +116,7 @@ class GRPCTransport:
     ) -> AsyncGenerator[Any, None]:
         """The answers to one request, by a stream of its own, whose end is theirs."""
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(await self._channel(url))
-        call: Any = stub.ModelStreamInfer(metadata=(*metadata, STATUSES))
+        call: Any = stub.ModelStreamInfer(metadata=metadata)
         begun = False
         try:
             async with asyncio.timeout(self._limits.silence_timeout_s):
@@ -120,7 +128,8 @@ class GRPCTransport:
                 if told is END:
                     return
                 if told.error_message:
-                    raise _ended(UpstreamRefused(422, told.error_message), begun)
+                    await _run_out(call)
+                    raise _ended(_told(told.error_message), begun)
                 begun = True
                 yield told.infer_response
         except grpc.aio.AioRpcError as error:
@@ -174,6 +183,21 @@ def _request(
 
 def _metadata(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     return tuple(header for header in headers if header[0] == TRACEPARENT)
+
+
+async def _run_out(call: Any) -> None:
+    """Let a stream come to its end, whatever it still brings."""
+    with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError):
+        async with asyncio.timeout(FAILED_ENDS_S):
+            while await call.read() is not END:
+                pass
+
+
+def _told(message: str) -> UpstreamFailed | UpstreamRefused:
+    """What an error that came without a status means for the call."""
+    if FULL in message:
+        return UpstreamFailed("grpc_unavailable", message, is_fault=False)
+    return UpstreamRefused(422, message)
 
 
 def _is_decoupled(error: grpc.aio.AioRpcError) -> bool:

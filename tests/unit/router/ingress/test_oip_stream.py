@@ -59,7 +59,7 @@ class Decoupled(pb_grpc.GRPCInferenceServiceServicer):
     async def ModelStreamInfer(self, requests: Any, context: Any) -> None:  # noqa: N802
         async for request in requests:
             assert request.model_name == "t"
-            assert dict(context.invocation_metadata())["triton_grpc_error"] == "true"
+            assert "triton_grpc_error" not in dict(context.invocation_metadata())
             self.calls += 1
             try:
                 await self.script(self, context)
@@ -91,6 +91,22 @@ async def failing_once(worker: Decoupled, context: Any) -> None:
 
 async def refusing(worker: Decoupled, context: Any) -> None:
     await context.write(pb.ModelStreamInferResponse(error_message="unexpected shape"))
+
+
+async def failing_late(worker: Decoupled, context: Any) -> None:
+    """As a model does that fails and then says that it is done."""
+    await worker.tell(context)
+    await context.write(pb.ModelStreamInferResponse(error_message="counted too far"))
+    await asyncio.sleep(0.05)
+    await worker.tell(context)
+
+
+async def full(worker: Decoupled, context: Any) -> None:
+    if worker.calls == 1:
+        error = "[x] Exceeds maximum queue size"
+        await context.write(pb.ModelStreamInferResponse(error_message=error))
+    else:
+        await worker.tell(context)
 
 
 async def silent(worker: Decoupled, context: Any) -> None:
@@ -156,6 +172,25 @@ async def test_every_answer_comes_and_the_rows_are_billed_once() -> None:
     assert [one.outcome for one in line.records] == ["completed"] * 2
     assert [one.charge_nano for one in line.records] == [ROWS * ROW_NANO] * 2
     assert line.unresolved_nano == line.slots_taken == 0
+
+
+async def test_a_model_that_fails_may_say_that_it_is_done() -> None:
+    """Triton crashed where its stream was closed before."""
+    async with working(failing_late) as (worker, line), streaming(line) as stream:
+        await ask(stream)
+        first, error = await rest_of(stream)
+    assert first.infer_response.raw_output_contents
+    assert "what was delivered is billed" in error.error_message
+    assert (worker.sent, worker.stopped) == (2, False)
+    assert line.records[0].rows == ROWS
+
+
+async def test_a_worker_without_room_is_left_for_another() -> None:
+    async with working(full) as (worker, line), streaming(line) as stream:
+        await ask(stream)
+        (told,) = await rest_of(stream)
+    assert told.infer_response.raw_output_contents
+    assert worker.calls == 2
 
 
 @pytest.mark.parametrize("script", [breaking, silent])
