@@ -72,10 +72,10 @@ def test_one_provider_of_a_model_can_be_asked(page: Page, local_stack: LocalStac
     expect(page.locator("#code-shown")).to_contain_text('"northyard"')
     page.get_by_role("button", name="Send").click()
     reports = page.locator("[data-reports] [data-report]")
-    expect(reports.nth(0).locator("tr.chosen")).to_contain_text(
+    expect(reports.nth(0).locator("table").first.locator("tr.chosen")).to_contain_text(
         "llama-fast-", timeout=ANSWER_TIMEOUT_MS
     )
-    expect(reports.nth(1).locator("tr.chosen")).to_contain_text(
+    expect(reports.nth(1).locator("table").first.locator("tr.chosen")).to_contain_text(
         "llama-small-", timeout=ANSWER_TIMEOUT_MS
     )
     expect(reports.nth(1)).to_contain_text("the request asked for other providers")
