@@ -9,12 +9,13 @@ import contextlib
 import resource
 import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from router.settings import Limits
-from tests.chaos.harness import SCALE, Told, Worker, ask, request, routing, working
+from tests.chaos.harness import SCALE, Router, Told, Worker, ask, request, routing, working
 from tests.chaos.load import Flow, load, percentile
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -212,6 +213,7 @@ async def test_12_slow_headers_hold_nobody_up_and_are_ended(tmp_path: Path) -> N
 
 
 REFUSAL_MIB_MAX = 2.0
+SETTLED_S = 0.2
 UPLOAD_BYTES = Limits().body_bytes_max
 
 
@@ -234,6 +236,15 @@ async def test_13_a_body_over_the_limit_is_refused_without_being_kept(tmp_path: 
         writer.transport.abort()
         return told
 
+    async def settled_mib(router: Router) -> float:
+        """Its size once it has seen that they are gone: when it no longer changes."""
+        earlier, mib = inf, router.rss_mib
+        async with asyncio.timeout(PATIENCE_S):
+            while mib != earlier:
+                await asyncio.sleep(SETTLED_S)
+                earlier, mib = mib, router.rss_mib
+        return mib
+
     async with working(Worker()) as workers:
         with routing(tmp_path, *workers) as router:
             await asyncio.gather(*(ask(router.port) for _ in range(50)))
@@ -249,10 +260,10 @@ async def test_13_a_body_over_the_limit_is_refused_without_being_kept(tmp_path: 
                 (declared % UPLOAD_BYTES, piece, pieces - 1),
             ):
                 told.append(await upload(router.port, *how))
-                before = router.rss_mib
+                before = await settled_mib(router)
                 for _ in range(10):
                     told.append(await upload(router.port, *how))
-                kept.append(router.rss_mib - before)
+                kept.append(await settled_mib(router) - before)
     print(
         f"50 refused at once: {at_most:.2f} MiB more at most; of 10 refused at their end "
         f"{kept[0]:.2f} MiB are kept, of 10 abandoned {kept[1]:.2f} MiB"
