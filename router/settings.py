@@ -56,6 +56,8 @@ class Limits(Struct, frozen=True):
     """Largest server-sent event accepted from a worker."""
     answer_bytes_max: int = 64 * 1024 * 1024
     """Largest whole answer accepted from a worker."""
+    grpc_ahead_bytes: int = 1024 * 1024
+    """How far a sender of gRPC may be ahead of who reads it, for each stream."""
     attempts_max: int = 3
     """Most workers that one request is tried on."""
     hardware_max_s: float = 600.0

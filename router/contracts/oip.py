@@ -312,3 +312,12 @@ def _set_parameters(
         if field is None:
             raise TensorsInvalid(f"parameter {name!r} must be a boolean, a number or a text")
         setattr(target[name], field, value)
+
+
+def flow_control(ahead_bytes: int) -> list[tuple[str, int]]:
+    """Options of gRPC that let a sender be so far ahead of its reader, and no further.
+
+    By itself gRPC widens each stream's window as fast as the bytes come: one client that reads
+    nothing had a router keep more than 16 MiB for it.
+    """
+    return [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", ahead_bytes)]

@@ -327,6 +327,7 @@ class GRPCServer:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", limits.header_bytes_max),
                 ("grpc.so_reuseport", 0),
+                *oip.flow_control(limits.grpc_ahead_bytes),
             ],
         )
         pb_grpc.add_GRPCInferenceServiceServicer_to_server(service, self._server)

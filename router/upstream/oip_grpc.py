@@ -150,6 +150,7 @@ class GRPCTransport:
                         ("grpc.max_receive_message_length", self._limits.answer_bytes_max),
                         ("grpc.max_send_message_length", -1),
                         ("grpc.enable_retries", 0),
+                        *oip.flow_control(self._limits.grpc_ahead_bytes),
                     ],
                 )
         return self._channels[url]
