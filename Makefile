@@ -49,14 +49,14 @@ check-front-end:
 
 test: setup ## Checks and tests, as CI runs them; with ARGS="tests/unit/... -k ..." those tests alone
 ifeq ($(strip $(ARGS)),)
-	@python3 deploy/bootstrap.py chromium
+	@python3 deploy/bootstrap.py test-programs
 	@$(BIN)/python -m tests
 else
 	$(BIN)/pytest -n 0 $(ARGS)
 endif
 
 nightly: setup ## Everything: `test`, long forms, new examples (CHAOS_SCALE=10)
-	@python3 deploy/bootstrap.py chromium
+	@python3 deploy/bootstrap.py test-programs
 	@$(BIN)/python -m tests --nightly
 
 fmt: setup ## Rewrite the sources the way `check` wants them

@@ -7,7 +7,7 @@ and in uv's and npm's own caches. Doing it again when nothing changed takes less
 
     python3 deploy/bootstrap.py                set up
     python3 deploy/bootstrap.py npm WORDS...   run npm in frontend/, with the same Node.js
-    python3 deploy/bootstrap.py chromium       bring a Chromium for the tests, where there is none
+    python3 deploy/bootstrap.py test-programs  bring a Chromium and a curl, where there is none
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from deploy import chromium, libraries  # noqa: E402 - found once the clone is on the path
+from deploy import libraries, programs  # noqa: E402 - found once the clone is on the path
 
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
@@ -273,18 +273,21 @@ def bring_libraries() -> None:
         step.done(", ".join(library.soname for library in missing))
 
 
-def bring_chromium() -> None:
-    """Unpack a browser for the tests unless there is one. Raises SetupError."""
-    if chromium.find(TOOLS):
+def bring_test_programs() -> None:
+    """Unpack what tests call and the system lacks. Raises SetupError."""
+    missing = [program for program in programs.FOR_TESTS if not program.find(TOOLS)]
+    if not missing:
         return
-    step = Step("Chromium for the tests")
+    names = " ".join(program.package for program in missing)
+    step = Step("Programs for the tests")
     try:
         with libraries.apt(TOOLS, step.run) as unpack:
-            chromium.bring(unpack, TOOLS)
+            for program in missing:
+                program.bring(unpack, TOOLS)
     except (SetupError, OSError) as error:
         step.failed()
-        raise SetupError(f"no Chromium: {error}; as root: apt-get install chromium") from error
-    step.done()
+        raise SetupError(f"no {names}: {error}; as root: apt-get install {names}") from error
+    step.done(names)
 
 
 def build_front_end() -> None:
@@ -382,13 +385,13 @@ def run_npm(words: list[str]) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Do every step that is needed, or `chromium`, or `npm WORDS`; return the exit status."""
+    """Do every step that is needed, or `test-programs`, or `npm WORDS`; return the exit status."""
     if argv[:1] == ["npm"]:
         return run_npm(argv[1:])
     started = time.monotonic()
     try:
-        if argv[:1] == ["chromium"]:
-            bring_chromium()
+        if argv[:1] == ["test-programs"]:
+            bring_test_programs()
             return 0
         check_machine()
         install_uv()

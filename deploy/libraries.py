@@ -56,7 +56,7 @@ def apt(folder: Path, run: Run) -> Iterator[Callable[[str], Path]]:
     with tempfile.TemporaryDirectory(prefix="apt-", dir=folder) as made:
         place = Path(made)
         archives, unpacked = place / "cache" / "archives", place / "unpacked"
-        for needed in (place / "lists" / "partial", archives / "partial", unpacked):
+        for needed in (place / "lists" / "partial", archives / "partial"):
             needed.mkdir(parents=True)
         settings = {
             "Dir::State::Lists": place / "lists",
@@ -75,6 +75,7 @@ def apt(folder: Path, run: Run) -> Iterator[Callable[[str], Path]]:
         def unpack(package: str) -> Path:
             only = ["--yes", "--download-only", "--no-install-recommends"]
             run(["apt-get", *options, "install", *only, package])
+            unpacked.mkdir(exist_ok=True)  # Its caller may have moved the last one away.
             for archive in sorted(archives.glob("*.deb")):
                 run(["dpkg-deb", "--extract", str(archive), str(unpacked)])
                 archive.unlink()

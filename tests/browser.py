@@ -8,19 +8,19 @@ from collections.abc import Iterator
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from deploy import chromium
 from deploy.bootstrap import TOOLS
 from deploy.local.wheels import package_folder
+from deploy.programs import CHROMIUM
 
 MISSING = (
-    "no Chromium on this machine: `python3 deploy/bootstrap.py chromium` brings one into the clone,"
-    " and `apt-get install chromium` installs Debian's"
+    "no Chromium on this machine: `python3 deploy/bootstrap.py test-programs` brings one into the"
+    " clone, and `apt-get install chromium` installs Debian's"
 )
 
 
 def chromium_path() -> str | None:
     """Return the path of Chromium or Chrome on this machine, or of the clone's, if there is one."""
-    return chromium.find(TOOLS)
+    return CHROMIUM.find(TOOLS)
 
 
 ARGUMENTS = (

@@ -17,6 +17,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
+from deploy.bootstrap import TOOLS
+from deploy.programs import CURL
 from tests.databases import copied
 from tests.embedded import DataServices
 
@@ -101,6 +103,8 @@ class Services:
 def pytest_configure(config: pytest.Config) -> None:
     for name, value in TEST_SECRETS.items():
         os.environ.setdefault(name, value)
+    if curl := CURL.find(TOOLS):
+        os.environ["PATH"] += os.pathsep + str(Path(curl).parent)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Services())
     if all(one.startswith(WITHOUT_DJANGO) for one in config.args):

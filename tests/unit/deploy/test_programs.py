@@ -1,4 +1,4 @@
-"""The browser that is brought for the tests."""
+"""The programs that are brought for the tests."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from deploy import bootstrap, chromium, libraries
+from deploy import bootstrap, libraries
 from deploy.bootstrap import SetupError
+from deploy.programs import CHROMIUM, CURL
 
 
 @pytest.fixture(autouse=True)
-def no_system_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chromium, "NAMES", ())
+def nothing_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("deploy.programs.shutil.which", lambda name: None)
 
 
 def unpacked(folder: Path) -> Path:
@@ -30,9 +31,9 @@ def unpacked(folder: Path) -> Path:
 
 
 def test_the_browser_that_was_brought_runs_with_its_own_libraries(tmp_path: Path) -> None:
-    assert chromium.find(tmp_path) is None
-    chromium.bring(lambda package: unpacked(tmp_path / "unpacked"), tmp_path)
-    path = chromium.find(tmp_path)
+    assert CHROMIUM.find(tmp_path) is None
+    CHROMIUM.bring(lambda package: unpacked(tmp_path / "unpacked"), tmp_path)
+    path = CHROMIUM.find(tmp_path)
     assert path is not None
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
     there = tmp_path / "chromium"
@@ -42,10 +43,22 @@ def test_the_browser_that_was_brought_runs_with_its_own_libraries(tmp_path: Path
 
 def test_the_fonts_of_the_system_are_found_too(tmp_path: Path) -> None:
     """Those that it has are not brought, and without any the browser dies at its first page."""
-    chromium.bring(lambda package: unpacked(tmp_path / "unpacked"), tmp_path)
+    CHROMIUM.bring(lambda package: unpacked(tmp_path / "unpacked"), tmp_path)
     folder = tmp_path / "chromium"
     told = ElementTree.parse(folder / "fonts.conf").getroot().iter("dir")
     assert [one.text for one in told] == ["/usr/share/fonts", f"{folder}/usr/share/fonts"]
+
+
+def test_a_program_that_was_brought_is_called_with_all_its_words(tmp_path: Path) -> None:
+    program = tmp_path / "unpacked" / "usr" / "bin" / "curl"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    program.chmod(0o755)
+    CURL.bring(lambda package: tmp_path / "unpacked", tmp_path)
+    path = CURL.find(tmp_path)
+    assert path is not None
+    said = subprocess.run([path, "-H", "a: b c"], capture_output=True, text=True, check=True)
+    assert said.stdout == "-H|a: b c|"
 
 
 def test_without_packages_the_line_says_how_to_install_one(
@@ -58,7 +71,8 @@ def test_without_packages_the_line_says_how_to_install_one(
 
     monkeypatch.setattr(bootstrap, "TOOLS", tmp_path)
     monkeypatch.setattr(libraries, "apt", apt)
-    assert bootstrap.main(["chromium"]) == 1
+    assert bootstrap.main(["test-programs"]) == 1
     assert capsys.readouterr().err == (
-        "setup: no Chromium: the network can't be reached; as root: apt-get install chromium\n"
+        "setup: no chromium curl: the network can't be reached;"
+        " as root: apt-get install chromium curl\n"
     )

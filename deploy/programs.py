@@ -1,0 +1,67 @@
+"""Programs that tests call, where the system has none: Debian's, unpacked into `.tools/`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+LAUNCHER = """#!/bin/sh
+here={folder}
+export LD_LIBRARY_PATH={libraries} FONTCONFIG_FILE="$here/fonts.conf"
+exec "$here/{executable}" "$@"
+"""
+# What the installed packages' own configuration comes to, with the one family that they depend on:
+# it is not brought where the system has it.
+FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig>
+  <dir>/usr/share/fonts</dir>
+  <dir>{folder}/usr/share/fonts</dir>
+  <cachedir>{folder}/font-cache</cachedir>
+  <alias><family>serif</family><prefer><family>DejaVu Serif</family></prefer></alias>
+  <alias><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>
+  <alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
+</fontconfig>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program, its package of Debian and Ubuntu, and what else does as well."""
+
+    package: str
+    executable: str
+    """Where the package has it."""
+    also: tuple[str, ...] = ()
+
+    def find(self, tools: Path) -> str | None:
+        """Return the path of the system's, else of the one in `tools`."""
+        ours = tools / self.package / self.package
+        found = next(filter(None, map(shutil.which, (self.package, *self.also))), None)
+        return found or (str(ours) if ours.exists() else None)
+
+    def bring(self, unpack: Callable[[str], Path], tools: Path) -> None:
+        """Unpack it and what it depends on, and write its launcher."""
+        folder = tools / self.package
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.move(unpack(self.package), folder)
+        # Debian 12 still has some of them outside of /usr.
+        places = [*folder.glob("usr/lib/*-linux-gnu"), *folder.glob("lib/*-linux-gnu")]
+        libraries = ":".join(map(str, [*places, *(place / "pulseaudio" for place in places[:1])]))
+        (folder / "fonts.conf").write_text(FONTS.format(folder=folder))
+        partial = folder / f"{self.package}.partial"
+        partial.write_text(
+            LAUNCHER.format(folder=folder, libraries=libraries, executable=self.executable)
+        )
+        partial.chmod(0o755)
+        partial.replace(folder / self.package)
+
+
+CHROMIUM = Program(
+    "chromium", "usr/lib/chromium/chromium", also=("chromium-browser", "google-chrome")
+)
+"""210 MB to download, 730 MB then."""
+CURL = Program("curl", "usr/bin/curl")
+FOR_TESTS = (CHROMIUM, CURL)
