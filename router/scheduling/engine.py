@@ -67,6 +67,7 @@ class EngineSpeed:
         "event_tokens",
         "first",
         "first_logs",
+        "others_count",
         "prompt_tokens",
         "step",
         "step_logs",
@@ -84,6 +85,8 @@ class EngineSpeed:
         self.answer_tokens = 100.0
         self.event_tokens = 1.0
         """Tokens of an event of a stream."""
+        self.others_count = 1.0
+        """What a second that others wait longer counts, beside one of the request's own."""
 
     def expect(self, first: Sequence[float], step: Sequence[float]) -> None:
         """Take a newer guess, as long as no answer has taught anything."""
@@ -193,7 +196,7 @@ class Engine:
         silent_s = batch.silent_s(now_s)
         if silent_s:
             step = max(step, silent_s / (LATE_STEP * (step_s + pending_s)))
-        beside = batch.decoding + len(batch.prefilling)
+        beside = self.speed.others_count * (batch.decoding + len(batch.prefilling))
         prefill_s *= first
         context_s = step * y2 / TEN_THOUSAND
         self.costs = Costs(

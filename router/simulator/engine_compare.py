@@ -14,16 +14,21 @@ from router.simulator.compare import percentile
 from router.simulator.engine_run import EngineResult, Placer, simulate_engines
 from router.simulator.engine_scenarios import HARDWARE, EngineScenario, engine_scenarios
 from router.simulator.placers import least_outstanding, oracle, round_robin
-from router.simulator.scheduled import Scheduled, Told
+from router.simulator.scheduled import Part, Scheduled, Told
 
 
 def _times(factor: float) -> Callable[[EngineSpec], int]:
     return lambda spec: max(1, round(factor * spec.sequences_max))
 
 
+def _less(part: Part) -> Callable[[int], Placer]:
+    return lambda seed: Scheduled(seed=seed, lacks=frozenset({part}))
+
+
 PLACERS: dict[str, Callable[[int], Placer]] = {
     "oracle": lambda seed: oracle(),
     "oracle-self": lambda seed: oracle(0.0),
+    "oracle-blind": lambda seed: oracle(knows_lengths=False),
     "ours": lambda seed: Scheduled(seed=seed),
     "ours-half": lambda seed: Scheduled(seed=seed, slots=_times(0.5)),
     "ours-twice": lambda seed: Scheduled(seed=seed, slots=_times(2.0)),
@@ -34,11 +39,12 @@ PLACERS: dict[str, Callable[[int], Placer]] = {
     "ours-whole": lambda seed: Scheduled(seed=seed, streams=False),
     "ours-whole-named": lambda seed: Scheduled(seed=seed, engine="vLLM", streams=False),
     "ours-whole-one": lambda seed: Scheduled(seed=seed, slots=lambda spec: 1, streams=False),
+    **{f"ours-less-{part}": _less(part) for part in Part},
     "least_outstanding": least_outstanding,
     "round_robin": lambda seed: round_robin(),
 }
 """By name, made for a seed. ``ours-`` are told other slots than the engines' most sequences, or
-more than these, or see answers come whole.
+more than these, or see answers come whole, or do without a part.
 """
 
 

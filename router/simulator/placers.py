@@ -1,11 +1,13 @@
 """Who places what is simulated, but for our scheduler: references and simple rules."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from random import Random
 
 from router.simulator import batching
 from router.simulator.batching import EngineState
 from router.simulator.engine_run import Call, EngineSimulation
+from router.simulator.sessions import Lengths
 
 ATTEMPTS_MAX = 3
 
@@ -52,16 +54,30 @@ class Chooser:
         self._simulation.send(sequence, engine)
 
 
-def oracle(social: float = 1.0) -> Chooser:
+Remaining = Callable[[batching.Sequence, int], float]
+"""How many events an answer still has, of which so many have come."""
+
+
+def _truly(sequence: batching.Sequence, come: int) -> float:
+    return sequence.answer_events - come
+
+
+def oracle(social: float = 1.0, *, knows_lengths: bool = True) -> Chooser:
     """Exact state of every engine, greedily: the least own predicted end, plus ``social`` times
-    what it adds to the others there. No look-ahead: a strong reference, not a bound.
+    what it adds to the others there. No look-ahead: a strong reference, not a bound. One that does
+    not know answers' lengths knows how they are distributed: more than that nobody can tell who
+    only sees prompts.
     """
+    remaining: Remaining | None = _truly if knows_lengths else None
 
     def choose(sequence: batching.Sequence, simulation: EngineSimulation, tried: set[int]) -> int:
+        nonlocal remaining
+        if remaining is None:
+            remaining = expected_remaining(simulation.scenario.load.answer)
         best, best_s = 0, float("inf")
         for number, engine in enumerate(simulation.engines):
             if number not in tried and engine.up and not engine.hung:
-                own_s, others_s = outlook(engine, sequence, simulation.now_s)
+                own_s, others_s = outlook(engine, sequence, simulation.now_s, remaining)
                 score_s = own_s + social * others_s
                 if score_s < best_s:
                     best, best_s = number, score_s
@@ -70,20 +86,37 @@ def oracle(social: float = 1.0) -> Chooser:
     return Chooser(choose)
 
 
-def outlook(engine: EngineState, sequence: batching.Sequence, now_s: float) -> tuple[float, float]:
+def expected_remaining(answer: Lengths) -> Remaining:
+    """The mean of what is left of those that are longer than what has come."""
+    random = Random("answers")
+    drawn = sorted(int(answer.draw(random)) for _ in range(10_000))
+    left = [
+        sum(longer) / len(longer) - come
+        for come in range(drawn[-1])
+        if (longer := drawn[bisect_right(drawn, come) :])
+    ]
+    return lambda sequence, come: left[min(come, len(left) - 1)]
+
+
+def outlook(
+    engine: EngineState,
+    sequence: batching.Sequence,
+    now_s: float,
+    remaining: Remaining = _truly,
+) -> tuple[float, float]:
     """Seconds until a sequence would end here, and those it would add to the others' sum.
 
     A closed form: prompts ahead one after the other, then steps at the batch that is likely to be
     there meanwhile.
     """
     spec = engine.spec
-    events = sequence.answer_events
+    events = remaining(sequence, 0)
     own_tokens = sequence.prompt_tokens - engine.matched_tokens(sequence)
     running, waiting = engine.running, engine.waiting
     ahead = sum([one.left for one in engine.prefilling])
     ahead += sum([one.uncached_tokens for one in waiting])
-    rest = [one.answer_events - engine.generated(one) for one in running]
-    asked = [one.answer_events for one in waiting]
+    rest = [remaining(one, engine.generated(one)) for one in running]
+    asked = [remaining(one, 0) for one in waiting]
     context = engine.context_tokens + sequence.prompt_tokens
     context += sum([one.prompt_tokens for one in waiting])
     held = min(context, spec.kv_tokens)
@@ -106,8 +139,8 @@ def _turn_s(
     engine: EngineState,
     sequence: batching.Sequence,
     context: int,
-    rest: list[int],
-    asked: list[int],
+    rest: list[float],
+    asked: list[float],
 ) -> float:
     """How long until enough others have ended for it to run at all."""
     spec = engine.spec

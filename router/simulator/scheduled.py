@@ -13,6 +13,7 @@ from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
+from router.scheduling.tokens import ANSWER_GUESS
 from router.simulator import batching
 from router.simulator.batching import EngineSpec
 from router.simulator.engine_run import Call, EngineSimulation
@@ -21,6 +22,8 @@ MODEL = "simulated"
 ATTEMPTS_MAX = 3
 PROBE_TOKENS = 8
 PROBE_NAME = -(1 << 40)
+MEAN_PROMPT_TOKENS = 2_000.0
+"""Where sizes are left out: about what the scenarios' prompts have."""
 
 
 def most_sequences(spec: EngineSpec) -> int:
@@ -63,6 +66,17 @@ def endpoint(
     return Endpoint(f"{spec.kind}@{spec.name}", deployment, worker, pool)
 
 
+class Part(StrEnum):
+    """What our scheduler can be left without, to see what it is worth."""
+
+    OTHERS = "others"
+    """What a request adds to those that run there."""
+    PREFIXES = "prefixes"
+    """Which engine has the beginning of a prompt."""
+    SIZES = "sizes"
+    """How long a prompt is, and how long answers have been: all are taken for mean ones."""
+
+
 class _Request:
     """What is under way for a call: its attempts, or a place in the queue."""
 
@@ -78,7 +92,7 @@ class _Request:
 class Scheduled:
     """See the module. ``slots`` says what of each engine's spec the catalog states as its slots,
     ``engine`` what server it says runs there, ``told`` what else; without ``streams`` answers come
-    whole.
+    whole. It does without the parts in ``lacks``.
     """
 
     def __init__(
@@ -90,6 +104,7 @@ class Scheduled:
         streams: bool = True,
         engine: str = "",
         told: Told = Told.NOTHING,
+        lacks: frozenset[Part] = frozenset(),
         queue_max: int = 10_000,
     ) -> None:
         self.scheduler = Scheduler(
@@ -101,6 +116,7 @@ class Scheduled:
         self._streams = streams
         self._engine = engine
         self._told = told
+        self._lacks = lacks
         self._retry_budget = retry_budget()
         self._calls: dict[str, Call] = {}
         self._sequences: dict[Attempt, batching.Sequence] = {}
@@ -119,6 +135,9 @@ class Scheduled:
         self._candidates = tuple(one.id for one in endpoints)
         self._engines = {spec.name: number for number, spec in enumerate(specs)}
         self._apply(self.scheduler.apply(endpoints, simulation.now_s))
+        if Part.OTHERS in self._lacks:
+            for state in self.scheduler.fleet.endpoints.values():
+                state.service.shared.engines.others_count = 0.0
 
     def arrived(self, call: Call) -> None:
         """Hand it in."""
@@ -179,6 +198,10 @@ class Scheduled:
         features = (turn.prompt_bytes / BYTES_PER_TOKEN, float(load.answer_max))
         request: _Request = call.placed
         tenant = call.session.tenant
+        prompt_tokens = scheduler.tokens.prompt(MODEL, turn.prompt_bytes)
+        answer_tokens = scheduler.tokens.answer(MODEL, tenant, load.answer_max)
+        if Part.SIZES in self._lacks:
+            prompt_tokens, answer_tokens = MEAN_PROMPT_TOKENS, ANSWER_GUESS
         request.ticket = ticket = Ticket(
             id=str(call.number),
             candidates=self._candidates,
@@ -187,10 +210,10 @@ class Scheduled:
             expires_s=call.at_s + self._simulation.scenario.client_timeout_s,
             work=scheduler.sizes.predict(MODEL, features),
             features=features,
-            prefix=call.prefix,
-            prompt_tokens=scheduler.tokens.prompt(MODEL, turn.prompt_bytes),
+            prefix=() if Part.PREFIXES in self._lacks else call.prefix,
+            prompt_tokens=prompt_tokens,
             prompt_bytes=turn.prompt_bytes,
-            answer_tokens=scheduler.tokens.answer(MODEL, tenant, load.answer_max),
+            answer_tokens=answer_tokens,
             answer_tokens_max=load.answer_max,
             streams=self._streams,
             tenant=tenant,

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from router.scheduling.affinity import BLOCK_BYTES
+from router.simulator import batching
 from router.simulator.engine_compare import (
     PLACERS,
     EngineFigures,
@@ -25,9 +26,9 @@ from router.simulator.engine_scenarios import (
 )
 from router.simulator.hardware import Event, Trouble
 from router.simulator.kv_cache import BLOCK_TOKENS
-from router.simulator.placers import least_outstanding, oracle
+from router.simulator.placers import expected_remaining, least_outstanding, oracle
 from router.simulator.scheduled import Scheduled
-from router.simulator.sessions import Session, plan
+from router.simulator.sessions import Lengths, Session, plan
 
 
 def scenario(name: str = "e-sess50", seconds: float = 12.0) -> EngineScenario:
@@ -225,3 +226,31 @@ def test_whole_answers_and_wrong_slots_cost_little_on_engines(
         return figures_of("", one, simulate_engines(one, PLACERS[placer](1), 1)).penalised_ms
 
     assert mean_ms(placer) < most * mean_ms("ours")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "least"),
+    [
+        ("e-mixed50", "others", 1.15),
+        ("e-sess75", "others", 1.3),
+        ("e-sess75", "prefixes", 1.3),
+        ("e-mixed50", "sizes", 1.05),
+        ("e-sess75", "sizes", 1.2),
+    ],
+)
+def test_each_part_of_the_score_is_worth_its_place(name: str, part: str, least: float) -> None:
+    one = replace(engine_scenarios()[name], duration_s=25.0)
+
+    def mean_ms(placer: str) -> float:
+        return figures_of("", one, simulate_engines(one, PLACERS[placer](1), 1)).penalised_ms
+
+    assert mean_ms(f"ours-less-{part}") > least * mean_ms("ours")
+
+
+def test_an_oracle_that_does_not_know_lengths_expects_what_is_left_of_those_that_long() -> None:
+    remaining = expected_remaining(Lengths(17, 0.6, 4, 60))
+    sequence = batching.Sequence((), 100, 59, 0)
+    assert 18.5 < remaining(sequence, 0) < 20.5
+    assert remaining(sequence, 3) == pytest.approx(remaining(sequence, 0) - 3)  # None is shorter.
+    assert remaining(sequence, 30) > 8
+    assert remaining(sequence, 59) == remaining(sequence, 500) == 1
