@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from deploy.local import child, postgres, valkey
 from deploy.local.health import answers_http, logged, once_logged
@@ -60,6 +60,7 @@ class Worker(TypedDict):
     slots: int
     emulated: bool
     priors: dict[str, float]  # mean service time in ms by public model name; {}: not known
+    engines: dict[str, dict[str, Any]]  # of LLM engines, what is known of them by the same name
     left_out: str  # why it could not be started, "" where it was
 
 
@@ -192,6 +193,7 @@ def _worker(pool: str, url: str, protocol: str, slots: int) -> Worker:
         slots=slots,
         emulated=False,
         priors={},
+        engines={},
         left_out="",
     )
 
@@ -255,9 +257,10 @@ def _emulator() -> Backend:
             pool=emulated.pool.name,
             url=f"http://{HOST}:{port}/{emulated.id}",
             protocol=emulated.protocol,
-            slots=emulated.pool.slots,
+            slots=emulated.slots,
             emulated=True,
             priors=emulated.priors_ms(),
+            engines=emulated.engines(),
             left_out="",
         )
         for emulated in EMULATED_WORKERS.values()

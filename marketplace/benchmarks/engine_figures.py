@@ -27,6 +27,8 @@ class Sum:
 class EngineFigures:
     """What a profile keeps as ``engine``. ``at_once`` is how many answers ran together at most,
     ``context_tokens`` how many each attended to on average, and ``event_tokens`` came in an event.
+    ``kv_tokens`` fit into the cache (0: not known; answers do not tell). Where a backend gave the
+    figures, ``answers`` is 0 and as many run together as it takes.
     """
 
     first: Sum
@@ -35,6 +37,7 @@ class EngineFigures:
     at_once: int
     context_tokens: float
     event_tokens: float
+    kv_tokens: int = 0
 
     @property
     def curve(self) -> EngineCurve:

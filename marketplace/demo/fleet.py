@@ -2,14 +2,31 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
+
+Weight = Annotated[float, Meta(gt=0)]
+
+
+class FleetEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An LLM engine that runs a model: the weights of the two sums of
+    :class:`~router.domain.catalog.EngineCurve`, how many ``sequences`` it runs at once at most, and
+    how many ``kv_tokens`` its cache holds (0: not known).
+    """
+
+    first: tuple[Weight, Weight, Weight]
+    step: tuple[Weight, Weight, Weight, Weight]
+    sequences: Annotated[int, Meta(ge=1)]
+    kv_tokens: Annotated[int, Meta(ge=0)] = 0
 
 
 class FleetWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line. ``priors`` gives mean service times in ms by public model name, where known;
-    for an emulated worker its names are also the models that it serves. ``left_out`` is why
-    it could not be started, "" where it was.
+    for an emulated worker its names are also the models that it serves. ``engines`` says of the
+    models that LLM engines run more of the same. ``left_out`` is why it could not be started, ""
+    where it was.
     """
 
     worker: str
@@ -19,6 +36,7 @@ class FleetWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slots: int = 1
     emulated: bool = False
     priors: Mapping[str, float] = {}
+    engines: Mapping[str, FleetEngine] = {}
     left_out: str = ""
 
 

@@ -6,13 +6,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.db import transaction
 
 from marketplace.accounts.models import ApiKey, Organisation, Scope, User
 from marketplace.accounts.services import api_key_register, organisation_create
+from marketplace.benchmarks.engine_figures import EngineFigures, Sum
 from marketplace.benchmarks.models import Origin, Profile
 from marketplace.billing.services import credit_grant, provider_account_open, system_accounts_open
 from marketplace.catalog.models import (
@@ -26,7 +29,7 @@ from marketplace.catalog.models import (
     Worker,
 )
 from marketplace.catalog.services import offer_create
-from marketplace.demo.fleet import FleetWorker
+from marketplace.demo.fleet import FleetEngine, FleetWorker
 from marketplace.demo.offering import (
     EMULATED_MODELS,
     POOLS,
@@ -43,6 +46,8 @@ EMAIL = "demo@waypost.local"
 ORGANISATION = "demo"
 CREDIT_NANO = 25 * USD
 LEFT_OUT_CHARACTERS = 200
+CONTEXT_TOKENS = 128.0
+"""Of a typical call, which a given prior stands for: a prompt and an answer of 64 tokens each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,24 +237,44 @@ def _deployment(
 
 def _priors(fleet: Sequence[FleetWorker]) -> None:
     by_pool = {
-        (entry.pool, model): service_ms
+        (entry.pool, model): (service_ms, _engine(entry.engines.get(model)))
         for entry in fleet
         for model, service_ms in entry.priors.items()
     }
     rows = Deployment.objects.select_related("version__model", "pool")
     for row in rows:
-        service_ms = by_pool.get((row.pool.name, row.version.model.name))
-        if service_ms is None or service_ms <= 0:
+        service_ms, engine = by_pool.get((row.pool.name, row.version.model.name), (0.0, {}))
+        if service_ms <= 0:
             continue
         last = Profile.objects.filter(deployment=row, origin=Origin.GIVEN, published=True).first()
-        if last is None or last.service_ms != service_ms:
+        if last is None or (last.service_ms, last.engine) != (service_ms, engine):
             Profile.objects.create(
                 deployment=row,
                 service_ms=service_ms,
+                engine=engine,
                 source="given by the worker's backend in the fleet file",
                 emulated=row.pool.emulated,
                 published=True,
             )
+
+
+def _engine(given: FleetEngine | None) -> dict[str, Any]:
+    """As a profile keeps it; {} where the model is run by none."""
+    if given is None:
+        return {}
+    first = Sum(given.first, (True,) * len(given.first), 0.0)
+    step = Sum(given.step, (True,) * len(given.step), 0.0)
+    figures = EngineFigures(
+        first,
+        step,
+        answers=0,
+        at_once=given.sequences,
+        context_tokens=CONTEXT_TOKENS,
+        event_tokens=1.0,
+        kv_tokens=given.kv_tokens,
+    )
+    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(figures))
+    return told
 
 
 def _key(credentials: DemoCredentials, organisation: Organisation) -> None:

@@ -22,9 +22,10 @@ from router.scheduling.slots import SlotRun
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_model import Bounds, EndpointModel, Run
 
-NAMED = ("vllm", "sglang", "tensorrt-llm", "tgi", "text-generation-inference", "lmdeploy")
-"""Servers of chat that always batch continuously. Others (llama.cpp, Ollama) do as they were
-started, often one request at a time, and have to show it.
+SERVERS = ("vllm", "sglang", "tensorrt-llm", "tgi", "text-generation-inference", "lmdeploy")
+NAMED = (*SERVERS, "emulator")
+"""Servers of chat that always batch continuously, and what emulates them. Others (llama.cpp,
+Ollama) do as they were started, often one request at a time, and have to show it.
 """
 
 SATURATED_S = 1.0

@@ -64,19 +64,29 @@ class EngineSpec(Struct, frozen=True):
             load_s = ceil(load_s / wave_s) * wave_s
         return self.base_s + load_s
 
+    def mixed_s(self, batch: int, context: int, prompt_tokens: int) -> float:
+        """A step that computes ``prompt_tokens`` of prompts beside what it decodes, if anything."""
+        step_s = self.step_s(batch, context) if batch else self.base_s / self.event_tokens
+        return step_s + prompt_tokens / self.prefill_hz if prompt_tokens else step_s
+
+
+def one_segment(name: int) -> Chain:
+    """An answer that is found again whole, however long it will be."""
+    return ((name, 1 << 40),)
+
 
 class Sequence:
     """One request in an engine.
 
-    ``chain`` is its prompt, and ``answer_name`` names the segment that its answer will be.
-    ``answer_events`` is how many the answer really has. ``generated`` is kept up while it does not
-    decode: :meth:`EngineState.generated` always knows. ``owner`` is whose it is, ``placed`` is for
-    who placed it.
+    ``chain`` is its prompt, and ``answer`` the segments that its answer will be, their blocks
+    counted from the prompt's end. ``answer_events`` is how many the answer really has.
+    ``generated`` is kept up while it does not decode: :meth:`EngineState.generated` always knows.
+    ``owner`` is whose it is, ``placed`` is for who placed it.
     """
 
     __slots__ = (
+        "answer",
         "answer_events",
-        "answer_name",
         "cached_tokens",
         "chain",
         "computed",
@@ -101,11 +111,11 @@ class Sequence:
         chain: Chain,
         prompt_tokens: int,
         answer_events: int,
-        answer_name: int,
+        answer: Chain,
         owner: object = None,
     ) -> None:
         self.chain = chain
-        self.answer_name = answer_name
+        self.answer = answer
         self.prompt_tokens = prompt_tokens
         self.prompt_blocks = prompt_tokens // BLOCK_TOKENS
         self.answer_events = answer_events
@@ -262,12 +272,8 @@ class EngineState:
         if not batch and not chunks:
             self.ends_s = inf
             return
-        step_s = (
-            spec.step_s(batch, self.context_tokens) if batch else spec.base_s / spec.event_tokens
-        )
-        if chunks:
-            step_s += (spec.step_tokens - batch - budget) / spec.prefill_hz
-        step_s *= self.slow
+        computed = spec.step_tokens - batch - budget if chunks else 0
+        step_s = spec.mixed_s(batch, self.context_tokens, computed) * self.slow
         self.busy_s += step_s
         self.ends_s = now_s + step_s
 
@@ -359,7 +365,10 @@ class EngineState:
         self._leave(sequence, made)
         known = sequence.prompt_tokens + made * self.spec.event_tokens
         blocks = known // BLOCK_TOKENS - sequence.prompt_blocks
-        self.cache.keep(sequence.answer_name, blocks)
+        start = 0
+        for name, end in sequence.answer:
+            self.cache.keep(name, min(end, blocks) - start)
+            start = end
 
     def _leave(self, sequence: Sequence, made: int) -> None:
         """Out of the batch after ``made`` answer events, its blocks given back."""

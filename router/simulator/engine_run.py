@@ -152,7 +152,11 @@ class EngineSimulation:
         """An attempt at a call, not sent yet."""
         turn = call.turn
         return batching.Sequence(
-            turn.chain, turn.prompt_tokens, turn.answer_events, turn.answer_name, call
+            turn.chain,
+            turn.prompt_tokens,
+            turn.answer_events,
+            batching.one_segment(turn.answer_name),
+            call,
         )
 
     def send(self, sequence: batching.Sequence, engine: int) -> None:

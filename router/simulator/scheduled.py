@@ -262,7 +262,9 @@ class Scheduled:
         self._submit(self._simulation.sequence(call), attempt)
 
     def _probe(self, attempt: Attempt) -> None:
-        self._submit(batching.Sequence((), PROBE_TOKENS, 1, PROBE_NAME), attempt)
+        self._submit(
+            batching.Sequence((), PROBE_TOKENS, 1, batching.one_segment(PROBE_NAME)), attempt
+        )
 
     def _submit(self, sequence: batching.Sequence, attempt: Attempt) -> None:
         sequence.placed = attempt

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from router.domain.request import BYTES_PER_TOKEN
-from router.simulator.batching import EngineSpec, EngineState, Sequence
+from router.simulator.batching import EngineSpec, EngineState, Sequence, one_segment
 from router.simulator.engine_scenarios import EVENT_TOKENS
 from router.simulator.kv_cache import BLOCK_TOKENS
 from router.simulator.sessions import SYSTEM_TOKENS, TURN_TOKENS
@@ -70,7 +70,7 @@ def sequence_of(body: Body) -> tuple[Sequence, int]:
     chain, tokens = prompt_chain(body.messages)
     answer = Message("assistant", answer_text(number, events))
     (*_, (answer_name, _)), _ = prompt_chain([*body.messages, answer])
-    return Sequence(chain, tokens, events, answer_name), number
+    return Sequence(chain, tokens, events, one_segment(answer_name)), number
 
 
 class _Call(Struct):

@@ -1,6 +1,7 @@
 """The emulated fleet speaks the real protocols and says that it is emulated."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -37,6 +38,57 @@ def test_a_stream_has_one_event_a_token_and_usage(emulator_url: str) -> None:
     words = [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
     assert len(words) == 5
     assert chunks[-1].usage.completion_tokens == 5
+
+
+def test_usage_says_how_much_of_the_prompt_was_cached(emulator_url: str) -> None:
+    def cached(question: str) -> int:
+        messages = [{"role": "system", "content": "Be brief. " * 80}]
+        messages.append({"role": "user", "content": question})
+        answer = client_of(emulator_url, "emulated-tpu-v5e-1").chat.completions.create(
+            model=GPT_J, messages=messages, max_tokens=3
+        )
+        return answer.usage.prompt_tokens_details.cached_tokens
+
+    assert cached("Why?") == 0
+    assert 150 < cached("How?") < 220
+
+
+def test_what_never_fits_into_the_cache_is_the_callers_fault(emulator_url: str) -> None:
+    client = client_of(emulator_url, "emulated-rtx4090-0").chat.completions
+    with pytest.raises(openai.BadRequestError, match="KV cache"):
+        client.create(model=GPT_J, messages=HELLO, max_tokens=10**9)
+    with pytest.raises(openai.BadRequestError, match=">= 1"):
+        client.create(model=GPT_J, messages=HELLO, max_tokens=0)
+
+
+def test_what_runs_together_shares_each_step(emulator_url: str) -> None:
+    def seconds(count: int) -> float:
+        begun = time.monotonic()
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(ask, range(count)))
+        return time.monotonic() - begun
+
+    client = client_of(emulator_url, "emulated-cpu-0").chat.completions
+
+    def ask(_number: int) -> None:
+        client.create(model=GPT_J, messages=HELLO, max_tokens=20)
+
+    alone = seconds(1)
+    assert seconds(8) < 3 * alone
+
+
+def test_a_model_that_does_not_chat_is_refused(emulator_url: str) -> None:
+    with pytest.raises(openai.NotFoundError, match="gpt-j"):
+        client_of(emulator_url, "emulated-h100-0").chat.completions.create(
+            model="emulated/resnet-50", messages=HELLO
+        )
+
+
+def test_a_model_larger_than_the_memory_is_refused(emulator_url: str) -> None:
+    with pytest.raises(openai.NotFoundError, match="does not run on emulated-rtx4090-0"):
+        client_of(emulator_url, "emulated-rtx4090-0").chat.completions.create(
+            model="emulated/llama-2-70b-chat", messages=HELLO
+        )
 
 
 def test_unlike_hardware_takes_unlike_time(emulator_url: str) -> None:

@@ -11,11 +11,19 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from marketplace.accounts.models import ApiKey, User
+from marketplace.benchmarks.models import Profile
 from marketplace.billing.models import Account
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.catalog.selectors import workers_to_probe
 from marketplace.routing.models import SnapshotRow
+from router.contracts.snapshot import decode_snapshot
+from router.domain.catalog import Policy
 from router.domain.keys import key_is_wellformed
+from router.pipeline.routing_table import build_table
+from router.scheduling.engines import EngineWorker
+from router.scheduling.fleet import EndpointState, Fleet
+from router.scheduling.ticket import Ticket
+from workers.backends.emulator.fleet import WORKERS
 
 pytestmark = pytest.mark.django_db
 
@@ -171,6 +179,50 @@ def test_switched_off_emulation_sells_nothing_emulated(home: Path, settings: Any
     seed(home, REAL + EMULATED)
     assert not AIModel.objects.filter(emulated=True).exists()
     assert not Deployment.objects.filter(pool__emulated=True).exists()
+
+
+def test_before_any_call_emulated_chat_workers_are_engines_and_expected_as_unlike_as_they_are(
+    home: Path,
+) -> None:
+    fleet = [
+        {
+            "worker": worker.id,
+            "pool": worker.pool.name,
+            "url": f"http://127.0.0.1:9100/{worker.id}",
+            "protocol": worker.protocol,
+            "slots": worker.slots,
+            "emulated": True,
+            "priors": worker.priors_ms(),
+            "engines": worker.engines(),
+        }
+        for worker in WORKERS.values()
+    ]
+    seed(home, fleet)
+    given = Profile.objects.count()
+    seed(home, fleet)
+    assert Profile.objects.count() == given
+
+    routes = build_table(decode_snapshot(json.dumps(snapshot()))).routes
+    router = Fleet()
+    router.apply([endpoint for route in routes.values() for endpoint in route.endpoints])
+
+    def seen(model: str) -> dict[str, EndpointState]:
+        slate = router.slate(tuple(endpoint.id for endpoint in routes[model].endpoints))
+        return {one.endpoint.pool.name: one for one in slate.usable(frozenset())}
+
+    chat = seen("emulated/gpt-j-6b")
+    policy = Policy(1, 1, "emulated/gpt-j-6b")
+    asked = Ticket("1", (), policy, 0.0, 60.0, prompt_tokens=500, answer_tokens=200, streams=True)
+    expected_s = {pool: one.service_s(asked) for pool, one in chat.items()}
+    real_s = {
+        worker.pool.name: worker.profile("emulated/gpt-j-6b").generation_s(500, 200, 1)
+        for worker in WORKERS.values()
+    }
+    assert expected_s["emulated-cpu"] > 5 * expected_s["emulated-h100"]
+    assert expected_s == pytest.approx(real_s, rel=0.2)
+    assert all(isinstance(one.worker.model, EngineWorker) for one in chat.values())
+    vision = seen("emulated/resnet-50").values()
+    assert not any(isinstance(one.worker.model, EngineWorker) for one in vision)
 
 
 def test_a_moved_worker_gets_its_new_url(home: Path) -> None:

@@ -57,3 +57,20 @@ def test_every_figure_names_its_source() -> None:
         assert pool.hardware.source
         assert pool.hardware.url.startswith("https://")
     assert all(model.source for model in MODELS.values())
+
+
+def test_a_worker_serves_what_fits_into_its_memory() -> None:
+    large = "emulated/llama-2-70b-chat"
+    assert large in WORKERS["emulated-h100-0"].engines()
+    assert large not in WORKERS["emulated-rtx4090-0"].engines()
+    assert large not in WORKERS["emulated-rtx4090-0"].priors_ms()
+    assert not WORKERS["emulated-h100-tensor-0"].engines()
+
+
+@given(chat_models, pools, st.integers(1, 2048), st.integers(1, 2048))
+def test_what_is_told_of_an_engine_is_near_to_what_its_steps_take(model, pool, batch, each) -> None:
+    profile = Profile(model, pool.hardware, pool.chips)
+    engine = profile.engine("e", 64)
+    batch = 1 + batch % 64
+    real_s = engine.mixed_s(batch, batch * each, 0)
+    assert engine.step_s(batch, batch * each) == pytest.approx(real_s, rel=0.75)

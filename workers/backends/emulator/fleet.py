@@ -1,6 +1,7 @@
 """The emulated fleet: which workers stand for which hardware, and what each takes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from workers.backends.emulator.hardware import (
     A100,
@@ -19,12 +20,15 @@ TYPICAL_COMPLETION_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class EmulatedPool:
-    """``chips`` is what one worker runs tensor-parallel on."""
+    """``chips`` is what one worker runs tensor-parallel on. One for tensors has ``slots``; one for
+    chat has engines, which run so many ``sequences`` at once at most.
+    """
 
     name: str
     hardware: Hardware
     chips: int
     slots: int
+    sequences: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +39,55 @@ class EmulatedWorker:
     pool: EmulatedPool
     protocol: str
 
+    @property
+    def slots(self) -> int:
+        """As the catalog is told: how many requests it runs at once at most."""
+        return self.pool.sequences if self.protocol == "openai" else self.pool.slots
+
     def profile(self, model: str) -> Profile:
         """Raises ``KeyError`` for a model that is not emulated."""
         return Profile(MODELS[model], self.pool.hardware, self.pool.chips)
+
+    def serves(self, model: str) -> bool:
+        """Whether its protocol is for the model's task, and the model fits into its memory."""
+        task = MODELS[model].task
+        if task == "chat":
+            return self.protocol == "openai" and self.profile(model).kv_tokens > 0
+        return task == "embeddings" or self.protocol == "oip"
 
     def priors_ms(self) -> dict[str, float]:
         """Mean service time of a typical request alone on the worker, by model that it serves."""
         return {
             name: round(typical_service_s(self.profile(name)) * 1e3, 2)
+            for name in MODELS
+            if self.serves(name)
+        }
+
+    def engines(self) -> dict[str, dict[str, Any]]:
+        """Of each chat model that it serves, what can be told of its engine beforehand."""
+        return {
+            name: self._told(name)
             for name, model in MODELS.items()
-            if model.task == "embeddings" or (model.task == "chat") == (self.protocol == "openai")
+            if model.task == "chat" and self.serves(name)
+        }
+
+    def _told(self, model: str) -> dict[str, Any]:
+        engine = self.profile(model).engine(model, self.pool.sequences)
+        curve = engine.curve
+        return {
+            "first": curve.first,
+            "step": curve.step,
+            "sequences": engine.sequences_max,
+            "kv_tokens": engine.kv_tokens,
         }
 
 
 POOLS = (
-    EmulatedPool("emulated-h100", H100, chips=2, slots=16),
-    EmulatedPool("emulated-a100", A100, chips=2, slots=12),
-    EmulatedPool("emulated-rtx4090", RTX_4090, chips=1, slots=4),
-    EmulatedPool("emulated-tpu-v5e", TPU_V5E, chips=8, slots=8),
-    EmulatedPool("emulated-cpu", XEON_8480, chips=1, slots=2),
+    EmulatedPool("emulated-h100", H100, chips=2, slots=16, sequences=64),
+    EmulatedPool("emulated-a100", A100, chips=2, slots=12, sequences=48),
+    EmulatedPool("emulated-rtx4090", RTX_4090, chips=1, slots=4, sequences=24),
+    EmulatedPool("emulated-tpu-v5e", TPU_V5E, chips=8, slots=8, sequences=32),
+    EmulatedPool("emulated-cpu", XEON_8480, chips=1, slots=2, sequences=8),
 )
 
 WORKERS = {

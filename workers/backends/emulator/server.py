@@ -2,23 +2,26 @@
 
 import asyncio
 import hashlib
-import itertools
 import math
 import time
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
+from router.simulator.batching import Sequence
+from workers.backends.emulator.engine import Answer
 from workers.backends.emulator.fleet import WORKERS
 from workers.backends.emulator.hardware import MODELS
+from workers.backends.emulator.prompt import BYTES_PER_TOKEN, Message, generation, prompt_text
+from workers.backends.emulator.roofline import REQUEST_OVERHEAD_S
 from workers.backends.emulator.worker import Faults, RunningWorker
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 COMPLETION_TOKENS_DEFAULT = 64
 EMBEDDING_WIDTH = 64
 IMAGE_CLASSES = 1000
-BYTES_PER_TOKEN = 4
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 T = TypeVar("T")
@@ -34,8 +37,8 @@ class ChatCall(msgspec.Struct):
     """The fields of a chat call that have a meaning here."""
 
     model: str
-    messages: msgspec.Raw
-    max_tokens: int | None = None
+    messages: list[Message]
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
     stream: bool = False
     stream_options: _StreamOptions | None = None
 
@@ -77,26 +80,29 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """``/v1/chat/completions``, plain and streamed."""
     worker = _worker(request)
     call = _decode(await request.read(), ChatCall)
-    profile = worker.worker.profile(_known(call.model))
+    if not worker.worker.serves(_known(call.model, "chat")):
+        raise _refusal(web.HTTPNotFound, f"{call.model} does not run on {worker.worker.id}")
+    engine = worker.engine(call.model)
+    prompt = prompt_text(call.messages)
     tokens = call.max_tokens or COMPLETION_TOKENS_DEFAULT
-    prompt_tokens = max(1, len(bytes(call.messages)) // BYTES_PER_TOKEN)
-    usage = {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": tokens,
-        "total_tokens": prompt_tokens + tokens,
-    }
-    words = list(itertools.islice(_words(worker, call.model), tokens))
-    async with worker.slot():
-        pace = worker.jitter()
-        await worker.spend(profile.prefill_s(prompt_tokens) * pace)
-        if call.stream:
-            return await _stream(request, worker, call, words, usage, pace)
-        for _ in words:
-            await worker.spend(profile.decode_step_s(worker.running) * pace)
+    if len(prompt) // BYTES_PER_TOKEN + tokens > engine.room_tokens:
+        raise _refusal(
+            web.HTTPBadRequest,
+            f"prompt and answer must fit into {engine.room_tokens} tokens of KV cache, got"
+            f" {len(prompt) // BYTES_PER_TOKEN} and {tokens}",
+        )
+    text = _text(worker, call.model, tokens)
+    sequence = generation(prompt, text.encode())
+    with worker.serving():
+        await worker.spend(REQUEST_OVERHEAD_S)
+        with engine.answering(sequence, streams=call.stream) as answer:
+            if call.stream:
+                return await _stream(request, worker, call, text, sequence, answer)
+            await answer.whole()
     body = _completion(worker, call.model, "chat.completion")
-    message = {"role": "assistant", "content": "".join(words).rstrip()}
+    message = {"role": "assistant", "content": text.rstrip()}
     body["choices"] = [{"index": 0, "message": message, "finish_reason": "length"}]
-    body["usage"] = usage
+    body["usage"] = _usage(sequence)
     return _json_response(body)
 
 
@@ -104,22 +110,25 @@ async def _stream(
     request: web.Request,
     worker: RunningWorker,
     call: ChatCall,
-    words: list[str],
-    usage: dict[str, int],
-    pace: float,
+    text: str,
+    sequence: Sequence,
+    answer: Answer,
 ) -> web.StreamResponse:
-    profile = worker.worker.profile(call.model)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     chunk = _completion(worker, call.model, "chat.completion.chunk")
-    for word in words:
-        await worker.spend(profile.decode_step_s(worker.running) * pace)
-        chunk["choices"] = [{"index": 0, "delta": {"content": word}, "finish_reason": None}]
-        await response.write(_event(chunk))
+    sent = 0
+    while sent < sequence.answer_events:
+        made = await answer.more()
+        for token in range(sent, made):
+            piece = text[token * BYTES_PER_TOKEN : (token + 1) * BYTES_PER_TOKEN]
+            chunk["choices"] = [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]
+            await response.write(_event(chunk))
+        sent = max(sent, made)
     chunk["choices"] = [{"index": 0, "delta": {}, "finish_reason": "length"}]
     await response.write(_event(chunk))
     if call.stream_options and call.stream_options.include_usage:
-        await response.write(_event({**chunk, "choices": [], "usage": usage}))
+        await response.write(_event({**chunk, "choices": [], "usage": _usage(sequence)}))
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()
     return response
@@ -197,7 +206,7 @@ async def state(request: web.Request) -> web.Response:
 async def set_faults(request: web.Request) -> web.Response:
     """Replace the worker's faults."""
     worker = request.app[_fleet][request.match_info["worker"]]
-    worker.faults = _decode(await request.read(), Faults)
+    worker.set_faults(_decode(await request.read(), Faults))
     return await state(request)
 
 
@@ -218,9 +227,10 @@ def _worker(request: web.Request) -> RunningWorker:
     return worker
 
 
-def _known(model: str) -> str:
-    if model not in MODELS:
-        raise _refusal(web.HTTPNotFound, f"{model!r} is not emulated; known: {', '.join(MODELS)}")
+def _known(model: str, task: str = "") -> str:
+    known = [name for name, one in MODELS.items() if task in ("", one.task)]
+    if model not in known:
+        raise _refusal(web.HTTPNotFound, f"{model!r} is not emulated; known: {', '.join(known)}")
     return model
 
 
@@ -246,13 +256,24 @@ def _completion(worker: RunningWorker, model: str, kind: str) -> dict[str, Any]:
     }
 
 
-def _words(worker: RunningWorker, model: str) -> "itertools.cycle[str]":
+def _text(worker: RunningWorker, model: str, tokens: int) -> str:
     """An answer that says what it is, for as long as tokens are wanted."""
     sentence = (
         f"This is an emulated answer: no model ran. It took as long as {model} is computed to take "
         f"on {worker.worker.pool.hardware.name}, from published figures. "
     )
-    return itertools.cycle(f"{word} " for word in sentence.split())
+    length = tokens * BYTES_PER_TOKEN
+    return (sentence * (length // len(sentence) + 1))[:length]
+
+
+def _usage(sequence: Sequence) -> dict[str, Any]:
+    prompt, completion = sequence.prompt_tokens, sequence.answer_events
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": sequence.cached_tokens},
+    }
 
 
 def _embedding_outputs(call: _Inference) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from router.simulator.batching import EngineSpec, EngineState, Sequence, StepForm
+from router.simulator.batching import EngineSpec, EngineState, Sequence, StepForm, one_segment
 from router.simulator.kv_cache import BLOCK_TOKENS
 
 SPEC = EngineSpec(
@@ -32,7 +32,7 @@ def sequence(prompt_tokens: int, events: int, *shared: tuple[int, int]) -> Seque
     blocks = prompt_tokens // BLOCK_TOKENS
     if blocks > (chain[-1][1] if chain else 0):
         chain.append((next(NAMES), blocks))
-    return Sequence(tuple(chain), prompt_tokens, events, next(NAMES))
+    return Sequence(tuple(chain), prompt_tokens, events, one_segment(next(NAMES)))
 
 
 def drain(engine: EngineState) -> list[Sequence]:
@@ -101,31 +101,34 @@ def test_a_step_grows_with_its_load_by_the_form_of_the_engine(
 
 def test_the_beginning_of_a_prompt_is_found_cached_and_so_is_an_answer() -> None:
     engine = EngineState(SPEC)
-    first = Sequence(((1, 4), (2, 6)), 100, 4, 3)
+    first = Sequence(((1, 4), (2, 6)), 100, 4, one_segment(3))
     engine.submit(first, 0.0)
     drain(engine)
     assert first.cached_tokens == 0
 
-    following = Sequence(((1, 4), (2, 6), (3, 8), (4, 10)), 160, 2, 5)
-    other = Sequence(((1, 4), (6, 6)), 96, 2, 7)
+    following = Sequence(((1, 4), (2, 6), (3, 8), (4, 10)), 160, 2, one_segment(5))
+    other = Sequence(((1, 4), (6, 6)), 96, 2, one_segment(7))
     engine.submit(following, 9.0)
     engine.submit(other, 9.0)
     drain(engine)
     assert following.cached_tokens == 8 * BLOCK_TOKENS  # 100 tokens and 32 of the answer.
     assert other.cached_tokens == 4 * BLOCK_TOKENS
 
-    again = Sequence(((1, 4), (6, 6)), 96, 2, 8)
+    again = Sequence(((1, 4), (6, 6)), 96, 2, one_segment(8))
     assert engine.matched_tokens(again) == 5 * BLOCK_TOKENS  # The last token is always computed.
 
 
 def test_what_was_used_last_is_forgotten_last_and_the_ends_of_prompts_before_beginnings() -> None:
     engine = EngineState(replace(SPEC, kv_tokens=16 * BLOCK_TOKENS))
     for name in (1, 2):
-        engine.submit(Sequence(((name, 6),), 96, 1, 100 + name), float(name))
+        engine.submit(Sequence(((name, 6),), 96, 1, one_segment(100 + name)), float(name))
         drain(engine)
-    engine.submit(Sequence(((3, 7),), 112, 1, 103), 3.0)
+    engine.submit(Sequence(((3, 7),), 112, 1, one_segment(103)), 3.0)
     drain(engine)
-    old, young = Sequence(((1, 6),), 97, 1, 0), Sequence(((2, 6),), 97, 1, 0)
+    old, young = (
+        Sequence(((1, 6),), 97, 1, one_segment(0)),
+        Sequence(((2, 6),), 97, 1, one_segment(0)),
+    )
     assert engine.matched_tokens(old) == 3 * BLOCK_TOKENS
     assert engine.matched_tokens(young) == 6 * BLOCK_TOKENS
 
@@ -152,7 +155,7 @@ def test_what_can_never_fit_is_refused() -> None:
 
 def test_an_abandoned_request_frees_its_blocks_at_once_and_keeps_what_is_computed() -> None:
     engine = EngineState(SPEC)
-    running, waiting = Sequence(((1, 20),), 320, 4, 2), sequence(100, 4)
+    running, waiting = Sequence(((1, 20),), 320, 4, one_segment(2)), sequence(100, 4)
     engine.submit(running, 0.0)
     engine.submit(waiting, 0.0)
     engine.finish()
@@ -165,7 +168,7 @@ def test_an_abandoned_request_frees_its_blocks_at_once_and_keeps_what_is_compute
 
 def test_a_crash_loses_everything_and_the_cache() -> None:
     engine = EngineState(SPEC)
-    engine.submit(Sequence(((1, 4),), 64, 1, 2), 0.0)
+    engine.submit(Sequence(((1, 4),), 64, 1, one_segment(2)), 0.0)
     drain(engine)
     lost = [sequence(64, 4), sequence(64, 4), sequence(64, 4)]
     for one in lost:
@@ -244,3 +247,11 @@ def check(engine: EngineState) -> None:
     assert (cache.private, engine.context_tokens) == (private, context)
     in_use = {segment for one in engine.running for segment in one.held}
     assert sum(segment.have for segment in in_use) == cache.shared
+
+
+def test_an_answer_in_parts_is_found_as_far_as_a_later_prompt_goes_on_from_it() -> None:
+    engine = EngineState(replace(SPEC, event_tokens=1))
+    engine.submit(Sequence(((1, 2),), 40, 40, ((11, 1), (12, 2), (13, 3))), 0.0)
+    drain(engine)
+    turn = Sequence(((1, 2), (11, 3), (12, 4), (99, 6)), 100, 1, one_segment(5))
+    assert engine.matched_tokens(turn) == 4 * BLOCK_TOKENS
