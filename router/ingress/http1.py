@@ -40,6 +40,9 @@ SWEEPS = 4
 FRAMING = 8
 """Bytes on the wire for one of a body at most: in chunks of one byte it takes six."""
 
+FRAMED_BY = (b"content-length", b"transfer-encoding")
+"""What says where a body ends."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -163,9 +166,7 @@ class Connection(asyncio.Protocol):
         if phase is not CALL:
             self._wire_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._is_last = True  # Nothing here can be upgraded to: the call itself is served.
+            self._parse(data)
         except httptools.HttpParserError as error:
             if self.phase is CALL:
                 self._is_last = True  # What follows a request takes nothing from its answer.
@@ -180,12 +181,27 @@ class Connection(asyncio.Protocol):
         elif self.phase is BODY and self._wire_bytes > self._server.wire_bytes_max:
             self._refuse(_too_large(limits))
 
+    def _parse(self, data: bytes) -> None:
+        """Raises httptools' ``HttpParserError``."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            # There is nothing to upgrade to: the call itself is served. The parser takes what
+            # follows for another protocol's, so that another one has to read the body.
+            (begin,) = offer.args
+            exchange = self._exchange
+            if self.phase is BODY and exchange is not None:
+                framing = [(name, exchange.headers.get(name)) for name in FRAMED_BY]
+                lines = [b"%s: %s\r\n" % line for line in framing if line[1] is not None]
+                self._parser = httptools.HttpRequestParser(self)
+                self._parse(b"POST / HTTP/1.1\r\n%s\r\n%s" % (b"".join(lines), data[begin:]))
+
     # For the parser
 
     def on_message_begin(self) -> None:
         """A request begins; one that comes before the last was answered is not looked at."""
         if self._exchange is not None:
-            self._is_last = True
+            self._is_last = self._is_last or self.phase is CALL
             return
         self._target = b""
         self._exchange = Exchange(self, self._server.cors_origins)
@@ -235,7 +251,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is there: begin to serve it."""
         exchange = self._exchange
-        if self.phase is not BODY or exchange is None:
+        if self.phase is not BODY or exchange is None or self._parser.should_upgrade():
             return
         exchange.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()

@@ -144,9 +144,50 @@ async def test_who_asks_is_told_to_go_on() -> None:
         assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 200")
 
 
-async def test_an_upgrade_is_not_taken_up_and_the_call_is_served() -> None:
-    raw = POST.replace(b"host: h", b"host: h\r\nconnection: upgrade\r\nupgrade: h2c")
-    assert (await exchange_of(raw)).startswith(b"HTTP/1.1 200")
+OFFER = b"connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+SIZED = b"POST /x HTTP/1.1\r\nhost: h\r\n" + OFFER + b"content-length: 2\r\n\r\nhi"
+IN_CHUNKS = (
+    b"POST /x HTTP/1.1\r\nhost: h\r\n"
+    + OFFER
+    + b"transfer-encoding: chunked\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("raw", [SIZED, IN_CHUNKS])
+@pytest.mark.parametrize("at", [0, 40, -9, -1])
+async def test_an_upgrade_is_not_taken_up_and_the_call_is_served(raw: bytes, at: int) -> None:
+    """As curl ``--http2`` and Java's client begin; both go on with HTTP/1.1 then."""
+    app = App()
+    async with connected(app) as (reader, writer):
+        writer.write(raw[:at])
+        await writer.drain()
+        await asyncio.sleep(0.01)  # So that it is read in two parts.
+        writer.write(raw[at:])
+        assert (await reader.readuntil(b"\r\n\r\nhi")).startswith(b"HTTP/1.1 200")
+        writer.write(POST)
+        assert (await reader.readuntil(b"\r\n\r\nhi")).startswith(b"HTTP/1.1 200")
+    assert app.called == [("/x", b"hi"), ("/x", b"hi")]
+
+
+async def test_what_has_no_body_may_offer_an_upgrade_too() -> None:
+    app = App()
+    get = b"GET /x HTTP/1.1\r\nhost: h\r\n" + OFFER + b"\r\n"
+    async with connected(app) as (reader, writer):
+        writer.write(get)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.write(POST)
+        assert (await reader.readuntil(b"\r\n\r\nhi")).startswith(b"HTTP/1.1 200")
+    assert app.called == [("/x", b""), ("/x", b"hi")]
+
+
+async def test_a_body_behind_an_offer_is_bounded_and_has_one_end() -> None:
+    app = App()
+    head = b"POST /x HTTP/1.1\r\nhost: h\r\n" + OFFER
+    large = head + b"transfer-encoding: chunked\r\n\r\n" + b"500\r\n" + b"x" * 0x500 + b"\r\n"
+    assert (await exchange_of(large * 2, app)).startswith(b"HTTP/1.1 4")
+    both = head + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+    assert (await exchange_of(both, app)).startswith(b"HTTP/1.1 400 ")
+    assert not app.called
 
 
 @pytest.mark.parametrize(
