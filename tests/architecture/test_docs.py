@@ -227,12 +227,12 @@ def test_the_docs_name_only_models_that_the_demo_has() -> None:
 
 def test_the_emulated_fleet_is_described_as_it_is() -> None:
     described = {
-        (pages.code(pool)[0], hardware, int(chips), int(slots))
-        for pool, hardware, chips, slots in (
-            row for row in pages.rows(DOCS / "explanation" / "emulation.md") if len(row) == 4
+        (pages.code(pool)[0], hardware, int(chips), int(sequences), int(slots))
+        for pool, hardware, chips, sequences, slots in (
+            row for row in pages.rows(DOCS / "explanation" / "emulation.md") if len(row) == 5
         )
     }
-    emulated = {(p.name, p.hardware.name, p.chips, p.slots) for p in fleet.POOLS}
+    emulated = {(p.name, p.hardware.name, p.chips, p.sequences, p.slots) for p in fleet.POOLS}
     assert described == emulated
     assert {name for name, *_ in emulated} == {pool.name for pool in POOLS if pool.emulated}
 
