@@ -61,6 +61,12 @@ class BodyTooLarge(CallError):
     code = "body_too_large"
 
 
+class CodingUnknown(CallError):
+    """The body is compressed in a way that is not read here."""
+
+    code = "unsupported_content_encoding"
+
+
 class RouteNotFound(CallError):
     """No such path or method."""
 

@@ -26,6 +26,7 @@ from router.domain.ids import uuid7
 from router.domain.request import InferenceRequest, Kind, traced
 from router.ingress import description, listing, messages, oip_http, openai
 from router.ingress.account import Account
+from router.ingress.content_coding import decoded
 from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error, status_of
 from router.ingress.exchange import Exchange, Headers
 from router.ingress.forward import Forwarder
@@ -42,6 +43,7 @@ OPENAI_MODEL_PREFIX = "/v1/models/"
 ENDPOINTS = "/endpoints"
 OIP_PREFIX = "/v2"
 TRACEPARENT = b"traceparent"
+CODING = b"content-encoding"
 
 FALLS_BACK = (DeadlineExceeded, ModelUnknown, NothingEligible, QueueFull, WorkerFailed)
 """Errors after which the next of a request's models is tried: nothing reached the client yet."""
@@ -142,6 +144,9 @@ class API:
     async def _handle(self, exchange: Exchange, request_id: str, now_ms: int) -> None:
         method, path = exchange.method, exchange.path
         if method == "POST":
+            if CODING in exchange.headers:
+                coding = exchange.headers.pop(CODING).decode("latin-1")
+                exchange.body = decoded(exchange.body, coding, self._limits.body_bytes_max)
             kind = openai.PATHS.get(path)
             if path == messages.COUNT_PATH:
                 return await self._count_tokens(exchange)

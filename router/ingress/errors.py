@@ -18,6 +18,7 @@ STATUS: dict[type[CallError], int] = {
     errors.RequestTooSlow: 408,
     errors.IdempotencyInFlight: 409,
     errors.BodyTooLarge: 413,
+    errors.CodingUnknown: 415,
     errors.RequestInvalid: 422,
     errors.IdempotencyMismatch: 422,
     errors.QueueFull: 429,
@@ -39,6 +40,7 @@ TYPES = {
     408: "timeout_error",
     409: "conflict_error",
     413: "invalid_request_error",
+    415: "invalid_request_error",
     422: "invalid_request_error",
     429: "rate_limit_error",
     431: "invalid_request_error",
@@ -70,12 +72,23 @@ def status_of(error: CallError) -> int:
 
 
 def error_headers(error: CallError) -> list[tuple[str, str]]:
-    """``Retry-After`` in whole seconds, at least one, where another try makes sense."""
+    """``Retry-After`` in whole seconds, at least one, where another try makes sense, and
+    ``X-Should-Retry`` (OpenAI's and Anthropic's SDKs) where it makes none.
+    """
     headers = [("content-type", "application/json")]
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(max(1, round(error.retry_after_s)))))
+    if _is_final(error):
+        headers.append(("x-should-retry", "false"))
     headers.extend(error.headers)
     return headers
+
+
+def _is_final(error: CallError) -> bool:
+    """Whether SDKs would try again, by the status alone, what cannot end otherwise."""
+    if isinstance(error, errors.NothingEligible):
+        return error.retry_after_s is None
+    return isinstance(error, errors.DeadlineExceeded)
 
 
 def openai_error(error: CallError) -> bytes:

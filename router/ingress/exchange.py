@@ -15,12 +15,12 @@ STATUS_LINES: Mapping[int, str] = {
 EVENT_STREAM = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 PREFLIGHT: Headers = [
     ("access-control-allow-methods", "GET, POST, OPTIONS"),
-    (
-        "access-control-allow-headers",
-        "authorization, content-type, idempotency-key, traceparent, x-api-key, x-route-explain",
-    ),
     ("access-control-max-age", "600"),
 ]
+ANY_ORIGIN = "*"
+"""In place of the origins: pages of anybody may call. Keys are no cookies: a page has what its user
+gave it and no more.
+"""
 
 
 class Wire(Protocol):
@@ -141,9 +141,13 @@ class Exchange:
             await stalled
 
     async def allow_cross_origin(self) -> None:
-        """Answer a CORS preflight."""
+        """Answer a CORS preflight. Whatever headers are asked for may be sent: each SDK has its
+        own, and those that mean nothing here do nothing.
+        """
         self.started = self.ended = True
-        self._wire.write(self._rendered(204, PREFLIGHT, ""))
+        asked = self.header(b"access-control-request-headers")
+        allowed = [("access-control-allow-headers", asked)] if asked else []
+        self._wire.write(self._rendered(204, [*PREFLIGHT, *allowed], ""))
 
     def _rendered(self, status: int, headers: Headers, framing: str) -> bytes:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
@@ -157,7 +161,7 @@ class Exchange:
 
 
 def _cors_lines(origin: str, allowed: frozenset[str]) -> str:
-    if origin not in allowed:
+    if origin not in allowed and ANY_ORIGIN not in allowed:
         return ""
     return (
         f"access-control-allow-origin: {origin}\r\n"

@@ -29,7 +29,13 @@ UP = (
     b"x-api-key",
     b"x-route-explain",
 )
-DOWN = ("content-type", "inference-header-content-length", "retry-after", "server-timing")
+DOWN = (
+    "content-type",
+    "inference-header-content-length",
+    "retry-after",
+    "server-timing",
+    "x-should-retry",
+)
 ACCEPT = b"accept"
 EVENTS = "text/event-stream"
 OK = 200

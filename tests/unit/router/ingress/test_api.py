@@ -38,8 +38,9 @@ BODY_BYTES_MAX = 2_000
 
 
 @contextlib.asynccontextmanager
-async def client_of(line: Line) -> AsyncIterator[httpx.AsyncClient]:
-    async with calling(line, Limits(body_bytes_max=BODY_BYTES_MAX), (ORIGIN,)) as client:
+async def client_of(line: Line, *origins: str) -> AsyncIterator[httpx.AsyncClient]:
+    limits = Limits(body_bytes_max=BODY_BYTES_MAX)
+    async with calling(line, limits, origins or (ORIGIN,)) as client:
         yield client
 
 
@@ -328,6 +329,40 @@ async def test_state_is_for_admins(client: httpx.AsyncClient) -> None:
     admin = {"authorization": "Bearer admin"}
     state = (await client.get("/admin/state", headers=admin)).json()
     assert {worker["id"] for worker in state["workers"]} >= {"one-0", "two-0", "tensor-0"}
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "http://elsewhere:3000", "null"])
+async def test_any_page_may_call_where_that_is_configured(origin: str) -> None:
+    asked = "authorization, x-stainless-lang, anthropic-version, x-anything-to-come"
+    headers = {"origin": origin, "access-control-request-headers": asked}
+    async with client_of(Line(FakeUpstream(lambda _: ANSWER)), "*") as client:
+        told = await client.options("/v1/chat/completions", headers=headers)
+        assert told.status_code == 204
+        assert told.headers["access-control-allow-origin"] == origin
+        assert told.headers["access-control-allow-headers"] == asked
+        answer = await client.post(
+            "/v1/chat/completions", json=CHAT, headers={**AUTH, "origin": origin}
+        )
+    assert answer.headers["access-control-allow-origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "wishes", [{"only": ["nobody"]}, {"max_price": {"prompt": 0}}, {"order": ["nobody"]}]
+)
+async def test_sdks_are_told_not_to_repeat_what_cannot_end_otherwise(
+    client: httpx.AsyncClient, wishes: dict
+) -> None:
+    body = {**CHAT, "provider": {**wishes, "allow_fallbacks": False}}
+    response = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+    assert response.status_code == 503
+    assert response.headers["x-should-retry"] == "false"
+
+
+async def test_sdks_may_repeat_what_may_end_otherwise() -> None:
+    full = UpstreamFailed("http_429", is_fault=False, retry_after_s=7)
+    async with client_of(Line(FakeUpstream(lambda _: full))) as client:
+        response = await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
+    assert "x-should-retry" not in response.headers
 
 
 async def test_only_our_pages_may_call_from_a_browser(client: httpx.AsyncClient) -> None:

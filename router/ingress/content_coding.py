@@ -1,0 +1,82 @@
+"""Bodies that clients send compressed, as tritonclient and some gateways do.
+
+What comes out is bounded while it is made: a body that unfolds to a thousand times its size costs
+no more than the largest that is taken.
+"""
+
+import zlib
+from collections.abc import Callable
+
+import zstandard
+
+from router.domain.errors import BodyTooLarge, CodingUnknown, RequestInvalid
+
+GZIP, ZLIB, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
+ZSTD_WINDOW_MAX = 8 * 1024 * 1024
+"""RFC 9659: nobody need take more of a body's sender."""
+
+
+def decoded(body: bytes, coding: str, bytes_max: int) -> bytes:
+    """The body without its ``Content-Encoding``: one coding, and one stream of it.
+
+    Raises ``CodingUnknown``, ``BodyTooLarge``, ``RequestInvalid`` when it is not what it says.
+    """
+    name = coding.strip().lower()
+    decode = DECODERS.get(name)
+    if decode is None:
+        raise CodingUnknown(
+            f"Content-Encoding {coding[:40]!r} cannot be read here; send {', '.join(DECODERS)}",
+            headers=(("accept-encoding", ", ".join(DECODERS)),),
+        )
+    try:
+        made = decode(body, bytes_max)
+    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        raise RequestInvalid(f"the body is not one whole {name}, as its header says") from error
+    if len(made) > bytes_max:
+        raise BodyTooLarge(f"the body has more than {bytes_max} bytes once it is unpacked")
+    return made
+
+
+def _gunzipped(body: bytes, bytes_max: int) -> bytes:
+    return _inflated(body, bytes_max, GZIP)
+
+
+def _undeflated(body: bytes, bytes_max: int) -> bytes:
+    """With a header by the standard (RFC 9110), without one by some clients."""
+    try:
+        return _inflated(body, bytes_max, ZLIB)
+    except zlib.error:
+        return _inflated(body, bytes_max, RAW)
+
+
+def _inflated(body: bytes, bytes_max: int, wbits: int) -> bytes:
+    stream = zlib.decompressobj(wbits)
+    made = stream.decompress(body, bytes_max + 1)
+    if len(made) <= bytes_max and (not stream.eof or stream.unused_data):
+        raise EOFError
+    return made
+
+
+def _unzstd(body: bytes, bytes_max: int) -> bytes:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX)
+    with decompressor.stream_reader(body, read_across_frames=True) as reader:
+        made = reader.read(bytes_max + 1)
+    if len(made) <= bytes_max:  # That reader does not say whether it came to an end.
+        whole = decompressor.decompressobj()
+        whole.decompress(body)
+        if not whole.eof or whole.unused_data:
+            raise EOFError
+    return made
+
+
+def _unchanged(body: bytes, bytes_max: int) -> bytes:
+    return body
+
+
+DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
+    "gzip": _gunzipped,
+    "deflate": _undeflated,
+    "zstd": _unzstd,
+    "x-gzip": _gunzipped,
+    "identity": _unchanged,
+}
