@@ -9,6 +9,7 @@ from msgspec import Struct
 from router.contracts.learned import KeptLearned
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
+from router.contracts.word import SILENT, Word
 from router.domain.catalog import Endpoint
 from router.domain.money import Purse
 from router.domain.pricing import Usage
@@ -222,11 +223,14 @@ class Disk(Protocol):
 
 
 class Member(Struct, frozen=True):
-    """A router among several. ``demands`` are requests running and waiting, by worker id."""
+    """A router among several. ``demands`` are requests running and waiting, by worker id, ``word``
+    is what it last said of engines.
+    """
 
     router_id: str
     url: str
     demands: Mapping[str, float] = {}
+    word: Word = SILENT
 
 
 class SlotClaim(Struct, frozen=True, gc=False):
@@ -255,8 +259,11 @@ class Cluster(Protocol):
         ttl_s: float,
         demands: Mapping[str, float],
         claims: Mapping[str, SlotClaim],
+        word: Word = SILENT,
     ) -> Beat:
-        """Stay a member for ``ttl_s`` more, and have leases for as many slots as are to be had."""
+        """Stay a member for ``ttl_s`` more, say a word to the others, and
+        have leases for as many slots as are to be had.
+        """
         ...
 
     async def leave(self, router_id: str) -> None:

@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
+from router.contracts.word import SILENT, Word
 from router.domain.money import Purse
 from router.ports import (
     Beat,
@@ -41,12 +42,13 @@ class MemoryCluster:
         ttl_s: float,
         demands: Mapping[str, float],
         claims: Mapping[str, SlotClaim],
+        word: Word = SILENT,
     ) -> Beat:
         """See :class:`router.ports.Cluster`."""
         now_s = self._clock()
         for router_id in [r for r, (_, until_s) in self._members.items() if until_s <= now_s]:
             await self.leave(router_id)
-        member = Member(me.router_id, me.url, demands)
+        member = Member(me.router_id, me.url, demands, word)
         self._members[me.router_id] = (member, now_s + ttl_s)
         self._leases[me.router_id] = {}
         granted = {

@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from router.contracts.record import UsageRecord, decode_record, encode_records
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
+from router.contracts.word import SILENT, Word
 from router.domain.errors import LedgerUnavailable
 from router.domain.money import Purse
 from router.ports import (
@@ -322,17 +323,19 @@ class PostgresCluster:
         ttl_s: float,
         demands: Mapping[str, float],
         claims: Mapping[str, SlotClaim],
+        word: Word = SILENT,
     ) -> Beat:
         """See :class:`router.ports.Cluster`."""
         row = await _fetch(
             self._pool,
-            "SELECT routing_beat(%s, %s, %s, %s::jsonb, %s::jsonb)::text",
+            "SELECT routing_beat(%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)::text",
             (
                 me.router_id,
                 me.url,
                 ttl_s,
                 msgspec.json.encode(demands).decode(),
                 msgspec.json.encode(claims).decode(),
+                msgspec.json.encode(word).decode(),
             ),
         )
         if row is None:

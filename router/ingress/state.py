@@ -100,14 +100,18 @@ def router_state(
 
 
 def _batch_of(worker: WorkerState, batch: Batch) -> dict[str, Any]:
-    """``context_tokens`` are of prompts, and of answers as far as they have come."""
+    """What is this router's; ``context_tokens`` are of prompts, and of answers as far as they have
+    come. ``others_running`` is how many requests others have there beside it, on average.
+    """
+    others = batch.others
     runs = (attempt.run for attempt in worker.inflight.values())
     answered = sum(run.answered_tokens for run in runs if isinstance(run, EngineRun))
     return {
-        "decoding": batch.decoding,
+        "decoding": round(batch.decoding - others.decoding),
         "prompts_waiting": len(batch.prefilling),
-        "pending_tokens": round(batch.pending_tokens),
-        "context_tokens": round(batch.context_tokens + answered),
+        "pending_tokens": round(batch.pending_tokens - others.pending_tokens),
+        "context_tokens": round(batch.context_tokens - others.context_tokens + answered),
+        "others_running": round(others.decoding + others.prefilling, 1),
         "has_room": worker.has_room,
         "ramping": worker.bounds.trusted < worker.bounds.slots,
     }

@@ -8,7 +8,8 @@ all of them; several where a worker serves models of several owners, or a model 
 Every beat tells the others of this router and its demand, renews its leases and learns who is
 there. A router that stops beating loses its membership and its leases after the same time, and the
 models that it owned have new owners. While the beat itself fails (the database is away) everyone
-goes on with what they have.
+goes on with what they have, but for what the others said of their work on engines: that is over
+when a member would be.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
+from router.contracts.word import SILENT
 from router.domain.errors import LedgerUnavailable
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.rate_limit import RateLimiter
@@ -58,6 +60,7 @@ class ClusterView:
         self._done = 0
         self._beaten = asyncio.Condition()
         self._my_demands: Mapping[str, float] = {}
+        self._heard_s = clock()
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -104,10 +107,13 @@ class ClusterView:
         number = self._begun
         self._my_demands = self._demands() | self._limiter.demands()
         claims = self._claims() | self._limit_claims()
+        word = self._dispatcher.word() if len(self._members) > 1 else SILENT
         try:
-            beat = await self._cluster.beat(self._me, self._ttl_s, self._my_demands, claims)
+            beat = await self._cluster.beat(self._me, self._ttl_s, self._my_demands, claims, word)
         except LedgerUnavailable as error:
             log.warning("cluster: going on with what is known: %s", error)
+            if self._clock() >= self._heard_s + self._ttl_s:
+                self._dispatcher.others(())
         else:
             self._take_in(beat)
         async with self._beaten:
@@ -128,6 +134,8 @@ class ClusterView:
             log.info("cluster: routers are now %s", ", ".join(sorted(members)))
         self._members = members
         self._owners.clear()
+        self._heard_s = self._clock()
+        self._dispatcher.others([member.word for member in self.others])
         self._dispatcher.lease(beat.granted)
         self._limiter.routers = len(members)
         self._limiter.lease(

@@ -7,6 +7,7 @@ from math import inf
 from typing import Protocol
 
 from router.contracts.learned import Learned
+from router.contracts.word import Word
 from router.domain.catalog import Endpoint
 from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull
 from router.scheduling.decisions import (
@@ -64,6 +65,14 @@ class Dispatcher:
     def lease(self, granted: Mapping[str, int]) -> None:
         """Use as many slots of each worker as granted; workers not named are used whole."""
         self._apply(self.scheduler.lease(granted, self._clock()))
+
+    def word(self) -> Word:
+        """What other routers are to know."""
+        return self.scheduler.word(self._clock())
+
+    def others(self, words: Sequence[Word]) -> None:
+        """What the other routers said last."""
+        self.scheduler.others(words, self._clock())
 
     async def place(self, ticket: Ticket) -> Dispatch:
         """Wait for a worker. Raises ``QueueFull``, ``DeadlineExceeded`` or ``NothingEligible``."""

@@ -5,6 +5,10 @@ before has less to compute. The index remembers the blocks that each engine was 
 recently used forgotten first and the end of a prompt before its beginning (the approximate prefix
 cache of SGLang's router and of llm-d). How many blocks an engine keeps is learned from the cached
 tokens that it counts.
+
+Of what other routers sent there only the last block of each prompt is known. That suffices for the
+next turn of a chat, which has all of the turn before it as its beginning; what many chats begin
+with every router has soon sent by itself.
 """
 
 from collections import OrderedDict
@@ -24,6 +28,12 @@ FOUND_SHARE = 0.6
 SHRINK, GROW = 0.97, 1.003
 TELLING_TOKENS = 200
 """Expecting fewer than this says nothing."""
+
+SAID_MAX = 500
+"""The latest prompts that other routers are told of, with every beat."""
+
+TOLD_MAX = 20_000
+"""Prompts of others that are remembered."""
 
 NOTHING_CACHED: Mapping[str, int] = {}
 
@@ -49,6 +59,8 @@ class PrefixIndex:
         self._memories: dict[str, _Memory] = {}
         self._ids: list[str] = []
         self._holders: dict[int, int] = {}
+        self._said: OrderedDict[int, str] = OrderedDict()
+        self._told: OrderedDict[int, str] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(len(memory.blocks) for memory in self._memories.values())
@@ -69,9 +81,33 @@ class PrefixIndex:
         most = min(memory.capacity, self._blocks_max / len(self._ids))
         while len(blocks) > most:
             self._forget(blocks.popitem(last=False)[0], bit)
+        if prefix:
+            _remember(self._said, prefix[-1], endpoint_id, SAID_MAX)
 
-    def cached(self, prefix: Iterable[int]) -> dict[str, int]:
+    def said(self) -> dict[str, tuple[int, ...]]:
+        """The last blocks of the latest prompts, by endpoint, the latest last."""
+        by_endpoint: dict[str, list[int]] = {}
+        for block, endpoint_id in self._said.items():
+            by_endpoint.setdefault(endpoint_id, []).append(block)
+        return {endpoint_id: tuple(blocks) for endpoint_id, blocks in by_endpoint.items()}
+
+    def told(self, endpoint_id: str, blocks: Iterable[int]) -> None:
+        """Another router has sent the endpoint prompts that end with these blocks."""
+        for block in blocks:
+            _remember(self._told, block, endpoint_id, TOLD_MAX)
+
+    def cached(self, prefix: Sequence[int]) -> dict[str, int]:
         """How many of these blocks, from the first on, each endpoint has; none are left out."""
+        found = self._sent(prefix)
+        if told := self._told:
+            for place in range(len(prefix), 0, -1):
+                endpoint_id = told.get(prefix[place - 1])
+                if endpoint_id is not None:
+                    found[endpoint_id] = max(found.get(endpoint_id, 0), place)
+                    break
+        return found
+
+    def _sent(self, prefix: Iterable[int]) -> dict[str, int]:
         found: dict[str, int] = {}
         holders, count = -1, 0
         for block in prefix:
@@ -103,6 +139,9 @@ class PrefixIndex:
             memory = self._memories.pop(endpoint_id)
             for block in memory.blocks:
                 self._forget(block, memory.bit)
+        for prompts in (self._said, self._told):
+            for block in [block for block, one in prompts.items() if one not in known]:
+                del prompts[block]
         self._renumber()
 
     def _renumber(self) -> None:
@@ -127,6 +166,14 @@ class PrefixIndex:
             self._holders[block] = left
         else:
             self._holders.pop(block, None)
+
+
+def _remember(prompts: OrderedDict[int, str], block: int, endpoint_id: str, most: int) -> None:
+    """The prompt that ends with this block was sent there last."""
+    prompts[block] = endpoint_id
+    prompts.move_to_end(block)
+    if len(prompts) > most:
+        prompts.popitem(last=False)
 
 
 def cached_tokens(blocks: int, block_tokens: float, prompt_tokens: float) -> float:

@@ -1,11 +1,14 @@
 """What an engine is working on now: prompts that wait or are computed, answers that are decoded.
 
 Counters and their integrals over time, so that every event costs the same however much runs and an
-answer that ends can be told the mean batch that it was decoded in.
+answer that ends can be told the mean batch that it was decoded in. What other routers have there is
+counted with it.
 """
 
 from collections import deque
 from math import inf
+
+from router.contracts.word import NO_LOAD, Load
 
 
 class Generation:
@@ -56,7 +59,7 @@ class Generation:
         self.streams = streams
         self.begun_s = now_s
         self.ahead_tokens = uncached_tokens
-        self.ahead_decoding = 0
+        self.ahead_decoding = 0.0
         self.expected_first_s = 0.0
         self.expected_s = 0.0
         self.first_due_s = inf
@@ -71,17 +74,23 @@ class Generation:
 
 class Batch:
     """See the module. ``decoding_s`` and ``context_s`` integrate over time, ``prefilled_tokens``
-    only grows; ``heard_s`` is when a token last came of any stream.
+    only grows; ``heard_s`` is when a token last came of any stream. ``others`` is what of all this
+    is not this router's.
     """
 
     __slots__ = (
         "_at_s",
+        "_others_context_s",
+        "_others_decoding_s",
+        "_others_prefilled",
+        "_others_since_s",
         "_unseen",
         "context_s",
         "context_tokens",
         "decoding",
         "decoding_s",
         "heard_s",
+        "others",
         "pending_tokens",
         "prefilled_tokens",
         "prefilling",
@@ -93,11 +102,14 @@ class Batch:
         self.pending_tokens = 0.0
         self.prefilled_tokens = 0.0
         self.context_tokens = 0.0
-        self.decoding = 0
+        self.decoding = 0.0
         self.streaming = 0
         self.decoding_s = 0.0
         self.context_s = 0.0
         self.heard_s = 0.0
+        self.others = NO_LOAD
+        self._others_since_s = 0.0
+        self._others_decoding_s = self._others_context_s = self._others_prefilled = 0.0
         self._at_s = 0.0
         self._unseen: deque[Generation] = deque()
 
@@ -147,7 +159,29 @@ class Batch:
             del self.prefilling[one]
             self.pending_tokens -= one.uncached_tokens
         if not self.prefilling:
-            self.pending_tokens = 0.0  # Sums of floats drift.
+            self.pending_tokens = self.others.pending_tokens  # Sums of floats drift.
+
+    def share(self, others: Load, now_s: float) -> None:
+        """Others have this there from now on, instead of what they had."""
+        self.own_integrals(now_s)
+        before, self.others = self.others, others
+        self.pending_tokens += others.pending_tokens - before.pending_tokens
+        self.context_tokens += others.context_tokens - before.context_tokens
+        self.decoding += others.decoding - before.decoding
+
+    def own_integrals(self, now_s: float) -> tuple[float, float, float]:
+        """``decoding_s``, ``context_s``, ``prefilled_tokens`` up to now, of this router alone."""
+        self.advance(now_s)
+        others, passed_s = self.others, now_s - self._others_since_s
+        self._others_since_s = now_s
+        self._others_decoding_s += others.decoding * passed_s
+        self._others_context_s += others.context_tokens * passed_s
+        self._others_prefilled += others.prefilled_hz * passed_s
+        return (
+            self.decoding_s - self._others_decoding_s,
+            self.context_s - self._others_context_s,
+            self.prefilled_tokens - self._others_prefilled,
+        )
 
     def look(self, now_s: float) -> None:
         """Take answers that show nothing to have begun when they should have."""
@@ -169,11 +203,12 @@ class Batch:
         self.pending_tokens -= one.uncached_tokens
         self.prefilled_tokens += one.uncached_tokens
         if not self.prefilling:
-            self.pending_tokens = 0.0
+            self.pending_tokens = self.others.pending_tokens
 
     def advance(self, now_s: float) -> None:
         """Bring the integrals up to now."""
         passed_s = now_s - self._at_s
         self.decoding_s += self.decoding * passed_s
         self.context_s += self.context_tokens * passed_s
+        self.prefilled_tokens += self.others.prefilled_hz * passed_s
         self._at_s = now_s

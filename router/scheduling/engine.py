@@ -196,7 +196,8 @@ class Engine:
         silent_s = batch.silent_s(now_s)
         if silent_s:
             step = max(step, silent_s / (LATE_STEP * (step_s + pending_s)))
-        beside = self.speed.others_count * (batch.decoding + len(batch.prefilling))
+        there = batch.decoding + len(batch.prefilling) + batch.others.prefilling
+        beside = self.speed.others_count * there
         prefill_s *= first
         context_s = step * y2 / TEN_THOUSAND
         self.costs = Costs(

@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from math import inf
 from typing import ClassVar
 
+from router.contracts.word import Load
 from router.domain.catalog import Endpoint
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.bookings import Bookings
 from router.scheduling.costs import Costs
 from router.scheduling.engine import Engine
+from router.scheduling.others import OwnLoad
 from router.scheduling.places import Places
 from router.scheduling.service import Service
 from router.scheduling.slots import SlotRun
@@ -91,7 +93,7 @@ class EngineRun(Run):
         mean = (one.decoding_then - one.decoding_at_begin) / took_s if took_s > 0 else 0.0
         worker = endpoint.worker
         worker.is_streamed = True
-        worker.places.began(worker.batch.decoding, mean, took_s, one.expected_first_s)
+        worker.places.began(round(worker.batch.decoding), mean, took_s, one.expected_first_s)
         worker.recheck_s = -inf
 
     def heard(self, tokens: int, now_s: float) -> None:
@@ -127,11 +129,20 @@ class EngineRun(Run):
 class EngineWorker(Bookings):
     """A :class:`~router.scheduling.worker_model.WorkerModel`: it has room until it is saturated."""
 
-    __slots__ = ("_endpoints", "_is_waited_for", "batch", "is_streamed", "places", "running")
+    __slots__ = (
+        "_endpoints",
+        "_is_waited_for",
+        "_own",
+        "batch",
+        "is_streamed",
+        "places",
+        "running",
+    )
 
     def __init__(self, bounds: Bounds) -> None:
         super().__init__(bounds)
         self.batch = Batch()
+        self._own = OwnLoad(self.batch)
         self.places = Places(bounds.slots)
         self.running: dict[EngineRun, None] = {}
         self._endpoints: list[EngineEndpoint] = []
@@ -158,6 +169,15 @@ class EngineWorker(Bookings):
             self._is_waited_for = is_waited_for
             self.recheck_s = -inf
 
+    def own_load(self, now_s: float) -> Load:
+        """What this router has there, on average."""
+        return self._own.mean(now_s)
+
+    def others_load(self, others: Load, now_s: float) -> None:
+        """Other routers have this there."""
+        self.batch.share(others, now_s)
+        self.recheck_s = -inf
+
     def look(self, now_s: float) -> None:
         """Work out how long prompts wait, and when that will be less."""
         too_long_s, each_s = 0.0, inf
@@ -172,9 +192,12 @@ class EngineWorker(Bookings):
         resting_until_s = self.bounds.resting_until_s
         self._rests = now_s < resting_until_s
         running = len(self.bounds.inflight)
-        self.limit = min(self.places.count + self.places.reserve, self._most())
+        room = self.places.count + self.places.reserve
         if self._is_waited_for:
-            self.limit = min(self.limit, self._most_to_read())
+            room = min(room, self._most_to_read())
+        others = self.batch.others
+        room = max(room - round(others.decoding + others.prefilling), 1)
+        self.limit = min(room, self._most())
         if too_long_s:
             self.limit = min(self.limit, running)
         if self._rests or running >= self.limit:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
+from router.contracts.word import Load
 from router.domain.catalog import Endpoint
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.ejection import Ejection
@@ -10,6 +11,7 @@ from router.scheduling.engine import EngineSpeed
 from router.scheduling.engine_guess import guess_of
 from router.scheduling.engines import EngineWorker, is_named
 from router.scheduling.estimate import ServiceEstimate
+from router.scheduling.others import together
 from router.scheduling.overcommit import credit
 from router.scheduling.probing import ProbeClock
 from router.scheduling.service import DeploymentSpeed, Service
@@ -288,6 +290,21 @@ class Fleet:
         for state in self.endpoints.values():
             worker = state.endpoint.worker
             state.worker.slots = min(worker.slots, granted.get(worker.id, worker.slots))
+
+    def loads(self, now_s: float) -> dict[str, Load]:
+        """What this router has on engines, on average, by worker."""
+        loads: dict[str, Load] = {}
+        for worker in self.workers.values():
+            load = worker.model.own_load(now_s)
+            if load is not None:
+                loads[worker.id] = load
+        return loads
+
+    def others(self, loads: Sequence[Mapping[str, Load]], now_s: float) -> None:
+        """What each other router has on engines, instead of what was known of them."""
+        for worker in self.workers.values():
+            theirs = together(one[worker.id] for one in loads if worker.id in one)
+            worker.model.others_load(theirs, now_s)
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
         """Replace the set of endpoints.

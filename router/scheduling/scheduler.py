@@ -18,6 +18,7 @@ from itertools import islice
 from math import inf
 
 from router.contracts.learned import Learned
+from router.contracts.word import Word
 from router.domain.catalog import Endpoint, Policy
 from router.scheduling import admission
 from router.scheduling.affinity import BLOCK_BYTES, NOTHING_CACHED, cached_tokens
@@ -152,6 +153,18 @@ class Scheduler:
         """Use only so many slots of these workers: others send to them too."""
         self.fleet.lease(granted)
         return self._pass(now_s)
+
+    def word(self, now_s: float) -> Word:
+        """What others are to know of this router's work on engines."""
+        return Word(self.fleet.loads(now_s), self._learning.prefixes.said())
+
+    def others(self, words: Sequence[Word], now_s: float) -> None:
+        """What each of the other routers has said last; nothing else is known of them any more."""
+        self.fleet.others([word.loads for word in words], now_s)
+        for word in words:
+            for endpoint_id, blocks in word.prompts.items():
+                if endpoint_id in self.fleet.endpoints:
+                    self._learning.prefixes.told(endpoint_id, blocks)
 
     def arrive(self, ticket: Ticket, now_s: float) -> list[Decision]:
         """A request wants a worker."""

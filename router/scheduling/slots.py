@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Collection, Iterable
 from typing import ClassVar
 
+from router.contracts.word import Load
 from router.scheduling.bookings import Bookings
 from router.scheduling.censored import RESIDUAL_FLOOR, evidence
 from router.scheduling.estimate import RECOVERY_SMOOTHING, SMOOTHING, shrunk
@@ -136,6 +137,13 @@ class SlotWorker(Bookings):
 
     def waited_for(self, is_waited_for: bool) -> None:
         """A slot is free or taken, whoever waits."""
+
+    def own_load(self, now_s: float) -> Load | None:
+        """Nothing: slots are leased."""
+        return None
+
+    def others_load(self, others: Load, now_s: float) -> None:
+        """What others do on their slots changes nothing on these."""
 
     def look(self, now_s: float) -> None:
         """Work out when the next slot comes free, and how fast each endpoint is taken to be."""

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sized
 from typing import ClassVar
 
+from router.contracts.word import Load
 from router.scheduling.costs import Costs
 from router.scheduling.service import Looking, Service
 from router.scheduling.ticket import Ticket, Used
@@ -127,6 +128,14 @@ class WorkerModel(Looking, ABC):
     @abstractmethod
     def waited_for(self, is_waited_for: bool) -> None:
         """Whether requests wait in the router for workers."""
+
+    @abstractmethod
+    def own_load(self, now_s: float) -> Load | None:
+        """What this router has there, for the others to know; None where slots are leased."""
+
+    @abstractmethod
+    def others_load(self, others: Load, now_s: float) -> None:
+        """What the others have there, on average."""
 
     @abstractmethod
     def look(self, now_s: float) -> None:

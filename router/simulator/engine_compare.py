@@ -15,6 +15,7 @@ from router.simulator.engine_run import EngineResult, Placer, simulate_engines
 from router.simulator.engine_scenarios import HARDWARE, EngineScenario, engine_scenarios
 from router.simulator.placers import least_outstanding, oracle, round_robin
 from router.simulator.scheduled import Part, Scheduled, Told
+from router.simulator.several import Several
 
 
 def _times(factor: float) -> Callable[[EngineSpec], int]:
@@ -40,11 +41,16 @@ PLACERS: dict[str, Callable[[int], Placer]] = {
     "ours-whole-named": lambda seed: Scheduled(seed=seed, engine="vLLM", streams=False),
     "ours-whole-one": lambda seed: Scheduled(seed=seed, slots=lambda spec: 1, streams=False),
     **{f"ours-less-{part}": _less(part) for part in Part},
+    "ours-two": lambda seed: Several(seed, 2),
+    "ours-two-silent": lambda seed: Several(seed, silent=True),
+    "ours-four": lambda seed: Several(seed, 4),
+    "ours-four-silent": lambda seed: Several(seed, 4, silent=True),
     "least_outstanding": least_outstanding,
     "round_robin": lambda seed: round_robin(),
 }
 """By name, made for a seed. ``ours-`` are told other slots than the engines' most sequences, or
-more than these, or see answers come whole, or do without a part.
+more than these, or see answers come whole, or do without a part, or are several routers that each
+have a share of the calls and tell each other of their work or (``-silent``) do not.
 """
 
 

@@ -1,6 +1,6 @@
 """Our scheduler in front of simulated engines: it is told what the gateway tells it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from math import inf
 from random import Random
@@ -149,15 +149,17 @@ class Scheduled:
         self, engine: int, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]
     ) -> None:
         """Say what was heard of the answers."""
+        heard(self._simulation, engine)
+        self.told(joined, ended)
+
+    def told(self, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]) -> None:
+        """Say which answers have begun and ended; those of others are left out."""
         now_s = self._simulation.now_s
-        for sequence in self._simulation.engines[engine].decoding:
-            if sequence.placed.answering:
-                sequence.placed.heard(1, now_s)
         if not self._streams:
             joined = ()
         for sequence in joined:
             attempt: Attempt = sequence.placed
-            if not attempt.answering and not attempt.is_probe:
+            if attempt in self._sequences and not attempt.answering and not attempt.is_probe:
                 self._apply(self.scheduler.first_byte(attempt, now_s))
         for sequence in ended:
             self._completed(sequence, now_s)
@@ -191,6 +193,10 @@ class Scheduled:
         for attempt in request.attempts:
             if self._sequences.pop(attempt, None) is not None:
                 self._apply(self.scheduler.cancelled(attempt, now_s))
+
+    def lease(self, granted: Mapping[str, int]) -> None:
+        """Use so many slots of each engine."""
+        self._apply(self.scheduler.lease(granted, self._simulation.now_s))
 
     def _place(self, call: Call) -> None:
         scheduler, now_s, turn = self.scheduler, self._simulation.now_s, call.turn
@@ -281,3 +287,10 @@ class Scheduled:
         if due_s == self._tick_due_s:  # Else an earlier one has taken its place.
             self._tick_due_s = inf
             self._apply(self.scheduler.tick(self._simulation.now_s))
+
+
+def heard(simulation: EngineSimulation, engine: int) -> None:
+    """Another event of every answer that an engine has under way."""
+    for sequence in simulation.engines[engine].decoding:
+        if sequence.placed.answering:
+            sequence.placed.heard(1, simulation.now_s)

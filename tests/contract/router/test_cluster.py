@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from router.adapters.memory import MemoryCluster
 from router.adapters.postgres import PostgresCluster, open_pool
+from router.contracts.word import SILENT, Load, Word
 from router.domain.errors import LedgerUnavailable
 from router.ports import Member, SlotClaim
 from tests.examples import examples
@@ -47,6 +48,20 @@ async def test_a_beat_tells_who_is_there_and_what_they_need(
     await cluster.beat(left, TTL_S, {"w": 1.5}, {})
     beat = await cluster.beat(right, TTL_S, {}, {})
     assert beat.members == (Member(left.router_id, left.url, {"w": 1.5}), right)
+
+
+async def test_what_one_says_of_engines_the_others_hear_until_it_is_gone(
+    cluster: MemoryCluster | PostgresCluster,
+) -> None:
+    left, right = member(), member()
+    word = Word({"e": Load(1.5, 300.0, 4.0, 5e3, 20.0)}, {"d@e": (7, 4_294_967_295)})
+    await cluster.beat(left, TTL_S, {}, {}, word)
+    beat = await cluster.beat(right, TTL_S, {}, {})
+    words = {one.router_id: one.word for one in beat.members}
+    assert words == {left.router_id: word, right.router_id: SILENT}
+    await cluster.beat(left, EXPIRED_S, {}, {}, word)
+    beat = await cluster.beat(right, TTL_S, {}, {})
+    assert [one.router_id for one in beat.members] == [right.router_id]
 
 
 async def test_leases_never_add_up_to_more_than_the_slots(

@@ -7,6 +7,7 @@ from msgspec import structs
 from router.adapters.memory import MemoryCluster
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Limit, Model, Policy, RateLimits
+from router.scheduling.engines import EngineWorker
 from router.scheduling.sharding import owner
 from router.scheduling.ticket import Ticket
 from tests.unit.router.pipeline.line import snapshot
@@ -114,6 +115,42 @@ async def test_without_the_database_everyone_goes_on_with_what_they_have() -> No
     await other.view.beat()
     assert other.view.elsewhere(MODEL) is not None
     assert mine.slots["one-0"] == 4
+
+
+async def test_each_hears_what_the_others_have_on_engines_while_they_are_there() -> None:
+    shop = structs.replace(snapshot(), policies=(Policy(1, 1, MODEL, shared=True),))
+    mine, other, clock = await two(shop)
+    for router in (mine, other):
+        ticket = Ticket(
+            "opens",
+            ("1@one-0",),
+            Policy(1, 1, MODEL),
+            arrived_s=0,
+            expires_s=1e9,
+            prompt_tokens=500.0,
+            answer_tokens=50.0,
+            streams=True,
+        )
+        router.scheduler.arrive(ticket, asyncio.get_running_loop().time())
+    assert others_on("one-0", mine) == 0
+    for _ in range(2):
+        await mine.view.beat()
+        await other.view.beat()
+    assert others_on("one-0", mine) == 1
+    mine.go_away()
+    clock.now_s += TTL_S - 0.1
+    await mine.view.beat()
+    assert others_on("one-0", mine) == 1, "a member would still be there"
+    clock.now_s += 0.1
+    await mine.view.beat()
+    assert others_on("one-0", mine) == 0
+
+
+def others_on(worker: str, router: Router) -> float:
+    """How many prompts others have there, as far as a router knows."""
+    model = router.scheduler.fleet.workers[worker].model
+    assert isinstance(model, EngineWorker)
+    return model.batch.others.prefilling
 
 
 async def test_a_limit_that_is_new_here_is_asked_for_at_once() -> None:

@@ -1,0 +1,82 @@
+"""Several of our routers in front of the same simulated engines, each placing what lands on it."""
+
+from collections.abc import Sequence
+from random import Random
+
+from router.contracts.word import SILENT, Word
+from router.scheduling.slot_share import slot_shares
+from router.simulator import batching
+from router.simulator.engine_run import Call, EngineSimulation
+from router.simulator.scheduled import Scheduled, heard, most_sequences
+
+BEAT_S = 1.0
+"""From one word of a router to its next, as they beat in the product."""
+
+
+class Several:
+    """Each call lands on one of the routers by chance, whatever session it is of. They lease slots
+    of each other, and unless ``silent`` tell each other with every beat what they have there.
+    """
+
+    def __init__(self, seed: int, routers: int = 2, *, silent: bool = False) -> None:
+        self.routers = [Scheduled(seed=seed * 100 + number) for number in range(routers)]
+        self._silent = silent
+        self._random = Random(f"lands-{seed}")
+        self._lands_on: dict[int, Scheduled] = {}
+        self._words = [SILENT] * routers
+        self._leases: list[dict[str, int]] = [{} for _ in range(routers)]
+
+    def begin(self, simulation: EngineSimulation) -> None:
+        """Publish the fleet, and beat in turn."""
+        self._simulation = simulation
+        self._slots = {one.spec.name: most_sequences(one.spec) for one in simulation.engines}
+        for number, router in enumerate(self.routers):
+            router.begin(simulation)
+            simulation.at(BEAT_S * number / len(self.routers), self._beat, number)
+
+    def arrived(self, call: Call) -> None:
+        """It lands somewhere."""
+        router = self._lands_on[call.number] = self._random.choice(self.routers)
+        router.arrived(call)
+
+    def stepped(
+        self, engine: int, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]
+    ) -> None:
+        """Each router hears of its own."""
+        heard(self._simulation, engine)
+        if joined or ended:
+            for router in self.routers:
+                router.told(joined, ended)
+
+    def failed(self, sequence: batching.Sequence) -> None:
+        """Whose it was knows it."""
+        for router in self.routers:
+            router.failed(sequence)
+
+    def left(self, call: Call) -> None:
+        """The caller has left the router that it called."""
+        self._lands_on[call.number].left(call)
+
+    def _beat(self, number: int) -> None:
+        simulation = self._simulation
+        self._lease(number)
+        if not self._silent:
+            scheduler = self.routers[number].scheduler
+            self._words[number] = scheduler.word(simulation.now_s)
+            scheduler.others(self._others(number), simulation.now_s)
+        simulation.at(simulation.now_s + BEAT_S, self._beat, number)
+
+    def _others(self, number: int) -> list[Word]:
+        return [word for other, word in enumerate(self._words) if other != number]
+
+    def _lease(self, number: int) -> None:
+        fleets = [router.scheduler.fleet for router in self.routers]
+        for name, slots in self._slots.items():
+            demands = {
+                str(other): float(len(fleet.workers[name].inflight))
+                for other, fleet in enumerate(fleets)
+            }
+            others = [held for other, held in enumerate(self._leases) if other != number]
+            left = slots - sum(held.get(name, 0) for held in others)
+            self._leases[number][name] = max(0, min(slot_shares(slots, demands)[str(number)], left))
+        self.routers[number].lease(self._leases[number])

@@ -1,0 +1,41 @@
+"""Several routers over the same engines, in virtual time."""
+
+from msgspec.structs import replace
+
+from router.simulator.engine_compare import figures_of
+from router.simulator.engine_run import EngineSimulation, Placer, simulate_engines
+from router.simulator.engine_scenarios import EngineScenario, engine_scenarios
+from router.simulator.scheduled import Scheduled
+from router.simulator.several import Several
+
+SEED = 1
+
+
+def scenario(name: str) -> EngineScenario:
+    return replace(engine_scenarios()[name], duration_s=30.0, warm_up_s=8.0)
+
+
+def mean_ms(name: str, placer: Placer) -> float:
+    """Every error counts as long as the caller's patience."""
+    one = scenario(name)
+    return figures_of("", one, simulate_engines(one, placer, SEED)).penalised_ms
+
+
+def test_two_routers_that_tell_each_other_lose_less_than_a_tenth_to_one() -> None:
+    alone_ms = mean_ms("e-sess75", Scheduled(seed=SEED))
+    assert mean_ms("e-sess75", Several(SEED)) < 1.1 * alone_ms
+    assert mean_ms("e-sess75", Several(SEED, silent=True)) > 1.15 * alone_ms
+
+
+class Apart(Several):
+    """The second router has a model of its own, on the two best engines alone."""
+
+    def begin(self, simulation: EngineSimulation) -> None:
+        super().begin(simulation)
+        self.routers[1]._candidates = self.routers[1]._candidates[1:4]
+
+
+def test_a_model_of_another_router_on_some_of_the_engines_is_allowed_for() -> None:
+    alone_ms = mean_ms("e-mixed75", Scheduled(seed=SEED))
+    silent_ms = mean_ms("e-mixed75", Apart(SEED, silent=True))
+    assert mean_ms("e-mixed75", Apart(SEED)) < min(1.5 * alone_ms, 0.9 * silent_ms)
