@@ -244,21 +244,20 @@ class API:
             return
         path, table = exchange.path, self._gateway.table
         if path == "/v1/models":
-            self._gateway.authenticate(exchange.credential)
-            return await exchange.answer(200, JSON, listing.model_list(table))
+            grant = self._gateway.authenticate(exchange.credential)
+            return await exchange.answer(200, JSON, listing.model_list(table, grant))
         if path == description.PATH:
             return await exchange.answer(200, JSON, description.BODY)
         if path == OIP_PREFIX:
             return await exchange.answer(200, JSON, oip_http.server_metadata())
         if path.startswith(OPENAI_MODEL_PREFIX):
-            self._gateway.authenticate(exchange.credential)
-            name = path[len(OPENAI_MODEL_PREFIX) :]
-            if name.endswith(ENDPOINTS):
-                name = name.removesuffix(ENDPOINTS)
-                route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""))
+            grant = self._gateway.authenticate(exchange.credential)
+            asked = path[len(OPENAI_MODEL_PREFIX) :]
+            name = asked.removesuffix(ENDPOINTS)
+            route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""), grant)
+            if name != asked:
                 listed = listing.endpoint_list(route, self._gateway.service_s, self._histories.of)
                 return await exchange.answer(200, JSON, listed)
-            route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""))
             entry = listing.model_entry(route)
             return await exchange.answer(200, JSON, listing.encode(entry))
         target = oip_http.parse_path(path)
@@ -271,12 +270,12 @@ class API:
         if target.action == "ready":
             ready = oip_http.route_is_ready(oip_http.find_route(table, target))
             return await exchange.answer(200 if ready else 503, JSON, b"")
-        self._gateway.authenticate(exchange.credential)
+        grant = self._gateway.authenticate(exchange.credential)
         if target.action == oip_http.STATISTICS:
             models = self._operations.meters.models
-            body = oip_http.model_statistics(table, models, target)
+            body = oip_http.model_statistics(table, grant, models, target)
         else:
-            body = oip_http.model_metadata(oip_http.find_route(table, target))
+            body = oip_http.model_metadata(oip_http.find_route(table, target, grant))
         await exchange.answer(200, JSON, body)
 
     def _tell(self, exchange: Exchange, error: CallError, request_id: str) -> None:

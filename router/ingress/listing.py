@@ -9,7 +9,7 @@ from router.domain.catalog import Endpoint, Model
 from router.domain.money import PRICE_SCALE, format_usd
 from router.domain.pricing import Price
 from router.pipeline.history import COUNTS_MAX, History
-from router.pipeline.routing_table import Route, RoutingTable
+from router.pipeline.routing_table import Grant, Route, RoutingTable
 from router.pipeline.utility import PERCENTILES
 
 MODALITIES = {
@@ -102,9 +102,15 @@ def _pricing(price: Price) -> dict[str, str]:
     }
 
 
-def model_list(table: RoutingTable) -> bytes:
-    """``GET /v1/models``, without those whose workers could not be started."""
-    entries = [model_entry(route) for route in table.routes.values() if not route.left_out]
+def model_list(table: RoutingTable, grant: Grant) -> bytes:
+    """``GET /v1/models``: those that the key may use, without those whose workers could not be
+    started.
+    """
+    entries = [
+        model_entry(route)
+        for route in table.routes.values()
+        if not route.left_out and grant.may_use(route.model.name)
+    ]
     return encode({"object": "list", "data": entries})
 
 

@@ -27,6 +27,7 @@ from router.ingress.exchange import Headers
 from router.ingress.forward import Forwarder
 from router.ingress.operations import Operations
 from router.pipeline.gateway import Gateway
+from router.pipeline.routing_table import Grant
 from router.settings import Limits
 
 pb: Any = service_pb2
@@ -168,8 +169,8 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
     async def ModelMetadata(self, request: Any, context: Any) -> Any:
         """The tensors of a model. Needs a key."""
         async with self._told(context):
-            self._gateway.authenticate(_metadata(context, "authorization"))
-            model = self._route(request).model
+            grant = self._gateway.authenticate(_metadata(context, "authorization"))
+            model = self._route(request, grant).model
             made = pb.ModelMetadataResponse(
                 name=model.name, versions=[model.version], platform=oip_http.SERVER_NAME
             )
@@ -181,10 +182,10 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
     async def ModelStatistics(self, request: Any, context: Any) -> Any:
         """What this router has answered since it started. Needs a key."""
         async with self._told(context):
-            self._gateway.authenticate(_metadata(context, "authorization"))
+            grant = self._gateway.authenticate(_metadata(context, "authorization"))
             path = oip_http.ModelPath(request.name, request.version, oip_http.STATISTICS)
             models = self._operations.meters.models
-            body = oip_http.model_statistics(self._gateway.table, models, path)
+            body = oip_http.model_statistics(self._gateway.table, grant, models, path)
             return json_format.Parse(body, pb.ModelStatisticsResponse())
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
@@ -292,12 +293,13 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         wishes = msgspec.structs.replace(call.wishes, deadline_ms=max(int(remaining_s * 1e3), 1))
         return msgspec.structs.replace(call, wishes=wishes)
 
-    def _route(self, message: Any) -> Any:
+    def _route(self, message: Any, grant: Grant | None = None) -> Any:
         if isinstance(message, pb.ModelInferRequest):
             name, version = message.model_name, message.model_version
         else:
             name, version = message.name, message.version
-        return oip_http.find_route(self._gateway.table, oip_http.ModelPath(name, version, ""))
+        path = oip_http.ModelPath(name, version, "")
+        return oip_http.find_route(self._gateway.table, path, grant)
 
     @contextlib.asynccontextmanager
     async def _told(self, context: Any) -> AsyncGenerator[None]:

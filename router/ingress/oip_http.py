@@ -13,7 +13,8 @@ from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
 from router.pipeline.meters import ModelMeters
-from router.pipeline.routing_table import Route, RoutingTable
+from router.pipeline.plan import check_permitted
+from router.pipeline.routing_table import Grant, Route, RoutingTable
 
 HEADER_LENGTH = b"inference-header-content-length"
 SERVER_NAME = "waypost"
@@ -124,12 +125,17 @@ def server_metadata() -> bytes:
     return _encode(body)
 
 
-def find_route(table: RoutingTable, path: ModelPath) -> Route:
-    """Raises ``ModelUnknown`` for a name or a version that is not published."""
+def find_route(table: RoutingTable, path: ModelPath, grant: Grant | None = None) -> Route:
+    """The route, if ``grant`` may use it where there is one.
+
+    Raises ``ModelUnknown`` for a name or a version that is not published, ``NotAllowed``.
+    """
     route = table.routes.get(path.model)
     if route is None or (path.version and path.version != route.model.version):
         wanted = f"{path.model!r}" + (f" version {path.version}" if path.version else "")
         raise ModelUnknown(f"model {wanted} does not exist; GET /v1/models lists those that do")
+    if grant is not None:
+        check_permitted(grant, path.model)
     return route
 
 
@@ -147,13 +153,16 @@ def model_metadata(route: Route) -> bytes:
 
 
 def model_statistics(
-    table: RoutingTable, models: Mapping[str, ModelMeters], path: ModelPath
+    table: RoutingTable, grant: Grant, models: Mapping[str, ModelMeters], path: ModelPath
 ) -> bytes:
     """``GET /v2/models[/{model}]/stats``: what this router has answered since it started.
 
-    In the shape of Triton's statistics extension. Raises ``ModelUnknown``.
+    In the shape of Triton's statistics extension. Raises ``ModelUnknown``, ``NotAllowed``.
     """
-    routes = table.routes.values() if not path.model else [find_route(table, path)]
+    if path.model:
+        routes = [find_route(table, path, grant)]
+    else:
+        routes = [one for one in table.routes.values() if grant.may_use(one.model.name)]
     none = ModelMeters()
     stats = [_statistics(route.model, models.get(route.model.name, none)) for route in routes]
     return _encode({"model_stats": stats})

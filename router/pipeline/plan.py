@@ -115,9 +115,14 @@ def find_route(
             f"model {request.model!r} does not exist; GET /v1/models lists those that do",
             param="model",
         )
-    if grant.models and request.model not in grant.models:
-        raise NotAllowed(f"this API key may not use model {request.model!r}", param="model")
+    check_permitted(grant, request.model)
     return request, route
+
+
+def check_permitted(grant: Grant, model: str) -> None:
+    """Raises ``NotAllowed``."""
+    if not grant.may_use(model):
+        raise NotAllowed(f"this API key may not use model {model!r}", param="model")
 
 
 def make_ticket(

@@ -54,6 +54,10 @@ class Grant(Struct, frozen=True, gc=False):
     limits: tuple[Limit, ...] = ()
     expires_at_s: int = 0
 
+    def may_use(self, model: str) -> bool:
+        """Whether a call of this model is allowed, and the model is told of."""
+        return not self.models or model in self.models
+
 
 class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.

@@ -319,6 +319,28 @@ async def test_a_key_can_ask_what_is_left_of_its_budget() -> None:
     assert refused.json()["error"]["code"] == "budget_exhausted"
 
 
+async def test_a_key_of_some_models_is_told_of_no_others() -> None:
+    catalog = snapshot()
+    key = ApiKey(6, digest_key("some", PEPPER), 1, ACCOUNT, models=("a/t",))
+    line = Line(
+        FakeUpstream(lambda _: ANSWER),
+        catalog=msgspec.structs.replace(catalog, keys=(*catalog.keys, key)),
+    )
+    some = {"authorization": "Bearer some"}
+    async with client_of(line) as client:
+        for headers, expected in ((AUTH, {"a/m", "a/t"}), (some, {"a/t"})):
+            listed = (await client.get("/v1/models", headers=headers)).json()["data"]
+            assert {model["id"] for model in listed} == expected
+            counted = (await client.get("/v2/models/stats", headers=headers)).json()
+            assert {model["name"] for model in counted["model_stats"]} == expected
+        paths = ("/v1/models/{}", "/v1/models/{}/endpoints", "/v2/models/{}", "/v2/models/{}/stats")
+        for path in paths:
+            assert (await client.get(path.format("a/t"), headers=some)).status_code == 200, path
+            refused = await client.get(path.format("a/m"), headers=some)
+            assert refused.status_code == 403, path
+            assert "may not use model 'a/m'" in refused.text
+
+
 async def test_probes_need_no_key(client: httpx.AsyncClient) -> None:
     for path in ("/healthz", "/readyz", "/v2", "/v2/health/ready", "/v2/models/a/t/ready"):
         assert (await client.get(path)).status_code == 200, path

@@ -290,7 +290,7 @@ async def test_a_model_whose_workers_could_not_be_started_says_so() -> None:
         await line.call()
     # To try again would not help.
     assert no.value.retry_after_s is None
-    listed = msgspec.json.decode(model_list(line.gateway.table))
+    listed = msgspec.json.decode(model_list(line.gateway.table, Grant(1, Purse(7))))
     assert [model["id"] for model in listed["data"]] == ["a/t"]
 
     one = (structs.replace(whole.workers[0], left_out=reason), *whole.workers[1:])
