@@ -13,14 +13,15 @@ from msgspec import Struct
 from marketplace.benchmarks.fleet import Fleet
 from marketplace.benchmarks.whatif.question import Question
 from marketplace.benchmarks.whatif.runs import (
+    Course,
     Difference,
     Run,
     Side,
     differences,
+    paired,
     recorded,
     series_of,
     side_of,
-    simulated,
 )
 from marketplace.benchmarks.whatif.scene import CALLS_SURE, Note, Scene, Unanswerable, scene_read
 from router.domain.catalog import Policy
@@ -33,8 +34,10 @@ SECONDS_MAX = 90.0
 CALIBRATION_MEAN_MAX = 0.15
 CALIBRATION_P99_MAX = 0.35
 CALIBRATION_GOOD_MAX = 0.05
+CALIBRATION_SHARES_MAX = 0.15
 """How far the replay of "as now" may be from what really happened: mean and p99 as shares of what
-was recorded, the share of good calls in points."""
+was recorded, the share of good calls in points, and the share of calls that other pools answered.
+"""
 
 
 class PartSeen(Struct, frozen=True):
@@ -56,14 +59,20 @@ class PartSeen(Struct, frozen=True):
 
 
 class Calibration(Struct, frozen=True):
-    """How far the replay of "as now" is from what happened, relative; ``good`` in points."""
+    """How far the replay of "as now" is from what happened, relative; ``good`` in points.
+
+    ``shares`` is the part of the calls that another pool answered: half of the sum over pools of
+    how far their shares are apart (total variation distance).
+    """
 
     mean: float
     p99: float
     good: float
+    shares: float
     mean_max: float
     p99_max: float
     good_max: float
+    shares_max: float
     trusted: bool
 
 
@@ -110,28 +119,14 @@ def answer(question: Question, *, progress: Callable[[float], None] = lambda _: 
     begun_s = time.monotonic()
     scene = scene_read(question)
     arrivals = scene.recording.arrivals
-    faster = scaled(arrivals, question.scale)
-    now: list[Run] = []
-    then: list[Run] = []
-    runs = 2 * len(SEEDS)
-
-    def tick(number: int) -> None:
-        if time.monotonic() - begun_s > SECONDS_MAX:
-            raise TimeoutError
-        progress((len(now) + len(then) + number / len(arrivals)) / runs)
-
-    calls = scene.recording.calls
-    try:
-        for seed in SEEDS:
-            before = simulated(
-                calls, arrivals, scene.fleet_now, scene.policy_now, seed=seed, tick=tick
-            )
-            now.append(before)
-            then.append(
-                simulated(calls, faster, scene.fleet_then, scene.policy_then, seed=seed, tick=tick)
-            )
-    except TimeoutError:
-        now = now[: len(then)]
+    now, then = paired(
+        scene.recording.calls,
+        Course(arrivals, scene.fleet_now, scene.policy_now),
+        Course(scaled(arrivals, question.scale), scene.fleet_then, scene.policy_then),
+        seeds=SEEDS,
+        seconds_max=SECONDS_MAX,
+        progress=progress,
+    )
     if not then:
         raise Unanswerable(
             f"not even one run ended within {SECONDS_MAX:.0f} s: the fleet cannot keep up with"
@@ -152,13 +147,31 @@ def calibration_of(really: Side, now: Side) -> Calibration:
     mean = _apart(now.mean_ms, really.mean_ms)
     p99 = _apart(now.p99_ms, really.p99_ms)
     good = now.good - really.good
+    shares = shares_apart(now, really)
     trusted = (
         abs(mean) <= CALIBRATION_MEAN_MAX
         and abs(p99) <= CALIBRATION_P99_MAX
         and abs(good) <= CALIBRATION_GOOD_MAX
+        and shares <= CALIBRATION_SHARES_MAX
     )
-    bounds = (CALIBRATION_MEAN_MAX, CALIBRATION_P99_MAX, CALIBRATION_GOOD_MAX)
-    return Calibration(mean, p99, good, *bounds, trusted)
+    return Calibration(
+        mean,
+        p99,
+        good,
+        shares,
+        CALIBRATION_MEAN_MAX,
+        CALIBRATION_P99_MAX,
+        CALIBRATION_GOOD_MAX,
+        CALIBRATION_SHARES_MAX,
+        trusted,
+    )
+
+
+def shares_apart(one: Side, other: Side) -> float:
+    """Of two sides, the part of the calls that another pool answered: 0 alike, 1 all."""
+    shares = [{part.pool: part.share for part in side.pools} for side in (one, other)]
+    pools = shares[0].keys() | shares[1].keys()
+    return sum(abs(shares[0].get(p, 0.0) - shares[1].get(p, 0.0)) for p in pools) / 2
 
 
 def _answer(

@@ -42,7 +42,8 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield (
         f"calibration, replay of now against what happened: mean {found.mean:+.1%}"
         f" (±{found.mean_max:.0%}), p99 {found.p99:+.1%} (±{found.p99_max:.0%}), good"
-        f" {found.good:+.1%} (±{found.good_max:.0%}): {verdict}"
+        f" {found.good:+.1%} (±{found.good_max:.0%}), other pool {found.shares:.1%}"
+        f" (at most {found.shares_max:.0%}): {verdict}"
     )
 
 

@@ -1,5 +1,6 @@
 """Runs over the same calls as arrays, what they come to, and how sure a difference is. Pure."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,51 @@ class Difference(Struct, frozen=True):
     high: float
     verdict: str
     """``better``, ``worse`` or, when the interval holds 0, ``unclear``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What arrives where, and how it is placed."""
+
+    arrivals: Sequence[Arrival]
+    fleet: Fleet
+    policy: Policy
+
+
+def paired(
+    calls: Sequence[Served],
+    now: Course,
+    then: Course,
+    *,
+    seeds: Sequence[int],
+    seconds_max: float,
+    progress: Callable[[float], None] = lambda _: None,
+) -> tuple[list[Run], list[Run]]:
+    """Both courses of the calls with each seed, as many pairs as end within ``seconds_max``.
+
+    ``progress`` is told a share from 0 to 1, and may raise.
+    """
+    begun_s = time.monotonic()
+    before: list[Run] = []
+    after: list[Run] = []
+
+    def tick(number: int) -> None:
+        if time.monotonic() - begun_s > seconds_max:
+            raise TimeoutError
+        done = len(before) + len(after) + number / len(calls)
+        progress(done / (2 * len(seeds)))
+
+    try:
+        for seed in seeds:
+            for course, runs in ((now, before), (then, after)):
+                runs.append(
+                    simulated(
+                        calls, course.arrivals, course.fleet, course.policy, seed=seed, tick=tick
+                    )
+                )
+    except TimeoutError:
+        before = before[: len(after)]
+    return before, after
 
 
 def simulated(

@@ -94,7 +94,12 @@ def pools_of(answer: Mapping[str, Any]) -> list[PoolRow]:
 def calibration_of(answer: Mapping[str, Any]) -> list[dict[str, object]]:
     """How far the replay of now is from what happened, each with its bound."""
     found = answer["calibration"]
-    labels = {"mean": _("Mean latency"), "p99": _("Latency p99"), "good": LABELS["good"]}
+    labels = {
+        "mean": _("Mean latency"),
+        "p99": _("Latency p99"),
+        "good": LABELS["good"],
+        "shares": _("Calls that another pool answered"),
+    }
     return [
         {
             "label": label,
@@ -102,6 +107,7 @@ def calibration_of(answer: Mapping[str, Any]) -> list[dict[str, object]]:
             "most": percent(found[f"{name}_max"]),
         }
         for name, label in labels.items()
+        if name in found  # Shares were not held against each other at first.
     ]
 
 

@@ -48,7 +48,6 @@ def draft_check(
     return draft
 
 
-@transaction.atomic
 def policy_edit(
     *,
     model: AIModel,
@@ -65,10 +64,11 @@ def policy_edit(
     Raises ``ValidationError``, and :class:`PolicyConflict` where another version than
     ``expected_version`` is in force (None does not ask).
     """
-    _expect(model, expected_version)
-    draft_check(model=model, kind=kind, note=note, weights=weights)
-    if not canary_share:
-        return policy_publish(model=model, kind=kind, note=note, created_by=by, **weights)
+    with transaction.atomic():
+        _expect(model, expected_version)
+        draft_check(model=model, kind=kind, note=note, weights=weights)
+        if not canary_share:
+            return policy_publish(model=model, kind=kind, note=note, created_by=by, **weights)
     if not CANARY_SHARE_MIN <= canary_share <= CANARY_SHARE_MAX:
         raise ValidationError(
             {

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, viewsets
@@ -12,7 +13,9 @@ from rest_framework.response import Response
 from marketplace.accounts.access import StaffOnly
 from marketplace.accounts.models import User
 from marketplace.routing.tuning import words
+from marketplace.routing.tuning.aim import Aim
 from marketplace.routing.tuning.models import RouteTuning, Trial
+from marketplace.routing.tuning.proof import Proof
 from marketplace.routing.tuning.services import (
     trial_approve,
     trial_dismiss,
@@ -29,6 +32,8 @@ class ProposalSerializer(serializers.ModelSerializer[Trial]):
     baseline_version = serializers.IntegerField(source="baseline.version", read_only=True)
     asked_by = serializers.CharField(source="asked_by.email", default="loop", read_only=True)
     because = serializers.SerializerMethodField()
+    replay = serializers.JSONField(read_only=True)
+    replay_says = serializers.SerializerMethodField()
 
     class Meta:
         model = Trial
@@ -43,6 +48,8 @@ class ProposalSerializer(serializers.ModelSerializer[Trial]):
             "asked_by",
             "because",
             "evidence",
+            "replay",
+            "replay_says",
             "created_at",
             "started_at",
             "ended_at",
@@ -52,6 +59,13 @@ class ProposalSerializer(serializers.ModelSerializer[Trial]):
 
     def get_because(self, trial: Trial) -> list[str]:
         return words.why(trial.evidence)
+
+    def get_replay_says(self, trial: Trial) -> list[str]:
+        """In words what ``replay`` says, its ``trust`` first; empty for a trial without one."""
+        if not trial.replay:
+            return []
+        proof = msgspec.convert(trial.replay, Proof)
+        return [str(words.TRUST[proof.trust]), *words.verdict(proof, Aim(trial.aim))]
 
 
 class ProposalDetailSerializer(ProposalSerializer):

@@ -51,7 +51,6 @@ FOLD_WINDOW = timedelta(minutes=5)
 LIVE_TTL = timedelta(hours=6)
 """A profile of live traffic is worth this long: a stale prior is worse than none."""
 BENCHMARK_EVERY = timedelta(hours=6)
-CALIBRATION_WINDOW = timedelta(minutes=30)
 COOL_DOWN = timedelta(hours=1)
 """After a proposal was dismissed or rolled back, before the loop proposes the same field again."""
 
@@ -112,7 +111,7 @@ def proposals_make() -> list[Trial]:
 def proposals_review() -> None:
     """Go on with what waits: see :func:`~marketplace.routing.tuning.services.proposal_review`."""
     waiting = Trial.objects.filter(policy__state=PolicyState.PROPOSED)
-    for trial in waiting.select_related("policy__model"):
+    for trial in waiting.select_related("policy__model", "baseline"):
         try:
             proposal_review(trial=trial)
         except ValidationError as refused:  # Somebody has decided meanwhile.
@@ -123,7 +122,7 @@ def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
     """Weights one step towards what calls took, over what the router expected of them."""
     if _tried_lately(model, "weights"):
         return None
-    window = Window.last(CALIBRATION_WINDOW)
+    window = Window.last(beside.CALIBRATION_WINDOW)
     policy = policy_in_force(model)
     if policy is not None and policy.kind not in HEED_WEIGHTS:
         return None
@@ -135,7 +134,7 @@ def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
     evidence = {
         "reason": "calibration",
         "field": "weights",
-        "minutes": CALIBRATION_WINDOW // timedelta(minutes=1),
+        "minutes": beside.CALIBRATION_WINDOW // timedelta(minutes=1),
         "biases": [asdict(bias) for bias in found],
         "before": {str(key): value for key, value in weights.items()},
         "after": {str(key): value for key, value in wanted.items()},
@@ -210,7 +209,8 @@ def _expected_ms(model: AIModel, profile: Profile) -> float | None:
     The calls may be smaller or larger than what was measured: by how much, those to the route's
     other deployments say, over what is known of these.
     """
-    pairs = {one.deployment_id: one for one in pairs_of(model, Window.last(CALIBRATION_WINDOW))}
+    lately = Window.last(beside.CALIBRATION_WINDOW)
+    pairs = {one.deployment_id: one for one in pairs_of(model, lately)}
     own = pairs.pop(profile.deployment_id, None)
     if own is not None:
         known_ms = {

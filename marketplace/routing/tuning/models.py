@@ -17,7 +17,7 @@ from marketplace.routing.tuning import aim
 class Mode(models.TextChoices):
     """What the loop may do on a route by itself."""
 
-    AUTOMATIC = "automatic", _("Automatic: proposals are tried at once")
+    AUTOMATIC = "automatic", _("Automatic: a proposal is tried once its replay allows it")
     ASK = "ask", _("Ask first: a person approves each trial")
     OFF = "off", _("Off: the loop proposes nothing")
 
@@ -61,13 +61,16 @@ class Trial(models.Model):
 
     ``policy.state`` is its state. ``evidence`` says why it was proposed, in figures
     (:mod:`marketplace.routing.tuning.words` puts them into words); ``looks`` are what the
-    sequential test saw: both arms and the reading. ``asked_by`` is None for the loop.
+    sequential test saw: both arms and the reading. ``replay`` is the
+    :class:`~marketplace.routing.tuning.proof.Proof` that came before, or empty for a trial of the
+    time before there were any. ``asked_by`` is None for the loop.
     """
 
     policy = models.OneToOneField(Policy, on_delete=models.CASCADE, related_name="trial")
     baseline = models.ForeignKey(Policy, on_delete=models.CASCADE, related_name="+")
     aim = models.CharField(max_length=10, choices=Aim.choices)
     evidence = models.JSONField(default=dict)
+    replay = models.JSONField(default=dict)
     asked_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -16,9 +17,11 @@ from marketplace.catalog.models import AIModel
 from marketplace.routing.editor.services import PolicyConflict, policy_roll_back
 from marketplace.routing.models import Policy
 from marketplace.routing.tuning import words
+from marketplace.routing.tuning.aim import Aim
 from marketplace.routing.tuning.forms import TuningForm
 from marketplace.routing.tuning.loop import propose_from_benchmark
 from marketplace.routing.tuning.models import RoutingEvent, Straggler, Trial
+from marketplace.routing.tuning.proof import Figure, Proof, Share, Trust
 from marketplace.routing.tuning.services import (
     policy_in_force,
     trial_approve,
@@ -162,6 +165,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "why": words.why(trial.evidence),
         "changes": words.differences(trial.baseline, trial.policy),
         "ending": words.ending(trial.ended_because),
+        "proof": _proof(trial),
         "look": last,
         "standing": words.standing(last["reading"]) if last else [],
         "chart": _chart(trial.looks),
@@ -175,6 +179,31 @@ def _trial(trial: Trial) -> dict[str, Any]:
         if last
         else [],
     }
+
+
+def _proof(trial: Trial) -> dict[str, Any] | None:
+    """The replay that came before; None for trials of the time before there were any."""
+    if not trial.replay:
+        return None
+    proof = msgspec.convert(trial.replay, Proof)
+    rows: list[tuple[object, bool, str, Figure | Share]] = [
+        (words.FIGURES[one.name], False, one.name, one) for one in proof.figures
+    ]
+    rows += [(one.pool, one.emulated, "share", one) for one in proof.shares]
+    return {
+        "trust": words.TRUST[proof.trust],
+        "is_trusted": proof.trust is Trust.TRUSTED,
+        "is_emulated": any(share.emulated for share in proof.shares),
+        "sentences": words.verdict(proof, Aim(trial.aim)),
+        "rows": [
+            (label, emulated, *(words.figure(name, value) for value in _three(one)))
+            for label, emulated, name, one in rows
+        ],
+    }
+
+
+def _three(one: Figure | Share) -> tuple[float, float, float]:
+    return one.recorded, one.replayed, one.proposed
 
 
 def _chart(looks: list[dict[str, Any]]) -> dict[str, list[float | None]]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
@@ -21,11 +22,12 @@ from marketplace.routing.services import (
     policy_publish,
     snapshot_publish,
 )
-from marketplace.routing.tuning import aim
+from marketplace.routing.tuning import aim, beside
 from marketplace.routing.tuning import trial as rules
 from marketplace.routing.tuning.drift import STEP_MAX
 from marketplace.routing.tuning.events import event_record
 from marketplace.routing.tuning.models import Aim, EventKind, Mode, RouteTuning, Trial
+from marketplace.routing.tuning.proof import Proof, Says, may_begin
 from marketplace.routing.tuning.replaying import HEDGE_SHARE_START
 from marketplace.routing.tuning.telemetry import Window, arms_of, calls_a_day
 
@@ -75,7 +77,6 @@ def policy_in_force(model: AIModel) -> Policy | None:
     return policies_in_force().filter(model=model).first()
 
 
-@transaction.atomic
 def policy_propose(
     *,
     model: AIModel,
@@ -84,35 +85,19 @@ def policy_propose(
     evidence: dict[str, Any],
     by: User | None = None,
 ) -> Trial:
-    """A proposed version of the policy in force, tried at once where the route is automatic.
+    """A proposed version of the policy in force, replayed, and tried where that may begin.
 
     ``changes`` may be of ``TUNED`` and at most a step each. Raises ``ValidationError`` for more,
-    and while another proposal is open.
+    and while another proposal is open. Takes as long as the replay.
     """
-    AIModel.objects.select_for_update().get(pk=model.pk)
-    tuning = tuning_of(model)
     baseline = _baseline(model)
     _check_step(baseline, changes)
     values = {name: changes.get(name, getattr(baseline, name)) for name in KEPT}
-    policy = policy_make(
-        model=model,
-        kind=PolicyKind(baseline.kind),
-        state=PolicyState.PROPOSED,
-        created_by=by,
-        **values,
-    )
-    policy.full_clean()
-    trial = Trial.objects.create(
-        policy=policy, baseline=baseline, aim=aim, evidence=evidence, asked_by=by
-    )
-    why = str(evidence.get("reason", ""))
-    event_record(kind=EventKind.PROPOSED, model=model, policy=policy, by=by, why=why)
-    if tuning.mode == Mode.AUTOMATIC:
-        _start(trial, tuning)
-    return trial
+    draft = Policy(model=model, version=0, pk=0, kind=baseline.kind, **values)
+    trial = _replayed(draft, baseline, aim, evidence, by)
+    return _go_on(trial)
 
 
-@transaction.atomic
 def canary_start(
     *,
     model: AIModel,
@@ -123,38 +108,82 @@ def canary_start(
     weights: PolicyWeights,
     note: str = "",
 ) -> Trial:
-    """Try a policy that a person has written, of any kind, at once on a share of the calls.
+    """Replay a policy that a person has written, of any kind, and try it on a share of the calls.
 
-    It is judged as the loop's are. Raises ``ValidationError`` while another proposal is open.
+    It is judged as the loop's are, and begins whatever the replay says: the person has asked for
+    just this. Raises ``ValidationError`` while another proposal is open.
     """
-    AIModel.objects.select_for_update().get(pk=model.pk)
-    baseline = _baseline(model)
-    policy = policy_make(
-        model=model,
-        kind=kind,
-        state=PolicyState.PROPOSED,
-        note=note,
-        created_by=by,
-        **weights,
-    )
-    evidence = {"reason": "by_hand"}
-    trial = Trial.objects.create(
-        policy=policy, baseline=baseline, aim=aim, evidence=evidence, asked_by=by
-    )
-    event_record(kind=EventKind.PROPOSED, model=model, policy=policy, by=by, why=note or "by_hand")
-    return _start(trial, tuning_of(model), share)
+    draft = Policy(model=model, version=0, pk=0, kind=kind, note=note, **weights)
+    trial = _replayed(draft, _baseline(model), aim, {"reason": "by_hand"}, by)
+    with transaction.atomic():
+        return _start(_locked(trial, PolicyState.PROPOSED), tuning_of(model), share)
 
 
 OPEN = (PolicyState.PROPOSED, PolicyState.CANARY)
 
 
+@transaction.atomic
 def _baseline(model: AIModel) -> Policy:
     """What a proposal is tried against. Raises ``ValidationError`` while another one is open."""
+    AIModel.objects.select_for_update().get(pk=model.pk)
     if Trial.objects.filter(policy__model=model, policy__state__in=OPEN).exists():
         raise ValidationError(_("Another proposal for this route is open: conclude it first."))
     return policy_in_force(model) or policy_publish(
         model=model, kind=PolicyKind.LATE_BINDING, note="The router's defaults"
     )
+
+
+def _replayed(
+    draft: Policy, baseline: Policy, aim: Aim, evidence: dict[str, Any], by: User | None
+) -> Trial:
+    """The draft as a proposal with what its replay says.
+
+    Nothing of the route is locked meanwhile. Raises ``ValidationError`` where another version is
+    in force by then: the replay was not against that.
+    """
+    model = draft.model
+    proof = beside.proof_of(tuning_of(model), baseline, draft)
+    with transaction.atomic():
+        if _baseline(model) != baseline:
+            raise ValidationError(_("Another version was published meanwhile: propose it again."))
+        policy = policy_make(
+            model=model,
+            kind=PolicyKind(draft.kind),
+            state=PolicyState.PROPOSED,
+            note=draft.note,
+            created_by=by,
+            **{name: getattr(draft, name) for name in KEPT},
+        )
+        policy.full_clean()
+        trial = Trial.objects.create(
+            policy=policy,
+            baseline=baseline,
+            aim=aim,
+            evidence=evidence,
+            replay=msgspec.to_builtins(proof),
+            asked_by=by,
+        )
+        why = draft.note or str(evidence.get("reason", ""))
+        event_record(kind=EventKind.PROPOSED, model=model, policy=policy, by=by, why=why)
+    return trial
+
+
+@transaction.atomic
+def _go_on(trial: Trial) -> Trial:
+    """On an automatic route: try it, or set it aside where its replay says that it is worse.
+
+    Any other waits: to be replayed again when more is recorded, or for a person.
+    """
+    trial = _locked(trial, PolicyState.PROPOSED)
+    tuning = tuning_of(trial.policy.model)
+    if tuning.mode != Mode.AUTOMATIC or not trial.replay:
+        return trial
+    proof = msgspec.convert(trial.replay, Proof)
+    if may_begin(proof, aim.Aim(trial.aim)):
+        return _start(trial, tuning)
+    if proof.says is Says.WORSE and trial.asked_by is None:
+        return _end(trial, PolicyState.DISMISSED, EventKind.DISMISSED, "replay_worse")
+    return trial
 
 
 def _check_step(baseline: Policy, changes: dict[str, Any]) -> None:
@@ -192,17 +221,25 @@ def trial_approve(*, trial: Trial, by: User) -> Trial:
     return _start(trial, tuning_of(trial.policy.model))
 
 
-@transaction.atomic
 def proposal_review(*, trial: Trial) -> Trial:
-    """Try one that waits on a route that is automatic by now; set one aside that waited too long.
+    """Replay one that waits on a route that is automatic by now; set one aside that is old.
 
     Raises ``ValidationError`` when it is not a proposal any more.
     """
-    trial = _locked(trial, PolicyState.PROPOSED)
     if trial.created_at < timezone.now() - PROPOSAL_TTL:
-        return _end(trial, PolicyState.DISMISSED, EventKind.DISMISSED, "stale")
+        return _set_aside(trial)
     tuning = tuning_of(trial.policy.model)
-    return _start(trial, tuning) if tuning.mode == Mode.AUTOMATIC else trial
+    if tuning.mode != Mode.AUTOMATIC:
+        return trial
+    trial.replay = msgspec.to_builtins(beside.proof_of(tuning, trial.baseline, trial.policy))
+    trial.save(update_fields=["replay"])
+    return _go_on(trial)
+
+
+@transaction.atomic
+def _set_aside(trial: Trial) -> Trial:
+    trial = _locked(trial, PolicyState.PROPOSED)
+    return _end(trial, PolicyState.DISMISSED, EventKind.DISMISSED, "stale")
 
 
 @transaction.atomic

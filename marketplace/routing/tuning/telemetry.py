@@ -16,7 +16,7 @@ from marketplace.catalog.models import AIModel
 from marketplace.routing.tuning.calibration import Pairs
 from marketplace.routing.tuning.drift import Live
 from marketplace.routing.tuning.trial import Arm
-from marketplace.usage.models import Span, UsageRollup
+from marketplace.usage.models import Span, UsageEvent, UsageRollup
 from marketplace.usage.partitions import id_floor
 
 DAY = timedelta(days=1)
@@ -140,6 +140,18 @@ def expected_by_worker(deployment_id: int, window: Window) -> dict[str, tuple[fl
     """Mean service that the router expected of each worker, in ms, and in how many decisions."""
     rows = _read(_EXPECTED, window, deployment=deployment_id)
     return {worker_id: (ms, decisions) for worker_id, ms, decisions in rows}
+
+
+def placed_since(model: AIModel, policy_id: int, window: Window) -> datetime:
+    """From when on one policy version alone has placed a model's calls, in the window.
+
+    Calls with no version were placed by the defaults, or by nobody.
+    """
+    others = UsageEvent.objects.filter(
+        model=model.name, request_id__gte=window.ids["since"], request_id__lt=window.ids["until"]
+    ).exclude(policy_id__in=[0, policy_id])
+    last = others.exclude(organisation_id__in=_platform()).order_by("-request_id").first()
+    return last.created_at + timedelta(milliseconds=1) if last else window.since
 
 
 def calls_a_day(model: AIModel) -> int:

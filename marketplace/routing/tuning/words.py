@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy
 
 from marketplace.catalog.models import Deployment
 from marketplace.routing.models import Policy
+from marketplace.routing.tuning.aim import Aim
+from marketplace.routing.tuning.proof import Apart, Lack, Proof, Says, Trust, may_begin
 from marketplace.routing.tuning.trial import BUDGET_SHARE_MAX
 
 ENDINGS: dict[str, object] = {
@@ -25,11 +27,13 @@ ENDINGS: dict[str, object] = {
     "by_hand": gettext_lazy("A person wrote it."),
     "superseded": gettext_lazy("Another version was published."),
     "stale": gettext_lazy("Nobody decided within a day; its evidence is of another day."),
+    "replay_worse": gettext_lazy("Its replay over the recorded past came out worse."),
 }
 """Why a trial was proposed, or ended, by the name of the reason."""
 FIGURES: dict[str, object] = {
     "mean_ms": gettext_lazy("mean latency"),
     "p99_ms": gettext_lazy("99th percentile"),
+    "good": gettext_lazy("answered within the objective"),
 }
 FIELDS: dict[str, object] = {
     "kind": gettext_lazy("Kind"),
@@ -115,6 +119,72 @@ def standing(reading: Mapping[str, Any]) -> list[str]:
             "most": _number(100 * BUDGET_SHARE_MAX),
         },
     ]
+
+
+TRUST: dict[str, object] = {
+    Trust.TRUSTED: gettext_lazy("Trusted"),
+    Trust.UNTRUSTED: gettext_lazy("Not to be trusted"),
+    Trust.UNKNOWN: gettext_lazy("Unknown"),
+}
+SAYS: dict[str, object] = {
+    Says.BETTER: gettext_lazy("With the proposal the same calls would have fared better."),
+    Says.WORSE: gettext_lazy("With the proposal the same calls would have fared worse."),
+    Says.UNCLEAR: gettext_lazy("With the proposal nothing would have changed for sure."),
+}
+LACKS: dict[str, object] = {
+    Lack.FLEET: gettext_lazy("Nothing is known of the speed of its workers."),
+    Lack.SLOW: gettext_lazy("The replay took too long: the fleet cannot keep up with what comes."),
+}
+HELD: dict[str, object] = {
+    "mean": gettext_lazy("Replayed mean latency is %(apart)s away from the recorded one"),
+    "p99": gettext_lazy("Replayed 99th percentile is %(apart)s away from the recorded one"),
+    "good": gettext_lazy("Replayed share within the objective is %(apart)s away"),
+    "shares": gettext_lazy(
+        "%(apart)s of the calls were answered by another pool than in the recording"
+    ),
+}
+
+
+def verdict(proof: Proof, trial_aim: Aim) -> list[str]:
+    """What the replay of a proposal shows and whether to believe it, one sentence a fact."""
+    if proof.trust is Trust.UNKNOWN:
+        return [_lacking(proof), _("No trial begins by itself before there is a replay.")]
+    return [
+        _(
+            "%(calls)s recorded calls that the version in force alone placed, replayed with "
+            "%(seeds)s seeds."
+        )
+        % {"calls": number_format(proof.calls), "seeds": proof.seeds},
+        *(_held(one) for one in proof.held),
+        str(SAYS[proof.says]),
+        _("By this replay a trial may begin by itself.")
+        if may_begin(proof, trial_aim)
+        else _("By this replay no trial begins by itself; a person may begin one."),
+    ]
+
+
+def figure(name: str, value: float) -> str:
+    """A figure of a replay with its unit."""
+    return (
+        f"{_number(100 * value, 1)} %" if name in ("good", "share") else f"{_number(value, 1)} ms"
+    )
+
+
+def _lacking(proof: Proof) -> str:
+    if proof.lack is Lack.FEW:
+        return _(
+            "Too little is recorded to replay: %(calls)s calls since the version in force alone "
+            "places them; it takes %(needed)s."
+        ) % {"calls": number_format(proof.calls), "needed": number_format(proof.calls_min)}
+    return str(LACKS[proof.lack]) if proof.lack else ""
+
+
+def _held(one: Apart) -> str:
+    sign = "" if one.name == "shares" else "−" if one.apart < 0 else "+"
+    apart = f"{sign}{_number(100 * abs(one.apart), 1)} %"
+    most = _("at most %(most)s %%") % {"most": _number(100 * one.most, 1)}
+    what = str(HELD[one.name]) % {"apart": apart}
+    return f"{what} ({most})."
 
 
 def _calibration(evidence: Mapping[str, Any]) -> list[str]:

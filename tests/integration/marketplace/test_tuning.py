@@ -31,6 +31,7 @@ from marketplace.routing.tuning.models import (
     Straggler,
     Trial,
 )
+from marketplace.routing.tuning.proof import Proof, Says, Trust
 from marketplace.routing.tuning.services import (
     policy_propose,
     policy_revert,
@@ -308,7 +309,16 @@ def running(shop: Shop, staff: User, **settings: Any) -> Trial:
     return trial
 
 
-def test_ask_first_waits_for_a_person_and_automatic_does_not(shop: Shop, staff: User) -> None:
+def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every replay says that the proposal is better, and is trusted."""
+    found = Proof(Trust.TRUSTED, Says.BETTER, 500, 500, 200, "2026-11-30T12:00:00+00:00")
+    monkeypatch.setattr(beside, "proof_of", lambda *_: found)
+
+
+def test_ask_first_waits_for_a_person_and_automatic_does_not(
+    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    believed(monkeypatch)
     trial = proposed(shop)
     assert snapshot()["canaries"] == []
     trial = trial_approve(trial=trial, by=staff)

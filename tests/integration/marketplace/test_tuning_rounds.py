@@ -34,6 +34,7 @@ from marketplace.usage.models import UsageEvent
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.test_tuning import (
     around,
+    believed,
     calls,
     no_replay,
     peers,
@@ -66,8 +67,9 @@ def another_route(shop: Shop) -> AIModel:
 
 
 def test_a_proposal_that_waits_is_tried_once_its_route_is_automatic(
-    shop: Shop, staff: User
+    shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    believed(monkeypatch)
     trial = proposed(shop)
     tasks.propose()
     trial.policy.refresh_from_db()

@@ -1,0 +1,116 @@
+"""A proposed policy over the recorded past: the replay that it has to go through before a trial."""
+
+from datetime import datetime
+
+import msgspec
+from django.utils import timezone
+
+from marketplace.benchmarks.fleet import Basis, Fleet, FleetUnknown, fleet_read
+from marketplace.benchmarks.replay import Recording, recording_read
+from marketplace.benchmarks.whatif.answer import Calibration, calibration_of
+from marketplace.benchmarks.whatif.runs import (
+    Course,
+    Run,
+    Side,
+    differences,
+    paired,
+    recorded,
+    side_of,
+)
+from marketplace.benchmarks.whatif.scene import CALLS_SURE
+from marketplace.catalog.models import AIModel
+from marketplace.routing.tuning.proof import (
+    Apart,
+    Figure,
+    Lack,
+    Proof,
+    Says,
+    Share,
+    Trust,
+    says_of,
+)
+from router.domain.catalog import Policy
+
+CALLS_MAX = 3_000
+SEEDS = (1, 2, 3)
+SECONDS_MAX = 20.0
+"""A person may wait for it: two seconds for a dozen workers. At least one seed must fit."""
+FIGURES = ("mean_ms", "p99_ms", "good")
+
+
+def prove(
+    model: AIModel, now: Policy, then: Policy, *, since: datetime, until: datetime, slo_ms: float
+) -> Proof:
+    """The calls of ``[since, until)``, which ``now`` has placed, replayed under both policies."""
+    recording = recording_read(model=model, since=since, until=until, limit=CALLS_MAX)
+    if len(recording.calls) < CALLS_SURE:
+        return _unknown(recording, Lack.FEW)
+    try:
+        fleet = fleet_read(model, recording.work, recording.calls, first=Basis.MEASURED)
+    except FleetUnknown:
+        return _unknown(recording, Lack.FLEET)
+    before, after = paired(
+        recording.calls,
+        Course(recording.arrivals, fleet, now),
+        Course(recording.arrivals, fleet, then),
+        seeds=SEEDS,
+        seconds_max=SECONDS_MAX,
+    )
+    if not after:
+        return _unknown(recording, Lack.SLOW)
+    return _proof(recording, fleet, before, after, slo_ms)
+
+
+def _proof(
+    recording: Recording, fleet: Fleet, before: list[Run], after: list[Run], slo_ms: float
+) -> Proof:
+    really = recorded(recording.calls, recording.arrivals)
+    sides = [side_of(run, slo_ms) for run in (really, before[0], after[0])]
+    calibration = calibration_of(sides[0], sides[1])
+    figures = tuple(
+        Figure(one.metric, getattr(sides[0], one.metric), one.now, one.then, one.low, one.high)
+        for one in differences(before, after, slo_ms)
+        if one.metric in FIGURES
+    )
+    return Proof(
+        trust=Trust.TRUSTED if calibration.trusted else Trust.UNTRUSTED,
+        says=says_of(figures),
+        calls=len(recording.calls),
+        total=recording.total,
+        calls_min=CALLS_SURE,
+        at=timezone.now().isoformat(),
+        seeds=len(after),
+        figures=figures,
+        shares=_shares(fleet, sides),
+        held=_held(calibration),
+    )
+
+
+def _unknown(recording: Recording, lack: Lack) -> Proof:
+    return Proof(
+        trust=Trust.UNKNOWN,
+        says=Says.UNCLEAR,
+        calls=len(recording.calls),
+        total=recording.total,
+        calls_min=CALLS_SURE,
+        at=timezone.now().isoformat(),
+        lack=lack,
+    )
+
+
+def _shares(fleet: Fleet, sides: list[Side]) -> tuple[Share, ...]:
+    emulated = {part.pool: part.emulated for part in fleet.parts}
+    by_side = [{part.pool: part.share for part in side.pools} for side in sides]
+    pools = emulated.keys() | {pool for shares in by_side for pool in shares}
+    return tuple(
+        Share(pool, emulated.get(pool, False), *(shares.get(pool, 0.0) for shares in by_side))
+        for pool in sorted(pools)
+    )
+
+
+def _held(found: Calibration) -> tuple[Apart, ...]:
+    values = msgspec.to_builtins(found)
+    return tuple(
+        Apart(name, values[name], values[f"{name}_max"])
+        for name in ("mean", "p99", "good", "shares")
+    )
