@@ -40,6 +40,8 @@ from marketplace.demo.offering import (
 )
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.services import snapshot_publish
+from marketplace.routing.tuning.events import DEMO, event_record, tuned_by
+from marketplace.routing.tuning.models import EventKind, Mode, RouteTuning
 from router.domain.keys import compose_key, digest_key, key_is_wellformed
 
 EMAIL = "demo@waypost.local"
@@ -207,6 +209,16 @@ def _model(demo: DemoModel, pools: set[str]) -> None:
             _deployment(demo, version, pool.name, pool.provider, live=pool.name in pools)
     if not Policy.objects.filter(model=model).exists():
         Policy.objects.create(model=model, version=1, kind=PolicyKind.LATE_BINDING, note="demo")
+    _tuning(model)
+
+
+def _tuning(model: AIModel) -> None:
+    """The loop may act by itself, so that the demo shows it act. What a person set stays."""
+    tuning, _ = RouteTuning.objects.get_or_create(model=model)
+    if tuning.mode != Mode.AUTOMATIC and not tuned_by(model):
+        tuning.mode = Mode.AUTOMATIC
+        tuning.save(update_fields=["mode"])
+        event_record(kind=EventKind.TUNED, model=model, why=DEMO)
 
 
 def _deployment(

@@ -6,6 +6,8 @@ from marketplace.routing.models import Policy
 from marketplace.routing.tuning.models import EventKind, RoutingEvent
 
 LOOP = "loop"
+DEMO = "demo"
+"""Why the demo's own settings are what they are."""
 
 
 def event_record(
@@ -25,3 +27,9 @@ def event_record(
         actor=by.email if by else LOOP,
         why=why,
     )
+
+
+def tuned_by(model: AIModel) -> str:
+    """Why its settings were changed last, "" where they are the defaults."""
+    last = RoutingEvent.objects.filter(model=model.name, kind=EventKind.TUNED).first()
+    return last.why if last else ""

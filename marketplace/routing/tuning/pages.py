@@ -18,6 +18,7 @@ from marketplace.routing.editor.services import PolicyConflict, policy_roll_back
 from marketplace.routing.models import Policy
 from marketplace.routing.tuning import words
 from marketplace.routing.tuning.aim import Aim
+from marketplace.routing.tuning.events import DEMO, tuned_by
 from marketplace.routing.tuning.forms import TuningForm
 from marketplace.routing.tuning.loop import propose_from_benchmark
 from marketplace.routing.tuning.models import RoutingEvent, Straggler, Trial
@@ -142,6 +143,7 @@ def _page(
         "model": model,
         "tuning": tuning,
         "form": form or TuningForm.of(tuning),
+        "tuned_by": words.ending(DEMO) if tuned_by(model) == DEMO else "",
         "refused": refused,
         "in_force": in_force,
         "trial": _trial(latest) if latest else None,

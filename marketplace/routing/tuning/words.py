@@ -25,6 +25,7 @@ ENDINGS: dict[str, object] = {
     "replay": gettext_lazy("Recorded arrivals fared better with it."),
     "benchmark": gettext_lazy("A benchmark measured other than the router expects."),
     "by_hand": gettext_lazy("A person wrote it."),
+    "demo": gettext_lazy("Automatic is the demo's default."),
     "superseded": gettext_lazy("Another version was published."),
     "stale": gettext_lazy("Nobody decided within a day; its evidence is of another day."),
     "replay_worse": gettext_lazy("Its replay over the recorded past came out worse."),

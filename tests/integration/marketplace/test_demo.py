@@ -16,6 +16,8 @@ from marketplace.billing.models import Account
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.catalog.selectors import workers_to_probe
 from marketplace.routing.models import SnapshotRow
+from marketplace.routing.tuning.models import Mode, RouteTuning
+from marketplace.routing.tuning.services import tuning_set
 from router.contracts.snapshot import decode_snapshot
 from router.domain.catalog import Policy
 from router.domain.keys import key_is_wellformed
@@ -275,3 +277,22 @@ def test_the_ledger_is_verified_from_the_command_line(
         call_command("ledger", "verify")
     assert refused.value.returncode == 1
     assert "holds 1 nano" in capsys.readouterr().err
+
+
+def test_the_loop_acts_by_itself_in_the_demo_until_somebody_says_otherwise(home: Path) -> None:
+    seed(home, EMULATED)
+    tunings = RouteTuning.objects.all()
+    assert {tuning.mode for tuning in tunings} == {Mode.AUTOMATIC}
+    assert tunings.count() == AIModel.objects.count()
+    demo = json.loads((home / "demo.json").read_text())
+    user, tuning = User.objects.get(email=demo["email"]), tunings[0]
+    client = Client()
+    client.force_login(user)
+    page = f"/routes/{tuning.model.name}"
+    said = "Automatic is the demo&#x27;s default."
+    assert client.get(page).content.decode().count(said) == 2  # Beside the form, and as history.
+    tuning_set(tuning=tuning, by=user, mode=Mode.ASK)
+    seed(home, EMULATED)
+    tuning.refresh_from_db()
+    assert tuning.mode == Mode.ASK
+    assert client.get(page).content.decode().count(said) == 1
