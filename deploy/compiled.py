@@ -37,9 +37,11 @@ LEFT_OUT = {
     "ingress/state.py": "answers what is not a call",
     "logs.py": "is set up once",
     "pipeline/cluster.py": "beats now and then",
+    "pipeline/engine_polls.py": "asks now and then",
     "pipeline/remembering.py": "saves now and then",
     "settings.py": "is read once",
     "simulator": "is slow where it asks the scheduler",
+    "upstream/engine_reports.py": "asks now and then",
 }
 """Files and folders of the package that would gain nothing, and why."""
 

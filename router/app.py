@@ -53,6 +53,7 @@ from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
 from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
+from router.pipeline.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
 from router.pipeline.history import Histories
 from router.pipeline.meters import Meters
@@ -72,6 +73,7 @@ from router.ports import (
 )
 from router.scheduling.scheduler import Scheduler
 from router.settings import Limits, Settings
+from router.upstream.engine_reports import MetricsReports
 from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import HTTPTransport, OIPUpstream
@@ -185,6 +187,7 @@ async def serve_http(
         async with _background(
             follower.run(source),
             *([view.run()] if view else []),
+            *([router.polls.run()] if router.polls else []),
             *([remembering.run()] if remembering else []),
         ):
             await server.listen(settings.host, settings.port)
@@ -208,6 +211,7 @@ class _Router(Struct, frozen=True):
     view: ClusterView | None
     forwarder: Forwarder | None
     remembering: Remembering | None
+    polls: EnginePolls | None
 
 
 async def _compose(
@@ -221,7 +225,8 @@ async def _compose(
 ) -> _Router:
     """The line, and what stands before it."""
     limits = settings.limits
-    upstreams = await _open_upstreams(settings, closing)
+    client = await _open_to_workers(settings, closing)
+    upstreams = _upstreams(settings, client, closing)
     to_routers = await _open_to_routers(limits, closing)
     dispatcher = Dispatcher(
         Scheduler(queue_max=limits.queue_max, random=random.random), clock=time.monotonic
@@ -245,6 +250,8 @@ async def _compose(
     )
     view = _view(settings, cluster, dispatcher, limiter) if cluster is not None else None
     forwarder = view and Forwarder(view, to_routers, settings.key_pepper, limits.answer_bytes_max)
+    interval_s = limits.engine_poll_s
+    polls = EnginePolls(dispatcher, MetricsReports(client, limits), interval_s=interval_s)
     operations = Operations(
         gateway,
         dispatcher,
@@ -254,6 +261,7 @@ async def _compose(
         admin_token=settings.admin_token,
         unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
         routers=lambda: view.members if view is not None else (),
+        polls=polls,
     )
     api = API(
         gateway,
@@ -266,15 +274,20 @@ async def _compose(
         trace_share=settings.trace_share,
     )
     remembering = _remembering(settings, dispatcher) if cluster is not None else None
-    return _Router(gateway, operations, api, view, forwarder, remembering)
+    asked = polls if interval_s else None
+    return _Router(gateway, operations, api, view, forwarder, remembering, asked)
 
 
-async def _open_upstreams(
-    settings: Settings, closing: contextlib.AsyncExitStack
+async def _open_to_workers(settings: Settings, closing: contextlib.AsyncExitStack) -> HTTPClient:
+    policy = AddressPolicy(settings.upstream_networks)
+    return await closing.enter_async_context(HTTPClient(settings.limits, policy))
+
+
+def _upstreams(
+    settings: Settings, client: HTTPClient, closing: contextlib.AsyncExitStack
 ) -> dict[str, Upstream]:
     """How workers are spoken to, by protocol."""
     limits, policy = settings.limits, AddressPolicy(settings.upstream_networks)
-    client = await closing.enter_async_context(HTTPClient(limits, policy))
     grpc_transport = GRPCTransport(limits, policy)
     closing.push_async_callback(grpc_transport.close)
     return {

@@ -6,11 +6,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from router.contracts.engine_report import EngineReport
 from router.contracts.learned import KeptLearned
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
 from router.contracts.word import SILENT, Word
-from router.domain.catalog import Endpoint
+from router.domain.catalog import Endpoint, Worker
 from router.domain.money import Purse
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest
@@ -90,6 +91,14 @@ class Upstream(Protocol):
 
     async def probe(self, endpoint: Endpoint) -> None:
         """Make the smallest call that shows whether the endpoint works, and how fast."""
+        ...
+
+
+class EngineReports(Protocol):
+    """Where engines are asked what they have."""
+
+    async def report(self, worker: Worker) -> EngineReport:
+        """Raises :class:`UpstreamFailed` or ``ValueError`` for what is no report."""
         ...
 
 

@@ -74,11 +74,17 @@ class Limits(Struct, frozen=True):
     """Oldest that what was learned of workers may be to outlive a restart; 0 keeps nothing."""
     member_ttl_s: float = 3.0
     """How long a router counts as there, and its leases on slots as held, after its last word."""
+    engine_poll_s: float = 1.0
+    """How often an engine is asked how many requests it has; 0 asks none."""
+    engine_poll_timeout_s: float = 0.5
+    """How long that may take."""
+    engine_poll_bytes_max: int = 2_000_000
+    """Most that an engine's metrics may have."""
     drain_s: float = 60.0
     """How long a stopping router lets running calls finish."""
 
 
-MAY_BE_ZERO = frozenset({"learned_max_age_s"})
+MAY_BE_ZERO = frozenset({"learned_max_age_s", "engine_poll_s"})
 """Limits that 0 turns off."""
 
 

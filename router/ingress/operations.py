@@ -9,6 +9,7 @@ from router.ingress.exchange import Exchange
 from router.ingress.metrics import CONTENT_TYPE, Exposition, RouterCollector
 from router.ingress.state import router_state
 from router.pipeline.dispatch import Dispatcher
+from router.pipeline.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
 from router.settings import Limits
@@ -32,6 +33,7 @@ class Operations:
         admin_token: str,
         unsettled: Callable[[], int],
         routers: Callable[[], Iterable[str]],
+        polls: EnginePolls,
     ) -> None:
         self._gateway = gateway
         self._scheduler = dispatcher.scheduler
@@ -41,6 +43,7 @@ class Operations:
         self._admin_token = admin_token
         self._unsettled = unsettled
         self._routers = routers
+        self._polls = polls
         self._watchers = 0
         self.running = 0
         self.draining = False
@@ -106,6 +109,7 @@ class Operations:
             draining=self.draining,
             unsettled=self._unsettled(),
             routers=self._routers(),
+            polls=self._polls,
         )
 
     def _check_admin(self, exchange: Exchange) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from router.domain.outcome import Outcome
+from router.pipeline.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
 from router.scheduling.batch import Batch
@@ -31,6 +32,7 @@ def router_state(
     draining: bool,
     unsettled: int,
     routers: Iterable[str],
+    polls: EnginePolls,
 ) -> bytes:
     """Snapshot version, queues, counts, and every worker with its endpoints' learned speed.
 
@@ -64,7 +66,9 @@ def router_state(
         if isinstance(model, EngineEndpoint):
             if model.engine.speed.first.samples:  # Before, or for embeddings, it is a guess.
                 told["engine"] = _expected_of(model.engine)
-            engines[state.worker.id] = {"engine": _batch_of(state.worker, model.worker.batch)}
+            engines[state.worker.id] = {
+                "engine": _batch_of(state.worker, model.worker.batch, polls)
+            }
         endpoints.setdefault(state.worker.id, []).append(told)
     workers = [
         {
@@ -99,9 +103,11 @@ def router_state(
     return _encode(body)
 
 
-def _batch_of(worker: WorkerState, batch: Batch) -> dict[str, Any]:
+def _batch_of(worker: WorkerState, batch: Batch, polls: EnginePolls) -> dict[str, Any]:
     """What is this router's; ``context_tokens`` are of prompts, and of answers as far as they have
-    come. ``others_running`` is how many requests others have there beside it, on average.
+    come. ``others_running`` is how many requests others have there beside it, on average;
+    ``reported`` is what the engine says of itself; null, with ``report_fault``, where that is
+    nothing.
     """
     others = batch.others
     runs = (attempt.run for attempt in worker.inflight.values())
@@ -112,6 +118,8 @@ def _batch_of(worker: WorkerState, batch: Batch) -> dict[str, Any]:
         "pending_tokens": round(batch.pending_tokens - others.pending_tokens),
         "context_tokens": round(batch.context_tokens - others.context_tokens + answered),
         "others_running": round(others.decoding + others.prefilling, 1),
+        "reported": polls.reports.get(worker.id),
+        "report_fault": polls.reasons.get(worker.id, ""),
         "has_room": worker.has_room,
         "ramping": worker.bounds.trusted < worker.bounds.slots,
     }

@@ -74,6 +74,10 @@ class Dispatcher:
         """What the other routers said last."""
         self.scheduler.others(words, self._clock())
 
+    def reported(self, worker_id: str, requests: float | None) -> None:
+        """An engine says how many requests it has, or does not."""
+        self.scheduler.reported(worker_id, requests, self._clock())
+
     async def place(self, ticket: Ticket) -> Dispatch:
         """Wait for a worker. Raises ``QueueFull``, ``DeadlineExceeded`` or ``NothingEligible``."""
         now_s = self._clock()

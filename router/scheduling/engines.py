@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from math import inf
 from typing import ClassVar
 
-from router.contracts.word import Load
+from router.contracts.word import NO_LOAD, Load
 from router.domain.catalog import Endpoint
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.bookings import Bookings
 from router.scheduling.costs import Costs
 from router.scheduling.engine import Engine
-from router.scheduling.others import OwnLoad
+from router.scheduling.others import Averaged, OwnLoad, corrected
 from router.scheduling.places import Places
 from router.scheduling.service import Service
 from router.scheduling.slots import SlotRun
@@ -130,9 +130,11 @@ class EngineWorker(Bookings):
     """A :class:`~router.scheduling.worker_model.WorkerModel`: it has room until it is saturated."""
 
     __slots__ = (
+        "_beside",
         "_endpoints",
         "_is_waited_for",
         "_own",
+        "_said",
         "batch",
         "is_streamed",
         "places",
@@ -143,6 +145,8 @@ class EngineWorker(Bookings):
         super().__init__(bounds)
         self.batch = Batch()
         self._own = OwnLoad(self.batch)
+        self._said = NO_LOAD
+        self._beside = Averaged()
         self.places = Places(bounds.slots)
         self.running: dict[EngineRun, None] = {}
         self._endpoints: list[EngineEndpoint] = []
@@ -175,6 +179,22 @@ class EngineWorker(Bookings):
 
     def others_load(self, others: Load, now_s: float) -> None:
         """Other routers have this there."""
+        self._said = others
+        self._share(now_s)
+
+    def reported(self, requests: float | None, now_s: float) -> None:
+        """So many are there by the engine's own count, sent by whomever."""
+        if requests is None:
+            self._beside.forget()
+        else:
+            self._beside.saw(requests - len(self.bounds.inflight), now_s)
+        self._share(now_s)
+
+    def _share(self, now_s: float) -> None:
+        others = self._said
+        if self._endpoints and self._beside.mean is not None:
+            prompt_tokens = self._endpoints[0].engine.speed.asked_tokens
+            others = corrected(others, max(self._beside.mean, 0.0), prompt_tokens)
         self.batch.share(others, now_s)
         self.recheck_s = -inf
 

@@ -48,6 +48,45 @@ class OwnLoad:
         return self._mean
 
 
+class Averaged:
+    """A figure that is told now and then; ``mean`` is None before."""
+
+    __slots__ = ("_at_s", "mean")
+
+    def __init__(self) -> None:
+        self._at_s = 0.0
+        self.mean: float | None = None
+
+    def saw(self, value: float, now_s: float) -> None:
+        """It is this now."""
+        mean = self.mean if self.mean is not None else value
+        self.mean = mean + (1 - exp((self._at_s - now_s) / AVERAGED_S)) * (value - mean)
+        self._at_s = now_s
+
+    def forget(self) -> None:
+        """It is not known any more."""
+        self.mean = None
+
+
+def corrected(said: Load, requests: float, prompt_tokens: float) -> Load:
+    """What others have on an engine that itself counts so many ``requests`` of theirs.
+
+    More than they say are taken for answers under way on prompts of the mean length, fewer for the
+    same work in less of it.
+    """
+    known = said.prefilling + said.decoding
+    if requests < known:
+        return moved(NO_LOAD, said, requests / known)
+    more = requests - known
+    return Load(
+        said.prefilling,
+        said.pending_tokens,
+        said.decoding + more,
+        said.context_tokens + more * prompt_tokens,
+        said.prefilled_hz,
+    )
+
+
 def moved(before: Load, latest: Load, share: float) -> Load:
     """A load that has come nearer to the latest by a share of what they differ."""
     return Load(

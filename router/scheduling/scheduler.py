@@ -166,6 +166,12 @@ class Scheduler:
                 if endpoint_id in self.fleet.endpoints:
                     self._learning.prefixes.told(endpoint_id, blocks)
 
+    def reported(self, worker_id: str, requests: float | None, now_s: float) -> None:
+        """A worker itself says how many requests it has, whoever sent them; None if it does not."""
+        worker = self.fleet.workers.get(worker_id)
+        if worker is not None:
+            worker.model.reported(requests, now_s)
+
     def arrive(self, ticket: Ticket, now_s: float) -> list[Decision]:
         """A request wants a worker."""
         self._arrived_s = now_s

@@ -145,6 +145,9 @@ class SlotWorker(Bookings):
     def others_load(self, others: Load, now_s: float) -> None:
         """What others do on their slots changes nothing on these."""
 
+    def reported(self, requests: float | None, now_s: float) -> None:
+        """Nor does what it counts."""
+
     def look(self, now_s: float) -> None:
         """Work out when the next slot comes free, and how fast each endpoint is taken to be."""
         running: Collection[SlotRun] = self.running

@@ -138,6 +138,10 @@ class WorkerModel(Looking, ABC):
         """What the others have there, on average."""
 
     @abstractmethod
+    def reported(self, requests: float | None, now_s: float) -> None:
+        """How many requests it has by its own count; None when it does not say."""
+
+    @abstractmethod
     def look(self, now_s: float) -> None:
         """Work all of this out for now, and how fast each endpoint is taken to be."""
 

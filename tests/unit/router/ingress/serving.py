@@ -10,6 +10,8 @@ import httpx
 from tritonclient.grpc import service_pb2_grpc
 
 from router.adapters.memory import MemoryIdempotencyStore
+from router.contracts.engine_report import EngineReport
+from router.domain.catalog import Worker
 from router.domain.ids import uuid7
 from router.ingress.account import Account
 from router.ingress.api import API
@@ -18,6 +20,8 @@ from router.ingress.http1 import App, HTTPServer
 from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
+from router.pipeline.engine_polls import EnginePolls
+from router.ports import UpstreamFailed
 from router.settings import Limits
 from tests.ports import free_ports
 from tests.unit.router.pipeline.line import Line
@@ -41,6 +45,13 @@ async def serving(
         server.close()
 
 
+class Unreachable:
+    """Engines that cannot be asked."""
+
+    async def report(self, worker: Worker) -> EngineReport:
+        raise UpstreamFailed("connect", worker.id)
+
+
 def operations_of(line: Line, limits: Limits) -> Operations:
     return Operations(
         line.gateway,
@@ -51,6 +62,7 @@ def operations_of(line: Line, limits: Limits) -> Operations:
         admin_token=ADMIN_TOKEN,
         unsettled=lambda: 0,
         routers=lambda: (),
+        polls=EnginePolls(line.dispatcher, Unreachable(), interval_s=1.0),
     )
 
 

@@ -6,7 +6,7 @@ from router.contracts.word import NO_LOAD, Load, Word
 from router.scheduling.affinity import SAID_MAX, TOLD_MAX, PrefixIndex
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.decisions import Dispatch
-from router.scheduling.others import AVERAGED_S, OwnLoad, together
+from router.scheduling.others import AVERAGED_S, OwnLoad, corrected, together
 from tests.unit.router.scheduling.fleets import endpoint, scheduler
 from tests.unit.router.scheduling.test_placing_on_engines import asked, engine, sent
 
@@ -113,3 +113,25 @@ def test_what_is_said_and_what_is_remembered_of_others_is_bounded() -> None:
     assert index.cached((-TOLD_MAX,)) == {"b": 1}
     index.keep_only({"a"})
     assert index.cached((-1,)) == {}
+
+
+def test_more_requests_than_others_speak_of_are_answers_of_mean_prompts() -> None:
+    assert corrected(THEIRS, 11.0, 500.0) == Load(2.0, 3_000.0, 9.0, 10_500.0, 500.0)
+
+
+def test_fewer_requests_than_others_speak_of_are_less_of_the_same() -> None:
+    assert corrected(THEIRS, 2.0, 500.0) == Load(0.5, 750.0, 1.5, 2_250.0, 125.0)
+    assert corrected(THEIRS, 0.0, 500.0) == NO_LOAD
+
+
+def test_own_requests_are_no_work_of_others_and_a_count_without_them_is_none() -> None:
+    made = scheduler(engine("e"))
+    sent(made, asked("own", "e", now_s=0.0))
+    batch = made.fleet.workers["e"].model.batch  # type: ignore[attr-defined]
+    made.reported("e", 1.0, 0.0)
+    assert batch.others == NO_LOAD
+    made.reported("e", 0.0, 1.0)
+    assert batch.others == NO_LOAD
+    made.reported("e", 9.0, 1_000.0)
+    assert batch.others.decoding == pytest.approx(8.0)
+    made.reported("gone", 9.0, 1_000.0)

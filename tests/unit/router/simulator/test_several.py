@@ -1,9 +1,11 @@
 """Several routers over the same engines, in virtual time."""
 
+from random import Random
+
 from msgspec.structs import replace
 
 from router.simulator.engine_compare import figures_of
-from router.simulator.engine_run import EngineSimulation, Placer, simulate_engines
+from router.simulator.engine_run import Call, EngineSimulation, Placer, simulate_engines
 from router.simulator.engine_scenarios import EngineScenario, engine_scenarios
 from router.simulator.scheduled import Scheduled
 from router.simulator.several import Several
@@ -39,3 +41,50 @@ def test_a_model_of_another_router_on_some_of_the_engines_is_allowed_for() -> No
     alone_ms = mean_ms("e-mixed75", Scheduled(seed=SEED))
     silent_ms = mean_ms("e-mixed75", Apart(SEED, silent=True))
     assert mean_ms("e-mixed75", Apart(SEED)) < min(1.5 * alone_ms, 0.9 * silent_ms)
+
+
+class Past(Scheduled):
+    """A quarter of the calls goes past the router to two of the A100s; engines that are asked say
+    each second how many requests they have.
+    """
+
+    def __init__(self, *, asked: bool) -> None:
+        super().__init__(seed=SEED)
+        self._asked = asked
+        self._past = Random("past")
+
+    def begin(self, simulation: EngineSimulation) -> None:
+        super().begin(simulation)
+        if self._asked:
+            simulation.at(1.0, self._ask, None)
+
+    def arrived(self, call: Call) -> None:
+        if self._past.random() < 0.25:
+            sequence = self._simulation.sequence(call)
+            sequence.placed = Strange()
+            self._simulation.send(sequence, self._past.choice((1, 2)))
+        else:
+            super().arrived(call)
+
+    def left(self, call: Call) -> None:
+        if call.placed is not None:
+            super().left(call)
+
+    def _ask(self, _: None) -> None:
+        now_s = self._simulation.now_s
+        for engine in self._simulation.engines:
+            requests = len(engine.running) + len(engine.waiting)
+            self.scheduler.reported(engine.spec.name, float(requests), now_s)
+        self._simulation.at(now_s + 1.0, self._ask, None)
+
+
+class Strange:
+    """No attempt of ours."""
+
+    answering = False
+    is_probe = False
+
+
+def test_calls_that_go_past_the_router_are_allowed_for_once_engines_are_asked() -> None:
+    blind_ms = mean_ms("e-mixed75", Past(asked=False))
+    assert mean_ms("e-mixed75", Past(asked=True)) < 0.97 * blind_ms
