@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run compile check test nightly fmt bench bench-overhead bench-settlement bench-pages
-.PHONY: bench-partitions bench-stack bench-agreement rehearse judge drift chaos sim fresh clean
+.PHONY: bench-partitions bench-stack bench-agreement bench-engine-change rehearse judge drift chaos sim fresh clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -84,6 +84,9 @@ bench-stack: setup ## Measure HTTP servers and clients side by side (takes some 
 
 bench-agreement: setup ## Compare what LoadGen and Locust measure of the same load
 	@$(BIN)/python -m benchmarks.agreement --write docs/explanation/feedback-loop.md $(ARGS)
+
+bench-engine-change: setup ## Engines return as another version, with the loop and without: into the docs
+	@$(BIN)/python -m benchmarks.engine_change --write docs/explanation/feedback-loop.md $(ARGS)
 
 rehearse: setup ## Rehearse a day's load by Locust, on a running stack or its own (ARGS="--help")
 	@$(BIN)/python -m tests.load $(ARGS)

@@ -5,7 +5,7 @@ from enum import StrEnum
 from math import inf
 from random import Random
 
-from router.domain.catalog import Deployment, Endpoint, Policy, Pool, Worker
+from router.domain.catalog import Deployment, Endpoint, EngineCurve, Policy, Pool, Worker
 from router.domain.pricing import Price
 from router.domain.request import BYTES_PER_TOKEN
 from router.scheduling.budget import retry_budget
@@ -45,7 +45,12 @@ class Told(StrEnum):
 
 
 def endpoint(
-    spec: EngineSpec, number: int, slots: int, engine: str = "", told: Told = Told.NOTHING
+    spec: EngineSpec,
+    number: int,
+    slots: int,
+    engine: str = "",
+    told: Told = Told.NOTHING,
+    curve: EngineCurve | None = None,
 ) -> Endpoint:
     """An engine as the catalog has it: one deployment a class."""
     tokens = BENCHMARKED_TOKENS
@@ -60,6 +65,7 @@ def endpoint(
         upstream_model=MODEL,
         price=Price(number),
         service_prior_ms=1e3 * alone_s if told is Told.BENCHMARK else 0.0,
+        engine_prior=curve,
     )
     worker = Worker(spec.name, spec.kind, f"http://{spec.name}", "openai", slots)
     pool = Pool(spec.kind, hardware, engine=engine)
@@ -91,8 +97,9 @@ class _Request:
 
 class Scheduled:
     """See the module. ``slots`` says what of each engine's spec the catalog states as its slots,
-    ``engine`` what server it says runs there, ``told`` what else; without ``streams`` answers come
-    whole. It does without the parts in ``lacks``.
+    ``engine`` what server it says runs there, ``told`` what else, ``curves`` what a benchmark of
+    streams has shown of each class; without ``streams`` answers come whole. It does without the
+    parts in ``lacks``.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class Scheduled:
         streams: bool = True,
         engine: str = "",
         told: Told = Told.NOTHING,
+        curves: Mapping[str, EngineCurve] | None = None,
         lacks: frozenset[Part] = frozenset(),
         queue_max: int = 10_000,
     ) -> None:
@@ -116,6 +124,7 @@ class Scheduled:
         self._streams = streams
         self._engine = engine
         self._told = told
+        self._curves = dict(curves or {})
         self._lacks = lacks
         self._retry_budget = retry_budget()
         self._calls: dict[str, Call] = {}
@@ -126,18 +135,33 @@ class Scheduled:
     def begin(self, simulation: EngineSimulation) -> None:
         """Publish the fleet."""
         self._simulation = simulation
-        specs = [engine.spec for engine in simulation.engines]
-        kinds = {kind: n for n, kind in enumerate(dict.fromkeys(one.kind for one in specs), 1)}
-        endpoints = [
-            endpoint(one, kinds[one.kind], self._slots(one), self._engine, self._told)
-            for one in specs
-        ]
-        self._candidates = tuple(one.id for one in endpoints)
-        self._engines = {spec.name: number for number, spec in enumerate(specs)}
-        self._apply(self.scheduler.apply(endpoints, simulation.now_s))
+        self._specs = [engine.spec for engine in simulation.engines]
+        self._engines = {spec.name: number for number, spec in enumerate(self._specs)}
+        self._publish()
         if Part.OTHERS in self._lacks:
             for state in self.scheduler.fleet.endpoints.values():
                 state.service.shared.engines.others_count = 0.0
+
+    def benchmarked(self, curves: Mapping[str, EngineCurve]) -> None:
+        """Publish a snapshot with newer benchmarks of some classes."""
+        self._curves |= curves
+        self._publish()
+
+    def _publish(self) -> None:
+        kinds = {kind: n for n, kind in enumerate(dict.fromkeys(s.kind for s in self._specs), 1)}
+        endpoints = [
+            endpoint(
+                one,
+                kinds[one.kind],
+                self._slots(one),
+                self._engine,
+                self._told,
+                self._curves.get(one.kind),
+            )
+            for one in self._specs
+        ]
+        self._candidates = tuple(one.id for one in endpoints)
+        self._apply(self.scheduler.apply(endpoints, self._simulation.now_s))
 
     def arrived(self, call: Call) -> None:
         """Hand it in."""
