@@ -10,9 +10,10 @@ from statistics import median
 from django.conf import settings
 from django.db.models import Q
 
+from marketplace.benchmarks.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
-from marketplace.benchmarks.work import SAMPLES_MIN, Factor, Served, Speed, Work
+from marketplace.benchmarks.work import SAMPLES_MIN, Factor, Served, Speed, Work, concurrency_of
 from marketplace.catalog.models import (
     AIModel,
     Deployment,
@@ -51,7 +52,9 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One deployment of a fleet. ``cost_nano_per_hour`` is that of one of its ``workers``."""
+    """One deployment of a fleet. ``cost_nano_per_hour`` is that of one of its ``workers``, and
+    ``engine`` what is known of them where they are LLM engines.
+    """
 
     deployment_id: int
     provider: str
@@ -68,6 +71,7 @@ class Part:
     price: Price
     price_nano: int
     cost_nano_per_hour: int
+    engine: EngineFigures | None = None
 
     def machines(self) -> tuple[Machine, ...]:
         """The router knows the service time from its traffic, so it is told it at once."""
@@ -102,6 +106,11 @@ class Fleet:
         return sum(part.cost_nano_per_hour * len(part.workers) for part in self.parts)
 
     @property
+    def are_engines(self) -> bool:
+        """Whether all of them are known as engines."""
+        return all(part.engine is not None for part in self.parts)
+
+    @property
     def is_emulated(self) -> bool:
         return any(part.emulated for part in self.parts)
 
@@ -133,7 +142,8 @@ def fleet_read(
             unknown.append(str(row))
         elif there:
             sharers = sum(other.pool_id == row.pool_id for other in rows)
-            parts.append(_part(row, there, sharers, service, profile, usage))
+            engine = _engine(profile, row.pk, calls, first)
+            parts.append(_part(row, there, sharers, service, profile, usage, engine))
     if not parts:
         raise FleetUnknown(
             f"no worker of {model.name} can be simulated: a deployment needs a worker, and a"
@@ -232,6 +242,7 @@ def _part(
     service: _Service,
     profile: Profile | None,
     usage: Usage,
+    engine: EngineFigures | None,
 ) -> Part:
     offer = offer_in_force(row)
     price = price_of(offer) if offer else Price(0)
@@ -254,7 +265,36 @@ def _part(
         price=price,
         price_nano=charge_nano(price, usage),
         cost_nano_per_hour=row.pool.cost_nano_per_hour,
+        engine=engine,
     )
+
+
+def _engine(
+    profile: Profile | None, deployment_id: int, calls: Sequence[Served], first: Basis
+) -> EngineFigures | None:
+    """As the profile has it, and as fast as it was where that counts and enough calls say so."""
+    figures = profile.engine_figures if profile else None
+    if figures is None or first is Basis.PROFILE:
+        return figures
+    ratios = [
+        call.upstream_s / expected_s(figures, call.usage, together)
+        for call, together in zip(calls, concurrency_of(calls), strict=True)
+        if call.deployment_id == deployment_id and call.is_measured
+    ]
+    return figures.slower(median(ratios)) if len(ratios) >= SAMPLES_MIN else figures
+
+
+def expected_s(figures: EngineFigures, usage: Usage, together: int) -> float:
+    """What a call takes on an engine on which so many are under way as it begins, itself included:
+    its own prompt and those that replace the others, and its part of the steps.
+    """
+    tokens = max(usage.completion_tokens + usage.reasoning_tokens, 1)
+    context = usage.prompt_tokens + usage.cached_tokens + tokens / 2
+    x0, x1, x2 = figures.first.weights
+    y0, y1, y2, _ = figures.step.weights
+    first_s = x0 + (together - 1) * x1 + together * x2 * usage.prompt_tokens / PROMPT_UNIT
+    step_s = y0 + together * (y1 + y2 * context / CONTEXT_UNIT)
+    return first_s + (tokens - 1) * step_s
 
 
 def _deployments(model: AIModel, used: Collection[int]) -> list[Deployment]:

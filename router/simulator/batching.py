@@ -37,8 +37,9 @@ class EngineSpec(Struct, frozen=True):
     """One engine. Times are of the emulation; ``event_tokens`` tokens come in one answer event.
 
     A prompt is computed at ``prefill_hz`` tokens a second, at most ``step_tokens`` of them in a
-    step; at most ``sequences_max`` run at once, as far as ``kv_tokens`` allow. A step in which
-    nothing decodes takes one token's share of ``base_s`` beside its prompts.
+    step, and beside answers at ``beside_hz`` (0: the same), which is more where both share what a
+    step takes anyhow. At most ``sequences_max`` run at once, as far as ``kv_tokens`` allow. A step
+    in which nothing decodes takes one token's share of ``base_s`` beside its prompts.
     """
 
     name: str
@@ -51,6 +52,7 @@ class EngineSpec(Struct, frozen=True):
     step_tokens: int
     sequences_max: int
     event_tokens: int = 1
+    beside_hz: float = 0.0
     form: StepForm = StepForm.LINEAR
     events: tuple[Event, ...] = ()
 
@@ -66,8 +68,11 @@ class EngineSpec(Struct, frozen=True):
 
     def mixed_s(self, batch: int, context: int, prompt_tokens: int) -> float:
         """A step that computes ``prompt_tokens`` of prompts beside what it decodes, if anything."""
-        step_s = self.step_s(batch, context) if batch else self.base_s / self.event_tokens
-        return step_s + prompt_tokens / self.prefill_hz if prompt_tokens else step_s
+        if not batch:
+            step_s, prompts_hz = self.base_s / self.event_tokens, self.prefill_hz
+        else:
+            step_s, prompts_hz = self.step_s(batch, context), self.beside_hz or self.prefill_hz
+        return step_s + prompt_tokens / prompts_hz if prompt_tokens else step_s
 
 
 def one_segment(name: int) -> Chain:

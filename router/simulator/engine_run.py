@@ -21,7 +21,10 @@ from router.simulator.sessions import Session, Turn, plan
 
 
 class EngineResult(Struct, frozen=True, gc=False):
-    """How one request ended. ``error`` is empty when it was answered."""
+    """How one request ended. ``error`` is empty when it was answered.
+
+    ``queue_s`` is how long it waited until it was first sent to an engine, or given up.
+    """
 
     at_s: float
     ttft_s: float
@@ -34,6 +37,7 @@ class EngineResult(Struct, frozen=True, gc=False):
     is_long: bool = False
     error: str = ""
     tenant: int = 0
+    queue_s: float = 0.0
 
     @property
     def token_s(self) -> float:
@@ -44,7 +48,8 @@ class EngineResult(Struct, frozen=True, gc=False):
 
 
 class Call:
-    """One request on its way. ``first_s`` is when its answer began, from ``answering``.
+    """One request on its way. It was first sent at ``sent_s``, and its answer began at ``first_s``,
+    from ``answering``.
 
     ``placed`` is the placer's own.
     """
@@ -58,6 +63,7 @@ class Call:
         "placed",
         "prefix",
         "sent",
+        "sent_s",
         "session",
         "turn",
         "turn_number",
@@ -70,7 +76,7 @@ class Call:
         self.turn: Turn = session.turns[turn_number]
         self.prefix = session.prefix[: self.turn.prompt_bytes // BLOCK_BYTES]
         self.at_s = at_s
-        self.first_s = inf
+        self.first_s = self.sent_s = inf
         self.answering: batching.Sequence | None = None
         self.sent: list[batching.Sequence] = []
         self.over = False
@@ -165,6 +171,7 @@ class EngineSimulation:
         sequence.engine = state
         if isinstance(sequence.owner, Call):
             sequence.owner.sent.append(sequence)
+            sequence.owner.sent_s = min(sequence.owner.sent_s, self.now_s)
         if not state.up:
             self.at(self.now_s, self._refused, sequence)
         elif state.submit(sequence, self.now_s):
@@ -223,6 +230,7 @@ class EngineSimulation:
             turn.is_long,
             error,
             call.session.tenant,
+            min(call.sent_s, now_s) - call.at_s,
         )
         self.results.append(result)
         session, following = call.session, call.turn_number + 1

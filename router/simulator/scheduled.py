@@ -5,14 +5,17 @@ from enum import StrEnum
 from math import inf
 from random import Random
 
+import msgspec
+
 from router.domain.catalog import Deployment, Endpoint, EngineCurve, Policy, Pool, Worker
+from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price
 from router.domain.request import BYTES_PER_TOKEN
 from router.scheduling.budget import retry_budget
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.ticket import Ticket, Used
+from router.scheduling.ticket import NO_TERMS, Ticket, Used
 from router.scheduling.tokens import ANSWER_GUESS
 from router.simulator import batching
 from router.simulator.batching import EngineSpec
@@ -99,7 +102,9 @@ class Scheduled:
     """See the module. ``slots`` says what of each engine's spec the catalog states as its slots,
     ``engine`` what server it says runs there, ``told`` what else, ``curves`` what a benchmark of
     streams has shown of each class; without ``streams`` answers come whole. It does without the
-    parts in ``lacks``.
+    parts in ``lacks``. A ``catalog`` of deployments by kind of engine is told instead of
+    all that; each request is taken to cost what its deployment asks for one. No request waits
+    longer than ``queue_wait_s`` in the router.
     """
 
     def __init__(
@@ -113,7 +118,9 @@ class Scheduled:
         told: Told = Told.NOTHING,
         curves: Mapping[str, EngineCurve] | None = None,
         lacks: frozenset[Part] = frozenset(),
+        catalog: Mapping[str, Deployment] | None = None,
         queue_max: int = 10_000,
+        queue_wait_s: float = inf,
     ) -> None:
         self.scheduler = Scheduler(
             queue_max=queue_max, random=Random(f"router-{seed}").random, explain=False
@@ -126,6 +133,9 @@ class Scheduled:
         self._told = told
         self._curves = dict(curves or {})
         self._lacks = lacks
+        self._catalog = catalog
+        self._queue_wait_s = queue_wait_s
+        self._penalties: Mapping[str, float] = NO_TERMS
         self._retry_budget = retry_budget()
         self._calls: dict[str, Call] = {}
         self._sequences: dict[Attempt, batching.Sequence] = {}
@@ -160,6 +170,15 @@ class Scheduled:
             )
             for one in self._specs
         ]
+        if (catalog := self._catalog) is not None:
+            endpoints = [
+                msgspec.structs.replace(one, deployment=catalog[spec.kind])
+                for one, spec in zip(endpoints, self._specs, strict=True)
+            ]
+            usd_weight_s = self._policy.usd_weight_s / NANO_PER_USD
+            self._penalties = {
+                one.id: one.deployment.price.request_nano * usd_weight_s for one in endpoints
+            }
         self._candidates = tuple(one.id for one in endpoints)
         self._apply(self.scheduler.apply(endpoints, self._simulation.now_s))
 
@@ -237,7 +256,8 @@ class Scheduled:
             candidates=self._candidates,
             policy=self._policy,
             arrived_s=call.at_s,
-            expires_s=call.at_s + self._simulation.scenario.client_timeout_s,
+            expires_s=call.at_s
+            + min(self._simulation.scenario.client_timeout_s, self._queue_wait_s),
             work=scheduler.sizes.predict(MODEL, features),
             features=features,
             prefix=() if Part.PREFIXES in self._lacks else call.prefix,
@@ -248,6 +268,7 @@ class Scheduled:
             streams=self._streams,
             tenant=tenant,
             excluded=request.excluded,
+            penalty_s=self._penalties,
         )
         self._calls[ticket.id] = call
         self._apply(scheduler.arrive(ticket, now_s))

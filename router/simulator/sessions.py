@@ -212,3 +212,28 @@ def session(
     theirs, own = (-1 - system) * NAMES, id_ * NAMES
     prefix = (*range(theirs, theirs + shared), *range(own + shared, own + size // BLOCK_BYTES))
     return Session(id_, at_s, first, tuple(turns), prefix)
+
+
+def alone(
+    id_: int,
+    at_s: float,
+    prompt_tokens: int,
+    answer_events: int,
+    *,
+    shared: int,
+    shared_tokens: int,
+    tenant: int = 0,
+) -> Session:
+    """A single turn, whose first ``shared_tokens`` all have in common that name the same number."""
+    theirs, own = -1 - shared, id_ * NAMES
+    chain = [(theirs, end)] if (end := shared_tokens // BLOCK_TOKENS) else []
+    if prompt_tokens // BLOCK_TOKENS > end:
+        chain.append((own, prompt_tokens // BLOCK_TOKENS))
+    size = prompt_tokens * BYTES_PER_TOKEN
+    common = shared_tokens * BYTES_PER_TOKEN // BLOCK_BYTES
+    prefix = (
+        *range(theirs * NAMES, theirs * NAMES + common),
+        *range(own + common, own + size // BLOCK_BYTES),
+    )
+    turn = Turn(tuple(chain), prompt_tokens, size, answer_events, own + 1, 0.0)
+    return Session(id_, at_s, 0, (turn,), prefix, tenant)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from marketplace.benchmarks.fleet import Fleet
+from marketplace.benchmarks.whatif.engine_runs import simulation_of
 from marketplace.benchmarks.whatif.question import Question
 from marketplace.benchmarks.whatif.runs import (
     Course,
@@ -123,6 +124,7 @@ def answer(question: Question, *, progress: Callable[[float], None] = lambda _: 
         scene.recording.calls,
         Course(arrivals, scene.fleet_now, scene.policy_now),
         Course(scaled(arrivals, question.scale), scene.fleet_then, scene.policy_then),
+        simulate=simulation_of(scene.fleet_now, scene.fleet_then),
         seeds=SEEDS,
         seconds_max=SECONDS_MAX,
         progress=progress,

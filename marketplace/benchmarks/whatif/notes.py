@@ -29,6 +29,17 @@ NOTES = {
         "Pool %(pool)s answered too few calls in the stretch: it is as fast as its profile says,"
         " for calls of this size."
     ),
+    "engines": gettext_noop(
+        "Its pools are LLM engines: each token of an answer shares a step with all others. What was"
+        " cached of a prompt is taken for a beginning that all calls of its organisation share."
+    ),
+    "engines_as_slots": gettext_noop(
+        "Pool %(pool)s is not known as an LLM engine, so that all pools are replayed as slots: a"
+        " benchmark of streams tells."
+    ),
+    "cache_unknown": gettext_noop(
+        "How much KV cache pool %(pool)s has is not known: it is taken for enough."
+    ),
     "size_blind": gettext_noop(
         "Nothing that was known of the calls beforehand tells their size: the router places them"
         " size-blind."

@@ -8,6 +8,7 @@ from django.utils import timezone
 from marketplace.benchmarks.fleet import Basis, Fleet, FleetUnknown, fleet_read
 from marketplace.benchmarks.replay import Recording, recording_read
 from marketplace.benchmarks.whatif.answer import Calibration, calibration_of
+from marketplace.benchmarks.whatif.engine_runs import simulation_of
 from marketplace.benchmarks.whatif.runs import (
     Course,
     Run,
@@ -53,6 +54,7 @@ def prove(
         recording.calls,
         Course(recording.arrivals, fleet, now),
         Course(recording.arrivals, fleet, then),
+        simulate=simulation_of(fleet),
         seeds=SEEDS,
         seconds_max=SECONDS_MAX,
     )

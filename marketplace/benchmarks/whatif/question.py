@@ -153,7 +153,13 @@ def _changed(part: Part, change: PoolChange) -> Part:
     slots = (*part.slots[:count], *(part.slots[0] for _ in range(more)))
     if change.slots:
         slots = (change.slots,) * count
-    return replace(part, workers=workers, slots=slots, service_ms=part.service_ms / change.speed)
+    return replace(
+        part,
+        workers=workers,
+        slots=slots,
+        service_ms=part.service_ms / change.speed,
+        engine=part.engine.slower(1 / change.speed) if part.engine else None,
+    )
 
 
 def _priced(part: Part, factors: Mapping[str, float]) -> Part:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -111,11 +112,27 @@ class Course:
     policy: Policy
 
 
+class Simulate(Protocol):
+    """:func:`simulated`, or the same of engines."""
+
+    def __call__(
+        self,
+        calls: Sequence[Served],
+        arrivals: Sequence[Arrival],
+        fleet: Fleet,
+        policy: Policy,
+        *,
+        seed: int,
+        tick: Callable[[int], None],
+    ) -> Run: ...
+
+
 def paired(
     calls: Sequence[Served],
     now: Course,
     then: Course,
     *,
+    simulate: Simulate,
     seeds: Sequence[int],
     seconds_max: float,
     progress: Callable[[float], None] = lambda _: None,
@@ -138,7 +155,7 @@ def paired(
         for seed in seeds:
             for course, runs in ((now, before), (then, after)):
                 runs.append(
-                    simulated(
+                    simulate(
                         calls, course.arrivals, course.fleet, course.policy, seed=seed, tick=tick
                     )
                 )

@@ -103,7 +103,7 @@ def scene_read(question: Question) -> Scene:
         changed_policy(policy, question.policy),
         slo_ms,
         slo_from,
-        tuple(_notes(question, model, recording, fleet, policy)),
+        (*_notes(question, model, recording, fleet, policy), *_engine_notes(fleet, fleet_then)),
         (question.until - question.since).total_seconds() - recording.dropped_s,
     )
 
@@ -147,6 +147,7 @@ def _new_part(
     offer = offer_in_force(deployment)
     price = price_of(offer) if offer else Price(0)
     count = max(change.workers, 1)
+    engine = profile.engine_figures
     return Part(
         deployment_id=deployment.pk,
         provider=deployment.provider.slug,
@@ -163,6 +164,7 @@ def _new_part(
         price=price,
         price_nano=charge_nano(price, usage_mean(recording.calls)),
         cost_nano_per_hour=deployment.pool.cost_nano_per_hour,
+        engine=engine.slower(1 / change.speed) if engine else None,
     )
 
 
@@ -188,6 +190,17 @@ def _notes(
     if not any(recording.work.predicted):
         notes.append(Note("size_blind"))
     return notes
+
+
+def _engine_notes(now: Fleet, then: Fleet) -> list[Note]:
+    """How the fleet's engines are simulated, where it has any."""
+    parts = {part.pool: part for part in (*now.parts, *then.parts)}.values()
+    if not any(part.engine for part in parts):
+        return []
+    if slots := [part.pool for part in parts if part.engine is None]:
+        return [Note("engines_as_slots", {"pool": slots[0]})]
+    unknown = [part.pool for part in parts if part.engine and not part.engine.kv_tokens]
+    return [Note("engines"), *(Note("cache_unknown", {"pool": pool}) for pool in unknown)]
 
 
 def _others_share(question: Question, model: AIModel, fleet: Fleet) -> float:

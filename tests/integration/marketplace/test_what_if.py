@@ -21,7 +21,7 @@ from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.scene import Unanswerable
 from marketplace.catalog.models import Deployment
 from router.simulator.workload import recorded
-from tests.integration.marketplace.recorded import fleet_open, lived, stretch
+from tests.integration.marketplace.recorded import SERVICE_MS, fleet_open, lived, stretch
 from tests.integration.marketplace.shop import Shop
 from workers.tasks import what_ifs as tasks
 
@@ -127,6 +127,42 @@ def test_a_pool_that_is_not_there_helps(since: datetime) -> None:
         ask(since, pools={"fast": {"profile": profile.pk}})
     with pytest.raises(Unanswerable, match="no profile"):
         ask(since, pools={"new": {"profile": 999_999}})
+
+
+def engines_known(*pools: str) -> None:
+    """A benchmark of streams has been there: a token of an answer takes ``SERVICE_MS`` / 200."""
+    for profile in Profile.objects.filter(deployment__pool__name__in=pools):
+        token_s = SERVICE_MS[profile.deployment.pool.name] / 200e3
+        first = {"weights": [2 * token_s, token_s / 20, 0.01], "told": [True] * 3, "missed": 0.1}
+        weights = [token_s, token_s / 20, token_s / 20, 0.01]
+        step = {"weights": weights, "told": [True] * 4, "missed": 0.1}
+        seen = {"answers": 99, "at_once": 8, "context_tokens": 100.0, "event_tokens": 1.0}
+        profile.engine = {"first": first, "step": step, **seen}
+        profile.save()
+
+
+def test_pools_that_are_known_as_engines_are_replayed_as_engines(
+    since: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketplace.benchmarks.whatif.engine_runs.EVENTS_MAX", 40_000)
+    slots = ask(since)
+    engines_known(*SERVICE_MS)
+    made = ask(since, pools={"fast": {"workers": 2}})
+    assert {"engines", "cache_unknown"} <= {note.code for note in made.notes}
+    assert made.now.mean_ms != slots.now.mean_ms
+    assert verdicts(made)["mean_ms"] == "better"
+    assert verdicts(ask(since, pools={"fast": {"workers": -1}}))["mean_ms"] == "worse"
+    slower = ask(since, pools={"fast": {"speed": 0.4}}, scale=2.0, speeds="profile")
+    assert verdicts(slower)["mean_ms"] == "worse"
+
+
+def test_a_fleet_that_is_not_all_known_as_engines_is_replayed_as_slots(since: datetime) -> None:
+    slots = ask(since)
+    engines_known("fast", "middle")
+    made = ask(since)
+    told = [note.values for note in made.notes if note.code == "engines_as_slots"]
+    assert told == [{"pool": "slow"}]
+    assert made.now.mean_ms == slots.now.mean_ms
 
 
 # --- trust ----------------------------------------------------------------------------------------

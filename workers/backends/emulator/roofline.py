@@ -27,6 +27,11 @@ MEMORY_SHARE = 0.9
 STEP_TOKENS = 2048
 """An engine computes so many tokens in a step at most, prompts in chunks."""
 
+BESIDE, USUAL_PROMPT_TOKENS = 8, 512
+"""How much longer a step takes that computes a prompt too is told of so many tokens beside
+so many answers: a part of its arithmetic fits into the time that reading takes anyhow.
+"""
+
 WEIGHT_MIN = 1e-6
 """A router learns by factors, and would never come back from nothing."""
 
@@ -124,4 +129,9 @@ class RooflineEngine(EngineSpec, frozen=True, kw_only=True):
         base_s, batch_s = max(self.base_s, WEIGHT_MIN), max(self.batch_s, WEIGHT_MIN)
         prompts_s, context_s = 1e3 / self.prefill_hz, 1e4 * self.context_s
         first = (REQUEST_OVERHEAD_S + 1.5 * base_s, 1.5 * batch_s, prompts_s)
-        return EngineCurve(first, (base_s, batch_s, context_s, prompts_s))
+        context = BESIDE * USUAL_PROMPT_TOKENS
+        alone_s, mixed_s = (
+            self.mixed_s(BESIDE, context, prompt) for prompt in (0, USUAL_PROMPT_TOKENS)
+        )
+        beside_s = max((mixed_s - alone_s) * 1e3 / USUAL_PROMPT_TOKENS, WEIGHT_MIN)
+        return EngineCurve(first, (base_s, batch_s, context_s, beside_s))
