@@ -1,9 +1,19 @@
 """An OpenAI-shaped answer, whole or a chunk of one: what is read of it. All else passes through."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 from msgspec import Raw, Struct
+
+from router.contracts.lenient import (
+    Fields,
+    count_of,
+    fields_of,
+    object_of,
+    objects_of,
+    rendered,
+    text_of,
+)
 
 Count = Annotated[int, msgspec.Meta(le=1 << 31)]
 
@@ -16,9 +26,9 @@ class Function(Struct, frozen=True, gc=False):
 
 
 class ToolCall(Struct, frozen=True, gc=False):
-    """One of a message, or a piece of one by ``index``."""
+    """One of a message, or a piece of one. ``index`` says of which, where a worker has it."""
 
-    index: int = 0
+    index: int | None = None
     id: str | None = None
     function: Function = msgspec.field(default_factory=Function)
 
@@ -28,7 +38,13 @@ class Said(Struct, frozen=True, gc=False):
 
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
+
+    @property
+    def thought(self) -> str:
+        """What it thought, which engines have under two names."""
+        return self.reasoning_content or self.reasoning or ""
 
 
 NOTHING_SAID = Said()
@@ -40,6 +56,7 @@ class Choice(Struct, frozen=True, gc=False):
     ``stop_reason`` is vLLM's: the stop sequence that was met.
     """
 
+    index: int = 0
     message: Said = NOTHING_SAID
     delta: Said = NOTHING_SAID
     text: str = ""
@@ -84,5 +101,85 @@ class Completion(Struct, frozen=True, gc=False):
     route: Raw | None = None
 
 
-decode_completion = msgspec.json.Decoder(Completion).decode
-"""Raises one of :data:`router.contracts.wire.UNREADABLE`."""
+_decode = msgspec.json.Decoder(Completion).decode
+
+
+def decode_completion(body: bytes) -> Completion:
+    """A completion, be it in its shape or nearly so.
+
+    Raises one of :data:`router.contracts.wire.UNREADABLE` when it is no JSON object.
+    """
+    try:
+        return _decode(body)
+    except msgspec.MsgspecError:
+        return completion_of(fields_of(body))
+
+
+def completion_of(fields: Fields) -> Completion:
+    """What can be read of an object that is not in the shape of a completion."""
+    model, route, error = (fields.get(name) for name in ("model", "route", "error"))
+    failure = None
+    if error is not None:
+        failure = Failure(text_of(object_of(error).get("message", error)) or Failure().message)
+    return Completion(
+        model=text_of(model),
+        choices=[
+            _choice(place, one) for place, one in enumerate(objects_of(fields.get("choices")))
+        ],
+        usage=_usage(object_of(fields.get("usage"))),
+        error=failure,
+        route=Raw(rendered(object_of(route))) if route is not None else None,
+    )
+
+
+def _choice(place: int, fields: Fields) -> Choice:
+    stop_reason = fields.get("stop_reason")
+    return Choice(
+        index=index if (index := count_of(fields.get("index", place))) is not None else place,
+        message=_said(object_of(fields.get("message"))),
+        delta=_said(object_of(fields.get("delta"))),
+        text=text_of(fields.get("text")) or "",
+        finish_reason=text_of(fields.get("finish_reason")),
+        stop_reason=stop_reason if isinstance(stop_reason, str | int) else None,
+    )
+
+
+def _said(fields: Fields) -> Said:
+    content, calls = fields.get("content"), fields.get("tool_calls")
+    if not isinstance(content, str | list | None) or not isinstance(calls, list | None):
+        raise msgspec.DecodeError("content is no text, or tool_calls are no list")
+    return Said(
+        content=text_of(cast("object", content)),
+        reasoning_content=text_of(fields.get("reasoning_content")),
+        reasoning=text_of(fields.get("reasoning")),
+        tool_calls=[_tool_call(one) for one in objects_of(cast("object", calls))],
+    )
+
+
+def _tool_call(fields: Fields) -> ToolCall:
+    function = object_of(fields.get("function"))
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        arguments = rendered(object_of(cast("object", arguments))).decode()
+    index = fields.get("index")
+    return ToolCall(
+        index=count_of(index) if index is not None else None,
+        id=text_of(fields.get("id")),
+        function=Function(text_of(function.get("name")), text_of(arguments)),
+    )
+
+
+def _usage(fields: Fields) -> TokenCounts | None:
+    """None where it counts nothing, or what it has is no count: then the router's own counts."""
+    prompt, completion = (count_of(fields.get(f"{one}_tokens")) for one in ("prompt", "completion"))
+    if not fields or prompt is None or completion is None:
+        return None
+    prompts, completions = (
+        object_of(fields.get(f"{one}_tokens_details")) for one in ("prompt", "completion")
+    )
+    return TokenCounts(
+        prompt,
+        completion,
+        PromptDetails(count_of(prompts.get("cached_tokens"))),
+        CompletionDetails(count_of(completions.get("reasoning_tokens"))),
+    )

@@ -39,8 +39,8 @@ def message_of(body: bytes, request_id: str) -> bytes:
     choice = completion.choices[0] if completion.choices else Choice()
     said = choice.message
     content: list[dict[str, Any]] = []
-    if said.reasoning_content:
-        content.append({"type": "thinking", "thinking": said.reasoning_content, "signature": ""})
+    if said.thought:
+        content.append({"type": "thinking", "thinking": said.thought, "signature": ""})
     if said.content:
         content.append({"type": "text", "text": said.content})
     content += [
@@ -54,13 +54,40 @@ def message_of(body: bytes, request_id: str) -> bytes:
     ]
     message = _message(request_id, completion.model) | {
         "content": content,
-        "stop_reason": _stop_reason(choice),
+        "stop_reason": _stop_reason(choice, called=bool(said.tool_calls)),
         "stop_sequence": _stop_sequence(choice),
         "usage": _usage(completion.usage),
     }
     if completion.route is not None:
         message["route"] = completion.route
     return _encode(message)
+
+
+class _Call:
+    """A tool call of a stream, as far as it has come and as far as the client was told."""
+
+    __slots__ = ("id", "index", "is_open", "name", "told", "untold")
+
+    def __init__(self, index: int | None, id_: str, name: str) -> None:
+        self.index = index
+        self.id = id_
+        self.name = name
+        self.told = self.untold = ""
+        self.is_open = False
+
+    def is_whole(self) -> bool:
+        """Whether its arguments are an object that has ended."""
+        arguments = self.told + self.untold
+        return arguments.rstrip().endswith("}") and _is_json(arguments)
+
+    def goes_on_with(self, piece: ToolCall) -> bool:
+        """Whether a piece is more of it."""
+        if piece.index != self.index or (piece.id and self.id and piece.id != self.id):
+            return False
+        name = piece.function.name
+        if (piece.id and self.id) or not name:
+            return True
+        return name == self.name and not (piece.function.arguments and self.is_whole())
 
 
 class MessageStream:
@@ -71,7 +98,9 @@ class MessageStream:
         self._started = False
         self._kind = ""
         self._blocks = 0
-        self._tool = -1
+        self._calls: list[_Call] = []
+        self._current = 0
+        """Which of the calls the client is being told of; those behind it wait."""
         self._last = Choice()
         self._usage: TokenCounts | None = None
         self._route: Raw | None = None
@@ -89,9 +118,10 @@ class MessageStream:
         """The last events. A chunk that carries an error ends the stream with it."""
         out = [self.feed(chunk)]
         if b"[DONE]" in chunk:
+            self._tell_calls(out)
             self._close(out)
             delta = {
-                "stop_reason": _stop_reason(self._last),
+                "stop_reason": _stop_reason(self._last, called=bool(self._calls)),
                 "stop_sequence": _stop_sequence(self._last),
             }
             told: dict[str, Any] = {"delta": delta, "usage": _usage(self._usage)}
@@ -123,25 +153,58 @@ class MessageStream:
         if choice.finish_reason:
             self._last = choice
         said = choice.delta
-        if said.reasoning_content:
+        if said.thought or said.content:
+            self._tell_calls(out)
+        if said.thought:
             self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
-            self._delta({"type": "thinking_delta", "thinking": said.reasoning_content}, out)
+            self._delta({"type": "thinking_delta", "thinking": said.thought}, out)
         if said.content:
             self._open("text", {"type": "text", "text": ""}, out)
             self._delta({"type": "text_delta", "text": said.content}, out)
         for call in said.tool_calls or ():
             self._call(call, out)
 
-    def _call(self, call: ToolCall, out: list[bytes]) -> None:
-        if self._kind != "tool_use" or self._tool != call.index:
+    def _call(self, piece: ToolCall, out: list[bytes]) -> None:
+        """Messages have one block open at a time, where chunks may mix the pieces of several
+        calls: those behind the first wait until its arguments are whole.
+        """
+        call = self._call_of(piece)
+        if call is None:
+            call = _Call(piece.index, piece.id or "", piece.function.name or "")
+            self._calls.append(call)
+        call.untold += piece.function.arguments or ""
+        while self._current < len(self._calls):
+            current = self._calls[self._current]
+            self._tell(current, out)
+            if self._current + 1 == len(self._calls) or not current.is_whole():
+                return
+            self._current += 1
+
+    def _call_of(self, piece: ToolCall) -> "_Call | None":
+        """The call that a piece continues, None for a new one. Engines name it by its index, and
+        some, which give all the same index or none, by an id or a name that is new.
+        """
+        if piece.index is None and not piece.id and not piece.function.name:
+            return self._calls[-1] if self._calls else None
+        return next((one for one in reversed(self._calls) if one.goes_on_with(piece)), None)
+
+    def _tell_calls(self, out: list[bytes]) -> None:
+        """Tell of those that wait: something else follows, or nothing more."""
+        for call in self._calls[self._current :]:
+            self._tell(call, out)
+        self._current = len(self._calls)
+
+    def _tell(self, call: "_Call", out: list[bytes]) -> None:
+        if not call.is_open:
             self._close(out)
-            self._tool = call.index
-            name = call.function.name or ""
-            block = {"type": "tool_use", "id": call.id or f"toolu_{call.index}", "name": name}
+            call.is_open = True
+            id_ = call.id or f"toolu_{self._blocks}"
+            block: dict[str, Any] = {"type": "tool_use", "id": id_, "name": call.name}
             self._open("tool_use", block | {"input": {}}, out)
-        if call.function.arguments:
-            delta = {"type": "input_json_delta", "partial_json": call.function.arguments}
-            self._delta(delta, out)
+        if call.untold:
+            self._delta({"type": "input_json_delta", "partial_json": call.untold}, out)
+            call.told += call.untold
+            call.untold = ""
 
     def _open(self, kind: str, block: dict[str, Any], out: list[bytes]) -> None:
         if self._kind == kind:
@@ -206,19 +269,29 @@ def _usage(usage: TokenCounts | None) -> dict[str, int]:
     cached = (details.cached_tokens or 0) if details is not None else 0
     return {
         "input_tokens": max(usage.prompt_tokens - cached, 0),
-        "cache_read_input_tokens": cached,
-        "output_tokens": usage.completion_tokens,
+        "cache_read_input_tokens": max(cached, 0),
+        "output_tokens": max(usage.completion_tokens, 0),
     }
 
 
-def _stop_reason(choice: Choice) -> str:
+def _stop_reason(choice: Choice, *, called: bool) -> str:
     if _stop_sequence(choice) is not None:
         return "stop_sequence"
+    if called and choice.finish_reason in {None, "stop"}:
+        return "tool_use"
     return STOP_REASONS.get(choice.finish_reason or "stop", "end_turn")
 
 
 def _stop_sequence(choice: Choice) -> str | None:
     return choice.stop_reason if isinstance(choice.stop_reason, str) else None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _arguments(text: str | None) -> object:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from router.contracts.completion import Completion, decode_completion
+from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
 from router.domain.pricing import Usage
@@ -75,6 +76,7 @@ class OpenAIUpstream:
             model="" if endpoint.deployment.upstream_model == request.model else request.model,
             keep_usage=request.include_usage,
             event_bytes_max=self._limits.event_bytes_max,
+            choices=request.choices_asked,
         )
         return parts_of(self._client, url, _headers(request), render(request, endpoint), events)
 
@@ -126,6 +128,7 @@ def _counted(request: InferenceRequest, completion: Completion) -> Usage:
 
 
 def _renamed(body: bytes, model: str) -> bytes:
-    fields = _decode_fields(body)
-    fields["model"] = Raw(_encode(model))
-    return _encode(fields)
+    try:
+        return _encode(_decode_fields(body) | {"model": Raw(_encode(model))})
+    except msgspec.MsgspecError:
+        return rendered(fields_of(body) | {"model": model})

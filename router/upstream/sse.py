@@ -9,14 +9,18 @@ import re
 import msgspec
 from msgspec import Raw
 
-from router.contracts.completion import TokenCounts
+from router.contracts.completion import TokenCounts, completion_of
+from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.pricing import Usage
 from router.ports import StreamPart, UpstreamFailed
 
 DATA = b"data:"
-NEXT = b"\n\ndata:"
+END = b"\n\n"
+NEXT = END + DATA
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
+NULL = Raw(b"null")
 # Each begins with one fixed word: 1.0 us for all four and an event of vLLM, where one pattern of
 # four alternatives takes 1.9.
 _finishes = re.compile(rb'"finish_reason"\s*:\s*"').search
@@ -26,13 +30,14 @@ _is_done = re.compile(rb"\[DONE\]").search
 
 
 class _Choice(msgspec.Struct):
+    index: int = 0
     finish_reason: str | None = None
 
 
 class _Event(msgspec.Struct):
     choices: list[_Choice] = []
     usage: TokenCounts | None = None
-    error: Raw = Raw(b"null")
+    error: Raw = NULL
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -59,74 +64,131 @@ def _is_noteworthy(events: bytes) -> bool:
 
 
 class EventStream:
-    """Bytes in, whole events out. ``model`` renames every event unless it is ""."""
+    """Bytes in, whole events out. ``model`` renames every event unless it is "".
 
-    def __init__(self, *, model: str, keep_usage: bool, event_bytes_max: int) -> None:
-        self._model = Raw(_encode(model)) if model else None
+    Read as the standard has it (WHATWG, server-sent events): lines end in LF, CR or both, fields
+    come in any order, and data of several lines is one text.
+    """
+
+    def __init__(
+        self, *, model: str, keep_usage: bool, event_bytes_max: int, choices: int = 1
+    ) -> None:
+        self._model = model
+        self._name = Raw(_encode(model))
         self._keep_usage = keep_usage
         self._event_bytes_max = event_bytes_max
+        self._choices = choices
+        self._ended: set[int] = set()
         self._rest = b""
-        self.finished = False
-        """Whether a finish reason was seen: then a missing ``[DONE]`` is forgiven."""
+        self._after_cr = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice had a finish reason: then a missing ``[DONE]`` is forgiven."""
+        return len(self._ended) >= self._choices
 
     def feed(self, data: bytes) -> StreamPart | None:
         """The whole events that ``data`` completes, or None. Raises ``UpstreamFailed``."""
+        if self._after_cr or b"\r" in data:
+            data = self._with_line_feeds(data)
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        if not data.endswith(b"\n\n"):
-            if b"\r" in data:
-                data = data.replace(b"\r\n", b"\n")
-            end = data.rfind(b"\n\n") + 2
+        if not data.endswith(END):
+            end = data.rfind(END) + 2
             self._rest = data[end:] if end > 1 else data
             if len(self._rest) > self._event_bytes_max:
                 raise UpstreamFailed("event_too_large", f"over {self._event_bytes_max} bytes")
             if end == 1:
                 return None
             data = data[:end]
-        if self._model is None and not _is_noteworthy(data):
-            return StreamPart(data, data.startswith(DATA) + data.count(NEXT))
-        return self._decoded(data)
+        if not self._model and not _is_noteworthy(data):
+            count = data.count(NEXT) + 1
+            # Then every line is the data of an event of its own, as nearly all workers have it.
+            if data.startswith(DATA) and data.count(b"\n") == 2 * count:
+                return StreamPart(data, count)
+        return self._read(data)
 
-    def _decoded(self, data: bytes) -> StreamPart:
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]
+        self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _read(self, data: bytes) -> StreamPart:
         kept: list[bytes] = []
         tokens = 0
         usage: Usage | None = None
         finish_reason = ""
-        for event in data.split(b"\n\n"):
-            payload = event[len(DATA) :].strip() if event.startswith(DATA) else b""
+        for event in data.split(END):
+            payload = _payload(event)
             if payload == DONE:
                 chunk = b"".join(kept)
                 return StreamPart(chunk, tokens, usage, finish_reason, done=True)
             if not payload:
-                if event:
-                    kept.append(event + b"\n\n")
+                if event.strip(b"\n"):
+                    kept.append(event + END)  # A comment, which keeps connections open.
                 continue
-            parsed = self._parse(payload)
+            parsed, told = self._parsed(event, payload)
             if parsed.usage is not None:
                 usage = usage_of(parsed.usage)
             if not parsed.choices and parsed.usage is not None and not self._keep_usage:
                 continue
-            if parsed.choices and parsed.choices[0].finish_reason:
-                finish_reason = parsed.choices[0].finish_reason
-                self.finished = True
-            elif parsed.choices:
-                tokens += 1
-            kept.append(self._renamed(event, payload))
+            goes_on = False
+            for choice in parsed.choices:
+                if choice.finish_reason:
+                    self._ended.add(choice.index)
+                    finish_reason = choice.finish_reason
+                else:
+                    goes_on = True
+            tokens += goes_on
+            kept.append(told)
         return StreamPart(b"".join(kept), tokens, usage, finish_reason)
 
-    def _parse(self, payload: bytes) -> _Event:
+    def _parsed(self, event: bytes, payload: bytes) -> tuple[_Event, bytes]:
+        """What an event says, and how the client is told it. Raises ``UpstreamFailed``."""
         try:
-            event = _decode_event(payload)
+            parsed = _decode_event(payload)
+            if self._model:
+                fields = _decode_fields(payload)
+                fields["model"] = self._name
+                told = b"data: " + _encode(fields) + END
+            else:
+                told = event + END
+        except msgspec.MsgspecError:
+            parsed, told = self._nearly(payload)
         except UNREADABLE as error:
             raise UpstreamFailed("bad_event", str(error)) from error
-        if bytes(event.error) != b"null":
+        if bytes(parsed.error) != b"null":
             raise UpstreamFailed("error_event")
-        return event
+        return parsed, told
 
-    def _renamed(self, event: bytes, payload: bytes) -> bytes:
-        if self._model is None:
-            return event + b"\n\n"
-        fields = _decode_fields(payload)
-        fields["model"] = self._model
-        return b"data: " + _encode(fields) + b"\n\n"
+    def _nearly(self, payload: bytes) -> tuple[_Event, bytes]:
+        """The same of an event that is not quite in its shape."""
+        try:
+            fields = fields_of(payload)
+        except UNREADABLE as error:
+            raise UpstreamFailed("bad_event", str(error)) from error
+        if self._model:
+            fields["model"] = self._model
+        try:
+            found = completion_of(fields)
+        except msgspec.MsgspecError as error:
+            raise UpstreamFailed("bad_event", str(error)) from error
+        choices = [_Choice(one.index, one.finish_reason) for one in found.choices]
+        parsed = _Event(choices, found.usage, NULL if found.error is None else Raw(b"{}"))
+        return parsed, b"data: %b\n\n" % rendered(fields)
+
+
+def _payload(event: bytes) -> bytes:
+    """The data of an event. Raises ``UpstreamFailed`` for one that is called an error."""
+    if event.startswith(DATA) and b"\n" not in event:
+        return event[len(DATA) :].strip()
+    lines: list[bytes] = []
+    for line in event.removeprefix(BYTE_ORDER_MARK).split(b"\n"):
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            lines.append(value.removeprefix(b" "))
+        elif name == b"event" and value.strip() == b"error":
+            raise UpstreamFailed("error_event")
+    return b" ".join(lines).strip()  # By the standard with line feeds, which are the same to JSON.

@@ -318,6 +318,91 @@ async def test_tokens_are_counted_by_anthropics_client_for_who_may_use_the_model
     assert not line.records
 
 
+def piece(index: int | None, id_: str | None, name: str | None, arguments: str) -> dict:
+    made: dict = {"function": {"name": name, "arguments": arguments}}
+    return made | ({} if index is None else {"index": index}) | ({} if id_ is None else {"id": id_})
+
+
+TWO_CALLS = {
+    "one after the other": [
+        [piece(0, "t1", "add", '{"a"')],
+        [piece(0, None, None, ": 1}")],
+        [piece(1, "t2", "sub", "{}")],
+    ],
+    "mixed": [
+        [piece(0, "t1", "add", "")],
+        [piece(1, "t2", "sub", "")],
+        [piece(0, None, None, '{"a": ')],
+        [piece(1, None, None, "{")],
+        [piece(0, None, None, "1}"), piece(1, None, None, "}")],
+    ],
+    "all of index 0": [
+        [piece(0, "t1", "add", '{"a": 1}')],
+        [piece(0, "t2", "sub", "{}")],
+    ],
+    "no index": [
+        [
+            piece(None, "t1", "add", '{"a": '),
+        ],
+        [piece(None, None, None, "1}")],
+        [piece(None, "t2", "sub", "{}")],
+    ],
+    "neither index nor id": [
+        [piece(None, None, "add", '{"a": 1}')],
+        [piece(None, None, "sub", "{}")],
+    ],
+    "the same function twice, without an id": [
+        [piece(0, None, "add", '{"a": 1}')],
+        [piece(0, None, "add", "{}")],
+    ],
+    "in one chunk": [[piece(None, "t1", "add", '{"a": 1}'), piece(None, "t2", "sub", "{}")]],
+}
+
+
+@pytest.mark.parametrize("chunks", TWO_CALLS.values(), ids=TWO_CALLS)
+def test_calls_of_several_tools_are_told_apart_and_one_after_the_other(chunks: list) -> None:
+    stream = MessageStream("r")
+    told = b"".join(stream.feed(delta(tool_calls=calls)) for calls in chunks)
+    told += stream.end(delta("stop") + b"data: [DONE]\n\n")
+    blocks: list[list] = []
+    is_open = False
+    for event in events(told):
+        if event["type"] == "content_block_start":
+            assert not is_open
+            is_open = True
+            block = event["content_block"]
+            blocks.append([block["name"], block["id"], ""])
+        elif event["type"] == "content_block_delta":
+            assert is_open
+            assert event["index"] == len(blocks) - 1
+            blocks[-1][2] += event["delta"]["partial_json"]
+        elif event["type"] == "content_block_stop":
+            is_open = False
+        elif event["type"] == "message_delta":
+            assert event["delta"]["stop_reason"] == "tool_use"
+    assert [json.loads(arguments) for _, _, arguments in blocks] == [{"a": 1}, {}]
+    assert blocks[0][0] == "add"
+    assert len({id_ for _, id_, _ in blocks}) == 2
+
+
+def test_what_a_model_thought_is_kept_under_either_name() -> None:
+    for name in ("reasoning_content", "reasoning"):
+        stream = MessageStream("r")
+        told = events(stream.feed(delta(**{name: "hm"}) + delta(content="so")))
+        deltas = [e["delta"] for e in told if e["type"] == "content_block_delta"]
+        assert [one.get("thinking") or one["text"] for one in deltas] == ["hm", "so"]
+        whole = {"choices": [{"message": {name: "hm", "content": "so"}}]}
+        content = json.loads(message_of(json.dumps(whole).encode(), "r"))["content"]
+        assert [one["type"] for one in content] == ["thinking", "text"]
+
+
+def test_a_whole_message_that_calls_a_tool_stops_for_that() -> None:
+    call = {"id": "t1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    said = {"content": None, "tool_calls": [call]}
+    whole = {"choices": [{"message": said, "finish_reason": "stop"}]}
+    assert json.loads(message_of(json.dumps(whole).encode(), "r"))["stop_reason"] == "tool_use"
+
+
 async def test_an_answer_that_is_no_completion_is_its_workers_fault() -> None:
     """Another worker is tried; when there is none left nothing is billed."""
 
