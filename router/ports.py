@@ -62,14 +62,31 @@ class UpstreamFailed(Exception):
         self.is_fault = is_fault
         self.retry_after_s = retry_after_s
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether the worker lives and said something, be it wrong: that may be the request's
+        doing.
+        """
+        return self.reason.startswith(ANSWERED)
+
+
+ANSWERED = ("http_", "grpc_", "error_", "bad_json", "bad_event", "bad_tensors", "no_choices")
+
 
 class UpstreamRefused(Exception):
-    """A worker found the request itself wrong (4xx): another worker would say the same."""
+    """A worker found the request itself wrong (4xx): another worker would say the same.
 
-    def __init__(self, status: int, message: str) -> None:
+    ``code`` and ``param`` are the worker's own, where it has them.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, code: str = "", param: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.code = code
+        self.param = param
 
 
 class Upstream(Protocol):

@@ -4,8 +4,6 @@ A message says what was wrong, with the value, and what would be right; it is sh
 so never contains a credential, a prompt or an inside address.
 """
 
-from typing import ClassVar
-
 
 class CallError(Exception):
     """Base of what a client may be told.
@@ -14,7 +12,7 @@ class CallError(Exception):
     ``headers`` are told with it.
     """
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
 
     def __init__(
         self,
@@ -163,7 +161,24 @@ class SnapshotUnavailable(CallError):
     code = "not_ready"
 
 
+class WorkerRefused(CallError):
+    """The worker found the request wrong, and is quoted: its ``status``, words, code and field."""
+
+    code = "invalid_request"
+
+    def __init__(
+        self, message: str, *, status: int = 422, code: str = "", param: str | None = None
+    ) -> None:
+        super().__init__(message, param=param)
+        self.status = status
+        self.code = code or type(self).code
+
+
 class WorkerFailed(CallError):
     """The last worker tried did not answer as it should have."""
 
     code = "worker_failed"
+
+
+class RequestFailed(WorkerFailed):
+    """All workers that were tried, sound for others, failed on it alike: it is its own doing."""

@@ -21,10 +21,12 @@ STATUS: dict[type[CallError], int] = {
     errors.CodingUnknown: 415,
     errors.RequestInvalid: 422,
     errors.IdempotencyMismatch: 422,
+    errors.WorkerRefused: 422,
     errors.QueueFull: 429,
     errors.RateLimited: 429,
     errors.HeadersTooLarge: 431,
     errors.WorkerFailed: 502,
+    errors.RequestFailed: 502,
     errors.NothingEligible: 503,
     errors.RouterBusy: 503,
     errors.LedgerUnavailable: 503,
@@ -68,6 +70,8 @@ _encode = msgspec.json.Encoder().encode
 
 def status_of(error: CallError) -> int:
     """The HTTP status; 500 for an error that nobody has put into the table."""
+    if isinstance(error, errors.WorkerRefused):
+        return error.status
     return STATUS.get(type(error), 500)
 
 

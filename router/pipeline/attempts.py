@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, TypeVar
 
-from router.domain.errors import QueueFull, WorkerFailed
+from router.domain.errors import QueueFull, RequestFailed, WorkerFailed
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.pipeline.dispatch import Dispatcher
@@ -78,7 +78,7 @@ class Attempts:
     def failed(self, attempt: Attempt, trace: Trace, error: UpstreamFailed) -> None:
         """The worker failed before its first byte, or would not take the call."""
         if error.is_fault:
-            self.dispatcher.failed(attempt)
+            self.dispatcher.failed(attempt, is_answer=error.is_answer)
         else:
             self.dispatcher.declined(attempt, error.retry_after_s)
         trace.ended(attempt, Outcome.WORKER_FAILED, error.reason)
@@ -139,6 +139,8 @@ class Attempts:
                 _note(race.second, trace, Outcome.OUTRUN if refused else Outcome.CLIENT_GONE)
                 raise
             else:
+                if trace.attempts:
+                    self._confirm(trace)
                 trace.answered(winner, time.monotonic())
                 _note(attempt if winner is not attempt else race.second, trace, Outcome.OUTRUN)
                 return winner, outcome
@@ -174,7 +176,8 @@ class Attempts:
     ) -> frozenset[str]:
         """The workers to avoid in the next attempt.
 
-        Raises ``WorkerFailed`` if there is none, or ``QueueFull`` when the last one was full.
+        Raises ``WorkerFailed`` if there is none, ``RequestFailed`` when that is its own doing, or
+        ``QueueFull`` when the last one was full.
         """
         for attempt in (race.first, race.second):
             if attempt is not None:
@@ -183,6 +186,8 @@ class Attempts:
                     self.failed(attempt, trace, error)
         if self._may_retry(plan, trace, excluded):
             return excluded
+        if error.is_answer and error.is_fault:
+            self._check_request(error, plan, trace)
         tries = len(trace.attempts)
         if error.reason == "http_429":
             raise QueueFull(
@@ -194,6 +199,32 @@ class Attempts:
             f"(last: {error.reason})",
             retry_after_s=1,
         ) from error
+
+    def _confirm(self, trace: Trace) -> None:
+        """Another worker could answer: those that could not are at fault."""
+        for attempt in trace.attempts:
+            state = self.dispatcher.scheduler.fleet.workers.get(attempt.worker_id)
+            if state is not None and attempt.outcome.startswith(Outcome.WORKER_FAILED):
+                state.ejection.confirm()
+
+    def _check_request(self, error: UpstreamFailed, plan: Plan, trace: Trace) -> None:
+        """Raises ``RequestFailed`` when several workers, and no other, gave the same wrong answer
+        that none of them gave to anybody else lately.
+        """
+        workers = trace.failed_alike(error.reason)
+        if any(one.worker_id not in workers for one in trace.attempts):
+            return
+        states = self.dispatcher.scheduler.fleet.workers
+        tenant = plan.grant.organisation_id
+        if len(workers) > 1 and all(
+            (state := states.get(one)) is not None and state.ejection.is_blamed_only_by(tenant)
+            for one in workers
+        ):
+            trace.excuse(error.reason)
+            raise RequestFailed(
+                f"{len(workers)} workers failed on this request in the same way ({error.reason}), "
+                "and on no other: it may be what they cannot take",
+            ) from error
 
     def _may_retry(self, plan: Plan, trace: Trace, excluded: frozenset[str]) -> bool:
         return (

@@ -102,9 +102,9 @@ class Dispatcher:
         """The last token came. ``used`` is the worker's count of tokens."""
         self._ended(self.scheduler.completed(attempt, self._clock(), used))
 
-    def failed(self, attempt: Attempt) -> None:
-        """The worker did not do its part."""
-        self._apply(self.scheduler.failed(attempt, self._clock()))
+    def failed(self, attempt: Attempt, *, is_answer: bool = False) -> None:
+        """The worker did not do its part; ``is_answer`` when it answered, wrongly."""
+        self._apply(self.scheduler.failed(attempt, self._clock(), is_answer=is_answer))
 
     def declined(self, attempt: Attempt, retry_after_s: float = 0.0) -> None:
         """The worker would not take it, without being at fault."""

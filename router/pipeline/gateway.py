@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from math import inf
 from typing import Any, Protocol, TypeVar
@@ -12,9 +12,10 @@ from router.domain.errors import (
     CallError,
     DeadlineExceeded,
     QueueFull,
-    RequestInvalid,
+    RequestFailed,
     SnapshotUnavailable,
     WorkerFailed,
+    WorkerRefused,
 )
 from router.domain.outcome import Outcome
 from router.domain.request import InferenceRequest
@@ -51,6 +52,14 @@ HOLD_USED_UP = (
 )
 HOLD_SLACK_TOKENS = 16
 """Events with content may be a few more than the tokens that a worker counts."""
+
+ENDED_BY: Mapping[type[CallError], tuple[Outcome, int]] = {
+    RequestFailed: (Outcome.REFUSED, 502),
+    WorkerFailed: (Outcome.WORKER_FAILED, 502),
+    DeadlineExceeded: (Outcome.REJECTED, 408),
+    QueueFull: (Outcome.REJECTED, 429),
+}
+"""What the books have of a call that ended before its client got a byte; 503 by anything else."""
 
 
 class Client(Protocol):
@@ -149,20 +158,13 @@ class Gateway:
                 await self._stream(plan, trace, account, client)
             else:
                 await self._answer(plan, trace, account, client)
-        except WorkerFailed:
-            account.resolve(Outcome.WORKER_FAILED, 502)
-            raise
         except UpstreamRefused as error:
-            account.resolve(Outcome.REFUSED, 422)
-            raise RequestInvalid(error.message) from error
-        except DeadlineExceeded:
-            account.resolve(Outcome.REJECTED, 408)
-            raise
-        except QueueFull:
-            account.resolve(Outcome.REJECTED, 429)
-            raise
-        except CallError:
-            account.resolve(Outcome.REJECTED, 503)
+            account.resolve(Outcome.REFUSED, error.status)
+            raise WorkerRefused(
+                error.message, status=error.status, code=error.code, param=error.param
+            ) from error
+        except CallError as error:
+            account.resolve(*ENDED_BY.get(type(error), (Outcome.REJECTED, 503)))
             raise
         except Exception:
             account.resolve(Outcome.WORKER_FAILED, 500)  # A fault of ours is never billed.

@@ -11,7 +11,7 @@ from math import ceil
 
 from router.contracts.record import UsageRecord
 from router.domain.outcome import Outcome
-from router.ports import Recorder
+from router.ports import ANSWERED, Recorder
 
 ANSWERS_MAX = 256
 ANSWERS_AGE_MAX_S = 30 * 60
@@ -24,23 +24,31 @@ FAILURES = (Outcome.WORKER_FAILED.value, Outcome.TRUNCATED.value)
 class History:
     """Of one deployment. ``clock`` gives Unix seconds."""
 
-    __slots__ = ("_answers", "_clock", "_counts")
+    __slots__ = ("_answers", "_clock", "_complained", "_counts")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._answers: deque[tuple[float, float, float]] = deque(maxlen=ANSWERS_MAX)
         self._counts: deque[list[int]] = deque(maxlen=COUNTS_MAX)
+        self._complained: set[int] = set()
 
     def answered(self, ended_s: float, first_byte_s: float, tokens_per_s: float) -> None:
         """One whole answer; 0 tokens a second is one without tokens."""
         self._answers.append((ended_s, first_byte_s, tokens_per_s))
 
-    def attempted(self, ended_s: float, worked: bool) -> None:
-        """One attempt that a worker ended, well or badly."""
+    def attempted(self, ended_s: float, worked: bool, tenant: int | None = None) -> None:
+        """One attempt that a worker ended, well or badly. ``tenant`` is whose request was answered
+        wrongly, which may be its own doing: of those, one in a period counts.
+        """
         period = int(ended_s // COUNT_S)
         counts = self._counts
         if not counts or counts[-1][0] < period:
             counts.append([period, 0, 0])
+            self._complained.clear()
+        if tenant is not None and not worked:
+            if tenant in self._complained:
+                return
+            self._complained.add(tenant)
         counts[-1][1 if worked else 2] += 1
 
     def latency_s(self, share: float) -> float | None:
@@ -85,9 +93,10 @@ class Histories:
         """See :class:`router.ports.Recorder`."""
         ended_s = (record.created_at_ms + record.total_ms) / 1e3
         for attempt in record.attempts:
-            outcome = attempt.outcome.partition(":")[0]
+            outcome, _, reason = attempt.outcome.partition(":")
             if outcome == COMPLETED or outcome in FAILURES:
-                self.of(attempt.deployment_id).attempted(ended_s, outcome == COMPLETED)
+                tenant = record.organisation_id if reason.startswith(ANSWERED) else None
+                self.of(attempt.deployment_id).attempted(ended_s, outcome == COMPLETED, tenant)
         if record.outcome == COMPLETED and record.upstream_ms:
             tokens = record.completion_tokens + record.reasoning_tokens
             self.of(record.deployment_id).answered(

@@ -3,6 +3,8 @@
 import time
 from functools import partial
 
+from msgspec import structs
+
 from router.contracts.record import (
     AttemptRecord,
     CandidateRecord,
@@ -87,6 +89,19 @@ class Trace:
                 upstream_ms=(time.monotonic() - attempt.dispatched_s) * 1e3,
             )
         )
+
+    def failed_alike(self, reason: str) -> set[str]:
+        """The workers whose attempts failed for this reason."""
+        failure = f"{Outcome.WORKER_FAILED}:{reason}"
+        return {one.worker_id for one in self.attempts if one.outcome == failure}
+
+    def excuse(self, reason: str) -> None:
+        """That they failed for this reason was no fault of the workers'."""
+        failure, refusal = f"{Outcome.WORKER_FAILED}:{reason}", f"{Outcome.REFUSED}:{reason}"
+        self.attempts = [
+            structs.replace(one, outcome=refusal) if one.outcome == failure else one
+            for one in self.attempts
+        ]
 
     def waited_ms(self) -> tuple[float, float]:
         """From arrival to the try that answers: for a place, then beside an earlier try."""

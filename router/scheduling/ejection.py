@@ -3,6 +3,10 @@
 Outlier ejection with half-open probing, as circuit breakers do it (Nygard, *Release It!*; Envoy's
 outlier detection): the pause doubles with each further failure. When it is over the circuit is
 half-open: the worker gets a probe, never a client's request, until a probe succeeds.
+
+A worker that lives and answers wrongly may do so because of what it was sent. So what one tenant's
+requests are answered with raises a doubt and no more, however many they are: a probe decides it, or
+another worker that can answer the same request.
 """
 
 FAILURES_TO_EJECT = 2
@@ -13,11 +17,14 @@ PAUSE_MAX_S = 30.0
 class Ejection:
     """The circuit of one worker: closed, open until ``until_s``, then half-open."""
 
-    __slots__ = ("consecutive_failures", "until_s")
+    __slots__ = ("_by", "consecutive_failures", "is_doubted", "until_s")
 
     def __init__(self) -> None:
         self.consecutive_failures = 0
         self.until_s = 0.0
+        self.is_doubted = False
+        """Whether a probe should be sent at once."""
+        self._by: int | None = None
 
     @property
     def is_ejected(self) -> bool:
@@ -29,10 +36,27 @@ class Ejection:
         was_ejected = self.is_ejected
         self.consecutive_failures = 0
         self.until_s = 0.0
+        self.is_doubted = False
+        self._by = None
         return was_ejected
 
-    def failed(self, now_s: float) -> bool:
-        """Count a failure; True when it (re)opens the circuit."""
+    def is_blamed_only_by(self, tenant: int) -> bool:
+        """Whether nobody else has had a wrong answer since the last good one."""
+        return not self.is_ejected and (not self.consecutive_failures or self._by == tenant)
+
+    def confirm(self) -> None:
+        """What somebody's request was answered with is the worker's fault."""
+        self._by = None
+
+    def failed(self, now_s: float, tenant: int | None = None) -> bool:
+        """Count a failure; True when it (re)opens the circuit. ``tenant`` is whose request was
+        answered wrongly; None when the worker failed whatever it was sent.
+        """
+        if tenant is not None and not self.is_ejected:
+            self.is_doubted = True
+            if self.consecutive_failures and self._by == tenant:
+                return False
+        self._by = tenant
         self.consecutive_failures += 1
         excess = self.consecutive_failures - FAILURES_TO_EJECT
         if excess < 0:

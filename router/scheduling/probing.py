@@ -6,21 +6,29 @@ while the answers say what was known (RFC 8767's idea for stale data: refresh in
 ejected worker is probed as soon as its pause is over. Nobody is probed while nobody calls.
 """
 
+from math import inf
+
 INTERVAL_S = 1.0
 INTERVAL_MAX_S = 60.0
 TRAFFIC_S = 10.0
 """Probing stops when no request has come for this long."""
+
+DOUBT_S = 0.5
+"""How often a worker is probed that is in doubt."""
 
 SURPRISE = 1.5
 """An answer that many times faster or slower than expected is news."""
 
 
 class ProbeClock:
-    """When one worker was last heard of, and how soon to ask again. Seconds, absolute."""
+    """When one worker was last heard of and last asked, and how soon to ask again. Seconds,
+    absolute.
+    """
 
-    __slots__ = ("heard_s", "interval_s", "running")
+    __slots__ = ("asked_s", "heard_s", "interval_s", "running")
 
     def __init__(self) -> None:
+        self.asked_s = -inf
         self.heard_s = 0.0
         self.interval_s = INTERVAL_S
         self.running = False

@@ -39,7 +39,7 @@ from router.scheduling.fleet import Attempt, EndpointState, Fleet, Slate, Worker
 from router.scheduling.hedging import HedgeClock, second_place
 from router.scheduling.learning import Learning
 from router.scheduling.policies import DEFAULT, POLICIES, Placement
-from router.scheduling.probing import TRAFFIC_S
+from router.scheduling.probing import DOUBT_S, TRAFFIC_S
 from router.scheduling.queue import Line, Queue, Waiting, late_from_s
 from router.scheduling.remembered import Remembered, learned_of
 from router.scheduling.size import SizePredictor
@@ -227,14 +227,18 @@ class Scheduler:
             return self._room(worker, now_s)
         return self._end_twin(attempt, now_s) + self._room(worker, now_s)
 
-    def failed(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """The worker did not do its part; enough of that takes it out for a while."""
+    def failed(self, attempt: Attempt, now_s: float, *, is_answer: bool = False) -> list[Decision]:
+        """The worker did not do its part; enough of that takes it out for a while. ``is_answer``
+        when it answered, wrongly: that may be the request's doing.
+        """
         worker = attempt.endpoint.worker
         if not worker.release(attempt, now_s):
             return []
+        tenant = attempt.ticket.tenant if is_answer else None
         if attempt.is_probe:
             worker.probes.running = False
-        return self._blame(worker, now_s) + self._room(worker, now_s)
+            tenant = None
+        return self._blame(worker, now_s, tenant) + self._room(worker, now_s)
 
     def declined(
         self, attempt: Attempt, now_s: float, retry_after_s: float = 0.0
@@ -566,8 +570,10 @@ class Scheduler:
         reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
         return Reject(ticket, reason, max(waiting_s, admission.RETRY_AFTER_MIN_S))
 
-    def _blame(self, worker: WorkerState, now_s: float) -> list[Decision]:
-        if worker.ejection.failed(now_s):
+    def _blame(
+        self, worker: WorkerState, now_s: float, tenant: int | None = None
+    ) -> list[Decision]:
+        if worker.ejection.failed(now_s, tenant):
             self.fleet.trust_changes += 1
             return [Eject(worker.id, worker.ejection.until_s)]
         return []
@@ -624,6 +630,9 @@ class Scheduler:
             if ejection.is_ejected:
                 if ejection.is_open(now_s):
                     continue
+            elif ejection.is_doubted:
+                if now_s < worker.probes.asked_s + DOUBT_S:
+                    continue
             elif (
                 worker.inflight
                 or now_s < worker.probes.due_s()
@@ -648,6 +657,7 @@ class Scheduler:
         attempt.is_probe = True
         worker.begin(attempt)
         worker.probes.running = True
+        worker.probes.asked_s = now_s
         self._hedges.watch(attempt, now_s, patience_s=PROBE_TIMEOUT_S)
         return Probe(attempt)
 

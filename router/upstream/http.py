@@ -1,6 +1,7 @@
 """Calls to workers over HTTP/1.1: targets, pooled connections, and what a bad answer means."""
 
 import asyncio
+import re
 import socket
 import ssl
 from functools import lru_cache
@@ -8,16 +9,16 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
+from router.contracts.lenient import Fields, fields_of, object_of, objects_of, text_of
 from router.contracts.wire import UNREADABLE
 from router.domain.addresses import AddressPolicy
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.connection import Connection, Origin
 
-REFUSALS = frozenset({400, 413, 422})
+REFUSALS = frozenset({400, 413, 415, 422})
 """Statuses by which a worker says that the request itself is wrong."""
 
 NO_FAULT = frozenset({404, 405, 429})
@@ -47,12 +48,16 @@ class Target(Struct, frozen=True):
     line: bytes
 
 
-class _ErrorBody(msgspec.Struct):
-    error: msgspec.Raw = msgspec.Raw(b"null")
+CONTEXT_EXCEEDED = "context_length_exceeded"
+"""OpenAI's code for a prompt that is too long: by it clients shorten theirs and try again."""
 
+CONTEXT_TYPE = "exceed_context_size_error"
+"""llama.cpp's."""
 
-class _ErrorObject(msgspec.Struct):
-    message: str = ""
+_says_context_exceeded = re.compile(
+    "maximum context length|context (size|length|window) (is )?exceeded"
+    "|exceeds? the available context|longer than the model's context"
+).search
 
 
 @lru_cache(TARGETS_MAX)
@@ -245,8 +250,7 @@ async def raise_for_status(connection: Connection) -> None:
     if connection.status in REFUSALS:
         while len(detail) < DETAIL_BYTES_MAX and (more := await connection.chunk()) is not None:
             detail += more
-        message = _message(detail) or "the model refused the request"
-        raise UpstreamRefused(connection.status, message)
+        raise _refusal(connection.status, detail)
     status = connection.status
     raise UpstreamFailed(
         f"http_{status}",
@@ -268,13 +272,25 @@ def _seconds(retry_after: bytes) -> float:
     return min(float(retry_after), RETRY_AFTER_MAX_S) if retry_after.isdigit() else 0.0
 
 
-def _message(body: bytes) -> str:
-    """The text of ``{"error": {"message": …}}`` (OpenAI) or ``{"error": "…"}`` (OIP)."""
+def _refusal(status: int, body: bytes) -> UpstreamRefused:
+    """In the worker's words: ``{"error": {"message", "code", "param"}}`` (OpenAI), ``{"error":
+    "…"}`` (OIP), ``{"message": "…"}`` (vLLM of before), ``{"detail": …}`` (FastAPI).
+    """
     try:
-        error = msgspec.json.decode(body, type=_ErrorBody).error
-        text = msgspec.json.decode(error)
-        if isinstance(text, str):
-            return text
-        return msgspec.json.decode(error, type=_ErrorObject).message
+        fields = fields_of(body)
     except UNREADABLE:
-        return ""
+        fields = {}
+    error = object_of(fields.get("error")) or fields
+    found = (fields.get("error"), error.get("message"), error.get("detail"), _first_detail(error))
+    message = next((one for one in found if isinstance(one, str) and one), "")
+    if message and (_says_context_exceeded(message) or error.get("type") == CONTEXT_TYPE):
+        return UpstreamRefused(400, message, code=CONTEXT_EXCEEDED, param="messages")
+    code, param = text_of(error.get("code")), text_of(error.get("param"))
+    return UpstreamRefused(
+        status, message or "the model refused the request", code=code or "", param=param
+    )
+
+
+def _first_detail(error: Fields) -> object:
+    details = objects_of(error.get("detail"))
+    return details[0].get("msg") if details else None

@@ -1,6 +1,7 @@
 """Every way a call can end: who is billed, what the client sees, and that nothing leaks."""
 
 import asyncio
+import itertools
 import json
 
 import msgspec
@@ -14,8 +15,10 @@ from router.domain.errors import (
     NotAllowed,
     NothingEligible,
     QueueFull,
+    RequestFailed,
     RequestInvalid,
     WorkerFailed,
+    WorkerRefused,
 )
 from router.domain.money import Purse
 from router.domain.pricing import Price
@@ -32,6 +35,7 @@ from tests.unit.router.pipeline.line import (
     FakeUpstream,
     Line,
     chat,
+    in_time,
     snapshot,
     until,
 )
@@ -164,11 +168,76 @@ async def test_a_client_that_leaves_pays_for_what_was_produced_and_the_worker_is
 async def test_a_refused_request_is_not_tried_again_and_not_billed() -> None:
     upstream = FakeUpstream(lambda _: UpstreamRefused(400, "context too long"))
     line = Line(upstream)
-    with pytest.raises(RequestInvalid, match="context too long"):
+    with pytest.raises(WorkerRefused, match="context too long"):
         await line.call()
     assert len(upstream.called) == 1
     assert (line.records[0].outcome, line.records[0].charge_nano) == ("refused", 0)
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_what_all_workers_fail_on_alike_is_the_requests_doing() -> None:
+    upstream = FakeUpstream(lambda _: UpstreamFailed("http_500"))
+    line = Line(upstream)
+    with pytest.raises(RequestFailed, match="3 workers failed on this request in the same way"):
+        await line.call()
+    (record,) = line.records
+    assert (record.outcome, record.http_status, record.charge_nano) == ("refused", 502, 0)
+    assert [attempt.outcome for attempt in record.attempts] == ["refused:http_500"] * 3
+    assert all(line.histories.of(one).uptime(1) is None for one in (1, 2))
+
+
+async def test_one_tenants_requests_eject_nobody_however_many_they_are() -> None:
+    upstream = FakeUpstream(lambda _: UpstreamFailed("http_500"))
+    line = Line(upstream)
+    for _ in range(50):
+        with pytest.raises(WorkerFailed):
+            await line.call()
+    workers = line.scheduler.fleet.workers.values()
+    assert not any(worker.ejection.is_ejected for worker in workers)
+    upstream.script = lambda _: ANSWER
+    for _ in range(50):
+        await line.call()
+    assert all((line.histories.of(one).uptime(1) or 1) > 0.9 for one in (1, 2))
+
+
+async def test_a_doubt_is_decided_by_a_probe() -> None:
+    line = Line(FakeUpstream(lambda _: UpstreamFailed("http_500")))
+    with pytest.raises(WorkerFailed):
+        await line.call()
+    await in_time(lambda: len(set(line.upstream.probed)) == 3)
+
+
+async def test_a_worker_that_cannot_answer_what_another_can_is_ejected() -> None:
+    line = Line(
+        FakeUpstream(lambda e: ANSWER if e.worker.id == "two-0" else UpstreamFailed("http_500"))
+    )
+    for _ in range(10):
+        await line.call()
+    states = line.scheduler.fleet.workers
+    assert all(states[one].ejection.is_ejected for one in set(line.upstream.called) - {"two-0"})
+    assert len(line.upstream.called) < 16
+
+
+async def test_what_two_workers_fail_on_in_other_ways_is_theirs() -> None:
+    reasons = itertools.cycle(["http_500", "bad_json"])
+    line = Line(FakeUpstream(lambda _: UpstreamFailed(next(reasons))))
+    with pytest.raises(WorkerFailed) as failed:
+        await line.call()
+    assert type(failed.value) is WorkerFailed
+    assert line.records[0].outcome == "worker_failed"
+
+
+async def test_workers_that_cannot_be_reached_are_at_fault_whoever_calls() -> None:
+    line = Line(FakeUpstream(lambda _: UpstreamFailed("connect")))
+    for _ in range(2):
+        with pytest.raises(WorkerFailed) as failed:
+            await line.call()
+        assert type(failed.value) is WorkerFailed
+    assert all(
+        worker.ejection.is_ejected
+        for worker in line.scheduler.fleet.workers.values()
+        if worker.id in line.upstream.called
+    )
 
 
 async def test_a_fault_of_ours_is_not_billed() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from router.contracts.record import hedge_ms
 from router.domain.catalog import Endpoint
-from router.domain.errors import RequestInvalid, WorkerFailed
+from router.domain.errors import WorkerFailed, WorkerRefused
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from tests.unit.router.pipeline.line import (
     COST_NANO,
@@ -150,7 +150,7 @@ async def test_a_refusal_by_the_first_ends_the_second() -> None:
     call = asyncio.create_task(line.call(stream=True))
     await in_time(lambda: len(line.upstream.called) == 2)
     gate.set()
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(WorkerRefused):
         await call
     await settled(line)
 

@@ -118,3 +118,18 @@ def test_attempts_are_counted_for_a_day_and_no_longer() -> None:
         clock.now_s += 5 * 60
     clock.now_s -= 5 * 60
     assert histories.of(7).uptime(10_000) == 1
+
+
+def test_of_what_one_tenants_requests_are_answered_with_one_failure_counts() -> None:
+    clock = Clock()
+    histories = Histories(clock, clock=lambda: clock.now_s)
+    for _ in range(9):
+        histories.append(record(clock, "completed"))
+        histories.append(record(clock, "worker_failed:http_500"))
+    assert histories.of(7).uptime(1) == pytest.approx(0.9)
+    for _ in range(10):
+        histories.append(record(clock, "worker_failed:connect"))
+    assert histories.of(7).uptime(1) == pytest.approx(9 / 20)
+    clock.now_s += COUNT_S
+    histories.append(record(clock, "worker_failed:http_500"))
+    assert histories.of(7).uptime(1) == 0

@@ -1,5 +1,6 @@
 """The circuit of one worker."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,42 @@ def test_a_success_closes_the_circuit_once() -> None:
     assert not made.is_ejected
     assert not made.is_open(0.0)
     assert not made.succeeded()
+
+
+def test_one_tenants_requests_raise_a_doubt_and_never_eject() -> None:
+    made = Ejection()
+    for _ in range(50):
+        assert not made.failed(0.0, tenant=1)
+        assert made.is_doubted
+    assert not made.is_ejected
+    assert made.is_blamed_only_by(1)
+    assert not made.is_blamed_only_by(2)
+
+
+@pytest.mark.parametrize("other", [2, None])
+def test_a_doubt_that_another_one_shares_ejects(other: int | None) -> None:
+    """Another tenant, or a probe."""
+    made = Ejection()
+    made.failed(0.0, tenant=1)
+    assert made.failed(0.0, tenant=other)
+    assert made.is_ejected
+    assert not made.is_blamed_only_by(1)
+
+
+def test_a_doubt_that_was_confirmed_counts_like_any_failure() -> None:
+    made = Ejection()
+    made.failed(0.0, tenant=1)
+    made.confirm()
+    assert not made.is_blamed_only_by(1)
+    assert made.failed(0.0, tenant=1)
+
+
+def test_a_success_ends_a_doubt() -> None:
+    made = Ejection()
+    made.failed(0.0, tenant=1)
+    made.succeeded()
+    assert not made.is_doubted
+    assert made.is_blamed_only_by(2)
 
 
 @given(st.integers(0, 5_000))

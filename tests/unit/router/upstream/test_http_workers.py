@@ -127,6 +127,9 @@ async def test_nobody_listening_is_a_failure_to_connect() -> None:
     [
         (b'{"error": {"message": "context is full"}}', "context is full"),
         (b'{"error": "bad shape"}', "bad shape"),
+        (b'{"object": "error", "message": "too hot", "code": 400}', "too hot"),
+        (b'{"detail": "no such field"}', "no such field"),
+        (b'{"detail": [{"loc": ["body"], "msg": "field required"}]}', "field required"),
         (b"<html>", "refused"),
     ],
 )
@@ -134,6 +137,31 @@ async def test_a_refusal_keeps_the_workers_words(body: bytes, says: str) -> None
     async with serving(replying(400, body)) as url:
         with pytest.raises(UpstreamRefused, match=says):
             await answer(url)
+
+
+VLLM = "This model's maximum context length is 2048 tokens. However, you requested 4096."
+LLAMA_TYPE = "exceed_context_size_error"
+LLAMA = "the request exceeds the available context size, try increasing it"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "told"),
+    [
+        (400, {"message": VLLM, "code": 400}, (400, "context_length_exceeded", "messages")),
+        (422, {"message": LLAMA}, (400, "context_length_exceeded", "messages")),
+        (422, {"message": "no", "type": LLAMA_TYPE}, (400, "context_length_exceeded", "messages")),
+        (400, {"message": "no", "code": "bad_tool", "param": "tools"}, (400, "bad_tool", "tools")),
+        (413, {"message": "no", "code": 413, "param": 7}, (413, "", None)),
+    ],
+)
+async def test_a_refusal_keeps_the_workers_status_code_and_field(
+    status: int, error: dict, told: tuple
+) -> None:
+    async with serving(replying(status, msgspec.json.encode({"error": error}))) as url:
+        with pytest.raises(UpstreamRefused) as refused:
+            await answer(url)
+    assert (refused.value.status, refused.value.code, refused.value.param) == told
+    assert refused.value.message == error["message"]
 
 
 @pytest.mark.parametrize(
