@@ -244,6 +244,7 @@ async def _compose(
         limiter=limiter,
         recorder=meters,
         checkpoint=recorder.checkpoint,
+        stream_max_s=limits.stream_max_s,
         hardware_max_s=limits.hardware_max_s,
         # A fleet file does not grow old.
         snapshot_age_max_s=limits.snapshot_age_max_s if cluster is not None else inf,

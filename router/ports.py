@@ -359,19 +359,31 @@ class Claim(Struct, frozen=True, gc=False):
     answer: KeptAnswer | None = None
 
 
+class Claimant(Struct, frozen=True, gc=False):
+    """One call that wants a caller's key. ``token`` is its own: it fences off who came before."""
+
+    scope: str
+    key: str
+    token: str
+
+
 class IdempotencyStore(Protocol):
     """Answers by the caller's scope and key. Raises ``LedgerUnavailable`` when it is away."""
 
-    async def claim(self, scope: str, key: str, fingerprint: str, ttl_s: float) -> Claim:
-        """Take the key for a call that is about to run, unless it is taken already."""
+    async def claim(self, claimant: Claimant, fingerprint: str, ttl_s: float) -> Claim:
+        """Take the key for a call that is about to run, unless another has it.
+
+        Asked again by the call that has it, the claim is renewed; it is ``NEW`` as long as nobody
+        else took the key over.
+        """
         ...
 
-    async def keep(self, scope: str, key: str, answer: KeptAnswer, ttl_s: float) -> None:
-        """The call that claimed the key has this answer."""
+    async def keep(self, claimant: Claimant, answer: KeptAnswer, ttl_s: float) -> None:
+        """The call has this answer. Does nothing when the key is no longer its own."""
         ...
 
-    async def forget(self, scope: str, key: str) -> None:
-        """The call that claimed the key has none: another may run."""
+    async def forget(self, claimant: Claimant) -> None:
+        """The call has none: another may run. Does nothing when the key is no longer its own."""
         ...
 
 

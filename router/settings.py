@@ -43,7 +43,7 @@ class Limits(Struct, frozen=True):
     idempotency_ttl_s: float = 86_400.0
     """How long such an answer is kept."""
     idempotency_claim_s: float = 600.0
-    """How long a key is taken by a call of which nothing more is heard."""
+    """How long a key is taken by a call that is not heard of; one that runs renews it."""
     queue_max: int = 2_000
     """Most requests that may wait for a worker; 429 beyond it."""
     queue_wait_s: float = 30.0
@@ -52,6 +52,8 @@ class Limits(Struct, frozen=True):
     """Longest time to open a connection to a worker."""
     silence_timeout_s: float = 60.0
     """Longest silence of a worker, before its first byte or within an answer."""
+    stream_max_s: float = 3_600.0
+    """Longest that a stream may take; it is cut off, and what was delivered is billed."""
     event_bytes_max: int = 1024 * 1024
     """Largest server-sent event accepted from a worker."""
     answer_bytes_max: int = 64 * 1024 * 1024

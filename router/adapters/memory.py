@@ -15,6 +15,7 @@ from router.ports import (
     Beat,
     BudgetState,
     Claim,
+    Claimant,
     ClaimState,
     KeptAnswer,
     LeaseGrant,
@@ -67,36 +68,53 @@ class MemoryCluster:
         return sum(leases.get(worker_id, 0) for leases in self._leases.values())
 
 
+class _KeptKey(Struct, frozen=True, gc=False):
+    fingerprint: str
+    token: str
+    expires_s: float
+    answer: KeptAnswer | None = None
+
+
 class MemoryIdempotencyStore:
     """Answers of one process. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._rows: dict[tuple[str, str], tuple[str, float, KeptAnswer | None]] = {}
+        self._rows: dict[tuple[str, str], _KeptKey] = {}
 
-    async def claim(self, scope: str, key: str, fingerprint: str, ttl_s: float) -> Claim:
+    async def claim(self, claimant: Claimant, fingerprint: str, ttl_s: float) -> Claim:
         """See :class:`router.ports.IdempotencyStore`."""
         now_s = self._clock()
-        self._rows = {k: row for k, row in self._rows.items() if row[1] > now_s}
-        row = self._rows.get((scope, key))
-        if row is None:
-            self._rows[scope, key] = (fingerprint, now_s + ttl_s, None)
+        self._rows = {k: row for k, row in self._rows.items() if row.expires_s > now_s}
+        row = self._rows.get((claimant.scope, claimant.key))
+        if row is None or self._running(claimant) is not None:
+            self._rows[claimant.scope, claimant.key] = _KeptKey(
+                fingerprint, claimant.token, now_s + ttl_s
+            )
             return Claim(ClaimState.NEW)
-        if row[0] != fingerprint:
+        if row.fingerprint != fingerprint:
             return Claim(ClaimState.OTHER)
-        return Claim(ClaimState.RUNNING) if row[2] is None else Claim(ClaimState.DONE, row[2])
+        done = row.answer is not None
+        return Claim(ClaimState.DONE, row.answer) if done else Claim(ClaimState.RUNNING)
 
-    async def keep(self, scope: str, key: str, answer: KeptAnswer, ttl_s: float) -> None:
+    async def keep(self, claimant: Claimant, answer: KeptAnswer, ttl_s: float) -> None:
         """See :class:`router.ports.IdempotencyStore`."""
-        row = self._rows.get((scope, key))
+        row = self._running(claimant)
         if row is not None:
-            self._rows[scope, key] = (row[0], self._clock() + ttl_s, answer)
+            self._rows[claimant.scope, claimant.key] = structs.replace(
+                row, expires_s=self._clock() + ttl_s, answer=answer
+            )
 
-    async def forget(self, scope: str, key: str) -> None:
+    async def forget(self, claimant: Claimant) -> None:
         """See :class:`router.ports.IdempotencyStore`."""
-        row = self._rows.get((scope, key))
-        if row is not None and row[2] is None:
-            del self._rows[scope, key]
+        if self._running(claimant) is not None:
+            del self._rows[claimant.scope, claimant.key]
+
+    def _running(self, claimant: Claimant) -> _KeptKey | None:
+        """The row of a call that still has its key and no answer."""
+        row = self._rows.get((claimant.scope, claimant.key))
+        own = row is not None and row.token == claimant.token and row.answer is None
+        return row if own else None
 
 
 class MemorySnapshotSource:

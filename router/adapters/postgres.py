@@ -29,6 +29,7 @@ from router.ports import (
     Beat,
     BudgetState,
     Claim,
+    Claimant,
     ClaimState,
     KeptAnswer,
     LeaseGrant,
@@ -353,13 +354,13 @@ class PostgresIdempotencyStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def claim(self, scope: str, key: str, fingerprint: str, ttl_s: float) -> Claim:
+    async def claim(self, claimant: Claimant, fingerprint: str, ttl_s: float) -> Claim:
         """See :class:`router.ports.IdempotencyStore`."""
         row = await _fetch(
             self._pool,
             "SELECT state, status, headers::text, body "
-            "FROM routing_idempotency_claim(%s, %s, %s, %s)",
-            (scope, key, fingerprint, ttl_s),
+            "FROM routing_idempotency_claim(%s, %s, %s, %s, %s)",
+            (claimant.scope, claimant.key, claimant.token, fingerprint, ttl_s),
         )
         if row is None:
             raise LedgerUnavailable("the table of idempotency keys gave no answer")
@@ -369,30 +370,31 @@ class PostgresIdempotencyStore:
         headers = msgspec.json.decode(row[2], type=tuple[tuple[str, str], ...])
         return Claim(state, KeptAnswer(row[1], headers, bytes(row[3])))
 
-    async def keep(self, scope: str, key: str, answer: KeptAnswer, ttl_s: float) -> None:
+    async def keep(self, claimant: Claimant, answer: KeptAnswer, ttl_s: float) -> None:
         """See :class:`router.ports.IdempotencyStore`."""
         await _fetch(
             self._pool,
             "UPDATE routing_idempotency SET status = %s, headers = %s::jsonb, body = %s, "
             "expires_at = now() + make_interval(secs => %s) WHERE scope = %s AND key = %s "
-            "RETURNING 1",
+            "AND token = %s AND status IS NULL RETURNING 1",
             (
                 answer.status,
                 msgspec.json.encode(answer.headers).decode(),
                 answer.body,
                 ttl_s,
-                scope,
-                key,
+                claimant.scope,
+                claimant.key,
+                claimant.token,
             ),
         )
 
-    async def forget(self, scope: str, key: str) -> None:
+    async def forget(self, claimant: Claimant) -> None:
         """See :class:`router.ports.IdempotencyStore`."""
         await _fetch(
             self._pool,
-            "DELETE FROM routing_idempotency WHERE scope = %s AND key = %s AND status IS NULL "
-            "RETURNING 1",
-            (scope, key),
+            "DELETE FROM routing_idempotency WHERE scope = %s AND key = %s AND token = %s "
+            "AND status IS NULL RETURNING 1",
+            (claimant.scope, claimant.key, claimant.token),
         )
 
 

@@ -5,14 +5,21 @@ the bound is forgotten, so that trying again runs the call.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
+from uuid import uuid4
 
-from router.domain.errors import IdempotencyInFlight, IdempotencyMismatch, RequestInvalid
+from router.domain.errors import (
+    IdempotencyInFlight,
+    IdempotencyMismatch,
+    LedgerUnavailable,
+    RequestInvalid,
+)
 from router.ingress.exchange import Exchange, Headers
 from router.pipeline.gateway import Client
 from router.pipeline.routing_table import Grant
-from router.ports import ClaimState, IdempotencyStore, KeptAnswer
+from router.ports import Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
 
 HEADER = b"idempotency-key"
@@ -20,6 +27,16 @@ REPLAYED = ("idempotent-replayed", "true")
 KEY_BYTES_MAX = 255
 ENDINGS = (b"data: [DONE]\n\n", b'data: {"type":"message_stop"}\n\n')
 """By which a stream is known to have come to its end."""
+
+RENEWALS = 3
+"""How often a claim is renewed in the time for which it holds."""
+END_S = 1.0
+"""How long a client's next call on its connection waits until an answer is kept, and how far apart
+that is tried while the store is away."""
+ENDINGS_MAX = 64
+"""Most answers that wait to be kept."""
+
+log = logging.getLogger(__name__)
 
 STREAM: tuple[str, str] = ("content-type", "text/event-stream; charset=utf-8")
 
@@ -81,6 +98,7 @@ class Idempotency:
     def __init__(self, store: IdempotencyStore, limits: Limits) -> None:
         self._store = store
         self._limits = limits
+        self._ending: set[asyncio.Future[None]] = set()
 
     async def once(
         self, exchange: Exchange, grant: Grant, run: Callable[[Client], Awaitable[None]]
@@ -90,44 +108,80 @@ class Idempotency:
         Raises ``IdempotencyInFlight`` or ``IdempotencyMismatch``, and ``LedgerUnavailable`` when
         nobody can say which.
         """
-        if await self._replayed(exchange, grant):
-            return
-        recording = Recording(exchange, self._limits.idempotent_bytes_max)
-        try:
-            await run(recording)
-        finally:
-            await self._end(exchange, grant, recording)
-
-    async def _replayed(self, exchange: Exchange, grant: Grant) -> bool:
-        """Give the kept answer again; False when the call is to run, its key being claimed."""
-        scope, key = _scope(grant), _key(exchange)
+        claimant = Claimant(_scope(grant), _key(exchange), str(uuid4()))
         fingerprint = sha256(exchange.path.encode() + b"\0" + exchange.body).hexdigest()
-        claim = await self._store.claim(scope, key, fingerprint, self._limits.idempotency_claim_s)
+        claim = await self._store.claim(claimant, fingerprint, self._limits.idempotency_claim_s)
         if claim.state is ClaimState.RUNNING:
             raise IdempotencyInFlight(
-                f"the call with Idempotency-Key {key!r} still runs, try again", retry_after_s=1
+                f"the call with Idempotency-Key {claimant.key!r} still runs, try again",
+                retry_after_s=1,
             )
         if claim.state is ClaimState.OTHER:
             raise IdempotencyMismatch(
-                f"Idempotency-Key {key!r} was used for another request; use a new one",
+                f"Idempotency-Key {claimant.key!r} was used for another request; use a new one",
                 param="Idempotency-Key",
             )
-        answer = claim.answer
-        if answer is None:
-            return False
-        await exchange.answer(answer.status, [*answer.headers, REPLAYED], answer.body)
-        return True
+        if claim.answer is not None:
+            answer = claim.answer
+            return await exchange.answer(answer.status, [*answer.headers, REPLAYED], answer.body)
+        recording = Recording(exchange, self._limits.idempotent_bytes_max)
+        running = asyncio.ensure_future(run(recording))
+        try:
+            await self._renewing(running, claimant, fingerprint)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+            await self._end(claimant, recording)
 
-    async def _end(self, exchange: Exchange, grant: Grant, recording: Recording) -> None:
-        """The call is over, however: keep its answer or forget the claim."""
-        scope, key = _scope(grant), _key(exchange)
-        kept = recording.kept
-        ending = (
-            self._store.forget(scope, key)
-            if kept is None
-            else self._store.keep(scope, key, kept, self._limits.idempotency_ttl_s)
-        )
-        await asyncio.shield(asyncio.ensure_future(ending))
+    async def _renewing(
+        self, running: asyncio.Future[None], claimant: Claimant, fingerprint: str
+    ) -> None:
+        """Wait for the call, and have its key stay its own for as long as it runs.
+
+        Raises ``IdempotencyInFlight`` when another call has taken the key over while nobody could
+        renew it: that one answers, and what is left of this one would be charged twice.
+        """
+        claim_s = self._limits.idempotency_claim_s
+        while not (await asyncio.wait({running}, timeout=claim_s / RENEWALS))[0]:
+            try:
+                claim = await self._store.claim(claimant, fingerprint, claim_s)
+            except LedgerUnavailable:
+                log.warning("an Idempotency-Key could not be renewed, its call goes on")
+                continue
+            if claim.state is not ClaimState.NEW and not running.done():
+                raise IdempotencyInFlight(
+                    f"another call took Idempotency-Key {claimant.key!r} over, try again",
+                    retry_after_s=1,
+                )
+        await running
+
+    async def _end(self, claimant: Claimant, recording: Recording) -> None:
+        """The call is over, however: keep its answer or forget the claim.
+
+        With the store away that goes on beside the next calls. An answer that was not kept would
+        be charged again.
+        """
+        if len(self._ending) >= ENDINGS_MAX:
+            log.error("too many answers wait to be kept: one is not, and may run again")
+            return
+        ending = asyncio.ensure_future(self._ended(claimant, recording.kept))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        await asyncio.wait({ending}, timeout=END_S)
+
+    async def _ended(self, claimant: Claimant, kept: KeptAnswer | None) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._limits.idempotency_claim_s
+        while True:
+            try:
+                if kept is None:
+                    return await self._store.forget(claimant)
+                return await self._store.keep(claimant, kept, self._limits.idempotency_ttl_s)
+            except LedgerUnavailable:
+                if loop.time() + END_S >= until_s:
+                    log.error("an answer could not be kept for its Idempotency-Key")
+                    return
+                await asyncio.sleep(END_S)
 
 
 def _scope(grant: Grant) -> str:

@@ -50,6 +50,10 @@ HOLD_USED_UP = (
     b'was delivered is billed; give max_tokens","type":"server_error","param":"max_tokens",'
     b'"code":"hold_used_up"}}\n\n'
 )
+TOO_LONG = (
+    b'data: {"error":{"message":"the answer takes longer than a stream may; what was delivered is '
+    b'billed","type":"server_error","param":null,"code":"stream_too_long"}}\n\n'
+)
 HOLD_SLACK_TOKENS = 16
 """Events with content may be a few more than the tokens that a worker counts."""
 
@@ -97,6 +101,7 @@ class Gateway:
         recorder: Recorder,
         checkpoint: Callable[[UsageRecord], None],
         hardware_max_s: float,
+        stream_max_s: float,
         snapshot_age_max_s: float = inf,
     ) -> None:
         self.table: RoutingTable = EMPTY_TABLE
@@ -110,6 +115,7 @@ class Gateway:
         self._checkpoint = checkpoint
         self._snapshot_age_max_s = snapshot_age_max_s
         self._hardware_max_s = hardware_max_s
+        self._stream_max_s = stream_max_s
         self._stale_at_s = time.time() + snapshot_age_max_s
 
     def use(self, table: RoutingTable) -> None:
@@ -197,7 +203,14 @@ class Gateway:
         beginning = self._attempts.first_part(plan, trace)
         if plan.request.wishes.deadline_ms:
             beginning = _in_time(plan.request, beginning)
-        attempt, first, parts = await beginning
+        until_s = plan.request.arrived_s + self._stream_max_s
+        try:
+            async with asyncio.timeout_at(until_s):
+                attempt, first, parts = await beginning
+        except TimeoutError:
+            raise WorkerFailed(
+                f"no worker began to answer within {self._stream_max_s:g} s"
+            ) from None
         endpoint = attempt.endpoint.endpoint
         last = STREAM_ERROR
         try:
@@ -205,14 +218,17 @@ class Gateway:
                 headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
                 headers.extend(account.permit.headers())
                 await client.start_stream(headers)
-                last = await self._forward(plan, attempt, first, parts, trace, account, client)
+                async with asyncio.timeout_at(until_s):
+                    last = await self._forward(plan, attempt, first, parts, trace, account, client)
         except UpstreamFailed as error:
             self._attempts.truncated(attempt, trace, error.reason)
+        except TimeoutError:
+            last = TOO_LONG
         except BaseException:
             self._attempts.client_gone(attempt, trace)
             raise
-        if last is HOLD_USED_UP:
-            # The worker generates more than it was asked for and the hold covers.
+        if last is HOLD_USED_UP or last is TOO_LONG:
+            # The worker generates more than the hold covers, or for longer than a stream may take.
             self._attempts.client_gone(attempt, trace)
         if last is not DONE:
             account.resolve(Outcome.TRUNCATED, 200)

@@ -9,7 +9,7 @@ import pytest
 
 from router.adapters.memory import MemoryIdempotencyStore
 from router.adapters.postgres import PostgresIdempotencyStore, open_pool
-from router.ports import Claim, ClaimState, IdempotencyStore, KeptAnswer
+from router.ports import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
 
 ANSWER = KeptAnswer(
     200, (("x-a", "b"), ("content-type", "application/json")), b'{"a":"\xc3\xa9"}\0'
@@ -30,6 +30,11 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStor
         await pool.close()
 
 
+def claimant(key: str, scope: str = "1") -> Claimant:
+    """Another call of the same caller."""
+    return Claimant(scope, key, str(uuid.uuid4()))
+
+
 @pytest.fixture
 def key() -> str:
     return str(uuid.uuid4())
@@ -38,46 +43,77 @@ def key() -> str:
 async def test_the_first_claim_runs_and_those_after_it_get_its_answer(
     store: IdempotencyStore, key: str
 ) -> None:
-    assert await store.claim("1", key, "f", DAY_S) == Claim(ClaimState.NEW)
-    assert await store.claim("1", key, "f", DAY_S) == Claim(ClaimState.RUNNING)
-    await store.keep("1", key, ANSWER, DAY_S)
-    assert await store.claim("1", key, "f", DAY_S) == Claim(ClaimState.DONE, ANSWER)
-    await store.forget("1", key)
-    assert (await store.claim("1", key, "f", DAY_S)).state is ClaimState.DONE
+    me = claimant(key)
+    assert await store.claim(me, "f", DAY_S) == Claim(ClaimState.NEW)
+    assert await store.claim(claimant(key), "f", DAY_S) == Claim(ClaimState.RUNNING)
+    await store.keep(me, ANSWER, DAY_S)
+    assert await store.claim(claimant(key), "f", DAY_S) == Claim(ClaimState.DONE, ANSWER)
+    await store.forget(me)
+    assert (await store.claim(claimant(key), "f", DAY_S)).state is ClaimState.DONE
 
 
 async def test_another_request_under_the_same_key_is_told_apart(
     store: IdempotencyStore, key: str
 ) -> None:
-    await store.claim("1", key, "f", DAY_S)
-    assert await store.claim("1", key, "g", DAY_S) == Claim(ClaimState.OTHER)
-    await store.keep("1", key, ANSWER, DAY_S)
-    assert await store.claim("1", key, "g", DAY_S) == Claim(ClaimState.OTHER)
+    me = claimant(key)
+    await store.claim(me, "f", DAY_S)
+    assert await store.claim(claimant(key), "g", DAY_S) == Claim(ClaimState.OTHER)
+    await store.keep(me, ANSWER, DAY_S)
+    assert await store.claim(claimant(key), "g", DAY_S) == Claim(ClaimState.OTHER)
+
+
+async def test_a_claim_is_renewed_by_its_own_call(store: IdempotencyStore, key: str) -> None:
+    me = claimant(key)
+    await store.claim(me, "f", 0.001)
+    await asyncio.sleep(0.01)
+    assert await store.claim(me, "f", DAY_S) == Claim(ClaimState.NEW)
+    assert await store.claim(claimant(key), "f", DAY_S) == Claim(ClaimState.RUNNING)
+    await store.keep(me, ANSWER, DAY_S)
+    assert await store.claim(me, "f", DAY_S) == Claim(ClaimState.DONE, ANSWER)
+
+
+async def test_who_lost_a_key_changes_nothing_of_who_took_it(
+    store: IdempotencyStore, key: str
+) -> None:
+    late, me = claimant(key), claimant(key)
+    await store.claim(late, "f", 0.001)
+    await asyncio.sleep(0.01)
+    assert await store.claim(me, "f", DAY_S) == Claim(ClaimState.NEW)
+    assert await store.claim(late, "f", DAY_S) == Claim(ClaimState.RUNNING)
+    await store.forget(late)
+    assert await store.claim(claimant(key), "f", DAY_S) == Claim(ClaimState.RUNNING)
+    await store.keep(late, KeptAnswer(200, (), b"late"), DAY_S)
+    assert await store.claim(claimant(key), "f", DAY_S) == Claim(ClaimState.RUNNING)
+    await store.keep(me, ANSWER, DAY_S)
+    await store.keep(late, KeptAnswer(200, (), b"late"), DAY_S)
+    assert await store.claim(claimant(key), "f", DAY_S) == Claim(ClaimState.DONE, ANSWER)
 
 
 async def test_keys_are_each_callers_own(store: IdempotencyStore, key: str) -> None:
-    await store.claim("1", key, "f", DAY_S)
-    assert await store.claim("2", key, "f", DAY_S) == Claim(ClaimState.NEW)
+    await store.claim(claimant(key), "f", DAY_S)
+    assert await store.claim(claimant(key, "2"), "f", DAY_S) == Claim(ClaimState.NEW)
 
 
 async def test_a_claim_without_an_answer_can_be_forgotten(
     store: IdempotencyStore, key: str
 ) -> None:
-    await store.claim("1", key, "f", DAY_S)
-    await store.forget("1", key)
-    assert await store.claim("1", key, "g", DAY_S) == Claim(ClaimState.NEW)
+    me = claimant(key)
+    await store.claim(me, "f", DAY_S)
+    await store.forget(me)
+    assert await store.claim(claimant(key), "g", DAY_S) == Claim(ClaimState.NEW)
 
 
 async def test_claims_and_answers_expire(store: IdempotencyStore, key: str) -> None:
-    await store.claim("1", key, "f", 0.001)
+    await store.claim(claimant(key), "f", 0.001)
     await asyncio.sleep(0.01)
-    assert await store.claim("1", key, "g", DAY_S) == Claim(ClaimState.NEW)
-    await store.keep("1", key, ANSWER, 0.001)
+    me = claimant(key)
+    assert await store.claim(me, "g", DAY_S) == Claim(ClaimState.NEW)
+    await store.keep(me, ANSWER, 0.001)
     await asyncio.sleep(0.01)
-    assert await store.claim("1", key, "h", DAY_S) == Claim(ClaimState.NEW)
+    assert await store.claim(claimant(key), "h", DAY_S) == Claim(ClaimState.NEW)
 
 
 async def test_of_many_at_once_one_runs(store: IdempotencyStore, key: str) -> None:
-    claims = await asyncio.gather(*(store.claim("1", key, "f", DAY_S) for _ in range(8)))
+    claims = await asyncio.gather(*(store.claim(claimant(key), "f", DAY_S) for _ in range(8)))
     assert [claim.state for claim in claims].count(ClaimState.NEW) == 1
     assert {claim.state for claim in claims} == {ClaimState.NEW, ClaimState.RUNNING}

@@ -7,10 +7,11 @@ import httpx
 import pytest
 from msgspec import structs
 
+from router.adapters.memory import MemoryIdempotencyStore
 from router.domain.catalog import ApiKey
 from router.domain.errors import LedgerUnavailable
 from router.domain.keys import SessionClaims, digest_key, sign_session
-from router.ports import Answer, StreamPart, UpstreamFailed
+from router.ports import Answer, Claim, Claimant, ClaimState, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import (
@@ -20,6 +21,8 @@ from tests.unit.router.pipeline.line import (
     USED,
     FakeUpstream,
     Line,
+    Step,
+    in_time,
     snapshot,
 )
 
@@ -123,6 +126,78 @@ async def test_while_the_first_runs_the_second_is_told_to_wait() -> None:
         first.cancel()
         assert second.status_code == 409
         assert int(second.headers["retry-after"]) >= 1
+
+
+async def test_a_call_keeps_its_key_for_as_long_as_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, claimed = asyncio.Event(), list[Claimant]()
+    claim = MemoryIdempotencyStore.claim
+
+    async def counted(store: MemoryIdempotencyStore, claimant: Claimant, *args: object) -> Claim:
+        claimed.append(claimant)
+        return await claim(store, claimant, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MemoryIdempotencyStore, "claim", counted)
+    steps: list[Step] = [gate, StreamPart(EVENT, 1, USED, "stop", done=True)]
+    line = Line(FakeUpstream(lambda _: steps))
+    sent, body = headers(), {**CHAT, "stream": True}
+    async with (
+        calling(line, Limits(idempotency_claim_s=0.3)) as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        first = asyncio.ensure_future(client.post(PATH, json=body, headers=sent))
+        await in_time(lambda: len(claimed) > 5)  # Longer than a claim that is not renewed holds.
+        second = await client.post(PATH, json=body, headers=sent)
+        gate.set()
+        answered = await first
+        again = await client.post(PATH, json=body, headers=sent)
+    assert second.json()["error"]["code"] == "idempotency_in_flight"
+    assert answered.content.endswith(b"data: [DONE]\n\n")
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(line.records) == 1
+
+
+async def test_a_call_that_lost_its_key_to_another_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its router stood still: what the other one answers is charged, and this one no more."""
+    claim = MemoryIdempotencyStore.claim
+    taken = list[Claimant]()
+
+    async def overtaken(store: MemoryIdempotencyStore, claimant: Claimant, *args: object) -> Claim:
+        if claimant in taken:
+            return Claim(ClaimState.RUNNING)
+        taken.append(claimant)
+        return await claim(store, claimant, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MemoryIdempotencyStore, "claim", overtaken)
+    upstream = FakeUpstream(lambda _: asyncio.Event())
+    line = Line(upstream)
+    async with calling(line, Limits(idempotency_claim_s=0.03)) as client:
+        ended = await client.post(PATH, json=CHAT, headers=headers())
+    assert ended.status_code == 409
+    assert (upstream.closed, line.records[0].outcome) == (1, "client_gone")
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_an_answer_is_kept_once_the_store_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.ingress.idempotency.END_S", 0.01)
+    keep, tries = MemoryIdempotencyStore.keep, list[object]()
+
+    async def away_once(store: MemoryIdempotencyStore, *args: object) -> None:
+        tries.append(args)
+        if len(tries) < 3:
+            raise LedgerUnavailable("away")
+        await keep(store, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MemoryIdempotencyStore, "keep", away_once)
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    sent = headers()
+    async with calling(line) as client:
+        await client.post(PATH, json=CHAT, headers=sent)
+        await in_time(lambda: len(tries) == 3)
+        again = await client.post(PATH, json=CHAT, headers=sent)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(line.records) == 1
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,7 @@ class Line:
             recorder=self.meters,
             checkpoint=self.checkpoints.append,
             hardware_max_s=Limits().hardware_max_s,
+            stream_max_s=(limits or Limits()).stream_max_s,
         )
         self.gateway.use(build_table(catalog or snapshot()))
 

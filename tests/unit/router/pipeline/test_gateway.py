@@ -23,7 +23,7 @@ from router.domain.errors import (
 from router.domain.money import Purse
 from router.domain.pricing import Price
 from router.ingress.listing import model_list
-from router.pipeline.gateway import HOLD_SLACK_TOKENS, HOLD_USED_UP, STREAM_ERROR
+from router.pipeline.gateway import HOLD_SLACK_TOKENS, HOLD_USED_UP, STREAM_ERROR, TOO_LONG
 from router.pipeline.plan import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
@@ -416,6 +416,27 @@ async def test_a_stream_ends_when_its_hold_is_used_up() -> None:
     assert (record.outcome, record.http_status) == ("truncated", 200)
     assert 0 < record.charge_nano <= record.hold_nano
     assert upstream.closed == 1
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_stream_that_never_ends_is_cut_off_and_what_was_delivered_is_billed() -> None:
+    upstream = FakeUpstream(lambda _: [*TOKENS, asyncio.Event()])
+    line = Line(upstream, limits=Limits(stream_max_s=0.05))
+    client = await line.call(stream=True)
+    assert client.body == b"data: one\n\ndata: two\n\n" + TOO_LONG
+    assert (client.ended, upstream.closed, len(upstream.called)) == (True, 1, 1)
+    (record,) = line.records
+    assert (record.outcome, record.completion_tokens) == ("truncated", 2)
+    assert record.charge_nano > 0
+    assert record.attempts[0].outcome == "client_gone"  # No fault of the worker.
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_stream_that_never_begins_is_given_up_unbilled() -> None:
+    line = Line(FakeUpstream(lambda _: [asyncio.Event()]), limits=Limits(stream_max_s=0.05))
+    with pytest.raises(WorkerFailed, match=r"within 0\.05 s"):
+        await line.call(stream=True)
+    assert line.records[0].charge_nano == 0
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
