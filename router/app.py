@@ -62,6 +62,7 @@ from router.pipeline.recent import RecentCalls
 from router.pipeline.remembering import Remembering
 from router.pipeline.routing_table import build_table
 from router.ports import (
+    NO_LOSSES,
     Books,
     Cluster,
     IdempotencyStore,
@@ -122,11 +123,13 @@ async def serve(settings: Settings) -> None:
     disk = FileDisk(settings.home / "journal" / str(settings.port))
     disk.claim()
     journal = Journal(disk)
+    aside = LineFile(settings.home / "journal" / f"{settings.port}-rejected.jsonl")
     settler = Settler(
         journal,
         ledger,
         settled=acknowledge,
-        set_aside=LineFile(settings.home / "journal" / f"{settings.port}-rejected.jsonl").append,
+        set_aside=aside.append,
+        set_aside_bytes=aside.size,
         unsettled_max=settings.limits.unsettled_max,
     )
     vault = open_vault(bank, settings.limits, earlier_is_settled=lambda: settler.earlier_is_settled)
@@ -261,6 +264,7 @@ async def _compose(
         router_id=settings.router_id,
         admin_token=settings.admin_token,
         unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
+        losses=lambda: recorder.losses if isinstance(recorder, Settler) else NO_LOSSES,
         routers=lambda: view.members if view is not None else (),
         polls=polls,
     )

@@ -359,6 +359,21 @@ class Claim(Struct, frozen=True, gc=False):
     answer: KeptAnswer | None = None
 
 
+class Losses(Struct, frozen=True):
+    """Money that may not have come to the ledger, for whoever has to look.
+
+    ``refused_records`` were set aside since the start, ``set_aside_bytes`` lie there now, and
+    ``damaged_segments`` of the journal had bytes at the start that are no record.
+    """
+
+    refused_records: int = 0
+    set_aside_bytes: int = 0
+    damaged_segments: int = 0
+
+
+NO_LOSSES = Losses()
+
+
 class Claimant(Struct, frozen=True, gc=False):
     """One call that wants a caller's key. ``token`` is its own: it fences off who came before."""
 

@@ -10,7 +10,7 @@ from django.db.models import Count
 
 from marketplace.billing.models import Lease, LeaseState, WriteOff
 from marketplace.routing.selectors import routers_alive
-from router.contracts.journal import framed_bytes, newest_records, read_frames
+from router.contracts.journal import newest_records, read_segment
 from router.contracts.record import UsageRecord, encode_records
 from router.domain.outcome import Outcome
 
@@ -24,13 +24,15 @@ class JournalCopy:
     """The newest record of each call, oldest first, and what in the files is no record.
 
     ``running`` are streams that may still go on in a router that is there; their records come when
-    they end.
+    they end. ``torn`` segments end in bytes that are no record, ``damaged`` ones have some before
+    whole records.
     """
 
     records: list[UsageRecord] = field(default_factory=list[UsageRecord])
     running: list[UsageRecord] = field(default_factory=list[UsageRecord])
     unreadable: int = 0
     torn: list[str] = field(default_factory=list[str])
+    damaged: list[str] = field(default_factory=list[str])
 
 
 def journal_read(path: Path, *, alive: frozenset[str] = frozenset()) -> JournalCopy:
@@ -50,8 +52,11 @@ def journal_read(path: Path, *, alive: frozenset[str] = frozenset()) -> JournalC
         if file.suffix == ".jsonl":
             payloads = raw.splitlines()
         else:
-            payloads = list(read_frames(raw))
-            if framed_bytes(payloads) < len(raw):
+            segment = read_segment(raw)
+            payloads = segment.payloads
+            if segment.lost_inside:
+                copy.damaged.append(file.name)
+            elif segment.lost_bytes:
                 copy.torn.append(file.name)
         frames += [(number, payload) for payload in payloads]
     calls, unreadable = newest_records(frames)

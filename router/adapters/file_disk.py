@@ -75,6 +75,13 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def size(self) -> int:
+        """How many bytes there are; 0 without a file."""
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def append(self, line: bytes) -> None:
         """Add a line."""
         with self._path.open("ab") as file:

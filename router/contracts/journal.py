@@ -7,13 +7,14 @@ time as what it would owe if it ended there (``interrupted``); the newest record
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
 from router.contracts.record import UsageRecord, decode_record
 
 HEADER = struct.Struct("<II")
+HEADER_HIGH_BYTE = 3
 PAYLOAD_BYTES_MAX = 1024 * 1024
 
 
@@ -24,21 +25,45 @@ def frame(payload: bytes) -> bytes:
     return HEADER.pack(len(payload), zlib.crc32(payload)) + payload
 
 
-def read_frames(raw: bytes) -> Iterator[bytes]:
-    """The payloads of the whole frames; stops at the first torn or damaged one."""
-    position = 0
+class Segment(msgspec.Struct, frozen=True):
+    """What a file of frames holds.
+
+    ``lost_bytes`` belong to no whole frame: a torn tail, or damage. ``lost_inside`` says whether
+    whole frames follow some of them.
+    """
+
+    payloads: list[bytes]
+    lost_bytes: int
+    lost_inside: bool
+
+
+def read_segment(raw: bytes) -> Segment:
+    """Every whole frame of a file, also behind what is torn or damaged."""
+    payloads: list[bytes] = []
+    position = framed = 0
+    lost_inside = False
+    while (at := _next_frame(raw, position)) is not None:
+        lost_inside = lost_inside or at > position
+        position = at + HEADER.size + HEADER.unpack_from(raw, at)[0]
+        payloads.append(raw[at + HEADER.size : position])
+        framed += position - at
+    return Segment(payloads, len(raw) - framed, lost_inside)
+
+
+def _next_frame(raw: bytes, position: int) -> int | None:
+    """Where the first whole frame at or after a position begins."""
     while position + HEADER.size <= len(raw):
         length, crc = HEADER.unpack_from(raw, position)
-        payload = raw[position + HEADER.size : position + HEADER.size + length]
-        if len(payload) != length or length > PAYLOAD_BYTES_MAX or zlib.crc32(payload) != crc:
-            return
-        yield payload
-        position += HEADER.size + length
-
-
-def framed_bytes(payloads: Iterable[bytes]) -> int:
-    """How much of a file these payloads take up."""
-    return sum(HEADER.size + len(payload) for payload in payloads)
+        # An empty frame is no record: what a power loss left as zeros is full of them.
+        if 0 < length <= PAYLOAD_BYTES_MAX:
+            payload = raw[position + HEADER.size : position + HEADER.size + length]
+            if len(payload) == length and zlib.crc32(payload) == crc:
+                return position
+        # The highest byte of a length is 0, and JSON has none: few places are worth a look.
+        position = raw.find(b"\0", position + HEADER_HIGH_BYTE + 1) - HEADER_HIGH_BYTE
+        if position < 0:
+            return None
+    return None
 
 
 class Kept(msgspec.Struct):

@@ -21,6 +21,7 @@ from router.build import build_of
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import BUCKETS_MS, Histogram, Meters
+from router.ports import Losses
 from router.scheduling import scheduler as deciding
 from router.scheduling.decisions import Cancel, Eject, Hedge, Probe
 
@@ -44,6 +45,7 @@ class RouterCollector(Collector):
         *,
         running: Callable[[], int],
         unsettled: Callable[[], int],
+        losses: Callable[[], Losses],
     ) -> None:
         self._meters = meters
         self._gateway = gateway
@@ -51,6 +53,7 @@ class RouterCollector(Collector):
         self._scheduler = dispatcher.scheduler
         self._running = running
         self._unsettled = unsettled
+        self._losses = losses
 
     def collect(self) -> Iterable[Metric]:
         """Every metric of the router, as it is now."""
@@ -62,6 +65,18 @@ class RouterCollector(Collector):
         yield _gauge("running_calls", "Calls that run or wait", self._running())
         yield _gauge(
             "unsettled_calls", "Finished calls that wait for the ledger", self._unsettled()
+        )
+        losses = self._losses()
+        yield CounterMetricFamily(
+            "waypost_router_refused_records",
+            "Finished calls that the ledger refused or nobody could read",
+            value=losses.refused_records,
+        )
+        yield _gauge("set_aside_bytes", "Size of the file of such calls", losses.set_aside_bytes)
+        yield _gauge(
+            "damaged_segments",
+            "Segments of the journal with bytes that are no record",
+            losses.damaged_segments,
         )
         yield _gauge("snapshot_version", "Version of the catalog in use", table.version)
         build = _gauges("build", "1 for the build of the router that runs", ("build",))

@@ -12,6 +12,7 @@ from router.pipeline.dispatch import Dispatcher
 from router.pipeline.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
+from router.ports import NO_LOSSES, Losses
 from router.settings import Limits
 
 JSON = [("content-type", "application/json")]
@@ -34,6 +35,7 @@ class Operations:
         unsettled: Callable[[], int],
         routers: Callable[[], Iterable[str]],
         polls: EnginePolls,
+        losses: Callable[[], Losses] = lambda: NO_LOSSES,
     ) -> None:
         self._gateway = gateway
         self._scheduler = dispatcher.scheduler
@@ -49,7 +51,12 @@ class Operations:
         self.draining = False
         self._exposition = Exposition(
             RouterCollector(
-                meters, gateway, dispatcher, running=lambda: self.running, unsettled=unsettled
+                meters,
+                gateway,
+                dispatcher,
+                running=lambda: self.running,
+                unsettled=unsettled,
+                losses=losses,
             )
         )
 

@@ -1,20 +1,23 @@
 """An append-only file of finished calls and running streams on the router's own disk.
 
 ``write()`` alone survives a killed process; :meth:`Journal.sync`, called every few milliseconds by
-a thread, covers a power loss. A segment is deleted only once every record in it was acknowledged. A
-torn tail is cut off when a segment is read. The frames are those of
+a thread, covers a power loss. A segment is deleted only once every record in it was acknowledged.
+What in a segment is torn or damaged is passed over, said and kept. The frames are those of
 :mod:`router.contracts.journal`.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 
-from router.contracts.journal import frame, framed_bytes, read_frames
+from router.contracts.journal import frame, read_segment
 from router.ports import AppendFile, Disk
 
 SEGMENT_BYTES_MAX = 8 * 1024 * 1024
 SUFFIX = ".journal"
 TORN = ".torn"
+
+log = logging.getLogger(__name__)
 
 
 class JournalBroken(Exception):
@@ -33,6 +36,8 @@ class Journal:
         self._segment = max(self._numbers(), default=0)
         self._file: AppendFile | None = None
         self._bytes = 0
+        self.damaged = 0
+        """Segments of earlier processes in which bytes were no record."""
         self.recovered = list(self._recover())
         self._rotate()
 
@@ -120,10 +125,20 @@ class Journal:
         """Every whole record that an earlier process left, with its segment."""
         for number in self._numbers():
             raw = self._disk.read(_name(number))
-            payloads = list(read_frames(raw))
-            if framed_bytes(payloads) < len(raw):
-                # A torn tail, or worse: kept beside, for whoever has to find out.
-                self._disk.copy(_name(number), f"{number:08d}{TORN}")
+            found = read_segment(raw)
+            payloads = found.payloads
+            if found.lost_bytes:
+                self.damaged += 1
+                kept = f"{number:08d}{TORN}"
+                log.critical(
+                    "%d of %d bytes of %s are no record (%s): calls may be unbilled; see %s",
+                    found.lost_bytes,
+                    len(raw),
+                    _name(number),
+                    "records follow them" if found.lost_inside else "at its end",
+                    kept,
+                )
+                self._disk.copy(_name(number), kept)
             if not payloads:
                 self._disk.delete(_name(number))
                 continue

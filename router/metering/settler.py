@@ -12,7 +12,7 @@ from router.contracts.journal import PAYLOAD_BYTES_MAX, Kept, newest_records
 from router.contracts.record import NO_CANDIDATES, UsageRecord, encode_record
 from router.domain.errors import LedgerUnavailable
 from router.metering.journal import Journal, JournalBroken
-from router.ports import RecordRejected, RecordSink
+from router.ports import Losses, RecordRejected, RecordSink
 
 BATCH_MAX = 500
 GATHER_S = 0.02
@@ -27,8 +27,8 @@ class Settler:
     """``append`` is the hot path's part: one write. ``run`` does the rest in the background.
 
     ``settled`` is called with each record once the ledger has it. ``set_aside`` keeps what the
-    ledger refuses, or what cannot be read, for whoever has to find out. ``offload`` runs a blocking
-    call beside the event loop.
+    ledger refuses, or what cannot be read, for whoever has to find out; ``set_aside_bytes`` says
+    how much lies there. ``offload`` runs a blocking call beside the event loop.
     """
 
     def __init__(
@@ -39,12 +39,14 @@ class Settler:
         settled: Callable[[UsageRecord], None],
         set_aside: Callable[[bytes], None],
         unsettled_max: int,
+        set_aside_bytes: Callable[[], int] = lambda: 0,
         offload: Callable[[Callable[[], None]], Awaitable[None]] = asyncio.to_thread,
     ) -> None:
         self._journal = journal
         self._sink = sink
         self._settled = settled
         self._set_aside = set_aside
+        self._set_aside_bytes = set_aside_bytes
         self._unsettled_max = unsettled_max
         self._offload = offload
         self._wake = asyncio.Event()
@@ -73,6 +75,11 @@ class Settler:
     def unsettled(self) -> int:
         """Finished calls that the ledger has not acknowledged."""
         return len(self._pending)
+
+    @property
+    def losses(self) -> Losses:
+        """What may not have come to the ledger."""
+        return Losses(self.rejected, self._set_aside_bytes(), self._journal.damaged)
 
     @property
     def earlier_is_settled(self) -> bool:

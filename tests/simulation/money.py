@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from router.adapters.memory import MemoryBank, MemoryBudget, MemoryLedger
 from router.adapters.memory_disk import MemoryDisk
-from router.contracts.journal import newest_records, read_frames
+from router.contracts.journal import newest_records, read_segment
 from router.contracts.record import UsageRecord
 from router.domain.errors import BudgetExhausted, CreditExhausted, LedgerUnavailable
 from router.domain.money import Purse
@@ -296,7 +296,7 @@ def _record(truth: Truth, lease_id: str, outcome: str, tokens: int) -> UsageReco
 
 def _newest(disk: MemoryDisk) -> dict[str, UsageRecord]:
     names = [name for name in disk.names() if name.endswith(".journal")]
-    frames = [(0, payload) for name in names for payload in read_frames(disk.read(name))]
+    frames = [(0, payload) for name in names for payload in read_segment(disk.read(name)).payloads]
     return {kept.record.request_id: kept.record for kept in newest_records(frames)[0]}
 
 

@@ -96,6 +96,21 @@ def test_a_journal_replayed_twice_moves_money_once(shop: Shop, tmp_path: Path) -
     assert ledger_proof().gaps == ()
 
 
+def test_calls_behind_a_damaged_record_are_replayed(shop: Shop, tmp_path: Path) -> None:
+    journal(tmp_path, *(finished(shop, n) for n in (10, 20, 30)))
+    (segment,) = tmp_path.glob("*.journal")
+    raw = bytearray(segment.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    segment.write_bytes(raw)
+    said = ledger("replay", tmp_path)
+    assert "2 new, 0 known already, 0 refused" in said
+    assert "00000001.journal has bytes that are no record before others that were read" in said
+    assert shop.customer_account.posted_nano == 10 * USD - 40
+    assert "00000001.journal is damaged: calls in it may be unbilled" in failing(
+        "verify", "--journal", tmp_path
+    )
+
+
 def test_the_newest_record_of_a_stream_is_what_is_settled(shop: Shop, tmp_path: Path) -> None:
     ended = finished(shop, 30, outcome="completed")
     broken = finished(shop, 7, outcome="interrupted")

@@ -85,6 +85,7 @@ class Command(BaseCommand):
             )
         if found.unreadable:
             gaps.append(f"{found.unreadable} entries of the journal are no records")
+        gaps += [f"{name} is damaged: calls in it may be unbilled" for name in found.damaged]
         return gaps
 
     def _replay(self, options: dict[str, Any]) -> None:
@@ -92,6 +93,8 @@ class Command(BaseCommand):
         replay = records_settle(records=found.records)
         for request_id, reason in replay.refused:
             self.stderr.write(f"call {request_id} is refused: {reason}")
+        for name in found.damaged:
+            self.stderr.write(f"{name} has bytes that are no record before others that were read")
         for name in found.torn:
             self.stderr.write(f"{name} ends in bytes that are no record")
         refused = len(replay.refused) + found.unreadable

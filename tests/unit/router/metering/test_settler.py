@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from router.adapters.file_disk import LineFile
 from router.adapters.memory import MemoryLedger
 from router.adapters.memory_disk import MemoryDisk
 from router.contracts.record import (
@@ -14,13 +16,14 @@ from router.contracts.record import (
     Candidates,
     UsageRecord,
     decode_record,
+    encode_record,
 )
 from router.domain.errors import LedgerUnavailable
 from router.metering import journal as journal_module
 from router.metering import settler as module
 from router.metering.journal import Journal
 from router.metering.settler import Settler
-from router.ports import RecordRejected
+from router.ports import Losses, RecordRejected
 from tests.unit.router.pipeline.line import in_time as until
 from tests.unit.router.records import record
 
@@ -277,3 +280,25 @@ async def test_admission_stops_when_too_much_is_owed() -> None:
     made.append(record("b"))
     with pytest.raises(LedgerUnavailable, match="wait to be settled"):
         made.admit()
+
+
+async def test_what_the_ledger_refuses_and_a_damaged_journal_are_counted(tmp_path: Path) -> None:
+    """For the alerts: the file counts for as long as it is there, also after another start."""
+    bench, aside = Bench(MemoryLedger(clock=lambda: 0.0)), LineFile(tmp_path / "rejected.jsonl")
+    earlier = Journal(bench.disk)
+    earlier.append(b"no record")
+    earlier.append(encode_record(record("1")))
+    bench.disk.lose_power(lambda unsynced: unsynced - 1)
+
+    def started() -> Settler:
+        return Settler(
+            Journal(bench.disk),
+            bench.ledger,
+            settled=lambda _: None,
+            set_aside=aside.append,
+            set_aside_bytes=aside.size,
+            unsettled_max=10,
+        )
+
+    assert started().losses == Losses(1, len(b"no record\n"), 1)
+    assert started().losses == Losses(0, len(b"no record\n"), 0)
