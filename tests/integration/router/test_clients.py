@@ -165,3 +165,15 @@ def test_curl(url: str) -> None:
     found = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
     assert found.stdout.startswith("data: {")
     assert found.stdout.endswith("data: [DONE]\n\n")
+
+
+def test_curl_that_would_rather_have_http_2(url: str) -> None:
+    """It offers an upgrade, which is not taken up, with the first call of each connection."""
+    body = json.dumps({"model": MODEL, "messages": QUESTION, "max_tokens": 4})
+    words = ["curl", "-sS", "--http2", "-w", "\n%{http_version} %{http_code} %{num_connects}\n"]
+    words += ["-H", f"Authorization: Bearer {KEY}", "-H", "Content-Type: application/json"]
+    words += ["-d", body, f"{url}/v1/chat/completions", f"{url}/v1/chat/completions"]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    _, first, _, second = found.stdout.strip().split("\n")
+    assert first.split()[:2] == second.split()[:2] == ["1.1", "200"]
+    assert [first.split()[2], second.split()[2]] == ["1", "0"]

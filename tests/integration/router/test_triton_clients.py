@@ -93,6 +93,14 @@ def test_over_rest_in_json_and_in_binary(router: Router, binary_in: bool, binary
     )
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_over_rest_compressed(router: Router, coding: str, binary: bool) -> None:
+    client = over_http.InferenceServerClient(router.http)
+    made = inputs(over_http, binary=binary)
+    check(client.infer(MODEL, made, headers=dict(AUTH), request_compression_algorithm=coding))
+
+
 async def test_over_rest_async(router: Router) -> None:
     async with over_http_aio.InferenceServerClient(router.http) as client:
         check(await client.infer(MODEL, inputs(over_http), headers=dict(AUTH)))
