@@ -1,5 +1,6 @@
 """The router's picture of the catalog, read from the tables in one go."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,12 +19,13 @@ from marketplace.accounts.models import (
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.billing.models import Budget
-from marketplace.catalog.models import Deployment, DeploymentStatus, Offer, Worker
+from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Task, Worker
 from marketplace.routing.models import Policy, PolicyState
 from router.contracts.snapshot import Snapshot
 from router.domain import catalog as wire
 from router.domain import keys
 from router.domain.pricing import Price
+from router.domain.request import MODALITIES, Modality
 
 Tensors = tuple[tuple[str, str, tuple[int, ...]], ...]
 
@@ -41,10 +43,14 @@ def snapshot_build() -> Snapshot:
     profiles = {profile.deployment_id: profile for profile in profiles_in_force()}
     versions = {row.version.model_id: row.version for row in rows}
     pools = {row.pool_id: row.pool for row in rows}
+    priced_by_image = {row.version.model_id for row in rows if offers[row.pk].image_nano}
     return Snapshot(
         version=0,
         published_at_ms=0,
-        models=tuple(_model(v) for v in sorted(versions.values(), key=lambda v: v.model.name)),
+        models=tuple(
+            _model(version, version.model_id in priced_by_image)
+            for version in sorted(versions.values(), key=lambda v: v.model.name)
+        ),
         pools=tuple(
             wire.Pool(
                 name=pool.name,
@@ -92,7 +98,7 @@ def _offers_in_force() -> dict[int, Offer]:
     return {offer.deployment_id: offer for offer in newest}
 
 
-def _model(version: Any) -> wire.Model:
+def _model(version: Any, is_priced_by_image: bool) -> wire.Model:
     model = version.model
     return wire.Model(
         name=model.name,
@@ -106,7 +112,19 @@ def _model(version: Any) -> wire.Model:
         emulated=model.emulated,
         inputs=_tensors(model.tensors.get("inputs", ())),
         outputs=_tensors(model.tensors.get("outputs", ())),
+        takes=chat_takes(model, is_priced_by_image) if model.task == Task.CHAT else None,
     )
+
+
+def chat_takes(model: AIModel, is_priced_by_image: bool) -> tuple[str, ...] | None:
+    """What a chat may hold besides text: what the schema of its messages names, and whatever has a
+    price. None where there is neither.
+    """
+    schema = json.dumps(model.input_schema)
+    named = {modality.value for part, modality in MODALITIES.items() if f'"{part}"' in schema}
+    if is_priced_by_image:
+        named.add(Modality.IMAGE.value)
+    return tuple(sorted(named)) if named or model.input_schema else None
 
 
 def _tensors(rows: Iterable[dict[str, Any]]) -> Tensors:

@@ -46,8 +46,9 @@ class Model(Struct, frozen=True):
     """What is asked for by its public name ``author/slug``.
 
     ``task`` is ``chat``, ``embeddings``, ``tabular`` or ``vision``. Token limits are 0 where they
-    have no meaning. ``inputs``/``outputs`` describe tensors for OIP metadata, as
-    ``(name, datatype, shape)``.
+    have no meaning. ``inputs``/``outputs`` describe tensors of OIP calls, as
+    ``(name, datatype, shape)``. ``takes`` is what a chat may hold besides text (values of
+    :class:`router.domain.request.Modality`), None where nobody has said.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Model(Struct, frozen=True):
     emulated: bool = False
     inputs: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     outputs: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
+    takes: tuple[str, ...] | None = None
 
 
 class EngineCurve(Struct, frozen=True):

@@ -26,6 +26,28 @@ class Kind(StrEnum):
     INFER = "infer"
 
 
+class Modality(StrEnum):
+    """What a part of a chat is when it is not text."""
+
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+    FILE = "file"
+
+
+MODALITIES = {
+    "image_url": Modality.IMAGE,
+    "input_image": Modality.IMAGE,
+    "image": Modality.IMAGE,
+    "input_audio": Modality.AUDIO,
+    "audio_url": Modality.AUDIO,
+    "video_url": Modality.VIDEO,
+    "file": Modality.FILE,
+    "input_file": Modality.FILE,
+}
+"""What a part of a chat is, by its type."""
+
+
 class Priority(StrEnum):
     """How urgent a call is: interactive ones are answered before standard and batch ones."""
 
@@ -105,9 +127,12 @@ class InferenceRequest(Struct, frozen=True, gc=False):
 
     ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes); ``payload`` is the body
     as it came, for OIP, with ``payload_headers`` that describe it. ``bound`` is the most that the
-    call can consume; ``prompt_bytes`` are those of its text. ``traceparent`` and ``parent_span_id``
-    are those of :func:`router.domain.tracing.traceparent_of`. ``fallbacks`` are models to try when
-    ``model`` cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is in
+    call can consume; ``prompt_bytes`` are those of its text, ``prompt_tokens_min`` what it has at
+    least in any vocabulary, and ``modalities`` what else is in it.
+
+    ``traceparent`` and ``parent_span_id`` are those of
+    :func:`router.domain.tracing.traceparent_of`. ``fallbacks`` are models to try when ``model``
+    cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is in
     Unix time.
     """
 
@@ -121,6 +146,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     parent_span_id: str = ""
     fallbacks: tuple[str, ...] = ()
     prompt_bytes: int = 0
+    prompt_tokens_min: int = 0
+    modalities: frozenset[Modality] = frozenset()
     completion_tokens_asked: int = 0
     choices_asked: int = 1
     stream: bool = False

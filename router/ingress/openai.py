@@ -1,13 +1,28 @@
 """OpenAI's dialect: JSON bodies in, validated calls out, and the list of models."""
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Raw
 
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
 from router.domain.pricing import Usage
-from router.domain.request import NO_WISHES, InferenceRequest, Kind, Wishes
+from router.domain.request import NO_WISHES, InferenceRequest, Kind, Modality, Wishes
 from router.ingress import messages
+from router.ingress.bodies import (
+    TEXT_ALONE,
+    TRUNCATED,
+    Body,
+    ChatBody,
+    CompletionBody,
+    EmbeddingBody,
+    check_chat,
+    check_texts,
+    fewest_tokens,
+    tokens_of,
+)
+from router.ingress.unfit import unfit
 
 PATHS = {
     "/v1/chat/completions": Kind.CHAT,
@@ -19,50 +34,27 @@ PROMPT_FIELDS = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt", Kind.EMBEDDIN
 TEMPLATE_TOKENS_MAX = 256
 """Room for what a worker's chat template adds to a prompt."""
 
-IMAGES = (b'"image_url"', b"\\u00")
-"""What a chat with images contains: their field's name, or letters that are written otherwise."""
-
 IMAGE_TOKENS_MAX = 16_384
 """The most prompt tokens that an image is taken for when credit is held for it."""
 
 CHOICES_MAX = 16
+TOKENS_MAX = 1 << 31
 FALLBACKS_MAX = 4
+NULL = b"null"
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool = False
-
-
-class _Known(msgspec.Struct):
-    """The fields that routing needs. All others pass through unread."""
-
-    model: str = ""
-    models: list[str] | None = None
-    stream: bool | None = False
-    stream_options: _StreamOptions | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    n: int | None = 1
-    provider: Wishes | None = None
-
-
-class _ImageURL(msgspec.Struct):
-    url: str
-
-
-class _Part(msgspec.Struct):
-    image_url: _ImageURL | str | None = None
-
-
-class _Message(msgspec.Struct):
-    content: list[_Part | str] | str | None = None
-
-
-_decode_prompts = msgspec.json.Decoder(list[str | int | list[int]]).decode
-_decode_messages = msgspec.json.Decoder(list[_Message]).decode
-_decode_known = msgspec.json.Decoder(_Known).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_wishes = msgspec.json.Decoder(Wishes).decode
 encode = msgspec.json.Encoder().encode
+
+
+class _Asked(msgspec.Struct, frozen=True, gc=False):
+    """What the fields of one kind of call say. ``prompts`` is how many there are to answer."""
+
+    prompts: int = 1
+    tokens_min: int = 0
+    images: list[str] = []
+    modalities: frozenset[Modality] = TEXT_ALONE
 
 
 def parse_call(
@@ -76,73 +68,91 @@ def parse_call(
 ) -> InferenceRequest:
     """A call out of a JSON body. Raises ``RequestInvalid`` naming the field that does not fit."""
     try:
-        known = _decode_known(body)
+        known = DECODE[kind](body)
         fields = _decode_fields(body)
     except msgspec.ValidationError as error:
-        raise RequestInvalid(str(error)) from None
+        raise unfit(error) from None
     except UNREADABLE as unreadable:
         raise RequestInvalid(f"the body is not JSON: {unreadable}") from None
     model, fallbacks = _models(known)
-    prompt_field = PROMPT_FIELDS[kind]
-    prompt = fields.get(prompt_field)
-    if prompt is None:
-        raise RequestInvalid(f"the field {prompt_field!r} is missing", param=prompt_field)
-    choices = _between("n", known.n or 1, 1, CHOICES_MAX)
-    asked = known.max_completion_tokens or known.max_tokens
-    if asked is not None:
-        _between("max_tokens", asked, 1, 1 << 31)
-    text = bytes(prompt)
-    if kind is Kind.COMPLETION and text.startswith(b"["):
-        choices *= _prompts(text)
-    images: list[str] = []
-    if kind is Kind.CHAT and any(sign in text for sign in IMAGES):
-        images = _image_urls(text)
-    image_bytes = sum(len(url) for url in images)
+    asked = _checked(known)
+    choices = 1 if known.n is None else _between("n", known.n, 1, CHOICES_MAX)
+    tokens_asked = _tokens_asked(known, kind)
+    prompt = fields[PROMPT_FIELDS[kind]]
+    prompt_bytes = len(memoryview(prompt))
+    image_bytes = sum(len(url) for url in asked.images)
     # Templates put more than the messages into a prompt (tools, schemas): all of it is held for.
-    tokens_max = len(body) - image_bytes + len(images) * IMAGE_TOKENS_MAX + TEMPLATE_TOKENS_MAX
+    tokens_max = (
+        len(body) - image_bytes + len(asked.images) * IMAGE_TOKENS_MAX + TEMPLATE_TOKENS_MAX
+    )
     stream = bool(known.stream) and kind is not Kind.EMBEDDING
     return InferenceRequest(
         id=request_id,
         kind=kind,
         model=model,
         fallbacks=fallbacks,
-        bound=Usage(prompt_tokens=tokens_max, images=len(images)),
+        bound=Usage(prompt_tokens=tokens_max, images=len(asked.images)),
         arrived_s=arrived_s,
         created_at_ms=created_at_ms,
-        prompt_bytes=len(text) - image_bytes + len(bytes(fields.get("tools", b""))),
-        completion_tokens_asked=0 if kind is Kind.EMBEDDING else asked or 0,
-        choices_asked=choices,
+        prompt_bytes=prompt_bytes - image_bytes + len(memoryview(fields.get("tools", b""))),
+        prompt_tokens_min=0 if TRUNCATED in fields else asked.tokens_min,
+        modalities=asked.modalities,
+        completion_tokens_asked=tokens_asked,
+        choices_asked=choices * asked.prompts,
         stream=stream,
         include_usage=bool(known.stream_options and known.stream_options.include_usage),
         explain=explain,
-        wishes=known.provider or NO_WISHES,
+        wishes=_wishes(known.provider),
         fields=fields,
     )
 
 
-def _prompts(prompt: bytes) -> int:
-    """How many prompts a list holds: texts or token arrays, or it is itself one token array."""
-    try:
-        parsed = _decode_prompts(prompt)
-    except UNREADABLE as error:
-        raise RequestInvalid(f"prompt is not readable: {error}", param="prompt") from None
-    return 1 if not parsed or isinstance(parsed[0], int) else len(parsed)
+DECODE: dict[Kind, Callable[[bytes], Body]] = {
+    Kind.CHAT: msgspec.json.Decoder(ChatBody).decode,
+    Kind.COMPLETION: msgspec.json.Decoder(CompletionBody).decode,
+    Kind.EMBEDDING: msgspec.json.Decoder(EmbeddingBody).decode,
+}
 
 
-def _image_urls(messages: bytes) -> list[str]:
-    """The images of a chat, wherever they are: what cannot be read cannot be charged for."""
-    try:
-        parsed = _decode_messages(messages)
-    except UNREADABLE as error:
-        raise RequestInvalid(f"messages are no chat: {error}", param="messages") from None
-    parts = [
-        part for message in parsed if isinstance(message.content, list) for part in message.content
+def _checked(body: Body) -> _Asked:
+    if isinstance(body, ChatBody):
+        chat = check_chat(body)
+        return _Asked(1, tokens_of(chat.characters), chat.images, chat.modalities)
+    if isinstance(body, CompletionBody):
+        prompts = check_texts("prompt", body.prompt)
+        return _Asked(len(prompts), fewest_tokens(prompts))
+    if isinstance(body, EmbeddingBody):
+        if body.input == "":
+            raise RequestInvalid("input is empty; give at least one text", param="input")
+        check_texts("input", body.input)
+    return _Asked()
+
+
+def _tokens_asked(known: Body, kind: Kind) -> int:
+    """How long an answer may be, 0 where nobody says. A completion of 0 tokens only scores."""
+    if kind is Kind.EMBEDDING:
+        return 0
+    least = 0 if kind is Kind.COMPLETION else 1
+    asked = [
+        ("max_completion_tokens", known.max_completion_tokens),
+        ("max_tokens", known.max_tokens),
     ]
-    found = [part.image_url for part in parts if isinstance(part, _Part) and part.image_url]
-    return [image if isinstance(image, str) else image.url for image in found]
+    given = [_between(name, n, least, TOKENS_MAX) for name, n in asked if n is not None]
+    return given[0] if given else 0
 
 
-def _models(known: _Known) -> tuple[str, tuple[str, ...]]:
+def _wishes(provider: Raw) -> Wishes:
+    """A wish that is null is none."""
+    if bytes(provider) == NULL:
+        return NO_WISHES
+    try:
+        given = {name: raw for name, raw in _decode_fields(provider).items() if bytes(raw) != NULL}
+        return _decode_wishes(encode(given)) if given else NO_WISHES
+    except msgspec.ValidationError as error:
+        raise unfit(error, "provider") from None
+
+
+def _models(known: Body) -> tuple[str, tuple[str, ...]]:
     """``model`` and then ``models``, or the first of ``models`` and then the others."""
     if known.model and not known.models:
         return known.model, ()

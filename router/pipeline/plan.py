@@ -21,6 +21,7 @@ from router.domain.money import NANO_MAX, format_usd
 from router.domain.pricing import Usage, hold_nano
 from router.domain.request import NO_WISHES, InferenceRequest, Kind, Sort
 from router.pipeline.eligibility import Eligibility, eligibility, required_parameters
+from router.pipeline.fit import check_fit
 from router.pipeline.history import Histories
 from router.pipeline.routing_table import Grant, Route, RoutingTable
 from router.pipeline.sizing import prefix_blocks, size_features
@@ -69,14 +70,16 @@ class Plan(Struct, frozen=True):
 def make_plan(
     table: RoutingTable, grant: Grant, request: InferenceRequest, *, hardware_max_s: float
 ) -> Plan:
-    """Raises ``ModelUnknown``, ``NotAllowed``, ``RequestInvalid`` or ``NothingEligible``.
+    """Raises ``ModelUnknown``, ``NotAllowed``, ``RequestInvalid``, ``WorkerRefused`` or
+    ``NothingEligible``.
 
     ``hardware_max_s`` is held for, where a price is per second and the call has no deadline.
     """
     request, route = find_route(table, grant, request)
+    check_fit(route.model, request)
     found = _eligible(route, request)
     if not found.endpoints:
-        raise _nothing_eligible(route, found)
+        raise _nothing_eligible(route, request, found)
     request = _bounded(request, route)
     if found.by_the_second:
         request = _timed(request, hardware_max_s)
@@ -228,7 +231,7 @@ def _timed(request: InferenceRequest, hardware_max_s: float) -> InferenceRequest
     return msgspec.structs.replace(request, bound=bound)
 
 
-def _nothing_eligible(route: Route, found: Eligibility) -> CallError:
+def _nothing_eligible(route: Route, request: InferenceRequest, found: Eligibility) -> CallError:
     if route.left_out:
         return NothingEligible(
             f"model {route.model.name!r} is not available here: {route.left_out}", param="model"
@@ -236,8 +239,8 @@ def _nothing_eligible(route: Route, found: Eligibility) -> CallError:
     verdicts = {candidate.verdict for candidate in found.filtered}
     if verdicts == {"protocol"}:
         return RequestInvalid(
-            f"model {route.model.name!r} is a {route.model.task} model and cannot be called this "
-            "way; see the API tab of its page",
+            f"no worker of {route.model.name!r} speaks a protocol of {request.kind} calls; see the "
+            "API tab of its page",
             param="model",
         )
     if verdicts and verdicts <= WISHES.keys():

@@ -109,7 +109,8 @@ def test_tools_and_schemas_are_held_for_since_templates_put_them_into_the_prompt
     )
     assert tooled.bound.prompt_tokens - plain.bound.prompt_tokens > 4_000
     assert tooled.prompt_tokens - plain.prompt_tokens > 1_000
-    schema = parsed(msgspec.json.encode(chat(response_format={"x": "y" * 4_000})))
+    wanted = {"type": "json_schema", "json_schema": {"x": "y" * 4_000}}
+    schema = parsed(msgspec.json.encode(chat(response_format=wanted)))
     assert schema.bound.prompt_tokens > 4_000 + TEMPLATE_TOKENS_MAX
 
 

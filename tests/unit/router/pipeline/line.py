@@ -229,7 +229,7 @@ async def in_time(condition: Callable[[], bool]) -> None:
 def chat(**fields: object) -> InferenceRequest:
     """A chat call with a 14-byte prompt."""
     explain = bool(fields.pop("explain", False))
-    body = {"model": "a/m", "messages": ["0123456789"], "max_tokens": 8, **fields}
+    body = {"model": "a/m", "messages": [{"role": "u"}], "max_tokens": 8, **fields}
     return parse_call(
         Kind.CHAT,
         msgspec.json.encode(body),

@@ -30,7 +30,7 @@ def planned(price: Price, deadline_ms: int = 0) -> Plan:
     )
     body = {
         "model": "a/m",
-        "messages": ["0123456789"],
+        "messages": [{"role": "u"}],
         "max_tokens": 8,
         "provider": {"deadline_ms": deadline_ms},
     }

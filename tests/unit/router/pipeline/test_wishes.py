@@ -26,6 +26,12 @@ from router.scheduling.tokens import TokenEstimates
 from tests.unit.router.pipeline.line import USED, FakeUpstream, Line, chat, snapshot, until
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
+
+
+def said(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
 CHEAP = Price(9, prompt_nano_per_million=10**6, completion_nano_per_million=10**6)
 
 
@@ -231,19 +237,21 @@ async def test_wishes_reach_the_scheduler() -> None:
 
 
 async def test_sizes_are_told_by_what_is_known_before_a_call_runs() -> None:
-    request = chat(messages=["x" * 4_000], max_tokens=8)
-    assert size_features(request) == (pytest.approx(1_001), 8.0)
+    request = chat(messages=[said("x" * 4_000)], max_tokens=8)
+    assert size_features(request) == (pytest.approx(1_007.5), 8.0)
 
 
 async def test_prompts_that_begin_alike_share_their_first_blocks() -> None:
-    one, other = (prefix_blocks(chat(messages=["x" * 2_000 + 600 * end])) for end in ("a", "b"))
+    one, other = (
+        prefix_blocks(chat(messages=[said("x" * 2_000 + 600 * end)])) for end in ("a", "b")
+    )
     assert one[:7] == other[:7]
     assert one[-1] != other[-1]
     assert prefix_blocks(chat()) == ()
 
 
 async def test_the_blocks_of_a_chat_are_those_of_its_next_turn_too() -> None:
-    turns = ["x" * 1_000, "y" * 700, "z" * 900]
+    turns = [said("x" * 1_000), said("y" * 700), said("z" * 900)]
     before, after = prefix_blocks(chat(messages=turns[:2])), prefix_blocks(chat(messages=turns))
     assert len(before) == 6
     assert after[:6] == before

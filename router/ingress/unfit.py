@@ -1,0 +1,52 @@
+"""What does not fit in a body, in words for whoever sent it: never Python's."""
+
+import re
+
+import msgspec
+
+from router.domain.errors import RequestInvalid
+
+_FIELD = re.compile(r"^\$?\.?(?P<name>[^.\[]*)")
+_WANTED = re.compile(r"^Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`")
+_MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
+_WORDS = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def unfit(error: msgspec.ValidationError, within: str = "") -> RequestInvalid:
+    """The error that names the field. ``within`` is where the decoded part stands in the body."""
+    text, _, at = str(error).partition(" - at `")
+    path = at.removesuffix("`").removeprefix("$")
+    if within:
+        separator = "" if path.startswith("[") or not path else "."
+        path = within + separator + path.removeprefix(".")
+    path = path.removeprefix(".")
+    if missing := _MISSING.match(text):
+        path = f"{path}.{missing['name']}" if path else missing["name"]
+        said = f"{path} is missing"
+    elif wrong := _WANTED.match(text):
+        wanted = " or ".join(_WORDS.get(one, one) for one in wrong["wanted"].split(" | "))
+        said = (
+            f"{path or 'the body'} must be {wanted}, not {_WORDS.get(wrong['got'], wrong['got'])}"
+        )
+    else:
+        said = f"{path}: {text}" if path else text
+    return RequestInvalid(said, param=parameter(path))
+
+
+def missing(path: str) -> RequestInvalid:
+    """What is not there and has to be."""
+    return RequestInvalid(f"{path} is missing", param=parameter(path))
+
+
+def parameter(path: str) -> str | None:
+    """The field of the body that a path begins with: what errors name in ``param``."""
+    found = _FIELD.match(path)
+    return (found["name"] if found else "") or None
