@@ -14,8 +14,8 @@ TASKS = {
 
 
 def check_fit(model: Model, request: InferenceRequest) -> None:
-    """Raises ``RequestInvalid``, or ``WorkerRefused`` for a prompt that is too long, where no worker
-    could answer, and so none is to be blamed.
+    """Raises ``RequestInvalid``, or ``WorkerRefused`` for too long a prompt, where no worker could
+    answer, and so none is to be blamed.
     """
     if model.task not in TASKS[request.kind]:
         raise RequestInvalid(

@@ -180,7 +180,6 @@ async def test_parts_that_a_model_takes_pass(takes: tuple[str, ...] | None) -> N
         (CHAT, {"messages": [{"role": "user", "content": " " * 3_000_000}]}, "messages"),
         (CHAT, {"messages": user(*[{"type": "text", "text": "x" * 9_999}] * 40)}, "messages"),
         ("/v1/completions", {"prompt": "x" * 3_000_000}, "prompt"),
-        ("/v1/completions", {"prompt": ["x", [1] * 9]}, "prompt"),
         ("/v1/completions", {"prompt": [[1], [5] * 2_049]}, "prompt"),
     ],
 )
