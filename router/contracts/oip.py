@@ -212,6 +212,11 @@ def values_of(datatype: str, raw: bytes) -> list[Any]:
         raise TensorsInvalid(f"bytes do not fit the datatype {datatype!r}: {error}") from None
 
 
+def texts_in(raw: bytes) -> int:
+    """How many elements a BYTES tensor has. Raises ``TensorsInvalid``."""
+    return sum(1 for _ in _unprefixed(raw))
+
+
 def _check_integers(values: list[Any], bounds: Any) -> None:
     for value in values:
         if not isinstance(value, int) or not bounds.min <= value <= bounds.max:
@@ -286,7 +291,7 @@ def _tensors(tensors: Any, tail: bytes) -> Iterator[tuple[Header, bytes]]:
         if size is None:
             yield made, raw_of(made["datatype"], made.get("data"))
             continue
-        if not isinstance(size, int) or size < 0 or at + size > len(tail):
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0 or at + size > len(tail):
             raise TensorsInvalid(f"{BINARY_SIZE} {size!r} does not fit the {len(tail)} bytes sent")
         yield made, tail[at : at + size]
         at += size

@@ -187,9 +187,9 @@ class API:
         target = oip_http.parse_path(exchange.path)
         if target is None or target.action != "infer":
             raise RouteNotFound(f"there is no POST {exchange.path}; see the API reference")
-        oip_http.find_route(self._gateway.table, target)
+        route = oip_http.find_route(self._gateway.table, target)
         call = oip_http.parse_infer(
-            target.model,
+            route.model,
             exchange.body,
             exchange.headers,
             stream=self._forwarder is not None and self._forwarder.streams(exchange),

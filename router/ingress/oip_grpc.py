@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from router.contracts import oip
 from router.contracts.completion import Failure, decode_completion
 from router.contracts.wire import UNREADABLE
+from router.domain.catalog import Model
 from router.domain.errors import CallError, RequestInvalid, RouterBusy
 from router.domain.request import InferenceRequest, traced
 from router.ingress import oip_http
@@ -214,8 +215,8 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
     async def _stream(self, message: Any, context: Any) -> None:
         with self._running():
             grant = self._gateway.authenticate(_metadata(context, "authorization"))
-            self._route(message)
-            call = msgspec.structs.replace(self._call(message, context), stream=True)
+            model = self._route(message).model
+            call = msgspec.structs.replace(self._call(model, message, context), stream=True)
             client = _Stream(context)
             if self._forwarder is not None:
                 sent = _sent(call, context)
@@ -231,8 +232,8 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
     async def _infer(self, message: Any, context: Any) -> tuple[Any, Headers]:
         with self._running():
             grant = self._gateway.authenticate(_metadata(context, "authorization"))
-            self._route(message)
-            call = self._call(message, context)
+            model = self._route(message).model
+            call = self._call(model, message, context)
             headers, body = await self._forwarded(call, context) or (None, b"")
             if headers is None:
                 client = _Answer()
@@ -268,14 +269,14 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
             raise OwnerRefused(status, _message(body))
         return {n.decode("latin-1"): v.decode("latin-1") for n, v in headers.items()}, body
 
-    def _call(self, message: Any, context: Any) -> InferenceRequest:
+    def _call(self, model: Model, message: Any, context: Any) -> InferenceRequest:
         try:
             body, header_length = oip.request_to_rest(message)
         except oip.TensorsInvalid as error:
             raise RequestInvalid(str(error), param="inputs") from None
         request_id, arrived_s, created_at_ms = self._new_call()
         call = oip_http.parse_infer(
-            message.model_name,
+            model,
             body,
             {
                 oip_http.HEADER_LENGTH: str(header_length).encode(),

@@ -12,6 +12,8 @@ from router.domain.errors import ModelUnknown, RequestInvalid
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
+from router.ingress.tensors import check_inference, decode
+from router.ingress.unfit import unfit
 from router.pipeline.meters import ModelMeters
 from router.pipeline.plan import check_permitted
 from router.pipeline.routing_table import Grant, Route, RoutingTable
@@ -28,19 +30,6 @@ _PATH = re.compile(
     r"^/v2/models/(?P<model>.+?)(?:/versions/(?P<version>[^/]+))?(?P<action>/infer|/ready|/stats)?$"
 )
 _encode = msgspec.json.Encoder().encode
-
-
-class _Tensor(msgspec.Struct):
-    """What is read of an input tensor: rows are its first dimension."""
-
-    shape: list[int]
-
-
-class _Inference(msgspec.Struct):
-    inputs: list[_Tensor]
-
-
-_decode = msgspec.json.Decoder(_Inference).decode
 
 
 class ModelPath(msgspec.Struct, frozen=True):
@@ -66,7 +55,7 @@ def parse_path(path: str) -> ModelPath | None:
 
 
 def parse_infer(
-    name: str,
+    model: Model,
     body: bytes,
     headers: dict[bytes, bytes],
     *,
@@ -88,14 +77,19 @@ def parse_infer(
         )
     header_length = len(body) if declared is None else int(declared)
     try:
-        inference = _decode(body[:header_length])
+        inference = decode(body[:header_length])
+    except msgspec.ValidationError as error:
+        raise unfit(error) from None
     except UNREADABLE as error:
         raise RequestInvalid(f"not an inference request: {error}") from None
     if not inference.inputs or not all(tensor.shape for tensor in inference.inputs):
         raise RequestInvalid("inputs must hold at least one tensor with a shape", param="inputs")
     rows = inference.inputs[0].shape[0]
     if not 1 <= rows <= ROWS_MAX:
-        raise RequestInvalid(f"the first dimension is {rows}; give 1 to {ROWS_MAX} rows")
+        raise RequestInvalid(
+            f"the first dimension is {rows}; give 1 to {ROWS_MAX} rows", param="inputs"
+        )
+    check_inference(inference, memoryview(body)[header_length:], model)
     content_type = headers.get(b"content-type", b"application/json").decode("latin-1")
     payload_headers = [("Content-Type", content_type)]
     if declared is not None:
@@ -103,7 +97,7 @@ def parse_infer(
     return InferenceRequest(
         id=request_id,
         kind=Kind.INFER,
-        model=name,
+        model=model.name,
         bound=Usage(rows=rows),
         arrived_s=arrived_s,
         created_at_ms=created_at_ms,

@@ -9,6 +9,7 @@ from router.domain.errors import RequestInvalid
 _FIELD = re.compile(r"^\$?\.?(?P<name>[^.\[]*)")
 _WANTED = re.compile(r"^Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
+_QUOTED = re.compile(r"`([^`]+)`")
 _WORDS = {
     "str": "a text",
     "int": "a whole number",
@@ -37,7 +38,8 @@ def unfit(error: msgspec.ValidationError, within: str = "") -> RequestInvalid:
             f"{path or 'the body'} must be {wanted}, not {_WORDS.get(wrong['got'], wrong['got'])}"
         )
     else:
-        said = f"{path}: {text}" if path else text
+        plain = _QUOTED.sub(lambda found: _WORDS.get(found[1], found[1]), text)
+        said = f"{path}: {plain}" if path else plain
     return RequestInvalid(said, param=parameter(path))
 
 
