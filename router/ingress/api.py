@@ -140,6 +140,7 @@ class API:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._drained.wait()
+        self._gateway.stopping = True
 
     async def _handle(self, exchange: Exchange, request_id: str, now_ms: int) -> None:
         method, path = exchange.method, exchange.path

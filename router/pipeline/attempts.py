@@ -133,6 +133,8 @@ class Attempts:
             except UpstreamFailed as failed:
                 excluded = self._after_failure(failed, race, plan, trace, excluded)
             except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and not plan.request.stream:
+                    trace.left(attempt)
                 self.dispatcher.cancelled(attempt)
                 refused = isinstance(error, UpstreamRefused)
                 _note(attempt, trace, Outcome.REFUSED if refused else Outcome.CLIENT_GONE)

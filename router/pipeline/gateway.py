@@ -105,6 +105,8 @@ class Gateway:
         snapshot_age_max_s: float = inf,
     ) -> None:
         self.table: RoutingTable = EMPTY_TABLE
+        self.stopping = False
+        """Whether calls that still run are about to be cut off."""
         self._router_id = router_id
         self._key_pepper = key_pepper
         self._dispatcher = dispatcher
@@ -177,6 +179,8 @@ class Gateway:
             raise
         finally:
             # Still open only when the client left or the router is stopping.
+            if self.stopping and not trace.first_byte_s:
+                account.resolve(Outcome.REJECTED, 503)  # Nobody but the router gave it up.
             account.resolve(Outcome.CLIENT_GONE, 499)
 
     async def _answer(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:

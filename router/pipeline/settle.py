@@ -12,7 +12,7 @@ from router.domain.pricing import Usage, charge_nano
 from router.metering.lease import Hold
 from router.pipeline.plan import Plan
 from router.pipeline.rate_limit import NO_PERMIT, Permit
-from router.pipeline.trace import Trace
+from router.pipeline.trace import Abandoned, Trace
 
 NOTHING_USED = Usage()
 CHECKPOINT_TOKENS = 64
@@ -34,14 +34,19 @@ def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float)
     endpoint = trace.endpoint
     if outcome not in BILLED or endpoint is None:
         return Settlement(outcome, NOTHING_USED, 0, 0)
-    usage = trace.usage or _counted(plan, trace)
+    bound, taken_s = plan.request.bound, now_s - trace.placed_s
+    if trace.abandoned is not None:
+        usage, worked = _produced(plan, trace.abandoned, taken_s), True
+    else:
+        usage = trace.usage or _counted(plan, trace)
+        worked = outcome is Outcome.COMPLETED or usage != NOTHING_USED
+        if worked and bound.images:
+            usage = structs.replace(usage, images=bound.images)  # Workers report tokens of them.
+    if worked and bound.hardware_ms:  # Workers do not report their time at all.
+        taken_ms = min(int(taken_s * 1e3), bound.hardware_ms)
+        usage = structs.replace(usage, hardware_ms=taken_ms)
     if usage == NOTHING_USED and outcome is not Outcome.COMPLETED:
         return Settlement(outcome, usage, 0, 0)
-    bound = plan.request.bound
-    if bound.images or bound.hardware_ms:
-        # Workers report images as tokens only, and their time not at all.
-        taken_ms = min(int((now_s - trace.placed_s) * 1e3), bound.hardware_ms)
-        usage = structs.replace(usage, images=bound.images, hardware_ms=taken_ms)
     deployment = endpoint.deployment
     charge = min(charge_nano(deployment.price, usage), hold.amount_nano)
     return Settlement(outcome, usage, charge, commission_nano(charge, deployment.commission_bps))
@@ -52,6 +57,24 @@ def _counted(plan: Plan, trace: Trace) -> Usage:
     if not trace.tokens_delivered:
         return NOTHING_USED
     return Usage(prompt_tokens=plan.request.prompt_tokens, completion_tokens=trace.tokens_delivered)
+
+
+def _produced(plan: Plan, abandoned: Abandoned, taken_s: float) -> Usage:
+    """What a worker has probably done of a whole answer that its client did not wait for.
+
+    The part of what was expected that its time makes of the expected time. A prompt is not read
+    twice; an answer may be longer than expected, up to its bound, where the time was ever measured.
+    """
+    request = plan.request
+    share = max(taken_s, 0.0) / abandoned.expected_s if abandoned.expected_s > 0 else 0.0
+    whole = min(share, 1.0)
+    answer = int(abandoned.answer_tokens * (whole if abandoned.is_guess else share))
+    return Usage(
+        prompt_tokens=int(request.prompt_tokens * whole),
+        completion_tokens=min(answer, plan.completion_tokens_held),
+        rows=int(request.bound.rows * whole),
+        images=int(request.bound.images * whole),
+    )
 
 
 class CallAccount:

@@ -3,7 +3,7 @@
 import time
 from functools import partial
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from router.contracts.record import (
     AttemptRecord,
@@ -23,11 +23,24 @@ from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Ranking
 from router.scheduling.fleet import Attempt
 
 
+class Abandoned(Struct, frozen=True, gc=False):
+    """An attempt at a whole answer that a worker was at when its client left.
+
+    It was expected to take ``expected_s`` and to have ``answer_tokens``; ``is_guess`` says that
+    nothing like it was ever measured.
+    """
+
+    expected_s: float
+    answer_tokens: float
+    is_guess: bool
+
+
 class Trace:
     """Seconds on the monotonic clock. ``usage`` is the worker's word, None until it came."""
 
     __slots__ = (
         "_ended",
+        "abandoned",
         "attempts",
         "considered",
         "endpoint",
@@ -42,6 +55,7 @@ class Trace:
     def __init__(self, request: InferenceRequest) -> None:
         self.request = request
         self._ended: set[int] = set()
+        self.abandoned: Abandoned | None = None
         self.attempts: list[AttemptRecord] = []
         self.considered = NOT_EXPLAINED
         self.endpoint: Endpoint | None = None
@@ -62,6 +76,12 @@ class Trace:
         self.endpoint = attempt.endpoint.endpoint
         self.placed_s = attempt.dispatched_s
         self.first_byte_s = now_s
+
+    def left(self, attempt: Attempt) -> None:
+        """The client left while this attempt at a whole answer ran."""
+        is_guess = attempt.endpoint.estimate.is_guess
+        expected_s, tokens = attempt.run.expected_s, attempt.ticket.answer_tokens
+        self.abandoned = Abandoned(expected_s, tokens, is_guess)
 
     def heard(self, part: StreamPart) -> None:
         """Some of the answer's stream came."""

@@ -100,10 +100,12 @@ async def test_a_client_that_leaves_a_stream_pays_for_what_was_delivered(counter
     assert (await counter.booked())[:2] == ("client_gone", seen.tokens)
 
 
-async def test_a_client_that_leaves_a_plain_call_pays_nothing(counter: Counter) -> None:
+async def test_a_client_that_leaves_a_plain_call_pays_for_its_time(counter: Counter) -> None:
     await call(counter.port, "gone", 5, "wait", leave_after=0)
     await counter.heard("gone", "cancelled")
-    assert (await counter.booked())[:2] == ("client_gone", 0)
+    outcome, tokens, _ = await counter.booked()
+    assert outcome == "client_gone"
+    assert 0 <= tokens <= 5  # How much follows from the clock is asserted where time is given.
 
 
 async def test_a_worker_that_fails_before_its_first_byte_is_not_paid(counter: Counter) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import time
 
 import msgspec
 import pytest
@@ -27,6 +28,7 @@ from router.pipeline.gateway import HOLD_SLACK_TOKENS, HOLD_USED_UP, STREAM_ERRO
 from router.pipeline.plan import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.scheduling.estimate import UNKNOWN_S
 from router.settings import Limits
 from tests.unit.router.pipeline.line import (
     COST_NANO,
@@ -163,6 +165,43 @@ async def test_a_client_that_leaves_pays_for_what_was_produced_and_the_worker_is
     assert record.charge_nano > 0
     assert upstream.closed == 1
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_client_that_leaves_a_plain_call_pays_for_its_workers_time() -> None:
+    line = Line(FakeUpstream(lambda _: asyncio.Event()))
+    call = asyncio.create_task(line.call())
+    await until(lambda: line.slots_taken == 1)
+    begun_s = time.monotonic()  # Nobody has measured this worker: UNKNOWN_S is expected of it.
+    await in_time(lambda: time.monotonic() > begun_s + 2 * UNKNOWN_S)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    (record,) = line.records
+    assert (record.outcome, record.prompt_tokens) == ("client_gone", 3)
+    assert (record.completion_tokens, record.charge_nano) == (8, 3 * 1_000 + 8 * 2_000)
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_a_client_that_leaves_a_stream_before_its_first_token_pays_nothing() -> None:
+    line = Line(FakeUpstream(lambda _: [asyncio.Event()]))
+    call = asyncio.create_task(line.call(stream=True))
+    await until(lambda: line.slots_taken == 1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (line.records[0].outcome, line.records[0].charge_nano) == ("client_gone", 0)
+
+
+async def test_a_router_that_stops_cuts_plain_calls_off_unbilled() -> None:
+    line = Line(FakeUpstream(lambda _: asyncio.Event()))
+    call = asyncio.create_task(line.call())
+    await until(lambda: line.slots_taken == 1)
+    line.gateway.stopping = True
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    (record,) = line.records
+    assert (record.outcome, record.http_status, record.charge_nano) == ("rejected", 503, 0)
 
 
 async def test_a_refused_request_is_not_tried_again_and_not_billed() -> None:

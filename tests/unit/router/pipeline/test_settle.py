@@ -15,7 +15,7 @@ from router.metering.lease import Hold
 from router.pipeline.plan import Plan, make_plan
 from router.pipeline.routing_table import Grant, build_table
 from router.pipeline.settle import Settlement, settle
-from router.pipeline.trace import Trace
+from router.pipeline.trace import Abandoned, Trace
 from tests.unit.router.pipeline.line import USED, snapshot
 
 SECOND_NANO = 2_000_000
@@ -59,6 +59,46 @@ def test_the_workers_time_is_charged_in_whole_milliseconds() -> None:
     done = settled(planned(Price(1, second_nano=SECOND_NANO)), took_s=1.2345)
     assert done.usage.hardware_ms == 1_234
     assert done.charge_nano == 2_468_000
+
+
+TOKENS = Price(1, prompt_nano_per_million=10**9, completion_nano_per_million=2 * 10**9)
+
+
+def left(plan: Plan, after_s: float, *, is_guess: bool = False) -> Settlement:
+    """A client that left before it heard anything of an answer of 4 tokens in 2 s."""
+    trace = Trace(plan.request)
+    trace.endpoint = plan.endpoints[0]
+    trace.placed_s = 100.0
+    trace.abandoned = Abandoned(expected_s=2.0, answer_tokens=4.0, is_guess=is_guess)
+    hold = Hold("", 7, plan.hold_nano)
+    return settle(plan, hold, trace, Outcome.CLIENT_GONE, trace.placed_s + after_s)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "prompt", "answer"),
+    [(0.0, 0, 0), (1.0, 1, 2), (2.0, 3, 4), (3.0, 3, 6), (60.0, 3, 8)],
+)
+def test_who_leaves_a_plain_call_pays_by_the_time_that_its_worker_had(
+    after_s: float, prompt: int, answer: int
+) -> None:
+    gone = left(planned(TOKENS), after_s)
+    assert gone.usage == Usage(prompt_tokens=prompt, completion_tokens=answer)
+    assert gone.charge_nano == prompt * 1_000 + answer * 2_000
+
+
+def test_of_a_time_that_nobody_measured_no_more_than_the_expected_answer_follows() -> None:
+    assert left(planned(TOKENS), 60.0, is_guess=True).usage.completion_tokens == 4
+
+
+def test_who_leaves_pays_for_the_seconds_that_a_worker_was_taken_for() -> None:
+    gone = left(planned(Price(1, second_nano=SECOND_NANO)), 0.25)
+    assert (gone.usage.hardware_ms, gone.charge_nano) == (250, SECOND_NANO // 4)
+
+
+@given(st.floats(0, 10_000), st.booleans())
+def test_who_leaves_never_pays_more_than_was_held(after_s: float, is_guess: bool) -> None:
+    plan = planned(msgspec.structs.replace(TOKENS, second_nano=SECOND_NANO, request_nano=5))
+    assert 0 <= left(plan, after_s, is_guess=is_guess).charge_nano <= plan.hold_nano
 
 
 @pytest.mark.parametrize(("deadline_ms", "longest_ms"), [(0, 60_000), (900, 900), (90_000, 60_000)])
