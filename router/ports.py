@@ -22,13 +22,17 @@ class Taken(Exception):
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """A whole answer. ``usage`` is None when the worker did not say."""
+    """A whole answer. ``usage`` is None when the worker did not say.
+
+    ``own_tokens`` is what the router takes its text for, None where it has not looked.
+    """
 
     body: bytes
     content_type: str
     usage: Usage | None
     finish_reason: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    own_tokens: int | None = None
 
 
 class StreamPart(Struct, frozen=True, gc=False):

@@ -66,6 +66,12 @@ class RouterCollector(Collector):
         yield _gauge(
             "unsettled_calls", "Finished calls that wait for the ledger", self._unsettled()
         )
+        cut = _counter(
+            "overcounted", "Answers with more usage than is believed", ("model", "worker")
+        )
+        for (name, worker), count in self._gateway.counts.cut.items():
+            cut.add_metric([name, worker], count)
+        yield cut
         losses = self._losses()
         yield CounterMetricFamily(
             "waypost_router_refused_records",

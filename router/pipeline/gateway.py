@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, Protocol, TypeVar
 
 from router.contracts.record import UsageRecord
+from router.domain.catalog import Endpoint
 from router.domain.errors import (
     CallError,
     DeadlineExceeded,
@@ -18,11 +19,12 @@ from router.domain.errors import (
     WorkerRefused,
 )
 from router.domain.outcome import Outcome
-from router.domain.request import InferenceRequest
+from router.domain.request import InferenceRequest, Kind
 from router.metering.lease import Hold
 from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts, Parts
 from router.pipeline.authenticate import authenticate
+from router.pipeline.counting import WorkerCounts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.plan import Plan, make_plan
 from router.pipeline.rate_limit import NO_PERMIT, Permit, RateLimiter
@@ -118,6 +120,7 @@ class Gateway:
         self._snapshot_age_max_s = snapshot_age_max_s
         self._hardware_max_s = hardware_max_s
         self._stream_max_s = stream_max_s
+        self.counts = WorkerCounts()
         self._stale_at_s = time.time() + snapshot_age_max_s
 
     def use(self, table: RoutingTable) -> None:
@@ -189,7 +192,8 @@ class Gateway:
             answering = _in_time(plan.request, answering)
         attempt, answer = await answering
         endpoint = attempt.endpoint.endpoint
-        trace.usage = answer.usage
+        trace.said = trace.usage = answer.usage
+        self._weigh(trace, endpoint, answer.own_tokens, completed=True)
         trace.finish_reason = answer.finish_reason
         settlement = account.resolve(Outcome.COMPLETED, 200)
         now_s = trace.first_byte_s
@@ -237,6 +241,7 @@ class Gateway:
         if last is not DONE:
             account.resolve(Outcome.TRUNCATED, 200)
             return await client.end_stream(last)
+        self._weigh(trace, endpoint, trace.tokens_delivered, completed=True)
         self._attempts.completed(attempt, trace)
         settlement = account.resolve(Outcome.COMPLETED, 200)
         if plan.request.explain:
@@ -255,9 +260,10 @@ class Gateway:
         client: Client,
     ) -> bytes:
         """Pass on what comes, to the end or until the hold is used up; what is to be said then."""
+        endpoint = attempt.endpoint.endpoint
         held = plan.completion_tokens_held
         tokens_max = held + HOLD_SLACK_TOKENS if held else inf
-        trace.heard(first)
+        self._heard(trace, endpoint, first)
         attempt.heard(first.tokens, trace.first_byte_s)
         if first.chunk:
             account.delivering()
@@ -265,7 +271,7 @@ class Gateway:
         if first.done:
             return DONE
         async for part in parts:
-            trace.heard(part)
+            self._heard(trace, endpoint, part)
             attempt.heard(part.tokens, time.monotonic())
             if part.chunk:
                 account.delivering()
@@ -275,6 +281,24 @@ class Gateway:
             if trace.tokens_delivered > tokens_max:
                 return HOLD_USED_UP
         return DONE
+
+    def _heard(self, trace: Trace, endpoint: Endpoint, part: StreamPart) -> None:
+        trace.heard(part)
+        if part.usage is not None:
+            self._weigh(trace, endpoint, trace.tokens_delivered)
+
+    def _weigh(
+        self, trace: Trace, endpoint: Endpoint, own_tokens: int | None, *, completed: bool = False
+    ) -> None:
+        """Take of the worker's usage what the router can believe."""
+        said = trace.said
+        if said is None or trace.request.kind is Kind.INFER:
+            return
+        trace.usage = self.counts.believed(trace.request, said, own_tokens)
+        if completed:
+            self.counts.saw(trace.request, said, own_tokens)
+            if trace.usage != said:
+                self.counts.cut[trace.request.model, endpoint.worker.id] += 1
 
     def _open_account(self, plan: Plan, hold: Hold, trace: Trace, permit: Permit) -> CallAccount:
         return CallAccount(

@@ -36,7 +36,9 @@ class Abandoned(Struct, frozen=True, gc=False):
 
 
 class Trace:
-    """Seconds on the monotonic clock. ``usage`` is the worker's word, None until it came."""
+    """Seconds on the monotonic clock. ``said`` is the worker's word, None until it came, and
+    ``usage`` what of it is believed.
+    """
 
     __slots__ = (
         "_ended",
@@ -48,6 +50,7 @@ class Trace:
         "first_byte_s",
         "placed_s",
         "request",
+        "said",
         "tokens_delivered",
         "usage",
     )
@@ -62,6 +65,7 @@ class Trace:
         self.placed_s = 0.0
         self.first_byte_s = 0.0
         self.finish_reason = ""
+        self.said: Usage | None = None
         self.usage: Usage | None = None
         self.tokens_delivered = 0
 
@@ -87,7 +91,7 @@ class Trace:
         """Some of the answer's stream came."""
         self.tokens_delivered += part.tokens
         if part.usage is not None:
-            self.usage = part.usage
+            self.said = self.usage = part.usage
         if part.finish_reason:
             self.finish_reason = part.finish_reason
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 from msgspec import Raw
 
-from router.contracts.completion import Completion, decode_completion
+from router.contracts.completion import Choice, Completion, decode_completion
 from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
@@ -64,8 +64,12 @@ class OpenAIUpstream:
         if not completion.choices and request.kind is not Kind.EMBEDDING:
             raise UpstreamFailed("no_choices")
         finish = completion.choices[0].finish_reason if completion.choices else None
-        usage = usage_of(completion.usage) if completion.usage else _counted(request, completion)
-        return Answer(body, "application/json", usage, finish or "")
+        own_tokens = _own_tokens(completion)
+        if completion.usage:
+            usage = usage_of(completion.usage)
+        else:
+            usage = Usage(prompt_tokens=request.prompt_tokens, completion_tokens=own_tokens)
+        return Answer(body, "application/json", usage, finish or "", own_tokens=own_tokens)
 
     def stream(
         self, request: InferenceRequest, endpoint: Endpoint
@@ -117,14 +121,18 @@ def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
     return _encode(fields)
 
 
-def _counted(request: InferenceRequest, completion: Completion) -> Usage:
-    """Usage by the router's own count, for a worker that does not report it."""
-    texts = [c.text or c.message.content or "" for c in completion.choices]
-    generated = sum(len(text.encode()) for text in texts)
-    return Usage(
-        prompt_tokens=request.prompt_tokens,
-        completion_tokens=-(-generated // BYTES_PER_TOKEN),
-    )
+def _own_tokens(completion: Completion) -> int:
+    """The answer's tokens by the router's own count, for a worker that does not report them."""
+    return -(-sum(map(_said_bytes, completion.choices)) // BYTES_PER_TOKEN)
+
+
+def _said_bytes(choice: Choice) -> int:
+    """Of all that was generated: text, thoughts and calls of tools."""
+    said = choice.message
+    texts = [choice.text or said.content or "", said.thought]
+    for call in said.tool_calls or ():
+        texts += [call.function.name or "", call.function.arguments or ""]
+    return sum(len(text.encode(errors="replace")) for text in texts)
 
 
 def _renamed(body: bytes, model: str) -> bytes:
