@@ -209,7 +209,7 @@ class API:
         forwarder = self._forwarder
         if forwarder is not None and await forwarder.forwarded(exchange, call.model):
             return
-        if HEADER not in exchange.headers:
+        if not exchange.headers.get(HEADER):  # An empty one would be everybody's.
             return await self._running(exchange, exchange.grant, call, exchange)
         grant = exchange.grant
         await self._idempotency.once(

@@ -39,8 +39,8 @@ class Wire(Protocol):
 class Exchange:
     """``headers`` have lower-case names, ``grant`` is whose call it is once that is known.
 
-    ``keeps`` is whether the connection outlives the answer, ``started`` and ``ended`` how far the
-    answer is.
+    ``doubled`` is a header that came twice and may not. ``keeps`` is whether the connection
+    outlives the answer, ``started`` and ``ended`` how far the answer is.
     """
 
     __slots__ = (
@@ -50,6 +50,7 @@ class Exchange:
         "_is_head",
         "_wire",
         "body",
+        "doubled",
         "ended",
         "grant",
         "headers",
@@ -70,6 +71,7 @@ class Exchange:
         self.path = ""
         self.query = ""
         self.headers: dict[bytes, bytes] = {}
+        self.doubled = b""
         self.body = b""
         self.grant: Grant | None = None
         self.keeps = False

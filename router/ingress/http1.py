@@ -8,6 +8,7 @@ are answered one, and the connection is then closed: nobody sends them, and smug
 import asyncio
 import contextlib
 import os
+import re
 import socket
 from enum import Enum
 from math import inf
@@ -42,6 +43,18 @@ FRAMING = 8
 
 FRAMED_BY = (b"content-length", b"transfer-encoding")
 """What says where a body ends."""
+
+SEPARATORS = len(b": \r\n")
+"""What a header line has on the wire besides its name and value."""
+
+ONCE = frozenset(
+    {b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding"}
+    | {b"idempotency-key", b"inference-header-content-length"}
+)
+"""Headers of which two would be taken for one by us, and for the other by somebody before us."""
+
+ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+"""What a target in absolute form begins with."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -86,6 +99,7 @@ class Connection(asyncio.Protocol):
         "_body",
         "_body_bytes",
         "_exchange",
+        "_head_bytes",
         "_held",
         "_is_last",
         "_is_lost",
@@ -111,7 +125,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self.stalled: asyncio.Future[None] | None = None
         self._target = b""
-        self._wire_bytes = 0
+        self._wire_bytes = self._head_bytes = 0
         self._held: list[bytes] = []
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -204,6 +218,7 @@ class Connection(asyncio.Protocol):
             self._is_last = self._is_last or self.phase is CALL
             return
         self._target = b""
+        self._head_bytes = 0
         self._exchange = Exchange(self, self._server.cors_origins)
 
     def on_url(self, url: bytes) -> None:
@@ -213,8 +228,14 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line."""
-        if self.phase is HEAD and self._exchange is not None:
-            self._exchange.headers[name.lower()] = value
+        exchange = self._exchange
+        if self.phase is not HEAD or exchange is None:
+            return
+        name = name.lower()
+        self._head_bytes += len(name) + len(value) + SEPARATORS
+        if name in ONCE and name in exchange.headers:
+            exchange.doubled = name
+        exchange.headers[name] = value
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -222,12 +243,15 @@ class Connection(asyncio.Protocol):
         if self.phase is not HEAD or exchange is None:
             return
         parser = self._parser
+        is_old = parser.get_http_version() == "1.0"
         exchange.begin(
             parser.get_method().decode("ascii"),
             *_path_and_query(self._target),
             keeps=parser.should_keep_alive() and not self._server.closing,
-            chunks=parser.get_http_version() != "1.0",
+            chunks=not is_old,
         )
+        if not is_old and b"host" not in exchange.headers:
+            return self._refuse(RequestMalformed("this has no Host header; send one"))
         self._enter(BODY)
         try:
             self._check(exchange)
@@ -340,12 +364,11 @@ class Connection(asyncio.Protocol):
 
     def _check(self, exchange: Exchange) -> None:
         limits = self._server.limits
-        head_bytes_max = limits.header_bytes_max
-        if (
-            self._wire_bytes > head_bytes_max
-            and _head_bytes(self._target, exchange) > head_bytes_max
-        ):
+        if self._head_bytes + len(self._target) > limits.header_bytes_max:
             raise _headers_too_large(limits)
+        if exchange.doubled:
+            name = exchange.doubled.decode("latin-1")
+            raise RequestMalformed(f"the header {name!r} came twice; send it once")
         declared = exchange.headers.get(b"content-length")
         if declared is not None and int(declared) > limits.body_bytes_max:
             raise _too_large(limits)
@@ -444,12 +467,11 @@ def _waiting(listening: list[socket.socket]) -> list[socket.socket]:
     return found
 
 
-def _head_bytes(target: bytes, exchange: Exchange) -> int:
-    """Of a head that is there, with or without some of its body."""
-    return len(target) + sum(len(name) + len(value) for name, value in exchange.headers.items())
-
-
 def _path_and_query(target: bytes) -> tuple[str, str]:
+    """Of a target in either form: proxies' clients send a whole URL (RFC 9112, 3.2.2)."""
+    if target[:4].lower() == b"http" and (absolute := ABSOLUTE.match(target)):
+        rest = target[absolute.end() :]
+        target = rest if rest.startswith(b"/") else b"/" + rest
     path, _, query = target.decode("ascii", "replace").partition("?")
     return unquote(path) if "%" in path else path, query
 

@@ -248,3 +248,52 @@ async def test_a_parameter_without_a_value_is_the_clients_error() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.ModelInfer(request, metadata=(("authorization", f"Bearer {KEY}"),))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+BODY = b'{"model":"a/m","messages":[{"role":"user","content":"hi"}]}'
+SIZED = b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(BODY), BODY)
+KEYED = b"authorization: Bearer " + KEY.encode() + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST http://h/v1/chat/completions HTTP/1.1\r\nhost: h\r\n" + KEYED, b"200"),
+        (b"POST HTTPS://other:8/v1/chat/completions?x=1 HTTP/1.1\r\nhost: h\r\n" + KEYED, b"200"),
+        (b"POST http://h HTTP/1.1\r\nhost: h\r\n" + KEYED, b"404"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\n" + KEYED, b"400"),
+        (b"POST /v1/chat/completions HTTP/1.0\r\n" + KEYED, b"200"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nHost: b\r\n" + KEYED, b"400"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n" + KEYED * 2, b"400"),
+        (
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nidempotency-key: a\r\n"
+            b"idempotency-key: b\r\n" + KEYED,
+            b"400",
+        ),
+        # 2,000 bytes are allowed: these are more by their separators, or by their number.
+        (b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\n" + KEYED + b"a:\r\n" * 500, b"431"),
+        (
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\n"
+            + KEYED
+            + b"".join(b"%d:\r\n" % n for n in range(400)),
+            b"431",
+        ),
+    ],
+)
+async def test_targets_hosts_and_heads_are_taken_by_the_standard(
+    head: bytes, status: bytes
+) -> None:
+    async with shop() as (client, _):
+        told = await raw(client, head + SIZED)
+    assert told.split(b" ")[1] == status, told
+
+
+async def test_an_empty_idempotency_key_is_none() -> None:
+    async with shop() as (client, line):
+        headers = {**AUTH, "idempotency-key": ""}
+        for content in ("hi", "ho"):
+            said = {**CHAT, "messages": [{"role": "user", "content": content}]}
+            answer = await client.post("/v1/chat/completions", json=said, headers=headers)
+            assert answer.status_code == 200, answer.text
+            assert "idempotent-replayed" not in answer.headers
+    assert len(line.records) == 2
