@@ -78,3 +78,9 @@ def group_members(group: int) -> list[Process]:
             if fields is not None and fields[0] not in "ZX" and int(fields[2]) == group:
                 members.append(Process(int(entry.name), int(fields[19])))
     return members
+
+
+def stopped(pid: int) -> bool:
+    """Whether a process has been stopped by a signal (one that a debugger holds has not)."""
+    fields = _stat_fields(pid)
+    return fields is not None and fields[0] == "T"

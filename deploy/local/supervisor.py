@@ -16,12 +16,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.process import Process
+from deploy.local.process import Process, stopped
 from deploy.local.reaper import Reaper
 from deploy.local.state import Condition, ServiceState
 
 POLL_S = 0.1
 HEALTH_PERIOD_S = 5.0
+# One health check may be late on a busy machine; all of them in so many seconds are not.
+HUNG_S = 60.0
+# A service whose process is stopped (SIGSTOP) answers nobody, whatever it listens on.
+STOPPED_S = 10.0
 REAPER_GRACE_S = 8.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 30.0
@@ -89,6 +93,8 @@ class _Running:
         self.popen: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.checked = 0.0
+        self.silent_since: float | None = None
+        self.killed_for = ""
         self.restart_at = 0.0
         self.backoff_s = BACKOFF_FIRST_S
 
@@ -112,7 +118,28 @@ class _Running:
         if process is not None:
             reaper.add(process, self.service.stop_signal)
         self.started = time.monotonic()
+        self.silent_since, self.killed_for = None, ""
         self.state = self.state.now(Condition.STARTING, process=process)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether its process is: it runs no more, and has not left."""
+        return self.popen is not None and stopped(self.popen.pid)
+
+    def hung(self, healthy: bool, now: float) -> str:
+        """Note a health check; say why the service must be ended, "" while it need not be."""
+        if healthy:
+            self.silent_since = None
+            return ""
+        if self.silent_since is None:
+            self.silent_since = now
+        silent_s = now - self.silent_since
+        if self.is_stopped and silent_s > STOPPED_S:
+            return f"was stopped for {silent_s:.0f} s"
+        starting = self.state.condition is Condition.RESTARTING
+        if silent_s > (self.service.ready_timeout_s if starting else HUNG_S):
+            return f"did not answer for {silent_s:.0f} s"
+        return ""
 
     @property
     def _older_log(self) -> Path:
@@ -263,12 +290,19 @@ class Supervisor:
             if condition is Condition.UNAVAILABLE:
                 return
             if status is not None:
-                self._plan_restart(running, f"left with {describe_status(status)}")
+                left = running.killed_for or f"left with {describe_status(status)}"
+                self._plan_restart(running, left)
             elif condition is Condition.RESTARTING or now - running.checked > HEALTH_PERIOD_S:
                 running.checked = now
                 running.bound_log()
                 known = running.service.ready_once and condition is Condition.READY
-                self._note_health(running, known or running.service.ready(running.log))
+                # Not asked while it is stopped: it would take its whole timeout to say nothing.
+                healthy = not running.is_stopped and (known or running.service.ready(running.log))
+                self._note_health(running, healthy)
+                if why := running.hung(healthy, now):
+                    # Its end is seen at the next turn, and it starts again as after a crash.
+                    running.killed_for = why
+                    running.kill()
 
     def _plan_restart(self, running: _Running, reason: str) -> None:
         now = time.monotonic()

@@ -193,6 +193,60 @@ def test_a_service_that_stops_answering_is_called_unhealthy(
     owner.watch_until(supervisor, lambda: state_of(supervisor, "web").condition is Condition.READY)
 
 
+@pytest.mark.parametrize("ready_once", [False, True])
+def test_a_service_that_is_stopped_is_started_again(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch, ready_once: bool
+) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
+    monkeypatch.setattr("deploy.local.supervisor.STOPPED_S", 0.5)
+    supervisor = owner.supervise(Service("jobs", shell("sleep 600"), ready_once=ready_once))
+    supervisor.start()
+    first = state_of(supervisor, "jobs").process
+    assert first is not None
+    os.kill(first.pid, signal.SIGSTOP)
+    owner.watch_until(supervisor, lambda: "was stopped" in state_of(supervisor, "jobs").reason)
+    owner.watch_until(supervisor, lambda: state_of(supervisor, "jobs").condition is Condition.READY)
+    assert state_of(supervisor, "jobs").restarts == 1
+    assert not first.is_alive()
+
+
+def test_a_service_that_hangs_is_ended_with_its_children_and_started_again(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
+    monkeypatch.setattr("deploy.local.supervisor.HUNG_S", 0.5)
+    answers = owner.folder / "answers"
+    answers.touch()
+    service = Service("web", shell("sleep 600 & wait"), ready=lambda log: answers.exists())
+    supervisor = owner.supervise(service)
+    supervisor.start()
+    first = state_of(supervisor, "web").process
+    assert first is not None
+    answers.unlink()
+    owner.watch_until(supervisor, lambda: "did not answer" in state_of(supervisor, "web").reason)
+    assert group_members(first.pid) == []
+    answers.touch()
+    owner.watch_until(supervisor, lambda: state_of(supervisor, "web").condition is Condition.READY)
+    assert state_of(supervisor, "web").restarts == 1
+
+
+def test_a_restarted_service_that_never_answers_is_tried_again_ever_later(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.BACKOFF_FIRST_S", 0.1)
+    answers = owner.folder / "answers"
+    answers.touch()
+    service = Service("web", shell("sleep 600"), ready=lambda log: answers.exists())
+    supervisor = owner.supervise(replace(service, ready_timeout_s=0.5))
+    supervisor.start()
+    process = state_of(supervisor, "web").process
+    assert process is not None
+    answers.unlink()
+    os.kill(process.pid, signal.SIGKILL)
+    owner.watch_until(supervisor, lambda: state_of(supervisor, "web").restarts == 3)
+    assert "did not answer" in state_of(supervisor, "web").reason
+
+
 def test_a_log_is_cut_when_it_grows_too_long(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deploy.local.supervisor.HEALTH_PERIOD_S", 0.1)
     monkeypatch.setattr("deploy.local.supervisor.LOG_MAX_BYTES", 10_000)
