@@ -76,8 +76,8 @@ def sign_in_site(stack: LocalStack, folder: Path) -> Iterator[SignInSite]:
     }
     mail = ["aiosmtpd", "-n", "-c", "aiosmtpd.handlers.Mailbox", "-l", f"{HOST}:{mail_port}"]
     provider = ["oidc_provider_mock", "--port", str(provider_port)]
-    web = ["granian", "--interface", "wsgi", "--host", HOST, "--port", str(web_port)]
-    web += ["--blocking-threads", "4", "marketplace.config.wsgi:application"]
+    web = ["granian", "--interface", "asginl", "--host", HOST, "--port", str(web_port)]
+    web += ["marketplace.config.asgi:application"]
     discovery = f"{site.provider_url}/.well-known/openid-configuration"
     with (
         running([*mail, str(site.maildir)], lambda: accepts(mail_port), folder / "mail.log"),

@@ -303,9 +303,9 @@ def _web(options: Options, needs: tuple[str, ...]) -> Service:
     return Service(
         "web",
         _python(
-            *("-m", "granian", "--interface", "wsgi", "--host", HOST),
-            *("--port", str(options.web_port), "--workers", "1", "--blocking-threads", "8"),
-            "marketplace.config.wsgi:application",
+            *("-m", "granian", "--interface", "asginl", "--host", HOST),
+            *("--port", str(options.web_port), "--workers", "1", "--backlog", "4096"),
+            *("--http1-header-read-timeout", "10000", "marketplace.config.asgi:application"),
         ),
         # A page that is refused or moved is an answer too.
         ready=answers_http(options.web_port, "/", below=500),

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from marketplace.billing.metrics import metrics
+from marketplace.config.wellknown import favicon, robots
 
 # Into the admin by the same door: limits of attempts and second factors hold there too.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -13,6 +14,8 @@ urlpatterns = [
     path("", include("marketplace.config.urls_pages")),
     path("api/", include("marketplace.config.urls_api")),
     path("metrics", metrics),
+    path("robots.txt", robots, name="robots"),
+    path("favicon.ico", favicon, name="favicon"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
 ]

@@ -1,4 +1,4 @@
-"""The web process: ``granian --interface wsgi marketplace.config.wsgi:application``."""
+"""Pages and the management API as a WSGI application; ``asgi.py`` serves it."""
 
 import gc
 import os

@@ -1,0 +1,24 @@
+"""The web process: ``granian --interface asginl marketplace.config.asgi:application``."""
+
+import resource
+
+from django.conf import settings
+
+from marketplace.config.front import Front
+from marketplace.config.wsgi import application as pages
+
+THREADS = 16
+BODY_S = 15.0
+BODIES_BYTES_MAX = 64 * 1024 * 1024
+
+# A connection is a file, and slow ones are let wait: 1,024 would be few.
+_, _files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (_files_max, _files_max))
+
+application = Front(
+    pages,
+    threads=THREADS,
+    body_bytes_max=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+    bodies_bytes_max=BODIES_BYTES_MAX,
+    body_s=BODY_S,
+)

@@ -1,0 +1,199 @@
+"""In front of the pages: a thread gets whole bodies, and need not wait until answers are taken.
+
+A thread that reads from a client, or writes to one, is held for as long as that client likes: as
+many slow clients as there are threads would be the end of every page. So one event loop waits for
+all clients, within bounds, and threads only ever compute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from tempfile import SpooledTemporaryFile
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from marketplace.config.refusals import Refusal, refusal, too_large
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Environ = dict[str, Any]
+WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+CHUNK_BYTES = 64 * 1024
+ANSWER_IN_MEMORY_BYTES = 1024 * 1024
+"""A longer answer, such as a table of calls as a file, waits on disk for its client."""
+
+
+class _ClientLeft(Exception):
+    """There is nobody to answer."""
+
+
+class _Refused(Exception):
+    def __init__(self, refused: Refusal) -> None:
+        self.refused = refused
+
+
+class Front:
+    """An ASGI application around a WSGI one (PEP 3333).
+
+    Bodies must be here ``body_s`` seconds after their head, else 408, and may have
+    ``body_bytes_max`` bytes, else 413. All that wait for their ends or for a thread have
+    ``bodies_bytes_max`` together, beyond which it is 503 with ``Retry-After``.
+    """
+
+    def __init__(
+        self,
+        application: WsgiApplication,
+        *,
+        threads: int,
+        body_bytes_max: int,
+        bodies_bytes_max: int,
+        body_s: float,
+    ) -> None:
+        self._application = application
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="page")
+        self._body_bytes_max = body_bytes_max
+        self._bodies_bytes_max = bodies_bytes_max
+        self._body_s = body_s
+        self._bodies_bytes = 0
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            raise ValueError(f"only HTTP is served here, not {scope['type']}")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_s):
+                await self._read(scope, receive, body)
+            await self._serve(environ_of(scope, bytes(body)), send)
+        except TimeoutError:
+            late = f"The body was not here within {self._body_s:g} s."
+            await _refuse(send, refusal(scope["path"], HTTPStatus.REQUEST_TIMEOUT, late))
+        except _Refused as error:
+            await _refuse(send, error.refused)
+        except _ClientLeft:
+            return
+        finally:
+            self._bodies_bytes -= len(body)
+
+    async def _read(self, scope: dict[str, Any], receive: Receive, body: bytearray) -> None:
+        path = scope["path"]
+        if _declared(scope) > self._body_bytes_max:
+            raise _Refused(too_large(path, self._body_bytes_max))
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            chunk = message.get("body", b"")
+            if len(body) + len(chunk) > self._body_bytes_max:
+                raise _Refused(too_large(path, self._body_bytes_max))
+            if self._bodies_bytes + len(chunk) > self._bodies_bytes_max:
+                full = "Too many bodies are on their way here. Try again in a moment."
+                raise _Refused(refusal(path, HTTPStatus.SERVICE_UNAVAILABLE, full, retry_after_s=1))
+            body += chunk
+            self._bodies_bytes += len(chunk)
+            more = message.get("more_body", False)
+
+    async def _serve(self, environ: Environ, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        with SpooledTemporaryFile(ANSWER_IN_MEMORY_BYTES) as answer:
+            start = await loop.run_in_executor(self._threads, self._compute, environ, answer)
+            await send(start)
+            answer.seek(0)
+            while chunk := answer.read(CHUNK_BYTES):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _compute(self, environ: Environ, answer: SpooledTemporaryFile[bytes]) -> dict[str, Any]:
+        """Run the application to its end, in a thread: a query under an answer is closed there."""
+        start: dict[str, Any] = {}
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: object = None
+        ) -> Callable[[bytes], object]:
+            start.update(
+                type="http.response.start",
+                status=int(status.split(" ", 1)[0]),
+                headers=[
+                    # Django has a space before a cookie.
+                    (name.lower().encode("latin-1"), value.strip().encode("latin-1"))
+                    for name, value in headers
+                ],
+            )
+            return answer.write
+
+        chunks = self._application(environ, start_response)
+        try:
+            for chunk in chunks:
+                answer.write(chunk)
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+        return start
+
+
+def _declared(scope: dict[str, Any]) -> int:
+    """How many bytes a request says that its body has; 0 where it does not."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
+
+
+async def _refuse(send: Send, refused: Refusal) -> None:
+    headers = {**refused.headers, "Content-Length": str(len(refused.body)), "Connection": "close"}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": refused.status,
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": refused.body, "more_body": False})
+
+
+def environ_of(scope: dict[str, Any], body: bytes) -> Environ:
+    """A WSGI environment of an ASGI scope whose body has been read."""
+    host, port = scope.get("server") or ("localhost", 80)
+    environ: Environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        # WSGI has the bytes of a path as Latin-1.
+        "PATH_INFO": _path_bytes(scope).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port or 80),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": (scope.get("client") or ("", 0))[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        # "X_Forwarded_For" would be taken for "X-Forwarded-For".
+        if b"_" in name or name == b"content-length":
+            continue
+        key = name.decode("latin-1").upper().replace("-", "_")
+        key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"
+        between = "; " if key == "HTTP_COOKIE" else ","
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]}{between}{text}" if key in environ else text
+    # Of what was read: a chunked body says no length.
+    environ["CONTENT_LENGTH"] = str(len(body)) if body else ""
+    return environ
+
+
+def _path_bytes(scope: dict[str, Any]) -> bytes:
+    raw = scope.get("raw_path")
+    return unquote_to_bytes(raw) if raw else scope["path"].encode("utf-8", "surrogateescape")

@@ -1,0 +1,47 @@
+"""Answers before any view is asked: a problem document below ``/api/``, else plain text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def refusal(
+    path: str, status: HTTPStatus, detail: str, *, retry_after_s: int | None = None
+) -> Refusal:
+    """``status`` for a request of ``path``, with a sentence about what was wrong."""
+    headers = {"Cache-Control": "no-store"}
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
+    if not path.startswith("/api/"):
+        headers["Content-Type"] = "text/plain; charset=utf-8"
+        return Refusal(status, headers, f"{detail}\n".encode())
+    problem = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": int(status),
+        "instance": path,
+        "detail": detail,
+    }
+    headers["Content-Type"] = PROBLEM_TYPE
+    # Escaped: a path may have halves of surrogate pairs, which no UTF-8 has.
+    return Refusal(status, headers, json.dumps(problem).encode())
+
+
+def too_large(path: str, bytes_max: int) -> Refusal:
+    """What a body of more bytes than ``bytes_max`` is told."""
+    detail = f"A body may have {bytes_max:,} bytes here."
+    return refusal(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)

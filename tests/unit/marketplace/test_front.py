@@ -1,0 +1,156 @@
+"""Whole bodies reach the threads, within bounds; whoever is slow holds none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from marketplace.config.front import Environ, Front
+
+PATIENCE_S = 60.0
+
+
+class Client:
+    """One request: what is sent of its body, and what came back."""
+
+    def __init__(
+        self,
+        path: str = "/",
+        *,
+        chunks: Iterable[bytes] = (b"",),
+        ends: bool = True,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self.scope = {
+            "type": "http",
+            "method": "POST",
+            "http_version": "1.1",
+            "path": path,
+            "query_string": b"",
+            "headers": list(headers),
+            "server": ("127.0.0.1", 8000),
+            "client": ("192.0.2.7", 1234),
+        }
+        sent = list(chunks)
+        self._messages = [
+            {"type": "http.request", "body": chunk, "more_body": not ends or n < len(sent) - 1}
+            for n, chunk in enumerate(sent)
+        ]
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.read = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        if self._messages:
+            return self._messages.pop(0)
+        self.read.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            self.body += message["body"]
+
+
+def echo(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """Answer what was sent and the environment that names it."""
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("X-Length", environ["CONTENT_LENGTH"]), ("Set-Cookie", " a=b")])
+    names = ("PATH_INFO", "REMOTE_ADDR", "HTTP_COOKIE", "HTTP_X_TWICE", "HTTP_X_LOW")
+    told = {name: environ.get(name) for name in names}
+    return [json.dumps(told).encode(), b"\n", body]
+
+
+def front(**bounds: Any) -> Front:
+    usual = {"threads": 1, "body_bytes_max": 100, "bodies_bytes_max": 150, "body_s": PATIENCE_S}
+    return Front(echo, **(usual | bounds))
+
+
+async def ask(served: Front, client: Client) -> Client:
+    async with asyncio.timeout(PATIENCE_S):
+        await served(client.scope, client.receive, client.send)
+    return client
+
+
+async def test_a_request_is_answered_while_more_bodies_than_threads_are_on_their_way() -> None:
+    served = front()
+    slow = [Client(chunks=(b"a",), ends=False) for _ in range(20)]
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(ask(served, client)) for client in slow]
+        for client in slow:
+            await client.read.wait()
+        assert (await ask(served, Client(chunks=(b"b",)))).status == 200
+        for task in waiting:
+            task.cancel()
+
+
+async def test_a_body_that_does_not_come_is_408() -> None:
+    late = await ask(front(body_s=0.01), Client(chunks=(b"a",), ends=False))
+    assert late.status == 408
+    assert late.headers["connection"] == "close"
+
+
+async def test_a_body_over_the_bound_is_413_whether_it_says_so_or_not() -> None:
+    served = front()
+    said = Client("/api/v1/keys", headers=[(b"content-length", b"101")], ends=False)
+    unsaid = Client("/api/v1/keys", chunks=(b"a" * 100, b"a"), ends=False)
+    for client in (await ask(served, said), await ask(served, unsaid)):
+        assert client.status == 413
+        assert client.headers["content-type"] == "application/problem+json"
+        assert json.loads(client.body)["status"] == 413
+    page = Client(chunks=(b"a" * 101,))
+    assert (await ask(served, page)).headers["content-type"] == "text/plain; charset=utf-8"
+    assert (await ask(served, Client(chunks=(b"a" * 100,)))).status == 200
+
+
+async def test_bodies_are_bounded_together_and_leave_room_when_they_end() -> None:
+    served = front()
+    slow = Client(chunks=(b"a" * 100,), ends=False)
+    waiting = asyncio.ensure_future(ask(served, slow))
+    await slow.read.wait()
+    refused = await ask(served, Client("/api/", chunks=(b"a" * 51,)))
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert (await ask(served, Client(chunks=(b"a" * 50,)))).status == 200
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert (await ask(served, Client(chunks=(b"a" * 51,)))).status == 200
+
+
+async def test_the_application_gets_what_wsgi_promises() -> None:
+    headers = [
+        (b"cookie", b"a=1"),
+        (b"cookie", b"b=2"),
+        (b"x-twice", b"1"),
+        (b"x-twice", b"2"),
+        # As a proxy's own header would be called.
+        (b"x_low", b"forged"),
+        (b"content-length", b"999"),
+    ]
+    served = front(body_bytes_max=1000)
+    asked = await ask(served, Client("/é", chunks=(b"one", b"two"), headers=headers))
+    told, body = asked.body.split(b"\n")
+    assert body == b"onetwo"
+    assert asked.headers == {"x-length": "6", "set-cookie": "a=b"}
+    assert json.loads(told) == {
+        "PATH_INFO": "/é".encode().decode("latin-1"),
+        "REMOTE_ADDR": "192.0.2.7",
+        "HTTP_COOKIE": "a=1; b=2",
+        "HTTP_X_TWICE": "1,2",
+        "HTTP_X_LOW": None,
+    }
+
+
+async def test_whoever_leaves_is_answered_nothing() -> None:
+    gone = Client()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    await front()(gone.scope, receive, gone.send)
+    assert gone.status == 0
