@@ -15,15 +15,16 @@ from rest_framework.views import APIView
 
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.ended_sessions import TOKENS_UNTIL
+from marketplace.accounts.invitations.services import invitation_create
 from marketplace.accounts.models import (
     LIMIT_FIELDS,
+    Invitation,
     Membership,
     Organisation,
     Role,
     User,
 )
 from marketplace.accounts.permissions import Permission, permission_over_member
-from marketplace.accounts.selectors import role_in
 from marketplace.accounts.services import (
     member_remove,
     member_set,
@@ -96,10 +97,20 @@ class RoleSerializer(serializers.Serializer[Any]):
     role = serializers.ChoiceField(Role.choices)
 
 
-class MembershipViewSet(
-    mixins.CreateModelMixin, mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[Membership]
-):
-    """Members of the caller's organisations. Owners and admins change them."""
+class InvitedSerializer(serializers.ModelSerializer[Invitation]):
+    """An invitation that is on its way."""
+
+    organisation = serializers.SlugField(source="organisation.slug")
+    status = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = Invitation
+        fields = ["id", "organisation", "email", "role", "status", "created_at", "expires_at"]
+        read_only_fields = fields
+
+
+class MembershipViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[Membership]):
+    """Members of the caller's organisations. Owners and admins invite, change and remove them."""
 
     serializer_class = MembershipSerializer
     queryset = Membership.objects.all()
@@ -110,19 +121,23 @@ class MembershipViewSet(
             organisation__in=organisations_seen_by(self.request)
         ).select_related("organisation", "user")
 
-    def perform_create(self, serializer: serializers.BaseSerializer[Membership]) -> None:
-        values = serializer.validated_data
+    @extend_schema(request=MembershipSerializer, responses={201: InvitedSerializer})
+    def create(self, request: Request) -> Response:
+        """Invite an address. Nobody becomes a member unasked, and nobody is told who has signed up.
+
+        It is what `POST invitations` does.
+        """
+        wanted = self.get_serializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        values = wanted.validated_data
         role = Role(values.get("role", Role.DEVELOPER))
-        slug = values["organisation"]
-        organisation = self._demand_over(slug, role)
-        user = User.objects.filter(email__iexact=values["user"]["email"]).first()
-        if user is None:
-            raise serializers.ValidationError(
-                {"email": "Nobody has signed up with this address: invite it."}
-            )
-        # Adding whoever is there already changes their role.
-        self._demand_over(slug, role, role_in(user, organisation) or role)
-        serializer.instance = member_set(organisation=organisation, user=user, role=role)
+        invitation = invitation_create(
+            organisation=self._demand_over(values["organisation"], role),
+            email=values["user"]["email"],
+            role=role,
+            invited_by=request.user if isinstance(request.user, User) else None,
+        )
+        return Response(InvitedSerializer(invitation).data, status.HTTP_201_CREATED)
 
     @extend_schema(request=RoleSerializer, responses=MembershipSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

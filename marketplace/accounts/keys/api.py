@@ -143,7 +143,7 @@ class ApiKeyViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[ApiK
         return _created(row, key)
 
     def perform_destroy(self, instance: ApiKey) -> None:
-        organisation_acted_for(self.request, instance.organisation.slug, Permission.KEYS)
+        organisation_acted_for(self.request, instance.organisation.slug, permission_over(instance))
         api_key_revoke(api_key=instance)
 
 

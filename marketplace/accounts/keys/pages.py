@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.keys.forms import KeyForm, NewKeyForm, RotationForm
 from marketplace.accounts.keys.rotation import api_key_rotate
@@ -29,7 +29,7 @@ class KeyRow:
     may_change: bool
 
 
-@require_GET
+@require_safe
 @organisation_required
 def keys(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """The organisation's keys, masked, and once the one that was just made."""
@@ -57,7 +57,7 @@ def key_create(request: HttpRequest, organisation: Organisation) -> HttpResponse
     return redirect("keys")
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def key(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
     """Change a key's name, models, expiry, budget and limits."""
@@ -75,7 +75,7 @@ def key(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpRe
     return render(request, "accounts/key.html", context, status=422 if form.is_bound else 200)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
     """Make a key that takes over, and say when the old one ends."""
@@ -98,8 +98,9 @@ def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) ->
 @organisation_required
 def key_revoke(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
     """Switch a key off for good."""
-    demand(request, organisation, Permission.KEYS)
-    api_key_revoke(api_key=get_object_or_404(organisation.api_keys, pk=key_id))
+    row = get_object_or_404(organisation.api_keys, pk=key_id)
+    demand(request, organisation, permission_over(row))
+    api_key_revoke(api_key=row)
     return redirect("keys")
 
 

@@ -169,14 +169,6 @@ API = [
         {"organisation": "acme", "email": "outsider@example.com", "role": "owner"},
         "members",
     ),
-    # Adding an owner as something less is unmaking one.
-    Write(
-        "post",
-        "/api/v1/members",
-        P.OWNERS,
-        {"organisation": "acme", "email": "second@example.com", "role": "viewer"},
-        "members",
-    ),
     Write(
         "patch",
         lambda f: f"/api/v1/members/{f.member_id}",
@@ -237,6 +229,13 @@ API = [
         "keys",
     ),
     Write("delete", lambda f: f"/api/v1/keys/{f.key.pk}", P.KEYS, None, "keys"),
+    Write(
+        "delete",
+        lambda f: f"/api/v1/keys/{f.management_key.pk}",
+        P.MANAGEMENT_KEYS,
+        None,
+        "keys",
+    ),
     Write(
         "post",
         lambda f: f"/api/v1/keys/{f.key.pk}/rotate",
