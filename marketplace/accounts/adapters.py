@@ -1,12 +1,15 @@
 """How allauth meets this marketplace: who may sign up, and what an identity provider tells."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailConfirmation
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from marketplace.accounts.invitations.tokens import invitation_waiting
 from marketplace.accounts.models import User
@@ -18,6 +21,28 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """An invitation opens what is closed."""
         return settings.WAYPOST_SIGN_UP_OPEN or invitation_waiting(request) is not None
+
+    def is_safe_url(self, url: str) -> bool:
+        """Whether ``next`` stays on this site: not on any port or alias that a request may name."""
+        return url_has_allowed_host_and_scheme(
+            url,
+            allowed_hosts={urlsplit(settings.WAYPOST_PUBLIC_URL).netloc},
+            require_https=settings.WAYPOST_PUBLIC_URL.startswith("https:"),
+        )
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """At the site's own address, whatever ``Host`` asked for the mail."""
+        return _at_home(super().get_reset_password_from_key_url(key))
+
+    def get_email_confirmation_url(
+        self, request: HttpRequest, emailconfirmation: EmailConfirmation
+    ) -> str:
+        """At the site's own address, as above."""
+        return _at_home(super().get_email_confirmation_url(request, emailconfirmation))
+
+
+def _at_home(url: str) -> str:
+    return settings.WAYPOST_PUBLIC_URL + urlsplit(url).path
 
 
 class SocialAdapter(DefaultSocialAccountAdapter):

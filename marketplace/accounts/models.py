@@ -103,6 +103,8 @@ class RateLimited(models.Model):
 
 
 LIMIT_FIELDS = ("requests_per_minute", "tokens_per_minute", "calls_at_once")
+LIMIT_MAX = 2**31 - 1
+"""What their columns keep at most."""
 
 
 PLATFORM_PREFIX = "waypost-"

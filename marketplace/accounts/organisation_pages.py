@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.forms import InvitationForm, OrganisationForm, RoleForm
 from marketplace.accounts.invitations.services import (
@@ -66,7 +66,7 @@ class MemberRow:
     may_change: bool
 
 
-@require_GET
+@require_safe
 @organisation_required
 def organisation(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """Who belongs to it, who is invited, and what it may ask of the routers."""
@@ -159,7 +159,7 @@ def invitation_change(
     return redirect("organisation")
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
     """What the link of an invitation opens: what is asked, and a button to accept."""
     found = invitation_of(token)
@@ -184,12 +184,12 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "accounts/invitation.html", context)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def welcome(request: HttpRequest) -> HttpResponse:
     """The first step: accept the invitation that one came with, or found an organisation."""
     waiting = invitation_waiting(request)
-    if request.method == "GET" and waiting is not None:
+    if request.method != "POST" and waiting is not None:
         return redirect("invitation", request.session[INVITATION_KEY])
     form = OrganisationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():

@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 from django.views.i18n import set_language
 
 from marketplace.accounts.forms import DeleteForm, ProfileForm
@@ -26,7 +26,7 @@ SHOWN_MAX = 10
 """Changes of one's own account on the page."""
 
 
-@require_GET
+@require_safe
 @login_required
 def settings_page(request: HttpRequest) -> HttpResponse:
     """Everything about one's own account."""

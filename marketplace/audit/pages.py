@@ -4,7 +4,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation
@@ -18,7 +18,7 @@ from marketplace.audit.selectors import entries_all, entries_of
 PAGE_SIZE = 50
 
 
-@require_GET
+@require_safe
 @organisation_required
 def audit_log(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """What changed in the organisation; for its owners and admins."""
@@ -27,7 +27,7 @@ def audit_log(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     return _page(request, entries_of(mine), whole=False)
 
 
-@require_GET
+@require_safe
 @staff_required
 def audit_log_whole(request: HttpRequest) -> HttpResponse:
     """What changed anywhere."""

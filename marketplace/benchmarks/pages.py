@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import User
 from marketplace.benchmarks import export
@@ -76,7 +76,7 @@ class BenchmarkForm(forms.Form):
         )
 
 
-@require_GET
+@require_safe
 def benchmarks(request: HttpRequest) -> HttpResponse:
     """All of them, newest first, with the progress of those that run."""
     chosen = {name: request.GET.get(name, "") for name in ("model", "state", "scenario")}
@@ -101,7 +101,7 @@ def benchmarks(request: HttpRequest) -> HttpResponse:
     return render(request, "benchmarks/benchmarks.html", context)
 
 
-@require_GET
+@require_safe
 def benchmark(request: HttpRequest, benchmark_id: int) -> HttpResponse:
     """One benchmark: its curve, percentiles with their intervals, and what it ran on."""
     row = _one(request, benchmark_id)
@@ -121,7 +121,7 @@ def benchmark(request: HttpRequest, benchmark_id: int) -> HttpResponse:
     return render(request, "benchmarks/benchmark.html", context)
 
 
-@require_GET
+@require_safe
 def compare(request: HttpRequest) -> HttpResponse:
     """A model's deployments side by side by their newest curves, and its profiles over time."""
     models = models_published().filter(benchmarks__state=RunState.DONE).distinct()
@@ -146,7 +146,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     return render(request, "benchmarks/compare.html", context)
 
 
-@require_GET
+@require_safe
 def benchmark_file(request: HttpRequest, benchmark_id: int, kind: str) -> HttpResponse:
     """A download."""
     if kind not in export.FORMATS:

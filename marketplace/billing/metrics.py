@@ -8,7 +8,7 @@ from django.db.models import Count, F, Sum
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -48,7 +48,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"waypost_ledger_{name}", text, value=value)
 
 
-@require_GET
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """For whoever has ``WAYPOST_METRICS_TOKEN`` as a bearer; without one, for nobody."""
     token = settings.WAYPOST_METRICS_TOKEN

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation
@@ -26,7 +26,7 @@ INVOICES_SHOWN = 12
 """The newest on the page; all of them are in the management API."""
 
 
-@require_GET
+@require_safe
 @organisation_required
 def billing(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """Balance, payments, holds and the ledger, newest transfer first."""
@@ -59,7 +59,7 @@ def billing_page(
     return render(request, "billing/billing.html", context, status=status)
 
 
-@require_GET
+@require_safe
 @staff_required
 def reconciliation(request: HttpRequest) -> HttpResponse:
     """The last reports with their gaps, routers written off, and what the platform paid."""

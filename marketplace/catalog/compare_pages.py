@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.catalog.comparing import best_of, comparison
 from marketplace.catalog.filters import COMPARED_MAX, chosen_of
@@ -38,7 +38,7 @@ LETTERS = "ABCD"
 SLIDER_STEPS = 1_000
 
 
-@require_GET
+@require_safe
 def compare(request: HttpRequest) -> HttpResponse:
     """The comparison of ``?m=…&m=…`` under the workload of the same query."""
     names, workload = chosen_of(request.GET), workload_of(request.GET.dict())

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.catalog.filters import (
     COMPARED_MAX,
@@ -41,7 +41,7 @@ TABS = {
 }
 
 
-@require_GET
+@require_safe
 def catalog(request: HttpRequest) -> HttpResponse:
     """All published models; the filters are the URL's query."""
     filters = filters_of(request.GET)
@@ -87,7 +87,7 @@ def absolute(path: str, query: str = "") -> str:
     return f"{settings.WAYPOST_PUBLIC_URL}{path}{query}"
 
 
-@require_GET
+@require_safe
 def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
     """One model: what it is, a place to try it, how to call it, who offers it."""
     rows = listings(models_published().filter(name=f"{author}/{slug}"))

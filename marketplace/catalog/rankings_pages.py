@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.catalog.models import Task
 from marketplace.catalog.pages import absolute
@@ -25,7 +25,7 @@ OVER_TIME = {
 UNITS = {"ttft": "ms", "latency": "ms", "throughput": "tok/s"}
 
 
-@require_GET
+@require_safe
 def rankings(request: HttpRequest) -> HttpResponse:
     """The ranking of ``?by=`` in a ``?range=``, of one ``?task=`` or of all."""
     by = request.GET.get("by", "")

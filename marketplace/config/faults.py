@@ -1,23 +1,41 @@
-"""What is answered when our own code fails: a page or, below ``/api/``, a problem document."""
+"""What is answered when a view fails: a page or, below ``/api/``, a problem document."""
 
+import sys
 from http import HTTPStatus
 
-from django.http import HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
+from django.core.exceptions import ValidationError
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.template.loader import render_to_string
 
-from marketplace.config.problems import PROBLEM_TYPE
+from marketplace.config.refusals import Refusal, refusal
+
+RETRY_AFTER_S = 5
+"""A restart of the database takes some seconds."""
+
+
+def fault(error: BaseException | None, path: str) -> Refusal:
+    """What a client is told of an error that no view foresaw.
+
+    503 where the database is away, 400 where it has no place for a value or a model refuses one,
+    else 500.
+    """
+    if isinstance(error, OperationalError | InterfaceError):
+        away = "The database cannot be asked now. Try again in a moment."
+        return refusal(path, HTTPStatus.SERVICE_UNAVAILABLE, away, retry_after_s=RETRY_AFTER_S)
+    if isinstance(error, DataError):
+        outside = "A value is outside of what can be kept: a number too large, a text too long."
+        return refusal(path, HTTPStatus.BAD_REQUEST, outside)
+    if isinstance(error, ValidationError):
+        return refusal(path, HTTPStatus.BAD_REQUEST, " ".join(error.messages))
+    ours = "This is our fault. Try again; if it stays, the log of the server says why."
+    return refusal(path, HTTPStatus.INTERNAL_SERVER_ERROR, ours)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, without the database: it may be what failed."""
-    if request.path_info.startswith("/api/"):
-        problem = {
-            "type": "about:blank",
-            "title": HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
-            "status": 500,
-            "instance": request.path,
-            "detail": "This is our fault. Try again; if it stays, the log of the server says why.",
-        }
-        return JsonResponse(problem, status=500, content_type=PROBLEM_TYPE)
-    # The request is there for the nonce of the page's scripts; no context processor runs.
-    return HttpResponseServerError(render_to_string("500.html", {"request": request}))
+    """The answer to an error, without the database: it may be what failed."""
+    told = fault(sys.exc_info()[1], request.path)
+    if told.status == HTTPStatus.INTERNAL_SERVER_ERROR and not request.path.startswith("/api/"):
+        # The request is there for the nonce of the page's scripts; no context processor runs.
+        return HttpResponseServerError(render_to_string("500.html", {"request": request}))
+    return HttpResponse(told.body, status=told.status, headers=dict(told.headers))

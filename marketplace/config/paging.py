@@ -1,6 +1,13 @@
 """Paging of the management API. Apart from the views: Django REST framework imports it early."""
 
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db.models import Model, QuerySet
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from marketplace.config.texts import unkept
 
 
 class NewestFirst(CursorPagination):
@@ -10,3 +17,28 @@ class NewestFirst(CursorPagination):
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 200
+
+    def get_ordering(
+        self, request: Request, queryset: QuerySet[Model], view: APIView
+    ) -> tuple[str, ...]:
+        """What rows are ordered by. 404 where a cursor's place among them is none of its values."""
+        ordering = super().get_ordering(request, queryset, view)
+        cursor = self.decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            self._check(queryset.model, ordering[0].lstrip("-"), str(cursor.position))
+        return ordering
+
+    def _check(self, model: type[Model], name: str, position: str) -> None:
+        """Where a page begins is a value of the field that rows are ordered by."""
+        try:
+            field = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            # An annotation: it is what it is compared with that says its type.
+            field = None
+        try:
+            if unkept(position):
+                raise ValueError(position)
+            if field is not None:
+                field.run_validators(field.to_python(position))  # type: ignore[union-attr]
+        except (ValidationError, ValueError, OverflowError) as error:
+            raise NotFound(self.invalid_cursor_message) from error

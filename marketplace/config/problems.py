@@ -1,5 +1,7 @@
 """Errors of the management API as problem details (RFC 9457)."""
 
+import json
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -8,9 +10,12 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
-from rest_framework.views import exception_handler
+from rest_framework.views import exception_handler, set_rollback
 
-PROBLEM_TYPE = "application/problem+json"
+from marketplace.config.faults import fault
+from marketplace.config.refusals import PROBLEM_TYPE
+
+log = logging.getLogger(__name__)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -19,7 +24,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.ValidationError(as_serializer_error(error))
     response = exception_handler(error, context)
     if response is None:
-        return None
+        return _of_the_database(error, context["request"].path)
     problem: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(response.status_code).phrase,
@@ -35,6 +40,16 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     # Keeps WWW-Authenticate, Retry-After and Allow.
     headers = {k: v for k, v in response.headers.items() if k.lower() != "content-type"}
     return Response(problem, response.status_code, headers=headers, content_type=PROBLEM_TYPE)
+
+
+def _of_the_database(error: Exception, path: str) -> Response | None:
+    told = fault(error, path)
+    if told.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return None
+    set_rollback()
+    log.warning("%s: %s", path, error)
+    headers = {name: value for name, value in told.headers.items() if name != "Content-Type"}
+    return Response(json.loads(told.body), told.status, headers=headers, content_type=PROBLEM_TYPE)
 
 
 def _flatten(detail: Any, field: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""What django-csp cannot say by settings alone, and URLs that nothing can be found by."""
+"""What django-csp cannot say by settings alone."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from csp.constants import SELF
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBadRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.cache import patch_cache_control
 
 CHECKOUT_ORIGIN = "https://checkout.stripe.com"
 """Where the form that begins a payment is redirected to."""
@@ -39,6 +40,25 @@ def _redirected_to() -> list[str]:
     return origins
 
 
+PUBLIC_PAGES = frozenset({"catalog", "model", "compare", "rankings", "robots", "favicon"})
+"""What anybody may keep a copy of, as whoever is signed in nowhere sees it."""
+
+
+class NoStoreMiddleware:
+    """No cache keeps what is one person's, nor what the API answered; nor does going back."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        match = request.resolver_match
+        public = match is not None and match.view_name in PUBLIC_PAGES
+        if not public or settings.SESSION_COOKIE_NAME in request.COOKIES:
+            patch_cache_control(response, no_store=True)
+        return response
+
+
 class PermissionsPolicyMiddleware:
     """No page asks for the browser's devices."""
 
@@ -51,15 +71,3 @@ class PermissionsPolicyMiddleware:
             "Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()"
         )
         return response
-
-
-class NulByteMiddleware:
-    """400 for a NUL byte in a URL: no text in PostgreSQL has one, and asking for it is an error."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-            return HttpResponseBadRequest("a NUL byte names nothing", content_type="text/plain")
-        return self.get_response(request)

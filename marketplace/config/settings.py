@@ -74,8 +74,10 @@ def _database(url: str) -> dict[str, Any]:
             "DATABASE_URL must be postgres://user:password@host:port/name: "
             "the ledger lives in PostgreSQL functions"
         )
-    # One small pool a process; a request waits this long for a connection, then fails with 500.
+    # One small pool a process; a request waits this long for a connection, then fails with 503.
     config["OPTIONS"] = {"pool": {"min_size": 0, "max_size": 8, "timeout": 10}}
+    # Connections from before a restart of the database are found out before a request has them.
+    config["CONN_HEALTH_CHECKS"] = True
     return config
 
 
@@ -175,7 +177,8 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketplace.config.security.ContentSecurityPolicyMiddleware",
     "marketplace.config.security.PermissionsPolicyMiddleware",
-    "marketplace.config.security.NulByteMiddleware",
+    "marketplace.config.security.NoStoreMiddleware",
+    "marketplace.config.boundary.BoundaryMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -248,8 +251,11 @@ DJANGO_VITE = {
 # --- Security --------------------------------------------------------------------------------
 _PUBLIC = urlsplit(WAYPOST_PUBLIC_URL)
 _BEHIND_TLS = _PUBLIC.scheme == "https"
+_LOOPBACK = {"127.0.0.1", "localhost"}
+# Both names of this machine where one of them is the site's, as `manage.py up` has it.
 ALLOWED_HOSTS = sorted(
-    {str(_PUBLIC.hostname), "127.0.0.1", "localhost", *env.list("DJANGO_ALLOWED_HOSTS", default=[])}
+    {str(_PUBLIC.hostname), *env.list("DJANGO_ALLOWED_HOSTS", default=[])}
+    | (_LOOPBACK if _PUBLIC.hostname in _LOOPBACK else set())
 )
 CSRF_TRUSTED_ORIGINS = [WAYPOST_PUBLIC_URL]
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _PUBLIC.scheme
@@ -292,7 +298,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["marketplace.config.parsing.KeptJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "marketplace.config.paging.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

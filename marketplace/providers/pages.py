@@ -11,7 +11,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.access import is_staff, staff_required
 from marketplace.accounts.models import Organisation, User
@@ -75,7 +75,7 @@ WAY = (
 """The steps of the way, and the states in which each is the one at hand."""
 
 
-@require_GET
+@require_safe
 @organisation_required
 def provide(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """What an organisation offers, and what is on its way there."""
@@ -98,7 +98,7 @@ def provider_create(request: HttpRequest, organisation: Organisation) -> HttpRes
     return _overview(request, organisation, form, status=422)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def provider(request: HttpRequest, organisation: Organisation, slug: str) -> HttpResponse:
     """What a provider says of itself."""
@@ -151,7 +151,7 @@ def listing_new(request: HttpRequest, organisation: Organisation) -> HttpRespons
     return redirect("listing-edit", listing.pk)
 
 
-@require_GET
+@require_safe
 @organisation_required
 def listing(request: HttpRequest, organisation: Organisation, listing_id: int) -> HttpResponse:
     """How far a listing is, what its check found, what was measured, and all that happened."""
@@ -160,7 +160,7 @@ def listing(request: HttpRequest, organisation: Organisation, listing_id: int) -
     return render(request, "providers/listing.html", _shown(row, who, "listing-act"))
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def listing_edit(request: HttpRequest, organisation: Organisation, listing_id: int) -> HttpResponse:
     """The draft's form. It is saved however little is there, and submitted when all of it is."""
@@ -211,7 +211,7 @@ def listing_do(request: HttpRequest, organisation: Organisation, listing_id: int
     return _act(request, row, Who.PROVIDER, "listing")
 
 
-@require_GET
+@require_safe
 @staff_required
 def reviews(request: HttpRequest) -> HttpResponse:
     """What waits for staff, and every provider's commission."""
@@ -227,7 +227,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
     return render(request, "providers/reviews.html", context)
 
 
-@require_GET
+@require_safe
 @staff_required
 def review(request: HttpRequest, listing_id: int) -> HttpResponse:
     """A listing as staff see it: all of what is sold, and the evidence."""

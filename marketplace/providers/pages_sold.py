@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
@@ -35,7 +35,7 @@ from marketplace.usage.windows import RANGES, window_of
 REASONS_DRAWN = 3
 
 
-@require_GET
+@require_safe
 @organisation_required
 def deployment(
     request: HttpRequest, organisation: Organisation, deployment_id: int
@@ -62,7 +62,7 @@ def deployment(
     return render(request, "providers/deployment.html", context)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def price(request: HttpRequest, organisation: Organisation, deployment_id: int) -> HttpResponse:
     """A new price: what it means, from when; and every price before it."""

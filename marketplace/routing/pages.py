@@ -3,7 +3,7 @@
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.catalog.models import Deployment, Pool, Worker
@@ -11,7 +11,7 @@ from marketplace.routing.models import SnapshotRow
 from marketplace.routing.tuning.models import Straggler
 
 
-@require_GET
+@require_safe
 @staff_required
 def routes(request: HttpRequest) -> HttpResponse:
     """Every pool with its workers' health and the models that it serves."""

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation, User
@@ -33,7 +33,7 @@ def support(request: HttpRequest) -> HttpResponse:
     return _private(render(request, "support/search.html", context))
 
 
-@require_GET
+@require_safe
 @staff_required
 def organisation(request: HttpRequest, slug: str) -> HttpResponse:
     """Everything that support needs of one organisation."""
@@ -43,7 +43,7 @@ def organisation(request: HttpRequest, slug: str) -> HttpResponse:
     return _private(render(request, "support/organisation.html", context))
 
 
-@require_GET
+@require_safe
 @staff_required
 def person(request: HttpRequest, user_id: int) -> HttpResponse:
     """Whose member somebody is."""
@@ -52,7 +52,7 @@ def person(request: HttpRequest, user_id: int) -> HttpResponse:
     return _private(render(request, "support/person.html", {"person": selectors.person(user)}))
 
 
-@require_GET
+@require_safe
 @staff_required
 def call(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """One call of anybody: times, attempts and the decision; there is no prompt to see."""

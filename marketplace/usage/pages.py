@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
@@ -57,7 +57,7 @@ CSV_FIELDS = (
 )
 
 
-@require_GET
+@require_safe
 @organisation_required
 def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """The organisation's calls, newest first, with figures over the same filter."""
@@ -89,7 +89,7 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     return render(request, "usage/usage.html", context)
 
 
-@require_GET
+@require_safe
 @organisation_required
 def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttpResponse:
     """The same calls as a file, newest first; amounts in nano-USD, times in ms."""
@@ -107,7 +107,7 @@ def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttp
     return response
 
 
-@require_GET
+@require_safe
 @organisation_required
 def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> HttpResponse:
     """One call: where it went and why, what it took, and its cost line by line.

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.keys.rotation import HOUR, OVERLAP_MAX
 from marketplace.accounts.keys.rules import expiry_check, models_allowed_check
-from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Scope, default_scopes
+from marketplace.accounts.models import LIMIT_FIELDS, LIMIT_MAX, ApiKey, Scope, default_scopes
 from marketplace.billing.budgets.forms import BudgetForm
 
 MINUTES = "%Y-%m-%dT%H:%M"
@@ -23,17 +23,17 @@ OVERLAPS = {
 """When the old key ends, by hours."""
 
 
+def _limit(label: Any) -> forms.IntegerField:
+    return forms.IntegerField(min_value=1, max_value=LIMIT_MAX, required=False, label=label)
+
+
 class KeyForm(BudgetForm):
     """A key needs a name that its owner will recognise later; all else has a default."""
 
     name = forms.CharField(max_length=80, label=_("Name"))
-    requests_per_minute = forms.IntegerField(
-        min_value=1, required=False, label=_("Requests per minute")
-    )
-    tokens_per_minute = forms.IntegerField(
-        min_value=1, required=False, label=_("Tokens per minute")
-    )
-    calls_at_once = forms.IntegerField(min_value=1, required=False, label=_("Calls at once"))
+    requests_per_minute = _limit(_("Requests per minute"))
+    tokens_per_minute = _limit(_("Tokens per minute"))
+    calls_at_once = _limit(_("Calls at once"))
     models_allowed = forms.CharField(
         required=False, max_length=13_000, widget=forms.Textarea, label=_("Models allowed")
     )

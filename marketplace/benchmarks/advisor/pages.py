@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.pages import organisation_required
@@ -45,7 +45,7 @@ from marketplace.benchmarks.advisor.wording import (
 RECENT = 10
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def advisor(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """The question; asked, it is answered by the model at once and checked by a job."""
@@ -66,7 +66,7 @@ def advisor(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     return render(request, "benchmarks/advisor.html", context, status=status)
 
 
-@require_GET
+@require_safe
 @organisation_required
 def advice(request: HttpRequest, organisation: Organisation, advice_id: int) -> HttpResponse:
     """One answer. While it is checked the page asks again by itself."""

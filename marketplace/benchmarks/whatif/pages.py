@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.benchmarks.models import RunState
@@ -54,7 +54,7 @@ def ask(request: HttpRequest) -> HttpResponse:
     return redirect("what-if-answer", row.pk)
 
 
-@require_GET
+@require_safe
 @staff_required
 def answered(request: HttpRequest, what_if_id: int) -> HttpResponse:
     """One question: how far it is, or its answer."""

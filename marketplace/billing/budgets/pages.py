@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.pages import organisation_required
@@ -27,7 +27,7 @@ class Row:
     form: BudgetForm
 
 
-@require_GET
+@require_safe
 @organisation_required
 def budgets(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """The caps on what the organisation and each member may spend, and how they stand."""

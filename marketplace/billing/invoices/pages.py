@@ -2,7 +2,7 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
@@ -15,7 +15,7 @@ from marketplace.billing.models import Payout
 PAYOUTS_SHOWN = 20
 
 
-@require_GET
+@require_safe
 @organisation_required
 def statement_as_csv(request: HttpRequest, organisation: Organisation, number: str) -> HttpResponse:
     """Every figure with all its decimals."""
@@ -23,14 +23,14 @@ def statement_as_csv(request: HttpRequest, organisation: Organisation, number: s
     return _file(statement_csv(statement), "text/csv; charset=utf-8", f"{number}.csv")
 
 
-@require_GET
+@require_safe
 @organisation_required
 def statement_as_pdf(request: HttpRequest, organisation: Organisation, number: str) -> HttpResponse:
     """For people, in the language of the page."""
     return _file(statement_pdf(_find(organisation, number)), "application/pdf", f"{number}.pdf")
 
 
-@require_GET
+@require_safe
 @organisation_required
 def earnings(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """Each provider of the organisation: what it earned, was paid and may expect."""

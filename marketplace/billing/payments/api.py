@@ -171,6 +171,8 @@ class AutoRechargeSerializer(serializers.ModelSerializer[AutoRecharge]):
             "failure",
             "retry_at",
         ]
+        # Its default is the row's: who sets a rule says whether it is on.
+        extra_kwargs = {"enabled": {"required": True}}
 
 
 class AutoRechargeViewSet(viewsets.ReadOnlyModelViewSet[AutoRecharge]):

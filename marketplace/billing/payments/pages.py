@@ -5,7 +5,7 @@ import uuid
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
@@ -42,7 +42,7 @@ def topup(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     return HttpResponseRedirect(checkout.url)
 
 
-@require_GET
+@require_safe
 @organisation_required
 def payment(
     request: HttpRequest, organisation: Organisation, payment_id: uuid.UUID

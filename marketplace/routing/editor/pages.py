@@ -7,7 +7,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import User
@@ -75,7 +75,7 @@ def policy_draft(request: HttpRequest, author: str, slug: str) -> HttpResponse:
     return render(request, "routing/policy_diff.html", {"rows": rows, "version": page.version})
 
 
-@require_GET
+@require_safe
 @staff_required
 def policy_preview(request: HttpRequest, what_if_id: int) -> HttpResponse:
     """How far the replay of a draft is, or what it found."""

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.catalog.models import Worker
@@ -30,14 +30,14 @@ class DrainForm(forms.Form):
     confirmed = forms.BooleanField(required=False)
 
 
-@require_GET
+@require_safe
 @staff_required
 def topology(request: HttpRequest) -> HttpResponse:
     """The whole fleet at a glance; the page asks for its live part again each second."""
     return render(request, "routing/topology.html", _context(topology_now()))
 
 
-@require_GET
+@require_safe
 @staff_required
 def topology_live(request: HttpRequest) -> HttpResponse:
     """The part that moves."""

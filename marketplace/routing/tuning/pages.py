@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import User
@@ -42,7 +42,7 @@ ACTIONS: dict[str, Callable[..., Trial]] = {
 }
 
 
-@require_GET
+@require_safe
 @staff_required
 def route(request: HttpRequest, author: str, slug: str) -> HttpResponse:
     """The route of one model."""

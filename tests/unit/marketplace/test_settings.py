@@ -60,3 +60,17 @@ def test_a_wrong_value_is_named(name: str, value: str, told: str) -> None:
 @pytest.mark.parametrize("words", [("help",), ("migrate", "--help"), ("status", "--help")])
 def test_help_needs_nothing(words: tuple[str, ...]) -> None:
     assert manage(*words).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("https://market.example.com", ["market.example.com", "other.example.com"]),
+        ("http://localhost:8000", ["127.0.0.1", "localhost", "other.example.com"]),
+    ],
+)
+def test_hosts_are_those_configured(url: str, hosts: list[str]) -> None:
+    env = {"WAYPOST_PUBLIC_URL": url, "DJANGO_ALLOWED_HOSTS": "other.example.com"}
+    code = "from django.conf import settings; print(settings.ALLOWED_HOSTS)"
+    done = manage("shell", "--no-imports", "-c", code, **COMPLETE, **env)
+    assert done.stdout.strip() == str(hosts)

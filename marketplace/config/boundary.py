@@ -1,0 +1,46 @@
+"""What is refused of any request before a view has it, whichever field it is in."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import unquote
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from marketplace.config.refusals import Refusal, refusal, too_large
+from marketplace.config.texts import unkept
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class BoundaryMiddleware:
+    """413 for a body over the bound; 400 for text that no table keeps, in a URL or a form.
+
+    The API's bodies are JSON and have the same rule in `KeptJSONParser`.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        refused = self._refusal(request)
+        if refused is None:
+            return self.get_response(request)
+        return HttpResponse(refused.body, status=refused.status, headers=dict(refused.headers))
+
+    def _refusal(self, request: HttpRequest) -> Refusal | None:
+        path, bytes_max = request.path_info, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        declared = request.META.get("CONTENT_LENGTH", "")
+        if declared.isdigit() and int(declared) > bytes_max:
+            return too_large(path, bytes_max)
+        # What is no UTF-8 is replaced, as Django does.
+        if found := unkept(path) or unkept(unquote(request.META.get("QUERY_STRING", ""))):
+            return refusal(path, HTTPStatus.BAD_REQUEST, f"The URL has {found}.")
+        if request.content_type in FORMS:
+            for name, values in request.POST.lists():
+                if found := next(filter(None, map(unkept, [name, *values])), ""):
+                    return refusal(path, HTTPStatus.BAD_REQUEST, f"The form has {found}.")
+        return None
+
+
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")

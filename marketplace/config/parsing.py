@@ -1,0 +1,28 @@
+"""Bodies of the management API. Apart from the views: Django REST framework imports it early."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
+
+from marketplace.config.texts import DEPTH_MAX, unkept_in
+
+
+class KeptJSONParser(JSONParser):
+    """JSON of which every text and number can be kept, whichever field it is for; else 400."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The body as Python has it. Raises ``ParseError``."""
+        try:
+            value = super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError(f"Objects and lists may be {DEPTH_MAX} deep.") from error
+        if found := unkept_in(value):
+            raise ParseError(found)
+        return value

@@ -1,0 +1,183 @@
+"""What no table can keep is the caller's mistake, whichever field it is in; never a 500."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+from django.db import DataError, InterfaceError, OperationalError
+from django.db.models.query import QuerySet
+from django.test import Client
+
+from tests.integration.marketplace.acme import Acme, open_acme
+from tests.integration.marketplace.operations import operations
+from tests.integration.marketplace.shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+def acme(shop: Shop) -> Acme:
+    return open_acme(shop)
+
+
+@pytest.fixture
+def client(acme: Acme) -> Client:
+    """Signed in as an owner, and told of a 500 as a client is."""
+    signed_in = Client(raise_request_exception=False)
+    signed_in.force_login(acme.shop.owner)
+    return signed_in
+
+
+def key(**values: object) -> str:
+    return json.dumps({"organisation": "acme", "name": "k", **values})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        key(name="a\0b"),
+        key(name="\ud800"),
+        key(models_allowed=["a\0b"]),
+        key(requests_per_minute=2**31),
+        key(tokens_per_minute=2**63),
+        key(calls_at_once=10**400),
+        '{"organisation": "acme", "name": "k", "calls_at_once": 1e999}',
+        '{"name": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"a\\u0000": 1}',
+        b"\xff\xfe",
+    ],
+    ids=range(10),
+)
+def test_a_body_that_cannot_be_kept_is_400(client: Client, body: str) -> None:
+    told = client.post("/api/v1/keys", body, content_type="application/json")
+    assert told.status_code == 400, told.content
+    assert told["Content-Type"] == PROBLEM
+
+
+@pytest.mark.parametrize("method", ["get", "post", "patch", "delete"])
+def test_no_slug_has_a_nul(client: Client, method: str) -> None:
+    for path in ("/api/v1/providers/a%00b", "/models/a/b%00", "/api/v1/keys?organisation=a%00"):
+        assert getattr(client, method)(path).status_code == 400
+    assert client.get("/api/v1/keys?organisation=%ff").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("/keys/create", {"name": "a\0b"}),
+        ("/organisation/invite", {"email": "a\0@example.com", "role": "viewer"}),
+        ("/organisation/switch", {"organisation": "a\0"}),
+        ("/login/", {"login": "a\0@example.com", "password": "\0"}),
+    ],
+)
+def test_a_form_with_a_nul_is_400(client: Client, path: str, form: dict[str, str]) -> None:
+    assert client.post(path, form).status_code == 400
+    plain = client.post(path, urlencode(form), content_type="application/x-www-form-urlencoded")
+    assert plain.status_code == 400
+
+
+@pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute", "calls_at_once"])
+def test_a_limit_beyond_the_column_is_refused_by_the_form(client: Client, name: str) -> None:
+    told = client.post("/keys/create", {"name": "k", "scopes": ["inference"], name: str(2**31)})
+    assert told.status_code == 422
+
+
+def cursor(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+BROKEN = ["p=abc", "p=a%00b", f"p={10**400}", "p=2026-13-01", "p=-1", "o=-1", "r=x", "p=%ff", "p="]
+LISTS = [one.path for one in operations() if one.method == "get" and not one.is_of_one_row]
+
+
+@pytest.mark.parametrize("path", [path for path in LISTS if "{" not in path])
+def test_a_cursor_that_none_of_ours_gave_is_no_fault(client: Client, path: str) -> None:
+    for text in (*(cursor(one) for one in BROKEN), "%%%", "é"):
+        told = client.get(path, {"cursor": text, "organisation": "acme"})
+        assert told.status_code in {200, 400, 403, 404}, (path, text, told.content)
+
+
+@pytest.mark.parametrize(
+    "at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x", "\0"]
+)
+@pytest.mark.parametrize("name", ["created_after", "created_before"])
+@pytest.mark.parametrize("path", ["/api/v1/usage", "/api/v1/ledger/transfers", "/api/v1/audit-log"])
+def test_a_date_at_the_end_of_time_is_no_fault(
+    client: Client, path: str, name: str, at: str
+) -> None:
+    assert client.get(path, {name: at}).status_code in {200, 400, 403}
+
+
+def test_a_recharge_that_does_not_say_whether_it_is_on_is_400(client: Client) -> None:
+    rule = {"organisation": "acme", "threshold_cents": 1, "amount_cents": 500, "cap_cents": 500}
+    told = client.post("/api/v1/auto-recharge", rule, content_type="application/json")
+    assert told.status_code == 400
+    assert [error["field"] for error in told.json()["errors"]] == ["enabled"]
+
+
+def test_a_body_over_the_bound_is_413(client: Client) -> None:
+    body = key(name="a" * 3_000_000)
+    told = client.post("/api/v1/keys", body, content_type="application/json")
+    assert (told.status_code, told["Content-Type"]) == (413, PROBLEM)
+    assert client.post("/login/", {"login": "a" * 3_000_000}).status_code == 413
+
+
+Raise = Callable[..., None]
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+@pytest.mark.parametrize("path", ["/api/v1/keys", "/keys", "/"])
+def test_while_the_database_is_away_it_is_503(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: type[Exception], path: str
+) -> None:
+    def away(self: QuerySet) -> None:
+        raise error("terminating connection due to administrator command")
+
+    monkeypatch.setattr(QuerySet, "_fetch_all", away)
+    told = client.get(path)
+    assert (told.status_code, told["Retry-After"]) == (503, "5")
+
+
+def test_what_the_database_refuses_as_a_value_is_400(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: QuerySet) -> None:
+        raise DataError from psycopg.errors.NumericValueOutOfRange()
+
+    monkeypatch.setattr(QuerySet, "_fetch_all", refuse)
+    assert client.get("/api/v1/keys").status_code == 400
+    assert client.get("/keys").status_code == 400
+
+
+def test_no_cache_keeps_what_is_private(client: Client) -> None:
+    for path in ("/keys", "/", "/api/v1/keys", "/api/v1/models", "/nothing", "/usage.csv"):
+        assert "no-store" in client.get(path)["Cache-Control"], path
+    stranger = Client()
+    for path in ("/keys", "/login/", "/api/v1/models", "/metrics", "/invitations/x"):
+        assert "no-store" in stranger.get(path)["Cache-Control"], path
+    assert "Cache-Control" not in stranger.get("/")
+
+
+def test_pages_are_asked_for_their_heads(client: Client) -> None:
+    for path in ("/", "/keys", "/usage", "/rankings", "/robots.txt", "/provide", "/organisation"):
+        assert client.head(path).status_code == client.get(path).status_code == 200, path
+    assert client.get("/favicon.ico")["Location"] == "/static/favicon.svg"
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["http://127.0.0.1:9999/keys", "//localhost/keys", "https://example.com/"]
+)
+def test_next_stays_on_the_site(shop: Shop, elsewhere: str) -> None:
+    shop.owner.set_password("a-good-password-17")
+    shop.owner.save()
+    form = {"login": shop.owner.email, "password": "a-good-password-17", "next": elsewhere}
+    told = Client(headers={"host": "127.0.0.1:9999"}).post("/login/", form)
+    assert told.status_code == 302
+    assert told["Location"] == "/"
