@@ -27,6 +27,8 @@ from marketplace.providers.conformance.words import Check
 CHAT, EMBEDDINGS, MODELS = "/v1/chat/completions", "/v1/embeddings", "/v1/models"
 QUESTION = "Write one sentence about the sea."
 TOKENS_ASKED = 24
+SLACK_TOKENS = 2
+"""What begins and ends an answer is counted by some engines."""
 TOKENS_FEW = 4
 JSON_TOKENS = 200
 TOOL_TOKENS = 160
@@ -164,6 +166,15 @@ def text_of(reply: Reply) -> str:
     return str(message.get("content") or message.get("reasoning_content") or "")
 
 
+def _said_bytes(reply: Reply) -> int:
+    """Of all that a whole answer says: text, and thoughts under either of their names."""
+    message = choice_of(reply).get("message")
+    if not isinstance(message, dict):
+        return 0
+    parts = (message.get(one) for one in ("content", "reasoning_content", "reasoning"))
+    return sum(len(one.encode(errors="replace")) for one in parts if isinstance(one, str))
+
+
 def _counts(usage: Any) -> tuple[Any, Any, Any]:
     if not isinstance(usage, dict):
         return (None, None, None)
@@ -171,7 +182,10 @@ def _counts(usage: Any) -> tuple[Any, Any, Any]:
 
 
 def judge_usage(reply: Reply, *, completes: bool = True) -> Finding:
-    """Counts are whole numbers, something was counted, and the parts make the total."""
+    """Counts are whole numbers, something was counted, and the parts make the total.
+
+    No token is less than a byte of what was sent: what is beyond is not billed.
+    """
     usage = reply.body().get("usage")
     if not isinstance(usage, dict):
         return found(Check.USAGE, reply, FAIL, "no_usage")
@@ -183,6 +197,9 @@ def judge_usage(reply: Reply, *, completes: bool = True) -> Finding:
         and (completion > 0 or not completes)
         and prompt + completion == total
     )
+    sent = _said_bytes(reply)
+    if right and completes and sent and completion > sent + SLACK_TOKENS:
+        return found(Check.USAGE, reply, WARN, "overcounted", tokens=completion, most=sent)
     if right:
         return found(Check.USAGE, reply)
     counts = {"prompt": prompt, "completion": completion, "total": total}

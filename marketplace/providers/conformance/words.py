@@ -72,6 +72,9 @@ ADVICE: Mapping[str, Promise] = {
     "usage_wrong": _(
         "%(prompt)s + %(completion)s is not %(total)s, or a count is missing: correct it."
     ),
+    "overcounted": _(
+        "%(tokens)s tokens were counted for %(most)s bytes of answer: what is beyond is not paid."
+    ),
     "too_many_tokens": _(
         "%(tokens)s tokens where at most %(most)s were asked for: customers pay by it."
     ),

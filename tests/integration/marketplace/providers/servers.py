@@ -112,6 +112,7 @@ class FakeOpenAi:
         return WORDS
 
     def _usage(self, tokens: int) -> dict[str, int]:
+        tokens *= 50 if self.has("overcounted") else 1
         total = 9 + tokens + (1 if self.has("usage_wrong") else 0)
         return {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": total}
 

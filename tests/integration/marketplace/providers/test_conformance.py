@@ -61,6 +61,7 @@ def test_a_good_server_passes_every_check(habit: tuple[str, ...]) -> None:
         ("no_text", Check.PLAIN_CALL, "fail"),
         ("no_usage", Check.USAGE, "fail"),
         ("usage_wrong", Check.USAGE, "fail"),
+        ("overcounted", Check.USAGE, "warn"),
         ("too_many_tokens", Check.MAX_TOKENS, "fail"),
         ("not_a_stream", Check.STREAM, "fail"),
         ("no_done", Check.STREAM, "fail"),
