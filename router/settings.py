@@ -22,6 +22,8 @@ class Limits(Struct, frozen=True):
 
     body_bytes_max: int = 10 * 1024 * 1024
     """Largest request body; 413 beyond it."""
+    pending_body_bytes_max: int = 512 * 1024 * 1024
+    """Most bytes of all bodies that come over HTTP or whose calls run, together; 503 beyond it."""
     header_bytes_max: int = 32 * 1024
     """Largest head of a request; 431 beyond it."""
     header_timeout_s: float = 10.0

@@ -23,6 +23,7 @@ from router.domain.errors import (
     HeadersTooLarge,
     RequestMalformed,
     RequestTooSlow,
+    RouterBusy,
 )
 from router.ingress.exchange import Exchange, Headers
 from router.settings import Limits
@@ -144,7 +145,6 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
         self._is_lost = True
-        self._body.clear()
         # They refer to this, and this to them: it would stay until a collector comes by.
         del self._parser
         self._server.connections.discard(self)
@@ -153,6 +153,7 @@ class Connection(asyncio.Protocol):
         self._held.clear()
         answered = self._exchange is not None and self._exchange.ended
         if self._task is None:
+            self._let_body_go()
             self._exchange = None
         elif not answered:
             self._task.cancel()
@@ -269,8 +270,16 @@ class Connection(asyncio.Protocol):
             return
         self._body.append(body)
         self._body_bytes += len(body)
-        if self._body_bytes > self._server.limits.body_bytes_max:
-            self._refuse(_too_large(self._server.limits))
+        server = self._server
+        server.pending_bytes += len(body)
+        if self._body_bytes > server.limits.body_bytes_max:
+            self._refuse(_too_large(server.limits))
+        elif server.pending_bytes > server.limits.pending_body_bytes_max:
+            self._refuse(
+                RouterBusy(
+                    "bodies of other calls fill what there is here, try again", retry_after_s=1
+                )
+            )
 
     def on_message_complete(self) -> None:
         """The request is there: begin to serve it."""
@@ -331,7 +340,8 @@ class Connection(asyncio.Protocol):
             await self._server.app(exchange)
         finally:
             self._task = self._exchange = None
-            self._body_bytes = self._wire_bytes = 0
+            self._let_body_go()
+            self._wire_bytes = 0
             if self._is_last or not (exchange.ended and exchange.keeps):
                 self._enter(CLOSING)
                 self._transport.close()
@@ -357,6 +367,11 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
             self.data_received(held)
 
+    def _let_body_go(self) -> None:
+        self._body.clear()
+        self._server.pending_bytes -= self._body_bytes
+        self._body_bytes = 0
+
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
         self._server.moved.set()
@@ -379,7 +394,7 @@ class Connection(asyncio.Protocol):
         Closing at once would reset the connection of a client that is still sending, and it would
         never read why it was refused.
         """
-        self._body.clear()
+        self._let_body_go()
         exchange = self._exchange or Exchange(self, self._server.cors_origins)
         status, headers, body = self._server.app.refusal(exchange, error)
         exchange.keeps = False
@@ -398,6 +413,7 @@ class HTTPServer:
         self.cors_origins = cors_origins
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
+        self.pending_bytes = 0  # Of bodies that come, and of calls that are not over.
         self.closing = False
         self.moved = asyncio.Event()
         self.wire_bytes_max = limits.header_bytes_max + FRAMING * limits.body_bytes_max

@@ -297,3 +297,27 @@ async def test_an_empty_idempotency_key_is_none() -> None:
             assert answer.status_code == 200, answer.text
             assert "idempotent-replayed" not in answer.headers
     assert len(line.records) == 2
+
+
+async def test_the_bodies_of_all_calls_together_are_bounded_and_let_go_of() -> None:
+    limits = Limits(pending_body_bytes_max=2_000)
+    head = HEAD + b"\r\ncontent-length: 1500\r\n\r\n"
+    async with calling(Line(FakeUpstream(lambda _: ANSWER)), limits) as client:
+        _, slow = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        slow.write(head + b"x" * 1_400)
+        await slow.drain()
+        told = b""
+        for _ in range(50):  # Until the first one's have come.
+            told = await raw(client, head + b"x" * 1_500)
+            if told.startswith(b"HTTP/1.1 503"):
+                break
+        assert told.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1\r\n" in told
+        slow.close()
+        await slow.wait_closed()
+        answer = None
+        for _ in range(20):  # Refused and served ones leave nothing either.
+            said = {**CHAT, "user": "x" * 1_400}
+            answer = await client.post("/v1/chat/completions", json=said, headers=AUTH)
+        assert answer is not None
+        assert answer.status_code == 200, answer.text
