@@ -113,6 +113,7 @@ def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]
         # Workers are on this machine: the router may call them, and so may checks of listings.
         "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
         "WAYPOST_EMULATED": "1" if options.emulated else "0",
+        "WAYPOST_TRIAL_CREDIT_CENTS": os.environ.get("WAYPOST_TRIAL_CREDIT_CENTS", "500"),
         "PYTHONUNBUFFERED": "1",
     }
 

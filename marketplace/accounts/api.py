@@ -28,7 +28,7 @@ from marketplace.accounts.permissions import Permission, permission_over_member
 from marketplace.accounts.services import (
     member_remove,
     member_set,
-    organisation_create,
+    organisation_found,
     organisation_rename,
     session_token_issue,
 )
@@ -65,7 +65,7 @@ class OrganisationViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet
     def perform_create(self, serializer: serializers.BaseSerializer[Organisation]) -> None:
         if not isinstance(self.request.user, User):
             raise PermissionDenied("An organisation needs a person as its owner.")
-        serializer.instance = organisation_create(
+        serializer.instance = organisation_found(
             owner=self.request.user, **serializer.validated_data
         )
 

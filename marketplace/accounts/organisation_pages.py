@@ -41,7 +41,7 @@ from marketplace.accounts.permissions import (
 from marketplace.accounts.services import (
     member_remove,
     member_set,
-    organisation_create,
+    organisation_found,
     organisation_rename,
 )
 
@@ -193,7 +193,7 @@ def welcome(request: HttpRequest) -> HttpResponse:
         return redirect("invitation", request.session[INVITATION_KEY])
     form = OrganisationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        made = organisation_create(
+        made = organisation_found(
             name=form.cleaned_data["name"], slug=form.slug(), owner=_person(request)
         )
         request.session[SESSION_KEY] = made.slug

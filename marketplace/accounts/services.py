@@ -23,6 +23,7 @@ from marketplace.accounts.models import (
     Scope,
     User,
 )
+from marketplace.billing.credit.services import trial_grant
 from marketplace.billing.services import customer_account_open
 from marketplace.routing.services import snapshot_publish
 from router.domain.keys import SessionClaims, compose_key, digest_key, mask_key, sign_session
@@ -36,6 +37,14 @@ def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
     organisation.save()
     Membership.objects.create(organisation=organisation, user=owner, role=Role.OWNER)
     customer_account_open(organisation=organisation)
+    return organisation
+
+
+@transaction.atomic
+def organisation_found(*, name: str, slug: str, owner: User) -> Organisation:
+    """As a person makes one: with the platform's trial credit, where it is the founder's first."""
+    organisation = organisation_create(name=name, slug=slug, owner=owner)
+    trial_grant(organisation=organisation, founder=owner)
     return organisation
 
 

@@ -41,6 +41,8 @@ AUDITED: Mapping[str, Audited] = {
         "organisation_id", masked=("customer_id", "payment_method_id")
     ),
     "billing.StaffTransfer": Audited("organisation_id"),
+    "billing.TrialGrant": Audited("organisation_id"),
+    "billing.CreditRequest": Audited("organisation_id", ("created_at",)),
     "catalog.Provider": Audited("organisation_id", ("created_at",)),
     "catalog.Deployment": Audited("provider.organisation_id", ("created_at",)),
     "catalog.Offer": Audited("deployment.provider.organisation_id", ("created_at",)),

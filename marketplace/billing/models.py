@@ -15,6 +15,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import ApiKey, Organisation
+from marketplace.billing.credit.models import CreditRequest as CreditRequest
+from marketplace.billing.credit.models import TrialGrant as TrialGrant
 from marketplace.billing.invoices.models import Statement as Statement
 from marketplace.billing.payments.models import (
     AutoRecharge,

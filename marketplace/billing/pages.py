@@ -14,6 +14,7 @@ from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, may
+from marketplace.billing.credit.forms import CreditRequestForm
 from marketplace.billing.models import ReconciliationReport, Transfer, TransferKind, WriteOff
 from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
 from marketplace.billing.payments.selectors import payments_shown
@@ -36,11 +37,11 @@ def billing(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 def billing_page(
     request: HttpRequest, organisation: Organisation, status: int = 200, **forms: Any
 ) -> HttpResponse:
-    """The page; ``topup_form`` or ``recharge_form`` where one was refused."""
+    """The page; ``topup_form``, ``recharge_form`` or ``credit_form`` where one was refused."""
     account = customer_account_open(organisation=organisation)
     transfers = (
         Transfer.objects.filter(Q(debit=account) | Q(credit=account))
-        .select_related("debit__provider", "credit__provider", "debit", "credit")
+        .select_related("debit__provider", "credit__provider", "debit", "credit", "trial")
         .order_by("-id")
     )
     payments = payments_shown(organisation)
@@ -53,6 +54,8 @@ def billing_page(
         "payments": payments,
         "may_pay": may(request.user, organisation, Permission.MONEY),
         "topup_form": TopupForm(),
+        "credit_form": CreditRequestForm(),
+        "credit_request": organisation.credit_requests.first(),
         "recharge_form": AutoRechargeForm.of(payments.rule),
         **forms,
     }

@@ -51,7 +51,7 @@ WORDS: dict[str, str | Promise] = {
     "quoteMeasured": _("first byte {ttft}, whole answer {total} (p50, n = {calls}, last day)"),
     "quoteUnmeasured": _("latency not measured yet"),
     "adviceCredit": _("Your credit or a budget does not cover this call."),
-    "adviceCreditLink": _("Top up"),
+    "adviceCreditLink": _("Get credit"),
     "adviceBudgetLink": _("Budgets"),
     "adviceWait": _("Too much at once. Try again in {seconds} s."),
     "adviceSignIn": _("Your session has ended."),

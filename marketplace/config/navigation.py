@@ -90,6 +90,7 @@ SECTIONS = (
             Entry(_("Topology"), "topology", frozenset({"worker"})),
             Entry(_("Routes"), "routes", frozenset({"route", "policy-edit"})),
             Entry(_("What if"), "what-if", frozenset({"what-if-answer"})),
+            Entry(_("Credit requests"), "credit-requests"),
             Entry(_("Reconciliation"), "reconciliation"),
             Entry(
                 _("Support"),

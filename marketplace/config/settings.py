@@ -55,6 +55,13 @@ def _positive(name: str, default: int) -> int:
     return value
 
 
+def _not_negative(name: str, default: int) -> int:
+    value = int(env.int(name, default=default))
+    if value < 0:
+        raise ImproperlyConfigured(f"{name} must not be below zero, got {value}")
+    return value
+
+
 def _hours(name: str, default: str) -> tuple[int, ...]:
     words = str(env.str(name, default=default)).replace(",", " ").split()
     if not all(word.isdecimal() and int(word) < 24 for word in words):
@@ -115,6 +122,7 @@ WAYPOST_TOPUP_CENTS_MIN = _positive("WAYPOST_TOPUP_CENTS_MIN", 500)
 WAYPOST_TOPUP_CENTS_MAX = _positive("WAYPOST_TOPUP_CENTS_MAX", 100_000)
 if WAYPOST_TOPUP_CENTS_MAX < WAYPOST_TOPUP_CENTS_MIN:
     raise ImproperlyConfigured("WAYPOST_TOPUP_CENTS_MAX must not be below WAYPOST_TOPUP_CENTS_MIN")
+WAYPOST_TRIAL_CREDIT_CENTS = _not_negative("WAYPOST_TRIAL_CREDIT_CENTS", 0)
 
 # --- Benchmarks ------------------------------------------------------------------------------
 WAYPOST_BENCHMARKS_AUTO = env.bool("WAYPOST_BENCHMARKS_AUTO", default=True)

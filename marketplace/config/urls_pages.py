@@ -11,6 +11,7 @@ from marketplace.benchmarks.advisor import pages as advisor
 from marketplace.benchmarks.whatif import pages as what_ifs
 from marketplace.billing import pages as billing
 from marketplace.billing.budgets import pages as budgets
+from marketplace.billing.credit import pages as credit
 from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.webhook import stripe_webhook
@@ -49,6 +50,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("billing/<str:number>.pdf", invoices.statement_as_pdf, name="statement-pdf"),
     path("earnings", invoices.earnings, name="earnings"),
     path("billing/topup", payments.topup, name="topup"),
+    path("billing/credit-request", credit.ask, name="credit-request"),
+    path("credit-requests", credit.requests, name="credit-requests"),
+    path(
+        "credit-requests/<int:request_id>/grant",
+        credit.answer,
+        {"action": "grant"},
+        name="credit-request-grant",
+    ),
+    path(
+        "credit-requests/<int:request_id>/decline",
+        credit.answer,
+        {"action": "decline"},
+        name="credit-request-decline",
+    ),
     path("billing/auto-recharge", payments.auto_recharge, name="auto-recharge"),
     path("billing/forget-card", payments.card_remove, name="forget-card"),
     path("billing/payments/<uuid:payment_id>", payments.payment, name="payment"),

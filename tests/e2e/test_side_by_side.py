@@ -168,7 +168,7 @@ def test_what_the_router_refuses_says_what_to_do(page: Page, local_stack: LocalS
 
     alert = page.locator("[data-error]")
     refuse(402, "insufficient_credit")
-    expect(alert.get_by_role("link", name="Top up")).to_have_attribute("href", "/billing")
+    expect(alert.get_by_role("link", name="Get credit")).to_have_attribute("href", "/billing")
     expect(alert).to_contain_text("The router said so.")
     # What nobody answered need not be typed again.
     expect(page.get_by_label("Your message")).to_have_value("Hello?")

@@ -24,6 +24,8 @@ KINDS: dict[str, str | Promise] = {
     "billing.autorecharge": _("Auto-recharge"),
     "billing.paymentprofile": _("Card"),
     "billing.stafftransfer": _("Grant"),
+    "billing.trialgrant": _("Trial credit"),
+    "billing.creditrequest": _("Credit request"),
     "catalog.provider": _("Provider"),
     "catalog.deployment": _("Deployment"),
     "catalog.offer": _("Price"),

@@ -150,6 +150,7 @@ PAGES = [
         "member-budget",
     ),
     Write("post", "/billing/topup", P.MONEY, {"amount_usd": "-1"}, "topup"),
+    Write("post", "/billing/credit-request", P.MONEY, {"amount": "x"}, "credit-request"),
     Write("post", "/billing/auto-recharge", P.MONEY, {}, "auto-recharge"),
     Write("post", "/billing/forget-card", P.MONEY, {}, "forget-card"),
 ]

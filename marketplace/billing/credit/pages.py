@@ -1,0 +1,74 @@
+"""Asking for credit on the Billing page, and the page on which staff answer."""
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from marketplace.accounts.access import staff_required
+from marketplace.accounts.models import Organisation
+from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.permissions import Permission, demand
+from marketplace.billing.credit.forms import CreditRequestForm
+from marketplace.billing.credit.models import CreditRequest, CreditRequestState
+from marketplace.billing.credit.services import (
+    credit_request,
+    credit_request_decline,
+    credit_request_grant,
+)
+from marketplace.billing.pages import ROWS_PER_PAGE, billing_page
+
+
+@require_POST
+@organisation_required
+def ask(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Ask the platform's staff for credit."""
+    demand(request, organisation, Permission.MONEY)
+    form = CreditRequestForm(request.POST)
+    if form.is_valid():
+        try:
+            credit_request(
+                organisation=organisation,
+                amount_cents=form.cleaned_data["amount"],
+                reason=form.cleaned_data["reason"],
+                requested_by=request.user,  # type: ignore[arg-type]  # organisation_required
+            )
+        except ValidationError as refused:
+            form.add_error(None, refused)
+        else:
+            return redirect("billing")
+    return billing_page(request, organisation, status=422, credit_form=form)
+
+
+@require_GET
+@staff_required
+def requests(request: HttpRequest) -> HttpResponse:
+    """Who waits for an answer, longest first, and what was answered lately."""
+    rows = CreditRequest.objects.select_related("organisation", "requested_by", "answered_by")
+    context = {
+        "waiting": rows.filter(state=CreditRequestState.OPEN).order_by("id")[:ROWS_PER_PAGE],
+        "answered": rows.exclude(state=CreditRequestState.OPEN)[:ROWS_PER_PAGE],
+    }
+    return render(request, "billing/credit_requests.html", context)
+
+
+@require_POST
+@staff_required
+def answer(request: HttpRequest, request_id: int, action: str) -> HttpResponse:
+    """Grant or decline one; what was answered in the meantime is said, and stays."""
+    verb = {"grant": credit_request_grant, "decline": credit_request_decline}[action]
+    try:
+        row = verb(request_id=request_id, answered_by=request.user)  # type: ignore[arg-type]
+    except CreditRequest.DoesNotExist as missing:
+        raise Http404 from missing
+    except ValidationError as refused:
+        messages.error(request, " ".join(refused.messages))
+    else:
+        messages.success(
+            request,
+            _("%(organisation)s: %(state)s.")
+            % {"organisation": row.organisation.name, "state": row.get_state_display()},
+        )
+    return redirect("credit-requests")

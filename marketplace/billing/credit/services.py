@@ -1,0 +1,100 @@
+"""The verbs: give a trial, ask for credit, answer who asked."""
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.billing.credit.models import CreditRequest, CreditRequestState, TrialGrant
+from marketplace.billing.payments.money import nano_of_cents
+from marketplace.billing.payments.staff import grant_order
+from marketplace.billing.services import credit_grant
+
+
+@transaction.atomic
+def trial_grant(*, organisation: Organisation, founder: User) -> TrialGrant | None:
+    """Give a new organisation what the platform's setting says, once a founder; else None."""
+    if not settings.WAYPOST_TRIAL_CREDIT_CENTS:
+        return None
+    # Locked: two organisations founded at once are still one founder's.
+    User.objects.select_for_update().get(pk=founder.pk)
+    if TrialGrant.objects.filter(founder=founder).exists():
+        return None
+    transfer = credit_grant(
+        organisation=organisation,
+        amount_nano=nano_of_cents(settings.WAYPOST_TRIAL_CREDIT_CENTS),
+        idem_key=f"grant:trial:{founder.pk}",
+    )
+    return TrialGrant.objects.create(transfer=transfer, organisation=organisation, founder=founder)
+
+
+@transaction.atomic
+def credit_request(
+    *, organisation: Organisation, amount_cents: int, reason: str, requested_by: User
+) -> CreditRequest:
+    """Ask the platform's staff for credit. ``ValidationError`` while an earlier request waits."""
+    Organisation.objects.select_for_update().get(pk=organisation.pk)
+    if organisation.credit_requests.filter(state=CreditRequestState.OPEN).exists():
+        raise ValidationError(_("A request of your organisation already waits for an answer."))
+    made = CreditRequest(
+        organisation=organisation,
+        amount_cents=amount_cents,
+        reason=reason,
+        requested_by=requested_by,
+    )
+    made.full_clean(exclude=["created_at"])
+    made.save()
+    return made
+
+
+@transaction.atomic
+def credit_request_grant(*, request_id: int, answered_by: User) -> CreditRequest:
+    """Grant what was asked for, for the reason that was given; repeating moves nothing more.
+
+    Raises ``CreditRequest.DoesNotExist``, and ``ValidationError`` for one that was declined.
+    """
+    row = _locked(request_id)
+    if row.state == CreditRequestState.GRANTED:
+        return row
+    _still_open(row)
+    row.order = grant_order(
+        organisation=row.organisation,
+        amount_nano=row.amount_nano,
+        reason=row.reason,
+        ordered_by=answered_by,
+        idem_key=f"credit-request:{row.pk}",
+    )
+    return _answered(row, CreditRequestState.GRANTED, answered_by)
+
+
+@transaction.atomic
+def credit_request_decline(*, request_id: int, answered_by: User) -> CreditRequest:
+    """Say no. Raises as `credit_request_grant` does, for one that was granted."""
+    row = _locked(request_id)
+    if row.state == CreditRequestState.DECLINED:
+        return row
+    _still_open(row)
+    return _answered(row, CreditRequestState.DECLINED, answered_by)
+
+
+def _locked(request_id: int) -> CreditRequest:
+    return (
+        CreditRequest.objects.select_for_update(of=("self",))
+        .select_related("organisation")
+        .get(pk=request_id)
+    )
+
+
+def _still_open(row: CreditRequest) -> None:
+    if row.state != CreditRequestState.OPEN:
+        raise ValidationError(
+            _("This request was answered already: %(state)s.") % {"state": row.get_state_display()}
+        )
+
+
+def _answered(row: CreditRequest, state: CreditRequestState, by: User) -> CreditRequest:
+    row.state, row.answered_by, row.answered_at = state, by, timezone.now()
+    row.save(update_fields=["state", "answered_by", "answered_at", "order"])
+    return row
