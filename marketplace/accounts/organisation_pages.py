@@ -10,7 +10,9 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.forms import InvitationForm, OrganisationForm, RoleForm
@@ -44,6 +46,8 @@ from marketplace.accounts.services import (
     organisation_found,
     organisation_rename,
 )
+from marketplace.config.confirming import confirmation, is_confirmed
+from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 LISTED_MAX = 200
 """Most members, and most invitations, on the page; the API has all."""
@@ -112,6 +116,15 @@ def member_removal(
     demand(request, organisation, Permission.MEMBERS)
     membership = get_object_or_404(organisation.memberships.select_related("user"), pk=member_id)
     demand(request, organisation, permission_over_member(membership.role))
+    if not is_confirmed(request):
+        return confirmation(
+            request,
+            question=_("Remove %(who)s from %(name)s?")
+            % {"who": membership.user.email, "name": organisation.name},
+            effects=effects_of_leaving(membership),
+            verb=_("Remove"),
+            back=reverse("organisation"),
+        )
     try:
         member_remove(membership=membership)
     except ValidationError as refused:
@@ -201,6 +214,26 @@ def welcome(request: HttpRequest) -> HttpResponse:
         return redirect("organisation")
     status = 422 if form.is_bound else 200
     return render(request, "accounts/welcome.html", {"form": form}, status=status)
+
+
+def effects_of_leaving(membership: Membership) -> list[str]:
+    """What ends with a membership, and what stays."""
+    organisation, user = membership.organisation, membership.user
+    calls = calls_lately(organisation_id=organisation.pk, user_id=user.pk)
+    keys = organisation.api_keys.filter(created_by=user, disabled_at=None).count()
+    return [
+        _(
+            "Their pages, playground and API access end within two seconds; "
+            "coming back takes a new invitation."
+        ),
+        _("They made:") + " " + calls_lately_text(calls),
+        ngettext(
+            "%(n)s key that they made stays with the organisation and goes on working.",
+            "%(n)s keys that they made stay with the organisation and go on working.",
+            keys,
+        )
+        % {"n": keys},
+    ]
 
 
 def _person(request: HttpRequest) -> User:

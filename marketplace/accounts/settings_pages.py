@@ -13,14 +13,17 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 from django.views.i18n import set_language
 
 from marketplace.accounts.forms import DeleteForm, ProfileForm
 from marketplace.accounts.models import User
+from marketplace.accounts.organisation_pages import effects_of_leaving
 from marketplace.accounts.services import member_remove, user_delete, user_update
 from marketplace.audit.selectors import entries_about
+from marketplace.config.confirming import confirmation, is_confirmed
 
 SHOWN_MAX = 10
 """Changes of one's own account on the page."""
@@ -51,6 +54,14 @@ def leave(request: HttpRequest) -> HttpResponse:
     """Leave an organisation; anyone may but its only owner."""
     mine = _person(request).memberships.select_related("organisation", "user")
     membership = get_object_or_404(mine, organisation__slug=request.POST.get("slug"))
+    if not is_confirmed(request):
+        return confirmation(
+            request,
+            question=_("Leave %(name)s?") % {"name": membership.organisation.name},
+            effects=effects_of_leaving(membership),
+            verb=_("Leave"),
+            back=reverse("settings"),
+        )
     try:
         member_remove(membership=membership)
     except ValidationError as refused:

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -18,6 +19,7 @@ from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Provider
+from marketplace.config.confirming import confirmation, is_confirmed
 from marketplace.providers.forms import (
     FIELD_NAMES,
     PRICE_LABELS,
@@ -51,6 +53,7 @@ from marketplace.providers.states import (
     Who,
     actions_of,
 )
+from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 ROWS_PER_PAGE = 50
 EVENTS_SHOWN = 50
@@ -65,6 +68,8 @@ PRIMARY = frozenset(
     }
 )
 DANGEROUS = frozenset({ListingAction.RETIRE, ListingAction.SUSPEND, ListingAction.CANCEL})
+CONFIRMED_FIRST = frozenset({ListingAction.RETIRE, ListingAction.SUSPEND})
+"""What takes away from customers what they use."""
 WAY = (
     (ListingState.DRAFT, (ListingState.DRAFT,)),
     (ListingState.CHECKED, (ListingState.CHECKING,)),
@@ -256,6 +261,8 @@ def _act(request: HttpRequest, row: Listing, who: Who, page: str) -> HttpRespons
     if asked not in actions_of(row.state, who):
         messages.error(request, _("That is not possible any more: this is how it stands now."))
         return redirect(page, row.pk)
+    if asked in CONFIRMED_FIRST and not is_confirmed(request):
+        return _ask_again(request, row, ListingAction(asked), page)
     try:
         listing_act(
             listing=row,
@@ -269,6 +276,29 @@ def _act(request: HttpRequest, row: Listing, who: Who, page: str) -> HttpRespons
             return redirect("listing-edit", row.pk)
         messages.error(request, "; ".join(error.messages))
     return redirect(page, row.pk)
+
+
+def _ask_again(
+    request: HttpRequest, row: Listing, action: ListingAction, page: str
+) -> HttpResponse:
+    effects = []
+    if row.deployment_id is not None:
+        calls = calls_lately(deployment_id=row.deployment_id)
+        effects += [
+            _("Nothing is placed there any more; what runs is ended."),
+            _("It served:") + " " + calls_lately_text(calls),
+        ]
+    if action is ListingAction.RETIRE:
+        effects.append(_("This cannot be undone; to stop for a while, pause it."))
+    else:
+        effects.append(_("The provider is told why; only staff can reinstate it."))
+    return confirmation(
+        request,
+        question=f"{action.label}: {row.name}?",
+        effects=effects,
+        verb=str(action.label),
+        back=reverse(page, args=[row.pk]),
+    )
 
 
 def _shown(row: Listing, who: Who | None, act_url: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Max, Q, QuerySet
+from django.utils.translation import ngettext
 
 from marketplace.accounts.models import Organisation
 from marketplace.usage.models import Detachment, UsageEvent, UsageRollup
@@ -71,6 +72,19 @@ def calls_in(
     ):
         yield from (row[1:] for row in chunk)
         before = chunk[-1][0]
+
+
+def calls_lately(**filters: Any) -> int:
+    """How many calls of the kind began in the last hour: what a switch thrown now would meet."""
+    since = id_floor(datetime.now(UTC) - HOUR)
+    return UsageEvent.objects.filter(request_id__gte=since, **filters).count()
+
+
+def calls_lately_text(calls: int) -> str:
+    """The same in words."""
+    return ngettext("%(n)s call in the last hour.", "%(n)s calls in the last hour.", calls) % {
+        "n": calls
+    }
 
 
 def ids_within(hours: Sequence[datetime]) -> Q:

@@ -66,6 +66,8 @@ def test_a_key_is_shown_once_and_works(page: Page, local_stack: LocalStack) -> N
 
     expect_eventually(page, call_models, 200)
     page.locator("tbody tr").first.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("alertdialog")).to_contain_text("in the last hour")
+    page.get_by_role("button", name="Revoke").click()
     expect(page.locator("tbody tr").first).to_contain_text("revoked")
     expect_eventually(page, call_models, 401)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.keys.forms import KeyForm, NewKeyForm, RotationForm
@@ -15,6 +17,8 @@ from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.billing.budgets.selectors import BudgetState, budget_states
+from marketplace.config.confirming import confirmation, is_confirmed
+from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 NEW_KEY = "new_key"
 """Where a key waits in the session for the one page view that shows it."""
@@ -82,7 +86,7 @@ def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) ->
     row = _changeable(request, organisation, key_id)
     form = RotationForm(request.POST or None)
     if form.is_bound and form.is_valid() and row.status == "active":
-        _row, made = api_key_rotate(
+        _new, made = api_key_rotate(
             api_key=row,
             overlap=form.overlap,
             created_by=request.user,  # type: ignore[arg-type] # login_required
@@ -100,6 +104,19 @@ def key_revoke(request: HttpRequest, organisation: Organisation, key_id: int) ->
     """Switch a key off for good."""
     row = get_object_or_404(organisation.api_keys, pk=key_id)
     demand(request, organisation, permission_over(row))
+    if not is_confirmed(request):
+        calls = calls_lately(organisation_id=organisation.pk, key_id=row.pk)
+        return confirmation(
+            request,
+            question=_("Revoke “%(name)s” for good?") % {"name": row.name},
+            effects=[
+                _("Calls with %(key)s are refused within two seconds.") % {"key": row.masked},
+                _("It made:") + " " + calls_lately_text(calls),
+                _("This cannot be undone. To replace a key without a break, rotate it."),
+            ],
+            verb=_("Revoke"),
+            back=reverse("keys"),
+        )
     api_key_revoke(api_key=row)
     return redirect("keys")
 

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation
@@ -42,7 +42,7 @@ def ask(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     return billing_page(request, organisation, status=422, credit_form=form)
 
 
-@require_GET
+@require_safe
 @staff_required
 def requests(request: HttpRequest) -> HttpResponse:
     """Who waits for an answer, longest first, and what was answered lately."""

@@ -5,6 +5,8 @@ import uuid
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import Organisation
@@ -16,6 +18,7 @@ from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
 from marketplace.billing.payments.recharge import auto_recharge_set, card_forget
 from marketplace.billing.payments.selectors import payments_of
 from marketplace.billing.payments.services import PaymentsUnavailable, topup_begin
+from marketplace.config.confirming import confirmation, is_confirmed
 
 
 @require_POST
@@ -81,5 +84,16 @@ def card_remove(request: HttpRequest, organisation: Organisation) -> HttpRespons
     """Forget the kept card."""
     demand(request, organisation, Permission.MONEY)
     get_object_or_404(PaymentProfile, organisation=organisation)
+    if not is_confirmed(request):
+        return confirmation(
+            request,
+            question=_("Forget the card?"),
+            effects=[
+                _("Auto-recharge ends: calls are refused once the credit is used up."),
+                _("A card is kept again with the next top-up."),
+            ],
+            verb=_("Forget the card"),
+            back=reverse("billing"),
+        )
     card_forget(organisation=organisation)
     return redirect("billing")

@@ -19,6 +19,7 @@ from marketplace.routing.topology.picture import Topology, WorkerBox
 from marketplace.routing.topology.selectors import overview_now, topology_now
 from marketplace.routing.topology.shown import pools_shown, queues_shown, tiles_of
 from marketplace.routing.tuning.models import Straggler
+from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 REASON_CHARACTERS = 200
 
@@ -90,6 +91,7 @@ def _worker_page(
         "engines_expected": [one for one in box.expected if one.engine] if box else [],
         "topology": now,
         "effect": drain_effect(row),
+        "calls_lately": calls_lately_text(calls_lately(worker_id=row.worker_id)),
         "form": form or DrainForm(),
         "refused": refused,
         "stragglers": Straggler.objects.filter(worker=row, cleared_at=None),

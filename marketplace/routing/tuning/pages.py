@@ -7,6 +7,7 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -14,6 +15,7 @@ from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Benchmark
 from marketplace.catalog.models import AIModel
+from marketplace.config.confirming import confirmation, is_confirmed
 from marketplace.routing.editor.services import PolicyConflict, policy_roll_back
 from marketplace.routing.models import Policy
 from marketplace.routing.tuning import words
@@ -31,6 +33,7 @@ from marketplace.routing.tuning.services import (
     tuning_of,
     tuning_set,
 )
+from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 VERSIONS_SHOWN = EVENTS_SHOWN = 50
 WHY_CHARACTERS = 200
@@ -67,6 +70,15 @@ def route_revert(request: HttpRequest, author: str, slug: str) -> HttpResponse:
     model, version = _model(author, slug), request.POST.get("version", "")
     if not version.isdecimal() or len(version) > VERSION_DIGITS:
         return _page(request, model, refused=[_("Say which version.")], status=422)
+    if model.policies.filter(version=int(version)).exists() and not is_confirmed(request):
+        return _ask_again(
+            request,
+            model,
+            _("Publish version %(version)s of %(model)s anew?")
+            % {"version": version, "model": model.name},
+            _("All of its calls go by that version within seconds; a trial that runs ends."),
+            _("Publish anew"),
+        )
     seen = request.POST.get("expected_version", "")
     return _done(
         request,
@@ -85,6 +97,14 @@ def route_revert(request: HttpRequest, author: str, slug: str) -> HttpResponse:
 def trial_conclude(request: HttpRequest, trial_id: int, action: str) -> HttpResponse:
     """Approve or dismiss a proposal, or roll a trial back."""
     trial = get_object_or_404(Trial.objects.select_related("policy__model"), pk=trial_id)
+    if action == "rollback" and not is_confirmed(request):
+        return _ask_again(
+            request,
+            trial.policy.model,
+            _("Roll the trial on %(model)s back?") % {"model": trial.policy.model.name},
+            _("All of its calls go by the version in force; what the trial has seen is over."),
+            _("Roll back now"),
+        )
     values: dict[str, Any] = {"trial": trial, "by": _user(request)}
     if action != "approve":
         why = request.POST.get("why", "").replace("\x00", "")
@@ -101,6 +121,19 @@ def benchmark_propose(request: HttpRequest, benchmark_id: int) -> HttpResponse:
         request,
         benchmark.model,
         lambda: propose_from_benchmark(benchmark=benchmark, by=_user(request)),
+    )
+
+
+def _ask_again(
+    request: HttpRequest, model: AIModel, question: str, effect: str, verb: str
+) -> HttpResponse:
+    calls = calls_lately_text(calls_lately(model=model.name))
+    return confirmation(
+        request,
+        question=question,
+        effects=[effect, _("The model had:") + " " + calls],
+        verb=verb,
+        back=reverse("route", args=[model.author, model.slug]),
     )
 
 

@@ -377,7 +377,7 @@ def test_the_only_owner_neither_leaves_nor_is_deleted(shop: Shop) -> None:
     client = Client()
     sign_in(client, shop.owner.email)
     client.post("/reauthenticate/", {"password": PASSWORD})
-    left = client.post("/settings/leave", {"slug": "acme"})
+    left = client.post("/settings/leave", {"slug": "acme", "confirmed": "1"})
     deleted = client.post("/settings/delete", {"email": shop.owner.email})
     for page in (left, deleted):
         assert page.status_code == 422

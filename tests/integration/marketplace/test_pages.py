@@ -132,7 +132,12 @@ def test_a_key_is_shown_once_and_can_be_revoked(shop: Shop, member: Client) -> N
     assert b"wp_live_" in member.get("/keys").content.split(b"<table")[0]
     assert b"wp_live_" not in member.get("/keys").content.split(b"<table")[0]
     key = shop.organisation.api_keys.get()
-    member.post(f"/keys/{key.pk}/revoke")
+    asked = member.post(f"/keys/{key.pk}/revoke").content.decode()
+    assert "0 calls in the last hour" in asked
+    assert "cannot be undone" in asked
+    key.refresh_from_db()
+    assert key.status == "active"
+    member.post(f"/keys/{key.pk}/revoke", {"confirmed": "1"})
     key.refresh_from_db()
     assert key.status == "revoked"
 

@@ -128,10 +128,12 @@ def test_any_version_can_be_begun_from_and_rolled_back_to(staff: Client, shop: S
     assert 'value="7.5"' in text
     assert 'name="expected_version" value="2"' in text
     revert = "/routes/author/slug/revert"
-    refused = staff.post(revert, {"version": "1", "expected_version": "1"})
+    refused = staff.post(revert, {"version": "1", "expected_version": "1", "confirmed": "1"})
     assert refused.status_code == 409
     assert "version 2 is now" in refused.content.decode()
-    assert staff.post(revert, {"version": "1", "expected_version": "2"}).status_code == 302
+    wanted = {"version": "1", "expected_version": "2"}
+    assert "in the last hour" in staff.post(revert, wanted).content.decode()
+    assert staff.post(revert, {**wanted, "confirmed": "1"}).status_code == 302
     assert policy_in_force(shop.model).wait_weight == 7.5  # type: ignore[union-attr]
 
 

@@ -96,7 +96,7 @@ def test_a_proposal_is_shown_with_its_evidence_and_approved(page: Client, shop: 
     assert trial.policy.state == PolicyState.CANARY
     assert "Nothing was seen yet" in text_of(page)
     assert page.post(f"/proposals/{trial.pk}/approve").status_code == 422
-    page.post(f"/proposals/{trial.pk}/rollback", {"why": "looks odd"})
+    page.post(f"/proposals/{trial.pk}/rollback", {"why": "looks odd", "confirmed": "1"})
     text = text_of(page)
     assert "A person ended it." in text
     assert "looks odd" in text
@@ -121,7 +121,7 @@ def test_a_proposal_can_be_dismissed_and_a_version_published_anew(page: Client, 
     policy_publish(model=shop.model, kind=PolicyKind.C3)
     text = text_of(page, f"{ROUTE}?from=1&to=3")
     assert "Kind Late binding: lowest expected time to finish C3" in text
-    assert page.post(f"{ROUTE}/revert", {"version": "1"}).status_code == 302
+    assert page.post(f"{ROUTE}/revert", {"version": "1", "confirmed": "1"}).status_code == 302
     in_force = policy_in_force(shop.model)
     assert in_force is not None
     assert (in_force.version, in_force.kind) == (4, PolicyKind.LATE_BINDING)
