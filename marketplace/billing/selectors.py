@@ -80,7 +80,7 @@ _PROOFS = (
              sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
              sum(completion_tokens) AS completion_tokens,
              sum(reasoning_tokens) AS reasoning_tokens, sum(rows) AS rows, sum(images) AS images,
-             coalesce(sum(usage_bucket(ttft_ms) + 1) FILTER (WHERE ttft_ms > 0), 0)
+             coalesce(sum(usage_bucket(ttft_ms) + 1) FILTER (WHERE ttft_ms > 0 AND streamed), 0)
              + coalesce(sum(usage_bucket(total_ms) + 1) FILTER (WHERE total_ms > 0), 0) AS buckets
       FROM usage_event WHERE request_id >= usage_uuid7_floor(%(since)s)
       GROUP BY 1, 2, 3, 4, 5, 6, 7) e

@@ -176,7 +176,9 @@ def sort_models(models: QuerySet[AIModel], order: str) -> QuerySet[AIModel]:
         return models.order_by(F("by").asc(nulls_last=True), *name)
     if order in FIGURES:
         column, falls = FIGURES[order]
-        by = ModelFigures.objects.filter(model=OuterRef("name")).values(column)
+        # A figure of nothing is kept as zero: where nobody streams there is no first byte.
+        known = ModelFigures.objects.filter(**{"model": OuterRef("name"), f"{column}__gt": 0})
+        by = known.values(column)
         key = OrderBy(F("by"), descending=falls, nulls_last=True)
         return models.alias(by=Subquery(by)).order_by(key, *name)
     return models.order_by(*name)

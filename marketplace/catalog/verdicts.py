@@ -52,7 +52,8 @@ The names are those of :class:`router.contracts.record.TermsRecord`, and the wai
 
 REASONS: dict[str, str | Promise] = {
     "whyChosen": _("{worker} was chosen out of {n}: it had the lowest score, {score}."),
-    "whyOnly": _("{worker} was the only place that could serve this call."),
+    "whyOnly": _("{worker} was the only place that was weighed for this call."),
+    "whyLeft": _("{worker} was the only place weighed after the tries before it."),
     "whyLost": _("{worker}: {reason}"),
     "whyBehind": _("{seconds} behind in the score"),
     "whyMost": _("most of it: {term}"),
@@ -60,7 +61,9 @@ REASONS: dict[str, str | Promise] = {
     "late": _("A try that was late"),
     "attempt": _("Try {n}, {worker}"),
     "outrun": _("{worker} was late, so the call was also sent to another place, which won."),
+    "outrunHedge": _("{worker} was sent the call too, as an earlier try was late; that one won."),
     "retried": _("{worker} did not answer as it should ({outcome}); another place took over."),
+    "gaveUp": _("{worker} did not answer as it should ({outcome}); nothing was tried after it."),
 }
 """Sentences about a decision and its tries; ``{name}`` is filled in by `said` or by the script."""
 

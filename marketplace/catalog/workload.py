@@ -130,6 +130,7 @@ def _call_nano(
 def _latency_ms(listing: Listing, workload: Workload, measured: Measured) -> float | None:
     if "tokens_out" not in FIELDS_BY_TASK[Task(listing.model.task)]:
         return measured.total_ms_p50
-    if measured.ttft_ms_p50 is None or measured.token_ms is None:
-        return measured.total_ms_p50
-    return measured.ttft_ms_p50 + workload.tokens_out * measured.token_ms
+    if measured.token_ms is None:
+        # The time of answers of another length would say nothing of these.
+        return None
+    return (measured.ttft_ms_p50 or 0.0) + workload.tokens_out * measured.token_ms

@@ -13,7 +13,7 @@ from marketplace.catalog.verdicts import TERMS
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
 from marketplace.support.services import look_record
-from marketplace.usage.decisions import places
+from marketplace.usage.decisions import hedge_of, places, tries
 from marketplace.usage.models import UsageEvent
 from marketplace.usage.terms import stacks, widest_ms
 
@@ -67,8 +67,11 @@ def call(request: HttpRequest, request_id: UUID) -> HttpResponse:
     )
     ordered = [place.candidate for place in places(event.candidates)]
     engines = stacks(ordered)
+    hedged_ms = hedge_of(tries(event.attempts), event.worker_id, event.queue_ms)
     context = {
         "event": event,
+        "waited_ms": event.queue_ms - hedged_ms,
+        "hedged_ms": hedged_ms,
         "owner": owner,
         "deployment": deployment.first(),
         "candidates": ordered,

@@ -57,13 +57,17 @@ def places(candidates: Sequence[Candidate]) -> list[Place]:
     ]
 
 
-def reasons(ordered: Sequence[Place]) -> list[str]:
-    """A sentence about the chosen place, then one for each that lost."""
+def reasons(ordered: Sequence[Place], sent: Sequence[Try] = ()) -> list[str]:
+    """A sentence about the chosen place, then one for each that lost.
+
+    The places are those of the last try: what was tried before is not among them.
+    """
     if not ordered or ordered[0].candidate["verdict"] != "chosen":
         return []
     chosen, lost = ordered[0].candidate, ordered[1:]
     if not lost:
-        return [said("whyOnly", worker=chosen["worker_id"])]
+        tried = any(one.attempt["worker_id"] != chosen["worker_id"] for one in sent)
+        return [said("whyLeft" if tried else "whyOnly", worker=chosen["worker_id"])]
     score = f"{chosen['score']:.3f}"
     sentences = [said("whyChosen", worker=chosen["worker_id"], n=len(ordered), score=score)]
     for place in lost[:REASONS_MAX]:
@@ -102,11 +106,15 @@ def retries(ordered: Sequence[Try]) -> list[str]:
     """What became of each try but the one that answered, where there were several."""
     if len(ordered) < 2:
         return []
+    won = next((one for one in ordered if one.attempt["outcome"] == "completed"), None)
     found = []
     for one in ordered:
         worker, outcome = one.attempt["worker_id"], one.attempt["outcome"]
         if outcome == "outrun":
-            found.append(said("outrun", worker=worker))
+            # Either of two tries may win: the later one was sent because the earlier was late.
+            hedge = won is not None and won.begins_ms < one.begins_ms
+            found.append(said("outrunHedge" if hedge else "outrun", worker=worker))
         elif outcome != "completed":
-            found.append(said("retried", worker=worker, outcome=outcome))
+            over = one is ordered[-1] and won is None
+            found.append(said("gaveUp" if over else "retried", worker=worker, outcome=outcome))
     return found

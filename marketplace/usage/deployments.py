@@ -93,8 +93,16 @@ class Measured:
 
     @property
     def token_ms(self) -> float | None:
-        """A token's after the first byte; None where no tokens came."""
-        rest_ms = max(self.total_ms - self.ttft_ms, 0.0)
+        """A token's after the first byte; None where no tokens came.
+
+        Calls that were not streamed count whole, and so do streams that came in one piece: no
+        token takes no time.
+        """
+        rest_ms = self.total_ms - self.ttft_ms
+        if rest_ms <= 0:
+            rest_ms = self.total_ms - self.queue_ms
+        if rest_ms <= 0:
+            return None
         return rest_ms / self.tokens_answered if self.tokens_answered else None
 
     @property

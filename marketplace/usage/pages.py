@@ -55,6 +55,7 @@ CSV_FIELDS = (
     "ttft_ms",
     "total_ms",
 )
+WORKER, QUEUE = CSV_FIELDS.index("worker_id"), CSV_FIELDS.index("queue_ms")
 
 
 @require_safe
@@ -97,9 +98,13 @@ def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttp
     writer = csv.writer(_Echo())
 
     def lines() -> Iterator[str]:
-        yield writer.writerow(CSV_FIELDS)
-        calls = calls_in(organisation.pk, window, CSV_FIELDS, **filters)
-        for row in islice(calls, CSV_ROWS_MAX):
+        yield writer.writerow((*CSV_FIELDS[: QUEUE + 1], "hedge_ms", *CSV_FIELDS[QUEUE + 1 :]))
+        calls = calls_in(organisation.pk, window, (*CSV_FIELDS, "attempts"), **filters)
+        for *row, attempts in islice(calls, CSV_ROWS_MAX):
+            # What passed beside a late try is no waiting for a place.
+            hedged_ms = hedge_of(tries(attempts), row[WORKER], row[QUEUE])
+            row[QUEUE] -= hedged_ms
+            row.insert(QUEUE + 1, hedged_ms)
             yield writer.writerow(row)
 
     response = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
@@ -129,10 +134,10 @@ def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> 
         "offer": offer,
         "waited_ms": event.queue_ms - hedged_ms,
         "hedged_ms": hedged_ms,
-        "first_ms": max(event.ttft_ms - event.queue_ms, 0.0),
+        "first_ms": max((event.ttft_ms or event.total_ms) - event.queue_ms, 0.0),
         "stream_ms": max(event.total_ms - event.ttft_ms, 0.0) if event.ttft_ms else 0.0,
         "places": ordered,
-        "reasons": reasons(ordered),
+        "reasons": reasons(ordered, sent),
         "engines": engines,
         "widest_ms": widest_ms(engines),
         "terms": TERMS,

@@ -27,7 +27,9 @@ export function reasons(route: Route, words: Words, verdicts: Words, terms: Term
   const [chosen, ...others] = ordered(route.candidates);
   if (!chosen || chosen.verdict !== "chosen") return [];
   const values = { worker: chosen.worker_id, n: route.candidates.length, score: chosen.score.toFixed(3) };
-  const said = [say(words, others.length ? "whyChosen" : "whyOnly", values)];
+  // The places are those of the last try: what was tried before is not among them.
+  const alone = route.attempts.some((one) => one.worker_id !== chosen.worker_id) ? "whyLeft" : "whyOnly";
+  const said = [say(words, others.length ? "whyChosen" : alone, values)];
   for (const one of others.slice(0, REASONS_MAX)) {
     const reason = verdicts[one.verdict] ?? one.verdict;
     const behindMs = 1000 * (one.score - chosen.score);
@@ -43,13 +45,17 @@ export function reasons(route: Route, words: Words, verdicts: Words, terms: Term
   return said;
 }
 
-/** What became of each try before the one that answered, in the order they were sent. */
+/** What became of each try but the one that answered, in the order they were sent. */
 export function retries(route: Route, words: Words): string[] {
-  const failed = [...route.attempts].sort((a, b) => a.queue_ms - b.queue_ms).filter((one) => one.outcome !== "completed");
-  if (route.attempts.length < 2) return [];
-  return failed.map(({ worker_id, outcome }) =>
-    outcome === "outrun" ? say(words, "outrun", { worker: worker_id }) : say(words, "retried", { worker: worker_id, outcome }),
-  );
+  const sent = [...route.attempts].sort((a, b) => a.queue_ms - b.queue_ms);
+  if (sent.length < 2) return [];
+  const won = sent.find((one) => one.outcome === "completed");
+  return sent.filter((one) => one.outcome !== "completed").map((one) => {
+    const values = { worker: one.worker_id, outcome: one.outcome };
+    // Either of two tries may win: the later one was sent because the earlier was late.
+    if (one.outcome === "outrun") return say(words, won && won.queue_ms < one.queue_ms ? "outrunHedge" : "outrun", values);
+    return say(words, !won && one === sent.at(-1) ? "gaveUp" : "retried", values);
+  });
 }
 
 /** Waiting, first byte, generating; with a bar for each try where there was more than one. */

@@ -8,7 +8,7 @@ import type { Candidate, Route } from "../router-client";
 
 const WORDS = {
   whyChosen: "{worker} of {n} at {score}", whyOnly: "only {worker}", whyLost: "{worker}: {reason}",
-  whyBehind: "{seconds} behind", whyMost: "mostly {term}", whyMore: "{n} more", outrun: "{worker} late", retried: "{worker} failed: {outcome}",
+  whyBehind: "{seconds} behind", whyMost: "mostly {term}", whyMore: "{n} more", outrun: "{worker} late", outrunHedge: "{worker} too", gaveUp: "{worker} last: {outcome}", whyLeft: "left {worker}", retried: "{worker} failed: {outcome}",
   late: "late", attempt: "Try {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRows: "{n} rows", quoteCost: "{high}",
   quoteRange: "{low} to {high}", quoteNone: "nobody", quoteMeasured: "{ttft} {total} of {calls}", quoteUnmeasured: "not measured",
 };
@@ -46,6 +46,10 @@ test("time is taken apart, with each try where there were several", () => {
   assert.deepEqual(tried.map(({ name, from, to }) => [name, from, to]), [["Try 1, a", 10, 60], ["Try 2, b", 40, 90]]);
   assert.deepEqual(retries(route({ attempts }), WORDS), ["a late"]);
   assert.deepEqual(retries(route({ attempts: [attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)] }), WORDS), ["a failed: worker_failed:reset"]);
+  assert.deepEqual(retries(route({ attempts: [attempt("a", "completed", 10), attempt("b", "outrun", 40)] }), WORDS), ["b too"]);
+  assert.deepEqual(retries(route({ attempts: [attempt("a", "reset", 0), attempt("b", "timeout", 9)] }), WORDS), ["a failed: reset", "b last: timeout"]);
+  const after = route({ candidates: [place("a", "chosen", 1)], attempts: [attempt("b", "reset", 0), attempt("a", "completed", 9)] });
+  assert.deepEqual(reasons(after, WORDS, {}), ["left a"]);
   assert.deepEqual(bars(route({ hedge_ms: 15 }), NAMES, WORDS).map(({ name, from, to }) => [name, from, to]), [
     ["q", 0, 10], ["late", 10, 25], ["f", 25, 30], ["s", 30, 100],
   ]);

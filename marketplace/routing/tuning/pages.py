@@ -202,7 +202,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "ending": words.ending(trial.ended_because),
         "proof": _proof(trial),
         "look": last,
-        "standing": words.standing(last["reading"]) if last else [],
+        "standing": words.standing(last["reading"], last["canary"]["calls"]) if last else [],
         "chart": _chart(trial.looks),
         "arms": [
             (name, arm, 100 * arm["misses"] / arm["calls"] if arm["calls"] else None)

@@ -105,8 +105,11 @@ def _shown(policy: Policy, name: str) -> str:
     return _number(value)
 
 
-def standing(reading: Mapping[str, Any]) -> list[str]:
-    """What the sequential test has seen so far."""
+def standing(reading: Mapping[str, Any], calls: int) -> list[str]:
+    """What the sequential test has seen so far, in ``calls`` under trial."""
+    if not calls:
+        # The ratio of nothing is the test's prior, which says nothing of the trial.
+        return [_("No call has ended under trial yet.")]
     return [
         _("Latency of its calls, by geometric mean, over that of the others: %(ratio)s.")
         % {"ratio": _interval(reading["ratio"], reading["ratio_low"], reading["ratio_high"])},

@@ -95,7 +95,7 @@ def record(**values: Any) -> UsageRecord:
         "kind": "chat",
         "outcome": "completed",
         "http_status": 200,
-        "streamed": False,
+        "streamed": values.get("ttft_ms", 0) > 0,
         "created_at_ms": created_at_ms,
         "hold_nano": charge,
         "commission_nano": charge // 10,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from marketplace.billing.selectors import ledger_proof
 from marketplace.usage.deployments import measured_by, measured_sum, rollups_in
 from marketplace.usage.models import DeploymentRollup, ModelFigures, ModelRanking, Span
 from marketplace.usage.services import (
@@ -114,3 +115,29 @@ def test_long_windows_are_ranked_now_and_then(shop: Shop) -> None:
     assert rankings_compute() == 1
     ModelRanking.objects.update(computed_at=datetime.now(UTC) - timedelta(hours=2))
     assert rankings_compute() == 3
+
+
+def test_the_first_byte_is_that_of_streams_alone(shop: Shop) -> None:
+    """An answer that is not streamed has its first byte with its last."""
+    for _ in range(20):
+        called(shop, streamed=False, ttft_ms=4_000.0, total_ms=4_000.0, completion_tokens=400)
+    called(shop, streamed=True, ttft_ms=10.0, total_ms=4_010.0, completion_tokens=400)
+    deployment_rollups_compute()
+    whole = measured_sum(last_day())
+    assert whole.ttft_ms_p50 == pytest.approx(10, rel=0.42)
+    assert whole.token_ms == pytest.approx(10, rel=0.1)
+    assert ledger_proof().gaps == ()
+
+
+def test_where_nobody_streams_tokens_take_the_time_of_the_calls(shop: Shop) -> None:
+    called(shop, streamed=False, ttft_ms=200.0, total_ms=200.0, completion_tokens=20)
+    deployment_rollups_compute()
+    whole = measured_sum(last_day())
+    assert whole.ttft_ms_p50 is None
+    assert whole.token_ms == pytest.approx(10)
+
+
+def test_a_stream_in_one_piece_credits_no_token_with_no_time(shop: Shop) -> None:
+    called(shop, streamed=True, ttft_ms=202.0, total_ms=202.0, completion_tokens=20)
+    deployment_rollups_compute()
+    assert measured_sum(last_day()).token_ms == pytest.approx(10)

@@ -184,7 +184,11 @@ def test_the_decision_in_words() -> None:
         "c: does not pass its health checks now",
     ]
     only = reasons(places([candidate("a", "chosen", 1)]))
-    assert only == ["a was the only place that could serve this call."]
+    assert only == ["a was the only place that was weighed for this call."]
+    # Of a call that another provider failed first, the last try weighed one place alone.
+    sent = tries([attempt("b", "worker_failed:reset", 0), attempt("a", "completed", 9)])
+    left = reasons(places([candidate("a", "chosen", 1)]), sent)
+    assert left == ["a was the only place weighed after the tries before it."]
     many = [candidate("a", "chosen", 0), *(candidate(f"b{i}", "tied", 0) for i in range(8))]
     assert reasons(places(many))[-1] == "2 more lost; the table has them."
     assert reasons([]) == []
@@ -239,6 +243,17 @@ def test_the_tries_in_words() -> None:
     failed = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)])
     assert "a did not answer as it should (worker_failed:reset)" in retries(failed)[0]
     assert retries(tries([attempt("a", "worker_failed", 0)])) == []
+    # The late first try may win after all.
+    first_won = tries([attempt("a", "completed", 10), attempt("b", "outrun", 40)])
+    assert retries(first_won) == [
+        "b was sent the call too, as an earlier try was late; that one won."
+    ]
+    # Nothing took over from the last one that failed.
+    both = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "timeout", 9)])
+    assert retries(both) == [
+        "a did not answer as it should (worker_failed:reset); another place took over.",
+        "b did not answer as it should (timeout); nothing was tried after it.",
+    ]
 
 
 def test_what_a_late_try_took_is_not_called_waiting(owner: Client, shop: Shop) -> None:
@@ -248,6 +263,13 @@ def test_what_a_late_try_took_is_not_called_waiting(owner: Client, shop: Shop) -
     page = owner.get(f"/usage/{hedged}")
     assert (page.context["waited_ms"], page.context["hedged_ms"]) == (5.0, 800.0)
     assert "A try that was late" in page.content.decode()
+    lines = b"".join(owner.get("/usage.csv").streaming_content).decode().splitlines()  # type: ignore[attr-defined]
+    row = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
+    assert (float(row["queue_ms"]), float(row["hedge_ms"])) == (5.0, 800.0)
+    staff = Client()
+    staff.force_login(User.objects.create_superuser("root@example.com"))
+    page = staff.get(f"/support/calls/{hedged}")
+    assert (page.context["waited_ms"], page.context["hedged_ms"]) == (5.0, 800.0)
     again = msgspec.structs.replace(late, outcome="worker_failed:reset", upstream_ms=700.0)
     retried = settled_call(
         shop, attempts=(won, again), queue_ms=805.0, ttft_ms=880.0, total_ms=905.0
