@@ -43,6 +43,7 @@ WORDS: dict[str, str | Promise] = {
     "answering": _("Answering…"),
     "anyProvider": _("Any provider"),
     "quoteTokens": _("About {in} tokens in, at most {out} out"),
+    "quoteRow": _("1 row"),
     "quoteRows": _("{n} rows"),
     "quoteCost": _("at most {high}"),
     "quoteRange": _("{low} to {high} at most, by provider"),

@@ -281,7 +281,7 @@ def _act(request: HttpRequest, row: Listing, who: Who, page: str) -> HttpRespons
 def _ask_again(
     request: HttpRequest, row: Listing, action: ListingAction, page: str
 ) -> HttpResponse:
-    effects = []
+    effects: list[str] = []
     if row.deployment_id is not None:
         calls = calls_lately(deployment_id=row.deployment_id)
         effects += [

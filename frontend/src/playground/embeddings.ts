@@ -6,6 +6,7 @@ import { once } from "./once";
 import { quoteLine } from "./quote-line";
 import { embeddingsCall, tokensEstimated } from "./request";
 import { keep, restore } from "./saved";
+import { decimal } from "./words";
 
 const VERSION = 1;
 
@@ -35,7 +36,7 @@ export function embeddings(root: HTMLElement, settings: Settings): void {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     void send(embeddingsCall(settings.model, texts()), ({ data: [first, second] }) => {
-      if (first && second) result.textContent = cosine(first.embedding, second.embedding).toFixed(3);
+      if (first && second) result.textContent = decimal(cosine(first.embedding, second.embedding), 3);
     });
   });
   requote();

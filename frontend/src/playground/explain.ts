@@ -1,7 +1,7 @@
 // A decision in plain words, and a call's time as bars. Pure.
 import type { Candidate, Route } from "../router-client";
 import { mostBehind, type TermWords } from "./terms";
-import { milliseconds, say, type Words } from "./words";
+import { decimal, milliseconds, say, type Words } from "./words";
 
 /** From and to in milliseconds since the call arrived. */
 export interface Bar { kind: "queue" | "first" | "stream" | "attempt"; name: string; from: number; to: number }
@@ -26,7 +26,7 @@ export function restOfScore(candidate: Candidate): number {
 export function reasons(route: Route, words: Words, verdicts: Words, terms: TermWords = {}): string[] {
   const [chosen, ...others] = ordered(route.candidates);
   if (!chosen || chosen.verdict !== "chosen") return [];
-  const values = { worker: chosen.worker_id, n: route.candidates.length, score: chosen.score.toFixed(3) };
+  const values = { worker: chosen.worker_id, n: route.candidates.length, score: decimal(chosen.score, 3) };
   // The places are those of the last try: what was tried before is not among them.
   const alone = route.attempts.some((one) => one.worker_id !== chosen.worker_id) ? "whyLeft" : "whyOnly";
   const said = [say(words, others.length ? "whyChosen" : alone, values)];

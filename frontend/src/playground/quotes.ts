@@ -17,7 +17,7 @@ export function quoteUrl({ model, prompt_tokens, completion_tokens, rows, images
 export function quoteText(asked: Asked, quotes: Quote[], words: Words): string {
   const offered = quotes.filter((quote) => !asked.provider || quote.provider === asked.provider);
   const parts: string[] = [];
-  if (asked.rows) parts.push(say(words, "quoteRows", { n: asked.rows }));
+  if (asked.rows) parts.push(say(words, asked.rows === 1 ? "quoteRow" : "quoteRows", { n: asked.rows }));
   else parts.push(say(words, "quoteTokens", { in: asked.prompt_tokens, out: asked.completion_tokens }));
   const costs = offered.map((quote) => quote.charge_nano);
   if (!costs.length) return [...parts, say(words, "quoteNone")].join(" · ");

@@ -3,7 +3,7 @@ import type { Candidate, Route } from "../router-client";
 import { element, type Settings } from "./dom";
 import { bars, ordered, reasons, restOfScore, retries, SCORED, type Bar } from "./explain";
 import { stacks, type Stack, type TermWords } from "./terms";
-import { milliseconds, say } from "./words";
+import { decimal, milliseconds, say } from "./words";
 
 type Labels = DOMStringMap;
 
@@ -26,7 +26,7 @@ function facts(route: Route, labels: Labels): HTMLElement {
     list.append(fact(labels.labelTokens ?? "", tokens));
     const generating = (route.total_ms - route.ttft_ms) / 1000;
     if (generating > 0.05 && usage.completion_tokens > 1) {
-      list.append(fact(labels.labelSpeed ?? "", `${(usage.completion_tokens / generating).toFixed(1)} tok/s`));
+      list.append(fact(labels.labelSpeed ?? "", `${decimal(usage.completion_tokens / generating, 1)} tok/s`));
     }
   }
   list.append(fact(labels.labelTotal ?? "", milliseconds(route.total_ms)));
@@ -57,14 +57,14 @@ function candidateRow(candidate: Candidate): HTMLTableRowElement {
   const row = document.createElement("tr");
   if (candidate.verdict === "chosen") row.className = "chosen";
   const scored = SCORED.has(candidate.verdict);
-  const rest = `${restOfScore(candidate).toFixed(3)}`;
+  const rest = `${decimal(restOfScore(candidate), 3)}`;
   const cells: [string, string][] = [
     [candidate.worker_id, "mono"],
     [candidate.verdict, ""],
     [scored ? milliseconds(candidate.wait_ms) : "–", "num"],
     [scored ? milliseconds(candidate.service_ms) : "–", "num"],
     [scored ? rest : "–", "num"],
-    [scored ? candidate.score.toFixed(3) : "–", "num"],
+    [scored ? decimal(candidate.score, 3) : "–", "num"],
   ];
   for (const [text, className] of cells) row.append(element("td", className, text));
   return row;

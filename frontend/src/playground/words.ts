@@ -8,15 +8,26 @@ export function say(words: Words, key: string, values: Record<string, string | n
   return word.replace(/\{(\w+)\}/g, (all, name: string) => String(values[name] ?? all));
 }
 
+/** A figure as the page's language writes it, as the server does: no grouping. */
+export function decimal(value: number, least: number, most = least, language = pageLanguage()): string {
+  return value.toLocaleString(language, { minimumFractionDigits: least, maximumFractionDigits: most, useGrouping: false });
+}
+
+function pageLanguage(): string {
+  return typeof document === "undefined" ? "en" : document.documentElement.lang || "en";
+}
+
 /** Milliseconds as people read them. */
-export function milliseconds(value: number): string {
-  return value >= 1000 ? `${(value / 1000).toFixed(2)} s` : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+export function milliseconds(value: number, language?: string): string {
+  if (value >= 1000) return `${decimal(value / 1000, 2, 2, language)} s`;
+  const digits = value < 10 ? 1 : 0;
+  return `${decimal(value, digits, digits, language)} ms`;
 }
 
 /** Nano-dollars with two digits that matter, and cents at least. */
-export function dollars(nano: number): string {
+export function dollars(nano: number, language?: string): string {
   const usd = nano / 1e9;
   if (!usd) return "$0";
-  const decimals = usd >= 1 ? 2 : Math.min(9, Math.max(2, 2 - Math.floor(Math.log10(usd)) - 0));
-  return `$${usd.toFixed(decimals).replace(/(\.\d\d\d*?)0+$/, "$1")}`;
+  const decimals = usd >= 1 ? 2 : Math.min(9, Math.max(2, 2 - Math.floor(Math.log10(usd))));
+  return `$${decimal(usd, 2, decimals, language)}`;
 }

@@ -9,7 +9,7 @@ import type { Candidate, Route } from "../router-client";
 const WORDS = {
   whyChosen: "{worker} of {n} at {score}", whyOnly: "only {worker}", whyLost: "{worker}: {reason}",
   whyBehind: "{seconds} behind", whyMost: "mostly {term}", whyMore: "{n} more", outrun: "{worker} late", outrunHedge: "{worker} too", gaveUp: "{worker} last: {outcome}", whyLeft: "left {worker}", retried: "{worker} failed: {outcome}",
-  late: "late", attempt: "Try {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRows: "{n} rows", quoteCost: "{high}",
+  late: "late", attempt: "Try {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRow: "1 row", quoteRows: "{n} rows", quoteCost: "{high}",
   quoteRange: "{low} to {high}", quoteNone: "nobody", quoteMeasured: "{ttft} {total} of {calls}", quoteUnmeasured: "not measured",
 };
 const NAMES = { queue: "q", first: "f", stream: "s" };
@@ -92,12 +92,14 @@ test("a quote has the range of the providers, and what was measured or that noth
   assert.equal(quoteText(asked, quotes, WORDS), "3 in 4 out · $0.000001 to $2.00 · 20 ms 2.00 s of 5");
   assert.equal(quoteText({ ...asked, provider: "n" }, quotes, WORDS), "3 in 4 out · $0.000001 · 20 ms 2.00 s of 5");
   assert.equal(quoteText({ ...asked, rows: 2 }, [{ provider: "n", charge_nano: 0, measured: null }], WORDS), "2 rows · $0 · not measured");
+  assert.equal(quoteText({ ...asked, rows: 1 }, [{ provider: "n", charge_nano: 0, measured: null }], WORDS), "1 row · $0 · not measured");
   assert.equal(quoteText(asked, [], WORDS), "3 in 4 out · nobody");
 });
 
 test("figures are readable", () => {
   assert.deepEqual([milliseconds(9.87), milliseconds(123.4), milliseconds(1500)], ["9.9 ms", "123 ms", "1.50 s"]);
   assert.deepEqual([dollars(0), dollars(1095), dollars(20_000_000), dollars(1_500_000_000)], ["$0", "$0.0000011", "$0.02", "$1.50"]);
+  assert.deepEqual([milliseconds(1500, "pt-br"), dollars(1_500_000_000, "pt-br"), dollars(1095, "pt-br")], ["1,50 s", "$1,50", "$0,0000011"]);
   assert.equal(say({ a: "{x} and {y}" }, "a", { x: 1 }), "1 and {y}");
   assert.equal(say({}, "absent"), "absent");
 });

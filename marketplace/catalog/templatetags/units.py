@@ -7,6 +7,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from marketplace.catalog.models import Offer
+from marketplace.catalog.verdicts import VERDICTS
 from router.domain.money import NANO_PER_USD
 
 register = template.Library()
@@ -77,6 +78,12 @@ def uptime(share: float | None) -> str:
     if not isinstance(share, float | int):
         return "–"
     return "100 %" if share == 1 else f"{_number(min(100 * share, 99.99), 2)} %"
+
+
+@register.filter
+def verdict_named(verdict: str) -> str:
+    """A verdict of a decision's record, in words."""
+    return str(VERDICTS.get(verdict, verdict))
 
 
 @register.filter

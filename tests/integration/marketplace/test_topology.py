@@ -319,7 +319,7 @@ def test_the_page_shows_the_fleet_and_never_the_token(
         text = staff.get(path).content.decode()
         assert "author/slug" in text
         assert "fast-0" in text
-        assert "1 of 1 routers answer" in text
+        assert "1 of 1 router answers" in text
         assert "the-secret-of-routers" not in text
 
 

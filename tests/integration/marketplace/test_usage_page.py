@@ -224,6 +224,7 @@ def test_a_record_shows_of_what_each_engines_score_was_made(shop: Shop, owner: C
         assert said in shown
     portuguese = owner.get(f"/usage/{call}", headers={"Accept-Language": "pt-BR"})
     assert "Quanto cada motor levaria" in portuguese.content.decode()
+    assert "escolhido" in portuguese.content.decode()
     kept = owner.get(f"/api/v1/usage/{call}").json()["candidates"]
     assert kept[0]["terms"] == msgspec.to_builtins(told)
     assert "terms" not in kept[1]

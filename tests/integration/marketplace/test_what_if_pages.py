@@ -114,6 +114,9 @@ def test_an_answer_that_is_not_to_be_trusted_says_so(client: Client, since: date
     made = client.post("/what-if", fields(since, speeds="profile"))
     tasks.answer_next()
     assert "Not to be trusted." in client.get(made["Location"]).content.decode()
+    # The policy editor's preview is of the same answer, and of the same verdict.
+    preview = f"/previews/{WhatIf.objects.get().pk}"
+    assert "Not to be trusted." in client.get(preview).content.decode()
 
 
 def test_a_failure_and_progress_are_shown(client: Client, since: datetime) -> None:
