@@ -26,6 +26,7 @@ from marketplace.benchmarks.services import (
     benchmark_repeat,
     benchmark_request,
 )
+from marketplace.benchmarks.turns import place_of
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus
 from marketplace.catalog.selectors import models_published
 
@@ -108,6 +109,7 @@ def benchmark(request: HttpRequest, benchmark_id: int) -> HttpResponse:
     points = list(row.points.all())
     context = {
         "benchmark": row,
+        "place": place_of(row),
         "points": points,
         "knee": next((point for point in points if point.is_knee), None),
         "chart": curve_columns(points),

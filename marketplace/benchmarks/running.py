@@ -42,6 +42,7 @@ from marketplace.benchmarks.plan import IN_FLIGHT_MAX, Plan, plan_of
 from marketplace.benchmarks.selectors import pools_of, workers_of
 from marketplace.benchmarks.services import profile_publish
 from marketplace.benchmarks.traffic import traffic_on
+from marketplace.benchmarks.turns import turn_take
 from marketplace.benchmarks.yielding import Traffic, must_yield
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Deployment, Worker
@@ -169,7 +170,7 @@ class _Run:
         """One point; again from its start each time that live traffic took its slots."""
         out = _folder_of(folder, load)
         while True:
-            self._wait_for_slots(plan, load, workers)
+            self._wait_for_turn(plan, load, workers)
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)
             try:
@@ -188,6 +189,14 @@ class _Run:
             self.yielded_s += LOOK_EVERY_S
             if self.yielded_s > YIELD_S_MAX:
                 raise RunFailed(f"live traffic left no idle slots for {YIELD_S_MAX:g} s")
+
+    def _wait_for_turn(self, plan: Plan, load: float, workers: list[Worker]) -> None:
+        """Until slots are idle and not too many others measure."""
+        self._wait_for_slots(plan, load, workers)
+        while not turn_take(self.benchmark, load):
+            self._say(Stage.TURN.at(load))
+            time.sleep(LOOK_EVERY_S)
+            self._wait_for_slots(plan, load, workers)
 
     def _busy(self, plan: Plan, load: float, workers: list[Worker], *, own: int) -> bool:
         slots = sum(worker.slots for worker in workers)

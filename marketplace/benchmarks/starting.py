@@ -17,9 +17,10 @@ from django.utils import timezone
 from marketplace.benchmarks.locks import pools_free
 from marketplace.benchmarks.models import Benchmark, RunState
 from marketplace.benchmarks.selectors import pools_of
+from marketplace.benchmarks.turns import runs_measuring
 
-STARTS_MAX = 8
-"""Most processes that one look starts."""
+PROCESSES_MAX = 8
+"""Most benchmarks that have a process, the waiting ones too."""
 LOOKED_AT_MAX = 50
 START_PATIENCE = timedelta(minutes=2)
 """How long a process may take until its row says that it runs. Where the machine is so busy that it
@@ -29,19 +30,22 @@ takes longer than the next look, a second one would make it busier still."""
 def benchmarks_start() -> list[int]:
     """Start what is queued on pools that are free; returns the ids, oldest first.
 
-    No more run at once than ``WAYPOST_BENCHMARKS_AT_ONCE``: on one machine two would measure
-    each other.
+    No more measure at once than ``WAYPOST_BENCHMARKS_AT_ONCE`` (see
+    :mod:`marketplace.benchmarks.turns`); one that waits for idle slots does not hold up the others.
     """
-    room = settings.WAYPOST_BENCHMARKS_AT_ONCE
     now = timezone.now()
-    room -= Benchmark.objects.filter(state=RunState.RUNNING).count()
     queued = Benchmark.objects.filter(state=RunState.QUEUED).order_by("pk")
-    room -= queued.filter(started_at__gt=now - START_PATIENCE).count()
+    begun = queued.filter(started_at__gt=now - START_PATIENCE).count()
+    running = Benchmark.objects.filter(state=RunState.RUNNING).count()
+    room = min(
+        settings.WAYPOST_BENCHMARKS_AT_ONCE - runs_measuring().count() - begun,
+        PROCESSES_MAX - running - begun,
+    )
     queued = queued.exclude(started_at__gt=now - START_PATIENCE)
     started: list[int] = []
     taken: set[int] = set()
     for benchmark in queued.select_related("deployment")[:LOOKED_AT_MAX]:
-        if len(started) >= min(room, STARTS_MAX):
+        if len(started) >= room:
             break
         pools = set(pools_of(benchmark))
         if not pools & taken and pools_free(sorted(pools)):
