@@ -47,7 +47,7 @@ from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
 from router.logs import CallLog
-from router.metering.journal import Journal
+from router.metering.journal import Journal, JournalBroken
 from router.metering.settler import Settler
 from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
@@ -73,7 +73,7 @@ from router.ports import (
     Upstream,
 )
 from router.scheduling.scheduler import Scheduler
-from router.settings import Limits, Settings
+from router.settings import Limits, Settings, SettingsInvalid
 from router.upstream.engine_reports import MetricsReports
 from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport
@@ -120,9 +120,7 @@ async def serve(settings: Settings) -> None:
     def acknowledge(record: UsageRecord) -> None:
         vault.book.acknowledge(record.lease_id)
 
-    disk = FileDisk(settings.home / "journal" / str(settings.port))
-    disk.claim()
-    journal = Journal(disk)
+    journal = open_journal(settings.home / "journal" / str(settings.port))
     aside = LineFile(settings.home / "journal" / f"{settings.port}-rejected.jsonl")
     settler = Settler(
         journal,
@@ -451,3 +449,19 @@ async def _background(*coroutines: Coroutine[None, None, None]) -> AsyncGenerato
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def open_journal(folder: Path) -> Journal:
+    """The journal in a folder of its own. Raises ``SettingsInvalid`` where none can be written."""
+    try:
+        disk = FileDisk(folder)
+        disk.claim()
+        return Journal(disk)
+    except OSError as error:
+        raise SettingsInvalid(_unwritable(folder, str(error.strerror))) from None
+    except JournalBroken as error:
+        raise SettingsInvalid(_unwritable(folder, str(error))) from None
+
+
+def _unwritable(folder: Path, why: str) -> str:
+    return f"the journal in {folder} cannot be kept ({why}); give a writable WAYPOST_HOME"

@@ -8,6 +8,7 @@ import pytest
 
 from router.adapters.file_disk import FileDisk
 from router.adapters.memory_disk import MemoryDisk
+from router.app import open_journal
 from router.contracts.journal import (
     HEADER,
     PAYLOAD_BYTES_MAX,
@@ -18,6 +19,7 @@ from router.contracts.journal import (
 from router.contracts.record import decode_record, encode_record
 from router.metering import journal as module
 from router.metering.journal import Journal, JournalBroken
+from router.settings import SettingsInvalid
 from tests.unit.router.records import record
 
 PAYLOADS = [b"first", b"second record", b"third"]
@@ -230,3 +232,9 @@ def test_a_record_of_before_hardware_time_is_read() -> None:
     fields = json.loads(encode_record(record("7", hardware_ms=5)))
     del fields["hardware_ms"]
     assert decode_record(json.dumps(fields)) == record("7", hardware_ms=0)
+
+
+def test_a_journal_that_cannot_be_written_is_one_line_that_says_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsInvalid, match="WAYPOST_HOME"):
+        open_journal(tmp_path / "file" / "journal")
