@@ -169,11 +169,11 @@ class Gateway:
                 await self._stream(plan, trace, account, client)
             else:
                 await self._answer(plan, trace, account, client)
-        except UpstreamRefused as error:
-            account.resolve(Outcome.REFUSED, error.status)
+        except UpstreamRefused as refused:
+            account.resolve(Outcome.REFUSED, refused.status)
             raise WorkerRefused(
-                error.message, status=error.status, code=error.code, param=error.param
-            ) from error
+                refused.message, status=refused.status, code=refused.code, param=refused.param
+            ) from refused
         except CallError as error:
             account.resolve(*ENDED_BY.get(type(error), (Outcome.REJECTED, 503)))
             raise

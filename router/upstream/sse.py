@@ -167,14 +167,11 @@ class EventStream:
         """The same of an event that is not quite in its shape."""
         try:
             fields = fields_of(payload)
+            found = completion_of(fields)
         except UNREADABLE as error:
             raise UpstreamFailed("bad_event", str(error)) from error
         if self._model:
             fields["model"] = self._model
-        try:
-            found = completion_of(fields)
-        except msgspec.MsgspecError as error:
-            raise UpstreamFailed("bad_event", str(error)) from error
         choices = [_Choice(one.index, one.finish_reason) for one in found.choices]
         parsed = _Event(choices, found.usage, NULL if found.error is None else Raw(b"{}"))
         return parsed, b"data: %b\n\n" % rendered(fields)

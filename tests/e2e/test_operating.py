@@ -21,7 +21,7 @@ def test_a_worker_is_drained_and_put_back(page: Page, local_stack: LocalStack) -
         expect(onlooker.get_by_role("heading", name=pool, exact=True)).to_be_visible()
         expect(onlooker.locator(f".flow text:has-text('{pool}')").first).to_be_visible()
     seen = onlooker.locator("li.worker", has_text=WORKER)
-    expect(seen).to_contain_text("of 4")
+    expect(seen).to_contain_text("answers under way")
 
     page.get_by_role("link", name=WORKER).click()
     page.get_by_label("Why").fill("a new driver")
@@ -71,6 +71,9 @@ def test_a_policy_is_drafted_previewed_tried_and_rolled_back(
     expect(trial).to_contain_text("Trial started")
     trial.get_by_label("Why").fill("not today")
     trial.get_by_role("button", name="Roll back now").click()
+    asked = page.get_by_role("alertdialog")
+    expect(asked).to_contain_text("All of its calls go by the version in force")
+    asked.get_by_role("button", name="Roll back now").click()
     expect(trial.locator(".badge").first).to_have_text("Rolled back")
     expect(page.get_by_text(f"Version {before} is in force")).to_be_visible()
     expect(page.get_by_role("row", name="not today")).to_be_visible()

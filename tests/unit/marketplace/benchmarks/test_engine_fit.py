@@ -18,7 +18,7 @@ from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
 from marketplace.benchmarks.engine_fit import Observed, engine_fit, fitted, observed
 from router.domain.catalog import USUAL_ENGINE
 from router.simulator import batching
-from router.simulator.batching import EngineSpec, EngineState, StepForm
+from router.simulator.batching import EngineSpec, EngineState, StepForm, one_segment
 
 LOADS = (1, 2, 4, 8)
 PROMPTS = (128, 16, 48)
@@ -52,7 +52,7 @@ def kept_in_flight(
     def send(now_s: float) -> None:
         number = len(found) + len(flying)
         answer = round(ANSWER * random.choice((0.9, 1.0, 1.1)))
-        one = batching.Sequence((), random.choice(prompts), answer, number)
+        one = batching.Sequence((), random.choice(prompts), answer, one_segment(number))
         flying[one] = (now_s, 0.0)
         engine.submit(one, now_s)
 

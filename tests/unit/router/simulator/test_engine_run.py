@@ -249,7 +249,7 @@ def test_each_part_of_the_score_is_worth_its_place(name: str, part: str, least: 
 
 def test_an_oracle_that_does_not_know_lengths_expects_what_is_left_of_those_that_long() -> None:
     remaining = expected_remaining(Lengths(17, 0.6, 4, 60))
-    sequence = batching.Sequence((), 100, 59, 0)
+    sequence = batching.Sequence((), 100, 59, ())
     assert 18.5 < remaining(sequence, 0) < 20.5
     assert remaining(sequence, 3) == pytest.approx(remaining(sequence, 0) - 3)  # None is shorter.
     assert remaining(sequence, 30) > 8
