@@ -130,7 +130,7 @@ def _check_data(tensor: Tensor, data: bytes) -> None:
     count = prod(tensor.shape)
     if count and b"[]" in data.translate(None, SPACE):
         raise _wrong(tensor, "has an empty list in its data")
-    if not _is_regular(shown, tensor.shape, count):
+    if not is_regular(shown, tensor.shape, count):
         raise _wrong(tensor, f"has data that is not of the shape {tensor.shape} ({count} values)")
     if tensor.datatype in LETTERS:
         return None
@@ -141,16 +141,29 @@ def _check_data(tensor: Tensor, data: bytes) -> None:
     return None
 
 
-def _is_regular(shown: bytes, shape: list[int], count: int) -> bool:
-    """Whether brackets and commas are those of the shape, or of one flat list."""
-    if shown == b"[%b]" % (b"," * max(count - 1, 0)):
-        return True
-    if count > len(shown) + 1:
-        return False  # So large a shape is not written out to compare with so little data.
-    wanted = b""
-    for depth, size in enumerate(reversed(shape)):
-        wanted = b"[%b]" % b",".join([wanted] * size if depth else [b""] * size)
-    return shown == wanted
+def is_regular(shown: bytes, shape: list[int], count: int) -> bool:
+    """Whether brackets and commas are those of the shape, or of one flat list.
+
+    They are counted first: a few bytes may state a shape that would fill the memory.
+    """
+    if 0 in shape:
+        shape = shape[: shape.index(0) + 1]  # What would be in an empty list is not there.
+    return any(len(shown) == _brackets(one) and shown == _written(one) for one in ([count], shape))
+
+
+def _brackets(shape: list[int]) -> int:
+    """How many brackets and commas a nested list of this shape has."""
+    found = 0
+    for size in reversed(shape):
+        found = 2 + max(size - 1, 0) + size * found
+    return found
+
+
+def _written(shape: list[int]) -> bytes:
+    written = b""
+    for size in reversed(shape):
+        written = b"[%b]" % b",".join([written] * size)
+    return written
 
 
 def _check_texts(tensor: Tensor, values: list[Any]) -> None:

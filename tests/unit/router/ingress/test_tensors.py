@@ -1,6 +1,8 @@
 """Tensors that are not the model's, or not what they say, are refused before they are placed."""
 
 import struct
+import tracemalloc
+from math import prod
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ from tritonclient.grpc import service_pb2
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Model
 from router.domain.pricing import Usage
+from router.ingress.tensors import is_regular
 from router.ports import Answer
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling, calling_grpc
@@ -58,6 +61,21 @@ def b(data: Any) -> dict[str, Any]:
 
 
 SIX = [1, 2.5, -3e-2, 4, 5, 6]
+
+
+def test_a_shape_that_is_large_or_empty_costs_what_its_data_does() -> None:
+    huge = 1 << 31
+    shapes = [[huge, 3], [3, huge], [huge, 0], [0, huge], [2, 0, huge], [huge] * 9]
+    found = []
+    tracemalloc.start()
+    try:
+        for shape in shapes:
+            found += [is_regular(data, shape, prod(shape)) for data in (b"[]", b"[[],[]]", b"[,]")]
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    fitting = [(place // 3, place % 3) for place, one in enumerate(found) if one]
+    assert fitting == [(2, 0), (3, 0), (4, 0), (4, 1)]
 
 
 @pytest.mark.parametrize(
