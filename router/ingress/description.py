@@ -88,7 +88,7 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "TokenCount": _object({"input_tokens": COUNT}),
     "EmbeddingRequest": _object(
-        {"model": TEXT, "input": {"anyOf": [TEXT, _list(TEXT, 1)]}},
+        {"model": TEXT, "input": {"anyOf": [TEXT | {"minLength": 1}, _list(TEXT, 1)]}},
         {"encoding_format": {"enum": ["float", "base64"]}},
     ),
     "Embeddings": _object({"data": _list(_object({"index": COUNT, "embedding": {}}))}),

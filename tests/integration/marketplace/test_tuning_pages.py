@@ -246,14 +246,14 @@ def test_words_are_for_every_ending(page: Client, shop: Shop, staff: User) -> No
         )
 
 
-@pytest.mark.parametrize("why", ["a\x00b", "x" * 5_000])
-def test_odd_words_are_no_fault_of_ours(page: Client, shop: Shop, why: str) -> None:
+def test_odd_words_are_no_fault_of_ours(page: Client, shop: Shop) -> None:
     trial = proposed(shop)
-    assert page.post(f"/proposals/{trial.pk}/dismiss", {"why": why}).status_code == 302
-    assert "\x00" not in RoutingEvent.objects.latest("id").why
+    assert page.post(f"/proposals/{trial.pk}/dismiss", {"why": "a\x00b"}).status_code == 400
+    assert page.post(f"/proposals/{trial.pk}/dismiss", {"why": "x" * 5_000}).status_code == 302
+    assert set(RoutingEvent.objects.latest("id").why) == {"x"}
 
 
-@pytest.mark.parametrize("version", ["9" * 30, "9" * 5_000, "\x00", ""])
+@pytest.mark.parametrize("version", ["9" * 30, "9" * 5_000, ""])
 def test_a_version_that_cannot_be_is_refused(page: Client, shop: Shop, version: str) -> None:
     assert page.post(f"{ROUTE}/revert", {"version": version}).status_code == 422
 

@@ -22,6 +22,7 @@ from tests.ports import free_ports
 
 KEY = "a-key"
 AUTHOR, SLUG = "emulated", "gpt-j-6b"
+EMBEDDINGS = "emulated/bge-large"
 EXAMPLES_MAX = examples(6)
 METHODS = {"get", "post"}
 ELSEWHERE = ("/infer", "/generation", "/v1/completions")
@@ -40,7 +41,8 @@ def described(emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("openapi")
     fleet = folder / "fleet.json"
     worker = {"id": "w", "url": f"{emulator_url}/emulated-h100-0", "class": "h100", "slots": 4}
-    fleet.write_text(json.dumps([{**worker, "model": f"{AUTHOR}/{SLUG}"}]))
+    embeds = {**worker, "id": "e", "model": EMBEDDINGS, "task": "embeddings"}
+    fleet.write_text(json.dumps([{**worker, "model": f"{AUTHOR}/{SLUG}"}, embeds]))
     (port,) = free_ports(1)
     words = ["router", "--fleet", str(fleet), "--port", str(port), "--key", KEY]
     url = f"http://127.0.0.1:{port}"
@@ -68,7 +70,8 @@ def test_every_operation_answers_as_it_is_described(described: Any, path: str, m
         if isinstance(body, dict) and "model" in body:
             # A model that is there and short answers; all else may be anything.
             short = {"max_tokens": 2} if "max_tokens" in body else {}
-            case.body = body | {"model": f"{AUTHOR}/{SLUG}"} | short
+            model = EMBEDDINGS if path.endswith("/embeddings") else f"{AUTHOR}/{SLUG}"
+            case.body = body | {"model": model} | short
         if case.path_parameters:
             case.path_parameters |= {"author": AUTHOR, "slug": SLUG, "version": "1"}
         checks = CHECKS[1:] if path == NOT_EMULATED else CHECKS

