@@ -68,18 +68,22 @@ class Front:
             raise ValueError(f"only HTTP is served here, not {scope['type']}")
         body = bytearray()
         try:
-            async with asyncio.timeout(self._body_s):
-                await self._read(scope, receive, body)
+            await self._read_in_time(scope, receive, body)
             await self._serve(environ_of(scope, bytes(body)), send)
-        except TimeoutError:
-            late = f"The body was not here within {self._body_s:g} s."
-            await _refuse(send, refusal(scope["path"], HTTPStatus.REQUEST_TIMEOUT, late))
         except _Refused as error:
             await _refuse(send, error.refused)
         except _ClientLeft:
             return
         finally:
             self._bodies_bytes -= len(body)
+
+    async def _read_in_time(self, scope: dict[str, Any], receive: Receive, body: bytearray) -> None:
+        try:
+            async with asyncio.timeout(self._body_s):
+                await self._read(scope, receive, body)
+        except TimeoutError:
+            late = f"The body was not here within {self._body_s:g} s."
+            raise _Refused(refusal(scope["path"], HTTPStatus.REQUEST_TIMEOUT, late)) from None
 
     async def _read(self, scope: dict[str, Any], receive: Receive, body: bytearray) -> None:
         path = scope["path"]

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from marketplace.config.front import Environ, Front
 
 PATIENCE_S = 60.0
@@ -154,3 +156,14 @@ async def test_whoever_leaves_is_answered_nothing() -> None:
 
     await front()(gone.scope, receive, gone.send)
     assert gone.status == 0
+
+
+async def test_a_page_that_waited_too_long_for_something_is_no_late_body() -> None:
+    def slow(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        raise TimeoutError("the database")
+
+    served = Front(slow, threads=1, body_bytes_max=100, bodies_bytes_max=150, body_s=PATIENCE_S)
+    client = Client()
+    with pytest.raises(TimeoutError, match="the database"):
+        await served(client.scope, client.receive, client.send)
+    assert client.status == 0
