@@ -15,16 +15,16 @@ from django.test import Client
 
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.operations import operations
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import open_shop
 
 pytestmark = pytest.mark.django_db
 
 PROBLEM = "application/problem+json"
 
 
-@pytest.fixture
-def acme(shop: Shop) -> Acme:
-    return open_acme(shop)
+@pytest.fixture(scope="module")
+def acme(kept_database: None) -> Acme:
+    return open_acme(open_shop())
 
 
 @pytest.fixture
@@ -174,7 +174,8 @@ def test_pages_are_asked_for_their_heads(client: Client) -> None:
 @pytest.mark.parametrize(
     "elsewhere", ["http://127.0.0.1:9999/keys", "//localhost/keys", "https://example.com/"]
 )
-def test_next_stays_on_the_site(shop: Shop, elsewhere: str) -> None:
+def test_next_stays_on_the_site(acme: Acme, elsewhere: str) -> None:
+    shop = acme.shop
     shop.owner.set_password("a-good-password-17")
     shop.owner.save()
     form = {"login": shop.owner.email, "password": "a-good-password-17", "next": elsewhere}

@@ -17,8 +17,9 @@ from marketplace.benchmarks.whatif.notes import NOTES, note_text
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.selectors import stretches
 from marketplace.catalog.models import Deployment, Pool
+from marketplace.usage.models import UsageRollup
 from tests.integration.marketplace.recorded import lived
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, open_shop
 from workers.tasks import what_ifs as tasks
 
 pytestmark = pytest.mark.django_db
@@ -33,10 +34,22 @@ def client() -> Client:
     return client
 
 
+@pytest.fixture(scope="module")
+def opened(kept_database: None) -> tuple[Shop, datetime]:
+    """A shop, and when its recorded stretch began."""
+    shop = open_shop()
+    return shop, lived(shop, count=600)[0]
+
+
 @pytest.fixture
-def since(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> datetime:
+def shop(opened: tuple[Shop, datetime]) -> Shop:
+    return opened[0]
+
+
+@pytest.fixture
+def since(opened: tuple[Shop, datetime], monkeypatch: pytest.MonkeyPatch) -> datetime:
     monkeypatch.setattr(answering, "SEEDS", (1,))
-    return lived(shop, count=600)[0]
+    return opened[1]
 
 
 def fields(since: datetime, **values: str) -> dict[str, str]:
@@ -57,6 +70,7 @@ def test_the_form_offers_stretches_and_the_fleet(client: Client, since: datetime
 
 
 def test_without_calls_there_is_nothing_to_ask(client: Client, shop: Shop) -> None:
+    UsageRollup.objects.all().delete()
     assert "No calls to replay" in client.get("/what-if").content.decode()
 
 
