@@ -101,7 +101,10 @@ def pytest_part(
 
 
 def lanes(*, nightly: bool) -> list[list[Part]]:
-    """What runs side by side, each lane one part after the other."""
+    """What runs side by side, each lane one part after the other.
+
+    The longest has a lane of its own. Browsers and faults mostly wait, and what computes fills in.
+    """
     checks = Part("check", ("make", "--no-print-directory", "--keep-going", "check"))
     pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
     unit = pytest_part("unit", "--dist=worksteal", *pure, workers=2, nightly=nightly)
@@ -112,7 +115,7 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale(nightly))
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
     long = [histories, *compiled()] if nightly else []
-    return [[checks, e2e], [unit, integration], [faults, *long]]
+    return [[integration], [checks, e2e], [faults, unit, *long]]
 
 
 def compiled() -> list[Part]:
