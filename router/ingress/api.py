@@ -17,7 +17,6 @@ from router.domain.errors import (
     ModelUnknown,
     NothingEligible,
     QueueFull,
-    RequestInvalid,
     RouteNotFound,
     RouterBusy,
     WorkerFailed,
@@ -92,8 +91,8 @@ class API:
             )
         if exchange.method == "POST":
             exchange.grant = self._gateway.authenticate(exchange.credential)
-        elif b"transfer-encoding" in exchange.headers or exchange.header(b"content-length") > "0":
-            raise RequestInvalid(f"{exchange.method} takes no body here; send it without one")
+        else:
+            exchange.wants_body = False  # Nobody who has no key fills memory.
 
     async def __call__(self, exchange: Exchange) -> None:
         """One call."""

@@ -39,7 +39,8 @@ class Wire(Protocol):
 class Exchange:
     """``headers`` have lower-case names, ``grant`` is whose call it is once that is known.
 
-    ``doubled`` is a header that came twice and may not. ``keeps`` is whether the connection
+    ``doubled`` is a header that came twice and may not. ``wants_body`` is whether what is sent as a
+    body is kept rather than thrown away. ``keeps`` is whether the connection
     outlives the answer, ``started`` and ``ended`` how far the answer is.
     """
 
@@ -59,6 +60,7 @@ class Exchange:
         "path",
         "query",
         "started",
+        "wants_body",
     )
 
     def __init__(self, wire: Wire, cors_origins: frozenset[str]) -> None:
@@ -72,6 +74,7 @@ class Exchange:
         self.query = ""
         self.headers: dict[bytes, bytes] = {}
         self.doubled = b""
+        self.wants_body = True
         self.body = b""
         self.grant: Grant | None = None
         self.keeps = False

@@ -266,7 +266,8 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Some of the body."""
-        if self.phase is not BODY:
+        exchange = self._exchange
+        if self.phase is not BODY or exchange is None or not exchange.wants_body:
             return
         self._body.append(body)
         self._body_bytes += len(body)

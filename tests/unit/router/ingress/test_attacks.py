@@ -100,12 +100,25 @@ async def test_paths_are_taken_as_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"])
-async def test_only_who_has_a_key_may_send_a_body(method: str) -> None:
+async def test_a_body_that_nobody_asked_for_is_thrown_away(method: str) -> None:
+    head = method.encode() + b" /healthz HTTP/1.1\r\nhost: h\r\n"
+    bodies = (
+        b"content-length: 300\r\n\r\n" + b"x" * 300,
+        b"transfer-encoding: chunked\r\n\r\n" + b"12c\r\n" + b"x" * 300 + b"\r\n0\r\n\r\n",
+    )
     async with shop() as (client, _):
-        for framing in (b"content-length: 3000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n"):
-            head = method.encode() + b" /v1/models HTTP/1.1\r\nhost: h\r\n"
-            told = await raw(client, head + framing)
-            assert told.split(b" ")[1] == b"422", told
+        bare = await raw(client, head + b"\r\n")
+        for body in bodies:
+            told = await raw(client, head + body)
+            assert told.split(b"\r\n")[0] == bare.split(b"\r\n")[0]
+
+
+async def test_such_a_body_is_bounded_too() -> None:
+    head = b"GET /healthz HTTP/1.1\r\nhost: h\r\n"
+    chunked = head + b"transfer-encoding: chunked\r\n\r\n"
+    async with shop() as (client, _):
+        assert (await raw(client, head + b"content-length: 5000\r\n\r\n")).split()[1] == b"413"
+        assert (await raw(client, chunked, *[b"5\r\nxxxxx\r\n" * 200] * 40)).split()[1] == b"413"
 
 
 @pytest.mark.parametrize(
