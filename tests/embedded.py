@@ -71,7 +71,7 @@ class DataServices:
         self._home.chmod(0o755)
         postgres_port, valkey_port = free_ports(2)
         self._postgres = Postgres(self._home / "pg", postgres_port, password="test", durable=False)
-        self._valkey = Valkey(self._home / "valkey", valkey_port, durable=False)
+        self._valkey = Valkey(self._home / "valkey", valkey_port, password="test", durable=False)
         self._waiting: list[tuple[Postgres | Valkey, int]] = []
         self.database_url = os.environ.get("DATABASE_URL", self._postgres.url)
         if self.database_url == self._postgres.url:

