@@ -5,12 +5,15 @@ from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailConfirmation
+from allauth.core.internal import ratelimit
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from marketplace.accounts import known_browsers
 from marketplace.accounts.invitations.tokens import invitation_waiting
 from marketplace.accounts.models import User
 
@@ -18,6 +21,32 @@ FULL_NAME_MAX = 150
 
 
 class AccountAdapter(DefaultAccountAdapter):
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count this try by address and machine, and by address alone where nobody is known."""
+        super().pre_authenticate(request, **credentials)
+        email = _login(credentials)
+        if known_browsers.is_known(request, email):
+            return
+        tried = ratelimit.consume(
+            request, app="allauth.account", action="login_failed_anywhere", key=email
+        )
+        if not tried:
+            raise self.validation_error("too_many_login_attempts")
+        # With the others it is given back when the password was right.
+        self._login_failed_rl_usage.usage.extend(tried.usage)
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        email = _login(credentials)
+        is_known = known_browsers.is_known(request, email)
+        place = "known" if is_known else ratelimit.get_ip(request)
+        return f"{email}:{place}"
+
+    def post_login(self, request: HttpRequest, user: User, **values: Any) -> HttpResponseBase:
+        """Where it leads, and the browser is known from now on."""
+        response: HttpResponseBase = super().post_login(request, user, **values)
+        known_browsers.remember(request, response, user)
+        return response
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """An invitation opens what is closed."""
         return settings.WAYPOST_SIGN_UP_OPEN or invitation_waiting(request) is not None
@@ -39,6 +68,10 @@ class AccountAdapter(DefaultAccountAdapter):
     ) -> str:
         """At the site's own address, as above."""
         return _at_home(super().get_email_confirmation_url(request, emailconfirmation))
+
+
+def _login(credentials: dict[str, Any]) -> str:
+    return str(credentials.get("email", "")).lower()
 
 
 def _at_home(url: str) -> str:

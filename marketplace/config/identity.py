@@ -78,8 +78,10 @@ ACCOUNT_PREVENT_ENUMERATION = MAIL_ON
 # --- Limits of attempts ----------------------------------------------------------------------
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
-    # For a person's address whoever tries, so that many machines help nobody.
+    # The key is a person's address and the machine that tries, or the browser that is known.
     "login_failed": "10/m/ip,5/5m/key",
+    # By the address alone, so that many machines help nobody. Known browsers are let through.
+    "login_failed_anywhere": "50/h/key",
     "signup": "20/h/ip",
     "request_login_code": "20/h/ip,5/h/key",
     "reset_password": "20/h/ip,5/h/key",

@@ -18,9 +18,10 @@ from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.core import mail
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
+from marketplace.accounts import known_browsers
 from marketplace.accounts.invitations import services
 from marketplace.accounts.invitations.services import invitation_create, invitation_resend
 from marketplace.accounts.invitations.tokens import invitation_token
@@ -139,15 +140,54 @@ def test_a_capital_letter_or_a_wrong_password(person: User) -> None:
     assert is_signed_in(client)
 
 
-def test_one_address_takes_five_wrong_passwords_in_five_minutes(person: User) -> None:
-    for _ in range(5):
-        sign_in(Client(), password="wrong")
-    # Also from elsewhere, and with the right one.
-    elsewhere = Client(REMOTE_ADDR="198.51.100.7")
-    assert sign_in(elsewhere) == 200
-    assert not is_signed_in(elsewhere)
+def guess(times: int, *, machines: int = 1) -> None:
+    """Wrong passwords for Ana, from other machines than hers."""
+    for number in range(times):
+        sign_in(Client(REMOTE_ADDR=f"198.51.100.{number % machines}"), password="wrong")
+
+
+def test_one_address_takes_five_wrong_passwords_of_a_machine_in_five_minutes(person: User) -> None:
+    guess(5)
+    # Also with the right one.
+    guessing = Client(REMOTE_ADDR="198.51.100.0")
+    assert sign_in(guessing) == 200
+    assert not is_signed_in(guessing)
     other = User.objects.create_user("other@example.com", PASSWORD)
-    assert sign_in(elsewhere, other.email) == 302
+    assert sign_in(guessing, other.email) == 302
+    # A stranger locks nobody out.
+    assert sign_in(Client(REMOTE_ADDR="203.0.113.9")) == 302
+
+
+def test_many_machines_guess_no_more_and_lock_no_known_browser_out(person: User) -> None:
+    known = Client(REMOTE_ADDR="203.0.113.9")
+    assert sign_in(known) == 302
+    known.post("/logout/")
+    guess(50, machines=50)
+    unknown = Client(REMOTE_ADDR="203.0.113.10")
+    assert sign_in(unknown) == 200
+    assert not is_signed_in(unknown)
+    assert sign_in(known) == 302
+    assert is_signed_in(known)
+    for _ in range(5):  # One who has taken that browser has no more guesses than another.
+        known.post("/logout/")
+        sign_in(known, password="wrong")
+    assert sign_in(known) == 200
+
+
+def test_a_new_password_forgets_known_browsers_and_none_is_known_for_others(person: User) -> None:
+    browser = Client()
+    sign_in(browser)
+    request = RequestFactory().get("/")
+    request.COOKIES[known_browsers.COOKIE] = browser.cookies[known_browsers.COOKIE].value
+    assert known_browsers.is_known(request, "ANA@example.com")
+    other = User.objects.create_user("other@example.com", PASSWORD)
+    assert not known_browsers.is_known(request, other.email)
+    assert not known_browsers.is_known(request, "nobody@example.com")
+    person.set_password("another-good-password")
+    person.save()
+    assert not known_browsers.is_known(request, person.email)
+    request.COOKIES[known_browsers.COOKIE] += "x"
+    assert not known_browsers.is_known(request, person.email)
 
 
 def test_one_machine_takes_thirty_attempts_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
