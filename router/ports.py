@@ -185,6 +185,10 @@ class LeaseBank(Protocol):
         """
         ...
 
+    async def grow(self, lease_id: str, need_nano: int, want_nano: int) -> int | Shortage:
+        """How much more a lease has from now on, reserved as by :meth:`take`. A need is above 0."""
+        ...
+
     async def shrink(self, lease_id: str, amount_nano: int) -> None:
         """Keep at most ``amount_nano`` of a lease; the rest is free again. Safe to repeat."""
         ...

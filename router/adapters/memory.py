@@ -302,21 +302,35 @@ class MemoryBank:
     ) -> LeaseGrant | Shortage:
         """See :class:`router.ports.LeaseBank`."""
         found = self._ledger.left(purse)
-        left = found.left_nano
-        if left < max(need_nano, 1):
-            if need_nano:
-                for bank in self._ledger.banks.values():
-                    bank.recall(purse.account_id)
-            return found
-        amount = min(
-            want_nano,
-            left,
-            max(need_nano, (left + found.leased_nano) // len(self._ledger.banks), 1),
-        )
+        if found.left_nano < max(need_nano, 1):
+            return self._short(purse, found) if need_nano else found
+        amount = self._part(found, need_nano, want_nano)
         expires_at_s = self._ledger.clock() + self._lease_ttl_s
         self._ledger.leases[lease_id] = MemoryLease(self.owner, purse, amount, expires_at_s)
         self._ledger.hold(purse, amount)
         return LeaseGrant(lease_id, purse, amount, expires_at_s)
+
+    async def grow(self, lease_id: str, need_nano: int, want_nano: int) -> int | Shortage:
+        """See :class:`router.ports.LeaseBank`."""
+        lease = self._ledger.leases.get(lease_id)
+        if lease is None:
+            return Shortage(0, 0, 0)
+        found = self._ledger.left(lease.purse)
+        if found.left_nano < need_nano:
+            return self._short(lease.purse, found)
+        more = self._part(found, need_nano, want_nano, lease.rest_nano)
+        lease.amount_nano += more
+        self._ledger.hold(lease.purse, more)
+        return more
+
+    def _short(self, purse: Purse, found: Shortage) -> Shortage:
+        for bank in self._ledger.banks.values():
+            bank.recall(purse.account_id)
+        return found
+
+    def _part(self, found: Shortage, need_nano: int, want_nano: int, has_nano: int = 0) -> int:
+        even = (found.left_nano + found.leased_nano) // len(self._ledger.banks) - has_nano
+        return min(want_nano, found.left_nano, max(need_nano, even, 1))
 
     async def shrink(self, lease_id: str, amount_nano: int) -> None:
         """See :class:`router.ports.LeaseBank`."""

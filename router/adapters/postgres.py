@@ -212,6 +212,14 @@ class PostgresBank:
             return LeaseGrant(lease_id, purse, row[0], row[1])
         return Shortage(*row[2:])
 
+    async def grow(self, lease_id: str, need_nano: int, want_nano: int) -> int | Shortage:
+        """See :class:`router.ports.LeaseBank`."""
+        sql = "SELECT * FROM billing_lease_grow(%s, %s, %s)"
+        row = await _fetch(self._pool, sql, (lease_id, need_nano, want_nano))
+        if row is None:
+            raise LedgerUnavailable("the ledger gave no answer")
+        return row[0] or Shortage(*row[1:])
+
     async def shrink(self, lease_id: str, amount_nano: int) -> None:
         """See :class:`router.ports.LeaseBank`."""
         await _fetch(self._pool, "SELECT billing_lease_shrink(%s, %s)", (lease_id, amount_nano))

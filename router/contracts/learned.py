@@ -79,6 +79,19 @@ class LearnedModel(Struct, frozen=True):
     bytes_per_token: Positive
 
 
+class LearnedCounts(Struct, frozen=True):
+    """What one of the router's own counts is of a model's tokens (``prompt``, ``stream``,
+    ``whole``), and how many a template and an image have; None where nobody has shown it.
+    """
+
+    name: str
+    prompt: Positive | None = None
+    stream: Positive | None = None
+    whole: Positive | None = None
+    template: Positive | None = None
+    image: Positive | None = None
+
+
 class LearnedAnswer(Struct, frozen=True):
     """How long a model's answers are: a tenant's with a bound ``most``, or everybody's (-1)."""
 
@@ -97,6 +110,7 @@ class Learned(Struct, frozen=True):
     workers: tuple[LearnedWorker, ...] = ()
     models: tuple[LearnedModel, ...] = ()
     answers: tuple[LearnedAnswer, ...] = ()
+    counts: tuple[LearnedCounts, ...] = ()
 
 
 class KeptLearned(Struct, frozen=True):

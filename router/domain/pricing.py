@@ -100,6 +100,12 @@ def charge_nano(price: Price, usage: Usage) -> int:
     return units + round_half_even(scaled, PRICE_SCALE)
 
 
+def answer_nano(price: Price, tokens: int) -> int:
+    """The most that so many generated tokens can cost, rounded up."""
+    dearest = max(price.completion_nano_per_million, price.reasoning_nano_per_million)
+    return -(-tokens * dearest // PRICE_SCALE)
+
+
 def hold_nano(price: Price, bound: Usage) -> int:
     """The most a call can cost when it consumes at most ``bound``: what is reserved before it runs.
 

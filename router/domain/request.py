@@ -127,8 +127,10 @@ class InferenceRequest(Struct, frozen=True, gc=False):
 
     ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes); ``payload`` is the body
     as it came, for OIP, with ``payload_headers`` that describe it. ``bound`` is the most that the
-    call can consume; ``prompt_bytes`` are those of its text, ``prompt_tokens_min`` what it has at
-    least in any vocabulary, and ``modalities`` what else is in it.
+    call can consume; ``prompt_bytes`` are those of its text (of tokens that a prompt lists, as many
+    as text has for them), ``aside_bytes`` those of what else a worker may put into a prompt,
+    ``texts`` how many prompts there are, ``prompt_tokens_min`` what the longest has at least in any
+    vocabulary, ``modalities`` what else is in it.
 
     ``traceparent`` and ``parent_span_id`` are those of
     :func:`router.domain.tracing.traceparent_of`. ``fallbacks`` are models to try when ``model``
@@ -146,6 +148,8 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     parent_span_id: str = ""
     fallbacks: tuple[str, ...] = ()
     prompt_bytes: int = 0
+    aside_bytes: int = 0
+    texts: int = 1
     prompt_tokens_min: int = 0
     modalities: frozenset[Modality] = frozenset()
     completion_tokens_asked: int = 0

@@ -258,6 +258,11 @@ def fewest_tokens(prompts: Iterable[str | list[int]]) -> int:
     return max(tokens_of(len(one)) if isinstance(one, str) else len(one) for one in prompts)
 
 
+def tokens_listed(prompts: Iterable[str | list[int]]) -> int:
+    """How many tokens there are where a prompt lists them, 0 where it is text."""
+    return sum(len(one) for one in prompts if not isinstance(one, str))
+
+
 def tokens_of(characters: int) -> int:
     """How many tokens so many characters are at least."""
     return -(-characters // CHARACTERS_PER_TOKEN_MAX)

@@ -72,6 +72,12 @@ class RouterCollector(Collector):
         for (name, worker), count in self._gateway.counts.cut.items():
             cut.add_metric([name, worker], count)
         yield cut
+        unpaid = _counter(
+            "unpaid_nano_usd", "What calls cost beyond what was held for them", ("model",)
+        )
+        for name, nano in self._gateway.unpaid.items():
+            unpaid.add_metric([name], nano)
+        yield unpaid
         losses = self._losses()
         yield CounterMetricFamily(
             "waypost_router_refused_records",

@@ -8,7 +8,14 @@ from msgspec import Raw
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
 from router.domain.pricing import Usage
-from router.domain.request import NO_WISHES, InferenceRequest, Kind, Modality, Wishes
+from router.domain.request import (
+    BYTES_PER_TOKEN,
+    NO_WISHES,
+    InferenceRequest,
+    Kind,
+    Modality,
+    Wishes,
+)
 from router.ingress import messages
 from router.ingress.bodies import (
     TEXT_ALONE,
@@ -20,6 +27,7 @@ from router.ingress.bodies import (
     check_chat,
     check_texts,
     fewest_tokens,
+    tokens_listed,
     tokens_of,
 )
 from router.ingress.unfit import unfit
@@ -31,11 +39,14 @@ PATHS = {
     messages.PATH: Kind.CHAT,
 }
 PROMPT_FIELDS = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt", Kind.EMBEDDING: "input"}
+ASIDE_FIELDS = ("documents", "functions", "response_format", "suffix")
+"""What besides messages and tools a template may put into a prompt."""
+
 TEMPLATE_TOKENS_MAX = 256
-"""Room for what a worker's chat template adds to a prompt."""
+"""The most that a worker's chat template adds to a prompt."""
 
 IMAGE_TOKENS_MAX = 16_384
-"""The most prompt tokens that an image is taken for when credit is held for it."""
+"""The most prompt tokens that an image is."""
 
 CHOICES_MAX = 16
 TOKENS_MAX = 1 << 31
@@ -49,10 +60,13 @@ encode = msgspec.json.Encoder().encode
 
 
 class _Asked(msgspec.Struct, frozen=True, gc=False):
-    """What the fields of one kind of call say. ``prompts`` is how many there are to answer."""
+    """What the fields of one kind of call say. ``texts`` is how many prompts there are;
+    ``tokens_listed`` is 0 for text.
+    """
 
-    prompts: int = 1
+    texts: int = 1
     tokens_min: int = 0
+    tokens_listed: int = 0
     images: list[str] = []
     modalities: frozenset[Modality] = TEXT_ALONE
 
@@ -78,10 +92,11 @@ def parse_call(
     asked = _checked(known)
     choices = 1 if known.n is None else _between("n", known.n, 1, CHOICES_MAX)
     tokens_asked = _tokens_asked(known, kind)
-    prompt = fields[PROMPT_FIELDS[kind]]
-    prompt_bytes = len(memoryview(prompt))
+    prompt_bytes = len(memoryview(fields[PROMPT_FIELDS[kind]]))
+    if asked.tokens_listed:
+        prompt_bytes = asked.tokens_listed * BYTES_PER_TOKEN
     image_bytes = sum(len(url) for url in asked.images)
-    # Templates put more than the messages into a prompt (tools, schemas): all of it is held for.
+    # Templates put more than the messages into a prompt (tools, schemas).
     tokens_max = (
         len(body) - image_bytes + len(asked.images) * IMAGE_TOKENS_MAX + TEMPLATE_TOKENS_MAX
     )
@@ -95,10 +110,12 @@ def parse_call(
         arrived_s=arrived_s,
         created_at_ms=created_at_ms,
         prompt_bytes=prompt_bytes - image_bytes + len(memoryview(fields.get("tools", b""))),
+        aside_bytes=sum(len(memoryview(fields.get(name, b""))) for name in ASIDE_FIELDS),
         prompt_tokens_min=0 if TRUNCATED in fields else asked.tokens_min,
         modalities=asked.modalities,
         completion_tokens_asked=tokens_asked,
-        choices_asked=choices * asked.prompts,
+        choices_asked=choices if kind is Kind.EMBEDDING else choices * asked.texts,
+        texts=asked.texts,
         stream=stream,
         include_usage=bool(known.stream_options and known.stream_options.include_usage),
         explain=explain,
@@ -117,14 +134,16 @@ DECODE: dict[Kind, Callable[[bytes], Body]] = {
 def _checked(body: Body) -> _Asked:
     if isinstance(body, ChatBody):
         chat = check_chat(body)
-        return _Asked(1, tokens_of(chat.characters), chat.images, chat.modalities)
+        least = tokens_of(chat.characters)
+        return _Asked(1, least, images=chat.images, modalities=chat.modalities)
     if isinstance(body, CompletionBody):
         prompts = check_texts("prompt", body.prompt)
-        return _Asked(len(prompts), fewest_tokens(prompts))
+        return _Asked(len(prompts), fewest_tokens(prompts), tokens_listed(prompts))
     if isinstance(body, EmbeddingBody):
         if body.input == "":
             raise RequestInvalid("input is empty; give at least one text", param="input")
-        check_texts("input", body.input)
+        texts = check_texts("input", body.input)
+        return _Asked(len(texts), tokens_listed=tokens_listed(texts))
     return _Asked()
 
 

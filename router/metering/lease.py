@@ -10,7 +10,7 @@ or its credit could be spent twice).
 from collections.abc import Iterator
 from math import inf
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from router.domain.money import Purse
 from router.ports import LeaseGrant
@@ -41,6 +41,7 @@ class Lease:
         "begun_s",
         "expires_at_s",
         "grant",
+        "is_sure",
         "low_nano",
         "remaining_nano",
         "retired",
@@ -53,6 +54,7 @@ class Lease:
         self.begun_s = inf
         self.low_nano = int(grant.amount_nano * REFILL_BELOW)
         self.used = False
+        self.is_sure = True
         self.amount_nano = grant.amount_nano
         self.remaining_nano = grant.amount_nano
         self.expires_at_s = grant.expires_at_s
@@ -93,15 +95,33 @@ class LeaseBook:
             if lease.remaining_nano >= amount_nano and lease.is_usable(now_s):
                 if lease is not leases[0]:
                     self._retire_before(leases, lease)
-                lease.remaining_nano -= amount_nano
                 lease.unsettled += 1
-                lease.used = True
                 lease.begun_s = min(lease.begun_s, now_s)
-                if lease.remaining_nano < lease.low_nano:
-                    lease.low_nano = 0
-                    self.low.append(lease)
+                self._draw(lease, amount_nano)
                 return Hold(lease.grant.id, purse, amount_nano)
         return None
+
+    def raised(self, hold: Hold, more_nano: int) -> Hold | None:
+        """The hold with so much more of its own lease; None when that has not enough.
+
+        A retired lease will do: it stays open for this hold in any case.
+        """
+        lease = self._leases.get(hold.lease_id)
+        if lease is None or lease.remaining_nano < more_nano:
+            return None
+        self._draw(lease, more_nano)
+        return structs.replace(hold, amount_nano=hold.amount_nano + more_nano)
+
+    def grow(self, lease_id: str, more_nano: int) -> None:
+        """The bank has given more to a lease."""
+        lease = self._leases[lease_id]
+        lease.amount_nano += more_nano
+        lease.remaining_nano += more_nano
+
+    def can_grow(self, lease_id: str) -> bool:
+        """Whether the bank knows a lease by the amount that it has here."""
+        lease = self._leases.get(lease_id)
+        return lease is not None and lease.is_sure
 
     def settle(self, hold: Hold, charge_nano: int) -> None:
         """Return the part of a hold that was not charged to its lease."""
@@ -122,17 +142,27 @@ class LeaseBook:
         return sum(lease.remaining_nano for lease in self._usable.get(purse, ()))
 
     def give_up(self, account_id: int) -> list[tuple[str, int]]:
-        """Retire every lease of an account; what stays of each, by id, when its idle part goes."""
+        """Retire every lease of an account; what stays of each, by id, when its idle part goes.
+
+        Until the bank has :meth:`shrunk` them they do not grow: it might be told in another order.
+        """
         shrunk: list[tuple[str, int]] = []
         for lease in self._leases.values():
             if lease.grant.purse.account_id == account_id and lease.remaining_nano:
                 lease.retired = True
                 lease.amount_nano -= lease.remaining_nano
                 lease.remaining_nano = 0
+                lease.is_sure = False
                 shrunk.append((lease.grant.id, lease.amount_nano))
         for leases in self._usable.values():
             leases[:] = [lease for lease in leases if not lease.retired]
         return shrunk
+
+    def shrunk(self, lease_id: str) -> None:
+        """The bank has been told what stays of a lease."""
+        lease = self._leases.get(lease_id)
+        if lease is not None:
+            lease.is_sure = True
 
     def retire_all(self) -> None:
         """No more holds from any lease: the router is stopping."""
@@ -169,6 +199,13 @@ class LeaseBook:
     def held_nano(self) -> int:
         """Credit now set aside in this router and held by no call, for its state page."""
         return sum(lease.remaining_nano for lease in self._leases.values())
+
+    def _draw(self, lease: Lease, amount_nano: int) -> None:
+        lease.remaining_nano -= amount_nano
+        lease.used = True
+        if lease.remaining_nano < lease.low_nano:
+            lease.low_nano = 0
+            self.low.append(lease)
 
     def _retire_before(self, leases: list[Lease], first: Lease) -> None:
         for lease in leases[: leases.index(first)]:

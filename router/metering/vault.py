@@ -68,6 +68,7 @@ class Vault:
         self._earlier_is_settled = earlier_is_settled
         self._has_earlier = True
         self._fetching: defaultdict[Purse, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._changing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked = 0
         self._refusals: dict[Purse, Refusal] = {}
         self._doubtful: dict[str, float] = {}
@@ -85,6 +86,18 @@ class Vault:
         if self.book.low:
             self._low.set()
         return hold
+
+    async def raised(self, hold: Hold, more_nano: int) -> Hold:
+        """A hold with so much more of its lease, for a call that runs on.
+
+        Raises what :meth:`hold` raises; then the hold is as it was.
+        """
+        raised = self.book.raised(hold, more_nano)
+        if raised is None:
+            raised = await self._grown_hold(hold, more_nano)
+        if self.book.low:
+            self._low.set()
+        return raised
 
     async def run(self) -> None:
         """Fetch ahead, give back and extend until cancelled."""
@@ -119,8 +132,10 @@ class Vault:
 
     async def give_back(self, account_id: int) -> None:
         """Free what no call holds of an account's leases: it is needed elsewhere."""
-        for lease_id, amount_nano in self.book.give_up(account_id):
-            await self._bank.shrink(lease_id, amount_nano)
+        async with self._changing[account_id]:
+            for lease_id, amount_nano in self.book.give_up(account_id):
+                await self._bank.shrink(lease_id, amount_nano)
+                self.book.shrunk(lease_id)
 
     async def _fetched_hold(self, purse: Purse, amount_nano: int) -> Hold:
         arrived = self._asked
@@ -145,6 +160,27 @@ class Vault:
                 self._refusals[purse] = refusal
                 raise refusal.error
             return hold
+
+    async def _grown_hold(self, hold: Hold, more_nano: int) -> Hold:
+        found: int | Shortage = 0
+        for _ in range(RECALL_TRIES):
+            # No recall may shrink the lease to what it had before.
+            async with self._changing[hold.purse.account_id]:
+                raised = self.book.raised(hold, more_nano)
+                if raised is not None:
+                    return raised
+                if not self.book.can_grow(hold.lease_id):
+                    raise LedgerUnavailable("what this call's lease has is not known for sure")
+                want_nano = max(more_nano, self._lease_nano)
+                found = await self._bank.grow(hold.lease_id, more_nano, want_nano)
+                if not isinstance(found, Shortage):
+                    self.book.grow(hold.lease_id, found)
+                    continue
+            if found.left_nano + found.leased_nano - hold.amount_nano < more_nano:
+                break
+            await self.give_back(hold.purse.account_id)
+            await asyncio.sleep(RECALL_STEP_S)
+        raise _refusal(more_nano, found)
 
     async def _recalled(
         self, purse: Purse, need_nano: int, found: LeaseGrant | Shortage
@@ -212,7 +248,7 @@ class Vault:
                 await self.give_back(account_id)
 
 
-def _refusal(amount_nano: int, found: LeaseGrant | Shortage) -> CallError:
+def _refusal(amount_nano: int, found: LeaseGrant | Shortage | int) -> CallError:
     if isinstance(found, Shortage) and found.left_nano + found.stranded_nano >= amount_nano:
         return LedgerUnavailable(
             "credit of this account is set aside in a router that is down, until that one has "

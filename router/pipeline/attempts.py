@@ -133,7 +133,7 @@ class Attempts:
             except UpstreamFailed as failed:
                 excluded = self._after_failure(failed, race, plan, trace, excluded)
             except BaseException as error:
-                if isinstance(error, asyncio.CancelledError) and not plan.request.stream:
+                if isinstance(error, asyncio.CancelledError):
                     trace.left(attempt)
                 self.dispatcher.cancelled(attempt)
                 refused = isinstance(error, UpstreamRefused)

@@ -5,15 +5,24 @@ the text of an answer. A model's tokens are a steady multiple of those, which is
 over all its workers' answers, moved by a step an answer (a stochastic approximation after Robbins
 and Monro 1951), so that how far off a count is makes no difference, and within bounds, so that
 nobody teaches the router any price. What is said beyond ``TOLERANCE`` times that is not believed.
+What credit is held for a prompt follows from the same medians.
 """
 
 from collections import Counter
+from collections.abc import Collection, Iterable
+from math import ceil
 
+from msgspec import Struct, structs
+
+from router.contracts.learned import LearnedCounts
 from router.domain.pricing import Usage
-from router.domain.request import InferenceRequest
+from router.domain.request import BYTES_PER_TOKEN, InferenceRequest
 
 RATIO_MIN, RATIO_MAX = 0.25, 2.0
-"""Tokens that one of the router's own counts for may be, in the median. It begins with the most."""
+"""Tokens that one of the router's own counts for may be, in the median."""
+
+PROMPT_RATIO_FIRST = 1.0
+"""What that of prompts begins with, as credit is held by it; others begin with the most."""
 
 STEP = 1.02
 TOLERANCE = 2.0
@@ -22,21 +31,43 @@ TOLERANCE = 2.0
 PROMPT_SLACK_TOKENS = 256
 """What chat templates put around a prompt."""
 
+SHORT_TOKENS = 64
+"""Prompts up to which what a worker says shows its template; longer ones show its vocabulary."""
+
+TEMPLATE_MIN, TEMPLATE_FIRST, TEMPLATE_MAX = 4.0, 32.0, PROMPT_SLACK_TOKENS / TOLERANCE
+"""Tokens of a template, in the median."""
+
+IMAGE_MIN, IMAGE_MAX = 64.0, 8_192.0
+"""Tokens of an image, in the median. It begins with the most."""
+
+FIXED_STEP = 1.05
 ANSWER_SLACK_TOKENS = 16
 MODELS_MAX = 10_000
 
 
-class _Ratio:
-    """The median of what workers say by what the router counts."""
+class _Median(Struct):
+    """A median within bounds, that each value moves by a step."""
 
-    __slots__ = ("value",)
+    value: float
+    low: float
+    high: float
+    step: float
 
-    def __init__(self) -> None:
-        self.value = RATIO_MAX
+    def saw(self, *, more: bool) -> None:
+        """One more value, that is more or not."""
+        moved = self.value * (self.step if more else 1 / self.step)
+        self.value = min(max(moved, self.low), self.high)
 
-    def saw(self, said: int, own: int) -> None:
-        step = STEP if said > own * self.value else 1 / STEP
-        self.value = min(max(self.value * step, RATIO_MIN), RATIO_MAX)
+
+PROMPT, STREAM, WHOLE, TEMPLATE, IMAGE = "prompt", "stream", "whole", "template", "image"
+FIRST = {
+    PROMPT: _Median(PROMPT_RATIO_FIRST, RATIO_MIN, RATIO_MAX, STEP),
+    STREAM: _Median(RATIO_MAX, RATIO_MIN, RATIO_MAX, STEP),
+    WHOLE: _Median(RATIO_MAX, RATIO_MIN, RATIO_MAX, STEP),
+    TEMPLATE: _Median(TEMPLATE_FIRST, TEMPLATE_MIN, TEMPLATE_MAX, FIXED_STEP),
+    IMAGE: _Median(IMAGE_MAX, IMAGE_MIN, IMAGE_MAX, FIXED_STEP),
+}
+"""What nobody has shown yet."""
 
 
 class WorkerCounts:
@@ -44,7 +75,7 @@ class WorkerCounts:
 
     def __init__(self) -> None:
         self.cut: Counter[tuple[str, str]] = Counter()
-        self._ratios: dict[tuple[str, str], _Ratio] = {}
+        self._medians: dict[tuple[str, str], _Median] = {}
 
     def believed(self, request: InferenceRequest, said: Usage, answer_tokens: int | None) -> Usage:
         """What of a worker's usage is billed. ``answer_tokens`` is the router's own count, if any.
@@ -72,35 +103,80 @@ class WorkerCounts:
     def saw(self, request: InferenceRequest, said: Usage, answer_tokens: int | None) -> None:
         """A worker has answered: learn from what it says."""
         prompt = said.prompt_tokens + said.cached_tokens
-        if prompt and request.prompt_tokens > PROMPT_SLACK_TOKENS and not request.bound.images:
-            self._ratio(request.model, "prompt").saw(prompt, request.prompt_tokens)
+        if prompt:
+            self._saw_prompt(request, prompt)
         if answer_tokens and answer_tokens > ANSWER_SLACK_TOKENS:
             answer = said.completion_tokens + said.reasoning_tokens
-            self._ratio(request.model, _way(request)).saw(answer, answer_tokens)
+            ratio = self._learning(request.model, _way(request))
+            ratio.saw(more=answer > answer_tokens * ratio.value)
+
+    def prompt_tokens(self, request: InferenceRequest) -> int:
+        """The most tokens that a prompt is held and charged for."""
+        own = request.prompt_tokens + request.aside_bytes // BYTES_PER_TOKEN
+        text = self._value(request.model, PROMPT) * own
+        templates = self._value(request.model, TEMPLATE) * request.texts
+        images = self._value(request.model, IMAGE) * request.bound.images
+        return min(ceil(TOLERANCE * (text + templates + images)), request.bound.prompt_tokens)
+
+    def event_tokens(self, model: str) -> float:
+        """Tokens that a piece of a stream may be, in the median, and one at least."""
+        return max(self._value(model, STREAM), 1.0)
+
+    def learned(self, models: Collection[str]) -> list[LearnedCounts]:
+        """What was learned of these models."""
+        known: dict[str, dict[str, float]] = {}
+        for (model, of), median in self._medians.items():
+            if model in models:
+                known.setdefault(model, {})[of] = median.value
+        return [LearnedCounts(name, **values) for name, values in known.items()]
+
+    def remember(self, counts: Iterable[LearnedCounts]) -> None:
+        """An earlier life has learned this."""
+        for one in counts:
+            for of, first in FIRST.items():
+                value = getattr(one, of)
+                if value is not None:
+                    within = min(max(value, first.low), first.high)
+                    self._medians[one.name, of] = structs.replace(first, value=within)
+
+    def _saw_prompt(self, request: InferenceRequest, said: int) -> None:
+        model, own, images = request.model, request.prompt_tokens, request.bound.images
+        if images:
+            text = self._value(model, PROMPT) * own + self._value(model, TEMPLATE)
+            image = self._learning(model, IMAGE)
+            image.saw(more=said - text > image.value * images)
+        elif own > PROMPT_SLACK_TOKENS:
+            ratio = self._learning(model, PROMPT)
+            ratio.saw(more=said > own * ratio.value)
+        elif own <= SHORT_TOKENS and request.texts == 1:
+            template = self._learning(model, TEMPLATE)
+            template.saw(more=said - self._value(model, PROMPT) * own > template.value)
 
     def _prompt_most(self, request: InferenceRequest) -> int:
         bound = request.bound.prompt_tokens
         if request.bound.images:
             return bound  # What an image is worth differs between models.
-        ratio = self._ratio(request.model, "prompt").value
+        ratio = self._value(request.model, PROMPT)
         return min(int(TOLERANCE * ratio * request.prompt_tokens) + PROMPT_SLACK_TOKENS, bound)
 
     def _answer_most(self, request: InferenceRequest, own: int | None) -> int | None:
         if own is None:
             return None
-        return int(TOLERANCE * self._ratio(request.model, _way(request)).value * own) + (
-            ANSWER_SLACK_TOKENS
-        )
+        ratio = self._value(request.model, _way(request))
+        return int(TOLERANCE * ratio * own) + ANSWER_SLACK_TOKENS
 
-    def _ratio(self, model: str, of: str) -> _Ratio:
-        if len(self._ratios) > MODELS_MAX:
-            self._ratios.clear()
-        known = self._ratios.get((model, of))
+    def _value(self, model: str, of: str) -> float:
+        return (self._medians.get((model, of)) or FIRST[of]).value
+
+    def _learning(self, model: str, of: str) -> _Median:
+        if len(self._medians) > MODELS_MAX:
+            self._medians.clear()
+        known = self._medians.get((model, of))
         if known is None:
-            known = self._ratios[model, of] = _Ratio()
+            known = self._medians[model, of] = structs.replace(FIRST[of])
         return known
 
 
 def _way(request: InferenceRequest) -> str:
     """Pieces of streams and bytes of whole answers are different counts."""
-    return "stream" if request.stream else "whole"
+    return STREAM if request.stream else WHOLE

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from math import inf
@@ -10,7 +11,9 @@ from typing import Any, Protocol, TypeVar
 from router.contracts.record import UsageRecord
 from router.domain.catalog import Endpoint
 from router.domain.errors import (
+    BudgetExhausted,
     CallError,
+    CreditExhausted,
     DeadlineExceeded,
     QueueFull,
     RequestFailed,
@@ -25,7 +28,9 @@ from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts, Parts
 from router.pipeline.authenticate import authenticate
 from router.pipeline.counting import WorkerCounts
+from router.pipeline.cover import CREDIT_USED_UP, HOLD_USED_UP, Cover
 from router.pipeline.dispatch import Dispatcher
+from router.pipeline.holding import Holding
 from router.pipeline.plan import Plan, make_plan
 from router.pipeline.rate_limit import NO_PERMIT, Permit, RateLimiter
 from router.pipeline.route_report import (
@@ -47,17 +52,12 @@ STREAM_ERROR = (
     b'data: {"error":{"message":"the worker failed after it had begun to answer; what was '
     b'delivered is billed","type":"server_error","param":null,"code":"worker_failed"}}\n\n'
 )
-HOLD_USED_UP = (
-    b'data: {"error":{"message":"the answer is longer than the credit that was held for it; what '
-    b'was delivered is billed; give max_tokens","type":"server_error","param":"max_tokens",'
-    b'"code":"hold_used_up"}}\n\n'
-)
 TOO_LONG = (
     b'data: {"error":{"message":"the answer takes longer than a stream may; what was delivered is '
     b'billed","type":"server_error","param":null,"code":"stream_too_long"}}\n\n'
 )
-HOLD_SLACK_TOKENS = 16
-"""Events with content may be a few more than the tokens that a worker counts."""
+ENDED_HERE = (CREDIT_USED_UP, HOLD_USED_UP, TOO_LONG)
+"""What a stream is told that the router ends, though its worker would go on."""
 
 ENDED_BY: Mapping[type[CallError], tuple[Outcome, int]] = {
     RequestFailed: (Outcome.REFUSED, 502),
@@ -121,6 +121,9 @@ class Gateway:
         self._hardware_max_s = hardware_max_s
         self._stream_max_s = stream_max_s
         self.counts = WorkerCounts()
+        self.unpaid: Counter[str] = Counter()
+        """Nano-USD that calls cost beyond what was held for them, by model: billed to nobody."""
+        self._holding = Holding(self.counts, dispatcher.scheduler.tokens)
         self._stale_at_s = time.time() + snapshot_age_max_s
 
     def use(self, table: RoutingTable) -> None:
@@ -152,17 +155,17 @@ class Gateway:
 
     async def serve(self, grant: Grant, request: InferenceRequest, client: Client) -> None:
         """Run one call to its end. Raises a ``CallError`` only before the client got a byte."""
-        plan = make_plan(self.table, grant, request, hardware_max_s=self._hardware_max_s)
+        plan = self.planned(grant, request)
         self._recorder.admit()
         permit = NO_PERMIT
         if grant.limits:
             permit = await self._limiter.admit(grant.limits, request.prompt_tokens)
         try:
-            hold = await self._vault.hold(grant.purse, plan.hold_nano)
+            plan, hold = await self._held(plan)
         except BaseException:
             permit.end(0)
             raise
-        trace = Trace(request)
+        trace = Trace(plan.request)
         account = self._open_account(plan, hold, trace, permit)
         try:
             if request.stream:
@@ -182,9 +185,30 @@ class Gateway:
             raise
         finally:
             # Still open only when the client left or the router is stopping.
-            if self.stopping and not trace.first_byte_s:
+            if self.stopping and (not trace.first_byte_s or trace.abandoned is not None):
                 account.resolve(Outcome.REJECTED, 503)  # Nobody but the router gave it up.
             account.resolve(Outcome.CLIENT_GONE, 499)
+
+    def planned(self, grant: Grant, request: InferenceRequest) -> Plan:
+        """See :func:`router.pipeline.plan.make_plan`."""
+        return make_plan(
+            self.table,
+            grant,
+            request,
+            holding=self._holding,
+            hardware_max_s=self._hardware_max_s,
+        )
+
+    async def _held(self, plan: Plan) -> tuple[Plan, Hold]:
+        """The hold, and the plan that it is enough for."""
+        purse = plan.grant.purse
+        try:
+            return plan, await self._vault.hold(purse, plan.hold_nano)
+        except (BudgetExhausted, CreditExhausted):
+            if plan.least_nano >= plan.hold_nano:
+                raise
+        lessened = plan.lessened()
+        return lessened, await self._vault.hold(purse, lessened.hold_nano)
 
     async def _answer(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
         answering = self._attempts.whole_answer(plan, trace)
@@ -204,7 +228,9 @@ class Gateway:
         headers.extend(answer.headers)
         body = answer.body
         if plan.request.explain and answer.content_type == "application/json":
-            body = explained(body, route_report(plan, trace, endpoint, settlement, now_s))
+            held_nano = account.hold.amount_nano
+            report = route_report(plan, trace, endpoint, settlement, held_nano, now_s)
+            body = explained(body, report)
         await client.answer(200, headers, body)
 
     async def _stream(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
@@ -233,10 +259,12 @@ class Gateway:
         except TimeoutError:
             last = TOO_LONG
         except BaseException:
+            if not trace.tokens_delivered and trace.said is None:
+                trace.left(attempt)  # What came was no more than the head of an answer.
             self._attempts.client_gone(attempt, trace)
             raise
-        if last is HOLD_USED_UP or last is TOO_LONG:
-            # The worker generates more than the hold covers, or for longer than a stream may take.
+        if last in ENDED_HERE:
+            # The worker generates more than can be paid, or for longer than a stream may take.
             self._attempts.client_gone(attempt, trace)
         if last is not DONE:
             account.resolve(Outcome.TRUNCATED, 200)
@@ -245,7 +273,8 @@ class Gateway:
         self._attempts.completed(attempt, trace)
         settlement = account.resolve(Outcome.COMPLETED, 200)
         if plan.request.explain:
-            report = route_report(plan, trace, endpoint, settlement, time.monotonic())
+            held_nano, now_s = account.hold.amount_nano, time.monotonic()
+            report = route_report(plan, trace, endpoint, settlement, held_nano, now_s)
             await client.send(explained_event(plan, report))
         await client.end_stream(DONE)
 
@@ -261,8 +290,8 @@ class Gateway:
     ) -> bytes:
         """Pass on what comes, to the end or until the hold is used up; what is to be said then."""
         endpoint = attempt.endpoint.endpoint
-        held = plan.completion_tokens_held
-        tokens_max = held + HOLD_SLACK_TOKENS if held else inf
+        event_tokens = self.counts.event_tokens(plan.request.model)
+        cover = Cover(plan, account, self._vault, endpoint.deployment.price, event_tokens)
         self._heard(trace, endpoint, first)
         attempt.heard(first.tokens, trace.first_byte_s)
         if first.chunk:
@@ -273,13 +302,16 @@ class Gateway:
         async for part in parts:
             self._heard(trace, endpoint, part)
             attempt.heard(part.tokens, time.monotonic())
+            stop = b""
+            if trace.tokens_delivered > cover.enough and not part.done:
+                stop = await cover.passed(trace.tokens_delivered)
             if part.chunk:
                 account.delivering()
                 await client.send(part.chunk)
             if part.done:
                 return DONE
-            if trace.tokens_delivered > tokens_max:
-                return HOLD_USED_UP
+            if stop:
+                return stop
         return DONE
 
     def _heard(self, trace: Trace, endpoint: Endpoint, part: StreamPart) -> None:
@@ -310,6 +342,8 @@ class Gateway:
             release=self._vault.book.settle,
             keep=self._recorder.append,
             checkpoint=self._checkpoint,
+            raised=self._vault.book.raised,
+            unpaid=self.unpaid,
         )
 
 

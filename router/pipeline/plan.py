@@ -19,10 +19,11 @@ from router.domain.errors import (
 )
 from router.domain.money import NANO_MAX, format_usd
 from router.domain.pricing import Usage, hold_nano
-from router.domain.request import NO_WISHES, InferenceRequest, Kind, Sort
+from router.domain.request import NO_WISHES, InferenceRequest, Sort
 from router.pipeline.eligibility import Eligibility, eligibility, required_parameters
 from router.pipeline.fit import check_fit
 from router.pipeline.history import Histories
+from router.pipeline.holding import GENERATING, Holding
 from router.pipeline.routing_table import Grant, Route, RoutingTable
 from router.pipeline.sizing import prefix_blocks, size_features
 from router.pipeline.utility import costs_nano, expected_latency_s, penalties_s
@@ -41,10 +42,6 @@ WISHES = {
 }
 """Which wish a verdict comes from."""
 
-OPEN_ENDED_TOKENS = 8_192
-"""What credit is held for when neither the caller nor the model bounds an answer."""
-
-GENERATING = frozenset({Kind.CHAT, Kind.COMPLETION})
 DRAWS = 2**32
 """How many values the end of a request's id has: all alike, as it is random."""
 
@@ -52,9 +49,12 @@ SUFFIXES = {"floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
 
 
 class Plan(Struct, frozen=True):
-    """A call that may run. ``hold_nano`` covers the dearest endpoint that it could reach.
+    """A call that may run. ``hold_nano`` is what it begins with, and covers the dearest endpoint
+    that it could reach; ``most_nano`` is the most that it can cost in the end.
 
-    ``completion_tokens_held`` is how long an answer it covers, 0 where that has no meaning.
+    ``completion_tokens_held`` is how long an answer the hold covers, 0 where that has no meaning.
+    With ``grows`` more is held while a stream runs. Where credit lacks for the hold and
+    ``least_nano`` is less, it may run ``lessened``.
     """
 
     grant: Grant
@@ -64,11 +64,33 @@ class Plan(Struct, frozen=True):
     endpoint_ids: tuple[str, ...]
     filtered: tuple[CandidateRecord, ...]
     hold_nano: int
+    least_nano: int
+    most_nano: int
     completion_tokens_held: int
+    completion_tokens_least: int
+    completion_tokens_most: int
+    grows: bool
+
+    def lessened(self) -> "Plan":
+        """With an answer no longer than what is expected, of which the worker is told."""
+        tokens = self.completion_tokens_least
+        bound = msgspec.structs.replace(self.request.bound, completion_tokens=tokens)
+        return msgspec.structs.replace(
+            self,
+            request=msgspec.structs.replace(self.request, bound=bound),
+            hold_nano=self.least_nano,
+            most_nano=self.least_nano,
+            completion_tokens_held=tokens,
+        )
 
 
 def make_plan(
-    table: RoutingTable, grant: Grant, request: InferenceRequest, *, hardware_max_s: float
+    table: RoutingTable,
+    grant: Grant,
+    request: InferenceRequest,
+    *,
+    holding: Holding,
+    hardware_max_s: float,
 ) -> Plan:
     """Raises ``ModelUnknown``, ``NotAllowed``, ``RequestInvalid``, ``WorkerRefused`` or
     ``NothingEligible``.
@@ -83,8 +105,8 @@ def make_plan(
     request = _bounded(request, route)
     if found.by_the_second:
         request = _timed(request, hardware_max_s)
-    held = _held(request, route)
-    most = max(hold_nano(price, held) for price in found.prices)
+    held = holding.held(route.model, grant.organisation_id, request)
+    most = _dearest(found, held.most)
     if most > NANO_MAX:
         raise RequestInvalid(
             f"this call may cost up to ${format_usd(most)}, more than can be paid; "
@@ -98,8 +120,13 @@ def make_plan(
         endpoints=found.endpoints,
         endpoint_ids=found.endpoint_ids,
         filtered=found.filtered,
-        hold_nano=most,
-        completion_tokens_held=held.completion_tokens if most else 0,
+        hold_nano=_dearest(found, held.first),
+        least_nano=_dearest(found, held.least),
+        most_nano=most,
+        completion_tokens_held=held.first.completion_tokens if most else 0,
+        completion_tokens_least=held.least.completion_tokens,
+        completion_tokens_most=held.most.completion_tokens,
+        grows=held.grows and most > 0,
     )
 
 
@@ -215,12 +242,8 @@ def _bounded(request: InferenceRequest, route: Route) -> InferenceRequest:
     return msgspec.structs.replace(request, bound=bound)
 
 
-def _held(request: InferenceRequest, route: Route) -> Usage:
-    """What credit is held for: the call's bound, or a usual one where it has none."""
-    if request.bound.completion_tokens or request.kind not in GENERATING:
-        return request.bound
-    each = min(route.model.context_tokens_max or OPEN_ENDED_TOKENS, OPEN_ENDED_TOKENS)
-    return msgspec.structs.replace(request.bound, completion_tokens=each * request.choices_asked)
+def _dearest(found: Eligibility, held: Usage) -> int:
+    return max(hold_nano(price, held) for price in found.prices)
 
 
 def _timed(request: InferenceRequest, hardware_max_s: float) -> InferenceRequest:

@@ -71,7 +71,12 @@ def explained_event(plan: Plan, report: dict[str, Any]) -> bytes:
 
 
 def route_report(
-    plan: Plan, trace: Trace, endpoint: Endpoint, settlement: Settlement, now_s: float
+    plan: Plan,
+    trace: Trace,
+    endpoint: Endpoint,
+    settlement: Settlement,
+    hold_nano: int,
+    now_s: float,
 ) -> dict[str, Any]:
     """Why this route: who served the call, what it took and cost, and who else could have."""
     request = plan.request
@@ -90,7 +95,7 @@ def route_report(
         "upstream_ms": (now_s - trace.placed_s) * 1e3,
         "total_ms": (now_s - request.arrived_s) * 1e3,
         "price": endpoint.deployment.price,
-        "hold_nano_usd": plan.hold_nano,
+        "hold_nano_usd": hold_nano,
         "cost_nano_usd": settlement.charge_nano,
         "cost_usd": format_usd(settlement.charge_nano),
         "cost_lines": charge_lines(endpoint.deployment.price, settlement.usage),

@@ -1,6 +1,7 @@
 """How a call's money ends: one pure function, and an account that resolves at most once."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec import Struct, structs
@@ -21,12 +22,13 @@ CHECKPOINT_S = 1.0
 
 
 class Settlement(Struct, frozen=True, gc=False):
-    """The end of a hold, in nano-USD."""
+    """The end of a hold, in nano-USD. ``owed_nano`` is what the usage costs, held or not."""
 
     outcome: Outcome
     usage: Usage
     charge_nano: int
     commission_nano: int
+    owed_nano: int = 0
 
 
 def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float) -> Settlement:
@@ -48,8 +50,10 @@ def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float)
     if usage == NOTHING_USED and outcome is not Outcome.COMPLETED:
         return Settlement(outcome, usage, 0, 0)
     deployment = endpoint.deployment
-    charge = min(charge_nano(deployment.price, usage), hold.amount_nano)
-    return Settlement(outcome, usage, charge, commission_nano(charge, deployment.commission_bps))
+    owed = charge_nano(deployment.price, usage)
+    charge = min(owed, hold.amount_nano)
+    commission = commission_nano(charge, deployment.commission_bps)
+    return Settlement(outcome, usage, charge, commission, owed)
 
 
 def _counted(plan: Plan, trace: Trace) -> Usage:
@@ -60,7 +64,7 @@ def _counted(plan: Plan, trace: Trace) -> Usage:
 
 
 def _produced(plan: Plan, abandoned: Abandoned, taken_s: float) -> Usage:
-    """What a worker has probably done of a whole answer that its client did not wait for.
+    """What a worker has probably done of an answer that its client did not wait for.
 
     The part of what was expected that its time makes of the expected time. A prompt is not read
     twice; an answer may be longer than expected, up to its bound, where the time was ever measured.
@@ -82,19 +86,22 @@ class CallAccount:
 
     ``keep`` takes the finished record and ``release`` returns the hold; both are synchronous, so
     that nothing can come between them, not even a cancellation. ``checkpoint`` takes what a running
-    stream would owe. ``permit`` ends with it.
+    stream would owe, ``raised`` the hold with more of its lease, if that has it. What a call owes
+    beyond its hold is counted in ``unpaid``, by model. ``permit`` ends with it.
     """
 
     __slots__ = (
         "_checkpoint",
         "_checkpoint_s",
         "_checkpoint_tokens",
-        "_hold",
         "_keep",
         "_plan",
+        "_raised",
         "_release",
         "_router_id",
         "_trace",
+        "_unpaid",
+        "hold",
         "permit",
         "settlement",
     )
@@ -110,15 +117,19 @@ class CallAccount:
         release: Callable[[Hold, int], None],
         keep: Callable[[UsageRecord], None],
         checkpoint: Callable[[UsageRecord], None],
+        raised: Callable[[Hold, int], Hold | None],
+        unpaid: Counter[str],
     ) -> None:
         self._plan = plan
-        self._hold = hold
+        self.hold = hold
         self._trace = trace
         self.permit = permit
         self._router_id = router_id
         self._release = release
         self._keep = keep
         self._checkpoint = checkpoint
+        self._raised = raised
+        self._unpaid = unpaid
         self._checkpoint_s = trace.request.arrived_s + CHECKPOINT_S
         self._checkpoint_tokens = CHECKPOINT_TOKENS
         self.settlement: Settlement | None = None
@@ -127,11 +138,33 @@ class CallAccount:
         """Settle and record. A second call changes nothing and returns the first settlement."""
         if self.settlement is None:
             now_s = time.monotonic()
-            self.settlement = settle(self._plan, self._hold, self._trace, outcome, now_s)
-            self._release(self._hold, self.settlement.charge_nano)
-            self.permit.end(self.settlement.usage.tokens)
-            self._keep(self._record(self.settlement, http_status, now_s))
+            settlement = settle(self._plan, self.hold, self._trace, outcome, now_s)
+            short_nano = settlement.owed_nano - self.hold.amount_nano
+            if short_nano > 0:
+                settlement = self._short(settlement, short_nano, now_s)
+            self.settlement = settlement
+            self._release(self.hold, settlement.charge_nano)
+            self.permit.end(settlement.usage.tokens)
+            self._keep(self._record(settlement, http_status, now_s))
         return self.settlement
+
+    def raise_hold(self, hold: Hold) -> None:
+        """More is held for the call: what is journalled from now on says so."""
+        self.hold = hold
+
+    def _short(self, settlement: Settlement, short_nano: int, now_s: float) -> Settlement:
+        """The worker counts more than was held: as much of it as may be held yet."""
+        plan = self._plan
+        more_nano = min(short_nano, plan.most_nano - self.hold.amount_nano)
+        if plan.grows and more_nano > 0:
+            raised = self._raised(self.hold, more_nano)
+            if raised is not None:
+                self.hold = raised
+                settlement = settle(plan, raised, self._trace, settlement.outcome, now_s)
+        unpaid_nano = settlement.owed_nano - settlement.charge_nano
+        if unpaid_nano:
+            self._unpaid[plan.request.model] += unpaid_nano
+        return settlement
 
     def delivering(self) -> None:
         """The client of a stream is about to have more: journal that first, once it is enough.
@@ -142,11 +175,11 @@ class CallAccount:
         if tokens > self._checkpoint_tokens or now_s >= self._checkpoint_s:
             self._checkpoint_tokens = tokens + CHECKPOINT_TOKENS
             self._checkpoint_s = now_s + CHECKPOINT_S
-            so_far = settle(self._plan, self._hold, self._trace, Outcome.INTERRUPTED, now_s)
+            so_far = settle(self._plan, self.hold, self._trace, Outcome.INTERRUPTED, now_s)
             self._checkpoint(self._record(so_far, 200, now_s))
 
     def _record(self, settlement: Settlement, http_status: int, now_s: float) -> UsageRecord:
-        plan, trace, hold = self._plan, self._trace, self._hold
+        plan, trace, hold = self._plan, self._trace, self.hold
         request, grant, usage = plan.request, plan.grant, settlement.usage
         endpoint = trace.endpoint
         deployment = endpoint.deployment if endpoint else None

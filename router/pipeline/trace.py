@@ -24,7 +24,7 @@ from router.scheduling.fleet import Attempt
 
 
 class Abandoned(Struct, frozen=True, gc=False):
-    """An attempt at a whole answer that a worker was at when its client left.
+    """An attempt that a worker was at when its client left without a token of its answer.
 
     It was expected to take ``expected_s`` and to have ``answer_tokens``; ``is_guess`` says that
     nothing like it was ever measured.
@@ -82,7 +82,7 @@ class Trace:
         self.first_byte_s = now_s
 
     def left(self, attempt: Attempt) -> None:
-        """The client left while this attempt at a whole answer ran."""
+        """The client left while this attempt ran, and had no token of it."""
         is_guess = attempt.endpoint.estimate.is_guess
         expected_s, tokens = attempt.run.expected_s, attempt.ticket.answer_tokens
         self.abandoned = Abandoned(expected_s, tokens, is_guess)

@@ -19,6 +19,7 @@ from router.contracts.record import UsageRecord
 from router.domain.errors import BudgetExhausted, CreditExhausted, LedgerUnavailable
 from router.domain.money import Purse
 from router.metering.journal import Journal
+from router.metering.lease import Hold
 from router.metering.settler import Settler
 from router.metering.vault import Vault
 from router.pipeline.settle import CHECKPOINT_S, CHECKPOINT_TOKENS
@@ -46,6 +47,7 @@ class Truth:
     router: str
     purse: Purse
     hold_nano: int
+    """What is held by now: a stream's grows."""
     token_nano: int
     delivered: int = 0
     ended: str = ""
@@ -61,6 +63,9 @@ class World:
     draw: random.Random = field(init=False)
     truths: dict[str, Truth] = field(default_factory=dict)
     refused: int = 0
+    raised: int = 0
+    cut: int = 0
+    """Streams that ended since nothing more could be held."""
     faults: Counter[str] = field(default_factory=Counter)
     lost: set[str] = field(default_factory=set)
     """Calls whose newest record a power loss took."""
@@ -215,7 +220,9 @@ class Router:
         purse = draw.choice(world.purses)
         tokens_max = draw.choice((1, 10, 300))
         token_nano = draw.choice((1, 1, 7))
-        hold_nano = tokens_max * token_nano
+        is_stream = draw.random() < 0.7
+        grows = is_stream and draw.random() < 0.5
+        hold_nano = (max(tokens_max // 8, 1) if grows else tokens_max) * token_nano
         try:
             self.settler.admit()
             with world.watching(purse) as free:
@@ -232,7 +239,11 @@ class Router:
             return
         truth = Truth(f"call-{next(world.numbers)}", self.name, purse, hold_nano, token_nano)
         world.truths[truth.request_id] = truth
-        await self._deliver(truth, hold.lease_id, tokens_max)
+        if is_stream:
+            hold = await self._stream(truth, hold, tokens_max)
+        else:
+            await asyncio.sleep(draw.expovariate(1 / CALL_S))
+            truth.delivered = draw.randint(0, tokens_max)
         how = "whole" if truth.delivered or draw.random() < 0.9 else "gone"
         # The account is resolved and journalled before the last byte goes out.
         charge_nano = truth.delivered * token_nano
@@ -240,24 +251,32 @@ class Router:
         self.settler.append(_record(truth, hold.lease_id, "completed", truth.delivered))
         self._ended(truth, how)
 
-    async def _deliver(self, truth: Truth, lease_id: str, tokens_max: int) -> None:
+    async def _stream(self, truth: Truth, hold: Hold, tokens_max: int) -> Hold:
+        """Deliver, and have more held where the hold does not cover it. Returns the last hold."""
         draw = self.world.draw
         tokens = draw.randint(0, tokens_max)
         at_once = draw.choice((1, 5, 40))
         pause_s = draw.expovariate(1 / CALL_S) * at_once / max(tokens, 1)
         next_tokens, next_s = CHECKPOINT_TOKENS, self.world.now_s() + CHECKPOINT_S
-        is_stream = draw.random() < 0.7
-        while truth.delivered < tokens and is_stream:
+        while truth.delivered < tokens:
             await asyncio.sleep(pause_s)
-            truth.delivered = min(truth.delivered + at_once, tokens)
+            coming = min(truth.delivered + at_once, tokens)
+            short_nano = coming * truth.token_nano - hold.amount_nano
+            if short_nano > 0:
+                try:
+                    hold = await self.vault.raised(hold, short_nano)
+                except (CreditExhausted, BudgetExhausted, LedgerUnavailable):
+                    self.world.cut += 1
+                    return hold
+                truth.hold_nano = hold.amount_nano
+                self.world.raised += 1
+            truth.delivered = coming
             if truth.delivered >= next_tokens or self.world.now_s() >= next_s:
                 next_tokens = truth.delivered + CHECKPOINT_TOKENS
                 next_s = self.world.now_s() + CHECKPOINT_S
-                so_far = _record(truth, lease_id, "interrupted", truth.delivered)
+                so_far = _record(truth, hold.lease_id, "interrupted", truth.delivered)
                 self.settler.checkpoint(so_far)
-        if not is_stream:
-            await asyncio.sleep(draw.expovariate(1 / CALL_S))
-            truth.delivered = tokens
+        return hold
 
     def _ended(self, truth: Truth, how: str) -> None:
         truth.ended, truth.ended_s = how, self.world.now_s()

@@ -66,6 +66,9 @@ class RemoteBank:
             lambda: self._bank.take(lease_id, purse, need_nano, want_nano)
         )
 
+    async def grow(self, lease_id: str, need_nano: int, want_nano: int) -> int | Shortage:
+        return await self._network.ask(lambda: self._bank.grow(lease_id, need_nano, want_nano))
+
     async def shrink(self, lease_id: str, amount_nano: int) -> None:
         await self._network.ask(lambda: self._bank.shrink(lease_id, amount_nano))
 

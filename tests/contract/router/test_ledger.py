@@ -79,6 +79,22 @@ async def test_a_shrunk_lease_frees_what_it_gave_up(till: Till) -> None:
     assert await till.balance() == (CREDIT_NANO - 150, 0)
 
 
+async def test_a_lease_grows_out_of_what_its_purse_has_left(till: Till) -> None:
+    bank = till.bank()
+    grant = await till.lease(bank, 10, 400)
+    await till.ledger.settle([charged(till, grant, 150)])
+    assert await bank.grow(grant.id, 50, 100) == 100
+    assert await till.balance() == (CREDIT_NANO - 150, 350)
+    left = CREDIT_NANO - 150 - 350
+    short = await bank.grow(grant.id, left + 1, left + 1)
+    assert short == Shortage(budget_id=0, left_nano=left, leased_nano=350)
+    assert await bank.grow(grant.id, left, 10 * left) == left
+    assert await till.balance() == (CREDIT_NANO - 150, CREDIT_NANO - 150)
+    await bank.close(grant.id)
+    assert isinstance(await bank.grow(grant.id, 1, 1), Shortage)
+    assert await till.balance() == (CREDIT_NANO - 150, 0)
+
+
 async def test_a_lease_can_be_had_for_longer_until_it_is_closed(till: Till) -> None:
     bank = till.bank()
     grant = await till.lease(bank, 10, 400)

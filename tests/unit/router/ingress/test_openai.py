@@ -90,7 +90,8 @@ async def test_images_are_charged_by_their_price_and_are_on_record() -> None:
             assert answer.headers["x-cost-nano-usd"] == str(2_000 * 1_000 + IMAGE_NANO)
     for record in line.records:
         assert (record.images, record.prompt_tokens) == (1, 2_000)
-        assert record.hold_nano >= IMAGE_TOKENS_MAX * 1_000 + IMAGE_NANO
+        # What an image is worth is learned, down from the most that it may be.
+        assert record.hold_nano >= 0.9 * IMAGE_TOKENS_MAX * 1_000 + IMAGE_NANO
 
 
 async def test_images_of_an_answer_without_usage_are_charged_too() -> None:

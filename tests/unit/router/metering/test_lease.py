@@ -51,6 +51,25 @@ class LeaseMachine(RuleBasedStateMachine):
             self.holds.append(hold)
 
     @precondition(lambda self: self.holds)
+    @rule(data=st.data(), more=st.integers(1, 1_200))
+    def raise_a_hold(self, data: st.DataObject, more: int) -> None:
+        place = data.draw(st.integers(0, len(self.holds) - 1))
+        hold = self.holds[place]
+        raised = self.book.raised(hold, more)
+        if raised is not None:
+            assert raised == Hold(hold.lease_id, hold.purse, hold.amount_nano + more)
+            self.holds[place] = raised
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), more=st.integers(1, 1_000))
+    def grow(self, data: st.DataObject, more: int) -> None:
+        lease_id = data.draw(st.sampled_from(self.holds)).lease_id
+        if self.book.can_grow(lease_id):
+            self.book.grow(lease_id, more)
+            self.kept[lease_id] += more
+            self.granted += more
+
+    @precondition(lambda self: self.holds)
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
         hold = self.holds.pop(data.draw(st.integers(0, len(self.holds) - 1)))
@@ -58,12 +77,15 @@ class LeaseMachine(RuleBasedStateMachine):
         self.book.settle(hold, charge)
         self.charged += charge
 
-    @rule()
-    def give_up(self) -> None:
+    @rule(told=st.booleans())
+    def give_up(self, told: bool) -> None:
         for lease_id, amount in self.book.give_up(ACCOUNT):
             assert 0 <= amount < self.kept[lease_id]
+            assert not self.book.can_grow(lease_id)
             self.given_back += self.kept[lease_id] - amount
             self.kept[lease_id] = amount
+            if told:
+                self.book.shrunk(lease_id)
 
     @invariant()
     def the_grants_are_accounted_for(self) -> None:
@@ -184,6 +206,56 @@ def test_a_lease_that_runs_low_says_so_once() -> None:
     reserved(book, 100)
     reserved(book, 100)
     assert [lease.grant.id for lease in book.low] == ["lease"]
+
+
+async def test_a_hold_grows_out_of_its_lease_and_the_lease_out_of_the_purse() -> None:
+    till = Till(1_000)
+    made = till.vault(lease_nano=100)
+    hold = await made.hold(PURSE, 80)
+    hold = await made.raised(hold, 20)
+    assert (hold.amount_nano, till.held_nano) == (100, 100)
+    hold = await made.raised(hold, 850)
+    assert (hold.amount_nano, till.held_nano) == (950, 950)
+    with pytest.raises(CreditExhausted):
+        await made.raised(hold, 51)
+    hold = await made.raised(hold, 50)
+    assert hold.amount_nano == 1_000
+    await finish(made, hold, 990)
+    made.book.retire_all()
+    assert made.book.finished() == [hold.lease_id]
+
+
+async def test_a_hold_grows_by_what_lies_idle_in_another_router() -> None:
+    till = Till(1_000)
+    first, second = till.vault(lease_nano=900), till.vault(lease_nano=10)
+    running = [asyncio.create_task(vault.run()) for vault in (first, second)]
+    idle = await first.hold(PURSE, 100)
+    assert till.held_nano == 500  # An even part among the two.
+    hold = await second.raised(await second.hold(PURSE, 500), 400)
+    assert hold.amount_nano == 900
+    assert till.held_nano == 1_000
+    await finish(first, idle, 100)
+    for task in running:
+        task.cancel()
+
+
+async def test_a_budget_stops_a_hold_from_growing() -> None:
+    till = Till(10_000, b1=150)
+    made = till.vault()
+    hold = await made.hold(Purse(ACCOUNT, (1,)), 100)
+    with pytest.raises(BudgetExhausted):
+        await made.raised(hold, 51)
+    assert (await made.raised(hold, 50)).amount_nano == 150
+
+
+async def test_a_recall_does_not_take_what_a_lease_has_grown_by() -> None:
+    """Told in the wrong order the ledger would keep less of the lease than is held from it."""
+    till = Till(1_000)
+    made = till.vault(lease_nano=200)
+    hold = await made.hold(PURSE, 100)
+    _, hold = await asyncio.gather(made.give_back(ACCOUNT), made.raised(hold, 300))
+    assert hold.amount_nano == 400
+    assert till.ledger.leases[hold.lease_id].amount_nano >= 400
 
 
 class Till:

@@ -19,15 +19,18 @@ from router.domain.request import InferenceRequest, Kind
 from router.ingress.openai import parse_call
 from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
+from router.pipeline.counting import WorkerCounts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.history import Histories
+from router.pipeline.holding import Holding
 from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import build_table
 from router.ports import Answer, StreamPart, Upstream
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.tokens import TokenEstimates
 from router.settings import Limits
 
 PEPPER = b"pepper"
@@ -37,6 +40,7 @@ FUNDS_NANO = 1_000_000_000
 PRICE = Price(3, prompt_nano_per_million=10**9, completion_nano_per_million=2 * 10**9)
 USED = Usage(prompt_tokens=10, completion_tokens=4)
 COST_NANO = 10 * 1_000 + 4 * 2_000
+NOTHING_LEARNED = Holding(WorkerCounts(), TokenEstimates())
 
 Step = StreamPart | Exception | asyncio.Event
 
@@ -145,6 +149,7 @@ class Line:
         funds_nano: int = FUNDS_NANO,
         catalog: Snapshot | None = None,
         limits: Limits | None = None,
+        lease_nano: int = 1,
     ) -> None:
         self.upstream = upstream
         self.ledger = MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: funds_nano})
@@ -152,7 +157,7 @@ class Line:
         numbers = itertools.count()
         self.vault = Vault(
             MemoryBank(self.ledger, router_id="r"),
-            lease_nano=1,
+            lease_nano=lease_nano,
             lease_ttl_s=600,
             clock=lambda: 0.0,
             new_id=lambda: f"lease-{next(numbers)}",

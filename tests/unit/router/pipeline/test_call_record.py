@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 
 import pytest
 from msgspec import structs
@@ -21,6 +22,7 @@ from tests.unit.router.pipeline.line import (
     ACCOUNT,
     COST_NANO,
     KEY,
+    NOTHING_LEARNED,
     PRICE,
     USED,
     FakeClient,
@@ -39,7 +41,13 @@ async def recorded(outcome: Outcome, *, placed_s: float, first_byte_s: float) ->
     """Of a call that arrived ten seconds ago, and got so far after so many seconds."""
     arrived_s = time.monotonic() - 10
     request = structs.replace(chat(), arrived_s=arrived_s)
-    plan = make_plan(build_table(snapshot()), Grant(1, Purse(7)), request, hardware_max_s=60.0)
+    plan = make_plan(
+        build_table(snapshot()),
+        Grant(1, Purse(7)),
+        request,
+        holding=NOTHING_LEARNED,
+        hardware_max_s=60.0,
+    )
     trace = Trace(request)
     if placed_s:
         trace.endpoint = plan.endpoints[0]
@@ -55,6 +63,8 @@ async def recorded(outcome: Outcome, *, placed_s: float, first_byte_s: float) ->
         release=lambda *_: None,
         keep=kept.append,
         checkpoint=kept.append,
+        raised=lambda *_: None,
+        unpaid=Counter(),
     )
     account.resolve(outcome, 200)
     account.resolve(Outcome.CLIENT_GONE, 499)

@@ -114,7 +114,7 @@ async def test_a_worker_that_overcounts_is_paid_less_and_shown(stream: bool) -> 
     answer = int(TOLERANCE * RATIO_MAX) + ANSWER_SLACK_TOKENS
     assert record.completion_tokens == answer
     assert record.prompt_tokens < 400
-    assert record.charge_nano < record.hold_nano
+    assert record.charge_nano <= record.hold_nano
     assert line.gateway.counts.cut == {("a/m", "one-0"): 1}
 
 

@@ -24,8 +24,9 @@ from router.domain.errors import (
 from router.domain.money import Purse
 from router.domain.pricing import Price
 from router.ingress.listing import model_list
-from router.pipeline.gateway import HOLD_SLACK_TOKENS, HOLD_USED_UP, STREAM_ERROR, TOO_LONG
-from router.pipeline.plan import OPEN_ENDED_TOKENS
+from router.pipeline.cover import HOLD_SLACK_TOKENS, HOLD_USED_UP
+from router.pipeline.gateway import STREAM_ERROR, TOO_LONG
+from router.pipeline.holding import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from router.scheduling.estimate import UNKNOWN_S
@@ -182,20 +183,56 @@ async def test_a_client_that_leaves_a_plain_call_pays_for_its_workers_time() -> 
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
-async def test_a_client_that_leaves_a_stream_before_its_first_token_pays_nothing() -> None:
-    line = Line(FakeUpstream(lambda _: [asyncio.Event()]))
+HEAD = StreamPart(b"data: head\n\n", 0)
+
+
+@pytest.mark.parametrize("begun", [[], [HEAD]])
+async def test_a_client_that_leaves_a_stream_before_its_first_token_pays_for_its_workers_time(
+    begun: list[StreamPart],
+) -> None:
+    line = Line(FakeUpstream(lambda _: [*begun, asyncio.Event()]))
     call = asyncio.create_task(line.call(stream=True))
     await until(lambda: line.slots_taken == 1)
+    (attempt,) = (one for w in line.scheduler.fleet.workers.values() for one in w.inflight.values())
+    until_s = time.monotonic() + attempt.run.expected_s
+    await in_time(lambda: time.monotonic() > until_s)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    (record,) = line.records
+    assert (record.outcome, record.prompt_tokens) == ("client_gone", 3)
+    assert (record.completion_tokens, record.charge_nano) == (8, 3 * 1_000 + 8 * 2_000)
+    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
+
+
+async def test_who_leaves_a_stream_that_waits_for_a_worker_pays_nothing() -> None:
+    line = Line(FakeUpstream(lambda _: [asyncio.Event()]), catalog=snapshot(workers=1))
+    running: list[asyncio.Task[FakeClient]] = []
+    while not line.scheduler.waiting:
+        running.append(asyncio.create_task(line.call(stream=True)))
+        for _ in range(10):
+            await asyncio.sleep(0)
+    running[-1].cancel()
+    await asyncio.wait(running[-1:])
     assert (line.records[0].outcome, line.records[0].charge_nano) == ("client_gone", 0)
+    for call in running:
+        call.cancel()
+    await asyncio.wait(running)
 
 
-async def test_a_router_that_stops_cuts_plain_calls_off_unbilled() -> None:
-    line = Line(FakeUpstream(lambda _: asyncio.Event()))
-    call = asyncio.create_task(line.call())
+@pytest.mark.parametrize(
+    ("stream", "script"),
+    [(False, asyncio.Event()), (True, [asyncio.Event()]), (True, [HEAD, asyncio.Event()])],
+)
+async def test_a_router_that_stops_cuts_calls_without_a_token_off_unbilled(
+    stream: bool, script: asyncio.Event | list[object]
+) -> None:
+    line = Line(FakeUpstream(lambda _: script))  # type: ignore[arg-type,return-value]
+    client = FakeClient()
+    call = asyncio.create_task(line.call(stream=stream, client=client))
     await until(lambda: line.slots_taken == 1)
+    if isinstance(script, list) and HEAD in script:
+        await until(lambda: b"head" in client.body)
     line.gateway.stopping = True
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -16,7 +16,7 @@ from router.pipeline.plan import Plan, make_plan
 from router.pipeline.routing_table import Grant, build_table
 from router.pipeline.settle import Settlement, settle
 from router.pipeline.trace import Abandoned, Trace
-from tests.unit.router.pipeline.line import USED, snapshot
+from tests.unit.router.pipeline.line import NOTHING_LEARNED, USED, snapshot
 
 SECOND_NANO = 2_000_000
 HARDWARE_MAX_S = 60.0
@@ -43,7 +43,9 @@ def planned(price: Price, deadline_ms: int = 0) -> Plan:
         created_at_ms=0,
     )
     table = build_table(msgspec.structs.replace(catalog, deployments=deployments))
-    return make_plan(table, Grant(1, 7), request, hardware_max_s=HARDWARE_MAX_S)
+    return make_plan(
+        table, Grant(1, 7), request, holding=NOTHING_LEARNED, hardware_max_s=HARDWARE_MAX_S
+    )
 
 
 def settled(plan: Plan, took_s: float, used: Usage = USED) -> Settlement:

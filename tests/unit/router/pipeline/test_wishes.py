@@ -23,7 +23,15 @@ from router.ports import Answer
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket
 from router.scheduling.tokens import TokenEstimates
-from tests.unit.router.pipeline.line import USED, FakeUpstream, Line, chat, snapshot, until
+from tests.unit.router.pipeline.line import (
+    NOTHING_LEARNED,
+    USED,
+    FakeUpstream,
+    Line,
+    chat,
+    snapshot,
+    until,
+)
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 
@@ -57,7 +65,13 @@ NO_RECORDER = _NoRecorder()
 
 
 def ticket_of(catalog: Snapshot, histories: Histories | None = None, **fields: Any) -> Ticket:
-    plan = make_plan(build_table(catalog), Grant(1, Purse(7)), chat(**fields), hardware_max_s=600.0)
+    plan = make_plan(
+        build_table(catalog),
+        Grant(1, Purse(7)),
+        chat(**fields),
+        holding=NOTHING_LEARNED,
+        hardware_max_s=600.0,
+    )
     return make_ticket(
         plan,
         sizes=SizePredictor(),
@@ -265,6 +279,7 @@ async def test_a_policy_under_trial_gets_its_share_of_the_requests() -> None:
             table,
             Grant(1, Purse(7)),
             structs.replace(chat(), id=f"0199-{number * 2**20:012x}"),
+            holding=NOTHING_LEARNED,
             hardware_max_s=600.0,
         ).policy
         for number in range(4096)

@@ -1,0 +1,96 @@
+"""How far the hold of a running stream goes, and raising it before that is delivered.
+
+The hold grows out of the lease, ahead of what the client gets, so that nothing runs beyond what can
+be paid. Only when the lease has not enough does the stream wait for the ledger.
+"""
+
+from math import inf
+
+from router.domain.errors import BudgetExhausted, CreditExhausted, LedgerUnavailable
+from router.domain.pricing import Price, answer_nano
+from router.metering.vault import Vault
+from router.pipeline.plan import Plan
+from router.pipeline.settle import CallAccount
+
+HOLD_USED_UP = (
+    b'data: {"error":{"message":"the answer is longer than the credit that was held for it; what '
+    b'was delivered is billed; give max_tokens","type":"server_error","param":"max_tokens",'
+    b'"code":"hold_used_up"}}\n\n'
+)
+CREDIT_USED_UP = (
+    b'data: {"error":{"message":"the credit, or what is left of a budget, does not cover more of '
+    b'this answer; what was delivered is billed; top up, or raise the budget","type":'
+    b'"invalid_request_error","param":null,"code":"credit_used_up"}}\n\n'
+)
+HOLD_SLACK_TOKENS = 16
+"""Events with content may be a few more than the tokens that a worker counts."""
+
+RAISE_TOKENS = 256
+"""How much longer an answer a hold covers when it is raised, but at most twice as long..."""
+
+LAST_TOKENS = 16
+"""... and when there is not enough credit for so much."""
+
+AHEAD_TOKENS = 64
+"""How long before its hold is used up a stream asks for more, but in its last quarter."""
+
+
+class Cover:
+    """Of one stream. ``enough`` is how many tokens may be delivered, by the router's own count,
+    before :meth:`passed` is to be asked. A piece counts as one token and may be ``event_tokens``.
+    """
+
+    __slots__ = (
+        "_account",
+        "_event_tokens",
+        "_plan",
+        "_price",
+        "_refused",
+        "_tokens",
+        "_vault",
+        "enough",
+    )
+
+    def __init__(
+        self, plan: Plan, account: CallAccount, vault: Vault, price: Price, event_tokens: float
+    ) -> None:
+        self._plan = plan
+        self._account = account
+        self._vault = vault
+        self._price = price
+        self._event_tokens = event_tokens
+        self._tokens = plan.completion_tokens_held
+        self._refused = False
+        self.enough = inf
+        if plan.grows:
+            self._reaches()
+        elif self._tokens:
+            self.enough = self._tokens + HOLD_SLACK_TOKENS
+
+    async def passed(self, delivered: int) -> bytes:
+        """More than enough was delivered: what is to be said when it may not go on, else b""."""
+        most = self._plan.completion_tokens_most
+        if not self._plan.grows or delivered > most + HOLD_SLACK_TOKENS:
+            return HOLD_USED_UP
+        is_out = delivered * self._event_tokens >= self._tokens
+        step = LAST_TOKENS if is_out else min(RAISE_TOKENS, self._tokens)
+        more = min(step, most - self._tokens)
+        if more <= 0:
+            self.enough = most + HOLD_SLACK_TOKENS
+            return b""
+        account = self._account
+        try:
+            nano = answer_nano(self._price, more)
+            account.raise_hold(await self._vault.raised(account.hold, nano))
+        except (BudgetExhausted, CreditExhausted, LedgerUnavailable):
+            if is_out:
+                return CREDIT_USED_UP
+            self._refused = True  # Ask once more, and for less, when it is used up.
+        else:
+            self._tokens += more
+        self._reaches()
+        return b""
+
+    def _reaches(self) -> None:
+        ahead = 0 if self._refused else min(AHEAD_TOKENS, self._tokens // 4)
+        self.enough = (self._tokens - ahead) / self._event_tokens
