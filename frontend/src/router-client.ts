@@ -94,15 +94,34 @@ async function failureOf(response: Response): Promise<CallFailed> {
   return new CallFailed(message, response.status, code, Number.isFinite(retryAfter) ? retryAfter : null);
 }
 
+/** What a call would cost at most: what the router refuses by, and charges within. */
+export interface Quote {
+  prompt_tokens: number;
+  most_completion_tokens: number;
+  rows: number;
+  most_nano_usd: number;
+  providers: { provider: string; most_nano_usd: number }[];
+}
+
+/** Has the router say what a call would cost, and not run it. Throws CallFailed. */
+export async function quote(path: string, body: unknown): Promise<Quote> {
+  const response = await post(path, body, { "X-Route-Quote": "1" });
+  return (await response.json()) as Quote;
+}
+
 /** POST to the router. Throws CallFailed with the router's own words. */
 export async function call(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+  return post(path, body, { "X-Route-Explain": "1" }, signal);
+}
+
+async function post(path: string, body: unknown, headers: Record<string, string>, signal?: AbortSignal): Promise<Response> {
   const { token, router_url } = await currentSession();
   const response = await fetch(router_url + path, {
     method: "POST",
     headers: {
       Authorization: `Bearer ${token}`,
       "Content-Type": "application/json",
-      "X-Route-Explain": "1",
+      ...headers,
     },
     body: JSON.stringify(body),
     ...(signal ? { signal } : {}),

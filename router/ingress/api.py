@@ -23,7 +23,7 @@ from router.domain.errors import (
 )
 from router.domain.ids import uuid7
 from router.domain.request import InferenceRequest, Kind, traced
-from router.ingress import description, listing, messages, oip_http, openai
+from router.ingress import description, listing, messages, oip_http, openai, quote
 from router.ingress.account import Account
 from router.ingress.content_coding import decoded
 from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error, status_of
@@ -192,6 +192,7 @@ class API:
             route.model,
             exchange.body,
             exchange.headers,
+            checked=quote.HEADER not in exchange.headers,
             stream=self._forwarder is not None and self._forwarder.streams(exchange),
             request_id=request_id,
             explain=exchange.header(b"x-route-explain") == "1",
@@ -208,6 +209,9 @@ class API:
         forwarder = self._forwarder
         if forwarder is not None and await forwarder.forwarded(exchange, call.model):
             return
+        if quote.HEADER in exchange.headers:
+            body = quote.quote_of(*self._gateway.quoted(exchange.grant, call))
+            return await exchange.answer(200, JSON, body)
         if not exchange.headers.get(HEADER):  # An empty one would be everybody's.
             return await self._running(exchange, exchange.grant, call, exchange)
         grant = exchange.grant

@@ -69,7 +69,7 @@ class Cover:
 
     async def passed(self, delivered: int) -> bytes:
         """More than enough was delivered: what is to be said when it may not go on, else b""."""
-        most = self._plan.completion_tokens_most
+        most = self._plan.most.completion_tokens
         if not self._plan.grows or delivered > most + HOLD_SLACK_TOKENS:
             return HOLD_USED_UP
         is_out = delivered * self._event_tokens >= self._tokens

@@ -199,6 +199,11 @@ class Gateway:
             hardware_max_s=self._hardware_max_s,
         )
 
+    def quoted(self, grant: Grant, request: InferenceRequest) -> tuple[Plan, int]:
+        """The plan of a call that does not run, and how many tokens its prompt probably has."""
+        plan = self.planned(grant, request)
+        return plan, self._holding.prompt_tokens(plan.request)
+
     async def _held(self, plan: Plan) -> tuple[Plan, Hold]:
         """The hold, and the plan that it is enough for."""
         purse = plan.grant.purse

@@ -68,6 +68,10 @@ class Holding:
         least = structs.replace(bound, completion_tokens=expected)
         return Held(least if request.stream else most, least, most)
 
+    def prompt_tokens(self, request: InferenceRequest) -> int:
+        """How many tokens a prompt has, less images, as its model's workers probably count."""
+        return round(self._tokens.prompt(request.model, request.prompt_bytes))
+
     def _answer_tokens(self, model: str, tenant: int) -> int:
         mean = self._tokens.answer(model, tenant, 0)
         return max(ceil(ANSWER_MARGIN * mean), ANSWER_TOKENS_MIN)

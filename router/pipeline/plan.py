@@ -50,7 +50,7 @@ SUFFIXES = {"floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
 
 class Plan(Struct, frozen=True):
     """A call that may run. ``hold_nano`` is what it begins with, and covers the dearest endpoint
-    that it could reach; ``most_nano`` is the most that it can cost in the end.
+    that it could reach; ``most_nano`` is the most that it can cost in the end, by using ``most``.
 
     ``completion_tokens_held`` is how long an answer the hold covers, 0 where that has no meaning.
     With ``grows`` more is held while a stream runs. Where credit lacks for the hold and
@@ -68,7 +68,7 @@ class Plan(Struct, frozen=True):
     most_nano: int
     completion_tokens_held: int
     completion_tokens_least: int
-    completion_tokens_most: int
+    most: Usage
     grows: bool
 
     def lessened(self) -> "Plan":
@@ -125,7 +125,7 @@ def make_plan(
         most_nano=most,
         completion_tokens_held=held.first.completion_tokens if most else 0,
         completion_tokens_least=held.least.completion_tokens,
-        completion_tokens_most=held.most.completion_tokens,
+        most=held.most,
         grows=held.grows and most > 0,
     )
 

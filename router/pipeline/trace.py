@@ -26,8 +26,8 @@ from router.scheduling.fleet import Attempt
 class Abandoned(Struct, frozen=True, gc=False):
     """An attempt that a worker was at when its client left without a token of its answer.
 
-    It was expected to take ``expected_s`` and to have ``answer_tokens``; ``is_guess`` says that
-    nothing like it was ever measured.
+    It was expected to take ``expected_s`` (a stream: to its first token) and to have by then
+    ``answer_tokens``; ``is_guess`` says that nothing like it was ever measured.
     """
 
     expected_s: float
@@ -84,8 +84,11 @@ class Trace:
     def left(self, attempt: Attempt) -> None:
         """The client left while this attempt ran, and had no token of it."""
         is_guess = attempt.endpoint.estimate.is_guess
-        expected_s, tokens = attempt.run.expected_s, attempt.ticket.answer_tokens
-        self.abandoned = Abandoned(expected_s, tokens, is_guess)
+        if self.request.stream:  # A token of it would have been seen.
+            self.abandoned = Abandoned(attempt.run.expected_first_s, 0.0, is_guess)
+        else:
+            expected_s, tokens = attempt.run.expected_s, attempt.ticket.answer_tokens
+            self.abandoned = Abandoned(expected_s, tokens, is_guess)
 
     def heard(self, part: StreamPart) -> None:
         """Some of the answer's stream came."""

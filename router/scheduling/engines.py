@@ -79,6 +79,11 @@ class EngineRun(Run):
         return self._generation.expected_s
 
     @property
+    def expected_first_s(self) -> float:
+        """By what was known when it was sent."""
+        return self._generation.expected_first_s or self.expected_s
+
+    @property
     def answered_tokens(self) -> float:
         """Tokens of its answer that have come so far."""
         return self._generation.heard_tokens * self._endpoint.engine.speed.event_tokens

@@ -35,6 +35,11 @@ class Run(ABC):
     def expected_s(self) -> float:
         """Seconds of service that it should take."""
 
+    @property
+    def expected_first_s(self) -> float:
+        """Seconds to the first of its answer; those of all of it where nothing says more."""
+        return self.expected_s
+
     @abstractmethod
     def first(self, now_s: float) -> None:
         """The first of its answer came."""

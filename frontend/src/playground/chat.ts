@@ -4,7 +4,7 @@ import { codePanel } from "./code-panel";
 import { control, labelled, readAll, type Control } from "./fields";
 import { dataUrl, ImageRefused } from "./image";
 import { makeLane, type Lane, type LaneState } from "./lane";
-import { textOf, tokensEstimated, userMessage, type ChatSettings } from "./request";
+import { userMessage, type Call, type ChatSettings } from "./request";
 import { keep, restore } from "./saved";
 import { fieldsOf, takesImages } from "./schema";
 import { say } from "./words";
@@ -12,6 +12,7 @@ import { say } from "./words";
 const LANES_MAX = 3;
 const IMAGES_MAX = 4;
 const VERSION = 1;
+const NOTHING = ".";
 /** Properties of a chat's schema that have a place of their own here, or that the page decides. */
 const OWN = new Set(["messages", "model", "max_tokens", "max_completion_tokens", "temperature", "stop", "stream"]);
 
@@ -61,12 +62,14 @@ export function chat(root: HTMLElement, settings: Settings): void {
     };
     keep(settings.model, VERSION, state);
   };
-  const size = (lane: LaneState): ReturnType<Parameters<typeof makeLane>[0]["size"]> => ({
-    prompt_tokens: tokensEstimated([system.value, input.value, ...lane.history.map(textOf)].filter(Boolean)),
-    completion_tokens: Math.max(Math.floor(limit.valueAsNumber) || 0, 0),
-    rows: 0,
-    images: images.length,
-  });
+  /** What would be sent, as far as its cost depends on it; null while the length is no number.
+   * Before anything is written it is the shortest prompt. */
+  const drafted = (lane: Lane): Call | null => {
+    const max_tokens = Math.floor(limit.valueAsNumber);
+    if (!(max_tokens > 0)) return null;
+    const draft: ChatSettings = { system: system.value.trim(), temperature: null, max_tokens, stop: [], more: {} };
+    return lane.callOf(userMessage(input.value.trim() || NOTHING, images), draft);
+  };
   const requote = (): void => lanes.forEach((lane) => { lane.requote(); });
   const arrange = (): void => {
     root.dataset.count = String(lanes.length);
@@ -75,7 +78,7 @@ export function chat(root: HTMLElement, settings: Settings): void {
     addButton.hidden = lanes.length >= LANES_MAX;
   };
   const add = (state: LaneState): void => {
-    const lane = makeLane({ settings, size, changed, removed }, state, lanes.length === 0);
+    const lane = makeLane({ settings, drafted, changed, removed }, state, lanes.length === 0);
     lanes.push(lane);
     lanesBox.append(lane.node);
     reportsBox.append(lane.report);

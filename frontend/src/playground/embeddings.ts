@@ -4,7 +4,7 @@ import { codePanel } from "./code-panel";
 import { find, sendOnCtrlEnter, type Settings } from "./dom";
 import { once } from "./once";
 import { quoteLine } from "./quote-line";
-import { embeddingsCall, tokensEstimated } from "./request";
+import { embeddingsCall } from "./request";
 import { keep, restore } from "./saved";
 import { decimal } from "./words";
 
@@ -27,7 +27,7 @@ export function embeddings(root: HTMLElement, settings: Settings): void {
   const saved = restore<string[]>(settings.model, VERSION);
   saved?.forEach((text, i) => { const area = areas[i]; if (area) area.value = text; });
   const requote = quoteLine(find(root, "[data-quote]"), settings, () => ({
-    model: settings.model, provider: "", prompt_tokens: tokensEstimated(texts()), completion_tokens: 0, rows: 0, images: 0,
+    model: settings.model, call: embeddingsCall(settings.model, texts()),
   }));
   const redraw = codePanel(root, settings, () => embeddingsCall(settings.model, texts()));
   const { send } = once<Answer>(root, settings);

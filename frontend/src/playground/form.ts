@@ -51,9 +51,10 @@ export function form(root: HTMLElement, settings: Settings): void {
     const sent = [...widgets.values()].map((widget) => widget.take());
     return sent.every((tensor) => tensor !== null) ? inferCall(settings.model, sent) : null;
   };
-  const rows = (): number => Math.max(1, ...[...widgets.values()].map((widget) => widget.rows()));
+  const rows = (): number => widgets.values().next().value?.rows() ?? 1;
   const requote = quoteLine(find(root, "[data-quote]"), settings, () => ({
-    model: settings.model, provider: "", prompt_tokens: 0, completion_tokens: 0, rows: rows(), images: 0,
+    // What is not filled in yet has a size already.
+    model: settings.model, call: inferCall(settings.model, [{ name: "", datatype: "FP32", shape: [rows()], data: [] }]),
   }));
   const redraw = codePanel(root, settings, take);
   const changed = (): void => {

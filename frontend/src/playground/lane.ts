@@ -3,7 +3,6 @@ import { CallFailed, call, events, type Route } from "../router-client";
 import { BROKEN_STREAM } from "./advice";
 import { element, find, showFailure, stamped, type Choice, type Settings } from "./dom";
 import { quoteLine } from "./quote-line";
-import type { Asked } from "./quotes";
 import { showRoute } from "./report";
 import { chatCall, imagesOf, textOf, type Call, type ChatSettings, type Message } from "./request";
 import { dollars, milliseconds, say } from "./words";
@@ -25,7 +24,7 @@ export interface Lane {
 interface Owner {
   settings: Settings;
   /** Tokens of what is typed, with the system prompt, images, and the bound of the answer. */
-  size: (lane: LaneState) => Omit<Asked, "model" | "provider">;
+  drafted: (lane: Lane) => Call | null;
   changed: () => void;
   removed: (lane: Lane) => void;
 }
@@ -94,7 +93,7 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
   fillProviders();
 
   const requote = quoteLine(find(node, "[data-quote]"), settings, () => ({
-    model: state.model, provider: state.provider, ...owner.size(state),
+    model: state.model, call: owner.drafted(lane),
   }));
 
   const told = (route: Route): void => {

@@ -1,6 +1,7 @@
 // The line that says what a call would cost and take, kept up to date while the prompt grows.
+import { CallFailed, quote } from "../router-client";
 import type { Settings } from "./dom";
-import { quoteText, quoteUrl, type Asked, type Quote } from "./quotes";
+import { measuredUrl, quotedCall, quoteText, type Asked, type Measured } from "./quotes";
 import { say } from "./words";
 
 const PAUSE_MS = 400;
@@ -8,20 +9,33 @@ const PAUSE_MS = 400;
 /** Calls back to ask again; a later question overtakes an earlier one. */
 export function quoteLine(line: HTMLElement, settings: Settings, asked: () => Asked): () => void {
   let timer = 0, latest = 0, shown = "";
+  const known = new Map<string, Measured | null>();
+  const measuredOf = async (model: string): Promise<Measured | null> => {
+    const before = known.get(model);
+    if (before !== undefined) return before;
+    const response = await fetch(measuredUrl(model)).catch(() => null);
+    if (!response?.ok) return null;
+    const [first] = (await response.json()) as { measured: Measured | null }[];
+    known.set(model, first?.measured ?? null);
+    return first?.measured ?? null;
+  };
   const ask = async (): Promise<void> => {
-    const question = asked();
-    const url = quoteUrl(question);
-    if (url + question.provider === shown) return;
+    const { model, call } = asked();
     const mine = ++latest;
+    if (!call) return;
+    const question = quotedCall(call);
+    const said = JSON.stringify(question);
+    if (said === shown) return;
     try {
-      const response = await fetch(url);
-      if (!response.ok) throw new Error(`HTTP ${response.status}`);
-      const quotes = (await response.json()) as Quote[];
+      const [found, measured] = await Promise.all([quote(question.path, question.body), measuredOf(model)]);
       if (mine !== latest) return;
-      line.textContent = quoteText(question, quotes, settings.words);
-      shown = url + question.provider;
-    } catch {
-      if (mine === latest) line.textContent = say(settings.words, "quoteFailed");
+      line.textContent = quoteText(found, measured, settings.words);
+      shown = said;
+    } catch (error) {
+      if (mine !== latest) return;
+      const isNobody = error instanceof CallFailed && error.code === "no_eligible_worker";
+      line.textContent = say(settings.words, isNobody ? "quoteNone" : "quoteFailed");
+      shown = "";
     }
   };
   return () => {

@@ -1,29 +1,39 @@
-// What a call would cost and take, out of what /api/v1/quotes answers. Pure.
+// What a call would cost at most, as the router says of the very call, and what calls took. Pure.
+import type { Call, Message } from "./request";
+import type { Quote } from "../router-client";
 import { dollars, milliseconds, say, type Words } from "./words";
 
 export interface Measured { calls: number; ttft_ms_p50: number; total_ms_p50: number }
-export interface Quote { provider: string; charge_nano: number; measured: Measured | null }
 
-export interface Asked { model: string; provider: string; prompt_tokens: number; completion_tokens: number; rows: number; images: number }
+export interface Asked { model: string; call: Call | null }
 
-export function quoteUrl({ model, prompt_tokens, completion_tokens, rows, images }: Asked): string {
-  const counts = { prompt_tokens, completion_tokens, rows, images };
-  const query = new URLSearchParams({ model });
-  for (const [name, count] of Object.entries(counts)) if (count) query.set(name, String(count));
-  return `/api/v1/quotes?${query.toString()}`;
+/** The call less what its cost does not depend on: pictures' data and tensors' values. */
+export function quotedCall({ path, body }: Call): Call {
+  const { messages, inputs } = body as { messages?: Message[]; inputs?: { name: string; shape: number[]; datatype: string }[] };
+  if (inputs) {
+    return { path, body: { inputs: inputs.map(({ name, shape, datatype }) => ({ name, shape, datatype })) } };
+  }
+  if (!messages) return { path, body };
+  const light = messages.map((message) => typeof message.content === "string" ? message : {
+    ...message,
+    content: message.content.map((part) => part.type === "text" ? part : { ...part, image_url: { url: "data:," } }),
+  });
+  return { path, body: { ...body, messages: light } };
+}
+
+export function measuredUrl(model: string): string {
+  return `/api/v1/quotes?${new URLSearchParams({ model }).toString()}`;
 }
 
 /** One line: the size asked about, its cost by provider, and the latency that was measured. */
-export function quoteText(asked: Asked, quotes: Quote[], words: Words): string {
-  const offered = quotes.filter((quote) => !asked.provider || quote.provider === asked.provider);
+export function quoteText(quote: Quote, measured: Measured | null, words: Words): string {
   const parts: string[] = [];
-  if (asked.rows) parts.push(say(words, asked.rows === 1 ? "quoteRow" : "quoteRows", { n: asked.rows }));
-  else parts.push(say(words, "quoteTokens", { in: asked.prompt_tokens, out: asked.completion_tokens }));
-  const costs = offered.map((quote) => quote.charge_nano);
-  if (!costs.length) return [...parts, say(words, "quoteNone")].join(" · ");
-  const low = dollars(Math.min(...costs)), high = dollars(Math.max(...costs));
+  const { rows, prompt_tokens, most_completion_tokens } = quote;
+  if (rows) parts.push(say(words, rows === 1 ? "quoteRow" : "quoteRows", { n: rows }));
+  else parts.push(say(words, "quoteTokens", { in: prompt_tokens, out: most_completion_tokens }));
+  const costs = quote.providers.map((one) => one.most_nano_usd);
+  const low = dollars(Math.min(...costs)), high = dollars(quote.most_nano_usd);
   parts.push(low === high ? say(words, "quoteCost", { high }) : say(words, "quoteRange", { low, high }));
-  const measured = offered[0]?.measured;
   parts.push(measured
     ? say(words, "quoteMeasured", { ttft: milliseconds(measured.ttft_ms_p50), total: milliseconds(measured.total_ms_p50), calls: measured.calls })
     : say(words, "quoteUnmeasured"));

@@ -15,9 +15,6 @@ export interface ChatSettings {
 
 export interface Call { path: string; body: Record<string, unknown> }
 
-/** What a token is taken for before a model has counted: as the router's own BYTES_PER_TOKEN. */
-export const BYTES_PER_TOKEN = 4;
-
 /** A person's message, with images where there are some (data URLs). */
 export function userMessage(text: string, images: string[]): Message {
   if (!images.length) return { role: "user", content: text };
@@ -53,14 +50,4 @@ export function embeddingsCall(model: string, input: string[]): Call {
 
 export function inferCall(model: string, inputs: SentTensor[]): Call {
   return { path: `/v2/models/${model}/infer`, body: { inputs } };
-}
-
-export function tokensEstimated(texts: string[]): number {
-  const bytes = texts.reduce((sum, text) => sum + new TextEncoder().encode(text).length, 0);
-  return Math.ceil(bytes / BYTES_PER_TOKEN);
-}
-
-/** Rows that an inference is charged for: the first axis of its inputs. */
-export function rowsOf(inputs: SentTensor[]): number {
-  return Math.max(1, ...inputs.map((input) => (input.shape.length > 1 ? (input.shape[0] ?? 1) : 1)));
 }

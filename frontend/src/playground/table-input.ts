@@ -105,7 +105,8 @@ export function tableInput(input: TableInput, words: Words, saved: unknown, chan
 
   return {
     node,
-    rows: () => Math.max(rows.length, 1),
+    // What is charged for is the first axis: of a flat tensor each value.
+    rows: () => Math.max(rows.length, 1) * (input.tensor.shape.length === 1 ? input.columns.length : 1),
     state: () => rows.map((row) => row.map((one) => one.input.value)),
     take: () => {
       complain(body, box, rows.length ? "" : say(words, "rows"));

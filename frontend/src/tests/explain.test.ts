@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bars, ordered, reasons, restOfScore, retries } from "../playground/explain";
-import { quoteText, quoteUrl } from "../playground/quotes";
+import { measuredUrl, quotedCall, quoteText } from "../playground/quotes";
+import { chatCall, embeddingsCall, inferCall, userMessage } from "../playground/request";
 import { mostBehind, stacks } from "../playground/terms";
 import { dollars, milliseconds, say } from "../playground/words";
 import type { Candidate, Route } from "../router-client";
@@ -85,15 +86,29 @@ test("a term is named when it is most of what an engine is behind by", () => {
 });
 
 test("a quote has the range of the providers, and what was measured or that nothing was", () => {
-  const asked = { model: "a/b", provider: "", prompt_tokens: 3, completion_tokens: 4, rows: 0, images: 0 };
-  assert.equal(quoteUrl(asked), "/api/v1/quotes?model=a%2Fb&prompt_tokens=3&completion_tokens=4");
+  assert.equal(measuredUrl("a/b"), "/api/v1/quotes?model=a%2Fb");
   const measured = { calls: 5, ttft_ms_p50: 20, total_ms_p50: 2000 };
-  const quotes = [{ provider: "n", charge_nano: 1000, measured }, { provider: "l", charge_nano: 2_000_000_000, measured }];
-  assert.equal(quoteText(asked, quotes, WORDS), "3 in 4 out · $0.000001 to $2.00 · 20 ms 2.00 s of 5");
-  assert.equal(quoteText({ ...asked, provider: "n" }, quotes, WORDS), "3 in 4 out · $0.000001 · 20 ms 2.00 s of 5");
-  assert.equal(quoteText({ ...asked, rows: 2 }, [{ provider: "n", charge_nano: 0, measured: null }], WORDS), "2 rows · $0 · not measured");
-  assert.equal(quoteText({ ...asked, rows: 1 }, [{ provider: "n", charge_nano: 0, measured: null }], WORDS), "1 row · $0 · not measured");
-  assert.equal(quoteText(asked, [], WORDS), "3 in 4 out · nobody");
+  const providers = [{ provider: "n", most_nano_usd: 1000 }, { provider: "l", most_nano_usd: 2_000_000_000 }];
+  const quote = { prompt_tokens: 3, most_completion_tokens: 4, rows: 0, most_nano_usd: 2_000_000_000, providers };
+  assert.equal(quoteText(quote, measured, WORDS), "3 in 4 out · $0.000001 to $2.00 · 20 ms 2.00 s of 5");
+  const one = { ...quote, most_nano_usd: 1000, providers: providers.slice(0, 1) };
+  assert.equal(quoteText(one, measured, WORDS), "3 in 4 out · $0.000001 · 20 ms 2.00 s of 5");
+  const free = { ...quote, most_nano_usd: 0, providers: [{ provider: "n", most_nano_usd: 0 }] };
+  assert.equal(quoteText({ ...free, rows: 2 }, null, WORDS), "2 rows · $0 · not measured");
+  assert.equal(quoteText({ ...free, rows: 1 }, null, WORDS), "1 row · $0 · not measured");
+});
+
+test("what is asked about is the call itself, less the data that its cost does not depend on", () => {
+  const message = userMessage("hi", ["data:image/png;base64,AAAA"]);
+  const { body } = quotedCall(chatCall("a/b", "n", [message], { system: "s", temperature: null, max_tokens: 8, stop: [], more: {} }));
+  assert.deepEqual(body, {
+    model: "a/b", stream: true, max_tokens: 8, provider: { only: ["n"] },
+    messages: [{ role: "system", content: "s" }, userMessage("hi", ["data:,"])],
+  });
+  const tensors = quotedCall(inferCall("a/b", [{ name: "X", datatype: "FP32", shape: [7, 2], data: [1, 2] }]));
+  assert.deepEqual(tensors, { path: "/v2/models/a/b/infer", body: { inputs: [{ name: "X", datatype: "FP32", shape: [7, 2] }] } });
+  const plain = embeddingsCall("a/b", ["x"]);
+  assert.deepEqual(quotedCall(plain), plain);
 });
 
 test("figures are readable", () => {

@@ -165,7 +165,7 @@ async def test_a_client_that_leaves_ends_both() -> None:
         await call
     await settled(line)
     assert line.records[0].outcome == "client_gone"
-    assert line.records[0].charge_nano == 0
+    assert line.records[0].charge_nano == 3 * 1_000  # The prompt, once.
     assert outcomes(line) == ["client_gone"] * 2
 
 
