@@ -1,4 +1,4 @@
-"""What the router says that a call costs at most is what it refuses by, and what it charges within."""
+"""What a call costs at most, as the router says, is what it refuses by and charges within."""
 
 import asyncio
 import random
