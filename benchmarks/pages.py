@@ -121,7 +121,7 @@ def _paths() -> list[str]:
         "/rankings",
         "/rankings?by=ttft&range=30d",
         "/compare?" + "&".join(f"m={name}" for name in compared),
-        *(f"/usage?range={name}" for name in ("1h", "24h", "7d", "30d", "90d")),
+        *(f"/usage?range={name}" for name in ("6h", "24h", "7d", "30d", "90d")),
         "/usage?range=90d&by=key",
         "/usage?range=90d&by=member",
         "/usage?range=90d&by=outcome",

@@ -14,7 +14,7 @@ from marketplace.usage.models import Span
 from router.domain.outcome import Outcome
 
 RANGES = {
-    "1h": (_("Last hour"), timedelta(hours=1)),
+    "6h": (_("Last 6 hours"), timedelta(hours=6)),
     "24h": (_("Last 24 hours"), timedelta(days=1)),
     "7d": (_("Last 7 days"), timedelta(days=7)),
     "30d": (_("Last 30 days"), timedelta(days=30)),

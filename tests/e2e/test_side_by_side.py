@@ -186,7 +186,7 @@ def test_a_call_is_looked_at_by_keyboard(page: Page, local_stack: LocalStack) ->
     )
     newest = page.locator("#calls tbody a").first
     for _ in range(20):
-        page.goto(f"{local_stack.web_url}/usage?range=1h&model=waypost/fraud-scorer")
+        page.goto(f"{local_stack.web_url}/usage?range=6h&model=waypost/fraud-scorer")
         if newest.count():
             break
         page.wait_for_timeout(250)

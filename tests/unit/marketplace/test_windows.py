@@ -13,7 +13,7 @@ NOW = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("query", "start", "until", "span", "points"),
     [
-        ({"range": "1h"}, "2026-03-01T11", "2026-03-01T13", Span.HOUR, 2),
+        ({"range": "6h"}, "2026-03-01T06", "2026-03-01T13", Span.HOUR, 7),
         ({"range": "24h"}, "2026-02-28T12", "2026-03-01T13", Span.HOUR, 25),
         ({"range": "7d"}, "2026-02-22T00", "2026-03-02T00", Span.DAY, 8),
         ({"range": "90d"}, "2025-12-01T00", "2026-03-02T00", Span.DAY, 91),
