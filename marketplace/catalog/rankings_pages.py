@@ -35,6 +35,7 @@ def rankings(request: HttpRequest) -> HttpResponse:
     task = request.GET.get("task", "")
     task = task if task in Task.values else ""
     ranked = ranking(BY[by], window, task=task)
+    computed_at = ranked[0].figures.computed_at if ranked else None
     context = {
         "ranked": ranked,
         "by": by,
@@ -48,9 +49,12 @@ def rankings(request: HttpRequest) -> HttpResponse:
         "tasks": Task.choices,
         "samples_min": SAMPLES_MIN,
         "most": RANKED_MAX,
-        "computed_at": ranked[0].figures.computed_at if ranked else None,
+        "computed_at": computed_at,
         "canonical": absolute(reverse("rankings"), f"?by={by}&range={window}"),
-        **_chart(ranked[:CHARTED_MAX], by, window_of({"range": window}, timezone.now())),
+        # Of the table's own hours or days, or the two would not add up to the same.
+        **_chart(
+            ranked[:CHARTED_MAX], by, window_of({"range": window}, computed_at or timezone.now())
+        ),
     }
     return render(request, "catalog/rankings.html", context)
 

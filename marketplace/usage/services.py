@@ -22,6 +22,7 @@ from marketplace.usage.models import (
 from marketplace.usage.partitions import id_floor
 from marketplace.usage.rollups import figures_by, histograms
 from marketplace.usage.selectors import calls_kept_since
+from marketplace.usage.windows import window_of
 from router.domain.outcome import Outcome
 
 FIGURES_WINDOW = timedelta(days=1)
@@ -35,12 +36,12 @@ LOOK_BACK_FAR = timedelta(days=3)
 """For what routers brought in late; now and then."""
 BACKFILL = timedelta(days=90)
 """So far back the first run goes."""
-RANKING_SPANS = {
-    RankingWindow.DAY: (timedelta(days=1), Span.HOUR, timedelta()),
-    RankingWindow.WEEK: (timedelta(days=7), Span.DAY, timedelta(minutes=10)),
-    RankingWindow.MONTH: (timedelta(days=30), Span.DAY, timedelta(hours=1)),
+RANKING_AGES = {
+    RankingWindow.DAY: timedelta(),
+    RankingWindow.WEEK: timedelta(minutes=10),
+    RankingWindow.MONTH: timedelta(hours=1),
 }
-"""How far back each goes, out of which rollups, and how old it may get."""
+"""How old each may get."""
 
 
 @transaction.atomic
@@ -138,12 +139,14 @@ def deployment_rollups_compute(*, look_back: timedelta = LOOK_BACK) -> int:
 def rankings_compute() -> int:
     """Rank anew the windows whose rankings are old; returns how many models were ranked."""
     now, ranked = timezone.now(), 0
-    for window, (back, span, age_max) in RANKING_SPANS.items():
+    for window, age_max in RANKING_AGES.items():
         kept = ModelRanking.objects.filter(window=window)
         last = kept.order_by("-computed_at").values_list("computed_at", flat=True).first()
         if last is None or now - last >= age_max:
             kept.delete()
-            rows = DeploymentRollup.objects.filter(span=span, starts_at__gt=now - back)
+            # Those of the chart beside them.
+            of = window_of({"range": window}, now)
+            rows = DeploymentRollup.objects.filter(span=of.span, starts_at__gte=of.start)
             ranked += len(ModelRanking.objects.bulk_create(_rankings(window, rows, now)))
     return ranked
 

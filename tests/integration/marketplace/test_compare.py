@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -91,6 +93,20 @@ def test_only_what_was_measured_is_ranked(measured: Shop) -> None:
     assert ranked == {"calls": ["author/slug", "yard/dear"], "ttft": ["author/slug"]}
     assert b"Nothing measured yet" in Client().get("/rankings?task=vision").content
     assert Client().get("/rankings?by=x&range=y&task=z").context["by"] == "calls"
+
+
+def test_the_chart_of_rankings_adds_up_to_the_table(shop: Shop) -> None:
+    hour_ms = 3_600_000
+    for age_h in (0, 1, 23.99, 24.01, 7 * 24 - 0.01, 7 * 24 + 0.01, 30 * 24 - 0.01):
+        created_at_ms = int(time.time() * 1000 - age_h * hour_ms)
+        settled_call(shop, created_at_ms=created_at_ms, completion_tokens=4)
+    deployment_rollups_compute()
+    rankings_compute()
+    for window in ("24h", "7d", "30d"):
+        for by in ("calls", "tokens"):
+            page = Client().get(f"/rankings?by={by}&range={window}").context
+            (one,) = page["ranked"]
+            assert sum(page["columns"]["m0"]) == getattr(one.figures, by), (window, by)
 
 
 def test_uptime_is_of_the_calls_that_a_worker_got(measured: Shop) -> None:
