@@ -276,7 +276,7 @@ async def _compose(
         forwarder=forwarder,
         trace_share=settings.trace_share,
     )
-    remembering = _remembering(settings, dispatcher) if cluster is not None else None
+    remembering = _remembering(settings, gateway, dispatcher) if cluster is not None else None
     asked = polls if interval_s else None
     return _Router(gateway, operations, api, view, forwarder, remembering, asked)
 
@@ -327,14 +327,16 @@ def _view(
     return ClusterView(me, cluster, dispatcher, limiter, ttl_s=ttl_s, clock=time.monotonic)
 
 
-def _remembering(settings: Settings, dispatcher: Dispatcher) -> Remembering | None:
+def _remembering(
+    settings: Settings, gateway: Gateway, dispatcher: Dispatcher
+) -> Remembering | None:
     """What was learned of workers over restarts, where it is wanted."""
     age_max_s = settings.limits.learned_max_age_s
     if not age_max_s:
         return None
     # By port, as the journal is: each router sends to workers of its own choice.
     file = LearnedFile(settings.home / "learned" / f"{settings.port}.json")
-    return Remembering(dispatcher, file, age_max_s=age_max_s, clock=time.time)
+    return Remembering(dispatcher, gateway.counts, file, age_max_s=age_max_s, clock=time.time)
 
 
 async def _listen_grpc(settings: Settings, router: _Router) -> GRPCServer | None:

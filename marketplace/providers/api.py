@@ -20,6 +20,7 @@ from marketplace.accounts.models import ApiKey, Organisation, User
 from marketplace.catalog.models import AIModel, Deployment, Protocol, Provider
 from marketplace.catalog.selectors import models_published
 from marketplace.providers.access import provider_demand
+from marketplace.providers.counted import counted_of
 from marketplace.providers.drafts import ENDPOINTS_MAX, SLOTS_MAX
 from marketplace.providers.lost import lost_of
 from marketplace.providers.models import (
@@ -40,6 +41,7 @@ from marketplace.providers.services import (
 )
 from marketplace.providers.states import BY_PEOPLE, STEPS, ListingAction, Who
 from marketplace.providers.traffic import traffic_of
+from marketplace.routing.topology import watch
 from marketplace.usage.windows import RANGES, window_of
 from router.domain.pricing import Price
 
@@ -326,6 +328,25 @@ class WorkerHealthSerializer(serializers.Serializer[Any]):
     health_checked_at = serializers.DateTimeField(allow_null=True)
 
 
+class RatioSerializer(serializers.Serializer[Any]):
+    """Tokens that workers say for one that the router counts."""
+
+    of = serializers.CharField(help_text="prompt, stream or whole.")
+    ratio = serializers.FloatField()
+    median = serializers.FloatField(help_text="The model's, over all its workers.")
+    most = serializers.FloatField(help_text="Up to what they are believed.")
+
+
+class CountedSerializer(serializers.Serializer[Any]):
+    """How the workers counted in their last answers; of ``unheard`` routers nothing is known."""
+
+    answers = serializers.IntegerField()
+    cut = serializers.IntegerField(help_text="Answers that said more than is believed.")
+    unbilled_tokens = serializers.IntegerField()
+    ratios = RatioSerializer(many=True)
+    unheard = serializers.IntegerField()
+
+
 class TrafficSerializer(serializers.Serializer[Any]):
     """``lost`` is out of ``decisions`` recorded ones, the newest of the range."""
 
@@ -340,6 +361,7 @@ class TrafficSerializer(serializers.Serializer[Any]):
     decisions = serializers.IntegerField(source="lost.calls")
     lost = ReasonSerializer(source="reasons", many=True)
     workers = WorkerHealthSerializer(many=True)
+    counted = CountedSerializer()
 
 
 class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
@@ -371,6 +393,7 @@ class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
                 for reason, calls, part, _remedy in lost.rows
             ],
             "workers": row.pool.workers.all(),
+            "counted": counted_of(row, watch.WATCH.read()),
         }
         return Response(TrafficSerializer(shown).data)
 

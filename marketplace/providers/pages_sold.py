@@ -18,6 +18,7 @@ from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Deployment
 from marketplace.catalog.prices import ITEMS, quantity_text
 from marketplace.catalog.selectors import offer_in_force
+from marketplace.providers.counted import counted_of
 from marketplace.providers.forms import PriceForm
 from marketplace.providers.lost import CALLS_MAX, Lost, Reason, lost_of
 from marketplace.providers.prices import (
@@ -30,6 +31,7 @@ from marketplace.providers.prices import (
 from marketplace.providers.selectors import deployments_of
 from marketplace.providers.traffic import traffic_of
 from marketplace.routing.selectors import price_of
+from marketplace.routing.topology import watch
 from marketplace.usage.windows import RANGES, window_of
 
 REASONS_DRAWN = 3
@@ -50,6 +52,7 @@ def deployment(
         "workers": list(row.pool.workers.all()),
         "offer": offer_in_force(row),
         "traffic": traffic,
+        "counted": counted_of(row, watch.WATCH.read()),
         "lost": lost,
         "drawn": " ".join(drawn),
         "drawn_labels": "|".join(str(reason.label).partition(":")[0] for reason in drawn),

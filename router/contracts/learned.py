@@ -92,6 +92,25 @@ class LearnedCounts(Struct, frozen=True):
     image: Positive | None = None
 
 
+class Tally(Struct):
+    """How a deployment's workers counted in their last answers, beside the router's own counts.
+
+    ``cut`` answers had more tokens than were believed, ``unbilled_tokens`` in all. Sums are of
+    prompts, of pieces of streams and of the text of whole answers.
+    """
+
+    deployment_id: int
+    answers: Count = 0
+    cut: Count = 0
+    unbilled_tokens: Count = 0
+    prompt_said: Count = 0
+    prompt_own: Count = 0
+    stream_said: Count = 0
+    stream_own: Count = 0
+    whole_said: Count = 0
+    whole_own: Count = 0
+
+
 class LearnedAnswer(Struct, frozen=True):
     """How long a model's answers are: a tenant's with a bound ``most``, or everybody's (-1)."""
 
@@ -111,6 +130,7 @@ class Learned(Struct, frozen=True):
     models: tuple[LearnedModel, ...] = ()
     answers: tuple[LearnedAnswer, ...] = ()
     counts: tuple[LearnedCounts, ...] = ()
+    tallies: tuple[Tally, ...] = ()
 
 
 class KeptLearned(Struct, frozen=True):

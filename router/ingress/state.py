@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from router.domain.outcome import Outcome
+from router.pipeline.counting import PROMPT, STREAM, WHOLE, WorkerCounts
 from router.pipeline.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
@@ -19,6 +21,8 @@ from router.scheduling.scheduler import Scheduler
 
 NOT_FAILED = {Outcome.COMPLETED.value, Outcome.CLIENT_GONE.value, Outcome.REFUSED.value}
 """Who left, and who asked wrongly, was not failed by the router or a worker."""
+
+COUNTED_WAYS = (PROMPT, STREAM, WHOLE)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -98,6 +102,7 @@ def router_state(
             model: {"waiting": waiting.get(model, 0), **_ended(meters, model)}
             for model in gateway.table.routes
         },
+        "counted": _counted(gateway.counts, scheduler),
         "workers": workers,
     }
     return _encode(body)
@@ -137,6 +142,19 @@ def _expected_of(engine: Engine) -> dict[str, Any]:
         "first_factor": first_factor,
         "step_factor": step_factor,
     }
+
+
+def _counted(counts: WorkerCounts, scheduler: Scheduler) -> list[dict[str, Any]]:
+    """How each deployment's workers count, beside the medians of their models."""
+    known = {
+        state.endpoint.deployment.id: state.endpoint.deployment.model
+        for state in scheduler.fleet.endpoints.values()
+    }
+    return [
+        structs.asdict(tally)
+        | {f"{way}_median": counts.ratio(known[tally.deployment_id], way) for way in COUNTED_WAYS}
+        for tally in counts.tallied(known)
+    ]
 
 
 def _ended(meters: Meters, model: str) -> dict[str, int]:

@@ -14,7 +14,7 @@ from math import ceil
 
 from msgspec import Struct, structs
 
-from router.contracts.learned import LearnedCounts
+from router.contracts.learned import LearnedCounts, Tally
 from router.domain.pricing import Usage
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest
 
@@ -43,6 +43,8 @@ IMAGE_MIN, IMAGE_MAX = 64.0, 8_192.0
 FIXED_STEP = 1.05
 ANSWER_SLACK_TOKENS = 16
 MODELS_MAX = 10_000
+TALLIED_MAX = 2_000
+"""Answers of a deployment that are tallied; beyond it the older ones count half."""
 
 
 class _Median(Struct):
@@ -75,6 +77,8 @@ class WorkerCounts:
 
     def __init__(self) -> None:
         self.cut: Counter[tuple[str, str]] = Counter()
+        self.tallies: dict[int, Tally] = {}
+        """By deployment."""
         self._medians: dict[tuple[str, str], _Median] = {}
 
     def believed(self, request: InferenceRequest, said: Usage, answer_tokens: int | None) -> Usage:
@@ -110,6 +114,37 @@ class WorkerCounts:
             ratio = self._learning(request.model, _way(request))
             ratio.saw(more=answer > answer_tokens * ratio.value)
 
+    def weighed(
+        self, deployment_id: int, request: InferenceRequest, said: Usage, answer_tokens: int | None
+    ) -> Usage:
+        """What is believed of a whole answer, which is learned from and counted."""
+        believed = self.believed(request, said, answer_tokens)
+        self.saw(request, said, answer_tokens)
+        tally = self.tallies.get(deployment_id)
+        if tally is None:
+            tally = self.tallies[deployment_id] = Tally(deployment_id)
+        if tally.answers >= TALLIED_MAX:
+            _halve(tally)
+        tally.answers += 1
+        if said != believed:
+            tally.cut += 1
+            tally.unbilled_tokens += said.tokens - believed.tokens
+        if not request.bound.images:
+            tally.prompt_said += said.prompt_tokens + said.cached_tokens
+            tally.prompt_own += request.prompt_tokens
+        answer = said.completion_tokens + said.reasoning_tokens
+        if answer_tokens and request.stream:
+            tally.stream_said += answer
+            tally.stream_own += answer_tokens
+        elif answer_tokens:
+            tally.whole_said += answer
+            tally.whole_own += answer_tokens
+        return believed
+
+    def ratio(self, model: str, of: str) -> float:
+        """The median of a model: of ``PROMPT``, ``STREAM`` or ``WHOLE``."""
+        return self._value(model, of)
+
     def prompt_tokens(self, request: InferenceRequest) -> int:
         """The most tokens that a prompt is held and charged for."""
         own = request.prompt_tokens + request.aside_bytes // BYTES_PER_TOKEN
@@ -122,16 +157,22 @@ class WorkerCounts:
         """Tokens that a piece of a stream may be, in the median, and one at least."""
         return max(self._value(model, STREAM), 1.0)
 
-    def learned(self, models: Collection[str]) -> list[LearnedCounts]:
+    def learned(self, models: Collection[str]) -> tuple[LearnedCounts, ...]:
         """What was learned of these models."""
         known: dict[str, dict[str, float]] = {}
         for (model, of), median in self._medians.items():
             if model in models:
                 known.setdefault(model, {})[of] = median.value
-        return [LearnedCounts(name, **values) for name, values in known.items()]
+        return tuple(LearnedCounts(name, **values) for name, values in known.items())
 
-    def remember(self, counts: Iterable[LearnedCounts]) -> None:
+    def tallied(self, deployments: Collection[int]) -> tuple[Tally, ...]:
+        """The tallies of these deployments, as they are now."""
+        known = (self.tallies.get(one) for one in deployments)
+        return tuple(structs.replace(tally) for tally in known if tally is not None)
+
+    def remember(self, counts: Iterable[LearnedCounts], tallies: Iterable[Tally]) -> None:
         """An earlier life has learned this."""
+        self.tallies |= {one.deployment_id: one for one in tallies}
         for one in counts:
             for of, first in FIRST.items():
                 value = getattr(one, of)
@@ -175,6 +216,12 @@ class WorkerCounts:
         if known is None:
             known = self._medians[model, of] = structs.replace(FIRST[of])
         return known
+
+
+def _halve(tally: Tally) -> None:
+    """What is older counts for less."""
+    for name in Tally.__struct_fields__[1:]:
+        setattr(tally, name, getattr(tally, name) // 2)
 
 
 def _way(request: InferenceRequest) -> str:

@@ -331,11 +331,13 @@ class Gateway:
         said = trace.said
         if said is None or trace.request.kind is Kind.INFER:
             return
-        trace.usage = self.counts.believed(trace.request, said, own_tokens)
-        if completed:
-            self.counts.saw(trace.request, said, own_tokens)
-            if trace.usage != said:
-                self.counts.cut[trace.request.model, endpoint.worker.id] += 1
+        counts, request = self.counts, trace.request
+        if not completed:
+            trace.usage = counts.believed(request, said, own_tokens)
+            return
+        trace.usage = counts.weighed(endpoint.deployment.id, request, said, own_tokens)
+        if trace.usage != said:
+            counts.cut[request.model, endpoint.worker.id] += 1
 
     def _open_account(self, plan: Plan, hold: Hold, trace: Trace, permit: Permit) -> CallAccount:
         return CallAccount(

@@ -1,10 +1,13 @@
-"""What the scheduler has learned, from one life of the router to the next."""
+"""What was learned of workers and their counts, from one life of the router to the next."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 
+from msgspec import structs
+
 from router.contracts.learned import KeptLearned, Learned
+from router.pipeline.counting import WorkerCounts
 from router.pipeline.dispatch import Dispatcher
 from router.ports import LearnedStore
 
@@ -22,6 +25,7 @@ class Remembering:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        counts: WorkerCounts,
         store: LearnedStore,
         *,
         age_max_s: float,
@@ -29,6 +33,7 @@ class Remembering:
         interval_s: float = SAVE_INTERVAL_S,
     ) -> None:
         self._dispatcher = dispatcher
+        self._counts = counts
         self._store = store
         self._age_max_s = age_max_s
         self._clock = clock
@@ -37,7 +42,7 @@ class Remembering:
         self._is_failing = False
 
     async def recall(self) -> None:
-        """Tell the scheduler what the last life has kept. Before it is told of the catalog."""
+        """Give back what the last life has kept. Before the scheduler is told of the catalog."""
         try:
             kept = await asyncio.to_thread(self._store.load)
         except (OSError, ValueError) as error:
@@ -51,6 +56,7 @@ class Remembering:
             log.info("what was learned of workers is %.0f s old and left aside", age_s)
             return
         self._dispatcher.remember(kept.learned)
+        self._counts.remember(kept.learned.counts, kept.learned.tallies)
 
     async def run(self) -> None:
         """Keep what is learned, every now and then and when this is cancelled."""
@@ -61,12 +67,21 @@ class Remembering:
         finally:
             await self.save()
 
+    def _learned(self) -> Learned:
+        scheduler = self._dispatcher.scheduler
+        known = [state.endpoint.deployment for state in scheduler.fleet.endpoints.values()]
+        return structs.replace(
+            scheduler.learned(),
+            counts=self._counts.learned({one.model for one in known}),
+            tallies=self._counts.tallied(sorted({one.id for one in known})),
+        )
+
     async def save(self) -> None:
         """Keep what is news."""
         scheduler = self._dispatcher.scheduler
         if not scheduler.fleet.endpoints:
             return  # Before the first catalog: nothing of the last life has come back yet.
-        learned = scheduler.learned()
+        learned = self._learned()
         if learned == self._saved:
             return
         try:

@@ -54,6 +54,26 @@ class WorkerState(Struct, frozen=True):
     engine: EngineBatch | None = None
 
 
+class CountedState(Struct, frozen=True):
+    """How a deployment's workers counted tokens in their last answers (``said``), beside the
+    router's own counts, and the medians of its model. ``cut`` answers said more than is believed.
+    """
+
+    deployment_id: int
+    answers: int = 0
+    cut: int = 0
+    unbilled_tokens: int = 0
+    prompt_said: int = 0
+    prompt_own: int = 0
+    prompt_median: float = 1.0
+    stream_said: int = 0
+    stream_own: int = 0
+    stream_median: float = 1.0
+    whole_said: int = 0
+    whole_own: int = 0
+    whole_median: float = 1.0
+
+
 class ModelState(Struct, frozen=True):
     """Calls that wait, and those that have ended and failed since the router's start."""
 
@@ -72,3 +92,4 @@ class RouterState(Struct, frozen=True):
     router_id: str = ""
     draining: bool = False
     models: dict[str, ModelState] = {}
+    counted: tuple[CountedState, ...] = ()

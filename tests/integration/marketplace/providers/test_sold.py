@@ -15,14 +15,19 @@ from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.catalog.selectors import offer_in_force
+from marketplace.providers.counted import BELIEVED
 from marketplace.providers.lost import Reason, lost_of
 from marketplace.providers.prices import meaning_of, price_set, price_versions, price_withdraw
 from marketplace.providers.traffic import traffic_of
+from marketplace.routing.topology import watch
+from marketplace.routing.topology.contracts import CountedState, RouterState
 from marketplace.usage.windows import window_of
 from router.contracts.record import CandidateRecord, Candidates
 from router.domain.pricing import Price
+from router.pipeline.counting import TOLERANCE
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.test_topology import Routers
 
 pytestmark = pytest.mark.django_db
 
@@ -112,6 +117,52 @@ def test_the_page_and_the_api_say_the_same(shop: Shop, sold: Deployment, rival: 
     client.force_login(stranger)
     for path in ("", "/price"):
         assert client.get(f"/provide/deployments/{sold.pk}{path}").status_code == 404
+
+
+def counts(deployment: Deployment, **values: Any) -> RouterState:
+    told = CountedState(deployment.pk, **values)
+    return RouterState(1, 0, 0, (), counted=(told, CountedState(deployment.pk + 99, answers=7)))
+
+
+def test_how_workers_count_is_shown_to_who_provides_them(
+    shop: Shop, sold: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = counts(sold, answers=90, cut=30, unbilled_tokens=4_000, prompt_said=900, prompt_own=1_000)
+    more = counts(sold, answers=10, stream_said=500, stream_own=100, stream_median=1.2)
+    routers = Routers(left=cut, right=more, gone="it is silent")
+    monkeypatch.setattr(watch, "WATCH", routers.watch)
+    client = Client()
+    client.force_login(shop.owner)
+    page = client.get(f"/provide/deployments/{sold.pk}").content.decode()
+    assert "1 router could not be asked." in page
+    assert page.count("too many") == 1
+    told = api(shop.owner).get(f"/api/v1/offerings/{sold.pk}").json()["counted"]
+    assert told == {
+        "answers": 100,
+        "cut": 30,
+        "unbilled_tokens": 4_000,
+        "ratios": [
+            {"of": "prompt", "ratio": 0.9, "median": 1.0, "most": 2.0},
+            {"of": "stream", "ratio": 5.0, "median": 1.0, "most": 2.0},
+        ],
+        "unheard": 1,
+    }
+    client.cookies["django_language"] = "pt-br"
+    assert (
+        "Como os workers contam tokens"
+        in client.get(f"/provide/deployments/{sold.pk}").content.decode()
+    )
+
+
+def test_the_page_believes_as_far_as_the_router_does() -> None:
+    assert BELIEVED == TOLERANCE
+
+
+def test_where_no_answer_was_looked_at_the_page_says_so(shop: Shop, sold: Deployment) -> None:
+    client = Client()
+    client.force_login(shop.owner)
+    page = client.get(f"/provide/deployments/{sold.pk}").content.decode()
+    assert "No answer of this deployment was looked at" in page
 
 
 def api(user: User) -> APIClient:

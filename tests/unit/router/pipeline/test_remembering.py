@@ -9,14 +9,17 @@ import msgspec
 import pytest
 
 from router.adapters.learned_file import LearnedFile
-from router.contracts.learned import KeptLearned, Learned
+from router.contracts.learned import KeptLearned, Learned, LearnedCounts
 from router.domain.catalog import Endpoint
+from router.domain.pricing import Usage
+from router.pipeline.counting import RATIO_MAX, TEMPLATE_MAX, TOLERANCE, WorkerCounts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.remembering import Remembering
 from router.scheduling.scheduler import Scheduler
 from router.settings import SettingsInvalid, limits_from_env
 from tests.unit.router.pipeline.line import in_time
 from tests.unit.router.pipeline.routers import Clock
+from tests.unit.router.pipeline.test_counting import asked
 from tests.unit.router.scheduling.fleets import endpoint, place
 
 DAY_S = 86_400.0
@@ -33,8 +36,14 @@ class Life:
         self.scheduler = Scheduler(queue_max=10, random=random.Random(1).random)
         self._catalog = catalog
         self._dispatcher = Dispatcher(self.scheduler, clock=Clock())
+        self.counts = WorkerCounts()
         self.remembering = Remembering(
-            self._dispatcher, LearnedFile(path), age_max_s=DAY_S, clock=clock, interval_s=interval_s
+            self._dispatcher,
+            self.counts,
+            LearnedFile(path),
+            age_max_s=DAY_S,
+            clock=clock,
+            interval_s=interval_s,
         )
 
     async def start(self) -> None:
@@ -188,3 +197,27 @@ def test_keeping_is_turned_off_by_0_alone() -> None:
         limits_from_env({"ROUTER_LEARNED_MAX_AGE_S": "-1"})
     with pytest.raises(SettingsInvalid, match=r"ROUTER_QUEUE_MAX=0 must be positive$"):
         limits_from_env({"ROUTER_QUEUE_MAX": "0"})
+
+
+async def test_how_workers_count_outlives_a_restart(path: Path, clock: Clock) -> None:
+    first = Life(path, ONE, clock=clock)
+    await first.start()
+    model, deployment = ONE.deployment.model, ONE.deployment.id
+    request = msgspec.structs.replace(asked(), model=model)
+    for _ in range(200):
+        first.counts.weighed(deployment, request, Usage(700, 0, 150), 300)
+    await first.remembering.save()
+    second = Life(path, ONE, clock=clock)
+    await second.start()
+    assert second.counts.prompt_tokens(request) == first.counts.prompt_tokens(request)
+    assert second.counts.ratio(model, "whole") == first.counts.ratio(model, "whole") < 0.6
+    assert second.counts.tallies == first.counts.tallies
+
+
+async def test_what_was_kept_of_counts_is_within_bounds_whatever_it_says() -> None:
+    counts = WorkerCounts()
+    counts.remember([LearnedCounts("a/m", prompt=1e9, stream=1e-9, template=1e9)], [])
+    request = asked()
+    most = TOLERANCE * (RATIO_MAX * request.prompt_tokens + TEMPLATE_MAX)
+    assert counts.prompt_tokens(request) <= most
+    assert counts.event_tokens("a/m") == 1.0
