@@ -18,6 +18,7 @@ MOST = 1e20
 Positive = Annotated[float, Meta(gt=0, le=MOST)]
 NotNegative = Annotated[float, Meta(ge=0, le=MOST)]
 Count = Annotated[int, Meta(ge=0)]
+Sum = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class LearnedService(Struct, frozen=True):
@@ -100,15 +101,15 @@ class Tally(Struct):
     """
 
     deployment_id: int
-    answers: Count = 0
-    cut: Count = 0
-    unbilled_tokens: Count = 0
-    prompt_said: Count = 0
-    prompt_own: Count = 0
-    stream_said: Count = 0
-    stream_own: Count = 0
-    whole_said: Count = 0
-    whole_own: Count = 0
+    answers: Sum = 0
+    cut: Sum = 0
+    unbilled_tokens: Sum = 0
+    prompt_said: Sum = 0
+    prompt_own: Sum = 0
+    stream_said: Sum = 0
+    stream_own: Sum = 0
+    whole_said: Sum = 0
+    whole_own: Sum = 0
 
 
 class LearnedAnswer(Struct, frozen=True):

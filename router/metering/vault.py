@@ -39,7 +39,14 @@ class Refusal(Struct, frozen=True):
 
     asked: int
     amount_nano: int
-    error: CallError
+    found: LeaseGrant | Shortage | LedgerUnavailable
+
+    def error(self, amount_nano: int) -> CallError:
+        """For a call that needs so much: each is told its own amount."""
+        if isinstance(self.found, LedgerUnavailable):
+            away = self.found
+            return LedgerUnavailable(away.message, retry_after_s=away.retry_after_s)
+        return _refusal(amount_nano, self.found)
 
 
 class Vault:
@@ -146,8 +153,7 @@ class Vault:
                 return hold
             refusal = self._refusals.get(purse)
             if refusal and refusal.asked > arrived and refusal.amount_nano <= amount_nano:
-                error = refusal.error
-                raise type(error)(error.message, retry_after_s=error.retry_after_s)
+                raise refusal.error(amount_nano)
             self._asked += 1
             asked = self._asked
             want_nano = max(amount_nano, self._lease_nano)
@@ -156,9 +162,8 @@ class Vault:
                 found = await self._recalled(purse, amount_nano, found)
             hold = self.book.reserve(purse, amount_nano, self._clock())
             if hold is None:
-                refusal = Refusal(asked, amount_nano, _refusal(amount_nano, found))
-                self._refusals[purse] = refusal
-                raise refusal.error
+                refusal = self._refusals[purse] = Refusal(asked, amount_nano, found)
+                raise refusal.error(amount_nano)
             return hold
 
     async def _grown_hold(self, hold: Hold, more_nano: int) -> Hold:
@@ -255,7 +260,7 @@ def _refusal(amount_nano: int, found: LeaseGrant | Shortage | int) -> CallError:
             "started again; try again",
             retry_after_s=STRANDED_RETRY_S,
         )
-    cost = f"this call may cost up to ${format_usd(amount_nano)}"
+    cost = f"${format_usd(amount_nano)} has to be set aside for this call"
     if isinstance(found, Shortage) and found.budget_id:
         return BudgetExhausted(
             f"{cost}, more than is left of a budget of this key, its member or the organisation; "

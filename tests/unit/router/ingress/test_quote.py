@@ -90,7 +90,7 @@ def test_at_most_is_what_a_call_is_refused_by_and_never_exceeded(
                 line.ledger.posted[ACCOUNT] = most - 1
                 refused = await client.post(CHAT, json=body, headers=AUTH)
                 assert refused.status_code == 402
-                assert f"may cost up to ${format_usd(most)}," in refused.text
+                assert f"${format_usd(most)} has to be set aside for this call," in refused.text
             line.ledger.posted[ACCOUNT] = most
             assert (await client.post(CHAT, json=body, headers=AUTH)).status_code == 200
         (record,) = line.records

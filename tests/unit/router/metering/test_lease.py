@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from router.adapters.memory import MemoryBank, MemoryBudget, MemoryLedger
 from router.domain.errors import BudgetExhausted, CreditExhausted, LedgerUnavailable
-from router.domain.money import Purse
+from router.domain.money import Purse, format_usd
 from router.metering import vault as module
 from router.metering.lease import Hold, LeaseBook
 from router.metering.vault import COVER_S, DOUBT_S, Vault
@@ -372,6 +372,15 @@ async def test_a_storm_of_calls_is_two_questions() -> None:
     assert all(isinstance(outcome, CreditExhausted) for outcome in outcomes)
     # One for the first, and one for those that came while it was asked.
     assert taken == 2
+
+
+async def test_each_call_of_a_storm_is_told_its_own_amount() -> None:
+    made = Till(100).vault()
+    found = await asyncio.gather(
+        *(made.hold(PURSE, 1_000 + number) for number in range(20)), return_exceptions=True
+    )
+    for number, error in enumerate(found):
+        assert f"${format_usd(1_000 + number)} has to be set aside" in str(error)
 
 
 async def test_credit_that_comes_back_is_found_at_once() -> None:
