@@ -53,7 +53,8 @@ def _server() -> Iterator[str]:
         home = Path(folder)
         # PostgreSQL runs as another user when this runs as root.
         home.chmod(0o755)
-        server = Postgres(home / "pg", free_ports(1)[0], password="bench")  # noqa: S106
+        (port,) = free_ports(1)
+        server = Postgres(home / "pg", port, "bench", "bench")
         server.prepare()
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(server.argv, stdout=log, stderr=log)  # noqa: S603
@@ -63,7 +64,8 @@ def _server() -> Iterator[str]:
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise RuntimeError(f"PostgreSQL did not start:\n{(home / 'log').read_text()}")
                 time.sleep(0.05)
-            yield server.url
+            # One role for all: nobody but the measurement is there.
+            yield server.owner_url
         finally:
             process.send_signal(postgres.STOP_SIGNAL)
             process.wait(READY_TIMEOUT_S)

@@ -62,6 +62,10 @@ FROM billing_account AS a,
      billing_lease_take(lease_id, 'bench', '', a.id, '{}', %(credit)s, %(credit)s, 86400) AS l
 WHERE a.kind = 'customer'
 """
+CAUSE_SQL = """
+INSERT INTO billing_systemorder (transfer_id, rule, reason)
+SELECT id, 'system: a measurement', 'Credit to spend.' FROM billing_transfer WHERE kind = 'grant'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def main() -> int:
         load = Load(payers, [row[0] for row in earners])
         batches = WARM_UP_BATCHES + options.events // options.batch
         bodies = [load.body(options.batch) for _ in range(batches)]
+        connection.execute(CAUSE_SQL)
         connection.execute("SET track_functions = 'all'")
         for body in bodies[:WARM_UP_BATCHES]:
             _timed(connection, body)

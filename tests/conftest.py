@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,7 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from deploy.bootstrap import TOOLS
 from deploy.programs import CURL
-from tests.databases import copied
+from tests.databases import copied, named_parts
 from tests.embedded import DataServices
 
 if TYPE_CHECKING:
@@ -170,9 +169,8 @@ def django_db_setup(postgres_url: str, django_db_blocker: DjangoDbBlocker) -> It
     from django.db import connection
 
     with copied(postgres_url) as url, django_db_blocker.unblock():
-        name = urlsplit(url).path.removeprefix("/")
-        django_settings.DATABASES["default"]["NAME"] = name
-        connection.settings_dict["NAME"] = name
+        for known in (django_settings.DATABASES["default"], connection.settings_dict):
+            known.update(named_parts(url))
         yield
         connection.close()
         connection.close_pool()

@@ -70,11 +70,18 @@ class DataServices:
         # PostgreSQL runs as another user when the tests run as root.
         self._home.chmod(0o755)
         postgres_port, valkey_port = free_ports(2)
-        self._postgres = Postgres(self._home / "pg", postgres_port, password="test", durable=False)
+        self._postgres = Postgres(
+            self._home / "pg",
+            postgres_port,
+            password="test",
+            services_password="test",
+            durable=False,
+        )
         self._valkey = Valkey(self._home / "valkey", valkey_port, password="test", durable=False)
         self._waiting: list[tuple[Postgres | Valkey, int]] = []
-        self.database_url = os.environ.get("DATABASE_URL", self._postgres.url)
-        if self.database_url == self._postgres.url:
+        # Of a role that may make databases: tests come to theirs as another (`tests.databases`).
+        self.database_url = os.environ.get("DATABASE_URL", self._postgres.owner_url)
+        if self.database_url == self._postgres.owner_url:
             self._waiting.append((self._postgres, postgres.STOP_SIGNAL))
         self.broker_url = os.environ.get("BROKER_URL", self._valkey.url)
         if self.broker_url == self._valkey.url:

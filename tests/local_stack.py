@@ -50,7 +50,7 @@ class LocalStack:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("DJANGO_", "WAYPOST_", "ROUTER_"))
-            and name not in {"DATABASE_URL", "BROKER_URL"}
+            and name not in {"DATABASE_URL", "MIGRATE_DATABASE_URL", "BROKER_URL"}
         }
         return subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *words],

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.local import state
+from deploy.local.secrets import OWNER_URL
 
 DEFAULT_HOME = ".waypost"
 
@@ -51,5 +52,7 @@ def adopt_running_stack() -> None:
     """Fill the environment with what the running stack's services have, if one runs."""
     running = state.load(default_home())
     if running is not None and running.is_live():
+        if "DATABASE_URL" not in os.environ and running.owner_url:
+            os.environ.setdefault(OWNER_URL, running.owner_url)
         for name, value in running.environment.items():
             os.environ.setdefault(name, value)

@@ -56,6 +56,7 @@ def run(
                     phase=Phase.STARTING,
                     started_at=time.time(),
                     environment=dict(layout.environment),
+                    owner_url=layout.owner_url,
                 ),
             )
         except (WheelMissing, OSError) as error:

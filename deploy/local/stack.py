@@ -15,7 +15,13 @@ from deploy.local import child, postgres, valkey
 from deploy.local.health import answers_http, logged, once_logged
 from deploy.local.ports import HOST, free_ports
 from deploy.local.postgres import Postgres
-from deploy.local.secrets import BROKER_PASSWORD, DATABASE_PASSWORD
+from deploy.local.secrets import (
+    BROKER_PASSWORD,
+    DATABASE_PASSWORD,
+    NOT_FOR_SERVICES,
+    OWNER_URL,
+    SERVICES_PASSWORD,
+)
 from deploy.local.supervisor import Service
 from deploy.local.valkey import Valkey
 from workers import queues
@@ -23,8 +29,6 @@ from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATE_TIMEOUT_S = 180.0
-# Services have these inside DATABASE_URL and BROKER_URL.
-IN_URLS = {DATABASE_PASSWORD, BROKER_PASSWORD}
 # What llama.cpp's backend says after a first inference; its own `/health` is earlier.
 WARM = "llama.cpp: warm, "
 
@@ -39,6 +43,7 @@ class Options:
     router_grpc_port: int = 8081
     emulated: bool = True
     database_url: str | None = None
+    owner_url: str | None = None
     broker_url: str | None = None
 
     @property
@@ -76,22 +81,26 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The services in the order that people see them, and the environment they share."""
+    """The services in the order that people see them, and the environment they share.
+
+    ``owner_url`` is for commands that make or drop tables; "" where there is one role for all.
+    """
 
     services: tuple[Service, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    owner_url: str = ""
 
 
 def build(options: Options, secrets: Mapping[str, str]) -> Stack:
     """Lay out a stack on ports that are free now. Starts nothing."""
-    data, urls = _data_services(options, secrets)
+    data, urls, owner_url = _data_services(options, secrets)
     backends = [*_llama_backends(), *_triton_backends(options.home)]
     if options.emulated:
         backends.append(_emulator())
     data_names = tuple(service.name for service in data)
     services = (
         *data,
-        _migrate(needs=tuple(name for name in data_names if name == "postgres")),
+        _migrate(owner_url, needs=tuple(name for name in data_names if name == "postgres")),
         *(backend.service for backend in backends),
         _seed(options.home, backends),
         _router(options, needs=(*data_names, "seed")),
@@ -102,12 +111,13 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
     return Stack(
         tuple(replace(service, env={**environment, **service.env}) for service in services),
         environment,
+        owner_url,
     )
 
 
 def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]:
     return {
-        **{name: value for name, value in secrets.items() if name not in IN_URLS},
+        **{name: value for name, value in secrets.items() if name not in NOT_FOR_SERVICES},
         "DJANGO_SETTINGS_MODULE": "marketplace.config.settings",
         "WAYPOST_HOME": str(options.home),
         "WAYPOST_PUBLIC_URL": options.web_url,
@@ -128,11 +138,12 @@ def _manage(*words: str) -> tuple[str, ...]:
     return _python(str(ROOT / "manage.py"), *words)
 
 
-def _migrate(needs: tuple[str, ...]) -> Service:
+def _migrate(owner_url: str, needs: tuple[str, ...]) -> Service:
     return Service(
         "migrate",
         _manage("migrate", "--no-input"),
         needs=needs,
+        env={OWNER_URL: owner_url} if owner_url else {},
         job=True,
         ready_timeout_s=MIGRATE_TIMEOUT_S,
     )
@@ -152,14 +163,20 @@ def _seed(home: Path, backends: list[Backend]) -> Service:
 
 def _data_services(
     options: Options, secrets: Mapping[str, str]
-) -> tuple[list[Service], dict[str, str]]:
-    """Return the embedded data services that are wanted, and the URLs of all."""
+) -> tuple[list[Service], dict[str, str], str]:
+    """Return the embedded data services that are wanted, the URLs of all, and the owner's."""
     services = []
     database_url, broker_url = options.database_url, options.broker_url
+    owner_url = options.owner_url or ""
     database_port, broker_port = free_ports(2)
     if database_url is None:
-        database = Postgres(options.home / "pg", database_port, secrets[DATABASE_PASSWORD])
-        database_url = database.url
+        database = Postgres(
+            options.home / "pg",
+            database_port,
+            secrets[DATABASE_PASSWORD],
+            secrets[SERVICES_PASSWORD],
+        )
+        database_url, owner_url = database.url, database.owner_url
         services.append(
             Service(
                 "postgres",
@@ -184,7 +201,7 @@ def _data_services(
                 address=f"{HOST}:{broker_port}",
             )
         )
-    return services, {"DATABASE_URL": database_url, "BROKER_URL": broker_url}
+    return services, {"DATABASE_URL": database_url, "BROKER_URL": broker_url}, owner_url
 
 
 def _worker(pool: str, url: str, protocol: str, slots: int) -> Worker:

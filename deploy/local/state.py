@@ -60,13 +60,17 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class StackState:
-    """A whole stack: its launcher, its services, and the environment its commands need."""
+    """A whole stack: its launcher, its services, and the environment its commands need.
+
+    ``owner_url`` is for those commands that make or drop tables.
+    """
 
     launcher: Process
     phase: Phase
     started_at: float
     services: tuple[ServiceState, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    owner_url: str = ""
     reason: str = ""
     boot: str = field(default_factory=boot_id)
 

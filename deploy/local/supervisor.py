@@ -18,6 +18,7 @@ from pathlib import Path
 
 from deploy.local.process import Process, stopped
 from deploy.local.reaper import Reaper
+from deploy.local.secrets import NOT_FOR_SERVICES
 from deploy.local.state import Condition, ServiceState
 
 POLL_S = 0.1
@@ -38,6 +39,11 @@ NEVER_STOPPED = frozenset(
     {Condition.WAITING, Condition.DONE, Condition.UNAVAILABLE, Condition.FAILED}
 )
 LOG_TAIL_BYTES = 64 * 1024
+
+
+def inherited() -> dict[str, str]:
+    """What of the launcher's environment a service has."""
+    return {name: value for name, value in os.environ.items() if name not in NOT_FOR_SERVICES}
 
 
 class StartFailed(Exception):
@@ -106,7 +112,7 @@ class _Running:
             self.popen = subprocess.Popen(
                 self.service.argv,
                 cwd=cwd,
-                env={**os.environ, **self.service.env},
+                env={**inherited(), **self.service.env},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -38,6 +38,8 @@ def bearer_issue(*, reference: str, ttl_s: float) -> str:
         credit_grant(
             organisation=organisation,
             amount_nano=CREDIT_NANO,
+            rule="system: benchmarks",
+            reason=f"The platform pays for benchmark {reference}.",
             idem_key=f"grant:benchmarks:{reference}",
         )
     claims = SessionClaims(

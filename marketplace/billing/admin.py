@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from marketplace.accounts.models import User
 from marketplace.billing.budgets.services import budget_holder_check, budget_remove, budget_set
 from marketplace.billing.invoices.models import Statement
 from marketplace.billing.models import (
@@ -112,6 +113,8 @@ class PayoutForm(forms.ModelForm):
         label=_("Reference"), max_length=100, help_text=_("Of the bank transfer; booked once.")
     )
 
+    ordered_by: User
+
     class Meta:
         model = Payout
         fields: list[str] = []
@@ -124,6 +127,7 @@ class PayoutForm(forms.ModelForm):
                     provider=values["provider"],
                     amount_nano=int(values["amount_usd"] * NANO_PER_USD),
                     reference=values["reference"],
+                    ordered_by=self.ordered_by,
                 )
             except ValidationError as error:
                 self.add_error(None, error)
@@ -144,6 +148,12 @@ class PayoutAdmin(ReadOnlyAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("billing.add_payout")
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> type[forms.ModelForm]:
+        form = super().get_form(request, *args, **kwargs)
+        # The class was made for this request.
+        form.ordered_by = request.user  # type: ignore[attr-defined]
+        return form
 
     def save_model(self, request: HttpRequest, obj: Payout, form: Any, change: bool) -> None:
         """Written by the form's service already."""

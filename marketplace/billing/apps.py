@@ -3,6 +3,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.apps import apps as registry
 from django.apps.registry import Apps
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models.signals import post_migrate
 
 
@@ -16,6 +18,13 @@ def _open_system_accounts(*, apps: Apps = registry, **kwargs: Any) -> None:
     # Otherwise the tables are those of an earlier release.
 
 
+def _give_rights(*, using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
+    from marketplace.billing.rights import rights_give
+
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        rights_give(cursor, settings.SERVICES_ROLE)
+
+
 class BillingConfig(AppConfig):
     name = "marketplace.billing"
     label = "billing"
@@ -23,3 +32,6 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         # Not in a migration: `flush` and a fresh test database need them again.
         post_migrate.connect(_open_system_accounts, sender=self)
+        # Each time: tables that were made now need rights too.
+        post_migrate.connect(_give_rights, sender=self)
+        from marketplace.billing import checks  # noqa: F401 - registers itself

@@ -27,6 +27,7 @@ from marketplace.billing.payments.models import (
     Refund,
     StaffTransfer,
     StripeEvent,
+    SystemOrder,
 )
 from marketplace.catalog.models import Provider
 
@@ -44,6 +45,7 @@ __all__ = [
     "Refund",
     "StaffTransfer",
     "StripeEvent",
+    "SystemOrder",
     "Transfer",
     "TransferKind",
 ]
@@ -68,7 +70,7 @@ SYSTEM_KINDS = (
     AccountKind.PAYOUTS,
 )
 """One account each; money enters through cash and grants, which therefore go below zero."""
-OVERDRAFT_KINDS = frozenset({AccountKind.CASH, AccountKind.EXPENSE, AccountKind.GRANTS})
+OVERDRAFT_KINDS = (AccountKind.CASH, AccountKind.EXPENSE, AccountKind.GRANTS)
 """A receivable goes below zero too, and never above."""
 
 
@@ -135,6 +137,13 @@ class Account(models.Model):
                 ),
                 name="billing_account_owner_fits_kind",
             ),
+            models.CheckConstraint(
+                condition=models.Q(overdraft=False)
+                | models.Q(
+                    kind__in=[str(kind) for kind in (*OVERDRAFT_KINDS, AccountKind.RECEIVABLE)]
+                ),
+                name="billing_account_overdraft_fits_kind",
+            ),
             models.UniqueConstraint(
                 fields=["kind"],
                 condition=models.Q(kind__in=[str(kind) for kind in SYSTEM_KINDS]),
@@ -167,6 +176,9 @@ class TransferKind(models.TextChoices):
     WRITE_OFF = "write_off", _("Debt written off")
 
 
+CHARGE_KINDS = (TransferKind.CHARGE_PROVIDER, TransferKind.CHARGE_COMMISSION)
+
+
 class Transfer(models.Model):
     """Money from ``debit`` (goes down) to ``credit`` (goes up). Never changed, never deleted.
 
@@ -188,7 +200,17 @@ class Transfer(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [BrinIndex(fields=["created_at"], name="billing_transfer_by_time")]
+        indexes = [
+            BrinIndex(fields=["created_at"], name="billing_transfer_by_time"),
+            # Of a thousand transfers one is not a call's: the proof looks for each one's cause.
+            models.Index(
+                fields=["id"],
+                condition=~models.Q(
+                    kind__in=[str(kind) for kind in CHARGE_KINDS], request_id__isnull=False
+                ),
+                name="billing_transfer_of_no_call",
+            ),
+        ]
         constraints = [
             # Not `unique=True`, which adds a second index for LIKE.
             models.UniqueConstraint(fields=["idem_key"], name="billing_transfer_once"),

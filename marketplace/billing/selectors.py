@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import connection
 
 from marketplace.billing.budgets.proof import BUDGET_PROOFS
+from marketplace.billing.causes import CAUSE_PROOFS
 from marketplace.billing.invoices.proof import STATEMENT_PROOFS
 from marketplace.billing.payments.proofs import PAYMENT_PROOFS
 from marketplace.usage.selectors import calls_kept_since
@@ -53,17 +54,39 @@ _PROOFS = (
     GROUP BY l.router_id
     """,
     # Every charged call names its transfers, and they sum to its charge; no charge without a call.
+    # They go from its payer to its provider and the platform, each its part.
     """
-    SELECT 'call ' || coalesce(e.request_id, t.request_id) || ' charged '
-           || coalesce(e.charge_nano, 0) || ' nano, its transfers sum to ' || coalesce(t.amount, 0)
-    FROM (SELECT request_id, charge_nano FROM usage_event
+    SELECT CASE
+      WHEN coalesce(e.charge_nano, 0) <> coalesce(t.amount, 0)
+        THEN 'call ' || coalesce(e.request_id, t.request_id) || ' charged '
+             || coalesce(e.charge_nano, 0) || ' nano, its transfers sum to '
+             || coalesce(t.amount, 0) || coalesce(' (' || t.named || ')', '')
+      ELSE 'call ' || e.request_id || ' is charged by transfers of other parties or parts: '
+           || t.named END
+    FROM (SELECT request_id, charge_nano, commission_nano, account_id, provider_account_id
+          FROM usage_event
           WHERE charge_nano > 0 AND request_id >= usage_uuid7_floor(%(since)s)) e
     FULL JOIN (
-      SELECT request_id, sum(amount_nano) AS amount FROM billing_transfer
-      WHERE kind LIKE 'charge%%' AND request_id >= usage_uuid7_floor(%(since)s)
+      SELECT request_id, sum(amount_nano) AS amount,
+             coalesce(sum(amount_nano) FILTER (WHERE kind = 'charge_commission'), 0) AS commission,
+             min(debit_id) AS payer, max(debit_id) AS last_payer,
+             min(credit_id) FILTER (WHERE kind = 'charge_provider') AS provider,
+             max(credit_id) FILTER (WHERE kind = 'charge_provider') AS last_provider,
+             min(credit_id) FILTER (WHERE kind = 'charge_commission') AS platform,
+             max(credit_id) FILTER (WHERE kind = 'charge_commission') AS last_platform,
+             string_agg('transfer ' || id || ' (' || kind || ', ' || amount_nano || ' nano)', ', '
+                        ORDER BY id) AS named
+      FROM billing_transfer
+      WHERE kind IN ('charge_provider', 'charge_commission')
+        AND request_id >= usage_uuid7_floor(%(since)s)
       GROUP BY request_id) t
     ON t.request_id = e.request_id
+    CROSS JOIN (SELECT max(id) AS id FROM billing_account WHERE kind = 'commission') AS commission
     WHERE coalesce(e.charge_nano, 0) <> coalesce(t.amount, 0)
+      OR (e.commission_nano, e.account_id, e.account_id)
+         IS DISTINCT FROM (t.commission, t.payer, t.last_payer)
+      OR t.provider <> e.provider_account_id OR t.last_provider <> e.provider_account_id
+      OR t.platform <> commission.id OR t.last_platform <> commission.id
     """,
     # An hour's rollups are the sums of its calls; their histograms are compared by a checksum.
     """
@@ -135,6 +158,7 @@ _PROOFS = (
     SELECT 'the default partition of usage_event holds ' || count(*) || ' calls'
     FROM usage_event_default HAVING count(*) > 0
     """,
+    *CAUSE_PROOFS,
     *STATEMENT_PROOFS,
     *PAYMENT_PROOFS,
 )
@@ -159,7 +183,7 @@ def ledger_proof(*, calls_since: datetime | None = None) -> LedgerProof:
     """
     gaps: list[str] = []
     kept = calls_kept_since()
-    bounds = {"since": max(kept, calls_since) if calls_since else kept}
+    bounds = {"since": max(kept, calls_since) if calls_since else kept, "kept": kept}
     with connection.cursor() as cursor:
         # One statement is one consistent view under READ COMMITTED: settling goes on meanwhile.
         for proof in _PROOFS:

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from marketplace.accounts.models import Organisation
+from marketplace.accounts.models import Organisation, User
 from marketplace.billing.models import (
     OVERDRAFT_KINDS,
     SYSTEM_KINDS,
@@ -15,12 +15,22 @@ from marketplace.billing.models import (
     AccountKind,
     Payout,
     ReconciliationReport,
+    StaffTransfer,
+    SystemOrder,
     Transfer,
     TransferKind,
 )
 from marketplace.billing.selectors import ledger_proof
 from marketplace.catalog.models import Provider
 from router.domain.money import format_usd
+
+ORDERED_KINDS = (
+    TransferKind.GRANT,
+    TransferKind.PAYOUT,
+    TransferKind.WRITE_OFF,
+    TransferKind.REVERSAL,
+)
+"""Whose cause is an order with a name."""
 
 
 def system_accounts_open() -> None:
@@ -45,8 +55,27 @@ def provider_account_open(*, provider: Provider) -> Account:
     return account
 
 
-def credit_grant(*, organisation: Organisation, amount_nano: int, idem_key: str = "") -> Transfer:
-    """Give credit that nobody paid for. The same ``idem_key`` grants once."""
+@transaction.atomic
+def credit_grant(
+    *, organisation: Organisation, amount_nano: int, rule: str, reason: str, idem_key: str = ""
+) -> Transfer:
+    """Give credit that a rule of the platform orders, named like ``system: benchmarks``.
+
+    The same ``idem_key`` grants once. What a person orders is ``grant_order``.
+    """
+    transfer = credit_post(organisation=organisation, amount_nano=amount_nano, idem_key=idem_key)
+    SystemOrder.objects.get_or_create(transfer=transfer, defaults={"rule": rule, "reason": reason})
+    return transfer
+
+
+def account_lock(*, account: Account) -> None:
+    """Have whoever writes this account's transfers wait until this transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_account_lock(%s)", [account.pk])
+
+
+def credit_post(*, organisation: Organisation, amount_nano: int, idem_key: str = "") -> Transfer:
+    """The transfer of a grant, whose cause the caller writes in the same transaction."""
     return transfer_post(
         debit=Account.objects.get(kind=AccountKind.GRANTS),
         credit=customer_account_open(organisation=organisation),
@@ -56,18 +85,41 @@ def credit_grant(*, organisation: Organisation, amount_nano: int, idem_key: str 
     )
 
 
-def transfer_reverse(*, transfer: Transfer) -> Transfer:
-    """Move a transfer's money back, once. Refused when the receiver has spent it."""
-    return transfer_post(
+@transaction.atomic
+def transfer_reverse(*, transfer: Transfer, reason: str, ordered_by: User) -> Transfer:
+    """Move a transfer's money back, once. ``IntegrityError`` when the receiver has spent it."""
+    reversal = transfer_post(
         debit=transfer.credit,
         credit=transfer.debit,
         amount_nano=transfer.amount_nano,
         idem_key=f"reversal:{transfer.pk}",
         kind=TransferKind.REVERSAL,
     )
+    transfer_explain(transfer=reversal, reason=reason, ordered_by=ordered_by)
+    return reversal
 
 
-def payout_record(*, provider: Provider, amount_nano: int, reference: str) -> Payout:
+def transfer_explain(*, transfer: Transfer, reason: str, ordered_by: User) -> StaffTransfer:
+    """Answer for a transfer by name; who did so first stays.
+
+    ``ValidationError`` for one whose cause is no order: a charge, or money from outside.
+    """
+    if transfer.kind not in ORDERED_KINDS:
+        raise ValidationError(f"A transfer of the kind {transfer.kind} has no order.")
+    parties = (transfer.credit, transfer.debit)
+    owners = (owner for party in parties for owner in (party.organisation, party.debtor))
+    organisation = next((owner for owner in owners if owner is not None), None)
+    order, _ = StaffTransfer.objects.get_or_create(
+        transfer=transfer,
+        defaults={"organisation": organisation, "reason": reason, "ordered_by": ordered_by},
+    )
+    return order
+
+
+@transaction.atomic
+def payout_record(
+    *, provider: Provider, amount_nano: int, reference: str, ordered_by: User
+) -> Payout:
     """Book money that was sent to a provider. The same ``reference`` is booked once.
 
     Raises ``ValidationError`` for more than the provider has earned and not been paid, and for a
@@ -94,6 +146,7 @@ def payout_record(*, provider: Provider, amount_nano: int, reference: str) -> Pa
             f"{provider} has {format_usd(account.available_nano)} USD to be paid out, "
             f"not {format_usd(amount_nano)}."
         ) from error
+    transfer_explain(transfer=transfer, reason=f"Payout {reference}", ordered_by=ordered_by)
     return Payout.objects.get(pk=transfer.pk)
 
 

@@ -20,6 +20,8 @@ from marketplace.config.identity import *  # noqa: F403
 from router.domain.addresses import AddressPolicy
 
 BASE_DIR = Path(__file__).resolve().parents[2]
+OWNER_COMMANDS = {"migrate", "usage", "flush"}
+"""They make or drop tables, which takes the role that owns them."""
 SECRETLESS_COMMANDS = {"", "help", "up", "down", "status", "collectstatic", "version", "--version"}
 
 env = environ.Env()
@@ -69,16 +71,16 @@ def _hours(name: str, default: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def _database(url: str) -> dict[str, Any]:
+def _database(name: str, url: str) -> dict[str, Any]:
     if not url:
         return {}
     try:
         config: dict[str, Any] = dict(environ.Env.db_url_config(url))
     except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from error
+        raise ImproperlyConfigured(f"{name} cannot be read: {error}") from error
     if config.get("ENGINE") != "django.db.backends.postgresql":
         raise ImproperlyConfigured(
-            "DATABASE_URL must be postgres://user:password@host:port/name: "
+            f"{name} must be postgres://user:password@host:port/name: "
             "the ledger lives in PostgreSQL functions"
         )
     # One small pool a process; a request waits this long for a connection, then fails with 503.
@@ -103,7 +105,11 @@ WAYPOST_METRICS_TOKEN = str(env.str("WAYPOST_METRICS_TOKEN", default=""))
 ROUTER_ADMIN_TOKEN = str(env.str("ROUTER_ADMIN_TOKEN", default=""))
 
 # --- Data services ---------------------------------------------------------------------------
-DATABASES = {"default": _database(_required("DATABASE_URL"))}
+_SERVICES = _database("DATABASE_URL", _required("DATABASE_URL"))
+_OWNER = _database("MIGRATE_DATABASE_URL", str(env.str("MIGRATE_DATABASE_URL", default="")))
+DATABASES = {"default": _OWNER or _SERVICES if _command() in OWNER_COMMANDS else _SERVICES}
+SERVICES_ROLE = str(_SERVICES.get("USER", ""))
+"""Who the pages, jobs and routers are in PostgreSQL."""
 BROKER_URL = str(env.str("BROKER_URL", default=""))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -17,7 +17,8 @@ from marketplace.accounts.models import ApiKey, Organisation, Scope, User
 from marketplace.accounts.services import api_key_register, organisation_create
 from marketplace.benchmarks.engine_figures import EngineFigures, Sum
 from marketplace.benchmarks.models import Origin, Profile
-from marketplace.billing.services import credit_grant, provider_account_open, system_accounts_open
+from marketplace.billing.payments.staff import grant_order
+from marketplace.billing.services import provider_account_open, system_accounts_open
 from marketplace.catalog.models import (
     AIModel,
     Deployment,
@@ -112,8 +113,12 @@ def _organisation(credentials: DemoCredentials) -> Organisation:
     organisation = Organisation.objects.filter(slug=ORGANISATION).first()
     if organisation is None:
         organisation = organisation_create(name="Demo", slug=ORGANISATION, owner=user)
-    credit_grant(
-        organisation=organisation, amount_nano=CREDIT_NANO, idem_key=f"grant:{ORGANISATION}:welcome"
+    grant_order(
+        organisation=organisation,
+        amount_nano=CREDIT_NANO,
+        reason="Credit that the demo begins with.",
+        ordered_by=user,
+        idem_key=f"{ORGANISATION}:welcome",
     )
     return organisation
 

@@ -94,6 +94,8 @@ def _organisations() -> None:
         credit_grant(
             organisation=organisation,
             amount_nano=CREDIT_NANO,
+            rule="system: generated history",
+            reason="Credit that an emulated history spends.",
             idem_key=f"grant:{organisation.slug}",
         )
 

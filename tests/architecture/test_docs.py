@@ -29,7 +29,9 @@ from workers.backends.emulator import fleet
 ENVIRONMENT_READERS = re.compile(
     r"^(os\.environ|environ|env)\.\w+$|^_(required|number|origin|positive|list|networks|hours)$"
 )
-SETTING_NAME = re.compile(r"^(ROUTER|WAYPOST|DJANGO|DATABASE|BROKER|OTEL|STRIPE|EMAIL)_[A-Z_]+$")
+SETTING_NAME = re.compile(
+    r"^(ROUTER|WAYPOST|DJANGO|DATABASE|BROKER|OTEL|STRIPE|EMAIL|MIGRATE)_[A-Z_]+$"
+)
 NOT_FOR_PEOPLE = {"DJANGO_SETTINGS_MODULE"}
 MODEL_NAME = re.compile(
     r"(?<![\w.])(?:huggingfacetb|waypost|wordllama|emulated)/[a-z0-9][a-z0-9.-]+"

@@ -26,7 +26,7 @@ from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.metering.journal import TORN
 from tests.chaos.harness import KEY
-from tests.contract.router.conftest import open_accounts
+from tests.contract.router.conftest import GRANT_SQL, open_accounts
 from tests.embedded import wait_until
 from tests.local_stack import ROOT
 from tests.ports import free_ports
@@ -102,13 +102,19 @@ class Database(Program):
     """
 
     def __init__(self, home: Path) -> None:
-        self._server = Postgres(home / "pg", free_ports(1)[0], password="test")
+        self._server = Postgres(
+            home / "pg", free_ports(1)[0], password="test", services_password="test"
+        )
         self._server.prepare()
         super().__init__([*self._server.argv, "-c", "fsync=off"], home / "pg.log")
 
     @property
     def url(self) -> str:
         return self._server.url
+
+    @property
+    def owner_url(self) -> str:
+        return self._server.owner_url
 
     def start(self) -> None:
         """Again and again, until the last session of a killed server has let go."""
@@ -280,11 +286,12 @@ class Market:
     def grant(self, amount_nano: int) -> None:
         """More credit for the customer."""
         with self.books() as books:
-            books.execute(
-                "SELECT billing_transfer_post(id, %s, %s, %s, 'grant') FROM billing_account "
-                "WHERE kind = 'grants'",
-                [self.customer, amount_nano, f"grant:{uuid.uuid4()}"],
-            )
+            grants = books.execute(
+                "SELECT id FROM billing_account WHERE kind = 'grants'"
+            ).fetchone()
+            assert grants is not None
+            key = f"grant:{uuid.uuid4()}"
+            books.execute(GRANT_SQL, [grants["id"], self.customer, amount_nano, key])
 
     def ledger(self) -> dict[str, dict[str, Any]]:
         """Every call that the ledger has of the customer, by its id."""
@@ -328,7 +335,11 @@ def database_of_its_own(home: Path) -> Iterator[Database]:
         subprocess.run(
             [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"],
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": database.url},
+            env={
+                **os.environ,
+                "DATABASE_URL": database.url,
+                "MIGRATE_DATABASE_URL": database.owner_url,
+            },
             check=True,
             timeout=600,
         )
@@ -346,7 +357,8 @@ def market(home: Path, database: Database, credit_nano: int = PLENTY_NANO) -> It
         database.start()
     customer, provider = open_accounts(database.url, credit_nano)
     with psycopg.connect(database.url, autocommit=True) as books:
-        books.execute("TRUNCATE routing_snapshot, routing_router CASCADE")
+        for table in ("routing_snapshot", "routing_slot_lease", "routing_router"):
+            books.execute(f"DELETE FROM {table}")  # type: ignore[arg-type]
         row = books.execute(
             'INSERT INTO billing_budget (organisation_id, limit_nano, "window") '
             "SELECT organisation_id, %s, 'ever' FROM billing_account WHERE id = %s RETURNING id",

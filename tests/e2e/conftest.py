@@ -90,7 +90,7 @@ from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.billing.services import credit_grant
 owner = User.objects.create_user("{slug}@example.com", full_name="Customer")
 organisation = organisation_create(name="{slug}", slug="{slug}", owner=owner)
-credit_grant(organisation=organisation, amount_nano=10**9)
+credit_grant(organisation=organisation, amount_nano=10**9, rule="system: a test", reason="A test.")
 print(api_key_create(organisation=organisation, name="tests")[1])
 """
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from deploy.local import state
@@ -59,6 +60,30 @@ def test_a_key_made_beside_the_running_stack_opens_the_router(local_stack: Local
         return done.stdout == "200"
 
     wait_until(is_accepted, 60, "the new key was not accepted")
+
+
+def test_the_services_cannot_write_the_books_and_commands_of_the_owner_can(
+    local_stack: LocalStack,
+) -> None:
+    known = state.load(local_stack.home)
+    assert known is not None
+    url = known.environment["DATABASE_URL"]
+    assert known.owner_url not in {"", url}
+    assert "MIGRATE_DATABASE_URL" not in known.environment
+    with psycopg.connect(url, autocommit=True) as services:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            services.execute("UPDATE billing_account SET posted_nano = 1")
+        sessions = services.execute(
+            "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE datname = 'waypost'"
+        )
+        assert sessions.fetchall() == [("waypost_services",)]
+    warned = local_stack.manage("check", "--database", "default")
+    assert (warned.returncode, "billing.W001" in warned.stderr) == (0, False), warned.stderr
+    for words in (("migrate", "--no-input"), ("usage", "detach", "--before", "2020-01")):
+        done = local_stack.manage(*words)
+        assert done.returncode == 0, done.stderr
+    verified = local_stack.manage("ledger", "verify")
+    assert verified.returncode == 0, verified.stderr
 
 
 @pytest.mark.nightly  # A second stack, started twice.

@@ -5,8 +5,8 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import ApiKey, Organisation, User
-from marketplace.billing.models import Account, Budget, Window
-from marketplace.billing.services import customer_account_open
+from marketplace.billing.models import Budget, Window
+from marketplace.billing.services import account_lock, customer_account_open
 from marketplace.routing.services import snapshot_publish
 
 
@@ -64,5 +64,4 @@ def budget_remove(*, budget: Budget) -> None:
 
 def _lock(organisation: Organisation) -> None:
     """Budgets change only under their account's lock."""
-    account = customer_account_open(organisation=organisation)
-    Account.objects.select_for_update().get(pk=account.pk)
+    account_lock(account=customer_account_open(organisation=organisation))

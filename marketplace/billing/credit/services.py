@@ -10,7 +10,7 @@ from marketplace.accounts.models import Organisation, User
 from marketplace.billing.credit.models import CreditRequest, CreditRequestState, TrialGrant
 from marketplace.billing.payments.money import nano_of_cents
 from marketplace.billing.payments.staff import grant_order
-from marketplace.billing.services import credit_grant
+from marketplace.billing.services import credit_post
 
 
 @transaction.atomic
@@ -22,7 +22,7 @@ def trial_grant(*, organisation: Organisation, founder: User) -> TrialGrant | No
     User.objects.select_for_update().get(pk=founder.pk)
     if TrialGrant.objects.filter(founder=founder).exists():
         return None
-    transfer = credit_grant(
+    transfer = credit_post(
         organisation=organisation,
         amount_nano=nano_of_cents(settings.WAYPOST_TRIAL_CREDIT_CENTS),
         idem_key=f"grant:trial:{founder.pk}",

@@ -234,4 +234,5 @@ class PayoutViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Payou
             provider=values["debit"]["provider"],
             amount_nano=values["amount_nano"],
             reference=values["reference"],
+            ordered_by=self.request.user,  # type: ignore[arg-type]  # only staff write here
         )

@@ -11,12 +11,11 @@ from marketplace.accounts.models import Organisation
 from marketplace.billing.invoices.lines import CHARGE, Line
 from marketplace.billing.invoices.models import Statement
 from marketplace.billing.invoices.months import Month
-from marketplace.billing.models import Account, AccountKind, Transfer, TransferKind
+from marketplace.billing.models import CHARGE_KINDS, Account, AccountKind, Transfer
 from marketplace.catalog.models import Offer
 from marketplace.routing.selectors import price_of
 from router.domain.pricing import Usage, charge_lines
 
-CHARGE_KINDS = (TransferKind.CHARGE_PROVIDER, TransferKind.CHARGE_COMMISSION)
 STATED_KINDS = (AccountKind.CUSTOMER, AccountKind.PROVIDER)
 """Accounts that get statements."""
 

@@ -13,6 +13,7 @@ from marketplace.billing.invoices.models import Statement, StatementKind
 from marketplace.billing.invoices.months import Month
 from marketplace.billing.invoices.selectors import accounts_to_state, statement_draft
 from marketplace.billing.models import Account, AccountKind
+from marketplace.billing.services import account_lock
 
 KINDS = {
     AccountKind.CUSTOMER: StatementKind.INVOICE,
@@ -48,7 +49,7 @@ def statement_issue(*, account: Account, month: Month) -> Statement | None:
         # Whoever writes a transfer locks its accounts first and dates it then: once this lock was
         # had, every transfer of the month is there to see and none can be added. A statement that
         # another one issues refers to the account, which must not wait for this: it has the series.
-        Account.objects.select_for_update(no_key=True).get(pk=account.pk)
+        account_lock(account=account)
     draft = statement_draft(account, month)
     if not draft.lines:
         return None
@@ -86,6 +87,6 @@ def _next_sequence(kind: StatementKind, year: int) -> int:
     """The next number, taken by whoever commits first: a rollback leaves no gap."""
     with connection.cursor() as cursor:
         # Its own conflict: one issues, others wait until it has committed; readers go on.
-        cursor.execute("LOCK TABLE billing_statement IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute("SELECT billing_statements_lock()")
     issued = Statement.objects.filter(kind=kind, year=year)
     return (issued.aggregate(last=Max("sequence"))["last"] or 0) + 1

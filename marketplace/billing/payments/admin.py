@@ -165,7 +165,7 @@ class StaffTransferAdmin(OrderAdmin):
     def save_model(self, request: HttpRequest, obj: StaffTransfer, form: Any, change: bool) -> None:
         order = grant_order if form.cleaned_data["kind"] == TransferKind.GRANT else write_off_order
         made = order(
-            organisation=obj.organisation,
+            organisation=form.cleaned_data["organisation"],
             amount_nano=nano_of_cents(form.cleaned_data["amount"]),
             reason=obj.reason,
             ordered_by=request.user,  # type: ignore[arg-type]  # an admin is a User

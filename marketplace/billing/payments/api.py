@@ -15,6 +15,7 @@ from marketplace.accounts.access import organisation_acted_for, organisations_se
 from marketplace.accounts.api import OrganisationFilter
 from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.permissions import Permission
+from marketplace.billing.models import TransferKind
 from marketplace.billing.payments.models import (
     AutoRecharge,
     Dispute,
@@ -223,7 +224,8 @@ class GrantViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[StaffT
 
     def get_queryset(self) -> QuerySet[StaffTransfer]:
         return StaffTransfer.objects.filter(
-            organisation__in=organisations_seen_by(self.request)
+            organisation__in=organisations_seen_by(self.request),
+            transfer__kind__in=[TransferKind.GRANT, TransferKind.WRITE_OFF],
         ).select_related("organisation", "transfer")
 
     @extend_schema(parameters=[IDEMPOTENCY_KEY])

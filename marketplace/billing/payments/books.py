@@ -7,7 +7,7 @@ finds available is what it moves.
 import uuid
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from marketplace.accounts.models import Organisation
@@ -121,12 +121,10 @@ def debtors_with_credit() -> QuerySet[Organisation]:
 def _lock(organisation: Organisation) -> Accounts:
     customer_account_open(organisation=organisation)
     receivable_account_open(organisation=organisation)
-    rows = {
-        AccountKind(account.kind): account
-        for account in Account.objects.select_for_update()
-        .filter(Q(organisation=organisation) | Q(debtor=organisation) | Q(kind=AccountKind.CASH))
-        .order_by("pk")
-    }
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_accounts_lock(%s)", [organisation.pk])
+    ours = Q(organisation=organisation) | Q(debtor=organisation) | Q(kind=AccountKind.CASH)
+    rows = {AccountKind(account.kind): account for account in Account.objects.filter(ours)}
     return Accounts(
         customer=rows[AccountKind.CUSTOMER],
         receivable=rows[AccountKind.RECEIVABLE],

@@ -243,13 +243,17 @@ class AutoRecharge(models.Model):
 
 
 class StaffTransfer(models.Model):
-    """A grant or a write-off that a person of the staff ordered: who, and why."""
+    """A transfer that a person of the staff ordered: who, and why.
+
+    Grants, write-offs, payouts and reversals. ``organisation`` is the customer whose account it
+    moved, none for a payout.
+    """
 
     transfer = models.OneToOneField(
         "billing.Transfer", on_delete=models.PROTECT, primary_key=True, related_name="staff_order"
     )
     organisation = models.ForeignKey(
-        Organisation, on_delete=models.PROTECT, related_name="staff_transfers"
+        Organisation, on_delete=models.PROTECT, null=True, related_name="staff_transfers"
     )
     reason = models.TextField()
     ordered_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
@@ -258,4 +262,25 @@ class StaffTransfer(models.Model):
         ordering = ["-transfer_id"]
 
     def __str__(self) -> str:
-        return f"{self.organisation}: {self.reason}"
+        return f"{self.organisation}: {self.reason}" if self.organisation else self.reason
+
+
+class SystemOrder(models.Model):
+    """A transfer that no person ordered but a rule of the platform, by its name."""
+
+    transfer = models.OneToOneField(
+        "billing.Transfer", on_delete=models.PROTECT, primary_key=True, related_name="system_order"
+    )
+    rule = models.CharField(max_length=100)
+    reason = models.TextField()
+
+    class Meta:
+        ordering = ["-transfer_id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(rule__startswith="system: "), name="billing_systemorder_named"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.reason}"

@@ -10,7 +10,7 @@ from marketplace.accounts.models import Organisation, User
 from marketplace.billing.models import Transfer
 from marketplace.billing.payments.books import debt_write_off, owed_nano
 from marketplace.billing.payments.models import StaffTransfer
-from marketplace.billing.services import credit_grant
+from marketplace.billing.services import credit_post
 from router.domain.money import NANO_PER_USD
 
 GRANT_NANO_MAX = 10_000_000 * NANO_PER_USD
@@ -38,7 +38,7 @@ def grant_order(
         if (ordered.organisation, ordered.transfer.amount_nano) != (organisation, amount_nano):
             raise ValidationError(_("Another grant was ordered with this key."))
         return ordered
-    transfer = credit_grant(organisation=organisation, amount_nano=amount_nano, idem_key=key)
+    transfer = credit_post(organisation=organisation, amount_nano=amount_nano, idem_key=key)
     return _note(transfer, organisation, reason, ordered_by)
 
 

@@ -90,10 +90,9 @@ class Till:
         if isinstance(self.ledger, MemoryLedger):
             return False
         async with await psycopg.AsyncConnection.connect(self.database_url) as connection:
-            await connection.execute("SET session_replication_role = replica")
             await connection.execute(
-                "UPDATE billing_budget SET window_starts_at = now() - interval '40 days' "
-                "WHERE id = %s",
+                "SELECT intruder.tamper('UPDATE billing_budget SET window_starts_at = now() - "
+                "interval ''40 days'' WHERE id = ' || %s)",
                 [budget_id],
             )
         return True
@@ -153,6 +152,13 @@ async def till(request: pytest.FixtureRequest) -> AsyncIterator[Till]:
         await pool.close()
 
 
+GRANT_SQL = (
+    "INSERT INTO billing_systemorder (transfer_id, rule, reason) "
+    "SELECT billing_transfer_post(%s, %s, %s, %s, 'grant'), 'system: a test', 'It needs credit.' "
+    "RETURNING transfer_id"
+)
+
+
 def open_accounts(url: str, credit_nano: int = CREDIT_NANO) -> tuple[int, int]:
     """A customer with credit, and a provider; the platform's own accounts exist once."""
     tag = uuid.uuid4().hex[:12]
@@ -190,11 +196,5 @@ def open_accounts(url: str, credit_nano: int = CREDIT_NANO) -> tuple[int, int]:
             "VALUES ('provider', 'USD', %s) RETURNING id",
             provider,
         )
-        one(
-            "SELECT billing_transfer_post(%s, %s, %s, %s, 'grant')",
-            grants,
-            customer_account,
-            credit_nano,
-            f"grant:{tag}",
-        )
+        one(GRANT_SQL, grants, customer_account, credit_nano, f"grant:{tag}")
     return customer_account, provider_account

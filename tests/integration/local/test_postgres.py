@@ -8,12 +8,13 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from deploy.local.postgres import INSTALLED, Postgres
+from deploy.local.postgres import INSTALLED, SERVICES, Postgres
 from deploy.local.wheels import package_folder
 from tests.embedded import wait_until
 from tests.ports import free_ports
@@ -44,6 +45,7 @@ def test_it_runs_in_a_folder_that_only_its_owner_may_enter(folder: Path, mode: i
         closed / "home" / "pg",
         port,
         password="x",
+        services_password="y",
         durable=False,
         packages=packages,
         readable=folder / "cache",
@@ -63,3 +65,27 @@ def test_it_runs_in_a_folder_that_only_its_owner_may_enter(folder: Path, mode: i
                 process.send_signal(signal.SIGINT)
     copied = mode == 0o700 and os.geteuid() == 0
     assert (folder / "cache").exists() == copied
+
+
+def test_the_services_come_as_a_role_that_owns_nothing(folder: Path) -> None:
+    """Also to a cluster of an earlier release, which had one role, and with another password."""
+    (port,) = free_ports(1)
+    server = Postgres(folder / "pg", port, "x", "y", durable=False)
+    server.prepare()
+    with subprocess.Popen(server.argv) as process:
+        try:
+            wait_until(server.is_ready, 60, "it did not start")
+            with psycopg.connect(server.owner_url, autocommit=True) as owner:
+                owner.execute(f"DROP ROLE {SERVICES}")  # type: ignore[arg-type]
+            for again in (server, replace(server, services_password="z")):
+                assert again.is_ready()
+                with psycopg.connect(again.url) as connection:
+                    found = connection.execute(
+                        "SELECT current_user, rolsuper, rolcreatedb, rolcreaterole FROM pg_roles"
+                        " WHERE rolname = current_user"
+                    ).fetchone()
+                assert found == (SERVICES, False, False, False)
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(server.url)
+        finally:
+            process.send_signal(signal.SIGINT)

@@ -57,10 +57,12 @@ def open_acme(shop: Shop) -> Acme:
             key_id=key.pk,
         )
     )
-    payout = payout_record(provider=provider, amount_nano=1, reference="a transfer")
+    staff = User.objects.create_user("staff@example.com", is_staff=True)
+    payout = payout_record(
+        provider=provider, amount_nano=1, reference="a transfer", ordered_by=staff
+    )
     membership = Membership.objects.get(user=shop.owner)
     budget = budget_set(organisation=organisation, limit_nano=10_000)
-    staff = User.objects.create_user("staff@example.com", is_staff=True)
     grant = grant_order(
         organisation=organisation,
         amount_nano=1_000,

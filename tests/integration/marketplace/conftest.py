@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
+import psycopg
 import pytest
+
+from tests.databases import as_services, named
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
@@ -41,26 +45,57 @@ def kept_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
 
 
 @pytest.fixture
-def committed_shop(transactional_db: None) -> Iterator[Shop]:
+def committed_shop(transactional_db: None, postgres_url: str) -> Iterator[Shop]:
     """As `shop`, seen by every connection."""
     yield _open()
     from django.db import connection
 
     # pytest-django empties the tables with TRUNCATE, which the ledger refuses: only here, only
     # on this connection, its triggers stand aside.
+    _connect_as(urlsplit(postgres_url))
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
+
+
+def _connect_as(who: SplitResult) -> None:
+    from django.db import connection
+
+    connection.close()
+    connection.close_pool()
+    connection.settings_dict |= {"USER": who.username or "", "PASSWORD": who.password or ""}
+
+
+@pytest.fixture
+def by_owner(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, postgres_url: str
+) -> Iterator[None]:
+    """The test comes to the database as those commands do that make or drop tables.
+
+    Asked for before what fills the database: a module that is marked `django_db` is too late.
+    """
+    with django_db_blocker.unblock():
+        _connect_as(urlsplit(postgres_url))
+        yield
+        _connect_as(urlsplit(as_services(postgres_url)))
+
+
+@pytest.fixture
+def by_admin(django_db_setup: None, postgres_url: str) -> Iterator[psycopg.Connection]:
+    """A superuser's session with the same database; what it does is undone."""
+    from django.db import connection
+
+    url = named(postgres_url, connection.settings_dict["NAME"])
+    with psycopg.connect(url) as admin:
+        yield admin
+        admin.rollback()
 
 
 @pytest.fixture(autouse=True)
 def _triggers_back(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "transactional_db" in request.fixturenames:
-        from django.db import connection
-
         # The session goes with it: the pool would hand it on with its triggers still off.
-        connection.close()
-        connection.close_pool()
+        _connect_as(urlsplit(as_services(request.getfixturevalue("postgres_url"))))
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,12 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from django.db import connection
 
+from marketplace.accounts.models import Organisation, User
+from marketplace.billing import services
+from marketplace.billing.models import Transfer
 from router.contracts.record import UsageRecord, record_as_builtins
 from router.domain.ids import uuid7
 
@@ -22,6 +26,23 @@ def call(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+def credit_grant(*, organisation: Organisation, amount_nano: int, idem_key: str = "") -> Transfer:
+    """As a rule of the platform's does."""
+    return services.credit_grant(
+        organisation=organisation,
+        amount_nano=amount_nano,
+        rule="system: a test",
+        reason="It needs credit.",
+        idem_key=idem_key,
+    )
+
+
+def transfer_reverse(*, transfer: Transfer) -> Transfer:
+    """As one of the staff does."""
+    someone, _ = User.objects.get_or_create(email="books@example.org")
+    return services.transfer_reverse(transfer=transfer, reason="A test.", ordered_by=someone)
+
+
 def post_at(
     debit_id: int,
     credit_id: int,
@@ -31,9 +52,8 @@ def post_at(
     kind: str = "grant",
     request_id: str | None = None,
 ) -> None:
-    """A transfer of another day, by the ledger's own switch: its functions date by the clock."""
-    call("SET LOCAL waypost.ledger = 'on'")
-    call(
+    """A transfer of another day, by the books' owner: their functions date by the clock."""
+    as_owner(
         "INSERT INTO billing_transfer"
         " (debit_id, credit_id, amount_nano, idem_key, kind, request_id, created_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -45,14 +65,55 @@ def post_at(
         request_id,
         at,
     )
-    call("SET LOCAL waypost.ledger = 'off'")
+
+
+def forge(
+    debit: str,
+    credit: str,
+    amount_nano: int,
+    *,
+    kind: str,
+    request_id: str | None = None,
+    of: Organisation | None = None,
+) -> int:
+    """A transfer between accounts of these kinds, by a superuser of the books; returns its id.
+
+    The customer is ``of``, or the first.
+    """
+    whose = (of or Organisation.objects.order_by("pk")[0]).pk
+    as_owner(
+        "INSERT INTO billing_transfer"
+        " (debit_id, credit_id, amount_nano, idem_key, kind, request_id)"
+        " SELECT d.id, c.id, %s, %s, %s, %s FROM billing_account d, billing_account c"
+        " WHERE d.kind = %s AND c.kind = %s"
+        " AND coalesce(c.organisation_id, d.organisation_id, %s) = %s LIMIT 1",
+        amount_nano,
+        key := f"forged:{uuid.uuid4()}",
+        kind,
+        request_id,
+        debit,
+        credit,
+        whose,
+        whose,
+    )
+    return Transfer.objects.get(idem_key=key).pk
 
 
 def intrude(sql: str, *parameters: Any) -> None:
-    """As somebody who may switch the triggers off would."""
-    call("SET LOCAL session_replication_role = 'replica'")
-    call(sql, *parameters)
-    call("SET LOCAL session_replication_role = 'origin'")
+    """As a superuser who switches the triggers off."""
+    _as_superuser("tamper", sql, parameters)
+
+
+def as_owner(sql: str, *parameters: Any) -> None:
+    """As the owner of the books, with their switch on."""
+    _as_superuser("forge", sql, parameters)
+
+
+def _as_superuser(how: str, sql: str, parameters: tuple[Any, ...]) -> None:
+    """By a door that only the tests' databases have (`tests.databases.INTRUDER`)."""
+    with connection.cursor() as cursor:
+        statement = psycopg.ClientCursor(cursor.connection).mogrify(sql, parameters or None)
+        cursor.execute(f"SELECT intruder.{how}(%s)", [statement])
 
 
 def lease_take(

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.services import organisation_create
 from marketplace.billing.models import Account
-from marketplace.billing.services import credit_grant
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Pool, Provider, Worker
 from marketplace.catalog.services import offer_publish, provider_create
 from router.domain.pricing import Price
-from tests.integration.marketplace.ledger import USD
+from tests.integration.marketplace.ledger import USD, credit_grant
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def full(shop: Shop) -> Shop:
             charge_nano=10,
         )
     )
-    payout_record(provider=shop.provider, amount_nano=1, reference="first")
+    payout_record(provider=shop.provider, amount_nano=1, reference="first", ordered_by=shop.owner)
     post_at(
         Account.objects.get(kind=AccountKind.CASH).pk,
         shop.customer_account.pk,

@@ -11,9 +11,8 @@ from rest_framework.test import APIClient
 from marketplace.accounts.models import ApiKey, Membership, Organisation, Role, Scope, User
 from marketplace.accounts.services import api_key_create, member_set, organisation_create
 from marketplace.billing.budgets.services import budget_set
-from marketplace.billing.services import credit_grant
 from router.domain.keys import key_is_wellformed, verify_session
-from tests.integration.marketplace.ledger import record, settle
+from tests.integration.marketplace.ledger import credit_grant, record, settle
 from tests.integration.marketplace.shop import Shop
 
 PROBLEM = "application/problem+json"

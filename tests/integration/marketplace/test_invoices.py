@@ -25,16 +25,27 @@ from marketplace.billing.invoices.months import Month
 from marketplace.billing.invoices.services import CLOCK_SKEW, statement_issue, statements_issue
 from marketplace.billing.models import Account, AccountKind, Transfer, TransferKind
 from marketplace.billing.selectors import ledger_proof
-from marketplace.billing.services import credit_grant, transfer_post, transfer_reverse
+from marketplace.billing.services import transfer_post
 from marketplace.catalog.models import Offer
 from marketplace.catalog.services import offer_publish
 from router.domain.money import commission_nano
 from router.domain.pricing import Price, Usage, charge_nano
 from tests.examples import examples
-from tests.integration.marketplace.ledger import USD, call, post_at, record, settle
+from tests.integration.marketplace.ledger import (
+    USD,
+    as_owner,
+    call,
+    credit_grant,
+    intrude,
+    post_at,
+    record,
+    settle,
+    transfer_reverse,
+)
 from tests.integration.marketplace.shop import Shop, open_shop
 from workers.tasks import invoices
 
+PLENTY = 10**14
 THIS_MONTH = Month.of(timezone.now())
 
 
@@ -117,7 +128,7 @@ def test_an_invoice_says_what_moved_and_what_for(shop: Shop, month_over: Month) 
     ]
     assert by_seconds.amount_nano == -spent[2] == -(3_517_500 + 10)
     # The payment itself is not there: only its transfer was made.
-    assert [gap for gap in ledger_proof().gaps if "for no payment" not in gap] == []
+    assert [gap for gap in ledger_proof().gaps if "no payment" not in gap] == []
 
 
 def test_a_payout_statement_says_what_was_earned_and_kept(shop: Shop, month_over: Month) -> None:
@@ -141,7 +152,7 @@ def test_a_charge_whose_usage_event_is_gone_is_still_invoiced(
     shop: Shop, month_over: Month
 ) -> None:
     charge = settle_call(shop, offer_of(shop, request_nano=77))
-    call("DELETE FROM usage_event")
+    intrude("DELETE FROM usage_event")
     *_, line = issue(shop.customer_account, month_over).entries
     assert (line.model, line.calls, line.amount_nano, line.items) == ("", 1, -charge, ())
 
@@ -176,8 +187,9 @@ def test_a_month_in_which_nothing_moved_has_no_invoice(shop: Shop) -> None:
 def test_what_was_issued_stays(shop: Shop, month_over: Month, statement: str) -> None:
     issue(shop.customer_account, month_over)
     call("SET CONSTRAINTS ALL IMMEDIATE")
-    with pytest.raises(DatabaseError, match="is refused"), transaction.atomic():
-        call(statement)
+    for way, found in ((call, "permission denied"), (as_owner, "is refused")):
+        with pytest.raises(DatabaseError, match=found), transaction.atomic():
+            way(statement)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +206,7 @@ def test_the_proof_finds_an_invoice_that_is_not_the_ledgers(
 ) -> None:
     issue(shop.customer_account, month_over)
     assert ledger_proof().gaps == ()
-    call("SET LOCAL session_replication_role = replica")
-    call(f"UPDATE billing_statement SET {change}")
+    intrude(f"UPDATE billing_statement SET {change}")
     assert any(found in gap for gap in ledger_proof().gaps)
 
 
@@ -220,19 +231,18 @@ def test_any_movements_are_invoiced_whole_and_each_month_goes_on_from_the_last(m
 
 
 def _invoice_all(shop: Shop, moved: list[tuple[int, int, str, int]]) -> None:
-    call("SET LOCAL session_replication_role = replica")
-    call("DELETE FROM billing_transfer")
-    call("UPDATE billing_account SET posted_nano = 0, overdraft = true")
-    call("SET LOCAL session_replication_role = origin")
+    intrude("DELETE FROM billing_transfer")
+    intrude("UPDATE billing_account SET posted_nano = 0")
     first = Month(2026, 6)
     customer, provider = shop.customer_account, shop.provider_account
     cash = Account.objects.get(kind=AccountKind.CASH)
+    post_at(cash.pk, customer.pk, PLENTY, first.start - timedelta(days=1), kind="topup")
     for day, millisecond, kind, amount in moved:
         at = first.start + timedelta(days=day, milliseconds=millisecond)
         pays = {"grant": (cash, customer), "topup": (cash, customer), "reversal": (customer, cash)}
         debit, credit = pays.get(kind, (customer, provider))
         post_at(debit.pk, credit.pk, amount, at, kind=kind)
-    month, balance = first, {customer.pk: 0, provider.pk: 0}
+    month, balance = first, {customer.pk: PLENTY, provider.pk: 0}
     while month < THIS_MONTH:
         for statement in statements_issue(month=month):
             assert statement.opening_nano == balance[statement.account_id]

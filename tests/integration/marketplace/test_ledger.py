@@ -12,17 +12,19 @@ from django.db import DatabaseError, connection, transaction
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.models import Account, AccountKind, Budget, Lease, Transfer, Window
 from marketplace.billing.selectors import ledger_proof
-from marketplace.billing.services import credit_grant, transfer_reverse
 from marketplace.usage.models import UsageEvent
 from router.contracts.record import record_as_builtins
 from tests.integration.marketplace.ledger import (
     USD,
+    as_owner,
     call,
+    credit_grant,
     intrude,
     lease_close,
     lease_take,
     record,
     settle,
+    transfer_reverse,
 )
 from tests.integration.marketplace.shop import Shop
 
@@ -70,9 +72,9 @@ def test_a_budget_is_spent_by_leases_alone(shop: Shop) -> None:
     budget.refresh_from_db()
     assert (budget.spent_nano, budget.held_nano) == (120, 380)
     for what in ("spent_nano", "held_nano"):
-        with pytest.raises(DatabaseError, match="only by leases"), transaction.atomic():
+        with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
             Budget.objects.update(**{what: 0})
-    Budget.objects.update(limit_nano=1)
+    call("SELECT billing_budget_change(%s, 1, %s)", budget.pk, budget.window)
     lease_close(lease)
     budget.refresh_from_db()
     assert (budget.spent_nano, budget.held_nano) == (120, 0)
@@ -92,21 +94,37 @@ def test_a_budgets_window_begins_anew(shop: Shop) -> None:
     assert (budget.spent_nano, budget.held_nano) == (0, 500)
 
 
-def test_a_transfer_written_past_the_functions_still_balances(shop: Shop) -> None:
+def test_a_transfer_written_past_the_functions_still_balances_and_is_seen(shop: Shop) -> None:
     credit_grant(organisation=shop.organisation, amount_nano=1)
-    call("SET LOCAL waypost.ledger = 'on'")
-    call(
+    as_owner(
         "INSERT INTO billing_transfer (debit_id, credit_id, amount_nano, idem_key, kind) "
         "SELECT debit_id, credit_id, 5, 'by hand', kind FROM billing_transfer LIMIT 1"
     )
     assert shop.customer_account.posted_nano == 10 * USD + 6
-    assert ledger_proof().gaps == ()
+    (gap,) = ledger_proof().gaps
+    assert "(grant, 5 nano) has no order with a name" in gap
 
 
 def test_the_permission_to_write_ends_with_the_function(shop: Shop) -> None:
     credit_grant(organisation=shop.organisation, amount_nano=1)
-    with pytest.raises(DatabaseError, match="only by transfers and leases"), transaction.atomic():
+    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
         call("UPDATE billing_account SET posted_nano = 0")
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("UPDATE billing_account SET posted_nano = 0", "only by transfers and leases"),
+        ("UPDATE billing_transfer SET amount_nano = 1", "the ledger only grows"),
+        ("DELETE FROM billing_transfer", "the ledger only grows"),
+        ("TRUNCATE billing_transfer CASCADE", "the ledger only grows"),
+        ("DELETE FROM billing_lease", "the ledger only grows"),
+    ],
+)
+def test_triggers_keep_the_owner_from_mistakes(shop: Shop, statement: str, found: str) -> None:
+    call("SET CONSTRAINTS ALL IMMEDIATE")
+    with pytest.raises(DatabaseError, match=found), transaction.atomic():
+        as_owner(statement)
 
 
 def test_a_grant_is_booked_once_for_its_key(shop: Shop) -> None:
@@ -127,7 +145,7 @@ def test_a_grant_comes_out_of_grants_and_can_be_reversed_once(shop: Shop) -> Non
 
 
 def test_charges_are_for_settling_alone(shop: Shop) -> None:
-    with pytest.raises(DatabaseError, match="settled, not posted"), transaction.atomic():
+    with pytest.raises(DatabaseError, match="is settled, not posted"), transaction.atomic():
         call(
             "SELECT billing_transfer_post(%s, %s, 1, 'k', 'charge_provider')",
             shop.customer_account.pk,
@@ -293,7 +311,7 @@ def test_the_proof_finds_what_does_not_follow_from_the_transfers(shop: Shop) -> 
 def test_the_proof_finds_a_hold_without_a_lease_and_a_call_without_transfers(shop: Shop) -> None:
     intrude("UPDATE billing_account SET held_nano = 9 WHERE id = %s", shop.customer_account.pk)
     settle(charged(shop, 0))
-    call("UPDATE usage_event SET hold_nano = 4, charge_nano = 4")
+    intrude("UPDATE usage_event SET hold_nano = 4, charge_nano = 4")
     gaps = ledger_proof().gaps
     assert any("holds 9 nano" in gap for gap in gaps)
     assert any("charged 4 nano, its transfers sum to 0" in gap for gap in gaps)

@@ -15,10 +15,12 @@ from django.db import DatabaseError, transaction
 from marketplace.accounts.models import ApiKey
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.models import Account, Budget, Lease, Transfer, Window
+from marketplace.billing.payments.books import receivable_account_open
 from marketplace.billing.selectors import ledger_proof
 from router.contracts.record import UsageRecord
 from tests.integration.marketplace.ledger import (
     USD,
+    as_owner,
     call,
     intrude,
     lease_close,
@@ -250,34 +252,69 @@ def test_a_transfer_is_between_two_accounts_that_exist(shop: Shop) -> None:
             post_at(debit, credit, 1, datetime.now(UTC))
 
 
-@pytest.mark.parametrize("kind", [None, "charge_commission", "unheard_of"])
+@pytest.mark.parametrize(
+    "kind", [None, "charge_provider", "charge_commission", "cover", "unheard_of"]
+)
 def test_a_transfer_that_is_posted_has_a_kind_of_its_own(shop: Shop, kind: str | None) -> None:
-    ids = shop.customer_account.pk, shop.provider_account.pk
-    with pytest.raises(DatabaseError), transaction.atomic():
+    for parties in (("customer", "provider"), ("expense", "customer")):
+        ids = [Account.objects.get(kind=party).pk for party in parties]
+        with pytest.raises(DatabaseError, match="is settled, not posted"), transaction.atomic():
+            call(POST, *ids, 1, "k", kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "debit", "credit"),
+    [
+        ("grant", "cash", "customer"),
+        ("grant", "grants", "provider"),
+        ("topup", "grants", "customer"),
+        ("payout", "customer", "payouts"),
+        ("refund", "provider", "cash"),
+        ("dispute_return", "customer", "cash"),
+        ("debt_payment", "provider", "receivable"),
+        ("write_off", "cash", "receivable"),
+    ],
+)
+def test_a_kind_moves_money_between_its_own_accounts(
+    shop: Shop, kind: str, debit: str, credit: str
+) -> None:
+    receivable_account_open(organisation=shop.organisation)
+    ids = [Account.objects.get(kind=party).pk for party in (debit, credit)]
+    with pytest.raises(DatabaseError, match=f"{kind} does not go from"), transaction.atomic():
         call(POST, *ids, 1, "k", kind)
+
+
+@pytest.mark.parametrize("key", ["k", "reversal:", "reversal:0", "reversal:-1", "reversal:{}x"])
+def test_a_reversal_names_what_it_reverses(shop: Shop, key: str) -> None:
+    grant = Transfer.objects.get(idem_key="welcome")
+    back = grant.credit_id, grant.debit_id
+    for amount, named in ((ALL, key.format(grant.pk)), (ALL - 1, f"reversal:{grant.pk}")):
+        with pytest.raises(DatabaseError, match="names no transfer"), transaction.atomic():
+            call(POST, *back, amount, named, "reversal")
+    call(POST, *back, ALL, f"reversal:{grant.pk}", "reversal")
 
 
 def test_a_key_stands_for_one_transfer_in_every_part(shop: Shop) -> None:
     customer, provider = shop.customer_account.pk, shop.provider_account.pk
     grants = Account.objects.get(kind="grants").pk
-    ((first,),) = call(POST, customer, provider, 5, "k", "grant")
-    assert call(POST, customer, provider, 5, "k", "grant") == [(first,)]
+    ((first,),) = call(POST, grants, customer, 5, "k", "grant")
+    assert call(POST, grants, customer, 5, "k", "grant") == [(first,)]
     for other in (
+        (provider, customer, 5, "k", "grant"),
         (grants, provider, 5, "k", "grant"),
-        (customer, grants, 5, "k", "grant"),
-        (customer, provider, 6, "k", "grant"),
-        (customer, provider, 5, "k", "reversal"),
+        (grants, customer, 6, "k", "grant"),
+        (grants, customer, 5, "k", "reversal"),
     ):
         with pytest.raises(DatabaseError, match="another transfer"), transaction.atomic():
             call(POST, *other)
-    assert shop.provider_account.posted_nano == 5
+    assert shop.customer_account.posted_nano == ALL + 5
 
 
 def test_an_account_with_a_past_stays(shop: Shop) -> None:
     # The customer's was only paid into, and the platform's grants only paid out.
     for account in (shop.customer_account, Account.objects.get(kind="grants")):
         with pytest.raises(DatabaseError, match="has transfers and stays"), transaction.atomic():
-            call("DELETE FROM billing_account WHERE id = %s", account.pk)
+            as_owner("DELETE FROM billing_account WHERE id = %s", account.pk)
 
 
 # Settling

@@ -11,11 +11,21 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from marketplace.billing.models import Account
+from marketplace.billing.models import Account, Payment
+from marketplace.billing.payments.services import payment_succeed
+from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.selectors import ledger_proof
-from marketplace.billing.services import credit_grant, payout_record
+from marketplace.billing.services import payout_record
 from tests.examples import examples
-from tests.integration.marketplace.ledger import USD, lease_close, lease_take, record, settle
+from tests.integration.marketplace.ledger import (
+    USD,
+    credit_grant,
+    lease_close,
+    lease_take,
+    record,
+    settle,
+    transfer_reverse,
+)
 from tests.integration.marketplace.shop import open_shop
 
 SMALL = st.integers(1, 3 * USD)
@@ -37,6 +47,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.payouts: dict[str, int] = {}
         self.left: dict[Any, int] = {}
         self.settled: list[Any] = []
+        self.closed: list[Any] = []
 
     def teardown(self) -> None:
         transaction.set_rollback(True)
@@ -46,6 +57,52 @@ class LedgerMachine(RuleBasedStateMachine):
     def grant(self, amount: int) -> None:
         credit_grant(organisation=self.shop.organisation, amount_nano=amount)
         self.granted += amount
+
+    @rule(cents=st.integers(1, 300))
+    def top_up(self, cents: int) -> None:
+        payment = Payment.objects.create(
+            organisation=self.shop.organisation, purpose="topup", amount_cents=cents
+        )
+        intent = f"pi_{payment.pk}"
+        payment_succeed(payment=payment, intent_id=intent, received_cents=cents, currency="usd")
+        self.granted += payment.amount_nano
+
+    @rule(amount=SMALL, back=st.booleans())
+    def order(self, amount: int, back: bool) -> None:
+        made = grant_order(
+            organisation=self.shop.organisation,
+            amount_nano=amount,
+            reason="An outage.",
+            ordered_by=self.shop.owner,
+        )
+        if back:
+            transfer_reverse(transfer=made.transfer)
+        else:
+            self.granted += amount
+
+    @rule(data=st.data())
+    def settle_late(self, data: st.DataObject) -> None:
+        """Calls of a lease that was closed: the platform pays what the account cannot."""
+        if not self.closed:
+            return
+        lease = data.draw(st.sampled_from(self.closed))
+        charges = data.draw(st.lists(SMALL, min_size=1, max_size=3))
+        free = self.granted - self.spent - sum(self.left.values())
+        settle(
+            *(
+                record(
+                    account_id=self.account_id,
+                    provider_account_id=self.provider_id,
+                    lease_id=lease,
+                    charge_nano=charge,
+                    commission_nano=0,
+                )
+                for charge in charges
+            )
+        )
+        self.spent += sum(charges)
+        self.earned += sum(charges)
+        self.granted += max(sum(charges) - free, 0)
 
     @rule(need=SMALL, more=SMALL)
     def take(self, need: int, more: int) -> None:
@@ -100,11 +157,29 @@ class LedgerMachine(RuleBasedStateMachine):
         booked = self.payouts.get(reference)
         due = self.earned - sum(self.payouts.values())
         if booked == amount or (booked is None and amount <= due):
-            payout_record(provider=self.shop.provider, amount_nano=amount, reference=reference)
+            payout_record(
+                provider=self.shop.provider,
+                amount_nano=amount,
+                reference=reference,
+                ordered_by=self.shop.owner,
+            )
             self.payouts[reference] = amount
         else:
             with pytest.raises(ValidationError):
-                payout_record(provider=self.shop.provider, amount_nano=amount, reference=reference)
+                payout_record(
+                    provider=self.shop.provider,
+                    amount_nano=amount,
+                    reference=reference,
+                    ordered_by=self.shop.owner,
+                )
+
+    def _pay_out(self, amount: int, reference: str) -> None:
+        payout_record(
+            provider=self.shop.provider,
+            amount_nano=amount,
+            reference=reference,
+            ordered_by=self.shop.owner,
+        )
 
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:
@@ -113,6 +188,7 @@ class LedgerMachine(RuleBasedStateMachine):
         lease = data.draw(st.sampled_from(list(self.left)))
         assert lease_close(lease) == self.left.pop(lease)
         assert lease_close(lease) == 0
+        self.closed.append(lease)
 
     @invariant()
     def books_are_right(self) -> None:

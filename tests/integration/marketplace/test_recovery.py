@@ -25,6 +25,7 @@ from router.contracts.record import UsageRecord, encode_record
 from router.metering.journal import Journal
 from tests.integration.marketplace.ledger import (
     USD,
+    as_owner,
     call,
     intrude,
     lease_close,
@@ -229,7 +230,7 @@ def test_a_router_that_is_lost_is_written_off_on_record(shop: Shop) -> None:
     assert (found.reason, found.by) == ("its disk is gone", "ana")
     for change in ("UPDATE billing_writeoff SET amount_nano = 0", "DELETE FROM billing_writeoff"):
         with pytest.raises(DatabaseError, match="refused"), transaction.atomic():
-            call(change)
+            as_owner(change)
 
 
 def test_a_call_of_a_written_off_router_is_paid_by_whoever_can(shop: Shop) -> None:

@@ -148,7 +148,9 @@ def test_earnings_come_from_statements_and_for_the_open_month_from_the_ledger(
 
 
 def test_the_earnings_page_shows_what_is_due_and_was_paid(stated: Shop, seller: User) -> None:
-    payout_record(provider=stated.provider, amount_nano=USD, reference="WIRE-7")
+    payout_record(
+        provider=stated.provider, amount_nano=USD, reference="WIRE-7", ordered_by=stated.owner
+    )
     page = Client()
     page.force_login(seller)
     body = page.get("/earnings").content.decode()

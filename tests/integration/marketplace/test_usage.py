@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.selectors import ledger_proof
-from marketplace.usage.generating import Size, history_generate
 from marketplace.usage.latency import BUCKETS_PER_OCTAVE
 from marketplace.usage.models import (
     CallerRollup,
@@ -34,7 +33,7 @@ from marketplace.usage.services import figures_compute, rollups_rebuild
 from marketplace.usage.windows import Window, window_of
 from router.domain.ids import uuid7
 from tests.examples import examples
-from tests.integration.marketplace.ledger import call, record, settle
+from tests.integration.marketplace.ledger import as_owner, call, intrude, record, settle
 from tests.integration.marketplace.shop import Shop
 from workers.tasks import usage as tasks
 
@@ -116,32 +115,10 @@ def test_a_call_outside_all_months_is_reported_and_moves_when_its_month_is_made(
     assert ledger_proof().gaps == ()
 
 
-def test_old_months_are_taken_out_and_the_books_stay_proven(shop: Shop) -> None:
-    call("SELECT usage_partitions_make('2026-01-01+00', '2026-03-01+00')")
-    for month in ("2026-01", "2026-02", "2026-03"):
-        settle(charged(shop, created_at_ms=millis(f"{month}-15T00:00:00")))
-    assert partitions_detach(before=datetime(2026, 1, 15, tzinfo=UTC)) == []
-    call_command("usage", "detach", "--before", "2026-03")
-    assert {"usage_event_2026_01", "usage_event_2026_02"} & set(partition_names()) == set()
-    assert UsageEvent.objects.count() == 1
-    assert call("SELECT count(*) FROM usage_event_2026_01") == [(1,)]
-    assert UsageRollup.objects.filter(span=Span.DAY).count() == 3
-    assert ledger_proof().gaps == ()
-
-
 def test_months_that_go_on_stay_whatever_is_asked(shop: Shop) -> None:
     partitions_detach(before=datetime(2099, 1, 1, tzinfo=UTC))
     settle(charged(shop))
     assert ledger_proof().gaps == ()
-
-
-def test_rollups_of_months_that_were_taken_out_are_not_made_anew(shop: Shop) -> None:
-    call("SELECT usage_partitions_make('2026-01-01+00', '2026-01-01+00')")
-    settle(charged(shop, created_at_ms=millis("2026-01-15T00:00:00")))
-    call_command("usage", "detach", "--before", "2026-02")
-    with pytest.raises(CommandError, match="before 2026-02-01 were taken out"):
-        call_command("usage", "rebuild", "--from", "2026-01-31", "--until", "2026-02-02")
-    assert UsageRollup.objects.filter(span=Span.DAY).count() == 1
 
 
 def test_ids_and_times_translate_both_ways() -> None:
@@ -234,7 +211,7 @@ def test_rollups_are_the_sums_of_their_calls(
 def test_the_proof_finds_a_rollup_that_disagrees(shop: Shop, broken: str, said: str) -> None:
     settle(charged(shop, ttft_ms=5.0, total_ms=9.0))
     assert ledger_proof().gaps == ()
-    call(broken)
+    intrude(broken)
     assert any(said in gap for gap in ledger_proof().gaps)
     today = datetime.now(UTC).date()
     days = [f"{today + timedelta(days=days)}" for days in (-1, 2)]
@@ -245,7 +222,7 @@ def test_the_proof_finds_a_rollup_that_disagrees(shop: Shop, broken: str, said: 
 def test_the_frequent_proof_looks_at_recent_calls_only(shop: Shop) -> None:
     now = datetime.now(UTC)
     settle(charged(shop, created_at_ms=int((now - timedelta(days=20)).timestamp() * 1000)))
-    call("UPDATE usage_rollup SET calls = 7")
+    intrude("UPDATE usage_rollup SET calls = 7")
     assert ledger_proof(calls_since=now - timedelta(days=10)).gaps == ()
     assert ledger_proof().gaps
 
@@ -281,7 +258,7 @@ def test_models_are_measured_over_completed_calls_of_the_last_day(shop: Shop) ->
     assert figures.ttft_ms_p50 == pytest.approx(110, rel=0.42)
     assert figures.total_ms_p99 == pytest.approx(10_000, rel=0.42)
     assert figures.tokens_per_s == pytest.approx(1000 * 30 / 10_420)
-    UsageRollup.objects.all().delete()
+    intrude("DELETE FROM usage_rollup")
     assert figures_compute() == 0
     assert not ModelFigures.objects.exists()
 
@@ -430,19 +407,6 @@ def test_an_organisation_reads_its_own_rollups(shop: Shop) -> None:
     assert figures_by(rollups_of(shop.organisation.pk + 1, window), "model") == {}
 
 
-# --- a generated history -----------------------------------------------------------------------
-
-
-def test_a_generated_history_leaves_the_books_proven() -> None:
-    history_generate(size=Size(rows=500, models=30, providers=4, days=3), progress=lambda _: None)
-    assert UsageEvent.objects.count() == 500
-    assert ledger_proof().gaps == ()
-    assert call("SELECT count(*) FROM usage_event_default") == [(0,)]
-    assert figures_compute() > 0
-    with pytest.raises(CommandError, match="already"):
-        call_command("usage", "generate", "--rows", "1")
-
-
 def test_nothing_is_generated_among_people_unless_they_say_so(shop: Shop) -> None:
     with pytest.raises(CommandError, match="--yes"):
         call_command("usage", "generate", "--rows", "1")
@@ -452,9 +416,8 @@ def test_nothing_is_generated_among_people_unless_they_say_so(shop: Shop) -> Non
 
 
 def test_a_transfer_names_accounts_that_exist(shop: Shop) -> None:
-    call("SET LOCAL waypost.ledger = 'on'")
     with pytest.raises(DatabaseError, match="account 987654321, which does not exist"):
-        call(
+        as_owner(
             "INSERT INTO billing_transfer (debit_id, credit_id, amount_nano, idem_key, kind) "
             "VALUES (%s, 987654321, 1, 'x', 'grant')",
             shop.customer_account.pk,
@@ -465,5 +428,5 @@ def test_an_account_with_transfers_stays(shop: Shop) -> None:
     for account in (shop.customer_account, shop.provider_account):
         settle(charged(shop))
         with pytest.raises(DatabaseError, match="has transfers and stays"), transaction.atomic():
-            call("DELETE FROM billing_account WHERE id = %s", account.pk)
+            as_owner("DELETE FROM billing_account WHERE id = %s", account.pk)
     assert connection.needs_rollback is False

@@ -67,7 +67,8 @@ def cluster_database(ledger_database: str, emulator_url: str) -> Iterator[str]:
         ),
     )
     with psycopg.connect(ledger_database, autocommit=True) as connection:
-        connection.execute("TRUNCATE routing_snapshot, routing_router CASCADE")
+        for table in ("routing_snapshot", "routing_slot_lease", "routing_router"):
+            connection.execute(f"DELETE FROM {table}")  # type: ignore[arg-type]
     publish(ledger_database, shop)
     return ledger_database
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import environment, health, ports, secrets, stack, state
+from deploy.local import environment, health, ports, secrets, stack, state, supervisor
 from deploy.local.banner import banner, first_call
 from deploy.local.launch import LaunchError, check_ports, explain
 from deploy.local.postgres import Postgres
@@ -241,6 +241,45 @@ def test_a_url_in_the_environment_replaces_the_embedded_service(home: Path) -> N
     assert replaced.environment["BROKER_URL"] == "redis://mq/0"
 
 
+def test_only_what_migrates_is_given_the_owner_of_the_tables(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = secrets.load_or_make(home, {})
+    layout = stack.build(Options(home), made)
+    told = {service.name: " ".join(service.env.values()) for service in layout.services}
+    assert {name for name, words in told.items() if made[secrets.DATABASE_PASSWORD] in words} == {
+        "migrate"
+    }
+    assert made[secrets.SERVICES_PASSWORD] in told["router"]
+    assert made[secrets.DATABASE_PASSWORD] in layout.owner_url
+
+    given = Options(home, database_url="postgres://db/x", owner_url="postgres://owner@db/x")
+    assert stack.build(given, made).owner_url == "postgres://owner@db/x"
+    alone = stack.build(Options(home, database_url="postgres://db/x"), made)
+    assert alone.owner_url == ""
+    assert not any(secrets.OWNER_URL in service.env for service in alone.services)
+
+    for name in secrets.NOT_FOR_SERVICES:
+        monkeypatch.setenv(name, "hush")
+    assert "hush" not in supervisor.inherited().values()
+
+
+def test_a_command_beside_a_stack_can_be_its_owner(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYPOST_HOME", str(home))
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("MIGRATE_DATABASE_URL", "")
+    monkeypatch.delenv("MIGRATE_DATABASE_URL")
+    state.save(home, live_state(owner_url="postgres://owner@it"))
+    environment.adopt_running_stack()
+    assert os.environ.pop("MIGRATE_DATABASE_URL") == "postgres://owner@it"
+    # The caller means another database.
+    monkeypatch.setenv("DATABASE_URL", "postgres://mine")
+    environment.adopt_running_stack()
+    assert "MIGRATE_DATABASE_URL" not in os.environ
+
+
 def test_every_need_names_a_service(home: Path) -> None:
     for options in (Options(home), Options(home, emulated=False, database_url="postgres://db/x")):
         services = stack.build(options, secrets.load_or_make(home, {})).services
@@ -280,7 +319,7 @@ def test_a_pid_file_that_names_another_program_is_forgotten(home: Path) -> None:
     (cluster / "PG_VERSION").write_text("18\n")
     pid_file = cluster / "postmaster.pid"
     pid_file.write_text(f"{os.getpid()}\n{cluster}\n")
-    Postgres(cluster, 1, "x").prepare()
+    Postgres(cluster, 1, "x", "y").prepare()
     assert not pid_file.exists()
 
 

@@ -46,6 +46,7 @@ class Command(BaseCommand):
             router_grpc_port=given["router_grpc_port"] or given["router_port"] + 1,
             emulated=not given["no_emulated"],
             database_url=os.environ.get("DATABASE_URL") or None,
+            owner_url=os.environ.get("MIGRATE_DATABASE_URL") or None,
             broker_url=os.environ.get("BROKER_URL") or None,
         )
         # Django's own wrapper ends every piece of output with a line break.

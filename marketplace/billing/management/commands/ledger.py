@@ -1,4 +1,4 @@
-"""``manage.py ledger verify|replay|write-off``: prove the books, and what to do where they gape."""
+"""``manage.py ledger``: prove the books, and what to do where they gape."""
 
 import getpass
 import time
@@ -7,8 +7,10 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError
 from django.db.models import Sum
 
+from marketplace.accounts.models import User
 from marketplace.billing.models import Transfer, TransferKind
 from marketplace.billing.recovery import (
     JournalCopy,
@@ -18,6 +20,7 @@ from marketplace.billing.recovery import (
     router_write_off,
 )
 from marketplace.billing.selectors import ledger_proof
+from marketplace.billing.services import transfer_explain, transfer_reverse
 from marketplace.routing.selectors import routers_alive
 from router.domain.money import format_usd
 
@@ -25,7 +28,10 @@ NAMED_MAX = 100
 
 
 class Command(BaseCommand):
-    help = "Prove the ledger, settle what a router's disk still holds, write a lost router off."
+    help = (
+        "Prove the ledger, settle what a router's disk still holds, write a lost router off, "
+        "reverse a transfer or answer for one."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -42,11 +48,20 @@ class Command(BaseCommand):
         write_off.add_argument("--reason", required=True)
         write_off.add_argument("--by", default=getpass.getuser(), help="who decided it")
         write_off.add_argument("--force", action="store_true", help="even if the router is there")
+        for verb, what in (
+            ("reverse", "move a transfer's money back, once"),
+            (
+                "explain",
+                "answer by name for a transfer that has no order",
+            ),
+        ):
+            order = verbs.add_parser(verb, help=what)
+            order.add_argument("transfer", type=int, help="its id")
+            order.add_argument("--reason", required=True)
+            order.add_argument("--by", required=True, metavar="EMAIL", help="who of the staff")
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
-        {"verify": self._verify, "replay": self._replay, "write-off": self._write_off}[verb](
-            options
-        )
+        getattr(self, f"_{verb.replace('-', '_')}")(options)
 
     def _verify(self, options: dict[str, Any]) -> None:
         # The journal first: what is settled while the books are proven is then found in them.
@@ -120,6 +135,47 @@ class Command(BaseCommand):
             f"{write_off.leases} leases of {write_off.router_id} are closed: "
             f"${format_usd(write_off.amount_nano)} may be spent again."
         )
+
+    def _reverse(self, options: dict[str, Any]) -> None:
+        transfer = _transfer(options["transfer"])
+        try:
+            reversal = transfer_reverse(
+                transfer=transfer, reason=options["reason"], ordered_by=_staff(options["by"])
+            )
+        except IntegrityError as error:
+            raise CommandError(f"its receiver has not got ${_usd(transfer)} any more") from error
+        self.stdout.write(f"Transfer {reversal.pk} moves ${_usd(transfer)} back.")
+
+    def _explain(self, options: dict[str, Any]) -> None:
+        try:
+            order = transfer_explain(
+                transfer=_transfer(options["transfer"]),
+                reason=options["reason"],
+                ordered_by=_staff(options["by"]),
+            )
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        self.stdout.write(
+            f"Transfer {order.pk} is answered for by {order.ordered_by}: {order.reason}"
+        )
+
+
+def _transfer(number: int) -> Transfer:
+    found = Transfer.objects.filter(pk=number).first()
+    if found is None:
+        raise CommandError(f"there is no transfer {number}")
+    return found
+
+
+def _staff(email: str) -> User:
+    found = User.objects.filter(email=email, is_staff=True, is_active=True).first()
+    if found is None:
+        raise CommandError(f"nobody of the staff has the address {email}")
+    return found
+
+
+def _usd(transfer: Transfer) -> str:
+    return format_usd(transfer.amount_nano)
 
 
 def _read(path: Path, alive: frozenset[str]) -> JournalCopy:

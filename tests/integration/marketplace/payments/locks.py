@@ -10,6 +10,8 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
+from marketplace.billing.models import Account
+from marketplace.billing.services import account_lock
 from tests.embedded import wait_until
 from tests.integration.marketplace.ledger import call
 
@@ -40,7 +42,11 @@ def meanwhile(work: Callable[[], Any], *, locked: QuerySet[Any]) -> Iterator[lis
 
     thread = threading.Thread(target=run)
     with transaction.atomic():
-        list(locked.select_for_update())
+        if locked.model is Account:
+            for account in locked:
+                account_lock(account=account)
+        else:
+            list(locked.select_for_update())
         thread.start()
         wait_until(_somebody_waits, WAIT_S, "nobody waited for the lock")
         yield results

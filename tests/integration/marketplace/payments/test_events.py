@@ -11,8 +11,7 @@ from django.test import Client
 
 from marketplace.billing.models import Payment, StripeEvent, Transfer
 from marketplace.billing.selectors import ledger_proof
-from marketplace.billing.services import transfer_reverse
-from tests.integration.marketplace.ledger import USD
+from tests.integration.marketplace.ledger import USD, transfer_reverse
 from tests.integration.marketplace.payments.stripe_events import (
     NANO_PER_CENT,
     deliver,

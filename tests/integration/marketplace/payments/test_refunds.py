@@ -17,9 +17,16 @@ from marketplace.billing.payments.pursuit import payments_pursue
 from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
 from marketplace.billing.selectors import ledger_proof
-from marketplace.billing.services import credit_grant, transfer_reverse
 from tests.examples import examples
-from tests.integration.marketplace.ledger import USD, lease_close, lease_take, record, settle
+from tests.integration.marketplace.ledger import (
+    USD,
+    credit_grant,
+    lease_close,
+    lease_take,
+    record,
+    settle,
+    transfer_reverse,
+)
 from tests.integration.marketplace.payments.locks import meanwhile
 from tests.integration.marketplace.payments.stripe_events import (
     NANO_PER_CENT,

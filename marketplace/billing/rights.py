@@ -1,0 +1,118 @@
+"""What the services' own role may do in PostgreSQL: everything to most tables, little to the books.
+
+The role that owns the tables runs migrations and the ledger's functions (``SECURITY DEFINER``, in
+``migrations/sql/rights.sql``). Pages, jobs and routers come as another, which calls those functions
+and is refused whatever else would move money or take its causes away. Where both are the same role,
+only the ledger's triggers stand in the way: `weaknesses` says so.
+"""
+
+from django.db.backends.utils import CursorWrapper
+
+READ = "SELECT"
+ADD = "SELECT, INSERT"
+KEEP = "SELECT, INSERT, UPDATE"
+ALL = "SELECT, INSERT, UPDATE, DELETE"
+
+BOOKS = {
+    "billing_transfer": READ,
+    "billing_lease": READ,
+    "usage_event": READ,
+    "usage_rollup": READ,
+    "usage_caller_rollup": READ,
+    "usage_detachment": READ,
+    # A trigger lets an account begin empty, and a budget unspent.
+    "billing_account": ADD,
+    "billing_budget": "SELECT, INSERT, DELETE",
+    # Causes of transfers, and what was told about the books: written once.
+    "billing_paymenttransfer": ADD,
+    "billing_stafftransfer": ADD,
+    "billing_systemorder": ADD,
+    "billing_trialgrant": f"{ADD}, UPDATE (founder_id)",
+    "billing_statement": ADD,
+    "billing_writeoff": ADD,
+    "billing_reconciliationreport": ADD,
+    "billing_stripeevent": f"{ADD}, UPDATE (verdict)",
+    "catalog_offer": ADD,
+    "support_look": ADD,
+    # They go from state to state, and stay.
+    "billing_payment": KEEP,
+    "billing_refund": KEEP,
+    "billing_dispute": KEEP,
+    "billing_creditrequest": KEEP,
+    # Which migrations ran is the owner's to say.
+    "django_migrations": READ,
+}
+"""By table, what the services may; of every other table ``ALL``."""
+
+_TABLES = """
+SELECT relname, relispartition FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+"""
+_DEFINERS = """
+SELECT oid::regprocedure::text FROM pg_proc
+WHERE prosecdef AND pronamespace = current_schema()::regnamespace
+"""
+_WEAKNESSES = """
+SELECT r.rolsuper, r.rolcreaterole, o.rolname, pg_has_role(r.oid, o.oid, 'MEMBER'),
+       has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER'),
+       has_schema_privilege(r.oid, c.relnamespace, 'CREATE')
+FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner, pg_roles r
+WHERE c.oid = to_regclass('billing_transfer') AND r.rolname = %s
+"""
+
+
+def rights_give(cursor: CursorWrapper, role: str) -> None:
+    """Have ``role`` what the services need, and no more. Safe to repeat; for the owner to call.
+
+    Nothing is done for the owner itself, and nothing where there is no such role.
+    """
+    cursor.execute(
+        "SELECT FROM pg_roles WHERE rolname = %s AND rolname <> current_user AND NOT rolsuper",
+        [role],
+    )
+    if cursor.rowcount == 0:
+        return
+    to = _quoted(role)
+    cursor.execute("SELECT current_schema()")
+    ((schema,),) = cursor.fetchall()
+    schema = _quoted(schema)
+    cursor.execute(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC")
+    cursor.execute(f"REVOKE ALL ON SCHEMA {schema} FROM {to}")
+    cursor.execute(f"GRANT USAGE ON SCHEMA {schema} TO {to}")
+    cursor.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {to}")
+    cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {to}")
+    cursor.execute(_TABLES)
+    for table, is_partition in cursor.fetchall():
+        # What is written to a partition comes by way of its table.
+        rights = READ if is_partition else BOOKS.get(table, ALL)
+        cursor.execute(f"GRANT {rights} ON {_quoted(table)} TO {to}")
+    cursor.execute(_DEFINERS)
+    for (function,) in cursor.fetchall():
+        cursor.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
+        cursor.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {to}")
+
+
+def weaknesses(cursor: CursorWrapper, role: str) -> list[str]:
+    """Why ``role`` could write the books past the ledger's functions, in words; [] when it cannot.
+
+    Also [] where the books are not there yet.
+    """
+    cursor.execute(_WEAKNESSES, [role])
+    row = cursor.fetchone()
+    if row is None:
+        return []
+    is_superuser, makes_roles, owner, is_member, writes, creates = row
+    if role == owner:
+        return [f"the services' role {role} owns the books"]
+    found = [
+        (is_superuser, f"the services' role {role} is a superuser"),
+        (makes_roles, f"the services' role {role} may make roles"),
+        (is_member, f"the services' role {role} is a member of {owner}, who owns the books"),
+        (writes, f"the services' role {role} may write billing_transfer"),
+        (creates, f"the services' role {role} may make functions beside the ledger's"),
+    ]
+    return [words for is_so, words in found if is_so]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
