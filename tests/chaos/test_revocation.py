@@ -57,12 +57,12 @@ def test_15_a_revoked_key_is_refused_within_two_seconds(
 
 
 def test_15_without_the_database_calls_go_on_only_for_so_long(
-    ledger_database: str, tmp_path: Path
+    postgres_url: str, ledger_database: str, tmp_path: Path
 ) -> None:
     publish(ledger_database, SHOP)
     name = ledger_database.rpartition("/")[2]
     with (
-        psycopg.connect(_beside(ledger_database), autocommit=True) as admin,
+        psycopg.connect(_beside(postgres_url), autocommit=True) as admin,
         running("one", ledger_database, tmp_path, ROUTER_SNAPSHOT_AGE_MAX_S=str(AGE_S)) as router,
     ):
         until(lambda: status(router, KEYS[0]) == 200)
