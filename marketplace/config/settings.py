@@ -326,6 +326,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "marketplace.config.described_problems.with_problems",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "AccountKindEnum": "marketplace.billing.models.AccountKind",
         "TransferKindEnum": "marketplace.billing.models.TransferKind",

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotFound, PermissionDenied
@@ -235,10 +235,7 @@ class ListingViewSet(
             OpenApiParameter("verb", OpenApiTypes.STR, OpenApiParameter.PATH, enum=VERBS.split("|"))
         ],
         request=StepSerializer,
-        responses={
-            200: ListingSerializer,
-            400: OpenApiResponse(description="Its state does not allow it, or it lacks something."),
-        },
+        responses=ListingSerializer,
     )
     @action(detail=True, methods=["post"], url_path=f"(?P<verb>{VERBS})", url_name="step")
     def step(self, request: Request, pk: str, verb: str) -> Response:

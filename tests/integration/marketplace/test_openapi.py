@@ -18,9 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from marketplace.accounts.models import User
+from marketplace.config.refusals import PROBLEM_TYPE
 from marketplace.routing.models import PolicyKind
 from marketplace.routing.services import policy_publish
 from tests.examples import examples
@@ -31,7 +36,12 @@ from tests.integration.marketplace.shop import open_shop
 pytestmark = pytest.mark.django_db
 
 EXAMPLES_MAX = examples(3)
-CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +94,15 @@ def test_the_schema_is_made_without_a_doubt() -> None:
     GENERATOR_STATS.reset()
     schema.__wrapped__()
     assert not GENERATOR_STATS, [*GENERATOR_STATS._warn_cache, *GENERATOR_STATS._error_cache]
+
+
+def test_every_operation_says_what_a_refusal_looks_like() -> None:
+    for path, described in schema()["paths"].items():
+        for operation in described.values():
+            for code, response in operation["responses"].items():
+                if not code.startswith("2") and not code.startswith("3"):
+                    assert response["content"].keys() == {PROBLEM_TYPE}, (path, code)
+            assert {"4XX", "5XX"} <= operation["responses"].keys(), path
 
 
 @pytest.fixture(scope="module")
