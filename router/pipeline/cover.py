@@ -68,29 +68,36 @@ class Cover:
             self.enough = self._tokens + HOLD_SLACK_TOKENS
 
     async def passed(self, delivered: int) -> bytes:
-        """More than enough was delivered: what is to be said when it may not go on, else b""."""
-        most = self._plan.most.completion_tokens
-        if not self._plan.grows or delivered > most + HOLD_SLACK_TOKENS:
+        """More than enough would be delivered: what is to be said when it may not be, else b"".
+
+        What is passed may be of any size, and many tokens more than before.
+        """
+        plan, most = self._plan, self._plan.most.completion_tokens
+        if not plan.grows or delivered > most + HOLD_SLACK_TOKENS:
             return HOLD_USED_UP
-        is_out = delivered * self._event_tokens >= self._tokens
-        step = LAST_TOKENS if is_out else min(RAISE_TOKENS, self._tokens)
-        more = min(step, most - self._tokens)
+        short = max(min(delivered, most) - self._tokens, 0)
+        ahead = LAST_TOKENS if self._refused else min(RAISE_TOKENS, self._tokens)
+        more = min(short + ahead, most - self._tokens)
         if more <= 0:
             self.enough = most + HOLD_SLACK_TOKENS
             return b""
+        self._refused = not await self._raised(more)
+        if self._refused and short and not await self._raised(short):
+            return CREDIT_USED_UP
+        self._reaches()
+        return b""
+
+    async def _raised(self, more: int) -> bool:
         account = self._account
         try:
             nano = answer_nano(self._price, more)
             account.raise_hold(await self._vault.raised(account.hold, nano))
         except (BudgetExhausted, CreditExhausted, LedgerUnavailable):
-            if is_out:
-                return CREDIT_USED_UP
-            self._refused = True  # Ask once more, and for less, when it is used up.
-        else:
-            self._tokens += more
-        self._reaches()
-        return b""
+            return False
+        self._tokens += more
+        return True
 
     def _reaches(self) -> None:
-        ahead = 0 if self._refused else min(AHEAD_TOKENS, self._tokens // 4)
-        self.enough = (self._tokens - ahead) / self._event_tokens
+        """Credit that was refused is asked for again when what is held is used up."""
+        ahead = min(AHEAD_TOKENS, self._tokens // 4)
+        self.enough = self._tokens if self._refused else (self._tokens - ahead) / self._event_tokens

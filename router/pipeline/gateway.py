@@ -297,27 +297,25 @@ class Gateway:
         endpoint = attempt.endpoint.endpoint
         event_tokens = self.counts.event_tokens(plan.request.model)
         cover = Cover(plan, account, self._vault, endpoint.deployment.price, event_tokens)
-        self._heard(trace, endpoint, first)
-        attempt.heard(first.tokens, trace.first_byte_s)
-        if first.chunk:
-            account.delivering()
-            await client.send(first.chunk)
-        if first.done:
-            return DONE
-        async for part in parts:
+        part, heard_s = first, trace.first_byte_s
+        while True:
             self._heard(trace, endpoint, part)
-            attempt.heard(part.tokens, time.monotonic())
+            attempt.heard(part.tokens, heard_s)
             stop = b""
-            if trace.tokens_delivered > cover.enough and not part.done:
+            if trace.tokens_delivered > cover.enough and (plan.grows or not part.done):
                 stop = await cover.passed(trace.tokens_delivered)
+            if stop is CREDIT_USED_UP:
+                trace.withheld(part)
+                return stop
             if part.chunk:
                 account.delivering()
                 await client.send(part.chunk)
-            if part.done:
+            if part.done or stop:
+                return DONE if part.done else stop
+            following = await anext(parts, None)
+            if following is None:
                 return DONE
-            if stop:
-                return stop
-        return DONE
+            part, heard_s = following, time.monotonic()
 
     def _heard(self, trace: Trace, endpoint: Endpoint, part: StreamPart) -> None:
         trace.heard(part)

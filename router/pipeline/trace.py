@@ -98,6 +98,13 @@ class Trace:
         if part.finish_reason:
             self.finish_reason = part.finish_reason
 
+    def withheld(self, part: StreamPart) -> None:
+        """What was heard last is not delivered, nor is the stream's end."""
+        self.tokens_delivered -= part.tokens
+        self.finish_reason = ""
+        if part.usage is not None:
+            self.said = self.usage = None
+
     def has_ended(self, attempt: Attempt) -> bool:
         """Whether the end of this attempt was noted."""
         return attempt.id in self._ended

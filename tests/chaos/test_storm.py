@@ -94,6 +94,29 @@ async def test_3_what_calls_held_and_did_not_cost_can_be_spent(poor_shop: Market
     assert poor_shop.balance() == (left, 0)
 
 
+async def test_3_streams_that_nobody_bounds_run_as_far_as_credit_goes(poor_shop: Market) -> None:
+    """Twice as much is asked for as can be paid, over every router at once."""
+    poor_shop.hire(2)
+    poor_shop.publish(Price(1, completion_nano_per_million=CALL_NANO // TOKENS * 1_000_000))
+    poor_shop.open(ROUTERS)
+    token_nano = CALL_NANO // TOKENS
+    log = await storm(poor_shop.routers, 2 * FUNDED, tokens=TOKENS, stream=True, max_tokens=None)
+    for seen in log:
+        if seen.status == 200 and not seen.whole:
+            assert b'"code":"credit_used_up"' in seen.body
+        else:
+            assert seen.status in (200, 402), seen.body
+            assert seen.tokens == (TOKENS if seen.status == 200 else 0)
+    poor_shop.close()
+    rows = poor_shop.ledger().values()
+    delivered = sum(seen.tokens for seen in log)
+    charged = sum(row["charge_nano"] for row in rows)
+    print(f"{delivered} tokens in {len(rows)} calls, {FUNDED * CALL_NANO - charged} nano left")
+    assert charged == delivered * token_nano
+    assert charged > 0.75 * FUNDED * CALL_NANO
+    assert poor_shop.balance() == (FUNDED * CALL_NANO - charged, 0)
+
+
 async def test_3_5_credit_that_a_dead_router_holds_is_503_until_it_is_settled(
     poor_shop: Market,
 ) -> None:

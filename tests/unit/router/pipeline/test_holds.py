@@ -282,3 +282,32 @@ async def test_the_slot_of_a_stream_out_of_credit_is_free() -> None:
     await line.call(stream=True, max_tokens=None, messages=SHORT)
     await until(lambda: line.slots_taken == 0)
     assert FUNDS_NANO > line.records[0].charge_nano > 0
+
+
+@pytest.mark.parametrize("pieces", [[400], [400, 400], [10, 390, 1], [399, 1]])
+@pytest.mark.parametrize("ends", [False, True])
+async def test_no_more_is_delivered_than_can_be_paid_however_large_its_pieces_are(
+    pieces: list[int], ends: bool
+) -> None:
+    funds = 100 * 400 + 60_000
+    last = [ended(sum(pieces))] if ends else []
+    parts = [StreamPart(b"data: x\n\n" * size, size) for size in pieces]
+    line = Line(FakeUpstream(lambda _: [*parts, *last]), catalog=shop(), funds_nano=funds)
+    client = await line.call(stream=True, max_tokens=None, messages=SHORT)
+    (record,) = line.records
+    delivered = client.body.count(b"data: x")
+    assert client.body.endswith(CREDIT_USED_UP)
+    assert delivered * 400 <= funds
+    assert record.completion_tokens == delivered
+    assert record.charge_nano <= record.hold_nano <= funds
+    assert not line.gateway.unpaid["a/m"]
+
+
+async def test_the_whole_of_a_large_piece_is_held_before_it_is_delivered() -> None:
+    parts = [StreamPart(b"data: x\n\n" * 3_000, 3_000), ended(3_000)]
+    line = Line(FakeUpstream(lambda _: list(parts)), catalog=shop())
+    client = await line.call(stream=True, max_tokens=None, messages=SHORT)
+    assert client.body.count(b"data: x") == 3_000
+    assert line.records[0].charge_nano == 20 * 100 + 3_000 * 400
+    assert line.checkpoints[0].charge_nano <= line.checkpoints[0].hold_nano
+    assert line.checkpoints[0].completion_tokens == 3_000
