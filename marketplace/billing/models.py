@@ -266,7 +266,8 @@ class Budget(models.Model):
     """A cap on what an organisation, one of its members or one of its keys may spend in a window.
 
     ``held_nano`` is what routers have leased of it, ``spent_nano`` what was charged since
-    ``window_starts_at``; both move with leases alone. A member's budget counts their keys too.
+    ``window_starts_at``; both move with leases alone. ``before_nano`` is the part of it that was
+    charged before the budget was made. A member's budget counts their keys too.
     """
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="budgets")
@@ -285,6 +286,7 @@ class Budget(models.Model):
     window_starts_at = models.DateTimeField(db_default=Now(), editable=False)
     spent_nano = models.BigIntegerField(default=0, db_default=0, editable=False)
     held_nano = models.BigIntegerField(default=0, db_default=0, editable=False)
+    before_nano = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         ordering = ["organisation", "id"]

@@ -10,17 +10,19 @@ BUDGET_PROOFS = (
       FROM billing_lease, unnest(budgets) AS budget_id WHERE state = 'open' GROUP BY budget_id) l
     ON l.budget_id = b.id WHERE b.held_nano <> coalesce(l.rest, 0)
     """,
-    # What is spent of it is at least what leases of this window spent, at most what all did.
+    # What is spent since it was made is at least what leases of this window spent, at most what all
+    # of them did.
     """
-    SELECT 'budget ' || b.id || ' has ' || b.spent_nano || ' nano spent, its leases of this window '
+    SELECT 'budget ' || b.id || ' has ' || b.spent_nano - b.before_nano
+           || ' nano spent, its leases of this window '
            || coalesce(sum(l.spent_nano) FILTER (WHERE l.created_at >= b.window_starts_at), 0)
            || ' and all of them ' || coalesce(sum(l.spent_nano), 0)
     FROM billing_budget b
     LEFT JOIN (billing_lease l CROSS JOIN LATERAL unnest(l.budgets) AS of(budget_id))
       ON of.budget_id = b.id
     GROUP BY b.id
-    HAVING b.spent_nano > coalesce(sum(l.spent_nano), 0)
-        OR b.spent_nano
+    HAVING b.spent_nano - b.before_nano > coalesce(sum(l.spent_nano), 0)
+        OR b.spent_nano - b.before_nano
            < coalesce(sum(l.spent_nano) FILTER (WHERE l.created_at >= b.window_starts_at), 0)
     """,
 )

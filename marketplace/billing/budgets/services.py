@@ -21,7 +21,8 @@ def budget_set(
 ) -> Budget:
     """Cap what a key, a member or (with neither) the whole organisation may spend in a window.
 
-    A new one counts from now on, and is in force when routers have the snapshot. A changed one
+    A new one knows what calls of its window cost before, all but those under way, and is in force
+    when routers have the snapshot; one without a window counts from now on. A changed one
     keeps what was spent and is in force at once; what a lower limit no longer covers is recalled
     from the routers.
     """
@@ -34,6 +35,8 @@ def budget_set(
     budget.full_clean()
     if is_new:
         budget.save()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT billing_budget_begin(%s)", [budget.pk])
         snapshot_publish()
     else:
         with connection.cursor() as cursor:

@@ -51,14 +51,15 @@ def take(paid_from: Purse, need: int, want: int = 0, router: str = "r1") -> uuid
     )
 
 
-def charge(shop: Shop, lease: uuid.UUID | None, amount: int) -> None:
+def charge(shop: Shop, lease: uuid.UUID | None, amount: int, **values: Any) -> None:
     settle(
         record(
             account_id=shop.customer_account.pk,
             organisation_id=shop.organisation.pk,
             provider_account_id=shop.provider_account.pk,
             charge_nano=amount,
-            lease_id=lease,
+            lease_id=lease or "",
+            **values,
         )
     )
 
@@ -110,6 +111,43 @@ def test_a_members_budget_counts_their_keys(shop: Shop) -> None:
     budget.refresh_from_db()
     assert budget.spent_nano == 80
     assert take(purse(shop, user=shop.owner), 20) is not None
+
+
+def test_a_new_budget_knows_what_its_window_has_seen(shop: Shop) -> None:
+    key = key_of(shop, shop.owner)
+    now_ms = int(datetime.now(UTC).timestamp() * 1_000)
+    call("SELECT usage_partitions_make(now() - interval '40 days', now())")
+    charge(shop, None, 40, key_id=key.pk, user_id=shop.owner.pk)
+    charge(shop, None, 20, user_id=shop.owner.pk)
+    charge(shop, None, 10)
+    charge(shop, None, 500, key_id=key.pk, created_at_ms=now_ms - 40 * 24 * 3_600_000)
+    of: dict[str, Any] = {"organisation": shop.organisation, "limit_nano": 100}
+    made = {
+        "key": budget_set(**of, key=key, window=Window.DAY),
+        "member": budget_set(**of, user=shop.owner, window=Window.MONTH),
+        "all": budget_set(**of, window=Window.MONTH),
+    }
+    assert {name: one.spent_nano for name, one in made.items()} == {
+        "key": 40,
+        "member": 60,
+        "all": 70,
+    }
+    assert take(purse(shop), 31) is None
+    charge(shop, take(purse(shop), 30), 30)
+    assert take(purse(shop), 1) is None
+    assert ledger_proof().gaps == ()
+    # In its next window nothing of it is left.
+    intrude("UPDATE billing_budget SET window_starts_at = window_starts_at - interval '32 days'")
+    assert take(purse(shop), 100) is not None
+    made["all"].refresh_from_db()
+    assert (made["all"].spent_nano, made["all"].before_nano) == (0, 0)
+    assert ledger_proof().gaps == ()
+
+
+def test_a_budget_that_never_begins_again_counts_from_when_it_was_made(shop: Shop) -> None:
+    charge(shop, None, 40)
+    budget = budget_set(organisation=shop.organisation, limit_nano=100, window=Window.EVER)
+    assert (budget.spent_nano, budget.before_nano) == (0, 0)
 
 
 def test_a_raised_limit_is_in_force_at_once(shop: Shop) -> None:
