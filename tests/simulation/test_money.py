@@ -1,13 +1,15 @@
 """A few histories in every test run, and proof that the simulation finds what is wrong."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from router.contracts.record import UsageRecord
-from router.metering.lease import LeaseBook
+from router.metering.lease import Hold, LeaseBook
 from router.metering.settler import Settler
 from router.metering.vault import Vault
 from tests.simulation.money import Broken, simulate
@@ -28,6 +30,24 @@ def many(seeds: range) -> None:
 
 def test_everything_holds_in_every_history() -> None:
     many(SEEDS)
+
+
+def test_holds_grow_and_streams_are_cut_in_these_histories() -> None:
+    worlds = [simulate(seed) for seed in range(20)]
+    assert sum(world.raised for world in worlds) > 100
+    assert sum(world.cut for world in worlds) > 10
+
+
+def test_a_recall_beside_a_growing_lease_waits_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = Vault.__init__
+
+    def unlocked(vault: Vault, *args: Any, **fields: Any) -> None:
+        began(vault, *args, **fields)
+        recalls_forget_growth(vault)
+
+    monkeypatch.setattr(Vault, "__init__", unlocked)
+    with pytest.raises(Broken):
+        many(SEEDS_TO_FIND)
 
 
 def test_a_seed_is_one_history() -> None:
@@ -74,6 +94,26 @@ def holds_are_free(book: LeaseBook, hold: Any, charge_nano: int) -> None:
         lease.remaining_nano += hold.amount_nano
 
 
+def growth_is_free(book: LeaseBook, hold: Hold, more_nano: int) -> Hold:
+    """A hold grows and its lease has what it had."""
+    return structs.replace(hold, amount_nano=hold.amount_nano + more_nano)
+
+
+def recalls_forget_growth(vault: Vault) -> None:
+    """A recall may tell the ledger of a lease as it was before it grew."""
+    vault._changing = defaultdict(Unlocked)
+
+
+class Unlocked:
+    """Holds nobody up."""
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "fault", "found_by"),
     [
@@ -82,6 +122,7 @@ def holds_are_free(book: LeaseBook, hold: Any, charge_nano: int) -> None:
         (LeaseBook, "finished", leases_close_early, "were late"),
         (Vault, "_take", doubts_are_forgotten, "still"),
         (LeaseBook, "settle", holds_are_free, r"account \d has|budget \d is"),
+        (LeaseBook, "raised", growth_is_free, r"account \d has|budget \d is"),
     ],
 )
 def test_a_planted_fault_is_found(
