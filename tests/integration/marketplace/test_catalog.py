@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from marketplace.catalog.filters import filters_of
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Offer, Pool, Provider
 from marketplace.usage.services import figures_compute
+from tests.integration.marketplace.ledger import as_owner
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.test_pages import settled_call
 
@@ -155,11 +156,10 @@ def test_typing_errors_find_what_is_spelt_alike(stock: None) -> None:
 
 
 def test_without_trigrams_search_is_by_whole_words(stock: None) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE OR REPLACE FUNCTION catalog_likeness(p_word text, p_text text) RETURNS real "
-            "LANGUAGE sql STABLE AS 'SELECT 0::real'"
-        )
+    as_owner(
+        "CREATE OR REPLACE FUNCTION catalog_likeness(p_word text, p_text text) RETURNS real "
+        "LANGUAGE sql STABLE AS 'SELECT 0::real'"
+    )
     assert shown("q=lamma") == []
 
 

@@ -32,8 +32,6 @@ from tests.integration.marketplace.recorded import (
 )
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
-
 HOUR = timedelta(hours=1)
 BOUND = 0.05
 """How far a replayed mean may be from the one that was recorded."""
@@ -136,7 +134,7 @@ def test_nothing_known_is_said(shop: Shop) -> None:
         arrivals_recorded(model=shop.model, since=since, until=since, limit=9)
 
 
-def test_a_generated_history_can_be_replayed(db: None) -> None:
+def test_a_generated_history_can_be_replayed(by_owner: None, db: None) -> None:
     history_generate(
         size=Size(rows=4_000, models=4, providers=2, days=1), progress=lambda _made: None
     )

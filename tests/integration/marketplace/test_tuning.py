@@ -49,7 +49,7 @@ from router.domain.catalog import Policy as PolicyValue
 from router.domain.pricing import Price
 from router.simulator.compare import Figures
 from router.simulator.workload import Arrival
-from tests.integration.marketplace.ledger import call, record, settle
+from tests.integration.marketplace.ledger import call, intrude, record, settle
 from tests.integration.marketplace.shop import Shop
 from workers.tasks import tuning as tasks
 
@@ -195,7 +195,7 @@ def test_what_runs_as_its_profile_says_or_was_hardly_seen_is_left_alone(
     profile(shop, 100.0)
     calls(shop.deployment, around(105.0, 200), apart_ms=1_200)
     assert tasks.fold_telemetry() == 0
-    call("DELETE FROM usage_event")
+    intrude("DELETE FROM usage_event")
     calls(shop.deployment, around(400.0, 20))
     assert tasks.fold_telemetry() == 0
     assert asked == []
@@ -475,7 +475,7 @@ def test_a_worker_that_strays_is_named_once_and_cleared_when_it_is_back(shop: Sh
     assert evidence["expected_ratio"] == pytest.approx(3.5, rel=0.3)
     assert tasks.watch_stragglers() == 1
     assert Straggler.objects.count() == 1
-    call("DELETE FROM usage_event")
+    intrude("DELETE FROM usage_event")
     for number in range(3):
         calls(shop.deployment, around(100.0, 40, number), worker=f"fast-{number}")
     assert stragglers_watch() == []
@@ -495,7 +495,7 @@ def test_a_worker_that_the_router_avoids_is_named_by_what_it_expects(shop: Shop)
     assert straggler.evidence["ratio"] == pytest.approx(4, rel=0.3)
     assert straggler.evidence["low"] is None
     assert straggler.evidence["share_now"] == 0
-    call("DELETE FROM usage_event")
+    intrude("DELETE FROM usage_event")
     alike = {"fast-0": 100.0, "fast-2": 100.0}
     calls(shop.deployment, around(100.0, 30, 3), worker="fast-1", expected_ms=100, others=alike)
     assert stragglers_watch() == []

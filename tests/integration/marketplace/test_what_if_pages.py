@@ -17,7 +17,7 @@ from marketplace.benchmarks.whatif.notes import NOTES, note_text
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.selectors import stretches
 from marketplace.catalog.models import Deployment, Pool
-from marketplace.usage.models import UsageRollup
+from tests.integration.marketplace.ledger import intrude
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop, open_shop
 from workers.tasks import what_ifs as tasks
@@ -70,7 +70,7 @@ def test_the_form_offers_stretches_and_the_fleet(client: Client, since: datetime
 
 
 def test_without_calls_there_is_nothing_to_ask(client: Client, shop: Shop) -> None:
-    UsageRollup.objects.all().delete()
+    intrude("DELETE FROM usage_rollup")
     assert "No calls to replay" in client.get("/what-if").content.decode()
 
 
