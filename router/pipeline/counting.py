@@ -71,6 +71,8 @@ FIRST = {
 }
 """What nobody has shown yet."""
 
+UNKNOWN: dict[str, _Median] = {}
+
 
 class WorkerCounts:
     """One per router: see the module. ``cut`` counts answers by model and worker."""
@@ -79,7 +81,7 @@ class WorkerCounts:
         self.cut: Counter[tuple[str, str]] = Counter()
         self.tallies: dict[int, Tally] = {}
         """By deployment."""
-        self._medians: dict[tuple[str, str], _Median] = {}
+        self._medians: dict[str, dict[str, _Median]] = {}
 
     def believed(self, request: InferenceRequest, said: Usage, answer_tokens: int | None) -> Usage:
         """What of a worker's usage is billed. ``answer_tokens`` is the router's own count, if any.
@@ -147,11 +149,13 @@ class WorkerCounts:
 
     def prompt_tokens(self, request: InferenceRequest) -> int:
         """The most tokens that a prompt is held and charged for."""
-        own = request.prompt_tokens + request.aside_bytes // BYTES_PER_TOKEN
-        text = self._value(request.model, PROMPT) * own
-        templates = self._value(request.model, TEMPLATE) * request.texts
-        images = self._value(request.model, IMAGE) * request.bound.images
-        return min(ceil(TOLERANCE * (text + templates + images)), request.bound.prompt_tokens)
+        known, bound = self._medians.get(request.model, UNKNOWN), request.bound
+        own = (request.prompt_bytes + request.aside_bytes) // BYTES_PER_TOKEN
+        tokens = (known.get(PROMPT) or FIRST[PROMPT]).value * own
+        tokens += (known.get(TEMPLATE) or FIRST[TEMPLATE]).value * request.texts
+        if bound.images:
+            tokens += (known.get(IMAGE) or FIRST[IMAGE]).value * bound.images
+        return min(ceil(TOLERANCE * tokens), bound.prompt_tokens)
 
     def event_tokens(self, model: str) -> float:
         """Tokens that a piece of a stream may be, in the median, and one at least."""
@@ -159,11 +163,11 @@ class WorkerCounts:
 
     def learned(self, models: Collection[str]) -> tuple[LearnedCounts, ...]:
         """What was learned of these models."""
-        known: dict[str, dict[str, float]] = {}
-        for (model, of), median in self._medians.items():
-            if model in models:
-                known.setdefault(model, {})[of] = median.value
-        return tuple(LearnedCounts(name, **values) for name, values in known.items())
+        return tuple(
+            LearnedCounts(model, **{of: median.value for of, median in known.items()})
+            for model, known in self._medians.items()
+            if model in models
+        )
 
     def tallied(self, deployments: Collection[int]) -> tuple[Tally, ...]:
         """The tallies of these deployments, as they are now."""
@@ -178,7 +182,8 @@ class WorkerCounts:
                 value = getattr(one, of)
                 if value is not None:
                     within = min(max(value, first.low), first.high)
-                    self._medians[one.name, of] = structs.replace(first, value=within)
+                    known = self._medians.setdefault(one.name, {})
+                    known[of] = structs.replace(first, value=within)
 
     def _saw_prompt(self, request: InferenceRequest, said: int) -> None:
         model, own, images = request.model, request.prompt_tokens, request.bound.images
@@ -207,15 +212,15 @@ class WorkerCounts:
         return int(TOLERANCE * ratio * own) + ANSWER_SLACK_TOKENS
 
     def _value(self, model: str, of: str) -> float:
-        return (self._medians.get((model, of)) or FIRST[of]).value
+        return (self._medians.get(model, UNKNOWN).get(of) or FIRST[of]).value
 
     def _learning(self, model: str, of: str) -> _Median:
         if len(self._medians) > MODELS_MAX:
             self._medians.clear()
-        known = self._medians.get((model, of))
-        if known is None:
-            known = self._medians[model, of] = structs.replace(FIRST[of])
-        return known
+        known = self._medians.setdefault(model, {})
+        if of not in known:
+            known[of] = structs.replace(FIRST[of])
+        return known[of]
 
 
 def _halve(tally: Tally) -> None:

@@ -7,7 +7,7 @@ does, an answer of the usual length is expected, and a stream's hold grows with 
 
 from math import ceil
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from router.domain.catalog import Model
 from router.domain.pricing import Usage
@@ -53,19 +53,19 @@ class Holding:
     def held(self, model: Model, tenant: int, request: InferenceRequest) -> Held:
         """For a request whose bound is clamped to what its model can do."""
         bound = request.bound
-        if bound.prompt_tokens:
-            bound = structs.replace(bound, prompt_tokens=self._counts.prompt_tokens(request))
-        if request.kind not in GENERATING or request.completion_tokens_asked:
-            return Held(bound, bound, bound)
+        prompt = self._counts.prompt_tokens(request) if bound.prompt_tokens else 0
         longest = bound.completion_tokens
+        if request.kind not in GENERATING or request.completion_tokens_asked:
+            most = _usage(bound, prompt, longest)
+            return Held(most, most, most)
         if not longest:
             each = min(model.context_tokens_max or OPEN_ENDED_TOKENS, OPEN_ENDED_TOKENS)
             longest = each * request.choices_asked
-        most = structs.replace(bound, completion_tokens=longest)
+        most = _usage(bound, prompt, longest)
         expected = self._answer_tokens(model.name, tenant) * request.choices_asked
         if expected >= longest:
             return Held(most, most, most)
-        least = structs.replace(bound, completion_tokens=expected)
+        least = _usage(bound, prompt, expected)
         return Held(least if request.stream else most, least, most)
 
     def prompt_tokens(self, request: InferenceRequest) -> int:
@@ -75,3 +75,10 @@ class Holding:
     def _answer_tokens(self, model: str, tenant: int) -> int:
         mean = self._tokens.answer(model, tenant, 0)
         return max(ceil(ANSWER_MARGIN * mean), ANSWER_TOKENS_MIN)
+
+
+def _usage(bound: Usage, prompt_tokens: int, completion_tokens: int) -> Usage:
+    """The bound with other tokens. ``structs.replace`` takes three times as long."""
+    return Usage(
+        prompt_tokens, 0, completion_tokens, 0, bound.rows, bound.images, bound.hardware_ms
+    )

@@ -106,7 +106,10 @@ def make_plan(
     if found.by_the_second:
         request = _timed(request, hardware_max_s)
     held = holding.held(route.model, grant.organisation_id, request)
-    most = _dearest(found, held.most)
+    most = first = least = _dearest(found, held.most)
+    if held.least is not held.most:
+        least = _dearest(found, held.least)
+        first = most if held.first is held.most else least
     if most > NANO_MAX:
         raise RequestInvalid(
             f"this call may cost up to ${format_usd(most)}, more than can be paid; "
@@ -120,8 +123,8 @@ def make_plan(
         endpoints=found.endpoints,
         endpoint_ids=found.endpoint_ids,
         filtered=found.filtered,
-        hold_nano=_dearest(found, held.first),
-        least_nano=_dearest(found, held.least),
+        hold_nano=first,
+        least_nano=least,
         most_nano=most,
         completion_tokens_held=held.first.completion_tokens if most else 0,
         completion_tokens_least=held.least.completion_tokens,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from router.contracts.learned import LearnedCounts
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Endpoint
 from router.domain.errors import CreditExhausted
@@ -116,9 +117,7 @@ async def test_what_is_held_of_one_lease_is_all_of_it_in_the_end() -> None:
     line = Line(
         FakeUpstream(lambda _: [TOKEN] * 4_000), catalog=shop(), funds_nano=funds, lease_nano=funds
     )
-    line.gateway.counts._medians["a/m", "stream"] = structs.replace(
-        line.gateway.counts._learning("a/m", "stream"), value=1.0
-    )
+    line.gateway.counts.remember([LearnedCounts("a/m", stream=1.0)], [])
     await line.call(stream=True, max_tokens=None, messages=SHORT)
     assert line.records[0].hold_nano > funds - 20 * 400
     assert line.records[0].charge_nano > 0.9 * funds
