@@ -30,6 +30,7 @@ from router.adapters.postgres import (
     PostgresCluster,
     PostgresIdempotencyStore,
     PostgresLedger,
+    PostgresRefusals,
     PostgresSnapshotSource,
     open_pool,
 )
@@ -59,6 +60,7 @@ from router.pipeline.history import Histories
 from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
+from router.pipeline.refusals import Refusals
 from router.pipeline.remembering import Remembering
 from router.pipeline.routing_table import build_table
 from router.ports import (
@@ -134,15 +136,19 @@ async def serve(settings: Settings) -> None:
     kept = SnapshotFile(settings.home / "snapshot.json")
     cluster = PostgresCluster(pool)
     answers = PostgresIdempotencyStore(pool)
+    refusals = Refusals(PostgresRefusals(pool), clock=time.time)
     await pool.open(wait=False)
     try:
-        async with _background(settler.run(), vault.run()):
+        async with _background(settler.run(), vault.run(), refusals.run()):
             source = PostgresSnapshotSource(
                 settings.database_url,
                 poll_s=min(POLL_S, settings.limits.snapshot_age_max_s / POLLS_PER_AGE),
             )
-            await serve_http(settings, vault, settler, ledger, answers, source, kept, cluster)
+            await serve_http(
+                settings, vault, settler, ledger, answers, source, kept, cluster, refusals
+            )
         await settler.flush(SETTLE_AT_STOP_S)
+        await refusals.flush()
         vault.book.retire_all()
         with contextlib.suppress(LedgerUnavailable):
             await vault.sweep()
@@ -175,10 +181,13 @@ async def serve_http(
     source: SnapshotSource,
     kept: SnapshotFile | None,
     cluster: Cluster | None = None,
+    refusals: Refusals | None = None,
 ) -> None:
     """Listen, follow the catalog, and on a signal stop taking calls and let the others finish."""
     async with contextlib.AsyncExitStack() as closing:
-        router = await _compose(settings, vault, recorder, books, answers, cluster, closing)
+        router = await _compose(
+            settings, vault, recorder, books, answers, cluster, refusals, closing
+        )
         view, remembering = router.view, router.remembering
         if remembering is not None:
             await remembering.recall()
@@ -222,6 +231,7 @@ async def _compose(
     books: Books,
     answers: IdempotencyStore,
     cluster: Cluster | None,
+    refusals: Refusals | None,
     closing: contextlib.AsyncExitStack,
 ) -> _Router:
     """The line, and what stands before it."""
@@ -249,6 +259,7 @@ async def _compose(
         hardware_max_s=limits.hardware_max_s,
         # A fleet file does not grow old.
         snapshot_age_max_s=limits.snapshot_age_max_s if cluster is not None else inf,
+        refusals=refusals,
     )
     view = _view(settings, cluster, dispatcher, limiter) if cluster is not None else None
     forwarder = view and Forwarder(view, to_routers, settings.key_pepper, limits.answer_bytes_max)

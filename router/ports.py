@@ -426,6 +426,25 @@ class RecordRejected(Exception):
     """The ledger refuses a batch because of a record in it; trying again would not help."""
 
 
+class RefusalCount(Struct, frozen=True, gc=False):
+    """What is told apart of refused calls: whose, in which hour, of which model, and why."""
+
+    organisation_id: int
+    starts_at_ms: int
+    key_id: int
+    user_id: int
+    model: str
+    code: str
+
+
+class RefusalSink(Protocol):
+    """Where refused calls are counted. Raises ``LedgerUnavailable`` when it is away."""
+
+    async def add_refusals(self, counted: Mapping[RefusalCount, int]) -> None:
+        """Add to what is counted there."""
+        ...
+
+
 class RecordSink(Protocol):
     """Where finished calls are settled.
 

@@ -156,6 +156,11 @@ app.conf.update(
             "schedule": PARTITIONS_EVERY_S,
             "options": {"expires": PARTITIONS_EVERY_S},
         },
+        "forget-refusals": {
+            "task": "workers.tasks.usage.forget_refusals",
+            "schedule": PARTITIONS_EVERY_S,
+            "options": {"expires": PARTITIONS_EVERY_S},
+        },
         "answer-what-ifs": {
             "task": "workers.tasks.what_ifs.answer_next",
             "schedule": WHAT_IF_EVERY_S,

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.usage.caller_models import CallerRollup
 from marketplace.usage.deployment_models import DeploymentRollup, ModelRanking, RankingWindow
+from marketplace.usage.refusal_models import Refusal
 from router.domain.outcome import Outcome
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ModelFigures",
     "ModelRanking",
     "RankingWindow",
+    "Refusal",
     "Span",
     "UsageEvent",
     "UsageRollup",

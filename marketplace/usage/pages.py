@@ -21,6 +21,7 @@ from marketplace.catalog.verdicts import TERMS
 from marketplace.routing.selectors import price_of
 from marketplace.usage.decisions import hedge_of, places, reasons, retries, tries
 from marketplace.usage.models import OUTCOMES, UsageEvent
+from marketplace.usage.refusals import refused_in
 from marketplace.usage.rollups import models_called
 from marketplace.usage.selectors import calls_in, calls_page
 from marketplace.usage.summary import GROUPS, Step, names_of, summary_of
@@ -69,8 +70,11 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     calls, older = calls_page(
         organisation.pk, window, before=_cursor(request), count=ROWS_PER_PAGE, **filters
     )
+    refused = refused_in(organisation.pk, window, **filters)
     context = {
         "window": window,
+        "refused": refused,
+        "refused_calls": sum(one.calls for one in refused),
         "calls": calls,
         "older": older,
         "summary": summary,

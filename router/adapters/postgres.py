@@ -35,6 +35,7 @@ from router.ports import (
     LeaseGrant,
     Member,
     RecordRejected,
+    RefusalCount,
     Shortage,
     SlotClaim,
     Spending,
@@ -318,6 +319,19 @@ class PostgresLedger:
             if isinstance(error.__cause__, REFUSALS):
                 raise RecordRejected(str(error.__cause__)) from error
             raise
+
+
+class PostgresRefusals:
+    """Counts of refused calls, for pages."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def add_refusals(self, counted: Mapping[RefusalCount, int]) -> None:
+        """See :class:`router.ports.RefusalSink`."""
+        rows = [{**msgspec.structs.asdict(kind), "calls": n} for kind, n in counted.items()]
+        body = msgspec.json.encode(rows).decode()
+        await _fetch(self._pool, "SELECT usage_refusals_add(%s::jsonb)", (body,))
 
 
 class PostgresCluster:

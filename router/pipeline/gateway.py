@@ -33,6 +33,7 @@ from router.pipeline.dispatch import Dispatcher
 from router.pipeline.holding import Holding
 from router.pipeline.plan import Plan, make_plan
 from router.pipeline.rate_limit import NO_PERMIT, Permit, RateLimiter
+from router.pipeline.refusals import Refusals
 from router.pipeline.route_report import (
     Headers,
     explained,
@@ -105,6 +106,7 @@ class Gateway:
         hardware_max_s: float,
         stream_max_s: float,
         snapshot_age_max_s: float = inf,
+        refusals: Refusals | None = None,
     ) -> None:
         self.table: RoutingTable = EMPTY_TABLE
         self.stopping = False
@@ -118,6 +120,7 @@ class Gateway:
         self._recorder = recorder
         self._checkpoint = checkpoint
         self._snapshot_age_max_s = snapshot_age_max_s
+        self._refusals = refusals
         self._hardware_max_s = hardware_max_s
         self._stream_max_s = stream_max_s
         self.counts = WorkerCounts()
@@ -155,15 +158,12 @@ class Gateway:
 
     async def serve(self, grant: Grant, request: InferenceRequest, client: Client) -> None:
         """Run one call to its end. Raises a ``CallError`` only before the client got a byte."""
-        plan = self.planned(grant, request)
-        self._recorder.admit()
-        permit = NO_PERMIT
-        if grant.limits:
-            permit = await self._limiter.admit(grant.limits, request.prompt_tokens)
         try:
-            plan, hold = await self._held(plan)
-        except BaseException:
-            permit.end(0)
+            plan, hold, permit = await self._admitted(grant, request)
+        except CallError as error:
+            if self._refusals is not None:
+                known = request.model in self.table.routes
+                self._refusals.count(grant, request.model if known else "", error.code)
             raise
         trace = Trace(plan.request)
         account = self._open_account(plan, hold, trace, permit)
@@ -203,6 +203,20 @@ class Gateway:
         """The plan of a call that does not run, and how many tokens its prompt probably has."""
         plan = self.planned(grant, request)
         return plan, self._holding.prompt_tokens(plan.request)
+
+    async def _admitted(self, grant: Grant, request: InferenceRequest) -> tuple[Plan, Hold, Permit]:
+        """All that a call needs before it may wait for a worker."""
+        plan = self.planned(grant, request)
+        self._recorder.admit()
+        permit = NO_PERMIT
+        if grant.limits:
+            permit = await self._limiter.admit(grant.limits, request.prompt_tokens)
+        try:
+            plan, hold = await self._held(plan)
+        except BaseException:
+            permit.end(0)
+            raise
+        return plan, hold, permit
 
     async def _held(self, plan: Plan) -> tuple[Plan, Hold]:
         """The hold, and the plan that it is enough for."""

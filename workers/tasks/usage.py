@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from marketplace.usage.partitions import partitions_make
+from marketplace.usage.refusals import refusals_forget
 from marketplace.usage.services import (
     LOOK_BACK_FAR,
     deployment_rollups_compute,
@@ -16,6 +17,12 @@ from marketplace.usage.services import (
 def make_partitions() -> int:
     """Make the months ahead; returns how many were made."""
     return partitions_make()
+
+
+@shared_task
+def forget_refusals() -> int:
+    """Drop the oldest counts of refused calls; returns how many rows."""
+    return refusals_forget()
 
 
 @shared_task

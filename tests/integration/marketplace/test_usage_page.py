@@ -9,11 +9,14 @@ import msgspec
 import pytest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from marketplace.accounts.models import Membership, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.catalog.verdicts import TERMS
 from marketplace.usage.decisions import places, reasons, retries, tries
+from marketplace.usage.models import Refusal
+from marketplace.usage.refusals import KEPT, refusals_forget
 from marketplace.usage.summary import GROUPS, GROUPS_MAX
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, TermsRecord
 from tests.integration.marketplace.shop import Shop
@@ -61,6 +64,30 @@ def test_groups_and_others_add_up_to_the_totals(shop: Shop, owner: Client, by: s
         parts = [*(group["figures"] for group in found["groups"]), found["others"]]
         assert sum(part[name] for part in parts) == found["totals"][name], name
         assert sum(step["figures"][name] for step in found["steps"]) == found["totals"][name], name
+
+
+def test_refused_calls_are_shown_by_reason(shop: Shop, owner: Client) -> None:
+    now = timezone.now()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    of = {"starts_at": hour, "user_id": 0, "model": shop.model.name}
+    mine = {**of, "organisation_id": shop.organisation.pk}
+    Refusal.objects.create(**mine, key_id=1, code="rate_limited", calls=4_000)
+    Refusal.objects.create(**mine, key_id=2, code="rate_limited", calls=2)
+    Refusal.objects.create(**mine, key_id=2, code="strange", calls=1)
+    Refusal.objects.create(**{**mine, "starts_at": hour - KEPT}, key_id=2, code="old", calls=1)
+    Refusal.objects.create(**of, organisation_id=0, key_id=1, code="anothers", calls=9)
+
+    def shown(query: str = "") -> list[tuple[str, int]]:
+        page = owner.get(f"/usage?range=24h{query}")
+        return [(one.code, one.calls) for one in page.context["refused"]]
+
+    assert shown() == [("rate_limited", 4_002), ("strange", 1)]
+    assert shown("&key=2") == [("rate_limited", 2), ("strange", 1)]
+    assert shown("&model=no/such") == shown("&outcome=completed") == []
+    page = owner.get("/usage?range=24h").content.decode()
+    assert "4,003" in page
+    assert "More calls or tokens a minute" in page
+    assert refusals_forget() == 1
 
 
 @pytest.mark.parametrize("filters", ["", "&model=author/m1", "&outcome=completed"])

@@ -27,6 +27,7 @@ from router.pipeline.holding import Holding
 from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
+from router.pipeline.refusals import Refusals
 from router.pipeline.routing_table import build_table
 from router.ports import Answer, StreamPart, Upstream
 from router.scheduling.scheduler import Scheduler
@@ -150,6 +151,7 @@ class Line:
         catalog: Snapshot | None = None,
         limits: Limits | None = None,
         lease_nano: int = 1,
+        refusals: Refusals | None = None,
     ) -> None:
         self.upstream = upstream
         self.ledger = MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: funds_nano})
@@ -187,6 +189,7 @@ class Line:
             checkpoint=self.checkpoints.append,
             hardware_max_s=Limits().hardware_max_s,
             stream_max_s=(limits or Limits()).stream_max_s,
+            refusals=refusals,
         )
         self.gateway.use(build_table(catalog or snapshot()))
 

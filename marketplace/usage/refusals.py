@@ -1,0 +1,67 @@
+"""Reading and forgetting refused calls."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Sum
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.usage.refusal_models import Refusal
+from marketplace.usage.windows import Window
+
+KEPT = timedelta(days=400)
+SHOWN_MAX = 50
+REASONS: dict[str, Promise] = {
+    "insufficient_credit": _("No credit was left"),
+    "budget_exhausted": _("A budget was used up"),
+    "rate_limited": _("More calls or tokens a minute than the key may"),
+    "not_allowed": _("The key may not do this"),
+    "model_not_found": _("There is no such model"),
+    "invalid_request": _("The request was wrong"),
+    "context_length_exceeded": _("The prompt was too long"),
+    "no_eligible_worker": _("No worker could serve it"),
+    "router_busy": _("The router had too much to do"),
+    "ledger_unavailable": _("The books could not be reached"),
+    "not_ready": _("The router had no catalog yet"),
+}
+"""By the code of the error; others are shown as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """``calls`` of a model that were refused for one reason."""
+
+    model: str
+    code: str
+    calls: int
+
+    @property
+    def reason(self) -> str | Promise:
+        return REASONS.get(self.code, self.code)
+
+
+def refused_in(organisation_id: int, window: Window, **filters: Any) -> list[Refused]:
+    """The most frequent of a window, `SHOWN_MAX` at most. Of no ``outcome``: they have none."""
+    if filters.pop("outcome", None):
+        return []
+    rows = (
+        Refusal.objects.filter(
+            organisation_id=organisation_id,
+            starts_at__gte=window.start,
+            starts_at__lt=window.until,
+            **filters,
+        )
+        .values("model", "code")
+        .annotate(total=Sum("calls"))
+        .order_by("-total", "code", "model")
+    )
+    return [Refused(row["model"], row["code"], row["total"]) for row in rows[:SHOWN_MAX]]
+
+
+def refusals_forget() -> int:
+    """Drop those that nobody looks at any more; returns how many rows."""
+    gone, _by_model = Refusal.objects.filter(starts_at__lt=timezone.now() - KEPT).delete()
+    return gone

@@ -1,0 +1,56 @@
+"""Calls that were refused before anything was held for them, counted for who made them.
+
+The books have calls that ran or could have run. Of the others there is a count by the hour, brought
+to where pages read it now and then: a router that is killed loses what it has counted since.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from router.domain.errors import LedgerUnavailable
+from router.pipeline.routing_table import Grant
+from router.ports import RefusalCount, RefusalSink
+
+FLUSH_S = 5.0
+KINDS_MAX = 10_000
+"""Of one flush: what is of yet another kind is not counted."""
+HOUR_MS = 3_600_000
+
+log = logging.getLogger(__name__)
+
+
+class Refusals:
+    """``clock`` is Unix seconds."""
+
+    def __init__(self, sink: RefusalSink, clock: Callable[[], float]) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._counted: Counter[RefusalCount] = Counter()
+
+    def count(self, grant: Grant, model: str, code: str) -> None:
+        """One more; ``model`` is "" where there is none of the name that was asked for."""
+        hour_ms = int(self._clock() * 1_000) // HOUR_MS * HOUR_MS
+        kind = RefusalCount(
+            grant.organisation_id, hour_ms, grant.key_id, grant.user_id, model, code
+        )
+        if kind in self._counted or len(self._counted) < KINDS_MAX:
+            self._counted[kind] += 1
+
+    async def run(self) -> None:
+        """Bring them away, as long as it runs."""
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """What cannot be brought away is kept for the next time."""
+        counted, self._counted = self._counted, Counter()
+        if not counted:
+            return
+        try:
+            await self._sink.add_refusals(counted)
+        except LedgerUnavailable as error:
+            log.debug("refusals are kept for later: %s", error)
+            self._counted.update(counted)
