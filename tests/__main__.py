@@ -115,7 +115,7 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale(nightly))
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
     long = [histories, *compiled()] if nightly else []
-    return [[integration], [checks, e2e], [faults, unit, *long]]
+    return [[integration], [e2e, checks], [faults, unit, *long]]
 
 
 def compiled() -> list[Part]:
