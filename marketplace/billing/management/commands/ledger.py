@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models import Sum
 
 from marketplace.accounts.models import User
@@ -19,6 +19,7 @@ from marketplace.billing.recovery import (
     records_settle,
     router_write_off,
 )
+from marketplace.billing.rights import weaknesses
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import transfer_explain, transfer_reverse
 from marketplace.routing.selectors import routers_alive
@@ -76,6 +77,9 @@ class Command(BaseCommand):
         covered = covers.aggregate(nano=Sum("amount_nano", default=0))["nano"]
         if covered:
             self.stdout.write(f"The platform paid ${format_usd(covered)} for late calls.")
+        with connection.cursor() as cursor:
+            for words in weaknesses(cursor, str(connection.settings_dict["USER"])):
+                self.stdout.write(f"Only triggers protect the books: {words}.")
         if gaps:
             raise CommandError(f"the ledger has {len(gaps)} gaps", returncode=1)
         self.stdout.write(

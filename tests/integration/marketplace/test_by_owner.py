@@ -1,4 +1,4 @@
-"""Commands that make or drop tables of calls: they come to the database as its owner."""
+"""Commands that come to the database as the owner of its tables."""
 
 from __future__ import annotations
 
@@ -49,3 +49,10 @@ def test_a_generated_history_leaves_the_books_proven(by_owner: None, db: None) -
     assert figures_compute() > 0
     with pytest.raises(CommandError, match="already"):
         call_command("usage", "generate", "--rows", "1")
+
+
+def test_verifying_says_where_only_triggers_protect_the_books(
+    by_owner: None, db: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("ledger", "verify")
+    assert "Only triggers protect the books: the services' role" in capsys.readouterr().out
