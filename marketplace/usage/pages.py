@@ -70,11 +70,11 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     calls, older = calls_page(
         organisation.pk, window, before=_cursor(request), count=ROWS_PER_PAGE, **filters
     )
-    refused = refused_in(organisation.pk, window, **filters)
+    refused, refused_calls = refused_in(organisation.pk, window, **filters)
     context = {
         "window": window,
         "refused": refused,
-        "refused_calls": sum(one.calls for one in refused),
+        "refused_calls": refused_calls,
         "calls": calls,
         "older": older,
         "summary": summary,

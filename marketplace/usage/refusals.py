@@ -43,10 +43,13 @@ class Refused:
         return REASONS.get(self.code, self.code)
 
 
-def refused_in(organisation_id: int, window: Window, **filters: Any) -> list[Refused]:
-    """The most frequent of a window, `SHOWN_MAX` at most. Of no ``outcome``: they have none."""
+def refused_in(organisation_id: int, window: Window, **filters: Any) -> tuple[list[Refused], int]:
+    """The most frequent of a window, `SHOWN_MAX` at most, and how many calls all of them are.
+
+    Of no ``outcome``: they have none.
+    """
     if filters.pop("outcome", None):
-        return []
+        return [], 0
     rows = (
         Refusal.objects.filter(
             organisation_id=organisation_id,
@@ -58,7 +61,8 @@ def refused_in(organisation_id: int, window: Window, **filters: Any) -> list[Ref
         .annotate(total=Sum("calls"))
         .order_by("-total", "code", "model")
     )
-    return [Refused(row["model"], row["code"], row["total"]) for row in rows[:SHOWN_MAX]]
+    found = [Refused(row["model"], row["code"], row["total"]) for row in rows]
+    return found[:SHOWN_MAX], sum(one.calls for one in found)
 
 
 def refusals_forget() -> int:

@@ -16,7 +16,7 @@ from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.catalog.verdicts import TERMS
 from marketplace.usage.decisions import places, reasons, retries, tries
 from marketplace.usage.models import Refusal
-from marketplace.usage.refusals import KEPT, refusals_forget
+from marketplace.usage.refusals import KEPT, SHOWN_MAX, refusals_forget
 from marketplace.usage.summary import GROUPS, GROUPS_MAX
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, TermsRecord
 from tests.integration.marketplace.shop import Shop
@@ -88,6 +88,11 @@ def test_refused_calls_are_shown_by_reason(shop: Shop, owner: Client) -> None:
     assert "4,003" in page
     assert "More calls or tokens a minute" in page
     assert refusals_forget() == 1
+    for number in range(SHOWN_MAX):
+        Refusal.objects.create(**mine, key_id=3, code=f"rare-{number}", calls=1)
+    page = owner.get("/usage?range=24h")
+    assert len(page.context["refused"]) == SHOWN_MAX
+    assert page.context["refused_calls"] == 4_003 + SHOWN_MAX
 
 
 @pytest.mark.parametrize("filters", ["", "&model=author/m1", "&outcome=completed"])
