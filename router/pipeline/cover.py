@@ -6,11 +6,14 @@ be paid. Only when the lease has not enough does the stream wait for the ledger.
 
 from math import inf
 
+from msgspec import structs
+
 from router.domain.errors import BudgetExhausted, CreditExhausted, LedgerUnavailable
 from router.domain.pricing import Price, answer_nano
 from router.metering.vault import Vault
 from router.pipeline.plan import Plan
 from router.pipeline.settle import CallAccount
+from router.ports import StreamPart
 
 HOLD_USED_UP = (
     b'data: {"error":{"message":"the answer is longer than the credit that was held for it; what '
@@ -22,6 +25,7 @@ CREDIT_USED_UP = (
     b'this answer; what was delivered is billed; top up, or raise the budget","type":'
     b'"invalid_request_error","param":null,"code":"credit_used_up"}}\n\n'
 )
+END_OF_EVENT = b"\n\n"
 HOLD_SLACK_TOKENS = 16
 """Events with content may be a few more than the tokens that a worker counts."""
 
@@ -101,3 +105,14 @@ class Cover:
         """Credit that was refused is asked for again when what is held is used up."""
         ahead = min(AHEAD_TOKENS, self._tokens // 4)
         self.enough = self._tokens if self._refused else (self._tokens - ahead) / self._event_tokens
+
+
+def single_events(part: StreamPart) -> list[StreamPart]:
+    """The same part as one of each event. The last has its end and what it counted."""
+    events = [event + END_OF_EVENT for event in part.chunk.split(END_OF_EVENT) if event]
+    pieces = [
+        StreamPart(event, int(number < part.tokens)) for number, event in enumerate(events[:-1])
+    ]
+    rest = part.tokens - sum(piece.tokens for piece in pieces)
+    pieces.append(structs.replace(part, chunk=b"".join(events[-1:]), tokens=rest))
+    return pieces

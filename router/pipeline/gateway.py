@@ -28,7 +28,7 @@ from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts, Parts
 from router.pipeline.authenticate import authenticate
 from router.pipeline.counting import WorkerCounts
-from router.pipeline.cover import CREDIT_USED_UP, HOLD_USED_UP, Cover
+from router.pipeline.cover import CREDIT_USED_UP, HOLD_USED_UP, Cover, single_events
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.holding import Holding
 from router.pipeline.plan import Plan, make_plan
@@ -311,25 +311,34 @@ class Gateway:
         endpoint = attempt.endpoint.endpoint
         event_tokens = self.counts.event_tokens(plan.request.model)
         cover = Cover(plan, account, self._vault, endpoint.deployment.price, event_tokens)
-        part, heard_s = first, trace.first_byte_s
+        part = first
+        pieces: list[StreamPart] = []
+        attempt.heard(first.tokens, trace.first_byte_s)
         while True:
             self._heard(trace, endpoint, part)
-            attempt.heard(part.tokens, heard_s)
             stop = b""
             if trace.tokens_delivered > cover.enough and (plan.grows or not part.done):
                 stop = await cover.passed(trace.tokens_delivered)
             if stop is CREDIT_USED_UP:
                 trace.withheld(part)
-                return stop
-            if part.chunk:
-                account.delivering()
-                await client.send(part.chunk)
-            if part.done or stop:
-                return DONE if part.done else stop
+                # Not all of it can be paid: it is passed on event by event, as far as it can.
+                pieces = single_events(part)[::-1]
+                if len(pieces) == 1:
+                    return stop
+            else:
+                if part.chunk:
+                    account.delivering()
+                    await client.send(part.chunk)
+                if part.done or stop:
+                    return DONE if part.done else stop
+            if pieces:
+                part = pieces.pop()
+                continue
             following = await anext(parts, None)
             if following is None:
                 return DONE
-            part, heard_s = following, time.monotonic()
+            part = following
+            attempt.heard(part.tokens, time.monotonic())
 
     def _heard(self, trace: Trace, endpoint: Endpoint, part: StreamPart) -> None:
         trace.heard(part)
