@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MIGRATE_TIMEOUT_S = 180.0
 # What llama.cpp's backend says after a first inference; its own `/health` is earlier.
 WARM = "llama.cpp: warm, "
+# Django's checks import every page and what those compute with, which these processes never use.
+SKIPS_CHECKS = {"CELERY_SKIP_CHECKS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def _manage(*words: str) -> tuple[str, ...]:
 def _migrate(owner_url: str, needs: tuple[str, ...]) -> Service:
     return Service(
         "migrate",
-        _manage("migrate", "--no-input"),
+        _manage("migrate", "--no-input", "--skip-checks"),
         needs=needs,
         env={OWNER_URL: owner_url} if owner_url else {},
         job=True,
@@ -345,6 +347,7 @@ def _jobs(needs: tuple[str, ...]) -> list[Service]:
             ready=logged(" ready."),
             ready_once=True,
             needs=needs,
+            env=SKIPS_CHECKS,
             essential=False,
         )
 

@@ -6,6 +6,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import User
+from marketplace.benchmarks.advisor.models import Advice as Advice
 from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
 from marketplace.catalog.models import AIModel, Deployment, Worker
 

@@ -9,6 +9,7 @@ from marketplace.config.wellknown import favicon, robots
 
 # Into the admin by the same door: limits of attempts and second factors hold there too.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.autodiscover()
 
 urlpatterns = [
     path("", include("marketplace.config.urls_pages")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib import admin
+from django.core.checks import run_checks
 from django.test import Client
 from django.utils import timezone
 
@@ -29,6 +30,7 @@ from marketplace.billing.models import (
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.recovery import router_write_off
 from marketplace.billing.services import ledger_reconcile, payout_record
+from marketplace.config import urls as urls  # Registers the models' pages.
 from marketplace.routing.models import PolicyKind, SnapshotRow
 from marketplace.routing.services import policy_publish
 from marketplace.routing.tuning.models import RouteTuning, Straggler, Trial
@@ -40,6 +42,11 @@ OURS = [model for model in REGISTERED if model.__module__.startswith("marketplac
 
 READ_ONLY = ["usage/usageevent"]
 READ_ONLY += [f"billing/{name}" for name in ("account", "transfer", "lease", "payment")]
+
+
+def test_every_page_passes_the_checks_of_django() -> None:
+    assert OURS
+    assert run_checks(tags=["admin"]) == []
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from marketplace.accounts.services import api_key_create, api_key_revoke
 
 class Command(BaseCommand):
     help = "Create, list and revoke the API keys of an organisation."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)

@@ -40,6 +40,7 @@ OPTIONS = {
 
 class Command(BaseCommand):
     help = "Measure workers, deployments or a route with MLPerf's LoadGen."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)

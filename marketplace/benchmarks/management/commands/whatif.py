@@ -33,6 +33,7 @@ def _pair(what: Callable[[str], Any], shape: str) -> Callable[[str], tuple[str, 
 
 class Command(BaseCommand):
     help = "Replay recorded calls of a model under another policy, fleet or price."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", metavar="MODEL")

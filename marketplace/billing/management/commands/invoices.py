@@ -11,6 +11,7 @@ from marketplace.billing.invoices.services import statements_issue
 
 class Command(BaseCommand):
     help = "Issue the invoices and payout statements that a month still lacks."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)

@@ -33,6 +33,7 @@ class Command(BaseCommand):
         "Prove the ledger, settle what a router's disk still holds, write a lost router off, "
         "reverse a transfer or answer for one."
     )
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)

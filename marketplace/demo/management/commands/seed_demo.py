@@ -12,6 +12,7 @@ from marketplace.demo.services import demo_credentials, demo_seed
 
 class Command(BaseCommand):
     help = "Seed the demo organisation and catalog, and bring the workers in line with a fleet."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--fleet", type=Path, help="the launcher's fleet file (JSON)")
