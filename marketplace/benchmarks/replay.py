@@ -52,6 +52,7 @@ FIELDS = (
     "policy_id",
     "charge_nano",
     "hold_nano",
+    "streamed",
 )
 
 

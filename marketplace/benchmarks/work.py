@@ -49,6 +49,7 @@ class Served:
     policy_id: int = 0
     charge_nano: int = 0
     hold_nano: int = 0
+    streamed: bool = False
 
     @property
     def is_measured(self) -> bool:
@@ -130,16 +131,24 @@ def predicted_of(calls: Sequence[Served], sizes: NDArray[np.float64]) -> tuple[f
 
     The router learns the logarithm of work from the logarithms of prompt tokens, rows and the most
     that may be generated. That bound is not recorded as such; the credit held for it is, which
-    follows from it.
+    follows from it where an answer comes whole. A stream's hold may have grown with its answer, so
+    it says what came and not what was known: of streams, less is known here than the router knew.
     """
     known = np.array([call.is_measured for call in calls])
     nothing = (0.0,) * len(calls)
     if known.sum() < SAMPLES_MIN:
         return nothing
     features = np.log1p(
-        [[c.usage.prompt_tokens + c.usage.cached_tokens, c.usage.rows, c.hold_nano] for c in calls]
+        [[c.usage.prompt_tokens + c.usage.cached_tokens, c.usage.rows] for c in calls]
     )
-    x = np.column_stack([np.ones(len(calls)), features - features[known].mean(axis=0)])
+    whole = np.array([not call.streamed for call in calls])
+    holds = np.where(whole, np.log1p([call.hold_nano for call in calls]), 0.0)
+    if (known & whole).any():
+        # About their mean, so that a stream is one whose hold says nothing.
+        holds[whole] -= holds[known & whole].mean()
+    x = np.column_stack(
+        [np.ones(len(calls)), features - features[known].mean(axis=0), holds, whole]
+    )
     y = np.log(sizes)
     weights = np.linalg.lstsq(x[known], y[known], rcond=None)[0]
     fitted = x @ weights

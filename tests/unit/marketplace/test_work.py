@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -73,20 +74,26 @@ def test_what_was_known_before_predicts_only_what_it_can() -> None:
     calls, _works = made()
     blind = work_of(calls, alone)  # The answer's length was not known before.
     assert not any(blind.predicted)
-    told = [
-        Served(
-            at_s=c.at_s,
-            usage=c.usage,
-            upstream_s=c.upstream_s,
-            deployment_id=c.deployment_id,
-            worker_id=c.worker_id,
-            hold_nano=c.usage.completion_tokens * 1_000,
-        )
-        for c in calls
-    ]
-    found = work_of(told, alone)
+    found = work_of(held_for_their_answers(calls), alone)
     assert all(found.predicted)
     assert close(found.predicted, found.sizes) < 0.25
+
+
+def test_a_hold_that_grew_with_its_stream_was_not_known_before() -> None:
+    calls, _works = made()
+    held = held_for_their_answers(calls)
+    streamed = [replace(call, streamed=True) for call in held]
+    assert not any(work_of(streamed, alone).predicted)
+    # Beside whole answers, streams are all alike.
+    mixed = [*held[:300], *streamed[300:]]
+    found = work_of(mixed, alone)
+    assert all(found.predicted)
+    assert close(found.predicted[:300], found.sizes[:300]) < 0.25
+    assert max(found.predicted[300:]) == pytest.approx(min(found.predicted[300:]))
+
+
+def held_for_their_answers(calls: Sequence[Served]) -> list[Served]:
+    return [replace(c, hold_nano=c.usage.completion_tokens * 1_000) for c in calls]
 
 
 def test_a_call_that_nobody_answered_is_a_mean_one() -> None:
