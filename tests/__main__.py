@@ -40,7 +40,7 @@ TOLD = ("--durations=20", "--durations-min=2", "--tb=short", "-r", "fE")
 
 FAULTS = tuple(
     f"tests/chaos/test_{name}.py"
-    for name in ("endings", "inside", "kills", "outage", "storm", "twins", "walls")
+    for name in ("endings", "inside", "kills", "outage", "pages_outage", "storm", "twins", "walls")
 )
 """Promises that have to hold however long it takes; they mostly wait."""
 

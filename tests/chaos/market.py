@@ -18,7 +18,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from deploy.local import child
-from deploy.local.postgres import Postgres
+from deploy.local.postgres import STOP_SIGNAL, Postgres
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from router.domain.catalog import ApiKey, Budget, Deployment, Model, Policy, Pool
 from router.domain.catalog import Worker as Listed
@@ -127,6 +127,11 @@ class Database(Program):
             if self.runs:
                 return
             assert time.monotonic() < deadline, self.log()[-2000:]
+
+    def stop(self) -> int:
+        """At once, its sessions ended: SIGTERM would wait until they leave."""
+        os.kill(self.pid, STOP_SIGNAL)
+        return super().stop()
 
     def freeze(self) -> None:
         """Nothing is answered and nothing is refused."""
