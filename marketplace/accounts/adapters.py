@@ -37,9 +37,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         email = _login(credentials)
-        is_known = known_browsers.is_known(request, email)
-        place = "known" if is_known else ratelimit.get_ip(request)
-        return f"{email}:{place}"
+        return f"{email}:{known_browsers.place(request, email)}"
 
     def post_login(self, request: HttpRequest, user: User, **values: Any) -> HttpResponseBase:
         """Where it leads, and the browser is known from now on."""

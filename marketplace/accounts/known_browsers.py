@@ -5,6 +5,7 @@ The cookie names users, signed, with a part of their session hash: a new passwor
 
 from __future__ import annotations
 
+from allauth.core.internal import ratelimit
 from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest
@@ -24,6 +25,11 @@ def is_known(request: HttpRequest, email: str) -> bool:
     known = _known(request)
     user = User.objects.filter(email__iexact=email).first() if known else None
     return user is not None and known.get(str(user.pk)) == _hash(user)
+
+
+def place(request: HttpRequest, email: str) -> str:
+    """Where attempts on this address come from: its person's own browsers, or else a machine."""
+    return "known" if is_known(request, email) else str(ratelimit.get_ip(request))
 
 
 def remember(request: HttpRequest, response: HttpResponseBase, user: User) -> None:

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from allauth.core.internal import ratelimit
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
+
+from marketplace.accounts import known_browsers
 
 View = Callable[..., HttpResponseBase]
 
@@ -18,6 +21,30 @@ def mail_required(view: View) -> View:
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not settings.MAIL_ON:
             return render(request, "account/no_mail.html")
+        return view(request, *args, **kwargs)
+
+    return wrapped
+
+
+def mail_limited(action: str, view: View) -> View:
+    """Bound the mail that anybody may have sent to a person; no stranger uses it up for them.
+
+    By address and machine, and by address alone where that person never signed in.
+    """
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "POST":
+            email = request.POST.get("email", "").strip().lower()
+            keys = {"here": f"{email}:{known_browsers.place(request, email)}"}
+            if not known_browsers.is_known(request, email):
+                keys["anywhere"] = email
+            for where, key in keys.items():
+                refused = ratelimit.consume_or_429(
+                    request, app="allauth.account", action=f"{action}_{where}", key=key
+                )
+                if refused is not None:
+                    return refused
         return view(request, *args, **kwargs)
 
     return wrapped

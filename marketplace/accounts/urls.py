@@ -7,13 +7,16 @@ from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
 from marketplace.accounts import settings_pages as settings
-from marketplace.accounts.signing_in import mail_required
+from marketplace.accounts.signing_in import mail_limited, mail_required
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("login/", account.login, name="login"),
     path("logout/", account.logout, name="logout"),
-    path("login/code/", mail_required(account.request_login_code)),
-    path("password/reset/", mail_required(account.password_reset)),
+    path(
+        "login/code/",
+        mail_required(mail_limited("request_login_code", account.request_login_code)),
+    ),
+    path("password/reset/", mail_required(mail_limited("reset_password", account.password_reset))),
     path("email/", mail_required(account.email)),
     path("settings", settings.settings_page, name="settings"),
     path("settings/profile", settings.profile, name="settings-profile"),

@@ -83,8 +83,15 @@ ACCOUNT_RATE_LIMITS = {
     # By the address alone, so that many machines help nobody. Known browsers are let through.
     "login_failed_anywhere": "50/h/key",
     "signup": "20/h/ip",
-    "request_login_code": "20/h/ip,5/h/key",
-    "reset_password": "20/h/ip,5/h/key",
+    "request_login_code": "20/h/ip",
+    "reset_password": "20/h/ip",
+    # Of mail to a person likewise.
+    "request_login_code_here": "5/h/key",
+    "request_login_code_anywhere": "20/h/key",
+    "reset_password_here": "5/h/key",
+    "reset_password_anywhere": "20/h/key",
+    # The key is the address alone: one that a stranger also signs up with still gets its link.
+    "confirm_email": "20/h/ip,60/h/key",
     "reauthenticate": "10/m/user",
     "change_password": "5/m/user",
     "manage_email": "10/m/user",

@@ -174,6 +174,39 @@ def test_many_machines_guess_no_more_and_lock_no_known_browser_out(person: User)
     assert sign_in(known) == 200
 
 
+@pytest.mark.parametrize("path", ["/login/code/", "/password/reset/"])
+def test_a_stranger_uses_up_no_mail_of_a_persons(with_mail: None, person: User, path: str) -> None:
+    EmailAddress.objects.create(user=person, email=person.email, verified=True, primary=True)
+
+    def ask(machine: str, known: str = "") -> int:
+        mail.outbox.clear()
+        client = Client()
+        client.cookies[known_browsers.COOKIE] = known
+        told = client.post(path, {"email": "Ana@example.com"}, REMOTE_ADDR=machine)
+        assert len(mail.outbox) == (told.status_code == 302)
+        return told.status_code
+
+    hers = Client()
+    assert sign_in(hers) == 302
+    known = hers.cookies[known_browsers.COOKIE].value
+    assert [ask("198.51.100.0") for _ in range(6)] == [302] * 5 + [429]
+    assert ask("203.0.113.9") == 302, "not even where she was never seen"
+    for number in range(14):
+        assert ask(f"198.51.100.{1 + number}") == 302
+    assert ask("203.0.113.10") == 429, "many machines have not many mails"
+    assert [ask("203.0.113.9", known) for _ in range(6)] == [302] * 5 + [429]
+
+
+def test_a_stranger_who_signs_up_with_an_address_keeps_its_link_from_nobody(
+    with_mail: None,
+) -> None:
+    for _ in range(3):
+        sign_up(Client(REMOTE_ADDR="198.51.100.0"))
+    mail.outbox.clear()
+    sign_up(Client(REMOTE_ADDR="203.0.113.9"))
+    assert len(mail.outbox) == 1
+
+
 def test_a_new_password_forgets_known_browsers_and_none_is_known_for_others(person: User) -> None:
     browser = Client()
     sign_in(browser)
