@@ -3,7 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.paginator import Paginator
+from django.db import connection
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -18,6 +20,7 @@ from marketplace.billing.credit.forms import CreditRequestForm
 from marketplace.billing.models import ReconciliationReport, Transfer, TransferKind, WriteOff
 from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
 from marketplace.billing.payments.selectors import payments_shown
+from marketplace.billing.rights import weaknesses
 from marketplace.billing.services import customer_account_open
 
 ROWS_PER_PAGE = 50
@@ -65,12 +68,18 @@ def billing_page(
 @require_safe
 @staff_required
 def reconciliation(request: HttpRequest) -> HttpResponse:
-    """The last reports with their gaps, routers written off, and what the platform paid."""
+    """The last reports with their gaps, routers written off, and what the platform paid.
+
+    Also whether rights protect the books, as ``migrate`` says.
+    """
+    with connection.cursor() as cursor:
+        is_weak = bool(weaknesses(cursor, settings.SERVICES_ROLE))
     reports = ReconciliationReport.objects.all()[:ROWS_PER_PAGE]
     latest = reports[0] if reports else None
     covers = Transfer.objects.filter(kind=TransferKind.COVER)
     context = {
         "latest": latest,
+        "weak_role": settings.SERVICES_ROLE if is_weak else "",
         "is_late": latest is None or latest.created_at < timezone.now() - REPORT_AGE_MAX,
         "reports": reports,
         "write_offs": WriteOff.objects.all()[:ROWS_PER_PAGE],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import translation
 
 from marketplace.accounts.models import Role, User
@@ -16,6 +17,7 @@ from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.models import Budget, Window
 from marketplace.billing.recovery import router_write_off
 from marketplace.billing.services import ledger_reconcile
+from tests.databases import ROLE
 from tests.integration.marketplace.ledger import USD, intrude, lease_take, record, settle
 from tests.integration.marketplace.shop import Shop
 
@@ -225,3 +227,17 @@ def test_staff_see_that_nobody_proves_the_books(shop: Shop, owner: Client) -> No
     ledger_reconcile()
     intrude("UPDATE billing_reconciliationreport SET created_at = now() - interval '16 minutes'")
     assert "see whether the jobs and their clock run" in words(owner, "/reconciliation")
+
+
+def test_staff_see_that_only_triggers_protect_the_books(
+    shop: Shop, owner: Client, postgres_url: str
+) -> None:
+    shop.owner.is_staff = True
+    shop.owner.save()
+    with override_settings(SERVICES_ROLE=ROLE):
+        assert "Only triggers protect the books" not in words(owner, "/reconciliation")
+    owns = urlsplit(postgres_url).username
+    with override_settings(SERVICES_ROLE=owns):
+        said = words(owner, "/reconciliation")
+    assert f"Only triggers protect the books: the services' role, {owns}, may write them" in said
+    assert "MIGRATE_DATABASE_URL" in said
