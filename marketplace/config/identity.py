@@ -17,6 +17,14 @@ env = environ.Env()
 EMAIL_URL = str(env.str("EMAIL_URL", default=""))
 WAYPOST_MAIL_FROM = str(env.str("WAYPOST_MAIL_FROM", default=""))
 MAIL_ON = bool(EMAIL_URL)
+WAYPOST_STAFF_MAIL = [one.strip() for one in env.list("WAYPOST_STAFF_MAIL", default=[])]
+if not MAIL_ON and WAYPOST_STAFF_MAIL:
+    raise ImproperlyConfigured("WAYPOST_STAFF_MAIL is set, but no EMAIL_URL to send mail by")
+if not all("@" in one for one in WAYPOST_STAFF_MAIL):
+    raise ImproperlyConfigured(
+        "WAYPOST_STAFF_MAIL must be addresses like a@example.com,b@example.com, "
+        f"got {WAYPOST_STAFF_MAIL}"
+    )
 EMAIL_BACKEND = "marketplace.accounts.mail.NoMail"
 if MAIL_ON:
     try:

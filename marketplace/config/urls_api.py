@@ -13,6 +13,7 @@ from marketplace.benchmarks.advisor import api as advisor
 from marketplace.benchmarks.whatif import api as what_ifs
 from marketplace.billing import api as billing
 from marketplace.billing.budgets import api as budgets
+from marketplace.billing.credit import api as credit
 from marketplace.billing.invoices import api as invoices
 from marketplace.billing.payments import api as payments
 from marketplace.catalog import api as catalog
@@ -60,6 +61,7 @@ router.register("payments", payments.PaymentViewSet)
 router.register("auto-recharge", payments.AutoRechargeViewSet)
 router.register("advice", advisor.AdviceViewSet, basename="advice")
 router.register("grants", payments.GrantViewSet)
+router.register("credit-requests", credit.CreditRequestViewSet, basename="credit-request")
 router.register("topology", topology.TopologyViewSet, basename="topology")
 router.register("support", support.SupportViewSet, basename="support")
 router.register("looks", support.LookViewSet)

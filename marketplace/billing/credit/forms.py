@@ -1,13 +1,10 @@
 """What members fill in when they ask for credit."""
 
 from django import forms
-from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from marketplace.billing.credit.services import amount_check
 from marketplace.billing.payments.forms import UsdField
-from marketplace.billing.payments.money import usd_of_cents
 
 
 class CreditRequestForm(forms.Form):
@@ -18,10 +15,5 @@ class CreditRequestForm(forms.Form):
 
     def clean_amount(self) -> int:
         cents: int = self.cleaned_data["amount"]
-        most = settings.WAYPOST_TOPUP_CENTS_MAX
-        if not 0 < cents <= most:
-            raise ValidationError(
-                _("An amount is above zero and at most %(most)s US dollars.")
-                % {"most": usd_of_cents(most)}
-            )
+        amount_check(cents)
         return cents

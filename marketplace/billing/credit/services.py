@@ -7,8 +7,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
+from marketplace.billing.credit.mail import staff_tell
 from marketplace.billing.credit.models import CreditRequest, CreditRequestState, TrialGrant
-from marketplace.billing.payments.money import nano_of_cents
+from marketplace.billing.payments.money import nano_of_cents, usd_of_cents
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.services import credit_post
 
@@ -34,7 +35,11 @@ def trial_grant(*, organisation: Organisation, founder: User) -> TrialGrant | No
 def credit_request(
     *, organisation: Organisation, amount_cents: int, reason: str, requested_by: User
 ) -> CreditRequest:
-    """Ask the platform's staff for credit. ``ValidationError`` while an earlier request waits."""
+    """Ask the platform's staff for credit; they get a mail where a setting names them.
+
+    ``ValidationError`` for an amount that is none, or while an earlier request waits.
+    """
+    amount_check(amount_cents)
     Organisation.objects.select_for_update().get(pk=organisation.pk)
     if organisation.credit_requests.filter(state=CreditRequestState.OPEN).exists():
         raise ValidationError(_("A request of your organisation already waits for an answer."))
@@ -46,7 +51,19 @@ def credit_request(
     )
     made.full_clean(exclude=["created_at"])
     made.save()
+    # Robust: a mail that is not taken is logged, and the request is there all the same.
+    transaction.on_commit(lambda: staff_tell(made), robust=True)
     return made
+
+
+def amount_check(amount_cents: int) -> None:
+    """Raises ``ValidationError`` for what may not be asked for."""
+    most = settings.WAYPOST_TOPUP_CENTS_MAX
+    if not 0 < amount_cents <= most:
+        raise ValidationError(
+            _("An amount is above zero and at most %(most)s US dollars.")
+            % {"most": usd_of_cents(most)}
+        )
 
 
 @transaction.atomic

@@ -16,6 +16,7 @@ from marketplace.audit.selectors import entries_of
 from marketplace.benchmarks.advisor.models import Advice
 from marketplace.benchmarks.models import Benchmark
 from marketplace.billing.budgets.services import budget_set
+from marketplace.billing.credit.services import credit_request
 from marketplace.billing.invoices.months import Month
 from marketplace.billing.invoices.services import CLOCK_SKEW, statement_issue
 from marketplace.billing.models import Transfer
@@ -70,6 +71,9 @@ def open_acme(shop: Shop) -> Acme:
         ordered_by=staff,
         idem_key="gift",
     )
+    asked = credit_request(
+        organisation=organisation, amount_cents=500, reason="a look", requested_by=shop.owner
+    )
     advice = Advice.objects.create(
         organisation=organisation, model=shop.model.name, question={}, answer={}
     )
@@ -102,6 +106,7 @@ def open_acme(shop: Shop) -> Acme:
         "budgets": (budget.pk, budget),
         "usage": (event.request_id, event),
         "grants": (grant.pk, grant),
+        "credit-requests": (asked.pk, asked),
         "advice": (advice.pk, advice),
         "payments": (payment.pk, payment),
         "auto-recharge": (organisation.slug, rule),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.test import Client
 
 from marketplace.accounts.models import Organisation, Role, User
@@ -144,3 +145,84 @@ def test_only_staff_answer(shop: Shop) -> None:
     assert client.get("/credit-requests").status_code == 403
     assert client.post(f"/credit-requests/{pk}/grant").status_code == 403
     assert balance(shop.organisation) == 10 * USD
+
+
+# --- the management API, and the mail ----------------------------------------------------------
+
+API = "/api/v1/credit-requests"
+
+
+def ask_api(client: Client, **values: object) -> Any:
+    body = {"organisation": "acme", "amount_cents": 2_000, "reason": "a first look", **values}
+    return client.post(API, body, content_type="application/json")
+
+
+def test_a_request_is_made_by_the_api_and_says_how_it_stands(shop: Shop, staff: Client) -> None:
+    client = signed_in(shop.owner)
+    made = ask_api(client, organisation=shop.organisation.slug)
+    assert made.status_code == 201
+    asked = made.json()
+    assert asked["state"] == "open"
+    assert (asked["amount_cents"], asked["answered_at"]) == (2_000, None)
+    again = ask_api(client, organisation=shop.organisation.slug)
+    assert (again.status_code, again["Content-Type"]) == (400, "application/problem+json")
+    assert "already waits" in again.json()["detail"]
+    staff.post(f"/credit-requests/{asked['id']}/grant")
+    seen = client.get(f"{API}/{asked['id']}").json()
+    assert (seen["state"], seen["answered_at"] is None) == ("granted", False)
+    assert [one["id"] for one in client.get(API).json()["results"]] == [asked["id"]]
+    stranger = signed_in(User.objects.create_user("far@example.com"))
+    assert stranger.get(f"{API}/{asked['id']}").status_code == 404
+    assert ask_api(stranger, organisation=shop.organisation.slug).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"amount_cents": 0},
+        {"amount_cents": 99_999_999},
+        {"amount_cents": "x"},
+        {"reason": " "},
+        {"reason": "x" * 501},
+    ],
+)
+def test_a_request_by_the_api_that_makes_no_sense_is_refused(
+    shop: Shop, wrong: dict[str, object]
+) -> None:
+    told = ask_api(signed_in(shop.owner), organisation=shop.organisation.slug, **wrong)
+    assert told.status_code == 400
+    assert told.json()["errors"]
+    assert not CreditRequest.objects.exists()
+
+
+@pytest.fixture
+def staff_mail(settings: Any) -> None:
+    settings.WAYPOST_STAFF_MAIL = ["root@example.com", "b@example.com"]
+    settings.DEFAULT_FROM_EMAIL = "no-reply@example.com"
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+
+
+def test_the_staff_get_a_mail_of_a_request(
+    shop: Shop, staff_mail: None, django_capture_on_commit_callbacks: Any
+) -> None:
+    shop.organisation.name = "Acme\nBcc: x@example.com"
+    shop.organisation.save()
+    with django_capture_on_commit_callbacks(execute=True):
+        ask(shop)
+    (sent,) = mail.outbox
+    assert sent.to == ["root@example.com", "b@example.com"]
+    assert sent.subject == "Acme Bcc: x@example.com asks for 20.00 US dollars of credit"
+    assert "a first look" in sent.body
+    assert "/credit-requests" in sent.body
+    with django_capture_on_commit_callbacks(execute=True):
+        assert ask(shop).status_code == 422
+    assert len(mail.outbox) == 1, "what was not made is not told"
+
+
+def test_a_mail_that_is_not_taken_fails_no_request(
+    shop: Shop, staff_mail: None, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.EMAIL_BACKEND = "marketplace.accounts.mail.NoMail"
+    with django_capture_on_commit_callbacks(execute=True):
+        assert ask(shop).status_code == 302
+    assert CreditRequest.objects.count() == 1

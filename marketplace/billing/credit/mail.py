@@ -1,0 +1,27 @@
+"""Word of a new request for credit to whoever of the staff answers them."""
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from marketplace.billing.credit.models import CreditRequest
+from marketplace.billing.payments.money import usd_of_cents
+
+
+def staff_tell(made: CreditRequest) -> None:
+    """Mail ``WAYPOST_STAFF_MAIL``, where it is set. Raises ``OSError`` where mail is not taken."""
+    if not settings.WAYPOST_STAFF_MAIL:
+        return
+    with translation.override(settings.LANGUAGE_CODE):
+        said = {
+            "organisation": " ".join(made.organisation.name.split()),
+            "amount": usd_of_cents(made.amount_cents),
+            "who": made.requested_by or "",
+            "reason": made.reason,
+            "url": settings.WAYPOST_PUBLIC_URL + reverse("credit-requests"),
+        }
+        subject = _("%(organisation)s asks for %(amount)s US dollars of credit") % said
+        body = _("%(who)s asks for %(organisation)s:\n\n%(reason)s\n\nAnswer at %(url)s\n") % said
+        send_mail(subject, body, settings.DEFAULT_FROM_EMAIL, settings.WAYPOST_STAFF_MAIL)
