@@ -1,8 +1,9 @@
 """Taking a failing worker out for a while, and letting it back in carefully.
 
 Outlier ejection with half-open probing, as circuit breakers do it (Nygard, *Release It!*; Envoy's
-outlier detection): the pause doubles with each further failure. When it is over the circuit is
-half-open: the worker gets a probe, never a client's request, until a probe succeeds.
+outlier detection): the pause doubles with each further failure. What was sent before the circuit
+opened and fails afterwards is the same incident, however much it is. When the pause is over the
+circuit is half-open: the worker gets a probe, never a client's request, until a probe succeeds.
 
 A worker that lives and answers wrongly may do so because of what it was sent. So what one tenant's
 requests are answered with raises a doubt and no more, however many they are: a probe decides it, or
@@ -10,14 +11,14 @@ another worker that can answer the same request.
 """
 
 FAILURES_TO_EJECT = 2
-PAUSE_S = 1.0
+PAUSE_S = 0.25
 PAUSE_MAX_S = 30.0
 
 
 class Ejection:
     """The circuit of one worker: closed, open until ``until_s``, then half-open."""
 
-    __slots__ = ("_by", "consecutive_failures", "is_doubted", "until_s")
+    __slots__ = ("_by", "_opened_s", "consecutive_failures", "is_doubted", "until_s")
 
     def __init__(self) -> None:
         self.consecutive_failures = 0
@@ -25,6 +26,7 @@ class Ejection:
         self.is_doubted = False
         """Whether a probe should be sent at once."""
         self._by: int | None = None
+        self._opened_s = 0.0
 
     @property
     def is_ejected(self) -> bool:
@@ -48,10 +50,13 @@ class Ejection:
         """What somebody's request was answered with is the worker's fault."""
         self._by = None
 
-    def failed(self, now_s: float, tenant: int | None = None) -> bool:
-        """Count a failure; True when it (re)opens the circuit. ``tenant`` is whose request was
-        answered wrongly; None when the worker failed whatever it was sent.
+    def failed(self, sent_s: float, now_s: float, tenant: int | None = None) -> bool:
+        """Count a failure of what was sent at ``sent_s``; True when it (re)opens the circuit.
+        ``tenant`` is whose request was answered wrongly; None when the worker failed whatever it
+        was sent.
         """
+        if self.is_ejected and sent_s <= self._opened_s:
+            return False
         if tenant is not None and not self.is_ejected:
             self.is_doubted = True
             if self.consecutive_failures and self._by == tenant:
@@ -62,6 +67,7 @@ class Ejection:
         if excess < 0:
             return False
         # min() before the power: a worker that is down for a day fails often.
+        self._opened_s = now_s
         self.until_s = now_s + min(PAUSE_S * 2 ** min(excess, 16), PAUSE_MAX_S)
         return True
 

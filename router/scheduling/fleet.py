@@ -140,6 +140,14 @@ class WorkerState:
         self.bounds.resting_until_s = max(self.bounds.resting_until_s, until_s)
         self.model.recheck_s = -inf
 
+    def began(self) -> bool:
+        """An answer begins: one more may be sent. True when that is news."""
+        if self._slow_start.limit == self.bounds.slots or self.ejection.is_ejected:
+            return False
+        self._slow_start.answered(self.bounds.slots)
+        self._trust_changed()
+        return True
+
     def answered(self) -> bool:
         """A request went well: trust grows. True when that lets an ejected worker back in."""
         if self._slow_start.limit == self.bounds.slots and not self.ejection.consecutive_failures:

@@ -205,7 +205,9 @@ class Scheduler:
         """The answer has begun: this attempt is the one that the client gets."""
         attempt.answering = True
         attempt.run.first(now_s)
-        return self._end_twin(attempt, now_s) if attempt.twin is not None else []
+        worker = attempt.endpoint.worker
+        decisions = self._end_twin(attempt, now_s) if attempt.twin is not None else []
+        return decisions + self._room(worker, now_s) if worker.began() else decisions
 
     def completed(self, attempt: Attempt, now_s: float, used: Used | None = None) -> list[Decision]:
         """The last token came: learn from it and use the slot. ``used`` is the worker's count."""
@@ -238,7 +240,7 @@ class Scheduler:
         if attempt.is_probe:
             worker.probes.running = False
             tenant = None
-        return self._blame(worker, now_s, tenant) + self._room(worker, now_s)
+        return self._blame(attempt, now_s, tenant) + self._room(worker, now_s)
 
     def declined(
         self, attempt: Attempt, now_s: float, retry_after_s: float = 0.0
@@ -570,10 +572,9 @@ class Scheduler:
         reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
         return Reject(ticket, reason, max(waiting_s, admission.RETRY_AFTER_MIN_S))
 
-    def _blame(
-        self, worker: WorkerState, now_s: float, tenant: int | None = None
-    ) -> list[Decision]:
-        if worker.ejection.failed(now_s, tenant):
+    def _blame(self, attempt: Attempt, now_s: float, tenant: int | None = None) -> list[Decision]:
+        worker = attempt.endpoint.worker
+        if worker.ejection.failed(attempt.dispatched_s, now_s, tenant):
             self.fleet.trust_changes += 1
             return [Eject(worker.id, worker.ejection.until_s)]
         return []
@@ -613,7 +614,7 @@ class Scheduler:
             loser.run.outrun(now_s)
         is_hedged = loser.id < attempt.id
         if learn and is_hedged and worker.probes.heard_s <= loser.dispatched_s:
-            decisions += self._blame(worker, now_s)  # Silent since before: it may be hung.
+            decisions += self._blame(loser, now_s)  # Silent since before: it may be hung.
         return decisions + self._room(worker, now_s)
 
     def _sweeping(self, now_s: float) -> bool:

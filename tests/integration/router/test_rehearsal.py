@@ -16,6 +16,8 @@ from tests.local_stack import ROOT
 from tests.ports import free_ports
 
 KEY = "a-key-for-rehearsals"
+BUSY_MS = 250
+"""A client may have to wait for its turn on a busy machine."""
 MODELS = {
     "emulated/gpt-j-6b": ("chat", "openai", "emulated-h100-0"),
     "emulated/bge-large": ("embeddings", "openai", "emulated-a100-0"),
@@ -101,7 +103,7 @@ def test_its_figures_are_the_routers_own(router_url: str) -> None:
         mean_ms = sum(row["total_response_time"] for row in seen) / count
         routers_ms = 1e3 * (seconds[model] - before[1][model]) / count
         # The client sees the network and its own turn too, and never less than the router.
-        assert routers_ms * 0.98 <= mean_ms <= routers_ms + 25
+        assert routers_ms * 0.98 <= mean_ms <= routers_ms + BUSY_MS
     first, whole = found["FIRST BYTE streamed"], found["POST streamed"]
     assert first["num_requests"] == whole["num_requests"]
     assert first["total_response_time"] < whole["total_response_time"]

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
+from router.scheduling.ejection import PAUSE_S
 from router.scheduling.probing import INTERVAL_MAX_S, INTERVAL_S, ProbeClock
 from router.scheduling.scheduler import PROBE_TIMEOUT_S, Scheduler
 from tests.unit.router.scheduling.fleets import (
@@ -26,11 +27,11 @@ def ejected() -> Scheduler:
 
 def test_an_ejected_worker_gets_a_probe_when_its_pause_is_over_and_nothing_else() -> None:
     made = ejected()
-    assert probes(made.tick(0.5)) == []
-    (probe,) = probes(made.tick(1.1))
+    assert probes(made.tick(0.5 * PAUSE_S)) == []
+    (probe,) = probes(made.tick(1.1 * PAUSE_S))
     assert probe.endpoint.worker.id == "bad"
-    assert dispatched(made.arrive(ticket("c", "bad", "good"), 1.15)) == ["good"]
-    assert probes(made.tick(1.3)) == [], "one at a time"
+    assert dispatched(made.arrive(ticket("c", "bad", "good"), 1.2 * PAUSE_S)) == ["good"]
+    assert probes(made.tick(2 * PAUSE_S)) == [], "one at a time"
 
 
 def test_a_good_probe_lets_the_worker_back_in_step_by_step() -> None:
@@ -48,6 +49,27 @@ def test_a_good_probe_lets_the_worker_back_in_step_by_step() -> None:
     assert made.fleet.workers["bad"].limit == 3
 
 
+def test_a_worker_that_is_let_back_in_gets_more_as_soon_as_answers_begin() -> None:
+    """An answer may take long: what has begun shows that prompts are computed."""
+    made = ejected()
+    (probe,) = probes(made.tick(1.1))
+    made.completed(probe, 1.11)
+    first = place(made, "c", "bad", now_s=1.2)
+    assert made.arrive(ticket("d", "bad"), 1.2) == [], "one at first"
+    (second,) = made.first_byte(first, 1.21)
+    assert isinstance(second, Dispatch)
+    assert made.fleet.workers["bad"].limit == 2
+
+
+def test_what_was_under_way_when_a_worker_failed_does_not_keep_it_away() -> None:
+    made = scheduler(endpoint("bad", slots=9, service_ms=10), endpoint("good", service_ms=500))
+    caught = [place(made, f"t{number}", "bad") for number in range(9)]
+    for attempt in caught:
+        made.failed(attempt, 0.5)
+    made.arrive(ticket("c", "good"), 0.5)
+    assert len(probes(made.tick(0.5 + 1.1 * PAUSE_S))) == 1
+
+
 def test_a_pause_doubles_while_probes_fail() -> None:
     made = ejected()
     now_s, pauses = 1.1, []
@@ -57,7 +79,7 @@ def test_a_pause_doubles_while_probes_fail() -> None:
         (eject,) = [d for d in made.failed(probe, now_s) if isinstance(d, Eject)]
         pauses.append(eject.until_s - now_s)
         now_s = eject.until_s + 0.1
-    assert pauses == pytest.approx([2.0, 4.0, 8.0])
+    assert pauses == pytest.approx([2 * PAUSE_S, 4 * PAUSE_S, 8 * PAUSE_S])
 
 
 def test_a_probe_that_hangs_is_stopped_and_counts_as_a_failure() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from router.domain.request import Priority, Sort
 from router.scheduling.decisions import Dispatch, Eject, Reject, RejectReason
+from router.scheduling.ejection import PAUSE_S
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
@@ -149,11 +150,11 @@ def test_with_every_circuit_open_a_try_is_still_made() -> None:
     assert dispatched(made.arrive(ticket("c", "only"), 0.1)) == ["only"]
 
 
-def test_two_failures_in_a_row_eject_a_worker_for_a_second() -> None:
+def test_two_failures_in_a_row_eject_a_worker_for_a_moment() -> None:
     made = scheduler(endpoint("bad", service_ms=10), endpoint("good", service_ms=500))
     assert made.failed(place(made, "a", "bad", "good"), 0.0) == []
-    assert made.failed(place(made, "b", "bad", "good"), 0.0) == [Eject("bad", 1.0)]
-    assert dispatched(made.arrive(ticket("c", "bad", "good"), 0.5)) == ["good"]
+    assert made.failed(place(made, "b", "bad", "good"), 0.0) == [Eject("bad", PAUSE_S)]
+    assert dispatched(made.arrive(ticket("c", "bad", "good"), 0.9 * PAUSE_S)) == ["good"]
 
 
 def test_a_ticket_never_returns_to_a_worker_that_failed_it() -> None:

@@ -135,6 +135,18 @@ def test_only_answers_that_had_begun_are_lost_with_their_engine(
     assert len(errors) < 0.1 * len(results)
 
 
+def test_a_fleet_that_failed_for_a_moment_is_soon_at_work_again() -> None:
+    """All that is under way on every engine fails at once, which says little of any of them."""
+    hang = Event(Trouble.HANG, 8.0, 8.3)
+    one = scenario("e-sess75", seconds=20.0)
+    one = replace(one, engines=tuple(replace(spec, events=(hang,)) for spec in one.engines))
+
+    def mean_ms(placer: Placer) -> float:
+        return figures_of("", one, simulate_engines(one, placer, 1)).mean_ms
+
+    assert mean_ms(Scheduled()) < 1.2 * mean_ms(oracle())
+
+
 def test_a_caller_whose_patience_ends_leaves_nothing_behind() -> None:
     one = replace(scenario(seconds=4.0), client_timeout_s=1.0)
     placer = Scheduled()
