@@ -1,4 +1,4 @@
-"""Databases of a test's own: copies of one that is migrated once a run (6 s), not migrated each.
+"""Databases of a test's own: copies of one that is migrated once a run, not migrated each.
 
 Tests come to them as the services do: with a role that has rights and owns nothing, so that a right
 that is missing fails one. What a test does as a superuser of the books goes through `INTRUDER`.

@@ -1,1 +1,1 @@
-"""The double-entry ledger. SQL functions installed by its migrations are the only writer."""
+"""The double-entry ledger. SQL functions (``ledger/``) are the only writer."""

@@ -1,4 +1,4 @@
-"""The ledger as Django sees it: read-only. ``migrations/sql`` holds the rules and writers.
+"""The ledger as Django sees it: read-only. ``ledger/`` holds the rules and writers.
 
 A transfer is one row with both sides, so that an imbalance cannot be written. ``posted_nano`` and
 ``held_nano`` are caches over transfers and open leases; triggers refuse to have

@@ -1,7 +1,7 @@
 """What the services' own role may do in PostgreSQL: everything to most tables, little to the books.
 
 The role that owns the tables runs migrations and the ledger's functions (``SECURITY DEFINER``, in
-``migrations/sql/rights.sql``). Pages, jobs and routers come as another, which calls those functions
+``ledger/``). Pages, jobs and routers come as another, which calls those functions
 and is refused whatever else would move money or take its causes away. Where both are the same role,
 only the ledger's triggers stand in the way: `weaknesses` says so.
 """

@@ -1,7 +1,7 @@
 """Full-text search of models in PostgreSQL: prefixes while typing, stems of both languages.
 
-The vector is a stored column that migration 0008 adds; it is no field, so that loading a model
-does not load it too. What no word finds is looked for by likeness, where ``pg_trgm`` is there.
+The vector is a stored column (``sql/search.sql``); it is no field, so that loading a model does not
+load it too. What no word finds is looked for by likeness, where ``pg_trgm`` is there.
 """
 
 import re

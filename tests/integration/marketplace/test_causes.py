@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from django.contrib.admin.models import ADDITION, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 
-from marketplace.accounts.models import Organisation, User
+from marketplace.accounts.models import User
 from marketplace.accounts.services import organisation_create
-from marketplace.billing import migrations
 from marketplace.billing.models import (
-    Account,
-    Payout,
     StaffTransfer,
-    SystemOrder,
     Transfer,
     TransferKind,
 )
@@ -34,7 +27,6 @@ from marketplace.usage.partitions import id_floor
 from router.contracts.record import UsageRecord
 from tests.integration.marketplace.ledger import (
     USD,
-    as_owner,
     forge,
     intrude,
     lease_close,
@@ -44,7 +36,6 @@ from tests.integration.marketplace.ledger import (
 )
 from tests.integration.marketplace.shop import Shop, open_shop
 
-MIGRATIONS = Path(migrations.__file__).parent / "sql"
 PARTIES = {
     TransferKind.TOPUP: ("cash", "customer"),
     TransferKind.GRANT: ("grants", "customer"),
@@ -232,32 +223,3 @@ def test_a_payout_is_in_a_statement_a_week_after_its_month(shop: Shop) -> None:
     intrude("UPDATE billing_transfer SET created_at = '2026-01-31Z' WHERE id = %s", payout.pk)
     found = set(ledger_proof().gaps) - before
     assert any(f"transfer {payout.pk} (payout, 5 nano) is in no statement" in gap for gap in found)
-
-
-def test_what_was_posted_before_causes_were_kept_is_given_those_that_can_be_told(
-    shop: Shop,
-) -> None:
-    before = set(ledger_proof().gaps)
-    organisation = Organisation.objects.create(name="B", slug="waypost-benchmarks")
-    Account.objects.get_or_create(organisation=organisation, kind="customer")
-    numbers = {
-        "grant:benchmarks:7": forge("grants", "customer", 5, kind="grant", of=organisation),
-        "grant:by-mail": forge("grants", "customer", 6, kind="grant", of=organisation),
-        "payout:WIRE-1": forge("provider", "payouts", 7, kind="payout"),
-        "payout:WIRE-2": forge("provider", "payouts", 8, kind="payout"),
-    }
-    for key, number in numbers.items():
-        intrude("UPDATE billing_transfer SET idem_key = %s WHERE id = %s", key, number)
-    LogEntry.objects.create(
-        user=shop.owner,
-        content_type=ContentType.objects.get_for_model(Payout, for_concrete_model=False),
-        object_id=str(numbers["payout:WIRE-1"]),
-        action_flag=ADDITION,
-    )
-    assert len(set(ledger_proof().gaps) - before) == 4
-    as_owner((MIGRATIONS / "causes_of_before.sql").read_text())
-    left = {gap.split(" (")[0] for gap in set(ledger_proof().gaps) - before}
-    assert left == {f"transfer {numbers[key]}" for key in ("grant:by-mail", "payout:WIRE-2")}
-    assert SystemOrder.objects.get(pk=numbers["grant:benchmarks:7"]).rule == "system: benchmarks"
-    recorded = StaffTransfer.objects.get(pk=numbers["payout:WIRE-1"])
-    assert (recorded.reason, recorded.ordered_by) == ("Payout WIRE-1", shop.owner)

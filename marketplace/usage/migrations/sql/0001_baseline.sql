@@ -1,0 +1,248 @@
+-- usage_event by month. Request ids are UUIDv7: their first 48 bits are the Unix milliseconds of
+-- created_at, so that a range of ids is a range of time and the primary key stays request_id.
+
+-- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
+
+CREATE FUNCTION usage_uuid7_floor(p_at timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+  SELECT (lpad(to_hex(floor(extract(epoch FROM p_at) * 1000)::bigint), 12, '0')
+          || repeat('0', 20))::uuid
+$$;
+
+-- Make the months (UTC) that have none yet, from one moment's to another's; returns how many.
+-- What fell into the default partition meanwhile moves to where it belongs.
+CREATE FUNCTION usage_partitions_make(p_from timestamptz, p_until timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  v_month timestamptz := date_trunc('month', p_from, 'UTC');
+  v_next timestamptz;
+  v_name text;
+  v_bounds text;
+  v_made integer := 0;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('usage_partitions_make'));
+  WHILE v_month <= p_until LOOP
+    v_next := (v_month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
+    v_name := to_char(v_month AT TIME ZONE 'UTC', '"usage_event_"YYYY_MM');
+    IF to_regclass(v_name) IS NULL THEN
+      EXECUTE format('CREATE TABLE %I (LIKE usage_event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)',
+                     v_name);
+      LOCK TABLE usage_event_default IN SHARE ROW EXCLUSIVE MODE;
+      v_bounds := format('%L AND request_id < %L',
+                         usage_uuid7_floor(v_month), usage_uuid7_floor(v_next));
+      EXECUTE format('WITH moved AS (DELETE FROM usage_event_default WHERE request_id >= %s '
+                     'RETURNING *) INSERT INTO %I SELECT * FROM moved', v_bounds, v_name);
+      EXECUTE format('ALTER TABLE usage_event ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                     v_name, usage_uuid7_floor(v_month), usage_uuid7_floor(v_next));
+      v_made := v_made + 1;
+    END IF;
+    v_month := v_next;
+  END LOOP;
+  RETURN v_made;
+END
+$$;
+
+-- Rollups: sums over the calls of an hour and of a day (UTC), written with the events by whoever
+-- inserts them, in the same transaction.
+--
+-- Latencies are counted in buckets of half a power of two: bucket i holds 2^(i/2) ms up to
+-- 2^((i+1)/2) ms. A histogram is a bag of cells, bucket * 2^32 + calls: adding to it is appending,
+-- and readers sum what they find. It is folded, one cell a bucket, when it gets long.
+
+-- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
+
+-- What the books and the rollups need to know of a call.
+CREATE TYPE usage_call AS (
+  request_id uuid, created_at timestamptz, lease_id uuid, account_id bigint,
+  organisation_id bigint, key_id bigint, user_id bigint, model text, outcome text,
+  deployment_id bigint, provider_account_id bigint, charge_nano bigint, commission_nano bigint,
+  prompt_tokens bigint, cached_tokens bigint, completion_tokens bigint, reasoning_tokens bigint,
+  rows bigint, images bigint, queue_ms float8, ttft_ms float8, total_ms float8);
+
+-- The first byte of an answer that is not streamed is its last: it says nothing of how soon one begins,
+-- and would credit its tokens with no time. Rollups count first bytes of streams alone.
+CREATE FUNCTION usage_call_of(e usage_event) RETURNS usage_call LANGUAGE sql IMMUTABLE AS $$
+  SELECT ROW(
+    e.request_id, e.created_at, e.lease_id, e.account_id,
+    e.organisation_id, e.key_id, e.user_id, e.model, e.outcome,
+    e.deployment_id, e.provider_account_id, e.charge_nano, e.commission_nano,
+    e.prompt_tokens, e.cached_tokens, e.completion_tokens, e.reasoning_tokens,
+    e.rows, e.images, e.queue_ms, CASE WHEN e.streamed THEN e.ttft_ms ELSE 0 END, e.total_ms)::usage_call
+$$;
+
+CREATE FUNCTION usage_bucket(p_ms float8) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT floor(ln(least(greatest(p_ms, 1), 1e6)) * 2.8853900817779268)::bigint -- 2 / ln 2
+$$;
+
+CREATE FUNCTION usage_cells_fold(p_cells bigint[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT array_agg((bucket << 32) + calls ORDER BY bucket)
+  FROM (SELECT cell >> 32 AS bucket, sum(cell & 4294967295)::bigint AS calls
+        FROM unnest(p_cells) AS cell GROUP BY 1) AS folded
+$$;
+
+CREATE FUNCTION usage_cells_add(p_to bigint[], p_more bigint[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT CASE WHEN cardinality(p_to) < 24 THEN p_to || p_more
+              ELSE usage_cells_fold(p_to || p_more) END
+$$;
+CREATE AGGREGATE usage_cells_sum(bigint[]) (
+  SFUNC = usage_cells_add, STYPE = bigint[], INITCOND = '{}');
+
+CREATE FUNCTION usage_rollup_add(p_calls usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM usage_span_rollup_add(p_calls);
+  PERFORM usage_caller_rollup_add(p_calls);
+END
+$$;
+
+-- By deployment and ending, of hours and of days.
+CREATE FUNCTION usage_span_rollup_add(p_calls usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO usage_rollup AS r (
+    organisation_id, span, starts_at, key_id, user_id, model, deployment_id, outcome,
+    calls, charge_nano, commission_nano,
+    prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, rows, images,
+    queue_ms, ttft_ms, total_ms, ttft_cells, total_cells)
+  SELECT
+    organisation_id, span, date_trunc(span, created_at, 'UTC') AS starts_at,
+    key_id, user_id, model, deployment_id, outcome,
+    count(*), sum(charge_nano), sum(commission_nano),
+    sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens), sum(reasoning_tokens),
+    sum(rows), sum(images), sum(queue_ms), sum(ttft_ms), sum(total_ms),
+    coalesce(array_agg((usage_bucket(c.ttft_ms) << 32) + 1) FILTER (WHERE c.ttft_ms > 0), '{}'),
+    coalesce(array_agg((usage_bucket(c.total_ms) << 32) + 1) FILTER (WHERE c.total_ms > 0), '{}')
+  FROM unnest(p_calls) AS c CROSS JOIN (VALUES ('hour'), ('day')) AS spans (span)
+  GROUP BY organisation_id, span, starts_at, key_id, user_id, model, deployment_id, outcome
+  -- One order in every session: two writers of the same rows wait and cannot deadlock.
+  ORDER BY organisation_id, span, starts_at, key_id, user_id, model, deployment_id, outcome
+  ON CONFLICT (organisation_id, span, starts_at, key_id, user_id, model, deployment_id, outcome)
+  DO UPDATE SET
+    calls = r.calls + EXCLUDED.calls,
+    charge_nano = r.charge_nano + EXCLUDED.charge_nano,
+    commission_nano = r.commission_nano + EXCLUDED.commission_nano,
+    prompt_tokens = r.prompt_tokens + EXCLUDED.prompt_tokens,
+    cached_tokens = r.cached_tokens + EXCLUDED.cached_tokens,
+    completion_tokens = r.completion_tokens + EXCLUDED.completion_tokens,
+    reasoning_tokens = r.reasoning_tokens + EXCLUDED.reasoning_tokens,
+    rows = r.rows + EXCLUDED.rows,
+    images = r.images + EXCLUDED.images,
+    queue_ms = r.queue_ms + EXCLUDED.queue_ms,
+    ttft_ms = r.ttft_ms + EXCLUDED.ttft_ms,
+    total_ms = r.total_ms + EXCLUDED.total_ms,
+    ttft_cells = usage_cells_add(r.ttft_cells, EXCLUDED.ttft_cells),
+    total_cells = usage_cells_add(r.total_cells, EXCLUDED.total_cells);
+END
+$$;
+
+-- By who called what, of days: over all deployments and endings, for an organisation's pages.
+CREATE FUNCTION usage_caller_rollup_add(p_calls usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO usage_caller_rollup AS r (
+    organisation_id, starts_at, key_id, user_id, model,
+    calls, failed, charge_nano, tokens_in, tokens_out, ttft_cells, total_cells)
+  SELECT
+    organisation_id, date_trunc('day', created_at, 'UTC') AS starts_at, key_id, user_id, model,
+    count(*), count(*) FILTER (WHERE outcome <> 'completed'),
+    sum(charge_nano), sum(prompt_tokens + cached_tokens), sum(completion_tokens + reasoning_tokens),
+    coalesce(array_agg((usage_bucket(c.ttft_ms) << 32) + 1)
+             FILTER (WHERE outcome = 'completed' AND c.ttft_ms > 0), '{}'),
+    coalesce(array_agg((usage_bucket(c.total_ms) << 32) + 1)
+             FILTER (WHERE outcome = 'completed' AND c.total_ms > 0), '{}')
+  FROM unnest(p_calls) AS c
+  GROUP BY organisation_id, starts_at, key_id, user_id, model
+  -- One order in every session, as in usage_rollup_add.
+  ORDER BY organisation_id, starts_at, key_id, user_id, model
+  ON CONFLICT (organisation_id, starts_at, key_id, user_id, model) DO UPDATE SET
+    calls = r.calls + EXCLUDED.calls,
+    failed = r.failed + EXCLUDED.failed,
+    charge_nano = r.charge_nano + EXCLUDED.charge_nano,
+    tokens_in = r.tokens_in + EXCLUDED.tokens_in,
+    tokens_out = r.tokens_out + EXCLUDED.tokens_out,
+    ttft_cells = usage_cells_add(r.ttft_cells, EXCLUDED.ttft_cells),
+    total_cells = usage_cells_add(r.total_cells, EXCLUDED.total_cells);
+END
+$$;
+
+-- Make the rollups of some days (UTC) anew from their events; returns the calls counted.
+CREATE FUNCTION usage_rollup_rebuild(p_from timestamptz, p_until timestamptz) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  v_day timestamptz := date_trunc('day', p_from, 'UTC');
+  v_calls usage_call[];
+  v_counted bigint := 0;
+BEGIN
+  -- Nothing settles meanwhile.
+  LOCK TABLE usage_event IN SHARE ROW EXCLUSIVE MODE;
+  WHILE v_day < p_until LOOP
+    DELETE FROM usage_rollup
+      WHERE starts_at >= v_day AND starts_at < v_day + interval '24 hours';
+    DELETE FROM usage_caller_rollup WHERE starts_at = v_day;
+    SELECT array_agg(usage_call_of(e)) INTO v_calls FROM usage_event e
+      WHERE request_id >= usage_uuid7_floor(v_day)
+        AND request_id < usage_uuid7_floor(v_day + interval '24 hours');
+    PERFORM usage_rollup_add(v_calls);
+    v_counted := v_counted + coalesce(cardinality(v_calls), 0);
+    v_day := v_day + interval '24 hours';
+  END LOOP;
+  RETURN v_counted;
+END
+$$;
+
+-- Sums over the calls of all customers by deployment, for pages that anybody may look at: made out
+-- of usage_rollup by a job, so that settling pays nothing for them.
+
+-- Make the hours and days anew that begin at these moments or later; returns the rows made.
+-- placed: a worker of the deployment had the call. faults: that worker failed it, before or after
+-- the first byte. Latencies and tokens_answered are of completed calls.
+CREATE FUNCTION usage_deployment_rollup_refresh(p_hours_from timestamptz, p_days_from timestamptz)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  v_made bigint;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('usage_deployment_rollup_refresh'));
+  DELETE FROM usage_deployment_rollup
+    WHERE (span = 'hour' AND starts_at >= p_hours_from) OR (span = 'day' AND starts_at >= p_days_from);
+  INSERT INTO usage_deployment_rollup (
+    model, span, starts_at, deployment_id, calls, placed, faults, completed,
+    tokens_in, tokens_out, tokens_answered, rows, images, queue_ms, ttft_ms, total_ms,
+    ttft_cells, total_cells)
+  SELECT
+    model, span, starts_at, deployment_id, sum(calls),
+    coalesce(sum(calls) FILTER (WHERE outcome <> 'rejected'), 0),
+    coalesce(sum(calls) FILTER (WHERE outcome IN ('worker_failed', 'truncated')), 0),
+    coalesce(sum(calls) FILTER (WHERE outcome = 'completed'), 0),
+    sum(prompt_tokens + cached_tokens), sum(completion_tokens + reasoning_tokens),
+    coalesce(sum(completion_tokens + reasoning_tokens) FILTER (WHERE outcome = 'completed'), 0),
+    sum(rows), sum(images),
+    coalesce(sum(queue_ms) FILTER (WHERE outcome = 'completed'), 0),
+    coalesce(sum(ttft_ms) FILTER (WHERE outcome = 'completed'), 0),
+    coalesce(sum(total_ms) FILTER (WHERE outcome = 'completed'), 0),
+    coalesce(usage_cells_fold(usage_cells_sum(ttft_cells) FILTER (WHERE outcome = 'completed')), '{}'),
+    coalesce(usage_cells_fold(usage_cells_sum(total_cells) FILTER (WHERE outcome = 'completed')), '{}')
+  FROM usage_rollup
+  WHERE (span = 'hour' AND starts_at >= p_hours_from) OR (span = 'day' AND starts_at >= p_days_from)
+  GROUP BY model, span, starts_at, deployment_id;
+  GET DIAGNOSTICS v_made = ROW_COUNT;
+  RETURN v_made;
+END
+$$;
+
+-- Calls that were refused before they ran.
+
+-- p_counts is a JSON array of router.ports.RefusalCount with their calls.
+CREATE FUNCTION usage_refusals_add(p_counts jsonb) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO usage_refusal AS r (
+    organisation_id, starts_at, key_id, user_id, model, code, calls)
+  SELECT organisation_id, to_timestamp(starts_at_ms / 1000), key_id, user_id, model, code, calls
+  FROM jsonb_to_recordset(p_counts) AS c(
+    organisation_id bigint, starts_at_ms bigint, key_id bigint, user_id bigint, model text,
+    code text, calls bigint)
+  -- One order in every session: two routers wait for each other and cannot deadlock.
+  ORDER BY organisation_id, starts_at_ms, key_id, user_id, model, code
+  ON CONFLICT (organisation_id, starts_at, key_id, user_id, model, code)
+    DO UPDATE SET calls = r.calls + EXCLUDED.calls
+$$;
