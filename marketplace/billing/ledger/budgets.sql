@@ -22,7 +22,7 @@ RETURNS TABLE (budget_id bigint, left_nano bigint, leased_nano bigint) LANGUAGE 
     FROM billing_budget WHERE id = ANY (p_budgets)
 $$;
 
--- When a window is over, nothing is spent. What open leases hold stays held.
+-- A new window begins with nothing spent. What open leases hold stays held.
 CREATE FUNCTION billing_budgets_roll(p_budgets bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE billing_budget
