@@ -1,18 +1,23 @@
-"""Everything that can go wrong with a call; :mod:`router.ingress.errors` maps it to HTTP.
+"""Everything that can go wrong with a call: the one table of what a client may be told.
 
 A message says what was wrong, with the value, and what would be right; it is shown to clients and
 so never contains a credential, a prompt or an inside address.
 """
 
+from router.domain.outcome import Outcome
+
 
 class CallError(Exception):
     """Base of what a client may be told.
 
-    ``param`` names the offending field, ``retry_after_s`` when another try makes sense, and
-    ``headers`` are told with it.
+    ``status`` is HTTP's, ``outcome`` what the books have of a call that ends so. ``param`` names
+    the offending field, ``retry_after_s`` when another try makes sense, and ``headers`` are told
+    with it.
     """
 
     code: str = "error"
+    status: int = 500
+    outcome: Outcome = Outcome.REJECTED
 
     def __init__(
         self,
@@ -33,138 +38,162 @@ class RequestInvalid(CallError):
     """The request cannot be understood or breaks a documented limit."""
 
     code = "invalid_request"
+    status = 422
 
 
 class RequestMalformed(CallError):
     """What came is not HTTP/1.1."""
 
     code = "malformed_request"
+    status = 400
 
 
 class RequestTooSlow(CallError):
     """The request took longer to come than ``ROUTER_HEADER_TIMEOUT_S`` and the like allow."""
 
     code = "request_too_slow"
+    status = 408
 
 
 class HeadersTooLarge(CallError):
     """The headers exceed ``ROUTER_HEADER_BYTES_MAX``."""
 
     code = "headers_too_large"
+    status = 431
 
 
 class BodyTooLarge(CallError):
     """The body exceeds ``ROUTER_BODY_BYTES_MAX``."""
 
     code = "body_too_large"
+    status = 413
 
 
 class CodingUnknown(CallError):
     """The body is compressed in a way that is not read here."""
 
     code = "unsupported_content_encoding"
+    status = 415
 
 
 class RouteNotFound(CallError):
     """No such path or method."""
 
     code = "not_found"
+    status = 404
 
 
 class CredentialInvalid(CallError):
     """No credential, or one that is unknown, expired or revoked."""
 
     code = "invalid_api_key"
+    status = 401
 
 
 class NotAllowed(CallError):
     """A good credential that may not do this."""
 
     code = "not_allowed"
+    status = 403
 
 
 class ModelUnknown(CallError):
     """No model of that name is published."""
 
     code = "model_not_found"
+    status = 404
 
 
 class CallUnknown(CallError):
     """No call of that id was made with this key's organisation."""
 
     code = "call_not_found"
+    status = 404
 
 
 class IdempotencyInFlight(CallError):
     """The first call of this Idempotency-Key still runs."""
 
     code = "idempotency_in_flight"
+    status = 409
 
 
 class IdempotencyMismatch(CallError):
     """The Idempotency-Key was used for another request before."""
 
     code = "idempotency_mismatch"
+    status = 422
 
 
 class CreditExhausted(CallError):
     """The account cannot cover the most that this call could cost."""
 
     code = "insufficient_credit"
+    status = 402
 
 
 class BudgetExhausted(CallError):
     """A budget of the key, its member or the organisation cannot cover this call."""
 
     code = "budget_exhausted"
+    status = 402
 
 
 class DeadlineExceeded(CallError):
     """The caller's own deadline passed before an answer."""
 
     code = "deadline_exceeded"
+    status = 408
 
 
 class QueueFull(CallError):
     """More requests wait than ``ROUTER_QUEUE_MAX`` allows, or one waited too long."""
 
     code = "queue_full"
+    status = 429
 
 
 class RateLimited(CallError):
     """A limit of the key or its organisation is used up."""
 
     code = "rate_limited"
+    status = 429
 
 
 class RouterBusy(CallError):
     """More calls run on this router than ``ROUTER_CALLS_MAX`` allows."""
 
     code = "router_busy"
+    status = 503
 
 
 class NothingEligible(CallError):
     """No deployment may or can take the request now."""
 
     code = "no_eligible_worker"
+    status = 503
 
 
 class LedgerUnavailable(CallError):
     """Credit could not be checked for want of the database: our fault, never a 401 or 402."""
 
     code = "ledger_unavailable"
+    status = 503
 
 
 class SnapshotUnavailable(CallError):
     """The router has not seen a catalog yet."""
 
     code = "not_ready"
+    status = 503
 
 
 class WorkerRefused(CallError):
     """The worker found the request wrong, and is quoted: its ``status``, words, code and field."""
 
     code = "invalid_request"
+    status = 422
+    outcome = Outcome.REFUSED
 
     def __init__(
         self, message: str, *, status: int = 422, code: str = "", param: str | None = None
@@ -178,7 +207,42 @@ class WorkerFailed(CallError):
     """The last worker tried did not answer as it should have."""
 
     code = "worker_failed"
+    status = 502
+    outcome = Outcome.WORKER_FAILED
 
 
 class RequestFailed(WorkerFailed):
     """All workers that were tried, sound for others, failed on it alike: it is its own doing."""
+
+    outcome = Outcome.REFUSED
+
+
+class InternalError(CallError):
+    """A fault of ours. The log has the rest; the client gets the request id."""
+
+    code = "internal_error"
+
+
+class StreamBroken(WorkerFailed):
+    """The worker failed after it had begun to answer."""
+
+
+class StreamTooLong(CallError):
+    """An answer takes longer than ``ROUTER_STREAM_MAX_S``."""
+
+    code = "stream_too_long"
+    status = 504
+
+
+class HoldUsedUp(CallError):
+    """An answer is longer than anything that can be held for it."""
+
+    code = "hold_used_up"
+    status = 502
+
+
+class CreditUsedUp(CallError):
+    """The credit, or what is left of a budget, does not cover more of an answer."""
+
+    code = "credit_used_up"
+    status = 402

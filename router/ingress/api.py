@@ -14,6 +14,7 @@ from router.domain.errors import (
     CallError,
     CredentialInvalid,
     DeadlineExceeded,
+    InternalError,
     ModelUnknown,
     NothingEligible,
     QueueFull,
@@ -26,11 +27,12 @@ from router.domain.request import InferenceRequest, Kind, traced
 from router.ingress import description, listing, messages, oip_http, openai, quote
 from router.ingress.account import Account
 from router.ingress.content_coding import decoded
-from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error, status_of
-from router.ingress.exchange import Exchange, Headers
+from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error
+from router.ingress.exchange import Exchange, Headers, Sink
 from router.ingress.forward import Forwarder
 from router.ingress.idempotency import HEADER, Idempotency
 from router.ingress.messages_answer import MessagesClient
+from router.ingress.openai_answer import OpenAIClient
 from router.ingress.operations import JSON, Operations
 from router.pipeline.gateway import Client, Gateway
 from router.pipeline.history import Histories
@@ -48,12 +50,6 @@ FALLS_BACK = (DeadlineExceeded, ModelUnknown, NothingEligible, QueueFull, Worker
 """Errors after which the next of a request's models is tried: nothing reached the client yet."""
 
 log = logging.getLogger(__name__)
-
-
-class InternalError(CallError):
-    """A fault of ours. The log has the rest; the client gets the request id."""
-
-    code = "internal_error"
 
 
 class API:
@@ -130,7 +126,7 @@ class API:
         elif exchange.path.startswith(messages.PATH):
             shape = anthropic_error
         headers = [*error_headers(error), ("x-request-id", request_id or self.new_call()[0])]
-        return status_of(error), headers, shape(error)
+        return error.status, headers, shape(error)
 
     async def drain(self, timeout_s: float) -> None:
         """Fail ``/readyz`` from now on, and wait until no call runs or the time is up."""
@@ -216,15 +212,15 @@ class API:
             return await self._running(exchange, exchange.grant, call, exchange)
         grant = exchange.grant
         await self._idempotency.once(
-            exchange, grant, lambda client: self._running(exchange, grant, call, client)
+            exchange, grant, lambda sink: self._running(exchange, grant, call, sink)
         )
 
     def _running(
-        self, exchange: Exchange, grant: Grant, call: InferenceRequest, client: Client
+        self, exchange: Exchange, grant: Grant, call: InferenceRequest, sink: Sink
     ) -> Coroutine[None, None, None]:
         """What serves a call."""
-        if exchange.path == messages.PATH:
-            client = MessagesClient(client, call.id)
+        is_message = exchange.path == messages.PATH
+        client = MessagesClient(sink, call.id) if is_message else OpenAIClient(sink, call)
         if call.fallbacks:
             return self._first_of(exchange, grant, call, client)
         return self._gateway.serve(grant, call, client)

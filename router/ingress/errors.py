@@ -1,37 +1,9 @@
-"""The one table from errors to HTTP, and the two shapes that clients expect an error in."""
+"""The shapes that clients expect an error in."""
 
 import msgspec
 
 from router.domain import errors
 from router.domain.errors import CallError
-
-STATUS: dict[type[CallError], int] = {
-    errors.RequestMalformed: 400,
-    errors.CredentialInvalid: 401,
-    errors.CreditExhausted: 402,
-    errors.BudgetExhausted: 402,
-    errors.NotAllowed: 403,
-    errors.ModelUnknown: 404,
-    errors.RouteNotFound: 404,
-    errors.CallUnknown: 404,
-    errors.DeadlineExceeded: 408,
-    errors.RequestTooSlow: 408,
-    errors.IdempotencyInFlight: 409,
-    errors.BodyTooLarge: 413,
-    errors.CodingUnknown: 415,
-    errors.RequestInvalid: 422,
-    errors.IdempotencyMismatch: 422,
-    errors.WorkerRefused: 422,
-    errors.QueueFull: 429,
-    errors.RateLimited: 429,
-    errors.HeadersTooLarge: 431,
-    errors.WorkerFailed: 502,
-    errors.RequestFailed: 502,
-    errors.NothingEligible: 503,
-    errors.RouterBusy: 503,
-    errors.LedgerUnavailable: 503,
-    errors.SnapshotUnavailable: 503,
-}
 
 TYPES = {
     400: "invalid_request_error",
@@ -49,6 +21,7 @@ TYPES = {
     500: "server_error",
     502: "server_error",
     503: "server_error",
+    504: "server_error",
 }
 
 ANTHROPIC_TYPES = {
@@ -62,17 +35,11 @@ ANTHROPIC_TYPES = {
     500: "api_error",
     502: "api_error",
     503: "overloaded_error",
+    504: "timeout_error",
 }
 """Anthropic's words; what is not here is ``invalid_request_error``."""
 
 _encode = msgspec.json.Encoder().encode
-
-
-def status_of(error: CallError) -> int:
-    """The HTTP status; 500 for an error that nobody has put into the table."""
-    if isinstance(error, errors.WorkerRefused):
-        return error.status
-    return STATUS.get(type(error), 500)
 
 
 def error_headers(error: CallError) -> list[tuple[str, str]]:
@@ -99,7 +66,7 @@ def openai_error(error: CallError) -> bytes:
     """``{"error": {"message", "type", "param", "code"}}``."""
     body = {
         "message": error.message,
-        "type": TYPES[status_of(error)],
+        "type": TYPES[error.status],
         "param": error.param,
         "code": error.code,
     }
@@ -113,5 +80,5 @@ def oip_error(error: CallError) -> bytes:
 
 def anthropic_error(error: CallError) -> bytes:
     """``{"type": "error", "error": {"type", "message"}}``."""
-    kind = ANTHROPIC_TYPES.get(status_of(error), "invalid_request_error")
+    kind = ANTHROPIC_TYPES.get(error.status, "invalid_request_error")
     return _encode({"type": "error", "error": {"type": kind, "message": error.message}})

@@ -1,4 +1,4 @@
-"""One call over HTTP and its answer: the :class:`~router.pipeline.gateway.Client` of a call."""
+"""One call over HTTP and its answer, in bytes of whatever dialect."""
 
 from asyncio import Future
 from collections.abc import Mapping
@@ -36,9 +36,30 @@ class Wire(Protocol):
         ...
 
 
-class Exchange:
-    """``headers`` have lower-case names, ``grant`` is whose call it is once that is known.
+class Sink(Protocol):
+    """Who takes the bytes of an answer: an exchange, or what keeps them on their way to it."""
 
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        ...
+
+    async def start_stream(self, headers: Headers) -> None:
+        """Begin server-sent events."""
+        ...
+
+    async def send(self, chunk: bytes) -> None:
+        """Send some events; waits while the client is slower than the worker."""
+        ...
+
+    async def end_stream(self, last: bytes = b"") -> None:
+        """Send the last events and end the answer."""
+        ...
+
+
+class Exchange:
+    """A :class:`Sink`.
+
+    ``headers`` have lower-case names, ``grant`` is whose call it is once that is known.
     ``doubled`` is a header that came twice and may not. ``wants_body`` is whether what is sent as a
     body is kept rather than thrown away. ``keeps`` is whether the connection
     outlives the answer, ``started`` and ``ended`` how far the answer is.

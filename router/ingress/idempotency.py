@@ -16,8 +16,7 @@ from router.domain.errors import (
     LedgerUnavailable,
     RequestInvalid,
 )
-from router.ingress.exchange import Exchange, Headers
-from router.pipeline.gateway import Client
+from router.ingress.exchange import Exchange, Headers, Sink
 from router.pipeline.routing_table import Grant
 from router.ports import Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
@@ -44,7 +43,7 @@ STREAM: tuple[str, str] = ("content-type", "text/event-stream; charset=utf-8")
 class Recording:
     """A client that keeps what it is sent, up to a bound, on its way to another."""
 
-    def __init__(self, client: Client, bytes_max: int) -> None:
+    def __init__(self, client: Sink, bytes_max: int) -> None:
         self._client = client
         self._bytes_max = bytes_max
         self._status = 0
@@ -64,23 +63,23 @@ class Recording:
         return KeptAnswer(self._status, tuple(self._headers), body)
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.ingress.exchange.Sink`."""
         self._status, self._headers = status, headers
         self._take(body)
         await self._client.answer(status, headers, body)
 
     async def start_stream(self, headers: Headers) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.ingress.exchange.Sink`."""
         self._status, self._headers, self._streams = 200, [*headers, STREAM], True
         await self._client.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.ingress.exchange.Sink`."""
         self._take(chunk)
         await self._client.send(chunk)
 
     async def end_stream(self, last: bytes = b"") -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
+        """See :class:`router.ingress.exchange.Sink`."""
         self._take(last)
         await self._client.end_stream(last)
 
@@ -101,7 +100,7 @@ class Idempotency:
         self._ending: set[asyncio.Future[None]] = set()
 
     async def once(
-        self, exchange: Exchange, grant: Grant, run: Callable[[Client], Awaitable[None]]
+        self, exchange: Exchange, grant: Grant, run: Callable[[Sink], Awaitable[None]]
     ) -> None:
         """Give the answer that is kept, or run the call and keep what its client is told.
 

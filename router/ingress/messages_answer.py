@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from router.contracts.completion import (
     Choice,
@@ -13,9 +12,10 @@ from router.contracts.completion import (
     decode_completion,
 )
 from router.contracts.wire import UNREADABLE
-from router.domain.errors import WorkerFailed
-from router.ingress.exchange import Headers
-from router.pipeline.gateway import Client
+from router.domain.errors import CallError, WorkerFailed
+from router.ingress.errors import anthropic_error
+from router.ingress.exchange import Headers, Sink
+from router.pipeline.route_report import Report
 from router.ports import UpstreamFailed
 
 STOP_REASONS = {
@@ -25,13 +25,14 @@ STOP_REASONS = {
     "function_call": "tool_use",
     "content_filter": "refusal",
 }
-ERROR = "api_error"
 
 _encode = msgspec.json.Encoder().encode
 
 
-def message_of(body: bytes, request_id: str) -> bytes:
-    """A whole completion as a message. Raises ``WorkerFailed`` when it is not one."""
+def message_of(body: bytes, request_id: str, report: Report | None = None) -> bytes:
+    """A whole completion as a message, with the report as its ``route``. Raises ``WorkerFailed``
+    when it is not one.
+    """
     try:
         completion = decode_completion(body)
     except UNREADABLE as error:
@@ -58,8 +59,8 @@ def message_of(body: bytes, request_id: str) -> bytes:
         "stop_sequence": _stop_sequence(choice),
         "usage": _usage(completion.usage),
     }
-    if completion.route is not None:
-        message["route"] = completion.route
+    if report is not None:
+        message["route"] = report
     return _encode(message)
 
 
@@ -103,38 +104,34 @@ class MessageStream:
         """Which of the calls the client is being told of; those behind it wait."""
         self._last = Choice()
         self._usage: TokenCounts | None = None
-        self._route: Raw | None = None
 
     def feed(self, chunk: bytes) -> bytes:
         """The events that some whole chunks become."""
         out: list[bytes] = []
         for event in chunk.split(b"\n\n"):
             data = event.partition(b"data:")[2].strip()
-            if data and data != b"[DONE]":
+            if data:
                 self._take(_chunk(data), out)
         return b"".join(out)
 
-    def end(self, chunk: bytes) -> bytes:
-        """The last events. A chunk that carries an error ends the stream with it."""
-        out = [self.feed(chunk)]
-        if b"[DONE]" in chunk:
-            self._tell_calls(out)
-            self._close(out)
-            delta = {
-                "stop_reason": _stop_reason(self._last, called=bool(self._calls)),
-                "stop_sequence": _stop_sequence(self._last),
-            }
-            told: dict[str, Any] = {"delta": delta, "usage": _usage(self._usage)}
-            if self._route is not None:
-                told["route"] = self._route
-            out += [_event("message_delta", told), _event("message_stop", {})]
+    def end(self, error: CallError | None = None, report: Report | None = None) -> bytes:
+        """The last events: the message's end, or the error that ends it."""
+        if error is not None:
+            return b"event: error\ndata: %b\n\n" % anthropic_error(error)
+        out: list[bytes] = []
+        self._tell_calls(out)
+        self._close(out)
+        delta = {
+            "stop_reason": _stop_reason(self._last, called=bool(self._calls)),
+            "stop_sequence": _stop_sequence(self._last),
+        }
+        told: dict[str, Any] = {"delta": delta, "usage": _usage(self._usage)}
+        if report is not None:
+            told["route"] = report
+        out += [_event("message_delta", told), _event("message_stop", {})]
         return b"".join(out)
 
     def _take(self, chunk: Completion, out: list[bytes]) -> None:
-        if chunk.error is not None:
-            error = {"type": ERROR, "message": chunk.error.message}
-            out.append(_event("error", {"error": error}))
-            return
         if not self._started:
             self._started = True
             nothing: list[dict[str, Any]] = []
@@ -146,7 +143,6 @@ class MessageStream:
             }
             out.append(_event("message_start", {"message": message}))
         self._usage = chunk.usage or self._usage
-        self._route = chunk.route or self._route
         if not chunk.choices:
             return
         choice = chunk.choices[0]
@@ -227,28 +223,30 @@ class MessageStream:
 class MessagesClient:
     """The :class:`router.pipeline.gateway.Client` of a call that came as a message."""
 
-    def __init__(self, client: Client, request_id: str) -> None:
-        self._client = client
+    def __init__(self, sink: Sink, request_id: str) -> None:
+        self._sink = sink
         self._request_id = request_id
         self._stream = MessageStream(request_id)
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+    async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        await self._client.answer(status, headers, message_of(body, self._request_id))
+        await self._sink.answer(200, headers, message_of(body, self._request_id, report))
 
     async def start_stream(self, headers: Headers) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        await self._client.start_stream(headers)
+        await self._sink.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
         told = self._stream.feed(chunk)
         if told:
-            await self._client.send(told)
+            await self._sink.send(told)
 
-    async def end_stream(self, last: bytes = b"") -> None:
+    async def end_stream(
+        self, error: CallError | None = None, report: Report | None = None
+    ) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        await self._client.end_stream(self._stream.end(last))
+        await self._sink.end_stream(self._stream.end(error, report))
 
 
 def _chunk(data: bytes) -> Completion:

@@ -23,11 +23,12 @@ from router.domain.catalog import Model
 from router.domain.errors import CallError, RequestInvalid, RouterBusy
 from router.domain.request import InferenceRequest, traced
 from router.ingress import oip_http
-from router.ingress.errors import error_headers, status_of
+from router.ingress.errors import error_headers
 from router.ingress.exchange import Headers
 from router.ingress.forward import Forwarder
 from router.ingress.operations import Operations
 from router.pipeline.gateway import Gateway
+from router.pipeline.route_report import Report
 from router.pipeline.routing_table import Grant
 from router.settings import Limits
 
@@ -80,7 +81,7 @@ class _Answer:
         self.headers: Headers = []
         self.body = b""
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+    async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
         self.headers, self.body = headers, body
 
@@ -92,7 +93,9 @@ class _Answer:
         """Tensors come whole."""
         raise NotImplementedError
 
-    async def end_stream(self, last: bytes = b"") -> None:
+    async def end_stream(
+        self, error: CallError | None = None, report: Report | None = None
+    ) -> None:
         """Tensors come whole."""
         raise NotImplementedError
 
@@ -104,7 +107,7 @@ class _Stream:
         self._context = context
         self._rest = b""
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+    async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
         """Answers come one by one."""
         raise NotImplementedError
 
@@ -119,9 +122,12 @@ class _Stream:
             if data != b"[DONE]":
                 await self._write(_told_by(data))
 
-    async def end_stream(self, last: bytes = b"") -> None:
+    async def end_stream(
+        self, error: CallError | None = None, report: Report | None = None
+    ) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        await self.send(last)
+        if error is not None:
+            await self._write(pb.ModelStreamInferResponse(error_message=error.message))
 
     async def _write(self, told: Any) -> None:
         try:
@@ -314,7 +320,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         except CallError as error:
             self._operations.meters.errors[error.code] += 1
             headers = [(n, v) for n, v in error_headers(error) if n != "content-type"]
-            await context.abort(_code(status_of(error)), error.message, tuple(headers))
+            await context.abort(_code(error.status), error.message, tuple(headers))
         except grpc.aio.AbortError:
             raise
         except Exception:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, TypeVar
 
-from router.domain.errors import QueueFull, RequestFailed, WorkerFailed
+from router.domain.errors import QueueFull, RequestFailed, WorkerFailed, WorkerRefused
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.pipeline.dispatch import Dispatcher
@@ -48,7 +48,7 @@ class Attempts:
         dispatcher.runner = self
 
     async def whole_answer(self, plan: Plan, trace: Trace) -> tuple[Attempt, Answer]:
-        """Try workers until one answers. Raises ``WorkerFailed`` or ``UpstreamRefused``."""
+        """Try workers until one answers. Raises ``WorkerFailed`` or ``WorkerRefused``."""
         attempt, answer = await self._first_of(plan, trace, _Whole(self, plan, trace))
         trace.ended(attempt, Outcome.COMPLETED)
         return attempt, answer
@@ -132,13 +132,19 @@ class Attempts:
                 winner, outcome = await race.outcome()
             except UpstreamFailed as failed:
                 excluded = self._after_failure(failed, race, plan, trace, excluded)
+            except UpstreamRefused as refused:
+                self.dispatcher.cancelled(attempt)
+                _note(attempt, trace, Outcome.REFUSED)
+                _note(race.second, trace, Outcome.OUTRUN)
+                raise WorkerRefused(
+                    refused.message, status=refused.status, code=refused.code, param=refused.param
+                ) from refused
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError):
                     trace.left(attempt)
                 self.dispatcher.cancelled(attempt)
-                refused = isinstance(error, UpstreamRefused)
-                _note(attempt, trace, Outcome.REFUSED if refused else Outcome.CLIENT_GONE)
-                _note(race.second, trace, Outcome.OUTRUN if refused else Outcome.CLIENT_GONE)
+                _note(attempt, trace, Outcome.CLIENT_GONE)
+                _note(race.second, trace, Outcome.CLIENT_GONE)
                 raise
             else:
                 if trace.attempts:

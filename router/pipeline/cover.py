@@ -8,23 +8,20 @@ from math import inf
 
 from msgspec import structs
 
-from router.domain.errors import BudgetExhausted, CreditExhausted, LedgerUnavailable
+from router.domain.errors import (
+    BudgetExhausted,
+    CallError,
+    CreditExhausted,
+    CreditUsedUp,
+    HoldUsedUp,
+    LedgerUnavailable,
+)
 from router.domain.pricing import Price, answer_nano
 from router.metering.vault import Vault
 from router.pipeline.plan import Plan
 from router.pipeline.settle import CallAccount
 from router.ports import StreamPart
 
-HOLD_USED_UP = (
-    b'data: {"error":{"message":"the answer is longer than the credit that was held for it; what '
-    b'was delivered is billed; give max_tokens","type":"server_error","param":"max_tokens",'
-    b'"code":"hold_used_up"}}\n\n'
-)
-CREDIT_USED_UP = (
-    b'data: {"error":{"message":"the credit, or what is left of a budget, does not cover more of '
-    b'this answer; what was delivered is billed; top up, or raise the budget","type":'
-    b'"invalid_request_error","param":null,"code":"credit_used_up"}}\n\n'
-)
 END_OF_EVENT = b"\n\n"
 HOLD_SLACK_TOKENS = 16
 """Events with content may be a few more than the tokens that a worker counts."""
@@ -71,25 +68,32 @@ class Cover:
         elif self._tokens:
             self.enough = self._tokens + HOLD_SLACK_TOKENS
 
-    async def passed(self, delivered: int) -> bytes:
-        """More than enough would be delivered: what is to be said when it may not be, else b"".
+    async def passed(self, delivered: int) -> CallError | None:
+        """More than enough would be delivered: why it may not be, None when it may.
 
         What is passed may be of any size, and many tokens more than before.
         """
         plan, most = self._plan, self._plan.most.completion_tokens
         if not plan.grows or delivered > most + HOLD_SLACK_TOKENS:
-            return HOLD_USED_UP
+            return HoldUsedUp(
+                "the answer is longer than the credit that was held for it; what was delivered is "
+                "billed; give max_tokens",
+                param="max_tokens",
+            )
         short = max(min(delivered, most) - self._tokens, 0)
         ahead = LAST_TOKENS if self._refused else min(RAISE_TOKENS, self._tokens)
         more = min(short + ahead, most - self._tokens)
         if more <= 0:
             self.enough = most + HOLD_SLACK_TOKENS
-            return b""
+            return None
         self._refused = not await self._raised(more)
         if self._refused and short and not await self._raised(short):
-            return CREDIT_USED_UP
+            return CreditUsedUp(
+                "the credit, or what is left of a budget, does not cover more of this answer; what "
+                "was delivered is billed; top up, or raise the budget"
+            )
         self._reaches()
-        return b""
+        return None
 
     async def _raised(self, more: int) -> bool:
         account = self._account

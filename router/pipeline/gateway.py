@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from math import inf
 from typing import Any, Protocol, TypeVar
@@ -14,12 +14,12 @@ from router.domain.errors import (
     BudgetExhausted,
     CallError,
     CreditExhausted,
+    CreditUsedUp,
     DeadlineExceeded,
-    QueueFull,
-    RequestFailed,
     SnapshotUnavailable,
+    StreamBroken,
+    StreamTooLong,
     WorkerFailed,
-    WorkerRefused,
 )
 from router.domain.outcome import Outcome
 from router.domain.request import InferenceRequest, Kind
@@ -28,52 +28,27 @@ from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts, Parts
 from router.pipeline.authenticate import authenticate
 from router.pipeline.counting import WorkerCounts
-from router.pipeline.cover import CREDIT_USED_UP, HOLD_USED_UP, Cover, single_events
+from router.pipeline.cover import Cover, single_events
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.holding import Holding
 from router.pipeline.plan import Plan, make_plan
 from router.pipeline.rate_limit import NO_PERMIT, Permit, RateLimiter
 from router.pipeline.refusals import Refusals
-from router.pipeline.route_report import (
-    Headers,
-    explained,
-    explained_event,
-    route_headers,
-    route_report,
-)
+from router.pipeline.route_report import Headers, Report, route_headers, route_report
 from router.pipeline.routing_table import EMPTY_TABLE, Grant, RoutingTable
-from router.pipeline.settle import CallAccount
+from router.pipeline.settle import CallAccount, Settlement
 from router.pipeline.trace import Trace
-from router.ports import Recorder, StreamPart, UpstreamFailed, UpstreamRefused
+from router.ports import Recorder, StreamPart, UpstreamFailed
 from router.scheduling.fleet import Attempt
 
 T = TypeVar("T")
-DONE = b"data: [DONE]\n\n"
-STREAM_ERROR = (
-    b'data: {"error":{"message":"the worker failed after it had begun to answer; what was '
-    b'delivered is billed","type":"server_error","param":null,"code":"worker_failed"}}\n\n'
-)
-TOO_LONG = (
-    b'data: {"error":{"message":"the answer takes longer than a stream may; what was delivered is '
-    b'billed","type":"server_error","param":null,"code":"stream_too_long"}}\n\n'
-)
-ENDED_HERE = (CREDIT_USED_UP, HOLD_USED_UP, TOO_LONG)
-"""What a stream is told that the router ends, though its worker would go on."""
-
-ENDED_BY: Mapping[type[CallError], tuple[Outcome, int]] = {
-    RequestFailed: (Outcome.REFUSED, 502),
-    WorkerFailed: (Outcome.WORKER_FAILED, 502),
-    DeadlineExceeded: (Outcome.REJECTED, 408),
-    QueueFull: (Outcome.REJECTED, 429),
-}
-"""What the books have of a call that ended before its client got a byte; 503 by anything else."""
 
 
 class Client(Protocol):
     """Whoever waits for the answer. A send to a client that has left is cancelled, not an error."""
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole answer."""
+    async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
+        """Send a whole answer. ``report`` is there when the call asks to have its route told."""
         ...
 
     async def start_stream(self, headers: Headers) -> None:
@@ -84,8 +59,10 @@ class Client(Protocol):
         """Send some events; waits while the client is slower than the worker."""
         ...
 
-    async def end_stream(self, last: bytes = b"") -> None:
-        """Send the last events; no more come."""
+    async def end_stream(
+        self, error: CallError | None = None, report: Report | None = None
+    ) -> None:
+        """No more events come: the answer is whole, or ``error`` is why it is not."""
         ...
 
 
@@ -172,13 +149,8 @@ class Gateway:
                 await self._stream(plan, trace, account, client)
             else:
                 await self._answer(plan, trace, account, client)
-        except UpstreamRefused as refused:
-            account.resolve(Outcome.REFUSED, refused.status)
-            raise WorkerRefused(
-                refused.message, status=refused.status, code=refused.code, param=refused.param
-            ) from refused
         except CallError as error:
-            account.resolve(*ENDED_BY.get(type(error), (Outcome.REJECTED, 503)))
+            account.resolve(error.outcome, error.status)
             raise
         except Exception:
             account.resolve(Outcome.WORKER_FAILED, 500)  # A fault of ours is never billed.
@@ -245,12 +217,8 @@ class Gateway:
         headers.append(("x-cost-nano-usd", str(settlement.charge_nano)))
         headers.extend(account.permit.headers())
         headers.extend(answer.headers)
-        body = answer.body
-        if plan.request.explain and answer.content_type == "application/json":
-            held_nano = account.hold.amount_nano
-            report = route_report(plan, trace, endpoint, settlement, held_nano, now_s)
-            body = explained(body, report)
-        await client.answer(200, headers, body)
+        report = self._report(plan, trace, endpoint, account, settlement, now_s)
+        await client.answer(headers, answer.body, report)
 
     async def _stream(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
         beginning = self._attempts.first_part(plan, trace)
@@ -265,37 +233,52 @@ class Gateway:
                 f"no worker began to answer within {self._stream_max_s:g} s"
             ) from None
         endpoint = attempt.endpoint.endpoint
-        last = STREAM_ERROR
         try:
             async with aclosing(parts):
                 headers = route_headers(plan, trace, endpoint, self._router_id, trace.first_byte_s)
                 headers.extend(account.permit.headers())
                 await client.start_stream(headers)
                 async with asyncio.timeout_at(until_s):
-                    last = await self._forward(plan, attempt, first, parts, trace, account, client)
-        except UpstreamFailed as error:
-            self._attempts.truncated(attempt, trace, error.reason)
+                    error = await self._forward(plan, attempt, first, parts, trace, account, client)
+        except UpstreamFailed as failed:
+            self._attempts.truncated(attempt, trace, failed.reason)
+            error = StreamBroken(
+                "the worker failed after it had begun to answer; what was delivered is billed"
+            )
         except TimeoutError:
-            last = TOO_LONG
+            self._attempts.client_gone(attempt, trace)
+            error = StreamTooLong(
+                "the answer takes longer than a stream may; what was delivered is billed"
+            )
         except BaseException:
             if not trace.tokens_delivered and trace.said is None:
                 trace.left(attempt)  # What came was no more than the head of an answer.
             self._attempts.client_gone(attempt, trace)
             raise
-        if last in ENDED_HERE:
-            # The worker generates more than can be paid, or for longer than a stream may take.
-            self._attempts.client_gone(attempt, trace)
-        if last is not DONE:
+        else:
+            if error is not None:  # The worker generates more than can be paid.
+                self._attempts.client_gone(attempt, trace)
+        if error is not None:
             account.resolve(Outcome.TRUNCATED, 200)
-            return await client.end_stream(last)
+            return await client.end_stream(error)
         self._weigh(trace, endpoint, trace.tokens_delivered, completed=True)
         self._attempts.completed(attempt, trace)
         settlement = account.resolve(Outcome.COMPLETED, 200)
-        if plan.request.explain:
-            held_nano, now_s = account.hold.amount_nano, time.monotonic()
-            report = route_report(plan, trace, endpoint, settlement, held_nano, now_s)
-            await client.send(explained_event(plan, report))
-        await client.end_stream(DONE)
+        report = self._report(plan, trace, endpoint, account, settlement, time.monotonic())
+        await client.end_stream(report=report)
+
+    def _report(
+        self,
+        plan: Plan,
+        trace: Trace,
+        endpoint: Endpoint,
+        account: CallAccount,
+        settlement: Settlement,
+        now_s: float,
+    ) -> Report | None:
+        if not plan.request.explain:
+            return None
+        return route_report(plan, trace, endpoint, settlement, account.hold.amount_nano, now_s)
 
     async def _forward(
         self,
@@ -306,8 +289,8 @@ class Gateway:
         trace: Trace,
         account: CallAccount,
         client: Client,
-    ) -> bytes:
-        """Pass on what comes, to the end or until the hold is used up; what is to be said then."""
+    ) -> CallError | None:
+        """Pass on what comes, to the end or until no more of it is paid: then why."""
         endpoint = attempt.endpoint.endpoint
         event_tokens = self.counts.event_tokens(plan.request.model)
         cover = Cover(plan, account, self._vault, endpoint.deployment.price, event_tokens)
@@ -316,10 +299,10 @@ class Gateway:
         attempt.heard(first.tokens, trace.first_byte_s)
         while True:
             self._heard(trace, endpoint, part)
-            stop = b""
+            stop: CallError | None = None
             if trace.tokens_delivered > cover.enough and (plan.grows or not part.done):
                 stop = await cover.passed(trace.tokens_delivered)
-            if stop is CREDIT_USED_UP:
+            if isinstance(stop, CreditUsedUp):
                 trace.withheld(part)
                 # Not all of it can be paid: it is passed on event by event, as far as it can.
                 pieces = single_events(part)[::-1]
@@ -329,14 +312,14 @@ class Gateway:
                 if part.chunk:
                     account.delivering()
                     await client.send(part.chunk)
-                if part.done or stop:
-                    return DONE if part.done else stop
+                if part.done or stop is not None:
+                    return None if part.done else stop
             if pieces:
                 part = pieces.pop()
                 continue
             following = await anext(parts, None)
             if following is None:
-                return DONE
+                return None
             part = following
             attempt.heard(part.tokens, time.monotonic())
 

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import msgspec
-from msgspec import Raw
-
 from router.domain.catalog import Endpoint
 from router.domain.money import format_usd
 from router.domain.pricing import charge_lines
@@ -13,9 +10,8 @@ from router.pipeline.settle import Settlement
 from router.pipeline.trace import Trace
 
 Headers = list[tuple[str, str]]
-
-_encode = msgspec.json.Encoder().encode
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+Report = dict[str, Any]
+"""Whatever JSON can say."""
 
 
 def route_headers(
@@ -49,27 +45,6 @@ def route_headers(
     return headers
 
 
-def explained(body: bytes, report: dict[str, Any]) -> bytes:
-    """A JSON answer with the report as one more top-level field, ``route``."""
-    fields = _decode_fields(body)
-    fields["route"] = Raw(_encode(report))
-    return _encode(fields)
-
-
-def explained_event(plan: Plan, report: dict[str, Any]) -> bytes:
-    """The report as a last chunk of a stream, without choices, as usage comes."""
-    request = plan.request
-    chunk: dict[str, Any] = {
-        "id": request.id,
-        "object": "chat.completion.chunk",
-        "created": request.created_at_ms // 1000,
-        "model": request.model,
-        "choices": [],
-        "route": report,
-    }
-    return b"data: " + _encode(chunk) + b"\n\n"
-
-
 def route_report(
     plan: Plan,
     trace: Trace,
@@ -77,7 +52,7 @@ def route_report(
     settlement: Settlement,
     hold_nano: int,
     now_s: float,
-) -> dict[str, Any]:
+) -> Report:
     """Why this route: who served the call, what it took and cost, and who else could have."""
     request = plan.request
     queue_ms, hedged_ms = trace.waited_ms()

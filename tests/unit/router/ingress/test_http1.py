@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from router.domain.errors import CallError
-from router.ingress.errors import error_headers, openai_error, status_of
+from router.ingress.errors import error_headers, openai_error
 from router.ingress.exchange import Exchange, Headers
 from router.ingress.http1 import Connection, HTTPServer
 from router.settings import Limits
@@ -68,7 +68,7 @@ class App:
             self.cancelled.set()
 
     def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
-        return status_of(error), error_headers(error), openai_error(error)
+        return error.status, error_headers(error), openai_error(error)
 
 
 @contextlib.asynccontextmanager

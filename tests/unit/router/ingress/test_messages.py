@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from router.domain.addresses import EVERYWHERE, AddressPolicy
-from router.domain.errors import RequestInvalid
+from router.domain.errors import RequestInvalid, StreamBroken
 from router.ingress.messages import chat_body
 from router.ingress.messages_answer import MessageStream, message_of
 from router.ports import Answer, StreamPart, UpstreamFailed
@@ -214,7 +214,6 @@ CHUNKS = [
     delta("tool_calls"),
     chunk(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 7}),
 ]
-DONE = b"data: [DONE]\n\n"
 
 
 @given(st.sets(st.integers(1, len(CHUNKS) - 1)))
@@ -223,7 +222,7 @@ def test_a_stream_is_the_same_however_it_comes(cuts: set[int]) -> None:
     for cut in [*sorted(cuts), len(CHUNKS)]:
         told += stream.feed(b"".join(CHUNKS[start:cut]))
         start = cut
-    found = events(told + stream.end(DONE))
+    found = events(told + stream.end())
     assert [event["type"] for event in found] == [
         "message_start",
         *("content_block_start", "content_block_delta", "content_block_stop"),
@@ -248,7 +247,7 @@ def test_a_stream_is_the_same_however_it_comes(cuts: set[int]) -> None:
 def test_a_stream_that_breaks_ends_with_an_error() -> None:
     stream = MessageStream(ID)
     stream.feed(delta(content="he"))
-    (error,) = events(stream.end(b'data: {"error":{"message":"it failed"}}\n\n'))
+    (error,) = events(stream.end(StreamBroken("it failed")))
     assert error == {"type": "error", "error": {"type": "api_error", "message": "it failed"}}
 
 
@@ -363,7 +362,7 @@ TWO_CALLS = {
 def test_calls_of_several_tools_are_told_apart_and_one_after_the_other(chunks: list) -> None:
     stream = MessageStream("r")
     told = b"".join(stream.feed(delta(tool_calls=calls)) for calls in chunks)
-    told += stream.end(delta("stop") + b"data: [DONE]\n\n")
+    told += stream.feed(delta("stop")) + stream.end()
     blocks: list[list] = []
     is_open = False
     for event in events(told):

@@ -13,6 +13,7 @@ from router.adapters.memory import MemoryBank, MemoryLedger
 from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Deployment, Endpoint, Model, Pool, Worker
+from router.domain.errors import CallError
 from router.domain.keys import digest_key
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
@@ -28,6 +29,7 @@ from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
 from router.pipeline.refusals import Refusals
+from router.pipeline.route_report import Report
 from router.pipeline.routing_table import build_table
 from router.ports import Answer, StreamPart, Upstream
 from router.scheduling.scheduler import Scheduler
@@ -73,6 +75,12 @@ def snapshot(*, workers: int = 2, draining: bool = False, healthy: bool = True) 
     )
 
 
+def told(report: Report | None) -> Report:
+    """As it is once it was JSON."""
+    made: Report = msgspec.json.decode(msgspec.json.encode(report or {}))
+    return made
+
+
 @dataclass
 class FakeClient:
     """Keeps what it was sent."""
@@ -80,10 +88,16 @@ class FakeClient:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    report: Report = field(default_factory=dict)
     ended: bool = False
+    ended_by: str = ""
+    """The code of the error that ended a stream."""
 
-    async def answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.headers, self.body, self.ended = status, dict(headers), body, True
+    async def answer(
+        self, headers: list[tuple[str, str]], body: bytes, report: Report | None
+    ) -> None:
+        self.status, self.headers, self.body, self.ended = 200, dict(headers), body, True
+        self.report = told(report)
 
     async def start_stream(self, headers: list[tuple[str, str]]) -> None:
         self.status, self.headers = 200, dict(headers)
@@ -91,9 +105,11 @@ class FakeClient:
     async def send(self, chunk: bytes) -> None:
         self.body += chunk
 
-    async def end_stream(self, last: bytes = b"") -> None:
-        self.body += last
-        self.ended = True
+    async def end_stream(
+        self, error: CallError | None = None, report: Report | None = None
+    ) -> None:
+        self.ended, self.report = True, told(report)
+        self.ended_by = error.code if error is not None else ""
 
 
 class FakeUpstream:

@@ -1,7 +1,6 @@
 """The record of a call: its times, the places that were considered, and every attempt once."""
 
 import asyncio
-import json
 import time
 from collections import Counter
 
@@ -103,7 +102,7 @@ async def test_an_explained_route_has_the_times_of_its_record() -> None:
     request = structs.replace(chat(explain=True), arrived_s=asyncio.get_running_loop().time() - 0.5)
     await line.gateway.serve(line.gateway.authenticate(f"Bearer {KEY}"), request, client)
     (record,) = line.records
-    route = json.loads(client.body)["route"]
+    route = client.report
     assert 500 <= record.queue_ms <= record.ttft_ms <= record.total_ms
     exactly = {"abs": 0.002}  # The record counts whole microseconds.
     assert route["queue_ms"] == pytest.approx(record.queue_ms, **exactly)

@@ -24,8 +24,7 @@ from router.domain.errors import (
 from router.domain.money import Purse
 from router.domain.pricing import Price
 from router.ingress.listing import model_list
-from router.pipeline.cover import HOLD_SLACK_TOKENS, HOLD_USED_UP
-from router.pipeline.gateway import STREAM_ERROR, TOO_LONG
+from router.pipeline.cover import HOLD_SLACK_TOKENS
 from router.pipeline.holding import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
@@ -74,8 +73,8 @@ async def test_the_decision_of_every_candidate_is_on_record() -> None:
 async def test_a_stream_is_forwarded_and_billed_by_the_workers_usage() -> None:
     line = Line(FakeUpstream(lambda _: [*TOKENS, LAST]))
     client = await line.call(stream=True)
-    assert client.body == b"data: one\n\ndata: two\n\ndata: end\n\ndata: [DONE]\n\n"
-    assert client.ended
+    assert client.body == b"data: one\n\ndata: two\n\ndata: end\n\n"
+    assert (client.ended, client.ended_by, client.report) == (True, "", {})
     assert line.records[0].charge_nano == COST_NANO
     assert line.records[0].streamed
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
@@ -84,9 +83,7 @@ async def test_a_stream_is_forwarded_and_billed_by_the_workers_usage() -> None:
 async def test_an_explained_stream_ends_with_its_route() -> None:
     line = Line(FakeUpstream(lambda _: [*TOKENS, LAST]))
     client = await line.call(stream=True, explain=True)
-    *_, report, done = client.body.strip().split(b"\n\n")
-    route = json.loads(report.removeprefix(b"data: "))["route"]
-    assert done == b"data: [DONE]"
+    route = client.report
     assert (route["worker"], route["cost_nano_usd"]) == ("one-0", COST_NANO)
     assert len(route["candidates"]) == 3
 
@@ -94,8 +91,7 @@ async def test_an_explained_stream_ends_with_its_route() -> None:
 async def test_a_stream_is_told_of_what_each_engines_score_was_made_and_so_is_its_record() -> None:
     line = Line(FakeUpstream(lambda _: [*TOKENS, LAST]))
     client = await line.call(stream=True, explain=True)
-    *_, report, _ = client.body.strip().split(b"\n\n")
-    told = json.loads(report.removeprefix(b"data: "))["route"]["candidates"]
+    told = client.report["candidates"]
     assert told == json.loads(encode_record(line.records[0]))["candidates"]
     for one in told:
         terms = one["terms"]
@@ -112,10 +108,10 @@ async def test_what_is_not_placed_on_engines_has_no_terms() -> None:
     assert all(one.terms is None for one in line.records[0].candidates)
 
 
-async def test_an_explained_answer_has_its_route_as_a_field() -> None:
+async def test_an_explained_answer_comes_with_its_route() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER))
     client = await line.call(explain=True)
-    assert json.loads(client.body)["route"]["usage"]["completion_tokens"] == 4
+    assert client.report["usage"]["completion_tokens"] == 4
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -144,8 +140,8 @@ async def test_when_every_worker_fails_nothing_is_billed(stream: bool) -> None:
 async def test_a_failure_after_the_first_byte_is_told_and_what_was_delivered_is_billed() -> None:
     line = Line(FakeUpstream(lambda _: [*TOKENS, BROKEN]))
     client = await line.call(stream=True)
-    assert client.body == b"data: one\n\ndata: two\n\n" + STREAM_ERROR
-    assert client.ended
+    assert client.body == b"data: one\n\ndata: two\n\n"
+    assert (client.ended, client.ended_by) == (True, "worker_failed")
     (record,) = line.records
     assert (record.outcome, record.completion_tokens) == ("truncated", 2)
     assert record.charge_nano > 0
@@ -489,7 +485,8 @@ async def test_a_stream_ends_when_its_hold_is_used_up() -> None:
     upstream = FakeUpstream(lambda _: [*many, LAST])
     line = Line(upstream)
     client = await line.call(stream=True, max_tokens=8)
-    assert client.body == b"data: x\n\n" * (8 + HOLD_SLACK_TOKENS + 1) + HOLD_USED_UP
+    assert client.body == b"data: x\n\n" * (8 + HOLD_SLACK_TOKENS + 1)
+    assert client.ended_by == "hold_used_up"
     (record,) = line.records
     assert (record.outcome, record.http_status) == ("truncated", 200)
     assert 0 < record.charge_nano <= record.hold_nano
@@ -501,8 +498,8 @@ async def test_a_stream_that_never_ends_is_cut_off_and_what_was_delivered_is_bil
     upstream = FakeUpstream(lambda _: [*TOKENS, asyncio.Event()])
     line = Line(upstream, limits=Limits(stream_max_s=0.05))
     client = await line.call(stream=True)
-    assert client.body == b"data: one\n\ndata: two\n\n" + TOO_LONG
-    assert (client.ended, upstream.closed, len(upstream.called)) == (True, 1, 1)
+    assert client.body == b"data: one\n\ndata: two\n\n"
+    assert (client.ended_by, upstream.closed, len(upstream.called)) == ("stream_too_long", 1, 1)
     (record,) = line.records
     assert (record.outcome, record.completion_tokens) == ("truncated", 2)
     assert record.charge_nano > 0
@@ -526,7 +523,7 @@ async def test_a_stream_that_costs_nothing_is_as_long_as_it_likes() -> None:
         FakeUpstream(lambda _: [*many, LAST]), catalog=structs.replace(base, deployments=free)
     )
     client = await line.call(stream=True, max_tokens=8)
-    assert HOLD_USED_UP not in client.body
+    assert client.ended_by == ""
     assert (line.records[0].outcome, line.records[0].charge_nano) == ("completed", 0)
 
 

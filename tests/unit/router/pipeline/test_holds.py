@@ -17,7 +17,7 @@ from router.domain.money import Purse
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
 from router.ingress.openai import parse_call
-from router.pipeline.cover import CREDIT_USED_UP, HOLD_SLACK_TOKENS, HOLD_USED_UP
+from router.pipeline.cover import HOLD_SLACK_TOKENS
 from router.pipeline.holding import ANSWER_TOKENS_MIN
 from router.pipeline.plan import make_plan
 from router.pipeline.routing_table import Grant, build_table
@@ -105,7 +105,7 @@ async def test_a_stream_ends_when_nothing_more_can_be_paid_and_no_more_is_charge
     line = Line(upstream, catalog=shop(), funds_nano=funds)
     client = await line.call(stream=True, max_tokens=None, messages=SHORT)
     (record,) = line.records
-    assert client.body.endswith(CREDIT_USED_UP)
+    assert client.ended_by == "credit_used_up"
     assert (record.outcome, upstream.closed) == ("truncated", 1)
     assert record.charge_nano <= record.hold_nano <= funds
     assert line.unresolved_nano == 0
@@ -126,7 +126,8 @@ async def test_what_is_held_of_one_lease_is_all_of_it_in_the_end() -> None:
 async def test_no_stream_is_longer_than_its_model_allows_however_much_credit_there_is() -> None:
     line = Line(FakeUpstream(lambda _: [TOKEN] * 2_000), catalog=shop(500))
     client = await line.call(stream=True, max_tokens=None, messages=SHORT)
-    assert client.body == TOKEN.chunk * (500 + HOLD_SLACK_TOKENS + 1) + HOLD_USED_UP
+    assert client.body == TOKEN.chunk * (500 + HOLD_SLACK_TOKENS + 1)
+    assert client.ended_by == "hold_used_up"
     assert line.records[0].charge_nano <= line.records[0].hold_nano
 
 
@@ -295,7 +296,7 @@ async def test_no_more_is_delivered_than_can_be_paid_however_large_its_pieces_ar
     client = await line.call(stream=True, max_tokens=None, messages=SHORT)
     (record,) = line.records
     delivered = client.body.count(b"data: x")
-    assert client.body.endswith(CREDIT_USED_UP)
+    assert client.ended_by == "credit_used_up"
     assert delivered * 400 <= funds
     assert record.completion_tokens == delivered
     assert funds - 400 < record.hold_nano <= funds

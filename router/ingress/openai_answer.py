@@ -1,0 +1,68 @@
+"""OpenAI's dialect: the answer of a call, as its worker wrote it, and how a stream ends.
+
+The Open Inference Protocol's over HTTP is the same.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from router.domain.errors import CallError
+from router.domain.request import InferenceRequest
+from router.ingress.errors import openai_error
+from router.ingress.exchange import Headers, Sink
+from router.pipeline.route_report import Report
+
+JSON = ("content-type", "application/json")
+DONE = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class OpenAIClient:
+    """The :class:`router.pipeline.gateway.Client` of a call. A report is told as ``route``."""
+
+    __slots__ = ("_call", "_sink")
+
+    def __init__(self, sink: Sink, call: InferenceRequest) -> None:
+        self._sink = sink
+        self._call = call
+
+    async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        if report is not None and JSON in headers:
+            fields = _decode_fields(body)
+            fields["route"] = Raw(_encode(report))
+            body = _encode(fields)
+        await self._sink.answer(200, headers, body)
+
+    async def start_stream(self, headers: Headers) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        await self._sink.start_stream(headers)
+
+    async def send(self, chunk: bytes) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        await self._sink.send(chunk)
+
+    async def end_stream(
+        self, error: CallError | None = None, report: Report | None = None
+    ) -> None:
+        """See :class:`router.pipeline.gateway.Client`."""
+        if error is not None:
+            return await self._sink.end_stream(b"data: %b\n\n" % openai_error(error))
+        await self._sink.end_stream(DONE if report is None else self._told(report) + DONE)
+
+    def _told(self, report: Report) -> bytes:
+        """As a last chunk without choices, as usage comes."""
+        call = self._call
+        chunk: dict[str, Any] = {
+            "id": call.id,
+            "object": "chat.completion.chunk",
+            "created": call.created_at_ms // 1000,
+            "model": call.model,
+            "choices": [],
+            "route": report,
+        }
+        return b"data: %b\n\n" % _encode(chunk)
