@@ -1,0 +1,54 @@
+"""Promise 10 in virtual time: a tenant far beyond its share costs calm ones a quarter at most.
+
+Whatever priority either asks for.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from random import Random
+
+from router.domain.request import Priority
+from router.simulator.compare import percentile
+from router.simulator.engine import Result, Setup, Simulation
+from router.simulator.hardware import Machine
+from router.simulator.workload import Phase, Sizes, Stream, merged
+
+WORKERS, SLOTS, SERVICE_S = 3, 24, 0.6
+CALM = (Priority.STANDARD, Priority.BATCH, Priority.INTERACTIVE, Priority.STANDARD)
+"""What each of the calm ones asks for; the noisy one asks for the most."""
+NOISY = 9
+SHARE_HZ = WORKERS * SLOTS / SERVICE_S / (len(CALM) + 1)
+SIZES = Sizes(cv=0.3)
+OVER_S, WARM_S = 60.0, 10.0
+SLOWER_MAX = 1.25
+
+
+def calm_calls(*, beside_noise: bool) -> list[Result]:
+    """Each calm one at half of its share, beside ten shares of one more."""
+
+    def stream(tenant: int, shares: float, priority: Priority) -> Stream:
+        return Stream((Phase(inf, shares * SHARE_HZ),), SIZES, tenant=tenant, priority=priority)
+
+    streams = [stream(tenant, 0.5, priority) for tenant, priority in enumerate(CALM)]
+    if beside_noise:
+        streams.append(stream(NOISY, 10, Priority.INTERACTIVE))
+    machines = tuple(
+        Machine(f"w{n}", "a", SERVICE_S * 1e3, SLOTS, SERVICE_S * 1e3) for n in range(WORKERS)
+    )
+    # As in the test of processes: full within a second of noise.
+    simulation = Simulation(Setup(machines, queue_max=100), 1)
+    count = int(OVER_S * sum(one.phases[0].rate_hz for one in streams))
+    found = simulation.run(merged(streams, Random(1)), count)
+    return [one for one in found if one.tenant != NOISY and one.at_s > WARM_S]
+
+
+def p99_s(calls: list[Result], *priorities: Priority) -> float:
+    return percentile(sorted(one.latency_s for one in calls if one.priority in priorities), 0.99)
+
+
+def test_a_noisy_tenant_takes_nothing_from_calm_ones_by_the_priority_it_asks_for() -> None:
+    alone, beside = calm_calls(beside_noise=False), calm_calls(beside_noise=True)
+    assert {one.error for one in beside} == {""}, "nothing of the calm ones is shed"
+    for priorities in (set(CALM), {Priority.STANDARD}, {Priority.BATCH}):
+        assert p99_s(beside, *priorities) <= SLOWER_MAX * p99_s(alone, *priorities), priorities
