@@ -50,6 +50,7 @@ class Stage(models.TextChoices):
     """What a run does, kept with its load and its count as ``stage|load|samples``."""
 
     WAITING = "waiting", _("waits until live traffic leaves slots")
+    RESERVED = "reserved", _("waits for the slot that is kept free for it")
     TURN = "turn", _("waits until another benchmark has measured")
     WARMING = "warming", _("warms up")
     MEASURING = "measuring", _("measures")

@@ -7,7 +7,8 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,16 @@ from marketplace.benchmarks.models import (
     Target,
 )
 from marketplace.benchmarks.plan import IN_FLIGHT_MAX, Plan, plan_of
-from marketplace.benchmarks.selectors import pools_of, workers_of
+from marketplace.benchmarks.reserving import (
+    RESERVED_S_MAX,
+    reservable,
+    reserve_after_s,
+    slot_reserved,
+)
+from marketplace.benchmarks.selectors import pools_of, profiles_in_force, workers_of
 from marketplace.benchmarks.services import profile_publish
 from marketplace.benchmarks.traffic import traffic_on
-from marketplace.benchmarks.turns import turn_take
+from marketplace.benchmarks.turns import turn_is_free, turn_take
 from marketplace.benchmarks.yielding import Traffic, must_yield
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Deployment, Worker
@@ -68,6 +75,10 @@ class RunFailed(Exception):
     """The run cannot go on; the message says why."""
 
 
+class NoIdleSlots(RunFailed):
+    """Live traffic left none for too long."""
+
+
 class _Yielded(Exception):
     """Live traffic needs the slots that a point uses."""
 
@@ -85,7 +96,7 @@ def benchmark_run(
             return benchmark
         run = _Run(benchmark, watch or (lambda _: None), look or _look)
         try:
-            run.points()
+            note = run.points()
         except Cancelled:
             _end(benchmark, RunState.CANCELLED)
         except RunFailed as error:
@@ -95,7 +106,7 @@ def benchmark_run(
             _end(benchmark, RunState.FAILED, f"{type(error).__name__}: {error}")
             raise
         else:
-            _end(benchmark, RunState.DONE)
+            _end(benchmark, RunState.DONE, note)
     return benchmark
 
 
@@ -139,9 +150,13 @@ class _Run:
     look: Look
     yielded_s: float = 0.0
     yields: int = 0
+    reserve_at_s: float = field(default_factory=reserve_after_s)
+    """Of ``yielded_s``: then a slot is reserved."""
+    reserved: Worker | None = None
+    reserved_until_s: float = 0.0
 
-    def points(self) -> None:
-        """Every point, then the knee and the profile."""
+    def points(self) -> str:
+        """Every point, then the knee and the profile. Returns why points are missing, else ""."""
         benchmark = self.benchmark
         words = {k: v for k, v in benchmark.settings.items() if k != "task"}
         plan = plan_of(benchmark.model.task, words)
@@ -157,12 +172,21 @@ class _Run:
         benchmark.save(update_fields=["fingerprint", "emulated"])
         about = {"plan": plan.as_dict(), "fingerprint": benchmark.fingerprint}
         (folder / "benchmark.json").write_text(json.dumps(about, indent=2) + "\n")
-        found = []
+        found: list[PointFigures] = []
+        note = ""
         for index, load in enumerate(plan.loads):
-            point = self._point(plan, load, workers, index, folder)
+            try:
+                point = self._point(plan, load, workers, index, folder)
+            except NoIdleSlots as error:
+                # A few points are a better prior than none.
+                if not found or profiles_in_force().filter(deployment=benchmark.deployment):
+                    raise
+                note = f"not measured from load {load:g} on: {error}"
+                break
             found.append(point)
             _store(benchmark, point)
         _conclude(benchmark, plan, found, workers, folder)
+        return note
 
     def _point(
         self, plan: Plan, load: float, workers: list[Worker], index: int, folder: Path
@@ -170,35 +194,72 @@ class _Run:
         """One point; again from its start each time that live traffic took its slots."""
         out = _folder_of(folder, load)
         while True:
-            self._wait_for_turn(plan, load, workers)
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir(parents=True)
-            try:
-                result = self._loadgen(plan, load, workers, index, out)
-            except _Yielded:
-                self.yields += 1
-                if self.yields > YIELDS_MAX:
-                    raise RunFailed(f"live traffic came {YIELDS_MAX} times") from None
-                continue
+            with ExitStack() as held:
+                used = self._wait_for_turn(plan, load, workers, held)
+                shutil.rmtree(out, ignore_errors=True)
+                out.mkdir(parents=True)
+                try:
+                    result = self._loadgen(plan, load, used, index, out)
+                except _Yielded:
+                    self.yields += 1
+                    if self.yields > YIELDS_MAX:
+                        raise RunFailed(f"live traffic came {YIELDS_MAX} times") from None
+                    continue
             return point_of(plan, load, samples_read(out / SAMPLES), result)
 
-    def _wait_for_slots(self, plan: Plan, load: float, workers: list[Worker]) -> None:
+    def _wait_for_slots(
+        self, plan: Plan, load: float, workers: list[Worker], held: ExitStack
+    ) -> list[Worker]:
+        """The workers whose slots are idle; one alone where its slot is reserved, by ``held``."""
         while self._busy(plan, load, workers, own=0):
             self._say(Stage.WAITING.at(load))
             time.sleep(LOOK_EVERY_S)
             self.yielded_s += LOOK_EVERY_S
             if self.yielded_s > YIELD_S_MAX:
-                raise RunFailed(f"live traffic left no idle slots for {YIELD_S_MAX:g} s")
+                raise NoIdleSlots(f"live traffic left no idle slots for {YIELD_S_MAX:g} s")
+            if self.yielded_s >= self.reserve_at_s and turn_is_free(self.benchmark):
+                self.reserve_at_s = self.yielded_s + reserve_after_s()
+                worker = reservable(self.benchmark, plan, load, workers)
+                if worker is not None and self._reserve(worker, load, held):
+                    return [worker]
+        return workers
 
-    def _wait_for_turn(self, plan: Plan, load: float, workers: list[Worker]) -> None:
-        """Until slots are idle and not too many others measure."""
-        self._wait_for_slots(plan, load, workers)
+    def _reserve(self, worker: Worker, load: float, held: ExitStack) -> bool:
+        """Have a slot of this worker kept free; False when it was not free in time."""
+        if not held.enter_context(slot_reserved(worker)):
+            held.close()
+            return False
+        held.callback(self._reservation_over)
+        self.reserved, self.reserved_until_s = worker, time.monotonic() + RESERVED_S_MAX
+        while self.look([worker.worker_id], 0).in_flight >= worker.slots:
+            self._say(Stage.RESERVED.at(load))
+            time.sleep(LOOK_EVERY_S)
+            if time.monotonic() > self.reserved_until_s:
+                held.close()
+                return False
+        return True
+
+    def _reservation_over(self) -> None:
+        self.reserved = None
+
+    def _wait_for_turn(
+        self, plan: Plan, load: float, workers: list[Worker], held: ExitStack
+    ) -> list[Worker]:
+        """Until slots are idle and not too many others measure; the workers to measure."""
+        used = self._wait_for_slots(plan, load, workers, held)
         while not turn_take(self.benchmark, load):
+            held.close()
             self._say(Stage.TURN.at(load))
             time.sleep(LOOK_EVERY_S)
-            self._wait_for_slots(plan, load, workers)
+            used = self._wait_for_slots(plan, load, workers, held)
+        return used
 
     def _busy(self, plan: Plan, load: float, workers: list[Worker], *, own: int) -> bool:
+        if self.reserved is not None:
+            # Calls wait, as they did; with one of its slots used for them too, it is in the way.
+            is_late = time.monotonic() > self.reserved_until_s
+            traffic = self.look([self.reserved.worker_id], 0)
+            return is_late or traffic.in_flight >= self.reserved.slots
         slots = sum(worker.slots for worker in workers)
         wanted = slots if plan.scenario == "server" else int(load)
         traffic = self.look([worker.worker_id for worker in workers], own)

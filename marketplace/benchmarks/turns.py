@@ -32,7 +32,9 @@ class Place:
 
 def runs_measuring() -> QuerySet[Benchmark]:
     """Those that run by their rows, but for those that wait for slots or for their turn."""
-    waits = Q(stage__startswith=Stage.WAITING.value) | Q(stage__startswith=Stage.TURN.value)
+    waits = Q()
+    for stage in (Stage.WAITING, Stage.RESERVED, Stage.TURN):
+        waits |= Q(stage__startswith=stage.value)
     return Benchmark.objects.filter(state=RunState.RUNNING).exclude(waits)
 
 
@@ -41,13 +43,18 @@ def turn_take(benchmark: Benchmark, load: float) -> bool:
     """Begin to measure, where not too many others do; who is refused asks again."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_SPACE, TURN])
-    others = runs_measuring().exclude(pk=benchmark.pk).select_related("deployment")
-    # One whose pools nobody holds has died: its row is cleared up by a job, which may not run here.
-    alive = sum(not pools_free(pools_of(one)) for one in others)
-    if alive >= settings.WAYPOST_BENCHMARKS_AT_ONCE:
+    if not turn_is_free(benchmark):
         return False
     Benchmark.objects.filter(pk=benchmark.pk).update(stage=Stage.WARMING.at(load))
     return True
+
+
+def turn_is_free(benchmark: Benchmark) -> bool:
+    """Whether it could begin to measure now."""
+    others = runs_measuring().exclude(pk=benchmark.pk).select_related("deployment")
+    # One whose pools nobody holds has died: its row is cleared up by a job, which may not run here.
+    alive = sum(not pools_free(pools_of(one)) for one in others)
+    return bool(alive < settings.WAYPOST_BENCHMARKS_AT_ONCE)
 
 
 def place_of(benchmark: Benchmark) -> Place | None:

@@ -16,6 +16,7 @@ from marketplace.accounts.models import (
     Organisation,
     RateLimited,
 )
+from marketplace.benchmarks.locks import workers_reserved
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.billing.models import Budget
@@ -175,16 +176,18 @@ def price_of(offer: Offer) -> Price:
 
 def _workers(pool_names: set[str]) -> tuple[wire.Worker, ...]:
     rows = Worker.objects.filter(pool__name__in=pool_names).select_related("pool")
+    reserved = workers_reserved()
     return tuple(
         wire.Worker(
             id=row.worker_id,
             pool=row.pool.name,
             url=row.url.rstrip("/"),
             protocol=row.protocol,
-            slots=row.slots,
+            slots=row.slots - (row.pk in reserved),
             healthy=row.healthy,
             draining=row.draining,
             left_out=row.left_out,
+            reserved=int(row.pk in reserved),
         )
         for row in rows.order_by("worker_id")
     )

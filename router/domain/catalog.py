@@ -15,7 +15,8 @@ class Worker(Struct, frozen=True):
     """One addressable inference server. ``url`` is a base without a trailing slash.
 
     ``protocol`` is ``openai``, ``oip`` or ``oip_grpc`` (whose URL is ``grpc://host:port``);
-    ``slots`` is how many requests it runs at once. ``healthy`` is the prober's last word; the
+    ``slots`` is how many requests it runs at once, ``reserved`` how many more it could, which are
+    kept free for a benchmark. ``healthy`` is the prober's last word; the
     router also judges by itself. ``rtt_ms`` is the round trip to it: a local network's unless said
     otherwise. ``left_out`` says why it could not even be started, and is shown to clients.
     """
@@ -29,6 +30,7 @@ class Worker(Struct, frozen=True):
     draining: bool = False
     rtt_ms: float = 1.0
     left_out: str = ""
+    reserved: int = 0
 
 
 class Pool(Struct, frozen=True):

@@ -325,6 +325,10 @@ class Fleet:
         for endpoint in endpoints:
             worker = self._worker(endpoint, workers)
             states[endpoint.id] = state = self._state(endpoint, worker)
+            if endpoint.worker.reserved:
+                # What is sent beyond the slots would take the one that is kept free.
+                worker.bounds.credit = 0
+                continue
             worker.bounds.credit = max(
                 worker.bounds.credit,
                 credit(worker.slots, state.estimate.seconds, endpoint.worker.rtt_ms / 1e3),

@@ -27,7 +27,7 @@ from tests.architecture.pages import DOCS, REFERENCE, ROOT, Snippet
 from workers.backends.emulator import fleet
 
 ENVIRONMENT_READERS = re.compile(
-    r"^(os\.environ|environ|env)\.\w+$|^_(required|number|origin|positive|list|networks|hours)$"
+    r"^(os\.environ|environ|env)\.\w+$|^_(required|number|origin|positive|not_negative|list|networks|hours)$"
 )
 SETTING_NAME = re.compile(
     r"^(ROUTER|WAYPOST|DJANGO|DATABASE|BROKER|OTEL|STRIPE|EMAIL|MIGRATE)_[A-Z_]+$"
