@@ -8,10 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import anthropic
 import openai
 import pytest
-from langchain_openai import ChatOpenAI
 
 from deploy.local.wheels import package_folder
 from tests.backend import backend
@@ -123,6 +121,8 @@ def test_openai_for_node(url: str) -> None:
 
 
 def test_anthropic(url: str) -> None:
+    import anthropic
+
     client = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
     message = client.messages.create(
         model=MODEL, max_tokens=TOKENS, system="Be brief.", messages=QUESTION
@@ -139,6 +139,8 @@ def test_anthropic(url: str) -> None:
 
 
 def test_langchain(url: str) -> None:
+    from langchain_openai import ChatOpenAI
+
     chat = ChatOpenAI(
         base_url=f"{url}/v1", api_key=KEY, model=MODEL, max_completion_tokens=TOKENS, max_retries=0
     )

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import anthropic
 import openai
 import psutil
 import pytest
@@ -117,6 +116,8 @@ async def by_openai(router: Router, calls: int) -> None:
 
 
 async def by_anthropic(router: Router, calls: int) -> None:
+    import anthropic
+
     async with anthropic.AsyncAnthropic(
         base_url=f"http://{router.http}", api_key=KEY, max_retries=0
     ) as client:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from benchmarks.drift.__main__ import write_between
 from benchmarks.drift.figures import Samples, recovered_s, recovery, windows
 from benchmarks.drift.live import fleet_file
 from benchmarks.drift.simulated import (
@@ -110,6 +109,8 @@ def test_a_router_that_knew_is_told_the_drifted_times() -> None:
 
 
 def test_figures_go_between_their_markers(tmp_path) -> None:
+    from benchmarks.drift.__main__ import write_between
+
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n")
     write_between(page, "x", "new")

@@ -4,7 +4,6 @@ import asyncio
 import json
 from typing import Any
 
-import anthropic
 import msgspec
 import pytest
 from aiohttp import web
@@ -159,6 +158,8 @@ def test_what_cannot_be_translated_is_named(fields: dict[str, Any], says: str) -
 
 
 def test_a_completion_is_a_message() -> None:
+    import anthropic
+
     function = {"name": "add", "arguments": '{"a": 1}'}
     said = {
         "content": "hello",
@@ -252,6 +253,8 @@ def test_a_stream_that_breaks_ends_with_an_error() -> None:
 
 
 async def test_anthropics_client_is_served() -> None:
+    import anthropic
+
     body = {
         "model": "a/m",
         "choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}],
@@ -277,6 +280,8 @@ async def test_anthropics_client_is_served() -> None:
 
 
 async def test_anthropics_client_is_told_of_a_stream_that_breaks() -> None:
+    import anthropic
+
     steps = [StreamPart(delta(content="he"), 1), UpstreamFailed("reset")]
     line = Line(FakeUpstream(lambda _: steps))
     async with calling(line) as http, asyncio.timeout(PATIENCE_S):
@@ -296,6 +301,8 @@ async def test_anthropics_client_is_told_of_a_stream_that_breaks() -> None:
 
 
 async def test_tokens_are_counted_by_anthropics_client_for_who_may_use_the_model() -> None:
+    import anthropic
+
     line = Line(FakeUpstream(lambda _: AssertionError("nothing runs")))
     said = [{"role": "user", "content": "x" * 400}]
     tool = {"name": "add", "description": "y" * 400, "input_schema": {"type": "object"}}
@@ -404,6 +411,8 @@ def test_a_whole_message_that_calls_a_tool_stops_for_that() -> None:
 
 async def test_an_answer_that_is_no_completion_is_its_workers_fault() -> None:
     """Another worker is tried; when there is none left nothing is billed."""
+
+    import anthropic
 
     async def handle(request: web.Request) -> web.Response:
         said = {"content": "hello"} if "two-0" in request.path else {"tool_calls": "none"}
