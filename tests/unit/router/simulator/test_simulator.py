@@ -19,6 +19,10 @@ from router.simulator.workload import Phase, Sizes, Stream, merged, poisson, rec
 COUNT = 3_000
 
 
+def calls_and_nightly(few: int, many: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("calls", [few, pytest.param(many, marks=pytest.mark.nightly)])
+
+
 def run(setup: Setup, load: float = 0.7, count: int = COUNT, seed: int = 1) -> list[Result]:
     arrivals = poisson(load * capacity_hz(setup.machines)).arrivals(Random(seed))
     return Simulation(setup, seed).run(arrivals, count)
@@ -38,7 +42,7 @@ class Exponential(Sizes, frozen=True):
 @pytest.mark.parametrize(
     ("servers", "load", "calls"),
     [
-        (4, 0.7, 20_000),
+        (4, 0.7, 8_000),
         *(
             pytest.param(*one, 60_000, marks=pytest.mark.nightly)
             for one in ((1, 0.5), (4, 0.7), (10, 0.8))
@@ -67,18 +71,19 @@ def test_erlangs_formula_is_right_where_it_is_known() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_seed_says_it_all_and_nothing_is_lost(policy: str) -> None:
     setup = Setup(fleet(), policy=Policy(1, 1, MODEL, kind=policy))
-    once, again = run(setup, 0.5), run(setup, 0.5)
+    once, again = run(setup, 0.5, count=1_000), run(setup, 0.5, count=1_000)
     assert once == again
-    assert run(setup, 0.5, seed=2) != once
-    assert len(once) == COUNT
+    assert run(setup, 0.5, count=1_000, seed=2) != once
+    assert len(once) == 1_000
     assert not [result for result in once if result.error]
 
 
-def test_late_binding_comes_near_the_reference_and_beats_the_baselines() -> None:
+@calls_and_nightly(2_500, 6_000)
+def test_late_binding_comes_near_the_reference_and_beats_the_baselines(calls: int) -> None:
     made = scenarios(0.7)["study"]
     names = ("late_binding", "least_outstanding", "peak_ewma", "c3", "round_robin")
     policies = [None, *(Policy(1, 1, MODEL, kind=name) for name in names)]
-    reference, ours, *others = compare(made, policies, 6_000, 1)
+    reference, ours, *others = compare(made, policies, calls, 1)
     assert ours.mean_ms < 1.15 * reference.mean_ms
     assert ours.p99_ms < 1.2 * reference.p99_ms
     assert all(ours.mean_ms < 0.8 * other.mean_ms for other in others)
@@ -93,10 +98,11 @@ def test_nobody_beats_the_reference() -> None:
     assert mean_ms(reference) < mean_ms(ours)
 
 
-def test_knowing_sizes_helps_the_tail() -> None:
+@calls_and_nightly(3_000, 8_000)
+def test_knowing_sizes_helps_the_tail(calls: int) -> None:
     def p99(error: float | None) -> float:
         made = scenarios(0.85, Sizes(1.0, error))["study"]
-        (figures,) = compare(made, [Policy(1, 1, MODEL)], 8_000, 1)
+        (figures,) = compare(made, [Policy(1, 1, MODEL)], calls, 1)
         return figures.p99_ms
 
     assert p99(0.2) < 0.85 * p99(None)
@@ -120,31 +126,34 @@ def test_a_hung_worker_costs_its_requests_little() -> None:
     assert slowest.latency_s < 3.0
 
 
-def test_one_tenants_bursts_are_that_tenants_wait() -> None:
+@calls_and_nightly(COUNT, 8_000)
+def test_one_tenants_bursts_are_that_tenants_wait(calls: int) -> None:
     made = scenarios(0.8)["tenants"]
-    results = Simulation(Setup(made.machines), 1).run(merged(made.streams, Random(1)), 8_000)
+    results = Simulation(Setup(made.machines), 1).run(merged(made.streams, Random(1)), calls)
     by_tenant = {t: [r for r in results if r.tenant == t] for t in (1, 2, 3, 4, 9)}
     calm = max(mean_ms(by_tenant[tenant]) for tenant in (1, 2, 3, 4))
     assert calm < 0.5 * mean_ms(by_tenant[9])
 
 
-def test_a_calm_tenant_is_next_while_a_noisy_one_asks_for_twice_what_there_is() -> None:
+@calls_and_nightly(4_000, 8_000)
+def test_a_calm_tenant_is_next_while_a_noisy_one_asks_for_twice_what_there_is(calls: int) -> None:
     machines = tuple(Machine(f"a{n}", "a", 600.0, slots=24, prior_ms=600.0) for n in range(3))
     alike, rate_hz = Sizes(cv=0.3, error=None), capacity_hz(machines)
     calm = [Stream((Phase(math.inf, 0.1 * rate_hz),), alike, tenant=n) for n in range(4)]
     noise = (Phase(10.0, 0.001), Phase(10.0, 2 * rate_hz))
     noisy = Stream(noise, alike, tenant=9, priority=Priority.INTERACTIVE)
     made = Simulation(Setup(machines, queue_max=100), 1)
-    results = [r for r in made.run(merged((*calm, noisy), Random(1)), 8_000) if r.tenant != 9]
+    results = [r for r in made.run(merged((*calm, noisy), Random(1)), calls) if r.tenant != 9]
     assert not any(result.error for result in results)
     waits_s = [result.queue_s for result in results if result.at_s % 20 > 11]
     # A slot comes free every 8 ms, for five tenants in turn.
     assert sum(waits_s) / len(waits_s) < 0.05
 
 
-def test_interactive_requests_are_served_before_batch_under_load() -> None:
+@calls_and_nightly(COUNT, 8_000)
+def test_interactive_requests_are_served_before_batch_under_load(calls: int) -> None:
     made = scenarios(1.1)["priorities"]
-    results = Simulation(Setup(made.machines), 1).run(merged(made.streams, Random(1)), 8_000)
+    results = Simulation(Setup(made.machines), 1).run(merged(made.streams, Random(1)), calls)
 
     def of(priority: str) -> float:
         return mean_ms([r for r in results if r.priority == priority])
@@ -158,7 +167,7 @@ def test_the_cheapest_hardware_serves_those_who_sort_by_price() -> None:
 
 
 def mean_cost(setup: Setup) -> float:
-    results = run(setup, 0.05)
+    results = run(setup, 0.05, count=500)
     return sum(result.cost_nano for result in results) / len(results)
 
 
