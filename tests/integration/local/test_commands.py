@@ -11,9 +11,11 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from deploy.local import state
 from deploy.local.ports import accepts
@@ -68,7 +70,7 @@ class Local:
 def local(tmp_path: Path) -> Iterator[Local]:
     local = Local(tmp_path / "home")
     yield local
-    local.run("down")
+    call_command("down", home=local.home, stdout=StringIO())
 
 
 def test_up_detached_returns_when_all_is_healthy_and_down_stops_it(local: Local) -> None:
