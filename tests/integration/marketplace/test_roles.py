@@ -322,6 +322,34 @@ def furnished(kept_database: None) -> Furnished:
     )
 
 
+def signed_in(user: User) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture(scope="module")
+def actors(furnished: Furnished) -> dict[Role, Client]:
+    """One in each role, signed in."""
+    users = {role: User.objects.create_user(f"{role}-actor@example.com") for role in Role}
+    for role, user in users.items():
+        member_set(organisation=furnished.shop.organisation, user=user, role=role)
+    return {role: signed_in(user) for role, user in users.items()}
+
+
+@pytest.fixture(scope="module")
+def stranger(furnished: Furnished) -> User:
+    """Who has an organisation of their own."""
+    user = User.objects.create_user("stranger@example.com")
+    organisation_create(name="Other", slug="other", owner=user)
+    return user
+
+
+@pytest.fixture(scope="module")
+def strange(stranger: User) -> Client:
+    return signed_in(stranger)
+
+
 def status_of(write: Write, furnished: Furnished, client: Client, **headers: str) -> int:
     path = write.path if isinstance(write.path, str) else write.path(furnished)
     send = getattr(client, write.method)
@@ -335,13 +363,9 @@ def status_of(write: Write, furnished: Furnished, client: Client, **headers: str
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("write", [*PAGES, *API], ids=str)
 def test_a_write_is_refused_exactly_to_whom_it_is_not_granted(
-    furnished: Furnished, write: Write, role: Role
+    furnished: Furnished, actors: dict[Role, Client], write: Write, role: Role
 ) -> None:
-    user = User.objects.create_user("actor@example.com")
-    member_set(organisation=furnished.shop.organisation, user=user, role=role)
-    client = Client(raise_request_exception=False)
-    client.force_login(user)
-    status = status_of(write, furnished, client)
+    status = status_of(write, furnished, actors[role])
     if role in GRANTS[write.permission]:
         # Past the door: done, or refused for what is asked and not for who asks.
         nothing_to_forget = {404} if write.name == "forget-card" else set()
@@ -361,19 +385,17 @@ def test_a_management_key_may_what_its_role_may(furnished: Furnished, write: Wri
 
 
 @pytest.mark.parametrize("write", [*PAGES, *API], ids=str)
-def test_a_stranger_is_told_of_nothing(furnished: Furnished, write: Write) -> None:
-    stranger = User.objects.create_user("stranger@example.com")
-    theirs = organisation_create(name="Other", slug="other", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
-    status = status_of(write, furnished, client)
+def test_a_stranger_is_told_of_nothing(
+    furnished: Furnished, stranger: User, strange: Client, write: Write
+) -> None:
+    status = status_of(write, furnished, strange)
     if isinstance(write.path, str) and not write.path.startswith("/api/"):
         # Pages act for one's own organisation: nothing of the other's is named.
         assert status < 500
     else:
         assert status == 404
     assert furnished.shop.organisation.memberships.filter(user=stranger).count() == 0
-    assert theirs.memberships.count() == 1
+    assert stranger.memberships.get().organisation.memberships.count() == 1
 
 
 def test_no_write_of_a_page_is_missing_above() -> None:
