@@ -23,7 +23,6 @@ from router.simulator.compare import figures_of
 from router.simulator.scenarios import Scenario
 from tests.integration.marketplace.recorded import (
     HOURLY_NANO,
-    PRICE_NANO,
     SERVICE_MS,
     fleet_open,
     lived,
@@ -52,38 +51,6 @@ def test_a_simulated_past_replayed_comes_out_as_it_was(shop: Shop) -> None:
     assert figures.good == pytest.approx(real.good, abs=0.02)
 
 
-def test_a_slower_pool_is_worse_and_weights_by_deployment_apply(shop: Shop) -> None:
-    since, _results = lived(shop)
-    arrivals = arrivals_recorded(model=shop.model, since=since, until=since + HOUR, limit=10_000)
-    machines = fleet_of(shop.model)
-    fast = next(machine.deployment_id for machine in machines if machine.kind == "fast")
-    assert {machine.deployment_id for machine in machines} == set(
-        Deployment.objects.values_list("pk", flat=True)
-    )
-    now, shunned = replay(
-        arrivals,
-        machines,
-        [Policy(1, 1, "m"), Policy(1, 2, "m", weights={fast: 0.1})],
-        slo_ms=500,
-        seed=1,
-    )
-    assert shunned.mean_ms > 1.1 * now.mean_ms
-
-
-def test_too_many_calls_are_cut_in_blocks_that_stay_as_busy(shop: Shop) -> None:
-    since, _results = lived(shop)
-    whole = recording_read(model=shop.model, since=since, until=since + HOUR, limit=10_000)
-    end = since + timedelta(seconds=whole.arrivals[-1].at_s + 1)
-    cut = recording_read(model=shop.model, since=since, until=end, limit=500)
-    assert cut.is_cut
-    assert not whole.is_cut
-    assert (cut.total, len(cut.arrivals)) == (2_000, 500)
-    times = [arrival.at_s for arrival in cut.arrivals]
-    assert times == sorted(set(times))
-    rate = 2_000 / whole.arrivals[-1].at_s
-    assert 500 / times[-1] == pytest.approx(rate, rel=0.15)
-
-
 def test_a_fleet_is_what_the_catalog_says(shop: Shop) -> None:
     fleet_open(shop)
     Worker.objects.filter(worker_id="slow-1").update(draining=True)
@@ -95,19 +62,6 @@ def test_a_fleet_is_what_the_catalog_says(shop: Shop) -> None:
     assert all(part.basis is Basis.PROFILE for part in fleet.parts)
     hourly = 2 * HOURLY_NANO["fast"] + 2 * HOURLY_NANO["middle"] + HOURLY_NANO["slow"]
     assert fleet.cost_nano_per_hour == hourly
-
-
-def test_without_a_profile_the_live_mean_counts(shop: Shop) -> None:
-    since, _results = lived(shop)
-    Profile.objects.filter(deployment__pool__name="middle").delete()
-    parts = {part.pool: part for part in fleet_now(shop.model).parts}
-    assert parts["middle"].basis is Basis.MEASURED
-    assert parts["middle"].samples > 30
-    assert parts["middle"].service_ms == pytest.approx(SERVICE_MS["middle"], rel=0.1)
-    assert parts["middle"].price_nano == pytest.approx(PRICE_NANO["middle"], rel=0.1)
-    recording = recording_read(model=shop.model, since=since, until=since + HOUR, limit=10_000)
-    measured = fleet_read(shop.model, recording.work, recording.calls, first=Basis.MEASURED)
-    assert {part.basis for part in measured.parts} == {Basis.MEASURED}
 
 
 def test_two_deployments_on_one_pool_share_its_slots(shop: Shop) -> None:
