@@ -46,7 +46,7 @@ from marketplace.accounts.services import (
     organisation_found,
     organisation_rename,
 )
-from marketplace.config.confirming import confirmation, is_confirmed
+from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 LISTED_MAX = 200

@@ -23,7 +23,7 @@ from marketplace.accounts.models import User
 from marketplace.accounts.organisation_pages import effects_of_leaving
 from marketplace.accounts.services import member_remove, user_delete, user_update
 from marketplace.audit.selectors import entries_about
-from marketplace.config.confirming import confirmation, is_confirmed
+from marketplace.shared.confirming import confirmation, is_confirmed
 
 SHOWN_MAX = 10
 """Changes of one's own account on the page."""

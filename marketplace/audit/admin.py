@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from marketplace.audit.models import AuditEntry
-from marketplace.routing.publishing import ReadOnlyAdmin
+from marketplace.shared.admin import ReadOnlyAdmin
 
 # django-auditlog's own searches names that our users lack.
 admin.site.unregister(AuditEntry)

@@ -26,7 +26,7 @@ from marketplace.billing.models import (
 from marketplace.billing.payments import admin as payments  # noqa: F401 - registers its pages
 from marketplace.billing.services import payout_record
 from marketplace.catalog.models import Provider
-from marketplace.routing.publishing import ReadOnlyAdmin
+from marketplace.shared.admin import ReadOnlyAdmin
 from router.domain.money import NANO_PER_USD
 
 

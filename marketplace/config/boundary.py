@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from marketplace.config.refusals import Refusal, refusal, too_large
-from marketplace.config.texts import unkept
+from marketplace.shared.texts import unkept
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 

@@ -6,7 +6,7 @@ from typing import IO, Any
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
-from marketplace.config.texts import DEPTH_MAX, unkept_in
+from marketplace.shared.texts import DEPTH_MAX, unkept_in
 
 
 class KeptJSONParser(JSONParser):

@@ -19,7 +19,6 @@ from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Provider
-from marketplace.config.confirming import confirmation, is_confirmed
 from marketplace.providers.forms import (
     FIELD_NAMES,
     PRICE_LABELS,
@@ -53,6 +52,7 @@ from marketplace.providers.states import (
     Who,
     actions_of,
 )
+from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 ROWS_PER_PAGE = 50

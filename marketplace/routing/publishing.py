@@ -1,4 +1,4 @@
-"""For Django's admin: whatever is saved or deleted there is in force when the request ends."""
+"""The base of tables in Django's admin whose changes are in force when the request ends."""
 
 from typing import Any
 
@@ -26,16 +26,3 @@ class PublishingAdmin(admin.ModelAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         super().delete_queryset(request, queryset)
         snapshot_publish()
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    """Rows that only services and the ledger write."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

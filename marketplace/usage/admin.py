@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from marketplace.routing.publishing import ReadOnlyAdmin
+from marketplace.shared.admin import ReadOnlyAdmin
 from marketplace.usage.models import UsageEvent
 
 

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.permissions import Permission
-from marketplace.config.paging import NewestFirst
+from marketplace.shared.paging import NewestFirst
 from marketplace.usage.models import OUTCOMES, UsageEvent
 from marketplace.usage.partitions import id_floor
 from marketplace.usage.selectors import usage_of

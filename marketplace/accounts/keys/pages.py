@@ -17,7 +17,7 @@ from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.billing.budgets.selectors import BudgetState, budget_states
-from marketplace.config.confirming import confirmation, is_confirmed
+from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 NEW_KEY = "new_key"

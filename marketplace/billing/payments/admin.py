@@ -36,7 +36,7 @@ from marketplace.billing.payments.staff import (
     grant_order,
     write_off_order,
 )
-from marketplace.routing.publishing import ReadOnlyAdmin
+from marketplace.shared.admin import ReadOnlyAdmin
 
 
 @admin.register(Payment)

@@ -27,7 +27,7 @@ from marketplace.billing.payments.recharge import auto_recharge_set
 from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.services import PaymentsUnavailable, topup_begin
 from marketplace.billing.payments.staff import grant_order
-from marketplace.config.paging import NewestFirst
+from marketplace.shared.paging import NewestFirst
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 200
 IDEMPOTENCY_KEY = OpenApiParameter(

@@ -18,7 +18,7 @@ from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
 from marketplace.billing.payments.recharge import auto_recharge_set, card_forget
 from marketplace.billing.payments.selectors import payments_of
 from marketplace.billing.payments.services import PaymentsUnavailable, topup_begin
-from marketplace.config.confirming import confirmation, is_confirmed
+from marketplace.shared.confirming import confirmation, is_confirmed
 
 
 @require_POST

@@ -15,7 +15,6 @@ from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Benchmark
 from marketplace.catalog.models import AIModel
-from marketplace.config.confirming import confirmation, is_confirmed
 from marketplace.routing.editor.services import PolicyConflict, policy_roll_back
 from marketplace.routing.models import Policy
 from marketplace.routing.tuning import words
@@ -33,6 +32,7 @@ from marketplace.routing.tuning.services import (
     tuning_of,
     tuning_set,
 )
+from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 VERSIONS_SHOWN = EVENTS_SHOWN = 50

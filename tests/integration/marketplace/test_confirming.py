@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from marketplace.accounts.models import Role, User
 from marketplace.accounts.services import api_key_create, member_set
-from marketplace.config.confirming import CONFIRMED
 from marketplace.providers.services import listing_create
+from marketplace.shared.confirming import CONFIRMED
 from marketplace.usage.partitions import id_floor
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop

@@ -7,7 +7,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from marketplace.config.texts import unkept
+from marketplace.shared.texts import unkept
 
 
 class NewestFirst(CursorPagination):
