@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Membership, Organisation, User
 from marketplace.accounts.services import api_key_create, api_key_revoke
 from marketplace.billing.services import customer_account_open
-from marketplace.routing.services import snapshot_publish
+from marketplace.shared.signals import catalog_changed
 
 
 class MembershipInline(admin.TabularInline):
@@ -44,7 +44,7 @@ class OrganisationAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Organisation, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         customer_account_open(organisation=obj)
-        snapshot_publish()
+        catalog_changed.send(None)
 
 
 @admin.register(ApiKey)
@@ -65,7 +65,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         if change:
             super().save_model(request, obj, form, change)
-            snapshot_publish()
+            catalog_changed.send(None)
             return
         row, key = api_key_create(
             organisation=obj.organisation,

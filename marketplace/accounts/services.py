@@ -25,7 +25,7 @@ from marketplace.accounts.models import (
 )
 from marketplace.billing.credit.services import trial_grant
 from marketplace.billing.services import customer_account_open
-from marketplace.routing.services import snapshot_publish
+from marketplace.shared.signals import catalog_changed
 from router.domain.keys import SessionClaims, compose_key, digest_key, mask_key, sign_session
 
 
@@ -81,7 +81,7 @@ def user_delete(*, user: User) -> None:
         raise ValidationError(
             _("The books name you for grants that you gave: ask the platform's staff to close it.")
         ) from error
-    snapshot_publish()
+    catalog_changed.send(None)
 
 
 @transaction.atomic
@@ -166,7 +166,7 @@ def api_key_register(
     row.full_clean()
     customer_account_open(organisation=organisation)
     row.save()
-    snapshot_publish()
+    catalog_changed.send(None)
     return row
 
 
@@ -177,7 +177,7 @@ def api_key_update(*, api_key: ApiKey, **changes: Any) -> ApiKey:
         setattr(api_key, name, value)
     api_key.full_clean()
     api_key.save(update_fields=list(changes))
-    snapshot_publish()
+    catalog_changed.send(None)
     return api_key
 
 
@@ -187,7 +187,7 @@ def api_key_revoke(*, api_key: ApiKey) -> ApiKey:
     if api_key.disabled_at is None:
         api_key.disabled_at = timezone.now()
         api_key.save(update_fields=["disabled_at"])
-        snapshot_publish()
+        catalog_changed.send(None)
     return api_key
 
 
@@ -230,4 +230,4 @@ def sessions_end(
         session=session_name(session_key) if session_key else "",
         expires_until=now + timedelta(seconds=settings.SESSION_TOKEN_TTL_S),
     )
-    snapshot_publish()
+    catalog_changed.send(None)

@@ -5,7 +5,7 @@ from django.http import HttpRequest
 
 from marketplace.benchmarks.advisor.models import Advice
 from marketplace.benchmarks.models import Profile
-from marketplace.routing.publishing import PublishingAdmin
+from marketplace.shared.admin import PublishingAdmin
 
 
 @admin.register(Profile)

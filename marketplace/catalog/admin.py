@@ -15,7 +15,7 @@ from marketplace.catalog.models import (
     Provider,
     Worker,
 )
-from marketplace.routing.publishing import PublishingAdmin
+from marketplace.shared.admin import PublishingAdmin
 
 
 @admin.register(Provider)

@@ -14,9 +14,9 @@ from marketplace.accounts.models import User
 from marketplace.billing.services import provider_account_open
 from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
 from marketplace.catalog.selectors import drain_effect
-from marketplace.routing.services import snapshot_publish
 from marketplace.routing.tuning.events import event_record
 from marketplace.routing.tuning.models import EventKind
+from marketplace.shared.signals import catalog_changed
 from router.domain.pricing import Price
 
 HEALTH_ERROR_CHARACTERS = 200
@@ -42,7 +42,7 @@ def offer_publish(
 ) -> Offer:
     """Publish a price version; it supersedes the ones before it from ``effective_at`` on."""
     offer = offer_create(deployment=deployment, price=price, effective_at=effective_at)
-    snapshot_publish()
+    catalog_changed.send(None)
     return offer
 
 
@@ -87,7 +87,7 @@ def _put(row: Row, values: Mapping[str, Any]) -> Row:
         setattr(row, name, value)
     row.full_clean()
     row.save()
-    snapshot_publish()
+    catalog_changed.send(None)
     return row
 
 
@@ -128,7 +128,7 @@ def worker_drain(
         said = f"{worker.worker_id}: {why}" if why else worker.worker_id
         for model in effect.models:
             event_record(kind=kind, model=model, by=by, why=said)
-    snapshot_publish()
+    catalog_changed.send(None)
     return worker
 
 
@@ -165,5 +165,5 @@ def worker_health_record(*, readings: Iterable[HealthReading]) -> list[str]:
         worker.health_checked_at = now
     Worker.objects.bulk_update(rows, ["healthy", "health_error", "health_checked_at"])
     if changed:
-        snapshot_publish()
+        catalog_changed.send(None)
     return changed

@@ -6,10 +6,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from marketplace.routing.models import Policy, PolicyKind, SnapshotRow
-from marketplace.routing.publishing import PublishingAdmin
 from marketplace.routing.services import policy_publish
 from marketplace.routing.tuning.models import RouteTuning, RoutingEvent, Straggler, Trial
-from marketplace.shared.admin import ReadOnlyAdmin
+from marketplace.shared.admin import PublishingAdmin, ReadOnlyAdmin
 
 
 @admin.register(Policy)

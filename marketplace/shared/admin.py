@@ -3,7 +3,11 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import models
+from django.db.models import QuerySet
 from django.http import HttpRequest
+
+from marketplace.shared.signals import catalog_changed
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -17,3 +21,21 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class PublishingAdmin(admin.ModelAdmin):
+    """Has each change in force when the request ends, within the admin's own transaction."""
+
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        catalog_changed.send(None)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        super().delete_model(request, obj)
+        catalog_changed.send(None)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        super().delete_queryset(request, queryset)
+        catalog_changed.send(None)

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from marketplace.accounts.models import ApiKey, Organisation, User
 from marketplace.billing.models import Budget, Window
 from marketplace.billing.services import account_lock, customer_account_open
-from marketplace.routing.services import snapshot_publish
+from marketplace.shared.signals import catalog_changed
 
 
 @transaction.atomic
@@ -37,7 +37,7 @@ def budget_set(
         budget.save()
         with connection.cursor() as cursor:
             cursor.execute("SELECT billing_budget_begin(%s)", [budget.pk])
-        snapshot_publish()
+        catalog_changed.send(None)
     else:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -62,7 +62,7 @@ def budget_remove(*, budget: Budget) -> None:
     """Spend without this cap, as soon as routers have the snapshot."""
     _lock(budget.organisation)
     budget.delete()
-    snapshot_publish()
+    catalog_changed.send(None)
 
 
 def _lock(organisation: Organisation) -> None:
