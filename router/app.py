@@ -91,6 +91,9 @@ log = logging.getLogger(__name__)
 class MemoryRecorder:
     """The recorder of a router alone: the last calls in memory, nothing to settle."""
 
+    unsettled = 0
+    losses = NO_LOSSES
+
     def __init__(self, ledger: MemoryLedger) -> None:
         self._ledger = ledger
 
@@ -272,8 +275,8 @@ async def _compose(
         limits=limits,
         router_id=settings.router_id,
         admin_token=settings.admin_token,
-        unsettled=lambda: recorder.unsettled if isinstance(recorder, Settler) else 0,
-        losses=lambda: recorder.losses if isinstance(recorder, Settler) else NO_LOSSES,
+        unsettled=lambda: recorder.unsettled,
+        losses=lambda: recorder.losses,
         routers=lambda: view.members if view is not None else (),
         polls=polls,
     )

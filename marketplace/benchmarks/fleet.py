@@ -18,23 +18,13 @@ from marketplace.catalog.models import (
     AIModel,
     Deployment,
     DeploymentStatus,
-    Protocol,
-    Task,
     Worker,
 )
 from marketplace.catalog.selectors import offer_in_force
 from marketplace.routing.selectors import price_of
 from router.domain.pricing import Price, Usage, charge_nano
+from router.domain.protocols import protocols_of
 from router.simulator.hardware import Machine
-
-INFER = (Protocol.OIP, Protocol.OIP_GRPC)
-PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
-    Task.CHAT: (Protocol.OPENAI,),
-    Task.EMBEDDINGS: tuple(Protocol),
-    Task.TABULAR: INFER,
-    Task.VISION: INFER,
-}
-"""What a worker must speak to be asked for a task, as the router has it."""
 
 
 class FleetUnknown(ValueError):
@@ -156,7 +146,7 @@ def workers_of(
     model: AIModel, rows: Sequence[Deployment], used: Collection[str] = ()
 ) -> dict[int, list[Worker]]:
     """By pool of the deployments, workers that take the model's calls now and ``used`` ones."""
-    able = Q(draining=False, healthy=True, protocol__in=PROTOCOLS[model.task])
+    able = Q(draining=False, healthy=True, protocol__in=protocols_of(model.task))
     found: dict[int, list[Worker]] = defaultdict(list)
     there = Worker.objects.filter(
         able | Q(worker_id__in=used), pool__in={row.pool_id for row in rows}

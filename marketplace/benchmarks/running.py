@@ -53,6 +53,7 @@ from marketplace.benchmarks.turns import turn_is_free, turn_take
 from marketplace.benchmarks.yielding import Traffic, must_yield
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Deployment, Worker
+from router.domain.protocols import protocols_of
 
 LOOK_EVERY_S = 0.5
 """How often a run looks for live traffic, for a wish to cancel, and how far it is."""
@@ -318,8 +319,7 @@ def _request(
     """What the LoadGen process is told. Only a route's has a bearer, made anew for each try."""
     headers: list[tuple[str, str]] = []
     if benchmark.target == Target.ROUTE:
-        over_oip = benchmark.model.task in ("tabular", "vision")
-        protocol = "oip" if over_oip else "openai"
+        protocol = protocols_of(benchmark.model.task)[0]
         url, name = settings.WAYPOST_ROUTER_URL.rstrip("/"), benchmark.model.name
         servers = [Server(url, protocol, name, is_router=True)]
         bearer = bearer_issue(reference=f"{benchmark.pk}:{load:g}:{again}", ttl_s=ttl_s)

@@ -1,29 +1,28 @@
 """Why a place was chosen or lost, in plain words, by the verdict of a decision's record."""
 
+from collections.abc import Mapping
+
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-VERDICTS: dict[str, str | Promise] = {
-    "chosen": _("chosen: the lowest score"),
-    "tied": _("as good as the chosen one; the other was drawn"),
-    "slower": _("free, but expected to take longer"),
-    "busy": _("others are ahead there: it would have had to wait"),
-    "unhealthy": _("does not pass its health checks now"),
-    "left_out": _("could not be started on this machine"),
-    "draining": _("is being taken out of service"),
-    "protocol": _("does not speak what this call needs"),
-    "not_wanted": _("the request asked for other providers"),
-    "ignored": _("the request asked not to use this provider"),
-    "too_dear": _("costs more than the request's highest price"),
-    "quantization": _("has another precision than the request asked for"),
-    "data_collection": _("may keep prompts, which the request forbids"),
-    "parameters": _("does not act on a parameter that the request requires"),
+from router.domain.verdict import Verdict
+
+VERDICTS: Mapping[str, str | Promise] = {
+    Verdict.CHOSEN: _("chosen: the lowest score"),
+    Verdict.TIED: _("as good as the chosen one; the other was drawn"),
+    Verdict.SLOWER: _("free, but expected to take longer"),
+    Verdict.BUSY: _("others are ahead there: it would have had to wait"),
+    Verdict.UNHEALTHY: _("does not pass its health checks now"),
+    Verdict.LEFT_OUT: _("could not be started on this machine"),
+    Verdict.DRAINING: _("is being taken out of service"),
+    Verdict.PROTOCOL: _("does not speak what this call needs"),
+    Verdict.NOT_WANTED: _("the request asked for other providers"),
+    Verdict.IGNORED: _("the request asked not to use this provider"),
+    Verdict.TOO_DEAR: _("costs more than the request's highest price"),
+    Verdict.QUANTIZATION: _("has another precision than the request asked for"),
+    Verdict.DATA_COLLECTION: _("may keep prompts, which the request forbids"),
+    Verdict.PARAMETERS: _("does not act on a parameter that the request requires"),
 }
-"""The verdicts of :class:`router.contracts.record.CandidateRecord`."""
-
-SCORED = frozenset({"chosen", "tied", "slower", "busy"})
-"""Verdicts of places that had a score; the others were ruled out before."""
-
 TERMS: dict[str, tuple[str | Promise, str | Promise]] = {
     "wait": (
         _("Wait in the router"),

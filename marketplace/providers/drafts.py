@@ -21,20 +21,13 @@ from marketplace.catalog.models import (
 )
 from marketplace.providers.models import PRICE_FIELDS, Listing
 from router.contracts.oip import BYTES, DTYPES
+from router.domain.protocols import protocols_of, speaks
 
 ENDPOINTS_MAX = 8
 SLOTS_MAX = 1_024
 TENSORS_MAX = 64
 DIMENSIONS_MAX = 16
 PARAMETERS_MAX = 40
-SPOKEN: dict[str, tuple[str, ...]] = {
-    Task.CHAT: (Protocol.OPENAI,),
-    Task.EMBEDDINGS: tuple(Protocol.values),
-    Task.TABULAR: (Protocol.OIP, Protocol.OIP_GRPC),
-    Task.VISION: (Protocol.OIP, Protocol.OIP_GRPC),
-}
-"""The protocols over which the router can ask for a task."""
-
 Errors = dict[str, list[str]]
 
 
@@ -236,8 +229,8 @@ def _endpoint_wrong(row: dict[str, Any], task: str) -> list[str]:
         return [f"{url}: {message}" for message in error.messages]
     if protocol not in Protocol.values:
         return [_("%(url)s: the protocol is openai, oip or oip_grpc.") % {"url": url}]
-    if task and protocol not in SPOKEN[task]:
-        wanted = ", ".join(SPOKEN[task])
+    if task and not speaks(protocol, task):
+        wanted = ", ".join(protocols_of(task))
         return [
             _("%(url)s: models of this task are called over %(wanted)s.")
             % {"url": url, "wanted": wanted}

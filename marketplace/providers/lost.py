@@ -21,6 +21,7 @@ from marketplace.usage.partitions import id_time
 from marketplace.usage.selectors import ids_within
 from marketplace.usage.windows import STEPS, Window
 from router.domain.outcome import Outcome
+from router.domain.verdict import Verdict
 
 CALLS_MAX = 5_000
 """Most calls that are looked at: the newest of the window."""
@@ -51,18 +52,22 @@ class Reason(TextChoices):
 
 R = Reason
 _FILTERED: Mapping[str, Reason] = {
-    "unhealthy": R.UNHEALTHY,
-    "draining": R.UNHEALTHY,
-    "left_out": R.UNHEALTHY,
-    "too_dear": R.TOO_DEAR,
-    "not_wanted": R.NOT_WANTED,
-    "ignored": R.NOT_WANTED,
-    "data_collection": R.DATA,
-    "parameters": R.PARAMETERS,
-    "quantization": R.QUANTIZATION,
-    "protocol": R.PROTOCOL,
+    Verdict.UNHEALTHY: R.UNHEALTHY,
+    Verdict.DRAINING: R.UNHEALTHY,
+    Verdict.LEFT_OUT: R.UNHEALTHY,
+    Verdict.TOO_DEAR: R.TOO_DEAR,
+    Verdict.NOT_WANTED: R.NOT_WANTED,
+    Verdict.IGNORED: R.NOT_WANTED,
+    Verdict.DATA_COLLECTION: R.DATA,
+    Verdict.PARAMETERS: R.PARAMETERS,
+    Verdict.QUANTIZATION: R.QUANTIZATION,
+    Verdict.PROTOCOL: R.PROTOCOL,
 }
-_SCORED: Mapping[str, Reason] = {"tied": R.TIED, "busy": R.BUSY, "slower": R.SLOWER}
+_SCORED: Mapping[str, Reason] = {
+    Verdict.TIED: R.TIED,
+    Verdict.BUSY: R.BUSY,
+    Verdict.SLOWER: R.SLOWER,
+}
 
 REMEDIES: Mapping[str, Any] = {
     R.BUSY: _("Add workers, or raise slots if the benchmark's knee allows it."),

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from marketplace.catalog.templatetags.units import duration
-from marketplace.catalog.verdicts import SCORED, VERDICTS, said
+from marketplace.catalog.verdicts import VERDICTS, said
 from marketplace.usage.terms import most_behind
 from router.contracts.record import AttemptRecord, hedge_ms
+from router.domain.verdict import SCORED, Verdict
 
 Candidate = Mapping[str, Any]
 REASONS_MAX = 6
@@ -45,7 +46,8 @@ def places(candidates: Sequence[Candidate]) -> list[Place]:
     """The chosen one first, then by score, those that were ruled out last."""
 
     def rank(one: Candidate) -> tuple[int, float]:
-        return 0 if one["verdict"] == "chosen" else 2 - (one["verdict"] in SCORED), one["score"]
+        verdict = one["verdict"]
+        return 0 if verdict == Verdict.CHOSEN else 2 - (verdict in SCORED), one["score"]
 
     return [
         Place(

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.functional import Promise
 
 from marketplace.catalog.verdicts import TERMS
+from router.domain.verdict import Verdict
 
 Candidate = Mapping[str, Any]
 
@@ -74,7 +75,7 @@ def _stack(candidate: Candidate) -> Stack:
     terms = candidate["terms"]
     return Stack(
         worker_id=candidate["worker_id"],
-        is_chosen=candidate["verdict"] == "chosen",
+        is_chosen=candidate["verdict"] == Verdict.CHOSEN,
         parts=tuple(parts),
         total_ms=total_ms,
         cached=terms["cached_tokens"],

@@ -59,10 +59,8 @@ class TermsRecord(msgspec.Struct, frozen=True, gc=False):
 class CandidateRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One endpoint that was considered. Times are the expectation at the moment of the decision.
 
-    ``verdict`` says why it was chosen, lost or was filtered, as a low-cardinality word
-    (``chosen``, ``tied``, ``slower``, ``busy``; ``unhealthy``, ``draining``, ``left_out``,
-    ``protocol``, ``not_wanted``, ``ignored``, ``too_dear``, ``quantization``, ``data_collection``,
-    ``parameters``). ``terms`` are there where a generation would have shared an engine.
+    ``verdict`` is a :class:`router.domain.verdict.Verdict`, of a router that may be newer.
+    ``terms`` are there where a generation would have shared an engine.
     """
 
     deployment_id: int

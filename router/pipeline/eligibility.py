@@ -8,14 +8,9 @@ from router.contracts.record import CandidateRecord
 from router.domain.catalog import Deployment, Endpoint, Worker
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price
+from router.domain.protocols import PROTOCOL_KINDS
 from router.domain.request import DataCollection, InferenceRequest, Kind, MaxPrice, Wishes
-
-KINDS = {
-    "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING}),
-    "oip": frozenset({Kind.INFER, Kind.EMBEDDING}),
-    "oip_grpc": frozenset({Kind.INFER, Kind.EMBEDDING}),
-}
-"""What a worker of a protocol can be asked for."""
+from router.domain.verdict import Verdict
 
 BASIC = frozenset(
     {"messages", "metadata", "model", "models", "input", "prompt", "provider", "stream"}
@@ -53,7 +48,7 @@ def eligibility(
         verdict = _unusable(endpoint.worker, kind) or _unwanted(
             endpoint.deployment, wishes, parameters
         )
-        if verdict:
+        if verdict is not None:
             filtered.append(_filtered(endpoint, verdict))
         else:
             eligible.append(endpoint)
@@ -74,33 +69,33 @@ def required_parameters(request: InferenceRequest) -> frozenset[str]:
     return frozenset(request.fields).difference(BASIC)
 
 
-def _unusable(worker: Worker, kind: Kind) -> str:
-    """Why a worker can take no such request now, or ""."""
-    if kind not in KINDS[worker.protocol]:
-        return "protocol"
+def _unusable(worker: Worker, kind: Kind) -> Verdict | None:
+    """Why a worker can take no such request now."""
+    if kind not in PROTOCOL_KINDS[worker.protocol]:
+        return Verdict.PROTOCOL
     if worker.left_out:
-        return "left_out"
+        return Verdict.LEFT_OUT
     if worker.draining:
-        return "draining"
-    return "" if worker.healthy else "unhealthy"
+        return Verdict.DRAINING
+    return None if worker.healthy else Verdict.UNHEALTHY
 
 
-def _unwanted(deployment: Deployment, wishes: Wishes, parameters: frozenset[str]) -> str:
-    """Which of the caller's wishes rules a deployment out, or ""."""
+def _unwanted(deployment: Deployment, wishes: Wishes, parameters: frozenset[str]) -> Verdict | None:
+    """By which of the caller's wishes a deployment is ruled out."""
     provider = deployment.provider
     if wishes.only and provider not in wishes.only:
-        return "not_wanted"
+        return Verdict.NOT_WANTED
     if provider in wishes.ignore:
-        return "ignored"
+        return Verdict.IGNORED
     if wishes.order and not wishes.allow_fallbacks and provider not in wishes.order:
-        return "not_wanted"
+        return Verdict.NOT_WANTED
     if wishes.max_price is not None and _is_dearer(deployment.price, wishes.max_price):
-        return "too_dear"
+        return Verdict.TOO_DEAR
     if wishes.quantizations and deployment.quantization not in wishes.quantizations:
-        return "quantization"
+        return Verdict.QUANTIZATION
     if wishes.data_collection is DataCollection.DENY and deployment.collects_data:
-        return "data_collection"
-    return "" if parameters.issubset(deployment.parameters) else "parameters"
+        return Verdict.DATA_COLLECTION
+    return None if parameters.issubset(deployment.parameters) else Verdict.PARAMETERS
 
 
 def _is_dearer(price: Price, most: MaxPrice) -> bool:
@@ -114,7 +109,7 @@ def _is_dearer(price: Price, most: MaxPrice) -> bool:
     return any(limit is not None and nano > limit * NANO_PER_USD for nano, limit in limits)
 
 
-def _filtered(endpoint: Endpoint, verdict: str) -> CandidateRecord:
+def _filtered(endpoint: Endpoint, verdict: Verdict) -> CandidateRecord:
     return CandidateRecord(
         deployment_id=endpoint.deployment.id,
         worker_id=endpoint.worker.id,

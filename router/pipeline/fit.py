@@ -2,22 +2,15 @@
 
 from router.domain.catalog import Model
 from router.domain.errors import RequestInvalid, WorkerRefused
+from router.domain.protocols import TASK_KINDS
 from router.domain.request import InferenceRequest, Kind
-
-TASKS = {
-    Kind.CHAT: frozenset({"chat"}),
-    Kind.COMPLETION: frozenset({"chat"}),
-    Kind.EMBEDDING: frozenset({"embeddings"}),
-    Kind.INFER: frozenset({"tabular", "vision", "embeddings"}),
-}
-"""What a model must do to be called in a way."""
 
 
 def check_fit(model: Model, request: InferenceRequest) -> None:
     """Raises ``RequestInvalid``, or ``WorkerRefused`` for too long a prompt, where no worker could
     answer, and so none is to be blamed.
     """
-    if model.task not in TASKS[request.kind]:
+    if request.kind not in TASK_KINDS[model.task]:
         raise RequestInvalid(
             f"model {model.name!r} is a {model.task} model and cannot be called this way; see the "
             "API tab of its page",

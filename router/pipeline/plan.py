@@ -3,6 +3,7 @@
 The plan says where a request *may* go; the scheduler says where it goes, and when.
 """
 
+from collections.abc import Mapping
 from math import inf
 
 import msgspec
@@ -20,6 +21,7 @@ from router.domain.errors import (
 from router.domain.money import NANO_MAX, format_usd
 from router.domain.pricing import Usage, hold_nano
 from router.domain.request import NO_WISHES, InferenceRequest, Sort
+from router.domain.verdict import Verdict
 from router.pipeline.eligibility import Eligibility, eligibility, required_parameters
 from router.pipeline.fit import check_fit
 from router.pipeline.history import Histories
@@ -32,13 +34,13 @@ from router.scheduling.ticket import NO_TERMS, Ticket
 from router.scheduling.tokens import TokenEstimates
 
 RETRY_AFTER_S = 5.0
-WISHES = {
-    "not_wanted": "only or order",
-    "ignored": "ignore",
-    "too_dear": "max_price",
-    "quantization": "quantizations",
-    "data_collection": "data_collection",
-    "parameters": "require_parameters",
+WISHES: Mapping[str, str] = {
+    Verdict.NOT_WANTED: "only or order",
+    Verdict.IGNORED: "ignore",
+    Verdict.TOO_DEAR: "max_price",
+    Verdict.QUANTIZATION: "quantizations",
+    Verdict.DATA_COLLECTION: "data_collection",
+    Verdict.PARAMETERS: "require_parameters",
 }
 """Which wish a verdict comes from."""
 
@@ -263,7 +265,7 @@ def _nothing_eligible(route: Route, request: InferenceRequest, found: Eligibilit
             f"model {route.model.name!r} is not available here: {route.left_out}", param="model"
         )
     verdicts = {candidate.verdict for candidate in found.filtered}
-    if verdicts == {"protocol"}:
+    if verdicts == {Verdict.PROTOCOL}:
         return RequestInvalid(
             f"no worker of {route.model.name!r} speaks a protocol of {request.kind} calls; see the "
             "API tab of its page",

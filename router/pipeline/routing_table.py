@@ -12,10 +12,10 @@ from router.domain.catalog import (
     Model,
     Policy,
     RateLimits,
-    Worker,
 )
 from router.domain.keys import EndedSession
 from router.domain.money import Purse
+from router.domain.protocols import speaks
 from router.domain.request import Kind
 from router.pipeline.eligibility import Eligibility
 
@@ -102,13 +102,6 @@ class RoutingTable(Struct, frozen=True):
         return next((key for key in self.keys.values() if key.id == key_id), None)
 
 
-TASKS = {
-    "openai": frozenset({"chat", "embeddings"}),
-    "oip": frozenset({"tabular", "vision", "embeddings"}),
-    "oip_grpc": frozenset({"tabular", "vision", "embeddings"}),
-}
-"""What workers of a protocol can serve; a pool may hold workers of both."""
-
 EMPTY_TABLE = RoutingTable(0, {}, {}, {})
 
 
@@ -128,7 +121,9 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
     for deployment in snapshot.deployments:
         for worker in snapshot.workers:
             model = models.get(deployment.model)
-            if worker.pool == deployment.pool and model is not None and _serves(worker, model):
+            if worker.pool != deployment.pool or model is None:
+                continue
+            if speaks(worker.protocol, model.task):
                 endpoint = Endpoint(
                     f"{deployment.id}@{worker.id}",
                     deployment,
@@ -155,7 +150,3 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         budgets=budgets,
         ended_sessions=ended_sessions,
     )
-
-
-def _serves(worker: Worker, model: Model) -> bool:
-    return model.task in TASKS[worker.protocol]

@@ -16,6 +16,7 @@ from router.domain.catalog import Endpoint
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest
+from router.domain.verdict import Verdict
 from router.pipeline.plan import Plan
 from router.ports import StreamPart
 from router.scheduling.costs import Terms
@@ -165,7 +166,7 @@ def _candidates(
             endpoint.deployment.id,
             endpoint.worker.id,
             endpoint.pool.name,
-            "chosen" if endpoint.id == placed else _lost(score, wait_s, chosen),
+            Verdict.CHOSEN if endpoint.id == placed else _lost(score, wait_s, chosen),
             wait_s * 1e3,
             service_s * 1e3,
             score,
@@ -190,8 +191,8 @@ def _told(terms: Terms) -> TermsRecord:
     )
 
 
-def _lost(score: float, wait_s: float, chosen: float | None) -> str:
+def _lost(score: float, wait_s: float, chosen: float | None) -> Verdict:
     """Why a candidate was not chosen."""
     if score == chosen:
-        return "tied"
-    return "busy" if wait_s > 0 else "slower"
+        return Verdict.TIED
+    return Verdict.BUSY if wait_s > 0 else Verdict.SLOWER

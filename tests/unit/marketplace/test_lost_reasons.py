@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from marketplace.catalog.verdicts import VERDICTS
 from marketplace.providers.lost import REMEDIES, Decision, Lost, Reason, reason_of
+from router.domain.verdict import Verdict
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -44,6 +46,13 @@ def test_the_reason_of_a_call_that_went_elsewhere(
     mine: tuple[dict[str, Any], ...], reason: Reason
 ) -> None:
     assert reason_of(decision(*mine)) == reason
+
+
+def test_each_verdict_has_its_words_and_a_reason() -> None:
+    assert set(VERDICTS) == set(Verdict)
+    for verdict in set(Verdict) - {Verdict.CHOSEN}:
+        reason = reason_of(decision(candidate(verdict, service=150)))
+        assert reason not in (Reason.WON, Reason.EJECTED, Reason.FAILED), verdict
 
 
 def test_a_call_that_came_here_was_won_and_one_that_broke_here_failed() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from router.domain.protocols import speaks
 from workers.backends.emulator.hardware import (
     A100,
     H100,
@@ -51,9 +52,8 @@ class EmulatedWorker:
     def serves(self, model: str) -> bool:
         """Whether its protocol is for the model's task, and the model fits into its memory."""
         task = MODELS[model].task
-        if task == "chat":
-            return self.protocol == "openai" and self.profile(model).kv_tokens > 0
-        return task == "embeddings" or self.protocol == "oip"
+        fits = task != "chat" or self.profile(model).kv_tokens > 0
+        return fits and speaks(self.protocol, task)
 
     def priors_ms(self) -> dict[str, float]:
         """Mean service time of a typical request alone on the worker, by model that it serves."""
