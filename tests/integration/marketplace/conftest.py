@@ -6,6 +6,7 @@ Imports of the marketplace stay inside: this file may be read before Django is s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -42,6 +43,17 @@ def kept_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
     with django_db_blocker.unblock(), transaction.atomic():
         yield
         transaction.set_rollback(True)
+
+
+@pytest.fixture(scope="module")
+def opened_shop(kept_database: None) -> Shop:
+    return _open()
+
+
+@pytest.fixture
+def kept_shop(opened_shop: Shop, db: None) -> Shop:
+    """As `shop`, opened once for a module, which lets its own `shop` be this one."""
+    return deepcopy(opened_shop)
 
 
 @pytest.fixture

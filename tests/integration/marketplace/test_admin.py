@@ -44,6 +44,11 @@ READ_ONLY = ["usage/usageevent"]
 READ_ONLY += [f"billing/{name}" for name in ("account", "transfer", "lease", "payment")]
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def test_every_page_passes_the_checks_of_django() -> None:
     assert OURS
     assert run_checks(tags=["admin"]) == []

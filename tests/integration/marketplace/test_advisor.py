@@ -35,6 +35,11 @@ ASKED: dict[str, Any] = {"model": NAME, "rate_hz": 20, "slo_ms": 900, "share": 0
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def yard(shop: Shop) -> Shop:
     """The shop with a priced pool that was measured."""
     pool = shop.deployment.pool

@@ -18,6 +18,11 @@ from tests.integration.marketplace.shop import Shop
 PROBLEM = "application/problem+json"
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def client_of(user: User | None) -> APIClient:
     client = APIClient()
     if user is not None:

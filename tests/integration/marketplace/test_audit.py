@@ -37,6 +37,11 @@ from tests.integration.marketplace.shop import Shop
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def last(**wanted: object) -> AuditEntry:
     return AuditEntry.objects.filter(**wanted).order_by("-id")[0]
 

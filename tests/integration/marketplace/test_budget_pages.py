@@ -23,6 +23,11 @@ from tests.integration.marketplace.shop import Shop
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def owner(shop: Shop) -> Client:
     client = Client()
     client.force_login(shop.owner)

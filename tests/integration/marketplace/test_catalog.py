@@ -21,6 +21,11 @@ from tests.integration.marketplace.test_pages import settled_call
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def add_model(name: str, *, offers: bool = True, **values: object) -> AIModel:
     """A published model with one live deployment of its own."""
     deployed = {

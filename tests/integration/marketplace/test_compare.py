@@ -19,6 +19,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def measured(shop: Shop) -> Shop:
     """author/slug: 10 ms to the first byte, 5 ms for each of four tokens after it."""
     for _ in range(SAMPLES_MIN):

@@ -21,6 +21,11 @@ from tests.integration.marketplace.shop import Shop
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def called(shop: Shop, minutes_ago: int, **values: Any) -> None:
     """A call of the shop's customer, that long ago."""
     at = timezone.now() - timedelta(minutes=minutes_ago)

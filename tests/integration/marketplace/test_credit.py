@@ -20,6 +20,11 @@ pytestmark = pytest.mark.django_db
 ASK = "/billing/credit-request"
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def balance(organisation: Organisation) -> int:
     return Account.objects.get(organisation=organisation).posted_nano
 

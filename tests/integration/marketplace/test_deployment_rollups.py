@@ -25,6 +25,11 @@ pytestmark = pytest.mark.django_db
 HOUR_MS = 3_600_000
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def called(shop: Shop, *, age_ms: int = 0, **values: object) -> None:
     settle(
         record(

@@ -26,6 +26,11 @@ pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def client_of(user: User) -> Client:
     client = Client()
     client.force_login(user)

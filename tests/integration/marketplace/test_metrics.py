@@ -18,6 +18,11 @@ ROOT = Path(__file__).parents[3]
 TOKEN = "a token for tests"
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 @pytest.fixture(autouse=True)
 def _token(settings: Any) -> None:
     settings.WAYPOST_METRICS_TOKEN = TOKEN

@@ -33,6 +33,11 @@ MEMBERS_PAGES = ["/keys", "/usage", "/usage.csv", "/billing", "/budgets", "/earn
 PUBLIC_PAGES = ["/", "/models/author/slug", "/models/author/slug?tab=api", "/login/"]
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 @pytest.fixture(autouse=True)
 def _english_again() -> Iterator[None]:
     """A request leaves its language behind in the thread."""

@@ -22,6 +22,11 @@ PAGE = "/routes/author/slug/policy"
 JSON: dict[str, Any] = {"content_type": "application/json"}
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 @pytest.fixture(autouse=True)
 def _english() -> None:
     translation.activate("en")

@@ -26,6 +26,11 @@ from tests.integration.marketplace.shop import Shop
 OCTOBER = Month(2026, 10)
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def client_of(user: User | None) -> APIClient:
     client = APIClient()
     if user is not None:

@@ -20,6 +20,11 @@ from tests.integration.marketplace.test_pages import settled_call
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 @pytest.fixture(autouse=True)
 def _english() -> None:
     translation.activate("en")

@@ -56,6 +56,11 @@ from workers.tasks import tuning as tasks
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def calls(
     deployment: Deployment,
     times_ms: Sequence[float],

@@ -29,6 +29,11 @@ ROUTE = "/routes/author/slug"
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def staff(shop: Shop) -> User:
     return User.objects.create_user("staff@example.com", is_staff=True)
 

@@ -50,6 +50,11 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def staff(shop: Shop) -> User:
     return User.objects.create_user("staff@example.com", is_staff=True)
 

@@ -28,6 +28,11 @@ SUMMED = ("calls", "failed", "charge_nano", "tokens_in", "tokens_out")
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def owner(shop: Shop) -> Client:
     client = Client()
     client.force_login(shop.owner)

@@ -49,6 +49,11 @@ LATENCY = {
 }
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 @pytest.fixture(autouse=True)
 def _english_again() -> Any:
     yield

@@ -16,6 +16,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The ids that processes were begun for; none of them ever says that it runs."""
     ids: list[int] = []

@@ -21,6 +21,11 @@ REFUNDS, ORDERS = "/admin/billing/refund/add/", "/admin/billing/stafftransfer/ad
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def staff(shop: Shop) -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("root@example.com"))

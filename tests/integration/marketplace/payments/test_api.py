@@ -31,6 +31,11 @@ RULE = {
 TOPUP = {"organisation": "acme", "amount_cents": 2_500}
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def client_of(user: User) -> APIClient:
     client = APIClient()
     client.force_login(user)

@@ -23,6 +23,11 @@ from tests.integration.marketplace.shop import Shop
 RULE = {"enabled": "on", "threshold": "15", "amount": "20.50", "cap": "50"}
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def client_with_role(shop: Shop, role: Role) -> Client:
     user = User.objects.create_user(f"a-{role}@example.com")
     Membership.objects.create(organisation=shop.organisation, user=user, role=role)

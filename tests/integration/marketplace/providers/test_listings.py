@@ -38,6 +38,11 @@ A = ListingAction
 Draft = Callable[..., Listing]
 
 
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
 def act(listing: Listing, action: str, who: Who = Who.PROVIDER, why: str = "") -> Listing:
     return listing_act(listing=listing, action=action, actor=Actor(who, f"{who}@x"), why=why)
 

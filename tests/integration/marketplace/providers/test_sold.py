@@ -35,6 +35,11 @@ DEAR = Price(id=0, prompt_nano_per_million=40_000_000)
 
 
 @pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+@pytest.fixture
 def sold(shop: Shop) -> Deployment:
     """The shop's deployment, provided by its own organisation; a rival of it stands beside."""
     shop.provider.organisation = shop.organisation
