@@ -10,7 +10,6 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Membership, Organisation, User
 from marketplace.accounts.services import api_key_create, api_key_revoke
-from marketplace.billing.services import customer_account_open
 from marketplace.shared.signals import catalog_changed
 
 
@@ -43,7 +42,6 @@ class OrganisationAdmin(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Organisation, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        customer_account_open(organisation=obj)
         catalog_changed.send(None)
 
 

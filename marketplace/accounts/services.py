@@ -23,20 +23,18 @@ from marketplace.accounts.models import (
     Scope,
     User,
 )
-from marketplace.billing.credit.services import trial_grant
-from marketplace.billing.services import customer_account_open
+from marketplace.accounts.signals import organisation_founded
 from marketplace.shared.signals import catalog_changed
 from router.domain.keys import SessionClaims, compose_key, digest_key, mask_key, sign_session
 
 
 @transaction.atomic
 def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
-    """A new organisation with its owner and its empty prepaid account."""
+    """A new organisation with its owner. Billing opens its prepaid account."""
     organisation = Organisation(name=name, slug=slug)
     organisation.full_clean()
     organisation.save()
     Membership.objects.create(organisation=organisation, user=owner, role=Role.OWNER)
-    customer_account_open(organisation=organisation)
     return organisation
 
 
@@ -44,7 +42,7 @@ def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
 def organisation_found(*, name: str, slug: str, owner: User) -> Organisation:
     """As a person makes one: with the platform's trial credit, where it is the founder's first."""
     organisation = organisation_create(name=name, slug=slug, owner=owner)
-    trial_grant(organisation=organisation, founder=owner)
+    organisation_founded.send(None, organisation=organisation, founder=owner)
     return organisation
 
 
@@ -164,7 +162,6 @@ def api_key_register(
         **limits,
     )
     row.full_clean()
-    customer_account_open(organisation=organisation)
     row.save()
     catalog_changed.send(None)
     return row
@@ -201,7 +198,7 @@ def session_token_issue(
     expires_at_s = int(time.time()) + settings.SESSION_TOKEN_TTL_S
     claims = SessionClaims(
         organisation_id=organisation.pk,
-        account_id=customer_account_open(organisation=organisation).pk,
+        account_id=organisation.billing_account.pk,
         user_id=user.pk,
         expires_at_s=expires_at_s,
         session=session_name(session_key),

@@ -36,4 +36,4 @@ class BillingConfig(AppConfig):
         post_migrate.connect(_open_system_accounts, sender=self)
         # Each time: tables that were made now need rights too.
         post_migrate.connect(_give_rights, sender=self)
-        from marketplace.billing import checks  # noqa: F401 - registers itself
+        from marketplace.billing import checks, receivers  # noqa: F401 - register themselves

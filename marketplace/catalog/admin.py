@@ -1,11 +1,8 @@
 """The catalog in Django's admin. Each save publishes."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.http import HttpRequest
 
-from marketplace.billing.services import provider_account_open
 from marketplace.catalog.models import (
     AIModel,
     Deployment,
@@ -23,10 +20,6 @@ class ProviderAdmin(PublishingAdmin):
     list_display = ["name", "slug", "organisation", "commission_bps", "emulated"]
     list_select_related = ["organisation"]
     search_fields = ["name", "slug"]
-
-    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        provider_account_open(provider=obj)
 
 
 class ModelVersionInline(admin.TabularInline):

@@ -11,7 +11,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
-from marketplace.billing.services import provider_account_open
 from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
 from marketplace.catalog.selectors import drain_effect
 from marketplace.routing.tuning.events import event_record
@@ -26,13 +25,12 @@ HEALTH_ERROR_CHARACTERS = 200
 def provider_create(
     *, slug: str, name: str, description: str = "", commission_bps: int = 1_000
 ) -> Provider:
-    """Register a provider together with the account it earns into."""
+    """Register a provider. Billing opens the account that it earns into."""
     provider = Provider(
         slug=slug, name=name, description=description, commission_bps=commission_bps
     )
     provider.full_clean()
     provider.save()
-    provider_account_open(provider=provider)
     return provider
 
 

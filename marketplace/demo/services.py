@@ -18,7 +18,7 @@ from marketplace.accounts.services import api_key_register, organisation_create
 from marketplace.benchmarks.engine_figures import EngineFigures, Sum
 from marketplace.benchmarks.models import Origin, Profile
 from marketplace.billing.payments.staff import grant_order
-from marketplace.billing.services import provider_account_open, system_accounts_open
+from marketplace.billing.services import system_accounts_open
 from marketplace.catalog.models import (
     AIModel,
     Deployment,
@@ -125,7 +125,7 @@ def _organisation(credentials: DemoCredentials) -> Organisation:
 
 def _providers(organisation: Organisation) -> None:
     for demo in PROVIDERS:
-        provider, _ = Provider.objects.update_or_create(
+        Provider.objects.update_or_create(
             slug=demo.slug,
             defaults={
                 "name": demo.name,
@@ -134,7 +134,6 @@ def _providers(organisation: Organisation) -> None:
                 "organisation": organisation,
             },
         )
-        provider_account_open(provider=provider)
 
 
 def _pools() -> None:

@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 from marketplace.accounts.models import Organisation, User
 from marketplace.benchmarks.models import Benchmark, RunState, Target
 from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
-from marketplace.billing.services import provider_account_open
 from marketplace.catalog.models import AIModel, DeploymentStatus, Provider
 from marketplace.providers.drafts import draft_check
 from marketplace.providers.models import ConformanceRun, Listing, ListingEvent
@@ -70,7 +69,6 @@ def provider_open(
     )
     provider.full_clean()
     provider.save()
-    provider_account_open(provider=provider)
     return provider
 
 

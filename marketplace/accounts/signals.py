@@ -1,0 +1,6 @@
+"""What accounts tell the apps above them, within the transaction of what happened."""
+
+from django.dispatch import Signal
+
+organisation_founded = Signal()
+"""A person (``founder``) made an ``organisation``."""
