@@ -128,6 +128,7 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Waypost"
 # One time step either way: telephones' clocks differ.
 MFA_TOTP_TOLERANCE = 1
+SESSION_ENGINE = "marketplace.accounts.sessions"
 USERSESSIONS_TRACK_ACTIVITY = False
 
 # --- A company's own identity provider -------------------------------------------------------
