@@ -243,7 +243,9 @@ async def _compose(
     upstreams = _upstreams(settings, client, closing)
     to_routers = await _open_to_routers(limits, closing)
     dispatcher = Dispatcher(
-        Scheduler(queue_max=limits.queue_max, random=random.random), clock=time.monotonic
+        Scheduler(queue_max=limits.queue_max, random=random.random),
+        upstreams,
+        clock=time.monotonic,
     )
     limiter = RateLimiter(time.monotonic)
     recent = RecentCalls(_observed(settings, recorder, closing))

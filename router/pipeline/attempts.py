@@ -7,7 +7,7 @@ while tries and the retry budget last. A late attempt may get a second one besid
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from router.domain.errors import QueueFull, RequestFailed, WorkerFailed, WorkerRefused
 from router.domain.outcome import Outcome
@@ -43,9 +43,6 @@ class Attempts:
         self._histories = histories
         self._limits = limits
         self._retries = retry_budget()
-        self._races: dict[int, Race[Any]] = {}
-        self._probes: dict[int, asyncio.Task[None]] = {}
-        dispatcher.runner = self
 
     async def whole_answer(self, plan: Plan, trace: Trace) -> tuple[Attempt, Answer]:
         """Try workers until one answers. Raises ``WorkerFailed`` or ``WorkerRefused``."""
@@ -83,51 +80,12 @@ class Attempts:
             self.dispatcher.declined(attempt, error.retry_after_s)
         trace.ended(attempt, Outcome.WORKER_FAILED, error.reason)
 
-    # What the scheduler decides about attempts under way
-
-    def hedge(self, attempt: Attempt, of: Attempt) -> None:
-        """See :class:`router.pipeline.dispatch.Runner`."""
-        race = self._races.get(of.id)
-        if race is None:
-            self.dispatcher.declined(attempt)
-        else:
-            self._races[attempt.id] = race
-            race.hedge(attempt)
-
-    def stop(self, attempt: Attempt) -> None:
-        """See :class:`router.pipeline.dispatch.Runner`."""
-        race = self._races.get(attempt.id)
-        probe = self._probes.get(attempt.id)
-        if race is not None:
-            race.stop(attempt)
-        elif probe is not None:
-            probe.cancel()
-
-    def probe(self, attempt: Attempt) -> None:
-        """See :class:`router.pipeline.dispatch.Runner`."""
-        task = asyncio.ensure_future(self._probe(attempt))
-        self._probes[attempt.id] = task
-        task.add_done_callback(lambda _: self._probes.pop(attempt.id, None))
-
-    async def _probe(self, attempt: Attempt) -> None:
-        endpoint = attempt.endpoint.endpoint
-        try:
-            await self.upstreams[endpoint.worker.protocol].probe(endpoint)
-        except UpstreamFailed as error:
-            # A worker that cannot serve the probe but says so properly is alive.
-            (self.dispatcher.failed if error.is_fault else self.dispatcher.completed)(attempt)
-        except UpstreamRefused:
-            self.dispatcher.completed(attempt)
-        else:
-            self.dispatcher.completed(attempt)
-
     async def _first_of(self, plan: Plan, trace: Trace, course: Course[T]) -> tuple[Attempt, T]:
         excluded: frozenset[str] = frozenset()
         self._retries.deposit()
         while True:
             attempt = await self._place(plan, trace, excluded)
-            race = Race(self._loop, attempt, course)
-            self._races[attempt.id] = race
+            race = self.dispatcher.races.begin(Race(self._loop, attempt, course))
             try:
                 winner, outcome = await race.outcome()
             except UpstreamFailed as failed:
@@ -153,13 +111,7 @@ class Attempts:
                 _note(attempt if winner is not attempt else race.second, trace, Outcome.OUTRUN)
                 return winner, outcome
             finally:
-                self._forget(race)
-
-    def _forget(self, race: Race[T]) -> None:
-        race.close()
-        del self._races[race.first.id]
-        if race.second is not None:
-            del self._races[race.second.id]
+                self.dispatcher.races.end(race)
 
     async def _place(self, plan: Plan, trace: Trace, excluded: frozenset[str]) -> Attempt:
         ticket = make_ticket(

@@ -4,12 +4,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
-from typing import Protocol
 
 from router.contracts.learned import Learned
 from router.contracts.word import Word
 from router.domain.catalog import Endpoint
 from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull
+from router.pipeline.probes import Probes
+from router.pipeline.race import Races
+from router.ports import Upstream
 from router.scheduling.decisions import (
     Cancel,
     Decision,
@@ -24,29 +26,22 @@ from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
 
 
-class Runner(Protocol):
-    """Who carries out what the scheduler decides about attempts under way. Nothing here waits."""
-
-    def hedge(self, attempt: Attempt, of: Attempt) -> None:
-        """Run the ticket of ``of`` at a second worker too."""
-        ...
-
-    def probe(self, attempt: Attempt) -> None:
-        """Run a tiny request of the router's own."""
-        ...
-
-    def stop(self, attempt: Attempt) -> None:
-        """Stop an attempt that lost its race, or a probe that takes too long."""
-        ...
-
-
 class Dispatcher:
-    """Owns the scheduler of this router. ``clock`` is the event loop's: monotonic seconds."""
+    """Owns the scheduler of this router, and has its decisions carried out.
 
-    runner: Runner
+    ``clock`` is the event loop's: monotonic seconds. ``upstreams`` are what workers are probed by.
+    """
 
-    def __init__(self, scheduler: Scheduler, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        upstreams: Mapping[str, Upstream],
+        *,
+        clock: Callable[[], float],
+    ) -> None:
         self.scheduler = scheduler
+        self.races = Races()
+        self._probes = Probes(upstreams)
         self._clock = clock
         self.counts: Counter[type[Decision]] = Counter()
         """Decisions beside dispatches and rejections, by kind."""
@@ -114,6 +109,12 @@ class Dispatcher:
         """The call ended for a reason that is not the worker's."""
         self._ended(self.scheduler.cancelled(attempt, self._clock()))
 
+    def _probed(self, attempt: Attempt, lives: bool) -> None:
+        if lives:
+            self.completed(attempt)
+        else:
+            self.failed(attempt)
+
     def _abandon(self, ticket: Ticket, future: asyncio.Future[Dispatch]) -> None:
         self._waiting.pop(ticket.id, None)
         self.scheduler.withdrawn(ticket)
@@ -132,11 +133,13 @@ class Dispatcher:
                 continue
             self.counts[type(decision)] += 1
             if isinstance(decision, Hedge):
-                self.runner.hedge(decision.attempt, decision.of)
+                if not self.races.hedge(decision.attempt, decision.of):
+                    self.declined(decision.attempt)
             elif isinstance(decision, Probe):
-                self.runner.probe(decision.attempt)
+                self._probes.begin(decision.attempt, self._probed)
             elif isinstance(decision, Cancel):
-                self.runner.stop(decision.attempt)
+                self.races.stop(decision.attempt)
+                self._probes.stop(decision.attempt)
         self._tick_when_due(self._clock())
 
     def _answer(self, decision: Dispatch | Reject) -> None:

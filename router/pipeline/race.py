@@ -6,7 +6,7 @@ winner's outcome instead, as ``asyncio.timeout`` does with a deadline.
 """
 
 import asyncio
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from router.ports import UpstreamFailed, UpstreamRefused
 from router.scheduling.fleet import Attempt
@@ -110,3 +110,37 @@ class Race(Generic[T]):
             raise
         self._winner = (attempt, outcome)
         self._course.won(attempt, outcome)
+
+
+class Races:
+    """Those that are under way, by the attempts that run in them."""
+
+    def __init__(self) -> None:
+        self._races: dict[int, Race[Any]] = {}
+
+    def begin(self, race: Race[T]) -> Race[T]:
+        """Its first attempt is under way."""
+        self._races[race.first.id] = race
+        return race
+
+    def hedge(self, attempt: Attempt, of: Attempt) -> bool:
+        """Run the call of ``of`` at a second worker too; False when it is over."""
+        race = self._races.get(of.id)
+        if race is None:
+            return False
+        self._races[attempt.id] = race
+        race.hedge(attempt)
+        return True
+
+    def stop(self, attempt: Attempt) -> None:
+        """It lost. Does nothing when it is over."""
+        race = self._races.get(attempt.id)
+        if race is not None:
+            race.stop(attempt)
+
+    def end(self, race: Race[T]) -> None:
+        """The call is over, or has its outcome."""
+        race.close()
+        del self._races[race.first.id]
+        if race.second is not None:
+            del self._races[race.second.id]

@@ -44,7 +44,7 @@ def shop():
 async def view_of(cluster: MemoryCluster, name: str, url: str) -> ClusterView:
     """A member's view, apart from any line: slots are not what this is about."""
     clock = time.monotonic
-    dispatcher = Dispatcher(Scheduler(queue_max=1, random=random.Random(5).random), clock=clock)
+    dispatcher = Dispatcher(Scheduler(queue_max=1, random=random.Random(5).random), {}, clock=clock)
     view = ClusterView(
         Member(name, url), cluster, dispatcher, RateLimiter(clock), ttl_s=60, clock=clock
     )

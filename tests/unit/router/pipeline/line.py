@@ -185,12 +185,13 @@ class Line:
         self.recent = RecentCalls(self)
         self.histories = Histories(self.recent, clock=time.time)
         self.meters = Meters(self.histories)
+        upstreams = dict.fromkeys(("openai", "oip", "oip_grpc"), upstream)
         dispatcher = self.dispatcher = Dispatcher(
-            self.scheduler, clock=asyncio.get_running_loop().time
+            self.scheduler, upstreams, clock=asyncio.get_running_loop().time
         )
         self.attempts = Attempts(
             dispatcher,
-            dict.fromkeys(("openai", "oip", "oip_grpc"), upstream),
+            upstreams,
             self.histories,
             limits or Limits(),
         )

@@ -39,7 +39,7 @@ class Router:
         self.name = name
         self.scheduler = Scheduler(queue_max=10, random=random.Random(1).random)
         loop = asyncio.get_running_loop()
-        dispatcher = Dispatcher(self.scheduler, clock=loop.time)
+        dispatcher = Dispatcher(self.scheduler, {}, clock=loop.time)
         me = Member(name, f"http://{name}")
         self.limiter = RateLimiter(clock)
         self.view = ClusterView(me, cluster, dispatcher, self.limiter, ttl_s=TTL_S, clock=clock)

@@ -33,7 +33,7 @@ class Says:
 
 def polls(source: Says, **engines: str) -> tuple[EnginePolls, Scheduler]:
     scheduler = Scheduler(queue_max=10, random=random.Random(1).random)
-    dispatcher = Dispatcher(scheduler, clock=asyncio.get_running_loop().time)
+    dispatcher = Dispatcher(scheduler, {}, clock=asyncio.get_running_loop().time)
     dispatcher.apply(
         structs.replace(endpoint(name), pool=Pool("pool", "cpu", engine=engine))
         for name, engine in engines.items()

@@ -35,7 +35,7 @@ class Life:
     ) -> None:
         self.scheduler = Scheduler(queue_max=10, random=random.Random(1).random)
         self._catalog = catalog
-        self._dispatcher = Dispatcher(self.scheduler, clock=Clock())
+        self._dispatcher = Dispatcher(self.scheduler, {}, clock=Clock())
         self.counts = WorkerCounts()
         self.remembering = Remembering(
             self._dispatcher,
