@@ -20,8 +20,8 @@ from marketplace.catalog.models import (
     DeploymentStatus,
     Worker,
 )
+from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import offer_in_force
-from marketplace.routing.selectors import price_of
 from router.domain.pricing import Price, Usage, charge_nano
 from router.domain.protocols import protocols_of
 from router.simulator.hardware import Machine

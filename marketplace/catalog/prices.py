@@ -1,4 +1,4 @@
-"""What prices are made of, in words: for pages, invoices and quotes."""
+"""What prices are made of: a value to charge by, and words for pages, invoices and quotes."""
 
 from decimal import Decimal
 
@@ -7,8 +7,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from marketplace.catalog.models import Offer
 from router.domain.money import NANO_PER_USD
-from router.domain.pricing import MS_PER_SECOND, TOKENS_PER_MILLION
+from router.domain.pricing import MS_PER_SECOND, TOKENS_PER_MILLION, Price
 
 ITEMS: dict[str, Promise] = {
     "prompt_tokens": gettext_lazy("Prompt tokens"),
@@ -22,6 +23,22 @@ ITEMS: dict[str, Promise] = {
 }
 """By the item of a :class:`~router.domain.pricing.ChargeLine`."""
 DECIMALS_MIN, DECIMALS_MAX = 2, 6
+
+
+def price_of(offer: Offer) -> Price:
+    """The router's price value of a published offer."""
+    return Price(
+        id=offer.pk,
+        prompt_nano_per_million=offer.prompt_nano_per_million,
+        cached_nano_per_million=offer.cached_nano_per_million,
+        completion_nano_per_million=offer.completion_nano_per_million,
+        reasoning_nano_per_million=offer.reasoning_nano_per_million,
+        request_nano=offer.request_nano,
+        row_nano=offer.row_nano,
+        image_nano=offer.image_nano,
+        second_nano=offer.second_nano,
+        effective_at_ms=int(offer.effective_at.timestamp() * 1000),
+    )
 
 
 def quantity_text(item: str, quantity: int) -> str:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from marketplace.catalog.models import AIModel, Deployment
+from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import deployments_live
-from marketplace.routing.selectors import price_of
 from router.domain.pricing import ChargeLine, Price, Usage, charge_lines, charge_nano
 
 

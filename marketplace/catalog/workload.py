@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.catalog.listing import Listing, Priced
 from marketplace.catalog.models import Task
-from marketplace.routing.selectors import price_of
+from marketplace.catalog.prices import price_of
 from marketplace.usage.deployments import Measured
 from router.domain.pricing import Usage, charge_nano
 

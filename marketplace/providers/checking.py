@@ -19,6 +19,7 @@ from marketplace.catalog.models import (
     Pool,
     Worker,
 )
+from marketplace.catalog.prices import price_of
 from marketplace.catalog.services import offer_create
 from marketplace.providers.conformance.findings import FAIL, Finding, Target
 from marketplace.providers.conformance.probing import RUN_S_MAX, Stopped, check_all
@@ -30,7 +31,6 @@ from marketplace.providers.models import (
 )
 from marketplace.providers.services import SYSTEM, listing_act
 from marketplace.providers.states import ListingAction, ListingState
-from marketplace.routing.selectors import price_of
 from router.domain.pricing import Price
 
 STALE_S = 2 * RUN_S_MAX

@@ -16,7 +16,7 @@ from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Deployment
-from marketplace.catalog.prices import ITEMS, quantity_text
+from marketplace.catalog.prices import ITEMS, price_of, quantity_text
 from marketplace.catalog.selectors import offer_in_force
 from marketplace.providers.counted import counted_of
 from marketplace.providers.forms import PriceForm
@@ -30,7 +30,6 @@ from marketplace.providers.prices import (
 )
 from marketplace.providers.selectors import deployments_of
 from marketplace.providers.traffic import traffic_of
-from marketplace.routing.selectors import price_of
 from marketplace.routing.topology import watch
 from marketplace.usage.windows import RANGES, window_of
 

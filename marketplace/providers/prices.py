@@ -10,10 +10,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.catalog.models import Deployment, Offer, Task
+from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import offer_in_force
 from marketplace.catalog.services import offer_publish
 from marketplace.providers.models import PRICE_FIELDS
-from marketplace.routing.selectors import price_of
 from marketplace.usage.models import Span, UsageRollup
 from router.domain.money import commission_nano
 from router.domain.outcome import Outcome

@@ -21,11 +21,11 @@ from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.billing.models import Budget
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Task, Worker
+from marketplace.catalog.prices import price_of
 from marketplace.routing.models import Policy, PolicyState
 from router.contracts.snapshot import Snapshot
 from router.domain import catalog as wire
 from router.domain import keys
-from router.domain.pricing import Price
 from router.domain.request import MODALITIES, Modality
 
 Tensors = tuple[tuple[str, str, tuple[int, ...]], ...]
@@ -156,22 +156,6 @@ def _deployment(row: Deployment, offer: Offer, profile: Profile | None) -> wire.
 def _engine_prior(profile: Profile | None) -> wire.EngineCurve | None:
     figures = profile.engine_figures if profile else None
     return figures.curve if figures else None
-
-
-def price_of(offer: Offer) -> Price:
-    """The router's price value of a published offer."""
-    return Price(
-        id=offer.pk,
-        prompt_nano_per_million=offer.prompt_nano_per_million,
-        cached_nano_per_million=offer.cached_nano_per_million,
-        completion_nano_per_million=offer.completion_nano_per_million,
-        reasoning_nano_per_million=offer.reasoning_nano_per_million,
-        request_nano=offer.request_nano,
-        row_nano=offer.row_nano,
-        image_nano=offer.image_nano,
-        second_nano=offer.second_nano,
-        effective_at_ms=int(offer.effective_at.timestamp() * 1000),
-    )
 
 
 def _workers(pool_names: set[str]) -> tuple[wire.Worker, ...]:

@@ -16,9 +16,8 @@ from django.views.decorators.http import require_safe
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
-from marketplace.catalog.prices import ITEMS, quantity_text, unit_price_text
+from marketplace.catalog.prices import ITEMS, price_of, quantity_text, unit_price_text
 from marketplace.catalog.verdicts import TERMS
-from marketplace.routing.selectors import price_of
 from marketplace.usage.decisions import hedge_of, places, reasons, retries, tries
 from marketplace.usage.models import OUTCOMES, UsageEvent
 from marketplace.usage.refusals import refused_in

@@ -25,8 +25,9 @@ from marketplace.benchmarks.whatif.question import (
 )
 from marketplace.benchmarks.whatif.runs import recorded, side_of
 from marketplace.catalog.models import AIModel
+from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import offer_in_force
-from marketplace.routing.selectors import policies_in_force, policy_value, price_of
+from marketplace.routing.selectors import policies_in_force, policy_value
 from marketplace.usage.models import UsageEvent
 from marketplace.usage.partitions import id_floor
 from router.domain.catalog import Policy

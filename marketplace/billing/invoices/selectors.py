@@ -13,7 +13,7 @@ from marketplace.billing.invoices.models import Statement
 from marketplace.billing.invoices.months import Month
 from marketplace.billing.models import CHARGE_KINDS, Account, AccountKind, Transfer
 from marketplace.catalog.models import Offer
-from marketplace.routing.selectors import price_of
+from marketplace.catalog.prices import price_of
 from router.domain.pricing import Usage, charge_lines
 
 STATED_KINDS = (AccountKind.CUSTOMER, AccountKind.PROVIDER)
