@@ -9,7 +9,6 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.models import Count
 
 from marketplace.billing.models import Lease, LeaseState, WriteOff
-from marketplace.routing.selectors import routers_alive
 from router.contracts.journal import newest_records, read_segment
 from router.contracts.record import UsageRecord, encode_records
 from router.domain.outcome import Outcome
@@ -172,6 +171,13 @@ def router_write_off(*, router_id: str, reason: str, by: str, force: bool = Fals
     write_off.full_clean()
     write_off.save()
     return write_off
+
+
+def routers_alive() -> frozenset[str]:
+    """The ids of the routers that beat lately (``routing_beat``)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT router_id FROM routing_router WHERE expires_at > clock_timestamp()")
+        return frozenset(row[0] for row in cursor.fetchall())
 
 
 def _may_be_gone(router_id: str) -> bool:

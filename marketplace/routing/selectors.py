@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -70,13 +69,6 @@ def snapshot_build() -> Snapshot:
         budgets=_budgets(),
         ended_sessions=_ended_sessions(),
     )
-
-
-def routers_alive() -> frozenset[str]:
-    """The ids of the routers that beat lately (``routing_beat``)."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT router_id FROM routing_router WHERE expires_at > clock_timestamp()")
-        return frozenset(row[0] for row in cursor.fetchall())
 
 
 def _deployments() -> QuerySet[Deployment]:

@@ -18,11 +18,11 @@ from marketplace.billing.recovery import (
     journal_read,
     records_settle,
     router_write_off,
+    routers_alive,
 )
 from marketplace.billing.rights import weaknesses
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import transfer_explain, transfer_reverse
-from marketplace.routing.selectors import routers_alive
 from router.domain.money import format_usd
 
 NAMED_MAX = 100
