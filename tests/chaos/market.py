@@ -25,6 +25,7 @@ from router.domain.catalog import Worker as Listed
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
 from router.metering.journal import TORN
+from tests.backend import get
 from tests.chaos.harness import KEY
 from tests.contract.router.conftest import GRANT_SQL, open_accounts
 from tests.embedded import wait_until
@@ -169,7 +170,7 @@ class Router(Program):
 
     def is_ready(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
+            return get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200
         return False
 
     def wait(self) -> None:

@@ -6,7 +6,6 @@ A real router over a real PostgreSQL.
 import time
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 from msgspec import structs
@@ -15,6 +14,7 @@ from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Model
 from router.domain.keys import digest_key
 from router.settings import Limits
+from tests.backend import get
 from tests.chaos.harness import SCALE
 from tests.contract.router.conftest import ledger_database
 from tests.integration.router.routers import PEPPER, Router, publish, running, until
@@ -37,7 +37,7 @@ SHOP = Snapshot(
 
 def status(router: Router, key: str) -> int:
     headers = {"authorization": f"Bearer {key}"}
-    return httpx.get(f"{router.url}/v1/models", headers=headers, timeout=5).status_code
+    return get(f"{router.url}/v1/models", headers=headers, timeout=5).status_code
 
 
 def test_15_a_revoked_key_is_refused_within_two_seconds(

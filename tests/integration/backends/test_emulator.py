@@ -7,6 +7,8 @@ import httpx
 import openai
 import pytest
 
+from tests.backend import get
+
 GPT_J = "emulated/gpt-j-6b"
 HELLO = [{"role": "user", "content": "hello"}]
 POLL_S = 0.02
@@ -109,11 +111,11 @@ def test_a_client_that_leaves_frees_its_slot(emulator_url: str) -> None:
     with httpx.stream("POST", url, json=body, timeout=60) as response:
         lines = response.iter_lines()
         assert next(lines).startswith("data:")
-        assert httpx.get(state).json()["running"] == 1
+        assert get(state).json()["running"] == 1
     deadline = time.monotonic() + 2
-    while httpx.get(state).json()["running"] and time.monotonic() < deadline:
+    while get(state).json()["running"] and time.monotonic() < deadline:
         time.sleep(POLL_S)
-    after = httpx.get(state).json()
+    after = get(state).json()
     assert (after["running"], after["cancelled"]) == (0, 1)
 
 

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -20,6 +19,7 @@ from marketplace.accounts.services import member_remove, member_set
 from marketplace.routing.selectors import snapshot_build
 from marketplace.routing.services import snapshot_publish
 from router.domain.keys import verify_session
+from tests.backend import get
 from tests.integration.marketplace.shop import Shop
 from tests.integration.router.routers import Router, running, until
 
@@ -38,7 +38,7 @@ def remove(client: Client, member: Membership) -> None:
 
 def status(router: Router, token: str) -> int:
     headers = {"authorization": f"Bearer {token}"}
-    return httpx.get(f"{router.url}/v1/models", headers=headers, timeout=5).status_code
+    return get(f"{router.url}/v1/models", headers=headers, timeout=5).status_code
 
 
 def lose_the_role(client: Client, member: Membership) -> None:

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import openai
 import psycopg
 
 from router.contracts.snapshot import Snapshot, encode_snapshot
-from tests.backend import answers, wait_until_ready
+from tests.backend import answers, get, wait_until_ready
 from tests.ports import free_ports
 
 PEPPER = "a-pepper-for-tests"
@@ -39,7 +38,7 @@ class Router:
 
     def state(self) -> dict:
         token = {"authorization": f"Bearer {ADMIN_TOKEN}"}
-        return httpx.get(f"{self.url}/admin/state", headers=token, timeout=120).json()
+        return get(f"{self.url}/admin/state", headers=token, timeout=120).json()
 
     def ask(self, model: str, **more: object) -> str:
         """Call, and say which router placed it."""

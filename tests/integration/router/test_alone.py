@@ -14,7 +14,7 @@ import httpx
 import openai
 import pytest
 
-from tests.backend import backend
+from tests.backend import backend, get
 from tests.ports import free_ports
 
 KEY = "a-key-of-ones-own"
@@ -102,15 +102,15 @@ def test_a_client_that_leaves_stops_the_worker_within_a_second(
 ) -> None:
     name = "emulated-rtx4090-1"
     state = f"{emulator_url}/{name}/emulator"
-    before = httpx.get(state).json()["cancelled"]
+    before = get(state).json()["cancelled"]
     for stream in (True, False):
         with router([worker(emulator_url, name)], tmp_path) as (_, url):
             _leave_after_dispatch(url, state, stream=stream)
             left = time.monotonic()
-            while httpx.get(state).json()["running"]:
+            while get(state).json()["running"]:
                 assert time.monotonic() - left < CANCEL_WITHIN_S
                 time.sleep(POLL_S)
-    assert httpx.get(state).json()["cancelled"] == before + 2
+    assert get(state).json()["cancelled"] == before + 2
 
 
 def _leave_after_dispatch(url: str, state: str, *, stream: bool) -> None:
@@ -126,7 +126,7 @@ def _leave_after_dispatch(url: str, state: str, *, stream: bool) -> None:
         )
         connection.sendall(head.encode() + body)
         deadline = time.monotonic() + 60
-        while not httpx.get(state).json()["running"]:
+        while not get(state).json()["running"]:
             assert time.monotonic() < deadline
             time.sleep(POLL_S)
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.backend import get
 from tests.embedded import wait_until
 from tests.ports import free_ports
 
@@ -44,7 +45,7 @@ def stripe_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     def answers() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            return httpx.get(f"{url}/js.stripe.com/v3/", trust_env=False).is_success
+            return get(f"{url}/js.stripe.com/v3/", trust_env=False).is_success
         except httpx.TransportError:
             return False
 

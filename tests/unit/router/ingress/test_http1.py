@@ -310,7 +310,7 @@ async def test_a_body_over_the_bound_is_refused_declared_or_not(raw: bytes) -> N
 
 
 async def test_a_client_that_sends_its_whole_body_first_still_hears_why_it_was_refused() -> None:
-    async with serving(App(), LIMITS) as port, httpx.AsyncClient() as client:
+    async with serving(App(), LIMITS) as port, httpx.AsyncClient(verify=False) as client:
         answer = await client.post(f"http://127.0.0.1:{port}/x", content=b"x" * 20_000_000)
     assert answer.status_code == 413
 
