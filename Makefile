@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run compile check test nightly fmt bench bench-overhead bench-settlement bench-pages
-.PHONY: bench-partitions bench-stack bench-agreement bench-engine-change rehearse judge drift chaos sim fresh clean
+.PHONY: bench-partitions bench-agreement bench-engine-change rehearse judge drift chaos sim fresh clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -65,28 +65,25 @@ fmt: setup ## Rewrite the sources the way `check` wants them
 	git ls-files -z 'frontend/templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
 
 bench: setup ## Measure a scheduling decision, in microseconds (ARGS="--both": plain and compiled)
-	@$(BIN)/python -m benchmarks.decision $(ARGS)
+	@$(BIN)/python -m tests.bench.decision $(ARGS)
 
 bench-overhead: setup ## Measure where the time of one call goes, and write it into the docs
-	@$(BIN)/python -m benchmarks.overhead --write docs/explanation/overhead.md $(ARGS)
+	@$(BIN)/python -m tests.bench.overhead --write docs/explanation/overhead.md $(ARGS)
 
 bench-settlement: setup ## Measure how many calls a second one writer settles
-	@$(BIN)/python -m benchmarks.settlement $(ARGS)
+	@$(BIN)/python -m tests.bench.settlement $(ARGS)
 
 bench-pages: setup ## Measure pages over ten million calls, and write it into the docs
-	@$(BIN)/python -m benchmarks.pages --write docs/explanation/usage.md $(ARGS)
+	@$(BIN)/python -m tests.bench.pages --write docs/explanation/usage.md $(ARGS)
 
 bench-partitions: setup ## Measure what months and days as partitions cost
-	@$(BIN)/python -m benchmarks.partitions
-
-bench-stack: setup ## Measure HTTP servers and clients side by side (takes some minutes)
-	@$(BIN)/python -m benchmarks.stack $(ARGS)
+	@$(BIN)/python -m tests.bench.partitions
 
 bench-agreement: setup ## Compare what LoadGen and Locust measure of the same load
-	@$(BIN)/python -m benchmarks.agreement --write docs/explanation/feedback-loop.md $(ARGS)
+	@$(BIN)/python -m tests.bench.agreement --write docs/explanation/feedback-loop.md $(ARGS)
 
 bench-engine-change: setup ## Engines return as another version, with the loop and without: into the docs
-	@$(BIN)/python -m benchmarks.engine_change --write docs/explanation/feedback-loop.md $(ARGS)
+	@$(BIN)/python -m tests.bench.engine_change --write docs/explanation/feedback-loop.md $(ARGS)
 
 rehearse: setup ## Rehearse a day's load by Locust, on a running stack or its own (ARGS="--help")
 	@$(BIN)/python -m tests.load $(ARGS)
@@ -95,8 +92,8 @@ judge: setup ## The router beside other gateways on emulated workers (ARGS="--he
 	@$(BIN)/python -m tests.judge $(ARGS)
 
 drift: setup ## A fleet drifts from its benchmarks: write what follows into the docs (~8 minutes)
-	@$(BIN)/python -m benchmarks.drift --write docs/explanation/feedback-loop.md --chart docs/images/drift.svg $(ARGS)
-	@$(BIN)/python -m benchmarks.drift --live --write docs/explanation/feedback-loop.md
+	@$(BIN)/python -m tests.bench.drift --write docs/explanation/feedback-loop.md --chart docs/images/drift.svg $(ARGS)
+	@$(BIN)/python -m tests.bench.drift --live --write docs/explanation/feedback-loop.md
 
 chaos: setup ## The promises under faults, ten times longer and larger than in `test`
 	CHAOS_SCALE=$${CHAOS_SCALE:-10} $(BIN)/pytest -m chaos -s tests/chaos $(ARGS)

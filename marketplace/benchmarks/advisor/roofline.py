@@ -1,8 +1,8 @@
 """The emulator's figures as data: what each emulated chip takes, for any sizes and parallelism.
 
-``emulated.json`` is written by ``python -m benchmarks.advisor_data`` out of the emulator's roofline
-over published peaks (docs/explanation/emulation.md); a test holds the two together. Memory sizes
-and the cost of talking between chips are not modelled there, so neither are they here.
+``emulated.json`` is written by ``python -m tests.bench.advisor_data`` out of the emulator's
+roofline over published peaks (docs/explanation/emulation.md); a test holds the two together.
+Memory sizes and the cost of talking between chips are not modelled there, so neither are they here.
 """
 
 from __future__ import annotations

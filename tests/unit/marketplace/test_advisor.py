@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.advisor_data import figures
 from marketplace.benchmarks.advisor.answer import answer, answer_json, answer_of, undominated
 from marketplace.benchmarks.advisor.emulation import Verdict, emulate
 from marketplace.benchmarks.advisor.fluid import share_at_most
@@ -37,6 +36,7 @@ from marketplace.benchmarks.advisor.roofline import emulated
 from marketplace.benchmarks.advisor.search import Search
 from router.scheduling.batch_curve import BatchCurve
 from router.simulator.scenarios import erlang_c_wait_s
+from tests.bench.advisor_data import figures
 from tests.examples import examples
 
 

@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
-from benchmarks.canary import PROPOSALS, trial
 from marketplace.routing.tuning.straggling import ratios
 from router.simulator.engine import Setup, Simulation
 from router.simulator.hardware import Event, Job, Trouble
 from router.simulator.scenarios import capacity_hz, fleet, troubled
 from router.simulator.workload import merged, poisson
+from tests.bench.canary import PROPOSALS, trial
 
 BAD = ("round robin", "weights inverted", "better of two at random")
 BUDGET_SHARE = 0.01

@@ -15,10 +15,10 @@ from locust import constant, events, task
 from locust.contrib.fasthttp import FastHttpUser
 from locust.env import Environment
 
-from benchmarks.agreement.load import Asked
+from tests.bench.agreement.load import Asked
 
 ASKED = Asked(**json.loads(os.environ["AGREEMENT"]))
-"""What the parent wants; see :mod:`benchmarks.agreement.load`."""
+"""What the parent wants; see :mod:`tests.bench.agreement.load`."""
 
 SAMPLES: list[tuple[float, float, float, float]] = []
 """The fields of :class:`~benchmarks.agreement.load.Timed`."""

@@ -8,7 +8,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from benchmarks.drift.figures import Window
+from tests.bench.drift.figures import Window
 
 STYLES = {
     "benchmarks alone": ("tab:red", ":"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.engine_change import (
+from tests.bench.engine_change import (
     APART_S,
     CASES,
     CHANGE_S,

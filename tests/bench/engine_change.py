@@ -1,4 +1,4 @@
-"""``python -m benchmarks.engine_change``: engines return as another version; who makes use of it.
+"""``python -m tests.bench.engine_change``: engines return as another version; who makes use of it.
 
 Under virtual time: the real scheduler over a fleet of EMULATED LLM engines. Midway those of one
 class restart, one after another, as a version that reads prompts three times as fast and has room
@@ -19,7 +19,6 @@ from random import Random
 import msgspec
 import numpy as np
 
-from benchmarks.drift.__main__ import write_between
 from marketplace.benchmarks.callers import Sample
 from marketplace.benchmarks.engine_fit import engine_fit
 from router.domain.catalog import EngineCurve
@@ -30,6 +29,7 @@ from router.simulator.engine_scenarios import EngineScenario, engine_scenarios
 from router.simulator.hardware import Event, Trouble
 from router.simulator.kv_cache import BLOCK_TOKENS, KvCache
 from router.simulator.scheduled import Scheduled
+from tests.bench.drift.__main__ import write_between
 
 READS_FASTER = 3.0
 KV_SHARE = 1 / 3
@@ -272,7 +272,7 @@ def ratio(loop: Sequence[Part], alone: Sequence[Part]) -> str:
 def main() -> int:
     """Run, print, write where asked."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engine_change",
+        prog="python -m tests.bench.engine_change",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.settlement``: how many calls a second one writer settles.
+"""``python -m tests.bench.settlement``: how many calls a second one writer settles.
 
 ``billing_settle`` takes batches of 500 records over one connection, as a router's settler does, on
 a PostgreSQL that waits for the disk at each commit. The records are those of many organisations,
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import msgspec
 import psycopg
 
-from benchmarks.database import cpu_s, migrated_database
 from router.contracts.record import AttemptRecord, CandidateRecord, UsageRecord
 from router.domain.ids import uuid7
+from tests.bench.database import cpu_s, migrated_database
 
 ORGANISATIONS = 100
 KEYS_EACH = 5

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.pages``: what pages cost the server with a large history of calls.
+"""``python -m tests.bench.pages``: what pages cost the server with a large history of calls.
 
 Takes the database of ``DATABASE_URL``, generates a history where it has none (``--rows``), and asks
 Django for each page in this process, templates and queries included, the network and the web
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.database import ROOT, cpu_s, migrated_database
+from tests.bench.database import ROOT, cpu_s, migrated_database
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -49,7 +49,7 @@ def main() -> int:
             command = [sys.executable, "manage.py", "usage", "generate"]
             command += ["--rows", str(options.rows)]
             environment = {**os.environ, "DATABASE_URL": url}
-            subprocess.run(command, cwd=ROOT, env=environment, check=True)  # noqa: S603
+            subprocess.run(command, cwd=ROOT, env=environment, check=True)
         figures_compute()
         deployment_rollups_compute()
         rankings_compute()
@@ -177,7 +177,7 @@ def _size() -> str:
             ("catalog_aimodel", "models"),
             ("catalog_provider", "providers"),
         ):
-            cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
+            cursor.execute(f"SELECT count(*) FROM {table}")
             counts.append(f"{cursor.fetchone()[0]:,} {what}")
     return f"With {', '.join(counts)}:"
 

@@ -1,6 +1,6 @@
 """What one call costs the load's own process, by client: httpx and aiohttp, on the loopback.
 
-``python -m benchmarks.load_clients``: bounded to some seconds. CPU time of this process, the
+``python -m tests.bench.load_clients``: bounded to some seconds. CPU time of this process, the
 server's apart; the median of rounds that take turns.
 """
 
@@ -52,12 +52,12 @@ async def _compare(url: str) -> dict[tuple[str, int], list[tuple[float, float]]]
 
         async def by_httpx() -> None:
             answer = await over_httpx.post("/v1/embeddings", content=BODY, headers=[TYPE])
-            assert answer.status_code == 200  # noqa: S101
+            assert answer.status_code == 200
 
         async def by_aiohttp() -> None:
             path = "/v1/embeddings"
             async with over_aiohttp.post(path, data=BODY, headers=[TYPE]) as answer:
-                assert await answer.read()  # noqa: S101
+                assert await answer.read()
 
         calls: dict[str, Call] = {"httpx": by_httpx, "aiohttp": by_aiohttp}
         for number in range(ROUNDS + 1):

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.advisor``: is the advisor's fleet right, by emulation, on seeded
+"""``python -m tests.bench.advisor``: is the advisor's fleet right, by emulation, on seeded
 questions?
 
 The catalogue is the emulated one (docs/explanation/emulation.md) at the demo's costs. Each question
@@ -137,7 +137,7 @@ def _option(one: Emulated, question: Question) -> Option:
 
 def main() -> int:
     """0 where every promise held and no cheaper fleet met it that was not called borderline."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.advisor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.advisor", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--questions", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.overhead``: where the time of one call goes, in microseconds of CPU.
+"""``python -m tests.bench.overhead``: where the time of one call goes, in microseconds of CPU.
 
 A router alone (key check, hold, schedule with the decision recorded, settle) serves plain calls
 before workers that answer at once; worker and load are another process on another core. A timer on
@@ -28,7 +28,6 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import stack
 from router.__main__ import calm_garbage_collector
 from router.adapters.file_disk import FileDisk, LineFile
 from router.adapters.memory import (
@@ -44,6 +43,7 @@ from router.contracts.record import UsageRecord, encode_records
 from router.metering.journal import Journal
 from router.metering.settler import Settler
 from router.settings import Settings, standalone_settings
+from tests.bench import stack
 
 SAMPLE_S = 0.001
 WORKERS = 12
@@ -132,9 +132,9 @@ def _measure(options: argparse.Namespace) -> str:
                 [{"id": f"w{i}", "url": url, "class": "Z", "slots": 1_000} for i in range(WORKERS)]
             )
         )
-        command = [sys.executable, "-m", "benchmarks.overhead", "--load"]
+        command = [sys.executable, "-m", "tests.bench.overhead", "--load"]
         command += ["--port", str(options.port), "--seconds", str(options.seconds)]
-        load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         os.sched_setaffinity(0, {cores[0]})
         calm_garbage_collector()
         sampler = Sampler()

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.agreement``: one load by LoadGen and by Locust, side by side.
+"""``python -m tests.bench.agreement``: one load by LoadGen and by Locust, side by side.
 
 A closed load of one call and of eight at once, and Poisson arrivals, against an emulated worker.
 The two take turns, so that what the machine does meanwhile meets both; Locust sends when LoadGen
@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from msgspec import structs
 
-from benchmarks.agreement.load import Asked, Timed, by_loadgen, by_locust
-from benchmarks.drift.__main__ import write_between
 from deploy.local.ports import free_ports
+from tests.bench.agreement.load import Asked, Timed, by_loadgen, by_locust
+from tests.bench.drift.__main__ import write_between
 
 ASKED_SHARE = 0.05
 ROUNDS = 4
@@ -50,7 +50,7 @@ STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
 
 def main() -> int:
     """Measure, print, write where asked."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.agreement", description=__doc__)
     parser.add_argument("--samples", type=int, default=200, help="calls of each in a turn")
     parser.add_argument("--users", type=int, default=8, help="calls at once")
     parser.add_argument("--rate", type=float, default=20.0, help="arrivals a second")
@@ -58,7 +58,7 @@ def main() -> int:
     options = parser.parse_args()
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "workers.backends.emulator", "--port", str(port)]
-    emulator = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
+    emulator = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         _until_ready(f"http://127.0.0.1:{port}/health")
         url = f"http://127.0.0.1:{port}/{WORKER}"
@@ -143,7 +143,7 @@ def _table(timed: Sequence[Timed]) -> np.ndarray:
 
 def _slow_down(worker_url: str) -> None:
     body = json.dumps({"slowdown": SLOWDOWN}).encode()
-    with urllib.request.urlopen(f"{worker_url}/emulator", data=body, timeout=10):  # noqa: S310
+    with urllib.request.urlopen(f"{worker_url}/emulator", data=body, timeout=10):
         pass
 
 
@@ -151,7 +151,7 @@ def _until_ready(url: str) -> None:
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310
+            with urllib.request.urlopen(url, timeout=2):
                 return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)

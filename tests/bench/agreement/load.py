@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MODEL = "emulated/gpt-j-6b"
 TOKENS = 12
 PROMPT_TOKENS = 16
@@ -69,7 +69,7 @@ def by_locust(asked: Asked) -> list[Timed]:
             "PYTHONPATH": str(ROOT),
             "AGREEMENT": json.dumps(structs.asdict(asked)),
         }
-        run = subprocess.run(  # noqa: S603
+        run = subprocess.run(
             command,
             cwd=ROOT,
             env=environment,
@@ -107,7 +107,7 @@ def by_loadgen(asked: Asked) -> list[Timed]:
         "headers": [],
     }
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [sys.executable, "-m", RUNNER, folder],
             cwd=ROOT,
             stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.drift``: a fleet drifts away from its benchmarks; who notices, and when.
+"""``python -m tests.bench.drift``: a fleet drifts away from its benchmarks; who notices, and when.
 
 Under virtual time by default: the real scheduler over an emulated fleet whose fastest pool becomes
 four times slower and whose middle pool becomes twice as fast. ``--live`` does the like over HTTP,
@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.drift import live
-from benchmarks.drift.chart import chart
-from benchmarks.drift.figures import Recovery, Samples, Window, recovery, windows
-from benchmarks.drift.simulated import (
+from tests.bench.drift import live
+from tests.bench.drift.chart import chart
+from tests.bench.drift.figures import Recovery, Samples, Window, recovery, windows
+from tests.bench.drift.simulated import (
     AFTER_S,
     BEFORE_S,
     FOLD_S,
@@ -45,7 +45,7 @@ NAMES = {
 
 def main() -> int:
     """Run, print, write where asked; 1 when it did not recover within the minute."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.drift", description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--live", action="store_true", help="over HTTP instead, in real time")
     parser.add_argument("--seed", type=int, default=1, help="of the arrivals over HTTP")

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.decision``: what one scheduling decision costs, in microseconds.
+"""``python -m tests.bench.decision``: what one scheduling decision costs, in microseconds.
 
 A decision is an arrival and a completion through the whole scheduler with the default policy, on
 virtual time and with exponential service times, so that workers run early and late as they do. Two
@@ -73,7 +73,7 @@ def _both() -> dict[str, list[list[float]]]:
     found: dict[str, list[list[float]]] = {build: [[] for _ in FLEETS] for build in BUILDS}
     for build in BUILDS * TURNS:
         done = subprocess.run(
-            (sys.executable, "-m", "benchmarks.decision", "--json"),
+            (sys.executable, "-m", "tests.bench.decision", "--json"),
             env={**os.environ, "ROUTER_BUILD": build},
             stdout=subprocess.PIPE,
             check=True,

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from benchmarks.drift.figures import Samples
 from marketplace.routing.tuning.drift import stepped
 from router.domain.catalog import Policy
 from router.scheduling.estimate import SMOOTHING, ServiceEstimate
@@ -19,6 +18,7 @@ from router.simulator.engine import MODEL, Setup, Simulation
 from router.simulator.hardware import Event, Machine, Trouble
 from router.simulator.scenarios import capacity_hz, fleet
 from router.simulator.workload import Arrival, Sizes, merged, poisson
+from tests.bench.drift.figures import Samples
 
 DRIFTS = {"A": 4.0, "C": 0.5}
 """By class, what its service time is multiplied by: the fastest pool of the study's fleet becomes

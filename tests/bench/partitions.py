@@ -1,4 +1,4 @@
-"""``python -m benchmarks.partitions``: what many partitions of ``usage_event`` cost, by their size.
+"""``python -m tests.bench.partitions``: what many partitions of ``usage_event`` cost, by size.
 
 Makes empty tables like it with three years of months and of days, and prints what PostgreSQL
 needs to plan and to run what is asked all the time, in milliseconds (medians).
@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from benchmarks.database import migrated_database
+from tests.bench.database import migrated_database
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAYS = 3 * 365

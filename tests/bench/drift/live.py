@@ -20,9 +20,9 @@ import aiohttp
 import numpy as np
 from msgspec import Struct
 
-from benchmarks.drift.figures import Recovery, Samples, recovery, windows
 from deploy.local.ports import free_ports
 from marketplace.benchmarks.yielding import Traffic, must_yield
+from tests.bench.drift.figures import Recovery, Samples, recovery, windows
 from workers.backends.emulator.fleet import WORKERS
 
 MODEL = "emulated/gpt-j-6b"
@@ -231,7 +231,7 @@ async def _process(
 
 
 def _started(words: Sequence[str]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-m", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 

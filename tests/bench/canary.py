@@ -1,4 +1,4 @@
-"""``python -m benchmarks.canary``: what a proposal on trial costs before it is stopped.
+"""``python -m tests.bench.canary``: what a proposal on trial costs before it is stopped.
 
 The real scheduler under virtual time with two arms, as a route on trial has them, and the trial's
 own rules (:mod:`marketplace.routing.tuning.trial`) with a look every five seconds. Each proposal
@@ -158,7 +158,7 @@ def _arm(sums: list[float]) -> Arm:
 
 def main() -> int:
     """Run, print; 2 for a bad argument."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.canary", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.canary", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--load", type=float, default=0.7, help="share of the fleet's capacity")
     parser.add_argument("--seeds", type=int, default=5)

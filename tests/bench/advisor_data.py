@@ -1,4 +1,4 @@
-"""``python -m benchmarks.advisor_data``: write the advisor's copy of the emulator's figures.
+"""``python -m tests.bench.advisor_data``: write the advisor's copy of the emulator's figures.
 
 The marketplace imports no backend, so what the emulator computes reaches it as data; a unit test
 says when the two differ.

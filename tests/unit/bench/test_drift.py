@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.drift.figures import Samples, recovered_s, recovery, windows
-from benchmarks.drift.live import fleet_file
-from benchmarks.drift.simulated import (
+from router.simulator.hardware import Trouble
+from tests.bench.drift.figures import Samples, recovered_s, recovery, windows
+from tests.bench.drift.live import fleet_file
+from tests.bench.drift.simulated import (
     BEFORE_S,
     DRIFTS,
     Arm,
@@ -13,7 +14,6 @@ from benchmarks.drift.simulated import (
     run,
     true_ms,
 )
-from router.simulator.hardware import Trouble
 
 AFTER_S = 25.0
 LOAD = 0.5
@@ -109,7 +109,7 @@ def test_a_router_that_knew_is_told_the_drifted_times() -> None:
 
 
 def test_figures_go_between_their_markers(tmp_path) -> None:
-    from benchmarks.drift.__main__ import write_between
+    from tests.bench.drift.__main__ import write_between
 
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n")
