@@ -4,7 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
-from marketplace.billing.metrics import metrics
+from marketplace.config.metrics import metrics
 from marketplace.config.wellknown import favicon, robots
 
 # Into the admin by the same door: limits of attempts and second factors hold there too.
