@@ -13,8 +13,7 @@ from django.utils.translation import gettext as _
 from marketplace.accounts.models import User
 from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
 from marketplace.catalog.selectors import drain_effect
-from marketplace.routing.tuning.events import event_record
-from marketplace.routing.tuning.models import EventKind
+from marketplace.catalog.signals import draining_changed
 from marketplace.shared.signals import catalog_changed
 from router.domain.pricing import Price
 
@@ -122,10 +121,7 @@ def worker_drain(
     worker.draining, worker.drain_reason = draining, why if draining else ""
     worker.save(update_fields=["draining", "drain_reason"])
     if changed:
-        kind = EventKind.DRAINED if draining else EventKind.UNDRAINED
-        said = f"{worker.worker_id}: {why}" if why else worker.worker_id
-        for model in effect.models:
-            event_record(kind=kind, model=model, by=by, why=said)
+        draining_changed.send(None, worker=worker, models=effect.models, by=by, why=why)
     catalog_changed.send(None)
     return worker
 

@@ -1,13 +1,29 @@
 """What routing does when something changes below it, within the same transaction."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.dispatch import receiver
 
+from marketplace.accounts.models import User
+from marketplace.catalog.models import AIModel, Worker
+from marketplace.catalog.signals import draining_changed
 from marketplace.routing.services import snapshot_publish
+from marketplace.routing.tuning.events import event_record
+from marketplace.routing.tuning.models import EventKind
 from marketplace.shared.signals import catalog_changed
 
 
 @receiver(catalog_changed)
 def _publish(**_: Any) -> None:
     snapshot_publish()
+
+
+@receiver(draining_changed)
+def _record_draining(
+    worker: Worker, models: Iterable[AIModel], by: User | None, why: str, **_: Any
+) -> None:
+    kind = EventKind.DRAINED if worker.draining else EventKind.UNDRAINED
+    said = f"{worker.worker_id}: {why}" if why else worker.worker_id
+    for model in models:
+        event_record(kind=kind, model=model, by=by, why=said)
