@@ -43,7 +43,7 @@ from router.contracts.record import UsageRecord, encode_records
 from router.metering.journal import Journal
 from router.metering.settler import Settler
 from router.settings import Settings, standalone_settings
-from tests.bench import stack
+from tests.bench import plain_calls
 
 SAMPLE_S = 0.001
 WORKERS = 12
@@ -206,13 +206,12 @@ async def _load(options: argparse.Namespace) -> int:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     loop = asyncio.get_running_loop()
     path = "/v1/chat/completions"
-    stack.PLAIN.add(path)
-    await loop.create_server(stack.Worker, "127.0.0.1", options.port + 1)
+    await loop.create_server(plain_calls.Worker, "127.0.0.1", options.port + 1)
     headers = f"authorization: Bearer {KEY}\r\n"
-    await stack.answers(options.port, path, headers)
-    await stack.load(options.port, path, WARM_UP_S, headers)
+    await plain_calls.answers(options.port, path, headers)
+    await plain_calls.load(options.port, path, WARM_UP_S, headers)
     print("warm", flush=True)
-    rate: Any = await stack.load(options.port, path, options.seconds, headers)
+    rate: Any = await plain_calls.load(options.port, path, options.seconds, headers)
     print("done", flush=True)
     print(rate)
     return 0
