@@ -1,37 +1,20 @@
 """The catalog over the management API: public to read; staff drain workers and publish prices."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.functional import cached_property
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status, viewsets
-from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.accounts.access import StaffWritesAllRead
 from marketplace.accounts.models import User
-from marketplace.catalog.filters import CONTEXT_MAX, MODALITIES, PRICE_MAX, SORTS, filters_of
-from marketplace.catalog.listing import Listing, found, listings
-from marketplace.catalog.models import (
-    AIModel,
-    Deployment,
-    ModelVersion,
-    Offer,
-    Pool,
-    Provider,
-    Task,
-    Worker,
-)
-from marketplace.catalog.selectors import models_published
+from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
 from marketplace.catalog.services import offer_publish, pool_put, worker_drain, worker_put
-from marketplace.usage.models import ModelFigures
 from router.domain.pricing import Price
 
 PRICE_FIELDS = [name for name in Price.__struct_fields__ if "_nano" in name]
@@ -41,140 +24,6 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
     class Meta:
         model = Provider
         fields = ["id", "slug", "name", "description", "website", "emulated"]
-
-
-class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
-    class Meta:
-        model = ModelVersion
-        fields = ["id", "version", "notes", "created_at"]
-
-
-class ModelFiguresSerializer(serializers.ModelSerializer[ModelFigures]):
-    """Of all customers' calls in the last 24 hours; latencies in ms of completed ones."""
-
-    uptime = serializers.FloatField(
-        allow_null=True, read_only=True, help_text="Share of calls that no worker failed, 0 to 1."
-    )
-
-    class Meta:
-        model = ModelFigures
-        fields = ["calls", "ttft_ms_p50", "total_ms_p50", "total_ms_p99", "tokens_per_s", "uptime"]
-
-
-class CheapestSerializer(serializers.ModelSerializer[Offer]):
-    """The price in force that a typical call pays least by."""
-
-    provider = serializers.CharField(source="deployment.provider.slug")
-
-    class Meta:
-        model = Offer
-        fields = ["id", "deployment", "provider", *PRICE_FIELDS]
-
-
-class ModelSerializer(serializers.ModelSerializer[AIModel]):
-    """``cheapest`` and ``measured`` are null where there is no price, or no call of late.
-
-    ``left_out`` says why it cannot be called here; "" where it can.
-    """
-
-    versions = ModelVersionSerializer(many=True, read_only=True)
-    cheapest = serializers.SerializerMethodField()
-    measured = serializers.SerializerMethodField()
-    hardware = serializers.SerializerMethodField()
-    providers = serializers.SerializerMethodField()
-    left_out = serializers.SerializerMethodField()
-
-    class Meta:
-        model = AIModel
-        fields = [
-            "id",
-            "name",
-            "display_name",
-            "task",
-            "description",
-            "license",
-            "source_url",
-            "context_tokens_max",
-            "completion_tokens_max",
-            "input_schema",
-            "tensors",
-            "emulated",
-            "created_at",
-            "versions",
-            "cheapest",
-            "measured",
-            "hardware",
-            "providers",
-            "left_out",
-        ]
-
-    @extend_schema_field(CheapestSerializer(allow_null=True))
-    def get_cheapest(self, model: AIModel) -> Any:
-        offer = self._listing(model).cheapest
-        return offer and self._cheapest.to_representation(offer)
-
-    @extend_schema_field(ModelFiguresSerializer(allow_null=True))
-    def get_measured(self, model: AIModel) -> Any:
-        figures = self._listing(model).measured
-        return figures and self._measured.to_representation(figures)
-
-    def get_hardware(self, model: AIModel) -> list[str]:
-        return self._listing(model).hardware
-
-    def get_providers(self, model: AIModel) -> list[str]:
-        return self._listing(model).providers
-
-    def get_left_out(self, model: AIModel) -> str:
-        return self._listing(model).left_out
-
-    # One for all models: making the fields of a serializer takes longer than using them.
-    @cached_property
-    def _cheapest(self) -> CheapestSerializer:
-        return CheapestSerializer()
-
-    @cached_property
-    def _measured(self) -> ModelFiguresSerializer:
-        return ModelFiguresSerializer()
-
-    def _listing(self, model: AIModel) -> Listing:
-        listing: Listing = self.context["listings"][model.pk]
-        return listing
-
-
-class ModelQuery(serializers.Serializer[Any]):
-    """What the catalog's page filters by, under the same names. Each but the numbers repeats."""
-
-    q = serializers.CharField(required=False, max_length=200, help_text="Words, or beginnings.")
-    task = serializers.MultipleChoiceField(choices=Task.choices, required=False)
-    takes = serializers.MultipleChoiceField(choices=sorted(MODALITIES), required=False)
-    context = serializers.IntegerField(  # type: ignore[assignment]
-        required=False, min_value=0, max_value=CONTEXT_MAX, help_text="Tokens at least."
-    )
-    price = serializers.DecimalField(
-        required=False,
-        min_value=0,
-        max_value=PRICE_MAX,
-        max_digits=13,
-        decimal_places=6,
-        help_text="USD at most for 1M tokens in and 1M out, or 1,000 calls, rows or images.",
-    )
-    provider = serializers.ListField(child=serializers.CharField(), required=False)
-    hardware = serializers.ListField(child=serializers.CharField(), required=False)
-    parameter = serializers.ListField(child=serializers.CharField(), required=False)
-    private = serializers.ChoiceField(choices=["0", "1"], required=False)
-    kind = serializers.ChoiceField(choices=["real", "emulated"], required=False)
-    measured = serializers.ChoiceField(choices=["0", "1"], required=False)
-    sort = serializers.ChoiceField(
-        choices=sorted(SORTS), required=False, help_text="The newest first, or the best match."
-    )
-
-
-class ModelPages(PageNumberPagination):
-    """By number: each sort has its own order. ``?page=``, ``?page_size=`` up to 200."""
-
-    page_size = 50
-    page_size_query_param = "page_size"
-    max_page_size = 200
 
 
 class PoolSerializer(serializers.ModelSerializer[Pool]):
@@ -272,6 +121,15 @@ class OfferSerializer(serializers.ModelSerializer[Offer]):
         return value
 
 
+class ChargeLineSerializer(serializers.Serializer[Any]):
+    """``quantity`` × ``unit_nano`` / ``per``, before the one rounding of their sum."""
+
+    item = serializers.CharField()
+    quantity = serializers.IntegerField()
+    unit_nano = serializers.IntegerField()
+    per = serializers.IntegerField()
+
+
 class CatalogViewSet(viewsets.ReadOnlyModelViewSet[Any]):
     """Public to read."""
 
@@ -292,40 +150,6 @@ class ProviderViewSet(CatalogViewSet):
 
     def get_queryset(self) -> QuerySet[Any]:
         return self.visible(Provider.objects.all(), "emulated")
-
-
-class ModelViewSet(CatalogViewSet):
-    """Published models, by their public names."""
-
-    serializer_class = ModelSerializer
-    queryset = AIModel.objects.all()
-    pagination_class = ModelPages
-    lookup_field = "name"
-    lookup_value_regex = "[^/]+/[^/]+"
-    filterset_fields = ["emulated"]
-
-    def get_queryset(self) -> QuerySet[Any]:
-        return models_published().prefetch_related("versions")
-
-    @extend_schema(parameters=[ModelQuery])
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """The catalog, with its filters, search and sorts. Page by page."""
-        ModelQuery(data=request.query_params).is_valid(raise_exception=True)
-        filters = filters_of(request.query_params)
-        if not filters.sort and not filters.words:
-            filters = replace(filters, sort="newest")
-        rows = self.filter_queryset(found(filters)[0].prefetch_related("versions"))
-        page = self.paginate_queryset(rows) or []
-        return self.get_paginated_response(self._data(page, many=True))
-
-    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return Response(self._data([self.get_object()], many=False))
-
-    def _data(self, models: Sequence[AIModel], *, many: bool) -> Any:
-        """Serialized with what goes with them, in a fixed number of queries."""
-        rows = {one.model.pk: one for one in listings(models)}
-        context = {**self.get_serializer_context(), "listings": rows}
-        return ModelSerializer(models if many else models[0], many=many, context=context).data
 
 
 class PoolViewSet(CatalogViewSet):

@@ -167,6 +167,7 @@ INSTALLED_APPS = [
     "marketplace.usage",
     "marketplace.benchmarks",
     "marketplace.support",
+    "marketplace.storefront",
     "marketplace.providers",
     "marketplace.demo",
     "deploy.local",

@@ -17,14 +17,16 @@ from marketplace.billing.credit import api as credit
 from marketplace.billing.invoices import api as invoices
 from marketplace.billing.payments import api as payments
 from marketplace.catalog import api as catalog
-from marketplace.catalog import browse_api as browse
-from marketplace.catalog import quotes_api as quotes
 from marketplace.config.api import UnknownPathView
 from marketplace.providers import api as offerings
 from marketplace.providers import providers_api as providers
 from marketplace.routing import api as routing
 from marketplace.routing.topology import api as topology
 from marketplace.routing.tuning import api as tuning
+from marketplace.storefront.browse import api as browse
+from marketplace.storefront.compare import api as compare
+from marketplace.storefront.quotes import api as quotes
+from marketplace.storefront.rankings import api as rankings
 from marketplace.support import api as support
 from marketplace.usage import api as usage
 
@@ -33,7 +35,7 @@ router.register("organisations", accounts.OrganisationViewSet)
 router.register("members", accounts.MembershipViewSet)
 router.register("keys", keys.ApiKeyViewSet)
 router.register("budgets", budgets.BudgetViewSet)
-router.register("models", catalog.ModelViewSet)
+router.register("models", browse.ModelViewSet)
 router.register("providers", providers.ProviderViewSet)
 router.register("pools", catalog.PoolViewSet)
 router.register("workers", catalog.WorkerViewSet)
@@ -41,8 +43,8 @@ router.register("deployments", catalog.DeploymentViewSet)
 router.register("offers", catalog.OfferViewSet)
 router.register("listings", offerings.ListingViewSet)
 router.register("offerings", offerings.OfferingViewSet, basename="offering")
-router.register("rankings", browse.RankingViewSet, basename="ranking")
-router.register("estimates", browse.EstimateViewSet, basename="estimate")
+router.register("rankings", rankings.RankingViewSet, basename="ranking")
+router.register("estimates", compare.EstimateViewSet, basename="estimate")
 router.register("quotes", quotes.QuoteViewSet, basename="quote")
 router.register("policies", routing.PolicyViewSet)
 router.register("benchmarks", benchmarks.BenchmarkViewSet)

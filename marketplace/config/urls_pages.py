@@ -15,21 +15,21 @@ from marketplace.billing.credit import pages as credit
 from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.webhook import stripe_webhook
-from marketplace.catalog import compare_pages as compare
-from marketplace.catalog import pages as catalog
-from marketplace.catalog import rankings_pages as rankings
 from marketplace.providers import pages as providers
 from marketplace.providers import pages_sold as sold
 from marketplace.routing import pages as routing
 from marketplace.routing.editor import pages as editor
 from marketplace.routing.topology import pages as topology
 from marketplace.routing.tuning import pages as tuning
+from marketplace.storefront.browse import pages as browse
+from marketplace.storefront.compare import pages as compare
+from marketplace.storefront.rankings import pages as rankings
 from marketplace.support import pages as support
 from marketplace.usage import pages as usage
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", catalog.catalog, name="catalog"),
-    path("models/<str:author>/<str:slug>", catalog.model, name="model"),
+    path("", browse.catalog, name="catalog"),
+    path("models/<str:author>/<str:slug>", browse.model, name="model"),
     path("compare", compare.compare, name="compare"),
     path("rankings", rankings.rankings, name="rankings"),
     path("organisation/switch", accounts.organisation_switch, name="organisation-switch"),

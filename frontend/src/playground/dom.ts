@@ -15,7 +15,7 @@ export interface Choice {
   providers: { slug: string; name: string }[];
 }
 
-/** What the server tells the island, as marketplace/catalog/playground.py makes it. */
+/** What the server tells the island, as marketplace/storefront/browse/playground.py makes it. */
 export interface Settings {
   kind: "chat" | "embeddings" | "form";
   model: string;

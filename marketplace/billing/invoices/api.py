@@ -22,8 +22,8 @@ from marketplace.billing.invoices.months import Month
 from marketplace.billing.invoices.selectors import statements_of
 from marketplace.billing.models import Payout
 from marketplace.billing.services import payout_record
+from marketplace.catalog.api import ChargeLineSerializer
 from marketplace.catalog.models import Provider
-from marketplace.catalog.quotes_api import ChargeLineSerializer
 
 
 class FileRenderer(BaseRenderer):

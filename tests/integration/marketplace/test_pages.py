@@ -84,7 +84,8 @@ def settled_call(shop: Shop, **values: object) -> str:
 
 
 def test_whoever_comes_first_does_not_wait_for_views_to_be_imported() -> None:
-    asked = "import sys, marketplace.config.wsgi; print('marketplace.catalog.pages' in sys.modules)"
+    page = "marketplace.storefront.browse.pages"
+    asked = f"import sys, marketplace.config.wsgi; print({page!r} in sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", asked], check=True, capture_output=True, text=True, timeout=120
     )
@@ -249,7 +250,7 @@ def test_our_own_faults_have_a_page_and_a_problem_document(monkeypatch: pytest.M
         raise RuntimeError("broken")
 
     monkeypatch.setattr("marketplace.accounts.pages.current_organisation", fails)
-    monkeypatch.setattr("marketplace.catalog.api.ModelViewSet.list", fails)
+    monkeypatch.setattr("marketplace.storefront.browse.api.ModelViewSet.list", fails)
     client = Client(raise_request_exception=False)
     client.force_login(User.objects.create_user("a@example.com"))
     page = client.get("/")

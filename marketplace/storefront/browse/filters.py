@@ -53,7 +53,7 @@ PRICE_MAX = Decimal(10**6)
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """``price_max`` is in USD, as :func:`~marketplace.catalog.listing.price_bound` reads it.
+    """``price_max`` is in USD, as ``listing.price_bound`` reads it.
 
     Provider, hardware, parameters, privacy and price are asked of one and the same deployment.
     """

@@ -11,8 +11,9 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.catalog.quotes import Quote, quotes_of
+from marketplace.catalog.api import ChargeLineSerializer
 from marketplace.catalog.selectors import models_published
+from marketplace.storefront.quotes.selectors import Quote, quotes_of
 from marketplace.usage.models import ModelFigures
 from router.domain.money import format_usd
 from router.domain.pricing import MS_PER_SECOND, Usage
@@ -38,15 +39,6 @@ class QuoteQuery(serializers.Serializer[Any]):
     seconds = serializers.DecimalField(
         default=Decimal(0), min_value=0, max_value=SECONDS_MAX, max_digits=8, decimal_places=3
     )
-
-
-class ChargeLineSerializer(serializers.Serializer[Any]):
-    """``quantity`` × ``unit_nano`` / ``per``, before the one rounding of their sum."""
-
-    item = serializers.CharField()
-    quantity = serializers.IntegerField()
-    unit_nano = serializers.IntegerField()
-    per = serializers.IntegerField()
 
 
 class MeasuredSerializer(serializers.ModelSerializer[ModelFigures]):

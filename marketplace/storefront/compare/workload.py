@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.catalog.listing import Listing, Priced
 from marketplace.catalog.models import Task
 from marketplace.catalog.prices import price_of
+from marketplace.storefront.browse.listing import Listing, Priced
 from marketplace.usage.deployments import Measured
 from router.domain.pricing import Usage, charge_nano
 

@@ -9,10 +9,10 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from marketplace.catalog.models import AIModel, Provider
-from marketplace.catalog.rankings import SAMPLES_MIN
+from marketplace.storefront.rankings.selectors import SAMPLES_MIN
 from marketplace.usage.services import deployment_rollups_compute, rankings_compute
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_catalog import add_model
+from tests.integration.marketplace.storefront.test_browse import add_model
 from tests.integration.marketplace.test_pages import settled_call
 
 pytestmark = pytest.mark.django_db

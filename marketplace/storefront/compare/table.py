@@ -7,9 +7,9 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.catalog.listing import Listing
 from marketplace.catalog.prices import number_text
 from marketplace.catalog.templatetags.units import duration, per_second, uptime, usd
+from marketplace.storefront.browse.listing import Listing
 from marketplace.usage.deployments import Measured
 
 

@@ -12,7 +12,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from marketplace.catalog.filters import (
+from marketplace.catalog.models import AIModel, Task
+from marketplace.catalog.selectors import facets, models_published
+from marketplace.storefront.browse.filters import (
     COMPARED_MAX,
     CONTEXTS,
     KINDS,
@@ -23,11 +25,13 @@ from marketplace.catalog.filters import (
     chips,
     filters_of,
 )
-from marketplace.catalog.listing import found, listings
-from marketplace.catalog.model_tabs import TAB_CONTEXTS
-from marketplace.catalog.models import AIModel, Task
-from marketplace.catalog.playground import example_row, playground_kind, playground_settings
-from marketplace.catalog.selectors import facets, models_published
+from marketplace.storefront.browse.listing import found, listings
+from marketplace.storefront.browse.model_tabs import TAB_CONTEXTS
+from marketplace.storefront.browse.playground import (
+    example_row,
+    playground_kind,
+    playground_settings,
+)
 
 CARDS_PER_PAGE, ROWS_PER_PAGE = 24, 50
 TABS = {

@@ -8,10 +8,10 @@ from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.catalog.listing import Listing, listings
 from marketplace.catalog.models import AIModel, Task
 from marketplace.catalog.selectors import models_published
 from marketplace.catalog.verdicts import REASONS, TERMS, VERDICTS
+from marketplace.storefront.browse.listing import Listing, listings
 from marketplace.usage.models import ModelFigures
 
 RIVALS_MAX = 40

@@ -2,7 +2,7 @@
 
 import pytest
 
-from marketplace.catalog.scatter import LEFT, MARKERS, Point, scatter
+from marketplace.storefront.compare.scatter import LEFT, MARKERS, Point, scatter
 
 
 @pytest.mark.parametrize(

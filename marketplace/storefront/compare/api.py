@@ -1,4 +1,4 @@
-"""Rankings and estimates over the management API: public, as their pages are."""
+"""Estimates over the management API: public, as the page that compares is."""
 
 from typing import Any
 
@@ -10,55 +10,10 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.catalog.compare_pages import chosen_listings, measured_lately
-from marketplace.catalog.filters import COMPARED_MAX
-from marketplace.catalog.models import Task
-from marketplace.catalog.rankings import BY, Ranked, ranking
-from marketplace.catalog.workload import BOUNDS, Estimate, Workload, estimates
+from marketplace.storefront.browse.filters import COMPARED_MAX
+from marketplace.storefront.compare.pages import chosen_listings, measured_lately
+from marketplace.storefront.compare.workload import BOUNDS, Estimate, Workload, estimates
 from marketplace.usage.deployments import measured_by
-from marketplace.usage.models import RankingWindow
-
-
-class RankingQuery(serializers.Serializer[Any]):
-    """What to rank by, over which window, and of which task."""
-
-    by = serializers.ChoiceField(choices=sorted(BY), default="calls")
-    window = serializers.ChoiceField(
-        choices=RankingWindow.choices, default=RankingWindow.WEEK.value
-    )
-    task = serializers.ChoiceField(choices=Task.choices, required=False)
-
-
-class RankedSerializer(serializers.Serializer[Any]):
-    """Latencies in ms, of ``completed`` calls; ``tokens_per_s`` of one call."""
-
-    place = serializers.IntegerField()
-    model = serializers.CharField(source="model.name")
-    emulated = serializers.BooleanField(source="model.emulated")
-    calls = serializers.IntegerField(source="figures.calls")
-    completed = serializers.IntegerField(source="figures.completed")
-    tokens = serializers.IntegerField(source="figures.tokens")
-    ttft_ms_p50 = serializers.FloatField(source="figures.ttft_ms_p50", allow_null=True)
-    total_ms_p50 = serializers.FloatField(source="figures.total_ms_p50", allow_null=True)
-    tokens_per_s = serializers.FloatField(source="figures.tokens_per_s", allow_null=True)
-    computed_at = serializers.DateTimeField(source="figures.computed_at")
-
-
-class RankingViewSet(viewsets.ViewSet):
-    """Models by use and by measured speed."""
-
-    permission_classes = [AllowAny]
-
-    @extend_schema(parameters=[RankingQuery], responses=RankedSerializer(many=True))
-    def list(self, request: Request) -> Response:
-        """The first fifty. Speeds of too few calls are left out."""
-        query = RankingQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        ranked: list[Ranked] = ranking(
-            BY[asked["by"]], RankingWindow(asked["window"]), task=asked.get("task", "")
-        )
-        return Response(RankedSerializer(ranked, many=True).data)
 
 
 def _bounded(name: str) -> serializers.IntegerField:

@@ -9,10 +9,10 @@ from django.db.models import F, OrderBy, OuterRef, Prefetch, QuerySet, Subquery
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from marketplace.catalog.filters import RELEVANCE, TASKS_BY_MODALITY, Filters
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer
-from marketplace.catalog.search import by_rank, search, search_alike
 from marketplace.catalog.selectors import is_served_over, models_published
+from marketplace.storefront.browse.filters import RELEVANCE, TASKS_BY_MODALITY, Filters
+from marketplace.storefront.browse.search import by_rank, search, search_alike
 from marketplace.usage.models import ModelFigures
 from router.domain.money import NANO_PER_USD
 
@@ -162,7 +162,7 @@ def found(filters: Filters) -> tuple[QuerySet[AIModel], bool]:
 
 
 def sort_models(models: QuerySet[AIModel], order: str) -> QuerySet[AIModel]:
-    """By one of :data:`~marketplace.catalog.filters.SORTS`; what lacks the figure comes last."""
+    """By one of ``filters.SORTS``; what lacks the figure comes last."""
     name = (F("emulated"), Lower("display_name"), F("pk"))
     if order == RELEVANCE:
         return by_rank(models)

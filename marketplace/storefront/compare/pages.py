@@ -11,15 +11,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from marketplace.catalog.comparing import best_of, comparison
-from marketplace.catalog.filters import COMPARED_MAX, chosen_of
-from marketplace.catalog.listing import Listing, listings
 from marketplace.catalog.models import Task
-from marketplace.catalog.pages import absolute
-from marketplace.catalog.scatter import Point, scatter
 from marketplace.catalog.selectors import models_published
 from marketplace.catalog.templatetags.units import duration, usd
-from marketplace.catalog.workload import (
+from marketplace.storefront.browse.filters import COMPARED_MAX, chosen_of
+from marketplace.storefront.browse.listing import Listing, listings
+from marketplace.storefront.browse.pages import absolute
+from marketplace.storefront.compare.scatter import Point, scatter
+from marketplace.storefront.compare.table import best_of, comparison
+from marketplace.storefront.compare.workload import (
     BOUNDS,
     FIELDS_BY_TASK,
     Estimate,

@@ -9,8 +9,15 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from marketplace.catalog.models import Task
-from marketplace.catalog.pages import absolute
-from marketplace.catalog.rankings import BY, CHARTED_MAX, RANKED_MAX, SAMPLES_MIN, Ranked, ranking
+from marketplace.storefront.browse.pages import absolute
+from marketplace.storefront.rankings.selectors import (
+    BY,
+    CHARTED_MAX,
+    RANKED_MAX,
+    SAMPLES_MIN,
+    Ranked,
+    ranking,
+)
 from marketplace.usage.deployments import Measured, measured_by, rollups_in
 from marketplace.usage.models import RankingWindow
 from marketplace.usage.windows import Window, window_of

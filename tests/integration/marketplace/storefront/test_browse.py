@@ -11,8 +11,8 @@ from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from marketplace.catalog.filters import filters_of
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Offer, Pool, Provider
+from marketplace.storefront.browse.filters import filters_of
 from marketplace.usage.services import figures_compute
 from tests.integration.marketplace.ledger import as_owner
 from tests.integration.marketplace.shop import Shop

@@ -1,0 +1,1 @@
+"""The catalog's list and a model's page, with its playground."""

@@ -1,0 +1,1 @@
+"""What a call would cost at each provider."""

@@ -1,0 +1,1 @@
+"""Models in order of their use or their measured speed."""
