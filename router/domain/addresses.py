@@ -1,7 +1,7 @@
-"""Which addresses a worker may have: public ones, and inside networks that an operator names.
+"""Which addresses a worker may have: public ones, and those in networks that an operator names.
 
-A provider names the URLs of its workers. Without this, one could make the router call what only the
-router can reach: its database, a neighbour's machine, a cloud's metadata service.
+A provider names the URLs of its workers. Without this check, a provider could make the router call
+what only the router can reach: its database, a neighbour's machine, a cloud's metadata service.
 """
 
 from collections.abc import Iterable
@@ -20,23 +20,23 @@ Network = IPv4Network | IPv6Network
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _UNICAST = IPv6Network("2000::/3")
-"""All that IPv6 has of public addresses; what is not in it is somebody's own, or reserved."""
+"""All public IPv6 addresses are in it; the rest is private or reserved."""
 _RESERVED = tuple(
-    ip_network(one)
-    # Of the protocols themselves (some clouds have a metadata service there), relays of 6to4, and
-    # for examples. Not every Python's `ipaddress` takes them for that.
-    for one in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20")
+    ip_network(block)
+    # For protocol assignments (some clouds have a metadata service there), 6to4 relays and
+    # documentation. Some versions of Python's `ipaddress` count them as global.
+    for block in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "3fff::/20")
 )
 
 
 class AddressPolicy:
-    """``networks`` are CIDR blocks that may be reached beside what is public."""
+    """``networks`` are CIDR blocks that may be reached besides public addresses."""
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
-        self._networks: tuple[Network, ...] = tuple(ip_network(one) for one in networks)
+        self._networks: tuple[Network, ...] = tuple(ip_network(network) for network in networks)
 
     def allows(self, text: str) -> bool:
-        """Whether an address, in its usual notation, may be connected to."""
+        """Whether the router may connect to an address, given in its usual notation."""
         try:
             address = ip_address(text.partition("%")[0])
         except ValueError:
@@ -56,7 +56,7 @@ def _is_in(address: Address, networks: tuple[Network, ...]) -> bool:
 
 
 def _embedded(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one only wraps: mapped, 6to4, Teredo or NAT64."""
+    """The IPv4 address inside an IPv6 one that wraps it: mapped, 6to4, Teredo or NAT64."""
     if isinstance(address, IPv4Address):
         return address
     teredo = address.teredo

@@ -1,7 +1,7 @@
-"""What may be called and where: the routable part of the catalog, as the router sees it.
+"""What can be called and where: the part of the catalog that the router needs.
 
 The control plane owns these rows and publishes them as one immutable snapshot
-(:mod:`router.contracts.snapshot`); ids are the control plane's primary keys unless said otherwise.
+(:mod:`router.contracts.snapshot`). Ids are the control plane's primary keys unless noted.
 """
 
 from msgspec import Struct
@@ -14,11 +14,11 @@ DEFAULT_POLICY = "late_binding"
 class Worker(Struct, frozen=True):
     """One addressable inference server. ``url`` is a base without a trailing slash.
 
-    ``protocol`` is ``openai``, ``oip`` or ``oip_grpc`` (whose URL is ``grpc://host:port``);
-    ``slots`` is how many requests it runs at once, ``reserved`` how many more it could, which are
-    kept free for a benchmark. ``healthy`` is the prober's last word; the
-    router also judges by itself. ``rtt_ms`` is the round trip to it: a local network's unless said
-    otherwise. ``left_out`` says why it could not even be started, and is shown to clients.
+    ``protocol`` is ``openai``, ``oip`` or ``oip_grpc`` (with a URL ``grpc://host:port``).
+    ``slots`` is how many requests it runs at once; ``reserved`` is how many more it could run,
+    kept free for a benchmark. ``healthy`` is the prober's latest result; the router also judges
+    by itself. ``rtt_ms`` is the round trip to it, by default that of a local network.
+    ``left_out`` says why it could not be started, and is shown to clients.
     """
 
     id: str
@@ -34,8 +34,10 @@ class Worker(Struct, frozen=True):
 
 
 class Pool(Struct, frozen=True):
-    """Interchangeable workers on one kind of hardware. ``emulated`` is shown to people; ``engine``
-    is the server that runs there by the name that its provider gave, "" where none was given.
+    """Interchangeable workers on one kind of hardware.
+
+    ``emulated`` is shown to people. ``engine`` is the inference server that runs there, as its
+    provider names it, or "".
     """
 
     name: str
@@ -45,12 +47,12 @@ class Pool(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True):
-    """What is asked for by its public name ``author/slug``.
+    """A model, called by its public name ``author/slug``.
 
     ``task`` is ``chat``, ``embeddings``, ``tabular`` or ``vision``. Token limits are 0 where they
     have no meaning. ``inputs``/``outputs`` describe tensors of OIP calls, as
     ``(name, datatype, shape)``. ``takes`` is what a chat may hold besides text (values of
-    :class:`router.domain.request.Modality`), None where nobody has said.
+    :class:`router.domain.request.Modality`), None if unknown.
     """
 
     name: str
@@ -68,12 +70,12 @@ class Model(Struct, frozen=True):
 
 
 class EngineCurve(Struct, frozen=True):
-    """How long an LLM engine takes, as two sums of seconds.
+    """How long an LLM engine takes, as two weighted sums in seconds.
 
-    The first token comes after ``first · [1, answers under way, thousand prompt tokens ahead and
-    own]``, each further one after ``step · [1, answers under way, ten thousand tokens attended to,
-    thousand prompt tokens computed meanwhile]``. No weight is 0. An event of a stream carries
-    ``event_tokens``.
+    Time to the first token: ``first · [1, running answers, thousand prompt tokens of this call and
+    of those before it]``. Time for each further token: ``step · [1, running answers, ten thousand
+    tokens attended to, thousand prompt tokens computed meanwhile]``. No weight is 0. One event of a
+    stream carries ``event_tokens`` tokens.
     """
 
     first: tuple[float, float, float]
@@ -82,18 +84,18 @@ class EngineCurve(Struct, frozen=True):
 
 
 USUAL_ENGINE = EngineCurve((0.03, 0.001, 0.05), (0.05, 0.001, 0.005, 0.05))
-"""One of the middle, for an 8B model on one GPU: where nothing else is known."""
+"""The default, where nothing else is known: typical of an 8B model on one GPU."""
 
 
 class Deployment(Struct, frozen=True):
     """A provider's offering of a model version on a pool, with the price version in force.
 
-    ``upstream_model`` is the name the workers know the model by. ``service_prior_ms`` is the
-    benchmarked mean service time of one request, 0 where none was measured; ``batch_curve`` holds
-    ``(concurrency, service time relative to one alone)``, empty where concurrency does not matter.
-    ``engine_prior`` is what a benchmark of streamed answers says, where its workers are engines.
-    ``parameters`` are the request fields that its workers act on, ``quantization`` is "" where it
-    was not stated, and ``collects_data`` says that the provider keeps prompts or answers.
+    ``upstream_model`` is the model's name on the workers. ``service_prior_ms`` is the benchmarked
+    mean service time of one request, 0 if not measured; ``batch_curve`` holds
+    ``(concurrency, service time relative to one request alone)``, empty where concurrency does not
+    matter. ``engine_prior`` comes from a benchmark of streamed answers, for workers that are LLM
+    engines. ``parameters`` are the request fields that its workers act on, ``quantization`` is ""
+    if not stated, and ``collects_data`` says that the provider keeps prompts or answers.
     """
 
     id: int
@@ -113,7 +115,7 @@ class Deployment(Struct, frozen=True):
 
 
 class Endpoint(Struct, frozen=True):
-    """A deployment on one of its workers: the thing that a request can be sent to.
+    """A deployment on one of its workers: what a request can be sent to.
 
     ``task`` and ``inputs`` are its model's.
     """
@@ -132,11 +134,11 @@ NO_WEIGHTS: dict[int, float] = {}
 class Policy(Struct, frozen=True):
     """How a model is routed; ``kind`` names a file of ``router.scheduling.policies``.
 
-    The weights turn everything into seconds of one score: ``wait_weight`` is what a second in the
-    queue counts for against a second of service, ``usd_weight_s`` how many seconds a dollar is
+    The weights turn everything into seconds of one score: ``wait_weight`` is how much a second in
+    the queue counts against a second of service, ``usd_weight_s`` is how many seconds a dollar is
     worth. ``hedge_share`` of the requests may run twice. A ``shared`` model is placed by every
-    router over leased slots instead of by its owner alone. ``weights`` say, by deployment id, how
-    much faster one is taken for than it is estimated to be (1 where none is given).
+    router, over leased slots, instead of by its owner alone. ``weights`` say, by deployment id, by
+    which factor a deployment is treated as faster than estimated (default 1).
     """
 
     id: int
@@ -151,14 +153,14 @@ class Policy(Struct, frozen=True):
 
 
 class Canary(Struct, frozen=True):
-    """A policy version that is tried on ``share`` of its model's requests, from 0 to 1."""
+    """A policy version on trial for ``share`` of its model's requests, from 0 to 1."""
 
     policy: Policy
     share: float
 
 
 class RateLimits(Struct, frozen=True):
-    """How much may be asked for; 0 is no limit."""
+    """How much a caller may ask for; 0 is no limit."""
 
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
@@ -169,23 +171,23 @@ NO_LIMITS = RateLimits()
 
 
 class Limit(Struct, frozen=True, gc=False):
-    """Whose limits: ``scope`` is ``key:<id>`` or ``org:<id>``."""
+    """The limits of one key or organisation: ``scope`` is ``key:<id>`` or ``org:<id>``."""
 
     scope: str
     limits: RateLimits
 
 
 class Organisation(Struct, frozen=True):
-    """Who pays. Listed only when it is limited."""
+    """The organisation that pays. Listed only when it has limits."""
 
     id: int
     limits: RateLimits = NO_LIMITS
 
 
 class Budget(Struct, frozen=True, gc=False):
-    """A cap on spending that the ledger keeps: of a key, of a member, or of the organisation whole.
+    """A cap on spending that the ledger keeps, for a key, a member or the whole organisation.
 
-    Which of them is told by ``key_id`` and ``user_id``; both are 0 for the organisation's own.
+    ``key_id`` or ``user_id`` tells which; both are 0 for the organisation's own.
     """
 
     id: int
@@ -198,7 +200,7 @@ class ApiKey(Struct, frozen=True):
     """A caller's credential as a digest (:func:`router.domain.keys.digest_key`), never in clear.
 
     An empty ``models`` allows every model. ``expires_at_s`` 0 means never (Unix seconds).
-    ``user_id`` is the member who made it and whose budget it spends, 0 when nobody is.
+    ``user_id`` is the member who made it and whose budget it spends, 0 for none.
     """
 
     id: int

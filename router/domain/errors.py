@@ -1,18 +1,18 @@
-"""Everything that can go wrong with a call: the one table of what a client may be told.
+"""Everything that can go wrong with a call: the one table of errors that a client can get.
 
-A message says what was wrong, with the value, and what would be right; it is shown to clients and
-so never contains a credential, a prompt or an inside address.
+A message says what was wrong, with the value, and what would be right. Clients see it, so it
+never contains a credential, a prompt or an internal address.
 """
 
 from router.domain.outcome import Outcome
 
 
 class CallError(Exception):
-    """Base of what a client may be told.
+    """Base of the errors that a client can get.
 
-    ``status`` is HTTP's, ``outcome`` what the books have of a call that ends so. ``param`` names
-    the offending field, ``retry_after_s`` when another try makes sense, and ``headers`` are told
-    with it.
+    ``status`` is the HTTP status, ``outcome`` is how the books record a call that ends with it.
+    ``param`` names the offending field. ``retry_after_s`` is set when another try makes sense.
+    ``headers`` go out with the answer.
     """
 
     code: str = "error"
@@ -42,14 +42,14 @@ class RequestInvalid(CallError):
 
 
 class RequestMalformed(CallError):
-    """What came is not HTTP/1.1."""
+    """The bytes received are not HTTP/1.1."""
 
     code = "malformed_request"
     status = 400
 
 
 class RequestTooSlow(CallError):
-    """The request took longer to come than ``ROUTER_HEADER_TIMEOUT_S`` and the like allow."""
+    """The request took longer to arrive than a limit such as ``ROUTER_HEADER_TIMEOUT_S`` allows."""
 
     code = "request_too_slow"
     status = 408
@@ -70,28 +70,28 @@ class BodyTooLarge(CallError):
 
 
 class CodingUnknown(CallError):
-    """The body is compressed in a way that is not read here."""
+    """The body's content encoding is not supported."""
 
     code = "unsupported_content_encoding"
     status = 415
 
 
 class RouteNotFound(CallError):
-    """No such path or method."""
+    """No such path, or no such method on it."""
 
     code = "not_found"
     status = 404
 
 
 class CredentialInvalid(CallError):
-    """No credential, or one that is unknown, expired or revoked."""
+    """The credential is missing, unknown, expired or revoked."""
 
     code = "invalid_api_key"
     status = 401
 
 
 class NotAllowed(CallError):
-    """A good credential that may not do this."""
+    """The credential is valid but may not do this."""
 
     code = "not_allowed"
     status = 403
@@ -105,21 +105,21 @@ class ModelUnknown(CallError):
 
 
 class CallUnknown(CallError):
-    """No call of that id was made with this key's organisation."""
+    """The key's organisation made no call with that id."""
 
     code = "call_not_found"
     status = 404
 
 
 class IdempotencyInFlight(CallError):
-    """The first call of this Idempotency-Key still runs."""
+    """The first call with this Idempotency-Key still runs."""
 
     code = "idempotency_in_flight"
     status = 409
 
 
 class IdempotencyMismatch(CallError):
-    """The Idempotency-Key was used for another request before."""
+    """The Idempotency-Key was already used for another request."""
 
     code = "idempotency_mismatch"
     status = 422
@@ -147,7 +147,7 @@ class DeadlineExceeded(CallError):
 
 
 class QueueFull(CallError):
-    """More requests wait than ``ROUTER_QUEUE_MAX`` allows, or one waited too long."""
+    """More requests wait than ``ROUTER_QUEUE_MAX`` allows, or this one waited too long."""
 
     code = "queue_full"
     status = 429
@@ -175,7 +175,7 @@ class NothingEligible(CallError):
 
 
 class LedgerUnavailable(CallError):
-    """Credit could not be checked for want of the database: our fault, never a 401 or 402."""
+    """The database was away, so credit could not be checked: our fault, never a 401 or 402."""
 
     code = "ledger_unavailable"
     status = 503
@@ -189,7 +189,7 @@ class SnapshotUnavailable(CallError):
 
 
 class WorkerRefused(CallError):
-    """The worker found the request wrong, and is quoted: its ``status``, words, code and field."""
+    """The worker refused the request. The error quotes its ``status``, message, code and field."""
 
     code = "invalid_request"
     status = 422
@@ -204,7 +204,7 @@ class WorkerRefused(CallError):
 
 
 class WorkerFailed(CallError):
-    """The last worker tried did not answer as it should have."""
+    """The last worker tried did not give a proper answer."""
 
     code = "worker_failed"
     status = 502
@@ -212,13 +212,13 @@ class WorkerFailed(CallError):
 
 
 class RequestFailed(WorkerFailed):
-    """All workers that were tried, sound for others, failed on it alike: it is its own doing."""
+    """Every worker tried failed on it in the same way but serves others: the request is at fault."""
 
     outcome = Outcome.REFUSED
 
 
 class InternalError(CallError):
-    """A fault of ours. The log has the rest; the client gets the request id."""
+    """A fault of ours. The log has the details; the client gets the request id."""
 
     code = "internal_error"
 

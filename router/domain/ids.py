@@ -5,7 +5,7 @@ from uuid import UUID
 
 def uuid7(now_ms: int, entropy: int) -> str:
     """Compose a UUIDv7 from Unix milliseconds and at least 74 random bits."""
-    # 0.8 us, where slices of the whole number's digits take 1.7.
+    # 0.8 us; slicing the digits of the whole number takes 1.7.
     return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031
         now_ms >> 16,
         now_ms & 0xFFFF,

@@ -1,8 +1,8 @@
-"""API keys and session tokens: layout, checksum, digest. Pure; secrets come in as arguments.
+"""API keys and session tokens: layout, checksum, digest. Pure: secrets come in as arguments.
 
-A key is ``<prefix>_live_`` + 30 base62 characters + 6 of CRC32 over what stands before, the layout
-that secret scanners read: a mistyped key is refused without a look-up. A session token lets a
-signed-in browser call the router for a few minutes without ever seeing a key.
+A key is ``<prefix>_live_``, 30 base62 characters, and 6 characters of CRC32 over all before them.
+Secret scanners know this layout, and a mistyped key is refused without a look-up. A session token
+lets a signed-in browser call the router for a few minutes without ever seeing a key.
 """
 
 import hmac
@@ -28,7 +28,7 @@ def compose_key(secret: bytes) -> str:
 
 
 def key_is_wellformed(key: str) -> bool:
-    """Whether prefix, length, alphabet and checksum fit. Says nothing about who holds it."""
+    """Whether prefix, length, alphabet and checksum fit. Says nothing about whose key it is."""
     head = f"{KEY_PREFIX}_live_"
     if len(key) != len(head) + SECRET_CHARACTERS + CHECKSUM_CHARACTERS or not key.startswith(head):
         return False
@@ -37,19 +37,19 @@ def key_is_wellformed(key: str) -> bool:
 
 
 def digest_key(key: str, pepper: bytes) -> str:
-    """The HMAC-SHA256 under which a key is stored and looked up, 64 hex digits."""
+    """The HMAC-SHA256 of a key, as 64 hex digits: how it is stored and looked up."""
     return hmac.digest(pepper, key.encode(), "sha256").hex()
 
 
 def mask_key(key: str) -> str:
-    """What may be shown after creation: the head and the last four characters."""
+    """What may be shown of a key after its creation: the head and the last four characters."""
     return f"{key[: len(KEY_PREFIX) + 10]}…{key[-4:]}"
 
 
 class SessionClaims(msgspec.Struct, frozen=True):
     """Who a session token speaks for. ``expires_at_s`` is Unix seconds.
 
-    ``session`` tells the sessions of a person's browsers apart; empty outside of browsers.
+    ``session`` tells a person's browser sessions apart; it is empty outside of browsers.
     """
 
     organisation_id: int
@@ -60,10 +60,11 @@ class SessionClaims(msgspec.Struct, frozen=True):
 
 
 class EndedSession(msgspec.Struct, frozen=True):
-    """What was given up before the tokens that were given for it expire.
+    """A session, membership or person whose tokens end before they expire.
 
-    A person's membership of one organisation, one session of a browser, or all that a person has
-    where neither is named. Tokens given later expire after ``expires_until_s`` and are good.
+    It covers a person's membership of one organisation, one browser session, or everything of a
+    person where neither is named. Tokens given out later expire after ``expires_until_s`` and stay
+    valid.
     """
 
     user_id: int
@@ -72,7 +73,7 @@ class EndedSession(msgspec.Struct, frozen=True):
     session: str = ""
 
     def covers(self, claims: SessionClaims) -> bool:
-        """Whether these claims hold no more."""
+        """Whether these claims have ended."""
         return (
             claims.user_id == self.user_id
             and claims.expires_at_s <= self.expires_until_s

@@ -1,7 +1,7 @@
-"""Nano-USD integers and the one place where money is rounded.
+"""Nano-USD integers, and the one place that rounds money.
 
 Prices are integers of nano-USD *per million tokens* (or per single unit for requests, rows,
-images and seconds). An amount before rounding is kept as an integer numerator over
+images and seconds). Before rounding, an amount is an integer numerator over
 :data:`PRICE_SCALE`, so a call is summed exactly and rounded once.
 """
 
@@ -11,7 +11,7 @@ NANO_PER_USD = 1_000_000_000
 PRICE_SCALE = 1_000_000
 BASIS_POINTS = 10_000
 NANO_MAX = 2**63 - 1
-"""The most that the ledger can write: some nine billion dollars."""
+"""The most that the ledger can write: about nine billion dollars."""
 
 
 class Purse(Struct, frozen=True):
@@ -25,7 +25,7 @@ class Purse(Struct, frozen=True):
 
 
 def round_half_even(numerator: int, denominator: int) -> int:
-    """Divide integers, ties to the even neighbour. The only rounding of money there is."""
+    """Divide integers, ties to the even neighbour. Money is rounded nowhere else."""
     if denominator <= 0:
         raise ValueError(f"denominator must be positive, got {denominator}")
     quotient, remainder = divmod(numerator, denominator)
@@ -36,7 +36,7 @@ def round_half_even(numerator: int, denominator: int) -> int:
 
 
 def commission_nano(charge_nano: int, commission_bps: int) -> int:
-    """The platform's part of a charge, in nano-USD; the provider earns the rest."""
+    """The platform's part of a charge, in nano-USD; the provider gets the rest."""
     if not 0 <= commission_bps <= BASIS_POINTS:
         raise ValueError(f"commission must be 0..{BASIS_POINTS} basis points, got {commission_bps}")
     return round_half_even(charge_nano * commission_bps, BASIS_POINTS)

@@ -1,25 +1,25 @@
-"""How a call or an attempt can end. Low cardinality: also a metric label and a database value."""
+"""How a call or an attempt can end. Few values: they are metric labels and database values too."""
 
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """Each says who is billed (metering rules): only the first four may carry a charge."""
+    """Says who is billed (see the metering rules): only the first four may carry a charge."""
 
     COMPLETED = "completed"
     """Billed by usage."""
     CLIENT_GONE = "client_gone"
-    """The client left: the worker was told, and what had been produced is billed."""
+    """The client left and the worker was told: what it had produced is billed."""
     TRUNCATED = "truncated"
     """The worker failed after the first byte: what was delivered is billed."""
     INTERRUPTED = "interrupted"
-    """The router died while it streamed: what was delivered by the last checkpoint is billed."""
+    """The router died while streaming: what the last checkpoint says was delivered is billed."""
     REFUSED = "refused"
     """The worker found the request wrong (4xx): not billed, no other worker is tried."""
     REJECTED = "rejected"
-    """Not answered (queue full, nothing eligible, its own deadline passed): not billed."""
+    """Not answered (queue full, nothing eligible, the caller's deadline passed): not billed."""
     OUTRUN = "outrun"
-    """Of an attempt only: it was late, a second one was sent beside it, and the other one won."""
+    """Only of an attempt: it was late, a second one was sent, and the second one won."""
     WORKER_FAILED = "worker_failed"
     """No worker answered before the first byte: not billed."""
 

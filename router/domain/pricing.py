@@ -1,4 +1,4 @@
-"""What a call costs: a price version, measured usage, a quote before and a charge after."""
+"""What a call costs: price versions, measured usage, the most it can cost, the final charge."""
 
 from msgspec import Struct
 
@@ -32,7 +32,7 @@ class Price(Struct, frozen=True, gc=False):
 class Usage(Struct, frozen=True, gc=False):
     """What one call consumed. Token classes are disjoint, as in :class:`Price`.
 
-    ``hardware_ms`` are the whole milliseconds that the worker which answered was taken for.
+    ``hardware_ms`` is how long the answering worker was occupied, in whole milliseconds.
     """
 
     prompt_tokens: int = 0
@@ -52,10 +52,7 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class ChargeLine(Struct, frozen=True, gc=False):
-    """One line of a charge: ``quantity × unit_nano / per`` before rounding.
-
-    ``amount_scaled`` is that, in nano-USD times :data:`~router.domain.money.PRICE_SCALE`.
-    """
+    """One line of a charge: ``quantity × unit_nano / per`` before rounding."""
 
     item: str
     quantity: int
@@ -64,7 +61,10 @@ class ChargeLine(Struct, frozen=True, gc=False):
 
     @property
     def amount_scaled(self) -> int:
-        """The line's amount, exactly: every ``per`` divides the scale."""
+        """The exact amount in nano-USD times :data:`~router.domain.money.PRICE_SCALE`.
+
+        Every ``per`` divides that scale.
+        """
         return self.quantity * self.unit_nano * (PRICE_SCALE // self.per)
 
 
@@ -101,16 +101,16 @@ def charge_nano(price: Price, usage: Usage) -> int:
 
 
 def answer_nano(price: Price, tokens: int) -> int:
-    """The most that so many generated tokens can cost, rounded up."""
+    """The most that this many generated tokens can cost, rounded up."""
     dearest = max(price.completion_nano_per_million, price.reasoning_nano_per_million)
     return -(-tokens * dearest // PRICE_SCALE)
 
 
 def hold_nano(price: Price, bound: Usage) -> int:
-    """The most a call can cost when it consumes at most ``bound``: what is reserved before it runs.
+    """The most a call can cost if it consumes at most ``bound``: reserved before it runs.
 
-    ``bound.prompt_tokens`` and ``bound.completion_tokens`` are upper limits of all prompt and all
-    generated tokens, so each is priced at the dearer of its two classes, and rounded up.
+    ``bound.prompt_tokens`` and ``bound.completion_tokens`` are upper limits of all prompt tokens
+    and all generated tokens. Each is priced at the dearer of its two classes, and rounded up.
     """
     prompt = max(price.prompt_nano_per_million, price.cached_nano_per_million)
     completion = max(price.completion_nano_per_million, price.reasoning_nano_per_million)

@@ -1,7 +1,4 @@
-"""How a model can be called, by its task, and what a worker can be asked, by its protocol.
-
-What workers of a protocol can serve follows from the two.
-"""
+"""Which protocols can serve which tasks."""
 
 from collections.abc import Mapping
 
@@ -21,10 +18,10 @@ PROTOCOL_KINDS: Mapping[str, frozenset[Kind]] = {
 
 
 def speaks(protocol: str, task: str) -> bool:
-    """Whether workers of a protocol can be asked for a task in some way."""
+    """Whether workers of a protocol can serve a task."""
     return not TASK_KINDS[task].isdisjoint(PROTOCOL_KINDS[protocol])
 
 
 def protocols_of(task: str) -> tuple[str, ...]:
-    """Those over which a task can be asked for."""
+    """The protocols that can serve a task."""
     return tuple(protocol for protocol in PROTOCOL_KINDS if speaks(protocol, task))

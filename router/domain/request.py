@@ -1,4 +1,4 @@
-"""One call as the line sees it, after ingress has validated it and before a worker is chosen."""
+"""One call, as the pipeline sees it: validated by ingress, not yet given to a worker."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -11,14 +11,14 @@ from router.domain.pricing import Usage
 from router.domain.tracing import traceparent_of
 
 BYTES_PER_TOKEN = 4
-"""What a token is taken for when a worker does not report usage: the usual figure for English."""
+"""Used for a worker that reports no usage: the usual figure for English."""
 
 
 DEADLINE_MS_MAX = 24 * 60 * 60 * 1_000
 
 
 class Kind(StrEnum):
-    """The dialect of the call, which is also what a worker's protocol must be able to serve."""
+    """The dialect of the call, which the worker's protocol must be able to serve."""
 
     CHAT = "chat"
     COMPLETION = "completion"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 class Modality(StrEnum):
-    """What a part of a chat is when it is not text."""
+    """The kind of a chat's part that is not text."""
 
     IMAGE = "image"
     AUDIO = "audio"
@@ -45,11 +45,11 @@ MODALITIES = {
     "file": Modality.FILE,
     "input_file": Modality.FILE,
 }
-"""What a part of a chat is, by its type."""
+"""The modality of a chat's part, by the part's type."""
 
 
 class Priority(StrEnum):
-    """How urgent a call is: interactive ones are answered before standard and batch ones."""
+    """How urgent a call is: interactive goes before standard, standard before batch."""
 
     INTERACTIVE = "interactive"
     STANDARD = "standard"
@@ -57,7 +57,7 @@ class Priority(StrEnum):
 
 
 class Sort(StrEnum):
-    """What a call wants most, instead of what its route's policy weighs."""
+    """What matters most to a call, in place of its route's policy."""
 
     PRICE = "price"
     LATENCY = "latency"
@@ -84,7 +84,7 @@ Wanted = Annotated[float, Meta(gt=0)]
 
 
 class Percentiles(Struct, frozen=True, gc=False):
-    """A wish about some percentiles of what was measured."""
+    """A wish about percentiles of a measured value."""
 
     p50: Wanted | None = None
     p75: Wanted | None = None
@@ -93,7 +93,7 @@ class Percentiles(Struct, frozen=True, gc=False):
 
 
 def percentiles(wish: float | Percentiles | None) -> Percentiles:
-    """A wish as one about percentiles: a bare number is about the median."""
+    """A wish in percentiles: a bare number is about the median."""
     return wish if isinstance(wish, Percentiles) else Percentiles(p50=wish)
 
 
@@ -125,17 +125,16 @@ NO_WISHES = Wishes()
 class InferenceRequest(Struct, frozen=True, gc=False):
     """A validated call.
 
-    ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes); ``payload`` is the body
-    as it came, for OIP, with ``payload_headers`` that describe it. ``bound`` is the most that the
-    call can consume; ``prompt_bytes`` are those of its text (of tokens that a prompt lists, as many
-    as text has for them), ``aside_bytes`` those of what else a worker may put into a prompt,
-    ``texts`` how many prompts there are, ``prompt_tokens_min`` what the longest has at least in any
-    vocabulary, ``modalities`` what else is in it.
+    ``fields`` are the top-level JSON fields as raw bytes (OpenAI shapes). ``payload`` is the body
+    as it came (OIP), and ``payload_headers`` describe it. ``bound`` is the most that the call can
+    consume. ``prompt_bytes`` counts the bytes of its text; tokens that a prompt lists count as
+    the bytes of as much text. ``aside_bytes`` counts whatever else a worker may put into a prompt.
+    ``texts`` is the number of prompts. ``prompt_tokens_min`` is the least that the longest prompt
+    has in any vocabulary. ``modalities`` is what the prompt holds besides text.
 
-    ``traceparent`` and ``parent_span_id`` are those of
+    ``traceparent`` and ``parent_span_id`` come from
     :func:`router.domain.tracing.traceparent_of`. ``fallbacks`` are models to try when ``model``
-    cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is in
-    Unix time.
+    cannot serve it. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` is Unix time.
     """
 
     id: str
@@ -164,7 +163,7 @@ class InferenceRequest(Struct, frozen=True, gc=False):
 
     @property
     def prompt_tokens(self) -> int:
-        """What the prompt is taken for where no worker has counted it."""
+        """The estimated length of the prompt, until a worker has counted it."""
         return self.prompt_bytes // BYTES_PER_TOKEN
 
 

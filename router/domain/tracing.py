@@ -1,7 +1,7 @@
 """W3C trace context (https://www.w3.org/TR/trace-context/): which trace a call belongs to.
 
-A call's span has the last 16 digits of its request id, and a trace that begins here has the whole
-id: whoever knows the one finds the other.
+The id of a call's span is the last 16 digits of its request id. A trace that begins here has the
+whole request id as its id. So each of the ids leads to the others.
 """
 
 import re
@@ -20,11 +20,11 @@ class SpanIds(Struct, frozen=True, gc=False):
 
 
 def traceparent_of(incoming: str, request_id: str, share: float | None) -> tuple[str, str]:
-    """What workers are told, and the caller's span id ("" when the trace begins here).
+    """What to tell workers, and the caller's span id ("" when the trace begins here).
 
-    Without a ``share`` nothing is traced here, and the caller's header goes on as it came. Else
-    the caller decides whether its trace is sampled; of the others ``share`` are. A header that is
-    not one counts as none.
+    With ``share`` None nothing is traced here, and the caller's header goes on as it came.
+    Otherwise the caller decides whether its trace is sampled, and ``share`` of the calls without
+    one are sampled. An invalid header counts as none.
     """
     known = _TRACEPARENT.fullmatch(incoming) is not None
     if share is None:
@@ -37,7 +37,7 @@ def traceparent_of(incoming: str, request_id: str, share: float | None) -> tuple
 
 
 def span_ids(traceparent: str) -> SpanIds | None:
-    """What a ``traceparent`` says, None for none."""
+    """The ids in a ``traceparent``, None where it is not valid."""
     if not _TRACEPARENT.fullmatch(traceparent):
         return None
     return SpanIds(traceparent[3:35], traceparent[36:52], bool(int(traceparent[53:], 16) & 1))

@@ -1,17 +1,17 @@
-"""Why an endpoint was chosen for a call, or was not. Low cardinality: also a database value."""
+"""Why an endpoint was chosen for a call, or not. Few values: they are database values too."""
 
 from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """Of an endpoint that was considered, or ruled out before."""
+    """What became of one endpoint: it was scored, or ruled out before that."""
 
     CHOSEN = "chosen"
     """It had the lowest score."""
     TIED = "tied"
-    """Its score was as low, and the other one was drawn."""
+    """Its score was the lowest too, and another with that score was drawn."""
     SLOWER = "slower"
-    """It had room, and a higher score."""
+    """It had room, but a higher score."""
     BUSY = "busy"
     """The call would have had to wait there."""
 
@@ -39,4 +39,4 @@ class Verdict(StrEnum):
 
 
 SCORED = frozenset({Verdict.CHOSEN, Verdict.TIED, Verdict.SLOWER, Verdict.BUSY})
-"""Of those that had a score; the others were ruled out before."""
+"""The verdicts of endpoints that got a score; the others were ruled out before."""
