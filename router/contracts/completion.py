@@ -1,4 +1,4 @@
-"""An OpenAI-shaped answer, whole or a chunk of one: what is read of it. All else passes through."""
+"""The fields that the router reads of an OpenAI-shaped answer or chunk. The rest passes through."""
 
 from typing import Annotated, cast
 
@@ -19,14 +19,14 @@ Count = Annotated[int, msgspec.Meta(le=1 << 31)]
 
 
 class Function(Struct, frozen=True, gc=False):
-    """What a tool call calls; in a chunk a piece of it."""
+    """The function that a tool call names; in a chunk, a piece of it."""
 
     name: str | None = None
     arguments: str | None = ""
 
 
 class ToolCall(Struct, frozen=True, gc=False):
-    """One of a message, or a piece of one. ``index`` says of which, where a worker has it."""
+    """A tool call or a piece of one. ``index`` says which, if the worker gives it."""
 
     index: int | None = None
     id: str | None = None
@@ -43,7 +43,7 @@ class Said(Struct, frozen=True, gc=False):
 
     @property
     def thought(self) -> str:
-        """What it thought, which engines have under two names."""
+        """The reasoning text, which engines give under two names."""
         return self.reasoning_content or self.reasoning or ""
 
 
@@ -51,9 +51,9 @@ NOTHING_SAID = Said()
 
 
 class Choice(Struct, frozen=True, gc=False):
-    """``message`` is of a whole chat, ``delta`` of a chunk, ``text`` of a completion.
+    """A whole chat has ``message``, a chunk has ``delta``, a completion has ``text``.
 
-    ``stop_reason`` is vLLM's: the stop sequence that was met.
+    ``stop_reason`` is vLLM's: the stop sequence that ended the answer.
     """
 
     index: int = 0
@@ -65,13 +65,13 @@ class Choice(Struct, frozen=True, gc=False):
 
 
 class PromptDetails(Struct, frozen=True, gc=False):
-    """Of the prompt's tokens."""
+    """Details of the prompt's tokens."""
 
     cached_tokens: Count | None = 0
 
 
 class CompletionDetails(Struct, frozen=True, gc=False):
-    """Of the generated tokens."""
+    """Details of the generated tokens."""
 
     reasoning_tokens: Count | None = 0
 
@@ -86,13 +86,13 @@ class TokenCounts(Struct, frozen=True, gc=False):
 
 
 class Failure(Struct, frozen=True, gc=False):
-    """An error in the place of an answer."""
+    """An error instead of an answer."""
 
     message: str = "the worker failed"
 
 
 class Completion(Struct, frozen=True, gc=False):
-    """``route`` is what the router adds when it is asked to explain."""
+    """``route`` is what the router adds when the caller asks it to explain."""
 
     model: str | None = None
     choices: list[Choice] = []
@@ -105,9 +105,9 @@ _decode = msgspec.json.Decoder(Completion).decode
 
 
 def decode_completion(body: bytes) -> Completion:
-    """A completion, be it in its shape or nearly so.
+    """Read a completion, also when its shape is only nearly right.
 
-    Raises one of :data:`router.contracts.wire.UNREADABLE` when it is no JSON object.
+    Raises one of :data:`router.contracts.wire.UNREADABLE` when the body is not a JSON object.
     """
     try:
         return _decode(body)
@@ -116,7 +116,7 @@ def decode_completion(body: bytes) -> Completion:
 
 
 def completion_of(fields: Fields) -> Completion:
-    """What can be read of an object that is not in the shape of a completion."""
+    """Read what is there of an object that does not have the shape of a completion."""
     model, route, error = (fields.get(name) for name in ("model", "route", "error"))
     failure = None
     if error is not None:
@@ -124,7 +124,7 @@ def completion_of(fields: Fields) -> Completion:
     return Completion(
         model=text_of(model),
         choices=[
-            _choice(place, one) for place, one in enumerate(objects_of(fields.get("choices")))
+            _choice(place, choice) for place, choice in enumerate(objects_of(fields.get("choices")))
         ],
         usage=_usage(object_of(fields.get("usage"))),
         error=failure,
@@ -152,7 +152,7 @@ def _said(fields: Fields) -> Said:
         content=text_of(cast("object", content)),
         reasoning_content=text_of(fields.get("reasoning_content")),
         reasoning=text_of(fields.get("reasoning")),
-        tool_calls=[_tool_call(one) for one in objects_of(cast("object", calls))],
+        tool_calls=[_tool_call(call) for call in objects_of(cast("object", calls))],
     )
 
 
@@ -170,12 +170,14 @@ def _tool_call(fields: Fields) -> ToolCall:
 
 
 def _usage(fields: Fields) -> TokenCounts | None:
-    """None where it counts nothing, or what it has is no count: then the router's own counts."""
-    prompt, completion = (count_of(fields.get(f"{one}_tokens")) for one in ("prompt", "completion"))
+    """None if there are no valid counts; then the router's own counts are used."""
+    prompt, completion = (
+        count_of(fields.get(f"{part}_tokens")) for part in ("prompt", "completion")
+    )
     if not fields or prompt is None or completion is None:
         return None
     prompts, completions = (
-        object_of(fields.get(f"{one}_tokens_details")) for one in ("prompt", "completion")
+        object_of(fields.get(f"{part}_tokens_details")) for part in ("prompt", "completion")
     )
     return TokenCounts(
         prompt,

@@ -1,7 +1,7 @@
-"""What an LLM engine says of itself: the gauges among its Prometheus metrics.
+"""What an LLM engine reports about itself: the gauges among its Prometheus metrics.
 
-Of vLLM, SGLang (``--enable-metrics``) and llama.cpp (``--metrics``). Engines of several ranks or
-models have a line for each, which are added up.
+Reads vLLM, SGLang (``--enable-metrics``) and llama.cpp (``--metrics``). Engines with several ranks
+or models have a line for each; the lines are added up.
 """
 
 from math import isfinite, nan
@@ -23,12 +23,12 @@ CACHES = (
     b"llamacpp:kv_cache_usage_ratio",
 )
 REQUESTS_MAX = 1e6
-"""More is no count of requests."""
+"""A larger figure is not a count of requests."""
 
 
 class EngineReport(Struct, frozen=True, gc=False):
-    """``requests`` run or wait there, whoever sent them; ``kv_share`` of the KV cache is in use (0
-    to 1, the fullest where there are several), None where it does not say.
+    """``requests`` run or wait there, from any client. ``kv_share`` is how much of the KV cache is
+    in use (0 to 1, the fullest of several), None if not reported.
     """
 
     requests: float
@@ -36,7 +36,7 @@ class EngineReport(Struct, frozen=True, gc=False):
 
 
 def read_report(metrics: bytes) -> EngineReport:
-    """Raises ``ValueError`` where it does not say how many requests it has, or nonsense."""
+    """Raises ``ValueError`` if the number of requests is missing or not valid."""
     requests: float | None = None
     kv_share: float | None = None
     for line in metrics.split(b"\n"):
@@ -50,7 +50,7 @@ def read_report(metrics: bytes) -> EngineReport:
 
 
 def _is_name(line: bytes, names: tuple[bytes, ...]) -> bool:
-    """Whether one of the names is the whole name of the line's metric."""
+    """Whether the whole name of the line's metric is among the names."""
     return any(
         line.startswith(name) and line[len(name) : len(name) + 1] in (b"{", b" ", b"\t")
         for name in names
@@ -58,7 +58,7 @@ def _is_name(line: bytes, names: tuple[bytes, ...]) -> bool:
 
 
 def _value(line: bytes, most: float) -> float:
-    """What stands behind the name and its labels; a time may follow."""
+    """The value after the name and its labels; a timestamp may follow."""
     behind = line.rpartition(b"}")[2] if b"{" in line else line.partition(b" ")[2]
     try:
         value = float(behind.split()[0])

@@ -1,7 +1,7 @@
-"""A finished call in the words of OpenTelemetry's conventions for generative AI, all in one place.
+"""A finished call as span attributes, by OpenTelemetry's conventions for generative AI.
 
-https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ (status: development). What they
-have no word for is ``waypost.*``. Nothing of a prompt or an answer is among it.
+https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ (status: development). Attributes
+that the conventions lack are named ``waypost.*``. None holds any of a prompt or an answer.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ OPERATIONS = {
     Kind.EMBEDDING: "embeddings",
     Kind.INFER: "infer",
 }
-"""The conventions know no operation on tensors; its name is ours."""
+"""The conventions have no operation on tensors; that name is ours."""
 
 Attributes = Mapping[str, str | int | float | bool | tuple[str, ...]]
 
 
 def span_name(record: UsageRecord) -> str:
-    """``chat author/model``."""
+    """For example ``chat author/model``."""
     return f"{OPERATIONS[Kind(record.kind)]} {record.model}"
 
 
 def call_attributes(record: UsageRecord) -> Attributes:
-    """Attributes of the span of a call."""
+    """Attributes of a call's span."""
     hedged_ms = hedge_ms(record.attempts, record.worker_id, record.queue_ms)
     attributes: dict[str, str | int | float | bool | tuple[str, ...]] = {
         "gen_ai.operation.name": OPERATIONS[Kind(record.kind)],

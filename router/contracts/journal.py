@@ -1,8 +1,8 @@
-"""What a router keeps on its disk: frames of usage records, readable however the writer died.
+"""The file format of a router's journal: frames of usage records that survive a crash.
 
 A frame is ``length, crc32`` (little-endian u32 each) and the payload, one encoded
-:class:`~router.contracts.record.UsageRecord`. A stream that runs is written again and again, each
-time as what it would owe if it ended there (``interrupted``); the newest record of a call counts.
+:class:`~router.contracts.record.UsageRecord`. A running stream is written many times, each time as
+what it owes if it ends there (``interrupted``); the newest record of a call counts.
 """
 
 import struct
@@ -19,17 +19,17 @@ PAYLOAD_BYTES_MAX = 1024 * 1024
 
 
 def frame(payload: bytes) -> bytes:
-    """Raises ``ValueError`` for a payload that no reader would take."""
+    """Raises ``ValueError`` for a payload that readers would refuse."""
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise ValueError(f"record of {len(payload)} bytes exceeds {PAYLOAD_BYTES_MAX}")
     return HEADER.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """What a file of frames holds.
+    """The content of a file of frames.
 
     ``lost_bytes`` belong to no whole frame: a torn tail, or damage. ``lost_inside`` says whether
-    whole frames follow some of them.
+    whole frames follow lost bytes.
     """
 
     payloads: list[bytes]
@@ -38,7 +38,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 def read_segment(raw: bytes) -> Segment:
-    """Every whole frame of a file, also behind what is torn or damaged."""
+    """Every whole frame of a file, including those after torn or damaged bytes."""
     payloads: list[bytes] = []
     position = framed = 0
     lost_inside = False
@@ -51,15 +51,15 @@ def read_segment(raw: bytes) -> Segment:
 
 
 def _next_frame(raw: bytes, position: int) -> int | None:
-    """Where the first whole frame at or after a position begins."""
+    """The start of the first whole frame at or after a position."""
     while position + HEADER.size <= len(raw):
         length, crc = HEADER.unpack_from(raw, position)
-        # An empty frame is no record: what a power loss left as zeros is full of them.
+        # An empty frame is no record: the zeros that a power loss leaves are full of them.
         if 0 < length <= PAYLOAD_BYTES_MAX:
             payload = raw[position + HEADER.size : position + HEADER.size + length]
             if len(payload) == length and zlib.crc32(payload) == crc:
                 return position
-        # The highest byte of a length is 0, and JSON has none: few places are worth a look.
+        # The highest byte of a length is 0 and JSON has no 0 byte: few places need a look.
         position = raw.find(b"\0", position + HEADER_HIGH_BYTE + 1) - HEADER_HIGH_BYTE
         if position < 0:
             return None
@@ -67,7 +67,7 @@ def _next_frame(raw: bytes, position: int) -> int | None:
 
 
 class Kept(msgspec.Struct):
-    """What a journal says of one call: the newest record, and where all of its frames lie."""
+    """The newest record of a call, and the segments of all its frames."""
 
     record: UsageRecord
     segments: list[int]
@@ -76,9 +76,9 @@ class Kept(msgspec.Struct):
 def newest_records(
     frames: Iterable[tuple[int, bytes]],
 ) -> tuple[list[Kept], list[tuple[int, bytes]]]:
-    """The calls of a journal, oldest first, and the frames that are no records.
+    """The calls of a journal, oldest first, and the frames that hold no record.
 
-    Frames come as they were written, each with the segment that it lies in.
+    Frames come in the order of writing, each with its segment.
     """
     calls: dict[str, Kept] = {}
     unreadable: list[tuple[int, bytes]] = []

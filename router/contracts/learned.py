@@ -1,7 +1,7 @@
-"""What a router keeps on its disk of what it learned of workers, for its next start.
+"""What a router learned about workers, kept on its disk for its next start.
 
-Everything is found by ids of the catalog, and says what it was learned of: what has been changed
-meanwhile is not taken for the same. Tokens are means; ``samples`` is how much was seen.
+Entries are keyed by ids of the catalog and state what they were learned about, so an entry of
+something that has changed since is not used. Tokens are means; ``samples`` counts observations.
 """
 
 from typing import Annotated
@@ -13,7 +13,7 @@ from router.contracts.wire import UNREADABLE
 
 LEARNED_SCHEMA = 1
 MOST = 1e20
-"""No figure is larger, whatever workers count: sums of what a damaged file says stay finite."""
+"""The largest figure allowed, so that sums over a damaged file stay finite."""
 
 Positive = Annotated[float, Meta(gt=0, le=MOST)]
 NotNegative = Annotated[float, Meta(ge=0, le=MOST)]
@@ -22,15 +22,15 @@ Sum = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class LearnedService(Struct, frozen=True):
-    """Seconds that a unit of work takes."""
+    """Seconds per unit of work."""
 
     seconds: Positive
     samples: Count
 
 
 class LearnedEngines(Struct, frozen=True):
-    """How the engines of a deployment serve: the weights of their first token and of a step, and a
-    mean request (:mod:`router.scheduling.engine`).
+    """How the engines of a deployment serve: the weights of their first token and of a step, and
+    the mean request (:mod:`router.scheduling.engine`).
     """
 
     first: tuple[Positive, Positive, Positive]
@@ -43,7 +43,7 @@ class LearnedEngines(Struct, frozen=True):
 
 
 class LearnedDeployment(Struct, frozen=True):
-    """What the workers of one deployment have shown together. ``probe_work`` 0 is unknown."""
+    """What all workers of one deployment have shown together. ``probe_work`` 0 is unknown."""
 
     id: int
     upstream_model: str
@@ -54,7 +54,7 @@ class LearnedDeployment(Struct, frozen=True):
 
 
 class LearnedEndpoint(Struct, frozen=True):
-    """What one deployment has shown on one worker; the factors are relative to its siblings."""
+    """What one deployment has shown on one worker; factors are relative to its siblings."""
 
     id: str
     upstream_model: str
@@ -65,7 +65,7 @@ class LearnedEndpoint(Struct, frozen=True):
 
 
 class LearnedWorker(Struct, frozen=True):
-    """How many answers an engine was seen to work on at once, where ``slots`` were configured."""
+    """How many answers an engine was found to run at once, while configured with ``slots``."""
 
     id: str
     url: str
@@ -74,15 +74,15 @@ class LearnedWorker(Struct, frozen=True):
 
 
 class LearnedModel(Struct, frozen=True):
-    """How long a token of a model's prompts is."""
+    """The length of a token in a model's prompts."""
 
     name: str
     bytes_per_token: Positive
 
 
 class LearnedCounts(Struct, frozen=True):
-    """What one of the router's own counts is of a model's tokens (``prompt``, ``stream``,
-    ``whole``), and how many a template and an image have; None where nobody has shown it.
+    """How a router's own count (``prompt``, ``stream``, ``whole``) relates to a model's tokens, and
+    the tokens of a template and of an image; None if not observed.
     """
 
     name: str
@@ -94,10 +94,10 @@ class LearnedCounts(Struct, frozen=True):
 
 
 class Tally(Struct):
-    """How a deployment's workers counted in their last answers, beside the router's own counts.
+    """A deployment's token counts in its latest answers, next to the router's own counts.
 
-    ``cut`` answers had more tokens than were believed, ``unbilled_tokens`` in all. Sums are of
-    prompts, of pieces of streams and of the text of whole answers.
+    ``cut`` answers had more tokens than were believed; ``unbilled_tokens`` is the total excess.
+    The sums are over prompts, pieces of streams, and the text of whole answers.
     """
 
     deployment_id: int
@@ -113,7 +113,7 @@ class Tally(Struct):
 
 
 class LearnedAnswer(Struct, frozen=True):
-    """How long a model's answers are: a tenant's with a bound ``most``, or everybody's (-1)."""
+    """The length of a model's answers: for a tenant and a bound ``most``, or for all (-1)."""
 
     model: str
     tenant: int
@@ -135,7 +135,7 @@ class Learned(Struct, frozen=True):
 
 
 class KeptLearned(Struct, frozen=True):
-    """A file of it. ``saved_at_s`` is Unix time."""
+    """The content of the file. ``saved_at_s`` is Unix time."""
 
     saved_at_s: NotNegative
     learned: Learned
@@ -147,12 +147,12 @@ class _Version(Struct):
 
 
 def encode_learned(kept: KeptLearned) -> bytes:
-    """As JSON."""
+    """Encode as JSON."""
     return msgspec.json.encode(kept)
 
 
 def decode_learned(body: bytes) -> KeptLearned:
-    """Parse and check; raises ``ValueError`` naming what does not fit."""
+    """Parse and check; raises ``ValueError`` that names the field at fault."""
     try:
         schema = msgspec.json.decode(body, type=_Version).schema
         if schema == LEARNED_SCHEMA:

@@ -1,8 +1,8 @@
-"""Answers that are sound but not quite in their shape: read for what is there.
+"""Reads answers whose shape is only nearly right, and takes what is there.
 
-Workers send nulls for what they don't have, floats for counts, content as a list of parts, numbers
-that JSON lacks, halves of a surrogate pair in two chunks. None of that takes anything from the
-answer. This is the slow way: whoever reads bytes tries the decoder of the shape first.
+Workers send null for missing values, floats for counts, content as a list of parts, numbers that
+JSON lacks, and a surrogate pair split over two chunks. The answer is still good. This way is slow:
+readers try the strict decoder first.
 """
 
 import json
@@ -16,9 +16,9 @@ COUNT_MAX = 1 << 31
 
 
 def fields_of(body: bytes) -> Fields:
-    """A JSON object; what is no number in JSON (``NaN``, ``Infinity``) is null.
+    """Read a JSON object; numbers that JSON lacks (``NaN``, ``Infinity``) become null.
 
-    Raises one of :data:`router.contracts.wire.UNREADABLE` when it is none.
+    Raises one of :data:`router.contracts.wire.UNREADABLE` when the body is not a JSON object.
     """
     try:
         found: object = json.loads(body.decode(), parse_constant=lambda name: None)
@@ -30,24 +30,24 @@ def fields_of(body: bytes) -> Fields:
 
 
 def rendered(fields: Fields) -> bytes:
-    """As JSON again. Halves of surrogate pairs stay escaped as they came."""
+    """Back to JSON. Halves of surrogate pairs stay escaped as they came."""
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def object_of(value: object) -> Fields:
-    """An object, empty for anything else."""
+    """The object, or an empty one for anything else."""
     return cast("Fields", value) if isinstance(value, dict) else {}
 
 
 def objects_of(value: object) -> Sequence[Fields]:
-    """The objects of a list; none for anything else."""
+    """The objects in a list; none for anything else."""
     if not isinstance(value, list):
         return ()
-    return [cast("Fields", one) for one in cast("list[object]", value) if isinstance(one, dict)]
+    return [cast("Fields", item) for item in cast("list[object]", value) if isinstance(item, dict)]
 
 
 def text_of(value: object) -> str | None:
-    """A text, or those of a list of parts; None for anything else."""
+    """A text, or the joined texts of a list of parts; None for anything else."""
     if isinstance(value, list):
         parts = [part.get("text") for part in objects_of(cast("object", value))]
         return "".join(part for part in parts if isinstance(part, str))
@@ -55,7 +55,7 @@ def text_of(value: object) -> str | None:
 
 
 def count_of(value: object) -> int | None:
-    """A count, which some have as a float or a text; 0 where there is none, None for no count."""
+    """A count, also from a float or a text; 0 if missing, None if it is not a count."""
     if value is None:
         return 0
     if isinstance(value, str):

@@ -1,6 +1,7 @@
 """The Open Inference Protocol's two shapes: JSON with binary tensors (REST), and protobuf (gRPC).
 
-A call travels through the router in the REST shape; at either end it may be turned into the other.
+A call travels through the router in the REST shape and is converted where a client or a worker
+speaks gRPC.
 Sources: KServe's Open Inference Protocol v2 and Triton's binary tensor data extension.
 """
 
@@ -15,13 +16,13 @@ from tritonclient.grpc import service_pb2
 
 from router.contracts.wire import UNREADABLE
 
-pb: Any = service_pb2  # Generated at run time: its classes have no types.
+pb: Any = service_pb2  # Generated at run time, so its classes have no types.
 
 BINARY_SIZE = "binary_data_size"
 BINARY = "binary_data"
 BINARY_OUTPUT = "binary_data_output"
 FINAL = "triton_final_response"
-"""The parameter of an answer in a stream that says whether it is the last one to its request."""
+"""The parameter of a streamed answer that says whether it is the last one to its request."""
 
 BYTES, BF16 = "BYTES", "BF16"
 TENSOR_FIELDS = {"name", "datatype", "shape"}
@@ -54,7 +55,7 @@ CONTENTS = {
     BYTES: "bytes_contents",
 }
 _PARAMETER_FIELDS = (
-    (bool, "bool_param"),  # Before int, which it is too.
+    (bool, "bool_param"),  # Before int, because a bool is an int.
     (int, "int64_param"),
     (str, "string_param"),
     (float, "double_param"),
@@ -67,12 +68,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class TensorsInvalid(ValueError):
-    """A message does not hold the tensors that it speaks of."""
+    """A message does not hold the tensors that it describes."""
 
 
 MISSHAPEN = (ValueError, TypeError, LookupError, AttributeError)
-"""What a body in the REST shape comes to in :func:`binary_wanted`, :func:`request_to_grpc` and
-:func:`response_to_grpc` when its fields are of other kinds than they should be."""
+"""What :func:`binary_wanted`, :func:`request_to_grpc` and :func:`response_to_grpc` raise for a REST
+body whose fields have the wrong types."""
 
 
 def split(body: bytes, header_length: int | None) -> tuple[Header, bytes]:
@@ -96,8 +97,8 @@ def request_to_rest(message: Any) -> tuple[bytes, int]:
     header["inputs"] = [_described(t, raw) for t, raw in zip(message.inputs, raws, strict=True)]
     if message.outputs:
         header["outputs"] = [
-            {"name": one.name, "parameters": {**_parameters(one.parameters), BINARY: True}}
-            for one in message.outputs
+            {"name": output.name, "parameters": {**_parameters(output.parameters), BINARY: True}}
+            for output in message.outputs
         ]
     head = _encode(header)
     return b"".join((head, *raws)), len(head)
@@ -120,20 +121,23 @@ def request_to_grpc(body: bytes, header_length: int | None, model: str) -> Any:
 
 
 def binary_wanted(body: bytes, header_length: int | None) -> Callable[[str], bool]:
-    """Which outputs a REST request wants in binary. Raises ``TensorsInvalid``."""
+    """A function that tells whether a REST request wants an output in binary.
+
+    Raises ``TensorsInvalid``.
+    """
     header, _ = split(body, header_length)
     parameters: Header = header.get("parameters") or {}
     default = bool(parameters.get(BINARY_OUTPUT, False))
     outputs: list[Header] = header.get("outputs") or []
     named: dict[str, bool] = {}
-    for one in outputs:
-        own: Header = one.get("parameters") or {}
-        named[one["name"]] = bool(own.get(BINARY, default))
+    for output in outputs:
+        own: Header = output.get("parameters") or {}
+        named[output["name"]] = bool(own.get(BINARY, default))
     return lambda name: named.get(name, default)
 
 
 def response_to_rest(message: Any, wants_binary: Callable[[str], bool]) -> tuple[bytes, int | None]:
-    """A ``ModelInferResponse`` as a REST body; its header's length if any tensor is binary.
+    """A ``ModelInferResponse`` as a REST body, and its header's length if any tensor is binary.
 
     Raises ``TensorsInvalid``.
     """
@@ -174,17 +178,17 @@ def response_to_grpc(body: bytes, header_length: int | None, model: str) -> Any:
 
 
 def event_of(message: Any) -> bytes:
-    """A ``ModelInferResponse`` as one server-sent event, as routers stream them to each other."""
+    """A ``ModelInferResponse`` as one server-sent event: how routers stream them to each other."""
     return b"data: %b\n\n" % b64encode(message.SerializeToString())
 
 
 def message_of(event: bytes) -> Any:
-    """The ``ModelInferResponse`` of such an event's data."""
+    """The ``ModelInferResponse`` in an event's data."""
     return pb.ModelInferResponse.FromString(b64decode(event))
 
 
 def raw_of(datatype: str, values: Any) -> bytes:
-    """Values, however nested, as the bytes of a tensor. Raises ``TensorsInvalid``."""
+    """The bytes of a tensor for (nested) values. Raises ``TensorsInvalid``."""
     flat = list(_flat(values))
     try:
         if datatype == BYTES:
@@ -203,7 +207,7 @@ def values_of(datatype: str, raw: bytes) -> list[Any]:
     """The bytes of a tensor as a flat list of JSON values. Raises ``TensorsInvalid``."""
     try:
         if datatype == BYTES:
-            return [one.decode() for one in _unprefixed(raw)]
+            return [text.decode() for text in _unprefixed(raw)]
         if datatype == BF16:
             widened = np.frombuffer(raw, "<u2").astype("<u4") << 16
             return widened.view("<f4").tolist()
@@ -236,7 +240,7 @@ def _flat(values: Any) -> Iterator[Any]:
 
 
 def _prefixed(value: Any) -> bytes:
-    if not isinstance(value, str | bytes):  # The bytes of a number would be as many zeros.
+    if not isinstance(value, str | bytes):  # bytes(3) would be three zeros.
         raise TypeError(f"{value!r} is no text")
     raw = value.encode() if isinstance(value, str) else value
     return _LENGTH.pack(len(raw)) + raw
@@ -266,7 +270,7 @@ def _described(tensor: Any, raw: bytes) -> Header:
 
 
 def _raws(tensors: Any, raw_contents: Any) -> Iterator[bytes]:
-    """The bytes of each tensor of a message, from whichever place they are in."""
+    """The bytes of each tensor of a message, wherever the message keeps them."""
     if raw_contents:
         if len(raw_contents) != len(tensors):
             raise TensorsInvalid(f"{len(raw_contents)} raw contents for {len(tensors)} tensors")
@@ -299,11 +303,11 @@ def _tensors(tensors: Any, tail: bytes) -> Iterator[tuple[Header, bytes]]:
 
 def _parameters(parameters: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, one in parameters.items():
-        field = one.WhichOneof("parameter_choice")
+    for name, parameter in parameters.items():
+        field = parameter.WhichOneof("parameter_choice")
         if field is None:
             raise TensorsInvalid(f"parameter {name!r} has no value")
-        found[name] = getattr(one, field)
+        found[name] = getattr(parameter, field)
     return found
 
 
@@ -320,9 +324,9 @@ def _set_parameters(
 
 
 def flow_control(ahead_bytes: int) -> list[tuple[str, int]]:
-    """Options of gRPC that let a sender be so far ahead of its reader, and no further.
+    """Options of gRPC that bound how far a sender may be ahead of its reader.
 
-    By itself gRPC widens each stream's window as fast as the bytes come: one client that reads
-    nothing had a router keep more than 16 MiB for it.
+    Without them gRPC widens each stream's window as fast as the bytes come: for one client that
+    reads nothing, a router kept more than 16 MiB.
     """
     return [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", ahead_bytes)]

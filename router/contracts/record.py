@@ -24,9 +24,9 @@ class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 def hedge_ms(attempts: Iterable[AttemptRecord], worker_id: str, queue_ms: float) -> float:
-    """How long another try had run, and still ran, when the one at ``worker_id`` began.
+    """How long another try had been running when the one at ``worker_id`` began.
 
-    It is the part of ``queue_ms`` that was spent on waiting for an answer, not for a place.
+    This part of ``queue_ms`` was spent waiting for an answer, not for a place.
     """
     beside = (
         queue_ms - other.queue_ms
@@ -38,13 +38,13 @@ def hedge_ms(attempts: Iterable[AttemptRecord], worker_id: str, queue_ms: float)
 
 
 class TermsRecord(msgspec.Struct, frozen=True, gc=False):
-    """Of what a generation's cost on an engine was made, rounded to a microsecond and a token.
+    """The parts of a generation's cost on an engine, rounded to a microsecond and a token.
 
-    ``ahead_ms`` passes until the engine has read the prompts before it, ``prefill_ms`` while it
-    reads what of this one is not cached, ``decode_ms`` while it writes the answer: together they
-    are the candidate's ``service_ms``. ``others_ms`` is how much longer all that run there take
-    together because of it. Tokens are those of the whole prompt, of its part that is expected to
-    be cached, and of the answer that is expected.
+    ``ahead_ms`` is until the engine has read the prompts before it, ``prefill_ms`` while it reads
+    the uncached part of this prompt, ``decode_ms`` while it writes the answer. The three add up to
+    the candidate's ``service_ms``. ``others_ms`` is how much longer all other calls on that engine
+    take together because of this one. Tokens: of the whole prompt, of its part that is expected to
+    be cached, and of the expected answer.
     """
 
     ahead_ms: float
@@ -57,10 +57,10 @@ class TermsRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class CandidateRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One endpoint that was considered. Times are the expectation at the moment of the decision.
+    """One endpoint that was considered. Times are as expected at the moment of the decision.
 
-    ``verdict`` is a :class:`router.domain.verdict.Verdict`, of a router that may be newer.
-    ``terms`` are there where a generation would have shared an engine.
+    ``verdict`` is a :class:`router.domain.verdict.Verdict`, perhaps of a newer router. ``terms``
+    are set where a generation would have shared an engine.
     """
 
     deployment_id: int
@@ -74,9 +74,9 @@ class CandidateRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
 
 
 class Candidates:
-    """Some candidates, listed by ``listing`` when they are first read: by a journal, or a person.
+    """The candidates of a call, made by ``listing`` when a journal or a person first reads them.
 
-    Encode records with this module's functions: others do not know how to list them.
+    Encode records with this module's functions: other encoders cannot list them.
     """
 
     __slots__ = ("_listed", "_listing")
@@ -86,7 +86,7 @@ class Candidates:
         self._listed: tuple[CandidateRecord, ...] | None = None
 
     def listed(self) -> tuple[CandidateRecord, ...]:
-        """All of them."""
+        """All candidates."""
         if self._listed is None:
             self._listed = self._listing()
         return self._listed
@@ -108,10 +108,9 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``charge_nano`` ≤ ``hold_nano``; a call that is not billed has ``charge_nano`` 0 and is still
     recorded. ``lease_id`` is "" where nothing was held. ``key_id`` is 0 for a browser session.
-    ``queue_ms`` is from arrival to the try that answered; :func:`hedge_ms` tells what of it another
-    try took.
-    ``traceparent`` is what the worker was told, ``parent_span_id`` the caller's span. ``policy_id``
-    is the policy version that placed it.
+    ``queue_ms`` is from arrival to the try that answered; :func:`hedge_ms` gives the part of it
+    that another try took. ``traceparent`` is what the worker was told, ``parent_span_id`` the
+    caller's span. ``policy_id`` is the policy version that placed the call.
     """
 
     request_id: str
@@ -181,10 +180,10 @@ def encode_records(records: Sequence[UsageRecord]) -> bytes:
 
 
 def decode_record(body: bytes | str) -> UsageRecord:
-    """Parse a journalled record; raises ``ValueError`` when it is not one."""
+    """Parse a journalled record; raises ``ValueError`` for anything else."""
     return _decoder.decode(body)
 
 
 def record_as_builtins(record: UsageRecord) -> dict[str, Any]:
-    """Plain dicts and lists, for callers that hand it on as JSON."""
+    """Plain dicts and lists, for callers that turn it into JSON themselves."""
     return msgspec.to_builtins(record, enc_hook=_listed)

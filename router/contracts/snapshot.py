@@ -1,4 +1,4 @@
-"""The immutable picture of the catalog that the control plane publishes and the router swaps in.
+"""The immutable copy of the catalog that the control plane publishes and the router swaps in.
 
 PostgreSQL holds it in ``routing_snapshot(version, schema, body, published_at)``; each publication
 sends ``NOTIFY waypost_snapshot, '<version>'``. The router keeps a copy on disk and goes on with
@@ -52,7 +52,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 
 
 def decode_snapshot(body: bytes | str) -> Snapshot:
-    """Parse and check a snapshot; raises ``ValueError`` naming the field that does not fit."""
+    """Parse and check a snapshot; raises ``ValueError`` that names the field at fault."""
     snapshot = _decoder.decode(body)
     if snapshot.schema != SNAPSHOT_SCHEMA:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""What decoding of bytes from outside can come to."""
+"""The errors of decoding bytes from outside."""
 
 import msgspec
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-"""What ``msgspec`` raises for bytes that are no JSON of the wanted shape, are nested deeper than it
-goes, or hold text that is no UTF-8."""
+"""What ``msgspec`` raises for bytes that are not JSON of the wanted shape, are nested too deep, or
+are not UTF-8."""

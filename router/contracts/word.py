@@ -1,4 +1,4 @@
-"""What a router tells the others with every beat, of the engines that they share."""
+"""What a router tells the other routers, with every beat, about the engines that they share."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,10 @@ from msgspec import Struct
 
 
 class Load(Struct, frozen=True, gc=False):
-    """Work on an engine, on average over some seconds: prompts that it has yet to answer and their
-    tokens that it has to compute, answers under way, tokens of prompts that all of these attend to,
-    and tokens of prompts that it computes in a second.
+    """Work on an engine, averaged over some seconds.
+
+    Prompts that wait for their first token and their tokens still to compute, running answers and
+    the tokens of prompts that they all attend to, and prompt tokens computed per second.
     """
 
     prefilling: float = 0.0
@@ -22,8 +23,10 @@ NO_LOAD = Load()
 
 
 class Word(Struct, frozen=True):
-    """``loads`` are what a router has on engines, by worker. ``prompts`` are the latest that it has
-    sent there, by endpoint: of each the hash of its last block, made with all before it.
+    """``loads`` is what a router has on engines, by worker.
+
+    ``prompts`` are the latest that it has sent there, by endpoint. A prompt is the hash of its last
+    block, chained over all the blocks before it.
     """
 
     loads: Mapping[str, Load] = {}
