@@ -1,1 +1,1 @@
-"""Holds out of leases, a journal on disk, and the settler that carries it to the ledger."""
+"""Holds from leases, the journal on disk, and the settler that takes it to the ledger."""

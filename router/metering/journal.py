@@ -1,8 +1,8 @@
 """An append-only file of finished calls and running streams on the router's own disk.
 
-``write()`` alone survives a killed process; :meth:`Journal.sync`, called every few milliseconds by
-a thread, covers a power loss. A segment is deleted only once every record in it was acknowledged.
-What in a segment is torn or damaged is passed over, said and kept. The frames are those of
+``write()`` alone survives a killed process. :meth:`Journal.sync` also survives a power loss; a
+thread calls it every few milliseconds. A segment is deleted once every record in it is
+acknowledged. Torn or damaged bytes are skipped, logged and kept. The frames are those of
 :mod:`router.contracts.journal`.
 """
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class JournalBroken(Exception):
-    """The disk refused a write or a sync: no call may be admitted any more."""
+    """The disk refused a write or a sync, so no call may be admitted any more."""
 
 
 class Journal:
@@ -37,7 +37,7 @@ class Journal:
         self._file: AppendFile | None = None
         self._bytes = 0
         self.damaged = 0
-        """Segments of earlier processes in which bytes were no record."""
+        """Segments of earlier processes with bytes that are no record."""
         self.recovered = list(self._recover())
         self._rotate()
 
@@ -80,13 +80,13 @@ class Journal:
             self._sync_file()
 
     def acknowledge(self, segment: int) -> None:
-        """One record of the segment is safe elsewhere; deletes a finished segment."""
+        """One record of the segment is safe elsewhere. Deletes a finished segment."""
         self._unacknowledged[segment] -= 1
         if self._unacknowledged[segment] == 0 and segment != self._segment:
             self._forget(segment)
 
     def close(self) -> None:
-        """Sync and close; an empty or fully acknowledged last segment is deleted."""
+        """Sync and close. An empty or fully acknowledged last segment is deleted."""
         self.sync()
         if self._file is not None:
             self._file.close()
@@ -94,7 +94,7 @@ class Journal:
             self._forget(self._segment)
 
     def _rotate(self) -> None:
-        """Go on in a new segment. The old one is let go only once there is a new one."""
+        """Continue in a new segment. The old one is closed only once the new one exists."""
         number = self._segment + 1
         try:
             file = self._disk.create(_name(number))

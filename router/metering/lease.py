@@ -1,10 +1,10 @@
-"""Holds out of leased credit, in memory: what makes admission free of the database.
+"""Holds from leased credit, in memory, so that admission needs no database.
 
 A lease is a slice of an account's credit, and of the budgets that apply, that the ledger has
-reserved for this router. A call's hold comes out of one lease and goes back when the call is
-settled, less the charge. A lease that is used up, given back or about to expire is retired: no new
-holds, and it is closed once the ledger has acknowledged every call that held from it (never before,
-or its credit could be spent twice).
+reserved for this router. A call's hold comes out of one lease. When the call is settled, what was
+not charged goes back. A lease is retired when it is used up, given back or about to expire: it
+takes no new holds. It is closed once the ledger has acknowledged every call that held from it.
+Closed earlier, its credit could be spent twice.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from router.ports import LeaseGrant
 
 CLOCK_SKEW_S = 2.0
 REFILL_BELOW = 0.75
-"""The share of a lease that is left when more is fetched, so that an outage finds most of it."""
+"""More credit is fetched below this share of a lease, so that an outage finds most of it unused."""
 
 
 class Hold(Struct, frozen=True, gc=False):
@@ -31,9 +31,10 @@ class Hold(Struct, frozen=True, gc=False):
 class Lease:
     """One grant in use.
 
-    ``amount_nano`` is what of it is still this router's, ``remaining_nano`` the part that nothing
-    holds and nothing was charged to; below ``low_nano`` more is fetched. ``begun_s`` is when the
-    first hold was taken. ``unsettled`` counts holds whose call the ledger has not acknowledged.
+    ``amount_nano`` is the part that still belongs to this router. ``remaining_nano`` is the part
+    of that which is neither held nor charged; below ``low_nano`` more is fetched. ``begun_s`` is
+    the time of the first hold. ``unsettled`` counts holds of calls that the ledger has not
+    acknowledged.
     """
 
     __slots__ = (
@@ -73,10 +74,10 @@ class LeaseBook:
         self._leases: dict[str, Lease] = {}
         self._usable: dict[Purse, list[Lease]] = {}
         self.low: list[Lease] = []
-        """Leases that have just run low, each told once; whoever fetches more takes them out."""
+        """Leases that have just run low, each listed once. The fetcher takes them out."""
 
     def add(self, grant: LeaseGrant) -> None:
-        """Use a new grant for its purse, after those that are there."""
+        """Add a new grant behind the leases that its purse already has."""
         lease = Lease(grant)
         self._leases[grant.id] = lease
         self._usable.setdefault(grant.purse, []).append(lease)
@@ -84,7 +85,7 @@ class LeaseBook:
     def reserve(self, purse: Purse, amount_nano: int, now_s: float) -> Hold | None:
         """Take a hold out of the first lease that has enough; None when there is none.
 
-        A lease that has less than a call needs, while a newer one has enough, is at its end.
+        Leases before it have too little for a call and are retired.
         """
         if amount_nano == 0:
             return Hold("", purse, 0)
@@ -102,9 +103,9 @@ class LeaseBook:
         return None
 
     def raised(self, hold: Hold, more_nano: int) -> Hold | None:
-        """The hold with so much more of its own lease; None when that has not enough.
+        """The hold with this much more from its own lease; None when the lease has too little.
 
-        A retired lease will do: it stays open for this hold in any case.
+        A retired lease works too: it stays open for this hold in any case.
         """
         lease = self._leases.get(hold.lease_id)
         if lease is None or lease.remaining_nano < more_nano:
@@ -119,7 +120,7 @@ class LeaseBook:
         lease.remaining_nano += more_nano
 
     def can_grow(self, lease_id: str) -> bool:
-        """Whether the bank knows a lease by the amount that it has here."""
+        """Whether the bank's amount for this lease is known to be the one here."""
         lease = self._leases.get(lease_id)
         return lease is not None and lease.is_sure
 
@@ -138,13 +139,14 @@ class LeaseBook:
             lease.unsettled -= 1
 
     def remaining_nano(self, purse: Purse) -> int:
-        """What holds of a purse can still be taken from, in all its usable leases together."""
+        """What calls can still hold from a purse: the sum over its usable leases."""
         return sum(lease.remaining_nano for lease in self._usable.get(purse, ()))
 
     def give_up(self, account_id: int) -> list[tuple[str, int]]:
-        """Retire every lease of an account; what stays of each, by id, when its idle part goes.
+        """Retire every lease of an account and give up its idle part.
 
-        Until the bank has :meth:`shrunk` them they do not grow: it might be told in another order.
+        Returns what stays of each lease, by id. A lease does not grow before it is
+        :meth:`shrunk`: the bank could hear of the two changes in the wrong order.
         """
         shrunk: list[tuple[str, int]] = []
         for lease in self._leases.values():
@@ -165,13 +167,13 @@ class LeaseBook:
             lease.is_sure = True
 
     def retire_all(self) -> None:
-        """No more holds from any lease: the router is stopping."""
+        """Take no more holds from any lease: the router is stopping."""
         for lease in self._leases.values():
             lease.retired = True
         self._usable.clear()
 
     def retire_expired(self, now_s: float) -> None:
-        """No more holds from leases near their end, so that idle credit goes back."""
+        """Retire leases near their end, so that idle credit goes back."""
         for purse, leases in list(self._usable.items()):
             for lease in leases:
                 lease.retired = not lease.is_usable(now_s)
@@ -185,7 +187,7 @@ class LeaseBook:
             yield from leases
 
     def finished(self) -> list[str]:
-        """The retired leases that nothing holds from any more: they can be closed."""
+        """Retired leases without unsettled calls: they can be closed."""
         return [
             lease_id
             for lease_id, lease in self._leases.items()
@@ -197,7 +199,7 @@ class LeaseBook:
         self._leases.pop(lease_id, None)
 
     def held_nano(self) -> int:
-        """Credit now set aside in this router and held by no call, for its state page."""
+        """Credit set aside in this router and held by no call, for its state page."""
         return sum(lease.remaining_nano for lease in self._leases.values())
 
     def _draw(self, lease: Lease, amount_nano: int) -> None:

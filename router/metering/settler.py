@@ -1,4 +1,4 @@
-"""Carries finished calls from the journal to the ledger, in batches, until it is acknowledged."""
+"""Takes finished calls from the journal to the ledger, in batches, until it acknowledges them."""
 
 import asyncio
 import contextlib
@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class Settler:
     """``append`` is the hot path's part: one write. ``run`` does the rest in the background.
 
-    ``settled`` is called with each record once the ledger has it. ``set_aside`` keeps what the
-    ledger refuses, or what cannot be read, for whoever has to find out; ``set_aside_bytes`` says
-    how much lies there. ``offload`` runs a blocking call beside the event loop.
+    ``settled`` is called with each record once the ledger has it. ``set_aside`` keeps records that
+    the ledger refuses or that cannot be read, for a person to look at; ``set_aside_bytes`` tells
+    their size. ``offload`` runs a blocking call off the event loop.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Settler:
         self._streams: dict[str, int] = {}
         self._superseded: list[int] = []
         self.rejected = 0
-        """Records that were set aside since the start."""
+        """Records set aside since the start."""
         self._recover()
         self._earlier = len(self._pending)
 
     def _recover(self) -> None:
-        """Take over what an earlier process left; what cannot be read is set aside, not lost."""
+        """Take over what an earlier process left. Unreadable records are set aside, not lost."""
         calls, unreadable = newest_records(self._journal.recovered)
         for segment, payload in unreadable:
             log.critical("a journalled record cannot be read: it is set aside")
@@ -78,7 +78,7 @@ class Settler:
 
     @property
     def losses(self) -> Losses:
-        """What may not have come to the ledger."""
+        """Records that may not have reached the ledger."""
         return Losses(self.rejected, self._set_aside_bytes(), self._journal.damaged)
 
     @property
@@ -87,7 +87,7 @@ class Settler:
         return not self._earlier
 
     def admit(self) -> None:
-        """Refuse new calls when what they owe could not be kept."""
+        """Refuse new calls when their charges could not be kept."""
         if self._journal.broken:
             raise LedgerUnavailable("the router's journal cannot be written", retry_after_s=30)
         if len(self._pending) >= self._unsettled_max:
@@ -103,7 +103,7 @@ class Settler:
     def append(self, record: UsageRecord) -> None:
         """Journal one finished call.
 
-        With a broken journal it is settled from memory, and admission has stopped by itself.
+        If the journal is broken, the call is settled from memory; admission has then stopped.
         """
         segment = self._write(record)
         segments = [] if segment is None else [segment]
@@ -114,7 +114,7 @@ class Settler:
 
     def _write(self, record: UsageRecord) -> int | None:
         payload = encode_record(record)
-        if len(payload) > PAYLOAD_BYTES_MAX:  # Thousands of places were considered.
+        if len(payload) > PAYLOAD_BYTES_MAX:  # Thousands of candidates.
             payload = encode_record(msgspec.structs.replace(record, candidates=NO_CANDIDATES))
         try:
             segment = self._journal.append(payload)
@@ -136,7 +136,7 @@ class Settler:
             group.create_task(self._settle_forever())
 
     async def flush(self, timeout_s: float) -> bool:
-        """Settle what is left; False when the ledger stayed away until the timeout."""
+        """Settle what is left; False if the ledger stays away until the timeout."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._pending:
@@ -152,7 +152,7 @@ class Settler:
             await self._sync()
 
     async def _sync(self) -> None:
-        # A checkpoint may go only once the one after it would survive a power loss.
+        # A checkpoint may go only once its successor would survive a power loss.
         superseded = len(self._superseded)
         await self._offload(self._journal.sync)
         if not self._journal.broken:
@@ -188,9 +188,9 @@ class Settler:
         self._earlier = max(self._earlier - len(batch), 0)
 
     async def _settle_or_halve(self, records: Sequence[UsageRecord], refused: set[str]) -> None:
-        """Settle, and on a refusal find the record at fault, set it aside and settle the others.
+        """Settle. On a refusal, find the record at fault, set it aside and settle the others.
 
-        ``refused`` remembers those, for a batch that is begun anew.
+        ``refused`` remembers the records at fault, in case the batch is retried.
         """
         records = [record for record in records if record.request_id not in refused]
         if not records:

@@ -1,4 +1,4 @@
-"""Takes holds, and keeps enough leased credit at hand that they need not wait for the ledger."""
+"""Takes holds, and keeps enough leased credit at hand that they rarely wait for the ledger."""
 
 import asyncio
 import contextlib
@@ -15,15 +15,17 @@ from router.metering.lease import Hold, Lease, LeaseBook
 from router.ports import LeaseBank, LeaseGrant, Shortage
 
 COVER_S = 120.0
-"""How long a lease should last at the speed at which the last one was used."""
+"""How long a lease should last, at the speed at which the previous one was used."""
 RECALL_TRIES = 20
 RECALL_STEP_S = 0.05
-"""How often, and how far apart, credit that lies idle in other routers is waited for."""
+"""How often, and how far apart, to ask for credit that lies idle in other routers."""
 STRANDED_RETRY_S = 5.0
-"""When credit that a router which is gone holds is asked for again: a restart takes seconds."""
+"""When to ask again for credit held by a router that is down: a restart takes seconds."""
 DOUBT_S = 60.0
-"""How long a lease whose taking was never confirmed is closed again and again, from the first time
-that the ledger answered: what it was asked before may still be under way in it."""
+"""How long a lease is closed again and again if its grant was never confirmed.
+
+It counts from the ledger's first answer: the earlier request may still be running there.
+"""
 SWEEP_S = 1.0
 RECONNECT_S = 1.0
 
@@ -31,10 +33,10 @@ log = logging.getLogger(__name__)
 
 
 class Refusal(Struct, frozen=True):
-    """What the ledger said to the call that asked as number ``asked``.
+    """What the ledger answered to question number ``asked``.
 
-    It stands for all that came before that was asked, and want no less: a storm of calls is one
-    question. Who comes later asks anew, since credit may have come back.
+    It also answers calls that arrived before that question and need at least as much, so that a
+    storm of calls is one question. Later calls ask again, since credit may have come back.
     """
 
     asked: int
@@ -42,7 +44,7 @@ class Refusal(Struct, frozen=True):
     found: LeaseGrant | Shortage | LedgerUnavailable
 
     def error(self, amount_nano: int) -> CallError:
-        """For a call that needs so much: each is told its own amount."""
+        """The error for a call that needs this amount; each call is told its own amount."""
         if isinstance(self.found, LedgerUnavailable):
             away = self.found
             return LedgerUnavailable(away.message, retry_after_s=away.retry_after_s)
@@ -52,9 +54,9 @@ class Refusal(Struct, frozen=True):
 class Vault:
     """The only thing on the hot path that may wait for the ledger, and only when leases are out.
 
-    ``clock`` returns Unix seconds. ``lease_nano`` is the least that is asked for at a time, a lease
-    lasts ``lease_ttl_s``, ``new_id`` makes their ids. ``earlier_is_settled`` says whether
-    everything that this router's earlier lives have journalled is in the ledger.
+    ``clock`` returns Unix seconds. ``lease_nano`` is the least to ask for at a time, a lease lasts
+    ``lease_ttl_s``, ``new_id`` makes lease ids. ``earlier_is_settled`` says whether the ledger has
+    everything that earlier processes of this router journalled.
     """
 
     def __init__(
@@ -95,9 +97,9 @@ class Vault:
         return hold
 
     async def raised(self, hold: Hold, more_nano: int) -> Hold:
-        """A hold with so much more of its lease, for a call that runs on.
+        """The hold with this much more from its lease, for a call that runs on.
 
-        Raises what :meth:`hold` raises; then the hold is as it was.
+        Raises what :meth:`hold` raises; the hold is then unchanged.
         """
         raised = self.book.raised(hold, more_nano)
         if raised is None:
@@ -107,16 +109,16 @@ class Vault:
         return raised
 
     async def run(self) -> None:
-        """Fetch ahead, give back and extend until cancelled."""
+        """Fetch ahead, give back and extend leases until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fetch_ahead())
             group.create_task(self._sweep_forever())
             group.create_task(self._follow_recalls())
 
     async def sweep(self) -> None:
-        """Close what is finished, extend what is in use.
+        """Close finished leases and extend those in use.
 
-        Raises ``LedgerUnavailable``; what was not done is tried again the next time.
+        Raises ``LedgerUnavailable``; the next sweep does what was left undone.
         """
         now_s = self._clock()
         self.book.retire_expired(now_s)
@@ -138,7 +140,7 @@ class Vault:
                 lease.expires_at_s = await self._bank.extend(lease.grant.id)
 
     async def give_back(self, account_id: int) -> None:
-        """Free what no call holds of an account's leases: it is needed elsewhere."""
+        """Give back the part of an account's leases that no call holds: it is needed elsewhere."""
         async with self._changing[account_id]:
             for lease_id, amount_nano in self.book.give_up(account_id):
                 await self._bank.shrink(lease_id, amount_nano)
@@ -147,7 +149,7 @@ class Vault:
     async def _fetched_hold(self, purse: Purse, amount_nano: int) -> Hold:
         arrived = self._asked
         async with self._fetching[purse]:
-            # Whoever waited here finds the lease that another one fetched, or its refusal.
+            # A call that waited here finds the lease that another call fetched, or its refusal.
             hold = self.book.reserve(purse, amount_nano, self._clock())
             if hold is not None:
                 return hold
@@ -169,7 +171,7 @@ class Vault:
     async def _grown_hold(self, hold: Hold, more_nano: int) -> Hold:
         found: int | Shortage = 0
         for _ in range(RECALL_TRIES):
-            # No recall may shrink the lease to what it had before.
+            # Meanwhile no recall may shrink the lease to its earlier amount.
             async with self._changing[hold.purse.account_id]:
                 raised = self.book.raised(hold, more_nano)
                 if raised is not None:
@@ -188,7 +190,7 @@ class Vault:
         raise _refusal(more_nano, found)
 
     async def _recalled(
-        self, purse: Purse, need_nano: int, found: LeaseGrant | Shortage
+        """Gather credit that lies idle in leases, here and in other routers."""
     ) -> LeaseGrant | Shortage:
         """Gather the credit that is there but lies idle, in leases here and elsewhere."""
         await self.give_back(purse.account_id)
@@ -205,10 +207,10 @@ class Vault:
         try:
             found = await self._bank.take(lease_id, purse, need_nano, want_nano)
         except BaseException as error:
-            # It may have been given all the same; the sweep makes sure that it is not kept.
+            # The ledger may have granted it all the same; the sweep gives it back.
             self._doubtful[lease_id] = inf
             if isinstance(error, LedgerUnavailable):
-                self._asked += 1  # It answers those too who came while it was waited for.
+                self._asked += 1  # So it answers calls that arrived during the wait too.
                 self._refusals[purse] = Refusal(self._asked, 0, error)
             raise
         if isinstance(found, LeaseGrant):
@@ -231,7 +233,7 @@ class Vault:
                 self._low.set()
 
     async def _follow(self, lease: Lease) -> None:
-        """Have another lease ready when this one runs out, sized by how fast it is used."""
+        """Have the next lease ready before this one runs out, sized by how fast this one is used."""
         purse = lease.grant.purse
         async with self._fetching[purse]:
             used_nano = lease.grant.amount_nano - lease.remaining_nano
