@@ -212,7 +212,7 @@ class WorkerFailed(CallError):
 
 
 class RequestFailed(WorkerFailed):
-    """Every worker tried failed on it in the same way but serves others: the request is at fault."""
+    """Every worker tried failed on it in the same way but serves others: the request's fault."""
 
     outcome = Outcome.REFUSED
 

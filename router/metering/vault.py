@@ -190,9 +190,9 @@ class Vault:
         raise _refusal(more_nano, found)
 
     async def _recalled(
-        """Gather credit that lies idle in leases, here and in other routers."""
+        self, purse: Purse, need_nano: int, found: LeaseGrant | Shortage
     ) -> LeaseGrant | Shortage:
-        """Gather the credit that is there but lies idle, in leases here and elsewhere."""
+        """Gather credit that lies idle in leases, here and in other routers."""
         await self.give_back(purse.account_id)
         for _ in range(RECALL_TRIES):
             if isinstance(found, LeaseGrant) or found.left_nano + found.leased_nano < need_nano:
@@ -233,7 +233,7 @@ class Vault:
                 self._low.set()
 
     async def _follow(self, lease: Lease) -> None:
-        """Have the next lease ready before this one runs out, sized by how fast this one is used."""
+        """Have the next lease ready before this one runs out, sized by the speed of use."""
         purse = lease.grant.purse
         async with self._fetching[purse]:
             used_nano = lease.grant.amount_nano - lease.remaining_nano
