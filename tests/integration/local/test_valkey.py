@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from deploy.local.valkey import Valkey
 from tests.embedded import wait_until
@@ -22,9 +24,11 @@ def test_only_who_has_the_password_may_queue_jobs(tmp_path: Path, password: str)
     try:
         wait_until(valkey.is_ready, 60, "Valkey did not become ready")
         assert redis.Redis.from_url(valkey.url).lpush("control", "a job") == 1
-        for wrong in (redis.Redis(port=port), redis.Redis(port=port, password="another")):
+        for wrong in (None, "another"):
+            # By itself it tries again for seconds.
+            stranger = redis.Redis(port=port, password=wrong, retry=Retry(NoBackoff(), 0))
             with pytest.raises(redis.AuthenticationError):
-                wrong.lpush("control", "a job")
+                stranger.lpush("control", "a job")
     finally:
         process.terminate()
         process.wait(60)
