@@ -22,6 +22,7 @@ from router.pipeline.holding import ANSWER_TOKENS_MIN
 from router.pipeline.plan import make_plan
 from router.pipeline.routing_table import Grant, build_table
 from router.ports import Answer, StreamPart, UpstreamFailed
+from tests.simulation.virtual_time import run as in_virtual_time
 from tests.unit.router.pipeline.line import (
     ACCOUNT,
     FUNDS_NANO,
@@ -274,7 +275,7 @@ def test_streams_together_never_cost_more_than_there_is(
         assert line.unresolved_nano == 0
         assert line.ledger.posted[ACCOUNT] >= line.ledger.held.get(ACCOUNT, 0)
 
-    asyncio.run(history())
+    in_virtual_time(history())
 
 
 async def test_the_slot_of_a_stream_out_of_credit_is_free() -> None:
