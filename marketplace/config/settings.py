@@ -165,6 +165,7 @@ INSTALLED_APPS = [
     "marketplace.billing",
     "marketplace.routing",
     "marketplace.usage",
+    "marketplace.keys",
     "marketplace.benchmarks",
     "marketplace.support",
     "marketplace.storefront",

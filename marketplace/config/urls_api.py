@@ -6,7 +6,6 @@ from rest_framework.routers import SimpleRouter
 
 from marketplace.accounts import api as accounts
 from marketplace.accounts.invitations import api as invitations
-from marketplace.accounts.keys import api as keys
 from marketplace.audit import api as audit
 from marketplace.benchmarks import api as benchmarks
 from marketplace.benchmarks.advisor import api as advisor
@@ -18,6 +17,7 @@ from marketplace.billing.invoices import api as invoices
 from marketplace.billing.payments import api as payments
 from marketplace.catalog import api as catalog
 from marketplace.config.api import UnknownPathView
+from marketplace.keys import api as keys
 from marketplace.providers import api as offerings
 from marketplace.providers import providers_api as providers
 from marketplace.routing import api as routing

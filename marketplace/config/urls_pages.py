@@ -4,7 +4,6 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from marketplace.accounts import organisation_pages as organisations
 from marketplace.accounts import pages as accounts
-from marketplace.accounts.keys import pages as keys
 from marketplace.audit import pages as audit
 from marketplace.benchmarks import pages as benchmarks
 from marketplace.benchmarks.advisor import pages as advisor
@@ -15,6 +14,7 @@ from marketplace.billing.credit import pages as credit
 from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.webhook import stripe_webhook
+from marketplace.keys import pages as keys
 from marketplace.providers import pages as providers
 from marketplace.providers import pages_sold as sold
 from marketplace.routing import pages as routing

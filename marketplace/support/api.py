@@ -10,8 +10,8 @@ from rest_framework.response import Response
 
 from marketplace.accounts.access import StaffOnly
 from marketplace.accounts.api import MembershipSerializer
-from marketplace.accounts.keys.api import ApiKeySerializer
 from marketplace.accounts.models import Organisation, User
+from marketplace.keys.api import ApiKeySerializer
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
 from marketplace.support.services import look_record

@@ -44,7 +44,7 @@ COMMANDS = {
     "status": "deploy.local",
     "advise": "marketplace.benchmarks",
     "invoices": "marketplace.billing",
-    "keys": "marketplace.accounts",
+    "keys": "marketplace.keys",
     "ledger": "marketplace.billing",
     "seed_demo": "marketplace.demo",
     "usage": "marketplace.usage",

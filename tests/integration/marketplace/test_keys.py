@@ -10,13 +10,13 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
-from marketplace.accounts.keys.forms import MINUTES
-from marketplace.accounts.keys.rotation import OVERLAP_MAX, api_key_rotate
-from marketplace.accounts.keys.rules import MODELS_ALLOWED_MAX, models_allowed_check
 from marketplace.accounts.models import ApiKey, Membership, Role, User
 from marketplace.accounts.services import api_key_create, api_key_revoke, organisation_create
 from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.models import Budget, Window
+from marketplace.keys.forms import MINUTES
+from marketplace.keys.rotation import OVERLAP_MAX, api_key_rotate
+from marketplace.keys.rules import MODELS_ALLOWED_MAX, models_allowed_check
 from marketplace.usage.services import keys_used
 from tests.integration.marketplace.ledger import USD, record, settle
 from tests.integration.marketplace.shop import Shop

@@ -7,10 +7,10 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.accounts.keys.rotation import HOUR, OVERLAP_MAX
-from marketplace.accounts.keys.rules import expiry_check, models_allowed_check
 from marketplace.accounts.models import LIMIT_FIELDS, LIMIT_MAX, ApiKey, Scope, default_scopes
 from marketplace.billing.budgets.forms import BudgetForm
+from marketplace.keys.rotation import HOUR, OVERLAP_MAX
+from marketplace.keys.rules import expiry_check, models_allowed_check
 
 MINUTES = "%Y-%m-%dT%H:%M"
 OVERLAPS = {

@@ -10,13 +10,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from marketplace.accounts.keys.forms import KeyForm, NewKeyForm, RotationForm
-from marketplace.accounts.keys.rotation import api_key_rotate
 from marketplace.accounts.models import ApiKey, Organisation, Scope
 from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.billing.budgets.selectors import BudgetState, budget_states
+from marketplace.keys.forms import KeyForm, NewKeyForm, RotationForm
+from marketplace.keys.rotation import api_key_rotate
 from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 

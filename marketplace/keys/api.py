@@ -13,11 +13,11 @@ from rest_framework.response import Response
 
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
 from marketplace.accounts.api import OrganisationFilter
-from marketplace.accounts.keys.rotation import HOUR, OVERLAP_MAX, api_key_rotate
-from marketplace.accounts.keys.rules import expiry_check, models_allowed_check
 from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Scope, User
 from marketplace.accounts.permissions import Permission, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
+from marketplace.keys.rotation import HOUR, OVERLAP_MAX, api_key_rotate
+from marketplace.keys.rules import expiry_check, models_allowed_check
 
 NO_STORE = {"Cache-Control": "no-store"}
 

@@ -1,1 +1,0 @@
-"""API keys: their form, pages, rotation, and endpoints."""

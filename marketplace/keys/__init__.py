@@ -1,0 +1,1 @@
+"""API keys: their form, pages, rotation, command and endpoints. Their rows are accounts'."""
