@@ -1,1 +1,1 @@
-"""The line that every call goes through, one file a step; ``gateway`` is the whole."""
+"""The steps that every call goes through, one file each; ``gateway`` runs them in order."""

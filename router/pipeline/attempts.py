@@ -1,7 +1,8 @@
-"""Finding a worker that answers: place, call, and on a worker's failure place again elsewhere.
+"""Finds a worker that answers: place, call, and if the worker fails, place again elsewhere.
 
-Only a worker's fault before its first byte is worth another try, on a worker that has not had it,
-while tries and the retry budget last. A late attempt may get a second one beside it (a hedge).
+Another try is made only for a fault of the worker before its first byte, on a worker that has not
+had the call, while tries and the retry budget last. A late attempt may get a second one beside it
+(a hedge).
 """
 
 import asyncio
@@ -53,12 +54,12 @@ class Attempts:
     async def first_part(
         self, plan: Plan, trace: Trace
     ) -> tuple[Attempt, StreamPart, AsyncGenerator[StreamPart, None]]:
-        """Try workers until one begins to answer; the slot stays taken until the caller ends it."""
+        """Try workers until one begins to answer. The slot stays taken until the caller ends it."""
         attempt, (first, parts) = await self._first_of(plan, trace, _Begun(self, plan, trace))
         return attempt, first, parts
 
     def completed(self, attempt: Attempt, trace: Trace) -> None:
-        """The last token came."""
+        """The last token has come."""
         self.dispatcher.completed(attempt, used_of(trace.usage))
         trace.ended(attempt, Outcome.COMPLETED)
 
@@ -73,7 +74,7 @@ class Attempts:
         trace.ended(attempt, Outcome.CLIENT_GONE)
 
     def failed(self, attempt: Attempt, trace: Trace, error: UpstreamFailed) -> None:
-        """The worker failed before its first byte, or would not take the call."""
+        """The worker failed before its first byte, or did not take the call."""
         if error.is_fault:
             self.dispatcher.failed(attempt, is_answer=error.is_answer)
         else:
@@ -136,8 +137,8 @@ class Attempts:
     ) -> frozenset[str]:
         """The workers to avoid in the next attempt.
 
-        Raises ``WorkerFailed`` if there is none, ``RequestFailed`` when that is its own doing, or
-        ``QueueFull`` when the last one was full.
+        Raises ``WorkerFailed`` if no worker is left, ``RequestFailed`` if the request is at fault,
+        or ``QueueFull`` if the last worker was full.
         """
         for attempt in (race.first, race.second):
             if attempt is not None:
@@ -161,24 +162,27 @@ class Attempts:
         ) from error
 
     def _confirm(self, trace: Trace) -> None:
-        """Another worker could answer: those that could not are at fault."""
+        """Another worker could answer, so those that could not are at fault."""
         for attempt in trace.attempts:
             state = self.dispatcher.scheduler.fleet.workers.get(attempt.worker_id)
             if state is not None and attempt.outcome.startswith(Outcome.WORKER_FAILED):
                 state.ejection.confirm()
 
     def _check_request(self, error: UpstreamFailed, plan: Plan, trace: Trace) -> None:
-        """Raises ``RequestFailed`` when several workers, and no other, gave the same wrong answer
-        that none of them gave to anybody else lately.
+        """Raises ``RequestFailed`` if the request is at fault, not the workers.
+
+        That is so when at least two workers were tried, all gave the same wrong answer, and lately
+        gave a wrong answer to no other organisation.
         """
         workers = trace.failed_alike(error.reason)
-        if any(one.worker_id not in workers for one in trace.attempts):
+        if any(attempt.worker_id not in workers for attempt in trace.attempts):
             return
         states = self.dispatcher.scheduler.fleet.workers
         tenant = plan.grant.organisation_id
         if len(workers) > 1 and all(
-            (state := states.get(one)) is not None and state.ejection.is_blamed_only_by(tenant)
-            for one in workers
+            (state := states.get(worker_id)) is not None
+            and state.ejection.is_blamed_only_by(tenant)
+            for worker_id in workers
         ):
             trace.excuse(error.reason)
             raise RequestFailed(
@@ -195,13 +199,13 @@ class Attempts:
 
 
 def _note(attempt: Attempt | None, trace: Trace, outcome: Outcome) -> None:
-    """How an attempt ended, if there was one and nobody has said so yet."""
+    """Note how an attempt ended, unless that was noted before."""
     if attempt is not None and not trace.has_ended(attempt):
         trace.ended(attempt, outcome)
 
 
 def used_of(usage: Usage | None) -> Used | None:
-    """The worker's count as the scheduler takes it."""
+    """The worker's counts, in the scheduler's form."""
     if usage is None or not usage.prompt_tokens + usage.cached_tokens:
         return None
     prompt = usage.prompt_tokens + usage.cached_tokens
@@ -209,7 +213,7 @@ def used_of(usage: Usage | None) -> Used | None:
 
 
 class _Course:
-    """What both kinds of a call's attempts have in common."""
+    """What both kinds of attempts have in common."""
 
     __slots__ = ("_attempts", "_plan", "_trace")
 
@@ -224,7 +228,7 @@ class _Course:
 
 
 class _Whole(_Course):
-    """Attempts at a whole answer: their slots are free when it is there."""
+    """Attempts at a whole answer: the slot is free once the answer is there."""
 
     __slots__ = ()
 

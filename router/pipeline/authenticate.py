@@ -1,4 +1,4 @@
-"""Credential → grant. The first step: nothing is spent on a call that may not be made."""
+"""Credential → grant. The first step, so that nothing is spent on a call that may not be made."""
 
 from router.domain.catalog import NO_LIMITS, ApiKey, Limit
 from router.domain.errors import CredentialInvalid, NotAllowed

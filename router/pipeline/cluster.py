@@ -1,15 +1,16 @@
-"""Several routers over the same workers: who owns which model, and how slots are shared.
+"""Several routers over the same workers: who owns which model, and how they share slots.
 
-A model has one owner, whose queue is exact; calls that land elsewhere are forwarded there, one hop.
-Slots are leased: a router sends to a worker only as much as its lease on that worker's slots
-allows. Whoever places for a model on a worker claims slots there: usually one router, which gets
-all of them; several where a worker serves models of several owners, or a model is shared.
+A model has one owner, whose queue is exact. A call that arrives at another router is forwarded to
+the owner, one hop. Slots are leased: a router sends to a worker only as much as its lease on that
+worker's slots allows. A router claims slots on a worker when it places calls of a model there.
+Usually that is one router, which gets all of them. Several routers claim where a worker serves
+models of several owners, or a model is shared.
 
-Every beat tells the others of this router and its demand, renews its leases and learns who is
-there. A router that stops beating loses its membership and its leases after the same time, and the
-models that it owned have new owners. While the beat itself fails (the database is away) everyone
-goes on with what they have, but for what the others said of their work on engines: that is over
-when a member would be.
+Every beat tells the other routers of this one and its demand, renews its leases, and learns which
+routers are there. A router that stops beating loses its membership and its leases after the same
+time, and its models get new owners. While the beat itself fails (the database is away), routers go
+on with what they have. Only what the others said of their work on engines expires, when their
+membership would.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class ClusterView:
-    """What this router knows of the others. ``clock`` is monotonic seconds."""
+    """What this router knows of the other routers. ``clock`` is monotonic seconds."""
 
     def __init__(
         self,
@@ -64,12 +65,12 @@ class ClusterView:
 
     @property
     def members(self) -> Mapping[str, Member]:
-        """Every router that is known to be there, this one included, by id."""
+        """Every known router by id, including this one."""
         return self._members
 
     @property
     def others(self) -> list[Member]:
-        """Every router that is known to be there, but for this one."""
+        """Every known router except this one."""
         return [m for id_, m in self._members.items() if id_ != self._me.router_id]
 
     def use(self, table: RoutingTable) -> None:
@@ -79,7 +80,7 @@ class ClusterView:
         self._changed.set()
 
     def elsewhere(self, model: str) -> Member | None:
-        """The router that a call for this model must be forwarded to; None when it is this one."""
+        """The router to forward a call of this model to; None when it is this one."""
         route = self._table.routes.get(model)
         if len(self._members) == 1 or route is None or route.policy.shared:
             return None
@@ -87,7 +88,7 @@ class ClusterView:
         return None if owner_id == self._me.router_id else self._members[owner_id]
 
     def suspect(self, member: Member) -> None:
-        """It does not answer: do without it until it has had time to lose its membership."""
+        """It does not answer: ignore it until it has had time to lose its membership."""
         self._suspects[member.router_id] = self._clock() + self._ttl_s
         self._owners.clear()
 
@@ -97,12 +98,12 @@ class ClusterView:
             self._changed.clear()
             await self.beat()
             with contextlib.suppress(TimeoutError):
-                # Not wait_for: until Python 3.12 it can lose a cancellation, and a stop with it.
+                # Not wait_for: before Python 3.12 it can lose a cancellation, and with it a stop.
                 async with asyncio.timeout(self._ttl_s / BEATS_PER_TTL):
                     await self._changed.wait()
 
     async def beat(self) -> None:
-        """Renew membership and leases once, and take in who else is there."""
+        """Renew membership and leases once, and learn which routers are there."""
         self._begun += 1
         number = self._begun
         self._my_demands = self._demands() | self._limiter.demands()
@@ -121,7 +122,7 @@ class ClusterView:
             self._beaten.notify_all()
 
     async def leave(self) -> None:
-        """Give up membership and leases at once, rather than by their expiry."""
+        """Give up membership and leases at once instead of letting them expire."""
         try:
             await self._cluster.leave(self._me.router_id)
         except LedgerUnavailable as error:
@@ -143,7 +144,7 @@ class ClusterView:
         )
 
     async def beat_now(self) -> None:
-        """Wait for the end of a beat that begins after now, or not much longer than one takes."""
+        """Wait for the end of a beat that begins after now, for at most about one beat."""
         if not self._others():
             return
         number = self._begun + 1
@@ -155,26 +156,32 @@ class ClusterView:
     def _others(self) -> dict[str, Mapping[str, float]]:
         """The demands of every other router."""
         me = self._me.router_id
-        return {r: member.demands for r, member in self._members.items() if r != me}
+        return {
+            router_id: member.demands
+            for router_id, member in self._members.items()
+            if router_id != me
+        }
 
     def _owner(self, model: str) -> str:
         known = self._owners.get(model)
         if known is None:
             now_s = self._clock()
-            self._suspects = {r: until for r, until in self._suspects.items() if until > now_s}
-            there = [r for r in self._members if r not in self._suspects]
+            self._suspects = {
+                router_id: until for router_id, until in self._suspects.items() if until > now_s
+            }
+            there = [router_id for router_id in self._members if router_id not in self._suspects]
             known = self._owners[model] = owner(model, there)
         return known
 
     def _demands(self) -> dict[str, float]:
-        """Requests in flight by worker, and this router's share of those that wait."""
+        """Requests in flight by worker, plus this router's waiting requests spread over them."""
         scheduler = self._dispatcher.scheduler
         workers = scheduler.fleet.workers
         spread = scheduler.waiting / max(len(workers), 1)
         return {worker.id: len(worker.inflight) + spread for worker in workers.values()}
 
     def _claims(self) -> dict[str, SlotClaim]:
-        """How many slots to ask for on each worker, of how many."""
+        """By worker: how many slots to ask for, and how many it has."""
         claimants: dict[str, set[str]] = {}
         slots: dict[str, int] = {}
         for endpoint in self._table.endpoints.values():
@@ -186,16 +193,20 @@ class ClusterView:
             slots[worker.id] = worker.slots
         claims: dict[str, SlotClaim] = {}
         for worker_id, routers in claimants.items():
-            demands = {r: self._demand_of(r).get(worker_id, 0.0) for r in routers}
+            demands = {
+                router_id: self._demand_of(router_id).get(worker_id, 0.0) for router_id in routers
+            }
             wanted = slot_shares(slots[worker_id], demands).get(self._me.router_id, 0)
             claims[worker_id] = SlotClaim(wanted, slots[worker_id])
         return claims
 
     def _limit_claims(self) -> dict[str, SlotClaim]:
-        """How many parts to ask for of each limit on keys and organisations, of how many."""
+        """By limit of a key or organisation: how many parts to ask for, and how many there are."""
         claims: dict[str, SlotClaim] = {}
         for id_, (parts, used) in self._limiter.leasable().items():
-            demands = {r: known[id_] for r, known in self._others().items() if id_ in known}
+            demands = {
+                router_id: known[id_] for router_id, known in self._others().items() if id_ in known
+            }
             demands[self._me.router_id] = self._my_demands[id_]
             wanted = slot_shares(parts, demands)[self._me.router_id]
             claims[id_] = SlotClaim(max(wanted, used), parts)

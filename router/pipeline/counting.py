@@ -1,11 +1,11 @@
-"""What a worker says that it used, held against what the router saw pass.
+"""Checks the usage that a worker reports against what the router saw pass.
 
 The router has no model's tokenizer, but it sees the bytes of a prompt, the pieces of a stream and
-the text of an answer. A model's tokens are a steady multiple of those, which is learned: the median
-over all its workers' answers, moved by a step an answer (a stochastic approximation after Robbins
-and Monro 1951), so that how far off a count is makes no difference, and within bounds, so that
-nobody teaches the router any price. What is said beyond ``TOLERANCE`` times that is not believed.
-What credit is held for a prompt follows from the same medians.
+the text of an answer. A model's tokens are a steady multiple of those, which the router learns: the
+median over all answers of the model's workers, moved by one step per answer (a stochastic
+approximation after Robbins and Monro 1951). One wrong count moves it no further than any other.
+Bounds keep a worker from teaching the router any price it likes. Tokens beyond ``TOLERANCE`` times
+the median are not believed. The credit held for a prompt follows from the same medians.
 """
 
 from collections import Counter
@@ -19,36 +19,36 @@ from router.domain.pricing import Usage
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest
 
 RATIO_MIN, RATIO_MAX = 0.25, 2.0
-"""Tokens that one of the router's own counts for may be, in the median."""
+"""Bounds of the median number of tokens for one token by the router's own count."""
 
 PROMPT_RATIO_FIRST = 1.0
-"""What that of prompts begins with, as credit is held by it; others begin with the most."""
+"""Where the median for prompts begins, since credit is held by it. The others begin at the most."""
 
 STEP = 1.02
 TOLERANCE = 2.0
-"""How far one text may be from its model's median: other scripts and digits have more tokens."""
+"""How far one text may be from its model's median: other scripts and digits take more tokens."""
 
 PROMPT_SLACK_TOKENS = 256
-"""What chat templates put around a prompt."""
+"""The most tokens that chat templates put around a prompt."""
 
 SHORT_TOKENS = 64
-"""Prompts up to which what a worker says shows its template; longer ones show its vocabulary."""
+"""A prompt up to this long shows how large its template is; a long one shows its vocabulary."""
 
 TEMPLATE_MIN, TEMPLATE_FIRST, TEMPLATE_MAX = 4.0, 32.0, PROMPT_SLACK_TOKENS / TOLERANCE
-"""Tokens of a template, in the median."""
+"""Bounds and first value of the median number of tokens of a template."""
 
 IMAGE_MIN, IMAGE_MAX = 64.0, 8_192.0
-"""Tokens of an image, in the median. It begins with the most."""
+"""Bounds of the median number of tokens of an image. It begins at the most."""
 
 FIXED_STEP = 1.05
 ANSWER_SLACK_TOKENS = 16
 MODELS_MAX = 10_000
 TALLIED_MAX = 2_000
-"""Answers of a deployment that are tallied; beyond it the older ones count half."""
+"""After this many answers of a deployment, the older ones count half in its tally."""
 
 
 class _Median(Struct):
-    """A median within bounds, that each value moves by a step."""
+    """A median within bounds. Each value moves it by one step."""
 
     value: float
     low: float
@@ -56,7 +56,7 @@ class _Median(Struct):
     step: float
 
     def saw(self, *, more: bool) -> None:
-        """One more value, that is more or not."""
+        """Take in one value; ``more`` says whether it is above the median."""
         moved = self.value * (self.step if more else 1 / self.step)
         self.value = min(max(moved, self.low), self.high)
 
@@ -69,7 +69,7 @@ FIRST = {
     TEMPLATE: _Median(TEMPLATE_FIRST, TEMPLATE_MIN, TEMPLATE_MAX, FIXED_STEP),
     IMAGE: _Median(IMAGE_MAX, IMAGE_MIN, IMAGE_MAX, FIXED_STEP),
 }
-"""What nobody has shown yet."""
+"""The medians before anything is learned."""
 
 UNKNOWN: dict[str, _Median] = {}
 
@@ -84,9 +84,9 @@ class WorkerCounts:
         self._medians: dict[str, dict[str, _Median]] = {}
 
     def believed(self, request: InferenceRequest, said: Usage, answer_tokens: int | None) -> Usage:
-        """What of a worker's usage is billed. ``answer_tokens`` is the router's own count, if any.
+        """The part of a worker's usage that is billed. ``answer_tokens`` is the router's own count.
 
-        Cached tokens are cut last, as the cheaper ones, and so are those of the answer itself.
+        Cached tokens are kept first, since they are cheaper; so are tokens of the answer's text.
         """
         prompt = self._prompt_most(request)
         cached = min(said.cached_tokens, prompt)
@@ -107,7 +107,7 @@ class WorkerCounts:
         )
 
     def saw(self, request: InferenceRequest, said: Usage, answer_tokens: int | None) -> None:
-        """A worker has answered: learn from what it says."""
+        """Learn from what a worker reports about an answer."""
         prompt = said.prompt_tokens + said.cached_tokens
         if prompt:
             self._saw_prompt(request, prompt)
@@ -119,7 +119,7 @@ class WorkerCounts:
     def weighed(
         self, deployment_id: int, request: InferenceRequest, said: Usage, answer_tokens: int | None
     ) -> Usage:
-        """What is believed of a whole answer, which is learned from and counted."""
+        """What is believed of a whole answer's usage. It is also learned from and tallied."""
         believed = self.believed(request, said, answer_tokens)
         self.saw(request, said, answer_tokens)
         tally = self.tallies.get(deployment_id)
@@ -143,9 +143,9 @@ class WorkerCounts:
             tally.whole_own += answer_tokens
         return believed
 
-    def ratio(self, model: str, of: str) -> float:
-        """The median of a model: of ``PROMPT``, ``STREAM`` or ``WHOLE``."""
-        return self._value(model, of)
+    def ratio(self, model: str, quantity: str) -> float:
+        """The median of a model for ``PROMPT``, ``STREAM`` or ``WHOLE``."""
+        return self._value(model, quantity)
 
     def prompt_tokens(self, request: InferenceRequest) -> int:
         """The most tokens that a prompt is held and charged for."""
@@ -158,32 +158,32 @@ class WorkerCounts:
         return min(ceil(TOLERANCE * tokens), bound.prompt_tokens)
 
     def event_tokens(self, model: str) -> float:
-        """Tokens that a piece of a stream may be, in the median, and one at least."""
+        """The median number of tokens in a piece of a stream, at least one."""
         return max(self._value(model, STREAM), 1.0)
 
     def learned(self, models: Collection[str]) -> tuple[LearnedCounts, ...]:
         """What was learned of these models."""
         return tuple(
-            LearnedCounts(model, **{of: median.value for of, median in known.items()})
+            LearnedCounts(model, **{quantity: median.value for quantity, median in known.items()})
             for model, known in self._medians.items()
             if model in models
         )
 
     def tallied(self, deployments: Collection[int]) -> tuple[Tally, ...]:
         """The tallies of these deployments, as they are now."""
-        known = (self.tallies.get(one) for one in deployments)
+        known = (self.tallies.get(id_) for id_ in deployments)
         return tuple(structs.replace(tally) for tally in known if tally is not None)
 
     def remember(self, counts: Iterable[LearnedCounts], tallies: Iterable[Tally]) -> None:
-        """An earlier life has learned this."""
-        self.tallies |= {one.deployment_id: one for one in tallies}
-        for one in counts:
-            for of, first in FIRST.items():
-                value = getattr(one, of)
+        """Take over what an earlier process learned."""
+        self.tallies |= {tally.deployment_id: tally for tally in tallies}
+        for learned in counts:
+            for quantity, first in FIRST.items():
+                value = getattr(learned, quantity)
                 if value is not None:
                     within = min(max(value, first.low), first.high)
-                    known = self._medians.setdefault(one.name, {})
-                    known[of] = structs.replace(first, value=within)
+                    known = self._medians.setdefault(learned.name, {})
+                    known[quantity] = structs.replace(first, value=within)
 
     def _saw_prompt(self, request: InferenceRequest, said: int) -> None:
         model, own, images = request.model, request.prompt_tokens, request.bound.images
@@ -201,7 +201,7 @@ class WorkerCounts:
     def _prompt_most(self, request: InferenceRequest) -> int:
         bound = request.bound.prompt_tokens
         if request.bound.images:
-            return bound  # What an image is worth differs between models.
+            return bound  # How many tokens an image has differs between models.
         ratio = self._value(request.model, PROMPT)
         return min(int(TOLERANCE * ratio * request.prompt_tokens) + PROMPT_SLACK_TOKENS, bound)
 
@@ -211,24 +211,24 @@ class WorkerCounts:
         ratio = self._value(request.model, _way(request))
         return int(TOLERANCE * ratio * own) + ANSWER_SLACK_TOKENS
 
-    def _value(self, model: str, of: str) -> float:
-        return (self._medians.get(model, UNKNOWN).get(of) or FIRST[of]).value
+    def _value(self, model: str, quantity: str) -> float:
+        return (self._medians.get(model, UNKNOWN).get(quantity) or FIRST[quantity]).value
 
-    def _learning(self, model: str, of: str) -> _Median:
+    def _learning(self, model: str, quantity: str) -> _Median:
         if len(self._medians) > MODELS_MAX:
             self._medians.clear()
         known = self._medians.setdefault(model, {})
-        if of not in known:
-            known[of] = structs.replace(FIRST[of])
-        return known[of]
+        if quantity not in known:
+            known[quantity] = structs.replace(FIRST[quantity])
+        return known[quantity]
 
 
 def _halve(tally: Tally) -> None:
-    """What is older counts for less."""
+    """Let older answers count for less."""
     for name in Tally.__struct_fields__[1:]:
         setattr(tally, name, getattr(tally, name) // 2)
 
 
 def _way(request: InferenceRequest) -> str:
-    """Pieces of streams and bytes of whole answers are different counts."""
+    """How the answer is counted: by pieces of a stream, or by bytes of a whole answer."""
     return STREAM if request.stream else WHOLE

@@ -1,7 +1,7 @@
-"""How far the hold of a running stream goes, and raising it before that is delivered.
+"""How many tokens of a stream its hold covers, and raising the hold before it is used up.
 
-The hold grows out of the lease, ahead of what the client gets, so that nothing runs beyond what can
-be paid. Only when the lease has not enough does the stream wait for the ledger.
+The hold grows out of the lease, ahead of what the client gets, so that nothing runs that cannot be
+paid. The stream waits for the ledger only if the lease has too little.
 """
 
 from math import inf
@@ -24,21 +24,23 @@ from router.ports import StreamPart
 
 END_OF_EVENT = b"\n\n"
 HOLD_SLACK_TOKENS = 16
-"""Events with content may be a few more than the tokens that a worker counts."""
+"""Events with content may outnumber the tokens that a worker counts by this many."""
 
 RAISE_TOKENS = 256
-"""How much longer an answer a hold covers when it is raised, but at most twice as long..."""
+"""How many more tokens a raised hold covers, but at most as many again..."""
 
 LAST_TOKENS = 16
-"""... and when there is not enough credit for so much."""
+"""... and how many when the credit does not cover that."""
 
 AHEAD_TOKENS = 64
-"""How long before its hold is used up a stream asks for more, but in its last quarter."""
+"""A stream asks for more this many tokens before its hold ends, but only in its last quarter."""
 
 
 class Cover:
-    """Of one stream. ``enough`` is how many tokens may be delivered, by the router's own count,
-    before :meth:`passed` is to be asked. A piece counts as one token and may be ``event_tokens``.
+    """The hold of one stream.
+
+    ``enough`` is how many tokens may be delivered, by the router's own count, before
+    :meth:`passed` must be asked. A piece counts as one token and may be ``event_tokens``.
     """
 
     __slots__ = (
@@ -69,9 +71,9 @@ class Cover:
             self.enough = self._tokens + HOLD_SLACK_TOKENS
 
     async def passed(self, delivered: int) -> CallError | None:
-        """More than enough would be delivered: why it may not be, None when it may.
+        """Ask to deliver more than ``enough``. Returns why not, or None if it may be delivered.
 
-        What is passed may be of any size, and many tokens more than before.
+        Deliveries can be of any size, and many tokens larger than the previous one.
         """
         plan, most = self._plan, self._plan.most.completion_tokens
         if not plan.grows or delivered > most + HOLD_SLACK_TOKENS:
@@ -106,13 +108,13 @@ class Cover:
         return True
 
     def _reaches(self) -> None:
-        """Credit that was refused is asked for again when what is held is used up."""
+        """After a refusal, credit is asked for again only once the hold is used up."""
         ahead = min(AHEAD_TOKENS, self._tokens // 4)
         self.enough = self._tokens if self._refused else (self._tokens - ahead) / self._event_tokens
 
 
 def single_events(part: StreamPart) -> list[StreamPart]:
-    """The same part as one of each event. The last has its end and what it counted."""
+    """A part split into one part per event. The last has the stream's end and the usage."""
     events = [event + END_OF_EVENT for event in part.chunk.split(END_OF_EVENT) if event]
     pieces = [
         StreamPart(event, int(number < part.tokens)) for number, event in enumerate(events[:-1])

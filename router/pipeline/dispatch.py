@@ -1,4 +1,4 @@
-"""Between the pure scheduler and the calls that wait for it: futures in, decisions applied."""
+"""Connects waiting calls with the pure scheduler: calls wait on futures, decisions resolve them."""
 
 import asyncio
 from collections import Counter
@@ -27,9 +27,9 @@ from router.scheduling.ticket import Ticket, Used
 
 
 class Dispatcher:
-    """Owns the scheduler of this router, and has its decisions carried out.
+    """Owns this router's scheduler and has its decisions carried out.
 
-    ``clock`` is the event loop's: monotonic seconds. ``upstreams`` are what workers are probed by.
+    ``clock`` is the event loop's, in monotonic seconds. ``upstreams`` are used to probe workers.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Dispatcher:
         self._probes = Probes(upstreams)
         self._clock = clock
         self.counts: Counter[type[Decision]] = Counter()
-        """Decisions beside dispatches and rejections, by kind."""
+        """Decisions other than dispatches and rejections, by kind."""
         self._waiting: dict[str, asyncio.Future[Dispatch]] = {}
         self._tick_timer: asyncio.Handle | None = None
         self._tick_due_s = inf
 
     def remember(self, learned: Learned) -> None:
-        """What an earlier life of the router has learned of workers."""
+        """Take over what an earlier process of the router learned of workers."""
         self.scheduler.remember(learned, self._clock())
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
@@ -58,19 +58,19 @@ class Dispatcher:
         self._apply(self.scheduler.apply(endpoints, self._clock()))
 
     def lease(self, granted: Mapping[str, int]) -> None:
-        """Use as many slots of each worker as granted; workers not named are used whole."""
+        """Use the granted number of slots of each worker; workers not named are used whole."""
         self._apply(self.scheduler.lease(granted, self._clock()))
 
     def word(self) -> Word:
-        """What other routers are to know."""
+        """What other routers should know of this one."""
         return self.scheduler.word(self._clock())
 
     def others(self, words: Sequence[Word]) -> None:
-        """What the other routers said last."""
+        """Take in what the other routers said last."""
         self.scheduler.others(words, self._clock())
 
     def reported(self, worker_id: str, requests: float | None) -> None:
-        """An engine says how many requests it has, or does not."""
+        """An engine reports how many requests it has, or None."""
         self.scheduler.reported(worker_id, requests, self._clock())
 
     async def place(self, ticket: Ticket) -> Dispatch:
@@ -98,11 +98,11 @@ class Dispatcher:
         self._ended(self.scheduler.completed(attempt, self._clock(), used))
 
     def failed(self, attempt: Attempt, *, is_answer: bool = False) -> None:
-        """The worker did not do its part; ``is_answer`` when it answered, wrongly."""
+        """The worker did not do its part. ``is_answer`` says that it answered, but wrongly."""
         self._apply(self.scheduler.failed(attempt, self._clock(), is_answer=is_answer))
 
     def declined(self, attempt: Attempt, retry_after_s: float = 0.0) -> None:
-        """The worker would not take it, without being at fault."""
+        """The worker did not take the call, without being at fault."""
         self._apply(self.scheduler.declined(attempt, self._clock(), retry_after_s))
 
     def cancelled(self, attempt: Attempt) -> None:
@@ -119,10 +119,10 @@ class Dispatcher:
         self._waiting.pop(ticket.id, None)
         self.scheduler.withdrawn(ticket)
         if future.done() and not future.cancelled() and future.exception() is None:
-            self.cancelled(future.result().attempt)  # Placed in the very moment it was given up.
+            self.cancelled(future.result().attempt)  # Placed at the moment it was given up.
 
     def _ended(self, decisions: Sequence[Decision]) -> None:
-        """Apply what the end of an attempt led to. An end that led to nothing makes nothing due."""
+        """Apply what the end of an attempt led to. If it led to nothing, nothing is due."""
         if decisions:
             self._apply(decisions)
 
@@ -147,7 +147,7 @@ class Dispatcher:
         future = self._waiting.pop(ticket.id, None) if ticket is not None else None
         if future is None or future.done():
             if isinstance(decision, Dispatch):
-                self.cancelled(decision.attempt)  # Given up, and its task has yet to say so.
+                self.cancelled(decision.attempt)  # Given up; its task has not said so yet.
             return
         try:
             future.set_result(self._dispatched(decision))
@@ -155,7 +155,7 @@ class Dispatcher:
             future.set_exception(error)
 
     def _dispatched(self, decision: Decision) -> Dispatch:
-        """The dispatch, or the error that a rejection stands for."""
+        """The dispatch, or raise the error of a rejection."""
         if isinstance(decision, Dispatch):
             return decision
         if not isinstance(decision, Reject):

@@ -16,13 +16,13 @@ BASIC = frozenset(
     {"messages", "metadata", "model", "models", "input", "prompt", "provider", "stream"}
     | {"stream_options", "user"}
 )
-"""Request fields that every worker of a kind acts on, or that only speak to the router."""
+"""Request fields that every worker of a kind acts on, or that are only for the router."""
 
 
 class Eligibility(Struct, frozen=True):
-    """The endpoints that may be used, their ids and distinct prices, and the ones left out.
+    """The endpoints that may be used, their ids and distinct prices, and those left out.
 
-    ``by_the_second`` says that some price is per second of hardware.
+    ``by_the_second`` says that at least one price is per second of hardware.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -63,14 +63,14 @@ def eligibility(
 
 
 def required_parameters(request: InferenceRequest) -> frozenset[str]:
-    """The fields of a request that its caller wants acted on, not ignored."""
+    """The fields of a request that a worker must act on, if its caller asks for that."""
     if not request.wishes.require_parameters:
         return frozenset()
     return frozenset(request.fields).difference(BASIC)
 
 
 def _unusable(worker: Worker, kind: Kind) -> Verdict | None:
-    """Why a worker can take no such request now."""
+    """Why a worker can take no such request now, or None."""
     if kind not in PROTOCOL_KINDS[worker.protocol]:
         return Verdict.PROTOCOL
     if worker.left_out:
@@ -81,7 +81,7 @@ def _unusable(worker: Worker, kind: Kind) -> Verdict | None:
 
 
 def _unwanted(deployment: Deployment, wishes: Wishes, parameters: frozenset[str]) -> Verdict | None:
-    """By which of the caller's wishes a deployment is ruled out."""
+    """The caller's wish that rules a deployment out, or None."""
     provider = deployment.provider
     if wishes.only and provider not in wishes.only:
         return Verdict.NOT_WANTED
@@ -99,7 +99,7 @@ def _unwanted(deployment: Deployment, wishes: Wishes, parameters: frozenset[str]
 
 
 def _is_dearer(price: Price, most: MaxPrice) -> bool:
-    """Whether any of the named prices is above the caller's limit, which is in dollars."""
+    """Whether any price is above the caller's limit, which is in dollars."""
     limits = (
         (price.prompt_nano_per_million, most.prompt),
         (price.completion_nano_per_million, most.completion),

@@ -1,8 +1,8 @@
-"""Ask engines now and then how many requests they have, whoever sent them.
+"""Asks engines from time to time how many requests they have, from all clients.
 
-Other routers say what they send; a caller that goes past them says nothing, and a word may be
-wrong. What an engine says of itself corrects both. An answer that is late, too long or nonsense is
-as good as none, with the reason kept for people to see.
+Other routers say what they send. A client that calls the worker directly says nothing, and what a
+router says may be wrong. The engine's own report corrects both. A report that is late, too long or
+invalid counts as none; its reason is kept for people to see.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from router.pipeline.dispatch import Dispatcher
 from router.ports import EngineReports, UpstreamFailed, UpstreamRefused
 
 ASKED = ("vllm", "sglang", "llama.cpp", "llamacpp", "llama-server")
-"""Beginnings of the names, in the catalog, of the servers that say it."""
+"""Names of servers in the catalog that give a report begin with one of these."""
 
 AT_ONCE_MAX = 16
 REASON_MAX = 200
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class EnginePolls:
-    """``reports`` and ``reasons`` (why there is none) are by worker."""
+    """``reports``, and ``reasons`` why there is none, are by worker."""
 
     def __init__(self, dispatcher: Dispatcher, source: EngineReports, *, interval_s: float) -> None:
         self._dispatcher = dispatcher
@@ -40,7 +40,7 @@ class EnginePolls:
             await asyncio.sleep(self._interval_s)
 
     async def poll(self) -> None:
-        """Ask each once."""
+        """Ask each engine once."""
         endpoints = self._dispatcher.scheduler.fleet.endpoints.values()
         workers = {
             state.worker.id: state.endpoint.worker

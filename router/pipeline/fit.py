@@ -1,4 +1,4 @@
-"""Whether a request fits the model that it asks for, whichever worker would serve it."""
+"""Whether a request fits the model that it asks for, on any worker."""
 
 from router.domain.catalog import Model
 from router.domain.errors import RequestInvalid, WorkerRefused
@@ -7,8 +7,9 @@ from router.domain.request import InferenceRequest, Kind
 
 
 def check_fit(model: Model, request: InferenceRequest) -> None:
-    """Raises ``RequestInvalid``, or ``WorkerRefused`` for too long a prompt, where no worker could
-    answer, and so none is to be blamed.
+    """Raises ``RequestInvalid``, or ``WorkerRefused`` for a prompt that is too long.
+
+    No worker could answer such a request, so none of them is blamed.
     """
     if request.kind not in TASK_KINDS[model.task]:
         raise RequestInvalid(
@@ -26,7 +27,7 @@ def check_fit(model: Model, request: InferenceRequest) -> None:
             )
     context = model.context_tokens_max
     if context and request.prompt_tokens_min > context:
-        # As every worker would tell it: by that code clients shorten their prompts.
+        # The same error that every worker gives: clients shorten their prompts by its code.
         raise WorkerRefused(
             f"model {model.name!r} has a context of {context} tokens, and the prompt has "
             f"{request.prompt_tokens_min} at least; shorten it",

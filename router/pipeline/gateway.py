@@ -1,4 +1,4 @@
-"""The line, as it reads: authenticate, plan, hold, schedule, dispatch, stream, settle, record."""
+"""The path of a call: authenticate, plan, hold, schedule, dispatch, stream, settle, record."""
 
 import asyncio
 import time
@@ -45,10 +45,10 @@ T = TypeVar("T")
 
 
 class Client(Protocol):
-    """Whoever waits for the answer. A send to a client that has left is cancelled, not an error."""
+    """Receives the answer. A send to a client that has left is cancelled; it is not an error."""
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """Send a whole answer. ``report`` is there when the call asks to have its route told."""
+        """Send a whole answer. ``report`` is set if the call asked for its route."""
         ...
 
     async def start_stream(self, headers: Headers) -> None:
@@ -62,7 +62,7 @@ class Client(Protocol):
     async def end_stream(
         self, error: CallError | None = None, report: Report | None = None
     ) -> None:
-        """No more events come: the answer is whole, or ``error`` is why it is not."""
+        """End the stream: the answer is whole, or ``error`` says why not."""
         ...
 
 
@@ -87,7 +87,7 @@ class Gateway:
     ) -> None:
         self.table: RoutingTable = EMPTY_TABLE
         self.stopping = False
-        """Whether calls that still run are about to be cut off."""
+        """Whether the router is about to cut off calls that still run."""
         self._router_id = router_id
         self._key_pepper = key_pepper
         self._dispatcher = dispatcher
@@ -102,17 +102,17 @@ class Gateway:
         self._stream_max_s = stream_max_s
         self.counts = WorkerCounts()
         self.unpaid: Counter[str] = Counter()
-        """Nano-USD that calls cost beyond what was held for them, by model: billed to nobody."""
+        """Nano-USD that calls cost beyond their hold, by model: billed to nobody."""
         self._holding = Holding(self.counts, dispatcher.scheduler.tokens)
         self._stale_at_s = time.time() + snapshot_age_max_s
 
     def use(self, table: RoutingTable) -> None:
-        """Route by this table from now on; calls under way keep the plan they have."""
+        """Route by this table from now on. Running calls keep their plan."""
         self.table = table
         self._dispatcher.apply(table.endpoints.values())
 
     def confirm(self) -> None:
-        """The table in use is the newest there is, as of now."""
+        """The table in use is the newest as of now."""
         self._stale_at_s = time.time() + self._snapshot_age_max_s
 
     def authenticate(self, authorization: str) -> Grant:
@@ -156,9 +156,9 @@ class Gateway:
             account.resolve(Outcome.WORKER_FAILED, 500)  # A fault of ours is never billed.
             raise
         finally:
-            # Still open only when the client left or the router is stopping.
+            # Still open only if the client left or the router is stopping.
             if self.stopping and (not trace.first_byte_s or trace.abandoned is not None):
-                account.resolve(Outcome.REJECTED, 503)  # Nobody but the router gave it up.
+                account.resolve(Outcome.REJECTED, 503)  # The router gave the call up, nobody else.
             account.resolve(Outcome.CLIENT_GONE, 499)
 
     def planned(self, grant: Grant, request: InferenceRequest) -> Plan:
@@ -172,12 +172,12 @@ class Gateway:
         )
 
     def quoted(self, grant: Grant, request: InferenceRequest) -> tuple[Plan, int]:
-        """The plan of a call that does not run, and how many tokens its prompt probably has."""
+        """The plan of a call that does not run, and the expected tokens of its prompt."""
         plan = self.planned(grant, request)
         return plan, self._holding.prompt_tokens(plan.request)
 
     async def _admitted(self, grant: Grant, request: InferenceRequest) -> tuple[Plan, Hold, Permit]:
-        """All that a call needs before it may wait for a worker."""
+        """Everything that a call needs before it may wait for a worker."""
         plan = self.planned(grant, request)
         self._recorder.admit()
         permit = NO_PERMIT
@@ -191,7 +191,7 @@ class Gateway:
         return plan, hold, permit
 
     async def _held(self, plan: Plan) -> tuple[Plan, Hold]:
-        """The hold, and the plan that it is enough for."""
+        """The hold, and the plan that it covers."""
         purse = plan.grant.purse
         try:
             return plan, await self._vault.hold(purse, plan.hold_nano)
@@ -252,7 +252,7 @@ class Gateway:
             )
         except BaseException:
             if not trace.tokens_delivered and trace.said is None:
-                trace.left(attempt)  # What came was no more than the head of an answer.
+                trace.left(attempt)  # Only the head of an answer came.
             self._attempts.client_gone(attempt, trace)
             raise
         else:
@@ -290,7 +290,7 @@ class Gateway:
         account: CallAccount,
         client: Client,
     ) -> CallError | None:
-        """Pass on what comes, to the end or until no more of it is paid: then why."""
+        """Pass on the stream to its end, or until credit runs out: then returns why."""
         endpoint = attempt.endpoint.endpoint
         event_tokens = self.counts.event_tokens(plan.request.model)
         cover = Cover(plan, account, self._vault, endpoint.deployment.price, event_tokens)
@@ -304,7 +304,7 @@ class Gateway:
                 stop = await cover.passed(trace.tokens_delivered)
             if isinstance(stop, CreditUsedUp):
                 trace.withheld(part)
-                # Not all of it can be paid: it is passed on event by event, as far as it can.
+                # Credit does not cover all of it: pass on event by event as far as it does.
                 pieces = single_events(part)[::-1]
                 if len(pieces) == 1:
                     return stop
@@ -331,7 +331,7 @@ class Gateway:
     def _weigh(
         self, trace: Trace, endpoint: Endpoint, own_tokens: int | None, *, completed: bool = False
     ) -> None:
-        """Take of the worker's usage what the router can believe."""
+        """Set the trace's usage to what the router believes of the worker's report."""
         said = trace.said
         if said is None or trace.request.kind is Kind.INFER:
             return

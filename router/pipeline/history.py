@@ -1,8 +1,8 @@
-"""How each deployment did lately, seen from here: first byte, tokens a second, share that worked.
+"""How each deployment did lately, as this router saw it: first byte, tokens a second, uptime.
 
-What a caller's percentile wishes are measured by, and what ``GET /v1/models/…/endpoints`` shows.
-Read from the records of finished calls; the newest ``ANSWERS_MAX`` answers and a day of counts are
-kept of each deployment. Another router has a history of its own.
+Percentile wishes of callers are checked against it, and ``GET /v1/models/…/endpoints`` shows it. It
+is made from the records of finished calls. Each deployment keeps its newest ``ANSWERS_MAX`` answers
+and a day of counts. Every router has its own history.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ FAILURES = (Outcome.WORKER_FAILED.value, Outcome.TRUNCATED.value)
 
 
 class History:
-    """Of one deployment. ``clock`` gives Unix seconds."""
+    """The history of one deployment. ``clock`` gives Unix seconds."""
 
     __slots__ = ("_answers", "_clock", "_complained", "_counts")
 
@@ -33,12 +33,14 @@ class History:
         self._complained: set[int] = set()
 
     def answered(self, ended_s: float, first_byte_s: float, tokens_per_s: float) -> None:
-        """One whole answer; 0 tokens a second is one without tokens."""
+        """Note one whole answer; 0 tokens a second means that it has no tokens."""
         self._answers.append((ended_s, first_byte_s, tokens_per_s))
 
     def attempted(self, ended_s: float, worked: bool, tenant: int | None = None) -> None:
-        """One attempt that a worker ended, well or badly. ``tenant`` is whose request was answered
-        wrongly, which may be its own doing: of those, one in a period counts.
+        """Note one attempt that a worker ended, well or badly.
+
+        ``tenant`` is the organisation whose request got a wrong answer. The request itself may be
+        the cause, so each period counts one of those per tenant.
         """
         period = int(ended_s // COUNT_S)
         counts = self._counts
@@ -52,17 +54,17 @@ class History:
         counts[-1][1 if worked else 2] += 1
 
     def latency_s(self, share: float) -> float | None:
-        """The time to the first byte that this share of the last answers had at most."""
+        """The longest time to the first byte among this share of the latest answers."""
         return _ranked([first_byte_s for _, first_byte_s, _ in self._recent()], share)
 
     def tokens_per_s(self, share: float) -> float | None:
-        """What this share of the last answers had at least."""
+        """The lowest tokens a second among this share of the latest answers."""
         rates = [-rate for *_, rate in self._recent() if rate]
         slowest = _ranked(rates, share)
         return None if slowest is None else -slowest
 
     def uptime(self, periods: int) -> float | None:
-        """Share of attempts that worked in the last so many times ``COUNT_S``."""
+        """The share of attempts that worked in this many of the latest periods of ``COUNT_S``."""
         since = int(self._clock() // COUNT_S) - periods
         counts = [(worked, failed) for period, worked, failed in self._counts if period > since]
         worked, failed = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
@@ -74,7 +76,7 @@ class History:
 
 
 class Histories:
-    """A recorder that notes what passes through it to another one, by deployment id."""
+    """A recorder that notes each record by deployment id and passes it on to another recorder."""
 
     def __init__(self, recorder: Recorder, *, clock: Callable[[], float]) -> None:
         self.admit = recorder.admit
@@ -83,7 +85,7 @@ class Histories:
         self._histories: dict[int, History] = {}
 
     def of(self, deployment_id: int) -> History:
-        """An empty one for a deployment that nobody has called yet."""
+        """The history of a deployment, empty if nobody has called it yet."""
         history = self._histories.get(deployment_id)
         if history is None:
             history = self._histories[deployment_id] = History(self._clock)
@@ -106,5 +108,5 @@ class Histories:
 
 
 def _ranked(values: Sequence[float], share: float) -> float | None:
-    """Nearest rank."""
+    """The value at a share of the sorted values, by nearest rank."""
     return sorted(values)[ceil(share * len(values)) - 1] if values else None

@@ -1,8 +1,8 @@
-"""What credit is held for a call, and the most that it can cost: the one place that says so.
+"""How much credit is held for a call and the most that it can cost, decided only here.
 
-Both follow from how many tokens the call has, not from its bytes: a prompt's by what its model's
-workers count (:mod:`router.pipeline.counting`), an answer's as its caller bounds it. Where nobody
-does, an answer of the usual length is expected, and a stream's hold grows with it.
+Both follow from the call's tokens, not from its bytes. A prompt has as many tokens as its model's
+workers count (:mod:`router.pipeline.counting`). An answer has at most as many as its caller allows.
+If the caller sets no bound, an answer of the usual length is expected, and a stream's hold grows.
 """
 
 from math import ceil
@@ -17,20 +17,20 @@ from router.scheduling.tokens import TokenEstimates
 
 GENERATING = frozenset({Kind.CHAT, Kind.COMPLETION})
 OPEN_ENDED_TOKENS = 8_192
-"""What an answer is taken for at most when neither the caller nor the model bounds it."""
+"""The most tokens of an answer that neither the caller nor the model bounds."""
 
 ANSWER_MARGIN = 2.0
-"""How many times the mean answer is expected of one that nobody bounds..."""
+"""An answer without a bound is expected to have this many times the mean..."""
 
 ANSWER_TOKENS_MIN = 64
-"""... and how much at least."""
+"""... and at least this many tokens."""
 
 
 class Held(Struct, frozen=True, gc=False):
-    """What a call's hold is to cover: ``first`` to begin with, ``most`` in the end.
+    """What a call's hold has to cover: ``first`` at the beginning, ``most`` in the end.
 
-    With less than ``least`` it does not begin: a whole answer that nobody bounds may be bounded to
-    what credit there is.
+    The call does not begin with less than ``least``. A whole answer without a bound may be bounded
+    to what the credit covers.
     """
 
     first: Usage
@@ -39,19 +39,19 @@ class Held(Struct, frozen=True, gc=False):
 
     @property
     def grows(self) -> bool:
-        """Whether more is held while the answer comes."""
+        """Whether the hold grows while the answer comes."""
         return self.first is not self.most
 
 
 class Holding:
-    """By what was learned of models. Pure but for that."""
+    """Decides by what was learned about models; pure apart from that."""
 
     def __init__(self, counts: WorkerCounts, tokens: TokenEstimates) -> None:
         self._counts = counts
         self._tokens = tokens
 
     def held(self, model: Model, tenant: int, request: InferenceRequest) -> Held:
-        """For a request whose bound is clamped to what its model can do."""
+        """What to hold for a request whose bound is clamped to its model's limits."""
         bound = request.bound
         prompt = self._counts.prompt_tokens(request) if bound.prompt_tokens else 0
         longest = bound.completion_tokens
@@ -69,7 +69,7 @@ class Holding:
         return Held(least if request.stream else most, least, most)
 
     def prompt_tokens(self, request: InferenceRequest) -> int:
-        """How many tokens a prompt has, less images, as its model's workers probably count."""
+        """The tokens that a prompt without its images has, as its model's workers would count."""
         return round(self._tokens.prompt(request.model, request.prompt_bytes))
 
     def _answer_tokens(self, model: str, tenant: int) -> int:

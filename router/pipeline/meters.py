@@ -1,7 +1,7 @@
-"""Counts of finished calls, for whoever scrapes: plain numbers, updated from a call's record.
+"""Counts of finished calls for a scraper: plain numbers, updated from each call's record.
 
-Label values are bounded: models and pools are those of the catalog, outcomes and codes are enums.
-Beyond ``SERIES_MAX`` series of one kind, what is new is counted as ``other``.
+Label values are bounded: models and pools come from the catalog, outcomes and codes are enums.
+After ``SERIES_MAX`` series of one kind, new ones are counted as ``other``.
 """
 
 from bisect import bisect_left
@@ -28,17 +28,17 @@ class Histogram:
         self.sum_ms = 0.0
 
     def observe(self, value_ms: float) -> None:
-        """Count one."""
+        """Count one observation."""
         self.counts[bisect_left(BUCKETS_MS, value_ms)] += 1
         self.sum_ms += value_ms
 
 
 class ModelMeters:
-    """What was counted of one model: ``calls`` by kind, outcome and HTTP status.
+    """The counts of one model: ``calls`` by kind, outcome and HTTP status.
 
-    Of the spans, ``queue``, ``upstream`` and ``ttft`` are only of calls that got so far.
-    ``inferences`` are the rows of answered calls, ``unanswered_ms`` is the part of ``total`` that
-    went into the others, and ``last_ms`` is when the newest call began (Unix time).
+    The histograms ``queue``, ``upstream`` and ``ttft`` have only the calls that got that far.
+    ``inferences`` counts the rows of answered calls, ``unanswered_ms`` is the part of ``total``
+    spent on all other calls, and ``last_ms`` is when the newest call began (Unix time).
     """
 
     __slots__ = (
@@ -66,7 +66,7 @@ class ModelMeters:
 
 
 class Meters:
-    """A recorder that counts what passes through it to another one."""
+    """A recorder that counts each record and passes it on to another recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.admit = recorder.admit
@@ -74,7 +74,7 @@ class Meters:
         self._series = 0
         self.models: dict[str, ModelMeters] = {}
         self.attempts: Counter[tuple[str, str]] = Counter()
-        """By pool and outcome; a failure's reason is not part of it."""
+        """By pool and outcome, without the reason of a failure."""
         self.errors: Counter[str] = Counter()
         """Errors told to clients, by code."""
 

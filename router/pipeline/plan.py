@@ -42,21 +42,22 @@ WISHES: Mapping[str, str] = {
     Verdict.DATA_COLLECTION: "data_collection",
     Verdict.PARAMETERS: "require_parameters",
 }
-"""Which wish a verdict comes from."""
+"""The wish that each verdict comes from."""
 
 DRAWS = 2**32
-"""How many values the end of a request's id has: all alike, as it is random."""
+"""The number of values of a request id's last digits, which are random and so equally likely."""
 
 SUFFIXES = {"floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
 
 
 class Plan(Struct, frozen=True):
-    """A call that may run. ``hold_nano`` is what it begins with, and covers the dearest endpoint
-    that it could reach; ``most_nano`` is the most that it can cost in the end, by using ``most``.
+    """A call that may run.
 
+    ``hold_nano`` is held at the beginning and covers the dearest endpoint in reach. ``most_nano``
+    is the most that the call can cost in the end, with the usage ``most``.
     ``completion_tokens_held`` is how long an answer the hold covers, 0 where that has no meaning.
-    With ``grows`` more is held while a stream runs. Where credit lacks for the hold and
-    ``least_nano`` is less, it may run ``lessened``.
+    With ``grows``, more is held while a stream runs. If credit does not cover the hold but covers
+    ``least_nano``, the call may run ``lessened``.
     """
 
     grant: Grant
@@ -74,7 +75,7 @@ class Plan(Struct, frozen=True):
     grows: bool
 
     def lessened(self) -> "Plan":
-        """With an answer no longer than what is expected, of which the worker is told."""
+        """The plan with the answer limited to the expected length; the worker gets that limit."""
         tokens = self.completion_tokens_least
         bound = msgspec.structs.replace(self.request.bound, completion_tokens=tokens)
         return msgspec.structs.replace(
@@ -94,10 +95,10 @@ def make_plan(
     holding: Holding,
     hardware_max_s: float,
 ) -> Plan:
-    """Raises ``ModelUnknown``, ``NotAllowed``, ``RequestInvalid``, ``WorkerRefused`` or
-    ``NothingEligible``.
+    """Decide where a call may go and what it may cost.
 
-    ``hardware_max_s`` is held for, where a price is per second and the call has no deadline.
+    ``hardware_max_s`` is held for when a price is per second and the call has no deadline. Raises
+    ``ModelUnknown``, ``NotAllowed``, ``RequestInvalid``, ``WorkerRefused`` or ``NothingEligible``.
     """
     request, route = find_route(table, grant, request)
     check_fit(route.model, request)
@@ -138,7 +139,7 @@ def make_plan(
 def find_route(
     table: RoutingTable, grant: Grant, request: InferenceRequest
 ) -> tuple[InferenceRequest, Route]:
-    """The route of a request, whose model has no suffix any more.
+    """The request, its model's suffix removed, and its route.
 
     Raises ``ModelUnknown`` or ``NotAllowed``.
     """
@@ -155,7 +156,7 @@ def find_route(
 
 
 def check_permitted(grant: Grant, model: str) -> None:
-    """Raises ``NotAllowed``."""
+    """Raises ``NotAllowed`` unless the grant may use the model."""
     if not grant.may_use(model):
         raise NotAllowed(f"this API key may not use model {model!r}", param="model")
 
@@ -204,7 +205,7 @@ def make_ticket(
 
 
 def _arm(route: Route, request: InferenceRequest) -> Policy:
-    """The policy in force, or the one under trial for its share, drawn by the request's id."""
+    """The policy in force, or the one on trial for its share of requests, drawn by request id."""
     canary = route.canary
     if canary is None or int(request.id[-8:], 16) >= canary.share * DRAWS:
         return route.policy
@@ -225,7 +226,7 @@ def _with_suffix(
 
 
 def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
-    """Without wishes the answer is the same for every call of a kind: looked up, not worked out."""
+    """Without wishes, all calls of a kind have the same answer, which is kept in the route."""
     if request.wishes is not NO_WISHES:
         parameters = required_parameters(request)
         return eligibility(route.endpoints, request.kind, request.wishes, parameters)
@@ -237,7 +238,7 @@ def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
 
 
 def _bounded(request: InferenceRequest, route: Route) -> InferenceRequest:
-    """Clamp what the call may generate, so that it has a highest price."""
+    """Clamp the tokens that the call may generate, so that there is a most it can cost."""
     limit = route.model.completion_tokens_max
     asked = request.completion_tokens_asked
     each = min(asked or limit, limit) if limit else asked
@@ -252,7 +253,7 @@ def _dearest(found: Eligibility, held: Usage) -> int:
 
 
 def _timed(request: InferenceRequest, hardware_max_s: float) -> InferenceRequest:
-    """Bound the hardware time that the call is charged for, which its deadline may shorten."""
+    """Bound the hardware time that the call is charged for; its deadline may shorten it."""
     longest_ms = int(hardware_max_s * 1e3)
     hardware_ms = min(request.wishes.deadline_ms or longest_ms, longest_ms)
     bound = msgspec.structs.replace(request.bound, hardware_ms=hardware_ms)

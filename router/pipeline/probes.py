@@ -1,4 +1,4 @@
-"""Tiny requests of the router's own, by which it learns whether a worker lives."""
+"""The router's own tiny requests, which tell whether a worker lives."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -8,20 +8,20 @@ from router.scheduling.fleet import Attempt
 
 
 class Probes:
-    """Those that are under way. ``upstreams`` are by the protocol of a worker."""
+    """The probes that are running. ``upstreams`` are by a worker's protocol."""
 
     def __init__(self, upstreams: Mapping[str, Upstream]) -> None:
         self._upstreams = upstreams
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def begin(self, attempt: Attempt, ended: Callable[[Attempt, bool], None]) -> None:
-        """Ask a worker, and say whether it lives."""
+        """Probe a worker; ``ended`` is told whether it lives."""
         task = asyncio.ensure_future(self._ask(attempt, ended))
         self._tasks[attempt.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(attempt.id, None))
 
     def stop(self, attempt: Attempt) -> None:
-        """It takes too long. Does nothing when it is over."""
+        """Give up a probe that takes too long. Does nothing when it is over."""
         task = self._tasks.get(attempt.id)
         if task is not None:
             task.cancel()
@@ -31,7 +31,7 @@ class Probes:
         try:
             await self._upstreams[endpoint.worker.protocol].probe(endpoint)
         except UpstreamFailed as error:
-            # A worker that cannot serve the probe but says so properly is alive.
+            # A worker that properly refuses the probe is alive.
             ended(attempt, not error.is_fault)
         except UpstreamRefused:
             ended(attempt, True)

@@ -1,8 +1,8 @@
-"""Two workers, one answer: a second attempt beside the first, at no cost to calls without one.
+"""Two workers, one answer: a second attempt beside the first, free for calls without one.
 
-The first attempt runs in the call's own task. Only when the scheduler says so a second one starts
-in a task of its own. If that wins, the call's task is cancelled at its worker and takes the
-winner's outcome instead, as ``asyncio.timeout`` does with a deadline.
+The first attempt runs in the call's own task. Only when the scheduler says so, a second one starts
+in its own task. If the second wins, the call's task is cancelled at its worker and takes the
+winner's outcome, as ``asyncio.timeout`` does with a deadline.
 """
 
 import asyncio
@@ -15,27 +15,27 @@ T = TypeVar("T")
 
 
 class Course(Protocol[T]):
-    """What the attempts of a call run over."""
+    """How to make one kind of attempt, and what to do when it ends."""
 
     async def run(self, attempt: Attempt) -> T:
         """Make one attempt."""
         ...
 
     def won(self, attempt: Attempt, outcome: T) -> None:
-        """It ended with an outcome."""
+        """The attempt ended with an outcome."""
         ...
 
     def lost(self, attempt: Attempt, error: UpstreamFailed) -> None:
-        """It ended without."""
+        """The attempt ended without an outcome."""
         ...
 
     async def unwanted(self, attempt: Attempt, outcome: T) -> None:
-        """It won, and nobody takes its outcome any more."""
+        """The attempt won, but nobody takes its outcome any more."""
         ...
 
 
 class Race(Generic[T]):
-    """The attempts of one call that are under way."""
+    """The running attempts of one call."""
 
     __slots__ = ("_beside", "_call", "_course", "_loop", "_winner", "first", "second")
 
@@ -49,7 +49,7 @@ class Race(Generic[T]):
         self._winner: tuple[Attempt, T] | None = None
 
     async def outcome(self) -> tuple[Attempt, T]:
-        """The first outcome there is. Raises what the first attempt raises if nobody wins."""
+        """The first outcome. Raises what the first attempt raises if no attempt wins."""
         self._call = asyncio.current_task(self._loop)
         error: asyncio.CancelledError | UpstreamFailed
         try:
@@ -59,12 +59,12 @@ class Race(Generic[T]):
                 raise
             if not self._call.uncancel():
                 return self._winner
-            error = cancelled  # The client left in the very moment in which the second one won.
+            error = cancelled  # The client left at the moment the second attempt won.
         except UpstreamFailed as failed:
             if self._beside is None:
                 raise
             self._course.lost(self.first, failed)
-            self._call = None  # From here on nothing of the first is left to stop.
+            self._call = None  # Nothing of the first attempt is left to stop.
             error = failed
         else:
             self._call = None
@@ -102,7 +102,7 @@ class Race(Generic[T]):
         except UpstreamFailed as error:
             self._course.lost(attempt, error)
             return
-        except UpstreamRefused:  # The first will be told the same.
+        except UpstreamRefused:  # The first attempt will be refused too.
             self._course.lost(attempt, UpstreamFailed("refused", is_fault=False))
             return
         except Exception:
@@ -113,18 +113,18 @@ class Race(Generic[T]):
 
 
 class Races:
-    """Those that are under way, by the attempts that run in them."""
+    """The running races, by the attempts in them."""
 
     def __init__(self) -> None:
         self._races: dict[int, Race[Any]] = {}
 
     def begin(self, race: Race[T]) -> Race[T]:
-        """Its first attempt is under way."""
+        """Start with the first attempt, which is already running."""
         self._races[race.first.id] = race
         return race
 
     def hedge(self, attempt: Attempt, of: Attempt) -> bool:
-        """Run the call of ``of`` at a second worker too; False when it is over."""
+        """Run the call of ``of`` at a second worker too; False when that call is over."""
         race = self._races.get(of.id)
         if race is None:
             return False
@@ -133,7 +133,7 @@ class Races:
         return True
 
     def stop(self, attempt: Attempt) -> None:
-        """It lost. Does nothing when it is over."""
+        """The attempt lost. Does nothing when it is over."""
         race = self._races.get(attempt.id)
         if race is not None:
             race.stop(attempt)

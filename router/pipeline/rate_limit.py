@@ -1,15 +1,14 @@
 """Limits of a key and of its organisation: requests and tokens a minute, and calls at once.
 
-A rate is a token bucket that holds a minute's worth and is refilled all the time. Tokens are
-charged by the prompt's size when a call is admitted and by what it really used when it ends: a
-bucket may go into debt, which the calls after wait for, so that nobody is refused for an answer
-that might have been long.
+A rate is a token bucket that holds a minute's worth and refills all the time. A call is charged by
+the size of its prompt when it is admitted, and by its real usage when it ends. The bucket may go
+into debt, and later calls wait for it: no call is refused because its answer might be long.
 
-Several routers share every limit. The parts are leased as worker slots are
-(:mod:`router.pipeline.cluster`): ``PARTS`` of each bucket, and the calls at once one by one. What
-is refilled by all of them together is never more than the limit, and each may hold one of whatever
-is counted. A router that first hears of a key asks for its part before it answers, and begins with
-an empty bucket where another router serves that key already.
+All routers share each limit. Its parts are leased as worker slots are
+(:mod:`router.pipeline.cluster`): ``PARTS`` of each bucket, and each of the calls at once. Together
+the routers never refill more than the limit, and each may hold at least one unit. A router that
+first hears of a key asks for its part before it answers. It begins with an empty bucket if another
+router already serves that key.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,11 +19,11 @@ from router.domain.errors import RateLimited
 
 MINUTE_S = 60.0
 PARTS = 1_000
-"""Into how many parts a rate is divided among routers."""
+"""How many parts of a rate the routers share out."""
 DEMAND_MEMORY = 0.5
-"""What is left of the demand seen in a beat at the next one."""
+"""The share of a beat's demand that still counts at the next beat."""
 NO_SHARE_S = 1.0
-"""How long a router without a part of a limit asks to be left alone: until it should have one."""
+"""The ``Retry-After`` of a router without a part of a limit: by then it should have one."""
 RATE = "rate:"
 CALLS = "calls:"
 
@@ -32,7 +31,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Bucket:
-    """A token bucket of ``limit`` a minute, of which ``share`` is this router's."""
+    """A token bucket of ``limit`` a minute; this router has ``share`` of it."""
 
     __slots__ = ("_refilled_s", "level", "limit", "share")
 
@@ -44,36 +43,36 @@ class Bucket:
 
     @property
     def capacity(self) -> float:
-        """A minute's worth of this router's share, at least one of whatever is counted."""
+        """A minute's worth of this router's share, at least one unit."""
         return max(self.limit * self.share, 1.0)
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether the bucket is full."""
         return self.level >= self.capacity
 
     def refill(self, now_s: float) -> None:
-        """Add what has come since the last time."""
+        """Add what has come since the last refill."""
         added = self.limit * self.share / MINUTE_S * (now_s - self._refilled_s)
         self.level = min(self.level + added, self.capacity)
         self._refilled_s = now_s
 
     def wait_s(self, amount: float) -> float:
-        """Seconds until ``amount`` is there; 0 when it is. More than it holds waits for all."""
+        """Seconds until ``amount`` is there, at most until the bucket is full; 0 if it is there."""
         missing = min(amount, self.capacity) - self.level
         if missing <= 0:
             return 0.0
         return missing * MINUTE_S / (self.limit * self.share) if self.share else NO_SHARE_S
 
     def shared(self, share: float, now_s: float) -> None:
-        """Another share from now on. More room is filled by and by, never at once."""
+        """Use another share from now on. A larger bucket fills over time, not at once."""
         self.refill(now_s)
         self.share = share
         self.level = min(self.level, self.capacity)
 
 
 class Meter:
-    """What a scope has used on this router."""
+    """What one key or organisation has used on this router."""
 
     __slots__ = (
         "_share",
@@ -98,7 +97,7 @@ class Meter:
         self.use(limits, now_s)
 
     def use(self, limits: RateLimits, now_s: float) -> None:
-        """The limits were changed: begin with full buckets of the new size."""
+        """Use changed limits: begin with full buckets of the new size."""
         before, self.limits = self.limits, limits
         if limits.requests_per_minute != before.requests_per_minute:
             self.requests = self._bucket(limits.requests_per_minute, now_s)
@@ -108,7 +107,7 @@ class Meter:
             self.calls_share = int(limits.calls_at_once * self._share)
 
     def share(self, share: float, calls_share: int, now_s: float, *, is_full: bool) -> None:
-        """Another part from now on; ``is_full`` when nobody else used any of the limit."""
+        """Use another part from now on. ``is_full`` says that no other router used the limit."""
         self._share, self.calls_share = share, calls_share
         for bucket in (self.requests, self.tokens):
             if bucket is not None:
@@ -118,7 +117,7 @@ class Meter:
         self.is_new = False
 
     def is_idle(self, now_s: float) -> bool:
-        """Whether forgetting this meter would change nothing."""
+        """Whether this meter can be forgotten without a change."""
         for bucket in (self.requests, self.tokens):
             if bucket is not None:
                 bucket.refill(now_s)
@@ -133,7 +132,7 @@ class Meter:
 
 
 class Permit:
-    """An admitted call under limits."""
+    """Permission for a call to run under limits."""
 
     __slots__ = ("_ended", "_meters", "_tokens")
 
@@ -143,7 +142,7 @@ class Permit:
         self._ended = not meters
 
     def end(self, tokens: int) -> None:
-        """The call is over and has used so many tokens. A second end changes nothing."""
+        """The call is over and has used this many tokens. A second call does nothing."""
         if self._ended:
             return
         self._ended = True
@@ -153,7 +152,7 @@ class Permit:
                 meter.tokens.level += self._tokens - tokens
 
     def headers(self) -> Headers:
-        """``x-ratelimit-*`` of the tightest limits, as OpenAI's clients know them."""
+        """``x-ratelimit-*`` headers of the tightest limits, as OpenAI's clients know them."""
         if not self._meters:
             return ()
         requests = [meter.requests for meter in self._meters if meter.requests is not None]
@@ -162,7 +161,7 @@ class Permit:
 
 
 NO_PERMIT = Permit()
-"""Of a call without limits."""
+"""The permit of a call without limits."""
 
 
 class RateLimiter:
@@ -174,10 +173,10 @@ class RateLimiter:
         self.routers = 1
         """How many routers share every limit."""
         self.join: Callable[[], Awaitable[None]] | None = None
-        """Asks the other routers for a part, when there are others."""
+        """Asks the other routers for a part; None when there are none."""
 
     async def admit(self, limits: tuple[Limit, ...], tokens: int) -> Permit:
-        """Let a call of about ``tokens`` run. Raises ``RateLimited``, and charges nothing then."""
+        """Let a call of about ``tokens`` run. Raises ``RateLimited`` and then charges nothing."""
         meters = tuple([self._meter(limit) for limit in limits])
         for meter in meters:
             meter.demand += 1
@@ -196,7 +195,7 @@ class RateLimiter:
         return Permit(meters, tokens)
 
     def demands(self) -> dict[str, float]:
-        """What was lately asked of each limit here, by the id under which its parts are leased."""
+        """The recent demand for each limit here, by the id under which its parts are leased."""
         now_s = self._clock()
         for scope in [s for s, meter in self._meters.items() if _is_forgotten(meter, now_s)]:
             del self._meters[scope]
@@ -217,7 +216,7 @@ class RateLimiter:
         return parts
 
     def lease(self, granted: Mapping[str, int], others: frozenset[str]) -> None:
-        """Use these parts; ``others`` are the ids that other routers have a demand for."""
+        """Use these parts. ``others`` are the ids that other routers have a demand for."""
         now_s = self._clock()
         for scope, meter in self._meters.items():
             parts = granted.get(RATE + scope)
@@ -235,7 +234,7 @@ class RateLimiter:
         return meter
 
     def _without_others(self, meters: tuple[Meter, ...]) -> None:
-        """The others cannot be asked (the database is away): take an even part."""
+        """The database is away, so the other routers cannot be asked: take an equal part."""
         for meter in meters:
             if meter.is_new:
                 calls = ceil(meter.limits.calls_at_once / self.routers)

@@ -1,4 +1,4 @@
-"""The last finished calls, by id: what can be told of a call before it has reached the ledger."""
+"""The latest finished calls by id, to answer for a call before it has reached the ledger."""
 
 from collections import OrderedDict
 
@@ -9,7 +9,7 @@ RECENT_MAX = 2_000
 
 
 class RecentCalls:
-    """A recorder that remembers what passes through it to another one."""
+    """A recorder that remembers each record and passes it on to another recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.admit = recorder.admit
@@ -24,5 +24,5 @@ class RecentCalls:
         self._recorder.append(record)
 
     def get(self, request_id: str) -> UsageRecord | None:
-        """A call that ended here not long ago."""
+        """A call that ended here recently."""
         return self._records.get(request_id)

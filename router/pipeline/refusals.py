@@ -1,6 +1,7 @@
-"""Calls that were refused before anything was held for them, counted for who made them.
+"""Counts calls that were refused before any credit was held, by who made them.
 
-The books have calls that ran or could have run. Of the others there is a count by the hour, brought
+The books only have calls that ran or could have run. Refused calls are counted by the hour, and the
+counts go to the store from time to time. A killed router loses what it counted since then.
 to where pages read it now and then: a router that is killed loses what it has counted since.
 """
 
@@ -15,7 +16,7 @@ from router.ports import RefusalCount, RefusalSink
 
 FLUSH_S = 5.0
 KINDS_MAX = 10_000
-"""Of one flush: what is of yet another kind is not counted."""
+"""How many different refusals one flush holds; further kinds are not counted."""
 HOUR_MS = 3_600_000
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Refusals:
         self._counted: Counter[RefusalCount] = Counter()
 
     def count(self, grant: Grant, model: str, code: str) -> None:
-        """One more; ``model`` is "" where there is none of the name that was asked for."""
+        """Count one refusal; ``model`` is "" if the model asked for is unknown."""
         hour_ms = int(self._clock() * 1_000) // HOUR_MS * HOUR_MS
         kind = RefusalCount(
             grant.organisation_id, hour_ms, grant.key_id, grant.user_id, model, code
@@ -39,13 +40,13 @@ class Refusals:
             self._counted[kind] += 1
 
     async def run(self) -> None:
-        """Bring them away, as long as it runs."""
+        """Send the counts regularly until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_S)
             await self.flush()
 
     async def flush(self) -> None:
-        """What cannot be brought away is kept for the next time."""
+        """Send the counts. What cannot be sent is kept for the next time."""
         counted, self._counted = self._counted, Counter()
         if not counted:
             return

@@ -1,4 +1,4 @@
-"""What was learned of workers and their counts, from one life of the router to the next."""
+"""Keeps what was learned of workers and their counts from one run of the router to the next."""
 
 import asyncio
 import logging
@@ -12,14 +12,15 @@ from router.pipeline.dispatch import Dispatcher
 from router.ports import LearnedStore
 
 SAVE_INTERVAL_S = 30.0
-"""What a killed router has forgotten."""
+"""A killed router forgets at most this much."""
 
 log = logging.getLogger(__name__)
 
 
 class Remembering:
-    """Never in the way: what cannot be read or written is a line in the log. ``clock`` is Unix
-    time; what is older than ``age_max_s`` is not believed.
+    """Saves and restores, and never gets in the way: a failed read or write is logged.
+
+    ``clock`` is Unix time. A file older than ``age_max_s`` is not used.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Remembering:
         self._is_failing = False
 
     async def recall(self) -> None:
-        """Give back what the last life has kept. Before the scheduler is told of the catalog."""
+        """Restore what the last run kept. Call it before the scheduler gets the catalog."""
         try:
             kept = await asyncio.to_thread(self._store.load)
         except (OSError, ValueError) as error:
@@ -51,7 +52,7 @@ class Remembering:
         if kept is None:
             return
         age_s = self._clock() - kept.saved_at_s
-        # A clock that was set back makes a file of the future.
+        # If the clock was set back, the file is from the future.
         if abs(age_s) > self._age_max_s:
             log.info("what was learned of workers is %.0f s old and left aside", age_s)
             return
@@ -59,7 +60,7 @@ class Remembering:
         self._counts.remember(kept.learned.counts, kept.learned.tallies)
 
     async def run(self) -> None:
-        """Keep what is learned, every now and then and when this is cancelled."""
+        """Save regularly, and once more when cancelled."""
         try:
             while True:
                 await asyncio.sleep(self._interval_s)
@@ -72,15 +73,15 @@ class Remembering:
         known = [state.endpoint.deployment for state in scheduler.fleet.endpoints.values()]
         return structs.replace(
             scheduler.learned(),
-            counts=self._counts.learned({one.model for one in known}),
-            tallies=self._counts.tallied(sorted({one.id for one in known})),
+            counts=self._counts.learned({deployment.model for deployment in known}),
+            tallies=self._counts.tallied(sorted({deployment.id for deployment in known})),
         )
 
     async def save(self) -> None:
-        """Keep what is news."""
+        """Save what was learned, if it has changed."""
         scheduler = self._dispatcher.scheduler
         if not scheduler.fleet.endpoints:
-            return  # Before the first catalog: nothing of the last life has come back yet.
+            return  # Before the first catalog, nothing of the last run is restored yet.
         learned = self._learned()
         if learned == self._saved:
             return

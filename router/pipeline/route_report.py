@@ -1,4 +1,4 @@
-"""What a client is told about how its call was served: headers always, the whole on request."""
+"""What a client learns about how its call was served: always in headers, in full on request."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from router.pipeline.trace import Trace
 
 Headers = list[tuple[str, str]]
 Report = dict[str, Any]
-"""Whatever JSON can say."""
+"""Any JSON object."""
 
 
 def route_headers(

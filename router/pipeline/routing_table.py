@@ -1,4 +1,4 @@
-"""A snapshot, indexed for look-ups: built once per publication, read by every call."""
+"""A snapshot with indexes: built once per publication, read by every call."""
 
 from msgspec import Struct, field
 
@@ -21,10 +21,10 @@ from router.pipeline.eligibility import Eligibility
 
 
 class Route(Struct, frozen=True):
-    """A public model name, where it can run and how a place is chosen.
+    """A public model name, where the model can run, and how a place is chosen.
 
-    ``eligible`` is filled by planning: what may be used for a call of a kind that has no wishes.
-    ``canary`` is a policy under trial, if there is one.
+    Planning fills ``eligible``: the endpoints for a call of a kind without wishes. ``canary`` is a
+    policy on trial, if any.
     """
 
     model: Model
@@ -35,7 +35,7 @@ class Route(Struct, frozen=True):
 
     @property
     def left_out(self) -> str:
-        """Why none of its workers could be started; "" where one was, or where it has none."""
+        """Why no worker could be started; "" if one could, or if there are no workers."""
         reasons = [endpoint.worker.left_out for endpoint in self.endpoints]
         return reasons[0] if reasons and all(reasons) else ""
 
@@ -55,17 +55,16 @@ class Grant(Struct, frozen=True, gc=False):
     expires_at_s: int = 0
 
     def may_use(self, model: str) -> bool:
-        """Whether a call of this model is allowed, and the model is told of."""
+        """Whether this caller may call the model and see it in lists."""
         return not self.models or model in self.models
 
 
 class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.
 
-    ``keys`` are found by digest, ``limits`` and ``budgets`` by organisation, ``ended_sessions`` by
-    who had them. ``seen`` is filled by
-    authentication: the grants of keys that this table has already been asked about, found without
-    the digest. It goes when the table goes.
+    ``keys`` are by digest, ``limits`` and ``budgets`` by organisation, ``ended_sessions`` by user.
+    Authentication fills ``seen`` with the grants of keys already used with this table, so that they
+    need no digest. It goes when the table goes.
     """
 
     version: int
@@ -82,23 +81,23 @@ class RoutingTable(Struct, frozen=True):
     def purse_of(
         self, organisation_id: int, account_id: int, *, user_id: int = 0, key_id: int = 0
     ) -> Purse:
-        """An organisation's account, within its own budget, the member's and the key's."""
+        """An organisation's account, with the budgets of organisation, member and key."""
         budgets = self.budgets.get(organisation_id, ())
         ids = sorted(b.id for b in budgets if b.user_id in (0, user_id) and b.key_id in (0, key_id))
         return Purse(account_id, tuple(ids))
 
     def limits_of(self, organisation_id: int) -> tuple[Limit, ...]:
-        """What an organisation as a whole is limited to."""
+        """The limits of an organisation as a whole."""
         limits = self.limits.get(organisation_id)
         return (Limit(f"org:{organisation_id}", limits),) if limits else ()
 
     def budget_of(self, organisation_id: int, key_id: int) -> int:
-        """The id of a key's own budget, 0 where it has none."""
+        """The id of a key's own budget, 0 if it has none."""
         budgets = self.budgets.get(organisation_id, ())
         return next((budget.id for budget in budgets if key_id and budget.key_id == key_id), 0)
 
     def key_of(self, key_id: int) -> ApiKey | None:
-        """A key by its id: rare, and so without an index."""
+        """A key by its id. Rarely needed, so there is no index."""
         return next((key for key in self.keys.values() if key.id == key_id), None)
 
 

@@ -1,4 +1,4 @@
-"""How a call's money ends: one pure function, and an account that resolves at most once."""
+"""What a call is charged: one pure function, and an account that settles at most once."""
 
 import time
 from collections import Counter
@@ -18,11 +18,11 @@ from router.pipeline.trace import Abandoned, Trace
 NOTHING_USED = Usage()
 CHECKPOINT_TOKENS = 64
 CHECKPOINT_S = 1.0
-"""A stream's journal is at most so many tokens or seconds behind what its client has."""
+"""A stream's journal is at most this many seconds or tokens behind its client."""
 
 
 class Settlement(Struct, frozen=True, gc=False):
-    """The end of a hold, in nano-USD. ``owed_nano`` is what the usage costs, held or not."""
+    """The end of a hold, in nano-USD. ``owed_nano`` is the price of the usage, held or not."""
 
     outcome: Outcome
     usage: Usage
@@ -32,7 +32,7 @@ class Settlement(Struct, frozen=True, gc=False):
 
 
 def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float) -> Settlement:
-    """What is owed for how the call ended, ``now_s``. Never more than was held."""
+    """Charge a call that ended at ``now_s`` with this outcome. Never more than was held."""
     endpoint = trace.endpoint
     if outcome not in BILLED or endpoint is None:
         return Settlement(outcome, NOTHING_USED, 0, 0)
@@ -43,8 +43,8 @@ def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float)
         usage = trace.usage or _counted(plan, trace)
         worked = outcome is Outcome.COMPLETED or usage != NOTHING_USED
         if worked and bound.images:
-            usage = structs.replace(usage, images=bound.images)  # Workers report tokens of them.
-    if worked and bound.hardware_ms:  # Workers do not report their time at all.
+            usage = structs.replace(usage, images=bound.images)  # Workers report their tokens.
+    if worked and bound.hardware_ms:  # Workers do not report their time.
         taken_ms = min(int(taken_s * 1e3), bound.hardware_ms)
         usage = structs.replace(usage, hardware_ms=taken_ms)
     if usage == NOTHING_USED and outcome is not Outcome.COMPLETED:
@@ -57,17 +57,17 @@ def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float)
 
 
 def _counted(plan: Plan, trace: Trace) -> Usage:
-    """Usage by the router's own count, for a worker that did not get to say (or never does)."""
+    """Usage by the router's own count, for a worker that has reported none."""
     if not trace.tokens_delivered:
         return NOTHING_USED
     return Usage(prompt_tokens=plan.request.prompt_tokens, completion_tokens=trace.tokens_delivered)
 
 
 def _produced(plan: Plan, abandoned: Abandoned, taken_s: float) -> Usage:
-    """What a worker has probably done of an answer that its client did not wait for.
+    """What a worker has probably done of an answer whose client left before its first token.
 
-    The part of what was expected that its time makes of the expected time. A prompt is not read
-    twice; an answer may be longer than expected, up to its bound, where the time was ever measured.
+    It is the expected usage times the elapsed share of the expected time. A prompt counts at most
+    once. If the expected time was measured, the answer may exceed the expectation, up to its bound.
     """
     request = plan.request
     share = max(taken_s, 0.0) / abandoned.expected_s if abandoned.expected_s > 0 else 0.0
@@ -82,12 +82,12 @@ def _produced(plan: Plan, abandoned: Abandoned, taken_s: float) -> Usage:
 
 
 class CallAccount:
-    """The open account of one admitted call: resolved exactly once, whatever happens to the call.
+    """The open account of one admitted call, resolved exactly once.
 
-    ``keep`` takes the finished record and ``release`` returns the hold; both are synchronous, so
+    ``keep`` takes the finished record and ``release`` returns the hold. Both are synchronous, so
     that nothing can come between them, not even a cancellation. ``checkpoint`` takes what a running
-    stream would owe, ``raised`` the hold with more of its lease, if that has it. What a call owes
-    beyond its hold is counted in ``unpaid``, by model. ``permit`` ends with it.
+    stream would owe. ``raised`` gives the hold with more of its lease, if the lease has it. What a
+    call owes beyond its hold is counted in ``unpaid``, by model. ``permit`` ends with the account.
     """
 
     __slots__ = (
@@ -149,11 +149,11 @@ class CallAccount:
         return self.settlement
 
     def raise_hold(self, hold: Hold) -> None:
-        """More is held for the call: what is journalled from now on says so."""
+        """Use a larger hold for the call, also in what is journalled from now on."""
         self.hold = hold
 
     def _short(self, settlement: Settlement, short_nano: int, now_s: float) -> Settlement:
-        """The worker counts more than was held: as much of it as may be held yet."""
+        """The worker counts more than was held: hold more for it, as far as that is possible."""
         plan = self._plan
         more_nano = min(short_nano, plan.most_nano - self.hold.amount_nano)
         if plan.grows and more_nano > 0:
@@ -167,9 +167,10 @@ class CallAccount:
         return settlement
 
     def delivering(self) -> None:
-        """The client of a stream is about to have more: journal that first, once it is enough.
+        """The client of a stream is about to get more: journal that first, if it is enough.
 
-        A router that dies is not paid for the rest. Before, since a part may be of any size.
+        Journalled before the delivery, because a part may be of any size and a router that dies is
+        not paid for it.
         """
         tokens, now_s = self._trace.tokens_delivered, time.monotonic()
         if tokens > self._checkpoint_tokens or now_s >= self._checkpoint_s:
@@ -226,5 +227,5 @@ class CallAccount:
 
 
 def _span_ms(start_s: float, end_s: float) -> float:
-    """Whole microseconds, in ms. ``round`` takes twice as long."""
+    """Milliseconds, rounded to a microsecond. ``round`` takes twice as long."""
     return int((end_s - start_s) * 1e6 + 0.5) / 1e3 if end_s > start_s else 0.0

@@ -1,4 +1,4 @@
-"""What is known of a call's size before it runs, as the scheduler's predictor takes it."""
+"""What is known of a call's size before it runs, as features for the scheduler's predictor."""
 
 from zlib import crc32
 
@@ -6,13 +6,13 @@ from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.scheduling.affinity import BLOCK_BYTES
 
 BLOCKS_MAX = 512
-"""Of a longer prompt the beginning decides where it goes."""
+"""A longer prompt is placed by its beginning."""
 
 PREFIXED = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt"}
 
 
 def size_features(request: InferenceRequest) -> tuple[float, ...]:
-    """Prompt tokens and tokens asked for; input bytes; or payload bytes and rows."""
+    """Prompt tokens and requested tokens; or input bytes; or payload bytes and rows."""
     if request.kind is Kind.INFER:
         return (float(len(request.payload)), float(request.bound.rows))
     if request.kind is Kind.EMBEDDING:
@@ -24,9 +24,9 @@ def size_features(request: InferenceRequest) -> tuple[float, ...]:
 
 
 def prefix_blocks(request: InferenceRequest) -> tuple[int, ...]:
-    """Hashes of the prompt's first blocks, each with all before it; none for a short prompt.
+    """Hashes of the prompt's first blocks, each over all blocks so far; none for a short prompt.
 
-    Only whole blocks: the last one of a chat changes with its next turn.
+    Only whole blocks count: the last block of a chat changes with the next turn.
     """
     if request.prompt_bytes < BLOCK_BYTES or request.kind not in PREFIXED:
         return ()

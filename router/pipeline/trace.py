@@ -1,4 +1,4 @@
-"""What happened to one call, noted as it happens: measurements only, nothing decides by it."""
+"""Notes what happens to one call, as it happens. Only measurements: nothing is decided by it."""
 
 import time
 from functools import partial
@@ -25,10 +25,10 @@ from router.scheduling.fleet import Attempt
 
 
 class Abandoned(Struct, frozen=True, gc=False):
-    """An attempt that a worker was at when its client left without a token of its answer.
+    """An attempt whose client left before it got a token of the answer.
 
-    It was expected to take ``expected_s`` (a stream: to its first token) and to have by then
-    ``answer_tokens``; ``is_guess`` says that nothing like it was ever measured.
+    The attempt was expected to take ``expected_s`` (a stream: to its first token) and to have
+    ``answer_tokens`` by then. ``is_guess`` says that nothing similar was ever measured.
     """
 
     expected_s: float
@@ -37,8 +37,10 @@ class Abandoned(Struct, frozen=True, gc=False):
 
 
 class Trace:
-    """Seconds on the monotonic clock. ``said`` is the worker's word, None until it came, and
-    ``usage`` what of it is believed.
+    """The course of one call. Times are seconds on the monotonic clock.
+
+    ``said`` is the usage that the worker reports, None until it does; ``usage`` is the part of it
+    that the router believes.
     """
 
     __slots__ = (
@@ -71,28 +73,28 @@ class Trace:
         self.tokens_delivered = 0
 
     def placed(self, dispatch: Dispatch) -> None:
-        """A worker was found; the decision of the last attempt is the one that is kept."""
+        """A worker was found. The decision of the last attempt is kept."""
         self.considered = dispatch.considered
         self.endpoint = dispatch.attempt.endpoint.endpoint
         self.placed_s = dispatch.attempt.dispatched_s
 
     def answered(self, attempt: Attempt, now_s: float) -> None:
-        """The client gets the answer of ``attempt``, from now on."""
+        """From now on, the client gets the answer of this attempt."""
         self.endpoint = attempt.endpoint.endpoint
         self.placed_s = attempt.dispatched_s
         self.first_byte_s = now_s
 
     def left(self, attempt: Attempt) -> None:
-        """The client left while this attempt ran, and had no token of it."""
+        """The client left while this attempt ran, and got no token of it."""
         is_guess = attempt.endpoint.estimate.is_guess
-        if self.request.stream:  # A token of it would have been seen.
+        if self.request.stream:  # No token has come, or it would have been seen.
             self.abandoned = Abandoned(attempt.run.expected_first_s, 0.0, is_guess)
         else:
             expected_s, tokens = attempt.run.expected_s, attempt.ticket.answer_tokens
             self.abandoned = Abandoned(expected_s, tokens, is_guess)
 
     def heard(self, part: StreamPart) -> None:
-        """Some of the answer's stream came."""
+        """A part of the answer's stream came."""
         self.tokens_delivered += part.tokens
         if part.usage is not None:
             self.said = self.usage = part.usage
@@ -100,7 +102,7 @@ class Trace:
             self.finish_reason = part.finish_reason
 
     def withheld(self, part: StreamPart) -> None:
-        """What was heard last is not delivered, nor is the stream's end."""
+        """The last part is not delivered, nor is the stream's end."""
         self.tokens_delivered -= part.tokens
         self.finish_reason = ""
         if part.usage is not None:
@@ -128,25 +130,28 @@ class Trace:
     def failed_alike(self, reason: str) -> set[str]:
         """The workers whose attempts failed for this reason."""
         failure = f"{Outcome.WORKER_FAILED}:{reason}"
-        return {one.worker_id for one in self.attempts if one.outcome == failure}
+        return {attempt.worker_id for attempt in self.attempts if attempt.outcome == failure}
 
     def excuse(self, reason: str) -> None:
-        """That they failed for this reason was no fault of the workers'."""
+        """The failures for this reason were no fault of the workers."""
         failure, refusal = f"{Outcome.WORKER_FAILED}:{reason}", f"{Outcome.REFUSED}:{reason}"
         self.attempts = [
-            structs.replace(one, outcome=refusal) if one.outcome == failure else one
-            for one in self.attempts
+            structs.replace(attempt, outcome=refusal) if attempt.outcome == failure else attempt
+            for attempt in self.attempts
         ]
 
     def waited_ms(self) -> tuple[float, float]:
-        """From arrival to the try that answers: for a place, then beside an earlier try."""
+        """Milliseconds from arrival to the attempt that answered.
+
+        First those spent waiting for a place, then those spent beside an earlier attempt.
+        """
         whole_ms = (self.placed_s - self.request.arrived_s) * 1e3
         worker = self.endpoint.worker.id if self.endpoint else ""
         hedged_ms = hedge_ms(self.attempts, worker, whole_ms)
         return whole_ms - hedged_ms, hedged_ms
 
     def candidates(self, plan: Plan) -> Candidates:
-        """Every endpoint that was considered for the last attempt, with the reason it lost."""
+        """Every endpoint considered for the last attempt, with the reason it lost."""
         placed = self.endpoint.id if self.endpoint else ""
         return Candidates(
             partial(_candidates, self.considered, placed, plan.endpoints, plan.filtered)
@@ -179,7 +184,7 @@ def _candidates(
 
 
 def _told(terms: Terms) -> TermsRecord:
-    # Whole microseconds by hand: round() to three digits takes four times as long.
+    # Rounding to a microsecond by hand: round() to three digits takes four times as long.
     return TermsRecord(
         int(terms.ahead_s * 1e6 + 0.5) / 1e3,
         int(terms.prefill_s * 1e6 + 0.5) / 1e3,

@@ -1,8 +1,8 @@
-"""Money and wishes as seconds of one score.
+"""Turns money and wishes into seconds of one score.
 
-A policy says how many seconds a dollar is worth; an endpoint is set back by what it would probably
-charge. A caller's ``order`` sets each later provider back by a step. Both lower a candidate and
-never exclude it: who may not be used at all was decided before (:mod:`.eligibility`).
+A policy says how many seconds a dollar is worth, so an endpoint loses the seconds of what it would
+probably charge. A caller's ``order`` moves each later provider back by a step. Both lower a
+candidate and never exclude it: exclusion was decided before (:mod:`.eligibility`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,19 +17,19 @@ from router.scheduling.policies.late_binding import PREFERENCE_S
 from router.scheduling.ticket import NO_TERMS
 
 ORDER_STEP_S = 5.0
-"""What each place in ``order`` counts for: about a second of waiting at the default weight."""
+"""What each place in ``order`` costs: about a second of waiting at the default weight."""
 
 COMPLETION_TOKENS_TYPICAL = 256
-"""What an answer is taken for when the caller does not bound it."""
+"""The expected length of an answer that the caller does not bound."""
 
 
 PERCENTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p99": 0.99}
 EXPECTED = "p50"
-"""The latency that the scheduler expects itself, for the moment and the request at hand."""
+"""The scheduler itself expects this latency, for the moment and the request at hand."""
 
 
 def expected_latency_s(wishes: Wishes) -> float:
-    """What the caller would like to wait at most in the usual case; infinite without a wish."""
+    """The longest wait that the caller wishes for in the usual case; infinite without a wish."""
     wish = wishes.preferred_max_latency
     return inf if wish is None else percentiles(wish).p50 or inf
 
@@ -40,7 +40,7 @@ def penalties_s(
     policy: Policy,
     histories: Histories,
 ) -> Mapping[str, float]:
-    """Seconds by endpoint id."""
+    """Penalties in seconds, by endpoint id."""
     wishes = request.wishes
     if wishes is NO_WISHES and not policy.usd_weight_s:
         return NO_TERMS
@@ -77,13 +77,13 @@ def costs_nano(endpoints: Sequence[Endpoint], request: InferenceRequest) -> Mapp
 
 
 def _cost_nano(deployment: Deployment, usage: Usage) -> float:
-    """The time that it takes is the benchmarked one."""
+    """Charged time is the benchmarked service time."""
     price = deployment.price
     return charge_nano(price, usage) + price.second_nano * deployment.service_prior_ms / 1e3
 
 
 def _disappoints(history: History, wishes: Wishes) -> bool:
-    """Whether a deployment was slower lately than the caller wishes; one without past was not."""
+    """Whether a deployment was lately slower than the caller wishes; without a history, no."""
     latency = percentiles(wishes.preferred_max_latency)
     throughput = percentiles(wishes.preferred_min_throughput)
     for name, share in PERCENTILES.items():
