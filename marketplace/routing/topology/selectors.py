@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 from django.conf import settings
 from django.db import connection
 from django.db.models import Prefetch
@@ -22,6 +23,7 @@ from marketplace.routing.topology.picture import (
     picture,
 )
 from marketplace.routing.topology.watch import WATCH
+from marketplace.routing.tuning.evidence import Slowness
 from marketplace.routing.tuning.models import Straggler
 from marketplace.usage.partitions import id_floor
 
@@ -57,7 +59,7 @@ def catalog_read() -> Catalog:
     if not settings.WAYPOST_EMULATED:
         pools = pools.filter(emulated=False)
     strays = {
-        row.worker_id: float(row.evidence.get("ratio", 1.0))
+        row.worker_id: msgspec.convert(row.evidence, Slowness).ratio
         for row in Straggler.objects.filter(cleared_at=None).order_by("id")
     }
     boxes: list[CatalogPool] = []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from marketplace.routing.tuning.drift import STEP_MAX, stepped
+from marketplace.routing.tuning.evidence import Bias
 
 LEVEL = 0.01
 DEADBAND = 0.05
@@ -43,19 +44,9 @@ class Pairs:
         return max(left_over, 0.0) / (n - 1) * n / self.x**2
 
 
-@dataclass(frozen=True, slots=True)
-class Bias:
-    """A deployment's ratio of actual to expected, over that of the whole route, with interval."""
-
-    deployment_id: int
-    samples: int
-    ratio: float
-    low: float
-    high: float
-
-    def is_off(self, weight: float) -> bool:
-        """Whether ``weight`` is not what corrects it, for sure; 1 where nothing has to be."""
-        return self.low * weight > 1 + DEADBAND or self.high * weight < 1 - DEADBAND
+def is_off(bias: Bias, weight: float) -> bool:
+    """Whether ``weight`` is not what corrects it, for sure; 1 where nothing has to be."""
+    return bias.low * weight > 1 + DEADBAND or bias.high * weight < 1 - DEADBAND
 
 
 def biases(pairs: Sequence[Pairs], samples_min: int) -> list[Bias]:
@@ -85,7 +76,7 @@ def weights_after(weights: Mapping[int, float], found: Sequence[Bias]) -> dict[i
     changed = dict(weights)
     for bias in found:
         now = weights.get(bias.deployment_id, 1.0)
-        if bias.is_off(now):
+        if is_off(bias, now):
             wanted = min(max(1 / bias.ratio, WEIGHT_MIN), WEIGHT_MAX)
             changed[bias.deployment_id] = round(stepped(now, wanted, STEP_MAX), 4)
     rounded = {key: value for key, value in changed.items() if value != 1.0 or key in weights}

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -35,8 +34,9 @@ from marketplace.routing.tuning.drift import (
     drift_of,
     stepped,
 )
+from marketplace.routing.tuning.evidence import Benchmarked, Calibrated, Replayed
 from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Trial
-from marketplace.routing.tuning.replaying import Gain, best
+from marketplace.routing.tuning.replaying import best
 from marketplace.routing.tuning.services import (
     HEED_WEIGHTS,
     OPEN,
@@ -131,16 +131,17 @@ def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
     wanted = weights_after(weights, found)
     if wanted is None:
         return None
-    evidence = {
-        "reason": "calibration",
-        "field": "weights",
-        "minutes": beside.CALIBRATION_WINDOW // timedelta(minutes=1),
-        "biases": [asdict(bias) for bias in found],
-        "before": {str(key): value for key, value in weights.items()},
-        "after": {str(key): value for key, value in wanted.items()},
-    }
+    after = {str(key): value for key, value in wanted.items()}
     return policy_propose(
-        model=model, changes={"weights": evidence["after"]}, aim=Aim.LATENCY, evidence=evidence
+        model=model,
+        changes={"weights": after},
+        aim=Aim.LATENCY,
+        evidence=Calibrated(
+            minutes=beside.CALIBRATION_WINDOW // timedelta(minutes=1),
+            biases=tuple(found),
+            before={str(key): value for key, value in weights.items()},
+            after=after,
+        ),
     )
 
 
@@ -162,7 +163,7 @@ def propose_by_replay(model: AIModel, tuning: RouteTuning) -> Trial | None:
         model=model,
         changes={gain.field: gain.value},
         aim=Aim.NOT_WORSE,
-        evidence=_replay_evidence(policy, gain),
+        evidence=Replayed(gain.field, getattr(policy, gain.field), gain.value, gain),
     )
 
 
@@ -184,21 +185,18 @@ def propose_from_benchmark(*, benchmark: Benchmark, by: User) -> Trial:
     weights[key] = round(stepped(before, wanted), 4)
     if abs(weights[key] - before) < DEADBAND * before:
         raise ValidationError(_("The benchmark says what the router expects: nothing to change."))
-    evidence = {
-        "reason": "benchmark",
-        "field": "weights",
-        "benchmark": benchmark.pk,
-        "measured_ms": profile.service_ms,
-        "expected_ms": expected_ms,
-        "samples": profile.samples,
-        "before": policy.weights if policy else {},
-        "after": weights,
-    }
     return policy_propose(
         model=benchmark.model,
         changes={"weights": weights},
         aim=Aim.LATENCY,
-        evidence=evidence,
+        evidence=Benchmarked(
+            benchmark=benchmark.pk,
+            measured_ms=profile.service_ms,
+            expected_ms=expected_ms,
+            samples=profile.samples,
+            before=policy.weights if policy else {},
+            after=weights,
+        ),
         by=by,
     )
 
@@ -224,16 +222,6 @@ def _expected_ms(model: AIModel, profile: Profile) -> float | None:
     in_force = profiles_in_force().filter(deployment=profile.deployment).exclude(pk=profile.pk)
     row = in_force.first()
     return row.service_ms if row else None
-
-
-def _replay_evidence(policy: Policy, gain: Gain) -> dict[str, Any]:
-    return {
-        "reason": "replay",
-        "field": gain.field,
-        "before": getattr(policy, gain.field),
-        "after": gain.value,
-        "replay": asdict(gain),
-    }
 
 
 @transaction.atomic

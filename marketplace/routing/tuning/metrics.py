@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
+import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from marketplace.routing.models import Policy, PolicyState
+from marketplace.routing.tuning.evidence import Slowness
 from marketplace.routing.tuning.models import Straggler
 
 PREFIX = "waypost_tuning_"
@@ -23,7 +25,10 @@ class TuningCollector(Collector):
         )
         rows = Straggler.objects.filter(cleared_at=None).select_related("worker__pool")
         for row in rows.order_by("worker_id", "-id").distinct("worker_id"):
-            slow.add_metric([row.worker.worker_id, row.worker.pool.name], row.evidence["ratio"])
+            slow.add_metric(
+                [row.worker.worker_id, row.worker.pool.name],
+                msgspec.convert(row.evidence, Slowness).ratio,
+            )
         yield slow
         for name, text, state in (
             ("trials", "Policy versions on trial", PolicyState.CANARY),

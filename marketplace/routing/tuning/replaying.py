@@ -7,12 +7,12 @@ sure (Student's t, level shared among the candidates) and worth the change.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 from scipy import stats
 
 from marketplace.routing.tuning.drift import STEP_MAX
+from marketplace.routing.tuning.evidence import Gain
 from router.domain.catalog import Policy
 from router.simulator.compare import Figures
 from router.simulator.workload import Arrival
@@ -28,21 +28,6 @@ WAIT_WEIGHT_MIN, WAIT_WEIGHT_MAX = 0.1, 100.0
 HEDGE_SHARE_MAX = 0.2
 HEDGE_SHARE_START = 0.01
 """A step from none: a share of nothing is nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """One candidate against the policy in force: shares of its figure, 0.1 is 10 % less."""
-
-    field: str
-    value: float
-    figure: str
-    before_ms: float
-    after_ms: float
-    gain: float
-    low: float
-    stretches: int
-    arrivals: int
 
 
 def candidates(policy: Policy) -> list[tuple[str, float, str]]:

@@ -26,6 +26,7 @@ from marketplace.routing.tuning import aim, beside
 from marketplace.routing.tuning import trial as rules
 from marketplace.routing.tuning.drift import STEP_MAX
 from marketplace.routing.tuning.events import event_record
+from marketplace.routing.tuning.evidence import ByHand, Evidence
 from marketplace.routing.tuning.models import Aim, EventKind, Mode, RouteTuning, Trial
 from marketplace.routing.tuning.proof import Proof, Says, may_begin
 from marketplace.routing.tuning.replaying import HEDGE_SHARE_START
@@ -82,7 +83,7 @@ def policy_propose(
     model: AIModel,
     changes: dict[str, Any],
     aim: Aim,
-    evidence: dict[str, Any],
+    evidence: Evidence,
     by: User | None = None,
 ) -> Trial:
     """A proposed version of the policy in force, replayed, and tried where that may begin.
@@ -114,7 +115,7 @@ def canary_start(
     just this. Raises ``ValidationError`` while another proposal is open.
     """
     draft = Policy(model=model, version=0, pk=0, kind=kind, note=note, **weights)
-    trial = _replayed(draft, _baseline(model), aim, {"reason": "by_hand"}, by)
+    trial = _replayed(draft, _baseline(model), aim, ByHand(), by)
     with transaction.atomic():
         return _start(_locked(trial, PolicyState.PROPOSED), tuning_of(model), share)
 
@@ -134,7 +135,7 @@ def _baseline(model: AIModel) -> Policy:
 
 
 def _replayed(
-    draft: Policy, baseline: Policy, aim: Aim, evidence: dict[str, Any], by: User | None
+    draft: Policy, baseline: Policy, aim: Aim, evidence: Evidence, by: User | None
 ) -> Trial:
     """The draft as a proposal with what its replay says.
 
@@ -159,11 +160,11 @@ def _replayed(
             policy=policy,
             baseline=baseline,
             aim=aim,
-            evidence=evidence,
+            evidence=msgspec.to_builtins(evidence),
             replay=msgspec.to_builtins(proof),
             asked_by=by,
         )
-        why = draft.note or str(evidence.get("reason", ""))
+        why = draft.note or trial.evidence["reason"]
         event_record(kind=EventKind.PROPOSED, model=model, policy=policy, by=by, why=why)
     return trial
 

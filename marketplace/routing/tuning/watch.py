@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
+import msgspec
 from django.db import transaction
 from django.utils import timezone
 
 from marketplace.catalog.models import Deployment, Worker
+from marketplace.routing.tuning.evidence import Slowness
 from marketplace.routing.tuning.models import Straggler
 from marketplace.routing.tuning.straggling import Expectation, Ratio, expectations, ratios
 from marketplace.routing.tuning.telemetry import Window, expected_by_worker, service_by_worker
@@ -92,9 +93,10 @@ def _name(deployment_id: int, worker_id: str, finding: Finding) -> Straggler | N
         return None
     now = timezone.now()
     before = Window(now - WATCH_WINDOW - BEFORE, now - WATCH_WINDOW)
-    evidence = _evidence(deployment_id, worker_id, finding)
-    evidence["share_before"] = shares(deployment_id, worker_id, before)
-    log.warning("%s runs %.2f times slower than its pool", worker_id, evidence["ratio"])
+    share_before = shares(deployment_id, worker_id, before)
+    slowness = _slowness(deployment_id, worker_id, finding, share_before)
+    log.warning("%s runs %.2f times slower than its pool", worker_id, slowness.ratio)
+    evidence = msgspec.to_builtins(slowness)
     # Another round may name it at the same moment.
     row, _ = Straggler.objects.get_or_create(
         worker=worker, deployment=deployment, cleared_at=None, defaults={"evidence": evidence}
@@ -103,26 +105,33 @@ def _name(deployment_id: int, worker_id: str, finding: Finding) -> Straggler | N
 
 
 def _go_on(row: Straggler, finding: Finding) -> None:
-    evidence = _evidence(row.deployment_id, row.worker.worker_id, finding)
-    row.evidence = {**row.evidence, **evidence}
+    before = slowness_of(row).share_before
+    slowness = _slowness(row.deployment_id, row.worker.worker_id, finding, before)
+    row.evidence = msgspec.to_builtins(slowness)
     if finding.is_back:
         row.cleared_at = timezone.now()
     row.save(update_fields=["evidence", "cleared_at", "seen_at"])
 
 
-def _evidence(deployment_id: int, worker_id: str, finding: Finding) -> dict[str, Any]:
-    """What was found, and what the router does: its expectation over the pool's, and the share.
+def slowness_of(row: Straggler) -> Slowness:
+    """What was found of a worker last."""
+    return msgspec.convert(row.evidence, Slowness)
 
-    Where too few of its calls can be compared the ratio is the router's, without bounds.
-    """
-    expected = finding.expected
-    if finding.measured is not None:
-        ratio = asdict(finding.measured)
-    else:
-        ratio = {"ratio": expected.ratio if expected else 1.0, "low": None, "high": None}
-    return {
-        **ratio,
-        "expected_ratio": expected.ratio if expected else None,
-        "decisions": expected.decisions if expected else 0,
-        "share_now": shares(deployment_id, worker_id, Window.last(SHARE_WINDOW)),
-    }
+
+def _slowness(
+    deployment_id: int, worker_id: str, finding: Finding, share_before: float | None
+) -> Slowness:
+    """What was found, and what the router does: its expectation over the pool's, and the share."""
+    expected, measured = finding.expected, finding.measured
+    ratio = expected.ratio if expected else 1.0
+    return Slowness(
+        ratio=measured.ratio if measured else ratio,
+        low=measured.low if measured else None,
+        high=measured.high if measured else None,
+        samples=measured.samples if measured else 0,
+        pool_samples=measured.pool_samples if measured else 0,
+        expected_ratio=expected.ratio if expected else None,
+        decisions=expected.decisions if expected else 0,
+        share_before=share_before,
+        share_now=shares(deployment_id, worker_id, Window.last(SHARE_WINDOW)),
+    )

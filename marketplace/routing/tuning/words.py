@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -11,6 +12,14 @@ from django.utils.translation import gettext_lazy
 from marketplace.catalog.models import Deployment
 from marketplace.routing.models import Policy
 from marketplace.routing.tuning.aim import Aim
+from marketplace.routing.tuning.evidence import (
+    Benchmarked,
+    ByHand,
+    Calibrated,
+    Evidence,
+    Gain,
+    Replayed,
+)
 from marketplace.routing.tuning.proof import Apart, Lack, Proof, Says, Trust, may_begin
 from marketplace.routing.tuning.trial import BUDGET_SHARE_MAX
 
@@ -55,16 +64,18 @@ class Change:
     after: str
 
 
-def why(evidence: Mapping[str, Any]) -> list[str]:
-    """Why a policy was proposed, one sentence a fact."""
-    reason = evidence.get("reason")
-    if reason == "calibration":
-        return _calibration(evidence)
-    if reason == "replay":
-        return [_replay(evidence["replay"])]
-    if reason == "benchmark":
-        return [_benchmark(evidence)]
-    return [ending(str(reason))] if reason else []
+def why(kept: Mapping[str, Any]) -> list[str]:
+    """Why a policy was proposed, one sentence a fact, by the evidence that its row keeps."""
+    evidence: Evidence = msgspec.convert(kept, Evidence)
+    match evidence:
+        case Calibrated():
+            return _calibration(evidence)
+        case Replayed():
+            return [_replay(evidence.replay)]
+        case Benchmarked():
+            return [_benchmark(evidence)]
+        case ByHand():
+            return [ending("by_hand")]
 
 
 def ending(because: str) -> str:
@@ -191,47 +202,47 @@ def _held(one: Apart) -> str:
     return f"{what} ({most})."
 
 
-def _calibration(evidence: Mapping[str, Any]) -> list[str]:
-    names = _names([str(bias["deployment_id"]) for bias in evidence["biases"]])
+def _calibration(evidence: Calibrated) -> list[str]:
+    names = _names([str(bias.deployment_id) for bias in evidence.biases])
     return [
         _(
             "%(deployment)s: %(samples)d calls of %(minutes)d minutes took %(ratio)s times what "
             "the router expected, over the route's own ratio."
         )
         % {
-            "deployment": names[str(bias["deployment_id"])],
-            "samples": bias["samples"],
-            "minutes": evidence["minutes"],
-            "ratio": _interval(bias["ratio"], bias["low"], bias["high"]),
+            "deployment": names[str(bias.deployment_id)],
+            "samples": bias.samples,
+            "minutes": evidence.minutes,
+            "ratio": _interval(bias.ratio, bias.low, bias.high),
         }
-        for bias in evidence["biases"]
+        for bias in evidence.biases
     ]
 
 
-def _replay(gain: Mapping[str, Any]) -> str:
+def _replay(gain: Gain) -> str:
     return _(
         "%(arrivals)d recorded arrivals, replayed in %(stretches)d stretches: %(figure)s "
         "%(before)s ms before, %(after)s ms after; %(gain)s %% less, at least %(low)s %%."
     ) % {
-        "arrivals": gain["arrivals"],
-        "stretches": gain["stretches"],
-        "figure": FIGURES.get(gain["figure"], gain["figure"]),
-        "before": _number(gain["before_ms"]),
-        "after": _number(gain["after_ms"]),
-        "gain": _number(100 * gain["gain"]),
-        "low": _number(100 * gain["low"]),
+        "arrivals": gain.arrivals,
+        "stretches": gain.stretches,
+        "figure": FIGURES.get(gain.figure, gain.figure),
+        "before": _number(gain.before_ms),
+        "after": _number(gain.after_ms),
+        "gain": _number(100 * gain.gain),
+        "low": _number(100 * gain.low),
     }
 
 
-def _benchmark(evidence: Mapping[str, Any]) -> str:
+def _benchmark(evidence: Benchmarked) -> str:
     return _(
         "Benchmark %(number)d measured %(measured)s ms (%(samples)d samples); the router expects "
         "%(expected)s ms of this deployment."
     ) % {
-        "number": evidence["benchmark"],
-        "measured": _number(evidence["measured_ms"]),
-        "samples": evidence["samples"],
-        "expected": _number(evidence["expected_ms"]),
+        "number": evidence.benchmark,
+        "measured": _number(evidence.measured_ms),
+        "samples": evidence.samples,
+        "expected": _number(evidence.expected_ms),
     }
 
 

@@ -23,6 +23,7 @@ from marketplace.catalog.services import offer_publish
 from marketplace.routing.models import Policy, PolicyKind, PolicyState, SnapshotRow
 from marketplace.routing.services import policy_publish
 from marketplace.routing.tuning import beside, loop, services
+from marketplace.routing.tuning.evidence import ByHand, Gain, Replayed
 from marketplace.routing.tuning.models import (
     Aim,
     EventKind,
@@ -286,11 +287,14 @@ def test_a_gain_in_every_stretch_of_replay_is_proposed(
 def test_a_proposal_is_one_step_at_most(shop: Shop) -> None:
     for changes in ({"wait_weight": 7.0}, {"weights": {"1": 0.5}}, {"kind": "c3"}, {}):
         with pytest.raises(ValidationError):
-            policy_propose(model=shop.model, changes=changes, aim=Aim.LATENCY, evidence={})
+            policy_propose(model=shop.model, changes=changes, aim=Aim.LATENCY, evidence=ByHand())
     assert not Trial.objects.exists()
 
 
 # --- trials --------------------------------------------------------------------------------------
+
+
+GAIN = Gain("wait_weight", 6.0, "mean_ms", 103.0, 100.0, 0.03, 0.01, stretches=10, arrivals=1000)
 
 
 def proposed(shop: Shop, by: User | None = None) -> Trial:
@@ -298,7 +302,7 @@ def proposed(shop: Shop, by: User | None = None) -> Trial:
         model=shop.model,
         changes={"wait_weight": 6.0},
         aim=Aim.LATENCY,
-        evidence={"reason": "test", "field": "wait_weight"},
+        evidence=Replayed("wait_weight", 5.0, 6.0, GAIN),
         by=by,
     )
 

@@ -12,6 +12,7 @@ from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
 from marketplace.routing.models import PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
+from marketplace.routing.tuning.evidence import Bias, ByHand, Calibrated
 from marketplace.routing.tuning.models import Aim, RoutingEvent, Straggler, Trial
 from marketplace.routing.tuning.services import (
     canary_steer,
@@ -56,20 +57,12 @@ def proposed(shop: Shop) -> Trial:
         model=shop.model,
         changes={"weights": {str(shop.deployment.pk): 0.8}},
         aim=Aim.LATENCY,
-        evidence={
-            "reason": "calibration",
-            "field": "weights",
-            "minutes": 30,
-            "biases": [
-                {
-                    "deployment_id": shop.deployment.pk,
-                    "samples": 400,
-                    "ratio": 2.0,
-                    "low": 1.9,
-                    "high": 2.1,
-                }
-            ],
-        },
+        evidence=Calibrated(
+            minutes=30,
+            biases=(Bias(shop.deployment.pk, samples=400, ratio=2.0, low=1.9, high=2.1),),
+            before={},
+            after={str(shop.deployment.pk): 0.8},
+        ),
     )
 
 
@@ -230,7 +223,7 @@ def test_the_api_is_for_staff_and_does_what_the_page_does(
     why = {"why": "no"}
     assert page.post(f"{path}/rollback", why, "application/json").json()["state"] == "rolled_back"
     other = policy_propose(
-        model=shop.model, changes={"wait_weight": 6.0}, aim=Aim.NOT_WORSE, evidence={}
+        model=shop.model, changes={"wait_weight": 6.0}, aim=Aim.NOT_WORSE, evidence=ByHand()
     )
     path = f"/api/v1/proposals/{other.pk}"
     assert page.post(f"{path}/dismiss", why, "application/json").json()["state"] == "dismissed"

@@ -161,7 +161,7 @@ def test_a_replay_has_the_routers_errors_that_weights_are_there_for(
 
 
 def loop_bias(deployment_id: int, ratio: float) -> Any:
-    from marketplace.routing.tuning.calibration import Bias
+    from marketplace.routing.tuning.evidence import Bias
 
     return Bias(deployment_id, 400, ratio, ratio * 0.9, ratio * 1.1)
 

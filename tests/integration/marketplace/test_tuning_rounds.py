@@ -16,6 +16,7 @@ from marketplace.catalog.models import AIModel
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
 from marketplace.routing.tuning import loop, services, watch
+from marketplace.routing.tuning.evidence import ByHand
 from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Straggler, Trial
 from marketplace.routing.tuning.services import (
     policy_propose,
@@ -112,7 +113,7 @@ def test_a_trial_that_cannot_be_looked_at_does_not_keep_others_from_their_look(
 
     monkeypatch.setattr(services, "canary_steer", fails_for_others)
     other = policy_propose(
-        model=another_route(shop), changes={"wait_weight": 6.0}, aim=Aim.LATENCY, evidence={}
+        model=another_route(shop), changes={"wait_weight": 6.0}, aim=Aim.LATENCY, evidence=ByHand()
     )
     trial_approve(trial=other, by=staff)
     assert Trial.objects.filter(policy__state=PolicyState.CANARY)[0] == other
@@ -144,9 +145,11 @@ def test_a_weight_that_is_left_out_moves_too(shop: Shop) -> None:
     policy_publish(model=shop.model, kind=PolicyKind.LATE_BINDING, weights={"1": 3.0, "2": 1.1})
     with pytest.raises(ValidationError):
         policy_propose(
-            model=shop.model, changes={"weights": {"2": 1.2}}, aim=Aim.LATENCY, evidence={}
+            model=shop.model, changes={"weights": {"2": 1.2}}, aim=Aim.LATENCY, evidence=ByHand()
         )
-    policy_propose(model=shop.model, changes={"weights": {"1": 2.4}}, aim=Aim.LATENCY, evidence={})
+    policy_propose(
+        model=shop.model, changes={"weights": {"1": 2.4}}, aim=Aim.LATENCY, evidence=ByHand()
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,12 +160,12 @@ def test_a_small_figure_moves_a_step_at_most_as_well(
 ) -> None:
     policy_publish(model=shop.model, kind=PolicyKind.LATE_BINDING, **{field: before})  # type: ignore[misc]
     with pytest.raises(ValidationError):
-        policy_propose(model=shop.model, changes={field: after}, aim=Aim.LATENCY, evidence={})
+        policy_propose(model=shop.model, changes={field: after}, aim=Aim.LATENCY, evidence=ByHand())
     policy_propose(
         model=shop.model,
         changes={field: round(before * 1.2, 4)},
         aim=Aim.LATENCY,
-        evidence={},
+        evidence=ByHand(),
     )
     assert Policy.objects.count() == 2
 

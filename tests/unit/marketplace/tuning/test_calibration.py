@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from marketplace.routing.tuning.calibration import Bias, weights_after
+from marketplace.routing.tuning.calibration import weights_after
+from marketplace.routing.tuning.evidence import Bias
 
 
 def bias(ratio: float) -> Bias:
