@@ -46,8 +46,8 @@ from marketplace.accounts.services import (
     organisation_found,
     organisation_rename,
 )
+from marketplace.accounts.signals import leaving_asked
 from marketplace.shared.confirming import confirmation, is_confirmed
-from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 LISTED_MAX = 200
 """Most members, and most invitations, on the page; the API has all."""
@@ -219,14 +219,13 @@ def welcome(request: HttpRequest) -> HttpResponse:
 def effects_of_leaving(membership: Membership) -> list[str]:
     """What ends with a membership, and what stays."""
     organisation, user = membership.organisation, membership.user
-    calls = calls_lately(organisation_id=organisation.pk, user_id=user.pk)
     keys = organisation.api_keys.filter(created_by=user, disabled_at=None).count()
     return [
         _(
             "Their pages, playground and API access end within two seconds; "
             "coming back takes a new invitation."
         ),
-        _("They made:") + " " + calls_lately_text(calls),
+        *(str(effect) for _receiver, effect in leaving_asked.send(None, membership=membership)),
         ngettext(
             "%(n)s key that they made stays with the organisation and goes on working.",
             "%(n)s keys that they made stay with the organisation and go on working.",

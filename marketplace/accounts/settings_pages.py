@@ -22,11 +22,7 @@ from marketplace.accounts.forms import DeleteForm, ProfileForm
 from marketplace.accounts.models import User
 from marketplace.accounts.organisation_pages import effects_of_leaving
 from marketplace.accounts.services import member_remove, user_delete, user_update
-from marketplace.audit.selectors import entries_about
 from marketplace.shared.confirming import confirmation, is_confirmed
-
-SHOWN_MAX = 10
-"""Changes of one's own account on the page."""
 
 
 @require_safe
@@ -124,6 +120,5 @@ def _page(
         "passkeys": kinds.count(Authenticator.Type.WEBAUTHN),
         "sessions": UserSession.objects.filter(user=user).count(),
         "connected": SocialAccount.objects.filter(user=user).count(),
-        "entries": entries_about(user)[:SHOWN_MAX],
     }
     return render(request, "accounts/settings.html", context, status=status)

@@ -4,3 +4,6 @@ from django.dispatch import Signal
 
 organisation_founded = Signal()
 """A person (``founder``) made an ``organisation``."""
+
+leaving_asked = Signal()
+"""A ``membership`` may end: each receiver answers, in words, what that breaks."""

@@ -137,3 +137,7 @@ class SnapshotRow(models.Model):
 
     def __str__(self) -> str:
         return f"snapshot {self.version}"
+
+
+# Django itself reads an app's own `models` only.
+import marketplace.routing.tuning.models  # noqa: E402, F401

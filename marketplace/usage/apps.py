@@ -22,3 +22,4 @@ class UsageConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(_make_partitions, sender=self)
+        from marketplace.usage import receivers  # noqa: F401 - registers itself

@@ -3,14 +3,19 @@
 from typing import Any
 
 from django import template
+from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from marketplace.accounts.models import User
 from marketplace.audit.models import AuditEntry
+from marketplace.audit.selectors import entries_about
 
 register = template.Library()
 
 VALUE_MAX = 80
+SHOWN_MAX = 10
+"""Changes of one's own account on the page of its settings."""
 KINDS: dict[str, str | Promise] = {
     "accounts.organisation": _("Organisation"),
     "accounts.membership": _("Member"),
@@ -42,6 +47,12 @@ ACTIONS = {
     AuditEntry.Action.UPDATE: _("changed"),
     AuditEntry.Action.DELETE: _("deleted"),
 }
+
+
+@register.simple_tag
+def changes_of(user: User) -> QuerySet[AuditEntry]:
+    """The newest changes of a person's own account."""
+    return entries_about(user)[:SHOWN_MAX]
 
 
 @register.filter
