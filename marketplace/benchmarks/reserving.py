@@ -8,10 +8,10 @@ from math import inf
 
 from django.conf import settings
 
-from marketplace.benchmarks.locks import reservation_held
 from marketplace.benchmarks.models import Benchmark, Target
 from marketplace.benchmarks.plan import Plan
 from marketplace.catalog.models import Worker
+from marketplace.catalog.reservations import reservation_held
 from marketplace.routing.services import snapshot_publish
 
 RESERVED_S_MAX = 180.0

@@ -15,12 +15,12 @@ from marketplace.accounts.models import (
     Organisation,
     RateLimited,
 )
-from marketplace.benchmarks.locks import workers_reserved
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.billing.models import Budget
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Task, Worker
 from marketplace.catalog.prices import price_of
+from marketplace.catalog.reservations import workers_reserved
 from marketplace.routing.models import Policy, PolicyState
 from router.contracts.snapshot import Snapshot
 from router.domain import catalog as wire
