@@ -1,1 +1,1 @@
-"""What clients speak: OpenAI's API and the Open Inference Protocol, over ASGI."""
+"""The APIs that clients use: OpenAI's, Anthropic's Messages and the Open Inference Protocol."""

@@ -1,6 +1,6 @@
 """What a key can ask about itself: ``GET /v1/key``, ``/v1/credits`` and ``/v1/generation``.
 
-In the shapes of marketplaces (OpenRouter's), with amounts in dollars as exact decimal numbers.
+The shapes are those of marketplaces (OpenRouter's). Amounts are exact decimal numbers of dollars.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from router.pipeline.routing_table import Grant
 from router.ports import Books, BudgetState
 
 RESETS = {"day": "daily", "week": "weekly", "month": "monthly"}
-"""What marketplaces call the windows of budgets; one that never resets has none."""
+"""What marketplaces call the windows of budgets. A budget that never resets has none."""
 
 GENERATION = "/v1/generation"
 
@@ -40,7 +40,7 @@ _decode = msgspec.json.Decoder(_Told).decode
 
 
 class Account:
-    """Answers from the last calls here, from the books, and from what other routers know."""
+    """Answers from the latest calls here, from the books, and from other routers."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Account:
         self._forwarder = forwarder
 
     async def answered(self, exchange: Exchange) -> bool:
-        """Answer a ``GET``, if it is one of ours."""
+        """Answer a ``GET`` if its path is one of these."""
         paths: dict[str, Callable[[Exchange, Grant], Any]] = {
             "/v1/key": self._key,
             "/v1/credits": self._credits,
@@ -108,11 +108,11 @@ class Account:
             raise unknown from None
         record = self._recent.get(id_) or await self._books.call(id_)
         if record is None and self._forwarder is not None:
-            # It may have ended on another router a moment ago, and not be settled yet.
+            # It may have just ended on another router and not be settled yet.
             told = await self._forwarder.asked(exchange, f"{GENERATION}?id={id_}")
             if told is not None:
                 return _decode(told).data
-        # Another's call must look like none at all.
+        # A call of another organisation must look like an unknown one.
         if record is None or record.organisation_id != grant.organisation_id:
             raise unknown
         providers = {
@@ -163,7 +163,7 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
 
 
 def _left(budget: BudgetState) -> Raw:
-    """What is held for calls that run is not spent yet."""
+    """What is left of a budget. Credit held for running calls is not spent yet."""
     return _usd(max(budget.limit_nano - budget.spent_nano, 0))
 
 

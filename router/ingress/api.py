@@ -1,4 +1,4 @@
-"""The HTTP API: paths to handlers, errors to answers. What else fails is logged and told as 500."""
+"""The HTTP API: paths to handlers, errors to answers. Other exceptions are logged and give 500."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ TRACEPARENT = b"traceparent"
 CODING = b"content-encoding"
 
 FALLS_BACK = (DeadlineExceeded, ModelUnknown, NothingEligible, QueueFull, WorkerFailed)
-"""Errors after which the next of a request's models is tried: nothing reached the client yet."""
+"""After these errors the request's next model is tried: nothing has reached the client yet."""
 
 log = logging.getLogger(__name__)
 
@@ -76,11 +76,11 @@ class API:
         self._forwarder = forwarder
         self._trace_share = trace_share
         self._drained = asyncio.Event()
-        # Ids must be unlike, not unguessable: asking about a call takes its owner's key.
+        # Ids must differ but may be guessed: asking about a call takes its owner's key.
         self._random_bits = random.Random(secrets.randbits(256)).getrandbits
 
     def admit(self, exchange: Exchange) -> None:
-        """Refuse before the body is read what needs no body to be refused."""
+        """Refuse a request early if that can be done without its body."""
         if self._operations.running >= self._limits.calls_max:
             raise RouterBusy(
                 f"{self._limits.calls_max} calls are running here, try again", retry_after_s=1
@@ -88,10 +88,10 @@ class API:
         if exchange.method == "POST":
             exchange.grant = self._gateway.authenticate(exchange.credential)
         else:
-            exchange.wants_body = False  # Nobody who has no key fills memory.
+            exchange.wants_body = False  # A client without a key must not fill memory.
 
     async def __call__(self, exchange: Exchange) -> None:
-        """One call."""
+        """Answer one call."""
         request_id, _, now_ms = self.new_call()
         operations = self._operations
         operations.running += 1
@@ -100,7 +100,7 @@ class API:
         except CallError as error:
             self._tell(exchange, error, request_id)
         except asyncio.CancelledError:
-            pass  # The client left: there is nobody to answer.
+            pass  # The client left, so there is nobody to answer.
         except Exception:
             log.exception("call %s failed by a fault of the router", request_id)
             fault = InternalError(f"internal error; quote the request id {request_id}")
@@ -111,7 +111,7 @@ class API:
                 self._drained.set()
 
     def new_call(self) -> tuple[str, float, int]:
-        """A request id, the monotonic seconds and the Unix milliseconds of now."""
+        """A new request id, and the current monotonic seconds and Unix milliseconds."""
         now_ms = time.time_ns() // 1_000_000
         return uuid7(now_ms, self._random_bits(74)), time.monotonic(), now_ms
 
@@ -166,7 +166,7 @@ class API:
         raise RouteNotFound(f"there is no {method} {path}; see the API reference")
 
     async def _count_tokens(self, exchange: Exchange) -> None:
-        """What a message's prompt is taken for; nothing runs and nothing is charged."""
+        """Estimate the tokens of a message's prompt. Nothing runs and nothing is charged."""
         grant = self._gateway.authenticate(exchange.credential)
         call = openai.parse_call(
             Kind.CHAT,
@@ -208,7 +208,7 @@ class API:
         if quote.HEADER in exchange.headers:
             body = quote.quote_of(*self._gateway.quoted(exchange.grant, call))
             return await exchange.answer(200, JSON, body)
-        if not exchange.headers.get(HEADER):  # An empty one would be everybody's.
+        if not exchange.headers.get(HEADER):  # All clients would share an empty key.
             return await self._running(exchange, exchange.grant, call, exchange)
         grant = exchange.grant
         await self._idempotency.once(
@@ -218,7 +218,7 @@ class API:
     def _running(
         self, exchange: Exchange, grant: Grant, call: InferenceRequest, sink: Sink
     ) -> Coroutine[None, None, None]:
-        """What serves a call."""
+        """The coroutine that serves a call."""
         is_message = exchange.path == messages.PATH
         client = MessagesClient(sink, call.id) if is_message else OpenAIClient(sink, call)
         if call.fallbacks:
@@ -233,7 +233,7 @@ class API:
             try:
                 return await self._gateway.serve(grant, call, client)
             except FALLS_BACK:
-                # Each model that is tried is a call of its own in the books.
+                # The books have a call for each model tried.
                 id_ = uuid7(call.created_at_ms, self._random_bits(74))
                 call = msgspec.structs.replace(call, id=id_, model=model)
                 call = traced(call, exchange.header(TRACEPARENT), self._trace_share)
@@ -280,5 +280,5 @@ class API:
 
     def _tell(self, exchange: Exchange, error: CallError, request_id: str) -> None:
         if exchange.started:
-            return  # The answer is under way; the connection's end is all that can be said.
+            return  # The answer has begun, so all that is left is to close the connection.
         exchange.answer_now(*self.refusal(exchange, error, request_id))

@@ -1,7 +1,7 @@
 """The shapes of OpenAI's bodies, as far as they are checked before a call is placed.
 
-A worker would refuse what does not fit them, or fail on it. Fields that are not here are not looked
-at, nor are kinds of parts, tools and formats that nobody has heard of: they pass on to the worker.
+A worker would refuse a body that does not fit, or fail on it. Fields that are not declared here are
+not checked, nor are unknown kinds of parts, tools and formats: they pass on to the worker.
 """
 
 from collections.abc import Iterable
@@ -15,19 +15,19 @@ from router.domain.request import MODALITIES, Modality
 from router.ingress.unfit import missing
 
 CHARACTERS_PER_TOKEN_MAX = 128
-"""The longest tokens of the usual vocabularies, which are runs of spaces."""
+"""The longest tokens of common vocabularies, which are runs of spaces."""
 
 SPEAKERS = frozenset({"developer", "system", "user"})
-"""Roles that have nothing to give but their content."""
+"""Roles whose messages must have content, since they hold nothing else."""
 
 TRUNCATED = "truncate_prompt_tokens"
-"""With this field, of vLLM's, a prompt may be as long as it likes."""
+"""With this field of vLLM's, a prompt may be of any length."""
 
 FUNCTION = "function"
 
 
 class _Object(msgspec.Struct, gc=False):
-    """Some object."""
+    """Any object."""
 
 
 class StreamOptions(msgspec.Struct, gc=False):
@@ -37,7 +37,7 @@ class StreamOptions(msgspec.Struct, gc=False):
 
 
 class Body(msgspec.Struct, gc=False):
-    """What is read of every call. ``provider`` is read by itself: rarely is there one."""
+    """The fields read of every call. ``provider`` is decoded separately, since it is rare."""
 
     model: str | None = None
     models: list[str] | None = None
@@ -62,7 +62,7 @@ class _Part(msgspec.Struct, gc=False):
     file: _Object | None = None
 
     def check(self, path: str) -> Modality | None:
-        """What it is besides text. Raises ``RequestInvalid`` when it lacks what its type says."""
+        """Its modality, None for text. Raises ``RequestInvalid`` if its type's field is missing."""
         if self.type in PARTS and getattr(self, self.type) is None:
             raise missing(f"{path}.{self.type}")
         if self.image_url is not None:
@@ -123,7 +123,7 @@ class ChatBody(Body, gc=False):
 
 Token = Annotated[int, Meta(ge=0)]
 Text = str | list[str | Token | list[Token]]
-"""One text or several, or token arrays: one of these, not a mixture."""
+"""One text or several, or one token array or several; not a mixture."""
 
 
 class CompletionBody(Body, gc=False):
@@ -139,7 +139,7 @@ class EmbeddingBody(Body, gc=False):
 
 
 class Chat(msgspec.Struct, frozen=True, gc=False):
-    """What a chat's messages are made of: characters of text, addresses of images, modalities."""
+    """What a chat's messages hold: characters of text, addresses of images, modalities."""
 
     characters: int
     images: list[str]
@@ -150,7 +150,7 @@ TEXT_ALONE: frozenset[Modality] = frozenset()
 
 
 def check_chat(body: ChatBody) -> Chat:
-    """Raises ``RequestInvalid`` naming the field that does not fit."""
+    """Raises ``RequestInvalid`` that names the field at fault."""
     if body.messages is None:
         raise RequestInvalid("the field 'messages' is missing", param="messages")
     if not body.messages:
@@ -194,7 +194,7 @@ def _check_parts(parts: list[_Part | str], path: str) -> Chat:
 
 
 def _check_tools(tools: list[_Tool]) -> set[str]:
-    """The names of the functions."""
+    """Check the tools and return the names of the functions."""
     names: set[str] = set()
     for number, tool in enumerate(tools):
         if tool.function is not None:
@@ -227,11 +227,11 @@ def _check_choice(choice: str | _Choice | None, names: set[str]) -> None:
 
 
 CHOICES = frozenset({"any", "auto", "none", "required"})
-"""OpenAI's, and ``any``, which is Mistral's word for ``required``."""
+"""OpenAI's values, and ``any``, which is Mistral's word for ``required``."""
 
 
 def check_texts(path: str, text: Text | None) -> list[str | list[int]]:
-    """The texts or token arrays of a prompt or an input, at least one; none of them may be mixed.
+    """The texts or token arrays of a prompt or an input: at least one, and not mixed.
 
     Raises ``RequestInvalid``.
     """
@@ -254,15 +254,17 @@ def check_texts(path: str, text: Text | None) -> list[str | list[int]]:
 
 
 def fewest_tokens(prompts: Iterable[str | list[int]]) -> int:
-    """What the longest prompt has at least, whichever vocabulary a model has."""
-    return max(tokens_of(len(one)) if isinstance(one, str) else len(one) for one in prompts)
+    """The least number of tokens that the longest prompt has in any vocabulary."""
+    return max(
+        tokens_of(len(prompt)) if isinstance(prompt, str) else len(prompt) for prompt in prompts
+    )
 
 
 def tokens_listed(prompts: Iterable[str | list[int]]) -> int:
-    """How many tokens there are where a prompt lists them, 0 where it is text."""
-    return sum(len(one) for one in prompts if not isinstance(one, str))
+    """The number of tokens that prompts list, 0 for text."""
+    return sum(len(prompt) for prompt in prompts if not isinstance(prompt, str))
 
 
 def tokens_of(characters: int) -> int:
-    """How many tokens so many characters are at least."""
+    """The least number of tokens in this many characters."""
     return -(-characters // CHARACTERS_PER_TOKEN_MAX)

@@ -1,7 +1,7 @@
-"""Bodies that clients send compressed, as tritonclient and some gateways do.
+"""Decompresses bodies of clients that compress them, such as tritonclient and some gateways.
 
-What comes out is bounded while it is made: a body that unfolds to a thousand times its size costs
-no more than the largest that is taken.
+The output is bounded while it is made: a body that expands a thousandfold costs no more than the
+largest allowed body.
 """
 
 import zlib
@@ -13,13 +13,13 @@ from router.domain.errors import BodyTooLarge, CodingUnknown, RequestInvalid
 
 GZIP, ZLIB, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 ZSTD_WINDOW_MAX = 8 * 1024 * 1024
-"""RFC 9659: nobody need take more of a body's sender."""
+"""RFC 9659: a receiver need not support a larger window."""
 
 
 def decoded(body: bytes, coding: str, bytes_max: int) -> bytes:
-    """The body without its ``Content-Encoding``: one coding, and one stream of it.
+    """The body without its ``Content-Encoding``, which must be one coding in one stream.
 
-    Raises ``CodingUnknown``, ``BodyTooLarge``, ``RequestInvalid`` when it is not what it says.
+    Raises ``CodingUnknown`` or ``BodyTooLarge``, or ``RequestInvalid`` if the body is corrupt.
     """
     name = coding.strip().lower()
     decode = DECODERS.get(name)
@@ -42,7 +42,7 @@ def _gunzipped(body: bytes, bytes_max: int) -> bytes:
 
 
 def _undeflated(body: bytes, bytes_max: int) -> bytes:
-    """With a header by the standard (RFC 9110), without one by some clients."""
+    """Deflate with a header, as the standard has it (RFC 9110), or without, as some clients do."""
     try:
         return _inflated(body, bytes_max, ZLIB)
     except zlib.error:
@@ -61,7 +61,7 @@ def _unzstd(body: bytes, bytes_max: int) -> bytes:
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX)
     with decompressor.stream_reader(body, read_across_frames=True) as reader:
         made = reader.read(bytes_max + 1)
-    if len(made) <= bytes_max:  # That reader does not say whether it came to an end.
+    if len(made) <= bytes_max:  # That reader does not say whether the stream is complete.
         whole = decompressor.decompressobj()
         whole.decompress(body)
         if not whole.eof or whole.unused_data:

@@ -1,6 +1,6 @@
-"""``GET /openapi.json``: the router's own API, described for people's tools and for our tests.
+"""``GET /openapi.json``: describes the router's own API, for people's tools and for our tests.
 
-Requests are described as far as the router reads them: what else is in a body goes to the worker.
+Requests are described as far as the router reads them; other fields of a body go to the worker.
 """
 
 from typing import Any
@@ -208,7 +208,7 @@ def _call(
     key: str | None = "key",
     query: str = "",
 ) -> Schema:
-    """One operation: what it takes, what it answers, and the shape of its errors."""
+    """One operation: its input, its answer, and the shape of its errors."""
     described: Schema = {
         "summary": summary,
         "responses": {
@@ -225,7 +225,7 @@ def _call(
 
 
 def _model(path: str, method: str, operation: Schema) -> tuple[str, Schema]:
-    """An operation on a model, whose name is two parts of the path, and more where it says so."""
+    """An operation on a model, whose name is two parts of the path or more."""
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     fixed = [
         {"name": name, "in": "path", "required": True, "schema": {**TEXT, "minLength": 1}}
@@ -239,7 +239,7 @@ def _tensors(summary: str, answer: str, takes: str = "", key: str | None = "key"
 
 
 def _ready() -> Schema:
-    """Its answer is the status."""
+    """The operation whose answer is its status."""
     told = {code: {"description": said} for code, said in (("200", "Yes."), ("503", "No."))}
     error = {"description": "An error.", "content": _content(_ref("TensorError"))}
     summary = "Whether any worker could take a call."
@@ -247,7 +247,7 @@ def _ready() -> Schema:
 
 
 def _metrics() -> Schema:
-    """Its answer is no JSON."""
+    """The operation whose answer is not JSON."""
     made = _call("For Prometheus.", "Status", key="operator")
     made["responses"]["200"]["content"] = {"text/plain": {"schema": TEXT}}
     return made

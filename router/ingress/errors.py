@@ -1,4 +1,4 @@
-"""The shapes that clients expect an error in."""
+"""Errors in the shapes that clients expect."""
 
 import msgspec
 
@@ -37,14 +37,15 @@ ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
-"""Anthropic's words; what is not here is ``invalid_request_error``."""
+"""Anthropic's types of errors; all others are ``invalid_request_error``."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def error_headers(error: CallError) -> list[tuple[str, str]]:
-    """``Retry-After`` in whole seconds, at least one, where another try makes sense, and
-    ``X-Should-Retry`` (OpenAI's and Anthropic's SDKs) where it makes none.
+    """``Retry-After`` in whole seconds, at least one, if another try makes sense.
+
+    If it makes none, ``X-Should-Retry`` says so (read by OpenAI's and Anthropic's SDKs).
     """
     headers = [("content-type", "application/json")]
     if error.retry_after_s is not None:
@@ -56,7 +57,7 @@ def error_headers(error: CallError) -> list[tuple[str, str]]:
 
 
 def _is_final(error: CallError) -> bool:
-    """Whether SDKs would try again, by the status alone, what cannot end otherwise."""
+    """Whether SDKs would retry by the status alone, although the result cannot differ."""
     if isinstance(error, errors.NothingEligible):
         return error.retry_after_s is None
     return isinstance(error, errors.DeadlineExceeded)
@@ -74,7 +75,7 @@ def openai_error(error: CallError) -> bytes:
 
 
 def oip_error(error: CallError) -> bytes:
-    """``{"error": "message"}``, as the Open Inference Protocol has it."""
+    """``{"error": "message"}``, as in the Open Inference Protocol."""
     return _encode({"error": error.message})
 
 

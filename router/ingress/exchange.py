@@ -1,4 +1,4 @@
-"""One call over HTTP and its answer, in bytes of whatever dialect."""
+"""One HTTP call and its answer, as bytes of any dialect."""
 
 from asyncio import Future
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ PREFLIGHT: Headers = [
     ("access-control-max-age", "600"),
 ]
 ANY_ORIGIN = "*"
-"""In place of the origins: pages of anybody may call. Keys are no cookies: a page has what its user
-gave it and no more.
+"""Instead of a list of origins: pages of any origin may call. Keys are not cookies, so a page has
+only the key that its user gave it.
 """
 
 
 class Wire(Protocol):
-    """Where an answer is written to."""
+    """The connection that an answer is written to."""
 
     def write(self, data: bytes) -> None:
         """Send, unless the client has left."""
@@ -32,12 +32,12 @@ class Wire(Protocol):
 
     @property
     def stalled(self) -> Future[None] | None:
-        """Done when the client takes more again; None while it takes what it is sent."""
+        """Done when the client reads again; None while it keeps up."""
         ...
 
 
 class Sink(Protocol):
-    """Who takes the bytes of an answer: an exchange, or what keeps them on their way to it."""
+    """Takes the bytes of an answer: an exchange, or a recorder in front of one."""
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
@@ -48,7 +48,7 @@ class Sink(Protocol):
         ...
 
     async def send(self, chunk: bytes) -> None:
-        """Send some events; waits while the client is slower than the worker."""
+        """Send some events. Waits while the client is slower than the worker."""
         ...
 
     async def end_stream(self, last: bytes = b"") -> None:
@@ -59,10 +59,10 @@ class Sink(Protocol):
 class Exchange:
     """A :class:`Sink`.
 
-    ``headers`` have lower-case names, ``grant`` is whose call it is once that is known.
-    ``doubled`` is a header that came twice and may not. ``wants_body`` is whether what is sent as a
-    body is kept rather than thrown away. ``keeps`` is whether the connection
-    outlives the answer, ``started`` and ``ended`` how far the answer is.
+    ``headers`` have lower-case names. ``grant`` is the caller's, once known. ``doubled`` is a
+    header that came twice and must not. ``wants_body`` says whether the body is kept or thrown
+    away. ``keeps`` says whether the connection stays open after the answer. ``started`` and
+    ``ended`` tell how far the answer is.
     """
 
     __slots__ = (
@@ -103,7 +103,7 @@ class Exchange:
         self.ended = False
 
     def begin(self, method: str, path: str, query: str, *, keeps: bool, chunks: bool) -> None:
-        """The head has come. ``HEAD`` is served as ``GET``, less the body."""
+        """The head has come. ``HEAD`` is served like ``GET`` without the body."""
         self._is_head = method == "HEAD"
         self._chunks = chunks
         self.method = "GET" if self._is_head else method
@@ -112,12 +112,12 @@ class Exchange:
         self.keeps = keeps and chunks
 
     def header(self, name: bytes) -> str:
-        """A request header by its lower-case name, "" when it is absent."""
+        """A request header by its lower-case name, "" if absent."""
         return self.headers.get(name, b"").decode("latin-1")
 
     @property
     def credential(self) -> str:
-        """The ``Authorization`` header, or what ``x-api-key`` (Anthropic's clients) stands for."""
+        """The ``Authorization`` header, or one made from ``x-api-key`` (Anthropic's clients)."""
         key = self.headers.get(b"x-api-key")
         if key is not None and b"authorization" not in self.headers:
             return f"Bearer {key.decode('latin-1')}"
@@ -136,7 +136,7 @@ class Exchange:
         self._wire.write(head if self._is_head else head + body)
 
     async def start_stream(self, headers: Headers) -> None:
-        """Begin server-sent events. The head leaves with the first of them."""
+        """Begin server-sent events. The head is sent with the first of them."""
         self.started = True
         framing = EVENT_STREAM
         if self._chunks:
@@ -144,7 +144,7 @@ class Exchange:
         self._head = self._rendered(200, headers, framing)
 
     async def send(self, chunk: bytes) -> None:
-        """Send some events; waits while the client is slower than the worker."""
+        """Send some events. Waits while the client is slower than the worker."""
         head, self._head = self._head, b""
         if self._chunks:
             self._wire.write(b"%b%x\r\n%b\r\n" % (head, len(chunk), chunk))
@@ -167,8 +167,8 @@ class Exchange:
             await stalled
 
     async def allow_cross_origin(self) -> None:
-        """Answer a CORS preflight. Whatever headers are asked for may be sent: each SDK has its
-        own, and those that mean nothing here do nothing.
+        """Answer a CORS preflight. Any header may be sent: each SDK has its own, and those that
+        mean nothing here do nothing.
         """
         self.started = self.ended = True
         asked = self.header(b"access-control-request-headers")

@@ -1,7 +1,7 @@
-"""One hop to the router that owns a model, for calls that land on another.
+"""Forwards a call to the router that owns its model, one hop.
 
 The owner does everything: it authenticates, holds, places and settles. This router only carries
-bytes, and tells its own clients what the owner says.
+the bytes both ways.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from router.upstream.connection import Connection
 from router.upstream.http import HTTPClient, header_lines
 
 FORWARDED = b"x-waypost-forwarded"
-"""Proves that a call has had its hop; its value is secret to the routers of one installation."""
+"""Proves that a call has had its hop. Only the routers of one installation know its value."""
 
 UP = (
     b"authorization",
@@ -41,7 +41,7 @@ ACCEPT = b"accept"
 EVENTS = "text/event-stream"
 OK = 200
 ASK_S = 1.0
-"""Longest wait for what the other routers know of a call."""
+"""The longest wait for what other routers know of a call."""
 
 
 class Forwarder:
@@ -56,10 +56,10 @@ class Forwarder:
         self._proof = hmac.new(pepper, b"forwarded call", sha256).hexdigest().encode()
 
     async def forwarded(self, exchange: Exchange, model: str) -> bool:
-        """Have the owner answer; False when this router must do so itself.
+        """Let the owner answer. False if this router must answer itself.
 
-        An owner that cannot be reached is done without; one that breaks off is not tried again,
-        since it may have done the work. Raises ``WorkerFailed`` then.
+        An owner that cannot be reached is skipped. Raises ``WorkerFailed`` if the owner breaks off:
+        it may have done the work, so it is not tried again.
         """
         if self._has_come_over(exchange):
             return False
@@ -75,9 +75,9 @@ class Forwarder:
         return True
 
     async def asked(self, exchange: Exchange, target: str) -> bytes | None:
-        """What another router answers to a ``GET`` for this path and query, if it knows; else None.
+        """The body that another router answers to a ``GET`` of this path and query, or None.
 
-        Every other one is asked, with the client's own credential, and none of them asks on.
+        All other routers are asked, with the client's own credential. None of them asks further.
         """
         if self._has_come_over(exchange):
             return None
@@ -88,9 +88,9 @@ class Forwarder:
     async def fetched(
         self, model: str, path: str, headers: Headers, body: bytes
     ) -> tuple[int, dict[bytes, bytes], bytes] | None:
-        """Status, headers and body of the owner's whole answer; None when this router is to do it.
+        """Status, headers and body of the owner's whole answer; None if this router must answer.
 
-        Raises ``WorkerFailed`` when the owner breaks off.
+        Raises ``WorkerFailed`` if the owner breaks off.
         """
         connection = await self._posted(model, path, headers, body)
         if connection is None:
@@ -106,9 +106,9 @@ class Forwarder:
     async def streamed(
         self, model: str, path: str, headers: Headers, body: bytes, client: Client
     ) -> tuple[int, bytes] | None:
-        """Have ``client`` get the owner's answers as they come; None as for :meth:`fetched`.
+        """Send the owner's answers to ``client`` as they come; None as in :meth:`fetched`.
 
-        Returns the owner's status, and the body if that is not 200.
+        Returns the owner's status, and the body if the status is not 200.
         """
         connection = await self._posted(model, path, [*headers, (ACCEPT.decode(), EVENTS)], body)
         if connection is None:
@@ -132,7 +132,7 @@ class Forwarder:
     async def _posted(
         self, model: str, path: str, headers: Headers, body: bytes
     ) -> Connection | None:
-        """The connection to the owner that has begun to answer; None when there is no other."""
+        """A connection to the owner that has begun to answer; None if there is no other owner."""
         lines = self._lines(headers)
         while (member := self._view.elsewhere(model)) is not None:
             try:
@@ -151,7 +151,7 @@ class Forwarder:
                 known = connection.status == OK
                 return await connection.read(self._answer_bytes_max) if known else None
         except (TimeoutError, UpstreamFailed):
-            return None  # Not knowing is no worse than not being there.
+            return None  # A router that does not know counts like one that is not there.
         finally:
             if connection is not None:
                 self._client.release(connection)
@@ -160,7 +160,7 @@ class Forwarder:
         return header_lines((*headers, (FORWARDED.decode(), self._proof.decode())))
 
     def _has_come_over(self, exchange: Exchange) -> bool:
-        """Whether another router sent this, which only routers can prove."""
+        """Whether another router sent this, which it proves by a secret."""
         return hmac.compare_digest(exchange.headers.get(FORWARDED, b""), self._proof)
 
     async def _relay(self, connection: Connection, exchange: Exchange) -> None:

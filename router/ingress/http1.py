@@ -1,8 +1,8 @@
 """HTTP/1.1 for clients, parsed by llhttp: one call at a time on a connection, everything bounded.
 
-A call begins when its body is there and is cancelled when its client leaves. A client that is slow
-holds up nothing but its own call, and no longer than the bounds say. Requests that are pipelined
-are answered one, and the connection is then closed: nobody sends them, and smugglers would.
+A call begins when its body is complete and is cancelled when its client leaves. A slow client
+delays only its own call, and only as long as the bounds allow. Of pipelined requests one is
+answered, and then the connection is closed: honest clients do not pipeline, request smugglers do.
 """
 
 import asyncio
@@ -30,38 +30,38 @@ from router.settings import Limits
 
 BACKLOG = 2048
 ASK_WITHIN_S = 1.0
-"""How long a stopping server waits for who has connected and not asked yet."""
+"""How long a stopping server waits for connected clients that have not asked yet."""
 
 LINGER_S = 2.0
-"""How long a client that was refused may go on sending."""
+"""How long a refused client may go on sending."""
 
 SWEEP_S = 1.0
 SWEEPS = 4
-"""A bound on time is noticed after at most this fraction of it more."""
+"""An exceeded time bound is noticed within this fraction of it (one in ``SWEEPS``)."""
 
 FRAMING = 8
-"""Bytes on the wire for one of a body at most: in chunks of one byte it takes six."""
+"""The most bytes on the wire per byte of a body: a chunk of one byte takes six."""
 
 FRAMED_BY = (b"content-length", b"transfer-encoding")
-"""What says where a body ends."""
+"""The headers that say where a body ends."""
 
 SEPARATORS = len(b": \r\n")
-"""What a header line has on the wire besides its name and value."""
+"""The bytes of a header line besides its name and value."""
 
 ONCE = frozenset(
     {b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding"}
     | {b"idempotency-key", b"inference-header-content-length"}
 )
-"""Headers of which two would be taken for one by us, and for the other by somebody before us."""
+"""Headers that must not come twice: we and a proxy before us could each use a different one."""
 
 ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
-"""What a target in absolute form begins with."""
+"""The beginning of a target in absolute form."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Phase(Enum):
-    """What a connection is waiting for, and so which bound on time it is under."""
+    """What a connection is waiting for, which decides its time bound."""
 
     IDLE = "idle"
     HEAD = "head"
@@ -71,14 +71,14 @@ class Phase(Enum):
     CLOSING = "closing"
 
 
-IDLE, HEAD, BODY, CALL, REFUSED, CLOSING = Phase  # An attribute of an enum takes 70 ns to look up.
+IDLE, HEAD, BODY, CALL, REFUSED, CLOSING = Phase  # Reading an attribute of an enum takes 70 ns.
 
 
 class App(Protocol):
     """What the server serves."""
 
     def admit(self, exchange: Exchange) -> None:
-        """The head has come: raise a ``CallError`` to refuse before the body is read."""
+        """The head has come. Raises a ``CallError`` to refuse the call before its body is read."""
         ...
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -86,14 +86,14 @@ class App(Protocol):
         ...
 
     def refusal(self, exchange: Exchange, error: CallError) -> tuple[int, Headers, bytes]:
-        """Status, headers and body that tell this client of an error."""
+        """Status, headers and body of an error, for this client."""
         ...
 
 
 class Connection(asyncio.Protocol):
     """One client's connection. ``since_s`` is when its phase began, on the loop's clock.
 
-    ``stalled`` is done when the client takes more again; None while it takes what it is sent.
+    ``stalled`` is done when the client reads again; None while it keeps up.
     """
 
     __slots__ = (
@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
         "stalled_s",
     )
     __deletable__ = ("_parser",)
-    """To mypyc: see :meth:`connection_lost`."""
+    """For mypyc: see :meth:`connection_lost`."""
 
     def __init__(self, server: "HTTPServer") -> None:
         self._server = server
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
         self._is_lost = True
-        # They refer to this, and this to them: it would stay until a collector comes by.
+        # The parser refers to this object: without the deletion both stay until a collection.
         del self._parser
         self._server.connections.discard(self)
         self._server.moved.set()
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._parse(data)
         except httptools.HttpParserError as error:
             if self.phase is CALL:
-                self._is_last = True  # What follows a request takes nothing from its answer.
+                self._is_last = True  # Bytes after a request do not spoil its answer.
                 return
             self._refuse(RequestMalformed(f"this is not HTTP/1.1: {error}"))
             return
@@ -201,8 +201,8 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            # There is nothing to upgrade to: the call itself is served. The parser takes what
-            # follows for another protocol's, so that another one has to read the body.
+            # There is no other protocol to upgrade to, so the call itself is served. This parser
+            # takes the following bytes for that protocol's, so another parser reads the body.
             (begin,) = offer.args
             exchange = self._exchange
             if self.phase is BODY and exchange is not None:
@@ -214,7 +214,7 @@ class Connection(asyncio.Protocol):
     # For the parser
 
     def on_message_begin(self) -> None:
-        """A request begins; one that comes before the last was answered is not looked at."""
+        """A request begins. One that comes before the last was answered is not read."""
         if self._exchange is not None:
             self._is_last = self._is_last or self.phase is CALL
             return
@@ -223,7 +223,7 @@ class Connection(asyncio.Protocol):
         self._exchange = Exchange(self, self._server.cors_origins)
 
     def on_url(self, url: bytes) -> None:
-        """Some of the request's target."""
+        """A piece of the request's target."""
         if self.phase is HEAD:
             self._target += url
 
@@ -239,7 +239,7 @@ class Connection(asyncio.Protocol):
         exchange.headers[name] = value
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is complete."""
         exchange = self._exchange
         if self.phase is not HEAD or exchange is None:
             return
@@ -265,7 +265,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        """Some of the body."""
+        """A piece of the body."""
         exchange = self._exchange
         if self.phase is not BODY or exchange is None or not exchange.wants_body:
             return
@@ -283,7 +283,7 @@ class Connection(asyncio.Protocol):
             )
 
     def on_message_complete(self) -> None:
-        """The request is there: begin to serve it."""
+        """The request is complete: begin to serve it."""
         exchange = self._exchange
         if self.phase is not BODY or exchange is None or self._parser.should_upgrade():
             return
@@ -300,15 +300,15 @@ class Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write(data)
         elif self.stalled is None and not self._is_lost:
-            # Who goes on sending waits here, or the loop would never come to say that it is over.
+            # A sender must wait here, or the loop could not tell it that the client left.
             self.stalled = self._server.loop.create_future()
 
     # For the server
 
     def close_if_idle(self, new_since_s: float) -> None:
-        """The server is stopping: no more calls here than the one that runs.
+        """The server is stopping: the call that runs is the last one on this connection.
 
-        Who has connected since then may be about to ask, and still may.
+        A client that connected after ``new_since_s`` may be about to ask, and still may.
         """
         is_new = self.phase is HEAD and self.since_s >= new_since_s
         if self._exchange is None and not is_new:
@@ -317,7 +317,7 @@ class Connection(asyncio.Protocol):
             self._is_last = True
 
     def overdue(self, now_s: float) -> None:
-        """End what takes longer than its bound."""
+        """End what has exceeded its time bound."""
         server = self._server
         if self.phase is CALL:
             if self.stalled_s and now_s - self.stalled_s >= server.limits.client_stall_s:
@@ -352,9 +352,10 @@ class Connection(asyncio.Protocol):
                     self._take_held()
 
     def _hold(self, data: bytes) -> bool:
-        """Keep the next request of a client that has its answer until the call is over.
+        """Keep the next request of a client until the current call is over.
 
-        What is still to be done about the answer, such as keeping it, is none of its business.
+        The client has its answer already. What is still done about it (such as keeping it) does
+        not concern the client.
         """
         if self._exchange is None or not self._exchange.ended:
             return False
@@ -390,7 +391,7 @@ class Connection(asyncio.Protocol):
             raise _too_large(limits)
 
     def _refuse(self, error: CallError) -> None:
-        """Answer with an error. What else comes is thrown away for a while, and then cut off.
+        """Answer with an error, throw away further bytes for a while, then cut the connection.
 
         Closing at once would reset the connection of a client that is still sending, and it would
         never read why it was refused.
@@ -406,7 +407,7 @@ class Connection(asyncio.Protocol):
 
 
 class HTTPServer:
-    """Listens, and watches over the bounds on time of its connections."""
+    """Listens for connections and enforces their time bounds."""
 
     def __init__(self, app: App, limits: Limits, cors_origins: frozenset[str]) -> None:
         self.app = app
@@ -414,7 +415,7 @@ class HTTPServer:
         self.cors_origins = cors_origins
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
-        self.pending_bytes = 0  # Of bodies that come, and of calls that are not over.
+        self.pending_bytes = 0  # Of incoming bodies and of running calls.
         self.closing = False
         self.moved = asyncio.Event()
         self.wire_bytes_max = limits.header_bytes_max + FRAMING * limits.body_bytes_max
@@ -423,36 +424,41 @@ class HTTPServer:
             HEAD: limits.header_timeout_s,
             BODY: limits.body_timeout_s,
             REFUSED: LINGER_S,
-            CLOSING: limits.client_stall_s,  # The last of an answer is taken in that time.
+            CLOSING: limits.client_stall_s,  # The time to read the end of the answer.
         }
         self._server: asyncio.Server | None = None
         self._sweep_s = min(SWEEP_S, min(self.bounds_s.values()) / SWEEPS)
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def listen(self, host: str, port: int) -> None:
-        """Begin to take connections."""
+        """Begin to accept connections."""
         self._server = await self.loop.create_server(
             lambda: Connection(self), host, port, backlog=BACKLOG
         )
         self._sweep()
 
     async def stop_listening(self) -> None:
-        """Take no more connections, and no more calls on those that are there.
+        """Accept no more connections, and no more calls on those that are open.
 
-        Who has connected may be about to ask, and is not told whether a call that meets a reset
-        was begun: each is still served once, if it asks within a second.
+        A client that has connected may be about to ask, and a reset would not tell it whether its
+        call began. So each such connection is served once more, if it asks within a second.
         """
         self.closing = True
         if self._server is not None:
-            server: Any = self._server  # uvloop's has a list where asyncio's has a tuple.
-            listening = [socket.socket(fileno=os.dup(one.fileno())) for one in server.sockets]
+            server: Any = self._server  # uvloop has a list where asyncio has a tuple.
+            listening = [
+                socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets
+            ]
             self._server.close()
-            await asyncio.gather(*(self._take(one) for one in _waiting(listening)))
+            await asyncio.gather(*(self._take(connected) for connected in _waiting(listening)))
         for connection in list(self.connections):
             connection.close_if_idle(self.loop.time() - ASK_WITHIN_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ASK_WITHIN_S):
-                while any(one.phase is HEAD or one.phase is BODY for one in self.connections):
+                while any(
+                    connection.phase is HEAD or connection.phase is BODY
+                    for connection in self.connections
+                ):
                     self.moved.clear()
                     await self.moved.wait()
         for connection in list(self.connections):
@@ -462,7 +468,7 @@ class HTTPServer:
         await self.loop.connect_accepted_socket(lambda: Connection(self), connected)
 
     def close(self) -> None:
-        """End it."""
+        """Stop enforcing time bounds."""
         if self._sweeper is not None:
             self._sweeper.cancel()
 
@@ -474,18 +480,18 @@ class HTTPServer:
 
 
 def _waiting(listening: list[socket.socket]) -> list[socket.socket]:
-    """Whom the kernel has let in before the last of these was closed, and the server not yet."""
+    """Connections that the kernel accepted before these sockets closed, but the server has not."""
     found: list[socket.socket] = []
-    for one in listening:
-        with one, contextlib.suppress(BlockingIOError):
-            one.setblocking(False)
+    for listener in listening:
+        with listener, contextlib.suppress(BlockingIOError):
+            listener.setblocking(False)
             while True:
-                found.append(one.accept()[0])
+                found.append(listener.accept()[0])
     return found
 
 
 def _path_and_query(target: bytes) -> tuple[str, str]:
-    """Of a target in either form: proxies' clients send a whole URL (RFC 9112, 3.2.2)."""
+    """Path and query of a target, which proxies' clients send as a whole URL (RFC 9112, 3.2.2)."""
     if target[:4].lower() == b"http" and (absolute := ABSOLUTE.match(target)):
         rest = target[absolute.end() :]
         target = rest if rest.startswith(b"/") else b"/" + rest

@@ -1,7 +1,7 @@
-"""``Idempotency-Key``: the same request twice is one call, and the second gets the first's answer.
+"""``Idempotency-Key``: a repeated request is one call, and gets the answer of the first.
 
-Only whole answers with status 200 are kept, for a day. What failed, broke off or was larger than
-the bound is forgotten, so that trying again runs the call.
+Only whole answers with status 200 are kept, for a day. A call that failed, broke off or was larger
+than the bound is forgotten, so that another try runs it.
 """
 
 import asyncio
@@ -25,15 +25,17 @@ HEADER = b"idempotency-key"
 REPLAYED = ("idempotent-replayed", "true")
 KEY_BYTES_MAX = 255
 ENDINGS = (b"data: [DONE]\n\n", b'data: {"type":"message_stop"}\n\n')
-"""By which a stream is known to have come to its end."""
+"""A stream that ends with one of these is complete."""
 
 RENEWALS = 3
-"""How often a claim is renewed in the time for which it holds."""
+"""How many times a claim is renewed before it would expire."""
 END_S = 1.0
-"""How long a client's next call on its connection waits until an answer is kept, and how far apart
-that is tried while the store is away."""
+"""How long a client's next call on its connection waits until an answer is kept.
+
+Also the pause between tries to keep it while the store is away.
+"""
 ENDINGS_MAX = 64
-"""Most answers that wait to be kept."""
+"""The most answers that wait to be kept."""
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ STREAM: tuple[str, str] = ("content-type", "text/event-stream; charset=utf-8")
 
 
 class Recording:
-    """A client that keeps what it is sent, up to a bound, on its way to another."""
+    """A client that passes on an answer and keeps it, up to a bound."""
 
     def __init__(self, client: Sink, bytes_max: int) -> None:
         self._client = client
@@ -54,7 +56,7 @@ class Recording:
 
     @property
     def kept(self) -> KeptAnswer | None:
-        """The whole answer, if it is one that may be given again."""
+        """The whole answer, if it may be given again."""
         body = b"".join(self._parts)
         if self._status != 200 or self._size > self._bytes_max:
             return None
@@ -102,10 +104,10 @@ class Idempotency:
     async def once(
         self, exchange: Exchange, grant: Grant, run: Callable[[Sink], Awaitable[None]]
     ) -> None:
-        """Give the answer that is kept, or run the call and keep what its client is told.
+        """Give the kept answer, or run the call and keep its answer.
 
-        Raises ``IdempotencyInFlight`` or ``IdempotencyMismatch``, and ``LedgerUnavailable`` when
-        nobody can say which.
+        Raises ``IdempotencyInFlight`` or ``IdempotencyMismatch``, or ``LedgerUnavailable`` if the
+        store cannot be asked.
         """
         claimant = Claimant(_scope(grant), _key(exchange), str(uuid4()))
         fingerprint = sha256(exchange.path.encode() + b"\0" + exchange.body).hexdigest()
@@ -135,10 +137,10 @@ class Idempotency:
     async def _renewing(
         self, running: asyncio.Future[None], claimant: Claimant, fingerprint: str
     ) -> None:
-        """Wait for the call, and have its key stay its own for as long as it runs.
+        """Wait for the call and renew its claim on the key while it runs.
 
-        Raises ``IdempotencyInFlight`` when another call has taken the key over while nobody could
-        renew it: that one answers, and what is left of this one would be charged twice.
+        Raises ``IdempotencyInFlight`` if another call took the key over while it could not be
+        renewed. The other call answers then; the rest of this one would be charged twice.
         """
         claim_s = self._limits.idempotency_claim_s
         while not (await asyncio.wait({running}, timeout=claim_s / RENEWALS))[0]:
@@ -155,10 +157,10 @@ class Idempotency:
         await running
 
     async def _end(self, claimant: Claimant, recording: Recording) -> None:
-        """The call is over, however: keep its answer or forget the claim.
+        """The call is over in some way: keep its answer or forget the claim.
 
-        With the store away that goes on beside the next calls. An answer that was not kept would
-        be charged again.
+        While the store is away, this goes on beside the next calls. A call whose answer is not kept
+        would be charged again.
         """
         if len(self._ending) >= ENDINGS_MAX:
             log.error("too many answers wait to be kept: one is not, and may run again")

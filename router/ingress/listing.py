@@ -1,4 +1,4 @@
-"""What can be called and who offers it: OpenAI's list with a marketplace's fields."""
+"""The lists of models and their providers: OpenAI's list with a marketplace's fields."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ MODALITIES = {
     "chat": (["text"], ["text"]),
     "embeddings": (["text"], ["embeddings"]),
 }
-"""What goes in and comes out, by task; tensors for every other."""
+"""Input and output modalities by task. Every other task has tensors."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -24,10 +24,10 @@ encode = msgspec.json.Encoder().encode
 def endpoint_list(
     route: Route, service_s: Callable[[str], float | None], history: Callable[[int], History]
 ) -> bytes:
-    """``GET /v1/models/{author}/{slug}/endpoints``: who offers a model, and how it stands.
+    """``GET /v1/models/{author}/{slug}/endpoints``: who offers a model, and how well it serves.
 
-    ``service_s`` tells the learned seconds of a mean request by endpoint id, ``history`` how a
-    deployment did lately. What nobody here measures or knows is null.
+    ``service_s`` gives the learned seconds of a mean request by endpoint id, ``history`` the recent
+    history of a deployment. Unknown values are null.
     """
     offers: dict[int, list[Endpoint]] = {}
     for endpoint in route.endpoints:
@@ -81,7 +81,7 @@ def _offer(
 
 
 def _percentiles(measured: Callable[[float], float | None]) -> dict[str, float] | None:
-    """None before anything was measured."""
+    """None if nothing was measured yet."""
     known = {name: measured(share) for name, share in PERCENTILES.items()}
     return {name: round(value, 6) for name, value in known.items() if value is not None} or None
 
@@ -103,7 +103,7 @@ def _pricing(price: Price) -> dict[str, str]:
 
 
 def model_list(table: RoutingTable, grant: Grant) -> bytes:
-    """``GET /v1/models``: those that the key may use, without those whose workers could not be
+    """``GET /v1/models``: the models that the key may use, except those whose workers could not be
     started.
     """
     entries = [
@@ -115,7 +115,7 @@ def model_list(table: RoutingTable, grant: Grant) -> bytes:
 
 
 def model_entry(route: Route) -> dict[str, Any]:
-    """One model as marketplaces list it; prices are decimal strings in dollars per token."""
+    """One model in the form of a marketplace; prices are decimal strings in dollars per token."""
     model = route.model
     prices = [endpoint.deployment.price for endpoint in route.endpoints]
     cheapest = min(prices, key=_price_order) if prices else Price(0)

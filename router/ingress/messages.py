@@ -1,7 +1,7 @@
-"""Anthropic's Messages API: a request in, as the chat call that it means.
+"""Anthropic's Messages API: turns a request into the equivalent chat call.
 
-Text, images, tools and their results become OpenAI's shapes; what has no counterpart is named in
-the error. Fields that neither API knows pass through to the worker, as everywhere.
+Text, images, tools and their results become OpenAI's shapes. An error names what has no equivalent.
+Fields that neither API knows pass through to the worker, as everywhere.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from router.ingress.unfit import missing, unfit
 PATH = "/v1/messages"
 COUNT_PATH = PATH + "/count_tokens"
 Said = dict[str, Any]
-"""A message, a part, a tool or a call of one in OpenAI's shape."""
+"""A message, part, tool or tool call in OpenAI's shape."""
 
 NEEDED = {
     "text": ("text",),
@@ -25,13 +25,13 @@ NEEDED = {
     "tool_use": ("id", "name", "input"),
     "tool_result": ("tool_use_id",),
 }
-"""What a content block must have, by its type."""
+"""The fields that a content block must have, by its type."""
 
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 class _Object(msgspec.Struct, gc=False):
-    """Some object."""
+    """Any object."""
 
 
 class _Source(msgspec.Struct, gc=False):
@@ -95,9 +95,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def chat_body(body: bytes, *, counting: bool = False) -> bytes:
-    """The body of the chat call. Raises ``RequestInvalid`` naming the field that does not fit.
+    """The body of the chat call. Raises ``RequestInvalid`` that names the field at fault.
 
-    A body whose tokens are only counted need not say how many may follow.
+    ``max_tokens`` may be missing when the tokens are only counted.
     """
     try:
         asked = _decode(body)
@@ -149,7 +149,7 @@ def _messages(asked: _Request) -> list[Said]:
 
 
 def _check(blocks: list[_Block], path: str) -> None:
-    """Raises ``RequestInvalid`` when a block lacks what its type needs."""
+    """Raises ``RequestInvalid`` if a block lacks a field that its type needs."""
     for number, block in enumerate(blocks):
         at = f"{path}[{number}]"
         for name in NEEDED.get(block.type, ()):
@@ -170,11 +170,11 @@ SOURCES: dict[str, tuple[tuple[str, ...], Callable[[_Source], str]]] = {
         lambda source: f"data:{source.media_type};base64,{source.data}",
     ),
 }
-"""By a source's type: what it must have, and the URL that it comes to."""
+"""By a source's type: the field that it must have, and its URL."""
 
 
 def _assistant(blocks: list[_Block]) -> Said:
-    """What the model said before. Its thinking is not told to it again."""
+    """What the model said before, without its thinking."""
     made: Said = {"role": "assistant", "content": _text(blocks)}
     calls = [
         {
@@ -192,7 +192,7 @@ def _assistant(blocks: list[_Block]) -> Said:
 
 
 def _user(role: str, blocks: list[_Block]) -> list[Said]:
-    """Results of tools are messages of their own, before the rest and what is no text in them."""
+    """Results of tools become messages of their own. Everything else, their images too, follows."""
     results = [block for block in blocks if block.type == "tool_result"]
     shown = [
         inner

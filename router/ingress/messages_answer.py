@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: the answer of a chat call, whole or streamed, as a message."""
+"""Anthropic's Messages API: turns the answer of a chat call, whole or streamed, into a message."""
 
 from typing import Any
 
@@ -30,8 +30,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def message_of(body: bytes, request_id: str, report: Report | None = None) -> bytes:
-    """A whole completion as a message, with the report as its ``route``. Raises ``WorkerFailed``
-    when it is not one.
+    """A whole completion as a message, with the report as its ``route``.
+
+    Raises ``WorkerFailed`` if the body is not a completion.
     """
     try:
         completion = decode_completion(body)
@@ -65,7 +66,7 @@ def message_of(body: bytes, request_id: str, report: Report | None = None) -> by
 
 
 class _Call:
-    """A tool call of a stream, as far as it has come and as far as the client was told."""
+    """A tool call of a stream: what has come of it, and what the client was told."""
 
     __slots__ = ("id", "index", "is_open", "name", "told", "untold")
 
@@ -77,12 +78,12 @@ class _Call:
         self.is_open = False
 
     def is_whole(self) -> bool:
-        """Whether its arguments are an object that has ended."""
+        """Whether its arguments are a complete object."""
         arguments = self.told + self.untold
         return arguments.rstrip().endswith("}") and _is_json(arguments)
 
     def goes_on_with(self, piece: ToolCall) -> bool:
-        """Whether a piece is more of it."""
+        """Whether a piece continues this call."""
         if piece.index != self.index or (piece.id and self.id and piece.id != self.id):
             return False
         name = piece.function.name
@@ -92,7 +93,7 @@ class _Call:
 
 
 class MessageStream:
-    """Chunks in, as whole server-sent events; Anthropic's events out."""
+    """Turns whole server-sent events of chunks into Anthropic's events."""
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
@@ -101,12 +102,12 @@ class MessageStream:
         self._blocks = 0
         self._calls: list[_Call] = []
         self._current = 0
-        """Which of the calls the client is being told of; those behind it wait."""
+        """The call that the client is being told; later calls wait."""
         self._last = Choice()
         self._usage: TokenCounts | None = None
 
     def feed(self, chunk: bytes) -> bytes:
-        """The events that some whole chunks become."""
+        """The events for some whole chunks."""
         out: list[bytes] = []
         for event in chunk.split(b"\n\n"):
             data = event.partition(b"data:")[2].strip()
@@ -115,7 +116,7 @@ class MessageStream:
         return b"".join(out)
 
     def end(self, error: CallError | None = None, report: Report | None = None) -> bytes:
-        """The last events: the message's end, or the error that ends it."""
+        """The last events: the end of the message, or an error."""
         if error is not None:
             return b"event: error\ndata: %b\n\n" % anthropic_error(error)
         out: list[bytes] = []
@@ -161,8 +162,8 @@ class MessageStream:
             self._call(call, out)
 
     def _call(self, piece: ToolCall, out: list[bytes]) -> None:
-        """Messages have one block open at a time, where chunks may mix the pieces of several
-        calls: those behind the first wait until its arguments are whole.
+        """Chunks may mix the pieces of several calls, but a message has one block open at a time:
+        later calls wait until the first one's arguments are complete.
         """
         call = self._call_of(piece)
         if call is None:
@@ -177,15 +178,17 @@ class MessageStream:
             self._current += 1
 
     def _call_of(self, piece: ToolCall) -> "_Call | None":
-        """The call that a piece continues, None for a new one. Engines name it by its index, and
-        some, which give all the same index or none, by an id or a name that is new.
+        """The call that a piece continues, None for a new one.
+
+        Engines identify a call by its index. Some give every call the same index or none, and a new
+        call has a new id or name.
         """
         if piece.index is None and not piece.id and not piece.function.name:
             return self._calls[-1] if self._calls else None
-        return next((one for one in reversed(self._calls) if one.goes_on_with(piece)), None)
+        return next((call for call in reversed(self._calls) if call.goes_on_with(piece)), None)
 
     def _tell_calls(self, out: list[bytes]) -> None:
-        """Tell of those that wait: something else follows, or nothing more."""
+        """Tell the waiting calls: something else follows, or nothing more."""
         for call in self._calls[self._current :]:
             self._tell(call, out)
         self._current = len(self._calls)
@@ -293,7 +296,7 @@ def _is_json(text: str) -> bool:
 
 
 def _arguments(text: str | None) -> object:
-    """What a tool is called with; text that is no JSON is handed on as it is."""
+    """The arguments of a tool; text that is not JSON is passed on as it is."""
     try:
         return msgspec.json.decode(text or "{}")
     except UNREADABLE:

@@ -1,7 +1,7 @@
-"""``GET /metrics``: what the router counts, in the format of Prometheus.
+"""``GET /metrics``: what the router counts, in Prometheus's format.
 
-Nothing is counted here: at a scrape the numbers of :mod:`router.pipeline.meters` and the state of
-the scheduler are read as they are.
+Nothing is counted here. A scrape reads the numbers of :mod:`router.pipeline.meters` and the state
+of the scheduler as they are.
 """
 
 import time
@@ -56,7 +56,7 @@ class RouterCollector(Collector):
         self._losses = losses
 
     def collect(self) -> Iterable[Metric]:
-        """Every metric of the router, as it is now."""
+        """Every metric of the router, with its current value."""
         yield from self._counted()
         yield from self._timed()
         yield from self._scheduled()

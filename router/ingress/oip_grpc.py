@@ -1,7 +1,7 @@
-"""The Open Inference Protocol v2 over gRPC, as Triton's clients speak it.
+"""The Open Inference Protocol v2 over gRPC, as used by Triton's clients.
 
-A request becomes the REST call that it means (:mod:`router.contracts.oip`) and goes the same line,
-or to the router that owns the model; its answer becomes protobuf again.
+A request becomes the equivalent REST call (:mod:`router.contracts.oip`) and goes the same way, or
+to the router that owns the model. Its answer becomes protobuf again.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ CODES = {
     502: grpc.StatusCode.UNAVAILABLE,
     503: grpc.StatusCode.UNAVAILABLE,
 }
-"""From the one table of errors to gRPC; what is not here is ``INTERNAL``."""
+"""From the table of errors to gRPC; all others are ``INTERNAL``."""
 
 HEADER_LENGTH = oip_http.HEADER_LENGTH.decode()
 EVENT_END = b"\n\n"
@@ -86,33 +86,33 @@ class _Answer:
         self.headers, self.body = headers, body
 
     async def start_stream(self, headers: Headers) -> None:
-        """Tensors come whole."""
+        """Never called: tensors come whole."""
         raise NotImplementedError
 
     async def send(self, chunk: bytes) -> None:
-        """Tensors come whole."""
+        """Never called: tensors come whole."""
         raise NotImplementedError
 
     async def end_stream(
         self, error: CallError | None = None, report: Report | None = None
     ) -> None:
-        """Tensors come whole."""
+        """Never called: tensors come whole."""
         raise NotImplementedError
 
 
 class _Stream:
-    """The client of a call in a stream: writes each answer, no faster than they are taken."""
+    """The client of a call in a stream: writes each answer as fast as the caller reads."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
         self._rest = b""
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """Answers come one by one."""
+        """Never called: answers come one by one."""
         raise NotImplementedError
 
     async def start_stream(self, headers: Headers) -> None:
-        """The stream is there already."""
+        """The stream exists already."""
 
     async def send(self, chunk: bytes) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
@@ -137,7 +137,7 @@ class _Stream:
 
 
 class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore[reportUntypedBaseClass]
-    """``inference.GRPCInferenceService``, less repository and shared memory."""
+    """``inference.GRPCInferenceService`` without repository and shared memory."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         forwarder: Forwarder | None = None,
         trace_share: float | None = None,
     ) -> None:
-        """``new_call`` gives a request id, and now in monotonic seconds and Unix milliseconds."""
+        """``new_call`` gives a request id, the monotonic seconds and the Unix milliseconds."""
         self._forwarder = forwarder
         self._gateway = gateway
         self._operations = operations
@@ -162,15 +162,15 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: Any, context: Any) -> Any:
-        """Whether there is a catalog and the router is not stopping."""
+        """Whether the router has a catalog and is not stopping."""
         return pb.ServerReadyResponse(ready=self._operations.is_ready)
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:
-        """Who this is."""
+        """The router's name and version."""
         return pb.ServerMetadataResponse(name=oip_http.SERVER_NAME, version="2")
 
     async def ModelReady(self, request: Any, context: Any) -> Any:
-        """Whether any worker could take a call of a model."""
+        """Whether any worker can take a call of the model."""
         async with self._told(context):
             route = self._route(request)
             return pb.ModelReadyResponse(ready=oip_http.route_is_ready(route))
@@ -189,7 +189,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
             return made
 
     async def ModelStatistics(self, request: Any, context: Any) -> Any:
-        """What this router has answered since it started. Needs a key."""
+        """What this router has answered since its start. Needs a key."""
         async with self._told(context):
             grant = self._gateway.authenticate(_metadata(context, "authorization"))
             path = oip_http.ModelPath(request.name, request.version, oip_http.STATISTICS)
@@ -198,16 +198,16 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
             return json_format.Parse(body, pb.ModelStatisticsResponse())
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
-        """One call."""
+        """Answer one call."""
         async with self._told(context):
             answer, headers = await self._infer(request, context)
             context.set_trailing_metadata(headers)
             return answer
 
     async def ModelStreamInfer(self, requests: Any, context: Any) -> None:
-        """Each request of the stream is a call of its own, with one answer or more.
+        """Each request of the stream is its own call, with one answer or more.
 
-        An error is told in the place of an answer.
+        An error takes the place of an answer.
         """
         async with self._told(context):
             self._gateway.authenticate(_metadata(context, "authorization"))
@@ -312,7 +312,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
 
     @contextlib.asynccontextmanager
     async def _told(self, context: Any) -> AsyncGenerator[None]:
-        """Errors as statuses, with what else the client should know as trailing metadata."""
+        """Turns errors into statuses; other facts for the client go into trailing metadata."""
         try:
             yield
         except OwnerRefused as error:
@@ -345,18 +345,18 @@ class GRPCServer:
         pb_grpc.add_GRPCInferenceServiceServicer_to_server(service, self._server)
 
     async def listen(self, host: str, port: int) -> None:
-        """Begin to take calls."""
+        """Begin to accept calls."""
         name = f"[{host}]" if ":" in host else host
         self._server.add_insecure_port(f"{name}:{port}")
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more calls and let those that run finish."""
+        """Accept no more calls and let the running ones finish."""
         await self._server.stop(grace_s)
 
 
 def _told_by(data: bytes) -> Any:
-    """What an event's data says in a stream of gRPC: an answer, or an error's object."""
+    """The gRPC message for an event's data: an answer, or an error object."""
     if data.startswith(b"{"):
         failure = decode_completion(data).error or Failure()
         return pb.ModelStreamInferResponse(error_message=failure.message)
@@ -368,7 +368,7 @@ def _path(call: InferenceRequest) -> str:
 
 
 def _sent(call: InferenceRequest, context: Any) -> Headers:
-    """The headers of a call to the router that owns its model."""
+    """The headers of a call that goes to the router that owns its model."""
     sent = [("authorization", _metadata(context, "authorization")), *call.payload_headers]
     if traceparent := _metadata(context, "traceparent"):
         sent.append(("traceparent", traceparent))
@@ -387,7 +387,7 @@ def _message(body: bytes) -> str:
 
 
 def _metadata(context: Any, wanted: str) -> str:
-    """The client's metadata of this name, or "" without it."""
+    """The client's metadata of this name, or ""."""
     for name, value in context.invocation_metadata() or ():
         if name == wanted:
             return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2 over REST, as Triton's clients speak it: JSON and binary."""
+"""The Open Inference Protocol v2 over REST, as used by Triton's clients: JSON and binary."""
 
 import re
 from collections.abc import Mapping
@@ -33,9 +33,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ModelPath(msgspec.Struct, frozen=True):
-    """``/v2/models/{author}/{slug}[/versions/{v}][/infer|/ready|/stats]``, taken apart.
+    """The parts of ``/v2/models/{author}/{slug}[/versions/{v}][/infer|/ready|/stats]``.
 
-    An empty ``model`` is all of them.
+    An empty ``model`` means all models.
     """
 
     model: str
@@ -66,10 +66,10 @@ def parse_infer(
     stream: bool = False,
     checked: bool = True,
 ) -> InferenceRequest:
-    """A call out of an inference body; ``stream`` takes each answer as it comes. One that does not
-    run need not be ``checked`` for its tensors' data.
+    """The call that an inference body describes.
 
-    Raises ``RequestInvalid`` saying what does not fit.
+    ``stream`` asks for each answer as it comes. A call that does not run need not have its tensors'
+    data ``checked``. Raises ``RequestInvalid`` that says what does not fit.
     """
     declared = headers.get(HEADER_LENGTH)
     if declared is not None and not _fits(declared, body):
@@ -123,9 +123,9 @@ def server_metadata() -> bytes:
 
 
 def find_route(table: RoutingTable, path: ModelPath, grant: Grant | None = None) -> Route:
-    """The route, if ``grant`` may use it where there is one.
+    """The route of a path's model, if ``grant`` (when given) may use it.
 
-    Raises ``ModelUnknown`` for a name or a version that is not published, ``NotAllowed``.
+    Raises ``ModelUnknown`` for a name or version that is not published, or ``NotAllowed``.
     """
     route = table.routes.get(path.model)
     if route is None or (path.version and path.version != route.model.version):
@@ -152,14 +152,14 @@ def model_metadata(route: Route) -> bytes:
 def model_statistics(
     table: RoutingTable, grant: Grant, models: Mapping[str, ModelMeters], path: ModelPath
 ) -> bytes:
-    """``GET /v2/models[/{model}]/stats``: what this router has answered since it started.
+    """``GET /v2/models[/{model}]/stats``: what this router has answered since its start.
 
-    In the shape of Triton's statistics extension. Raises ``ModelUnknown``, ``NotAllowed``.
+    It has the shape of Triton's statistics extension. Raises ``ModelUnknown`` or ``NotAllowed``.
     """
     if path.model:
         routes = [find_route(table, path, grant)]
     else:
-        routes = [one for one in table.routes.values() if grant.may_use(one.model.name)]
+        routes = [route for route in table.routes.values() if grant.may_use(route.model.name)]
     none = ModelMeters()
     stats = [_statistics(route.model, models.get(route.model.name, none)) for route in routes]
     return _encode({"model_stats": stats})
@@ -191,7 +191,7 @@ def _duration(count: int, total_ms: float) -> dict[str, int]:
 
 
 def route_is_ready(route: Route) -> bool:
-    """Whether any worker could take a call."""
+    """Whether any worker can take a call."""
     return any(e.worker.healthy and not e.worker.draining for e in route.endpoints)
 
 

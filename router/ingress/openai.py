@@ -1,4 +1,4 @@
-"""OpenAI's dialect: JSON bodies in, validated calls out, and the list of models."""
+"""OpenAI's dialect: turns JSON bodies into validated calls."""
 
 from collections.abc import Callable
 
@@ -40,13 +40,13 @@ PATHS = {
 }
 PROMPT_FIELDS = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt", Kind.EMBEDDING: "input"}
 ASIDE_FIELDS = ("documents", "functions", "response_format", "suffix")
-"""What besides messages and tools a template may put into a prompt."""
+"""Fields besides messages and tools that a template may put into a prompt."""
 
 TEMPLATE_TOKENS_MAX = 256
 """The most that a worker's chat template adds to a prompt."""
 
 IMAGE_TOKENS_MAX = 16_384
-"""The most prompt tokens that an image is."""
+"""The most prompt tokens of one image."""
 
 CHOICES_MAX = 16
 TOKENS_MAX = 1 << 31
@@ -60,7 +60,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class _Asked(msgspec.Struct, frozen=True, gc=False):
-    """What the fields of one kind of call say. ``texts`` is how many prompts there are;
+    """What the fields of one kind of call ask for. ``texts`` is the number of prompts;
     ``tokens_listed`` is 0 for text.
     """
 
@@ -80,7 +80,7 @@ def parse_call(
     arrived_s: float,
     created_at_ms: int,
 ) -> InferenceRequest:
-    """A call out of a JSON body. Raises ``RequestInvalid`` naming the field that does not fit."""
+    """The call that a JSON body describes. Raises ``RequestInvalid`` that names the bad field."""
     try:
         known = DECODE[kind](body)
         fields = _decode_fields(body)
@@ -148,7 +148,7 @@ def _checked(body: Body) -> _Asked:
 
 
 def _tokens_asked(known: Body, kind: Kind) -> int:
-    """How long an answer may be, 0 where nobody says. A completion of 0 tokens only scores."""
+    """The requested length of an answer, 0 if none. A completion of 0 tokens only scores."""
     if kind is Kind.EMBEDDING:
         return 0
     least = 0 if kind is Kind.COMPLETION else 1
@@ -161,7 +161,7 @@ def _tokens_asked(known: Body, kind: Kind) -> int:
 
 
 def _wishes(provider: Raw) -> Wishes:
-    """A wish that is null is none."""
+    """The routing wishes; null counts as no wish."""
     if bytes(provider) == NULL:
         return NO_WISHES
     try:
@@ -172,7 +172,7 @@ def _wishes(provider: Raw) -> Wishes:
 
 
 def _models(known: Body) -> tuple[str, tuple[str, ...]]:
-    """``model`` and then ``models``, or the first of ``models`` and then the others."""
+    """The first model and its fallbacks: ``model``, if given, then ``models`` in order."""
     if known.model and not known.models:
         return known.model, ()
     names = [*([known.model] if known.model else []), *(known.models or [])]

@@ -1,6 +1,6 @@
-"""OpenAI's dialect: the answer of a call, as its worker wrote it, and how a stream ends.
+"""OpenAI's dialect: passes on a worker's answer as it is, and ends streams.
 
-The Open Inference Protocol's over HTTP is the same.
+The Open Inference Protocol over HTTP uses it too.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class OpenAIClient:
-    """The :class:`router.pipeline.gateway.Client` of a call. A report is told as ``route``."""
+    """The :class:`router.pipeline.gateway.Client` of a call. A report goes out as ``route``."""
 
     __slots__ = ("_call", "_sink")
 
@@ -55,7 +55,7 @@ class OpenAIClient:
         await self._sink.end_stream(DONE if report is None else self._told(report) + DONE)
 
     def _told(self, report: Report) -> bytes:
-        """As a last chunk without choices, as usage comes."""
+        """The report as a last chunk without choices, like usage."""
         call = self._call
         chunk: dict[str, Any] = {
             "id": call.id,

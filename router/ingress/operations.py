@@ -1,4 +1,4 @@
-"""What operators ask of a router: whether it is alive and ready, what it does, what it counted."""
+"""Answers for operators: whether the router is alive and ready, its state, and its metrics."""
 
 import asyncio
 import hmac
@@ -61,7 +61,7 @@ class Operations:
         )
 
     async def answered(self, exchange: Exchange) -> bool:
-        """Answer a ``GET``, if it is one of ours."""
+        """Answer a ``GET`` if its path is one of these."""
         path = exchange.path
         if path == "/healthz":
             await exchange.answer(200, JSON, b'{"status":"ok"}')
@@ -82,7 +82,7 @@ class Operations:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a catalog and the router is not stopping."""
+        """Whether the router has a catalog and is not stopping."""
         return not self.draining and self._gateway.table.version > 0
 
     async def _readiness(self, exchange: Exchange) -> None:
@@ -92,7 +92,7 @@ class Operations:
         await exchange.answer(200, JSON, b'{"status":"ready"}')
 
     async def _watch(self, exchange: Exchange) -> None:
-        """The state again and again, until the client leaves or the router stops."""
+        """Send the state repeatedly until the client leaves or the router stops."""
         if self._watchers >= self._limits.watchers_max:
             raise RouterBusy(
                 f"{self._watchers} watch this router already; close one, or ask without streaming"

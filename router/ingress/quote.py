@@ -1,4 +1,4 @@
-"""What a call would cost at most, as its plan has it: nothing runs and nothing is held."""
+"""The most that a call would cost, from its plan. Nothing runs and nothing is held."""
 
 from msgspec import Struct, json
 
@@ -10,7 +10,7 @@ HEADER = b"x-route-quote"
 
 
 class Quoted(Struct, frozen=True):
-    """One deployment's part of a quote: the most that the call can cost there."""
+    """The most that the call can cost at one deployment."""
 
     provider: str
     pool: str
@@ -19,10 +19,11 @@ class Quoted(Struct, frozen=True):
 
 
 class Quote(Struct, frozen=True):
-    """Of a whole call. ``prompt_tokens`` are expected, those of ``most`` held for.
+    """The quote of a whole call.
 
-    With less credit than ``needs_nano_usd`` it is refused; ``most_nano_usd`` is the dearest
-    provider's, whom failover may reach.
+    ``prompt_tokens`` is the expected number; credit is held for ``most_prompt_tokens``. With less
+    credit than ``needs_nano_usd`` the call is refused. ``most_nano_usd`` is for the dearest
+    provider, since failover may reach it.
     """
 
     model: str
@@ -38,12 +39,19 @@ class Quote(Struct, frozen=True):
 
 
 def quote_of(plan: Plan, prompt_tokens: int) -> bytes:
-    """As JSON, the cheapest provider first."""
+    """The quote as JSON, the cheapest provider first."""
     most = plan.most
-    deployments = {one.deployment.id: one.deployment for one in plan.endpoints}.values()
+    deployments = {
+        endpoint.deployment.id: endpoint.deployment for endpoint in plan.endpoints
+    }.values()
     offered = [
-        Quoted(one.provider, one.pool, one.price.id, hold_nano(one.price, most))
-        for one in deployments
+        Quoted(
+            deployment.provider,
+            deployment.pool,
+            deployment.price.id,
+            hold_nano(deployment.price, most),
+        )
+        for deployment in deployments
     ]
     quote = Quote(
         model=plan.request.model,
@@ -55,6 +63,6 @@ def quote_of(plan: Plan, prompt_tokens: int) -> bytes:
         needs_nano_usd=plan.least_nano,
         most_nano_usd=plan.most_nano,
         most_usd=format_usd(plan.most_nano),
-        providers=sorted(offered, key=lambda one: (one.most_nano_usd, one.provider)),
+        providers=sorted(offered, key=lambda quoted: (quoted.most_nano_usd, quoted.provider)),
     )
     return json.encode(quote)

@@ -20,7 +20,7 @@ from router.scheduling.fleet import WorkerState
 from router.scheduling.scheduler import Scheduler
 
 NOT_FAILED = {Outcome.COMPLETED.value, Outcome.CLIENT_GONE.value, Outcome.REFUSED.value}
-"""Who left, and who asked wrongly, was not failed by the router or a worker."""
+"""Neither the router nor a worker failed these calls: the client left or sent a bad request."""
 
 COUNTED_WAYS = (PROMPT, STREAM, WHOLE)
 
@@ -38,14 +38,13 @@ def router_state(
     routers: Iterable[str],
     polls: EnginePolls,
 ) -> bytes:
-    """Snapshot version, queues, counts, and every worker with its endpoints' learned speed.
+    """Snapshot version, queues, counts, and every worker with the learned speed of its endpoints.
 
-    ``models`` has, of each that is routed, how many calls wait, and how many have ended and failed
-    since the router's start: who asks twice has the rate.
-
-    ``slots`` are those that this router may use; ``size_log_error`` says how well the sizes of a
-    model's requests are predicted (null before any). ``engine`` is there where a worker batches
-    generations: what is in its batch, and by endpoint what is expected of a typical request.
+    ``models`` says for each routed model how many calls wait, and how many ended and failed since
+    the router's start; two readings give a rate. ``slots`` are those that this router may use.
+    ``size_log_error`` is the error of predicted request sizes of a model (null before any).
+    ``engine`` is set for a worker that batches generations: what is in its batch, and by endpoint
+    what a typical request is expected to take.
     """
     now_s = time.monotonic()
     scheduler.look(now_s)
@@ -68,7 +67,7 @@ def router_state(
         }
         model = state.model
         if isinstance(model, EngineEndpoint):
-            if model.engine.speed.first.samples:  # Before, or for embeddings, it is a guess.
+            if model.engine.speed.first.samples:  # Without samples it is a guess.
                 told["engine"] = _expected_of(model.engine)
             engines[state.worker.id] = {
                 "engine": _batch_of(state.worker, model.worker.batch, polls)
@@ -109,10 +108,11 @@ def router_state(
 
 
 def _batch_of(worker: WorkerState, batch: Batch, polls: EnginePolls) -> dict[str, Any]:
-    """What is this router's; ``context_tokens`` are of prompts, and of answers as far as they have
-    come. ``others_running`` is how many requests others have there beside it, on average;
-    ``reported`` is what the engine says of itself; null, with ``report_fault``, where that is
-    nothing.
+    """The part of an engine's batch that is this router's.
+
+    ``context_tokens`` counts prompts, and answers as far as they have come. ``others_running`` is
+    the mean number of requests that other routers have there. ``reported`` is what the engine says
+    of itself; if it is null, ``report_fault`` says why.
     """
     others = batch.others
     runs = (attempt.run for attempt in worker.inflight.values())
@@ -131,7 +131,7 @@ def _batch_of(worker: WorkerState, batch: Batch, polls: EnginePolls) -> dict[str
 
 
 def _expected_of(engine: Engine) -> dict[str, Any]:
-    """``prompt_tokens`` are those that a typical prompt has and are not cached."""
+    """``prompt_tokens`` counts the uncached tokens of a typical prompt."""
     costs, prompt_tokens = engine.costs, engine.speed.prompt_tokens
     first_factor, step_factor = engine.factors
     return {
@@ -145,7 +145,7 @@ def _expected_of(engine: Engine) -> dict[str, Any]:
 
 
 def _counted(counts: WorkerCounts, scheduler: Scheduler) -> list[dict[str, Any]]:
-    """How each deployment's workers count, beside the medians of their models."""
+    """How each deployment's workers count, next to the medians of their models."""
     known = {
         state.endpoint.deployment.id: state.endpoint.deployment.model
         for state in scheduler.fleet.endpoints.values()

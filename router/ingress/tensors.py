@@ -1,7 +1,7 @@
-"""The tensors of an Open Inference Protocol call, against themselves and against the catalog.
+"""Checks the tensors of an Open Inference Protocol call, by themselves and against the catalog.
 
-A worker that is sent what is not there, ragged or of another kind refuses it, or fails. Numbers are
-not parsed for it: what is left of JSON without its digits is the shape that it has.
+A worker refuses missing, ragged or mistyped tensors, or fails on them. The check parses no floats:
+JSON without the characters of its values shows the shape.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,10 +21,10 @@ SPACE = b" \t\n\r"
 BRACKETS = b"[],"
 INTEGER = b"0123456789-"
 LETTERS = dict.fromkeys(("BF16", "FP16", "FP32", "FP64"), INTEGER + b".eE+") | {"BOOL": b"truefals"}
-"""What JSON values of a datatype are written with; those that are not here are whole numbers."""
+"""The characters of a datatype's values in JSON. All other datatypes are whole numbers."""
 
 WIDTHS = {name: np.dtype(dtype).itemsize for name, dtype in oip.DTYPES.items()} | {"BF16": 2}
-"""Bytes of a value in binary, by its datatype; texts have their length before them."""
+"""Bytes of one binary value by datatype. A text has its length before it."""
 
 DATATYPES = frozenset({*WIDTHS, oip.BYTES})
 ELEMENTS_MAX = 1 << 31
@@ -36,7 +36,7 @@ class _Parameters(msgspec.Struct, gc=False):
 
 
 class Tensor(msgspec.Struct, gc=False):
-    """An input. Its values are in ``data``, or in the binary tail where it has a size."""
+    """An input. Its values are in ``data``, or in the binary tail if it has a size."""
 
     name: str
     datatype: str
@@ -46,7 +46,7 @@ class Tensor(msgspec.Struct, gc=False):
 
     @property
     def binary_bytes(self) -> int | None:
-        """How much of the tail is its own; None when it has its values in ``data``."""
+        """Its bytes of the tail; None if its values are in ``data``."""
         return None if self.parameters is None else self.parameters.binary_data_size
 
 
@@ -55,7 +55,7 @@ class _Output(msgspec.Struct, gc=False):
 
 
 class Inference(msgspec.Struct, gc=False):
-    """The header of a call. Fields that are not here pass through."""
+    """The header of a call. Fields that are not declared here pass through."""
 
     inputs: list[Tensor]
     id: str | None = None
@@ -67,7 +67,7 @@ _decode_texts = msgspec.json.Decoder(list[Any]).decode
 
 
 def check_inference(inference: Inference, tail: memoryview, model: Model) -> None:
-    """Raises ``RequestInvalid`` naming the tensor, and what it is instead of what it must be."""
+    """Raises ``RequestInvalid`` that names the tensor, what it is and what it must be."""
     _check_names((tensor.name for tensor in inference.inputs), model.inputs, "inputs")
     _check_names((output.name for output in inference.outputs or ()), model.outputs, "outputs")
     known = {name: (datatype, shape) for name, datatype, shape in model.inputs}
@@ -144,15 +144,17 @@ def _check_data(tensor: Tensor, data: bytes) -> None:
 def is_regular(shown: bytes, shape: list[int], count: int) -> bool:
     """Whether brackets and commas are those of the shape, or of one flat list.
 
-    They are counted first: a few bytes may state a shape that would fill the memory.
+    They are counted first, because a few bytes can state a shape that would fill the memory.
     """
     if 0 in shape:
-        shape = shape[: shape.index(0) + 1]  # What would be in an empty list is not there.
-    return any(len(shown) == _brackets(one) and shown == _written(one) for one in ([count], shape))
+        shape = shape[: shape.index(0) + 1]  # An empty list has no inner dimensions.
+    return any(
+        len(shown) == _brackets(nested) and shown == _written(nested) for nested in ([count], shape)
+    )
 
 
 def _brackets(shape: list[int]) -> int:
-    """How many brackets and commas a nested list of this shape has."""
+    """The number of brackets and commas in a nested list of this shape."""
     found = 0
     for size in reversed(shape):
         found = 2 + max(size - 1, 0) + size * found
@@ -204,12 +206,12 @@ def _wrong(tensor: Tensor, what: str) -> RequestInvalid:
 
 
 def _decoders() -> Iterator[tuple[str, Any]]:
-    """By a datatype of whole numbers: what reads a list of them within its bounds."""
+    """By datatype of whole numbers: a decoder of lists of them that checks their bounds."""
     for name, dtype in oip.DTYPES.items():
         if np.dtype(dtype).kind not in "iu":
             continue
         bounds = np.iinfo(dtype)
-        # 64 bits are what the decoder itself takes at most.
+        # The decoder itself takes at most 64 bits.
         meta = Meta() if bounds.bits == 64 else Meta(ge=int(bounds.min), le=int(bounds.max))
         yield name, msgspec.json.Decoder(list[Annotated[int, meta]]).decode
 

@@ -1,4 +1,4 @@
-"""What does not fit in a body, in words for whoever sent it: never Python's."""
+"""Says what does not fit in a body, in the client's words and never in Python's."""
 
 import re
 
@@ -22,7 +22,7 @@ _WORDS = {
 
 
 def unfit(error: msgspec.ValidationError, within: str = "") -> RequestInvalid:
-    """The error that names the field. ``within`` is where the decoded part stands in the body."""
+    """An error that names the field. ``within`` is where the decoded part stands in the body."""
     text, _, at = str(error).partition(" - at `")
     path = at.removesuffix("`").removeprefix("$")
     if within:
@@ -33,7 +33,7 @@ def unfit(error: msgspec.ValidationError, within: str = "") -> RequestInvalid:
         path = f"{path}.{missing['name']}" if path else missing["name"]
         said = f"{path} is missing"
     elif wrong := _WANTED.match(text):
-        wanted = " or ".join(_WORDS.get(one, one) for one in wrong["wanted"].split(" | "))
+        wanted = " or ".join(_WORDS.get(name, name) for name in wrong["wanted"].split(" | "))
         said = (
             f"{path or 'the body'} must be {wanted}, not {_WORDS.get(wrong['got'], wrong['got'])}"
         )
@@ -44,11 +44,11 @@ def unfit(error: msgspec.ValidationError, within: str = "") -> RequestInvalid:
 
 
 def missing(path: str) -> RequestInvalid:
-    """What is not there and has to be."""
+    """The error for a field that must be there and is not."""
     return RequestInvalid(f"{path} is missing", param=parameter(path))
 
 
 def parameter(path: str) -> str | None:
-    """The field of the body that a path begins with: what errors name in ``param``."""
+    """The body's field that a path begins with, which errors name in ``param``."""
     found = _FIELD.match(path)
     return (found["name"] if found else "") or None
