@@ -1,1 +1,1 @@
-"""How workers are spoken to, one protocol a file."""
+"""Talks to workers, one protocol per file."""

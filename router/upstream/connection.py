@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to a worker: one exchange at a time, parsed by llhttp.
 
-The reader pulls. What it has not taken is bounded: beyond ``BUFFER_BYTES_MAX`` the socket is no
-longer read, so that a slow client slows its worker down instead of filling memory.
+The reader pulls. Unread bytes are bounded: beyond ``BUFFER_BYTES_MAX`` the socket is no longer
+read, so that a slow client slows its worker down instead of filling memory.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ Origin = tuple[str, str, int]
 class Connection(asyncio.Protocol):
     """``status`` and ``headers`` (lower-case names) are those of the current answer.
 
-    ``heard_s`` is when the worker last said something, on the loop's clock; ``is_busy`` from
-    :meth:`send` to :meth:`finish`. ``lost`` is called once, when the connection has ended.
+    ``heard_s`` is when the worker last sent something, on the loop's clock. ``is_busy`` is true
+    from :meth:`send` to :meth:`finish`. ``lost`` is called once, when the connection has ended.
     """
 
     __slots__ = (
@@ -82,18 +82,18 @@ class Connection(asyncio.Protocol):
 
     @property
     def was_silent(self) -> bool:
-        """Whether not one byte of the answer came."""
+        """Whether no byte of the answer has come."""
         return not self._head_bytes
 
     @property
     def is_paused(self) -> bool:
-        """Whether the worker is held up by the reader."""
+        """Whether the reader holds up the worker."""
         return self._paused
 
     async def send(self, request: bytes) -> None:
         """Send a whole request and wait for the head of its answer.
 
-        Raises ``UpstreamFailed``. What goes wrong, or a cancellation, ends the connection.
+        Raises ``UpstreamFailed``. An error or a cancellation ends the connection.
         """
         self._begin()
         self.is_busy = True
@@ -106,7 +106,10 @@ class Connection(asyncio.Protocol):
             raise
 
     async def chunk(self) -> bytes | None:
-        """What has come since, or None at the end. Raises ``UpstreamFailed``."""
+        """The bytes that have come since the last call, or None at the end.
+
+        Raises ``UpstreamFailed``.
+        """
         while not self._chunks:
             if self._complete:
                 return None
@@ -114,7 +117,7 @@ class Connection(asyncio.Protocol):
         return self._take()
 
     async def read(self, bytes_max: int) -> bytes:
-        """The whole body. Raises ``UpstreamFailed``, also when it is larger than the bound."""
+        """The whole body. Raises ``UpstreamFailed``, also if it is larger than the bound."""
         length = self.headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > bytes_max:
             raise _too_large(bytes_max)
@@ -130,7 +133,7 @@ class Connection(asyncio.Protocol):
         return b"".join(parts)
 
     def finish(self) -> bool:
-        """The reader is done. True when the connection may be used again; else it is closed."""
+        """The reader is done. True if the connection can be used again; otherwise it is closed."""
         self.is_busy = False
         if self._complete and self._keep_alive and not self._extra and self.is_open:
             self._resume()
@@ -139,12 +142,12 @@ class Connection(asyncio.Protocol):
         return False
 
     def close(self) -> None:
-        """End it now: the worker is told by the connection's end."""
+        """End the connection now, which also tells the worker."""
         self.is_open = False
         self._transport.abort()
 
     def fail(self, error: UpstreamFailed) -> None:
-        """End it with an error for the reader."""
+        """End the connection with an error for the reader."""
         if not self._complete and self._error is None:
             self._error = error
         self.close()
@@ -162,7 +165,7 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         if not self._complete and self._error is None:
             if self._has_head and not self._framed and exc is None:
-                self._complete = True  # Its end is the end of the answer.
+                self._complete = True  # The end of the connection is the end of the answer.
             else:
                 self._error = UpstreamFailed("reset")
         self._wake()
@@ -171,7 +174,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See :class:`asyncio.Protocol`."""
         if not self.is_busy:
-            return self.close()  # Nobody asked: nothing it says can be trusted any more.
+            return self.close()  # An answer without a request: nothing after it can be trusted.
         self.heard_s = self._loop.time()
         if not self._has_head:
             self._head_bytes += len(data)
@@ -196,7 +199,7 @@ class Connection(asyncio.Protocol):
     # For the parser
 
     def on_message_begin(self) -> None:
-        """A message begins; one after the answer is one too many."""
+        """A message begins. One after the answer is one too many."""
         self._extra = self._complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -205,7 +208,7 @@ class Connection(asyncio.Protocol):
             self.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """The head is there. 1xx are not the answer yet."""
+        """The head is complete. A 1xx is not the answer yet."""
         if self._complete:
             return
         self.status = self._parser.get_status_code()
@@ -221,13 +224,13 @@ class Connection(asyncio.Protocol):
         self._has_head = True
 
     def on_body(self, body: bytes) -> None:
-        """Some of the body."""
+        """A piece of the body."""
         if not self._complete:
             self._chunks.append(body)
             self._buffered += len(body)
 
     def on_message_complete(self) -> None:
-        """The end of the message."""
+        """The message is complete."""
         if self._has_head and not self._complete:
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()
@@ -248,7 +251,7 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def _news(self) -> asyncio.Future[None]:
-        """Done when something has changed. Raises the error that there is already."""
+        """Done when something has changed. Raises an error that is already there."""
         if self._error is not None:
             raise self._error
         waiter = self._waiter = self._loop.create_future()

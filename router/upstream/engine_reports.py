@@ -1,4 +1,4 @@
-"""How engines are asked what they have: ``GET /metrics``."""
+"""Asks engines how much they have to do: ``GET /metrics``."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ class MetricsReports:
         self._bytes_max = limits.engine_poll_bytes_max
 
     async def report(self, worker: Worker) -> EngineReport:
-        """Ask, and read no more than may be."""
+        """Ask an engine, and read no more than the bound."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return read_report(await self._metrics(worker.url + "/metrics"))

@@ -1,4 +1,4 @@
-"""Calls to workers over HTTP/1.1: targets, pooled connections, and what a bad answer means."""
+"""Calls workers over HTTP/1.1: URLs, pooled connections, and what a bad answer means."""
 
 import asyncio
 import re
@@ -19,40 +19,40 @@ from router.settings import Limits
 from router.upstream.connection import Connection, Origin
 
 REFUSALS = frozenset({400, 413, 415, 422})
-"""Statuses by which a worker says that the request itself is wrong."""
+"""With these statuses a worker says that the request itself is wrong."""
 
 NO_FAULT = frozenset({404, 405, 429})
-"""Statuses of a sound worker that cannot serve this call: another one may."""
+"""With these statuses a sound worker says that it cannot serve this call: another one may."""
 
 RETRY_AFTER_MAX_S = 60.0
-"""Longest that a worker's own ``Retry-After`` keeps requests away from it."""
+"""The longest that a worker's own ``Retry-After`` keeps requests away from it."""
 
 DETAIL_BYTES_MAX = 2_000
 IDLE_S = 30.0
 """How long an unused connection is kept."""
 
 RESOLVED_S = 30.0
-"""How long the addresses of a name are used before they are asked for again."""
+"""How long the addresses of a name are used before they are resolved again."""
 
 SWEEPS = 10
 SWEEP_S_MAX = 0.5
-"""Silence is noticed after at most this fraction of its limit more, and never more than so long."""
+"""An exceeded limit on silence is noticed within a fraction of the limit, and within this time."""
 
 TARGETS_MAX = 10_000
 
 
 class Target(Struct, frozen=True):
-    """A URL taken apart once. ``line`` is the request from its path to the headers that differ."""
+    """A parsed URL. ``line`` is the request from its path to the headers that differ."""
 
     origin: Origin
     line: bytes
 
 
 CONTEXT_EXCEEDED = "context_length_exceeded"
-"""OpenAI's code for a prompt that is too long: by it clients shorten theirs and try again."""
+"""OpenAI's code for a prompt that is too long. Clients that see it send a shorter prompt."""
 
 CONTEXT_TYPE = "exceed_context_size_error"
-"""llama.cpp's."""
+"""llama.cpp's type for the same error."""
 
 _says_context_exceeded = re.compile(
     "maximum context length|context (size|length|window) (is )?exceeded"
@@ -79,11 +79,10 @@ def target_of(url: str) -> Target:
 
 
 class HTTPClient:
-    """Pooled connections to workers, for the time of an ``async with``.
+    """Pooled connections to workers, for the duration of an ``async with``.
 
-    The scheduler's slots are the limit: there is no other.
-    ``policy`` is asked about the very address that is then connected to, so that a name cannot mean
-    one host when it is checked and another when it is called.
+    Only the scheduler's slots limit their number. ``policy`` is asked about the very address that
+    is connected to, so that a name cannot mean one host when checked and another when called.
     """
 
     def __init__(
@@ -101,9 +100,9 @@ class HTTPClient:
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
 
     async def post(self, url: str, headers: bytes, body: bytes) -> Connection:
-        """Send and return the connection once the head of the answer is there.
+        """Send, and return the connection once the head of the answer is there.
 
-        ``headers`` are whole lines. The caller ends with :meth:`release`, whatever happens. Raises
+        ``headers`` are whole lines. The caller ends with :meth:`release` in any case. Raises
         ``UpstreamFailed``.
         """
         target = target_of(url)
@@ -111,7 +110,7 @@ class HTTPClient:
         return await self._send(target.origin, b"POST %s%sContent-Length: %d\r\n\r\n%s" % framed)
 
     async def get(self, url: str, headers: bytes) -> Connection:
-        """Ask; as :meth:`post` otherwise."""
+        """Like :meth:`post`, with ``GET`` and no body."""
         target = target_of(url)
         return await self._send(target.origin, b"GET %s%s\r\n" % (target.line, headers))
 
@@ -125,7 +124,7 @@ class HTTPClient:
                 await connection.send(request)
                 return connection
             except UpstreamFailed as error:
-                # A kept connection may have been closed by the other side in this very moment.
+                # The worker may have closed a kept connection at this moment.
                 if error.reason != "reset" or not connection.was_silent:
                     raise
         connection = await self._connect(origin)
@@ -133,7 +132,7 @@ class HTTPClient:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """The caller is done: keep the connection if it can be used again, else close it."""
+        """The caller is done: keep the connection if it can be used again, otherwise close it."""
         if connection.finish():
             self._idle.setdefault(connection.origin, []).append(connection)
 
@@ -179,7 +178,7 @@ class HTTPClient:
         raise UpstreamFailed("connect", type(error).__name__) from error
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        """Where a name may be reached, as was found out not long ago."""
+        """The addresses of a name, from a recent look-up if there is one."""
         known = self._resolved.get((host, port))
         now_s = self._loop.time()
         if known is None or known[0] < now_s:
@@ -197,7 +196,7 @@ class HTTPClient:
         self._all.discard(connection)
 
     def _sweep(self) -> None:
-        """End what has been silent or unused for too long."""
+        """End connections that were silent or unused for too long."""
         now_s = self._loop.time()
         for connection in list(self._all):
             quiet_s = now_s - connection.heard_s
@@ -212,17 +211,18 @@ class HTTPClient:
 
 
 async def resolve_allowed(policy: AddressPolicy, host: str, port: int) -> list[str]:
-    """The addresses of a name that may be connected to.
+    """The addresses of a name that the policy allows.
 
-    Raises ``UpstreamFailed`` when there is none or it can be none, ``OSError`` when the name is not
-    known.
+    Raises ``UpstreamFailed`` if there is none or the name is invalid, ``OSError`` if it is unknown.
     """
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
         raise UpstreamFailed("bad_url", "a worker's host is no name") from error
-    allowed = [one for one in dict.fromkeys(str(a[4][0]) for a in found) if policy.allows(one)]
+    allowed = [
+        address for address in dict.fromkeys(str(a[4][0]) for a in found) if policy.allows(address)
+    ]
     if not allowed:
         raise UpstreamFailed("address_refused", "see ROUTER_UPSTREAM_NETWORKS")
     return allowed
@@ -231,9 +231,9 @@ async def resolve_allowed(policy: AddressPolicy, host: str, port: int) -> list[s
 async def post_for_answer(
     client: HTTPClient, url: str, headers: bytes, body: bytes, bytes_max: int
 ) -> tuple[dict[bytes, bytes], bytes]:
-    """The headers and the body of a 200 answer; every other ending is an upstream error.
+    """The headers and the body of a 200 answer. Any other ending is an upstream error.
 
-    Being cancelled closes the connection, which is how the worker learns to stop.
+    A cancellation closes the connection, which tells the worker to stop.
     """
     connection = await client.post(url, headers, body)
     try:
@@ -245,7 +245,7 @@ async def post_for_answer(
 
 
 async def raise_for_status(connection: Connection) -> None:
-    """The error that a status other than 200 stands for."""
+    """Raise the error that a status other than 200 stands for."""
     detail = b""
     if connection.status in REFUSALS:
         while len(detail) < DETAIL_BYTES_MAX and (more := await connection.chunk()) is not None:
@@ -260,7 +260,7 @@ async def raise_for_status(connection: Connection) -> None:
 
 
 def header_lines(headers: tuple[tuple[str, str], ...]) -> bytes:
-    """Header lines as they are sent. Raises ``UpstreamRefused`` for a value with a line break."""
+    """Header lines as sent. Raises ``UpstreamRefused`` for a value with a line break."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         raise UpstreamRefused(422, "a header value contains a line break")
@@ -268,13 +268,13 @@ def header_lines(headers: tuple[tuple[str, str], ...]) -> bytes:
 
 
 def _seconds(retry_after: bytes) -> float:
-    """Whole seconds, as every server says them; a date is not worth a parser here."""
+    """A whole number of seconds, as servers send it. A date is not supported."""
     return min(float(retry_after), RETRY_AFTER_MAX_S) if retry_after.isdigit() else 0.0
 
 
 def _refusal(status: int, body: bytes) -> UpstreamRefused:
-    """In the worker's words: ``{"error": {"message", "code", "param"}}`` (OpenAI), ``{"error":
-    "…"}`` (OIP), ``{"message": "…"}`` (vLLM of before), ``{"detail": …}`` (FastAPI).
+    """The refusal in the worker's words: ``{"error": {"message", "code", "param"}}`` (OpenAI),
+    ``{"error": "…"}`` (OIP), ``{"message": "…"}`` (older vLLM), ``{"detail": …}`` (FastAPI).
     """
     try:
         fields = fields_of(body)
@@ -282,7 +282,7 @@ def _refusal(status: int, body: bytes) -> UpstreamRefused:
         fields = {}
     error = object_of(fields.get("error")) or fields
     found = (fields.get("error"), error.get("message"), error.get("detail"), _first_detail(error))
-    message = next((one for one in found if isinstance(one, str) and one), "")
+    message = next((text for text in found if isinstance(text, str) and text), "")
     if message and (_says_context_exceeded(message) or error.get("type") == CONTEXT_TYPE):
         return UpstreamRefused(400, message, code=CONTEXT_EXCEEDED, param="messages")
     code, param = text_of(error.get("code")), text_of(error.get("param"))

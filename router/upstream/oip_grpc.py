@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 workers over gRPC (Triton): what REST ones are told, in protobuf."""
+"""Open Inference Protocol v2 workers over gRPC (Triton): the calls of REST workers in protobuf."""
 
 import asyncio
 import contextlib
@@ -21,14 +21,14 @@ from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT
 SCHEME = "grpc://"
 END: Any = grpc.aio.EOF  # pyright: ignore
 FAILED_ENDS_S = 1.0
-"""How long a stream on which a model has failed is let run to its end.
+"""How long a stream goes on after its model has failed.
 
-The model still says that it is done. A Triton that hears so after the stream was closed may crash,
-and always may where it is asked to close streams by itself (``triton_grpc_error``).
+The model still reports that it is done. Triton may crash if that report comes after the stream was
+closed, and always may if it is set to close streams itself (``triton_grpc_error``).
 """
 
 FULL = "maximum queue size"
-"""What a message says of a worker that has no room, rather than of the request."""
+"""In an error message this means that the worker has no room, not that the request is wrong."""
 
 REFUSALS = frozenset(
     {
@@ -47,7 +47,7 @@ NO_FAULT = frozenset(
 
 
 class GRPCTransport:
-    """Carries bodies in the REST shape to workers that speak gRPC. One channel a worker."""
+    """Carries bodies in the REST shape to workers that speak gRPC. One channel per worker."""
 
     def __init__(self, limits: Limits, policy: AddressPolicy) -> None:
         self._limits = limits
@@ -80,7 +80,7 @@ class GRPCTransport:
     ) -> AsyncGenerator[Any, None]:
         """See :class:`router.upstream.oip_http.Transport`.
 
-        Which models are decoupled their workers say when they are called in the plain way.
+        Workers of decoupled models say so when they get a plain call.
         """
         message, _ = _request(endpoint, headers, body)
         url, metadata = endpoint.worker.url, _metadata(headers)
@@ -101,7 +101,7 @@ class GRPCTransport:
                 yield answer
 
     async def close(self) -> None:
-        """End every channel."""
+        """Close every channel."""
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
         self._channels.clear()
 
@@ -114,7 +114,7 @@ class GRPCTransport:
     async def _streamed(
         self, url: str, message: Any, metadata: tuple[tuple[str, str], ...]
     ) -> AsyncGenerator[Any, None]:
-        """The answers to one request, by a stream of its own, whose end is theirs."""
+        """The answers to one request, on a stream of its own that ends with them."""
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(await self._channel(url))
         call: Any = stub.ModelStreamInfer(metadata=metadata)
         begun = False
@@ -140,10 +140,10 @@ class GRPCTransport:
             call.cancel()
 
     async def _channel(self, url: str) -> grpc.aio.Channel:
-        """A channel to the address that was checked, not to whatever the name means later."""
+        """A channel to the checked address, not to what the name may mean later."""
         if url not in self._channels:
             target = await self._target(url)
-            if url not in self._channels:  # Others may have asked for it meanwhile.
+            if url not in self._channels:  # Another call may have made it meanwhile.
                 self._channels[url] = grpc.aio.insecure_channel(
                     target,
                     options=[
@@ -171,7 +171,7 @@ class GRPCTransport:
 def _request(
     endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
 ) -> tuple[Any, Callable[[str], bool]]:
-    """The ``ModelInferRequest`` of a REST body, and which outputs that wants in binary."""
+    """The ``ModelInferRequest`` of a REST body, and which outputs the body wants in binary."""
     declared = next((v for n, v in headers if n.lower().encode() == HEADER_LENGTH), None)
     length = None if declared is None else int(declared)
     try:
@@ -187,7 +187,7 @@ def _metadata(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ..
 
 
 async def _run_out(call: Any) -> None:
-    """Let a stream come to its end, whatever it still brings."""
+    """Read a stream to its end and ignore what it brings."""
     with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError):
         async with asyncio.timeout(FAILED_ENDS_S):
             while await call.read() is not END:
@@ -195,14 +195,14 @@ async def _run_out(call: Any) -> None:
 
 
 def _told(message: str) -> UpstreamFailed | UpstreamRefused:
-    """What an error that came without a status means for the call."""
+    """What an error without a status means for the call."""
     if FULL in message:
         return UpstreamFailed("grpc_unavailable", message, is_fault=False)
     return UpstreamRefused(422, message)
 
 
 def _is_decoupled(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a worker refuses the plain call since its model may not answer just once."""
+    """Whether a worker refuses the plain call because its model may answer more than once."""
     unimplemented = error.code() is grpc.StatusCode.UNIMPLEMENTED
     return unimplemented and "decoupled" in (error.details() or "")
 
@@ -210,7 +210,7 @@ def _is_decoupled(error: grpc.aio.AioRpcError) -> bool:
 def _ended(
     error: UpstreamFailed | UpstreamRefused, begun: bool
 ) -> UpstreamFailed | UpstreamRefused:
-    """Who has begun to answer cannot refuse any more: that is a failure."""
+    """After the first answer a refusal is a failure."""
     if begun and isinstance(error, UpstreamRefused):
         return UpstreamFailed("error_event", error.message)
     return error

@@ -1,6 +1,6 @@
-"""Open Inference Protocol v2 workers (Triton, KServe, …), and REST to get to them.
+"""Open Inference Protocol v2 workers (Triton, KServe, …), and the REST transport to them.
 
-Tensors pass through, JSON and binary alike, with the public model name put back. Embeddings in
+Tensors pass through, JSON and binary alike, and the public model name is restored. Embeddings in
 OpenAI's shape are translated for models with a ``TEXT`` input and an ``EMBEDDING`` output.
 """
 
@@ -44,7 +44,7 @@ class _Tensors(msgspec.Struct):
 
 
 class _EmbeddingFields(msgspec.Struct):
-    """What of an OpenAI embeddings request has a meaning here."""
+    """The fields of an OpenAI embeddings request that have a meaning here."""
 
     input: str | list[str]
     encoding_format: str = "float"
@@ -52,7 +52,7 @@ class _EmbeddingFields(msgspec.Struct):
 
 
 class Transport(Protocol):
-    """How a body in the REST shape gets to a worker, and its answer back in that shape."""
+    """Carries a body in the REST shape to a worker, and brings its answer back in that shape."""
 
     async def infer(
         self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
@@ -63,7 +63,7 @@ class Transport(Protocol):
     def stream(
         self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
     ) -> AsyncGenerator[Any, None]:
-        """Each answer as it comes, as a ``ModelInferResponse``; several of decoupled models.
+        """Each answer as it comes, as a ``ModelInferResponse``; decoupled models give several.
 
         Raises the upstream errors; after the first answer only ``UpstreamFailed``.
         """
@@ -71,7 +71,7 @@ class Transport(Protocol):
 
 
 class HTTPTransport:
-    """Over REST the body goes as it is."""
+    """Over REST, the body is sent as it is."""
 
     def __init__(self, client: HTTPClient, limits: Limits) -> None:
         self._client = client
@@ -109,7 +109,7 @@ class OIPUpstream:
         self._transport = transport
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
-        """Infer; or embed, for a request in OpenAI's shape."""
+        """Infer; for a request in OpenAI's shape, embed."""
         if request.kind is Kind.INFER:
             return await self._infer(request, endpoint)
         if request.kind is Kind.EMBEDDING:
@@ -119,7 +119,7 @@ class OIPUpstream:
     async def stream(
         self, request: InferenceRequest, endpoint: Endpoint
     ) -> AsyncGenerator[StreamPart, None]:
-        """Infer, and pass each answer on as it comes. The rows are those of the request, once."""
+        """Infer, and pass on each answer as it comes. The request's rows count once."""
         if request.kind is not Kind.INFER:
             raise UpstreamRefused(422, f"model {request.model} cannot stream; leave out stream")
         usage = Usage(rows=request.bound.rows)
@@ -131,7 +131,7 @@ class OIPUpstream:
         yield StreamPart(b"", 0, usage, done=True)
 
     async def probe(self, endpoint: Endpoint) -> None:
-        """One row of zeros, or of empty texts."""
+        """Infer one row of zeros or of empty texts."""
         tensors = [_blank_tensor(*tensor) for tensor in endpoint.inputs]
         if endpoint.task == "embeddings":
             tensors = [_blank_tensor("TEXT", "BYTES", (-1, 1))]
@@ -198,7 +198,7 @@ def _trace(request: InferenceRequest) -> tuple[tuple[str, str], ...]:
 
 
 def embedding_fields(request: InferenceRequest) -> _EmbeddingFields:
-    """The embeddings request, checked. Raises ``UpstreamRefused`` naming what does not fit."""
+    """The checked embeddings request. Raises ``UpstreamRefused`` that names the field at fault."""
     try:
         fields = msgspec.json.decode(_encode(request.fields), type=_EmbeddingFields)
     except UNREADABLE as error:

@@ -24,10 +24,10 @@ PATHS = {
 }
 JSON = b"Content-Type: application/json\r\n"
 OURS = frozenset({"provider", "models"})
-"""Fields that speak to the router and that a worker must not see."""
+"""Fields for the router that a worker must not see."""
 
 LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "n_predict"})
-"""Names of how much may be generated; which of them wins differs between engines."""
+"""Names for the length limit of an answer. Engines differ in which of them wins."""
 
 _encode = msgspec.json.Encoder().encode
 _WITH_USAGE = Raw(b'{"include_usage":true}')
@@ -44,7 +44,7 @@ class OpenAIUpstream:
         self._limits = limits
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
-        """Call, check that it is a completion, and put the public model name on it."""
+        """Call, check that the answer is a completion, and put the public model name on it."""
         url = endpoint.worker.url + PATHS[request.kind]
         _, body = await post_for_answer(
             self._client,
@@ -74,7 +74,7 @@ class OpenAIUpstream:
     def stream(
         self, request: InferenceRequest, endpoint: Endpoint
     ) -> AsyncGenerator[StreamPart, None]:
-        """Call and forward whole events, less the usage that the client did not ask for."""
+        """Call and forward whole events, without usage that the client did not ask for."""
         url = endpoint.worker.url + PATHS[request.kind]
         events = EventStream(
             model="" if endpoint.deployment.upstream_model == request.model else request.model,
@@ -85,7 +85,7 @@ class OpenAIUpstream:
         return parts_of(self._client, url, _headers(request), render(request, endpoint), events)
 
     async def probe(self, endpoint: Endpoint) -> None:
-        """One token, or one short embedding."""
+        """Ask for one token, or one short embedding."""
         embeds = endpoint.task == "embeddings"
         fields: dict[str, object] = {"model": endpoint.deployment.upstream_model}
         if embeds:
@@ -99,14 +99,14 @@ class OpenAIUpstream:
 
 
 def _headers(request: InferenceRequest) -> bytes:
-    """Checked at ingress: a ``traceparent`` is hexadecimal digits and dashes."""
+    """Ingress has checked that a ``traceparent`` is hexadecimal digits and dashes."""
     if not request.traceparent:
         return JSON
     return JSON + b"traceparent: " + request.traceparent.encode() + b"\r\n"
 
 
 def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
-    """The body for the worker: the client's fields untouched, but for what the router must say."""
+    """The body for the worker: the client's fields, except for those that the router must set."""
     fields = dict(request.fields)
     for name in OURS:
         fields.pop(name, None)
@@ -122,12 +122,12 @@ def render(request: InferenceRequest, endpoint: Endpoint) -> bytes:
 
 
 def _own_tokens(completion: Completion) -> int:
-    """The answer's tokens by the router's own count, for a worker that does not report them."""
+    """The answer's tokens by the router's own count, for a worker that reports none."""
     return -(-sum(map(_said_bytes, completion.choices)) // BYTES_PER_TOKEN)
 
 
 def _said_bytes(choice: Choice) -> int:
-    """Of all that was generated: text, thoughts and calls of tools."""
+    """The bytes of everything generated: text, thoughts and tool calls."""
     said = choice.message
     texts = [choice.text or said.content or "", said.thought]
     for call in said.tool_calls or ():

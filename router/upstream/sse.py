@@ -1,6 +1,6 @@
-"""Server-sent events of OpenAI-compatible workers, cut, counted and cleaned without parsing most.
+"""Cuts, counts and cleans the server-sent events of OpenAI-compatible workers.
 
-Nearly every event is a token that passes through as bytes. Only events that mention usage, a finish
+Nearly every event is a token and passes through as bytes. Only events that mention usage, a finish
 reason or an error are decoded.
 """
 
@@ -21,7 +21,7 @@ NEXT = END + DATA
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
 NULL = Raw(b"null")
-# Each begins with one fixed word: 1.0 us for all four and an event of vLLM, where one pattern of
+# Each pattern begins with a fixed word: 1.0 us for all four on an event of vLLM. One pattern with
 # four alternatives takes 1.9.
 _finishes = re.compile(rb'"finish_reason"\s*:\s*"').search
 _has_usage = re.compile(rb'"usage"\s*:\s*\{').search
@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def usage_of(counts: TokenCounts) -> Usage:
-    """Disjoint token classes out of the overlapping ones; negative counts become zero."""
+    """Disjoint token classes from the overlapping ones; negative counts become zero."""
     prompt = max(counts.prompt_tokens, 0)
     completion = max(counts.completion_tokens, 0)
     cached = reasoning = 0
@@ -64,10 +64,10 @@ def _is_noteworthy(events: bytes) -> bool:
 
 
 class EventStream:
-    """Bytes in, whole events out. ``model`` renames every event unless it is "".
+    """Takes bytes and gives whole events. ``model`` renames every event unless it is "".
 
-    Read as the standard has it (WHATWG, server-sent events): lines end in LF, CR or both, fields
-    come in any order, and data of several lines is one text.
+    Follows the standard (WHATWG, server-sent events): lines end in LF, CR or both, fields come in
+    any order, and several data lines are one text.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class EventStream:
 
     @property
     def finished(self) -> bool:
-        """Whether every choice had a finish reason: then a missing ``[DONE]`` is forgiven."""
+        """Whether every choice had a finish reason; then ``[DONE]`` may be missing."""
         return len(self._ended) >= self._choices
 
     def feed(self, data: bytes) -> StreamPart | None:
@@ -104,7 +104,7 @@ class EventStream:
             data = data[:end]
         if not self._model and not _is_noteworthy(data):
             count = data.count(NEXT) + 1
-            # Then every line is the data of an event of its own, as nearly all workers have it.
+            # Then every line is the data of one event, as from nearly all workers.
             if data.startswith(DATA) and data.count(b"\n") == 2 * count:
                 return StreamPart(data, count)
         return self._read(data)
@@ -146,7 +146,7 @@ class EventStream:
         return StreamPart(b"".join(kept), tokens, usage, finish_reason)
 
     def _parsed(self, event: bytes, payload: bytes) -> tuple[_Event, bytes]:
-        """What an event says, and how the client is told it. Raises ``UpstreamFailed``."""
+        """The content of an event, and the event for the client. Raises ``UpstreamFailed``."""
         try:
             parsed = _decode_event(payload)
             if self._model:
@@ -164,7 +164,7 @@ class EventStream:
         return parsed, told
 
     def _nearly(self, payload: bytes) -> tuple[_Event, bytes]:
-        """The same of an event that is not quite in its shape."""
+        """The same for an event whose shape is only nearly right."""
         try:
             fields = fields_of(payload)
             found = completion_of(fields)
@@ -172,13 +172,13 @@ class EventStream:
             raise UpstreamFailed("bad_event", str(error)) from error
         if self._model:
             fields["model"] = self._model
-        choices = [_Choice(one.index, one.finish_reason) for one in found.choices]
+        choices = [_Choice(choice.index, choice.finish_reason) for choice in found.choices]
         parsed = _Event(choices, found.usage, NULL if found.error is None else Raw(b"{}"))
         return parsed, b"data: %b\n\n" % rendered(fields)
 
 
 def _payload(event: bytes) -> bytes:
-    """The data of an event. Raises ``UpstreamFailed`` for one that is called an error."""
+    """The data of an event. Raises ``UpstreamFailed`` for an event that is named an error."""
     if event.startswith(DATA) and b"\n" not in event:
         return event[len(DATA) :].strip()
     lines: list[bytes] = []
@@ -188,4 +188,4 @@ def _payload(event: bytes) -> bytes:
             lines.append(value.removeprefix(b" "))
         elif name == b"event" and value.strip() == b"error":
             raise UpstreamFailed("error_event")
-    return b" ".join(lines).strip()  # By the standard with line feeds, which are the same to JSON.
+    return b" ".join(lines).strip()  # The standard joins by line feeds; JSON does not care.

@@ -1,4 +1,4 @@
-"""Calls that are answered by server-sent events, and the parts of such an answer."""
+"""Makes calls that are answered by server-sent events, and yields the parts of the answer."""
 
 from collections.abc import AsyncGenerator
 
