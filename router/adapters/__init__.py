@@ -1,1 +1,1 @@
-"""The outside world behind :mod:`router.ports`: PostgreSQL, files, and memory for tests."""
+"""Implementations of :mod:`router.ports`: PostgreSQL, files, and memory for tests."""

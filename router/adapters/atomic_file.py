@@ -1,4 +1,4 @@
-"""Files on the router's own disk that are there whole or not at all."""
+"""Writes files on the router's own disk whole or not at all."""
 
 import os
 import tempfile
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def replace_file(path: Path, body: bytes) -> None:
-    """Have the file hold this instead, also after a power loss. Blocking; raises ``OSError``.
+    """Replace the file's content; it survives a power loss. Blocking; raises ``OSError``.
 
-    The temporary one is its own, since several routers may share a file, and nobody else may read
-    either: what a router keeps holds digests of keys and addresses of workers.
+    Several routers may share a file, so each writes its own temporary one. Only the owner may read
+    either, because they hold digests of keys and addresses of workers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)

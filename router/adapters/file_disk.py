@@ -18,7 +18,7 @@ class FileDisk:
         self._folder = folder
 
     def claim(self) -> None:
-        """Have the folder alone until this process ends. Raises :class:`router.ports.Taken`."""
+        """Reserve the folder until this process ends. Raises :class:`router.ports.Taken`."""
         descriptor = os.open(self._folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,13 +70,13 @@ class OpenFile:
 
 
 class LineFile:
-    """A file of lines that somebody has to look at, made when the first comes."""
+    """A file of lines for a person to look at, made with its first line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def size(self) -> int:
-        """How many bytes there are; 0 without a file."""
+        """The size in bytes; 0 without a file."""
         try:
             return self._path.stat().st_size
         except FileNotFoundError:

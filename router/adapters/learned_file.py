@@ -1,4 +1,4 @@
-"""What a router learned, on its own disk."""
+"""Keeps what a router learned, on its own disk."""
 
 from pathlib import Path
 

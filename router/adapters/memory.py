@@ -1,4 +1,4 @@
-"""In-memory adapters, for a router alone and for tests; they ship and are tested like the rest."""
+"""In-memory adapters, for a standalone router and for tests; shipped and tested like the others."""
 
 import asyncio
 from collections import deque
@@ -30,7 +30,7 @@ UNLIMITED_NANO = 1 << 60
 
 
 class MemoryCluster:
-    """Where routers of one process meet. ``clock`` returns seconds."""
+    """The meeting place of routers in one process. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -76,7 +76,7 @@ class _KeptKey(Struct, frozen=True, gc=False):
 
 
 class MemoryIdempotencyStore:
-    """Answers of one process. ``clock`` returns seconds."""
+    """Answers kept in one process. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -111,14 +111,14 @@ class MemoryIdempotencyStore:
             del self._rows[claimant.scope, claimant.key]
 
     def _running(self, claimant: Claimant) -> _KeptKey | None:
-        """The row of a call that still has its key and no answer."""
+        """The entry of a call that still has its key and no answer."""
         row = self._rows.get((claimant.scope, claimant.key))
         own = row is not None and row.token == claimant.token and row.answer is None
         return row if own else None
 
 
 class MemorySnapshotSource:
-    """Yields the snapshots that :meth:`publish` is given."""
+    """Yields the snapshots given to :meth:`publish`."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshots: asyncio.Queue[Snapshot] = asyncio.Queue()
@@ -135,7 +135,7 @@ class MemorySnapshotSource:
 
 
 class MemoryBudget(Struct):
-    """A cap on spending. The window never ends here."""
+    """A cap on spending. Its window never ends."""
 
     limit_nano: int
     spent_nano: int = 0
@@ -144,12 +144,12 @@ class MemoryBudget(Struct):
 
     @property
     def left_nano(self) -> int:
-        """What may still be leased of it."""
+        """How much of it may still be leased."""
         return self.limit_nano - self.spent_nano - self.held_nano
 
 
 class MemoryLease(Struct):
-    """As the ledger keeps it. ``owner`` is a life of a router."""
+    """A lease as the ledger keeps it. ``owner`` is one run of a router."""
 
     owner: str
     purse: Purse
@@ -159,16 +159,15 @@ class MemoryLease(Struct):
 
     @property
     def rest_nano(self) -> int:
-        """What of it is held."""
+        """The part of it that is still held."""
         return self.amount_nano - self.spent_nano
 
 
 class MemoryLedger:
-    """Books and a record sink over a dict of balances, with the ledger's own rules.
+    """Books and a record sink over a dict of balances, with the rules of the SQL ledger.
 
-    ``balances_nano`` maps account ids to credit; an account that is not listed has
-    ``default_nano``. ``clock`` returns Unix seconds. Routers have their leases from a
-    :class:`MemoryBank` each.
+    ``balances_nano`` maps account ids to credit; other accounts have ``default_nano``. ``clock``
+    returns Unix seconds. Each router has its leases from its own :class:`MemoryBank`.
     """
 
     def __init__(
@@ -184,18 +183,18 @@ class MemoryLedger:
         self._default_nano = default_nano
         self._seen: set[str] = set()
         self.banks: dict[str, MemoryBank] = {}
-        """The banks that are in use, by router."""
+        """The banks in use, by router."""
         self.leases: dict[str, MemoryLease] = {}
-        """The open ones."""
+        """The open leases."""
         self.budgets = budgets or {}
         self.posted: dict[int, int] = dict(balances_nano or {})
         self.held: dict[int, int] = {}
         self.expense_nano = 0
-        """Late charges that their account could not cover."""
+        """Late charges that an account could not cover."""
         self.records: deque[UsageRecord] = deque(maxlen=records_kept)
 
     def left(self, purse: Purse) -> Shortage:
-        """The part of a purse that has least left: what could be leased of it."""
+        """A purse's account or budget with the least left, which bounds what can be leased."""
         least = self._least(purse)
         if not least.leased_nano:
             return least
@@ -220,7 +219,7 @@ class MemoryLedger:
         return min(lefts, key=lambda shortage: shortage.left_nano)
 
     def hold(self, purse: Purse, amount_nano: int) -> None:
-        """Set so much more aside, or less."""
+        """Set this much more aside, or less if negative."""
         self.held[purse.account_id] = self.held.get(purse.account_id, 0) + amount_nano
         for budget_id in purse.budgets:
             self.budgets[budget_id].held_nano += amount_nano
@@ -237,7 +236,7 @@ class MemoryLedger:
         return BudgetState(budget.limit_nano, budget.spent_nano, budget.window)
 
     async def spent(self, organisation_id: int, key_id: int | None) -> Spending:
-        """See :class:`router.ports.Books`. Of the records that are kept."""
+        """See :class:`router.ports.Books`. Counts only the records that are kept."""
         now = datetime.fromtimestamp(self.clock(), UTC)
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         since = (day, day - timedelta(days=day.weekday()), day.replace(day=1))
@@ -277,7 +276,7 @@ class MemoryLedger:
             self.hold(lease.purse, -charge)
             for budget_id in lease.purse.budgets:
                 self.budgets[budget_id].spent_nano += charge
-        else:  # Its lease was given up: what the account cannot cover is the platform's loss.
+        else:  # The lease was given up: what the account cannot cover is the platform's loss.
             left = self.left(Purse(account_id)).left_nano
             self.expense_nano += max(charge - left, 0)
             charge = min(charge, left)
@@ -285,7 +284,7 @@ class MemoryLedger:
 
 
 class MemoryBank:
-    """A router's way to its leases. ``life`` tells a restarted router from its earlier self."""
+    """One router's access to its leases. ``life`` tells a restarted router from its earlier run."""
 
     def __init__(
         self, ledger: MemoryLedger, *, router_id: str, life: str = "1", lease_ttl_s: float = 600.0
@@ -367,5 +366,5 @@ class MemoryBank:
             yield await self._recalled.get()
 
     def recall(self, account_id: int) -> None:
-        """Ask for an account's idle credit."""
+        """Ask for the idle credit of an account."""
         self._recalled.put_nowait(account_id)

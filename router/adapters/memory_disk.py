@@ -1,4 +1,4 @@
-"""A disk in memory that can lose power: what was not synced is gone, in part or whole."""
+"""A disk in memory that can lose power: unsynced bytes are then gone, some or all of them."""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ class MemoryDisk:
         self._files.pop(name, None)
 
     def lose_power(self, kept: Callable[[int], int]) -> None:
-        """Keep of each file what was synced and ``kept(n)`` of the n bytes after that."""
+        """Keep the synced bytes of each file, and ``kept(n)`` of the n bytes after them."""
         for file in self._files.values():
             unsynced = len(file.content) - file.synced
             del file.content[file.synced + kept(unsynced) :]

@@ -1,6 +1,6 @@
-"""Finished calls as OpenTelemetry spans, sent over OTLP by the SDK's own batches and thread.
+"""Exports finished calls as OpenTelemetry spans over OTLP, with the SDK's batches and thread.
 
-Spans are made from a call's record when it has ended, so that nothing is kept while it runs.
+Spans are made from a call's record after it has ended, so nothing is kept while it runs.
 """
 
 import secrets
@@ -25,7 +25,7 @@ NANO_PER_MS = 1_000_000
 
 
 class SpanRecorder:
-    """A recorder that exports spans of what passes through it to another one.
+    """A recorder that exports each record as spans and passes it on to another recorder.
 
     Endpoint, headers, batches and the resource are the SDK's settings (``OTEL_*``).
     """
@@ -48,7 +48,7 @@ class SpanRecorder:
 
 
 def spans_of(record: UsageRecord, resource: Resource) -> list[ReadableSpan]:
-    """The span of the call and one for each attempt; none when its trace is not sampled."""
+    """The span of the call and one for each attempt; none if its trace is not sampled."""
     ids = span_ids(record.traceparent)
     if ids is None or not ids.is_sampled:
         return []
@@ -69,7 +69,7 @@ def spans_of(record: UsageRecord, resource: Resource) -> list[ReadableSpan]:
         end_time=start + int(record.total_ms * NANO_PER_MS),
         instrumentation_scope=SCOPE,
     )
-    return [call, *(_attempt(one, context, start, resource) for one in record.attempts)]
+    return [call, *(_attempt(attempt, context, start, resource) for attempt in record.attempts)]
 
 
 def _attempt(

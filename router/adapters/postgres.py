@@ -1,7 +1,7 @@
 """PostgreSQL: snapshots by LISTEN/NOTIFY, credit and settlement by the ledger's SQL functions.
 
-The functions are installed by the marketplace's billing migrations and are the only writers of
-money. Nothing here runs on the path of a call, except a lease that has to be fetched.
+The marketplace's billing migrations install those functions, which are the only writers of money.
+No call waits for anything here except a lease that has to be fetched.
 """
 
 import asyncio
@@ -45,19 +45,19 @@ from router.ports import (
 RECALL_CHANNEL = "waypost_recall"
 POOL_SIZE_MAX = 4
 WAIT_S = 3.0
-"""How long a connection is waited for."""
+"""The longest wait for a connection."""
 ANSWER_S = 5.0
 SETTLE_S = 20.0
-"""How long an answer is waited for: a database that stands still refuses nothing by itself."""
+"""The longest wait for an answer: a database that hangs refuses nothing by itself."""
 RECONNECT_S = 1.0
 RETRY_S = 2.0
-"""How long the pool goes on with one attempt to connect, ever more slowly; then it begins anew."""
+"""How long the pool tries to connect with growing pauses before it starts over."""
 POLL_S = 30.0
-"""A lost notification is noticed this late at the latest."""
+"""A lost notification is noticed within this time."""
 
 ALONE_SQL = "SELECT pg_try_advisory_lock(hashtext('waypost_router'), hashtext(%s))"
 ALIVE_SQL = "SELECT pg_try_advisory_lock_shared(hashtext('waypost_life'), hashtext(%s))"
-"""Whose leases ``billing_lease_stranded`` does not count."""
+"""Marks this router's life as running: ``billing_lease_stranded`` skips its leases."""
 TAKE_SQL = """
 SELECT amount_nano, extract(epoch FROM expires_at)::float8, budget_id, left_nano, leased_nano,
        CASE WHEN amount_nano = 0 AND leased_nano > 0
@@ -69,18 +69,18 @@ FROM billing_lease_take(
 KEEPALIVE_SQL = (
     "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2"
 )
-"""Has the database notice within seconds that a router's machine is gone."""
+"""Makes the database notice within seconds that a router's machine is gone."""
 CLOSE_EARLIER_SQL = "SELECT billing_lease_close_earlier(%s, %s)"
 CLOSE_EARLIER_IF_ALONE_SQL = """
 SELECT billing_lease_close_earlier(name, life) FROM (VALUES (%s, %s)) AS self (name, life)
 WHERE pg_try_advisory_xact_lock(hashtext('waypost_router'), hashtext(name))
 """
 ALONE_WITHIN_S = 6.0
-"""How long a router that starts waits for the last session of its earlier self to end."""
+"""How long a starting router waits for the last session of its earlier run to end."""
 
 LATEST_SQL = "SELECT version, body::text FROM routing_snapshot ORDER BY version DESC LIMIT 1"
 
-# From the rollups of days, which start with those of UTC.
+# From the daily rollups, whose days are in UTC.
 SPENT_SQL = """
 SELECT coalesce(sum(charge_nano), 0)::bigint,
        coalesce(sum(charge_nano) FILTER (WHERE starts_at >= since.day), 0)::bigint,
@@ -106,7 +106,7 @@ FROM usage_event AS call WHERE request_id = %s
 """
 
 REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
-"""The record is at fault. Anything else (a missing right, a read-only standby) may be put right."""
+"""The record is at fault. Other errors (a missing right, a read-only standby) can be put right."""
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 
 def open_pool(database_url: str) -> Pool:
-    """A small pool that is not yet opened and does not need the database to be there."""
+    """A small pool that is not open yet and does not need a running database."""
     return AsyncConnectionPool(
         database_url,
         min_size=1,
@@ -132,7 +132,7 @@ class _SnapshotBroken(Exception):
 
 
 class PostgresSnapshotSource:
-    """Follows ``routing_snapshot`` over a connection of its own; reconnects for ever."""
+    """Follows ``routing_snapshot`` over its own connection, and reconnects for ever."""
 
     def __init__(self, database_url: str, *, poll_s: float = POLL_S) -> None:
         """Without a notification it looks every ``poll_s``."""
@@ -177,7 +177,7 @@ class PostgresSnapshotSource:
 
 
 class PostgresBank:
-    """Leases of one life of one router, and what the others ask back."""
+    """The leases of one run of one router, and the recalls of other routers."""
 
     def __init__(
         self, pool: Pool, database_url: str, *, router_id: str, life: str, lease_ttl_s: float
@@ -240,7 +240,7 @@ class PostgresBank:
 
     async def close_earlier(self) -> None:
         """See :class:`router.ports.LeaseBank`."""
-        # A router that stops before it could have its name to itself has it for this statement.
+        # A router that stops before it was alone with its name is alone for this statement.
         sql = CLOSE_EARLIER_SQL if self._is_alone else CLOSE_EARLIER_IF_ALONE_SQL
         if await _fetch(self._pool, sql, (self._router_id, self._life)) is None:
             raise LedgerUnavailable(f"another router may still run as {self._router_id!r}")
@@ -261,9 +261,10 @@ class PostgresBank:
             await asyncio.sleep(RECONNECT_S)
 
     async def _be_alone(self, connection: AsyncConnection[TupleRow]) -> None:
-        """Have this router's name for as long as the connection lasts.
+        """Hold this router's name while the connection lasts.
 
-        Once it was had, a session that the database takes for alive is not worth a running router.
+        Once it was held, a running router goes on even if the database still counts an old session
+        as alive.
         """
         await connection.execute(KEEPALIVE_SQL)
         await connection.execute(ALIVE_SQL, (self._life,))
@@ -322,7 +323,7 @@ class PostgresLedger:
 
 
 class PostgresRefusals:
-    """Counts of refused calls, for pages."""
+    """Counts refused calls, for pages."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -335,7 +336,7 @@ class PostgresRefusals:
 
 
 class PostgresCluster:
-    """Where routers of one installation meet."""
+    """The meeting place of an installation's routers."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -444,13 +445,13 @@ async def _fetch(
             "the ledger cannot be reached, try again", retry_after_s=2
         ) from error
     finally:
-        # A cancellation can get lost in the pool, which waits by wait_for (until Python 3.12), and
-        # under an error that meets it: whoever is to stop must hear of it.
+        # The pool waits by wait_for, which can lose a cancellation (before Python 3.12), and an
+        # error can hide one: this task must still be cancelled.
         if task is not None and task.cancelling() > cancelled:
             raise asyncio.CancelledError
 
 
 def _hang_up(connection: AsyncConnection[TupleRow]) -> None:
-    """End it as if the server had: a cancellation would ask the server, and wait for it."""
+    """End it as if the server had: a cancellation would ask the server and wait for it."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)

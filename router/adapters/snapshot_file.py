@@ -1,4 +1,4 @@
-"""The last good snapshot on the router's own disk, for a start without the database."""
+"""Keeps the last good snapshot on the router's own disk, for a start without the database."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ class SnapshotFile:
         self._path = path
 
     def load(self) -> Snapshot | None:
-        """The kept snapshot; None when there is none. Raises ``ValueError`` when it is damaged."""
+        """The kept snapshot, None without one. Raises ``ValueError`` if it is damaged."""
         try:
             body = self._path.read_bytes()
         except FileNotFoundError:
@@ -21,5 +21,5 @@ class SnapshotFile:
         return decode_snapshot(body)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Keep this one instead. Blocking: call it from a thread."""
+        """Replace the kept snapshot. Blocking: call it from a thread."""
         replace_file(self._path, encode_snapshot(snapshot))

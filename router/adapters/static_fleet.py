@@ -1,4 +1,4 @@
-"""A fleet file instead of a marketplace: models on workers that are named in it, one key."""
+"""Reads a fleet file instead of a marketplace's snapshot: named workers, their models, one key."""
 
 from pathlib import Path
 from statistics import fmean
@@ -16,9 +16,11 @@ DEFAULT_MODEL = "m"
 
 
 class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
-    """One entry of the file. ``class`` is the kind of hardware, ``slots`` the concurrency,
-    ``protocol`` what it speaks, ``task`` what its model does, ``service_ms`` how long a request
-    takes there, where somebody measured it, and ``engine`` what server runs there.
+    """One entry of the file.
+
+    ``class`` is the kind of hardware, ``slots`` the concurrency, ``protocol`` the worker's
+    protocol, ``task`` the model's task, ``service_ms`` the measured duration of a request, and
+    ``engine`` the server that runs there.
     """
 
     id: str
@@ -33,7 +35,7 @@ class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
 
 
 def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snapshot:
-    """The snapshot that a fleet file stands for. Raises ``SettingsInvalid`` naming the fault."""
+    """The snapshot for a fleet file. Raises ``SettingsInvalid`` that names the fault."""
     try:
         workers = msgspec.json.decode(path.read_bytes(), type=list[FleetWorker])
     except OSError as error:
@@ -64,8 +66,8 @@ def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snaps
 def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snapshot:
     models = sorted({(worker.model, worker.task) for worker in workers})
     placed = sorted({(worker.model, worker.class_) for worker in workers})
-    # Workers of one class are alike: what was measured of some is taken for all.
-    measured_ms: dict[tuple[str, str], list[float]] = {one: [] for one in placed}
+    # Workers of one class are alike: a figure measured on some holds for all.
+    measured_ms: dict[tuple[str, str], list[float]] = {placement: [] for placement in placed}
     engines: dict[tuple[str, str], str] = dict.fromkeys(placed, "")
     for worker in workers:
         engines[worker.model, worker.class_] = engines[worker.model, worker.class_] or worker.engine
