@@ -1,4 +1,4 @@
-"""``python -m router``: the marketplace's router, or one alone over a fleet file.
+"""``python -m router``: the marketplace's router, or a standalone one over a fleet file.
 
 python -m router                                           settings from the environment
 python -m router --fleet FILE.json --port 8080 --key KEY   no marketplace, no database
@@ -27,7 +27,7 @@ GC_THRESHOLDS = 10_000, 20, 50
 
 
 def main() -> int:
-    """Parse, serve, and turn a bad setting into one clear line and exit status 2."""
+    """Parse, serve, and report a bad setting in one clear line with exit status 2."""
     arguments = _parser().parse_args()
     try:
         configure_logs(os.environ)
@@ -57,7 +57,7 @@ def _first(group: BaseExceptionGroup[Taken]) -> Taken:
 
 
 def calm_garbage_collector() -> None:
-    """Look for cycles rarely: calls make hardly any, and each look at everything is a pause."""
+    """Collect cycles rarely: calls make hardly any, and each collection pauses the router."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

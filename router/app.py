@@ -89,7 +89,7 @@ log = logging.getLogger(__name__)
 
 
 class MemoryRecorder:
-    """The recorder of a router alone: the last calls in memory, nothing to settle."""
+    """The recorder of a standalone router: the latest calls in memory, nothing to settle."""
 
     unsettled = 0
     losses = NO_LOSSES
@@ -98,13 +98,13 @@ class MemoryRecorder:
         self._ledger = ledger
 
     def admit(self) -> None:
-        """Always."""
+        """Always admits."""
 
     def checkpoint(self, record: UsageRecord) -> None:
         """Nobody is billed."""
 
     def append(self, record: UsageRecord) -> None:
-        """Keep it among the last ones."""
+        """Keep it among the latest calls."""
         self._ledger.records.append(record)
 
 
@@ -186,7 +186,7 @@ async def serve_http(
     cluster: Cluster | None = None,
     refusals: Refusals | None = None,
 ) -> None:
-    """Listen, follow the catalog, and on a signal stop taking calls and let the others finish."""
+    """Listen, follow the catalog, and on a signal take no more calls and let the others finish."""
     async with contextlib.AsyncExitStack() as closing:
         router = await _compose(
             settings, vault, recorder, books, answers, cluster, refusals, closing
@@ -216,7 +216,7 @@ async def serve_http(
 
 
 class _Router(Struct, frozen=True):
-    """What listens to clients and follows the catalog. Alone it has no ``view`` of others."""
+    """The parts that listen to clients and follow the catalog. ``view`` is None if standalone."""
 
     gateway: Gateway
     operations: Operations
@@ -237,7 +237,7 @@ async def _compose(
     refusals: Refusals | None,
     closing: contextlib.AsyncExitStack,
 ) -> _Router:
-    """The line, and what stands before it."""
+    """Build the gateway and the servers in front of it."""
     limits = settings.limits
     client = await _open_to_workers(settings, closing)
     upstreams = _upstreams(settings, client, closing)
@@ -305,7 +305,7 @@ async def _open_to_workers(settings: Settings, closing: contextlib.AsyncExitStac
 def _upstreams(
     settings: Settings, client: HTTPClient, closing: contextlib.AsyncExitStack
 ) -> dict[str, Upstream]:
-    """How workers are spoken to, by protocol."""
+    """The upstream for each protocol of workers."""
     limits, policy = settings.limits, AddressPolicy(settings.upstream_networks)
     grpc_transport = GRPCTransport(limits, policy)
     closing.push_async_callback(grpc_transport.close)
@@ -317,7 +317,7 @@ def _upstreams(
 
 
 async def _open_to_routers(limits: Limits, closing: contextlib.AsyncExitStack) -> HTTPClient:
-    # An owner may let a call wait in its queue and then wait for its worker.
+    # The owner may let a call wait in its queue, and then for its worker.
     silence_s = limits.queue_wait_s + limits.silence_timeout_s
     client = HTTPClient(limits, AddressPolicy(EVERYWHERE), silence_s=silence_s)
     return await closing.enter_async_context(client)
@@ -326,7 +326,7 @@ async def _open_to_routers(limits: Limits, closing: contextlib.AsyncExitStack) -
 def _observed(
     settings: Settings, recorder: Recorder, closing: contextlib.AsyncExitStack
 ) -> Recorder:
-    """The recorder, with each call told to the log or traced on its way where that is wanted."""
+    """The recorder, behind those that log or trace each call if the settings ask for them."""
     if settings.log_calls:
         recorder = CallLog(recorder)
     if settings.trace_share is not None:
@@ -346,17 +346,17 @@ def _view(
 def _remembering(
     settings: Settings, gateway: Gateway, dispatcher: Dispatcher
 ) -> Remembering | None:
-    """What was learned of workers over restarts, where it is wanted."""
+    """Keeps what was learned of workers over restarts, if the settings ask for it."""
     age_max_s = settings.limits.learned_max_age_s
     if not age_max_s:
         return None
-    # By port, as the journal is: each router sends to workers of its own choice.
+    # One file per port, like the journal: each router learns from the workers that it uses.
     file = LearnedFile(settings.home / "learned" / f"{settings.port}.json")
     return Remembering(dispatcher, gateway.counts, file, age_max_s=age_max_s, clock=time.time)
 
 
 async def _listen_grpc(settings: Settings, router: _Router) -> GRPCServer | None:
-    """The Open Inference Protocol over gRPC, where it is wanted."""
+    """Serve the Open Inference Protocol over gRPC, if the settings ask for it."""
     if not settings.grpc_port:
         return None
     service = InferenceService(
@@ -381,7 +381,7 @@ async def _drain(api: API, grpc_server: GRPCServer | None, timeout_s: float) -> 
 
 
 class _Follower:
-    """Has the router work by the newest catalog."""
+    """Keeps the router on the newest catalog."""
 
     def __init__(
         self, gateway: Gateway, kept: SnapshotFile | None, view: ClusterView | None
@@ -391,7 +391,7 @@ class _Follower:
         self._view = view
 
     async def recall(self) -> None:
-        """Begin with the snapshot on disk, so that a restarted router never listens without one."""
+        """Begin with the snapshot on disk, so that a restarted router always listens with one."""
         if self._kept is None:
             return
         try:
@@ -403,7 +403,7 @@ class _Follower:
             self._use(last)
 
     async def run(self, source: SnapshotSource) -> None:
-        """Swap in each newer one."""
+        """Swap in each newer snapshot."""
         async for snapshot in source.snapshots():
             self._gateway.confirm()
             if snapshot is not None:
@@ -426,14 +426,14 @@ class _Follower:
 
 
 def new_id() -> str:
-    """Of a lease, or of a life of this router."""
+    """A new id of a lease, or of one run of this router."""
     return str(uuid.uuid4())
 
 
 def open_vault(
     bank: LeaseBank, limits: Limits, *, earlier_is_settled: Callable[[], bool] = lambda: True
 ) -> Vault:
-    """A vault over the wall clock."""
+    """A vault that uses the wall clock."""
     return Vault(
         bank,
         lease_nano=limits.lease_nano,
@@ -459,7 +459,7 @@ def _stop_signal() -> asyncio.Future[None]:
 
 @asynccontextmanager
 async def _background(*coroutines: Coroutine[None, None, None]) -> AsyncGenerator[None]:
-    """Run these beside the block and cancel them at its end; a failure of one ends the block."""
+    """Run these beside the block, and cancel them at its end. A failure of one ends the block."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(coroutine) for coroutine in coroutines]
         try:
@@ -470,7 +470,7 @@ async def _background(*coroutines: Coroutine[None, None, None]) -> AsyncGenerato
 
 
 def open_journal(folder: Path) -> Journal:
-    """The journal in a folder of its own. Raises ``SettingsInvalid`` where none can be written."""
+    """The journal in its own folder. Raises ``SettingsInvalid`` if none can be written there."""
     try:
         disk = FileDisk(folder)
         disk.claim()

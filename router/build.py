@@ -1,7 +1,7 @@
-"""Which build of the router runs: its sources as they are, or compiled ones.
+"""Which build of the router runs: its sources as they are, or a compiled copy.
 
-A compiled build lies outside the sources, in a folder named by the digest of what it was made of:
-one of other sources, or for another Python, is not found.
+A compiled build lies outside the sources, in a folder named by the digest of what it was made from.
+A build of other sources or for another Python is therefore not found.
 """
 
 import hashlib
@@ -13,15 +13,15 @@ PLAIN, COMPILED = BUILDS = ("plain", "compiled")
 SOURCES = Path(__file__).resolve().parent
 BUILDS_FOLDER = SOURCES.parent / ".tools" / "compiled"
 RECIPE = SOURCES.parent / "deploy" / "compiled.py"
-"""What makes it."""
+"""The program that compiles a build."""
 
 
 class BuildMissing(SystemExit):
-    """The build that is asked for is not there. A program ends with why, in one line."""
+    """The wanted build does not exist. A program ends with the reason in one line."""
 
 
 def package_folder(wanted: str) -> Path:
-    """Where a build's modules are. Raises ``BuildMissing``."""
+    """The folder of a build's modules. Raises ``BuildMissing``."""
     if wanted == PLAIN:
         return SOURCES
     if wanted != COMPILED:
@@ -36,7 +36,7 @@ def package_folder(wanted: str) -> Path:
 
 
 def build_folder() -> Path:
-    """Where the build of the sources as they are now, for this Python, belongs."""
+    """The folder for a build of the current sources with this Python."""
     digest = hashlib.sha256(str(sysconfig.get_config_var("SOABI")).encode())
     digest.update(RECIPE.read_bytes())
     for path in sorted(SOURCES.rglob("*.py")):
@@ -46,5 +46,5 @@ def build_folder() -> Path:
 
 
 def build_of(module: ModuleType) -> str:
-    """The build that a module is of."""
+    """The build that a module belongs to."""
     return PLAIN if str(module.__file__).endswith(".py") else COMPILED

@@ -1,4 +1,4 @@
-"""What the router writes to its log: lines of text or of JSON, never a prompt or a credential."""
+"""The router's log: lines of text or JSON, never with a prompt or a credential."""
 
 import logging
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ log = logging.getLogger("router.calls")
 
 
 class JSONFormatter(logging.Formatter):
-    """One object a line: time (RFC 3339, UTC), level, logger, message, and what ``extra`` holds."""
+    """One object per line: time (RFC 3339, UTC), level, logger, message, and ``extra`` fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See :class:`logging.Formatter`."""
@@ -46,7 +46,7 @@ def configure_logs(env: Mapping[str, str]) -> None:
 
 
 class CallLog:
-    """A recorder that tells the log of each finished call on its way to another recorder."""
+    """A recorder that logs each finished call and passes it on to another recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.admit = recorder.admit

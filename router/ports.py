@@ -1,4 +1,4 @@
-"""What the line needs from the outside world. Adapters implement these; fakes ship beside them."""
+"""What the router needs from the outside world, as protocols that adapters implement."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from enum import StrEnum
@@ -22,9 +22,9 @@ class Taken(Exception):
 
 
 class Answer(Struct, frozen=True, gc=False):
-    """A whole answer. ``usage`` is None when the worker did not say.
+    """A whole answer. ``usage`` is None if the worker did not report it.
 
-    ``own_tokens`` is what the router takes its text for, None where it has not looked.
+    ``own_tokens`` is the router's own count of its text, None if it did not count.
     """
 
     body: bytes
@@ -38,9 +38,9 @@ class Answer(Struct, frozen=True, gc=False):
 class StreamPart(Struct, frozen=True, gc=False):
     """Some whole server-sent events, ready to be forwarded as they are.
 
-    ``tokens`` counts the content-bearing events in it. ``usage`` and ``finish_reason`` come with
-    the part that carried them. ``done`` marks the last one: the worker said ``[DONE]``, which is
-    not among ``chunk``'s events.
+    ``tokens`` counts the events with content. ``usage`` and ``finish_reason`` are set on the part
+    that carried them. ``done`` marks the last part: the worker sent ``[DONE]``, which is not in
+    ``chunk``.
     """
 
     chunk: bytes
@@ -51,11 +51,11 @@ class StreamPart(Struct, frozen=True, gc=False):
 
 
 class UpstreamFailed(Exception):
-    """A worker did not answer as it should. ``reason`` is a low-cardinality word.
+    """A worker did not answer as it should. ``reason`` is one of few words.
 
-    Another worker may be tried. ``is_fault`` is False when the worker is sound but not for this
+    Another worker may be tried. ``is_fault`` is False if the worker is sound but cannot serve this
     call (it is full, or does not serve this path): that must not count towards its ejection.
-    ``retry_after_s`` is how long a worker that is full asks to be left alone.
+    ``retry_after_s`` is how long a full worker asks to be left alone.
     """
 
     def __init__(
@@ -68,9 +68,7 @@ class UpstreamFailed(Exception):
 
     @property
     def is_answer(self) -> bool:
-        """Whether the worker lives and said something, be it wrong: that may be the request's
-        doing.
-        """
+        """Whether the worker lives and answered, but wrongly: the request may be the cause."""
         return self.reason.startswith(ANSWERED)
 
 
@@ -78,9 +76,9 @@ ANSWERED = ("http_", "grpc_", "error_", "bad_json", "bad_event", "bad_tensors", 
 
 
 class UpstreamRefused(Exception):
-    """A worker found the request itself wrong (4xx): another worker would say the same.
+    """A worker says that the request itself is wrong (4xx): another worker would say the same.
 
-    ``code`` and ``param`` are the worker's own, where it has them.
+    ``code`` and ``param`` are the worker's own, if it gives them.
     """
 
     def __init__(
@@ -94,10 +92,10 @@ class UpstreamRefused(Exception):
 
 
 class Upstream(Protocol):
-    """How workers of one protocol are spoken to.
+    """Calls workers of one protocol.
 
     Both methods raise :class:`UpstreamFailed` or :class:`UpstreamRefused`. Cancelling the caller,
-    or closing the iterator, closes the connection, which is how a worker learns to stop.
+    or closing the iterator, closes the connection, which tells a worker to stop.
     """
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
@@ -116,33 +114,33 @@ class Upstream(Protocol):
 
 
 class EngineReports(Protocol):
-    """Where engines are asked what they have."""
+    """Asks engines what they have to do."""
 
     async def report(self, worker: Worker) -> EngineReport:
-        """Raises :class:`UpstreamFailed` or ``ValueError`` for what is no report."""
+        """Raises :class:`UpstreamFailed`, or ``ValueError`` for an invalid report."""
         ...
 
 
 class SnapshotSource(Protocol):
-    """Where snapshots come from."""
+    """Gives snapshots of the catalog."""
 
     def snapshots(self) -> AsyncIterator[Snapshot | None]:
         """Yield the current snapshot at once, then each newer one; never ends by itself.
 
-        None in between says that the last one is still the newest.
+        None in between means that the last one is still the newest.
         """
         ...
 
 
 class LearnedStore(Protocol):
-    """Where what was learned of workers outlives the router. Blocking; raises ``OSError``."""
+    """Keeps what was learned of workers beyond the router's end. Blocking; raises ``OSError``."""
 
     def load(self) -> KeptLearned | None:
-        """What was kept; None when nothing was. Raises ``ValueError`` when it is damaged."""
+        """What was kept, None if nothing was. Raises ``ValueError`` if it is damaged."""
         ...
 
     def save(self, kept: KeptLearned) -> None:
-        """Keep this instead, whole or not at all."""
+        """Replace what is kept, whole or not at all."""
         ...
 
 
@@ -156,11 +154,11 @@ class LeaseGrant(Struct, frozen=True, gc=False):
 
 
 class Shortage(Struct, frozen=True, gc=False):
-    """Why a lease was not given: what an account or a budget has left does not suffice.
+    """Why a lease was not given: an account or a budget has too little left.
 
-    ``budget_id`` is 0 when it is the account itself. ``leased_nano`` is what open leases hold of it
-    at this moment, part of which may come back. ``stranded_nano`` is what of that routers hold that
-    are gone: how much of it is spent is not known before their journals are settled.
+    ``budget_id`` is 0 if it is the account. ``leased_nano`` is what open leases hold of it now,
+    part of which may come back. ``stranded_nano`` is the part of that held by routers that are
+    gone; how much of it is spent is known only after their journals are settled.
     """
 
     budget_id: int
@@ -170,9 +168,9 @@ class Shortage(Struct, frozen=True, gc=False):
 
 
 class LeaseBank(Protocol):
-    """Where slices of credit come from. Raises ``LedgerUnavailable`` when it cannot say.
+    """Gives out slices of credit. Raises ``LedgerUnavailable`` if the ledger is away.
 
-    A lease belongs to one life of one router: a restarted router closes those of its earlier lives.
+    A lease belongs to one run of one router; a restarted router closes those of its earlier runs.
     """
 
     async def take(
@@ -180,38 +178,38 @@ class LeaseBank(Protocol):
     ) -> LeaseGrant | Shortage:
         """Reserve ``want_nano`` if possible, at least ``need_nano``, under a new id.
 
-        More than the need only up to an even part among the routers. When funds lack, every router
-        is told to give back what it does not use (:meth:`recalls`).
+        It is never more than the need or an equal part among the routers. If credit is short, every
+        router is told to give back what it does not use (:meth:`recalls`).
         """
         ...
 
     async def grow(self, lease_id: str, need_nano: int, want_nano: int) -> int | Shortage:
-        """How much more a lease has from now on, reserved as by :meth:`take`. A need is above 0."""
+        """Add to a lease, as :meth:`take` reserves; returns how much. The need is above 0."""
         ...
 
     async def shrink(self, lease_id: str, amount_nano: int) -> None:
-        """Keep at most ``amount_nano`` of a lease; the rest is free again. Safe to repeat."""
+        """Keep at most ``amount_nano`` of a lease and free the rest. Safe to repeat."""
         ...
 
     async def extend(self, lease_id: str) -> float:
-        """Have a lease for its whole time again; the Unix seconds at which that ends."""
+        """Restart a lease's time; returns the Unix seconds at which it ends."""
         ...
 
     async def close(self, lease_id: str) -> None:
-        """Give back what a lease has not spent. Closing an unknown one changes nothing."""
+        """Give back what a lease has not spent. Closing an unknown lease changes nothing."""
         ...
 
     async def close_earlier(self) -> None:
-        """Give back every open lease of this router's earlier lives.
+        """Give back every open lease of this router's earlier runs.
 
-        Raises ``LedgerUnavailable`` while it is not sure that these are over.
+        Raises ``LedgerUnavailable`` while it is not sure that these have ended.
         """
         ...
 
     def recalls(self) -> AsyncIterator[int]:
         """The accounts whose idle credit is needed elsewhere; never ends by itself.
 
-        Raises :class:`Taken` when another router of the same name runs.
+        Raises :class:`Taken` if another router of the same name runs.
         """
         ...
 
@@ -220,7 +218,7 @@ class AppendFile(Protocol):
     """A file that only grows. Everything raises ``OSError``."""
 
     def append(self, data: bytes) -> int:
-        """Write at the end; how many bytes were written. They survive the death of the process."""
+        """Write at the end; returns how many bytes. They survive the death of the process."""
         ...
 
     def sync(self) -> None:
@@ -228,37 +226,37 @@ class AppendFile(Protocol):
         ...
 
     def close(self) -> None:
-        """No more is written."""
+        """Close the file: nothing more is written."""
         ...
 
 
 class Disk(Protocol):
-    """One folder of files, of one process. Everything raises ``OSError``."""
+    """A folder of files that belongs to one process. Everything raises ``OSError``."""
 
     def names(self) -> list[str]:
-        """The files there are, sorted."""
+        """The names of its files, sorted."""
         ...
 
     def read(self, name: str) -> bytes:
-        """All of a file."""
+        """The whole content of a file."""
         ...
 
     def create(self, name: str) -> AppendFile:
-        """A new, empty file."""
+        """Create an empty file."""
         ...
 
     def copy(self, name: str, to: str) -> None:
-        """The same bytes under another name."""
+        """Copy a file to another name."""
         ...
 
     def delete(self, name: str) -> None:
-        """A file that is not there is no error."""
+        """Delete a file. A missing file is no error."""
         ...
 
 
 class Member(Struct, frozen=True):
-    """A router among several. ``demands`` are requests running and waiting, by worker id, ``word``
-    is what it last said of engines.
+    """One of several routers. ``demands`` are its running and waiting requests, by worker id;
+    ``word`` is what it last said of engines.
     """
 
     router_id: str
@@ -275,14 +273,14 @@ class SlotClaim(Struct, frozen=True, gc=False):
 
 
 class Beat(Struct, frozen=True):
-    """What a beat brings: who is there, and the slots leased until the time to live is over."""
+    """The answer to a beat: the members, and the slots leased until the time to live ends."""
 
     members: tuple[Member, ...]
     granted: Mapping[str, int]
 
 
 class Cluster(Protocol):
-    """Where routers meet. Raises ``LedgerUnavailable`` when it is away.
+    """The meeting place of routers. Raises ``LedgerUnavailable`` if it is away.
 
     The leases on one worker never add up to more than its slots.
     """
@@ -295,13 +293,13 @@ class Cluster(Protocol):
         claims: Mapping[str, SlotClaim],
         word: Word = SILENT,
     ) -> Beat:
-        """Stay a member for ``ttl_s`` more, say a word to the others, and
-        have leases for as many slots as are to be had.
+        """Stay a member for ``ttl_s`` more, tell the others ``word``, and lease as many of the
+        claimed slots as are free.
         """
         ...
 
     async def leave(self, router_id: str) -> None:
-        """Stop being a member and give the leases back."""
+        """End the membership and give the leases back."""
         ...
 
 
@@ -315,7 +313,7 @@ class Spending(Struct, frozen=True, gc=False):
 
 
 class BudgetState(Struct, frozen=True, gc=False):
-    """How a cap on spending stands. ``window``: ``ever``, ``day``, ``week`` or ``month`` (UTC)."""
+    """The state of a spending cap. ``window``: ``ever``, ``day``, ``week`` or ``month`` (UTC)."""
 
     limit_nano: int
     spent_nano: int
@@ -323,10 +321,10 @@ class BudgetState(Struct, frozen=True, gc=False):
 
 
 class Books(Protocol):
-    """What is settled. Raises ``LedgerUnavailable`` when it cannot say."""
+    """What is settled. Raises ``LedgerUnavailable`` if the ledger is away."""
 
     async def budget(self, budget_id: int) -> BudgetState | None:
-        """A budget as it stands in the window of this moment."""
+        """A budget and its spending in the current window."""
         ...
 
     async def posted_nano(self, account_id: int) -> int:
@@ -343,7 +341,7 @@ class Books(Protocol):
 
 
 class KeptAnswer(Struct, frozen=True, gc=False):
-    """An answer as it went to a client."""
+    """An answer as a client got it."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -361,14 +359,14 @@ class ClaimState(StrEnum):
 
 
 class Claim(Struct, frozen=True, gc=False):
-    """``answer`` comes with ``DONE``."""
+    """``answer`` is set with ``DONE``."""
 
     state: ClaimState
     answer: KeptAnswer | None = None
 
 
 class Losses(Struct, frozen=True):
-    """Money that may not have come to the ledger, for whoever has to look.
+    """Records that may not have reached the ledger, for a person to look at.
 
     ``refused_records`` were set aside since the start, ``set_aside_bytes`` lie there now, and
     ``damaged_segments`` of the journal had bytes at the start that are no record.
@@ -383,7 +381,7 @@ NO_LOSSES = Losses()
 
 
 class Claimant(Struct, frozen=True, gc=False):
-    """One call that wants a caller's key. ``token`` is its own: it fences off who came before."""
+    """One call that wants a caller's key. Its unique ``token`` fences off earlier calls."""
 
     scope: str
     key: str
@@ -391,30 +389,30 @@ class Claimant(Struct, frozen=True, gc=False):
 
 
 class IdempotencyStore(Protocol):
-    """Answers by the caller's scope and key. Raises ``LedgerUnavailable`` when it is away."""
+    """Answers by the caller's scope and key. Raises ``LedgerUnavailable`` if it is away."""
 
     async def claim(self, claimant: Claimant, fingerprint: str, ttl_s: float) -> Claim:
-        """Take the key for a call that is about to run, unless another has it.
+        """Take the key for a call that is about to run, unless another call has it.
 
-        Asked again by the call that has it, the claim is renewed; it is ``NEW`` as long as nobody
-        else took the key over.
+        If the call already has it, the claim is renewed. It is ``NEW`` as long as no other call
+        took the key over.
         """
         ...
 
     async def keep(self, claimant: Claimant, answer: KeptAnswer, ttl_s: float) -> None:
-        """The call has this answer. Does nothing when the key is no longer its own."""
+        """Keep the call's answer. Does nothing if the call has lost its key."""
         ...
 
     async def forget(self, claimant: Claimant) -> None:
-        """The call has none: another may run. Does nothing when the key is no longer its own."""
+        """The call has no answer, so another may run. Does nothing if the call has lost its key."""
         ...
 
 
 class Recorder(Protocol):
-    """Where finished calls are kept until they are settled."""
+    """Keeps finished calls until they are settled."""
 
     def admit(self) -> None:
-        """Raises ``LedgerUnavailable`` when a finished call could not be kept."""
+        """Raises ``LedgerUnavailable`` if a finished call could not be kept."""
         ...
 
     def append(self, record: UsageRecord) -> None:
@@ -423,11 +421,11 @@ class Recorder(Protocol):
 
 
 class RecordRejected(Exception):
-    """The ledger refuses a batch because of a record in it; trying again would not help."""
+    """The ledger refuses a batch because of a record in it; another try would not help."""
 
 
 class RefusalCount(Struct, frozen=True, gc=False):
-    """What is told apart of refused calls: whose, in which hour, of which model, and why."""
+    """What refused calls are counted by: caller, hour, model and error."""
 
     organisation_id: int
     starts_at_ms: int
@@ -438,20 +436,20 @@ class RefusalCount(Struct, frozen=True, gc=False):
 
 
 class RefusalSink(Protocol):
-    """Where refused calls are counted. Raises ``LedgerUnavailable`` when it is away."""
+    """Counts refused calls. Raises ``LedgerUnavailable`` if it is away."""
 
     async def add_refusals(self, counted: Mapping[RefusalCount, int]) -> None:
-        """Add to what is counted there."""
+        """Add to the counts."""
         ...
 
 
 class RecordSink(Protocol):
-    """Where finished calls are settled.
+    """Settles finished calls.
 
-    Raises ``LedgerUnavailable`` when it is away and :class:`RecordRejected` when a record of the
-    batch cannot be settled, in which case none of the batch was.
+    Raises ``LedgerUnavailable`` if it is away, and :class:`RecordRejected` if a record of the batch
+    cannot be settled; then none of the batch is.
     """
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
-        """Settle a batch; records seen before change nothing."""
+        """Settle a batch. Records settled before change nothing."""
         ...

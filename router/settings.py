@@ -1,4 +1,4 @@
-"""Settings of the router, read once from the environment. Anything wrong stops the start."""
+"""The router's settings, read once from the environment. An invalid one stops the start."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ N = TypeVar("N", int, float)
 
 
 class SettingsInvalid(Exception):
-    """A setting is missing or makes no sense; the message names it and what would be right."""
+    """A setting is missing or invalid; the message names it and what would be right."""
 
 
 class Limits(Struct, frozen=True):
@@ -23,7 +23,7 @@ class Limits(Struct, frozen=True):
     body_bytes_max: int = 10 * 1024 * 1024
     """Largest request body; 413 beyond it."""
     pending_body_bytes_max: int = 512 * 1024 * 1024
-    """Most bytes of all bodies that come over HTTP or whose calls run, together; 503 beyond it."""
+    """Most bytes of all HTTP bodies together, as they arrive and as their calls run; 503 beyond."""
     header_bytes_max: int = 32 * 1024
     """Largest head of a request; 431 beyond it."""
     header_timeout_s: float = 10.0
@@ -33,7 +33,7 @@ class Limits(Struct, frozen=True):
     idle_timeout_s: float = 75.0
     """How long a client's connection without a call is kept."""
     client_stall_s: float = 60.0
-    """Longest time that a client may take nothing of its answer; its call ends beyond it."""
+    """Longest time that a client may not read its answer; its call ends beyond it."""
     calls_max: int = 20_000
     """Most calls that run or wait on one router; 503 beyond it."""
     watchers_max: int = 16
@@ -45,7 +45,7 @@ class Limits(Struct, frozen=True):
     idempotency_ttl_s: float = 86_400.0
     """How long such an answer is kept."""
     idempotency_claim_s: float = 600.0
-    """How long a key is taken by a call that is not heard of; one that runs renews it."""
+    """How long a call keeps a key without renewing it; a running call renews it."""
     queue_max: int = 2_000
     """Most requests that may wait for a worker; 429 beyond it."""
     queue_wait_s: float = 30.0
@@ -61,7 +61,7 @@ class Limits(Struct, frozen=True):
     answer_bytes_max: int = 64 * 1024 * 1024
     """Largest whole answer accepted from a worker."""
     grpc_ahead_bytes: int = 1024 * 1024
-    """How far a sender of gRPC may be ahead of who reads it, for each stream."""
+    """How far a sender of gRPC may be ahead of its reader, for each stream."""
     attempts_max: int = 3
     """Most workers that one request is tried on."""
     hardware_max_s: float = 600.0
@@ -75,9 +75,9 @@ class Limits(Struct, frozen=True):
     snapshot_age_max_s: float = 300.0
     """Longest time on a catalog that the database has not confirmed; 503 beyond it."""
     learned_max_age_s: float = 86_400.0
-    """Oldest that what was learned of workers may be to outlive a restart; 0 keeps nothing."""
+    """Oldest knowledge of workers that is used after a restart; 0 keeps none."""
     member_ttl_s: float = 3.0
-    """How long a router counts as there, and its leases on slots as held, after its last word."""
+    """How long a router is a member, and holds its leases on slots, after its last beat."""
     engine_poll_s: float = 1.0
     """How often an engine is asked how many requests it has; 0 asks none."""
     engine_poll_timeout_s: float = 0.5
@@ -93,33 +93,33 @@ MAY_BE_ZERO = frozenset({"learned_max_age_s", "engine_poll_s"})
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What :func:`router.app.serve` needs. ``fleet_path`` makes the router stand alone."""
+    """What :func:`router.app.serve` needs. With ``fleet_path`` the router is standalone."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int = 0
-    """Where the Open Inference Protocol is spoken over gRPC; 0 is nowhere."""
+    """The port of the Open Inference Protocol over gRPC; 0 is none."""
     router_id: str
     url: str = ""
-    """Where other routers reach this one; empty is its host and port."""
+    """Where other routers reach this one; if empty, its host and port."""
     home: Path
     key_pepper: bytes
     database_url: str = ""
     cors_origins: tuple[str, ...] = ()
     admin_token: str = ""
     upstream_networks: tuple[str, ...] = ()
-    """Inside networks (CIDR) in which workers may be; public addresses always may."""
+    """Private networks (CIDR) in which workers may be; public addresses are always allowed."""
     log_calls: bool = False
     """Whether each finished call is a line in the log."""
     trace_share: float | None = None
-    """Share of the traces that begin here which are exported; None exports none at all."""
+    """The share of traces beginning here that is exported; None exports no trace at all."""
     fleet_path: Path | None = None
     fleet_key: str = ""
     limits: Limits = field(default_factory=Limits)
 
     @property
     def advertised_url(self) -> str:
-        """``url``, or what follows from host and port."""
+        """``url``, or the URL of host and port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return self.url or f"http://{host}:{self.port}"
 
@@ -155,7 +155,7 @@ def standalone_settings(
     grpc_port: int = 0,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Settings of a router alone over a static fleet: no marketplace, no database."""
+    """Settings of a standalone router over a static fleet: no marketplace, no database."""
     env = os.environ if environ is None else environ
     return Settings(
         host=host,
@@ -166,7 +166,7 @@ def standalone_settings(
         key_pepper=b"standalone",
         cors_origins=_list(env, "ROUTER_CORS_ORIGINS"),
         admin_token=key,
-        upstream_networks=EVERYWHERE,  # Who starts the router names the workers too.
+        upstream_networks=EVERYWHERE,  # The person who starts the router also names the workers.
         fleet_path=fleet_path,
         fleet_key=key,
         log_calls=env.get("ROUTER_LOG_CALLS", "0") == "1",
@@ -176,8 +176,8 @@ def standalone_settings(
 
 
 def limits_from_env(env: Mapping[str, str]) -> Limits:
-    """The bounds, each overridable; a number that is not positive is refused, but for a 0 that
-    turns off.
+    """The bounds, each of which the environment may override. A number must be positive, or 0
+    where that turns the limit off.
     """
     defaults = Limits()
     values = {
@@ -193,7 +193,7 @@ def limits_from_env(env: Mapping[str, str]) -> Limits:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises :class:`SettingsInvalid` when the address cannot be listened on."""
+    """Raises :class:`SettingsInvalid` if the router cannot listen on the address."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -224,7 +224,7 @@ def _trace_share(env: Mapping[str, str]) -> float | None:
 
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(filter(None, (one.strip() for one in env.get(name, "").split(","))))
+    return tuple(filter(None, (item.strip() for item in env.get(name, "").split(","))))
 
 
 def _networks(env: Mapping[str, str], name: str) -> tuple[str, ...]:
