@@ -37,7 +37,6 @@ MODEL_NAME = re.compile(
     r"(?<![\w.])(?:huggingfacetb|waypost|wordllama|emulated)/[a-z0-9][a-z0-9.-]+"
 )
 COMMANDS = {
-    "catalog": "marketplace.catalog",
     "benchmark": "marketplace.benchmarks",
     "up": "deploy.local",
     "down": "deploy.local",

@@ -38,15 +38,15 @@ def main() -> int:
         import django
 
         django.setup()
-        from marketplace.usage.generating import is_generated
         from marketplace.usage.services import (
             deployment_rollups_compute,
             figures_compute,
             rankings_compute,
         )
+        from tests.bench.generate.history import is_generated
 
         if not is_generated():
-            command = [sys.executable, "manage.py", "usage", "generate"]
+            command = [sys.executable, "-m", "tests.bench.generate", "history"]
             command += ["--rows", str(options.rows)]
             environment = {**os.environ, "DATABASE_URL": url}
             subprocess.run(command, cwd=ROOT, env=environment, check=True)
@@ -69,7 +69,7 @@ def _measure(views: int) -> str:
     from django.test import Client
 
     from marketplace.accounts.models import User
-    from marketplace.usage.generating import OWNER
+    from tests.bench.generate.history import OWNER
 
     client = Client(headers={"host": HOST})
     client.force_login(User.objects.get(email=OWNER))

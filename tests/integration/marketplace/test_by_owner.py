@@ -8,10 +8,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from marketplace.billing.selectors import ledger_proof
-from marketplace.usage.generating import Size, history_generate
 from marketplace.usage.models import Span, UsageEvent, UsageRollup
 from marketplace.usage.partitions import partition_names, partitions_detach
 from marketplace.usage.services import figures_compute
+from tests.bench.generate.__main__ import main as generate
+from tests.bench.generate.history import Size, history_generate
 from tests.integration.marketplace.ledger import call, settle
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.test_usage import charged, millis
@@ -41,14 +42,17 @@ def test_rollups_of_months_that_were_taken_out_are_not_made_anew(
     assert UsageRollup.objects.filter(span=Span.DAY).count() == 1
 
 
-def test_a_generated_history_leaves_the_books_proven(by_owner: None, db: None) -> None:
+def test_a_generated_history_leaves_the_books_proven(
+    by_owner: None, db: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     history_generate(size=Size(rows=500, models=30, providers=4, days=3), progress=lambda _: None)
     assert UsageEvent.objects.count() == 500
     assert ledger_proof().gaps == ()
     assert call("SELECT count(*) FROM usage_event_default") == [(0,)]
     assert figures_compute() > 0
-    with pytest.raises(CommandError, match="already"):
-        call_command("usage", "generate", "--rows", "1")
+    with pytest.raises(SystemExit):
+        generate(["history", "--yes"])
+    assert "a generated history already" in capsys.readouterr().err
 
 
 def test_verifying_says_where_only_triggers_protect_the_books(

@@ -16,11 +16,11 @@ from marketplace.benchmarks.replay import (
     replay,
 )
 from marketplace.catalog.models import Deployment, Pool, Worker
-from marketplace.usage.generating import Size, history_generate
 from marketplace.usage.models import UsageEvent
 from router.domain.catalog import Policy
 from router.simulator.compare import figures_of
 from router.simulator.scenarios import Scenario
+from tests.bench.generate.history import Size, history_generate
 from tests.integration.marketplace.recorded import (
     HOURLY_NANO,
     SERVICE_MS,

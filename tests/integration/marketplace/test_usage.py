@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from hypothesis import HealthCheck, given, settings
@@ -405,11 +405,6 @@ def test_an_organisation_reads_its_own_rollups(shop: Shop) -> None:
     window = whole(shop.organisation.pk)
     assert figures_by(rollups_of(shop.organisation.pk, window), "model")["author/slug"].calls == 1
     assert figures_by(rollups_of(shop.organisation.pk + 1, window), "model") == {}
-
-
-def test_nothing_is_generated_among_people_unless_they_say_so(shop: Shop) -> None:
-    with pytest.raises(CommandError, match="--yes"):
-        call_command("usage", "generate", "--rows", "1")
 
 
 # --- money's guards, once a statement ----------------------------------------------------------

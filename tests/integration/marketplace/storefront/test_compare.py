@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.test import Client
 
 from marketplace.catalog.models import AIModel, Provider
 from marketplace.storefront.rankings.selectors import SAMPLES_MIN
 from marketplace.usage.services import deployment_rollups_compute, rankings_compute
+from tests.bench.generate.__main__ import main as generate
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.storefront.test_browse import add_model
 from tests.integration.marketplace.test_pages import settled_call
@@ -160,15 +160,23 @@ def test_the_api_says_what_the_pages_say(measured: Shop) -> None:
     assert client.get("/api/v1/estimates").status_code == 400
 
 
-def test_a_catalog_is_generated_once_and_not_among_people_unless_they_say_so(shop: Shop) -> None:
-    arguments = ("catalog", "generate", "--models", "20", "--providers", "3")
-    with pytest.raises(CommandError, match="add --yes"):
-        call_command(*arguments)
-    call_command(*arguments, "--yes")
+@pytest.mark.parametrize("what", ["catalog", "history"])
+def test_nothing_is_generated_among_people_unless_they_say_so(
+    shop: Shop, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        generate([what])
+    assert "add --yes" in capsys.readouterr().err
+
+
+def test_a_catalog_is_generated_once(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["catalog", "--models", "20", "--providers", "3", "--yes"]
+    assert generate(words) == 0
     made = Provider.objects.filter(slug__startswith="generated-").count()
     assert (AIModel.objects.count(), made) == (21, 3)
     assert len(Client().get("/?kind=emulated&parameter=tools").context["rows"]) > 0
-    with pytest.raises(CommandError, match="already"):
-        call_command(*arguments, "--yes")
-    with pytest.raises(CommandError, match="1 or more"):
-        call_command("catalog", "generate", "--models", "0")
+    with pytest.raises(SystemExit):
+        generate(words)
+    assert "a generated catalog already" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        generate(["catalog", "--models", "0"])

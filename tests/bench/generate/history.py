@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from marketplace.accounts.models import ApiKey, Membership, Organisation, Role, User
 from marketplace.billing.services import credit_grant
-from marketplace.catalog.generating import PREFIX, catalog_generate, is_catalog_generated
+from tests.bench.generate.catalog import PREFIX, catalog_generate, is_catalog_generated
 
-SQL = Path(__file__).with_name("generating.sql")
+SQL = Path(__file__).with_name("history.sql")
 EMAIL_DOMAIN = "generated.invalid"
 OWNER = f"owner-0@{EMAIL_DOMAIN}"
 """Belongs to the busiest organisation."""
@@ -69,7 +69,7 @@ def _organisations() -> None:
         organisation = Organisation.objects.create(slug=f"{PREFIX}-{i}", name=f"Generated {i}")
         users = User.objects.bulk_create(
             # No password: nobody signs in as these.
-            User(email=f"{'owner' if k == 0 else f'member-{k}'}-{i}@{EMAIL_DOMAIN}", password="!")  # noqa: S106
+            User(email=f"{'owner' if k == 0 else f'member-{k}'}-{i}@{EMAIL_DOMAIN}", password="!")
             for k in range(MEMBERS_EACH)
         )
         Membership.objects.bulk_create(

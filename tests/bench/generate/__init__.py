@@ -1,0 +1,1 @@
+"""Emulated catalogs and histories, to see and to measure how pages do at size."""
