@@ -1,21 +1,21 @@
 """Which engine still has the beginning of a prompt.
 
-Engines keep the attention state of recent prompts, so that a prompt whose beginning was there
-before has less to compute. The index remembers the blocks that each engine was sent, the least
-recently used forgotten first and the end of a prompt before its beginning (the approximate prefix
-cache of SGLang's router and of llm-d). How many blocks an engine keeps is learned from the cached
-tokens that it counts.
+Engines keep the attention state of recent prompts. If a prompt begins like an earlier one, there is
+less to compute. The index remembers the blocks that each engine was sent. It forgets the least
+recently used blocks first, and the end of a prompt before its beginning (the approximate prefix
+cache of SGLang's router and of llm-d). An engine's count of cached tokens teaches how many blocks
+it keeps.
 
-Of what other routers sent there only the last block of each prompt is known. That suffices for the
-next turn of a chat, which has all of the turn before it as its beginning; what many chats begin
-with every router has soon sent by itself.
+Other routers tell only the last block of each prompt that they sent there. That is enough for the
+next turn of a chat, which begins with the whole turn before. A beginning that many chats share is
+soon sent by every router itself.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 BLOCK_BYTES = 256
-"""Length of a prefix block: some 64 tokens, four blocks of an engine's own."""
+"""Bytes of a prefix block: about 64 tokens, or four of an engine's own blocks."""
 
 CAPACITY = 3_000
 CAPACITY_MIN = 100
@@ -23,23 +23,23 @@ BLOCKS_MAX = 200_000
 """Blocks remembered for all engines together, about 200 bytes each."""
 
 FOUND_SHARE = 0.6
-"""An engine that had less of what was expected than this has forgotten some."""
+"""An engine that had less than this share of the expected tokens has forgotten some."""
 
 SHRINK, GROW = 0.97, 1.003
 TELLING_TOKENS = 200
-"""Expecting fewer than this says nothing."""
+"""If fewer tokens than this are expected, the count teaches nothing."""
 
 SAID_MAX = 500
-"""The latest prompts that other routers are told of, with every beat."""
+"""How many of the latest prompts other routers are told with every beat."""
 
 TOLD_MAX = 20_000
-"""Prompts of others that are remembered."""
+"""How many prompts of other routers are remembered."""
 
 NOTHING_CACHED: Mapping[str, int] = {}
 
 
 class _Memory:
-    """What one engine is taken to have."""
+    """What one engine is expected to have cached."""
 
     __slots__ = ("bit", "blocks", "capacity", "counts")
 
@@ -48,11 +48,11 @@ class _Memory:
         self.blocks: OrderedDict[int, None] = OrderedDict()
         self.capacity = float(CAPACITY)
         self.counts = False
-        """Whether it says how many tokens were cached."""
+        """Whether the engine reports how many tokens were cached."""
 
 
 class PrefixIndex:
-    """See the module. A prompt is a chain of block hashes, each made with all before it."""
+    """See the module. A prompt is a chain of block hashes, each over all blocks so far."""
 
     def __init__(self, blocks_max: int = BLOCKS_MAX) -> None:
         self._blocks_max = blocks_max
@@ -66,7 +66,7 @@ class PrefixIndex:
         return sum(len(memory.blocks) for memory in self._memories.values())
 
     def sent(self, prefix: Sequence[int], endpoint_id: str) -> None:
-        """The endpoint gets a prompt of these blocks."""
+        """The endpoint is sent a prompt of these blocks."""
         memory = self._memories.get(endpoint_id)
         if memory is None:
             memory = self._memories[endpoint_id] = _Memory(1 << len(self._ids))
@@ -97,7 +97,7 @@ class PrefixIndex:
             _remember(self._told, block, endpoint_id, TOLD_MAX)
 
     def cached(self, prefix: Sequence[int]) -> dict[str, int]:
-        """How many of these blocks, from the first on, each endpoint has; none are left out."""
+        """How many of these blocks each endpoint has, counted from the first. 0 is left out."""
         found = self._sent(prefix)
         if told := self._told:
             for place in range(len(prefix), 0, -1):
@@ -123,7 +123,7 @@ class PrefixIndex:
         return found
 
     def counted(self, endpoint_id: str, expected: float, cached: float) -> None:
-        """Of ``expected`` tokens that it should have had, ``cached`` were there."""
+        """The endpoint had ``cached`` of the ``expected`` tokens."""
         memory = self._memories.get(endpoint_id)
         if memory is None:
             return
@@ -135,12 +135,12 @@ class PrefixIndex:
     def keep_only(self, endpoint_ids: Iterable[str]) -> None:
         """Forget endpoints that are gone."""
         known = set(endpoint_ids)
-        for endpoint_id in [one for one in self._memories if one not in known]:
+        for endpoint_id in [id_ for id_ in self._memories if id_ not in known]:
             memory = self._memories.pop(endpoint_id)
             for block in memory.blocks:
                 self._forget(block, memory.bit)
         for prompts in (self._said, self._told):
-            for block in [block for block, one in prompts.items() if one not in known]:
+            for block in [block for block, holder in prompts.items() if holder not in known]:
                 del prompts[block]
         self._renumber()
 
@@ -169,7 +169,7 @@ class PrefixIndex:
 
 
 def _remember(prompts: OrderedDict[int, str], block: int, endpoint_id: str, most: int) -> None:
-    """The prompt that ends with this block was sent there last."""
+    """Note the endpoint that was last sent the prompt that ends with this block."""
     prompts[block] = endpoint_id
     prompts.move_to_end(block)
     if len(prompts) > most:
@@ -177,5 +177,5 @@ def _remember(prompts: OrderedDict[int, str], block: int, endpoint_id: str, most
 
 
 def cached_tokens(blocks: int, block_tokens: float, prompt_tokens: float) -> float:
-    """What so many blocks are of a prompt: never its last token, which is always computed."""
+    """The tokens of a prompt in these blocks, without its last token, which is always computed."""
     return min(blocks * block_tokens, prompt_tokens - 1) if blocks else 0.0

@@ -1,8 +1,7 @@
-"""What an engine is working on now: prompts that wait or are computed, answers that are decoded.
+"""What an engine works on now: prompts that wait or are computed, and answers that are decoded.
 
-Counters and their integrals over time, so that every event costs the same however much runs and an
-answer that ends can be told the mean batch that it was decoded in. What other routers have there is
-counted with it.
+It keeps counters and their integrals over time. So every event costs the same however much runs,
+and the mean batch of an answer is known when it ends. The work of other routers is included.
 """
 
 from collections import deque
@@ -12,13 +11,13 @@ from router.contracts.word import NO_LOAD, Load
 
 
 class Generation:
-    """One attempt's part of a batch. Tokens are estimates until its worker has counted them.
+    """One attempt's part of a batch. Tokens are estimates until the worker has counted them.
 
-    ``uncached_tokens`` of the prompt have to be computed; ``ahead_tokens`` were waiting to be when
-    it came (its own included), beside ``ahead_decoding`` answers. ``first_s`` is when its first
-    token came, 0 before; an answer that is not streamed is taken to begin at ``first_due_s``. A
-    stream is looked at in stretches: ``since_s`` is when the present one began, at
-    ``since_tokens``, and the ``_then`` are the batch's integrals at that moment.
+    ``uncached_tokens`` of the prompt have to be computed. When it came, ``ahead_tokens`` were
+    waiting for that (its own included), beside ``ahead_decoding`` running answers. ``first_s`` is
+    the time of its first token, 0 before. An answer that is not streamed is assumed to begin at
+    ``first_due_s``. A stream is measured in stretches: the current one began at ``since_s`` with
+    ``since_tokens``, and the ``_then`` fields are the batch's integrals at that moment.
     """
 
     __slots__ = (
@@ -73,9 +72,11 @@ class Generation:
 
 
 class Batch:
-    """See the module. ``decoding_s`` and ``context_s`` integrate over time, ``prefilled_tokens``
-    only grows; ``heard_s`` is when a token last came of any stream. ``others`` is what of all this
-    is not this router's.
+    """See the module.
+
+    ``decoding_s`` and ``context_s`` are integrals over time, and ``prefilled_tokens`` only grows.
+    ``heard_s`` is when the last token of any stream came. ``others`` is the part of all this that
+    belongs to other routers.
     """
 
     __slots__ = (
@@ -113,56 +114,56 @@ class Batch:
         self._at_s = 0.0
         self._unseen: deque[Generation] = deque()
 
-    def begin(self, one: Generation, now_s: float) -> None:
+    def begin(self, generation: Generation, now_s: float) -> None:
         """A prompt was sent. Sets what is ahead of it."""
         self.advance(now_s)
-        one.ahead_decoding = self.decoding
-        one.decoding_at_begin = self.decoding_s
-        self.pending_tokens += one.uncached_tokens
-        one.ahead_tokens = self.pending_tokens
-        self.context_tokens += one.prompt_tokens
-        self.prefilling[one] = None
-        if not one.streams:
-            self._unseen.append(one)
+        generation.ahead_decoding = self.decoding
+        generation.decoding_at_begin = self.decoding_s
+        self.pending_tokens += generation.uncached_tokens
+        generation.ahead_tokens = self.pending_tokens
+        self.context_tokens += generation.prompt_tokens
+        self.prefilling[generation] = None
+        if not generation.streams:
+            self._unseen.append(generation)
 
-    def first(self, one: Generation, now_s: float, *, seen: bool = True) -> None:
+    def first(self, generation: Generation, now_s: float, *, seen: bool = True) -> None:
         """Its first token came, or must have come by now."""
-        if self.prefilling.pop(one, one) is one:
+        if self.prefilling.pop(generation, generation) is generation:
             return
         self.advance(now_s)
-        self._prefilled(one)
+        self._prefilled(generation)
         self.decoding += 1
         self.streaming += seen
         if seen:
             self.heard_s = now_s
-        one.first_s = now_s
-        one.is_first_seen = seen
-        self.mark(one, now_s)
+        generation.first_s = now_s
+        generation.is_first_seen = seen
+        self.mark(generation, now_s)
 
-    def mark(self, one: Generation, now_s: float) -> None:
-        """A stretch of its answer begins."""
+    def mark(self, generation: Generation, now_s: float) -> None:
+        """Begin a new stretch of its answer."""
         self.advance(now_s)
-        one.since_s = now_s
-        one.since_tokens = one.heard_tokens
-        one.decoding_then = self.decoding_s
-        one.context_then = self.context_s
-        one.prefilled_then = self.prefilled_tokens
+        generation.since_s = now_s
+        generation.since_tokens = generation.heard_tokens
+        generation.decoding_then = self.decoding_s
+        generation.context_then = self.context_s
+        generation.prefilled_then = self.prefilled_tokens
 
-    def end(self, one: Generation, now_s: float) -> None:
+    def end(self, generation: Generation, now_s: float) -> None:
         """It is over, well or not."""
         self.advance(now_s)
-        self.context_tokens -= one.prompt_tokens
-        if one.first_s:
+        self.context_tokens -= generation.prompt_tokens
+        if generation.first_s:
             self.decoding -= 1
-            self.streaming -= one.is_first_seen
-        elif one in self.prefilling:
-            del self.prefilling[one]
-            self.pending_tokens -= one.uncached_tokens
+            self.streaming -= generation.is_first_seen
+        elif generation in self.prefilling:
+            del self.prefilling[generation]
+            self.pending_tokens -= generation.uncached_tokens
         if not self.prefilling:
             self.pending_tokens = self.others.pending_tokens  # Sums of floats drift.
 
     def share(self, others: Load, now_s: float) -> None:
-        """Others have this there from now on, instead of what they had."""
+        """Replace the work of other routers."""
         self.own_integrals(now_s)
         before, self.others = self.others, others
         self.pending_tokens += others.pending_tokens - before.pending_tokens
@@ -184,24 +185,24 @@ class Batch:
         )
 
     def look(self, now_s: float) -> None:
-        """Take answers that show nothing to have begun when they should have."""
+        """Assume that answers whose first token is not seen have begun when due."""
         while self._unseen and self._unseen[0].first_due_s <= now_s:
             self.first(self._unseen.popleft(), now_s, seen=False)
 
     def oldest_s(self, now_s: float) -> float:
-        """Age of the streamed prompt that waits longest for its first token; 0 without one."""
-        for one in self.prefilling:
-            if one.streams:
-                return now_s - one.begun_s
+        """The age of the streamed prompt that has waited longest for its first token, or 0."""
+        for generation in self.prefilling:
+            if generation.streams:
+                return now_s - generation.begun_s
         return 0.0
 
     def silent_s(self, now_s: float) -> float:
-        """For how long answers have been under way without a token of any; 0 when none is."""
+        """How long no token of any running answer has come; 0 if none runs."""
         return now_s - self.heard_s if self.streaming else 0.0
 
-    def _prefilled(self, one: Generation) -> None:
-        self.pending_tokens -= one.uncached_tokens
-        self.prefilled_tokens += one.uncached_tokens
+    def _prefilled(self, generation: Generation) -> None:
+        self.pending_tokens -= generation.uncached_tokens
+        self.prefilled_tokens += generation.uncached_tokens
         if not self.prefilling:
             self.pending_tokens = self.others.pending_tokens
 

@@ -1,9 +1,9 @@
 """Service time against concurrency, for engines that batch.
 
-An engine with continuous batching runs a request slower the more run beside it. The curve holds
-``(concurrency, factor)`` points from a benchmark, the factor being service time relative to a
-request alone; between points it is linear, beyond the last one it goes on as steeply. No points
-mean slots that do not disturb one another (one process each, or a device with a queue).
+An engine with continuous batching runs a request slower the more requests run beside it. The curve
+holds ``(concurrency, factor)`` points from a benchmark; the factor is service time relative to a
+request alone. The curve is linear between points, and keeps its slope beyond the last one. Without
+points, slots do not slow each other (one process each, or a device with a queue).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from itertools import pairwise
 
 
 class BatchCurve:
-    """See the module. Raises ``ValueError`` for points that are not a rising concurrency."""
+    """See the module. Raises ``ValueError`` unless the points have rising concurrency."""
 
     __slots__ = ("_factors", "_points", "is_flat")
 
@@ -47,4 +47,4 @@ class BatchCurve:
 
 
 FACTOR_MIN = 0.01
-"""A falling curve is not extended to nothing."""
+"""The lowest factor to which a falling curve is extended."""

@@ -1,4 +1,4 @@
-"""When a worker has room, and what has been booked of that."""
+"""When a worker has room, and which of that room is booked."""
 
 import heapq
 from math import inf
@@ -7,9 +7,9 @@ from router.scheduling.worker_model import Bounds, WorkerModel
 
 
 class Bookings(WorkerModel):
-    """What the models of both kinds of workers have in common.
+    """What the models of both kinds of workers share.
 
-    ``_ends`` are the moments at which what runs should make room; a heap.
+    ``_ends`` is a heap of the times at which running requests should make room.
     """
 
     __slots__ = ("_ends", "_planned", "_rests", "bounds")
@@ -25,7 +25,7 @@ class Bookings(WorkerModel):
         self._planned: list[float] | None = None
 
     def bounds_changed(self) -> None:
-        """It is trusted with more requests, or with fewer."""
+        """The worker is trusted with more requests, or with fewer."""
         self.limit = self.bounds.trusted
         self.recheck_s = -inf
 
@@ -40,7 +40,7 @@ class Bookings(WorkerModel):
         self.planned_s = self._planned[0]
 
     def unplan(self) -> None:
-        """Forget what was booked."""
+        """Forget all bookings."""
         if self._planned is not None:
             self._planned = None
             self.planned_s = self.available_s

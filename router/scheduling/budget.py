@@ -1,13 +1,13 @@
 """How much extra load the fleet can bear: a share of calls plus a floor (Finagle's retry budget).
 
-Retries and hedges help against a bad worker and hurt an overloaded fleet; a budget tells the two
-apart without knowing which it is.
+Retries and hedges help against a bad worker and hurt an overloaded fleet. A budget limits the harm
+without knowing which of the two it is.
 """
 
 
 class Budget:
-    """Tokens: each call deposits ``share`` of one, each extra takes one. At most ``most`` are kept;
-    ``floor`` of them are there at the start.
+    """A bucket of tokens: each call adds ``share`` of one, each extra takes one. It starts with
+    ``floor`` tokens and holds at most ``most``.
     """
 
     __slots__ = ("_most", "_share", "_tokens")

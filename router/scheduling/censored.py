@@ -1,9 +1,9 @@
-"""What is still running is evidence too.
+"""Learns from what is still running.
 
 A service that has lasted ``age`` seconds takes at least that long (a right-censored observation).
-When the requests on a worker are, on average, older than one and a half times what they should have
-taken, the worker is taken to be that much slower, so that a hung worker loses its appeal before
-anything has completed or failed.
+If the requests on a worker are on average older than one and a half times their expected service,
+the worker is assumed to be that much slower. So a hung worker loses its appeal before anything has
+completed or failed.
 """
 
 from collections.abc import Collection
@@ -12,23 +12,23 @@ from typing import Protocol
 
 AGE_TOLERANCE = 1.5
 RESIDUAL_FLOOR = 0.25
-"""Share of the expected service that an overdue request is still taken to need."""
+"""The share of its expected service that an overdue request is still expected to need."""
 
 
 class Running(Protocol):
-    """What runs: since when, and how long it should take."""
+    """Something that runs: since when, and how long it should take."""
 
     started_s: float
 
     @property
     def expected_s(self) -> float:
-        """Seconds of service that it should take."""
+        """Expected seconds of service."""
         ...
 
 
 def evidence(running: Collection[Running], now_s: float) -> tuple[float, float]:
-    """How many times slower than estimated a worker looks (at least 1), and from when on it does
-    if nothing ends before.
+    """How many times slower than estimated a worker looks (at least 1), and from when on it looks
+    slower if nothing ends before.
     """
     if not running:
         return 1.0, inf

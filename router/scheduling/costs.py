@@ -1,14 +1,14 @@
-"""What a generation costs on one engine at one moment, and of what that is made."""
+"""The cost of a generation on one engine at one moment, and its parts."""
 
 from msgspec import Struct
 
 
 class Terms(Struct, frozen=True, gc=False):
-    """The parts of a cost, in seconds, and the tokens that they were worked out for.
+    """The parts of a cost, in seconds, and the tokens that it is for.
 
-    ``ahead_s`` passes before the engine begins with the prompt, ``prefill_s`` while it reads what
-    of it is not cached, ``decode_s`` while it writes the answer. ``others_s`` is how much longer
-    all that run there take together because of it.
+    ``ahead_s`` passes before the engine begins with the prompt, ``prefill_s`` while it reads the
+    uncached part, ``decode_s`` while it writes the answer. ``others_s`` is how much longer all
+    other requests on the engine take together because of it.
     """
 
     ahead_s: float
@@ -21,15 +21,15 @@ class Terms(Struct, frozen=True, gc=False):
 
     @property
     def own_s(self) -> float:
-        """Until the last token of the request itself."""
+        """Seconds until the last token of the request itself."""
         return self.ahead_s + self.prefill_s + self.decode_s
 
 
 class Costs(Struct, frozen=True, gc=False):
-    """Seconds that a request takes, ``ahead + uncached tokens x prefill + answer tokens x (step +
-    prompt tokens x context)``, and what the latter two cost others.
+    """Seconds that a request takes: ``ahead + uncached tokens x prefill + answer tokens x (step +
+    prompt tokens x context)``. The ``others_`` fields are what its tokens cost other requests.
 
-    A value that does not change, so that who keeps it knows later what was thought at that moment.
+    It is immutable: a kept value still says later what was expected at that moment.
     """
 
     ahead_s: float
@@ -41,16 +41,16 @@ class Costs(Struct, frozen=True, gc=False):
     others_context_s: float
 
     def first_token_s(self, uncached_tokens: float) -> float:
-        """Until the first token."""
+        """Seconds until the first token."""
         return self.ahead_s + uncached_tokens * self.prefill_s
 
     def end_s(self, prompt_tokens: float, uncached_tokens: float, answer_tokens: float) -> float:
-        """Until the last."""
+        """Seconds until the last token."""
         first_s = self.ahead_s + uncached_tokens * self.prefill_s
         return first_s + answer_tokens * (self.step_s + prompt_tokens * self.context_s)
 
     def whole_s(self, prompt_tokens: float, answer_tokens: float) -> float:
-        """Until the last, and what it adds to all others, where nothing of the prompt is cached."""
+        """Seconds until the last token plus those added to other requests, with nothing cached."""
         return (
             self.ahead_s
             + prompt_tokens * (self.prefill_s + self.others_prefill_s)
@@ -59,11 +59,11 @@ class Costs(Struct, frozen=True, gc=False):
         )
 
     def saved_s(self, cached_tokens: float) -> float:
-        """How much less that is when so much of the prompt is cached."""
+        """By how much :meth:`whole_s` is less if this much of the prompt is cached."""
         return cached_tokens * (self.prefill_s + self.others_prefill_s)
 
     def terms(self, prompt_tokens: float, cached_tokens: float, answer_tokens: float) -> Terms:
-        """:meth:`whole_s` less :meth:`saved_s`, taken apart."""
+        """:meth:`whole_s` less :meth:`saved_s`, in its parts."""
         uncached = prompt_tokens - cached_tokens
         each_s = self.step_s + prompt_tokens * self.context_s
         others_each_s = self.others_step_s + prompt_tokens * self.others_context_s

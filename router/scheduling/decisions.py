@@ -12,10 +12,10 @@ from router.scheduling.ticket import Ticket
 
 
 class Considered(Struct, frozen=True, gc=False):
-    """One endpoint as it looked when the decision was made. Seconds; the lowest score wins.
+    """One endpoint as it looked at the moment of the decision. Seconds; the lowest score wins.
 
-    ``terms`` are those of a generation on an engine, by which ``service_s`` allows for what is
-    cached of its prompt.
+    ``terms`` are set for a generation on an engine; then ``service_s`` allows for the cached part
+    of its prompt.
     """
 
     endpoint_id: str
@@ -26,11 +26,11 @@ class Considered(Struct, frozen=True, gc=False):
 
 
 class Ranking(Struct, frozen=True, gc=False):
-    """What was considered, one column a figure: made for every call and read for few.
+    """The endpoints considered, one column per figure: made for every call and read for few.
 
-    ``planned_s`` is absolute; ``paces`` are seconds a unit of ``work``, or what a generation costs
-    on an engine at that moment. ``cached`` says how many blocks of the prompt an endpoint should
-    have, each of ``block_tokens``. Three columns of a dozen take 1.5 µs where as many
+    ``planned_s`` is an absolute time. ``paces`` are seconds per unit of ``work``, or the costs of a
+    generation on an engine at that moment. ``cached`` says how many blocks of the prompt an
+    endpoint should have, of ``block_tokens`` each. Three columns of a dozen take 1.5 µs; a dozen
     :class:`Considered` take 6.
     """
 
@@ -68,7 +68,7 @@ class Ranking(Struct, frozen=True, gc=False):
         return costs.terms(self.prompt_tokens, cached, self.answer_tokens)
 
     def score_of(self, endpoint_id: str) -> float | None:
-        """None for an endpoint that was not considered."""
+        """The score of an endpoint, None if it was not considered."""
         ids = [state.id for state in self.states]
         return self.scores[ids.index(endpoint_id)] if endpoint_id in ids else None
 
@@ -83,7 +83,7 @@ class RejectReason(StrEnum):
     EXPIRED = "expired"
     NOTHING_ELIGIBLE = "nothing_eligible"
     DEADLINE = "deadline"
-    """It would have been answered too late, so it was told at once."""
+    """The answer would have come too late, so the client is told at once."""
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -94,14 +94,14 @@ class Dispatch(Struct, frozen=True, gc=False):
 
 
 class Hedge(Struct, frozen=True, gc=False):
-    """Send the ticket of ``of``, which is late, to a second endpoint too."""
+    """Send the late ticket of ``of`` to a second endpoint too."""
 
     attempt: Attempt
     of: Attempt
 
 
 class Probe(Struct, frozen=True, gc=False):
-    """Send a tiny request of your own to the attempt's endpoint."""
+    """Send the router's own tiny request to the attempt's endpoint."""
 
     attempt: Attempt
 
@@ -113,7 +113,7 @@ class Cancel(Struct, frozen=True, gc=False):
 
 
 class Reject(Struct, frozen=True, gc=False):
-    """Turn the ticket away. ``retry_after_s`` is when it would probably be served."""
+    """Turn the ticket away. It would probably be served after ``retry_after_s``."""
 
     ticket: Ticket
     reason: RejectReason

@@ -1,13 +1,13 @@
-"""Taking a failing worker out for a while, and letting it back in carefully.
+"""Takes a failing worker out for a while, and lets it back in carefully.
 
 Outlier ejection with half-open probing, as circuit breakers do it (Nygard, *Release It!*; Envoy's
-outlier detection): the pause doubles with each further failure. What was sent before the circuit
-opened and fails afterwards is the same incident, however much it is. When the pause is over the
-circuit is half-open: the worker gets a probe, never a client's request, until a probe succeeds.
+outlier detection). The pause doubles with each further failure. Requests sent before the circuit
+opened that fail later belong to the same incident, however many they are. When the pause is over,
+the circuit is half-open: the worker gets a probe and no client's request, until a probe succeeds.
 
-A worker that lives and answers wrongly may do so because of what it was sent. So what one tenant's
-requests are answered with raises a doubt and no more, however many they are: a probe decides it, or
-another worker that can answer the same request.
+A worker that answers wrongly may do so because of the request. So wrong answers to one tenant only
+raise a doubt, however many they are. A probe decides it, or another worker that can answer the same
+request.
 """
 
 FAILURES_TO_EJECT = 2
@@ -24,17 +24,17 @@ class Ejection:
         self.consecutive_failures = 0
         self.until_s = 0.0
         self.is_doubted = False
-        """Whether a probe should be sent at once."""
+        """Whether to send a probe at once."""
         self._by: int | None = None
         self._opened_s = 0.0
 
     @property
     def is_ejected(self) -> bool:
-        """Whether the circuit is open or half-open: nothing but probes."""
+        """Whether the circuit is open or half-open, so that it gets only probes."""
         return self.consecutive_failures >= FAILURES_TO_EJECT
 
     def succeeded(self) -> bool:
-        """Close the circuit; True when it was not closed."""
+        """Close the circuit; True if it was not closed."""
         was_ejected = self.is_ejected
         self.consecutive_failures = 0
         self.until_s = 0.0
@@ -43,17 +43,17 @@ class Ejection:
         return was_ejected
 
     def is_blamed_only_by(self, tenant: int) -> bool:
-        """Whether nobody else has had a wrong answer since the last good one."""
+        """Whether all wrong answers since the last good one went to this tenant."""
         return not self.is_ejected and (not self.consecutive_failures or self._by == tenant)
 
     def confirm(self) -> None:
-        """What somebody's request was answered with is the worker's fault."""
+        """A wrong answer was the worker's fault."""
         self._by = None
 
     def failed(self, sent_s: float, now_s: float, tenant: int | None = None) -> bool:
-        """Count a failure of what was sent at ``sent_s``; True when it (re)opens the circuit.
-        ``tenant`` is whose request was answered wrongly; None when the worker failed whatever it
-        was sent.
+        """Count a failure of a request sent at ``sent_s``; True if it opens the circuit (again).
+
+        ``tenant`` is whose request got a wrong answer; None if the worker failed on its own.
         """
         if self.is_ejected and sent_s <= self._opened_s:
             return False
@@ -72,5 +72,5 @@ class Ejection:
         return True
 
     def is_open(self, now_s: float) -> bool:
-        """Whether not even a probe may be sent now."""
+        """Whether even a probe may not be sent now."""
         return now_s < self.until_s

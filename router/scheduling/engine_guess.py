@@ -1,21 +1,21 @@
-"""What an engine is expected to take before anybody has called it or measured its very terms.
+"""What an engine is expected to take before anybody has called it or measured its curve.
 
-A benchmark's mean service says how much quicker or slower it is than an engine of the middle, and
-its batch curve how a step grows with the answers under way. Where there is none its hardware does,
-by the two figures that bound what it can: computing for prompts, and for steps the bandwidth of
-memory. Some answers later none of that matters.
+A benchmark's mean service says how much faster or slower it is than a typical engine, and its batch
+curve says how a step grows with the running answers. Without a benchmark, its hardware does, by the
+two figures that limit it: computing power for prompts, and memory bandwidth for steps. After a few
+answers none of this matters.
 """
 
 from router.domain.catalog import Deployment
 from router.scheduling.engine import FIRST_GUESS, STEP_GUESS, THOUSAND
 
 PROMPT_TOKENS, ANSWER_TOKENS = 64, 64
-"""Of a benchmark's mean request, if nobody has chosen another."""
+"""The mean request of a benchmark, unless somebody has chosen another."""
 
 FIRST_S = FIRST_GUESS[0] + FIRST_GUESS[2] * PROMPT_TOKENS / THOUSAND
 STEP_S = STEP_GUESS[0] + STEP_GUESS[1]
 ALONE_S = FIRST_S + STEP_S * ANSWER_TOKENS
-"""What that takes alone on an engine of the middle."""
+"""How long that request takes alone on a typical engine."""
 
 SCALE_MIN, SCALE_MAX = 0.02, 50.0
 
@@ -35,9 +35,10 @@ HARDWARE = {
     "t4": (65, 0.32),
     "cpu": (40, 0.4),
 }
-"""Peak teraflops of 16 bits and terabytes a second, as makers publish them, by a part of the name.
-The first that fits counts. Of processors, a server's of many cores: to expect too little of one
-keeps requests waiting in the router, too much is found out by the first.
+"""Peak 16-bit teraflops and terabytes a second, as makers publish them, by a part of the name.
+
+The first match counts. For processors it is a server's with many cores. A figure that is too low
+keeps requests waiting in the router; one that is too high is corrected by the first answer.
 """
 
 MIDDLE = HARDWARE["a100"]
@@ -46,7 +47,7 @@ Weights = tuple[float, ...]
 
 
 def guess_of(deployment: Deployment, hardware: str) -> tuple[Weights, Weights]:
-    """Weights of the first token and of a step (:mod:`router.scheduling.engine`)."""
+    """The weights of the first token and of a step (:mod:`router.scheduling.engine`)."""
     if deployment.service_prior_ms:
         scale = _scale(deployment.service_prior_ms / 1e3 / ALONE_S)
         step = _scaled(STEP_GUESS, scale)

@@ -1,10 +1,10 @@
-"""Workers that are shared by all that they work on: LLM engines that batch continuously.
+"""Workers whose requests share them: LLM engines that batch continuously.
 
-What a generation takes there is :mod:`router.scheduling.engine`'s to say. An engine has room until
-those that come would wait long for others, or until its learned number of places
-(:mod:`router.scheduling.places`) is taken. While requests wait in the router it is kept at what it
-does in good time: prompts wait there for a moment only, and no more answers are under way than come
-as fast as they are read (:mod:`router.scheduling.reading`).
+:mod:`router.scheduling.engine` says what a generation takes there. An engine has room until new
+requests would wait long for others, or until its learned number of places is taken
+(:mod:`router.scheduling.places`). While requests wait in the router, an engine gets only what it
+does in good time: its prompts wait for a moment only, and it runs no more answers than it can give
+as fast as people read (:mod:`router.scheduling.reading`).
 """
 
 from collections.abc import Iterable
@@ -26,26 +26,26 @@ from router.scheduling.worker_model import Bounds, EndpointModel, Run
 
 SERVERS = ("vllm", "sglang", "tensorrt-llm", "tgi", "text-generation-inference", "lmdeploy")
 NAMED = (*SERVERS, "emulator")
-"""Servers of chat that always batch continuously, and what emulates them. Others (llama.cpp,
-Ollama) do as they were started, often one request at a time, and have to show it.
+"""Chat servers that always batch continuously, and their emulator. Others (llama.cpp, Ollama) do
+what they were started for, often one request at a time, and have to show that they batch.
 """
 
 SATURATED_S = 1.0
-"""An engine on which a prompt waits longer than this for others has enough to do: what it is sent
-beyond that waits in no better order than here, where it may still go elsewhere.
+"""If a prompt waits longer than this for others, the engine has enough to do. More requests would
+wait there in no better order than in the router, from where they can still go elsewhere.
 """
 
 SATURATED_WAITED_FOR_S = 0.3
-"""The same while requests wait here, where first tokens are seen: whoever goes next is to begin to
-be answered soon after.
+"""The same while requests wait in the router and first tokens are seen: the next request sent
+should soon begin to be answered.
 """
 
 UNBOUNDED = 1_000_000
-"""An engine has no slots: what it runs at once is for its time to the first token to say."""
+"""An engine has no slots: the time to its first token decides how much it runs at once."""
 
 LOOK_SPACING_S = 0.02
-"""An engine's batch changes with every event, which has it looked at; between two of them only
-what is late changes.
+"""Every event changes an engine's batch and has it looked at. Between events only lateness
+changes, so this interval is enough.
 """
 
 
@@ -57,7 +57,7 @@ def is_named(endpoint: Endpoint) -> bool:
 class EngineRun(Run):
     """A generation in the batch: a :class:`~router.scheduling.worker_model.Run`.
 
-    ``_at_once`` is how many were certainly worked on when it ended, where that says something.
+    ``_at_once`` is how many certainly ran at once when it ended, 0 if that is not known.
     """
 
     __slots__ = ("_at_once", "_endpoint", "_generation", "_work")
@@ -75,50 +75,54 @@ class EngineRun(Run):
 
     @property
     def expected_s(self) -> float:
-        """Seconds that it should take, by what was known when it was sent."""
+        """Expected seconds in all, as known when it was sent."""
         return self._generation.expected_s
 
     @property
     def expected_first_s(self) -> float:
-        """By what was known when it was sent."""
+        """Expected seconds to the first token, as known when it was sent."""
         return self._generation.expected_first_s or self.expected_s
 
     @property
     def answered_tokens(self) -> float:
-        """Tokens of its answer that have come so far."""
+        """How many tokens of its answer have come so far."""
         return self._generation.heard_tokens * self._endpoint.engine.speed.event_tokens
 
     def first(self, now_s: float) -> None:
-        """The first token came: learn how long it took, and how many are under way at once."""
-        one, endpoint = self._generation, self._endpoint
-        if one.first_s:
+        """The first token came: learn how long it took, and how many answers run at once."""
+        generation, endpoint = self._generation, self._endpoint
+        if generation.first_s:
             return
-        endpoint.engine.first(one, now_s)
-        took_s = now_s - one.begun_s
-        mean = (one.decoding_then - one.decoding_at_begin) / took_s if took_s > 0 else 0.0
+        endpoint.engine.first(generation, now_s)
+        took_s = now_s - generation.begun_s
+        mean = (
+            (generation.decoding_then - generation.decoding_at_begin) / took_s
+            if took_s > 0
+            else 0.0
+        )
         worker = endpoint.worker
         worker.is_streamed = True
-        worker.places.began(round(worker.batch.decoding), mean, took_s, one.expected_first_s)
+        worker.places.began(round(worker.batch.decoding), mean, took_s, generation.expected_first_s)
         worker.recheck_s = -inf
 
     def heard(self, tokens: int, now_s: float) -> None:
         """More tokens came."""
-        one, engine = self._generation, self._endpoint.engine
-        one.heard_tokens += tokens
+        generation, engine = self._generation, self._endpoint.engine
+        generation.heard_tokens += tokens
         engine.batch.heard_s = now_s
-        engine.heard(one, now_s)
+        engine.heard(generation, now_s)
 
     def end(self, now_s: float) -> None:
         """Leave the batch."""
         worker = self._endpoint.worker
         running = worker.running
         if len(running) > worker.places.count and not self._generation.streams:
-            self._at_once = list(running).index(self) + 1  # Those that came before it are there.
+            self._at_once = list(running).index(self) + 1  # Those that came earlier still run.
         del running[self]
         worker.batch.end(self._generation, now_s)
 
     def learn(self, used: Used | None, now_s: float, *, silent: bool) -> float:
-        """Learn from its tokens. What it took says nothing of its size: others were in it."""
+        """Learn from its tokens. Its duration says nothing of its size: it shared the batch."""
         endpoint = self._endpoint
         if self._at_once:
             endpoint.worker.places.ended(self._at_once)
@@ -127,7 +131,7 @@ class EngineRun(Run):
         return 0.0
 
     def outrun(self, now_s: float) -> None:
-        """It would have gone on."""
+        """Learn from an attempt that was stopped and would have gone on."""
         self._endpoint.service.was_outrun(now_s - self.started_s, self._work)
 
 
@@ -157,11 +161,11 @@ class EngineWorker(Bookings):
         self._endpoints: list[EngineEndpoint] = []
         self._is_waited_for = False
         self.is_streamed = False
-        """Whether anybody has seen a first token."""
+        """Whether any first token was seen."""
 
     @property
     def has_room(self) -> bool:
-        """Whether what is sent there would not wait long."""
+        """Whether a request sent now would not wait long."""
         return not self._rests and len(self.bounds.inflight) < self.limit
 
     def endpoint(self, service: Service) -> "EngineEndpoint":
@@ -169,8 +173,10 @@ class EngineWorker(Bookings):
         return EngineEndpoint(self, service)
 
     def serves(self, endpoints: Iterable[EndpointModel]) -> None:
-        """These are its endpoints from now on."""
-        self._endpoints = [one for one in endpoints if isinstance(one, EngineEndpoint)]
+        """Set its endpoints."""
+        self._endpoints = [
+            endpoint for endpoint in endpoints if isinstance(endpoint, EngineEndpoint)
+        ]
 
     def waited_for(self, is_waited_for: bool) -> None:
         """Whether requests wait in the router for workers."""
@@ -179,16 +185,16 @@ class EngineWorker(Bookings):
             self.recheck_s = -inf
 
     def own_load(self, now_s: float) -> Load:
-        """What this router has there, on average."""
+        """The mean load of this router there."""
         return self._own.mean(now_s)
 
     def others_load(self, others: Load, now_s: float) -> None:
-        """Other routers have this there."""
+        """Set the load of other routers there."""
         self._said = others
         self._share(now_s)
 
     def reported(self, requests: float | None, now_s: float) -> None:
-        """So many are there by the engine's own count, sent by whomever."""
+        """The engine reports how many requests it has, from all clients."""
         if requests is None:
             self._beside.forget()
         else:
@@ -204,7 +210,7 @@ class EngineWorker(Bookings):
         self.recheck_s = -inf
 
     def look(self, now_s: float) -> None:
-        """Work out how long prompts wait, and when that will be less."""
+        """Work out how long prompts wait, and when that wait will be short again."""
         too_long_s, each_s = 0.0, inf
         is_seen = self._is_waited_for and self.is_streamed
         tolerated_s = SATURATED_WAITED_FOR_S if is_seen else SATURATED_S
@@ -236,19 +242,21 @@ class EngineWorker(Bookings):
             self.available_s = self.planned_s = 0.0
 
     def _most(self) -> int:
-        """How many requests it is trusted with: those of a lease, and while it comes back."""
+        """How many requests it is trusted with, by its lease and while it recovers."""
         bounds = self.bounds
         return bounds.trusted if bounds.trusted < bounds.told else UNBOUNDED
 
     def _most_to_read(self) -> int:
-        """How many answers at once come as fast as they are read; at least one."""
-        most = min((one.engine.answers_max() for one in self._endpoints), default=inf)
+        """How many answers at once come as fast as people read them; at least one."""
+        most = min((endpoint.engine.answers_max() for endpoint in self._endpoints), default=inf)
         return max(round(min(most, UNBOUNDED)), 1)
 
 
 class EngineEndpoint(EndpointModel):
-    """An :class:`~router.scheduling.worker_model.EndpointModel`. What is no generation (a probe,
-    embeddings) takes what it took before, and no place in the batch.
+    """An :class:`~router.scheduling.worker_model.EndpointModel`.
+
+    Anything but a generation (a probe, embeddings) is expected to take what it took before, and
+    takes no place in the batch.
     """
 
     __slots__ = ("engine", "service", "worker")
@@ -263,28 +271,28 @@ class EngineEndpoint(EndpointModel):
 
     @property
     def pace(self) -> Costs:
-        """What a generation costs here since the last look."""
+        """The costs of a generation here, as of the last look."""
         return self.engine.costs
 
     def work(self, ticket: Ticket) -> float:
-        """How large a request is by its tokens, where a mean one is 1."""
+        """The size of a request by its tokens, where a mean request is 1."""
         return self.engine.work(ticket) if ticket.prompt_tokens else ticket.work
 
     def service_s(self, ticket: Ticket) -> float:
-        """Seconds to the last token of a request of whose prompt nothing is cached."""
+        """Seconds to the last token of a request with nothing cached."""
         prompt = ticket.prompt_tokens
         if not prompt:
             return self.service.estimate.seconds * ticket.work
         return self.engine.costs.end_s(prompt, prompt, ticket.answer_tokens)
 
     def cost_s(self, ticket: Ticket) -> float:
-        """:meth:`service_s`, and what it adds to all others that run here."""
+        """:meth:`service_s`, plus what the request adds to all others that run here."""
         if not ticket.prompt_tokens:
             return self.service.estimate.seconds * ticket.work
         return self.engine.costs.whole_s(ticket.prompt_tokens, ticket.answer_tokens)
 
     def saved_s(self, cached_tokens: float) -> float:
-        """How much less that is when so much of the prompt is cached."""
+        """By how much that is less if this much of the prompt is cached."""
         return self.engine.costs.saved_s(cached_tokens)
 
     def look(self, now_s: float) -> None:
@@ -296,15 +304,15 @@ class EngineEndpoint(EndpointModel):
         self.effective_s = engine.costs.end_s(prompt_tokens, prompt_tokens, speed.answer_tokens)
 
     def begin(self, ticket: Ticket, work: float, cached_tokens: float, now_s: float) -> Run:
-        """A request is sent there."""
+        """A request is sent here."""
         if not ticket.prompt_tokens:
             return SlotRun(self.service, work, now_s)
         return EngineRun(self, self.engine.begin(ticket, cached_tokens, now_s), work, now_s)
 
     def probed(self, service_s: float) -> float:
-        """One token says that an engine lives, and nothing of how it serves."""
+        """One token shows that an engine lives, and nothing of how it serves."""
         return 1.0
 
     def retire(self) -> None:
-        """Its siblings are compared without it."""
+        """The endpoint is gone; its siblings are compared without it."""
         self.engine.retire()

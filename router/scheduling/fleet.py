@@ -26,9 +26,9 @@ SLATES_MAX = 1_000
 class Attempt:
     """One ticket on one endpoint. It holds its place there from dispatch until the last token.
 
-    ``run`` is what the endpoint's model keeps of it, ``twin`` the other attempt of a hedge, and
-    ``answering`` whether its first byte is on its way to the client. ``cached_tokens`` is what of
-    its prompt the endpoint should have had.
+    ``run`` is the endpoint model's record of it, and ``twin`` is the other attempt of a hedge.
+    ``answering`` says that its first byte is on its way to the client. ``cached_tokens`` is how
+    much of its prompt the endpoint should have had.
     """
 
     __slots__ = (
@@ -63,12 +63,12 @@ class Attempt:
         self.is_probe = False
 
     def heard(self, tokens: int, now_s: float) -> None:
-        """Some more of its answer came."""
+        """More of its answer came."""
         self.run.heard(tokens, now_s)
 
 
 class WorkerState:
-    """One inference server: what runs on it, if it is trusted, and its ``model``."""
+    """One inference server: what runs on it, whether it is trusted, and its ``model``."""
 
     __slots__ = (
         "_is_engine",
@@ -95,7 +95,7 @@ class WorkerState:
 
     @property
     def slots(self) -> int:
-        """How many requests it runs at once when it is well."""
+        """How many requests it runs at once when it is healthy."""
         return self.bounds.slots
 
     @slots.setter
@@ -109,26 +109,26 @@ class WorkerState:
 
     @property
     def limit(self) -> int:
-        """How many requests it is sent at once, at present."""
+        """How many requests it is currently sent at once."""
         return self.model.limit
 
     @property
     def free_slots(self) -> int:
-        """Usable slots minus what is in flight; negative while more is sent."""
+        """Usable slots minus requests in flight; negative if more were sent."""
         return self.model.limit - len(self.inflight)
 
     @property
     def has_room(self) -> bool:
-        """Whether it may be sent one more."""
+        """Whether it may get one more request."""
         return self.model.has_room
 
     def begin(self, attempt: Attempt) -> None:
-        """An attempt is on its way to it."""
+        """An attempt is sent to it."""
         self.inflight[attempt.id] = attempt
         self.model.recheck_s = -inf
 
     def release(self, attempt: Attempt, now_s: float) -> bool:
-        """Take back what it holds, once."""
+        """Free what an attempt holds. False if it was free already."""
         if self.inflight.pop(attempt.id, None) is None:
             return False
         attempt.run.end(now_s)
@@ -141,7 +141,7 @@ class WorkerState:
         self.model.recheck_s = -inf
 
     def began(self) -> bool:
-        """An answer begins: one more may be sent. True when that is news."""
+        """An answer begins, so one more may be sent. True if that changes its limit."""
         if self._slow_start.limit == self.bounds.slots or self.ejection.is_ejected:
             return False
         self._slow_start.answered(self.bounds.slots)
@@ -149,9 +149,9 @@ class WorkerState:
         return True
 
     def answered(self) -> bool:
-        """A request went well: trust grows. True when that lets an ejected worker back in."""
+        """A request went well: trust grows. True if that lets an ejected worker back in."""
         if self._slow_start.limit == self.bounds.slots and not self.ejection.consecutive_failures:
-            return False  # It cannot grow: so it is for nearly every answer.
+            return False  # It is fully trusted, as for nearly every answer.
         readmitted = self.ejection.succeeded()
         if readmitted:
             self._slow_start.restart()
@@ -161,7 +161,7 @@ class WorkerState:
         return readmitted
 
     def is_engine(self) -> None:
-        """Requests share it, whatever endpoint of it they are sent to."""
+        """Treat it as an engine that requests share, on all its endpoints."""
         if not self._is_engine:
             self._is_engine = True
             self.model = EngineWorker(self.bounds)
@@ -170,7 +170,7 @@ class WorkerState:
             self.serves(self.endpoints)
 
     def serves(self, endpoints: list["EndpointState"]) -> None:
-        """These are its endpoints from now on."""
+        """Set its endpoints."""
         self.endpoints = endpoints
         self.model.serves([state.model for state in endpoints])
         self.model.recheck_s = -inf
@@ -205,7 +205,7 @@ class EndpointState:
         return self.model.effective_s
 
     def service_s(self, ticket: Ticket) -> float:
-        """Seconds that it takes here once it may begin."""
+        """Seconds that a request takes here once it may begin."""
         return self.model.service_s(ticket)
 
     def is_engine(self) -> None:
@@ -214,13 +214,13 @@ class EndpointState:
         self.worker.is_engine()
 
     def model_anew(self) -> None:
-        """Its worker has another model than it had."""
+        """Its worker has got another model."""
         self.service.worker = self.worker.model
         self.model = self.worker.model.endpoint(self.service)
 
 
 class Slate:
-    """The endpoints that requests of one kind may use, resolved."""
+    """The endpoints that one kind of request may use, looked up once."""
 
     __slots__ = (
         "_fleet",
@@ -242,7 +242,7 @@ class Slate:
         self.is_shared = False
 
     def usable(self, excluded: frozenset[str]) -> list[EndpointState]:
-        """Trusted ones; any that are left when there are none of those."""
+        """The trusted endpoints, or all of them if none is trusted."""
         if self._trusted_at != self._fleet.trust_changes:
             self._trusted = [s for s in self.states if not s.worker.ejection.is_ejected]
             self._trusted_at = self._fleet.trust_changes
@@ -250,21 +250,21 @@ class Slate:
         if excluded:
             trusted = [state for state in trusted if state.worker.id not in excluded]
             known = [state for state in known if state.worker.id not in excluded]
-        # With every circuit open, a try that may fail beats a refusal that certainly does.
+        # If every circuit is open, a try that may fail beats a refusal.
         return trusted or known
 
     def share(self) -> None:
-        """What answers requests of this kind is shared by them: engines."""
+        """Requests of this kind share the workers that answer them: they are engines."""
         self.is_shared = True
         for state in self.states:
             state.is_engine()
 
     def work(self, ticket: Ticket) -> float:
-        """How large a request is, where a mean one is 1."""
+        """The size of a request, where a mean request is 1."""
         return self.states[0].model.work(ticket) if self.states else ticket.work
 
     def busy_service_s(self) -> float:
-        """Mean service of a unit of work while every slot is busy."""
+        """The mean service of a unit of work while every slot is busy."""
         slots = rate = 0.0
         for state in self.states:
             slots += state.worker.slots
@@ -273,12 +273,13 @@ class Slate:
 
 
 def _unremembered(_: EndpointState) -> None:
-    """There was no earlier life."""
+    """Used when there is nothing of an earlier run to restore."""
 
 
 class Fleet:
-    """Every endpoint the router may use. What was learned survives a new snapshot; ``recall``
-    brings back to a new endpoint what an earlier life of the router has learned.
+    """Every endpoint that the router may use. What was learned survives a new snapshot.
+
+    ``recall`` restores for a new endpoint what an earlier run of the router learned.
     """
 
     def __init__(self) -> None:
@@ -293,14 +294,14 @@ class Fleet:
         self._leased: Mapping[str, int] = {}
 
     def lease(self, granted: Mapping[str, int]) -> None:
-        """Limit workers to the slots that this router holds a lease for."""
+        """Limit workers to the slots that this router has leased."""
         self._leased = granted
         for state in self.endpoints.values():
             worker = state.endpoint.worker
             state.worker.slots = min(worker.slots, granted.get(worker.id, worker.slots))
 
     def loads(self, now_s: float) -> dict[str, Load]:
-        """What this router has on engines, on average, by worker."""
+        """The mean load of this router on engines, by worker."""
         loads: dict[str, Load] = {}
         for worker in self.workers.values():
             load = worker.model.own_load(now_s)
@@ -309,16 +310,18 @@ class Fleet:
         return loads
 
     def others(self, loads: Sequence[Mapping[str, Load]], now_s: float) -> None:
-        """What each other router has on engines, instead of what was known of them."""
+        """Replace the known loads of other routers on engines."""
         for worker in self.workers.values():
-            theirs = together(one[worker.id] for one in loads if worker.id in one)
+            theirs = together(
+                router_loads[worker.id] for router_loads in loads if worker.id in router_loads
+            )
             worker.model.others_load(theirs, now_s)
 
     def apply(self, endpoints: Iterable[Endpoint]) -> None:
         """Replace the set of endpoints.
 
-        States are kept of those that stay, and of workers that leave while requests run on them:
-        these may be back before those requests end.
+        It keeps the state of endpoints that stay, and of workers that leave while requests run on
+        them: they may be back before those requests end.
         """
         workers: dict[str, WorkerState] = {}
         states: dict[str, EndpointState] = {}
@@ -326,7 +329,7 @@ class Fleet:
             worker = self._worker(endpoint, workers)
             states[endpoint.id] = state = self._state(endpoint, worker)
             if endpoint.worker.reserved:
-                # What is sent beyond the slots would take the one that is kept free.
+                # Overcommitted requests would take the slot that is kept free.
                 worker.bounds.credit = 0
                 continue
             worker.bounds.credit = max(
@@ -354,7 +357,7 @@ class Fleet:
         if slate is None:
             if len(self._slates) >= SLATES_MAX:
                 self._slates.clear()
-            known = [self.endpoints[one] for one in candidates if one in self.endpoints]
+            known = [self.endpoints[id_] for id_ in candidates if id_ in self.endpoints]
             slate = self._slates[candidates] = Slate(self, known)
             if any(state.service.shared.has_engines for state in known):
                 slate.share()

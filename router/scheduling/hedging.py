@@ -1,8 +1,8 @@
-"""When a late request is sent to a second worker as well.
+"""When to send a late request to a second worker as well.
 
-Hedged requests (Dean and Barroso, *The Tail at Scale*, 2013) under a budget, and only while nobody
-waits: a copy must never take a slot from a request that has none. Against stragglers this does
-little; against a worker that hangs it is what keeps its requests alive.
+Hedged requests (Dean and Barroso, *The Tail at Scale*, 2013) under a budget, and only while no
+request waits: a copy must never take a slot that a waiting request needs. Hedging does little
+against stragglers, but it saves the requests on a worker that hangs.
 """
 
 import heapq
@@ -13,25 +13,25 @@ from router.scheduling.engine import guessed_s
 from router.scheduling.fleet import Attempt, EndpointState
 
 LATE = 3.0
-"""A request is late when it is this many times older than its service should take."""
+"""A request is late when it is this many times older than its expected service."""
 
 LATE_AGAIN = 0.5
-"""When nothing could be done about a late request, look again after this many services."""
+"""If nothing could be done about a late request, look again after this many services."""
 
 GAIN = 0.7
-"""A copy must promise to take less than this share of what the first has already taken."""
+"""A copy must be expected to take less than this share of what the first has already taken."""
 
 PATIENCE_MIN_S = 0.02
 """Below this, lateness is noise of the machine."""
 
 PATIENCE_UNKNOWN_S = 2.0
-"""Nobody knows what is late on an endpoint that was never measured: only a hang looks like this. A
-generation is given more where an engine of the middle would take longer.
+"""The patience with an endpoint that was never measured: only a hang takes this long. A generation
+gets more if a typical engine would take longer.
 """
 
 
 class HedgeClock:
-    """The attempts under way, by when they become late."""
+    """The running attempts, by when they become late."""
 
     __slots__ = ("_due",)
 
@@ -41,7 +41,7 @@ class HedgeClock:
     def watch(
         self, attempt: Attempt, now_s: float, *, again: bool = False, patience_s: float = 0.0
     ) -> None:
-        """Look at this attempt when it is late, counting from ``now_s``, or ``again`` soon."""
+        """Report this attempt once it is late, counting from ``now_s``, or soon if ``again``."""
         if not patience_s:
             run = attempt.run
             rounds = LATE_AGAIN if again else 2 * LATE if run.waiting else LATE
@@ -53,14 +53,14 @@ class HedgeClock:
         heapq.heappush(self._due, (now_s + patience_s, attempt.id, attempt))
 
     def due_s(self) -> float:
-        """When the next attempt may become late; infinite when none runs."""
+        """When the next attempt may become late; infinite if none runs."""
         due = self._due
         while due and due[0][2].id not in due[0][2].endpoint.worker.inflight:
             heapq.heappop(due)
         return due[0][0] if due else inf
 
     def late(self, now_s: float) -> list[Attempt]:
-        """Take out those that are late now."""
+        """Take out the attempts that are late now."""
         late: list[Attempt] = []
         while self.due_s() <= now_s:
             late.append(heapq.heappop(self._due)[2])
@@ -70,7 +70,7 @@ class HedgeClock:
 def second_place(
     attempt: Attempt, usable: Iterable[EndpointState], now_s: float
 ) -> EndpointState | None:
-    """The free endpoint on another worker that would answer soonest, if it is worth it."""
+    """The free endpoint on another worker that would answer soonest, if it is worth a copy."""
     worker = attempt.endpoint.worker
     free = [s for s in usable if s.worker is not worker and s.worker.free_slots > 0]
     if not free:

@@ -1,5 +1,5 @@
-"""What a finished attempt teaches beyond how fast its worker is: how large its request was, how
-many tokens prompts and answers have, and what an engine keeps of prompts.
+"""What a finished attempt teaches besides its worker's speed: the size of its request, the tokens
+of prompts and answers, and how much of prompts an engine keeps.
 """
 
 from router.scheduling.affinity import PrefixIndex
@@ -9,11 +9,11 @@ from router.scheduling.ticket import Used
 from router.scheduling.tokens import TokenEstimates
 
 QUIET_S = 1.0
-"""After so long without news of a worker, news count more."""
+"""After this long without news of a worker, news counts more."""
 
 
 class Learning:
-    """Everything learned that belongs to models; what belongs to workers is with them."""
+    """Everything learned about models. What is learned about workers is kept with them."""
 
     def __init__(self) -> None:
         self.sizes = SizePredictor()

@@ -1,9 +1,9 @@
-"""What other routers have on an engine, and what they are told of this one's work there.
+"""The load of other routers on an engine, and what they are told of this router's load.
 
-Routers tell each other now and then, and what they are told is old when it is used. The state of a
-moment is worse than nothing then: all run to where it was empty, and from there all together
-(Mitzenmacher, "How useful is old information?", 2000). So work is told as an average over some
-seconds, which says who uses what, and by it an engine's times are told apart from its load.
+Routers tell each other from time to time, so what they hear is old when it is used. An old
+momentary state is worse than none: all routers run to where it was empty, and from there on
+together (Mitzenmacher, "How useful is old information?", 2000). So loads are told as averages over
+some seconds. These say who uses what, and tell an engine's own speed apart from its load.
 """
 
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from router.contracts.word import NO_LOAD, Load
 from router.scheduling.batch import Batch
 
 AVERAGED_S = 4.5
-"""Time over which loads are averaged: a few times what a router takes to hear of another."""
+"""The averaging time: a few times what a router takes to hear of another."""
 
 
 class OwnLoad:
-    """What this router has in a batch, on average."""
+    """The mean load of this router in a batch."""
 
     __slots__ = ("_at_s", "_batch", "_context_s", "_decoding_s", "_mean", "_prefilled")
 
@@ -27,7 +27,7 @@ class OwnLoad:
         self._mean: Load | None = None
 
     def mean(self, now_s: float) -> Load:
-        """Up to now, the latest seconds counting most."""
+        """The mean up to now; the latest seconds count most."""
         batch = self._batch
         decoding_s, context_s, prefilled = batch.own_integrals(now_s)
         passed_s = now_s - self._at_s
@@ -49,7 +49,7 @@ class OwnLoad:
 
 
 class Averaged:
-    """A figure that is told now and then; ``mean`` is None before."""
+    """The mean of a figure that comes from time to time; ``mean`` is None before the first."""
 
     __slots__ = ("_at_s", "mean")
 
@@ -58,21 +58,21 @@ class Averaged:
         self.mean: float | None = None
 
     def saw(self, value: float, now_s: float) -> None:
-        """It is this now."""
+        """Take in a new value."""
         mean = self.mean if self.mean is not None else value
         self.mean = mean + (1 - exp((self._at_s - now_s) / AVERAGED_S)) * (value - mean)
         self._at_s = now_s
 
     def forget(self) -> None:
-        """It is not known any more."""
+        """The figure is not known any more."""
         self.mean = None
 
 
 def corrected(said: Load, requests: float, prompt_tokens: float) -> Load:
-    """What others have on an engine that itself counts so many ``requests`` of theirs.
+    """The load of other routers on an engine that itself counts ``requests`` of theirs.
 
-    More than they say are taken for answers under way on prompts of the mean length, fewer for the
-    same work in less of it.
+    If the engine counts more than they say, the rest are assumed to be running answers to prompts
+    of mean length. If it counts fewer, their whole load is scaled down.
     """
     known = said.prefilling + said.decoding
     if requests < known:
@@ -88,7 +88,7 @@ def corrected(said: Load, requests: float, prompt_tokens: float) -> Load:
 
 
 def moved(before: Load, latest: Load, share: float) -> Load:
-    """A load that has come nearer to the latest by a share of what they differ."""
+    """A load moved towards the latest by a share of their difference."""
     return Load(
         before.prefilling + share * (latest.prefilling - before.prefilling),
         before.pending_tokens + share * (latest.pending_tokens - before.pending_tokens),
@@ -99,12 +99,12 @@ def moved(before: Load, latest: Load, share: float) -> Load:
 
 
 def together(loads: Iterable[Load]) -> Load:
-    """All of them at once."""
+    """The sum of loads."""
     prefilling = pending_tokens = decoding = context_tokens = prefilled_hz = 0.0
-    for one in loads:
-        prefilling += one.prefilling
-        pending_tokens += one.pending_tokens
-        decoding += one.decoding
-        context_tokens += one.context_tokens
-        prefilled_hz += one.prefilled_hz
+    for load in loads:
+        prefilling += load.prefilling
+        pending_tokens += load.pending_tokens
+        decoding += load.decoding
+        context_tokens += load.context_tokens
+        prefilled_hz += load.prefilled_hz
     return Load(prefilling, pending_tokens, decoding, context_tokens, prefilled_hz)

@@ -1,9 +1,9 @@
 """How many requests beyond its limit a worker is sent.
 
-Without one in reserve a slot idles from its answer until the next request arrives: a round trip,
-which is a share RTT/S of its capacity. The reserve that hides it is about ``slots × RTT/S``
-requests (Little's law); one is the least that does anything, and more than one round of slots only
-moves the queue to where it can no longer be reordered.
+Without a request in reserve, a slot idles from its answer until the next request arrives: a round
+trip, which is a share RTT/S of its capacity. About ``slots × RTT/S`` requests in reserve hide it
+(Little's law). One is the least that helps. More than one round of slots only moves the queue to
+where it can no longer be reordered.
 """
 
 from math import ceil

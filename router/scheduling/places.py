@@ -1,33 +1,34 @@
-"""How many answers an engine works on at once, whatever it was told to be.
+"""How many answers an engine runs at once, whatever number it is configured with.
 
-An engine runs as many sequences as it was started for, which no operator remembers: too small a
-figure leaves it idle, too large a one has requests wait inside it, in an order that nobody can
-change any more. So the figure that was told is where it begins. It grows when more answers than
-that are seen to be under way, for which an engine is always sent a few more than it is known for;
-it shrinks when prompts wait for others to end, again and again, while the same number of answers is
-under way.
+An engine runs as many sequences as it was started for, and operators do not remember that number.
+If the configured number is too small, the engine idles. If it is too large, requests wait inside
+the engine in an order that nobody can change. So the configured number is only the beginning:
 
-Of answers that come whole only the ends are seen. One that ends before others that came earlier was
-worked on beside them; as such ends are rare, an engine that has shown more than it was told is sent
-twice what it has shown, until it shows no more.
+1. It grows when more answers than that are seen to run. To find out, an engine is always sent a few
+   more than its number.
+2. It shrinks when prompts wait for others to end, again and again, while the same number of answers
+   runs.
+
+Of whole answers only the ends are seen. An answer that ends before earlier ones ran beside them.
+Such ends are rare, so an engine that has shown more than its number is sent twice what it has
+shown, until it shows no more.
 """
 
 RESERVE = 4
-"""An engine is sent up to a share of one in so many more than it has places, and at least one."""
+"""An engine is sent up to one in this many more than it has places, and at least one more."""
 
 LATE = 2.0
 LATE_MIN_S = 0.05
 FULL = 0.5
-"""A prompt waited for a place when on average this many fewer answers than the most were under way
-meanwhile, or less."""
+"""A prompt waited for a place if on average at most this many answers fewer than the maximum ran
+meanwhile."""
 
 STALLS = 3
 WHOLE_ENDS = 16
-"""Whole answers that end with more under way than there are places, and show none: so that is all.
-"""
+"""After this many whole answers that end and show no more places, the engine has no more."""
 
 FORGET = 0.99
-"""How the most answers that were seen at once are forgotten, with every answer."""
+"""How fast the most answers seen at once are forgotten, per answer."""
 
 
 class Places:
@@ -43,12 +44,12 @@ class Places:
 
     @property
     def reserve(self) -> int:
-        """How many more it is sent."""
+        """How many requests beyond its places it is sent."""
         return self.count if self._growing else max(1, self.count // RESERVE)
 
     def ended(self, at_once: int) -> None:
-        """A whole answer ended, while more were under way than there are places. So many of those
-        were certainly worked on at once.
+        """A whole answer ended while more ran than there are places; ``at_once`` certainly ran
+        together.
         """
         if at_once > self.count:
             self.count = at_once
@@ -57,8 +58,8 @@ class Places:
             self._growing -= 1
 
     def began(self, decoding: int, mean_decoding: float, took_s: float, expected_s: float) -> None:
-        """A first token came, with which ``decoding`` answers are under way. It took ``took_s``
-        instead of ``expected_s``, during which ``mean_decoding`` were.
+        """A first token came, and ``decoding`` answers run with it. It took ``took_s`` instead of
+        ``expected_s``, during which ``mean_decoding`` ran.
         """
         if decoding > self.count:
             self.count = decoding

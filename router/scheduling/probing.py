@@ -1,9 +1,9 @@
-"""When a worker is sent a tiny request of the router's own.
+"""When to send a worker a tiny request of the router's own.
 
-A worker that gets no traffic brings no news: one that was slow would stay unwanted after it has
-recovered. So an idle worker that nothing was heard of for a second is probed, less and less often
-while the answers say what was known (RFC 8767's idea for stale data: refresh in the background). An
-ejected worker is probed as soon as its pause is over. Nobody is probed while nobody calls.
+A worker without traffic brings no news: a slow one would stay unwanted after it has recovered. So
+an idle worker is probed after a second of silence, and less and less often while the answers
+confirm what was known (RFC 8767's idea for stale data: refresh in the background). An ejected
+worker is probed as soon as its pause is over. Without calls there are no probes.
 """
 
 from math import inf
@@ -14,10 +14,10 @@ TRAFFIC_S = 10.0
 """Probing stops when no request has come for this long."""
 
 DOUBT_S = 0.5
-"""How often a worker is probed that is in doubt."""
+"""How often a doubted worker is probed."""
 
 SURPRISE = 1.5
-"""An answer that many times faster or slower than expected is news."""
+"""An answer this many times faster or slower than expected is news."""
 
 
 class ProbeClock:
@@ -39,12 +39,12 @@ class ProbeClock:
         self.interval_s = INTERVAL_S
 
     def probed(self, now_s: float, ratio: float) -> None:
-        """A probe took ``ratio`` times what was expected."""
+        """A probe took ``ratio`` times the expected time."""
         self.running = False
         self.heard_s = now_s
         surprised = not 1 / SURPRISE < ratio < SURPRISE
         self.interval_s = INTERVAL_S if surprised else min(2 * self.interval_s, INTERVAL_MAX_S)
 
     def due_s(self) -> float:
-        """When the worker should be asked again."""
+        """When to ask the worker again."""
         return self.heard_s + self.interval_s

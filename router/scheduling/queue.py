@@ -1,14 +1,14 @@
 """The order in which waiting tickets are looked at.
 
-Across tenants: start-time fair queueing on predicted work (Goyal, Vin and Cheng 1996), so one
-tenant's burst makes that tenant wait, whatever priority it asks for. Inside a tenant: earliest
-deadline first, where a ticket's deadline is its own, or its arrival plus its priority's target; so
-batch work yields to interactive work and still never starves.
+Across tenants: start-time fair queueing on predicted work (Goyal, Vin and Cheng 1996). A tenant's
+burst makes that tenant wait, whatever priority it asks for. Inside a tenant: earliest deadline
+first. A ticket's deadline is its own, or its arrival plus its priority's target. So batch work
+yields to interactive work and still never starves.
 
-When more streams come than engines can serve, that order has everybody wait for the same long
-time, and nobody is answered as soon as people expect. So a stream that still can be goes before
-those that cannot any more, as adaptive LIFO does (Maurer, *Fail at Scale*, ACM Queue 2015). These
-have what the others leave, and at least every twentieth of their tenant's turns.
+If more streams come than engines can serve, that order makes all of them wait equally long, and
+none is answered as soon as people expect. So a stream that still can be goes before those that are
+too late, as in adaptive LIFO (Maurer, *Fail at Scale*, ACM Queue 2015). Late streams get what is
+left, and at least every twentieth of their tenant's turns.
 """
 
 import heapq
@@ -22,24 +22,24 @@ from router.scheduling.fleet import EndpointState, Slate
 from router.scheduling.ticket import Ticket
 
 TARGET_S = {Priority.INTERACTIVE: 1.0, Priority.STANDARD: 5.0, Priority.BATCH: 60.0}
-"""How soon a request of a priority wants its answer when it does not say so itself."""
+"""How soon a request of each priority wants its answer, unless it says so itself."""
 
 FRESH_S = 0.4
-"""A stream that has waited no longer can still begin within a second, as people expect: the rest is
-for its prompt, behind those of others.
+"""A stream that has waited no longer can still begin within a second, as people expect. The rest of
+the second is for its prompt, behind other prompts.
 """
 
 LATE_TURNS = 20
-"""Of so many turns of a tenant one is for a stream that is late, however many are not."""
+"""One in this many turns of a tenant is for a late stream, however many are not late."""
 
 LATE_SMOOTHING = 0.01
 
 
-class Waiting:
-    """A queued ticket, of so much ``work``. ``score`` is the best place that it was seen to have.
+class QueuedTicket:
+    """A ticket that waits, with its ``work``. ``score`` is that of the best place found for it.
 
-    It ``is_plain`` when a score is seconds that are at least those of the service, and late from
-    ``late_s`` on: what is not streamed is not, by that measure, and batch work is in no haste.
+    It ``is_plain`` if its score is in seconds and at least its service time. It is late from
+    ``late_s`` on: never if it is not streamed or has its own deadline, always if it is batch work.
     """
 
     __slots__ = (
@@ -67,60 +67,60 @@ class Waiting:
 
 
 class Line:
-    """Tickets of one slate that nothing has room for: whoever is further back waits longer.
+    """The tickets of one slate that has no room: each waits longer than those before it.
 
-    Their places are not looked for one by one. What each can expect is what a fluid would: the work
-    ahead of it over the rate of all, and then the fastest service, with what that costs those that
-    run there. ``first`` is the first of them.
+    No place is looked up for each of them. Each is expected to wait like a fluid: the work ahead of
+    it over the rate of all workers, then the fastest service including what that costs other
+    requests. ``first`` is the first ticket.
     """
 
     __slots__ = ("_ahead", "_rate", "_service_s")
 
-    def __init__(self, usable: Sequence[EndpointState], first: Waiting) -> None:
+    def __init__(self, usable: Sequence[EndpointState], first: QueuedTicket) -> None:
         self._rate = sum(state.worker.model.limit / state.model.effective_s for state in usable)
         self._service_s = min(state.model.cost_s(first.ticket) for state in usable) / first.work
         self._ahead = 0.0
 
-    def join(self, one: Waiting) -> float:
-        """The score that the next in line can expect."""
-        ticket = one.ticket
+    def join(self, queued: QueuedTicket) -> float:
+        """The score that the next ticket in line can expect."""
+        ticket = queued.ticket
         wait_s = self._ahead / self._rate if self._rate else inf
-        self._ahead += one.work
-        return ticket.policy.wait_weight * wait_s + self._service_s * one.work
+        self._ahead += queued.work
+        return ticket.policy.wait_weight * wait_s + self._service_s * queued.work
 
 
 _deadline = attrgetter("deadline_s", "number")
 
 
 class _Share:
-    """What one tenant has waiting, earliest deadline first.
+    """The waiting tickets of one tenant, earliest deadline first.
 
-    ``start_tag`` is the virtual time at which its next ticket is due; ``work`` is by model.
-    ``late_share`` is which share of its turns streams that are late have had lately.
+    ``start_tag`` is the virtual time at which its next ticket is due. ``work`` is by model.
+    ``late_share`` is the share of its latest turns that went to late streams.
     """
 
     __slots__ = ("_since_late", "late_share", "start_tag", "waiting", "work")
 
     def __init__(self, start_tag: float) -> None:
         self.start_tag = start_tag
-        self.waiting: list[Waiting] = []
+        self.waiting: list[QueuedTicket] = []
         self.work: dict[str, float] = {}
         self.late_share = 1.0
         self._since_late = 0
 
-    def in_order(self, now_s: float) -> list[Waiting]:
-        """A copy, with those that are late behind the others, but for one whose turn it is."""
-        late = [one for one in self.waiting if one.late_s <= now_s]
+    def in_order(self, now_s: float) -> list[QueuedTicket]:
+        """A copy, with late tickets behind the others, except one if it is their turn."""
+        late = [queued for queued in self.waiting if queued.late_s <= now_s]
         if not late:
             return self.waiting.copy()
-        fresh = [one for one in self.waiting if one.late_s > now_s]
+        fresh = [queued for queued in self.waiting if queued.late_s > now_s]
         first = 1 if self._since_late >= LATE_TURNS - 1 else 0
         return late[:first] + fresh + late[first:]
 
-    def served(self, one: Waiting, now_s: float) -> None:
-        """It had its turn."""
-        self.start_tag += one.work
-        is_late = one.late_s <= now_s
+    def served(self, queued: QueuedTicket, now_s: float) -> None:
+        """A ticket had its turn."""
+        self.start_tag += queued.work
+        is_late = queued.late_s <= now_s
         self._since_late = 0 if is_late else self._since_late + 1
         self.late_share += LATE_SMOOTHING * (is_late - self.late_share)
 
@@ -130,7 +130,7 @@ class Queue:
 
     def __init__(self) -> None:
         self._shares: dict[int, _Share] = {}
-        self._by_id: dict[str, Waiting] = {}
+        self._by_id: dict[str, QueuedTicket] = {}
         self._added = 0
         self.is_empty = True
         self.work: dict[str, float] = {}
@@ -138,12 +138,12 @@ class Queue:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def __iter__(self) -> Iterator[Waiting]:
-        """The order, where nobody is late; the queue may be changed meanwhile."""
+    def __iter__(self) -> Iterator[QueuedTicket]:
+        """The order if no ticket were late; the queue may change meanwhile."""
         return self.in_order(-inf)
 
-    def in_order(self, now_s: float) -> Iterator[Waiting]:
-        """The order at this moment; the queue may be changed meanwhile."""
+    def in_order(self, now_s: float) -> Iterator[QueuedTicket]:
+        """The order at this moment; the queue may change meanwhile."""
         busy = [share for share in self._shares.values() if share.waiting]
         if len(busy) == 1:
             return iter(busy[0].in_order(now_s))
@@ -154,15 +154,16 @@ class Queue:
         """Whether several tenants wait."""
         return sum(bool(share.waiting) for share in self._shares.values()) > 1
 
-    def peers(self, ticket: Ticket) -> Sequence[Waiting]:
-        """Everything that its tenant has waiting, in order."""
+    def peers(self, ticket: Ticket) -> Sequence[QueuedTicket]:
+        """All waiting tickets of this ticket's tenant, in order."""
         share = self._shares.get(ticket.tenant)
         return share.waiting if share is not None else ()
 
     def work_ahead(self, ticket: Ticket, work: float) -> float:
-        """Work of its model that would go before this ticket, of so much work, if it waited too.
+        """Work of its model that would go before this ticket if it waited too.
 
-        Of its own tenant what has an earlier deadline; of every other as much again at most.
+        ``work`` is the ticket's own. Its tenant's tickets with an earlier deadline count, and of
+        every other tenant at most as much work again.
         """
         share = self._shares.get(ticket.tenant)
         own = 0.0
@@ -172,28 +173,30 @@ class Queue:
         return own + self._of_others(ticket, own + work)
 
     def work_ahead_in_time(self, ticket: Ticket, work: float, now_s: float) -> float:
-        """The same of a stream, as long as neither it nor what goes before it is late."""
+        """The same for a stream, as long as neither it nor the tickets before it are late."""
         share = self._shares.get(ticket.tenant)
         own = 0.0
         if share is not None:
-            own = sum(one.work for one in share.waiting if one.late_s > now_s)
+            own = sum(queued.work for queued in share.waiting if queued.late_s > now_s)
         return own + self._of_others(ticket, own + work)
 
     def late_share(self, tenant: int) -> float:
-        """Which share of a tenant's turns its late streams can expect."""
+        """The share of a tenant's turns that its late streams can expect."""
         share = self._shares.get(tenant)
         return max(share.late_share, 1 / LATE_TURNS) if share is not None else 1.0
 
     def _of_others(self, ticket: Ticket, most: float) -> float:
-        """Work of other tenants that goes before, where each may do so much before it."""
+        """Work of other tenants that goes before this ticket, at most ``most`` for each."""
         own = self._shares.get(ticket.tenant)
-        others = (one.work.get(ticket.model, 0.0) for one in self._shares.values() if one != own)
+        others = (
+            share.work.get(ticket.model, 0.0) for share in self._shares.values() if share != own
+        )
         return sum(min(work, most) for work in others)
 
-    def add(self, ticket: Ticket, slate: Slate) -> Waiting:
+    def add(self, ticket: Ticket, slate: Slate) -> QueuedTicket:
         """Queue a ticket."""
         self._added += 1
-        made = Waiting(ticket, slate, self._added)
+        made = QueuedTicket(ticket, slate, self._added)
         share = self._shares.get(ticket.tenant)
         if share is None or not share.waiting:
             share = self._begin(ticket.tenant)
@@ -205,39 +208,39 @@ class Queue:
         return made
 
     def remove(self, ticket: Ticket, now_s: float = -inf, *, served: bool = True) -> bool:
-        """Take a ticket out, which its tenant had its turn for, at ``now_s``, if ``served``.
+        """Take a ticket out. ``served`` means that this was a turn of its tenant, at ``now_s``.
 
-        False when it is not waiting.
+        False if it is not waiting.
         """
-        one = self._by_id.pop(ticket.id, None)
-        if one is None:
+        queued = self._by_id.pop(ticket.id, None)
+        if queued is None:
             return False
-        one.is_waiting = False
-        ticket = one.ticket
+        queued.is_waiting = False
+        ticket = queued.ticket
         share = self._shares[ticket.tenant]
-        share.waiting.remove(one)
+        share.waiting.remove(queued)
         if served:
-            share.served(one, now_s)
+            share.served(queued, now_s)
         for work in (self.work, share.work):
-            left = work[ticket.model] - one.work
+            left = work[ticket.model] - queued.work
             if left > 1e-9:
                 work[ticket.model] = left
             else:
                 del work[ticket.model]
         self.is_empty = not self._by_id
         if self.is_empty:
-            self._shares.clear()  # The busy period is over: nobody owes anybody.
+            self._shares.clear()  # The busy period is over: no tenant owes anything.
         return True
 
     def _begin(self, tenant: int) -> _Share:
-        """The share of a tenant that had nothing waiting: it is not owed for the time before.
+        """The share of a tenant that had nothing waiting, without credit for that time.
 
-        It still owes what it had beyond its share. Who owes nothing is forgotten.
+        It still owes what it got beyond its share. Tenants that owe nothing are forgotten.
         """
         virtual_time = min((s.start_tag for s in self._shares.values() if s.waiting), default=0.0)
         self._shares = {
-            one: share
-            for one, share in self._shares.items()
+            tenant_id: share
+            for tenant_id, share in self._shares.items()
             if share.waiting or share.start_tag > virtual_time
         }
         return self._shares.setdefault(tenant, _Share(virtual_time))
@@ -248,25 +251,26 @@ def _deadline_s(ticket: Ticket) -> float:
 
 
 def late_from_s(ticket: Ticket) -> float:
-    """From when on a stream cannot begin as soon as people expect. Who gave a deadline of its own
-    has said what it expects.
+    """When a stream becomes too late to begin as soon as people expect.
+
+    Never if it has its own deadline, which says what its client expects.
     """
     if not ticket.streams or ticket.deadline_s < inf:
         return inf
     return -inf if ticket.priority is Priority.BATCH else ticket.arrived_s + FRESH_S
 
 
-def _in_turn(lines: list[tuple[float, list[Waiting]]]) -> Iterator[Waiting]:
-    """Tickets of several tenants, each with its start tag; of equal ones the earlier deadline."""
+def _in_turn(lines: list[tuple[float, list[QueuedTicket]]]) -> Iterator[QueuedTicket]:
+    """The tickets of several tenants by start tag; on a tie, the earlier deadline goes first."""
     heap = [(tag, *_deadline(line[0]), 0, line) for tag, line in lines]
     heapq.heapify(heap)
     while heap:
         tag, _, _, place, line = heap[0]
-        one = line[place]
-        yield one
+        queued = line[place]
+        yield queued
         place += 1
         if place < len(line):
-            tag += one.work
+            tag += queued.work
             heapq.heapreplace(heap, (tag, *_deadline(line[place]), place, line))
         else:
             heapq.heappop(heap)

@@ -1,40 +1,40 @@
-"""How many answers an engine can give at once while their readers keep up with it.
+"""How many answers an engine can give at once while people can still read along.
 
-Tokens come more slowly the more answers an engine works on, and faster than people read they are of
-no use. Where nobody waits that is no reason to hold a request back. Where an engine has more to do
-than it can, it is the difference between some that are served well and all that are served badly:
-an engine that is kept full of prompts computes these, and its answers crawl.
+The more answers an engine runs, the more slowly their tokens come. Tokens faster than people read
+are of no use. While no request waits, this is no reason to hold one back. While an engine has more
+to do than it can, it decides between some requests served well and all served badly: an engine that
+is kept full of prompts computes those, and its answers crawl.
 
-What is measured is what readers see, steps and the prompts computed between them alike, so nothing
-has to be known of the engine: with twice as many answers under way, what a token takes beyond that
-of one alone is about twice as long.
+It measures what readers see: steps together with the prompts computed between them. So nothing has
+to be known of the engine. Twice as many answers take about twice as long per token, beyond the time
+of a token of one answer alone.
 """
 
 from math import inf
 
 READING_S = 0.2
-"""A person reads some five tokens a second: a stream that is slower is late for its reader."""
+"""People read about five tokens a second; a slower stream is late for its reader."""
 
 SLOW = 1.5
-"""An engine that hardly keeps up with a reader alone may take this many times what it takes then:
-else it would be left with one answer, of little use to anybody.
+"""An engine that hardly keeps up with one reader may take this many times its time for one answer.
+Otherwise it would be left with one answer and be of little use.
 """
 
 FIXED_SHARE_MAX = 0.5
-"""Of what a token takes, at most this share is taken not to grow with the answers under way: what
-was learned of one alone may be off.
+"""At most this share of a token's time is assumed not to grow with the running answers: what was
+learned of one answer alone may be wrong.
 """
 
 QUICK = 0.25
-"""An engine this much quicker than its readers has not shown a limit."""
+"""An engine this much faster than its readers has not shown a limit."""
 
 SMOOTHING = 0.5
 SMOOTHING_MAX = 0.5
-"""Share of a stretch of the only answer; of many at once each weighs less, as they are as many."""
+"""The most that one stretch of an answer counts. With many answers at once, each counts less."""
 
 
 class Reading:
-    """See the module. ``token_s`` is how long a token took lately, ``answers`` beside how many."""
+    """See the module. ``token_s`` is the recent time per token, among ``answers`` running ones."""
 
     __slots__ = ("answers", "token_s")
 
@@ -43,13 +43,13 @@ class Reading:
         self.answers = 0.0
 
     def saw(self, token_s: float, answers: float) -> None:
-        """A stretch of an answer, among ``answers`` on average, had a token in ``token_s``."""
+        """A stretch of an answer took ``token_s`` per token, among ``answers`` on average."""
         share = min(SMOOTHING / max(answers, 1.0), SMOOTHING_MAX)
         self.token_s += share * (token_s - self.token_s)
         self.answers += share * (answers - self.answers)
 
     def answers_max(self, alone_s: float) -> float:
-        """How many it can give at once, where a token takes ``alone_s`` of a single one."""
+        """How many answers it can give at once; one alone takes ``alone_s`` per token."""
         bound_s = max(READING_S, SLOW * alone_s)
         if self.token_s <= QUICK * bound_s:
             return inf

@@ -1,7 +1,7 @@
-"""What is kept of what was learned, and how it comes back in the next life of the router.
+"""What is kept of what was learned, and how the next run of the router restores it.
 
-It comes back as a prior does, worth a few samples, so that a worker that has changed meanwhile is
-soon learned anew; and only to what is the same as before: the same model on the same pool, the same
+It is restored as a prior worth a few samples, so that a worker that has changed meanwhile is soon
+learned again. It is restored only for what is unchanged: the same model on the same pool, the same
 address, the same configured slots.
 """
 
@@ -23,7 +23,7 @@ from router.scheduling.tokens import TokenEstimates
 
 
 def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Learned:
-    """What these have shown."""
+    """What these endpoints have shown."""
     deployments: dict[int, LearnedDeployment] = {}
     workers: dict[str, LearnedWorker] = {}
     kept: list[LearnedEndpoint] = []
@@ -61,15 +61,15 @@ def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Le
 
 
 class Remembered:
-    """What an earlier life has learned, each until the catalog shows what it was learned of."""
+    """What an earlier run learned, each part until the catalog shows what it belongs to."""
 
     def __init__(self, learned: Learned) -> None:
-        self._deployments = {one.id: one for one in learned.deployments}
-        self._endpoints = {one.id: one for one in learned.endpoints}
-        self._workers = {one.id: one for one in learned.workers}
+        self._deployments = {deployment.id: deployment for deployment in learned.deployments}
+        self._endpoints = {endpoint.id: endpoint for endpoint in learned.endpoints}
+        self._workers = {worker.id: worker for worker in learned.workers}
 
     def recall(self, state: EndpointState, now_s: float) -> None:
-        """An endpoint is new to the router: give it back what was learned of it."""
+        """Restore for a new endpoint what was learned of it."""
         deployment, worker = state.endpoint.deployment, state.endpoint.worker
         shared = self._deployments.pop(deployment.id, None)
         if (

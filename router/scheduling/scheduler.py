@@ -1,15 +1,17 @@
 """The state machine: a queue in front of a fleet, and policies that match the two.
 
 Every event returns the decisions it caused, in order. A ticket is answered exactly once, by a
-:class:`Dispatch` or a :class:`Reject`, unless its caller cancels it first; an attempt holds its
-slot until ``completed``, ``failed``, ``declined`` or ``cancelled``, or until it is told to
+:class:`Dispatch` or a :class:`Reject`, unless its caller cancels it first. An attempt holds its
+slot until ``completed``, ``failed``, ``declined`` or ``cancelled``, or until the scheduler says
 :class:`Cancel`.
 
-A pass looks at every waiting ticket in order and either dispatches it or books its place, so that
-those behind see the queue as it will be. Passes are spaced so that they cost a bounded share of
-time, however many tickets wait on however many workers; between two of them an event is answered
-from what the last one found: a new ticket is placed behind those booked, a slot that comes free
-goes to the first ticket for which it beats the place that it has booked.
+A pass looks at every waiting ticket in order. It dispatches the ticket or books its place, so that
+the tickets behind it see the queue as it will be. Passes are spaced so that they cost a bounded
+share of time, however many tickets wait on however many workers. Between two passes an event is
+answered from what the last one found:
+
+1. A new ticket is placed behind the booked ones.
+2. A free slot goes to the first ticket for which it beats the place that it has booked.
 """
 
 from collections import Counter
@@ -40,7 +42,7 @@ from router.scheduling.hedging import HedgeClock, second_place
 from router.scheduling.learning import Learning
 from router.scheduling.policies import DEFAULT, POLICIES, Placement
 from router.scheduling.probing import DOUBT_S, TRAFFIC_S
-from router.scheduling.queue import Line, Queue, Waiting, late_from_s
+from router.scheduling.queue import Line, Queue, QueuedTicket, late_from_s
 from router.scheduling.remembered import Remembered, learned_of
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket, Used
@@ -48,33 +50,33 @@ from router.scheduling.tokens import TokenEstimates
 from router.scheduling.turn import who_cannot_wait, whose_turn
 
 TICK_S = 0.005
-"""How often a queue is looked at when nothing happens: waits shorten, workers turn out slow."""
+"""How often a queue is looked at without an event: waits shorten, workers turn out slow."""
 
 PASS_SPACING_S = 1.5e-6
-"""Time from one pass to the next, per waiting ticket and worker; a look costs about a tenth."""
+"""Time between passes, per waiting ticket and worker; a look costs about a tenth of it."""
 
 SWEEP_S = 0.1
-"""How often workers are checked for a probe that is due."""
+"""How often workers are checked for a due probe."""
 
 AS_GOOD = 1.25
-"""By how much a place that has room may be worse than the best, where several tenants wait."""
+"""How much worse than the best a place with room may be, if several tenants wait."""
 
 NOT_WASTED = 1.8
-"""How many times more than where it costs least a stream may cost at a place that it takes so as
-not to be late: a chat that has to be computed anew makes others late.
+"""How many times the cheapest place's cost a stream may cost at a place that it takes so as not to
+be late. Computing a whole chat again makes other streams late.
 """
 
 ASKED_MAX = 32
-"""How many who cannot wait are asked whether a place will do."""
+"""How many streams that cannot wait are offered a place."""
 
 PROBE_TIMEOUT_S = 2.0
 NOTHING_RETRY_S = 1.0
 ROUTES_MAX = 2
-"""Policies of one model that are in use at once: the one in force, and one under trial."""
+"""Policies of one model in use at once: the one in force, and one on trial."""
 
 
 class _Route:
-    """What belongs to one model's policy: its instance and its budget of hedges."""
+    """One policy of a model, its placement instance and its budget of hedges."""
 
     __slots__ = ("hedges", "placement", "policy")
 
@@ -85,8 +87,10 @@ class _Route:
 
 
 class Scheduler:
-    """See the module. ``queue_max`` bounds how many tickets may wait; ``random`` is uniform over
-    [0, 1). With ``explain`` false decisions do not list what was considered (for simulations).
+    """See the module.
+
+    ``queue_max`` bounds how many tickets may wait; ``random`` is uniform over [0, 1). With
+    ``explain`` false, decisions do not list the endpoints considered (for simulations).
     """
 
     def __init__(
@@ -108,12 +112,12 @@ class Scheduler:
 
     @property
     def sizes(self) -> SizePredictor:
-        """What is known of how large requests are."""
+        """Predicts the size of requests."""
         return self._learning.sizes
 
     @property
     def tokens(self) -> TokenEstimates:
-        """What is known of how many tokens requests have."""
+        """Estimates the tokens of requests."""
         return self._learning.tokens
 
     @property
@@ -123,18 +127,18 @@ class Scheduler:
 
     @property
     def waiting_by_model(self) -> dict[str, int]:
-        """How many requests wait, by model; only models for which some do."""
-        return dict(Counter(one.ticket.model for one in self._queue))
+        """How many requests wait, by model, for models that have any."""
+        return dict(Counter(queued.ticket.model for queued in self._queue))
 
     def learned(self) -> Learned:
-        """What is known of the endpoints in use, for the next life of this router."""
+        """What is known of the endpoints in use, for the next run of this router."""
         return learned_of(self.fleet.endpoints.values(), self.tokens)
 
     # Events
 
     def remember(self, learned: Learned, now_s: float) -> None:
-        """What an earlier life has learned. It comes back to each endpoint that is :meth:`apply`
-        brings and that is still what it was.
+        """Take over what an earlier run learned. Each endpoint of :meth:`apply` gets its part back
+        if it is unchanged.
         """
         remembered = Remembered(learned)
         self.fleet.recall = lambda state: remembered.recall(state, now_s)
@@ -145,21 +149,21 @@ class Scheduler:
         self.fleet.apply(endpoints)
         self._tell_workers()
         self._learning.prefixes.keep_only(self.fleet.endpoints)
-        for one in self._queue:
-            one.slate = self.fleet.slate(one.ticket.candidates)
+        for queued in self._queue:
+            queued.slate = self.fleet.slate(queued.ticket.candidates)
         return self._pass(now_s)
 
     def lease(self, granted: Mapping[str, int], now_s: float) -> list[Decision]:
-        """Use only so many slots of these workers: others send to them too."""
+        """Use only this many slots of these workers; other routers send to them too."""
         self.fleet.lease(granted)
         return self._pass(now_s)
 
     def word(self, now_s: float) -> Word:
-        """What others are to know of this router's work on engines."""
+        """What other routers should know of this router's work on engines."""
         return Word(self.fleet.loads(now_s), self._learning.prefixes.said())
 
     def others(self, words: Sequence[Word], now_s: float) -> None:
-        """What each of the other routers has said last; nothing else is known of them any more."""
+        """Replace what is known of the other routers by what each has said last."""
         self.fleet.others([word.loads for word in words], now_s)
         for word in words:
             for endpoint_id, blocks in word.prompts.items():
@@ -167,13 +171,13 @@ class Scheduler:
                     self._learning.prefixes.told(endpoint_id, blocks)
 
     def reported(self, worker_id: str, requests: float | None, now_s: float) -> None:
-        """A worker itself says how many requests it has, whoever sent them; None if it does not."""
+        """A worker reports how many requests it has, from all clients; None if it does not."""
         worker = self.fleet.workers.get(worker_id)
         if worker is not None:
             worker.model.reported(requests, now_s)
 
     def arrive(self, ticket: Ticket, now_s: float) -> list[Decision]:
-        """A request wants a worker."""
+        """Place a new request, queue it or refuse it."""
         self._arrived_s = now_s
         slate = self.fleet.slate(ticket.candidates)
         if ticket.streams and not slate.is_shared:
@@ -196,13 +200,13 @@ class Scheduler:
         refused = self._refusal(ticket, slate, usable, now_s)
         if refused is not None:
             return [refused]
-        one = self._queue.add(ticket, slate)
+        queued = self._queue.add(ticket, slate)
         if self._may_pass(now_s):
             return self._pass(now_s)
-        return self._place(one, now_s)
+        return self._place(queued, now_s)
 
     def first_byte(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """The answer has begun: this attempt is the one that the client gets."""
+        """The answer has begun: the client gets this attempt's."""
         attempt.answering = True
         attempt.run.first(now_s)
         worker = attempt.endpoint.worker
@@ -210,7 +214,7 @@ class Scheduler:
         return decisions + self._room(worker, now_s) if worker.began() else decisions
 
     def completed(self, attempt: Attempt, now_s: float, used: Used | None = None) -> list[Decision]:
-        """The last token came: learn from it and use the slot. ``used`` is the worker's count."""
+        """The last token came: learn from it and reuse the slot. ``used`` is the worker's count."""
         worker = attempt.endpoint.worker
         if not worker.release(attempt, now_s):
             return []
@@ -230,8 +234,9 @@ class Scheduler:
         return self._end_twin(attempt, now_s) + self._room(worker, now_s)
 
     def failed(self, attempt: Attempt, now_s: float, *, is_answer: bool = False) -> list[Decision]:
-        """The worker did not do its part; enough of that takes it out for a while. ``is_answer``
-        when it answered, wrongly: that may be the request's doing.
+        """The worker did not do its part. Enough of these take it out for a while.
+
+        ``is_answer`` means that it answered, but wrongly: the request may be the cause.
         """
         worker = attempt.endpoint.worker
         if not worker.release(attempt, now_s):
@@ -245,9 +250,9 @@ class Scheduler:
     def declined(
         self, attempt: Attempt, now_s: float, retry_after_s: float = 0.0
     ) -> list[Decision]:
-        """The worker would not take it (busy): the slot returns, nothing is learned.
+        """The worker did not take the request (busy): the slot is free, nothing is learned.
 
-        It gets nothing more for ``retry_after_s``.
+        The worker gets nothing more for ``retry_after_s``.
         """
         worker = attempt.endpoint.worker
         if not worker.release(attempt, now_s):
@@ -257,18 +262,18 @@ class Scheduler:
         return self._room(worker, now_s)
 
     def cancelled(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """The call is over without an answer: the caller left or the request was refused."""
+        """The call ended without an answer: the caller left or the request was refused."""
         worker = attempt.endpoint.worker
         released = worker.release(attempt, now_s)
         decisions = self._end_twin(attempt, now_s, learn=False)
         return decisions + self._room(worker, now_s) if released else decisions
 
     def withdrawn(self, ticket: Ticket) -> None:
-        """The caller of a queued ticket went away."""
+        """The caller of a queued ticket left."""
         self._queue.remove(ticket, served=False)
 
     def tick(self, now_s: float) -> list[Decision]:
-        """Time passed: waits have shortened, requests turned out late, probes have come due."""
+        """Time has passed: waits have shortened, requests have become late, probes are due."""
         decisions = self._pass(now_s) if self._queue and self._may_pass(now_s) else []
         for attempt in self._hedges.late(now_s):
             decisions += self._late(attempt, now_s)
@@ -277,7 +282,7 @@ class Scheduler:
         return decisions
 
     def next_tick_s(self, now_s: float) -> float | None:
-        """When :meth:`tick` is due if nothing else happens; None when nothing is expected."""
+        """When :meth:`tick` is due without another event; None if never."""
         due_s = self._hedges.due_s()
         if not self._queue.is_empty:
             due_s = min(due_s, now_s + TICK_S)
@@ -286,8 +291,8 @@ class Scheduler:
         return max(due_s, now_s) if due_s < inf else None
 
     def look(self, now_s: float) -> None:
-        """Bring what is known of workers up to now, for who reads it: nothing else would change
-        it while nothing happens.
+        """Bring what is known of workers up to now, for a reader: without events nothing else
+        does.
         """
         self._look(self.fleet.workers.values(), now_s)
 
@@ -302,7 +307,7 @@ class Scheduler:
                 model.look(now_s)
 
     def _tell_workers(self) -> None:
-        """Say whether requests wait here."""
+        """Tell workers whether requests wait here."""
         self._is_waited_for = not self._queue.is_empty
         for worker in self.fleet.workers.values():
             worker.model.waited_for(self._is_waited_for)
@@ -322,50 +327,53 @@ class Scheduler:
             worker.model.unplan()
         decisions: list[Decision] = []
         lines: dict[Slate, Line] = {}
-        before: list[Waiting] = []
-        for one in self._queue.in_order(now_s):
-            if one.is_waiting and not self._in_line(one, lines):
-                decisions += self._place(one, now_s, before)
-                if one.ticket.streams:
-                    before.append(one)
+        before: list[QueuedTicket] = []
+        for queued in self._queue.in_order(now_s):
+            if queued.is_waiting and not self._in_line(queued, lines):
+                decisions += self._place(queued, now_s, before)
+                if queued.ticket.streams:
+                    before.append(queued)
         return decisions
 
-    def _in_line(self, one: Waiting, lines: dict[Slate, Line]) -> bool:
-        """Whether nothing of its slate has room any more, so that its place need not be found."""
-        ticket = one.ticket
+    def _in_line(self, queued: QueuedTicket, lines: dict[Slate, Line]) -> bool:
+        """Whether its slate has no room left, so that no place need be looked up for it."""
+        ticket = queued.ticket
         if _is_over(ticket, self._passed_s) or ticket.excluded:
             return False
-        line = lines.get(one.slate)
+        line = lines.get(queued.slate)
         if line is None:
-            usable = one.slate.usable(ticket.excluded)
+            usable = queued.slate.usable(ticket.excluded)
             if not usable or any(state.worker.model.has_room for state in usable):
                 return False
-            line = lines[one.slate] = Line(usable, one)
-        one.score = line.join(one)
+            line = lines[queued.slate] = Line(usable, queued)
+        queued.score = line.join(queued)
         return True
 
-    def _place(self, one: Waiting, now_s: float, before: Sequence[Waiting] = ()) -> list[Decision]:
-        """Dispatch a queued ticket, or book its place so that those behind it see it. Streams that
-        were ``before`` it have booked theirs.
+    def _place(
+        self, queued: QueuedTicket, now_s: float, before: Sequence[QueuedTicket] = ()
+    ) -> list[Decision]:
+        """Dispatch a queued ticket, or book its place so that those behind it see it.
+
+        ``before`` are streams that have booked their places earlier in this pass.
         """
-        ticket = one.ticket
+        ticket = queued.ticket
         if _is_over(ticket, now_s):
-            return [self._give_up(one, now_s)]
-        usable = one.slate.usable(ticket.excluded)
+            return [self._give_up(queued, now_s)]
+        usable = queued.slate.usable(ticket.excluded)
         if not usable:
             self._queue.remove(ticket, served=False)
             return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, NOTHING_RETRY_S)]
         route = self._route(ticket.policy)
         decisions: list[Decision] = []
-        while one.is_waiting:
+        while queued.is_waiting:
             scores = self._scores(route, ticket, usable, now_s)
-            one.score = min(scores)
+            queued.score = min(scores)
             best = self._choice(usable, scores)
             if not best.worker.model.has_room:
                 best.worker.model.plan(best.model.service_s(ticket), now_s)
                 break
-            first = self._first(one, before, best, now_s)
-            if first is not one:
+            first = self._first(queued, before, best, now_s)
+            if first is not queued:
                 route = self._route(first.ticket.policy)
                 scores = self._scores(route, first.ticket, usable, now_s)
             self._queue.remove(first.ticket, now_s)
@@ -374,24 +382,28 @@ class Scheduler:
         return decisions
 
     def _first(
-        self, one: Waiting, before: Sequence[Waiting], state: EndpointState, now_s: float
-    ) -> Waiting:
-        """Who takes a place that was found for ``one``."""
+        self,
+        queued: QueuedTicket,
+        before: Sequence[QueuedTicket],
+        state: EndpointState,
+        now_s: float,
+    ) -> QueuedTicket:
+        """The ticket that takes a place found for ``queued``."""
         worker = state.worker
-        if not one.ticket.streams:
-            peers = self._queue.peers(one.ticket)
-            return whose_turn(one, peers, worker.id, one.slate.busy_service_s(), now_s)
-        for other in islice(who_cannot_wait(one, before, worker.id, now_s), ASKED_MAX):
+        if not queued.ticket.streams:
+            peers = self._queue.peers(queued.ticket)
+            return whose_turn(queued, peers, worker.id, queued.slate.busy_service_s(), now_s)
+        for other in islice(who_cannot_wait(queued, before, worker.id, now_s), ASKED_MAX):
             usable = other.slate.usable(other.ticket.excluded)
             here_s, *all_s = self._costs_s(other.ticket, [state, *usable])
             if here_s <= NOT_WASTED * min(all_s):
                 return other
-        return one
+        return queued
 
     def _choice(self, usable: Sequence[EndpointState], scores: Sequence[float]) -> EndpointState:
-        """The best place, or one with room that is nearly as good where tenants wait side by side.
+        """The best place. If several tenants wait, one with room that is nearly as good.
 
-        What one leaves for a slightly better place is taken by those behind it, again and again.
+        A place left for a slightly better one goes to the tickets behind, again and again.
         """
         lowest = min(scores)
         best = usable[scores.index(lowest)]
@@ -405,7 +417,7 @@ class Scheduler:
         return usable[min(with_room)[1]] if with_room else best
 
     def _room(self, worker: WorkerState, now_s: float) -> list[Decision]:
-        """A slot came free: give it to whom it suits."""
+        """A slot is free: give it to the first ticket that it suits."""
         if self._queue.is_empty:
             return []
         if self._may_pass(now_s):
@@ -415,29 +427,33 @@ class Scheduler:
             return []
         decisions: list[Decision] = []
         tolerance = AS_GOOD if self._queue.is_shared else 1.0
-        before: list[Waiting] = []
-        for one in self._queue.in_order(now_s):
-            state = one.slate.by_worker.get(worker.id)
-            if not one.is_waiting or state is None or worker.id in one.ticket.excluded:
+        before: list[QueuedTicket] = []
+        for queued in self._queue.in_order(now_s):
+            state = queued.slate.by_worker.get(worker.id)
+            if not queued.is_waiting or state is None or worker.id in queued.ticket.excluded:
                 continue
-            if self._suits(one, state, tolerance, now_s):
-                first = self._first(one, before, state, now_s) if one.ticket.streams else one
+            if self._suits(queued, state, tolerance, now_s):
+                first = (
+                    self._first(queued, before, state, now_s) if queued.ticket.streams else queued
+                )
                 score = self._score(first.ticket, state, now_s)
                 self._queue.remove(first.ticket, now_s)
                 decisions.append(self._send(first.ticket, state, (state,), (score,), now_s))
                 worker.model.look(now_s)
                 if not worker.model.has_room:
                     break
-            if one.ticket.streams:
-                before.append(one)
+            if queued.ticket.streams:
+                before.append(queued)
         return decisions
 
-    def _suits(self, one: Waiting, state: EndpointState, tolerance: float, now_s: float) -> bool:
-        """Whether a place is as good as the one that a ticket was seen to have."""
-        enough = one.score * tolerance
-        if state.model.service_s(one.ticket) > enough and one.is_plain:
-            return False  # Slower there by itself: no need to work the score out.
-        return self._score(one.ticket, state, now_s) <= enough
+    def _suits(
+        self, queued: QueuedTicket, state: EndpointState, tolerance: float, now_s: float
+    ) -> bool:
+        """Whether a place is as good as the best one found for a ticket so far."""
+        enough = queued.score * tolerance
+        if state.model.service_s(queued.ticket) > enough and queued.is_plain:
+            return False  # Its service alone takes longer: no score is needed.
+        return self._score(queued.ticket, state, now_s) <= enough
 
     def _score(self, ticket: Ticket, state: EndpointState, now_s: float) -> float:
         (score,) = self._scores(self._route(ticket.policy), ticket, (state,), now_s)
@@ -450,14 +466,14 @@ class Scheduler:
         return self._less_cached(ticket, usable, scores)
 
     def _costs_s(self, ticket: Ticket, states: Sequence[EndpointState]) -> Sequence[float]:
-        """Seconds that it takes once it may begin, and what that costs those that run there."""
+        """Seconds of a ticket once it may begin, plus those that it adds to other requests."""
         costs_s = [state.model.cost_s(ticket) for state in states]
         return self._less_cached(ticket, states, costs_s)
 
     def _less_cached(
         self, ticket: Ticket, states: Sequence[EndpointState], seconds: Sequence[float]
     ) -> Sequence[float]:
-        """The same, less what need not be computed where the beginning of its prompt is known."""
+        """The same, less what is saved where the beginning of the prompt is cached."""
         if not ticket.prefix:
             return seconds
         cached = self._learning.prefixes.cached(ticket.prefix)
@@ -499,14 +515,14 @@ class Scheduler:
         cached: Mapping[str, int],
         now_s: float,
     ) -> Ranking:
-        planned_s = [one.worker.model.planned_s for one in usable]
+        planned_s = [state.worker.model.planned_s for state in usable]
         if not ticket.prompt_tokens:
-            unit_s = [one.model.effective_s for one in usable]
+            unit_s = [state.model.effective_s for state in usable]
             return Ranking(usable, planned_s, unit_s, scores, now_s, ticket.work)
         return Ranking(
             usable,
             planned_s,
-            [one.model.pace for one in usable],
+            [state.model.pace for state in usable],
             scores,
             now_s,
             ticket.work,
@@ -535,7 +551,7 @@ class Scheduler:
     def _refusal(
         self, ticket: Ticket, slate: Slate, usable: Sequence[EndpointState], now_s: float
     ) -> Reject | None:
-        """Why the ticket should not even wait."""
+        """Why the ticket should not even wait, or None."""
         waiting_s = self._wait_s(ticket, slate, usable, now_s)
         own = len(self._queue.peers(ticket))
         if not admission.may_wait(own, len(self._queue), self._queue_max):
@@ -553,7 +569,7 @@ class Scheduler:
     def _wait_s(
         self, ticket: Ticket, slate: Slate, usable: Sequence[EndpointState], now_s: float
     ) -> float:
-        """How long it would probably wait."""
+        """How long the ticket would probably wait."""
         queue, work = self._queue, slate.work(ticket)
         all_s = admission.wait_s(queue.work_ahead(ticket, work), usable)
         if not ticket.streams:
@@ -563,12 +579,12 @@ class Scheduler:
             return min(in_time_s, all_s)
         return all_s / queue.late_share(ticket.tenant)
 
-    def _give_up(self, one: Waiting, now_s: float) -> Reject:
-        ticket = one.ticket
+    def _give_up(self, queued: QueuedTicket, now_s: float) -> Reject:
+        ticket = queued.ticket
         self._queue.remove(ticket, served=False)
         expired = now_s >= ticket.expires_s
-        usable = one.slate.usable(ticket.excluded)
-        waiting_s = admission.wait_s(self._queue.work_ahead(ticket, one.work), usable)
+        usable = queued.slate.usable(ticket.excluded)
+        waiting_s = admission.wait_s(self._queue.work_ahead(ticket, queued.work), usable)
         reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
         return Reject(ticket, reason, max(waiting_s, admission.RETRY_AFTER_MIN_S))
 
@@ -582,7 +598,7 @@ class Scheduler:
     # Hedges and probes
 
     def _late(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """An attempt has become late: send it twice, if that is wise, or look again later."""
+        """An attempt is late: send it twice if that is wise, otherwise look again later."""
         if attempt.is_probe:
             return self._probe_timed_out(attempt, now_s)
         ticket = attempt.ticket
@@ -601,7 +617,7 @@ class Scheduler:
         return []
 
     def _end_twin(self, attempt: Attempt, now_s: float, *, learn: bool = True) -> list[Decision]:
-        """The race of a hedge is decided: stop the other one, and learn from how it did."""
+        """The race of a hedge is decided: stop the loser, and learn from how it did."""
         loser, attempt.twin = attempt.twin, None
         if loser is None:
             return []
@@ -614,7 +630,7 @@ class Scheduler:
             loser.run.outrun(now_s)
         is_hedged = loser.id < attempt.id
         if learn and is_hedged and worker.probes.heard_s <= loser.dispatched_s:
-            decisions += self._blame(loser, now_s)  # Silent since before: it may be hung.
+            decisions += self._blame(loser, now_s)  # No word from it since: it may hang.
         return decisions + self._room(worker, now_s)
 
     def _sweeping(self, now_s: float) -> bool:
@@ -645,7 +661,7 @@ class Scheduler:
 
     def _probe(self, worker: WorkerState, now_s: float) -> Probe:
         self._attempts_made += 1
-        state = max(worker.endpoints, key=lambda one: one.estimate.samples)
+        state = max(worker.endpoints, key=lambda state: state.estimate.samples)
         ticket = Ticket(
             id=f"probe-{self._attempts_made}",
             candidates=(state.id,),
@@ -670,7 +686,7 @@ class Scheduler:
         for route in routes:
             if route.policy is policy:
                 return route
-            if route.policy == policy:  # The same one of a newer snapshot.
+            if route.policy == policy:  # The same policy from a newer snapshot.
                 route.policy = policy
                 return route
         route = _Route(policy, self._random)
@@ -679,5 +695,5 @@ class Scheduler:
 
 
 def _is_over(ticket: Ticket, now_s: float) -> bool:
-    """Whether waiting has stopped making sense."""
+    """Whether waiting makes no sense any more."""
     return now_s >= ticket.expires_s or now_s >= ticket.deadline_s

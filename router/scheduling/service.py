@@ -1,5 +1,5 @@
-"""How long an endpoint takes for a mean request, whatever kind its worker is, and what it shares
-with those of the same deployment.
+"""How long an endpoint takes for a mean request, for every kind of worker, and what it shares with
+the other endpoints of its deployment.
 """
 
 from math import inf
@@ -14,7 +14,7 @@ POOL_SMOOTHING = 0.02
 
 
 class Looking:
-    """What was worked out of a worker holds until ``recheck_s``."""
+    """The base of what is computed for a worker and holds until ``recheck_s``."""
 
     __slots__ = ("recheck_s",)
 
@@ -22,11 +22,11 @@ class Looking:
 
 
 class DeploymentSpeed:
-    """What the workers of one deployment have shown together; new ones begin from it.
+    """What the workers of one deployment have shown together; new ones begin with it.
 
-    ``prior_s`` and ``engine_prior`` are what a benchmark said last (0, None = nothing),
-    ``has_engines`` when any of them turned out to be one, ``engines`` what those have shown, and
-    ``sharing`` what speaks for that.
+    ``prior_s`` and ``engine_prior`` are the figures of the latest benchmark (0, None = nothing).
+    ``has_engines`` says that some worker turned out to be an engine. ``engines`` is what those have
+    shown, and ``sharing`` is the evidence for it.
     """
 
     __slots__ = (
@@ -51,14 +51,14 @@ class DeploymentSpeed:
         self.sharing = Sharing()
 
     def engines_benchmarked(self, curve: EngineCurve) -> None:
-        """A benchmark says how its engines read and answer. Said twice, it counts once."""
+        """Take a benchmark of how its engines read and answer. A repeated one counts once."""
         if curve != self.engine_prior:
             self.engine_prior = curve
             self.engines.benchmarked(curve)
 
 
 class Service:
-    """Seconds per unit of work of one endpoint. ``worker`` has to look anew when they change;
+    """Seconds per unit of work of one endpoint. If they change, ``worker`` has to look again.
     ``curve`` is how they depend on concurrency.
     """
 
@@ -76,7 +76,7 @@ class Service:
         shared.unmeasured.add(self)
 
     def benchmarked(self, prior_s: float) -> None:
-        """There is another benchmark of the deployment: it acts at once."""
+        """The deployment has another benchmark, which takes effect at once."""
         shared = self.shared
         if shared.prior_s != prior_s:
             shared.prior_s = prior_s
@@ -90,16 +90,16 @@ class Service:
         self.estimate.observe(service_s, work, smoothing)
         shared.estimate.observe(service_s, work, POOL_SMOOTHING)
         shared.unmeasured.discard(self)
-        for other in shared.unmeasured:
-            other.estimate.expect(shared.estimate.seconds)
-            other.worker.recheck_s = -inf
+        for sibling in shared.unmeasured:
+            sibling.estimate.expect(shared.estimate.seconds)
+            sibling.worker.recheck_s = -inf
         self.worker.recheck_s = -inf
 
     def was_outrun(self, age_s: float, work: float) -> None:
-        """Learn from a service that was stopped at this age: it would have gone on.
+        """Learn from a service that was stopped at this age and would have gone on.
 
-        What was still expected is imputed, or only quick services would count. Before anything is
-        known its age is a bound and no more.
+        The rest is imputed as expected, or only quick services would count. Before anything is
+        known, the age is just a lower bound.
         """
         if self.estimate.samples:
             self.observe(age_s + self.estimate.seconds * work, work)

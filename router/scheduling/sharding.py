@@ -1,6 +1,6 @@
-"""Which router owns a model: highest random weight, or rendezvous, hashing (Thaler and Ravishankar
-1998). Everyone who sees the same routers names the same owner, without asking, and a router that
-comes or goes moves only the models that it gains or had.
+"""Which router owns a model: highest random weight (rendezvous) hashing (Thaler and Ravishankar
+1998). All that see the same routers name the same owner, without asking. A router that comes or
+goes moves only the models that it gains or had.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 
 def owner(model: str, routers: Iterable[str]) -> str:
-    """The id of the owner among these routers. Raises ``ValueError`` when there are none."""
+    """The id of the owner among these routers. Raises ``ValueError`` if there are none."""
     return max(routers, key=lambda router: (_weight(model, router), router))
 
 

@@ -1,14 +1,14 @@
-"""Whether what runs on a worker together shares it, told from answers that came whole.
+"""Whether requests on a worker share it, learned from answers that came whole.
 
-On slots a request takes what it takes, however many run beside it; on an engine they slow each
-other. So two sums are learned side by side (:mod:`router.scheduling.positive_fit`), of the tokens
-of a request alone, and of those with what ran beside it as well, each asked for every answer before
-it learns from it. Where the second keeps predicting clearly better, requests share the worker
-(prequential model selection; Dawid 1984). Where nothing is shared its further terms are noise and
-can only make it worse, so that sizes which nobody can predict do not look like sharing.
+On slots, a request takes the same time however many run beside it. On an engine they slow each
+other. So two sums are learned side by side (:mod:`router.scheduling.positive_fit`): one of the
+request's own tokens, and one that adds what ran beside it. For every answer, each predicts before
+it learns. If the second keeps predicting clearly better, requests share the worker (prequential
+model selection; Dawid 1984). If nothing is shared, the second sum's extra terms are noise and can
+only make it worse. So sizes that nobody can predict do not look like sharing.
 
-Two things need no statistics: prompts that were cached, and an answer that ends before any of those
-has which it is supposed to wait for.
+Two observations need no statistics: cached prompts, and an answer that ends before all of those
+that it is supposed to wait for.
 """
 
 from math import log, sqrt
@@ -21,31 +21,31 @@ TOGETHER_GUESS = (0.05, 0.05, 0.02, 0.0005, 0.005)
 THOUSAND = 1e3
 
 KEPT = 0.99
-"""Of what an answer has shown, the share that still counts after the next one."""
+"""How much of what an answer has shown still counts after the next answer."""
 
 SKIPPED = 8
-"""Before so many answers both are guesses."""
+"""The first answers, for which both sums are guesses."""
 
 SEEN_MIN = 50
 SETTLED = 500
 ONE_IN = 10
-"""After so many answers that have shown nothing, looking at one in ten is soon enough: it costs ten
+"""After this many answers without evidence, one in ten is looked at, since a look takes ten
 microseconds.
 """
 
 MISSED_MAX = 2.0
-"""Log error that one answer counts for at most."""
+"""The largest log error that one answer counts for."""
 
 BETTER = 0.12
 DEVIATIONS = 2.5
-"""The mean square error has to be less by this share, and that by so many standard errors."""
+"""The mean square error must be less by this share, and that by this many standard errors."""
 
 OVERTAKEN_MAX = 3
-"""Answers may pass each other on their way back to the router, but not again and again."""
+"""Answers may pass each other on their way back to the router, but not this often."""
 
 
 class Sharing:
-    """See the module. ``is_shown`` stays."""
+    """See the module. Once ``is_shown``, it stays so."""
 
     __slots__ = (
         "_alone",
@@ -67,7 +67,7 @@ class Sharing:
         self._seen = self._missed = self._better = self._better_squared = 0.0
 
     def answered(self, used: Used, beside: int, beside_tokens: float, service_s: float) -> None:
-        """An answer took so long, ``beside`` so many others, whose prompts had so many tokens."""
+        """An answer took ``service_s`` beside ``beside`` others with that many prompt tokens."""
         if used.cached_tokens > 0:
             self.is_shown = True
         if self.is_shown or self._is_passed_over():
@@ -94,13 +94,13 @@ class Sharing:
         return self._passed_over > 0
 
     def overtook(self) -> None:
-        """An answer ended while all that it was to wait for still ran."""
+        """An answer ended while all those that it should wait for still ran."""
         self._overtaken += 1
         self.is_shown = self.is_shown or self._overtaken >= OVERTAKEN_MAX
 
 
 def _learned(fit: PositiveFit, x: tuple[float, ...], seconds: float) -> float:
-    """The square of the log error with which it expected this."""
+    """The square of the log error of its prediction, before it learns from this answer."""
     missed = log(max(seconds, SECONDS_MIN) / fit.seconds(x))
     fit.learn(x, seconds)
     return max(-MISSED_MAX, min(missed, MISSED_MAX)) ** 2

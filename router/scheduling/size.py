@@ -1,10 +1,10 @@
 """How large a request is, predicted from what is known before it runs.
 
-Work is relative: 1 is the mean request of a model. Its logarithm is taken as linear in the
-logarithms of the features (prompt tokens, tokens asked for, payload bytes or rows), learned per
-model by recursive least squares with forgetting (Haykin, *Adaptive Filter Theory*, chapter 10). The
-predictor knows its own error, and a model whose requests it predicts badly is served size-blind: a
-wrong size is worse than none.
+Work is relative: 1 is the mean request of a model. Its logarithm is assumed to be linear in the
+logarithms of the features (prompt tokens, requested tokens, payload bytes or rows). It is learned
+per model by recursive least squares with forgetting (Haykin, *Adaptive Filter Theory*, chapter 10).
+The predictor knows its own error. If it predicts a model's requests badly, that model is served
+without sizes: a wrong size is worse than none.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from operator import mul
 
 FORGETTING = 0.998
 PRIOR_VARIANCE = 1.0
-"""How far from 0 a coefficient is believed to be: keeps features that never vary from mattering."""
+"""How far from 0 a coefficient may be at first. It keeps constant features from mattering."""
 
 ERROR_SMOOTHING = 0.02
 MEAN_SMOOTHING = 0.005
 ERROR_MAX = 0.8
-"""Log error (standard deviation) beyond which predictions are not used."""
+"""Above this log error (standard deviation) predictions are not used."""
 
 GAIN_MIN = 0.95
-"""Predictions must have at most this share of the error that guessing the mean has."""
+"""The error must be at most this share of the error of always guessing the mean."""
 
 SAMPLES_MIN = 50
 SAMPLES_MATURE = 500
 THINNING = 4
-"""A model that is well known learns from one request in so many: learning is the costly part."""
+"""A well-known model learns from one request in this many: learning is the costly part."""
 
 WORK_MIN, WORK_MAX = 0.05, 20.0
 
@@ -56,7 +56,7 @@ class _ModelSize:
         )
 
     def inputs(self, features: Sequence[float]) -> list[float]:
-        """The features' logarithms about their means, after a constant."""
+        """A constant, then the features' logarithms relative to their means."""
         about_means = zip(features, self.means, strict=True)
         return [1.0, *[log1p(max(f, 0.0)) - mean for f, mean in about_means]]
 
@@ -70,14 +70,14 @@ class _ModelSize:
         predicted = self.predicted_log(x)
         self._count(y, predicted)
         p_x = [sum(map(mul, row, x)) for row in self.covariance]
-        # Forgetting must not blow up what the data says nothing about.
+        # Forgetting must not inflate the variance in directions without data.
         spread = sum([row[i] for i, row in enumerate(self.covariance)])
         forgetting = FORGETTING if spread < PRIOR_VARIANCE * len(x) else 1.0
         scale = forgetting + sum(map(mul, x, p_x))
         gain = [value / scale for value in p_x]
         missed = y - predicted
         self.weights = [w + g * missed for w, g in zip(self.weights, gain, strict=True)]
-        # As px_i * px_j, which is the same both ways: an asymmetry would grow without bound.
+        # px_i * px_j is the same both ways; any asymmetry would grow without bound.
         self.covariance = [
             [(value - a * b / scale) / forgetting for value, b in zip(row, p_x, strict=True)]
             for row, a in zip(self.covariance, p_x, strict=True)
@@ -100,7 +100,7 @@ class SizePredictor:
         self._models: dict[str, _ModelSize] = {}
 
     def predict(self, model: str, features: Sequence[float]) -> float:
-        """Work of a request with these features; 1 while nothing better is known."""
+        """The work of a request with these features; 1 until something better is known."""
         known = self._models.get(model)
         if known is None or len(known.weights) != len(features) + 1 or not known.is_useful:
             return 1.0
@@ -117,6 +117,6 @@ class SizePredictor:
             known.learn(features, work)
 
     def log_error(self, model: str) -> float | None:
-        """Standard deviation of the logarithm of predicted over actual; None before any."""
+        """The standard deviation of the logarithm of predicted over actual; None before any."""
         known = self._models.get(model)
         return known.error**0.5 if known is not None else None

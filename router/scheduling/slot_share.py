@@ -1,18 +1,18 @@
-"""How the slots of a worker are divided among routers that all send to it.
+"""How routers that send to the same worker divide its slots.
 
-In proportion to what each could use, by largest remainder (Hamilton's method), at least one each
-while there are enough. Nobody asks for demand to be exact: it is what a router has running and
-waiting, and moves from beat to beat.
+In proportion to what each could use, by largest remainder (Hamilton's method), and at least one
+each while there are enough. Demand need not be exact: it is what a router has running and waiting,
+and changes from beat to beat.
 """
 
 from collections.abc import Mapping
 
 DEMAND_MIN = 0.25
-"""A router without demand keeps a foot in the door."""
+"""The least demand of a router, so that it can begin."""
 
 
 def slot_shares(slots: int, demands: Mapping[str, float]) -> dict[str, int]:
-    """Whole slots by router, ``slots`` in sum (0 for no router)."""
+    """Whole slots by router, ``slots`` in sum (0 without routers)."""
     if not demands:
         return {}
     routers = sorted(demands)
@@ -23,6 +23,8 @@ def slot_shares(slots: int, demands: Mapping[str, float]) -> dict[str, int]:
     exact = {router: spare * wanted[router] / total for router in routers}
     shares = {router: floor + int(exact[router]) for router in routers}
     left = slots - sum(shares.values())
-    for router in sorted(routers, key=lambda one: (int(exact[one]) - exact[one], one))[:left]:
+    for router in sorted(routers, key=lambda router: (int(exact[router]) - exact[router], router))[
+        :left
+    ]:
         shares[router] += 1
     return shares

@@ -1,6 +1,7 @@
-"""Workers on which a request has a slot of its own, or waits for one (Triton's instances, small
-servers). What a request takes is its work times what the endpoint takes for a unit of it; it waits
-until the first slot comes free.
+"""Workers on which a request has its own slot or waits for one (Triton's instances, small servers).
+
+A request takes its work times the endpoint's seconds for a unit of work. It waits until the first
+slot is free.
 """
 
 import heapq
@@ -20,18 +21,18 @@ SLOWED = 2.0
 """After a while without news, an answer this many times faster than expected counts more."""
 
 NO_SLOT_S = 1.0
-"""When a slot is expected of a worker of which none is held: after the next beat or so."""
+"""How soon to expect a slot of a worker of which this router leases none: about one beat."""
 
 LOOK_SPACING_S = 0.002
-"""A worker that is overdue looks a little slower every moment: this often is soon enough."""
+"""An overdue worker looks slower with every moment; checking it this often is enough."""
 
 
 class SlotRun(Run):
     """A request in a slot, or behind one: a :class:`~router.scheduling.worker_model.Run`.
 
-    ``work`` is what it is for this endpoint, ``factor`` the batch curve's at its start. What needs
-    no slot has no ``worker``. Of a generation it is known how many run ``beside`` it, and how many
-    tokens the prompts of those have.
+    ``work`` is its size for this endpoint, ``factor`` is the batch curve's at its start. A request
+    that needs no slot has no ``worker``. For a generation, ``beside`` is how many run beside it,
+    and ``beside_tokens`` is how many tokens their prompts have.
     """
 
     __slots__ = (
@@ -65,22 +66,22 @@ class SlotRun(Run):
 
     @property
     def expected_s(self) -> float:
-        """Seconds of service that it should take, by what is known of the endpoint now."""
+        """Expected seconds of service, as known of the endpoint now."""
         return self._service.estimate.seconds * self._work * self._factor
 
     def first(self, now_s: float) -> None:
-        """When its answer begins says nothing of its end."""
+        """The beginning of its answer says nothing of its end."""
 
     def heard(self, tokens: int, now_s: float) -> None:
-        """Neither does how it goes on."""
+        """Nor do further tokens."""
 
     def end(self, now_s: float) -> None:
-        """Leave the slot to the next."""
+        """Free the slot for the next request."""
         if self._worker is not None:
             self._worker.ended(self, now_s)
 
     def learn(self, used: Used | None, now_s: float, *, silent: bool) -> float:
-        """How long it took says how fast the endpoint is, and how large the request was."""
+        """Its duration says how fast the endpoint is, and how large the request was."""
         service, work = self._service, self._work
         service_s = now_s - self.started_s
         if used is not None and used.answer_tokens and self.prompt_tokens:
@@ -90,14 +91,14 @@ class SlotRun(Run):
             else:
                 sharing.answered(used, self.beside, self.beside_tokens, service_s / self._factor)
         relative = service_s / self.expected_s
-        # Before its speed is known it is a guess, and says nothing of sizes.
+        # Before the endpoint's speed is known, the duration says nothing of sizes.
         shown = relative * work if service.estimate.samples else 0.0
         smoothing = RECOVERY_SMOOTHING if silent and relative < 1 / SLOWED else SMOOTHING
         service.observe(service_s, work * self._factor, smoothing)
         return shown
 
     def outrun(self, now_s: float) -> None:
-        """It would have gone on."""
+        """Learn from an attempt that was stopped and would have gone on."""
         if not self.waiting:
             self._service.was_outrun(now_s - self.started_s, self._work * self._factor)
 
@@ -105,7 +106,7 @@ class SlotRun(Run):
 class SlotWorker(Bookings):
     """A :class:`~router.scheduling.worker_model.WorkerModel`: it has room while a slot is free.
 
-    Of those ``running`` so many are ``queued`` behind its slots; their prompts have
+    ``queued`` of the ``running`` requests are behind its slots. Their prompts have
     ``prompt_tokens`` in all.
     """
 
@@ -120,7 +121,7 @@ class SlotWorker(Bookings):
 
     @property
     def has_room(self) -> bool:
-        """A free slot, or the overcommit credit of a well worker."""
+        """Whether a slot is free, or the overcommit credit of a healthy worker."""
         if self._rests:
             return False
         bounds, limit = self.bounds, self.limit
@@ -132,27 +133,27 @@ class SlotWorker(Bookings):
         return SlotEndpoint(self, service)
 
     def serves(self, endpoints: Iterable[EndpointModel]) -> None:
-        """These are its endpoints from now on."""
-        self._endpoints = [one for one in endpoints if isinstance(one, SlotEndpoint)]
+        """Set its endpoints."""
+        self._endpoints = [endpoint for endpoint in endpoints if isinstance(endpoint, SlotEndpoint)]
 
     def waited_for(self, is_waited_for: bool) -> None:
-        """A slot is free or taken, whoever waits."""
+        """Ignored: waiting requests do not change the slots."""
 
     def own_load(self, now_s: float) -> Load | None:
-        """Nothing: slots are leased."""
+        """None: slots are leased, so no load is told."""
         return None
 
     def others_load(self, others: Load, now_s: float) -> None:
-        """What others do on their slots changes nothing on these."""
+        """Ignored: other routers use their own leased slots."""
 
     def reported(self, requests: float | None, now_s: float) -> None:
-        """Nor does what it counts."""
+        """Ignored: slots are leased."""
 
     def look(self, now_s: float) -> None:
-        """Work out when the next slot comes free, and how fast each endpoint is taken to be."""
+        """Work out when the next slot is free, and how fast each endpoint is expected to be."""
         running: Collection[SlotRun] = self.running
         if self.queued:
-            running = [one for one in running if not one.waiting]
+            running = [run for run in running if not run.waiting]
         slow, overdue_s = evidence(running, now_s)
         bounds = self.bounds
         inflight = len(bounds.inflight)
@@ -172,14 +173,14 @@ class SlotWorker(Bookings):
             self._look_at_ends(running, slow, now_s)
 
     def ended(self, run: SlotRun, now_s: float) -> None:
-        """It has left. The next one that waits there begins now."""
+        """A request has left. The next one that waits there begins now."""
         del self.running[run]
         self.prompt_tokens = self.prompt_tokens - run.prompt_tokens if self.running else 0.0
         if run.waiting:
             self.queued -= 1
         elif self.queued:
             self.queued -= 1
-            other = next(one for one in self.running if one.waiting)
+            other = next(run for run in self.running if run.waiting)
             other.waiting = False
             other.started_s = now_s
 
@@ -193,9 +194,9 @@ class SlotWorker(Bookings):
             stale_s = min(stale_s, end - floor)
             ends.append(max(now_s + floor, end))
         self.recheck_s = max(stale_s, now_s + LOOK_SPACING_S)
-        while len(ends) < self.limit:  # Its own queue moves up a moment later.
+        while len(ends) < self.limit:  # Its own queue moves up in a moment.
             ends.append(now_s)
-        if not ends:  # Not one of its slots is leased to this router.
+        if not ends:  # This router leases none of its slots.
             ends.append(now_s + NO_SLOT_S)
         heapq.heapify(ends)
         for run in self.running:
@@ -208,8 +209,8 @@ class SlotWorker(Bookings):
 class SlotEndpoint(EndpointModel):
     """An :class:`~router.scheduling.worker_model.EndpointModel`.
 
-    ``effective_s`` has in it how slow the worker looks and how many run there; ``disturbance_s`` is
-    what one more request costs those.
+    ``effective_s`` includes how slow the worker looks and how many requests run there.
+    ``disturbance_s`` is what one more request costs those.
     """
 
     __slots__ = ("_service", "_worker", "disturbance_s")
@@ -228,7 +229,7 @@ class SlotEndpoint(EndpointModel):
         return self.effective_s
 
     def work(self, ticket: Ticket) -> float:
-        """How large a request was predicted to be."""
+        """The predicted size of a request."""
         return ticket.work
 
     def service_s(self, ticket: Ticket) -> float:
@@ -236,11 +237,11 @@ class SlotEndpoint(EndpointModel):
         return self.effective_s * ticket.work
 
     def cost_s(self, ticket: Ticket) -> float:
-        """:meth:`service_s`, and what it adds to all others that run here."""
+        """:meth:`service_s`, plus what the request adds to all others that run here."""
         return self.effective_s * ticket.work + self.disturbance_s
 
     def saved_s(self, cached_tokens: float) -> float:
-        """Nothing is known to be kept."""
+        """0: these workers are not known to keep prompts."""
         return 0.0
 
     def look(self, slow: float, count: int) -> None:
@@ -286,4 +287,4 @@ class SlotEndpoint(EndpointModel):
         return longer
 
     def retire(self) -> None:
-        """Nothing is compared with it."""
+        """Does nothing: endpoints on slots are not compared."""

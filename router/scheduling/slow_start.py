@@ -1,7 +1,7 @@
-"""A worker that comes back gets its load back step by step.
+"""Gives a worker that comes back its load step by step.
 
-After an ejection caches are cold and the cause may not be gone, so the worker's limit restarts at
-one and grows by one with every answer, which doubles it each round as TCP's slow start does
+After an ejection caches are cold and the cause may not be gone. So the worker's limit restarts at
+one and grows by one with every answer, which doubles it each round, as in TCP's slow start
 (Jacobson 1988).
 """
 

@@ -12,7 +12,7 @@ NO_TERMS: Mapping[str, float] = {}
 
 
 class Used(Struct, frozen=True, gc=False):
-    """What an answer took by the worker's own count. ``cached_tokens`` are part of the prompt's."""
+    """What an answer took by the worker's own count. ``prompt_tokens`` include cached ones."""
 
     prompt_tokens: int
     cached_tokens: int
@@ -22,17 +22,18 @@ class Used(Struct, frozen=True, gc=False):
 class Ticket(Struct, frozen=True, gc=False):
     """What the scheduler needs to know about a request.
 
-    ``candidates`` are endpoint ids that it may go to, in the caller's order of preference.
-    ``work`` is its predicted size, mean 1 per model; ``features`` are what that was predicted from
-    (:mod:`router.scheduling.size`) and ``prefix`` the hashes of its prompt's blocks
-    (:mod:`router.scheduling.affinity`). ``expires_s`` is when waiting stops making sense and
-    ``deadline_s`` when an answer does. ``tenant`` is who shares fairly, ``excluded`` the workers
-    that already failed it. A generation has ``prompt_tokens`` (estimated from ``prompt_bytes``),
-    ``answer_tokens`` that it is expected to take, ``answer_tokens_max`` that it may take (0 = no
-    bound), and ``streams`` when its tokens are seen one by one (:mod:`router.scheduling.engine`).
-    ``penalty_s`` and ``cost_nano`` are, by endpoint id, what a candidate is set back by and what it
-    would probably charge; an absent endpoint has none. ``preferred_s`` is how long the answer
-    should take at most: a wish, not a limit.
+    ``candidates`` are the endpoint ids that it may go to, in the caller's order of preference.
+    ``work`` is its predicted size (the mean per model is 1), predicted from ``features``
+    (:mod:`router.scheduling.size`). ``prefix`` holds the hashes of its prompt's blocks
+    (:mod:`router.scheduling.affinity`). After ``expires_s`` waiting makes no sense, after
+    ``deadline_s`` an answer makes none. Tenants share fairly. ``excluded`` are workers that already
+    failed it.
+
+    A generation has ``prompt_tokens`` (estimated from ``prompt_bytes``), expected
+    ``answer_tokens``, at most ``answer_tokens_max`` (0 = no bound), and ``streams`` if its tokens
+    are seen one by one (:mod:`router.scheduling.engine`). By endpoint id, ``penalty_s`` is added to
+    a candidate's score and ``cost_nano`` is what it would probably charge; both are 0 if absent.
+    ``preferred_s`` is the longest that the answer should take: a wish, not a limit.
     """
 
     id: str
@@ -59,5 +60,5 @@ class Ticket(Struct, frozen=True, gc=False):
 
     @property
     def model(self) -> str:
-        """The public name of the model that is asked for."""
+        """The public name of the requested model."""
         return self.policy.model

@@ -1,9 +1,9 @@
 """How many tokens a request has and will have, learned from what workers count.
 
-A prompt is estimated from its bytes: text has a steady number of bytes a token in one model's
-vocabulary, which its workers' own counts calibrate. An answer's length cannot be told from its
-prompt, but its distribution can be learned: by model, tenant and bound, falling back to the model's
-where too few were seen.
+A prompt is estimated from its bytes: in one model's vocabulary, text has a steady number of bytes
+per token, which the workers' own counts calibrate. The length of an answer cannot be told from its
+prompt, but its distribution can be learned by model, tenant and bound. With too few samples, the
+model's distribution is used.
 """
 
 from collections.abc import Collection, Iterable
@@ -19,15 +19,15 @@ BYTES_MIN, BYTES_MAX = 1.0, 16.0
 ANSWER_GUESS = 100.0
 SMOOTHING = 0.02
 SAMPLES_MIN = 20
-"""Answers of one tenant and bound that are worth more than what its model shows as a whole."""
+"""From this many answers on, those of one tenant and bound count more than the model's."""
 
 KEYS_MAX = 10_000
 KEPT_MAX = 1_000
-"""Lengths that are kept for the next life of the router: those of which most was seen."""
+"""How many lengths are kept for the router's next run: those with the most samples."""
 
 
 class _Lengths:
-    """Mean of what was seen, quickly at first."""
+    """The mean of the samples; it moves quickly at first."""
 
     __slots__ = ("mean", "samples")
 
@@ -41,8 +41,8 @@ class _Lengths:
 
 
 class TokenEstimates:
-    """See the module. ``error`` is how far estimates of prompts are off, as a share (root mean
-    square), by model.
+    """See the module. ``error`` is the relative error of prompt estimates (root mean square), by
+    model.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class TokenEstimates:
         self._answers: dict[tuple[str, int, int], _Lengths] = {}
 
     def prompt(self, model: str, size_bytes: int) -> float:
-        """Tokens of a prompt of so many bytes."""
+        """The tokens of a prompt of ``size_bytes``."""
         return size_bytes / self._bytes_per_token.get(model, BYTES_PER_TOKEN)
 
     def error(self, model: str) -> float | None:
@@ -60,7 +60,7 @@ class TokenEstimates:
         return sqrt(squares) if squares is not None else None
 
     def answer(self, model: str, tenant: int, most: int) -> float:
-        """Tokens of an answer that may have at most so many (0 = no bound)."""
+        """The expected tokens of an answer that may have at most ``most`` (0 = no bound)."""
         for key in ((model, tenant, most), (model, -1, most), (model, -1, -1)):
             known = self._answers.get(key)
             if known is not None and known.samples >= SAMPLES_MIN:
@@ -70,7 +70,7 @@ class TokenEstimates:
         return min(guess, most) if most else guess
 
     def counted(self, model: str, size_bytes: int, prompt_tokens: int) -> None:
-        """A worker counted the tokens of a prompt of so many bytes."""
+        """A worker counted the tokens of a prompt of ``size_bytes``."""
         if prompt_tokens <= 0 or size_bytes <= 0:
             return
         known = self._bytes_per_token.get(model, float(BYTES_PER_TOKEN))
@@ -81,7 +81,7 @@ class TokenEstimates:
         self._bytes_per_token[model] = known + CALIBRATION * (told - known)
 
     def answered(self, model: str, tenant: int, most: int, tokens: int) -> None:
-        """An answer had so many tokens."""
+        """An answer had this many tokens."""
         if len(self._answers) > KEYS_MAX:
             self._answers.clear()
         for key in ((model, tenant, most), (model, -1, most), (model, -1, -1)):
@@ -105,11 +105,11 @@ class TokenEstimates:
                 for model, size_bytes in self._bytes_per_token.items()
                 if model in models
             ),
-            tuple(nlargest(KEPT_MAX, answers, key=lambda one: one.samples)),
+            tuple(nlargest(KEPT_MAX, answers, key=lambda answer: answer.samples)),
         )
 
     def remember(self, models: Iterable[LearnedModel], answers: Iterable[LearnedAnswer]) -> None:
-        """An earlier life has learned this: worth as much as is needed to count, and no more."""
+        """Take over what an earlier run learned, worth just enough samples to count."""
         for model in models:
             self._bytes_per_token[model.name] = max(
                 BYTES_MIN, min(model.bytes_per_token, BYTES_MAX)

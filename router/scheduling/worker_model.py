@@ -1,11 +1,12 @@
-"""What the scheduler asks of a worker, whatever kind it is.
+"""What the scheduler asks of a worker, whatever its kind.
 
-Workers are of two kinds: on slots a request has a place of its own or waits for one
-(:mod:`router.scheduling.slots`), an engine is shared by all that it works on
-(:mod:`router.scheduling.engines`). Each kind answers the same questions in three small parts: a
-worker's model says whether there is room and when there will be, an endpoint's what a request takes
-there and what it costs those that run there already, and a run is one attempt from its dispatch to
-its end, from which all of them learn.
+There are two kinds of workers. On slots, a request has its own place or waits for one
+(:mod:`router.scheduling.slots`). An engine is shared by all its requests
+(:mod:`router.scheduling.engines`). Each kind answers the same questions in three small parts:
+
+1. A worker's model says whether there is room, and when there will be.
+2. An endpoint's model says what a request takes there, and what it costs other requests there.
+3. A run is one attempt from its dispatch to its end. The other two learn from it.
 """
 
 from abc import ABC, abstractmethod
@@ -21,8 +22,8 @@ from router.scheduling.ticket import Ticket, Used
 class Run(ABC):
     """One attempt, as the model of its worker sees it.
 
-    ``started_s`` is when the worker is thought to have begun: dispatch, or the moment when the work
-    ahead of it there ended (``waiting`` until then).
+    ``started_s`` is when the worker is assumed to have begun: at dispatch, or when the work ahead
+    of it there ended (``waiting`` until then).
     """
 
     __slots__ = ("started_s", "waiting")
@@ -33,20 +34,20 @@ class Run(ABC):
     @property
     @abstractmethod
     def expected_s(self) -> float:
-        """Seconds of service that it should take."""
+        """Expected seconds of service."""
 
     @property
     def expected_first_s(self) -> float:
-        """Seconds to the first of its answer; those of all of it where nothing says more."""
+        """Expected seconds to the first token, or to the end if no more is known."""
         return self.expected_s
 
     @abstractmethod
     def first(self, now_s: float) -> None:
-        """The first of its answer came."""
+        """The beginning of its answer came."""
 
     @abstractmethod
     def heard(self, tokens: int, now_s: float) -> None:
-        """So many more tokens of its answer came."""
+        """``tokens`` more tokens of its answer came."""
 
     @abstractmethod
     def end(self, now_s: float) -> None:
@@ -54,8 +55,8 @@ class Run(ABC):
 
     @abstractmethod
     def learn(self, used: Used | None, now_s: float, *, silent: bool) -> float:
-        """It has ended well: learn how fast its worker is, of which nothing had been heard for a
-        while if ``silent``. What the request was worth in units of work; 0 if that says nothing.
+        """It has ended well: learn how fast its worker is. ``silent`` means that nothing had been
+        heard of the worker for a while. Returns the request's units of work, 0 if unknown.
         """
 
     @abstractmethod
@@ -64,7 +65,7 @@ class Run(ABC):
 
 
 class EndpointModel(ABC):
-    """What a request takes on one endpoint: a deployment on a worker.
+    """What a request takes on one endpoint (a deployment on a worker).
 
     ``effective_s`` is seconds per unit of work for one more request now.
     """
@@ -72,31 +73,31 @@ class EndpointModel(ABC):
     __slots__ = ("effective_s",)
 
     keeps_prompts: ClassVar[bool]
-    """Whether it need not compute the beginning of a prompt anew that it was sent before."""
+    """Whether it need not compute the beginning of a prompt again that it was sent before."""
     effective_s: float
 
     @property
     @abstractmethod
     def pace(self) -> float | Costs:
-        """What the record of a generation's placing keeps: :attr:`effective_s`, or where requests
-        share the worker all that one costs.
+        """What the record of a placed generation keeps: :attr:`effective_s`, or all the costs of a
+        generation where requests share the worker.
         """
 
     @abstractmethod
     def work(self, ticket: Ticket) -> float:
-        """How much of a worker a request takes up, where a mean one is 1."""
+        """How much of a worker a request takes up, where a mean request is 1."""
 
     @abstractmethod
     def service_s(self, ticket: Ticket) -> float:
-        """Seconds that a request takes here once it may begin, to its end."""
+        """Seconds that a request takes here from its beginning to its end."""
 
     @abstractmethod
     def cost_s(self, ticket: Ticket) -> float:
-        """:meth:`service_s`, and what it adds to all others that run here."""
+        """:meth:`service_s`, plus what the request adds to all others that run here."""
 
     @abstractmethod
     def saved_s(self, cached_tokens: float) -> float:
-        """How much less that is when so much of the prompt is here already."""
+        """By how much that is less if this much of the prompt is cached here."""
 
     @abstractmethod
     def begin(self, ticket: Ticket, work: float, cached_tokens: float, now_s: float) -> Run:
@@ -104,19 +105,19 @@ class EndpointModel(ABC):
 
     @abstractmethod
     def probed(self, service_s: float) -> float:
-        """A probe ended well: learn, and say how many times longer than usual it took."""
+        """A probe ended well: learn, and return how many times longer than usual it took."""
 
     @abstractmethod
     def retire(self) -> None:
-        """The endpoint is gone: the others of its deployment are judged without it."""
+        """The endpoint is gone; the others of its deployment are judged without it."""
 
 
 class WorkerModel(Looking, ABC):
     """When a worker has room.
 
-    ``limit`` is how many requests it is sent at once. ``available_s`` is when there is room for one
-    more (0 = now), as far as can be expected, and ``planned_s`` the same after what waits ahead has
-    been placed; both are absolute. They hold until ``recheck_s`` or the worker's next event.
+    ``limit`` is how many requests it is sent at once. ``available_s`` is when it is expected to
+    have room for one more (0 = now). ``planned_s`` is the same once the requests waiting ahead are
+    placed. Both are absolute, and hold until ``recheck_s`` or the worker's next event.
     """
 
     __slots__ = ("available_s", "limit", "planned_s")
@@ -128,7 +129,7 @@ class WorkerModel(Looking, ABC):
     @property
     @abstractmethod
     def has_room(self) -> bool:
-        """Whether it may be sent one more."""
+        """Whether it may get one more request."""
 
     @abstractmethod
     def waited_for(self, is_waited_for: bool) -> None:
@@ -136,19 +137,19 @@ class WorkerModel(Looking, ABC):
 
     @abstractmethod
     def own_load(self, now_s: float) -> Load | None:
-        """What this router has there, for the others to know; None where slots are leased."""
+        """The load of this router there, to tell other routers; None where slots are leased."""
 
     @abstractmethod
     def others_load(self, others: Load, now_s: float) -> None:
-        """What the others have there, on average."""
+        """The mean load of other routers there."""
 
     @abstractmethod
     def reported(self, requests: float | None, now_s: float) -> None:
-        """How many requests it has by its own count; None when it does not say."""
+        """How many requests it has by its own count; None if it does not say."""
 
     @abstractmethod
     def look(self, now_s: float) -> None:
-        """Work all of this out for now, and how fast each endpoint is taken to be."""
+        """Work all of this out for now, and how fast each endpoint is expected to be."""
 
     @abstractmethod
     def plan(self, service_s: float, now_s: float) -> None:
@@ -156,7 +157,7 @@ class WorkerModel(Looking, ABC):
 
     @abstractmethod
     def unplan(self) -> None:
-        """Forget what was booked."""
+        """Forget all bookings."""
 
     @abstractmethod
     def endpoint(self, service: Service) -> EndpointModel:
@@ -164,20 +165,20 @@ class WorkerModel(Looking, ABC):
 
     @abstractmethod
     def serves(self, endpoints: Iterable[EndpointModel]) -> None:
-        """These are the worker's endpoints from now on."""
+        """Set the worker's endpoints."""
 
     @abstractmethod
     def bounds_changed(self) -> None:
-        """Its :class:`Bounds` are not what they were."""
+        """Its :class:`Bounds` have changed."""
 
 
 class Bounds:
-    """What bounds the requests on a worker, whatever model it has.
+    """The bounds on the requests of a worker, whatever its model.
 
-    It was ``told`` to run so many at once, of which this router holds ``slots``; ``trusted`` is how
-    many of those a worker that has failed may have, ``credit`` how many more a well one is sent,
-    so that it does not idle for a round trip. It wants nothing before ``resting_until_s``, and
-    ``inflight`` counts what it has.
+    It was ``told`` to run this many at once, and this router holds ``slots`` of those. ``trusted``
+    is how many of them it may have after a failure. ``credit`` is how many more a healthy worker is
+    sent, so that it does not idle for a round trip. It wants nothing before ``resting_until_s``.
+    ``inflight`` holds its requests.
     """
 
     __slots__ = ("credit", "inflight", "resting_until_s", "slots", "told", "trusted")

@@ -1,6 +1,6 @@
-"""Placement policies behind one small interface, one file each. A policy is chosen per route.
+"""Placement policies behind one small interface, one file each. Each route chooses its policy.
 
-The baselines are what people have today: kept to compare with, and for those who must have them.
+The baselines are what people use today, kept for comparison and for those who need them.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ from router.scheduling.ticket import Ticket
 class Placement(Protocol):
     """Says where a ticket would go. One instance serves one route.
 
-    A policy that ``queues`` scores in seconds and lets tickets wait in the router until the winner
-    has room; the others send at once and leave the waiting to the worker.
+    A policy that ``queues`` scores in seconds, and tickets wait in the router until the winner has
+    room. Other policies send at once and leave the waiting to the worker.
     """
 
     queues: bool
@@ -33,7 +33,7 @@ class Placement(Protocol):
     def score(
         self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
-        """A score for every state, in the same order; the lowest wins, ties go to the earlier."""
+        """A score for every state, in the same order; the lowest wins, the earlier one on a tie."""
         ...
 
     def completed(self, state: EndpointState, latency_s: float, now_s: float) -> None:

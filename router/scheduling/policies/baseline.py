@@ -1,4 +1,4 @@
-"""What the baselines have in common: they send at once and learn nothing unless they say so."""
+"""What the baselines share: they send at once, and by default learn nothing."""
 
 from collections.abc import Callable, Sequence
 from math import inf
@@ -21,7 +21,7 @@ class Baseline:
 
 
 def capacity(state: EndpointState, policy: Policy) -> float:
-    """Requests of one unit a second that the endpoint is taken to serve under a policy."""
+    """The expected requests of one unit a second that the endpoint serves under a policy."""
     weight = policy.weights.get(state.endpoint.deployment.id, 1.0)
     return weight * state.worker.slots / state.estimate.seconds
 
@@ -32,14 +32,14 @@ def outstanding(state: EndpointState) -> int:
 
 
 def only(chosen: int, count: int) -> list[float]:
-    """Scores that leave ``chosen`` as the winner."""
+    """Scores with which ``chosen`` wins."""
     scores = [inf] * count
     scores[chosen] = 0.0
     return scores
 
 
 def two_of(states: Sequence[EndpointState], random: Callable[[], float]) -> tuple[int, int]:
-    """Two different places (the same one twice where there is only one)."""
+    """Two different random places (the same one twice if there is only one)."""
     count = len(states)
     first = int(random() * count)
     second = int(random() * (count - 1)) if count > 1 else first

@@ -1,8 +1,8 @@
 """C3: adaptive replica selection (Suresh et al., NSDI 2015).
 
 Score = R − 1/μ + q³/μ, with R the smoothed latency, 1/μ the smoothed service time and q the
-expected queue there. The cube keeps clients from flocking to a fast worker with a long queue. With
-one router its own requests in flight are the queue (no concurrency compensation is needed).
+expected queue. The cube keeps clients from flocking to a fast worker with a long queue. With one
+router, its own requests in flight are the queue (no concurrency compensation is needed).
 """
 
 from collections.abc import Callable, Sequence

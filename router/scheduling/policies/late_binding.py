@@ -1,10 +1,10 @@
 """Expected completion with late binding: the default.
 
 A ticket goes where it is expected to *complete* first, and stays in the router until that place
-has room: a list schedule (Graham 1966) on unlike machines, worked out anew at every event. Waiting
-counts ``wait_weight`` times: a ticket that waits for a fast worker also delays everybody behind
-it, which a selfish score (weight 1) does not see. It counts less for large work: what a long
-request loses on a slow worker outweighs what it delays.
+has room: a list schedule (Graham 1966) on unlike machines, recomputed at every event. Waiting
+counts ``wait_weight`` times, because a ticket that waits for a fast worker also delays all tickets
+behind it; a selfish score (weight 1) does not see that. Waiting counts less for large work: what a
+long request loses on a slow worker outweighs the delay that it causes.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from router.scheduling.fleet import EndpointState
 from router.scheduling.ticket import Ticket
 
 PREFERENCE_S = 10.0
-"""What missing a preferred latency counts for: more than any ordinary wait."""
+"""The cost of missing a preferred latency: more than any ordinary wait."""
 
 TOO_LATE = 1e12
-"""Added to what would miss the deadline: worse than anything that would not."""
+"""Added to the score of a place that would miss the deadline: worse than any that would not."""
 
 
 class LateBinding:
@@ -34,10 +34,10 @@ class LateBinding:
     def score(
         self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
-        """``wait_weight`` x expected wait + expected service + what money and wishes add; seconds.
+        """Seconds: ``wait_weight`` x expected wait + expected service + those for money and wishes.
 
-        A ticket with a wish of its own (``sort``) is placed by that among the endpoints that meet
-        its deadline, and by expected completion among the others.
+        A ticket with a wish of its own (``sort``) is placed by that wish among the endpoints that
+        meet its deadline, and by expected completion among the others.
         """
         if ticket.sort is not None:
             return [_wished(ticket, ticket.sort, state, now_s) for state in states]
@@ -82,7 +82,7 @@ def _wished(ticket: Ticket, sort: Sort, state: EndpointState, now_s: float) -> f
         return TOO_LATE + lateness_s
     latency_s += ticket.penalty_s.get(state.id, 0.0)
     if sort is Sort.PRICE:
-        # Nano-USD are whole: latency only tells apart what costs the same.
+        # Nano-USD are whole numbers, so latency only decides between equal costs.
         return ticket.cost_nano.get(state.id, inf) + min(latency_s / 1e3, 0.5)
     if sort is Sort.THROUGHPUT:
         return state.service_s(ticket)

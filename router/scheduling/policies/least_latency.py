@@ -1,7 +1,7 @@
-"""Lowest average latency of late, with a random choice among the nearly best.
+"""The lowest recent average latency, with a random choice among the nearly best.
 
-This is how LiteLLM's ``latency-based-routing`` picks: the mean of the last ``RECENT`` latencies,
-any endpoint within ``BUFFER`` of the best. It is blind to what is in flight.
+LiteLLM's ``latency-based-routing`` picks like this: the mean of the last ``RECENT`` latencies, and
+any endpoint within ``BUFFER`` of the best. It does not see what is in flight.
 """
 
 from collections import deque

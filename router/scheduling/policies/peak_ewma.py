@@ -1,7 +1,7 @@
 """Peak-sensitive moving average of latency, power of two choices (Finagle, linkerd).
 
 Load is latency times requests in flight. The average jumps to a peak at once and decays over
-``DECAY_S`` of time, so that a worker that turned slow is left at once and forgiven gradually.
+``DECAY_S``, so that a worker that turned slow is left at once and forgiven gradually.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class PeakEwma(Baseline):
         return only(second if better else first, len(states))
 
     def completed(self, state: EndpointState, latency_s: float, now_s: float) -> None:
-        """Peaks count whole, the rest by how long ago the last one was."""
+        """A peak counts in full; other latencies by the time since the last one."""
         average_s = self._average_s(state, now_s, latency_s)
         self._peaks[state.id] = (max(latency_s, average_s), now_s)
 

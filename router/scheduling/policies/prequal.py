@@ -1,9 +1,9 @@
 """Prequal: probing to reduce queuing and latency (Wydrowski et al., NSDI 2024).
 
-Of a few sampled endpoints, those with more requests in flight than the ``HOT_QUANTILE`` of all are
-hot. The cold one with the lowest latency wins; when all are hot, the one with the fewest in flight.
-Requests in flight, and latency as the median of recent ones scaled to what is in flight now, are
-this router's own, which replaces the paper's probes where one router sees all traffic.
+A few endpoints are sampled. Those with more requests in flight than the ``HOT_QUANTILE`` of all are
+hot. The cold one with the lowest latency wins; if all are hot, the one with the fewest in flight.
+Requests in flight are this router's own, and so is latency: the median of recent ones, scaled to
+what is in flight now. They replace the paper's probes where one router sees all traffic.
 """
 
 from collections import deque
@@ -30,7 +30,7 @@ class Prequal(Baseline):
     def score(
         self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
-        """Latency for the cold, which all beat the hot, by requests in flight; infinity unseen."""
+        """Latency for cold ones. Hot ones score higher, by requests in flight. Not sampled: inf."""
         count = len(states)
         sampled = {int(self.random() * count) for _ in range(SAMPLED)}
         flights = sorted(outstanding(states[place]) for place in sampled)
@@ -43,7 +43,7 @@ class Prequal(Baseline):
         return scores
 
     def completed(self, state: EndpointState, latency_s: float, now_s: float) -> None:
-        """Keep the last few latencies of each endpoint, per request that was in flight."""
+        """Keep the last few latencies of each endpoint, per request in flight."""
         recent = self._recent.setdefault(state.id, deque(maxlen=RECENT))
         recent.append(latency_s / _rounds(state))
 
@@ -53,5 +53,5 @@ class Prequal(Baseline):
 
 
 def _rounds(state: EndpointState) -> float:
-    """How many rounds of its slots the endpoint needs for what it has and one more."""
+    """How many rounds of its slots the endpoint needs for its requests and one more."""
     return max(1.0, (outstanding(state) + 1) / state.worker.slots)

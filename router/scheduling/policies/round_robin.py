@@ -1,4 +1,4 @@
-"""Round robin: the baseline that everybody has. Blind to speed and load."""
+"""Round robin: the most common baseline. It sees neither speed nor load."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,7 +18,7 @@ class RoundRobin(Baseline):
     def score(
         self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
     ) -> Sequence[float]:
-        """Places until the endpoint's turn."""
+        """How many places until the endpoint's turn."""
         count = len(states)
         turn = self._turn % count
         self._turn += 1

@@ -1,7 +1,7 @@
-"""Weighted round robin by capacity, spread smoothly as nginx does it.
+"""Weighted round robin by capacity, spread smoothly as in nginx.
 
-Every turn each endpoint gains its weight; the highest total wins and pays the sum of all. The
-weight is the estimated capacity: slots per second of service.
+Every turn each endpoint gains its weight. The highest total wins and pays the sum of all weights.
+The weight is the estimated capacity: slots per second of service.
 """
 
 from collections.abc import Callable, Sequence

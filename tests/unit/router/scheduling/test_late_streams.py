@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from router.domain.request import Priority
 from router.scheduling.decisions import Dispatch, Reject, RejectReason
 from router.scheduling.fleet import Attempt, Fleet
-from router.scheduling.queue import FRESH_S, LATE_TURNS, Queue, Waiting
+from router.scheduling.queue import FRESH_S, LATE_TURNS, Queue, QueuedTicket
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.turn import URGENT_S, who_cannot_wait
@@ -34,7 +34,7 @@ def stream(name: str, now_s: float = 0.0, **more: object) -> Ticket:
     )
 
 
-def add(queue: Queue, name: str, now_s: float = 0.0, **more: object) -> Waiting:
+def add(queue: Queue, name: str, now_s: float = 0.0, **more: object) -> QueuedTicket:
     return queue.add(stream(name, now_s, **more), SLATE)
 
 
@@ -115,8 +115,8 @@ def test_one_tenants_late_streams_do_not_hold_up_anothers() -> None:
 # A place that others leave
 
 
-def cannot_wait(one: Waiting, before: list[Waiting], now_s: float) -> list[str]:
-    return [other.ticket.id for other in who_cannot_wait(one, before, "a", now_s)]
+def cannot_wait(queued: QueuedTicket, before: list[QueuedTicket], now_s: float) -> list[str]:
+    return [other.ticket.id for other in who_cannot_wait(queued, before, "a", now_s)]
 
 
 def test_who_can_still_be_on_time_may_take_a_place_that_was_found_for_one_that_cannot() -> None:

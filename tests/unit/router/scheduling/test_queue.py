@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from router.domain.request import Priority
 from router.scheduling.fleet import Fleet
-from router.scheduling.queue import TARGET_S, Queue, Waiting
+from router.scheduling.queue import TARGET_S, Queue, QueuedTicket
 from router.scheduling.turn import FIRST, LATE, PRESSURE, whose_turn
 from tests.unit.router.scheduling.fleets import endpoint, ticket
 
@@ -14,7 +14,7 @@ FLEET.apply([endpoint("a")])
 SLATE = FLEET.slate(("a",))
 
 
-def add(queue: Queue, name: str, **more: object) -> Waiting:
+def add(queue: Queue, name: str, **more: object) -> QueuedTicket:
     return queue.add(ticket(name, "a", **more), SLATE)  # type: ignore[arg-type]
 
 

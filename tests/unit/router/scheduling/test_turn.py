@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.scheduling.fleet import Fleet
-from router.scheduling.queue import Queue, Waiting
+from router.scheduling.queue import Queue, QueuedTicket
 from router.scheduling.turn import FIRST, LOOKED_AT_MAX, PRESSURE, whose_turn
 from tests.unit.router.scheduling.fleets import endpoint, ticket
 
@@ -14,7 +14,7 @@ SLATE = FLEET.slate(("a",))
 OTHER_SLATE = FLEET.slate(("a", "b"))
 
 
-def add(queue: Queue, name: str, **more: object) -> Waiting:
+def add(queue: Queue, name: str, **more: object) -> QueuedTicket:
     return queue.add(ticket(name, "a", **more), SLATE)  # type: ignore[arg-type]
 
 
