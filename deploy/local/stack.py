@@ -24,7 +24,7 @@ from deploy.local.secrets import (
 )
 from deploy.local.supervisor import Service
 from deploy.local.valkey import Valkey
-from workers import queues
+from marketplace.shared.jobs.periodic import Queue
 from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -339,11 +339,11 @@ def _web(options: Options, needs: tuple[str, ...]) -> Service:
 def _jobs(needs: tuple[str, ...]) -> list[Service]:
     celery = ("-m", "celery", "-A", "workers.celery_app")
 
-    def worker(name: str, queue: str, *words: str) -> Service:
-        named = ("--queues", queue, "--hostname", f"{name}@%h")
+    def worker(queue: Queue) -> Service:
+        words = ("--queues", queue, "--hostname", f"{queue}@%h")
         return Service(
-            name,
-            _python(*celery, "worker", "--loglevel", "INFO", *named, *words),
+            f"jobs-{queue}",
+            _python(*celery, "worker", "--loglevel", "INFO", *words),
             ready=logged(" ready."),
             ready_once=True,
             needs=needs,
@@ -352,8 +352,7 @@ def _jobs(needs: tuple[str, ...]) -> list[Service]:
         )
 
     return [
-        worker("jobs", queues.JOBS, "--concurrency", "2"),
-        worker("steering", queues.STEERING, "--pool", "solo"),
+        *map(worker, Queue),
         Service(
             "beat",
             _python(*celery, "beat", "--loglevel", "INFO", "--pidfile", ""),

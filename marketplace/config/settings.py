@@ -115,6 +115,8 @@ DATABASES = {"default": _OWNER or _SERVICES if _command() in OWNER_COMMANDS else
 SERVICES_ROLE = str(_SERVICES.get("USER", ""))
 """Who the pages, jobs and routers are in PostgreSQL."""
 BROKER_URL = str(env.str("BROKER_URL", default=""))
+WAYPOST_CONTROL_PROCESSES = _positive("WAYPOST_CONTROL_PROCESSES", 3)
+WAYPOST_WORK_PROCESSES = _positive("WAYPOST_WORK_PROCESSES", 2)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Payments --------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import pytest
 from marketplace.benchmarks import fingerprint
 from marketplace.benchmarks.callers import Server, caller_of
 from marketplace.benchmarks.plan import plan_of
+from marketplace.catalog import health
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Worker
 from marketplace.providers.conformance.findings import Target
@@ -26,7 +27,6 @@ from marketplace.providers.conformance.probing import check_endpoint
 from router.ports import UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient
-from workers.tasks import health
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 

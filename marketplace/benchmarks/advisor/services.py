@@ -167,7 +167,7 @@ def _pilot_settings(question: Question, deployment: Deployment) -> dict[str, Any
 @transaction.atomic
 def _claim() -> Advice | None:
     lost = Q(state=AdviceState.CHECKING, started_at__lt=timezone.now() - LOST_AFTER)
-    # A check fills a core, and health probes share the job processes: one runs at a time.
+    # A check fills a core and a process of its queue: one runs at a time.
     if Advice.objects.filter(state=AdviceState.CHECKING).exclude(lost).exists():
         return None
     advice = (

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketplace.accounts.services import organisation_create
+from marketplace.billing.invoices import tasks
 from marketplace.billing.invoices.documents import statement_csv, statement_pdf
 from marketplace.billing.invoices.models import Statement
 from marketplace.billing.invoices.months import Month
@@ -43,7 +44,6 @@ from tests.integration.marketplace.ledger import (
     transfer_reverse,
 )
 from tests.integration.marketplace.shop import Shop, open_shop
-from workers.tasks import invoices
 
 PLENTY = 10**14
 THIS_MONTH = Month.of(timezone.now())
@@ -360,8 +360,8 @@ def test_the_pdf_file_is_the_same_each_time_and_speaks_the_readers_language(
 
 def test_the_clock_issues_last_month_once(shop: Shop, month_over: Month) -> None:
     settle_call(shop, offer_of(shop, request_nano=50))
-    assert invoices.issue_last_month() == 2
-    assert invoices.issue_last_month() == 0
+    assert tasks.issue_last_month() == 2
+    assert tasks.issue_last_month() == 0
     numbers = set(Statement.objects.values_list("number", flat=True))
     year = month_over.next.year
     assert numbers == {f"WI-{year}-000001", f"WP-{year}-000001"}

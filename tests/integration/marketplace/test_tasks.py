@@ -13,30 +13,50 @@ from django.utils import timezone
 
 from deploy.local import secrets, stack
 from deploy.local.stack import Options
+from marketplace.billing import tasks as billing
 from marketplace.billing.models import ReconciliationReport
+from marketplace.catalog import health
+from marketplace.catalog import tasks as catalog
 from marketplace.catalog.models import Pool, Worker
 from marketplace.catalog.services import HealthReading, offer_publish
+from marketplace.routing import tasks as routing
 from marketplace.routing.models import SnapshotRow
+from marketplace.shared.jobs.periodic import Queue, registered
 from router.domain.pricing import Price
 from tests.integration.marketplace.ledger import call, intrude
 from tests.integration.marketplace.shop import Shop
-from workers import queues
 from workers.celery_app import app
-from workers.tasks import health, ledger, routing
 
 
-def test_every_job_goes_to_a_queue_that_a_service_works_on(tmp_path: Path) -> None:
+def test_every_task_says_its_queue() -> None:
+    app.loader.import_default_modules()
+    ours = {name for name in app.tasks if not name.startswith("celery.")}
+    assert ours == set(registered)
+    sent_to = {name: app.amqp.router.route({}, name)["queue"].name for name in ours}
+    assert sent_to == {name: task.queue for name, task in registered.items()}
+
+
+def test_every_queue_has_job_processes_of_its_own(tmp_path: Path) -> None:
     services = stack.build(Options(tmp_path), secrets.load_or_make(tmp_path, {})).services
-    worked_on = {
+    worked_on = [
         service.argv[service.argv.index("--queues") + 1]
         for service in services
         if "--queues" in service.argv
+    ]
+    assert sorted(worked_on) == sorted(Queue)
+
+
+def test_what_people_ask_for_is_no_part_of_control() -> None:
+    control = {name for name, task in registered.items() if task.queue is Queue.CONTROL}
+    assert control == {
+        "benchmarks.start_benchmarks",
+        "billing.reconcile",
+        "catalog.probe_workers",
+        "providers.follow_benchmarks",
+        "routing.publish_what_came_due",
+        "routing.tuning.steer_canaries",
+        "routing.tuning.watch_stragglers",
     }
-    tasks = {entry["task"] for entry in app.conf.beat_schedule.values()}
-    sent_to = {task: app.amqp.router.route({}, task)["queue"].name for task in tasks}
-    assert set(sent_to.values()) == worked_on
-    steering = {task for task, queue in sent_to.items() if queue == queues.STEERING}
-    assert steering == {"workers.tasks.tuning.steer_canaries"}
 
 
 def worker(pk: int, protocol: str = "openai") -> Worker:
@@ -87,8 +107,8 @@ async def test_a_worker_over_grpc_is_asked_over_grpc(triton_addresses: dict[str,
 
 def test_a_worker_that_is_down_leaves_the_snapshot_healthy_list(shop: Shop) -> None:
     # Port 9 (discard) refuses at once.
-    assert health.probe_workers() == []
-    assert health.probe_workers() == ["fast-0"]
+    assert catalog.probe_workers() == []
+    assert catalog.probe_workers() == ["fast-0"]
     shop.worker.refresh_from_db()
     assert not shop.worker.healthy
     assert "ConnectError" in shop.worker.health_error
@@ -104,7 +124,7 @@ def test_draining_and_switched_off_workers_are_not_asked(shop: Shop, settings: o
     settings.WAYPOST_EMULATED = False  # type: ignore[attr-defined]
     shop.worker.draining = True
     shop.worker.save()
-    assert health.probe_workers() == []
+    assert catalog.probe_workers() == []
     assert not Worker.objects.exclude(health_checked_at=None).exists()
 
 
@@ -120,10 +140,10 @@ def test_idempotency_keys_are_deleted_after_their_day() -> None:
 
 
 def test_reconciliation_is_kept(shop: Shop) -> None:
-    assert ledger.reconcile() == 0
+    assert billing.reconcile() == 0
     assert ReconciliationReport.objects.get().is_balanced
     intrude("UPDATE billing_account SET held_nano = 2 WHERE kind = 'customer'")
-    assert ledger.reconcile() == 1
+    assert billing.reconcile() == 1
     latest = ReconciliationReport.objects.first()
     assert latest is not None
     assert "holds 2 nano" in latest.gaps[0]
@@ -145,10 +165,9 @@ def test_tasks_survive_their_worker_and_do_not_pile_up() -> None:
     assert app.conf.task_reject_on_worker_lost
     assert app.conf.worker_prefetch_multiplier == 1
     options = app.conf.broker_transport_options
-    assert options["visibility_timeout"] > app.conf.task_time_limit
-    app.loader.import_default_modules()
+    longest_s = max(task.time_limit for name, task in app.tasks.items() if name in registered)
+    assert options["visibility_timeout"] > longest_s
     for entry in app.conf.beat_schedule.values():
-        assert entry["task"] in app.tasks
         # Of set hours two may follow each other.
         every_s = 3600 if isinstance(entry["schedule"], crontab) else entry["schedule"]
         assert entry["options"]["expires"] <= every_s

@@ -22,7 +22,7 @@ from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.catalog.services import offer_publish
 from marketplace.routing.models import Policy, PolicyKind, PolicyState, SnapshotRow
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning import beside, loop, services
+from marketplace.routing.tuning import beside, loop, services, tasks
 from marketplace.routing.tuning.evidence import ByHand, Gain, Replayed
 from marketplace.routing.tuning.models import (
     Aim,
@@ -52,7 +52,6 @@ from router.simulator.compare import Figures
 from router.simulator.workload import Arrival
 from tests.integration.marketplace.ledger import call, intrude, record, settle
 from tests.integration.marketplace.shop import Shop
-from workers.tasks import tuning as tasks
 
 pytestmark = pytest.mark.django_db
 
@@ -307,7 +306,7 @@ def proposed(shop: Shop, by: User | None = None) -> Trial:
     )
 
 
-def running(shop: Shop, staff: User, **settings: Any) -> Trial:
+def running_trial(shop: Shop, staff: User, **settings: Any) -> Trial:
     """A canary that began half a minute ago, on a route of a million calls a day."""
     values = {"canary_share": 0.3, "slo_ms": 1_000.0, "error_budget": 0.05, **settings}
     tuning_set(tuning=tuning_of(shop.model), by=staff, **values)
@@ -351,7 +350,7 @@ def test_ask_first_waits_for_a_person_and_automatic_does_not(
 
 
 def test_a_trial_that_is_faster_is_promoted_by_itself(shop: Shop, staff: User) -> None:
-    trial = running(shop, staff)
+    trial = running_trial(shop, staff)
     calls(shop.deployment, around(200.0, 700, 1), policy=trial.baseline_id)
     assert services.canaries_steer()[0].reason == "few"
     calls(shop.deployment, around(120.0, 300, 2), policy=trial.policy_id)
@@ -372,7 +371,7 @@ def test_a_trial_that_is_faster_is_promoted_by_itself(shop: Shop, staff: User) -
 def test_a_trial_that_is_worse_is_rolled_back_by_itself(
     shop: Shop, staff: User, canary_ms: float, failures: int, because: str
 ) -> None:
-    trial = running(shop, staff)
+    trial = running_trial(shop, staff)
     calls(shop.deployment, around(200.0, 300, 1), policy=trial.baseline_id)
     calls(shop.deployment, around(canary_ms, 100, 2, 0.1), policy=trial.policy_id)
     tasks.steer_canaries()
@@ -400,7 +399,7 @@ def test_failures_are_misses_and_callers_errors_are_not(shop: Shop) -> None:
 
 
 def test_a_trial_past_its_time_is_rolled_back(shop: Shop, staff: User) -> None:
-    trial = running(shop, staff)
+    trial = running_trial(shop, staff)
     trial.started_at = timezone.now() - timedelta(hours=2)
     trial.save()
     tasks.steer_canaries()
@@ -409,7 +408,7 @@ def test_a_trial_past_its_time_is_rolled_back(shop: Shop, staff: User) -> None:
 
 
 def test_what_a_person_publishes_ends_a_trial(shop: Shop, staff: User) -> None:
-    trial = running(shop, staff)
+    trial = running_trial(shop, staff)
     policy_publish(model=shop.model, kind=PolicyKind.C3, created_by=staff)
     trial.refresh_from_db()
     assert trial.policy.state == PolicyState.DISMISSED

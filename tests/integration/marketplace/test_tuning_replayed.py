@@ -16,7 +16,7 @@ from marketplace.benchmarks.whatif import proving
 from marketplace.catalog.models import Pool
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning import beside, loop, services
+from marketplace.routing.tuning import beside, loop, services, tasks
 from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Trial
 from marketplace.routing.tuning.proof import Lack, Proof, Says, Trust
 from marketplace.routing.tuning.services import canary_start, tuning_of, tuning_set
@@ -24,7 +24,6 @@ from marketplace.routing.tuning.telemetry import Window, placed_since
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.test_tuning import calls, no_replay, proposed
-from workers.tasks import tuning as tasks
 
 pytestmark = pytest.mark.django_db
 

@@ -15,7 +15,7 @@ from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
 from marketplace.catalog.models import AIModel
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning import loop, services, watch
+from marketplace.routing.tuning import loop, services, tasks, watch
 from marketplace.routing.tuning.evidence import ByHand
 from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Straggler, Trial
 from marketplace.routing.tuning.services import (
@@ -44,7 +44,6 @@ from tests.integration.marketplace.test_tuning import (
     running,
     second_deployment,
 )
-from workers.tasks import tuning as tasks
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)

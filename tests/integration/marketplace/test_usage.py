@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.selectors import ledger_proof
+from marketplace.usage import tasks
 from marketplace.usage.latency import BUCKETS_PER_OCTAVE
 from marketplace.usage.models import (
     CallerRollup,
@@ -35,7 +36,6 @@ from router.domain.ids import uuid7
 from tests.examples import examples
 from tests.integration.marketplace.ledger import as_owner, call, intrude, record, settle
 from tests.integration.marketplace.shop import Shop
-from workers.tasks import usage as tasks
 
 pytestmark = pytest.mark.django_db
 

@@ -15,7 +15,7 @@ from django.test import Client
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Profile, RunState, WhatIf
 from marketplace.benchmarks.whatif import answer as answering
-from marketplace.benchmarks.whatif import services
+from marketplace.benchmarks.whatif import services, tasks
 from marketplace.benchmarks.whatif.answer import Answer, answer
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.scene import Unanswerable
@@ -24,7 +24,6 @@ from marketplace.usage.models import UsageEvent
 from router.simulator.workload import recorded
 from tests.integration.marketplace.recorded import SERVICE_MS, lived, stretch
 from tests.integration.marketplace.shop import Shop, open_shop
-from workers.tasks import what_ifs as tasks
 
 pytestmark = pytest.mark.django_db
 

@@ -13,6 +13,7 @@ from django.utils import timezone, translation
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Profile, RunState, WhatIf
 from marketplace.benchmarks.whatif import answer as answering
+from marketplace.benchmarks.whatif import tasks
 from marketplace.benchmarks.whatif.notes import NOTES, note_text
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.selectors import stretches
@@ -20,7 +21,6 @@ from marketplace.catalog.models import Deployment, Pool
 from tests.integration.marketplace.ledger import intrude
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop, open_shop
-from workers.tasks import what_ifs as tasks
 
 pytestmark = pytest.mark.django_db
 

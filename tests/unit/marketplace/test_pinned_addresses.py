@@ -11,12 +11,12 @@ from django.conf import LazySettings
 
 from marketplace.benchmarks.callers import HttpCaller, Server
 from marketplace.benchmarks.samples import Body
+from marketplace.catalog import health
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Worker
 from marketplace.providers.conformance.findings import Target
 from marketplace.providers.conformance.probing import check_endpoint
 from tests.ports import free_ports
-from workers.tasks import health
 
 OUTSIDE, INSIDE = "127.0.0.1", "127.0.0.2"
 NAME = "rebind.example"

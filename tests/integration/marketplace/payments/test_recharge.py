@@ -36,6 +36,7 @@ from marketplace.billing.payments.record import intent_record
 from marketplace.billing.payments.services import customer_ensure
 from marketplace.billing.payments.shapes import Intent
 from marketplace.billing.payments.stripe_api import client, recharge_create
+from marketplace.billing.payments.tasks import pursue_payments
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import customer_account_open
 from tests.integration.marketplace.ledger import USD
@@ -49,7 +50,6 @@ from tests.integration.marketplace.payments.stripe_events import (
 )
 from tests.integration.marketplace.payments.test_localstripe import intent_at_stripe
 from tests.integration.marketplace.shop import Shop
-from workers.tasks.payments import pursue_payments
 
 GOOD, REFUSED, ASKS = "4242424242424242", "4000000000000341", "4000002500003155"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -1,12 +1,10 @@
-"""Ask every worker whether it is ready; a change reaches the routers as a new snapshot."""
+"""Ask workers whether they are ready."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 import grpc.aio
 import httpx
-from celery import shared_task
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -17,27 +15,13 @@ from marketplace.catalog.addresses import (
     grpc_target,
 )
 from marketplace.catalog.models import Protocol, Worker
-from marketplace.catalog.selectors import workers_to_probe
-from marketplace.catalog.services import HealthReading, worker_health_record
+from marketplace.catalog.services import HealthReading
 
 TIMEOUT_S = 2.0
 CONCURRENCY_MAX = 32
 ERROR_MAX = 200
 READY_PATHS = {Protocol.OPENAI: ("/health", "/v1/models"), Protocol.OIP: ("/v2/health/ready",)}
 """Tried in order: not every OpenAI-compatible server has ``/health``."""
-
-log = logging.getLogger(__name__)
-
-
-@shared_task
-def probe_workers() -> list[str]:
-    """Probe all at once; returns the ids of workers whose health changed."""
-    workers = workers_to_probe()
-    readings = asyncio.run(probe(workers)) if workers else []
-    changed = worker_health_record(readings=readings)
-    if changed:
-        log.info("health changed: %s", ", ".join(changed))
-    return changed
 
 
 async def probe(

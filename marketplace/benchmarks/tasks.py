@@ -2,15 +2,20 @@
 
 import logging
 
-from celery import shared_task
+from django.conf import settings
 
 from marketplace.benchmarks.schedule import lacking_request, nightly_request
 from marketplace.benchmarks.starting import benchmarks_bury, benchmarks_start
+from marketplace.shared.jobs.periodic import Queue, daily, every
+
+AUTOMATIC = settings.WAYPOST_BENCHMARKS_AUTO
+HOURS = settings.WAYPOST_BENCHMARK_HOURS if AUTOMATIC else ()
+NEWS_EVERY_S = 120.0 if AUTOMATIC else 0.0
 
 log = logging.getLogger(__name__)
 
 
-@shared_task
+@every(5.0, queue=Queue.CONTROL)
 def start_benchmarks() -> list[int]:
     """Start what is queued, in processes of their own; returns the ids."""
     if buried := benchmarks_bury():
@@ -18,13 +23,13 @@ def start_benchmarks() -> list[int]:
     return benchmarks_start()
 
 
-@shared_task
+@daily(HOURS, queue=Queue.WORK)
 def benchmark_every_deployment() -> int:
     """Queue a benchmark of each live deployment; returns how many."""
     return len(nightly_request())
 
 
-@shared_task
+@every(NEWS_EVERY_S, queue=Queue.WORK)
 def benchmark_what_is_new() -> int:
     """Queue what is new or changed since it was measured; returns how many."""
     asked = lacking_request()

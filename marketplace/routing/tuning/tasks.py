@@ -1,31 +1,30 @@
 """The feedback loop's clock: fold telemetry, propose, steer trials, watch for stragglers."""
 
-from celery import shared_task
-
 from marketplace.routing.tuning.loop import profiles_fold, proposals_make
 from marketplace.routing.tuning.services import canaries_steer
 from marketplace.routing.tuning.watch import stragglers_watch
+from marketplace.shared.jobs.periodic import Queue, every
 
 
-@shared_task
+@every(60.0, queue=Queue.WORK)
 def fold_telemetry() -> int:
     """Test deployments for drift; returns how many got a new profile."""
     return len(profiles_fold())
 
 
-@shared_task
+@every(300.0, queue=Queue.WORK)
 def propose() -> int:
     """Propose what the evidence asks for; returns how many proposals."""
     return len(proposals_make())
 
 
-@shared_task
+@every(5.0, queue=Queue.CONTROL)
 def steer_canaries() -> int:
     """Look at the trials that run; returns how many there were."""
     return len(canaries_steer())
 
 
-@shared_task
+@every(10.0, queue=Queue.CONTROL)
 def watch_stragglers() -> int:
     """Name workers that stray; returns how many are named now."""
     return len(stragglers_watch())

@@ -2,14 +2,13 @@
 
 import logging
 
-from celery import shared_task
-
 from marketplace.billing.services import ledger_reconcile
+from marketplace.shared.jobs.periodic import Queue, every
 
 log = logging.getLogger(__name__)
 
 
-@shared_task
+@every(300.0, queue=Queue.CONTROL)
 def reconcile() -> int:
     """Store a reconciliation report; returns how many gaps it found."""
     report = ledger_reconcile()

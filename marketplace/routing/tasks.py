@@ -1,18 +1,18 @@
 """What the clock brings: offers that take effect, answers that need no longer be kept."""
 
-from celery import shared_task
 from django.db import connection
 
 from marketplace.routing.services import snapshot_publish
+from marketplace.shared.jobs.periodic import Queue, every
 
 
-@shared_task
+@every(30.0, queue=Queue.CONTROL)
 def publish_what_came_due() -> int:
     """Publish if anything differs from the last snapshot; returns the version in force."""
     return snapshot_publish().version
 
 
-@shared_task
+@every(600.0, queue=Queue.WORK)
 def purge_idempotency_keys() -> int:
     """Delete what is past its day; returns how many."""
     with connection.cursor() as cursor:

@@ -1,7 +1,6 @@
 """What recorded calls need now and then: months ahead, figures of models, keys' last use."""
 
-from celery import shared_task
-
+from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.usage.partitions import partitions_make
 from marketplace.usage.refusals import refusals_forget
 from marketplace.usage.services import (
@@ -13,31 +12,31 @@ from marketplace.usage.services import (
 )
 
 
-@shared_task
+@every(6 * 3600.0, queue=Queue.WORK)
 def make_partitions() -> int:
     """Make the months ahead; returns how many were made."""
     return partitions_make()
 
 
-@shared_task
+@every(6 * 3600.0, queue=Queue.WORK)
 def forget_refusals() -> int:
     """Drop the oldest counts of refused calls; returns how many rows."""
     return refusals_forget()
 
 
-@shared_task
+@every(30.0, queue=Queue.WORK)
 def compute_figures() -> int:
     """Compute what models took lately; returns how many models."""
     return figures_compute()
 
 
-@shared_task
+@every(30.0, queue=Queue.WORK)
 def note_keys_used() -> int:
     """Note when keys were last used; returns how many."""
     return keys_used()
 
 
-@shared_task
+@every(120.0, queue=Queue.WORK)
 def compute_rollups() -> int:
     """Bring sums by deployment and rankings up to date; returns the rows made anew."""
     made = deployment_rollups_compute()
@@ -45,7 +44,7 @@ def compute_rollups() -> int:
     return made
 
 
-@shared_task
+@every(6 * 3600.0, queue=Queue.WORK)
 def compute_late_rollups() -> int:
     """Count what routers brought in late; returns how many rows were made anew."""
     return deployment_rollups_compute(look_back=LOOK_BACK_FAR)

@@ -2,14 +2,13 @@
 
 import logging
 
-from celery import shared_task
-
 from marketplace.benchmarks.whatif.services import what_if_answer_next
+from marketplace.shared.jobs.periodic import Queue, every
 
 log = logging.getLogger(__name__)
 
 
-@shared_task
+@every(2.0, queue=Queue.WORK)
 def answer_next() -> int | None:
     """Answer the one that has waited longest; returns its id, None where nothing waits."""
     row = what_if_answer_next()

@@ -2,11 +2,10 @@
 
 import logging
 
-from celery import shared_task
-
 from marketplace.providers.checking import check_next
 from marketplace.providers.conformance.probing import RUN_S_MAX
 from marketplace.providers.services import listings_follow
+from marketplace.shared.jobs.periodic import Queue, every
 
 CHECK_LIMIT_S = RUN_S_MAX + 60
 """A check of several slow endpoints takes longer than other tasks may."""
@@ -14,7 +13,7 @@ CHECK_LIMIT_S = RUN_S_MAX + 60
 log = logging.getLogger(__name__)
 
 
-@shared_task(time_limit=CHECK_LIMIT_S)
+@every(2.0, queue=Queue.WORK, time_limit_s=RUN_S_MAX + 60)
 def check_next_listing() -> int | None:
     """Check the listing that has waited longest; returns the check's id, None if none waits."""
     run = check_next()
@@ -23,7 +22,7 @@ def check_next_listing() -> int | None:
     return run
 
 
-@shared_task
+@every(2.0, queue=Queue.CONTROL)
 def follow_benchmarks() -> int:
     """Move listings on whose benchmark is over; returns how many."""
     return len(listings_follow())

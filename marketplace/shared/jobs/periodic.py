@@ -1,0 +1,75 @@
+"""What the clock starts. A feature registers it in a ``tasks.py`` beside its code.
+
+``workers/celery_app.py`` reads each ``tasks.py`` of the marketplace, and makes Celery's tasks and
+beat's schedule of what they registered. The decorated function stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+TIME_LIMIT_S = 120
+"""A run that takes longer is killed, unless its task has another limit."""
+
+Run = TypeVar("Run", bound=Callable[[], object])
+
+
+class Queue(StrEnum):
+    """Each has job processes of its own: what fills one queue delays nothing in the others."""
+
+    CONTROL = "control"
+    """Must run in time: short, whatever people ask for. Never two runs of a task at once."""
+    WORK = "work"
+    """May take minutes, and may wait for as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicTask:
+    """Starts every so many seconds, or at these hours (UTC); never by itself with neither."""
+
+    name: str
+    run: Callable[[], object]
+    queue: Queue
+    every_s: float = 0.0
+    hours: tuple[int, ...] = ()
+    time_limit_s: float = TIME_LIMIT_S
+
+
+registered: dict[str, PeriodicTask] = {}
+"""By name: the feature's package and the function, like ``routing.tuning.steer_canaries``."""
+
+
+def every(
+    seconds: float, *, queue: Queue, time_limit_s: float = TIME_LIMIT_S
+) -> Callable[[Run], Run]:
+    """Register a function that starts every so many seconds; with 0 never by itself."""
+
+    def register(run: Run) -> Run:
+        _register(PeriodicTask(_name(run), run, queue, seconds, time_limit_s=time_limit_s))
+        return run
+
+    return register
+
+
+def daily(hours: Iterable[int], *, queue: Queue) -> Callable[[Run], Run]:
+    """Register a function that starts at these hours of the day (UTC); without any, never."""
+
+    def register(run: Run) -> Run:
+        _register(PeriodicTask(_name(run), run, queue, hours=tuple(hours)))
+        return run
+
+    return register
+
+
+def _name(run: Callable[[], object]) -> str:
+    package = run.__module__.removeprefix("marketplace.").removesuffix(".tasks")
+    return f"{package}.{run.__name__}"
+
+
+def _register(task: PeriodicTask) -> None:
+    if task.name in registered:
+        raise ValueError(f"two periodic tasks are called {task.name}")
+    registered[task.name] = task

@@ -1,0 +1,71 @@
+"""The job processes that `manage.py up` starts: what fills one queue delays nothing in another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from deploy.local import secrets, stack
+from deploy.local.health import logged
+from deploy.local.stack import Options
+from marketplace.accounts.models import User
+from marketplace.benchmarks.models import WhatIf
+from marketplace.catalog.models import Worker
+from marketplace.routing.models import PolicyState
+from marketplace.routing.tuning.models import Trial
+from tests.backend import running
+from tests.databases import as_services, named
+from tests.embedded import wait_until
+from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.test_tuning import around, calls, running_trial
+from workers.celery_app import app
+
+PATIENCE_S = 60.0
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+
+
+@pytest.fixture
+def job_processes(committed_shop: Shop, postgres_url: str, tmp_path: Path) -> Iterator[None]:
+    """Those of a stack, on this test's database and the run's Valkey."""
+    env = {"DATABASE_URL": as_services(named(postgres_url, connection.settings_dict["NAME"]))}
+    services = stack.build(Options(tmp_path), secrets.load_or_make(tmp_path, {})).services
+    with ExitStack() as up:
+        for service in services:
+            if "--queues" in service.argv:
+                log = tmp_path / service.name
+                words = list(service.argv[service.argv.index("celery") :])
+                up.enter_context(running(words, lambda log=log: logged(" ready.")(log), log, env))
+        yield
+
+
+def test_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
+    committed_shop: Shop, job_processes: None, by_admin: psycopg.Connection
+) -> None:
+    shop = committed_shop
+    trial = running_trial(shop, User.objects.create_user("staff@example.com", is_staff=True))
+    calls(shop.deployment, around(200.0, 300, 1), policy=trial.baseline_id)
+    calls(shop.deployment, around(1_500.0, 100, 2, 0.1), policy=trial.policy_id)
+    questions = WhatIf._meta.db_table
+
+    def work_is_full() -> bool:
+        row = by_admin.execute(WAITING, [questions]).fetchone()
+        return row == (settings.WAYPOST_WORK_PROCESSES,)
+
+    # Whoever wants to answer a question waits for this lock.
+    by_admin.execute(f"LOCK TABLE {questions} IN ACCESS EXCLUSIVE MODE")
+    for _ in range(2 * settings.WAYPOST_WORK_PROCESSES):
+        app.send_task("benchmarks.whatif.answer_next")
+    wait_until(work_is_full, PATIENCE_S, "the long jobs did not begin")
+    app.send_task("catalog.probe_workers")
+    app.send_task("routing.tuning.steer_canaries")
+    rolled_back = Trial.objects.filter(pk=trial.pk, policy__state=PolicyState.ROLLED_BACK)
+    wait_until(rolled_back.exists, PATIENCE_S, "the canary was not rolled back")
+    probed = Worker.objects.exclude(health_checked_at=None)
+    wait_until(probed.exists, PATIENCE_S, "no worker was probed")
+    assert work_is_full()

@@ -1,1 +1,0 @@
-"""Jobs: thin tasks that call marketplace services."""
