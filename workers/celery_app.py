@@ -7,7 +7,8 @@ visibility timeout runs twice. What there is to run is in each ``tasks.py`` of t
 
 import gc
 import os
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from marketplace.audit.jobs import job_begins
+from marketplace.shared.jobs.locks import keys_held
 from marketplace.shared.jobs.periodic import PeriodicTask, Queue, registered
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.config.settings")
@@ -32,6 +34,7 @@ PROCESSES = {
     Queue.WORK: settings.WAYPOST_WORK_PROCESSES,
 }
 ROOT = Path(__file__).resolve().parent.parent
+RUNS_SPACE = 0x5750_524E  # "WPRN": this task runs now
 
 django.setup()
 for path in sorted((ROOT / "marketplace").rglob("tasks.py")):
@@ -43,6 +46,18 @@ def _beat_entry(task: PeriodicTask) -> dict[str, Any]:
     at = crontab(minute="0", hour=",".join(map(str, task.hours))) if task.hours else task.every_s
     expires_s = 3600.0 if task.hours else task.every_s
     return {"task": task.name, "schedule": at, "options": {"expires": expires_s}}
+
+
+def _run_of(task: PeriodicTask) -> Callable[[], object]:
+    """Of a task of ``control`` one run at a time: a slow one must not take every slot."""
+    if task.queue is not Queue.CONTROL:
+        return task.run
+
+    def run() -> object:
+        with keys_held(RUNS_SPACE, [zlib.crc32(task.name.encode()) - 2**31]) as is_alone:
+            return task.run() if is_alone else None
+
+    return run
 
 
 app = Celery("waypost")
@@ -70,7 +85,7 @@ app.conf.update(
     },
 )
 for _task in registered.values():
-    app.task(_task.run, name=_task.name, time_limit=_task.time_limit_s)
+    app.task(_run_of(_task), name=_task.name, time_limit=_task.time_limit_s)
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery has no types

@@ -1,34 +1,17 @@
-"""Which workers keep a slot free for a measurement.
+"""Which workers keep a slot free for a measurement. It ends with the process that measures."""
 
-A session lock of PostgreSQL on a connection of its own: it ends with the process that holds it,
-whatever that dies of.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from django.db import connection
+
+from marketplace.shared.jobs.locks import keys_held
 
 RESERVED_SPACE = 0x5750_5253  # "WPRS"
 
 
-@contextmanager
-def reservation_held(worker_id: int) -> Iterator[bool]:
-    """Hold a slot of this worker; yields False where another run does."""
-    own = connection.copy()
-    key = [RESERVED_SPACE, worker_id]
-    try:
-        with own.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
-            is_held = bool(cursor.fetchone()[0])
-        try:
-            yield is_held
-        finally:
-            if is_held:
-                with own.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
-    finally:
-        own.close()
+def reservation_held(worker_id: int) -> AbstractContextManager[bool]:
+    """Hold a slot of this worker; gives False where another run does."""
+    return keys_held(RESERVED_SPACE, [worker_id])
 
 
 def workers_reserved() -> frozenset[int]:

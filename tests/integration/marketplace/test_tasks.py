@@ -59,6 +59,25 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
     }
 
 
+@pytest.mark.django_db
+def test_of_a_control_task_one_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[str] = []
+
+    def slow_probe(workers: object) -> object:
+        runs.append("begun")
+        if len(runs) == 1:
+            app.tasks["catalog.probe_workers"]()
+            runs.append("ended")
+        return health.probe([])
+
+    monkeypatch.setattr(catalog, "workers_to_probe", lambda: [worker(1)])
+    monkeypatch.setattr(catalog, "probe", slow_probe)
+    app.tasks["catalog.probe_workers"]()
+    assert runs == ["begun", "ended"]
+    app.tasks["catalog.probe_workers"]()
+    assert runs == ["begun", "ended", "begun"]
+
+
 def worker(pk: int, protocol: str = "openai") -> Worker:
     return Worker(pk=pk, worker_id=f"w{pk}", url=f"http://w{pk}/base/", protocol=protocol)
 
