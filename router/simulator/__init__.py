@@ -1,4 +1,4 @@
-"""The scheduler under virtual time: the same code, a fleet and a workload that cost nothing to run.
+"""Runs the scheduler's own code under virtual time, on a simulated fleet and workload.
 
 It answers "what if": another policy, another fleet, more load. Seeded and exactly reproducible.
 """

@@ -1,4 +1,4 @@
-"""``python -m router.simulator``: compare placement policies on a fleet that costs nothing.
+"""``python -m router.simulator``: compare placement policies on a simulated fleet.
 
 python -m router.simulator                               every policy on the study's fleet
 python -m router.simulator failure --load 0.5            another scenario
@@ -40,7 +40,7 @@ HEAD = (
 
 
 def main() -> int:
-    """Parse, run, print; 2 for a bad argument."""
+    """Parse, run and print. Returns 2 for a bad argument."""
     arguments = _parser().parse_args()
     if arguments.engines:
         return _engines(arguments)
@@ -94,22 +94,22 @@ def _engines(arguments: argparse.Namespace) -> int:
     known = engine_scenarios()
     names = list(known) if arguments.engines == "all" else arguments.engines.split(",")
     placers = arguments.placers.split(",")
-    for one, of in [*((n, known) for n in names), *((p, PLACERS) for p in placers)]:
-        if one not in of:
-            return _refuse(f"no {one!r}; there are {', '.join(of)}")
+    for name, known_names in [*((n, known) for n in names), *((p, PLACERS) for p in placers)]:
+        if name not in known_names:
+            return _refuse(f"no {name!r}; there are {', '.join(known_names)}")
     options = Options(
         arguments.seeds, StepForm(arguments.form), arguments.load_factor, arguments.duration
     )
     for name, figures in compare_engines(names, placers, options, arguments.jobs):
         print(f"\n{name}: {known[name].about}; {options.seeds} seeds; ms; EMULATED hardware")
         print(ENGINE_HEAD)
-        for one in figures:
-            print(engine_line(one, figures[0].penalised_ms), flush=True)
+        for row in figures:
+            print(engine_line(row, figures[0].penalised_ms), flush=True)
     return 0
 
 
 def _check(arguments: argparse.Namespace, names: Sequence[str], loads: Sequence[float]) -> None:
-    """Raises ``ValueError`` saying what does not fit."""
+    """Raises ``ValueError`` that says what does not fit."""
     unknown = [name for name in names if name not in POLICIES and name != REFERENCE]
     if unknown:
         raise ValueError(f"no policy {unknown[0]!r}; there are {', '.join(POLICIES)}, {REFERENCE}")
@@ -133,11 +133,11 @@ def _policy(name: str, arguments: argparse.Namespace) -> Policy:
     )
 
 
-def _line(one: Figures, us_per_request: float) -> str:
+def _line(figures: Figures, us_per_request: float) -> str:
     return (
-        f"{one.policy:27s} {one.mean_ms:8.1f} {one.p50_ms:8.1f} {one.p90_ms:8.1f} "
-        f"{one.p99_ms:8.1f} {one.good:7.2%} {one.errors:6d} {one.hedges:6d} "
-        f"{one.cost_usd_per_1000:8.4f} {us_per_request:7.1f}"
+        f"{figures.policy:27s} {figures.mean_ms:8.1f} {figures.p50_ms:8.1f} {figures.p90_ms:8.1f} "
+        f"{figures.p99_ms:8.1f} {figures.good:7.2%} {figures.errors:6d} {figures.hedges:6d} "
+        f"{figures.cost_usd_per_1000:8.4f} {us_per_request:7.1f}"
     )
 
 

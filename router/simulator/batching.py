@@ -1,9 +1,9 @@
 """An LLM engine under virtual time: continuous batching, chunked prefill, blocks of KV cache.
 
 One step gives every decoding sequence one answer event and spends the rest of its token budget on
-prompts, in order of arrival. What it costs in Python does not grow with the batch: sequences are
-kept by the step at which they end, and the blocks that answers need are counted by how far in a
-block they are.
+prompts, in order of arrival. Its cost in Python does not grow with the batch: sequences are kept by
+the step at which they end, and the blocks that answers need are counted by how far each answer is
+within a block.
 """
 
 from collections import deque
@@ -27,19 +27,18 @@ class StepForm(StrEnum):
 
     LINEAR = "linear"
     SATURATING = "saturating"
-    """Flat while memory has time to spare, to a quarter of ``base_s``; from there twice as steep.
-    """
+    """Flat up to a quarter of ``base_s``, while memory has time to spare; then twice as steep."""
     STEPPED = "stepped"
-    """Linear in whole waves of a quarter of ``base_s``."""
+    """Linear, in whole waves of a quarter of ``base_s``."""
 
 
 class EngineSpec(Struct, frozen=True):
-    """One engine. Times are of the emulation; ``event_tokens`` tokens come in one answer event.
+    """One engine, in times of the emulation. One answer event has ``event_tokens`` tokens.
 
     A prompt is computed at ``prefill_hz`` tokens a second, at most ``step_tokens`` of them in a
-    step, and beside answers at ``beside_hz`` (0: the same), which is more where both share what a
-    step takes anyhow. At most ``sequences_max`` run at once, as far as ``kv_tokens`` allow. A step
-    in which nothing decodes takes one token's share of ``base_s`` beside its prompts.
+    step. Beside answers it is computed at ``beside_hz`` (0: the same), which is faster if both use
+    what a step takes anyway. At most ``sequences_max`` run at once, as far as ``kv_tokens`` allow.
+    A step without decoding takes one token's share of ``base_s`` besides its prompts.
     """
 
     name: str
@@ -57,7 +56,7 @@ class EngineSpec(Struct, frozen=True):
     events: tuple[Event, ...] = ()
 
     def step_s(self, batch: float, context: float) -> float:
-        """A step that decodes ``batch`` sequences of ``context`` tokens in all."""
+        """Seconds of a step that decodes ``batch`` sequences of ``context`` tokens in all."""
         load_s = self.batch_s * batch + self.context_s * context
         if self.form is StepForm.SATURATING:
             load_s = 2 * max(load_s - KNEE * self.base_s, 0.0)
@@ -67,7 +66,7 @@ class EngineSpec(Struct, frozen=True):
         return self.base_s + load_s
 
     def mixed_s(self, batch: int, context: int, prompt_tokens: int) -> float:
-        """A step that computes ``prompt_tokens`` of prompts beside what it decodes, if anything."""
+        """Seconds of a step that computes ``prompt_tokens`` beside what it decodes, if anything."""
         if not batch:
             step_s, prompts_hz = self.base_s / self.event_tokens, self.prefill_hz
         else:
@@ -76,17 +75,17 @@ class EngineSpec(Struct, frozen=True):
 
 
 def one_segment(name: int) -> Chain:
-    """An answer that is found again whole, however long it will be."""
+    """An answer of any length as one segment, so that it is found again whole."""
     return ((name, 1 << 40),)
 
 
 class Sequence:
     """One request in an engine.
 
-    ``chain`` is its prompt, and ``answer`` the segments that its answer will be, their blocks
-    counted from the prompt's end. ``answer_events`` is how many the answer really has.
-    ``generated`` is kept up while it does not decode: :meth:`EngineState.generated` always knows.
-    ``owner`` is whose it is, ``placed`` is for who placed it.
+    ``chain`` is its prompt. ``answer`` is the segments of its answer, with blocks counted from the
+    prompt's end. ``answer_events`` is the real length of the answer. ``generated`` is only updated
+    while it does not decode; :meth:`EngineState.generated` is always right. ``owner`` is the call
+    that it belongs to, and ``placed`` is for the placer's own use.
     """
 
     __slots__ = (
@@ -132,9 +131,9 @@ class Sequence:
         """Tokens to compute before the next answer event can come."""
         self.generated = 0
         self.cached_tokens = -1
-        """Found cached when it was first admitted; -1 before."""
+        """Tokens found cached at its first admission; -1 before."""
         self.uncached_tokens = prompt_tokens
-        """To compute, as far as could be told when it came."""
+        """Tokens to compute, as known when it came."""
         self.computed = 0
         self.held: list[Segment] = []
         self.private = 0
@@ -144,10 +143,10 @@ class Sequence:
 
 
 class EngineState:
-    """What an engine is doing. The caller calls :meth:`finish` at ``ends_s``, when that is finite.
+    """What an engine is doing. The caller calls :meth:`finish` at ``ends_s``, if that is finite.
 
-    A request is admitted when there are blocks for its whole prompt; when there are none for the
-    answers that are under way, the latest gives its own up and waits again, before all others.
+    A request is admitted if there are blocks for its whole prompt. If running answers need more
+    blocks than there are, the latest one gives up its own and waits again, before all others.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -178,10 +177,10 @@ class EngineState:
             for at in range(BLOCK_TOKENS)
         ]
         self._demand = [0] * self._period
-        """Blocks that the decoding sequences need at a tick, by its place in the period."""
+        """Blocks that the decoding sequences need at a tick, by the tick's place in the period."""
 
     def matched_tokens(self, sequence: Sequence) -> int:
-        """How much of a prompt is cached. The last token is always computed."""
+        """How many tokens of a prompt are cached. The last token is always computed."""
         limit = (sequence.prompt_tokens - 1) // BLOCK_TOKENS
         return self.cache.matched(sequence.chain, limit) * BLOCK_TOKENS
 
@@ -194,7 +193,7 @@ class EngineState:
     # Requests
 
     def submit(self, sequence: Sequence, now_s: float) -> bool:
-        """Take a request. True when a step begins with it: ``ends_s`` is new."""
+        """Take a request. True if a step begins with it, so that ``ends_s`` is new."""
         longest = sequence.prompt_tokens + sequence.answer_events * self.spec.event_tokens
         if longest > self.cache.capacity * BLOCK_TOKENS:
             raise ValueError(f"{longest} tokens never fit in {self.spec.kv_tokens}")
@@ -207,7 +206,7 @@ class EngineState:
         return True
 
     def abort(self, sequence: Sequence) -> None:
-        """Its caller has gone. The step that runs does not get shorter."""
+        """Its caller has left. The running step does not get shorter."""
         if sequence.over:
             return
         sequence.over = True
@@ -218,9 +217,9 @@ class EngineState:
             self.waiting.remove(sequence)
 
     def finish(self) -> tuple[list[Sequence], list[Sequence]]:
-        """A step ends and the next begins: the sequences whose prompt is done, those that ended.
+        """End a step and begin the next. Returns sequences whose prompt is done, and those ended.
 
-        All that decode got one answer event, and so did both lists.
+        Every decoding sequence got one answer event, and so did both lists.
         """
         joining: list[Sequence] = []
         for sequence, tokens in self._chunks:
@@ -231,18 +230,20 @@ class EngineState:
             if not sequence.left:
                 joining.append(sequence)
         ended = self._decode() if self.decoding else []
-        joined = [one for one in joining if not one.left and self._join(one, ended)]
+        joined = [
+            sequence for sequence in joining if not sequence.left and self._join(sequence, ended)
+        ]
         self.steps += 1
         self._begin(self.ends_s)
         return joined, ended
 
     def stop(self) -> None:
-        """It hangs: the step that runs never ends."""
+        """The engine hangs: the running step never ends."""
         self.hung = True
         self.ends_s = inf
 
     def drop(self, *, forget: bool) -> list[Sequence]:
-        """Everything that it had is lost; the cache too when it is to ``forget``."""
+        """Lose all its requests, and with ``forget`` its cache too."""
         lost = [*self.running, *self.waiting]
         for sequence in lost:
             self.abort(sequence)
@@ -300,7 +301,7 @@ class EngineState:
         return True
 
     def _share(self, sequence: Sequence) -> None:
-        """What has been computed of a prompt is there for others."""
+        """Let other sequences use what has been computed of a prompt."""
         known = sequence.prompt_tokens + sequence.generated * self.spec.event_tokens
         upto = min((known - sequence.left) // BLOCK_TOKENS, sequence.prompt_blocks)
         if upto > sequence.computed:
@@ -320,7 +321,7 @@ class EngineState:
         return ended
 
     def _join(self, sequence: Sequence, ended: list[Sequence]) -> bool:
-        """Its prompt is done and the next answer event comes; False if it was preempted instead."""
+        """Its prompt is done and the next answer event comes. False if it was preempted instead."""
         tokens = self.spec.event_tokens
         made = sequence.generated
         if sequence.answer_events - made > 1:
@@ -348,17 +349,17 @@ class EngineState:
         return True
 
     def _ask(self, sequence: Sequence, sign: int) -> None:
-        """Count a decoding sequence's blocks into the demand, or out of it."""
+        """Add a decoding sequence's blocks to the demand, or take them out."""
         begun = sequence.prompt_tokens - (1 + sequence.joined) * self.spec.event_tokens
         for place, blocks in enumerate(self._growth[begun % BLOCK_TOKENS]):
             self._demand[place] += sign * blocks
 
     def _preempt(self) -> None:
-        """The latest gives its blocks up and is computed again, its answer so far included."""
+        """The latest sequence gives up its blocks and is computed again, with its answer so far."""
         sequence = next(reversed(self.running))
         made = self.generated(sequence)
         if sequence in self.decoding:
-            made -= 1  # The event of this step needs a block, and there is none.
+            made -= 1  # This step's event needs a block, and there is none.
             self.context_tokens -= self.spec.event_tokens
         self._leave(sequence, made)
         sequence.left = sequence.uncached_tokens = sequence.prompt_tokens
@@ -376,14 +377,14 @@ class EngineState:
             start = end
 
     def _leave(self, sequence: Sequence, made: int) -> None:
-        """Out of the batch after ``made`` answer events, its blocks given back."""
+        """Take a sequence out of the batch after ``made`` answer events, and free its blocks."""
         tokens = self.spec.event_tokens
         known = sequence.prompt_tokens + made * tokens
         del self.running[sequence]
         if sequence in self.decoding:
             del self.decoding[sequence]
             self._ask(sequence, -1)
-            # The last event takes no block: nothing comes after it.
+            # The last event needs no block, since nothing follows it.
             stored = known - tokens if made == sequence.answer_events else known
             sequence.private += stored // BLOCK_TOKENS - sequence.grown_from
             if not sequence.over or made < sequence.answer_events:

@@ -1,4 +1,4 @@
-"""Runs of one scenario under several policies, side by side."""
+"""Runs one scenario under several policies, side by side."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
@@ -14,11 +14,11 @@ from router.simulator.workload import Arrival, merged
 
 REFERENCE = "reference"
 WARM_UP_SHARE = 0.1
-"""The first part of a run is left out of its figures (not in ``coldstart``)."""
+"""The figures leave out this first part of a run (not in ``coldstart``)."""
 
 
 class Figures(Struct, frozen=True):
-    """What came of one run. Latencies in milliseconds; shares from 0 to 1."""
+    """The figures of one run. Latencies in milliseconds; shares from 0 to 1."""
 
     policy: str
     answered: int
@@ -117,5 +117,5 @@ def figures_of(
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest rank of values in ascending order; 0 for none."""
+    """Nearest rank of values in ascending order; 0 without values."""
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0

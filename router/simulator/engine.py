@@ -1,7 +1,7 @@
 """The event loop: arrivals and machines on one side, the scheduler on the other, no real time.
 
-It does what the gateway does with the scheduler's decisions: sends, retries before the first byte
-under the same budget, races hedges, runs probes. Every request ends in exactly one result.
+It handles the scheduler's decisions as the gateway does: it sends, retries before the first byte
+under the same budget, races hedges and runs probes. Every request ends in exactly one result.
 """
 
 import heapq
@@ -33,7 +33,7 @@ BEAT_S = 1.0
 MEMBER_TTL_S = 3.0
 ROUTER_DIED = "router_died"
 TOKENS = 1_000.0
-"""What a prediction of 1 looks like to the router: it is told tokens and learns what they mean."""
+"""Tokens for a prediction of 1: the router gets tokens and learns what they mean."""
 
 
 PROMPT_TOKENS = 400
@@ -41,8 +41,8 @@ ANSWER_TOKENS = 100
 
 
 class Answers(StrEnum):
-    """Requests are generations, whose answers come whole: with tokens in proportion to their size,
-    or all with as many.
+    """Requests are generations with whole answers: with tokens in proportion to their size, or all
+    with the same number.
     """
 
     SIZED = "sized"
@@ -50,10 +50,10 @@ class Answers(StrEnum):
 
 
 class Result(Struct, frozen=True, gc=False):
-    """How one request ended. ``error`` is empty when it was answered.
+    """How one request ended. ``error`` is empty if it was answered.
 
-    ``queue_s`` is how long it waited in the router until it was first sent to a machine, or until
-    it was given up. ``policy_id`` is the policy that placed it.
+    ``queue_s`` is how long it waited in the router until it was first sent to a machine or given
+    up. ``policy_id`` is the policy that placed it.
     """
 
     at_s: float
@@ -68,16 +68,16 @@ class Result(Struct, frozen=True, gc=False):
 
     @property
     def ended_s(self) -> float:
-        """When the answer was there, or known not to come."""
+        """When the answer was there, or was known not to come."""
         return self.at_s + self.latency_s
 
 
 class Setup(Struct, frozen=True):
-    """What is simulated: machines, how routers place, and the network between.
+    """What is simulated: machines, how routers place, and the network between them.
 
-    Of several ``routers`` the first owns the model and the others forward to it, one hop; or, when
-    the model is ``shared``, each places what lands on it over its lease of the slots. At
-    ``owner_dies_s`` the first router is gone, with everything that it had. A ``canary`` places its
+    With several ``routers``, the first one owns the model and the others forward to it, one hop. If
+    the model is ``shared``, each router places its own calls over its lease of the slots. At
+    ``owner_dies_s`` the first router dies with everything that it has. A ``canary`` places its
     share of the requests, drawn one by one.
     """
 
@@ -113,7 +113,7 @@ class _Call:
 class Simulation:
     """One run. ``hedges``, ``probes``, ``ejections`` and ``retries`` count what happened.
 
-    ``canary`` may be set to None while it runs: what arrives from then on has one policy.
+    ``canary`` may be set to None during the run; later arrivals then have one policy.
     """
 
     def __init__(self, setup: Setup, seed: int) -> None:
@@ -163,7 +163,7 @@ class Simulation:
                 self._at(event.to_s, self._trouble_ends, (machine.name, event))
 
     def run(self, arrivals: Iterable[Arrival], count: int) -> list[Result]:
-        """Feed the first ``count`` arrivals and run until each has ended."""
+        """Feed the first ``count`` arrivals and run until all have ended."""
         source: Iterator[Arrival] = itertools.islice(arrivals, count)
         upcoming = next(source, None)
         events = self._events
@@ -181,7 +181,7 @@ class Simulation:
                 return self.results
 
     def at(self, at_s: float, do: Callable[["Simulation"], None]) -> None:
-        """Have something done at a moment, as a person or a job would: a new snapshot, say."""
+        """Do something at a given time, as a person or a job would: publish a snapshot, say."""
         self._at(at_s, do, self)
 
     def publish(self, endpoints: Iterable[Endpoint]) -> None:
@@ -318,7 +318,7 @@ class Simulation:
         self._apply(job.router, self.schedulers[job.router].completed(attempt, self._now_s, used))
 
     def _used(self, job: Job) -> Used | None:
-        """The tokens that its worker counts."""
+        """The token counts that the worker reports."""
         answers = self._setup.answers
         if answers is None or job.attempt.is_probe:
             return None
@@ -346,7 +346,7 @@ class Simulation:
     # Routers
 
     def _beat(self, _: object) -> None:
-        """Divide the slots anew, as the routers do among themselves."""
+        """Divide the slots again, as the routers do among themselves."""
         demands = {str(self._alive[0]): 1.0}
         for name, machine in self._machines.items():
             slots = machine.machine.slots
@@ -368,7 +368,7 @@ class Simulation:
         return running + scheduler.waiting / len(self._machines)
 
     def _die(self, router: int) -> None:
-        """A router is killed: its calls are lost, and its leases until their time is up."""
+        """A router is killed: its calls are lost, and its leases last until they expire."""
         self._alive.remove(router)
         for job in [job for job in self._jobs.values() if job.router == router]:
             self._stop(job.attempt)

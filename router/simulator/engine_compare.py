@@ -1,4 +1,4 @@
-"""Engine scenarios under several placers, side by side, and a table of what came of them."""
+"""Runs engine scenarios under several placers, side by side, and prints a table of the figures."""
 
 import gc
 import time
@@ -48,14 +48,16 @@ PLACERS: dict[str, Callable[[int], Placer]] = {
     "least_outstanding": least_outstanding,
     "round_robin": lambda seed: round_robin(),
 }
-"""By name, made for a seed. ``ours-`` are told other slots than the engines' most sequences, or
-more than these, or see answers come whole, or do without a part, or are several routers that each
-have a share of the calls and tell each other of their work or (``-silent``) do not.
+"""Placers by name, made for a seed.
+
+Each ``ours-`` placer changes one thing. The catalog states another number of slots, answers come
+whole, or a part is left out. Or several routers share the calls and tell each other of their work
+(``-silent``: they do not).
 """
 
 
 class TenantFigures(Struct, frozen=True):
-    """What one tenant had of it."""
+    """The figures of one tenant."""
 
     good: float
     ttft_p99_ms: float
@@ -63,11 +65,11 @@ class TenantFigures(Struct, frozen=True):
 
 
 class EngineFigures(Struct, frozen=True):
-    """What came of one placer, over the seeds. Milliseconds; shares from 0 to 1.
+    """The figures of one placer, over all seeds. Milliseconds; shares from 0 to 1.
 
-    ``penalised_ms`` is the mean with every error as long as the caller's patience. ``shares`` are
-    by class of hardware, ``us`` is processor time a request of the whole simulation. ``tenants``
-    are there when there are several.
+    ``penalised_ms`` is the mean in which every error counts as the caller's whole patience.
+    ``shares`` are by class of hardware. ``us`` is processor time per request of the whole
+    simulation. ``tenants`` is set if there are several.
     """
 
     placer: str
@@ -89,16 +91,16 @@ class EngineFigures(Struct, frozen=True):
 
 
 class Options(Struct, frozen=True):
-    """What all runs have in common."""
+    """The options of all runs."""
 
     seeds: int = 1
     form: StepForm = StepForm.LINEAR
     load_factor: float = 1.0
     duration_s: float = 0.0
-    """0 is the scenario's own."""
+    """0 means the scenario's own."""
 
     def scenario(self, name: str) -> EngineScenario:
-        """One of them."""
+        """A scenario by name."""
         scenario = engine_scenarios(self.form, load_factor=self.load_factor)[name]
         if self.duration_s:
             scenario = replace(scenario, duration_s=self.duration_s)
@@ -130,7 +132,7 @@ def _gathered(
 
 
 def _run(what: tuple[str, str, int, Options]) -> EngineFigures:
-    gc.set_threshold(100_000)  # What a run makes lives long: looking often takes a tenth of it.
+    gc.set_threshold(100_000)  # A run's objects live long: frequent collections take a tenth of it.
     name, placer, seed, options = what
     scenario = options.scenario(name)
     begun_s = time.process_time()
@@ -142,19 +144,21 @@ def _run(what: tuple[str, str, int, Options]) -> EngineFigures:
 def figures_of(
     placer: str, scenario: EngineScenario, results: Sequence[EngineResult], us: float = 0.0
 ) -> EngineFigures:
-    """Of the requests that came after the warm-up and within the run."""
+    """The figures of the requests that came after the warm-up and within the run."""
     counted = [
-        one for one in results if scenario.warm_up_s <= one.at_s < scenario.duration_s
+        result for result in results if scenario.warm_up_s <= result.at_s < scenario.duration_s
     ] or list(results)
-    answered = [one for one in counted if not one.error]
-    latencies = sorted(one.latency_s * 1e3 for one in answered)
-    firsts = sorted(one.ttft_s * 1e3 for one in answered)
-    tokens = [one.token_s * 1e3 for one in answered if one.answer_events > 1]
-    good = sum(_is_good(one, scenario) for one in counted)
+    answered = [result for result in counted if not result.error]
+    latencies = sorted(result.latency_s * 1e3 for result in answered)
+    firsts = sorted(result.ttft_s * 1e3 for result in answered)
+    tokens = [result.token_s * 1e3 for result in answered if result.answer_events > 1]
+    good = sum(_is_good(result, scenario) for result in counted)
     lost = len(counted) - len(answered)
     patience_ms = scenario.client_timeout_s * 1e3
-    tenants = sorted({one.tenant for one in counted}) if len(scenario.load.tenants) > 1 else []
-    by_class = Counter(scenario.engines[one.engine].kind for one in answered)
+    tenants = (
+        sorted({result.tenant for result in counted}) if len(scenario.load.tenants) > 1 else []
+    )
+    by_class = Counter(scenario.engines[result.engine].kind for result in answered)
     kinds = dict.fromkeys(spec.kind for spec in scenario.engines)
     return EngineFigures(
         placer=placer,
@@ -167,30 +171,30 @@ def figures_of(
         p50_ms=percentile(latencies, 0.5),
         p99_ms=percentile(latencies, 0.99),
         good=good / max(len(counted), 1),
-        hit=sum(one.cached_tokens for one in answered)
-        / max(sum(one.prompt_tokens for one in answered), 1),
+        hit=sum(result.cached_tokens for result in answered)
+        / max(sum(result.prompt_tokens for result in answered), 1),
         errors=lost,
         penalised_ms=(sum(latencies) + lost * patience_ms) / max(len(counted), 1),
         us=us,
         shares={kind: by_class[kind] / max(len(counted), 1) for kind in kinds},
-        tenants={one: _of_tenant(one, scenario, counted) for one in tenants},
+        tenants={tenant: _of_tenant(tenant, scenario, counted) for tenant in tenants},
     )
 
 
-def _is_good(one: EngineResult, scenario: EngineScenario) -> bool:
-    in_time = one.ttft_s <= scenario.slo_ttft_s and one.token_s <= scenario.slo_token_s
-    return in_time and not one.error
+def _is_good(result: EngineResult, scenario: EngineScenario) -> bool:
+    in_time = result.ttft_s <= scenario.slo_ttft_s and result.token_s <= scenario.slo_token_s
+    return in_time and not result.error
 
 
 def _of_tenant(
     tenant: int, scenario: EngineScenario, counted: Sequence[EngineResult]
 ) -> TenantFigures:
-    own = [one for one in counted if one.tenant == tenant]
-    answered = [one for one in own if not one.error]
+    own = [result for result in counted if result.tenant == tenant]
+    answered = [result for result in own if not result.error]
     return TenantFigures(
-        sum(_is_good(one, scenario) for one in own) / len(own),
-        percentile(sorted(one.ttft_s * 1e3 for one in answered), 0.99),
-        percentile(sorted(one.latency_s * 1e3 for one in answered), 0.99),
+        sum(_is_good(result, scenario) for result in own) / len(own),
+        percentile(sorted(result.ttft_s * 1e3 for result in answered), 0.99),
+        percentile(sorted(result.latency_s * 1e3 for result in answered), 0.99),
     )
 
 
@@ -199,18 +203,18 @@ def _average(values: Sequence[float]) -> float:
 
 
 def _mean(figures: Sequence[EngineFigures]) -> EngineFigures:
-    """Of the same placer with several seeds."""
+    """The mean of one placer's figures over several seeds."""
     first = figures[0]
     numbers = {
-        field: _average([getattr(one, field) for one in figures])
+        field: _average([getattr(run, field) for run in figures])
         for field in EngineFigures.__struct_fields__
         if field not in {"placer", "shares", "tenants"}
     }
-    shares = {kind: _average([one.shares[kind] for one in figures]) for kind in first.shares}
+    shares = {kind: _average([run.shares[kind] for run in figures]) for kind in first.shares}
     tenants = {
         tenant: TenantFigures(
             *[
-                _average([getattr(one.tenants[tenant], field) for one in figures])
+                _average([getattr(run.tenants[tenant], field) for run in figures])
                 for field in TenantFigures.__struct_fields__
             ]
         )
@@ -226,17 +230,17 @@ ENGINE_HEAD = (
 )
 
 
-def engine_line(one: EngineFigures, reference_ms: float) -> str:
-    """A row of the table; the ratio is of penalised means, to the first placer's."""
-    shares = " ".join(f"{kind} {share:.0%}" for kind, share in one.shares.items())
+def engine_line(row: EngineFigures, reference_ms: float) -> str:
+    """A row of the table. The ratio is of penalised means, relative to the first placer's."""
+    shares = " ".join(f"{kind} {share:.0%}" for kind, share in row.shares.items())
     shares += "".join(
         f"; tenant {tenant}: {part.good:.1%} good, p99 of ttft {part.ttft_p99_ms:.0f}, "
         f"of all {part.p99_ms:.0f}"
-        for tenant, part in one.tenants.items()
+        for tenant, part in row.tenants.items()
     )
     return (
-        f"{one.placer:18s} {one.requests:6.0f} {one.ttft_ms:6.0f} {one.ttft_p50_ms:6.0f} "
-        f"{one.ttft_p99_ms:7.0f} {one.token_ms:6.1f} {one.mean_ms:7.0f} {one.p50_ms:7.0f} "
-        f"{one.p99_ms:7.0f} {one.good:6.1%} {one.hit:6.1%} {one.errors:6.1f} "
-        f"{one.penalised_ms / reference_ms:6.3f} {one.us:7.1f}  {shares}"
+        f"{row.placer:18s} {row.requests:6.0f} {row.ttft_ms:6.0f} {row.ttft_p50_ms:6.0f} "
+        f"{row.ttft_p99_ms:7.0f} {row.token_ms:6.1f} {row.mean_ms:7.0f} {row.p50_ms:7.0f} "
+        f"{row.p99_ms:7.0f} {row.good:6.1%} {row.hit:6.1%} {row.errors:6.1f} "
+        f"{row.penalised_ms / reference_ms:6.3f} {row.us:7.1f}  {shares}"
     )

@@ -1,7 +1,7 @@
 """Sessions on one side, engines on the other, a placer between them, and no real time.
 
-A placer says which engine each request goes to; what it may do is :class:`EngineSimulation`'s
-public face. Every request ends in exactly one result.
+A placer says which engine each request goes to. It may use the public methods of
+:class:`EngineSimulation`. Every request ends in exactly one result.
 """
 
 import heapq
@@ -21,9 +21,9 @@ from router.simulator.sessions import Session, Turn, plan
 
 
 class EngineResult(Struct, frozen=True, gc=False):
-    """How one request ended. ``error`` is empty when it was answered.
+    """How one request ended. ``error`` is empty if it was answered.
 
-    ``queue_s`` is how long it waited until it was first sent to an engine, or given up.
+    ``queue_s`` is how long it waited until it was first sent to an engine or given up.
     """
 
     at_s: float
@@ -41,17 +41,17 @@ class EngineResult(Struct, frozen=True, gc=False):
 
     @property
     def token_s(self) -> float:
-        """Mean time of an answer event after the first; 0 for a single one."""
+        """The mean time of an answer event after the first; 0 for a single event."""
         if self.answer_events < 2:
             return 0.0
         return (self.latency_s - self.ttft_s) / (self.answer_events - 1)
 
 
 class Call:
-    """One request on its way. It was first sent at ``sent_s``, and its answer began at ``first_s``,
-    from ``answering``.
+    """One request on its way.
 
-    ``placed`` is the placer's own.
+    It was first sent at ``sent_s``. Its answer began at ``first_s``, from ``answering``. ``placed``
+    is for the placer's own use.
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Call:
 
 
 class Placer(Protocol):
-    """Who decides. Attempts are sequences, owned by their call; probes are nobody's."""
+    """Decides where requests go. A call owns its attempts (sequences); probes have no owner."""
 
     def begin(self, simulation: "EngineSimulation") -> None:
         """The run starts."""
@@ -98,17 +98,17 @@ class Placer(Protocol):
         joined: Sequence[batching.Sequence],
         ended: Sequence[batching.Sequence],
     ) -> None:
-        """A step has ended: whose prompts were done in it, and whose answers."""
+        """A step has ended: ``joined`` have their prompts done, ``ended`` their answers."""
 
     def failed(self, sequence: batching.Sequence) -> None:
         """An engine lost an attempt."""
 
     def left(self, call: Call) -> None:
-        """The caller has given up, and what ran for it is stopped."""
+        """The caller has given up; its attempts are already stopped."""
 
 
 class EngineSimulation:
-    """One run of a scenario; the sessions are ``plan``'s unless they are given."""
+    """One run of a scenario. Without ``sessions``, ``plan`` makes them."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class EngineSimulation:
                 self.at(event.to_s, self._trouble_ends, (number, event))
 
     def run(self) -> list[EngineResult]:
-        """Until every session is over."""
+        """Run until every session is over."""
         self._placer.begin(self)
         events, pop = self._events, heapq.heappop
         while self.open and events:
@@ -151,11 +151,11 @@ class EngineSimulation:
     # What a placer may do
 
     def at(self, at_s: float, handle: Callable[[Any], None], what: object) -> None:
-        """Call ``handle`` with ``what`` at a moment."""
+        """Call ``handle`` with ``what`` at a given time."""
         heapq.heappush(self._events, (at_s, next(self._count), handle, what))
 
     def sequence(self, call: Call) -> batching.Sequence:
-        """An attempt at a call, not sent yet."""
+        """A new attempt at a call, not sent yet."""
         turn = call.turn
         return batching.Sequence(
             turn.chain,
@@ -185,7 +185,7 @@ class EngineSimulation:
             sequence.over = True
 
     def give_up(self, call: Call, error: str) -> None:
-        """The call ends with an error."""
+        """End the call with an error."""
         self._end(call, None, error)
 
     # Requests

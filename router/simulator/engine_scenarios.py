@@ -1,10 +1,10 @@
 """Fleets of unlike LLM engines and their load, by name.
 
-The figures of hardware are real ones of an 8B model, rounded (bf16; the CPU int8). To run more
-requests in less time, time passes ``SPEED`` times as fast as it really would and one answer event
-stands for ``EVENT_TOKENS`` tokens: a decode step takes ``EVENT_TOKENS / SPEED`` times as long as a
-real one, and a prompt token ``1 / SPEED``. Contexts and caches have their real sizes, but for the
-H100, which has half of its own: a run is short.
+Hardware figures are real ones of an 8B model, rounded (bf16; the CPU int8). To run more requests in
+less time, time passes ``SPEED`` times as fast as in reality, and one answer event stands for
+``EVENT_TOKENS`` tokens. So a decode step takes ``EVENT_TOKENS / SPEED`` times as long as a real
+one, and a prompt token ``1 / SPEED``. Contexts and caches have their real sizes, except for the
+H100, which has half of its own because runs are short.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ EVENT_TOKENS = 8
 class Hardware(Struct, frozen=True):
     """Real figures of one class: tokens a second, milliseconds of a decode step, tokens.
 
-    ``knee`` is the batch beyond which throughput hardly grows.
+    Beyond a batch of ``knee``, throughput hardly grows.
     """
 
     prefill_hz: float
@@ -47,7 +47,7 @@ SAME = (("a100", 6),)
 
 
 class EngineScenario(Struct, frozen=True):
-    """A fleet, its load, what counts as good, and from when on it is measured."""
+    """A fleet, its load, what counts as good, and when measuring begins."""
 
     name: str
     about: str
@@ -63,7 +63,7 @@ class EngineScenario(Struct, frozen=True):
 def fleet(
     classes: Sequence[tuple[str, int]] = MIXED, form: StepForm = StepForm.LINEAR
 ) -> tuple[EngineSpec, ...]:
-    """Engines of some classes, as they are emulated."""
+    """Engines of some classes, as emulated."""
     step = EVENT_TOKENS / SPEED / 1e3
     engines: list[EngineSpec] = []
     for kind, count in classes:
@@ -90,20 +90,20 @@ def fleet(
 def capacity_hz(
     engines: Sequence[EngineSpec], prompt_tokens: float, answer_events: float, hit: float
 ) -> float:
-    """Requests a second that saturate every engine, when a share ``hit`` of prompts is cached."""
+    """Requests a second that saturate every engine, if a share ``hit`` of prompts is cached."""
     rate = 0.0
-    for one in engines:
-        context = prompt_tokens + answer_events * one.event_tokens
-        batch = max(1.0, min(one.sequences_max, 0.8 * one.kv_tokens / context))
-        step_s = (one.base_s + one.context_s * batch * context) / batch + one.batch_s
-        rate += 1 / (prompt_tokens * (1 - hit) / one.prefill_hz + answer_events * step_s)
+    for spec in engines:
+        context = prompt_tokens + answer_events * spec.event_tokens
+        batch = max(1.0, min(spec.sequences_max, 0.8 * spec.kv_tokens / context))
+        step_s = (spec.base_s + spec.context_s * batch * context) / batch + spec.batch_s
+        rate += 1 / (prompt_tokens * (1 - hit) / spec.prefill_hz + answer_events * step_s)
     return rate
 
 
 def mean_lengths(load: Load) -> tuple[float, float]:
     """Prompt tokens and answer events of a mean turn."""
     sessions = plan(replace(load, rate_hz=20.0), 200.0, EVENT_TOKENS, 5)
-    turns = [turn for one in sessions for turn in one.turns]
+    turns = [turn for session in sessions for turn in session.turns]
     prompts = sum(turn.prompt_tokens for turn in turns)
     return prompts / len(turns), sum(turn.answer_events for turn in turns) / len(turns)
 

@@ -1,8 +1,8 @@
 """Emulated workers under virtual time: slots, an inner queue, and everything that goes wrong.
 
 A worker runs ``slots`` requests at once and queues the others in order, as inference servers do. A
-request's service time is fixed when it begins: size x mean x batch factor at that moment x the
-trouble of that moment.
+request's service time is fixed when it begins: size x mean x batch factor x trouble, as they are at
+that moment.
 """
 
 from collections import deque
@@ -22,13 +22,13 @@ class Trouble(StrEnum):
     SLOW = "slow"
     """Everything that begins in the window takes ``factor`` times longer."""
     DRIFT = "drift"
-    """The same, moving evenly from 1 to ``factor`` over the window and staying there. Below 1 it
-    grows faster; a window without length is a jump.
+    """The same, but it moves evenly from 1 to ``factor`` over the window and stays there. Below 1
+    the worker gets faster; a window without length is a jump.
     """
     CRASH = "crash"
-    """What runs fails at once, and so does whatever comes, until the window ends."""
+    """What runs fails at once, and so does every new request, until the window ends."""
     HANG = "hang"
-    """Nothing moves or answers; what was caught in it fails when the window ends."""
+    """Nothing moves or answers; what was caught fails when the window ends."""
 
 
 class Event(Struct, frozen=True):
@@ -43,8 +43,8 @@ class Event(Struct, frozen=True):
 class Machine(Struct, frozen=True):
     """One worker of a class. ``prior_ms`` is what the router is told (0 = nothing).
 
-    ``deployment_id`` is a real deployment's, which a policy's weights name; without one (0) the
-    class is numbered.
+    ``deployment_id`` is that of a real deployment, which a policy's weights name. Without one (0),
+    deployments are numbered by class.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Machine(Struct, frozen=True):
         return self.slots / (self.service_ms / 1e3 * self.factor(self.slots))
 
     def endpoint(self, number: int, model: str) -> Endpoint:
-        """The endpoint that the scheduler sees. Deployments are by class, where they have no id."""
+        """The endpoint that the scheduler sees. Without an id, deployments are by class."""
         deployment = Deployment(
             id=self.deployment_id or number,
             model=model,
@@ -84,7 +84,7 @@ class Machine(Struct, frozen=True):
 
 
 class Job:
-    """One attempt on a machine, sent by a router: ``ends_s`` is None while it waits or hangs."""
+    """One attempt on a machine, sent by a router. ``ends_s`` is None while it waits or hangs."""
 
     __slots__ = ("attempt", "begun_s", "ends_s", "over", "router", "size")
 
@@ -114,7 +114,7 @@ class MachineState:
         self.busy_s = 0.0
 
     def submit(self, job: Job, now_s: float) -> bool:
-        """Take a job; True when it begins at once (``ends_s`` says until when)."""
+        """Take a job. True if it begins at once (``ends_s`` says until when)."""
         if len(self.running) < self.machine.slots and not self.hung:
             self._begin(job, now_s)
             return True
@@ -122,7 +122,7 @@ class MachineState:
         return False
 
     def finish(self, job: Job, now_s: float) -> Job | None:
-        """A job has ended or was stopped; the one that begins in its place, if any."""
+        """A job has ended or was stopped. Returns the job that begins in its place, if any."""
         job.over = True
         if job in self.running:
             self.running.discard(job)
@@ -144,7 +144,7 @@ class MachineState:
         return list(self.running)
 
     def drop(self) -> list[Job]:
-        """Everything that it had is lost."""
+        """Lose everything."""
         lost = [job for job in [*self.running, *self.queue] if not job.over]
         for job in lost:
             job.over = True

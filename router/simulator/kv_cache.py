@@ -1,11 +1,13 @@
 """An engine's blocks of KV cache, counted by segments.
 
-A segment is a stretch of blocks that is always found in one order: a shared system prompt, what one
-turn adds, an answer. A prompt is a chain of segments, each named for everything before it too. What
-is kept of a segment is its beginning, so that one number says it, and work does not grow with the
-length of prompts: an engine that keeps single blocks and forgets the ends of prompts first, the
-least recently used before others, keeps the same ones. Only where two compute one segment at once
-the ends are released later than by single blocks: when nobody uses any of it.
+A segment is a run of blocks that always come in one order: a shared system prompt, what one turn
+adds, an answer. A prompt is a chain of segments; a segment's name also stands for everything before
+it. The cache keeps the beginning of a segment, so one number describes it, and work does not grow
+with the length of prompts.
+
+An engine that keeps single blocks, and forgets the least recently used first and the ends of
+prompts before their beginnings, keeps the same blocks. There is one difference: if two sequences
+compute one segment at once, its end is released later here, when no sequence uses any of it.
 """
 
 from collections import OrderedDict
@@ -14,11 +16,11 @@ from collections.abc import Sequence as Items
 BLOCK_TOKENS = 16
 
 Chain = Items[tuple[int, int]]
-"""Segments of a prompt from its beginning: a name, and the count of blocks up to its end."""
+"""Segments of a prompt from its beginning: a name, and the number of blocks up to its end."""
 
 
 class Segment:
-    """The first ``have`` blocks of it are there, for ``users`` sequences (0: free, but cached)."""
+    """Its first ``have`` blocks are there, used by ``users`` sequences (0: free, but cached)."""
 
     __slots__ = ("have", "name", "users")
 
@@ -41,16 +43,16 @@ class KvCache:
 
     @property
     def free(self) -> int:
-        """Neither in use nor cached."""
+        """Blocks that are neither in use nor cached."""
         return self.capacity - self.shared - self.private - self.cached
 
     @property
     def used(self) -> int:
-        """In use by running sequences."""
+        """Blocks in use by running sequences."""
         return self.shared + self.private
 
     def matched(self, chain: Chain, limit: int) -> int:
-        """How many blocks of a prompt are there, from its beginning; ``limit`` at most."""
+        """How many blocks of a prompt are there from its beginning, at most ``limit``."""
         segments, start = self._segments, 0
         for name, end in chain:
             segment = segments.get(name)
@@ -63,7 +65,7 @@ class KvCache:
         return min(limit, start)
 
     def admit(self, chain: Chain, matched: int, needed: int) -> list[Segment] | None:
-        """Use the ``matched`` blocks and make ``needed`` more private; None when they don't fit."""
+        """Use the ``matched`` blocks and make ``needed`` more private; None if they don't fit."""
         found: list[Segment] = []
         start = revived = 0
         for name, end in chain:
@@ -82,7 +84,7 @@ class KvCache:
         return found
 
     def take(self, count: int) -> bool:
-        """Make blocks private, those of the cache last; False when there are not so many."""
+        """Make blocks private, cached ones last. False if there are not enough."""
         short = count - self.capacity + self.shared + self.private + self.cached
         if short > 0:
             if short > self.cached:
@@ -92,9 +94,9 @@ class KvCache:
         return True
 
     def share(self, chain: Chain, computed: int, upto: int, held: list[Segment]) -> int:
-        """Blocks from ``computed`` to ``upto`` hold a prompt now, so that others find them.
+        """Blocks from ``computed`` to ``upto`` hold a prompt now, so let other sequences find them.
 
-        What was private and is not any more; a double of what is there already stays private.
+        Returns how many blocks are no longer private. A copy of an existing block stays private.
         """
         made = start = 0
         for name, end in chain:
@@ -117,7 +119,7 @@ class KvCache:
         return made
 
     def release(self, held: Items[Segment], private: int) -> None:
-        """A sequence has left: what nobody uses stays as long as there is room."""
+        """A sequence has left. Blocks that no sequence uses stay while there is room."""
         self.private -= private
         for segment in reversed(held):
             segment.users -= 1
@@ -127,14 +129,14 @@ class KvCache:
                 self._unused[segment.name] = segment
 
     def keep(self, name: int, blocks: int) -> None:
-        """An answer has been made: it stays as far as there is room."""
+        """Keep the blocks of a finished answer while there is room."""
         if name not in self._segments and (have := min(blocks, self.free)) > 0:
             segment = self._segments[name] = self._unused[name] = Segment(name)
             segment.have = have
             self.cached += have
 
     def clear(self) -> None:
-        """Forget what nobody uses."""
+        """Forget the blocks that no sequence uses."""
         if self.cached:
             self._evict(self.cached)
 

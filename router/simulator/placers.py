@@ -1,4 +1,4 @@
-"""Who places what is simulated, but for our scheduler: references and simple rules."""
+"""Placers other than our scheduler: references and simple rules."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ ATTEMPTS_MAX = 3
 
 
 class Chooser:
-    """Sends each request at once to the engine that a rule names; again, elsewhere, if it fails."""
+    """Sends each request at once to the engine that a rule names. If that fails, tries another."""
 
     def __init__(
         self, choose: Callable[[batching.Sequence, EngineSimulation, set[int]], int]
@@ -25,7 +25,7 @@ class Chooser:
         self._simulation = simulation
 
     def arrived(self, call: Call) -> None:
-        """Send it."""
+        """Send the call."""
         call.placed = set()
         self._send(call)
 
@@ -35,7 +35,7 @@ class Chooser:
         """Nothing to learn."""
 
     def failed(self, sequence: batching.Sequence) -> None:
-        """Try elsewhere, unless the answer has begun."""
+        """Try another engine, unless the answer has begun."""
         call = sequence.owner
         if not isinstance(call, Call) or call.answering is not None or call.over:
             return
@@ -46,7 +46,7 @@ class Chooser:
             self._simulation.give_up(call, "worker_failed")
 
     def left(self, call: Call) -> None:
-        """Nothing is kept of it."""
+        """Nothing is kept of the call."""
 
     def _send(self, call: Call) -> None:
         sequence = self._simulation.sequence(call)
@@ -55,7 +55,7 @@ class Chooser:
 
 
 Remaining = Callable[[batching.Sequence, int], float]
-"""How many events an answer still has, of which so many have come."""
+"""How many events of an answer are left, after this many have come."""
 
 
 def _truly(sequence: batching.Sequence, come: int) -> float:
@@ -63,10 +63,10 @@ def _truly(sequence: batching.Sequence, come: int) -> float:
 
 
 def oracle(social: float = 1.0, *, knows_lengths: bool = True) -> Chooser:
-    """Exact state of every engine, greedily: the least own predicted end, plus ``social`` times
-    what it adds to the others there. No look-ahead: a strong reference, not a bound. One that does
-    not know answers' lengths knows how they are distributed: more than that nobody can tell who
-    only sees prompts.
+    """Knows the exact state of every engine and is greedy. It takes the least predicted end of the
+    request plus ``social`` times what that adds to others there. It does not look ahead: a strong
+    reference, not a bound. Without ``knows_lengths`` it only knows how answers' lengths are
+    distributed, which is all that can be known from prompts.
     """
     remaining: Remaining | None = _truly if knows_lengths else None
 
@@ -87,7 +87,7 @@ def oracle(social: float = 1.0, *, knows_lengths: bool = True) -> Chooser:
 
 
 def expected_remaining(answer: Lengths) -> Remaining:
-    """The mean of what is left of those that are longer than what has come."""
+    """The mean rest of the answers that are longer than what has come."""
     random = Random("answers")
     drawn = sorted(int(answer.draw(random)) for _ in range(10_000))
     left = [
@@ -104,21 +104,21 @@ def outlook(
     now_s: float,
     remaining: Remaining = _truly,
 ) -> tuple[float, float]:
-    """Seconds until a sequence would end here, and those it would add to the others' sum.
+    """Seconds until a sequence would end here, and the seconds it would add to all others together.
 
-    A closed form: prompts ahead one after the other, then steps at the batch that is likely to be
-    there meanwhile.
+    A closed form: prompts ahead one after the other, then steps of the batch that is likely
+    meanwhile.
     """
     spec = engine.spec
     events = remaining(sequence, 0)
     own_tokens = sequence.prompt_tokens - engine.matched_tokens(sequence)
     running, waiting = engine.running, engine.waiting
-    ahead = sum([one.left for one in engine.prefilling])
-    ahead += sum([one.uncached_tokens for one in waiting])
-    rest = [remaining(one, engine.generated(one)) for one in running]
-    asked = [remaining(one, 0) for one in waiting]
+    ahead = sum([other.left for other in engine.prefilling])
+    ahead += sum([other.uncached_tokens for other in waiting])
+    rest = [remaining(other, engine.generated(other)) for other in running]
+    asked = [remaining(other, 0) for other in waiting]
     context = engine.context_tokens + sequence.prompt_tokens
-    context += sum([one.prompt_tokens for one in waiting])
+    context += sum([other.prompt_tokens for other in waiting])
     held = min(context, spec.kv_tokens)
     wait_s = engine.ends_s - now_s if running and engine.ends_s > now_s else 0.0
     wait_s += _turn_s(engine, sequence, context, rest, asked)
@@ -157,7 +157,7 @@ def _turn_s(
 
 
 def round_robin() -> Chooser:
-    """One after the other."""
+    """Each engine in turn."""
     turns = [0]
 
     def choose(sequence: batching.Sequence, simulation: EngineSimulation, tried: set[int]) -> int:
@@ -170,7 +170,7 @@ def round_robin() -> Chooser:
 
 
 def least_outstanding(seed: int = 1) -> Chooser:
-    """The engine with the fewest requests, one of several at random."""
+    """The engine with the fewest requests; on a tie, one at random."""
     random = Random(f"ties-{seed}").random
 
     def choose(sequence: batching.Sequence, simulation: EngineSimulation, tried: set[int]) -> int:

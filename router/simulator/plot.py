@@ -1,4 +1,4 @@
-"""A comparison as a picture: latency percentiles by policy, or over load."""
+"""Draws a comparison: latency percentiles by policy, or over load."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -18,7 +18,7 @@ def plot(path: Path, title: str, by_load: Mapping[float, Sequence[Figures]]) -> 
     sheet: Any = import_module("matplotlib.pyplot")
     figure, axes = sheet.subplots(1, 3, figsize=(12, 4), sharex=True)
     loads = sorted(by_load)
-    names = [one.policy for one in by_load[loads[0]]]
+    names = [figures.policy for figures in by_load[loads[0]]]
     for axis, (field, label) in zip(
         axes, (("mean_ms", "mean"), ("p50_ms", "p50"), ("p99_ms", "p99")), strict=True
     ):

@@ -1,7 +1,7 @@
-"""The preemptive reference: what no router can reach.
+"""The preemptive reference: better than any router can be.
 
-Requests may move between machines at any moment, free of charge and knowing every speed: the
-oldest always run on the fastest slots, each at its slot's speed. Nothing waits while a slot is
+It moves requests between machines at any moment, for free, and knows every speed. The oldest
+requests always run on the fastest slots, each at its slot's speed. So nothing waits while a slot is
 free, and nothing runs slowly while a faster slot idles.
 """
 

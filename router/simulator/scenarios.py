@@ -1,4 +1,4 @@
-"""Fleets and workloads by name, and the check against theory."""
+"""Fleets and workloads by name, and a formula to check them against theory."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ STUDY_MS = ((40.0, 2), (60.0, 3), (120.0, 4), (400.0, 3))
 
 
 class Scenario(Struct, frozen=True):
-    """A fleet, what arrives at it, and by when an answer is good."""
+    """A fleet, its arrivals, and the latency up to which an answer is good."""
 
     name: str
     about: str
@@ -41,7 +41,7 @@ def fleet(
             prior = 0.0
             if prior_error is not None:
                 prior = service_ms * rng.uniform(1 - prior_error, 1 + prior_error)
-            # Price falls as hardware slows: a slow request costs less.
+            # Slower hardware is cheaper: a slow request costs less.
             price_nano = round(4_000_000 / service_ms)
             machines.append(
                 Machine(f"{kind}{place}", kind, service_ms, slots, prior, price_nano=price_nano)
@@ -60,7 +60,7 @@ def troubled(machines: Sequence[Machine], name: str, *events: Event) -> tuple[Ma
 
 
 def scenarios(load: float, sizes: Sizes = DEFAULT_SIZES) -> dict[str, Scenario]:
-    """Every scenario at ``load`` (share of the whole fleet's capacity)."""
+    """Every scenario at ``load`` (a share of the whole fleet's capacity)."""
     unlike = fleet()
     cold = fleet(prior_error=None)
     rate = load * capacity_hz(unlike)

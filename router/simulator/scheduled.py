@@ -1,4 +1,4 @@
-"""Our scheduler in front of simulated engines: it is told what the gateway tells it."""
+"""Our scheduler in front of simulated engines. It is told what the gateway tells it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -26,20 +26,20 @@ ATTEMPTS_MAX = 3
 PROBE_TOKENS = 8
 PROBE_NAME = -(1 << 40)
 MEAN_PROMPT_TOKENS = 2_000.0
-"""Where sizes are left out: about what the scenarios' prompts have."""
+"""The prompt length if sizes are left out: about the mean of the scenarios."""
 
 
 def most_sequences(spec: EngineSpec) -> int:
-    """The slots that an operator reads off an engine's settings."""
+    """The slots that an operator reads from an engine's settings."""
     return spec.sequences_max
 
 
 BENCHMARKED_TOKENS = 64
-"""Of prompts and of answers."""
+"""Tokens of the prompts and of the answers in a benchmark."""
 
 
 class Told(StrEnum):
-    """What the catalog has on engines beside their slots."""
+    """What the catalog knows of engines besides their slots."""
 
     NOTHING = "nothing"
     HARDWARE = "hardware"
@@ -55,7 +55,7 @@ def endpoint(
     told: Told = Told.NOTHING,
     curve: EngineCurve | None = None,
 ) -> Endpoint:
-    """An engine as the catalog has it: one deployment a class."""
+    """An engine in the catalog's form: one deployment per class."""
     tokens = BENCHMARKED_TOKENS
     alone_s = tokens / spec.prefill_hz + tokens * spec.step_s(1, 1.5 * tokens)
     hardware = "" if told is Told.NOTHING else spec.kind
@@ -79,15 +79,15 @@ class Part(StrEnum):
     """What our scheduler can be left without, to see what it is worth."""
 
     OTHERS = "others"
-    """What a request adds to those that run there."""
+    """What a request adds to others that run there."""
     PREFIXES = "prefixes"
     """Which engine has the beginning of a prompt."""
     SIZES = "sizes"
-    """How long a prompt is, and how long answers have been: all are taken for mean ones."""
+    """The length of a prompt, and of earlier answers: without it, all have mean lengths."""
 
 
 class _Request:
-    """What is under way for a call: its attempts, or a place in the queue."""
+    """A call's attempts, or its place in the queue."""
 
     __slots__ = ("attempts", "excluded", "ticket", "tries")
 
@@ -99,12 +99,14 @@ class _Request:
 
 
 class Scheduled:
-    """See the module. ``slots`` says what of each engine's spec the catalog states as its slots,
-    ``engine`` what server it says runs there, ``told`` what else, ``curves`` what a benchmark of
-    streams has shown of each class; without ``streams`` answers come whole. It does without the
-    parts in ``lacks``. A ``catalog`` of deployments by kind of engine is told instead of
-    all that; each request is taken to cost what its deployment asks for one. No request waits
-    longer than ``queue_wait_s`` in the router.
+    """See the module.
+
+    The catalog states each engine's ``slots``, made from its spec, and ``engine``, the server that
+    runs there. ``told`` says what else it knows. ``curves`` are a benchmark of streams by class.
+    Without ``streams``, answers come whole. The scheduler does without the parts in ``lacks``. If
+    there is a ``catalog`` of deployments by kind of engine, it replaces all that, and each request
+    costs its deployment's price of one. No request waits in the router longer than
+    ``queue_wait_s``.
     """
 
     def __init__(
@@ -161,29 +163,30 @@ class Scheduled:
         kinds = {kind: n for n, kind in enumerate(dict.fromkeys(s.kind for s in self._specs), 1)}
         endpoints = [
             endpoint(
-                one,
-                kinds[one.kind],
-                self._slots(one),
+                spec,
+                kinds[spec.kind],
+                self._slots(spec),
                 self._engine,
                 self._told,
-                self._curves.get(one.kind),
+                self._curves.get(spec.kind),
             )
-            for one in self._specs
+            for spec in self._specs
         ]
         if (catalog := self._catalog) is not None:
             endpoints = [
-                msgspec.structs.replace(one, deployment=catalog[spec.kind])
-                for one, spec in zip(endpoints, self._specs, strict=True)
+                msgspec.structs.replace(endpoint_, deployment=catalog[spec.kind])
+                for endpoint_, spec in zip(endpoints, self._specs, strict=True)
             ]
             usd_weight_s = self._policy.usd_weight_s / NANO_PER_USD
             self._penalties = {
-                one.id: one.deployment.price.request_nano * usd_weight_s for one in endpoints
+                endpoint_.id: endpoint_.deployment.price.request_nano * usd_weight_s
+                for endpoint_ in endpoints
             }
-        self._candidates = tuple(one.id for one in endpoints)
+        self._candidates = tuple(endpoint_.id for endpoint_ in endpoints)
         self._apply(self.scheduler.apply(endpoints, self._simulation.now_s))
 
     def arrived(self, call: Call) -> None:
-        """Hand it in."""
+        """Hand the call to the scheduler."""
         call.placed = _Request()
         self._retry_budget.deposit()
         self._place(call)
@@ -191,12 +194,12 @@ class Scheduled:
     def stepped(
         self, engine: int, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]
     ) -> None:
-        """Say what was heard of the answers."""
+        """Tell the scheduler what came of the answers."""
         heard(self._simulation, engine)
         self.told(joined, ended)
 
     def told(self, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]) -> None:
-        """Say which answers have begun and ended; those of others are left out."""
+        """Tell which answers have begun and ended; those of other routers are skipped."""
         now_s = self._simulation.now_s
         if not self._streams:
             joined = ()
@@ -228,7 +231,7 @@ class Scheduled:
             self._simulation.give_up(call, "worker_failed")
 
     def left(self, call: Call) -> None:
-        """Withdraw it."""
+        """Withdraw the call."""
         now_s = self._simulation.now_s
         request: _Request = call.placed
         if self._calls.pop(str(call.number), None) is not None and request.ticket is not None:
@@ -238,7 +241,7 @@ class Scheduled:
                 self._apply(self.scheduler.cancelled(attempt, now_s))
 
     def lease(self, granted: Mapping[str, int]) -> None:
-        """Use so many slots of each engine."""
+        """Use this many slots of each engine."""
         self._apply(self.scheduler.lease(granted, self._simulation.now_s))
 
     def _place(self, call: Call) -> None:
@@ -329,13 +332,13 @@ class Scheduled:
             self._simulation.at(due_s, self._tick, due_s)
 
     def _tick(self, due_s: float) -> None:
-        if due_s == self._tick_due_s:  # Else an earlier one has taken its place.
+        if due_s == self._tick_due_s:  # Otherwise an earlier tick has taken its place.
             self._tick_due_s = inf
             self._apply(self.scheduler.tick(self._simulation.now_s))
 
 
 def heard(simulation: EngineSimulation, engine: int) -> None:
-    """Another event of every answer that an engine has under way."""
+    """One more event of every running answer of an engine has come."""
     for sequence in simulation.engines[engine].decoding:
         if sequence.placed.answering:
             sequence.placed.heard(1, simulation.now_s)

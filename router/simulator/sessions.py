@@ -1,8 +1,8 @@
-"""Multi-turn chat as values: when sessions begin, how long each turn's texts are, what they share.
+"""Multi-turn chat as numbers: when sessions begin, the lengths of their turns, what they share.
 
-There is no text. A session's conversation only grows, so a segment of it is named by the session
-and its place, and a shared system prompt by its own number: equal names stand for equal beginnings,
-in the engines' caches and in the router's prefix blocks.
+There is no text. A session's conversation only grows, so each of its segments is named by the
+session and the segment's place, and a shared system prompt by its number. Equal names mean equal
+beginnings, in the engines' caches and in the router's prefix blocks.
 """
 
 import math
@@ -17,21 +17,21 @@ from router.simulator.kv_cache import BLOCK_TOKENS, Chain
 
 TURN_TOKENS = 6
 SYSTEM_TOKENS = 3
-"""What a chat template puts around a turn, and around a system prompt."""
+"""Tokens that a chat template puts around a turn, and around a system prompt."""
 
 TURN_BYTES = 56
 SYSTEM_BYTES = 27
 OPEN_BYTES = 18
-"""What JSON takes more than the template, for a turn and its answer, a system prompt, and the turn
-that has no answer yet.
+"""Extra bytes of JSON, beyond the template: for a turn and its answer, for a system prompt, and for
+the turn that has no answer yet.
 """
 
 NAMES = 1 << 16
-"""For one conversation: as many blocks, and half as many turns, at most."""
+"""Names for one conversation: at most as many blocks, and half as many turns."""
 
 
 class Lengths(Struct, frozen=True):
-    """Lognormal, cut off at both ends."""
+    """Lognormal lengths, cut off at both ends."""
 
     median: float
     sigma: float
@@ -39,7 +39,7 @@ class Lengths(Struct, frozen=True):
     high: float
 
     def draw(self, rng: Random) -> float:
-        """One length."""
+        """Draw one length."""
         value = self.median * math.exp(self.sigma * rng.gauss(0.0, 1.0))
         return min(max(value, self.low), self.high)
 
@@ -53,13 +53,13 @@ class Systems(Struct, frozen=True):
 
 
 class Load(Struct, frozen=True):
-    """Sessions of ``turns`` (least, most) that arrive so that ``rate_hz`` turns a second begin.
+    """Sessions of ``turns`` (least, most), arriving so that ``rate_hz`` turns a second begin.
 
     Lengths are in tokens, those of answers in answer events. Turns after the first have ``later``
-    prompts, and a share ``long_share`` of all have ``long`` ones. ``life_s`` is how long a turn
-    takes beside thinking, on average: it says how many sessions are under way at the start.
-    ``tenants`` are the shares of sessions that are each one's; ``only`` leaves all but one of them
-    out, so that what the others do to it can be told.
+    prompts, and a share ``long_share`` of all turns have ``long`` ones. ``life_s`` is the mean
+    duration of a turn besides thinking; it decides how many sessions run at the start. ``tenants``
+    are the tenants' shares of the sessions. ``only`` leaves out all tenants but one, to show what
+    the others do to it.
     """
 
     rate_hz: float
@@ -78,9 +78,9 @@ class Load(Struct, frozen=True):
 
 
 class Turn(Struct, frozen=True, gc=False):
-    """The whole prompt, with all before it, and what its answer will be.
+    """The whole prompt with everything before it, and what its answer will be.
 
-    ``prompt_bytes`` is what the router sees of it.
+    ``prompt_bytes`` is what the router sees of the prompt.
     """
 
     chain: Chain
@@ -93,9 +93,9 @@ class Turn(Struct, frozen=True, gc=False):
 
 
 class Session(Struct, frozen=True):
-    """Begins at ``at_s`` with the turn ``first``: those before it were before the run.
+    """A session that begins at ``at_s`` with turn ``first``; earlier turns were before the run.
 
-    ``prefix`` are the router's blocks of the whole conversation.
+    ``prefix`` holds the router's blocks of the whole conversation.
     """
 
     id: int
@@ -107,7 +107,7 @@ class Session(Struct, frozen=True):
 
 
 class _Shape(Struct, frozen=True):
-    """One turn on its own."""
+    """One turn without what comes before it."""
 
     tokens: int
     events: int
@@ -116,7 +116,7 @@ class _Shape(Struct, frozen=True):
 
 
 def plan(load: Load, duration_s: float, event_tokens: int, seed: int) -> list[Session]:
-    """Every session that begins within ``duration_s``, and those under way at 0."""
+    """Every session that begins within ``duration_s``, and those running at 0."""
     rng = Random(f"sessions-{seed}")
     systems = [0]
     weights = [1.0]
@@ -138,7 +138,7 @@ def plan(load: Load, duration_s: float, event_tokens: int, seed: int) -> list[Se
     sessions: list[Session] = []
     for at_s, under_way in starts:
         count, first = rng.randint(least, most), 0
-        if under_way:  # A long session is likelier to be met, at any point of it.
+        if under_way:  # A long session is more likely to be running, at any of its turns.
             count = max(rng.randint(max(least, 2), most), rng.randint(max(least, 2), most))
             first = rng.randint(1, count - 1)
         shapes = [_shape(load, place, rng) for place in range(count)]
@@ -150,10 +150,12 @@ def plan(load: Load, duration_s: float, event_tokens: int, seed: int) -> list[Se
 
 
 def _shared(load: Load, sessions: list[Session], rng: Random) -> list[Session]:
-    """Whose each is: drawn apart, so that the same sessions come whoever has them."""
+    """Draw the tenants separately, so that the sessions are the same for any tenants."""
     owners = rng.choices(range(len(load.tenants)), load.tenants, k=len(sessions))
     owned = zip(sessions, owners, strict=True)
-    return [replace(one, tenant=owner) for one, owner in owned if load.only in {None, owner}]
+    return [
+        replace(session_, tenant=owner) for session_, owner in owned if load.only in {None, owner}
+    ]
 
 
 def _shape(load: Load, place: int, rng: Random) -> _Shape:
@@ -176,7 +178,7 @@ def session(
     system_tokens: int,
     event_tokens: int,
 ) -> Session:
-    """Turns one after the other behind a system prompt of ``system_tokens``."""
+    """Turns one after the other, behind a system prompt of ``system_tokens``."""
     turns: list[Turn] = []
     chain: list[tuple[int, int]] = []
 
@@ -224,7 +226,7 @@ def alone(
     shared_tokens: int,
     tenant: int = 0,
 ) -> Session:
-    """A single turn, whose first ``shared_tokens`` all have in common that name the same number."""
+    """A single turn. Turns with the same ``shared`` number share their first ``shared_tokens``."""
     theirs, own = -1 - shared, id_ * NAMES
     chain = [(theirs, end)] if (end := shared_tokens // BLOCK_TOKENS) else []
     if prompt_tokens // BLOCK_TOKENS > end:

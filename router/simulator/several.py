@@ -1,4 +1,4 @@
-"""Several of our routers in front of the same simulated engines, each placing what lands on it."""
+"""Several of our routers in front of the same simulated engines. Each places its own calls."""
 
 from collections.abc import Sequence
 from random import Random
@@ -10,12 +10,12 @@ from router.simulator.engine_run import Call, EngineSimulation
 from router.simulator.scheduled import Scheduled, heard, most_sequences
 
 BEAT_S = 1.0
-"""From one word of a router to its next, as they beat in the product."""
+"""The time between two words of a router, equal to the product's beat."""
 
 
 class Several:
-    """Each call lands on one of the routers by chance, whatever session it is of. They lease slots
-    of each other, and unless ``silent`` tell each other with every beat what they have there.
+    """Each call lands on a random router, whatever its session. The routers lease slots from each
+    other. Unless ``silent``, they tell each other with every beat what they have on the engines.
     """
 
     def __init__(self, seed: int, routers: int = 2, *, silent: bool = False) -> None:
@@ -27,29 +27,31 @@ class Several:
         self._leases: list[dict[str, int]] = [{} for _ in range(routers)]
 
     def begin(self, simulation: EngineSimulation) -> None:
-        """Publish the fleet, and beat in turn."""
+        """Publish the fleet. The routers beat in turn."""
         self._simulation = simulation
-        self._slots = {one.spec.name: most_sequences(one.spec) for one in simulation.engines}
+        self._slots = {
+            engine.spec.name: most_sequences(engine.spec) for engine in simulation.engines
+        }
         for number, router in enumerate(self.routers):
             router.begin(simulation)
             simulation.at(BEAT_S * number / len(self.routers), self._beat, number)
 
     def arrived(self, call: Call) -> None:
-        """It lands somewhere."""
+        """The call lands on a random router."""
         router = self._lands_on[call.number] = self._random.choice(self.routers)
         router.arrived(call)
 
     def stepped(
         self, engine: int, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]
     ) -> None:
-        """Each router hears of its own."""
+        """Each router hears of its own answers."""
         heard(self._simulation, engine)
         if joined or ended:
             for router in self.routers:
                 router.told(joined, ended)
 
     def failed(self, sequence: batching.Sequence) -> None:
-        """Whose it was knows it."""
+        """Tell all routers; only the one that sent the attempt knows it."""
         for router in self.routers:
             router.failed(sequence)
 

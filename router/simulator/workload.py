@@ -1,4 +1,4 @@
-"""What arrives: when, how large, from whom. Everything random comes from the ``Random`` given."""
+"""Arrivals: when, how large, from which tenant. All randomness comes from the given ``Random``."""
 
 import heapq
 import math
@@ -13,8 +13,8 @@ from router.domain.request import Priority
 
 
 class Arrival(Struct, frozen=True, gc=False):
-    """One request. ``size`` is its work (mean 1), ``predicted`` what its sender could tell (0 =
-    nothing).
+    """One request. ``size`` is its work (mean 1). ``predicted`` is what its sender can tell of it
+    (0 = nothing).
     """
 
     at_s: float
@@ -26,23 +26,23 @@ class Arrival(Struct, frozen=True, gc=False):
 
 
 class Phase(Struct, frozen=True):
-    """For ``seconds`` (on average, if phases switch at random) arrivals come at ``rate_hz``."""
+    """Arrivals at ``rate_hz`` for ``seconds`` (on average, if phases switch at random)."""
 
     seconds: float
     rate_hz: float
 
 
 class Sizes(Struct, frozen=True):
-    """How work is distributed: lognormal with mean 1 and this coefficient of variation.
+    """The distribution of work: lognormal with mean 1 and this coefficient of variation.
 
-    ``error`` is the standard deviation of the log of predicted over actual; None is size-blind.
+    ``error`` is the standard deviation of the log of predicted over actual; None predicts nothing.
     """
 
     cv: float = 1.0
     error: float | None = 0.5
 
     def draw(self, rng: Random) -> tuple[float, float]:
-        """An actual size and what is predicted of it."""
+        """Draw an actual size and its prediction."""
         sigma2 = math.log1p(self.cv**2)
         size = math.exp(rng.gauss(-sigma2 / 2, math.sqrt(sigma2)))
         if self.error is None:
@@ -54,10 +54,10 @@ DEFAULT_SIZES = Sizes()
 
 
 class Stream(Struct, frozen=True):
-    """Requests of one tenant and priority: a cycle of phases.
+    """Requests of one tenant and priority, in a cycle of phases.
 
-    One phase is a Poisson stream. With ``random_phases`` each lasts an exponential time,
-    which makes a Markov-modulated Poisson process; otherwise as long as it says.
+    A single phase is a Poisson stream. With ``random_phases`` each phase lasts an exponential time,
+    which makes a Markov-modulated Poisson process; otherwise it lasts as long as it says.
     """
 
     phases: tuple[Phase, ...]
@@ -68,7 +68,7 @@ class Stream(Struct, frozen=True):
     deadline_ms: float = 0.0
 
     def arrivals(self, rng: Random) -> Iterator[Arrival]:
-        """Without end, in order."""
+        """An endless stream, in order."""
         ends_s = 0.0
         while True:
             for phase in self.phases:
@@ -94,15 +94,15 @@ def poisson(rate_hz: float, sizes: Sizes = DEFAULT_SIZES) -> Stream:
 
 
 def merged(streams: Sequence[Stream], rng: Random) -> Iterator[Arrival]:
-    """All streams together, in order; each has randomness of its own."""
+    """All streams together, in order. Each has its own randomness."""
     each = [stream.arrivals(Random(rng.getrandbits(64))) for stream in streams]
     return heapq.merge(*each, key=lambda arrival: arrival.at_s)
 
 
 def recorded(path: Path) -> list[Arrival]:
-    """Arrivals from a file: a JSON object a line, the fields of :class:`Arrival`, ``at_s`` rising.
+    """Arrivals from a file: one JSON object per line with the fields of :class:`Arrival`.
 
-    Raises ``ValueError`` naming the line that does not fit.
+    ``at_s`` rises. Raises ``ValueError`` that names the line at fault.
     """
     decode = msgspec.json.Decoder(Arrival).decode
     arrivals: list[Arrival] = []
