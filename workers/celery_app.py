@@ -16,11 +16,11 @@ from typing import Any
 import django
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import celeryd_init, task_postrun, task_prerun, worker_init, worker_ready
+from celery.signals import celeryd_init, worker_init, worker_ready
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from marketplace.audit.jobs import job_begins
+from marketplace.shared.jobs.current import acting_as
 from marketplace.shared.jobs.locks import keys_held
 from marketplace.shared.jobs.periodic import PeriodicTask, Queue, registered
 
@@ -49,15 +49,20 @@ def _beat_entry(task: PeriodicTask) -> dict[str, Any]:
 
 
 def _run_of(task: PeriodicTask) -> Callable[[], object]:
-    """Of a task of ``control`` one run at a time: a slow one must not take every slot."""
-    if task.queue is not Queue.CONTROL:
-        return task.run
+    """What it changes is the job's in the audit log.
+
+    Of a task of ``control`` there is one run at a time: a slow one must not take every slot.
+    """
 
     def run() -> object:
-        with keys_held(RUNS_SPACE, [zlib.crc32(task.name.encode()) - 2**31]) as is_alone:
-            return task.run() if is_alone else None
+        with acting_as(task.name):
+            return task.run()
 
-    return run
+    def run_alone() -> object:
+        with keys_held(RUNS_SPACE, [zlib.crc32(task.name.encode()) - 2**31]) as is_alone:
+            return run() if is_alone else None
+
+    return run_alone if task.queue is Queue.CONTROL else run
 
 
 app = Celery("waypost")
@@ -107,14 +112,3 @@ def _prove_the_books_at_once(**_: object) -> None:
     """Beat would let a fresh installation wait for its first report."""
     reconcile = registered["billing.reconcile"]
     app.send_task(reconcile.name, expires=reconcile.every_s)
-
-
-@task_prerun.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _acts_as_job(task: Any = None, **_: Any) -> None:
-    """What a job changes is the job's, in the audit log."""
-    job_begins(task.name)
-
-
-@task_postrun.connect  # type: ignore[untyped-decorator]  # Celery has no types
-def _acts_no_more(**_: Any) -> None:
-    job_begins("")

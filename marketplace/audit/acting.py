@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import ApiKey, User
-from marketplace.audit.jobs import job_running
+from marketplace.shared.jobs.current import job_running
 
 NAME_MAX = 254
 _request: ContextVar[HttpRequest | None] = ContextVar("audit_request", default=None)

@@ -25,13 +25,13 @@ from marketplace.accounts.services import (
     user_delete,
 )
 from marketplace.audit.acting import Source
-from marketplace.audit.jobs import job_begins
 from marketplace.audit.models import AuditEntry
 from marketplace.audit.registry import AUDITED
 from marketplace.audit.templatetags.audit import KINDS
 from marketplace.billing.budgets.services import budget_set
 from marketplace.catalog.models import Worker
 from marketplace.catalog.services import HealthReading, worker_health_record
+from marketplace.shared.jobs.current import acting_as
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -96,11 +96,8 @@ def test_a_key_is_never_in_the_log(shop: Shop) -> None:
 
 
 def test_a_job_and_a_command_are_written_down_as_such(shop: Shop) -> None:
-    job_begins("routing.publish")
-    try:
+    with acting_as("routing.publish"):
         budget_set(organisation=shop.organisation, limit_nano=5)
-    finally:
-        job_begins("")
     entry = last(**of("budget"))
     assert (entry.source, entry.actor_name) == (Source.JOB, "routing.publish")
     organisation_rename(organisation=shop.organisation, name="Else")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from deploy.local import secrets, stack
@@ -27,13 +26,18 @@ from tests.integration.marketplace.test_tuning import around, calls, running_tri
 from workers.celery_app import app
 
 PATIENCE_S = 60.0
+WORK_PROCESSES = 1
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
 
 
 @pytest.fixture
 def job_processes(committed_shop: Shop, postgres_url: str, tmp_path: Path) -> Iterator[None]:
     """Those of a stack, on this test's database and the run's Valkey."""
-    env = {"DATABASE_URL": as_services(named(postgres_url, connection.settings_dict["NAME"]))}
+    env = {
+        "DATABASE_URL": as_services(named(postgres_url, connection.settings_dict["NAME"])),
+        "WAYPOST_CONTROL_PROCESSES": "1",
+        "WAYPOST_WORK_PROCESSES": str(WORK_PROCESSES),
+    }
     services = stack.build(Options(tmp_path), secrets.load_or_make(tmp_path, {})).services
     with ExitStack() as up:
         for service in services:
@@ -54,12 +58,11 @@ def test_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
     questions = WhatIf._meta.db_table
 
     def work_is_full() -> bool:
-        row = by_admin.execute(WAITING, [questions]).fetchone()
-        return row == (settings.WAYPOST_WORK_PROCESSES,)
+        return by_admin.execute(WAITING, [questions]).fetchone() == (WORK_PROCESSES,)
 
     # Whoever wants to answer a question waits for this lock.
     by_admin.execute(f"LOCK TABLE {questions} IN ACCESS EXCLUSIVE MODE")
-    for _ in range(2 * settings.WAYPOST_WORK_PROCESSES):
+    for _ in range(3 * WORK_PROCESSES):
         app.send_task("benchmarks.whatif.answer_next")
     wait_until(work_is_full, PATIENCE_S, "the long jobs did not begin")
     app.send_task("catalog.probe_workers")

@@ -21,6 +21,7 @@ from marketplace.catalog.models import Pool, Worker
 from marketplace.catalog.services import HealthReading, offer_publish
 from marketplace.routing import tasks as routing
 from marketplace.routing.models import SnapshotRow
+from marketplace.shared.jobs.current import job_running
 from marketplace.shared.jobs.periodic import Queue, registered
 from router.domain.pricing import Price
 from tests.integration.marketplace.ledger import call, intrude
@@ -64,6 +65,7 @@ def test_of_a_control_task_one_run_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     runs: list[str] = []
 
     def slow_probe(workers: object) -> object:
+        assert job_running() == "catalog.probe_workers"
         runs.append("begun")
         if len(runs) == 1:
             app.tasks["catalog.probe_workers"]()
