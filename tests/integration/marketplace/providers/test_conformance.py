@@ -9,6 +9,7 @@ import pytest
 
 from marketplace.demo.offering import REAL_MODELS
 from marketplace.providers.conformance.findings import Finding, Target
+from marketplace.providers.conformance.openai import SLOTS_FILLED_MAX
 from marketplace.providers.conformance.probing import Stopped, check_all
 from marketplace.providers.conformance.words import ADVICE, LABELS, Check, advice_text
 from router.domain.addresses import AddressPolicy
@@ -98,7 +99,12 @@ def test_what_is_not_claimed_is_not_tested() -> None:
     assert {found[one].code for one in (Check.STOP, Check.SEED, Check.JSON, Check.TOOLS)} == {
         "not_claimed"
     }
-    assert found[Check.CANCEL].code == "cancel_unseen"
+
+
+def test_more_slots_than_a_check_may_fill_are_left_alone() -> None:
+    with fake_openai() as url:
+        found = findings_of(url, slots=SLOTS_FILLED_MAX + 1)
+    assert (found[Check.CANCEL].verdict, found[Check.CANCEL].code) == ("skip", "cancel_unseen")
 
 
 def test_nobody_answers() -> None:
