@@ -9,6 +9,7 @@ from marketplace.accounts.models import User
 from marketplace.benchmarks.advisor.models import Advice as Advice
 from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
 from marketplace.catalog.models import AIModel, Deployment, Worker
+from marketplace.shared.jobs.models import Job
 
 
 class Target(models.TextChoices):
@@ -232,7 +233,7 @@ class Profile(models.Model):
         return round(hourly * units / (3_600 * units_per_s)) if hourly and units_per_s else None
 
 
-class WhatIf(models.Model):
+class WhatIf(Job):
     """One question to the simulator and its answer: ``marketplace.benchmarks.whatif``.
 
     ``question`` is a :class:`~marketplace.benchmarks.whatif.question.Question` and ``answer`` a
@@ -242,22 +243,9 @@ class WhatIf(models.Model):
     model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="what_ifs")
     question = models.JSONField()
     answer = models.JSONField(null=True, blank=True)
-    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
-    progress = models.FloatField(default=0.0)
-    error = models.CharField(max_length=500, blank=True)
-    asked_by = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
-    created_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"{self.model}: what if #{self.pk}"
-
-    @property
-    def is_over(self) -> bool:
-        return self.state in RUN_STATES_OVER

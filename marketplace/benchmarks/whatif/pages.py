@@ -10,7 +10,6 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.accounts.access import staff_required
-from marketplace.benchmarks.models import RunState
 from marketplace.benchmarks.whatif.form import asked_of, form_of
 from marketplace.benchmarks.whatif.notes import note_text
 from marketplace.benchmarks.whatif.question import question_of
@@ -25,6 +24,7 @@ from marketplace.benchmarks.whatif.services import what_if_ask
 from marketplace.benchmarks.whatif.table import calibration_of, charts_of, pools_of, rows_of
 from marketplace.catalog.models import AIModel
 from marketplace.routing.models import PolicyKind
+from marketplace.shared.jobs.models import JobState
 
 RECENT = 20
 STRETCHES = {
@@ -67,9 +67,9 @@ def answered(request: HttpRequest, what_if_id: int) -> HttpResponse:
         "since": _time(row.question["since"]),
         "until": _time(row.question["until"]),
         "percent": round(100 * row.progress),
-        "is_done": row.state == RunState.DONE,
+        "is_done": row.state == JobState.SUCCEEDED,
     }
-    if row.answer and row.state == RunState.DONE:
+    if row.answer and row.state == JobState.SUCCEEDED:
         context |= {
             "answer": row.answer,
             "rows": rows_of(row.answer),

@@ -11,7 +11,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import User
-from marketplace.benchmarks.models import RunState
 from marketplace.benchmarks.whatif.pages import STRETCHES
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.selectors import Stretch, stretches, what_ifs
@@ -25,6 +24,7 @@ from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.tuning import words
 from marketplace.routing.tuning.models import Aim
 from marketplace.routing.tuning.services import policy_in_force, tuning_of
+from marketplace.shared.jobs.models import JobState
 
 DEFAULT_STRETCH = timedelta(hours=1)
 
@@ -80,7 +80,7 @@ def policy_draft(request: HttpRequest, author: str, slug: str) -> HttpResponse:
 def policy_preview(request: HttpRequest, what_if_id: int) -> HttpResponse:
     """How far the replay of a draft is, or what it found."""
     row = get_object_or_404(what_ifs(), pk=what_if_id)
-    is_done = row.state == RunState.DONE and bool(row.answer)
+    is_done = row.state == JobState.SUCCEEDED and bool(row.answer)
     context = {
         "preview": row,
         "percent": round(100 * row.progress),

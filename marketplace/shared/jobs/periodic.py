@@ -48,7 +48,7 @@ def every(
     """Register a function that starts every so many seconds; with 0 never by itself."""
 
     def register(run: Run) -> Run:
-        _register(PeriodicTask(_name(run), run, queue, seconds, time_limit_s=time_limit_s))
+        task_register(PeriodicTask(_name(run), run, queue, seconds, time_limit_s=time_limit_s))
         return run
 
     return register
@@ -58,7 +58,7 @@ def daily(hours: Iterable[int], *, queue: Queue) -> Callable[[Run], Run]:
     """Register a function that starts at these hours of the day (UTC); without any, never."""
 
     def register(run: Run) -> Run:
-        _register(PeriodicTask(_name(run), run, queue, hours=tuple(hours)))
+        task_register(PeriodicTask(_name(run), run, queue, hours=tuple(hours)))
         return run
 
     return register
@@ -69,7 +69,8 @@ def _name(run: Callable[[], object]) -> str:
     return f"{package}.{run.__name__}"
 
 
-def _register(task: PeriodicTask) -> None:
+def task_register(task: PeriodicTask) -> None:
+    """Make a task known to the process. Raises ``ValueError`` where its name is taken."""
     if task.name in registered:
         raise ValueError(f"two periodic tasks are called {task.name}")
     registered[task.name] = task

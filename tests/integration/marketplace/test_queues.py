@@ -18,6 +18,7 @@ from marketplace.benchmarks.models import WhatIf
 from marketplace.catalog.models import Worker
 from marketplace.routing.models import PolicyState
 from marketplace.routing.tuning.models import Trial
+from marketplace.shared.jobs.messages import message_send
 from tests.backend import running
 from tests.databases import as_services, named
 from tests.embedded import wait_until
@@ -60,10 +61,10 @@ def test_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
     def work_is_full() -> bool:
         return by_admin.execute(WAITING, [questions]).fetchone() == (WORK_PROCESSES,)
 
-    # Whoever wants to answer a question waits for this lock.
+    # Whoever wants to claim a question waits for this lock.
     by_admin.execute(f"LOCK TABLE {questions} IN ACCESS EXCLUSIVE MODE")
     for _ in range(3 * WORK_PROCESSES):
-        app.send_task("benchmarks.whatif.answer_next")
+        message_send(WhatIf)
     wait_until(work_is_full, PATIENCE_S, "the long jobs did not begin")
     app.send_task("catalog.probe_workers")
     app.send_task("routing.tuning.steer_canaries")

@@ -57,6 +57,7 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
         "routing.publish_what_came_due",
         "routing.tuning.steer_canaries",
         "routing.tuning.watch_stragglers",
+        "shared.jobs.sweep",
     }
 
 

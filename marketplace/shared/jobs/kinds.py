@@ -1,0 +1,42 @@
+"""Kinds of jobs. A feature registers its own in a ``tasks.py`` beside its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from marketplace.shared.jobs.models import Job
+
+if TYPE_CHECKING:
+    from marketplace.shared.jobs.services import Run
+
+
+def _nothing(job: Any) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """``work`` does one job and returns the columns to keep with its success.
+
+    ``over`` is called in the transaction in which a job process ends a job, however it ends. Of a
+    kind ``at_once`` jobs run at a time, each ``attempts_max`` times at most, and each time for
+    ``time_limit_s`` at most.
+    """
+
+    model: type[Job]
+    work: Callable[[Run], Mapping[str, Any]]
+    over: Callable[[Any], None] = _nothing
+    time_limit_s: float = 110.0
+    attempts_max: int = 2
+    at_once: int = 1
+
+
+job_kinds: dict[type[Job], JobKind] = {}
+"""By their tables. Each job process knows all of them."""
+
+
+def task_name(model: type[Job]) -> str:
+    """What Celery calls the task that runs the next job of this kind."""
+    return f"jobs.{model._meta.label_lower}"

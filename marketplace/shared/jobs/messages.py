@@ -1,0 +1,45 @@
+"""Messages to the job processes: there is a job of this kind to run.
+
+A message names no job, so one too many or one twice does no harm. One that is lost is sent again by
+the sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+import celery
+from django.conf import settings
+from kombu.exceptions import OperationalError
+
+from marketplace.shared.jobs.kinds import task_name
+from marketplace.shared.jobs.models import Job
+from marketplace.shared.jobs.periodic import Queue
+
+SEND_TIMEOUT_S = 2.0
+"""A page waits no longer for a broker that does not answer."""
+
+log = logging.getLogger(__name__)
+
+
+def message_send(model: type[Job], expires_s: float | None = None) -> None:
+    """Tell one job process; does nothing where there is no broker, and thus no job process."""
+    if not settings.BROKER_URL:
+        return
+    try:
+        _client(settings.BROKER_URL).send_task(
+            task_name(model), queue=Queue.WORK, expires=expires_s, retry=False, ignore_result=True
+        )
+    except OperationalError as error:
+        log.warning("no message of a %s until the sweep: %s", model._meta.label, error)
+
+
+@cache
+def _client(broker_url: str) -> celery.Celery:
+    client = celery.Celery("waypost", broker=broker_url, set_as_current=False)
+    client.conf.broker_transport_options = {
+        "socket_connect_timeout": SEND_TIMEOUT_S,
+        "socket_timeout": SEND_TIMEOUT_S,
+    }
+    return client

@@ -1,0 +1,60 @@
+"""The columns and states that every kind of job has. Its table is its feature's own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class JobState(models.TextChoices):
+    """Queued, running, then one of the others. The API's word for succeeded is ``done``."""
+
+    QUEUED = "queued", _("Queued")
+    RUNNING = "running", _("Running")
+    SUCCEEDED = "done", _("Done")
+    CANCELLED = "cancelled", _("Cancelled")
+    FAILED = "failed", _("Failed")
+
+
+STATES_OPEN = (JobState.QUEUED, JobState.RUNNING)
+
+
+class Job(models.Model):
+    """Work that somebody asked for and that a job process does: :mod:`.services`.
+
+    ``progress`` goes from 0 to 1. ``attempts`` counts how often it was started. A running job whose
+    ``heartbeat_at`` is old has lost its process.
+    """
+
+    state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.QUEUED)
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    progress = models.FloatField(default=0.0)
+    error = models.CharField(max_length=500, blank=True)
+    cancel_requested = models.BooleanField(default=False)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in STATES_OPEN
+
+    def ends_at(self, now: datetime) -> datetime | None:
+        """When it ends if it goes on as it did; None while nobody can say."""
+        if self.state != JobState.RUNNING or self.started_at is None or not self.progress:
+            return None
+        return self.started_at + (now - self.started_at) / self.progress

@@ -1,0 +1,228 @@
+"""The life of a job: asked for, run, cancelled, and taken up again when its process died.
+
+The committed row is the truth, and a message only says that there is one. A process that runs a job
+writes a heartbeat. Where that stops, the sweep queues the job again while it has attempts left.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from marketplace.shared.jobs.kinds import JobKind, job_kinds, task_name
+from marketplace.shared.jobs.messages import message_send
+from marketplace.shared.jobs.models import STATES_OPEN, Job, JobState
+from marketplace.shared.jobs.periodic import PeriodicTask, Queue, task_register
+
+BEAT_EVERY_S = 5.0
+LOST_AFTER = timedelta(seconds=30)
+"""A job whose heartbeat is older has lost its process."""
+SWEEP_EVERY_S = 15.0
+PROGRESS_EVERY_S = 0.5
+KILL_AFTER_S = 10.0
+"""What is left to a job to end by itself once it has taken too long."""
+CLAIM_LOCK_SPACE = 0x5750_4A42  # "WPJB"
+UNEXPECTED = "It failed; the log of the jobs has more."
+TOO_LONG = "It took longer than %g s."
+LOST = "Its process was lost; ask again."
+
+log = logging.getLogger(__name__)
+
+
+class JobFailed(Exception):
+    """The work cannot be done; the message tells whoever asked why. It is not tried again."""
+
+
+class JobStopped(Exception):
+    """Somebody cancelled the job, or another process has it by now."""
+
+
+def job_register(kind: JobKind) -> None:
+    """Make a kind, and the task that runs the next of its jobs, known to the process."""
+
+    def run() -> None:
+        job_run_next(kind.model)
+
+    limit_s = kind.time_limit_s + KILL_AFTER_S
+    task_register(PeriodicTask(task_name(kind.model), run, Queue.WORK, time_limit_s=limit_s))
+    job_kinds[kind.model] = kind
+
+
+def job_ask(job: Job) -> None:
+    """Queue a new job. Once it is committed, a job process is told."""
+    job.save(force_insert=True)
+    transaction.on_commit(partial(message_send, type(job)))
+
+
+def job_cancel(job: Job) -> None:
+    """Cancel at once what waits; what runs is asked to stop. What is over stays as it is."""
+    rows = _rows(type(job)).filter(pk=job.pk, state__in=STATES_OPEN)
+    rows.filter(state=JobState.QUEUED).update(state=JobState.CANCELLED, ended_at=timezone.now())
+    rows.update(cancel_requested=True)
+    job.refresh_from_db()
+
+
+class Run:
+    """One attempt at a job, as its work sees it.
+
+    What an attempt writes counts only while the job is its own: a process that was taken for dead
+    and goes on changes nothing.
+    """
+
+    def __init__(self, job: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self.job = job
+        self.own: QuerySet[Job] = _rows(type(job)).filter(
+            pk=job.pk, state=JobState.RUNNING, attempts=job.attempts
+        )
+        self._clock = clock
+        self._share = 0.0
+        self._next_s = clock()
+        self._limit_s = job_kinds[type(job)].time_limit_s
+        self._ends_s = self._next_s + self._limit_s
+
+    def progress(self, share: float, **columns: Any) -> None:
+        """Keep how far it is, and these columns.
+
+        Raises :class:`JobStopped` or :class:`JobFailed` where it must end.
+        """
+        self._share = max(self._share, min(share, 1.0))
+        now_s = self._clock()
+        if now_s < self._next_s:
+            return
+        if now_s > self._ends_s:
+            raise JobFailed(TOO_LONG % self._limit_s)
+        self._next_s = now_s + PROGRESS_EVERY_S
+        if self.is_stopped() or not self.own.update(progress=self._share, **columns):
+            raise JobStopped
+
+    def is_stopped(self) -> bool:
+        """Whether somebody cancelled it, or it is another process's."""
+        return not self.own.filter(cancel_requested=False).exists()
+
+
+def job_run_next(model: type[Job]) -> Any:
+    """Run the job of this kind that has waited longest; returns it, None if none may run now."""
+    kind = job_kinds[model]
+    job = job_claim(kind)
+    if job is None:
+        return None
+    log.info("%s %s begins, attempt %s", model._meta.label, job.pk, job.attempts)
+    run = Run(job)
+    try:
+        with _heartbeat(run.own):
+            columns = kind.work(run)
+        _end(kind, run, JobState.SUCCEEDED, progress=1.0, **columns)
+    except JobStopped:
+        _end(kind, run, JobState.CANCELLED)
+    except JobFailed as error:
+        _end(kind, run, JobState.FAILED, error=_cut(str(error)))
+    except Exception:
+        log.exception("%s %s", model._meta.label, job.pk)
+        _end(kind, run, JobState.FAILED, error=UNEXPECTED)
+    log.info("%s %s: %s %s", model._meta.label, job.pk, job.state, job.error)
+    if _rows(model).filter(state=JobState.QUEUED).exists():
+        message_send(model)
+    return job
+
+
+@transaction.atomic
+def job_claim(kind: JobKind) -> Any:
+    """Make the oldest job that waits one that runs; None while enough of its kind do."""
+    with connection.cursor() as cursor:
+        table = kind.model._meta.db_table
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [CLAIM_LOCK_SPACE, table])
+    rows = _rows(kind.model)
+    if rows.filter(state=JobState.RUNNING).count() >= kind.at_once:
+        return None
+    queued = rows.filter(state=JobState.QUEUED).order_by("pk")
+    job = queued.select_for_update(skip_locked=True, of=("self",)).first()
+    if job is None:
+        return None
+    now = timezone.now()
+    job.state, job.started_at, job.heartbeat_at, job.progress = JobState.RUNNING, now, now, 0.0
+    job.attempts += 1
+    job.save(update_fields=["state", "started_at", "heartbeat_at", "progress", "attempts"])
+    return job
+
+
+def jobs_sweep() -> int:
+    """Take back what lost its process, and tell of what waits; returns how many were lost."""
+    lost = 0
+    for kind in job_kinds.values():
+        rows = _rows(kind.model)
+        running = rows.filter(state=JobState.RUNNING)
+        for job in running.filter(heartbeat_at__lt=timezone.now() - LOST_AFTER):
+            lost += _take_back(kind, job)
+        if rows.filter(state=JobState.QUEUED).exists() and running.count() < kind.at_once:
+            message_send(kind.model, expires_s=SWEEP_EVERY_S)
+    return lost
+
+
+def state_after_loss(job: Job, attempts_max: int) -> JobState:
+    """What becomes of a running job whose process is gone."""
+    if job.cancel_requested:
+        return JobState.CANCELLED
+    return JobState.QUEUED if job.attempts < attempts_max else JobState.FAILED
+
+
+def _take_back(kind: JobKind, job: Job) -> bool:
+    log.warning("%s %s has lost its process", kind.model._meta.label, job.pk)
+    run = Run(job)
+    run.own = run.own.filter(heartbeat_at=job.heartbeat_at)
+    state = state_after_loss(job, kind.attempts_max)
+    if state == JobState.QUEUED:
+        return bool(run.own.update(state=state))
+    return _end(kind, run, state, error=LOST if state == JobState.FAILED else "")
+
+
+@transaction.atomic
+def _end(kind: JobKind, run: Run, state: JobState, **columns: Any) -> bool:
+    """End the job unless it is another process's by now; returns whether it was ended."""
+    is_own = bool(run.own.update(state=state, ended_at=timezone.now(), **columns))
+    run.job.refresh_from_db()
+    if is_own:
+        kind.over(run.job)
+    return is_own
+
+
+@contextmanager
+def _heartbeat(own: QuerySet[Job]) -> Iterator[None]:
+    """Say in the background that the process lives."""
+    done = threading.Event()
+
+    def beat() -> None:
+        try:
+            while not done.wait(BEAT_EVERY_S):
+                try:
+                    own.update(heartbeat_at=timezone.now())
+                except DatabaseError as error:
+                    log.warning("no heartbeat: %s", error)
+                    connection.close()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _rows(model: type[Job]) -> QuerySet[Any]:
+    return model._default_manager.all()
+
+
+def _cut(text: str) -> str:
+    return text[: Job._meta.get_field("error").max_length]

@@ -1,0 +1,319 @@
+"""What every kind of job promises, whatever becomes of its message and of its process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from kombu import Connection
+
+from marketplace.benchmarks.models import WhatIf
+from marketplace.shared.jobs import services
+from marketplace.shared.jobs.kinds import job_kinds, task_name
+from marketplace.shared.jobs.models import Job, JobState
+from marketplace.shared.jobs.periodic import Queue
+from marketplace.shared.jobs.services import (
+    LOST_AFTER,
+    JobFailed,
+    JobStopped,
+    Run,
+    job_ask,
+    job_cancel,
+    job_claim,
+    job_run_next,
+    jobs_sweep,
+)
+from tests.databases import as_services, named
+from tests.integration.marketplace.jobs_asked import ASKED
+from tests.integration.marketplace.shop import Shop
+from workers.celery_app import app
+
+BROKER = "memory://"
+ALL = pytest.mark.parametrize("model", job_kinds, ids=lambda model: model._meta.label)
+
+
+def test_every_kind_is_in_this_suite_and_has_a_task() -> None:
+    assert set(ASKED) == set(job_kinds)
+    for model, kind in job_kinds.items():
+        task = app.tasks[task_name(model)]
+        assert kind.time_limit_s < task.time_limit
+        assert app.amqp.router.route({}, task.name)["queue"].name == Queue.WORK
+
+
+# --- every kind, over its own work ----------------------------------------------------------------
+
+
+@ALL
+def test_a_job_whose_process_is_killed_runs_again_and_ends_once(
+    model: type[Job], committed_shop: Shop
+) -> None:
+    with ASKED[model](committed_shop) as job:
+        killed_amid(model)
+        job.refresh_from_db()
+        assert (job.state, job.attempts) == (JobState.RUNNING, 1)
+        assert jobs_sweep() == 0, "its last heartbeat is not old yet"
+        grow_old(job)
+        assert jobs_sweep() == 1
+        assert job_run_next(model) == job
+        job.refresh_from_db()
+        assert (job.state, job.error, job.attempts) == (JobState.SUCCEEDED, "", 2)
+        assert (job.progress, job.asked_by) == (1.0, committed_shop.owner)
+        assert job.ended_at is not None
+        assert jobs_sweep() == 0
+        assert job_run_next(model) is None
+        assert model._default_manager.count() == 1
+
+
+@ALL
+def test_a_job_that_loses_its_process_each_time_fails(model: type[Job], shop: Shop) -> None:
+    with ASKED[model](shop) as job:
+        for _ in range(job_kinds[model].attempts_max):
+            assert job_claim(job_kinds[model]) == job
+            grow_old(job)
+            assert jobs_sweep() == 1
+        job.refresh_from_db()
+        assert (job.state, job.error) == (JobState.FAILED, services.LOST)
+        assert job_run_next(model) is None
+
+
+@ALL
+def test_a_job_that_waits_is_cancelled_at_once(model: type[Job], shop: Shop) -> None:
+    with ASKED[model](shop) as job:
+        job_cancel(job)
+        assert job.state == JobState.CANCELLED
+        assert job_run_next(model) is None
+
+
+@ALL
+def test_a_job_that_runs_stops_when_it_is_cancelled(
+    model: type[Job], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on = Run.progress
+
+    def cancel(run: Run, share: float, **columns: Any) -> None:
+        job_cancel(run.job)
+        going_on(run, share, **columns)
+
+    monkeypatch.setattr(Run, "progress", cancel)
+    with ASKED[model](shop) as job:
+        job_run_next(model)
+        job.refresh_from_db()
+        assert (job.state, job.attempts) == (JobState.CANCELLED, 1)
+        assert job.progress < 1
+
+
+@ALL
+def test_a_message_that_is_lost_is_sent_by_the_sweep(
+    model: type[Job], shop: Shop, messages: Messages
+) -> None:
+    with ASKED[model](shop):
+        jobs_sweep()
+        assert messages.taken() == [task_name(model)]
+        jobs_sweep()
+        job_run_next(model)
+        messages.taken()
+        jobs_sweep()
+        assert messages.taken() == []
+
+
+# --- what is common to all, over any work ---------------------------------------------------------
+
+
+def test_a_committed_job_is_told_of_and_one_that_is_rolled_back_is_not(
+    committed_shop: Shop, messages: Messages
+) -> None:
+    with transaction.atomic():
+        ask(committed_shop)
+        transaction.set_rollback(True)
+    assert messages.taken() == []
+    with transaction.atomic():
+        ask(committed_shop)
+        assert messages.taken() == []
+    assert messages.taken() == [task_name(WhatIf)]
+
+
+def test_a_job_is_taken_though_the_broker_is_away(committed_shop: Shop, settings: Any) -> None:
+    # Port 9 (discard) refuses at once.
+    settings.BROKER_URL = "redis://127.0.0.1:9"
+    assert ask(committed_shop).state == JobState.QUEUED
+
+
+def test_jobs_run_in_turn_and_each_tells_of_the_next(shop: Shop, messages: Messages) -> None:
+    first, second = ask(shop), ask(shop)
+    assert job_run_next(WhatIf) == first
+    assert messages.taken() == [task_name(WhatIf)]
+    assert job_run_next(WhatIf) == second
+    assert messages.taken() == []
+
+
+def test_no_more_of_a_kind_run_than_may_at_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        ask(shop)
+    kind = job_kinds[WhatIf]
+    assert job_claim(kind) is not None
+    assert job_claim(kind) is None
+    assert job_claim(replace(kind, at_once=2)) is not None
+    assert job_claim(replace(kind, at_once=2)) is None
+
+
+def test_a_process_that_was_taken_for_dead_changes_nothing(shop: Shop) -> None:
+    job = ask(shop)
+    slow = Run(job_claim(job_kinds[WhatIf]))
+    grow_old(job)
+    jobs_sweep()
+    assert slow.is_stopped()
+    assert job_claim(job_kinds[WhatIf]) == job
+    with pytest.raises(JobStopped):
+        slow.progress(0.9)
+    assert not slow.own.update(state=JobState.SUCCEEDED)
+    job.refresh_from_db()
+    assert (job.state, job.attempts, job.progress) == (JobState.RUNNING, 2, 0.0)
+
+
+def test_progress_never_goes_back(shop: Shop) -> None:
+    job = ask(shop)
+    clock = iter(range(0, 1_000, 1))
+    run = Run(job_claim(job_kinds[WhatIf]), clock=lambda: float(next(clock)))
+    kept = []
+    for share in (0.2, 0.1, 0.5, 0.4, 1.7):
+        run.progress(share)
+        job.refresh_from_db()
+        kept.append(job.progress)
+    assert kept == [0.2, 0.2, 0.5, 0.5, 1.0]
+
+
+def test_a_job_that_takes_too_long_ends(shop: Shop) -> None:
+    ask(shop)
+    seconds = iter((0.0, 1.0, job_kinds[WhatIf].time_limit_s + 1))
+    run = Run(job_claim(job_kinds[WhatIf]), clock=lambda: next(seconds))
+    run.progress(0.5)
+    with pytest.raises(JobFailed, match="longer than"):
+        run.progress(0.6)
+
+
+def test_a_job_says_when_it_ends(shop: Shop) -> None:
+    job = ask(shop)
+    now = timezone.now()
+    assert job.ends_at(now) is None
+    job.state, job.started_at = JobState.RUNNING, now - timedelta(seconds=30)
+    assert job.ends_at(now) is None
+    job.progress = 0.25
+    assert job.ends_at(now) == now + timedelta(seconds=90)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(JobFailed("no calls"), "no calls"), (KeyError("x"), services.UNEXPECTED)]
+)
+def test_work_that_fails_says_so_and_is_not_tried_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def work(run: Run) -> Mapping[str, Any]:
+        raise error
+
+    kind_changes(monkeypatch, work=work)
+    job = ask(shop)
+    job_run_next(WhatIf)
+    job.refresh_from_db()
+    assert (job.state, job.error, job.attempts) == (JobState.FAILED, said, 1)
+    assert job_run_next(WhatIf) is None
+
+
+def test_a_job_whose_consequences_cannot_be_drawn_fails(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = []
+
+    def over(job: Job) -> None:
+        states.append(job.state)
+        if job.state == JobState.SUCCEEDED:
+            raise ValueError
+
+    kind_changes(monkeypatch, work=lambda run: {}, over=over)
+    job = ask(shop)
+    job_run_next(WhatIf)
+    job.refresh_from_db()
+    assert job.state == JobState.FAILED
+    assert states == [JobState.SUCCEEDED, JobState.FAILED]
+
+
+def test_a_job_that_runs_has_a_heartbeat(
+    committed_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "BEAT_EVERY_S", 0.01)
+    beats = []
+
+    def work(run: Run) -> Mapping[str, Any]:
+        until = time.monotonic() + 60
+        while len(set(beats)) < 3 and time.monotonic() < until:
+            beats.append(WhatIf.objects.get(pk=run.job.pk).heartbeat_at)
+        return {}
+
+    kind_changes(monkeypatch, work=work)
+    ask(committed_shop)
+    job_run_next(WhatIf)
+    assert len(set(beats)) == 3
+    assert beats == sorted(beats)
+
+
+# --- helpers --------------------------------------------------------------------------------------
+
+
+class Messages:
+    """What was sent to the job processes since the last look."""
+
+    def taken(self) -> list[str]:
+        with Connection(BROKER) as broker, broker.SimpleQueue(Queue.WORK) as queue:
+            return [queue.get(block=False).headers["task"] for _ in range(queue.qsize())]
+
+
+@pytest.fixture
+def messages(settings: Any) -> Iterator[Messages]:
+    settings.BROKER_URL = BROKER
+    found = Messages()
+    found.taken()
+    yield found
+    found.taken()
+
+
+def ask(shop: Shop) -> WhatIf:
+    job = WhatIf(model=shop.model, question={}, asked_by=shop.owner)
+    job_ask(job)
+    return job
+
+
+def kind_changes(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    monkeypatch.setitem(job_kinds, WhatIf, replace(job_kinds[WhatIf], **changes))
+
+
+def grow_old(job: Job) -> None:
+    """As if the last heartbeat were as long ago as makes it lost."""
+    type(job)._default_manager.filter(pk=job.pk).update(
+        heartbeat_at=timezone.now() - LOST_AFTER - timedelta(seconds=1)
+    )
+
+
+def killed_amid(model: type[Job]) -> None:
+    """Have a process begin the next job, and kill it there."""
+    url = as_services(named(os.environ["DATABASE_URL"], connection.settings_dict["NAME"]))
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.marketplace.job_process", model._meta.label],
+        env={**os.environ, "DATABASE_URL": url},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        process.kill()
+    assert (said, process.returncode) == ("amid\n", -signal.SIGKILL)
