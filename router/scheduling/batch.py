@@ -28,7 +28,6 @@ class Generation:
         "context_then",
         "decoding_at_begin",
         "decoding_then",
-        "expected_answer",
         "expected_first_s",
         "expected_s",
         "first_due_s",
@@ -47,14 +46,12 @@ class Generation:
         self,
         prompt_tokens: float,
         uncached_tokens: float,
-        expected_answer: float,
         *,
         streams: bool,
         now_s: float,
     ) -> None:
         self.prompt_tokens = prompt_tokens
         self.uncached_tokens = uncached_tokens
-        self.expected_answer = expected_answer
         self.streams = streams
         self.begun_s = now_s
         self.ahead_tokens = uncached_tokens

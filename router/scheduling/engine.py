@@ -233,9 +233,7 @@ class Engine:
         """A request is sent to the engine."""
         uncached = max(ticket.prompt_tokens - cached_tokens, 1.0)
         answer = ticket.answer_tokens
-        made = Generation(
-            ticket.prompt_tokens, uncached, answer, streams=ticket.streams, now_s=now_s
-        )
+        made = Generation(ticket.prompt_tokens, uncached, streams=ticket.streams, now_s=now_s)
         made.expected_first_s = self.costs.first_token_s(uncached)
         made.expected_s = self.costs.end_s(ticket.prompt_tokens, uncached, answer)
         if not ticket.streams:

@@ -14,15 +14,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from random import Random
 
 import msgspec
 import numpy as np
 
-from marketplace.benchmarks.callers import Sample
 from marketplace.benchmarks.engine_fit import engine_fit
 from router.domain.catalog import EngineCurve
-from router.simulator import batching
 from router.simulator.batching import EngineSpec, EngineState
 from router.simulator.engine_run import CUT_SHORT, EngineResult, EngineSimulation
 from router.simulator.engine_scenarios import EngineScenario, engine_scenarios
@@ -30,6 +27,7 @@ from router.simulator.hardware import Event, Trouble
 from router.simulator.kv_cache import BLOCK_TOKENS, KvCache
 from router.simulator.scheduled import Scheduled
 from tests.bench.drift.__main__ import write_between
+from tests.bench.offline import kept_in_flight
 
 READS_FASTER = 3.0
 KV_SHARE = 1 / 3
@@ -49,7 +47,6 @@ LOADS = (1, 2, 4, 8)
 PROMPTS = (400, 1200, 3200)
 """A quarter, three quarters and twice what callers send, as a benchmark of a chat has them."""
 ANSWER_EVENTS = 17
-ANSWERS = 96
 
 
 class Arm(StrEnum):
@@ -115,48 +112,14 @@ CASES = (
 
 def benchmarked(spec: EngineSpec) -> EngineCurve:
     """What a benchmark of its streams says, of an engine with nothing else to do."""
-    points = [kept_in_flight(EngineState(spec), load) for load in LOADS]
+    points = [
+        kept_in_flight(EngineState(spec), load, prompts=PROMPTS, answer_events=ANSWER_EVENTS)
+        for load in LOADS
+    ]
     found = engine_fit(points)
     if found is None:
         raise ValueError(f"too few answers of {spec.name} to fit")
     return found.curve
-
-
-def kept_in_flight(engine: EngineState, load: int) -> list[Sample]:
-    """So many requests at once, each followed by the next, as LoadGen's offline scenario has it."""
-    random = Random(load)
-    flying: dict[batching.Sequence, tuple[float, float]] = {}
-    found: list[Sample] = []
-
-    def send(now_s: float) -> None:
-        events = max(2, round(ANSWER_EVENTS * random.choice((0.9, 1.0, 1.1))))
-        answer = batching.one_segment(len(found) + len(flying))
-        one = batching.Sequence((), random.choice(PROMPTS), events, answer)
-        flying[one] = (now_s, 0.0)
-        engine.submit(one, now_s)
-
-    for _ in range(load):
-        send(0.0)
-    while flying:
-        now_s = engine.ends_s
-        joined, ended = engine.finish()
-        for one in joined:
-            flying[one] = (flying[one][0], now_s)
-        for one in ended:
-            begun_s, first_s = flying.pop(one)
-            found.append(
-                Sample(
-                    begun_s,
-                    (now_s - begun_s) * 1e3,
-                    (first_s - begun_s) * 1e3,
-                    one.answer_events * engine.spec.event_tokens,
-                    prompt_tokens=one.prompt_tokens,
-                    events=one.answer_events,
-                )
-            )
-            if len(found) + len(flying) < ANSWERS:
-                send(now_s)
-    return found
 
 
 def run(case: Case, arm: Arm, seed: int) -> list[EngineResult]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from random import Random
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from marketplace.benchmarks.callers import Sample
 from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
 from marketplace.benchmarks.engine_fit import Observed, engine_fit, fitted, observed
 from router.domain.catalog import USUAL_ENGINE
-from router.simulator import batching
-from router.simulator.batching import EngineSpec, EngineState, StepForm, one_segment
+from router.simulator.batching import EngineSpec, EngineState, StepForm
+from tests.bench.offline import kept_in_flight
 
 LOADS = (1, 2, 4, 8)
 PROMPTS = (128, 16, 48)
@@ -37,52 +36,19 @@ def spec(form: StepForm = StepForm.LINEAR, *, slower: float = 1.0) -> EngineSpec
         kv_tokens=400_000,
         step_tokens=2_048,
         sequences_max=256,
+        event_tokens=EVENT_TOKENS,
         form=form,
     )
 
 
-def kept_in_flight(
+def answers(
     engine: EngineState, load: int, *, count: int = 96, prompts: Sequence[int] = PROMPTS
 ) -> list[Sample]:
-    """So many requests at once, each followed by the next, as LoadGen's offline scenario has it."""
-    random = Random(load)
-    flying: dict[batching.Sequence, tuple[float, float]] = {}
-    found: list[Sample] = []
-
-    def send(now_s: float) -> None:
-        number = len(found) + len(flying)
-        answer = round(ANSWER * random.choice((0.9, 1.0, 1.1)))
-        one = batching.Sequence((), random.choice(prompts), answer, one_segment(number))
-        flying[one] = (now_s, 0.0)
-        engine.submit(one, now_s)
-
-    for _ in range(load):
-        send(0.0)
-    while flying:
-        now_s = engine.ends_s
-        joined, ended = engine.finish()
-        for one in joined:
-            flying[one] = (flying[one][0], now_s)
-        for one in ended:
-            begun_s, first_s = flying.pop(one)
-            total_ms, ttft_ms = (now_s - begun_s) * 1e3, (first_s - begun_s) * 1e3
-            found.append(
-                Sample(
-                    begun_s,
-                    total_ms,
-                    ttft_ms,
-                    one.answer_events * EVENT_TOKENS,
-                    prompt_tokens=one.prompt_tokens,
-                    events=one.answer_events,
-                )
-            )
-            if len(found) + len(flying) < count:
-                send(now_s)
-    return found
+    return kept_in_flight(engine, load, prompts=prompts, answer_events=ANSWER, count=count)
 
 
 def measured(engine: EngineSpec, prompts: Sequence[int] = PROMPTS) -> list[list[Sample]]:
-    return [kept_in_flight(EngineState(engine), load, prompts=prompts) for load in LOADS]
+    return [answers(EngineState(engine), load, prompts=prompts) for load in LOADS]
 
 
 def fit_of(points: Sequence[Sequence[Sample]]) -> EngineFigures:
@@ -154,7 +120,7 @@ def test_how_fast_it_reads_is_told_by_prompts_of_several_lengths() -> None:
 
 def test_what_cannot_be_told_keeps_its_usual_share_and_says_so() -> None:
     """One at a time, all prompts alike: there is one figure for the first token, one for a step."""
-    points = [kept_in_flight(EngineState(spec()), 1, prompts=(64,))]
+    points = [answers(EngineState(spec()), 1, prompts=(64,))]
     fit = fit_of(points)
     assert fit.reads_hz is None
     assert first_ratio(fit, observed(points[0])) == pytest.approx(1, rel=0.01)
@@ -223,7 +189,7 @@ def test_workers_that_are_called_in_turn_are_looked_at_one_by_one() -> None:
 
 
 def test_too_few_streams_whole_answers_and_failures_say_nothing() -> None:
-    samples = kept_in_flight(EngineState(spec()), 2, count=19)
+    samples = answers(EngineState(spec()), 2, count=19)
     assert engine_fit([samples]) is None
     assert engine_fit([]) is None
     whole = [Sample(n * 1.0, 500, 0, 9, prompt_tokens=9) for n in range(50)]

@@ -40,7 +40,7 @@ def test_a_batch_that_has_emptied_holds_nothing(events: list[tuple[int, float]],
         now_s += passed_s
         if kind <= 2:
             one = Generation(
-                random.uniform(1, 9_000), random.uniform(1, 900), 9, streams=kind > 0, now_s=now_s
+                random.uniform(1, 9_000), random.uniform(1, 900), streams=kind > 0, now_s=now_s
             )
             one.first_due_s = now_s + 0.5
             batch.begin(one, now_s)
@@ -63,7 +63,7 @@ def test_a_batch_that_has_emptied_holds_nothing(events: list[tuple[int, float]],
 
 def test_an_answer_learns_the_mean_batch_that_it_was_decoded_in() -> None:
     batch = Batch()
-    one, other = (Generation(100, 100, 9, streams=True, now_s=0.0) for _ in range(2))
+    one, other = (Generation(100, 100, streams=True, now_s=0.0) for _ in range(2))
     batch.begin(one, 0.0)
     batch.begin(other, 0.0)
     assert (one.ahead_tokens, other.ahead_tokens) == (100, 200)

@@ -14,7 +14,7 @@ THEIRS = Load(2.0, 3_000.0, 6.0, 9_000.0, 500.0)
 
 
 def generation(prompt: float, now_s: float) -> Generation:
-    return Generation(prompt, prompt, 50.0, streams=True, now_s=now_s)
+    return Generation(prompt, prompt, streams=True, now_s=now_s)
 
 
 def test_what_others_have_counts_in_the_batch_until_they_say_otherwise() -> None:
