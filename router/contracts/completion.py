@@ -33,7 +33,7 @@ class ToolCall(Struct, frozen=True, gc=False):
     function: Function = msgspec.field(default_factory=Function)
 
 
-class Said(Struct, frozen=True, gc=False):
+class Message(Struct, frozen=True, gc=False):
     """A message, or what a chunk adds to it."""
 
     content: str | None = None
@@ -47,7 +47,7 @@ class Said(Struct, frozen=True, gc=False):
         return self.reasoning_content or self.reasoning or ""
 
 
-NOTHING_SAID = Said()
+NO_MESSAGE = Message()
 
 
 class Choice(Struct, frozen=True, gc=False):
@@ -57,8 +57,8 @@ class Choice(Struct, frozen=True, gc=False):
     """
 
     index: int = 0
-    message: Said = NOTHING_SAID
-    delta: Said = NOTHING_SAID
+    message: Message = NO_MESSAGE
+    delta: Message = NO_MESSAGE
     text: str = ""
     finish_reason: str | None = None
     stop_reason: str | int | None = None
@@ -136,19 +136,19 @@ def _choice(place: int, fields: Fields) -> Choice:
     stop_reason = fields.get("stop_reason")
     return Choice(
         index=index if (index := count_of(fields.get("index", place))) is not None else place,
-        message=_said(object_of(fields.get("message"))),
-        delta=_said(object_of(fields.get("delta"))),
+        message=_message(object_of(fields.get("message"))),
+        delta=_message(object_of(fields.get("delta"))),
         text=text_of(fields.get("text")) or "",
         finish_reason=text_of(fields.get("finish_reason")),
         stop_reason=stop_reason if isinstance(stop_reason, str | int) else None,
     )
 
 
-def _said(fields: Fields) -> Said:
+def _message(fields: Fields) -> Message:
     content, calls = fields.get("content"), fields.get("tool_calls")
     if not isinstance(content, str | list | None) or not isinstance(calls, list | None):
         raise msgspec.DecodeError("content is no text, or tool_calls are no list")
-    return Said(
+    return Message(
         content=text_of(cast("object", content)),
         reasoning_content=text_of(fields.get("reasoning_content")),
         reasoning=text_of(fields.get("reasoning")),

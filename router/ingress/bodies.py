@@ -168,10 +168,10 @@ def check_chat(body: ChatBody) -> Chat:
         if isinstance(content, str):
             characters += len(content)
         elif content is not None:
-            said = _check_parts(content, f"messages[{number}].content")
-            characters += said.characters
-            images += said.images
-            modalities |= said.modalities
+            parts = _check_parts(content, f"messages[{number}].content")
+            characters += parts.characters
+            images += parts.images
+            modalities |= parts.modalities
         elif message.role in SPEAKERS:
             raise missing(f"messages[{number}].content")
     return Chat(characters, images, modalities)

@@ -61,7 +61,7 @@ class Forwarder:
         An owner that cannot be reached is skipped. Raises ``WorkerFailed`` if the owner breaks off:
         it may have done the work, so it is not tried again.
         """
-        if self._has_come_over(exchange):
+        if self._is_forwarded(exchange):
             return False
         connection = await self._posted(model, exchange.path, _upward(exchange), exchange.body)
         if connection is None:
@@ -79,7 +79,7 @@ class Forwarder:
 
         All other routers are asked, with the client's own credential. None of them asks further.
         """
-        if self._has_come_over(exchange):
+        if self._is_forwarded(exchange):
             return None
         lines = self._lines(_upward(exchange))
         asking = (self._asked(member, target, lines) for member in self._view.others)
@@ -127,7 +127,7 @@ class Forwarder:
 
     def streams(self, exchange: Exchange) -> bool:
         """Whether another router wants each answer of this inference as an event."""
-        return exchange.header(ACCEPT) == EVENTS and self._has_come_over(exchange)
+        return exchange.header(ACCEPT) == EVENTS and self._is_forwarded(exchange)
 
     async def _posted(
         self, model: str, path: str, headers: Headers, body: bytes
@@ -159,7 +159,7 @@ class Forwarder:
     def _lines(self, headers: Headers) -> bytes:
         return header_lines((*headers, (FORWARDED.decode(), self._proof.decode())))
 
-    def _has_come_over(self, exchange: Exchange) -> bool:
+    def _is_forwarded(self, exchange: Exchange) -> bool:
         """Whether another router sent this, which it proves by a secret."""
         return hmac.compare_digest(exchange.headers.get(FORWARDED, b""), self._proof)
 

@@ -16,7 +16,7 @@ from router.ingress.unfit import missing, unfit
 
 PATH = "/v1/messages"
 COUNT_PATH = PATH + "/count_tokens"
-Said = dict[str, Any]
+OpenAIObject = dict[str, Any]
 """A message, part, tool or tool call in OpenAI's shape."""
 
 NEEDED = {
@@ -124,8 +124,8 @@ def chat_body(body: bytes, *, counting: bool = False) -> bytes:
     return _encode(fields)
 
 
-def _messages(asked: _Request) -> list[Said]:
-    found: list[Said] = []
+def _messages(asked: _Request) -> list[OpenAIObject]:
+    found: list[OpenAIObject] = []
     if asked.system:
         if not isinstance(asked.system, str):
             _check(asked.system, "system")
@@ -173,9 +173,9 @@ SOURCES: dict[str, tuple[tuple[str, ...], Callable[[_Source], str]]] = {
 """By a source's type: the field that it must have, and its URL."""
 
 
-def _assistant(blocks: list[_Block]) -> Said:
+def _assistant(blocks: list[_Block]) -> OpenAIObject:
     """What the model said before, without its thinking."""
-    made: Said = {"role": "assistant", "content": _text(blocks)}
+    made: OpenAIObject = {"role": "assistant", "content": _text(blocks)}
     calls = [
         {
             "id": block.id,
@@ -191,7 +191,7 @@ def _assistant(blocks: list[_Block]) -> Said:
     return made
 
 
-def _user(role: str, blocks: list[_Block]) -> list[Said]:
+def _user(role: str, blocks: list[_Block]) -> list[OpenAIObject]:
     """Results of tools become messages of their own. Everything else, their images too, follows."""
     results = [block for block in blocks if block.type == "tool_result"]
     shown = [
@@ -213,7 +213,7 @@ def _user(role: str, blocks: list[_Block]) -> list[Said]:
     return [*told, {"role": role, "content": parts}]
 
 
-def _part(block: _Block) -> Said:
+def _part(block: _Block) -> OpenAIObject:
     if block.type == "text":
         return {"type": "text", "text": block.text}
     source = block.source
@@ -251,7 +251,7 @@ def _choose(fields: dict[str, Any], choice: _Choice) -> None:
         fields["parallel_tool_calls"] = False
 
 
-def _tool(tool: _Tool, number: int) -> Said:
+def _tool(tool: _Tool, number: int) -> OpenAIObject:
     if tool.type not in (None, "custom"):
         raise RequestInvalid(
             f"the server tool {tool.type!r} in tools is not there; give tools with an input_schema",

@@ -39,12 +39,12 @@ def message_of(body: bytes, request_id: str, report: Report | None = None) -> by
     except UNREADABLE as error:
         raise WorkerFailed(f"the worker's answer is no chat completion: {error}") from error
     choice = completion.choices[0] if completion.choices else Choice()
-    said = choice.message
+    reply = choice.message
     content: list[dict[str, Any]] = []
-    if said.thought:
-        content.append({"type": "thinking", "thinking": said.thought, "signature": ""})
-    if said.content:
-        content.append({"type": "text", "text": said.content})
+    if reply.thought:
+        content.append({"type": "thinking", "thinking": reply.thought, "signature": ""})
+    if reply.content:
+        content.append({"type": "text", "text": reply.content})
     content += [
         {
             "type": "tool_use",
@@ -52,11 +52,11 @@ def message_of(body: bytes, request_id: str, report: Report | None = None) -> by
             "name": call.function.name,
             "input": _arguments(call.function.arguments),
         }
-        for index, call in enumerate(said.tool_calls or ())
+        for index, call in enumerate(reply.tool_calls or ())
     ]
     message = _message(request_id, completion.model) | {
         "content": content,
-        "stop_reason": _stop_reason(choice, called=bool(said.tool_calls)),
+        "stop_reason": _stop_reason(choice, called=bool(reply.tool_calls)),
         "stop_sequence": _stop_sequence(choice),
         "usage": _usage(completion.usage),
     }
@@ -149,16 +149,16 @@ class MessageStream:
         choice = chunk.choices[0]
         if choice.finish_reason:
             self._last = choice
-        said = choice.delta
-        if said.thought or said.content:
+        delta = choice.delta
+        if delta.thought or delta.content:
             self._tell_calls(out)
-        if said.thought:
+        if delta.thought:
             self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
-            self._delta({"type": "thinking_delta", "thinking": said.thought}, out)
-        if said.content:
+            self._delta({"type": "thinking_delta", "thinking": delta.thought}, out)
+        if delta.content:
             self._open("text", {"type": "text", "text": ""}, out)
-            self._delta({"type": "text_delta", "text": said.content}, out)
-        for call in said.tool_calls or ():
+            self._delta({"type": "text_delta", "text": delta.content}, out)
+        for call in delta.tool_calls or ():
             self._call(call, out)
 
     def _call(self, piece: ToolCall, out: list[bytes]) -> None:

@@ -31,16 +31,16 @@ def unfit(error: msgspec.ValidationError, within: str = "") -> RequestInvalid:
     path = path.removeprefix(".")
     if missing := _MISSING.match(text):
         path = f"{path}.{missing['name']}" if path else missing["name"]
-        said = f"{path} is missing"
+        message = f"{path} is missing"
     elif wrong := _WANTED.match(text):
         wanted = " or ".join(_WORDS.get(name, name) for name in wrong["wanted"].split(" | "))
-        said = (
+        message = (
             f"{path or 'the body'} must be {wanted}, not {_WORDS.get(wrong['got'], wrong['got'])}"
         )
     else:
         plain = _QUOTED.sub(lambda found: _WORDS.get(found[1], found[1]), text)
-        said = f"{path}: {plain}" if path else plain
-    return RequestInvalid(said, param=parameter(path))
+        message = f"{path}: {plain}" if path else plain
+    return RequestInvalid(message, param=parameter(path))
 
 
 def missing(path: str) -> RequestInvalid:

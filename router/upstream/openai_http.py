@@ -128,9 +128,9 @@ def _own_tokens(completion: Completion) -> int:
 
 def _said_bytes(choice: Choice) -> int:
     """The bytes of everything generated: text, thoughts and tool calls."""
-    said = choice.message
-    texts = [choice.text or said.content or "", said.thought]
-    for call in said.tool_calls or ():
+    message = choice.message
+    texts = [choice.text or message.content or "", message.thought]
+    for call in message.tool_calls or ():
         texts += [call.function.name or "", call.function.arguments or ""]
     return sum(len(text.encode(errors="replace")) for text in texts)
 
