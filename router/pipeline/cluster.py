@@ -114,7 +114,7 @@ class ClusterView:
         except LedgerUnavailable as error:
             log.warning("cluster: going on with what is known: %s", error)
             if self._clock() >= self._heard_s + self._ttl_s:
-                self._dispatcher.others(())
+                self._dispatcher.others_said(())
         else:
             self._take_in(beat)
         async with self._beaten:
@@ -136,7 +136,7 @@ class ClusterView:
         self._members = members
         self._owners.clear()
         self._heard_s = self._clock()
-        self._dispatcher.others([member.word for member in self.others])
+        self._dispatcher.others_said([member.word for member in self.others])
         self._dispatcher.lease(beat.granted)
         self._limiter.routers = len(members)
         self._limiter.lease(

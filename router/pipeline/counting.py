@@ -55,7 +55,7 @@ class _Median(Struct):
     high: float
     step: float
 
-    def saw(self, *, more: bool) -> None:
+    def observe(self, *, more: bool) -> None:
         """Take in one value; ``more`` says whether it is above the median."""
         moved = self.value * (self.step if more else 1 / self.step)
         self.value = min(max(moved, self.low), self.high)
@@ -83,58 +83,66 @@ class WorkerCounts:
         """By deployment."""
         self._medians: dict[str, dict[str, _Median]] = {}
 
-    def believed(self, request: InferenceRequest, said: Usage, answer_tokens: int | None) -> Usage:
+    def believed(
+        self, request: InferenceRequest, reported: Usage, answer_tokens: int | None
+    ) -> Usage:
         """The part of a worker's usage that is billed. ``answer_tokens`` is the router's own count.
 
         Cached tokens are kept first, since they are cheaper; so are tokens of the answer's text.
         """
         prompt = self._prompt_most(request)
-        cached = min(said.cached_tokens, prompt)
+        cached = min(reported.cached_tokens, prompt)
         answer = self._answer_most(request, answer_tokens)
-        completion = said.completion_tokens
-        reasoning = said.reasoning_tokens
+        completion = reported.completion_tokens
+        reasoning = reported.reasoning_tokens
         if answer is not None:
             completion = min(completion, answer)
             reasoning = min(reasoning, answer - completion)
         return Usage(
-            prompt_tokens=min(said.prompt_tokens, prompt - cached),
+            prompt_tokens=min(reported.prompt_tokens, prompt - cached),
             cached_tokens=cached,
             completion_tokens=completion,
             reasoning_tokens=reasoning,
-            rows=said.rows,
-            images=said.images,
-            hardware_ms=said.hardware_ms,
+            rows=reported.rows,
+            images=reported.images,
+            hardware_ms=reported.hardware_ms,
         )
 
-    def saw(self, request: InferenceRequest, said: Usage, answer_tokens: int | None) -> None:
+    def observe(
+        self, request: InferenceRequest, reported: Usage, answer_tokens: int | None
+    ) -> None:
         """Learn from what a worker reports about an answer."""
-        prompt = said.prompt_tokens + said.cached_tokens
+        prompt = reported.prompt_tokens + reported.cached_tokens
         if prompt:
-            self._saw_prompt(request, prompt)
+            self._observe_prompt(request, prompt)
         if answer_tokens and answer_tokens > ANSWER_SLACK_TOKENS:
-            answer = said.completion_tokens + said.reasoning_tokens
+            answer = reported.completion_tokens + reported.reasoning_tokens
             ratio = self._learning(request.model, _way(request))
-            ratio.saw(more=answer > answer_tokens * ratio.value)
+            ratio.observe(more=answer > answer_tokens * ratio.value)
 
     def weighed(
-        self, deployment_id: int, request: InferenceRequest, said: Usage, answer_tokens: int | None
+        self,
+        deployment_id: int,
+        request: InferenceRequest,
+        reported: Usage,
+        answer_tokens: int | None,
     ) -> Usage:
         """What is believed of a whole answer's usage. It is also learned from and tallied."""
-        believed = self.believed(request, said, answer_tokens)
-        self.saw(request, said, answer_tokens)
+        believed = self.believed(request, reported, answer_tokens)
+        self.observe(request, reported, answer_tokens)
         tally = self.tallies.get(deployment_id)
         if tally is None:
             tally = self.tallies[deployment_id] = Tally(deployment_id)
         if tally.answers >= TALLIED_MAX:
             _halve(tally)
         tally.answers += 1
-        if said != believed:
+        if reported != believed:
             tally.cut += 1
-            tally.unbilled_tokens += said.tokens - believed.tokens
+            tally.unbilled_tokens += reported.tokens - believed.tokens
         if not request.bound.images:
-            tally.prompt_said += said.prompt_tokens + said.cached_tokens
+            tally.prompt_said += reported.prompt_tokens + reported.cached_tokens
             tally.prompt_own += request.prompt_tokens
-        answer = said.completion_tokens + said.reasoning_tokens
+        answer = reported.completion_tokens + reported.reasoning_tokens
         if answer_tokens and request.stream:
             tally.stream_said += answer
             tally.stream_own += answer_tokens
@@ -185,18 +193,18 @@ class WorkerCounts:
                     known = self._medians.setdefault(learned.name, {})
                     known[quantity] = structs.replace(first, value=within)
 
-    def _saw_prompt(self, request: InferenceRequest, said: int) -> None:
+    def _observe_prompt(self, request: InferenceRequest, reported: int) -> None:
         model, own, images = request.model, request.prompt_tokens, request.bound.images
         if images:
             text = self._value(model, PROMPT) * own + self._value(model, TEMPLATE)
             image = self._learning(model, IMAGE)
-            image.saw(more=said - text > image.value * images)
+            image.observe(more=reported - text > image.value * images)
         elif own > PROMPT_SLACK_TOKENS:
             ratio = self._learning(model, PROMPT)
-            ratio.saw(more=said > own * ratio.value)
+            ratio.observe(more=reported > own * ratio.value)
         elif own <= SHORT_TOKENS and request.texts == 1:
             template = self._learning(model, TEMPLATE)
-            template.saw(more=said - self._value(model, PROMPT) * own > template.value)
+            template.observe(more=reported - self._value(model, PROMPT) * own > template.value)
 
     def _prompt_most(self, request: InferenceRequest) -> int:
         bound = request.bound.prompt_tokens

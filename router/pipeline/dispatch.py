@@ -65,9 +65,9 @@ class Dispatcher:
         """What other routers should know of this one."""
         return self.scheduler.word(self._clock())
 
-    def others(self, words: Sequence[Word]) -> None:
+    def others_said(self, words: Sequence[Word]) -> None:
         """Take in what the other routers said last."""
-        self.scheduler.others(words, self._clock())
+        self.scheduler.others_said(words, self._clock())
 
     def reported(self, worker_id: str, requests: float | None) -> None:
         """An engine reports how many requests it has, or None."""

@@ -207,7 +207,7 @@ class Gateway:
             answering = _in_time(plan.request, answering)
         attempt, answer = await answering
         endpoint = attempt.endpoint.endpoint
-        trace.said = trace.usage = answer.usage
+        trace.reported = trace.usage = answer.usage
         self._weigh(trace, endpoint, answer.own_tokens, completed=True)
         trace.finish_reason = answer.finish_reason
         settlement = account.resolve(Outcome.COMPLETED, 200)
@@ -251,7 +251,7 @@ class Gateway:
                 "the answer takes longer than a stream may; what was delivered is billed"
             )
         except BaseException:
-            if not trace.tokens_delivered and trace.said is None:
+            if not trace.tokens_delivered and trace.reported is None:
                 trace.left(attempt)  # Only the head of an answer came.
             self._attempts.client_gone(attempt, trace)
             raise
@@ -332,15 +332,15 @@ class Gateway:
         self, trace: Trace, endpoint: Endpoint, own_tokens: int | None, *, completed: bool = False
     ) -> None:
         """Set the trace's usage to what the router believes of the worker's report."""
-        said = trace.said
-        if said is None or trace.request.kind is Kind.INFER:
+        reported = trace.reported
+        if reported is None or trace.request.kind is Kind.INFER:
             return
         counts, request = self.counts, trace.request
         if not completed:
-            trace.usage = counts.believed(request, said, own_tokens)
+            trace.usage = counts.believed(request, reported, own_tokens)
             return
-        trace.usage = counts.weighed(endpoint.deployment.id, request, said, own_tokens)
-        if trace.usage != said:
+        trace.usage = counts.weighed(endpoint.deployment.id, request, reported, own_tokens)
+        if trace.usage != reported:
             counts.cut[request.model, endpoint.worker.id] += 1
 
     def _open_account(self, plan: Plan, hold: Hold, trace: Trace, permit: Permit) -> CallAccount:

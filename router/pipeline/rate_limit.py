@@ -64,7 +64,7 @@ class Bucket:
             return 0.0
         return missing * MINUTE_S / (self.limit * self.share) if self.share else NO_SHARE_S
 
-    def shared(self, share: float, now_s: float) -> None:
+    def set_share(self, share: float, now_s: float) -> None:
         """Use another share from now on. A larger bucket fills over time, not at once."""
         self.refill(now_s)
         self.share = share
@@ -106,12 +106,12 @@ class Meter:
         if limits.calls_at_once != before.calls_at_once:
             self.calls_share = int(limits.calls_at_once * self._share)
 
-    def share(self, share: float, calls_share: int, now_s: float, *, is_full: bool) -> None:
+    def set_share(self, share: float, calls_share: int, now_s: float, *, is_full: bool) -> None:
         """Use another part from now on. ``is_full`` says that no other router used the limit."""
         self._share, self.calls_share = share, calls_share
         for bucket in (self.requests, self.tokens):
             if bucket is not None:
-                bucket.shared(share, now_s)
+                bucket.set_share(share, now_s)
                 if self.is_new and is_full:
                     bucket.level = bucket.capacity
         self.is_new = False
@@ -222,7 +222,7 @@ class RateLimiter:
             parts = granted.get(RATE + scope)
             if parts is not None:
                 calls = granted.get(CALLS + scope, 0)
-                meter.share(parts / PARTS, calls, now_s, is_full=RATE + scope not in others)
+                meter.set_share(parts / PARTS, calls, now_s, is_full=RATE + scope not in others)
 
     def _meter(self, limit: Limit) -> Meter:
         meter = self._meters.get(limit.scope)
@@ -238,7 +238,7 @@ class RateLimiter:
         for meter in meters:
             if meter.is_new:
                 calls = ceil(meter.limits.calls_at_once / self.routers)
-                meter.share(1 / self.routers, calls, self._clock(), is_full=True)
+                meter.set_share(1 / self.routers, calls, self._clock(), is_full=True)
 
     def _check(self, limit: Limit, meter: Meter, tokens: int, now_s: float) -> None:
         limits = meter.limits

@@ -39,8 +39,8 @@ class Abandoned(Struct, frozen=True, gc=False):
 class Trace:
     """The course of one call. Times are seconds on the monotonic clock.
 
-    ``said`` is the usage that the worker reports, None until it does; ``usage`` is the part of it
-    that the router believes.
+    ``reported`` is the usage that the worker reports, None until it does. ``usage`` is the part of
+    it that the router believes.
     """
 
     __slots__ = (
@@ -52,8 +52,8 @@ class Trace:
         "finish_reason",
         "first_byte_s",
         "placed_s",
+        "reported",
         "request",
-        "said",
         "tokens_delivered",
         "usage",
     )
@@ -68,7 +68,7 @@ class Trace:
         self.placed_s = 0.0
         self.first_byte_s = 0.0
         self.finish_reason = ""
-        self.said: Usage | None = None
+        self.reported: Usage | None = None
         self.usage: Usage | None = None
         self.tokens_delivered = 0
 
@@ -97,7 +97,7 @@ class Trace:
         """A part of the answer's stream came."""
         self.tokens_delivered += part.tokens
         if part.usage is not None:
-            self.said = self.usage = part.usage
+            self.reported = self.usage = part.usage
         if part.finish_reason:
             self.finish_reason = part.finish_reason
 
@@ -106,7 +106,7 @@ class Trace:
         self.tokens_delivered -= part.tokens
         self.finish_reason = ""
         if part.usage is not None:
-            self.said = self.usage = None
+            self.reported = self.usage = None
 
     def has_ended(self, attempt: Attempt) -> bool:
         """Whether the end of this attempt was noted."""

@@ -29,10 +29,10 @@ SHRINK, GROW = 0.97, 1.003
 TELLING_TOKENS = 200
 """If fewer tokens than this are expected, the count teaches nothing."""
 
-SAID_MAX = 500
+LATEST_MAX = 500
 """How many of the latest prompts other routers are told with every beat."""
 
-TOLD_MAX = 20_000
+OTHERS_MAX = 20_000
 """How many prompts of other routers are remembered."""
 
 NOTHING_CACHED: Mapping[str, int] = {}
@@ -59,8 +59,8 @@ class PrefixIndex:
         self._memories: dict[str, _Memory] = {}
         self._ids: list[str] = []
         self._holders: dict[int, int] = {}
-        self._said: OrderedDict[int, str] = OrderedDict()
-        self._told: OrderedDict[int, str] = OrderedDict()
+        self._latest: OrderedDict[int, str] = OrderedDict()
+        self._others: OrderedDict[int, str] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(len(memory.blocks) for memory in self._memories.values())
@@ -82,26 +82,26 @@ class PrefixIndex:
         while len(blocks) > most:
             self._forget(blocks.popitem(last=False)[0], bit)
         if prefix:
-            _remember(self._said, prefix[-1], endpoint_id, SAID_MAX)
+            _remember(self._latest, prefix[-1], endpoint_id, LATEST_MAX)
 
-    def said(self) -> dict[str, tuple[int, ...]]:
+    def latest(self) -> dict[str, tuple[int, ...]]:
         """The last blocks of the latest prompts, by endpoint, the latest last."""
         by_endpoint: dict[str, list[int]] = {}
-        for block, endpoint_id in self._said.items():
+        for block, endpoint_id in self._latest.items():
             by_endpoint.setdefault(endpoint_id, []).append(block)
         return {endpoint_id: tuple(blocks) for endpoint_id, blocks in by_endpoint.items()}
 
-    def told(self, endpoint_id: str, blocks: Iterable[int]) -> None:
+    def others_sent(self, endpoint_id: str, blocks: Iterable[int]) -> None:
         """Another router has sent the endpoint prompts that end with these blocks."""
         for block in blocks:
-            _remember(self._told, block, endpoint_id, TOLD_MAX)
+            _remember(self._others, block, endpoint_id, OTHERS_MAX)
 
     def cached(self, prefix: Sequence[int]) -> dict[str, int]:
         """How many of these blocks each endpoint has, counted from the first. 0 is left out."""
         found = self._sent(prefix)
-        if told := self._told:
+        if others := self._others:
             for place in range(len(prefix), 0, -1):
-                endpoint_id = told.get(prefix[place - 1])
+                endpoint_id = others.get(prefix[place - 1])
                 if endpoint_id is not None:
                     found[endpoint_id] = max(found.get(endpoint_id, 0), place)
                     break
@@ -139,7 +139,7 @@ class PrefixIndex:
             memory = self._memories.pop(endpoint_id)
             for block in memory.blocks:
                 self._forget(block, memory.bit)
-        for prompts in (self._said, self._told):
+        for prompts in (self._latest, self._others):
             for block in [block for block, holder in prompts.items() if holder not in known]:
                 del prompts[block]
         self._renumber()

@@ -159,7 +159,7 @@ class Batch:
         if not self.prefilling:
             self.pending_tokens = self.others.pending_tokens  # Sums of floats drift.
 
-    def share(self, others: Load, now_s: float) -> None:
+    def set_others(self, others: Load, now_s: float) -> None:
         """Replace the work of other routers."""
         self.own_integrals(now_s)
         before, self.others = self.others, others

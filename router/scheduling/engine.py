@@ -113,7 +113,7 @@ class EngineSpeed:
         """The geometric mean of the engines' factors for a step."""
         return exp(self.step_logs / self.engines) if self.engines else 1.0
 
-    def saw(self, used: Used) -> None:
+    def observe(self, used: Used) -> None:
         """Move the mean request towards this one."""
         uncached = used.prompt_tokens - used.cached_tokens
         self.prompt_tokens += SMOOTHING * (uncached - self.prompt_tokens)
@@ -259,7 +259,7 @@ class Engine:
         """
         answer = used.answer_tokens if used is not None else generation.heard_tokens
         if used is not None:
-            self.speed.saw(used)
+            self.speed.observe(used)
             self._prompts_seen += used.prompt_tokens - SMOOTHING * self._prompts_seen
             self._cached_seen += used.cached_tokens - SMOOTHING * self._cached_seen
         if generation.is_first_seen:
@@ -295,7 +295,7 @@ class Engine:
             (batch.prefilled_tokens - generation.prefilled_then) / THOUSAND / steps,
         )
         each_s = took_s / steps
-        self.reading.saw(each_s, x[1])
+        self.reading.observe(each_s, x[1])
         self._set_step(followed(self._step_factor, each_s / fit.seconds(x)))
         fit.learn(x, each_s * self.speed.step_factor / self._step_factor)
 

@@ -142,8 +142,8 @@ class EngineWorker(Bookings):
         "_beside",
         "_endpoints",
         "_is_waited_for",
+        "_others",
         "_own",
-        "_said",
         "batch",
         "is_streamed",
         "places",
@@ -154,7 +154,7 @@ class EngineWorker(Bookings):
         super().__init__(bounds)
         self.batch = Batch()
         self._own = OwnLoad(self.batch)
-        self._said = NO_LOAD
+        self._others = NO_LOAD
         self._beside = Averaged()
         self.places = Places(bounds.slots)
         self.running: dict[EngineRun, None] = {}
@@ -172,7 +172,7 @@ class EngineWorker(Bookings):
         """The model of one of its endpoints."""
         return EngineEndpoint(self, service)
 
-    def serves(self, endpoints: Iterable[EndpointModel]) -> None:
+    def set_endpoints(self, endpoints: Iterable[EndpointModel]) -> None:
         """Set its endpoints."""
         self._endpoints = [
             endpoint for endpoint in endpoints if isinstance(endpoint, EngineEndpoint)
@@ -190,7 +190,7 @@ class EngineWorker(Bookings):
 
     def others_load(self, others: Load, now_s: float) -> None:
         """Set the load of other routers there."""
-        self._said = others
+        self._others = others
         self._share(now_s)
 
     def reported(self, requests: float | None, now_s: float) -> None:
@@ -198,15 +198,15 @@ class EngineWorker(Bookings):
         if requests is None:
             self._beside.forget()
         else:
-            self._beside.saw(requests - len(self.bounds.inflight), now_s)
+            self._beside.observe(requests - len(self.bounds.inflight), now_s)
         self._share(now_s)
 
     def _share(self, now_s: float) -> None:
-        others = self._said
+        others = self._others
         if self._endpoints and self._beside.mean is not None:
             prompt_tokens = self._endpoints[0].engine.speed.asked_tokens
             others = corrected(others, max(self._beside.mean, 0.0), prompt_tokens)
-        self.batch.share(others, now_s)
+        self.batch.set_others(others, now_s)
         self.recheck_s = -inf
 
     def look(self, now_s: float) -> None:

@@ -160,19 +160,19 @@ class WorkerState:
         self._trust_changed()
         return readmitted
 
-    def is_engine(self) -> None:
+    def become_engine(self) -> None:
         """Treat it as an engine that requests share, on all its endpoints."""
         if not self._is_engine:
             self._is_engine = True
             self.model = EngineWorker(self.bounds)
             for state in self.endpoints:
-                state.model_anew()
-            self.serves(self.endpoints)
+                state.renew_model()
+            self.set_endpoints(self.endpoints)
 
-    def serves(self, endpoints: list["EndpointState"]) -> None:
+    def set_endpoints(self, endpoints: list["EndpointState"]) -> None:
         """Set its endpoints."""
         self.endpoints = endpoints
-        self.model.serves([state.model for state in endpoints])
+        self.model.set_endpoints([state.model for state in endpoints])
         self.model.recheck_s = -inf
 
     def _trust_changed(self) -> None:
@@ -208,12 +208,12 @@ class EndpointState:
         """Seconds that a request takes here once it may begin."""
         return self.model.service_s(ticket)
 
-    def is_engine(self) -> None:
+    def become_engine(self) -> None:
         """Requests share it instead of taking slots in turn."""
         self.service.shared.has_engines = True
-        self.worker.is_engine()
+        self.worker.become_engine()
 
-    def model_anew(self) -> None:
+    def renew_model(self) -> None:
         """Its worker has got another model."""
         self.service.worker = self.worker.model
         self.model = self.worker.model.endpoint(self.service)
@@ -253,11 +253,11 @@ class Slate:
         # If every circuit is open, a try that may fail beats a refusal.
         return trusted or known
 
-    def share(self) -> None:
+    def mark_shared(self) -> None:
         """Requests of this kind share the workers that answer them: they are engines."""
         self.is_shared = True
         for state in self.states:
-            state.is_engine()
+            state.become_engine()
 
     def work(self, ticket: Ticket) -> float:
         """The size of a request, where a mean request is 1."""
@@ -309,7 +309,7 @@ class Fleet:
                 loads[worker.id] = load
         return loads
 
-    def others(self, loads: Sequence[Mapping[str, Load]], now_s: float) -> None:
+    def others_loads(self, loads: Sequence[Mapping[str, Load]], now_s: float) -> None:
         """Replace the known loads of other routers on engines."""
         for worker in self.workers.values():
             theirs = together(
@@ -337,7 +337,7 @@ class Fleet:
                 credit(worker.slots, state.estimate.seconds, endpoint.worker.rtt_ms / 1e3),
             )
         for worker in workers.values():
-            worker.serves(worker.endpoints)
+            worker.set_endpoints(worker.endpoints)
         self.workers, self.endpoints = workers, states
         busy = {id_: worker for id_, worker in self._known_workers.items() if worker.inflight}
         self._known_workers = busy | workers
@@ -360,7 +360,7 @@ class Fleet:
             known = [self.endpoints[id_] for id_ in candidates if id_ in self.endpoints]
             slate = self._slates[candidates] = Slate(self, known)
             if any(state.service.shared.has_engines for state in known):
-                slate.share()
+                slate.mark_shared()
         return slate
 
     def _worker(self, endpoint: Endpoint, workers: dict[str, WorkerState]) -> WorkerState:
@@ -391,7 +391,7 @@ class Fleet:
             state = EndpointState(endpoint, worker, speed)
             worker.endpoints.append(state)
             if speed.has_engines or is_named(endpoint):
-                state.is_engine()
+                state.become_engine()
             self.recall(state)
             return state
         if state.endpoint.deployment.batch_curve != endpoint.deployment.batch_curve:
@@ -406,5 +406,5 @@ class Fleet:
         state.endpoint = endpoint
         worker.endpoints.append(state)
         if state.service.worker is not worker.model:
-            state.model_anew()
+            state.renew_model()
         return state

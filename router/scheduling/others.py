@@ -57,7 +57,7 @@ class Averaged:
         self._at_s = 0.0
         self.mean: float | None = None
 
-    def saw(self, value: float, now_s: float) -> None:
+    def observe(self, value: float, now_s: float) -> None:
         """Take in a new value."""
         mean = self.mean if self.mean is not None else value
         self.mean = mean + (1 - exp((self._at_s - now_s) / AVERAGED_S)) * (value - mean)
@@ -68,22 +68,22 @@ class Averaged:
         self.mean = None
 
 
-def corrected(said: Load, requests: float, prompt_tokens: float) -> Load:
+def corrected(load: Load, requests: float, prompt_tokens: float) -> Load:
     """The load of other routers on an engine that itself counts ``requests`` of theirs.
 
     If the engine counts more than they say, the rest are assumed to be running answers to prompts
     of mean length. If it counts fewer, their whole load is scaled down.
     """
-    known = said.prefilling + said.decoding
+    known = load.prefilling + load.decoding
     if requests < known:
-        return moved(NO_LOAD, said, requests / known)
+        return moved(NO_LOAD, load, requests / known)
     more = requests - known
     return Load(
-        said.prefilling,
-        said.pending_tokens,
-        said.decoding + more,
-        said.context_tokens + more * prompt_tokens,
-        said.prefilled_hz,
+        load.prefilling,
+        load.pending_tokens,
+        load.decoding + more,
+        load.context_tokens + more * prompt_tokens,
+        load.prefilled_hz,
     )
 
 

@@ -42,7 +42,7 @@ class Reading:
         self.token_s = 0.0
         self.answers = 0.0
 
-    def saw(self, token_s: float, answers: float) -> None:
+    def observe(self, token_s: float, answers: float) -> None:
         """A stretch of an answer took ``token_s`` per token, among ``answers`` on average."""
         share = min(SMOOTHING / max(answers, 1.0), SMOOTHING_MAX)
         self.token_s += share * (token_s - self.token_s)

@@ -98,7 +98,7 @@ def _recall_deployment(state: EndpointState, shared: LearnedDeployment) -> None:
         known.estimate.remember(shared.service.seconds, shared.service.samples)
         state.estimate.expect(shared.service.seconds)
     if shared.engines is not None:
-        state.is_engine()
+        state.become_engine()
         _recall_engines(known.engines, shared.engines)
 
 

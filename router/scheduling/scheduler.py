@@ -160,15 +160,15 @@ class Scheduler:
 
     def word(self, now_s: float) -> Word:
         """What other routers should know of this router's work on engines."""
-        return Word(self.fleet.loads(now_s), self._learning.prefixes.said())
+        return Word(self.fleet.loads(now_s), self._learning.prefixes.latest())
 
-    def others(self, words: Sequence[Word], now_s: float) -> None:
+    def others_said(self, words: Sequence[Word], now_s: float) -> None:
         """Replace what is known of the other routers by what each has said last."""
-        self.fleet.others([word.loads for word in words], now_s)
+        self.fleet.others_loads([word.loads for word in words], now_s)
         for word in words:
             for endpoint_id, blocks in word.prompts.items():
                 if endpoint_id in self.fleet.endpoints:
-                    self._learning.prefixes.told(endpoint_id, blocks)
+                    self._learning.prefixes.others_sent(endpoint_id, blocks)
 
     def reported(self, worker_id: str, requests: float | None, now_s: float) -> None:
         """A worker reports how many requests it has, from all clients; None if it does not."""
@@ -181,7 +181,7 @@ class Scheduler:
         self._arrived_s = now_s
         slate = self.fleet.slate(ticket.candidates)
         if ticket.streams and not slate.is_shared:
-            slate.share()
+            slate.mark_shared()
         usable = slate.usable(ticket.excluded)
         if not usable:
             return [Reject(ticket, RejectReason.NOTHING_ELIGIBLE, NOTHING_RETRY_S)]
@@ -224,7 +224,7 @@ class Scheduler:
             self._learning.answered(attempt, used, now_s)
             shared = attempt.endpoint.service.shared
             if shared.sharing.is_shown and not shared.has_engines:
-                self.fleet.slate(attempt.ticket.candidates).share()
+                self.fleet.slate(attempt.ticket.candidates).mark_shared()
             placement = self._route(attempt.ticket.policy).placement
             placement.completed(attempt.endpoint, now_s - attempt.dispatched_s, now_s)
         if worker.answered():

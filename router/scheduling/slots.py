@@ -132,7 +132,7 @@ class SlotWorker(Bookings):
         """The model of one of its endpoints."""
         return SlotEndpoint(self, service)
 
-    def serves(self, endpoints: Iterable[EndpointModel]) -> None:
+    def set_endpoints(self, endpoints: Iterable[EndpointModel]) -> None:
         """Set its endpoints."""
         self._endpoints = [endpoint for endpoint in endpoints if isinstance(endpoint, SlotEndpoint)]
 

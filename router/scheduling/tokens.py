@@ -35,7 +35,7 @@ class _Lengths:
         self.mean = guess
         self.samples = 0
 
-    def saw(self, tokens: int) -> None:
+    def observe(self, tokens: int) -> None:
         self.samples += 1
         self.mean += max(SMOOTHING, 1 / (self.samples + 1)) * (tokens - self.mean)
 
@@ -88,7 +88,7 @@ class TokenEstimates:
             known = self._answers.get(key)
             if known is None:
                 known = self._answers[key] = _Lengths(ANSWER_GUESS)
-            known.saw(tokens)
+            known.observe(tokens)
 
     def learned(
         self, models: Collection[str]

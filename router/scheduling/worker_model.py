@@ -164,7 +164,7 @@ class WorkerModel(Looking, ABC):
         """The model of one of its endpoints."""
 
     @abstractmethod
-    def serves(self, endpoints: Iterable[EndpointModel]) -> None:
+    def set_endpoints(self, endpoints: Iterable[EndpointModel]) -> None:
         """Set the worker's endpoints."""
 
     @abstractmethod

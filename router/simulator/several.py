@@ -65,7 +65,7 @@ class Several:
         if not self._silent:
             scheduler = self.routers[number].scheduler
             self._words[number] = scheduler.word(simulation.now_s)
-            scheduler.others(self._others(number), simulation.now_s)
+            scheduler.others_said(self._others(number), simulation.now_s)
         simulation.at(simulation.now_s + BEAT_S, self._beat, number)
 
     def _others(self, number: int) -> list[Word]:

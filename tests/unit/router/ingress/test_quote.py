@@ -81,7 +81,7 @@ def test_at_most_is_what_a_call_is_refused_by_and_never_exceeded(
         line = Line(FakeUpstream(lambda _: answer), catalog=catalog, funds_nano=0)
         async with calling(line) as client:
             for prompt in learned:
-                line.gateway.counts.saw(request_of(body), Usage(prompt, 0, 9), None)
+                line.gateway.counts.observe(request_of(body), Usage(prompt, 0, 9), None)
             quote = await quoted(client, body)
             most = quote["most_nano_usd"]
             assert quote["needs_nano_usd"] == most

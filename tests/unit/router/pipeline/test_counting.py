@@ -47,13 +47,13 @@ def test_honest_counts_are_believed_whatever_the_tokenizer(ratio: float) -> None
     for _ in range(ANSWERS):
         said = honest(request, ratio * draw.uniform(0.7, 1.3), 300)
         assert counts.believed(request, said, 300) == said
-        counts.saw(request, said, 300)
+        counts.observe(request, said, 300)
 
 
 def test_a_worker_that_says_ten_times_as_much_is_paid_what_its_model_has() -> None:
     counts, request = WorkerCounts(), asked()
     for _ in range(ANSWERS):
-        counts.saw(request, honest(request), 300)
+        counts.observe(request, honest(request), 300)
     paid = counts.believed(request, honest(request, 10.0), 300)
     assert paid.prompt_tokens <= 2.1 * request.prompt_tokens + PROMPT_SLACK_TOKENS
     assert 300 <= paid.completion_tokens <= 2.1 * 300 + ANSWER_SLACK_TOKENS
@@ -62,7 +62,7 @@ def test_a_worker_that_says_ten_times_as_much_is_paid_what_its_model_has() -> No
 def test_who_is_alone_with_a_model_cannot_teach_any_ratio() -> None:
     counts, request = WorkerCounts(), asked()
     for _ in range(ANSWERS):
-        counts.saw(request, honest(request, 50.0), 300)
+        counts.observe(request, honest(request, 50.0), 300)
     paid = counts.believed(request, honest(request, 50.0), 300)
     assert paid.completion_tokens == int(TOLERANCE * RATIO_MAX * 300) + ANSWER_SLACK_TOKENS
     assert paid.prompt_tokens <= request.bound.prompt_tokens
@@ -71,7 +71,7 @@ def test_who_is_alone_with_a_model_cannot_teach_any_ratio() -> None:
 def test_a_minority_of_liars_does_not_move_what_the_others_show() -> None:
     counts, draw, request = WorkerCounts(), random.Random(5), asked()
     for _ in range(4 * ANSWERS):
-        counts.saw(request, honest(request, 50.0 if draw.random() < 0.25 else 1.0), 300)
+        counts.observe(request, honest(request, 50.0 if draw.random() < 0.25 else 1.0), 300)
     assert counts.believed(request, honest(request, 50.0), 300).completion_tokens < 3 * 300
 
 

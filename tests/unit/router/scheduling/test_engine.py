@@ -100,13 +100,13 @@ def test_a_request_is_as_large_as_what_it_takes_up_of_an_engine() -> None:
     speed = EngineSpeed()
     engine = Engine(speed, Batch())
     for _ in range(400):
-        speed.saw(Used(1_000, 0, 50))
+        speed.observe(Used(1_000, 0, 50))
     engine.look(0.0)
     assert engine.work(ticket(1_000, 50)) == pytest.approx(1, rel=0.01)
     assert engine.work(ticket(2_000, 100)) == pytest.approx(2, rel=0.01)
     assert 1 < engine.work(ticket(2_000, 50)) < 2
     for _ in range(400):
-        speed.saw(Used(1_000, 900, 50))
+        speed.observe(Used(1_000, 900, 50))
     engine.look(0.0)
     assert engine.work(ticket(1_000, 50)) == pytest.approx(1, rel=0.01), "as cached as others'"
     assert engine.work(ticket(2_000, 50)) < 1.2

@@ -3,7 +3,7 @@
 import pytest
 
 from router.contracts.word import NO_LOAD, Load, Word
-from router.scheduling.affinity import SAID_MAX, TOLD_MAX, PrefixIndex
+from router.scheduling.affinity import LATEST_MAX, OTHERS_MAX, PrefixIndex
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.decisions import Dispatch
 from router.scheduling.others import AVERAGED_S, OwnLoad, corrected, together
@@ -21,25 +21,25 @@ def test_what_others_have_counts_in_the_batch_until_they_say_otherwise() -> None
     batch = Batch()
     one = generation(400.0, 0.0)
     batch.begin(one, 0.0)
-    batch.share(THEIRS, 0.0)
+    batch.set_others(THEIRS, 0.0)
     assert (batch.pending_tokens, batch.context_tokens, batch.decoding) == (3_400, 9_400, 6)
     batch.first(one, 1.0)
     assert (batch.pending_tokens, batch.decoding) == (3_000, 7)
-    batch.share(NO_LOAD, 2.0)
+    batch.set_others(NO_LOAD, 2.0)
     batch.end(one, 2.0)
     assert (batch.pending_tokens, batch.context_tokens, batch.decoding) == (0, 0, 0)
 
 
 def test_what_is_told_of_own_work_leaves_out_that_of_others() -> None:
     alone, beside = Batch(), Batch()
-    beside.share(THEIRS, 0.0)
+    beside.set_others(THEIRS, 0.0)
     means = [OwnLoad(alone), OwnLoad(beside)]
     for batch in (alone, beside):
         first, second = generation(1_000.0, 0.0), generation(200.0, 1.0)
         batch.begin(first, 0.0)
         batch.begin(second, 1.0)
         batch.first(first, 2.0)
-    beside.share(Load(decoding=3.0), 2.5)
+    beside.set_others(Load(decoding=3.0), 2.5)
     mine, mine_beside = (mean.mean(4.0) for mean in means)
     assert mine == Load(1, 200.0, 0.5, (1_000 * 4 + 200 * 3) / 4, 250.0)
     assert [*mine_beside.__reduce__()[1]] == pytest.approx([*mine.__reduce__()[1]])
@@ -66,7 +66,7 @@ def test_an_engine_that_others_use_is_avoided() -> None:
     made = scheduler(engine("left"), engine("right"))
     sent(made, asked("opens", "left", "right", now_s=0.0))
     for busy, free in (("left", "right"), ("right", "left")):
-        made.others([Word({busy: THEIRS}), Word({"gone": THEIRS})], 0.0)
+        made.others_said([Word({busy: THEIRS}), Word({"gone": THEIRS})], 0.0)
         (decision,) = made.arrive(asked(busy, "left", "right", now_s=0.0), 0.0)
         assert isinstance(decision, Dispatch)
         assert decision.attempt.endpoint.id == free
@@ -77,11 +77,11 @@ def test_the_loads_of_all_others_add_up_and_the_last_word_counts() -> None:
     made = scheduler(engine("e"))
     sent(made, asked("opens", "e", now_s=0.0))
     batch = made.fleet.workers["e"].model.batch  # type: ignore[attr-defined]
-    made.others([Word({"e": THEIRS}), Word({"e": THEIRS})], 1.0)
+    made.others_said([Word({"e": THEIRS}), Word({"e": THEIRS})], 1.0)
     assert batch.others == together([THEIRS, THEIRS])
-    made.others([Word({"e": THEIRS})], 2.0)
+    made.others_said([Word({"e": THEIRS})], 2.0)
     assert batch.others == THEIRS
-    made.others([], 3.0)
+    made.others_said([], 3.0)
     assert batch.others == NO_LOAD
 
 
@@ -89,7 +89,7 @@ def test_of_workers_with_slots_nothing_is_told() -> None:
     made = scheduler(endpoint("slots"), engine("e"))
     sent(made, asked("opens", "e", now_s=0.0))
     assert set(made.word(1.0).loads) == {"e"}
-    made.others([Word({"slots": THEIRS})], 1.0)
+    made.others_said([Word({"slots": THEIRS})], 1.0)
     assert made.fleet.workers["slots"].has_room
 
 
@@ -97,20 +97,20 @@ def test_the_next_turn_of_a_chat_is_found_where_another_router_sent_the_last() -
     mine, theirs = PrefixIndex(), PrefixIndex()
     theirs.sent((1, 2, 3), "a")
     mine.sent((1,), "b")
-    for endpoint_id, blocks in theirs.said().items():
-        mine.told(endpoint_id, blocks)
+    for endpoint_id, blocks in theirs.latest().items():
+        mine.others_sent(endpoint_id, blocks)
     assert mine.cached((1, 2, 3, 4)) == {"a": 3, "b": 1}
     assert mine.cached((1, 2, 9)) == {"b": 1}
 
 
 def test_what_is_said_and_what_is_remembered_of_others_is_bounded() -> None:
     index = PrefixIndex()
-    for block in range(SAID_MAX + 10):
+    for block in range(LATEST_MAX + 10):
         index.sent((block,), "a")
-    assert index.said() == {"a": tuple(range(10, SAID_MAX + 10))}
-    index.told("b", range(-TOLD_MAX - 5, 0))
-    assert index.cached((-TOLD_MAX - 1,)) == {}
-    assert index.cached((-TOLD_MAX,)) == {"b": 1}
+    assert index.latest() == {"a": tuple(range(10, LATEST_MAX + 10))}
+    index.others_sent("b", range(-OTHERS_MAX - 5, 0))
+    assert index.cached((-OTHERS_MAX - 1,)) == {}
+    assert index.cached((-OTHERS_MAX,)) == {"b": 1}
     index.keep_only({"a"})
     assert index.cached((-1,)) == {}
 

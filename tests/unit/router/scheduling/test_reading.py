@@ -12,7 +12,7 @@ from router.scheduling.reading import READING_S, SLOW, Reading
 def kept_at(answers: float, token_s: float, seen: Reading | None = None) -> Reading:
     seen = seen or Reading()
     for _ in range(400):
-        seen.saw(token_s, answers)
+        seen.observe(token_s, answers)
     return seen
 
 

@@ -62,22 +62,22 @@ def overtake(made: Scheduler, times: int, **asked: object) -> None:
         made.completed(first, now_s + 1.1, Used(500, 0, 100))
 
 
-def is_engine(made: Scheduler) -> bool:
+def become_engine(made: Scheduler) -> bool:
     return made.fleet.endpoints["one"].service.shared.has_engines
 
 
 def test_answers_that_end_before_those_they_wait_for_tell_that_there_are_more_places() -> None:
     made = scheduler(endpoint("one", slots=1))
     overtake(made, OVERTAKEN_MAX - 1, **CHAT)
-    assert not is_engine(made)
+    assert not become_engine(made)
     overtake(made, 1, **CHAT)
-    assert is_engine(made)
+    assert become_engine(made)
 
 
 def test_what_is_no_generation_never_makes_an_engine() -> None:
     made = scheduler(endpoint("one", slots=1))
     overtake(made, 10)
-    assert not is_engine(made)
+    assert not become_engine(made)
 
 
 def test_an_engine_that_one_of_a_model_turns_out_to_be_all_of_that_model_are() -> None:
