@@ -16,7 +16,7 @@ from marketplace.accounts.access import organisation_acted_for, organisations_se
 from marketplace.accounts.api import OrganisationFilter
 from marketplace.accounts.models import User
 from marketplace.accounts.permissions import Permission
-from marketplace.benchmarks.advisor.models import Advice
+from marketplace.benchmarks.advisor.models import Advice, AdviceState
 from marketplace.benchmarks.advisor.question import QuestionInvalid, question_of
 from marketplace.benchmarks.advisor.services import (
     PilotImpossible,
@@ -30,6 +30,7 @@ class AdviceSerializer(serializers.ModelSerializer[Advice]):
     """``question`` is the workload; ``check`` false answers by the model alone."""
 
     organisation: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    state = serializers.ChoiceField(AdviceState.choices, source="check_state", read_only=True)
 
     class Meta:
         model = Advice

@@ -5,7 +5,8 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.accounts.models import Organisation, User
+from marketplace.accounts.models import Organisation
+from marketplace.shared.jobs.models import Job, JobState
 
 
 class AdviceState(models.TextChoices):
@@ -18,34 +19,29 @@ class AdviceState(models.TextChoices):
     FAILED = "failed", _("The check failed")
 
 
-STATES_WAITING = (AdviceState.QUEUED, AdviceState.CHECKING)
+STATES_OF_CHECKS = {
+    JobState.QUEUED: AdviceState.QUEUED,
+    JobState.RUNNING: AdviceState.CHECKING,
+    JobState.FAILED: AdviceState.FAILED,
+}
+"""Where the job is over otherwise, the answer says whether it was checked."""
 
 
-class Advice(models.Model):
+class Advice(Job):
     """A question of an organisation and its answer (:mod:`.question`, :mod:`.answer`, as JSON).
 
+    The job is the check of the answer by emulation; it is over from the start where none follows.
     ``emulated`` marks an answer that rests on emulated figures. ``stage`` and ``runs`` say how far
     a check is.
     """
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="advice")
-    requested_by = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
     model = models.CharField(max_length=120)
     question = models.JSONField()
     answer = models.JSONField()
-    state = models.CharField(
-        max_length=10, choices=AdviceState.choices, default=AdviceState.ANSWERED
-    )
     stage = models.CharField(max_length=20, blank=True)
     runs = models.PositiveIntegerField(default=0)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    error = models.CharField(max_length=300, blank=True)
     emulated = models.BooleanField(default=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -56,8 +52,11 @@ class Advice(models.Model):
         return f"{self.model} #{self.pk}"
 
     @property
-    def is_waiting(self) -> bool:
-        return self.state in STATES_WAITING
+    def check_state(self) -> AdviceState:
+        """How far it is, in the API's words."""
+        if self.state in STATES_OF_CHECKS:
+            return STATES_OF_CHECKS[JobState(self.state)]
+        return AdviceState.CHECKED if self.answer.get("check") else AdviceState.ANSWERED
 
     @property
     def fleet(self) -> dict[str, Any] | None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 from django.core.exceptions import ValidationError
-from django.db import transaction
-from django.db.models import Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.benchmarks.advisor.answer import Answer, answer, answer_json, answer_of
 from marketplace.benchmarks.advisor.catalogue import options_of, task_of
-from marketplace.benchmarks.advisor.models import Advice, AdviceState
+from marketplace.benchmarks.advisor.models import Advice
 from marketplace.benchmarks.advisor.option import Evidence
 from marketplace.benchmarks.advisor.question import Question, QuestionInvalid
 from marketplace.benchmarks.models import Benchmark, Scenario, Target, Trigger
@@ -32,12 +29,11 @@ from marketplace.benchmarks.plan import (
 from marketplace.benchmarks.selectors import workers_of
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import Deployment
+from marketplace.shared.jobs.models import STATES_OPEN, JobState
+from marketplace.shared.jobs.services import JobFailed, Run, job_ask
 
 CHECK_SECONDS = 45.0
 """A job's search ends then, finished or not; well below the longest run of a task."""
-LOST_AFTER = timedelta(minutes=5)
-"""A check that says nothing for so long has lost its process, and is taken up again."""
-ATTEMPTS_MAX = 2
 WAITING_MAX = 10
 """Checks of one organisation that wait at once."""
 
@@ -78,46 +74,39 @@ def advice_make(
 
     Raises :class:`QuestionInvalid` and :class:`TooManyChecks`.
     """
-    waiting = Advice.objects.filter(
-        organisation=organisation, state__in=[AdviceState.QUEUED, AdviceState.CHECKING]
-    )
+    waiting = Advice.objects.filter(organisation=organisation, state__in=STATES_OPEN)
     if check and waiting.count() >= WAITING_MAX:
         raise TooManyChecks(f"{WAITING_MAX} answers wait to be checked; ask again when some are")
     made = answer_question(question)
-    has_choice = any(not option.left_out for option in made.options)
-    return Advice.objects.create(
+    advice = Advice(
         organisation=organisation,
-        requested_by=user,
+        asked_by=user,
         model=question.model,
         question=msgspec.to_builtins(question),
         answer=answer_json(made),
-        state=AdviceState.QUEUED if check and has_choice else AdviceState.ANSWERED,
         emulated=_rests_on_emulation(made),
     )
+    if check and any(not option.left_out for option in made.options):
+        job_ask(advice)
+    else:
+        advice.state = JobState.SUCCEEDED
+        advice.save()
+    return advice
 
 
-def advice_check_next() -> Advice | None:
-    """Check the oldest that waits; None if none does. One process checks one at a time."""
-    advice = _claim()
-    if advice is None:
-        return None
+def advice_check(run: Run) -> dict[str, Any]:
+    """The work of the job: the columns to keep."""
+    begun_s = time.monotonic()
 
     def progress(stage: str, runs: int) -> None:
-        Advice.objects.filter(pk=advice.pk).update(
-            stage=stage, runs=runs, started_at=timezone.now()
-        )
+        run.progress((time.monotonic() - begun_s) / CHECK_SECONDS, stage=stage, runs=runs)
 
     try:
-        question = msgspec.convert(advice.question, Question)
+        question = msgspec.convert(run.job.question, Question)
         made = answer_question(question, check_seconds=CHECK_SECONDS, progress=progress)
     except (QuestionInvalid, msgspec.ValidationError, ValueError) as error:
-        advice.state, advice.error = AdviceState.FAILED, str(error)[:300]
-    else:
-        advice.state, advice.answer = AdviceState.CHECKED, answer_json(made)
-        advice.emulated = _rests_on_emulation(made)
-    advice.ended_at = timezone.now()
-    advice.save(update_fields=["state", "answer", "error", "emulated", "ended_at"])
-    return advice
+        raise JobFailed(str(error)) from error
+    return {"answer": answer_json(made), "emulated": _rests_on_emulation(made)}
 
 
 def pilot_start(*, advice: Advice, deployment_id: int, user: User | None) -> Benchmark:
@@ -162,30 +151,6 @@ def _pilot_settings(question: Question, deployment: Deployment) -> dict[str, Any
         "completion_tokens": min(round(question.completion_tokens), COMPLETION_TOKENS_MAX),
         "rows": min(round(question.rows), ROWS_MAX),
     }
-
-
-@transaction.atomic
-def _claim() -> Advice | None:
-    lost = Q(state=AdviceState.CHECKING, started_at__lt=timezone.now() - LOST_AFTER)
-    # A check fills a core and a process of its queue: one runs at a time.
-    if Advice.objects.filter(state=AdviceState.CHECKING).exclude(lost).exists():
-        return None
-    advice = (
-        Advice.objects.select_for_update(skip_locked=True)
-        .filter(lost | Q(state=AdviceState.QUEUED))
-        .order_by("id")
-        .first()
-    )
-    if advice is None:
-        return None
-    if advice.attempts >= ATTEMPTS_MAX:
-        advice.state, advice.error = AdviceState.FAILED, "its process was lost; ask again"
-        advice.save(update_fields=["state", "error"])
-        return None
-    advice.state, advice.started_at = AdviceState.CHECKING, timezone.now()
-    advice.attempts += 1
-    advice.save(update_fields=["state", "started_at", "attempts"])
-    return advice
 
 
 def _rests_on_emulation(made: Answer) -> bool:

@@ -1,11 +1,9 @@
-"""The hardware advisor's answers are checked by emulation, one after the other."""
+"""Checking an answer by emulation is a job."""
 
-from marketplace.benchmarks.advisor.services import advice_check_next
-from marketplace.shared.jobs.periodic import Queue, every
+from marketplace.benchmarks.advisor.models import Advice
+from marketplace.benchmarks.advisor.services import advice_check
+from marketplace.shared.jobs.kinds import JobKind
+from marketplace.shared.jobs.services import job_register
 
-
-@every(2.0, queue=Queue.WORK)
-def check_advice() -> int:
-    """Check the oldest answer that waits; returns its id, 0 if none does."""
-    advice = advice_check_next()
-    return advice.pk if advice is not None else 0
+# A check fills a core: one at a time.
+job_register(JobKind(Advice, advice_check))

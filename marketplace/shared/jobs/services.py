@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from marketplace.shared.jobs.kinds import JobKind, job_kinds, task_name
@@ -161,7 +161,8 @@ def jobs_sweep() -> int:
     for kind in job_kinds.values():
         rows = _rows(kind.model)
         running = rows.filter(state=JobState.RUNNING)
-        for job in running.filter(heartbeat_at__lt=timezone.now() - LOST_AFTER):
+        silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=timezone.now() - LOST_AFTER)
+        for job in running.filter(silent):
             lost += _take_back(kind, job)
         if rows.filter(state=JobState.QUEUED).exists() and running.count() < kind.at_once:
             message_send(kind.model, expires_s=SWEEP_EVERY_S)

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
-from marketplace.benchmarks.models import WhatIf
+from marketplace.benchmarks.advisor.models import Advice
+from marketplace.benchmarks.advisor.question import Question
+from marketplace.benchmarks.advisor.services import advice_make
+from marketplace.benchmarks.models import Origin, Profile, WhatIf
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.services import what_if_ask
 from marketplace.shared.jobs.models import Job
@@ -21,4 +24,26 @@ def what_if(shop: Shop) -> Iterator[Job]:
     yield what_if_ask(question=question_of(asked), asked_by=shop.owner)
 
 
-ASKED: dict[type[Job], Callable[[Shop], AbstractContextManager[Job]]] = {WhatIf: what_if}
+@contextmanager
+def advice(shop: Shop) -> Iterator[Job]:
+    pool = shop.deployment.pool
+    pool.cost_nano_per_hour = 500_000_000
+    pool.save()
+    Profile.objects.create(
+        deployment=shop.deployment,
+        service_ms=200.0,
+        slots=4,
+        batch_curve=[[2, 1.1], [4, 1.4]],
+        origin=Origin.BENCHMARK,
+        samples=2_000,
+        source="here",
+        published=True,
+    )
+    question = Question(model=shop.model.name, rate_hz=20, slo_ms=900, share=0.9, size_cv=0.5)
+    yield advice_make(organisation=shop.organisation, user=shop.owner, question=question)
+
+
+ASKED: dict[type[Job], Callable[[Shop], AbstractContextManager[Job]]] = {
+    Advice: advice,
+    WhatIf: what_if,
+}

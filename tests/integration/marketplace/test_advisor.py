@@ -14,6 +14,7 @@ from django.utils import timezone
 from marketplace.accounts.models import Role, User
 from marketplace.accounts.services import member_set, organisation_create
 from marketplace.benchmarks.advisor import services
+from marketplace.benchmarks.advisor import tasks as tasks  # registers the kind of job
 from marketplace.benchmarks.advisor.answer import answer_of
 from marketplace.benchmarks.advisor.catalogue import options_of
 from marketplace.benchmarks.advisor.models import Advice, AdviceState
@@ -28,6 +29,7 @@ from marketplace.benchmarks.plan import (
     plan_of,
 )
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Pool
+from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.shop import Shop
 
 NAME = "author/slug"
@@ -139,37 +141,18 @@ def test_an_answer_is_checked_by_a_job_and_says_so(yard: Shop) -> None:
     advice = services.advice_make(
         organisation=yard.organisation, user=yard.owner, question=Question(**ASKED)
     )
-    assert advice.state == AdviceState.QUEUED
+    assert advice.check_state == AdviceState.QUEUED
     assert answer_of(advice.answer).check is None
-    assert services.advice_check_next() == advice
+    assert job_run_next(Advice) == advice
     advice.refresh_from_db()
-    assert advice.state == AdviceState.CHECKED
+    assert advice.check_state == AdviceState.CHECKED
     made = answer_of(advice.answer)
     assert made.check is not None
     assert made.check.complete
     assert made.check.figures is not None
     assert made.check.figures.within[1] >= 0.9
     assert made.fleet is not None
-    assert services.advice_check_next() is None
-
-
-def test_a_check_whose_process_is_gone_is_taken_up_again_and_one_runs_at_a_time(
-    yard: Shop,
-) -> None:
-    advice = services.advice_make(
-        organisation=yard.organisation, user=None, question=Question(**ASKED)
-    )
-    Advice.objects.update(state=AdviceState.CHECKING, started_at=timezone.now())
-    assert services.advice_check_next() is None
-    long_ago = timezone.now() - 2 * services.LOST_AFTER
-    Advice.objects.update(started_at=long_ago)
-    assert services.advice_check_next() == advice
-    # One that loses its process each time is given up, and keeps the model's answer.
-    Advice.objects.update(state=AdviceState.CHECKING, started_at=long_ago, attempts=2)
-    assert services.advice_check_next() is None
-    advice.refresh_from_db()
-    assert advice.state == AdviceState.FAILED
-    assert answer_of(advice.answer).fleet is not None
+    assert job_run_next(Advice) is None
 
 
 def test_too_many_waiting_checks_are_refused(yard: Shop) -> None:
@@ -348,7 +331,7 @@ def test_the_page_answers_at_once_and_then_shows_the_check(yard: Shop) -> None:
     assert "waits to be checked" in page
     assert 'hx-trigger="every 2s"' in page
     assert "measured here" in page
-    services.advice_check_next()
+    job_run_next(Advice)
     page = client.get(path).content.decode()
     assert "hx-trigger" not in page
     assert "None of them was shown to meet the SLO" in page
