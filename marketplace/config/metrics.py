@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from marketplace.benchmarks.metrics import ProfileCollector
 from marketplace.billing.metrics import LedgerCollector
-from marketplace.routing.tuning.metrics import TuningCollector
+from marketplace.tuning.metrics import TuningCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -20,14 +20,14 @@ from marketplace.config.api import UnknownPathView
 from marketplace.keys import api as keys
 from marketplace.providers import api as offerings
 from marketplace.providers import providers_api as providers
-from marketplace.routing import api as routing
 from marketplace.routing.topology import api as topology
-from marketplace.routing.tuning import api as tuning
 from marketplace.storefront.browse import api as browse
 from marketplace.storefront.compare import api as compare
 from marketplace.storefront.quotes import api as quotes
 from marketplace.storefront.rankings import api as rankings
 from marketplace.support import api as support
+from marketplace.tuning import api as tuning
+from marketplace.tuning.editor import api as editor
 from marketplace.usage import api as usage
 
 router = SimpleRouter(trailing_slash=False)
@@ -46,7 +46,7 @@ router.register("offerings", offerings.OfferingViewSet, basename="offering")
 router.register("rankings", rankings.RankingViewSet, basename="ranking")
 router.register("estimates", compare.EstimateViewSet, basename="estimate")
 router.register("quotes", quotes.QuoteViewSet, basename="quote")
-router.register("policies", routing.PolicyViewSet)
+router.register("policies", editor.PolicyViewSet)
 router.register("benchmarks", benchmarks.BenchmarkViewSet)
 router.register("profiles", benchmarks.ProfileViewSet)
 router.register("proposals", tuning.ProposalViewSet, basename="proposal")

@@ -18,13 +18,13 @@ from marketplace.keys import pages as keys
 from marketplace.providers import pages as providers
 from marketplace.providers import pages_sold as sold
 from marketplace.routing import pages as routing
-from marketplace.routing.editor import pages as editor
 from marketplace.routing.topology import pages as topology
-from marketplace.routing.tuning import pages as tuning
 from marketplace.storefront.browse import pages as browse
 from marketplace.storefront.compare import pages as compare
 from marketplace.storefront.rankings import pages as rankings
 from marketplace.support import pages as support
+from marketplace.tuning import pages as tuning
+from marketplace.tuning.editor import pages as editor
 from marketplace.usage import pages as usage
 
 urlpatterns: list[URLPattern | URLResolver] = [

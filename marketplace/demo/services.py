@@ -41,8 +41,8 @@ from marketplace.demo.offering import (
 )
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.services import snapshot_publish
-from marketplace.routing.tuning.events import DEMO, event_record, tuned_by
-from marketplace.routing.tuning.models import EventKind, Mode, RouteTuning
+from marketplace.routing.trials.events import DEMO, event_record, tuned_by
+from marketplace.routing.trials.models import EventKind, Mode, RouteTuning
 from router.domain.keys import compose_key, digest_key, key_is_wellformed
 
 EMAIL = "demo@waypost.local"

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from marketplace.routing.models import Policy, PolicyKind, SnapshotRow
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning.models import RouteTuning, RoutingEvent, Straggler, Trial
+from marketplace.routing.trials.models import RouteTuning, RoutingEvent, Straggler, Trial
 from marketplace.shared.admin import PublishingAdmin, ReadOnlyAdmin
 
 

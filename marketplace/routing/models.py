@@ -140,4 +140,4 @@ class SnapshotRow(models.Model):
 
 
 # Django itself reads an app's own `models` only.
-import marketplace.routing.tuning.models  # noqa: E402, F401
+import marketplace.routing.trials.models  # noqa: E402, F401

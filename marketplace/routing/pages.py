@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 from marketplace.accounts.access import staff_required
 from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.routing.models import SnapshotRow
-from marketplace.routing.tuning.models import Straggler
+from marketplace.routing.trials.models import Straggler
 
 
 @require_safe

@@ -9,8 +9,8 @@ from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel, Worker
 from marketplace.catalog.signals import draining_changed
 from marketplace.routing.services import snapshot_publish
-from marketplace.routing.tuning.events import event_record
-from marketplace.routing.tuning.models import EventKind
+from marketplace.routing.trials.events import event_record
+from marketplace.routing.trials.models import EventKind
 from marketplace.shared.signals import catalog_changed
 
 

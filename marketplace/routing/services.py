@@ -13,8 +13,8 @@ from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel
 from marketplace.routing.models import Policy, PolicyKind, PolicyState, SnapshotRow
 from marketplace.routing.selectors import snapshot_build
-from marketplace.routing.tuning.events import event_record
-from marketplace.routing.tuning.models import EventKind, Trial
+from marketplace.routing.trials.events import event_record
+from marketplace.routing.trials.models import EventKind, Trial
 from router.contracts.snapshot import SNAPSHOT_SCHEMA, encode_snapshot
 
 PUBLISH_LOCK = 0x5750_534E  # "WPSN": one publisher at a time, whatever process it is in.

@@ -18,7 +18,7 @@ from marketplace.routing.topology.flow import flow_of
 from marketplace.routing.topology.picture import Topology, WorkerBox
 from marketplace.routing.topology.selectors import overview_now, topology_now
 from marketplace.routing.topology.shown import pools_shown, queues_shown, tiles_of
-from marketplace.routing.tuning.models import Straggler
+from marketplace.routing.trials.models import Straggler
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 REASON_CHARACTERS = 200

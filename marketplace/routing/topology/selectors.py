@@ -23,8 +23,8 @@ from marketplace.routing.topology.picture import (
     picture,
 )
 from marketplace.routing.topology.watch import WATCH
-from marketplace.routing.tuning.evidence import Slowness
-from marketplace.routing.tuning.models import Straggler
+from marketplace.routing.trials.evidence import Slowness
+from marketplace.routing.trials.models import Straggler
 from marketplace.usage.partitions import id_floor
 
 FIGURES_OVER = timedelta(seconds=60)

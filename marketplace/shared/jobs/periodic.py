@@ -39,7 +39,7 @@ class PeriodicTask:
 
 
 registered: dict[str, PeriodicTask] = {}
-"""By name: the feature's package and the function, like ``routing.tuning.steer_canaries``."""
+"""By name: the feature's package and the function, like ``tuning.steer_canaries``."""
 
 
 def every(

@@ -33,7 +33,7 @@ from marketplace.billing.services import ledger_reconcile, payout_record
 from marketplace.config import urls as urls  # Registers the models' pages.
 from marketplace.routing.models import PolicyKind, SnapshotRow
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning.models import RouteTuning, Straggler, Trial
+from marketplace.routing.trials.models import RouteTuning, Straggler, Trial
 from tests.integration.marketplace.ledger import USD, lease_take, post_at, record, settle
 from tests.integration.marketplace.shop import Shop
 

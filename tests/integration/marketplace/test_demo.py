@@ -16,8 +16,8 @@ from marketplace.billing.models import Account
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.catalog.selectors import workers_to_probe
 from marketplace.routing.models import SnapshotRow
-from marketplace.routing.tuning.models import Mode, RouteTuning
-from marketplace.routing.tuning.services import tuning_set
+from marketplace.routing.trials.models import Mode, RouteTuning
+from marketplace.tuning.services import tuning_set
 from router.contracts.snapshot import decode_snapshot
 from router.domain.catalog import Policy
 from router.domain.keys import key_is_wellformed

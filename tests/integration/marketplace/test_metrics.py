@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from marketplace.billing.services import ledger_reconcile
-from marketplace.routing.tuning.models import Straggler
+from marketplace.routing.trials.models import Straggler
 from tests.integration.marketplace.ledger import intrude, lease_take
 from tests.integration.marketplace.shop import Shop
 

@@ -17,13 +17,13 @@ from marketplace.accounts.models import User
 from marketplace.benchmarks.models import WhatIf
 from marketplace.catalog.models import Worker
 from marketplace.routing.models import PolicyState
-from marketplace.routing.tuning.models import Trial
+from marketplace.routing.trials.models import Trial
 from marketplace.shared.jobs.messages import message_send
 from tests.backend import running
 from tests.databases import as_services, named
 from tests.embedded import wait_until
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_tuning import around, calls, running_trial
+from tests.integration.marketplace.tuning.test_tuning import around, calls, running_trial
 from workers.celery_app import app
 
 PATIENCE_S = 60.0
@@ -67,7 +67,7 @@ def test_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
         message_send(WhatIf)
     wait_until(work_is_full, PATIENCE_S, "the long jobs did not begin")
     app.send_task("catalog.probe_workers")
-    app.send_task("routing.tuning.steer_canaries")
+    app.send_task("tuning.steer_canaries")
     rolled_back = Trial.objects.filter(pk=trial.pk, policy__state=PolicyState.ROLLED_BACK)
     wait_until(rolled_back.exists, PATIENCE_S, "the canary was not rolled back")
     probed = Worker.objects.exclude(health_checked_at=None)

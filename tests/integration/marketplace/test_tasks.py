@@ -55,8 +55,8 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
         "catalog.probe_workers",
         "providers.follow_benchmarks",
         "routing.publish_what_came_due",
-        "routing.tuning.steer_canaries",
-        "routing.tuning.watch_stragglers",
+        "tuning.steer_canaries",
+        "tuning.watch_stragglers",
         "shared.jobs.sweep",
     }
 

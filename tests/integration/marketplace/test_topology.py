@@ -34,7 +34,7 @@ from marketplace.routing.topology.watch import (
     Unheard,
     Watch,
 )
-from marketplace.routing.tuning.models import EventKind, RoutingEvent
+from marketplace.routing.trials.models import EventKind, RoutingEvent
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from marketplace.routing.tuning.calibration import weights_after
-from marketplace.routing.tuning.evidence import Bias
+from marketplace.routing.trials.evidence import Bias
+from marketplace.tuning.calibration import weights_after
 
 
 def bias(ratio: float) -> Bias:

@@ -7,8 +7,8 @@ import pytest
 
 from marketplace.benchmarks.whatif.answer import calibration_of
 from marketplace.benchmarks.whatif.runs import Run, side_of
-from marketplace.routing.tuning.aim import Aim
-from marketplace.routing.tuning.proof import Figure, Proof, Says, Trust, may_begin, says_of
+from marketplace.routing.trials.aim import Aim
+from marketplace.tuning.proof import Figure, Proof, Says, Trust, may_begin, says_of
 
 
 def figure(name: str, now: float, then: float, low: float, high: float) -> Figure:

@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy
 
 from marketplace.catalog.models import Deployment
 from marketplace.routing.models import Policy
-from marketplace.routing.tuning.aim import Aim
-from marketplace.routing.tuning.evidence import (
+from marketplace.routing.trials.aim import Aim
+from marketplace.routing.trials.evidence import (
     Benchmarked,
     ByHand,
     Calibrated,
@@ -20,8 +20,8 @@ from marketplace.routing.tuning.evidence import (
     Gain,
     Replayed,
 )
-from marketplace.routing.tuning.proof import Apart, Lack, Proof, Says, Trust, may_begin
-from marketplace.routing.tuning.trial import BUDGET_SHARE_MAX
+from marketplace.tuning.proof import Apart, Lack, Proof, Says, Trust, may_begin
+from marketplace.tuning.trial import BUDGET_SHARE_MAX
 
 ENDINGS: dict[str, object] = {
     "better": gettext_lazy("It was better on its aim for sure, and harmed nothing beyond margins."),

@@ -1,12 +1,19 @@
-"""A proposed policy over the recorded past: the replay that it has to go through before a trial."""
+"""Policies over the recorded past: what the loop tries, and what a proposal has to go through."""
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 from django.utils import timezone
 
 from marketplace.benchmarks.fleet import Basis, Fleet, FleetUnknown, fleet_read
-from marketplace.benchmarks.replay import Recording, recording_read
+from marketplace.benchmarks.replay import (
+    Recording,
+    arrivals_recorded,
+    fleet_of,
+    recording_read,
+    replay,
+)
 from marketplace.benchmarks.whatif.answer import Calibration, calibration_of
 from marketplace.benchmarks.whatif.engine_runs import simulation_of
 from marketplace.benchmarks.whatif.runs import (
@@ -20,7 +27,12 @@ from marketplace.benchmarks.whatif.runs import (
 )
 from marketplace.benchmarks.whatif.scene import CALLS_SURE
 from marketplace.catalog.models import AIModel
-from marketplace.routing.tuning.proof import (
+from marketplace.routing.models import WEIGHT_MAX, WEIGHT_MIN
+from marketplace.routing.models import Policy as PolicyRow
+from marketplace.routing.selectors import policy_value
+from marketplace.routing.trials.models import RouteTuning
+from marketplace.tuning.calibration import biases
+from marketplace.tuning.proof import (
     Apart,
     Figure,
     Lack,
@@ -30,13 +42,63 @@ from marketplace.routing.tuning.proof import (
     Trust,
     says_of,
 )
+from marketplace.tuning.replaying import Replay
+from marketplace.tuning.telemetry import Window, pairs_of, placed_since
 from router.domain.catalog import Policy
+from router.simulator.compare import Figures
+from router.simulator.workload import Arrival
 
+ARRIVALS_MAX = 5_000
+ARRIVALS_SPAN = timedelta(hours=6)
+CALIBRATION_WINDOW = timedelta(minutes=30)
 CALLS_MAX = 3_000
 SEEDS = (1, 2, 3)
 SECONDS_MAX = 20.0
 """A person may wait for it: two seconds for a dozen workers. At least one seed must fit."""
 FIGURES = ("mean_ms", "p99_ms", "good")
+
+
+def arrivals_lately(model: AIModel) -> list[Arrival]:
+    """Recorded arrivals of a route lately: times and sizes; of too many, some blocks."""
+    now = timezone.now()
+    return arrivals_recorded(model=model, since=now - ARRIVALS_SPAN, until=now, limit=ARRIVALS_MAX)
+
+
+def replay_on(model: AIModel, slo_ms: float) -> Replay:
+    """Replays arrivals on the route's fleet, as its profiles describe it."""
+    machines = fleet_of(model)
+
+    def run(arrivals: Sequence[Arrival], policies: Sequence[Policy], seed: int) -> list[Figures]:
+        return replay(arrivals, machines, policies, slo_ms=slo_ms, seed=seed)
+
+    return run
+
+
+def proof_of(tuning: RouteTuning, baseline: PolicyRow, proposed: PolicyRow) -> Proof:
+    """The last hours' calls, as far as ``baseline`` alone placed them, replayed under both.
+
+    The simulated router knows how fast workers are. The real one is wrong by a factor here and
+    there, which is what weights correct: both policies are replayed with its errors.
+    """
+    model, now = tuning.model, timezone.now()
+    since = placed_since(model, baseline.pk, Window(now - ARRIVALS_SPAN, now))
+    lately = Window(max(since, now - CALIBRATION_WINDOW), now)
+    errors = {
+        bias.deployment_id: bias.ratio
+        for bias in biases(pairs_of(model, lately), tuning.samples_min)
+    }
+    before, after = (_with_errors(policy_value(row), errors) for row in (baseline, proposed))
+    return prove(model, before, after, since=since, until=now, slo_ms=tuning.slo_ms)
+
+
+def _with_errors(policy: Policy, errors: Mapping[int, float]) -> Policy:
+    """Who takes so many times what the router expects is taken for so many times as fast."""
+    weights = dict(policy.weights)
+    for deployment_id, ratio in errors.items():
+        weights[deployment_id] = min(
+            max(weights.get(deployment_id, 1.0) * ratio, WEIGHT_MIN), WEIGHT_MAX
+        )
+    return msgspec.structs.replace(policy, weights=weights)
 
 
 def prove(

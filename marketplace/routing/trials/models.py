@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.routing.models import Policy, PolicyState
-from marketplace.routing.tuning import aim
+from marketplace.routing.trials import aim
 
 
 class Mode(models.TextChoices):
@@ -49,7 +49,7 @@ class RouteTuning(models.Model):
 
 
 class Aim(models.TextChoices):
-    """See :class:`marketplace.routing.tuning.aim.Aim`."""
+    """See :class:`marketplace.routing.trials.aim.Aim`."""
 
     LATENCY = aim.Aim.LATENCY.value, _("Lower latency")
     MISSES = aim.Aim.MISSES.value, _("Fewer misses")
@@ -60,9 +60,9 @@ class Trial(models.Model):
     """A proposed policy version with its evidence, and the canary that it went or goes through.
 
     ``policy.state`` is its state. ``evidence`` says why it was proposed, in figures
-    (:mod:`marketplace.routing.tuning.words` puts them into words); ``looks`` are what the
+    (:mod:`marketplace.tuning.words` puts them into words); ``looks`` are what the
     sequential test saw: both arms and the reading. ``replay`` is the
-    :class:`~marketplace.routing.tuning.proof.Proof` that came before, or empty for a trial of the
+    :class:`~marketplace.tuning.proof.Proof` that came before, or empty for a trial of the
     time before there were any. ``asked_by`` is None for the loop.
     """
 

@@ -12,18 +12,17 @@ from django.test import Client
 from django.utils import timezone
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.whatif import proving
 from marketplace.catalog.models import Pool
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning import beside, loop, services, tasks
-from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Trial
-from marketplace.routing.tuning.proof import Lack, Proof, Says, Trust
-from marketplace.routing.tuning.services import canary_start, tuning_of, tuning_set
-from marketplace.routing.tuning.telemetry import Window, placed_since
+from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Trial
+from marketplace.tuning import loop, proving, services, tasks
+from marketplace.tuning.proof import Lack, Proof, Says, Trust
+from marketplace.tuning.services import canary_start, tuning_of, tuning_set
+from marketplace.tuning.telemetry import Window, placed_since
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_tuning import calls, no_replay, proposed
+from tests.integration.marketplace.tuning.test_tuning import calls, no_replay, proposed
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +53,7 @@ def replays(monkeypatch: pytest.MonkeyPatch, *answers: Proof) -> list[tuple[Poli
         asked.append((baseline, policy))
         return answers[min(len(asked), len(answers)) - 1]
 
-    monkeypatch.setattr(beside, "proof_of", proof_of)
+    monkeypatch.setattr(proving, "proof_of", proof_of)
     return asked
 
 
@@ -146,12 +145,12 @@ def test_a_replay_has_the_routers_errors_that_weights_are_there_for(
 
     monkeypatch.setattr(proving, "prove", prove)
     monkeypatch.setattr(
-        beside, "biases", lambda *_: [loop_bias(shop.deployment.pk, 2.0), loop_bias(99, 0.5)]
+        proving, "biases", lambda *_: [loop_bias(shop.deployment.pk, 2.0), loop_bias(99, 0.5)]
     )
     key = str(shop.deployment.pk)
     now = Policy(model=shop.model, version=0, pk=0, weights={key: 0.6})
     then = Policy(model=shop.model, version=0, pk=0, weights={key: 0.5})
-    beside.proof_of(tuning_of(shop.model), now, then)
+    proving.proof_of(tuning_of(shop.model), now, then)
     # Half as fast as the router expects: weighted 0.5 it is taken for what it is.
     assert replayed == [
         {shop.deployment.pk: 1.2, 99: 0.5},
@@ -160,7 +159,7 @@ def test_a_replay_has_the_routers_errors_that_weights_are_there_for(
 
 
 def loop_bias(deployment_id: int, ratio: float) -> Any:
-    from marketplace.routing.tuning.evidence import Bias
+    from marketplace.routing.trials.evidence import Bias
 
     return Bias(deployment_id, 400, ratio, ratio * 0.9, ratio * 1.1)
 
@@ -231,7 +230,7 @@ def test_a_version_that_is_published_during_the_replay_is_not_replaced_unseen(
         policy_publish(model=tuning.model, kind=PolicyKind.C3)
         return proof()
 
-    monkeypatch.setattr(beside, "proof_of", publishes)
+    monkeypatch.setattr(proving, "proof_of", publishes)
     with pytest.raises(ValidationError, match="published meanwhile"):
         proposed(shop)
     assert not Trial.objects.exists()

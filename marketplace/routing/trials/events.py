@@ -3,7 +3,7 @@
 from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel
 from marketplace.routing.models import Policy
-from marketplace.routing.tuning.models import EventKind, RoutingEvent
+from marketplace.routing.trials.models import EventKind, RoutingEvent
 
 LOOP = "loop"
 DEMO = "demo"

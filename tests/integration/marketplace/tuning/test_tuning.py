@@ -22,9 +22,8 @@ from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.catalog.services import offer_publish
 from marketplace.routing.models import Policy, PolicyKind, PolicyState, SnapshotRow
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning import beside, loop, services, tasks
-from marketplace.routing.tuning.evidence import ByHand, Gain, Replayed
-from marketplace.routing.tuning.models import (
+from marketplace.routing.trials.evidence import ByHand, Gain, Replayed
+from marketplace.routing.trials.models import (
     Aim,
     EventKind,
     Mode,
@@ -32,8 +31,9 @@ from marketplace.routing.tuning.models import (
     Straggler,
     Trial,
 )
-from marketplace.routing.tuning.proof import Proof, Says, Trust
-from marketplace.routing.tuning.services import (
+from marketplace.tuning import loop, proving, services, tasks
+from marketplace.tuning.proof import Proof, Says, Trust
+from marketplace.tuning.services import (
     policy_propose,
     policy_revert,
     trial_approve,
@@ -42,8 +42,8 @@ from marketplace.routing.tuning.services import (
     tuning_of,
     tuning_set,
 )
-from marketplace.routing.tuning.telemetry import Window, arms_of, live_of, pairs_of
-from marketplace.routing.tuning.watch import stragglers_watch
+from marketplace.tuning.telemetry import Window, arms_of, live_of, pairs_of
+from marketplace.tuning.watch import stragglers_watch
 from marketplace.usage.models import UsageEvent
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates
 from router.domain.catalog import Policy as PolicyValue
@@ -131,7 +131,7 @@ def second_deployment(shop: Shop) -> Deployment:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Deployment, str]]:
     """The benchmarks that were asked for."""
     found: list[tuple[Deployment, str]] = []
-    monkeypatch.setattr(beside, "benchmark_ask", lambda *what: found.append(what))
+    monkeypatch.setattr(loop, "benchmark_ask", lambda *what: found.append(what))
     return found
 
 
@@ -220,8 +220,8 @@ def test_a_deployment_without_a_profile_gets_one_of_live_traffic(
 
 
 def no_replay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "arrivals_lately", lambda model: [])
-    monkeypatch.setattr(beside, "replay_on", lambda model, slo_ms: lambda *_: [])
+    monkeypatch.setattr(proving, "arrivals_lately", lambda model: [])
+    monkeypatch.setattr(proving, "replay_on", lambda model, slo_ms: lambda *_: [])
 
 
 def test_a_deployment_slower_than_expected_is_proposed_a_lower_weight(
@@ -273,8 +273,8 @@ def test_a_gain_in_every_stretch_of_replay_is_proposed(
         means = [100.0 + seed - 3 * (policy.wait_weight - 5.0) for policy in policies]
         return [Figures("p", 1, 0, mean, mean, mean, 2 * mean, 1.0, 0.0) for mean in means]
 
-    monkeypatch.setattr(beside, "arrivals_lately", lambda model: arrivals)
-    monkeypatch.setattr(beside, "replay_on", lambda model, slo_ms: replay)
+    monkeypatch.setattr(proving, "arrivals_lately", lambda model: arrivals)
+    monkeypatch.setattr(proving, "replay_on", lambda model, slo_ms: replay)
     assert tasks.propose() == 1
     trial = Trial.objects.get()
     assert trial.policy.wait_weight == 6.0
@@ -320,7 +320,7 @@ def running_trial(shop: Shop, staff: User, **settings: Any) -> Trial:
 def believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every replay says that the proposal is better, and is trusted."""
     found = Proof(Trust.TRUSTED, Says.BETTER, 500, 500, 200, "2026-11-30T12:00:00+00:00")
-    monkeypatch.setattr(beside, "proof_of", lambda *_: found)
+    monkeypatch.setattr(proving, "proof_of", lambda *_: found)
 
 
 def test_ask_first_waits_for_a_person_and_automatic_does_not(
@@ -541,7 +541,7 @@ def test_a_drift_is_asked_for_once_while_its_benchmark_is_due(
             reason=reason,
         )
 
-    monkeypatch.setattr(beside, "benchmark_ask", ask)
+    monkeypatch.setattr(loop, "benchmark_ask", ask)
     profile(shop, 100.0)
     calls(shop.deployment, around(400.0, 200), apart_ms=1_200)
     assert len(loop.profiles_fold()) == 1

@@ -22,15 +22,16 @@ from marketplace.routing.services import (
     policy_publish,
     snapshot_publish,
 )
-from marketplace.routing.tuning import aim, beside
-from marketplace.routing.tuning import trial as rules
-from marketplace.routing.tuning.drift import STEP_MAX
-from marketplace.routing.tuning.events import event_record
-from marketplace.routing.tuning.evidence import ByHand, Evidence
-from marketplace.routing.tuning.models import Aim, EventKind, Mode, RouteTuning, Trial
-from marketplace.routing.tuning.proof import Proof, Says, may_begin
-from marketplace.routing.tuning.replaying import HEDGE_SHARE_START
-from marketplace.routing.tuning.telemetry import Window, arms_of, calls_a_day
+from marketplace.routing.trials import aim
+from marketplace.routing.trials.events import event_record
+from marketplace.routing.trials.evidence import ByHand, Evidence
+from marketplace.routing.trials.models import Aim, EventKind, Mode, RouteTuning, Trial
+from marketplace.tuning import proving
+from marketplace.tuning import trial as rules
+from marketplace.tuning.drift import STEP_MAX
+from marketplace.tuning.proof import Proof, Says, may_begin
+from marketplace.tuning.replaying import HEDGE_SHARE_START
+from marketplace.tuning.telemetry import Window, arms_of, calls_a_day
 
 TUNED = ("wait_weight", "hedge_share", "weights")
 HEED_WEIGHTS = frozenset(
@@ -143,7 +144,7 @@ def _replayed(
     in force by then: the replay was not against that.
     """
     model = draft.model
-    proof = beside.proof_of(tuning_of(model), baseline, draft)
+    proof = proving.proof_of(tuning_of(model), baseline, draft)
     with transaction.atomic():
         if _baseline(model) != baseline:
             raise ValidationError(_("Another version was published meanwhile: propose it again."))
@@ -232,7 +233,7 @@ def proposal_review(*, trial: Trial) -> Trial:
     tuning = tuning_of(trial.policy.model)
     if tuning.mode != Mode.AUTOMATIC:
         return trial
-    trial.replay = msgspec.to_builtins(beside.proof_of(tuning, trial.baseline, trial.policy))
+    trial.replay = msgspec.to_builtins(proving.proof_of(tuning, trial.baseline, trial.policy))
     trial.save(update_fields=["replay"])
     return _go_on(trial)
 

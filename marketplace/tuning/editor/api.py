@@ -12,16 +12,16 @@ from rest_framework.response import Response
 
 from marketplace.accounts.access import StaffWritesAllRead
 from marketplace.catalog.models import AIModel
-from marketplace.routing.editor.services import (
+from marketplace.routing.models import Policy, PolicyKind
+from marketplace.routing.services import PolicyWeights
+from marketplace.routing.trials.models import Aim
+from marketplace.tuning import words
+from marketplace.tuning.editor.services import (
     CANARY_SHARE_MAX,
     PolicyConflict,
     policy_edit,
     policy_roll_back,
 )
-from marketplace.routing.models import Policy, PolicyKind
-from marketplace.routing.services import PolicyWeights
-from marketplace.routing.tuning import words
-from marketplace.routing.tuning.models import Aim
 
 WEIGHTS = ("wait_weight", "usd_weight_s", "hedge_share", "shared", "weights")
 VERSION_MAX = 2**31 - 1

@@ -1,13 +1,13 @@
 """What the replay of a proposal says, whether it can be trusted, and what may begin by itself.
 
-Pure; :mod:`marketplace.benchmarks.whatif.proving` makes one.
+Pure; :mod:`marketplace.tuning.proving` makes one.
 """
 
 from enum import StrEnum
 
 from msgspec import Struct
 
-from marketplace.routing.tuning.aim import Aim
+from marketplace.routing.trials.aim import Aim
 
 WORTH_SHARE = 0.02
 WORTH_POINTS = 0.005

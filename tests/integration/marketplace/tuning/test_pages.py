@@ -12,9 +12,9 @@ from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
 from marketplace.routing.models import PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning.evidence import Bias, ByHand, Calibrated
-from marketplace.routing.tuning.models import Aim, RoutingEvent, Straggler, Trial
-from marketplace.routing.tuning.services import (
+from marketplace.routing.trials.evidence import Bias, ByHand, Calibrated
+from marketplace.routing.trials.models import Aim, RoutingEvent, Straggler, Trial
+from marketplace.tuning.services import (
     canary_steer,
     policy_in_force,
     policy_propose,
@@ -22,7 +22,12 @@ from marketplace.routing.tuning.services import (
     tuning_of,
 )
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_tuning import around, calls, running, second_deployment
+from tests.integration.marketplace.tuning.test_tuning import (
+    around,
+    calls,
+    running,
+    second_deployment,
+)
 
 pytestmark = pytest.mark.django_db
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from marketplace.routing.tuning.aim import Aim
-from marketplace.routing.tuning.sequential import (
+from marketplace.routing.trials.aim import Aim
+from marketplace.tuning.sequential import (
     log_evidence_fewer,
     log_evidence_more,
     mean_bounds,
@@ -86,7 +86,7 @@ class Reading:
     """The evidence as figures. Ratios are of geometric mean latencies, canary to control.
 
     ``misses_more`` is how often more the canary misses, at most; the two logs are of evidence
-    (:mod:`~marketplace.routing.tuning.sequential`); ``excess`` are misses that it cost.
+    (:mod:`~marketplace.tuning.sequential`); ``excess`` are misses that it cost.
     """
 
     ratio: float

@@ -12,11 +12,11 @@ from rest_framework.response import Response
 
 from marketplace.accounts.access import StaffOnly
 from marketplace.accounts.models import User
-from marketplace.routing.tuning import words
-from marketplace.routing.tuning.aim import Aim
-from marketplace.routing.tuning.models import RouteTuning, Trial
-from marketplace.routing.tuning.proof import Proof
-from marketplace.routing.tuning.services import (
+from marketplace.routing.trials.aim import Aim
+from marketplace.routing.trials.models import RouteTuning, Trial
+from marketplace.tuning import words
+from marketplace.tuning.proof import Proof
+from marketplace.tuning.services import (
     trial_approve,
     trial_dismiss,
     trial_roll_back,

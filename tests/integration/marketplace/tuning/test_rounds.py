@@ -15,16 +15,16 @@ from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
 from marketplace.catalog.models import AIModel
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning import loop, services, tasks, watch
-from marketplace.routing.tuning.evidence import ByHand
-from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Straggler, Trial
-from marketplace.routing.tuning.services import (
+from marketplace.routing.trials.evidence import ByHand
+from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Straggler, Trial
+from marketplace.tuning import loop, services, tasks, watch
+from marketplace.tuning.services import (
     policy_propose,
     trial_approve,
     tuning_of,
     tuning_set,
 )
-from marketplace.routing.tuning.telemetry import (
+from marketplace.tuning.telemetry import (
     Window,
     calls_a_day,
     expected_by_worker,
@@ -33,7 +33,7 @@ from marketplace.routing.tuning.telemetry import (
 )
 from marketplace.usage.models import UsageEvent
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_tuning import (
+from tests.integration.marketplace.tuning.test_tuning import (
     around,
     believed,
     calls,
@@ -195,7 +195,7 @@ def test_calls_at_once_are_counted_while_there_were_any(shop: Shop) -> None:
 def test_a_burst_on_a_batching_worker_is_no_drift(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop.beside, "benchmark_ask", lambda *_: None)
+    monkeypatch.setattr(loop, "benchmark_ask", lambda *_: None)
     profile(shop, 100.0, batch_curve=[[1, 1.0], [4, 2.0]])
     for ago_s in range(10, 60):
         calls(shop.deployment, around(200.0, 4, ago_s), ago_s=ago_s)
@@ -223,7 +223,7 @@ def test_weights_are_proposed_only_where_they_count(
 def test_calls_from_before_a_benchmark_say_nothing_against_it(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop.beside, "benchmark_ask", lambda *_: None)
+    monkeypatch.setattr(loop, "benchmark_ask", lambda *_: None)
     row = Benchmark.objects.create(
         model=shop.model,
         target=Target.DEPLOYMENT,

@@ -1,9 +1,9 @@
 """The feedback loop's clock: fold telemetry, propose, steer trials, watch for stragglers."""
 
-from marketplace.routing.tuning.loop import profiles_fold, proposals_make
-from marketplace.routing.tuning.services import canaries_steer
-from marketplace.routing.tuning.watch import stragglers_watch
 from marketplace.shared.jobs.periodic import Queue, every
+from marketplace.tuning.loop import profiles_fold, proposals_make
+from marketplace.tuning.services import canaries_steer
+from marketplace.tuning.watch import stragglers_watch
 
 
 @every(60.0, queue=Queue.WORK)

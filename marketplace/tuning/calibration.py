@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from marketplace.routing.tuning.drift import STEP_MAX, stepped
-from marketplace.routing.tuning.evidence import Bias
+from marketplace.routing.trials.evidence import Bias
+from marketplace.tuning.drift import STEP_MAX, stepped
 
 LEVEL = 0.01
 DEADBAND = 0.05

@@ -7,8 +7,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from marketplace.routing.models import Policy, PolicyState
-from marketplace.routing.tuning.evidence import Slowness
-from marketplace.routing.tuning.models import Straggler
+from marketplace.routing.trials.evidence import Slowness
+from marketplace.routing.trials.models import Straggler
 
 PREFIX = "waypost_tuning_"
 

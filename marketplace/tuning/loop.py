@@ -11,21 +11,32 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.models import RUN_STATES_OVER, Benchmark, Origin, Profile, Trigger
+from marketplace.benchmarks.models import (
+    RUN_STATES_OVER,
+    Benchmark,
+    Origin,
+    Profile,
+    Scenario,
+    Target,
+    Trigger,
+)
 from marketplace.benchmarks.selectors import profiles_in_force
+from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.selectors import policy_value
 from marketplace.routing.services import snapshot_publish
-from marketplace.routing.tuning import beside
-from marketplace.routing.tuning.calibration import (
+from marketplace.routing.trials.evidence import Benchmarked, Calibrated, Replayed
+from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Trial
+from marketplace.tuning import proving
+from marketplace.tuning.calibration import (
     DEADBAND,
     WEIGHT_MAX,
     WEIGHT_MIN,
     biases,
     weights_after,
 )
-from marketplace.routing.tuning.drift import (
+from marketplace.tuning.drift import (
     SAMPLES_MIN,
     Drift,
     Live,
@@ -34,10 +45,8 @@ from marketplace.routing.tuning.drift import (
     drift_of,
     stepped,
 )
-from marketplace.routing.tuning.evidence import Benchmarked, Calibrated, Replayed
-from marketplace.routing.tuning.models import Aim, Mode, RouteTuning, Trial
-from marketplace.routing.tuning.replaying import best
-from marketplace.routing.tuning.services import (
+from marketplace.tuning.replaying import best
+from marketplace.tuning.services import (
     HEED_WEIGHTS,
     OPEN,
     policy_in_force,
@@ -45,7 +54,7 @@ from marketplace.routing.tuning.services import (
     proposal_review,
     tuning_of,
 )
-from marketplace.routing.tuning.telemetry import Window, live_of, pairs_of
+from marketplace.tuning.telemetry import Window, live_of, pairs_of
 
 FOLD_WINDOW = timedelta(minutes=5)
 LIVE_TTL = timedelta(hours=6)
@@ -109,7 +118,7 @@ def proposals_make() -> list[Trial]:
 
 
 def proposals_review() -> None:
-    """Go on with what waits: see :func:`~marketplace.routing.tuning.services.proposal_review`."""
+    """Go on with what waits: see :func:`~marketplace.tuning.services.proposal_review`."""
     waiting = Trial.objects.filter(policy__state=PolicyState.PROPOSED)
     for trial in waiting.select_related("policy__model", "baseline"):
         try:
@@ -122,7 +131,7 @@ def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
     """Weights one step towards what calls took, over what the router expected of them."""
     if _tried_lately(model, "weights"):
         return None
-    window = Window.last(beside.CALIBRATION_WINDOW)
+    window = Window.last(proving.CALIBRATION_WINDOW)
     policy = policy_in_force(model)
     if policy is not None and policy.kind not in HEED_WEIGHTS:
         return None
@@ -137,7 +146,7 @@ def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
         changes={"weights": after},
         aim=Aim.LATENCY,
         evidence=Calibrated(
-            minutes=beside.CALIBRATION_WINDOW // timedelta(minutes=1),
+            minutes=proving.CALIBRATION_WINDOW // timedelta(minutes=1),
             biases=tuple(found),
             before={str(key): value for key, value in weights.items()},
             after=after,
@@ -152,8 +161,8 @@ def propose_by_replay(model: AIModel, tuning: RouteTuning) -> Trial | None:
     if policy.kind != PolicyKind.LATE_BINDING:
         return None
     try:
-        arrivals = beside.arrivals_lately(model)
-        gain = best(policy_value(policy), arrivals, beside.replay_on(model, tuning.slo_ms))
+        arrivals = proving.arrivals_lately(model)
+        gain = best(policy_value(policy), arrivals, proving.replay_on(model, tuning.slo_ms))
     except ValueError as unknown:  # Nothing is known of any of its workers yet.
         log.info("no replay of %s: %s", model, unknown)
         return None
@@ -207,7 +216,7 @@ def _expected_ms(model: AIModel, profile: Profile) -> float | None:
     The calls may be smaller or larger than what was measured: by how much, those to the route's
     other deployments say, over what is known of these.
     """
-    lately = Window.last(beside.CALIBRATION_WINDOW)
+    lately = Window.last(proving.CALIBRATION_WINDOW)
     pairs = {one.deployment_id: one for one in pairs_of(model, lately)}
     own = pairs.pop(profile.deployment_id, None)
     if own is not None:
@@ -276,9 +285,21 @@ def _benchmark_if_due(deployment: Deployment, live: Live, drift: Drift) -> None:
     )
     log.info("%s drifted: %s", deployment, reason)
     try:
-        beside.benchmark_ask(deployment, reason)
+        benchmark_ask(deployment, reason)
     except ValidationError as refused:  # No worker is ready, or too many wait already.
         log.warning("no benchmark of %s: %s", deployment, refused)
+
+
+def benchmark_ask(deployment: Deployment, reason: str) -> None:
+    """Queue a benchmark of a deployment that drifted: its whole curve."""
+    benchmark_request(
+        model=deployment.version.model,
+        target=Target.DEPLOYMENT,
+        scenario=Scenario.OFFLINE,
+        deployment=deployment,
+        trigger=Trigger.DRIFT,
+        reason=reason,
+    )
 
 
 def _tried_lately(model: AIModel, field: str) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 from scipy import stats
 
-from marketplace.routing.tuning.drift import STEP_MAX
-from marketplace.routing.tuning.evidence import Gain
+from marketplace.routing.trials.evidence import Gain
+from marketplace.tuning.drift import STEP_MAX
 from router.domain.catalog import Policy
 from router.simulator.compare import Figures
 from router.simulator.workload import Arrival

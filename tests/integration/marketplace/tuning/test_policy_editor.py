@@ -12,8 +12,8 @@ from marketplace.accounts.models import User
 from marketplace.benchmarks.models import RunState, WhatIf
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
-from marketplace.routing.tuning.models import Trial
-from marketplace.routing.tuning.services import policy_in_force
+from marketplace.routing.trials.models import Trial
+from marketplace.tuning.services import policy_in_force
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db

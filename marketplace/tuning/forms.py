@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.routing.tuning.models import Mode, RouteTuning
+from marketplace.routing.trials.models import Mode, RouteTuning
 
 
 class TuningForm(forms.Form):

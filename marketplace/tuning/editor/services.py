@@ -8,8 +8,8 @@ from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel, Deployment
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.services import PolicyWeights, policy_publish
-from marketplace.routing.tuning.models import Aim, Trial
-from marketplace.routing.tuning.services import canary_start, policy_in_force, policy_revert
+from marketplace.routing.trials.models import Aim, Trial
+from marketplace.tuning.services import canary_start, policy_in_force, policy_revert
 
 CANARY_SHARE_MIN, CANARY_SHARE_MAX = 0.01, 0.5
 

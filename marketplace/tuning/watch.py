@@ -10,10 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from marketplace.catalog.models import Deployment, Worker
-from marketplace.routing.tuning.evidence import Slowness
-from marketplace.routing.tuning.models import Straggler
-from marketplace.routing.tuning.straggling import Expectation, Ratio, expectations, ratios
-from marketplace.routing.tuning.telemetry import Window, expected_by_worker, service_by_worker
+from marketplace.routing.trials.evidence import Slowness
+from marketplace.routing.trials.models import Straggler
+from marketplace.tuning.straggling import Expectation, Ratio, expectations, ratios
+from marketplace.tuning.telemetry import Window, expected_by_worker, service_by_worker
 
 WATCH_WINDOW = timedelta(seconds=60)
 SHARE_WINDOW = timedelta(seconds=15)

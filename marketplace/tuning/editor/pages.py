@@ -18,13 +18,13 @@ from marketplace.benchmarks.whatif.services import what_if_ask
 from marketplace.benchmarks.whatif.table import rows_of
 from marketplace.catalog.models import AIModel, Deployment
 from marketplace.catalog.selectors import deployments_live
-from marketplace.routing.editor.forms import PolicyForm
-from marketplace.routing.editor.services import PolicyConflict, draft_check, policy_edit
 from marketplace.routing.models import Policy, PolicyKind
-from marketplace.routing.tuning import words
-from marketplace.routing.tuning.models import Aim
-from marketplace.routing.tuning.services import policy_in_force, tuning_of
+from marketplace.routing.trials.models import Aim
 from marketplace.shared.jobs.models import JobState
+from marketplace.tuning import words
+from marketplace.tuning.editor.forms import PolicyForm
+from marketplace.tuning.editor.services import PolicyConflict, draft_check, policy_edit
+from marketplace.tuning.services import policy_in_force, tuning_of
 
 DEFAULT_STRETCH = timedelta(hours=1)
 

@@ -15,16 +15,17 @@ from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Benchmark
 from marketplace.catalog.models import AIModel
-from marketplace.routing.editor.services import PolicyConflict, policy_roll_back
 from marketplace.routing.models import Policy
-from marketplace.routing.tuning import words
-from marketplace.routing.tuning.aim import Aim
-from marketplace.routing.tuning.events import DEMO, tuned_by
-from marketplace.routing.tuning.forms import TuningForm
-from marketplace.routing.tuning.loop import propose_from_benchmark
-from marketplace.routing.tuning.models import RoutingEvent, Straggler, Trial
-from marketplace.routing.tuning.proof import Figure, Proof, Share, Trust
-from marketplace.routing.tuning.services import (
+from marketplace.routing.trials.aim import Aim
+from marketplace.routing.trials.events import DEMO, tuned_by
+from marketplace.routing.trials.models import RoutingEvent, Straggler, Trial
+from marketplace.shared.confirming import confirmation, is_confirmed
+from marketplace.tuning import words
+from marketplace.tuning.editor.services import PolicyConflict, policy_roll_back
+from marketplace.tuning.forms import TuningForm
+from marketplace.tuning.loop import propose_from_benchmark
+from marketplace.tuning.proof import Figure, Proof, Share, Trust
+from marketplace.tuning.services import (
     policy_in_force,
     trial_approve,
     trial_dismiss,
@@ -32,7 +33,6 @@ from marketplace.routing.tuning.services import (
     tuning_of,
     tuning_set,
 )
-from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 VERSIONS_SHOWN = EVENTS_SHOWN = 50

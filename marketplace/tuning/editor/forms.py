@@ -7,10 +7,10 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.catalog.models import Deployment
-from marketplace.routing.editor.services import CANARY_SHARE_MAX, CANARY_SHARE_MIN
 from marketplace.routing.models import WEIGHT_MAX, WEIGHT_MIN, Policy, PolicyKind
 from marketplace.routing.services import PolicyWeights
-from marketplace.routing.tuning.models import Aim
+from marketplace.routing.trials.models import Aim
+from marketplace.tuning.editor.services import CANARY_SHARE_MAX, CANARY_SHARE_MIN
 
 USD_WEIGHT_MAX_S = 1e9
 
