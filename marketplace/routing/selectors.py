@@ -15,13 +15,12 @@ from marketplace.accounts.models import (
     Organisation,
     RateLimited,
 )
-from marketplace.benchmarks.models import Profile
-from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.billing.models import Budget
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Task, Worker
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.reservations import workers_reserved
 from marketplace.routing.models import Policy, PolicyState
+from marketplace.routing.priors import Prior, priors_in_force
 from router.contracts.snapshot import Snapshot
 from router.domain import catalog as wire
 from router.domain import keys
@@ -40,7 +39,7 @@ def snapshot_build() -> Snapshot:
     rows = [row for row in _deployments() if row.pk in offers]
     model_names = {row.version.model.name for row in rows}
     pool_names = {row.pool.name for row in rows}
-    profiles = {profile.deployment_id: profile for profile in profiles_in_force()}
+    priors = priors_in_force()
     versions = {row.version.model_id: row.version for row in rows}
     pools = {row.pool_id: row.pool for row in rows}
     priced_by_image = {row.version.model_id for row in rows if offers[row.pk].image_nano}
@@ -61,7 +60,9 @@ def snapshot_build() -> Snapshot:
             for pool in sorted(pools.values(), key=lambda pool: pool.name)
         ),
         workers=_workers(pool_names),
-        deployments=tuple(_deployment(row, offers[row.pk], profiles.get(row.pk)) for row in rows),
+        deployments=tuple(
+            _deployment(row, offers[row.pk], priors.get(row.pk, Prior())) for row in rows
+        ),
         policies=_policies(model_names),
         canaries=_canaries(model_names),
         keys=_keys(),
@@ -124,7 +125,7 @@ def _tensors(rows: Iterable[dict[str, Any]]) -> Tensors:
     return tuple((row["name"], row["datatype"], tuple(row["shape"])) for row in rows)
 
 
-def _deployment(row: Deployment, offer: Offer, profile: Profile | None) -> wire.Deployment:
+def _deployment(row: Deployment, offer: Offer, prior: Prior) -> wire.Deployment:
     return wire.Deployment(
         id=row.pk,
         model=row.version.model.name,
@@ -134,20 +135,13 @@ def _deployment(row: Deployment, offer: Offer, profile: Profile | None) -> wire.
         upstream_model=row.upstream_model,
         price=price_of(offer),
         commission_bps=row.provider.commission_bps,
-        service_prior_ms=profile.service_ms if profile else 0.0,
-        batch_curve=tuple((int(n), float(factor)) for n, factor in profile.batch_curve)
-        if profile
-        else (),
-        engine_prior=_engine_prior(profile),
+        service_prior_ms=prior.service_ms,
+        batch_curve=prior.batch_curve,
+        engine_prior=prior.engine,
         quantization=row.quantization,
         parameters=tuple(row.supported_parameters),
         collects_data=row.collects_data,
     )
-
-
-def _engine_prior(profile: Profile | None) -> wire.EngineCurve | None:
-    figures = profile.engine_figures if profile else None
-    return figures.curve if figures else None
 
 
 def _workers(pool_names: set[str]) -> tuple[wire.Worker, ...]:

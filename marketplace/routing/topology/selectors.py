@@ -9,10 +9,10 @@ from django.db import connection
 from django.db.models import Prefetch
 from django.utils import timezone
 
-from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.billing.models import ReconciliationReport
 from marketplace.catalog.models import Deployment, DeploymentStatus, Pool, Worker
 from marketplace.routing.models import Policy, PolicyState, SnapshotRow
+from marketplace.routing.priors import priors_in_force
 from marketplace.routing.selectors import policies_in_force
 from marketplace.routing.topology.picture import (
     Catalog,
@@ -158,7 +158,7 @@ def overview_now() -> Overview:
     if not settings.WAYPOST_EMULATED:
         live = live.filter(pool__emulated=False)
     ids = set(live.values_list("pk", flat=True))
-    measured = set(profiles_in_force().values_list("deployment_id", flat=True))
+    measured = priors_in_force().keys()
     states = list(
         Policy.objects.filter(state__in=[PolicyState.CANARY, PolicyState.PROPOSED])
         .order_by()

@@ -1,0 +1,23 @@
+"""What benchmarks answer when routing asks."""
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from marketplace.benchmarks.models import Profile
+from marketplace.benchmarks.selectors import profiles_in_force
+from marketplace.routing.priors import Prior, priors_asked
+
+
+@receiver(priors_asked)
+def _priors(**_: Any) -> dict[int, Prior]:
+    return {profile.deployment_id: _prior(profile) for profile in profiles_in_force()}
+
+
+def _prior(profile: Profile) -> Prior:
+    figures = profile.engine_figures
+    return Prior(
+        service_ms=profile.service_ms,
+        batch_curve=tuple((int(n), float(factor)) for n, factor in profile.batch_curve),
+        engine=figures.curve if figures else None,
+    )
