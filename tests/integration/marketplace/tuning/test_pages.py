@@ -25,7 +25,7 @@ from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.tuning.test_tuning import (
     around,
     calls,
-    running,
+    running_trial,
     second_deployment,
 )
 
@@ -106,7 +106,7 @@ def test_a_proposal_is_shown_with_its_evidence_and_approved(page: Client, shop: 
 
 
 def test_a_running_trial_shows_both_arms(page: Client, shop: Shop, staff: User) -> None:
-    trial = running(shop, staff)
+    trial = running_trial(shop, staff)
     calls(shop.deployment, around(200.0, 300, 1), policy=trial.baseline_id)
     calls(shop.deployment, around(190.0, 100, 2), policy=trial.policy_id)
     canary_steer(trial.pk)

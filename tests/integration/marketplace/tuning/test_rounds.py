@@ -41,7 +41,7 @@ from tests.integration.marketplace.tuning.test_tuning import (
     peers,
     profile,
     proposed,
-    running,
+    running_trial,
     second_deployment,
 )
 
@@ -102,7 +102,7 @@ def test_a_proposal_whose_evidence_is_old_is_set_aside(shop: Shop) -> None:
 def test_a_trial_that_cannot_be_looked_at_does_not_keep_others_from_their_look(
     shop: Shop, staff: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial = running(shop, staff)
+    trial = running_trial(shop, staff)
     steer = services.canary_steer
 
     def fails_for_others(trial_id: int) -> Any:
@@ -239,7 +239,7 @@ def test_calls_from_before_a_benchmark_say_nothing_against_it(
 
 
 def test_a_route_has_one_trial_at_a_time(shop: Shop, staff: User) -> None:
-    trial = running(shop, staff)
+    trial = running_trial(shop, staff)
     values = {"model": shop.model, "version": 90, "kind": PolicyKind.LATE_BINDING}
     other = Trial.objects.create(
         policy=Policy.objects.create(state=PolicyState.PROPOSED, **values),
