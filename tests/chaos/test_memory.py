@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 DURATION_S = 50 * SCALE if SCALE > 1 else 0.0
 CALLERS = 12
-WARM_CALLS = RECENT_MAX + 500
+WARM_CALLS = RECENT_MAX + 2_000
 """By then everything that is kept in bounds is there."""
 CALLS_MIN = WARM_CALLS + 2_000
 SAMPLE_EVERY_S = 0.1
