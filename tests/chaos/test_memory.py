@@ -24,7 +24,7 @@ DURATION_S = 50 * SCALE if SCALE > 1 else 0.0
 CALLERS = 12
 WARM_CALLS = RECENT_MAX + 2_000
 """By then everything that is kept in bounds is there."""
-CALLS_MIN = WARM_CALLS + 2_000
+CALLS_MIN = WARM_CALLS + 6_000
 SAMPLE_EVERY_S = 0.1
 GROWTH_KIB_MAX = 1.0
 """A call: a fifth of a mean prompt."""
