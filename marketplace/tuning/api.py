@@ -14,7 +14,7 @@ from marketplace.accounts.access import StaffOnly
 from marketplace.accounts.models import User
 from marketplace.routing.trials.aim import Aim
 from marketplace.routing.trials.models import RouteTuning, Trial
-from marketplace.tuning import words
+from marketplace.tuning import sentences
 from marketplace.tuning.proof import Proof
 from marketplace.tuning.services import (
     trial_approve,
@@ -58,14 +58,14 @@ class ProposalSerializer(serializers.ModelSerializer[Trial]):
         read_only_fields = fields
 
     def get_because(self, trial: Trial) -> list[str]:
-        return words.why(trial.evidence)
+        return sentences.why(trial.evidence)
 
     def get_replay_says(self, trial: Trial) -> list[str]:
         """In words what ``replay`` says, its ``trust`` first; empty for a trial without one."""
         if not trial.replay:
             return []
         proof = msgspec.convert(trial.replay, Proof)
-        return [str(words.TRUST[proof.trust]), *words.verdict(proof, Aim(trial.aim))]
+        return [str(sentences.TRUST[proof.trust]), *sentences.verdict(proof, Aim(trial.aim))]
 
 
 class ProposalDetailSerializer(ProposalSerializer):

@@ -20,7 +20,7 @@ from marketplace.routing.trials.aim import Aim
 from marketplace.routing.trials.events import DEMO, tuned_by
 from marketplace.routing.trials.models import RoutingEvent, Straggler, Trial
 from marketplace.shared.confirming import confirmation, is_confirmed
-from marketplace.tuning import words
+from marketplace.tuning import sentences
 from marketplace.tuning.editor.services import PolicyConflict, policy_roll_back
 from marketplace.tuning.forms import TuningForm
 from marketplace.tuning.loop import propose_from_benchmark
@@ -176,14 +176,14 @@ def _page(
         "model": model,
         "tuning": tuning,
         "form": form or TuningForm.of(tuning),
-        "tuned_by": words.ending(DEMO) if tuned_by(model) == DEMO else "",
+        "tuned_by": sentences.ending(DEMO) if tuned_by(model) == DEMO else "",
         "refused": refused,
         "in_force": in_force,
         "trial": _trial(latest) if latest else None,
         "versions": versions,
         "compared": _compared(request, versions, in_force),
         "events": [
-            (event, words.ending(event.why))
+            (event, sentences.ending(event.why))
             for event in RoutingEvent.objects.filter(model=model.name)[:EVENTS_SHOWN]
         ],
         "stragglers": Straggler.objects.filter(
@@ -197,12 +197,12 @@ def _trial(trial: Trial) -> dict[str, Any]:
     last = trial.looks[-1] if trial.looks else None
     return {
         "row": trial,
-        "why": words.why(trial.evidence),
-        "changes": words.differences(trial.baseline, trial.policy),
-        "ending": words.ending(trial.ended_because),
+        "why": sentences.why(trial.evidence),
+        "changes": sentences.differences(trial.baseline, trial.policy),
+        "ending": sentences.ending(trial.ended_because),
         "proof": _proof(trial),
         "look": last,
-        "standing": words.standing(last["reading"], last["canary"]["calls"]) if last else [],
+        "standing": sentences.standing(last["reading"], last["canary"]["calls"]) if last else [],
         "chart": _chart(trial.looks),
         "arms": [
             (name, arm, 100 * arm["misses"] / arm["calls"] if arm["calls"] else None)
@@ -222,16 +222,16 @@ def _proof(trial: Trial) -> dict[str, Any] | None:
         return None
     proof = msgspec.convert(trial.replay, Proof)
     rows: list[tuple[object, bool, str, Figure | Share]] = [
-        (words.FIGURES[one.name], False, one.name, one) for one in proof.figures
+        (sentences.FIGURES[one.name], False, one.name, one) for one in proof.figures
     ]
     rows += [(one.pool, one.emulated, "share", one) for one in proof.shares]
     return {
-        "trust": words.TRUST[proof.trust],
+        "trust": sentences.TRUST[proof.trust],
         "is_trusted": proof.trust is Trust.TRUSTED,
         "is_emulated": any(share.emulated for share in proof.shares),
-        "sentences": words.verdict(proof, Aim(trial.aim)),
+        "sentences": sentences.verdict(proof, Aim(trial.aim)),
         "rows": [
-            (label, emulated, *(words.figure(name, value) for value in _three(one)))
+            (label, emulated, *(sentences.figure(name, value) for value in _three(one)))
             for label, emulated, name, one in rows
         ],
     }
@@ -269,7 +269,7 @@ def _compared(
     after = by_number.get(request.GET.get("to", ""), newest)
     if before is None or after is None:
         return None
-    return {"before": before, "after": after, "rows": words.changes(before, after)}
+    return {"before": before, "after": after, "rows": sentences.changes(before, after)}
 
 
 def _model(author: str, slug: str) -> AIModel:

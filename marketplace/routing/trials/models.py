@@ -60,7 +60,7 @@ class Trial(models.Model):
     """A proposed policy version with its evidence, and the canary that it went or goes through.
 
     ``policy.state`` is its state. ``evidence`` says why it was proposed, in figures
-    (:mod:`marketplace.tuning.words` puts them into words); ``looks`` are what the
+    (:mod:`marketplace.tuning.sentences` puts them into words); ``looks`` are what the
     sequential test saw: both arms and the reading. ``replay`` is the
     :class:`~marketplace.tuning.proof.Proof` that came before, or empty for a trial of the
     time before there were any. ``asked_by`` is None for the loop.

@@ -15,7 +15,7 @@ from marketplace.catalog.models import AIModel
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.services import PolicyWeights
 from marketplace.routing.trials.models import Aim
-from marketplace.tuning import words
+from marketplace.tuning import sentences
 from marketplace.tuning.editor.services import (
     CANARY_SHARE_MAX,
     PolicyConflict,
@@ -38,7 +38,7 @@ class VersionConflict(APIException):
         seen = model.policies.filter(version=conflict.seen).first() or Policy(model=model)
         self.members = {
             "current_version": current.version,
-            "changed_meanwhile": ChangeSerializer(words.changes(seen, current), many=True).data,
+            "changed_meanwhile": ChangeSerializer(sentences.changes(seen, current), many=True).data,
         }
 
 
@@ -158,7 +158,7 @@ class PolicyViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Polic
                 raise serializers.ValidationError(
                     {name: f"{model.name} has no version {number} of its policy."}
                 )
-        rows = words.changes(found[numbers["before"]], found[numbers["after"]])
+        rows = sentences.changes(found[numbers["before"]], found[numbers["after"]])
         said = {"model": model.name, **numbers, "changes": rows}
         return Response(PolicyDiffSerializer(said).data)
 

@@ -21,7 +21,7 @@ from marketplace.catalog.selectors import deployments_live
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.trials.models import Aim
 from marketplace.shared.jobs.models import JobState
-from marketplace.tuning import words
+from marketplace.tuning import sentences
 from marketplace.tuning.editor.forms import PolicyForm
 from marketplace.tuning.editor.services import PolicyConflict, draft_check, policy_edit
 from marketplace.tuning.services import policy_in_force, tuning_of
@@ -69,7 +69,7 @@ def policy_draft(request: HttpRequest, author: str, slug: str) -> HttpResponse:
     if not form.is_valid():
         return render(request, "routing/policy_diff.html", {"invalid": True})
     try:
-        rows = words.changes(page.before, page.draft(form))
+        rows = sentences.changes(page.before, page.draft(form))
     except ValidationError:
         return render(request, "routing/policy_diff.html", {"invalid": True})
     return render(request, "routing/policy_diff.html", {"rows": rows, "version": page.version})
@@ -168,7 +168,7 @@ class _Page:
             conflict={
                 "seen": conflict.seen,
                 "current": current,
-                "rows": words.changes(seen or Policy(model=self.model), current),
+                "rows": sentences.changes(seen or Policy(model=self.model), current),
             },
             status=409,
         )
@@ -190,7 +190,7 @@ class _Page:
             "version": self.version,
             "versions": self.model.policies.order_by("-version")[:50],
             "open": open_one,
-            "rows": words.changes(self.before, draft) if draft else [],
+            "rows": sentences.changes(self.before, draft) if draft else [],
             "refused": refused,
             "stretches": [(one, STRETCHES[one.name]) for one in self.stretches],
             "chosen_stretch": self.request.POST.get("stretch", ""),
@@ -204,7 +204,7 @@ def _messages(error: ValidationError) -> list[str]:
     if not hasattr(error, "error_dict"):
         return error.messages
     return [
-        message if field == NON_FIELD_ERRORS else f"{words.FIELDS.get(field, field)}: {message}"
+        message if field == NON_FIELD_ERRORS else f"{sentences.FIELDS.get(field, field)}: {message}"
         for field, messages in error.message_dict.items()
         for message in messages
     ]

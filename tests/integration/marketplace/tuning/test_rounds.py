@@ -17,7 +17,7 @@ from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.evidence import ByHand
 from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Straggler, Trial
-from marketplace.tuning import loop, services, tasks, watch
+from marketplace.tuning import loop, services, stragglers, tasks
 from marketplace.tuning.services import (
     policy_propose,
     trial_approve,
@@ -261,6 +261,6 @@ def test_two_rounds_at_once_name_a_worker_once(shop: Shop, monkeypatch: pytest.M
         )
         return expected_by_worker(deployment_id, window)
 
-    monkeypatch.setattr(watch, "expected_by_worker", meanwhile)
-    (row,) = watch.stragglers_watch()
+    monkeypatch.setattr(stragglers, "expected_by_worker", meanwhile)
+    (row,) = stragglers.stragglers_watch()
     assert Straggler.objects.get() == row

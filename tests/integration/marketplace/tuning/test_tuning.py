@@ -42,8 +42,8 @@ from marketplace.tuning.services import (
     tuning_of,
     tuning_set,
 )
+from marketplace.tuning.stragglers import stragglers_watch
 from marketplace.tuning.telemetry import Window, arms_of, live_of, pairs_of
-from marketplace.tuning.watch import stragglers_watch
 from marketplace.usage.models import UsageEvent
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates
 from router.domain.catalog import Policy as PolicyValue
