@@ -21,7 +21,7 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See :class:`logging.Formatter`."""
-        told = {
+        fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -29,8 +29,8 @@ class JSONFormatter(logging.Formatter):
             **getattr(record, "call", {}),
         }
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(told).decode()
+            fields["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(fields).decode()
 
 
 def configure_logs(env: Mapping[str, str]) -> None:
@@ -55,7 +55,7 @@ class CallLog:
     def append(self, record: UsageRecord) -> None:
         """See :class:`router.ports.Recorder`."""
         self._recorder.append(record)
-        told = {
+        fields = {
             "request_id": record.request_id,
             "organisation_id": record.organisation_id,
             "key_id": record.key_id,
@@ -72,5 +72,5 @@ class CallLog:
         log.info(
             "%s %s %s %d in %.1f ms",
             *(record.request_id, record.model, record.outcome, record.http_status, record.total_ms),
-            extra={"call": told},
+            extra={"call": fields},
         )

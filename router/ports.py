@@ -178,8 +178,8 @@ class LeaseBank(Protocol):
     ) -> LeaseGrant | Shortage:
         """Reserve ``want_nano`` if possible, at least ``need_nano``, under a new id.
 
-        It is never more than the need or an equal part among the routers. If credit is short, every
-        router is told to give back what it does not use (:meth:`recalls`).
+        A router gets more than its need only up to an equal part among the routers. If credit is
+        short, every router is told to give back what it does not use (:meth:`recalls`).
         """
         ...
 

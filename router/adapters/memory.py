@@ -248,14 +248,18 @@ class MemoryLedger:
         return Spending(
             sum(record.charge_nano for record in mine),
             *(
-                sum(r.charge_nano for r in mine if r.created_at_ms >= start.timestamp() * 1e3)
+                sum(
+                    record.charge_nano
+                    for record in mine
+                    if record.created_at_ms >= start.timestamp() * 1e3
+                )
                 for start in since
             ),
         )
 
     async def call(self, request_id: str) -> UsageRecord | None:
         """See :class:`router.ports.Books`."""
-        return next((r for r in self.records if r.request_id == request_id), None)
+        return next((record for record in self.records if record.request_id == request_id), None)
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
         """See :class:`router.ports.RecordSink`."""

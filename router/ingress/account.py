@@ -32,11 +32,11 @@ GENERATION = "/v1/generation"
 _encode = msgspec.json.Encoder().encode
 
 
-class _Told(msgspec.Struct):
+class _Generation(msgspec.Struct):
     data: Raw
 
 
-_decode = msgspec.json.Decoder(_Told).decode
+_decode = msgspec.json.Decoder(_Generation).decode
 
 
 class Account:
@@ -109,9 +109,9 @@ class Account:
         record = self._recent.get(id_) or await self._books.call(id_)
         if record is None and self._forwarder is not None:
             # It may have just ended on another router and not be settled yet.
-            told = await self._forwarder.asked(exchange, f"{GENERATION}?id={id_}")
-            if told is not None:
-                return _decode(told).data
+            answer = await self._forwarder.asked(exchange, f"{GENERATION}?id={id_}")
+            if answer is not None:
+                return _decode(answer).data
         # A call of another organisation must look like an unknown one.
         if record is None or record.organisation_id != grant.organisation_id:
             raise unknown

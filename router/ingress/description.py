@@ -240,10 +240,10 @@ def _tensors(summary: str, answer: str, takes: str = "", key: str | None = "key"
 
 def _ready() -> Schema:
     """The operation whose answer is its status."""
-    told = {code: {"description": said} for code, said in (("200", "Yes."), ("503", "No."))}
+    responses = {code: {"description": text} for code, text in (("200", "Yes."), ("503", "No."))}
     error = {"description": "An error.", "content": _content(_ref("TensorError"))}
     summary = "Whether any worker could take a call."
-    return {"summary": summary, "responses": told | {"default": error}, "security": []}
+    return {"summary": summary, "responses": responses | {"default": error}, "security": []}
 
 
 def _metrics() -> Schema:

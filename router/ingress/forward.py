@@ -83,7 +83,9 @@ class Forwarder:
             return None
         lines = self._lines(_upward(exchange))
         asking = (self._asked(member, target, lines) for member in self._view.others)
-        return next((told for told in await asyncio.gather(*asking) if told is not None), None)
+        return next(
+            (answer for answer in await asyncio.gather(*asking) if answer is not None), None
+        )
 
     async def fetched(
         self, model: str, path: str, headers: Headers, body: bytes

@@ -55,7 +55,9 @@ def _offer(
 ) -> dict[str, Any]:
     first = endpoints[0]
     able = [e for e in endpoints if e.worker.healthy and not e.worker.draining]
-    known = [s for s in (service_s(endpoint.id) for endpoint in able) if s is not None]
+    known = [
+        seconds for seconds in (service_s(endpoint.id) for endpoint in able) if seconds is not None
+    ]
     return {
         "name": f"{first.deployment.provider} | {model.name}",
         "provider_name": first.deployment.provider,

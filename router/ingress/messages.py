@@ -203,14 +203,14 @@ def _user(role: str, blocks: list[_Block]) -> list[OpenAIObject]:
     ]
     others = [block for block in blocks if block.type != "tool_result"]
     parts = [_part(block) for block in (*shown, *others)]
-    told = [
+    tool_messages = [
         {"role": "tool", "tool_call_id": block.tool_use_id, "content": _result(block)}
         for block in results
     ]
     if all(part["type"] == "text" for part in parts):
         text = "\n".join(part["text"] for part in parts)
-        return [*told, {"role": role, "content": text}] if parts else told
-    return [*told, {"role": role, "content": parts}]
+        return [*tool_messages, {"role": role, "content": text}] if parts else tool_messages
+    return [*tool_messages, {"role": role, "content": parts}]
 
 
 def _part(block: _Block) -> OpenAIObject:

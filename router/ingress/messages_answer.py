@@ -126,10 +126,10 @@ class MessageStream:
             "stop_reason": _stop_reason(self._last, called=bool(self._calls)),
             "stop_sequence": _stop_sequence(self._last),
         }
-        told: dict[str, Any] = {"delta": delta, "usage": _usage(self._usage)}
+        data: dict[str, Any] = {"delta": delta, "usage": _usage(self._usage)}
         if report is not None:
-            told["route"] = report
-        out += [_event("message_delta", told), _event("message_stop", {})]
+            data["route"] = report
+        out += [_event("message_delta", data), _event("message_stop", {})]
         return b"".join(out)
 
     def _take(self, chunk: Completion, out: list[bytes]) -> None:
@@ -210,8 +210,8 @@ class MessageStream:
             return
         self._close(out)
         self._kind = kind
-        told = {"index": self._blocks, "content_block": block}
-        out.append(_event("content_block_start", told))
+        data = {"index": self._blocks, "content_block": block}
+        out.append(_event("content_block_start", data))
 
     def _delta(self, delta: dict[str, Any], out: list[bytes]) -> None:
         out.append(_event("content_block_delta", {"index": self._blocks, "delta": delta}))
@@ -241,9 +241,9 @@ class MessagesClient:
 
     async def send(self, chunk: bytes) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        told = self._stream.feed(chunk)
-        if told:
-            await self._sink.send(told)
+        events = self._stream.feed(chunk)
+        if events:
+            await self._sink.send(events)
 
     async def end_stream(
         self, error: CallError | None = None, report: Report | None = None

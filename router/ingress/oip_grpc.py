@@ -129,9 +129,9 @@ class _Stream:
         if error is not None:
             await self._write(pb.ModelStreamInferResponse(error_message=error.message))
 
-    async def _write(self, told: Any) -> None:
+    async def _write(self, response: Any) -> None:
         try:
-            await self._context.write(told)
+            await self._context.write(response)
         except grpc.aio.InternalError as error:
             raise asyncio.CancelledError("the client left while it was written to") from error
 
@@ -249,8 +249,10 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
                 headers, body = dict(client.headers), client.body
         declared = headers.pop(HEADER_LENGTH, None)
         length = None if declared is None else int(declared)
-        told = [(n, v) for n, v in headers.items() if n.startswith("x-") or n == "server-timing"]
-        return oip.response_to_grpc(body, length, call.model), told
+        metadata = [
+            (n, v) for n, v in headers.items() if n.startswith("x-") or n == "server-timing"
+        ]
+        return oip.response_to_grpc(body, length, call.model), metadata
 
     @contextlib.contextmanager
     def _running(self) -> Generator[None]:

@@ -56,7 +56,7 @@ def router_state(
     endpoints: dict[str, list[dict[str, Any]]] = {}
     engines: dict[str, dict[str, Any]] = {}
     for state in scheduler.fleet.endpoints.values():
-        told: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "id": state.endpoint.id,
             "model": state.endpoint.deployment.model,
             "pool": state.endpoint.pool.name,
@@ -68,11 +68,11 @@ def router_state(
         model = state.model
         if isinstance(model, EngineEndpoint):
             if model.engine.speed.first.samples:  # Without samples it is a guess.
-                told["engine"] = _expected_of(model.engine)
+                entry["engine"] = _expected_of(model.engine)
             engines[state.worker.id] = {
                 "engine": _batch_of(state.worker, model.worker.batch, polls)
             }
-        endpoints.setdefault(state.worker.id, []).append(told)
+        endpoints.setdefault(state.worker.id, []).append(entry)
     workers = [
         {
             "id": worker.id,

@@ -244,7 +244,7 @@ class EngineWorker(Bookings):
     def _most(self) -> int:
         """How many requests it is trusted with, by its lease and while it recovers."""
         bounds = self.bounds
-        return bounds.trusted if bounds.trusted < bounds.told else UNBOUNDED
+        return bounds.trusted if bounds.trusted < bounds.configured else UNBOUNDED
 
     def _most_to_read(self) -> int:
         """How many answers at once come as fast as people read them; at least one."""

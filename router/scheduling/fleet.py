@@ -244,7 +244,7 @@ class Slate:
     def usable(self, excluded: frozenset[str]) -> list[EndpointState]:
         """The trusted endpoints, or all of them if none is trusted."""
         if self._trusted_at != self._fleet.trust_changes:
-            self._trusted = [s for s in self.states if not s.worker.ejection.is_ejected]
+            self._trusted = [state for state in self.states if not state.worker.ejection.is_ejected]
             self._trusted_at = self._fleet.trust_changes
         trusted, known = self._trusted, self.states
         if excluded:
@@ -341,7 +341,9 @@ class Fleet:
         self.workers, self.endpoints = workers, states
         busy = {id_: worker for id_, worker in self._known_workers.items() if worker.inflight}
         self._known_workers = busy | workers
-        left = {id_: s for id_, s in self._known_endpoints.items() if s.worker.id in busy}
+        left = {
+            id_: state for id_, state in self._known_endpoints.items() if state.worker.id in busy
+        }
         known = left | states
         for id_, state in self._known_endpoints.items():
             if known.get(id_) is not state:
@@ -371,7 +373,7 @@ class Fleet:
                 worker = WorkerState(endpoint.worker.id, endpoint.worker.slots)
             slots = endpoint.worker.slots
             worker.slots = min(slots, self._leased.get(worker.id, slots))
-            worker.bounds.told = slots
+            worker.bounds.configured = slots
             worker.bounds.credit = 1
             worker.endpoints = []
             workers[worker.id] = worker

@@ -72,7 +72,7 @@ def second_place(
 ) -> EndpointState | None:
     """The free endpoint on another worker that would answer soonest, if it is worth a copy."""
     worker = attempt.endpoint.worker
-    free = [s for s in usable if s.worker is not worker and s.worker.free_slots > 0]
+    free = [state for state in usable if state.worker is not worker and state.worker.free_slots > 0]
     if not free:
         return None
     ticket = attempt.ticket

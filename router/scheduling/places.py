@@ -36,8 +36,8 @@ class Places:
 
     __slots__ = ("_growing", "_most", "_stalls", "count")
 
-    def __init__(self, told: int) -> None:
-        self.count = max(told, 1)
+    def __init__(self, configured: int) -> None:
+        self.count = max(configured, 1)
         self._most = 0.0
         self._stalls = 0
         self._growing = 0

@@ -237,7 +237,9 @@ class Queue:
 
         It still owes what it got beyond its share. Tenants that owe nothing are forgotten.
         """
-        virtual_time = min((s.start_tag for s in self._shares.values() if s.waiting), default=0.0)
+        virtual_time = min(
+            (share.start_tag for share in self._shares.values() if share.waiting), default=0.0
+        )
         self._shares = {
             tenant_id: share
             for tenant_id, share in self._shares.items()

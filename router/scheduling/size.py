@@ -65,7 +65,7 @@ class _ModelSize:
 
     def learn(self, features: Sequence[float], work: float) -> None:
         if not self.samples:
-            self.means = [log1p(max(f, 0.0)) for f in features]
+            self.means = [log1p(max(feature, 0.0)) for feature in features]
         x, y = self.inputs(features), log(max(work, 1e-6))
         predicted = self.predicted_log(x)
         self._count(y, predicted)

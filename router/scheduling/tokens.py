@@ -77,8 +77,8 @@ class TokenEstimates:
         off = size_bytes / known / prompt_tokens - 1
         squares = self._squares.get(model, 0.0)
         self._squares[model] = squares + CALIBRATION * (off**2 - squares)
-        told = max(BYTES_MIN, min(size_bytes / prompt_tokens, BYTES_MAX))
-        self._bytes_per_token[model] = known + CALIBRATION * (told - known)
+        observed = max(BYTES_MIN, min(size_bytes / prompt_tokens, BYTES_MAX))
+        self._bytes_per_token[model] = known + CALIBRATION * (observed - known)
 
     def answered(self, model: str, tenant: int, most: int, tokens: int) -> None:
         """An answer had this many tokens."""

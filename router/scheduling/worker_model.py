@@ -175,16 +175,16 @@ class WorkerModel(Looking, ABC):
 class Bounds:
     """The bounds on the requests of a worker, whatever its model.
 
-    It was ``told`` to run this many at once, and this router holds ``slots`` of those. ``trusted``
-    is how many of them it may have after a failure. ``credit`` is how many more a healthy worker is
-    sent, so that it does not idle for a round trip. It wants nothing before ``resting_until_s``.
-    ``inflight`` holds its requests.
+    It is ``configured`` to run this many at once, and this router holds ``slots`` of those.
+    ``trusted`` is how many of them it may have after a failure. ``credit`` is how many more a
+    healthy worker is sent, so that it does not idle for a round trip. It wants nothing before
+    ``resting_until_s``. ``inflight`` holds its requests.
     """
 
-    __slots__ = ("credit", "inflight", "resting_until_s", "slots", "told", "trusted")
+    __slots__ = ("configured", "credit", "inflight", "resting_until_s", "slots", "trusted")
 
     def __init__(self, slots: int, inflight: Sized) -> None:
-        self.told = self.slots = self.trusted = slots
+        self.configured = self.slots = self.trusted = slots
         self.credit = 1
         self.resting_until_s = 0.0
         self.inflight = inflight

@@ -99,7 +99,7 @@ def figures_of(
     by_arrival = sorted(results, key=lambda result: result.at_s)
     skipped = 0 if scenario.name == "coldstart" else int(len(results) * WARM_UP_SHARE)
     counted = by_arrival[skipped:]
-    latencies = sorted(r.latency_s * 1e3 for r in counted if not r.error)
+    latencies = sorted(result.latency_s * 1e3 for result in counted if not result.error)
     good = sum(latency <= scenario.slo_ms for latency in latencies)
     return Figures(
         policy=policy,
@@ -110,7 +110,7 @@ def figures_of(
         p90_ms=percentile(latencies, 0.90),
         p99_ms=percentile(latencies, 0.99),
         good=good / max(len(counted), 1),
-        cost_usd_per_1000=sum(r.cost_nano for r in counted) / max(len(counted), 1) / 1e6,
+        cost_usd_per_1000=sum(result.cost_nano for result in counted) / max(len(counted), 1) / 1e6,
         hedges=hedges,
         probes=probes,
     )

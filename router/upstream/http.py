@@ -221,7 +221,9 @@ async def resolve_allowed(policy: AddressPolicy, host: str, port: int) -> list[s
     except UnicodeError as error:
         raise UpstreamFailed("bad_url", "a worker's host is no name") from error
     allowed = [
-        address for address in dict.fromkeys(str(a[4][0]) for a in found) if policy.allows(address)
+        address
+        for address in dict.fromkeys(str(info[4][0]) for info in found)
+        if policy.allows(address)
     ]
     if not allowed:
         raise UpstreamFailed("address_refused", "see ROUTER_UPSTREAM_NETWORKS")

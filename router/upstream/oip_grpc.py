@@ -65,15 +65,15 @@ class GRPCTransport:
         except grpc.aio.AioRpcError as error:
             raise _failure(error) from error
         try:
-            told, header_length = oip.response_to_rest(answer, wants_binary)
+            rest_body, header_length = oip.response_to_rest(answer, wants_binary)
         except (oip.TensorsInvalid, UnicodeDecodeError) as error:
             raise UpstreamFailed("bad_tensors", str(error)) from error
         if header_length is None:
-            return {b"content-type": b"application/json"}, told
+            return {b"content-type": b"application/json"}, rest_body
         return {
             b"content-type": b"application/octet-stream",
             HEADER_LENGTH: str(header_length).encode(),
-        }, told
+        }, rest_body
 
     async def stream(
         self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
@@ -124,14 +124,14 @@ class GRPCTransport:
                 await call.done_writing()
             while True:
                 async with asyncio.timeout(self._limits.silence_timeout_s):
-                    told = await call.read()
-                if told is END:
+                    response = await call.read()
+                if response is END:
                     return
-                if told.error_message:
+                if response.error_message:
                     await _run_out(call)
-                    raise _ended(_told(told.error_message), begun)
+                    raise _ended(_told(response.error_message), begun)
                 begun = True
-                yield told.infer_response
+                yield response.infer_response
         except grpc.aio.AioRpcError as error:
             raise _ended(_failure(error), begun) from error
         except TimeoutError as error:

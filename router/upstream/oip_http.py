@@ -91,8 +91,8 @@ class HTTPTransport:
         self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
     ) -> AsyncGenerator[Any, None]:
         """See :class:`Transport`. Over REST there is one answer to a request."""
-        told, answer = await self.infer(endpoint, headers, body)
-        declared = told.get(HEADER_LENGTH)
+        answer_headers, answer = await self.infer(endpoint, headers, body)
+        declared = answer_headers.get(HEADER_LENGTH)
         try:
             length = None if declared is None else int(declared)
             message = oip.response_to_grpc(answer, length, endpoint.deployment.upstream_model)
@@ -168,7 +168,9 @@ class OIPUpstream:
             endpoint, (*JSON, *_trace(request)), _encode({"inputs": [tensor]})
         )
         try:
-            outputs = {t.name: t for t in msgspec.json.decode(body, type=_Tensors).outputs}
+            outputs = {
+                tensor.name: tensor for tensor in msgspec.json.decode(body, type=_Tensors).outputs
+            }
             vectors, tokens = outputs["EMBEDDING"], outputs["TOKENS"]
             width = vectors.shape[1]
             prompt_tokens = max(int(sum(tokens.data)), 0)

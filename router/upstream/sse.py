@@ -129,7 +129,7 @@ class EventStream:
                 if event.strip(b"\n"):
                     kept.append(event + END)  # A comment, which keeps connections open.
                 continue
-            parsed, told = self._parsed(event, payload)
+            parsed, rendered = self._parsed(event, payload)
             if parsed.usage is not None:
                 usage = usage_of(parsed.usage)
             if not parsed.choices and parsed.usage is not None and not self._keep_usage:
@@ -142,7 +142,7 @@ class EventStream:
                 else:
                     goes_on = True
             tokens += goes_on
-            kept.append(told)
+            kept.append(rendered)
         return StreamPart(b"".join(kept), tokens, usage, finish_reason)
 
     def _parsed(self, event: bytes, payload: bytes) -> tuple[_Event, bytes]:
@@ -152,16 +152,16 @@ class EventStream:
             if self._model:
                 fields = _decode_fields(payload)
                 fields["model"] = self._name
-                told = b"data: " + _encode(fields) + END
+                rendered = b"data: " + _encode(fields) + END
             else:
-                told = event + END
+                rendered = event + END
         except msgspec.MsgspecError:
-            parsed, told = self._nearly(payload)
+            parsed, rendered = self._nearly(payload)
         except UNREADABLE as error:
             raise UpstreamFailed("bad_event", str(error)) from error
         if bytes(parsed.error) != b"null":
             raise UpstreamFailed("error_event")
-        return parsed, told
+        return parsed, rendered
 
     def _nearly(self, payload: bytes) -> tuple[_Event, bytes]:
         """The same for an event whose shape is only nearly right."""
