@@ -20,9 +20,8 @@ from marketplace.accounts.models import ApiKey, Organisation, User
 from marketplace.catalog.models import AIModel, Deployment, Protocol, Provider
 from marketplace.catalog.selectors import models_published
 from marketplace.providers.access import provider_demand
-from marketplace.providers.counted import counted_of
 from marketplace.providers.drafts import ENDPOINTS_MAX, SLOTS_MAX
-from marketplace.providers.lost import lost_of
+from marketplace.providers.lost_calls import lost_of
 from marketplace.providers.models import (
     MODEL_FIELDS,
     PRICE_FIELDS,
@@ -40,8 +39,9 @@ from marketplace.providers.services import (
     listing_update,
 )
 from marketplace.providers.states import BY_PEOPLE, STEPS, ListingAction, Who
+from marketplace.providers.token_counts import counted_of
 from marketplace.providers.traffic import traffic_of
-from marketplace.routing.topology import watch
+from marketplace.routing.topology import polling
 from marketplace.usage.windows import RANGES, window_of
 from router.domain.pricing import Price
 
@@ -390,7 +390,7 @@ class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
                 for reason, calls, part, _remedy in lost.rows
             ],
             "workers": row.pool.workers.all(),
-            "counted": counted_of(row, watch.WATCH.read()),
+            "counted": counted_of(row, polling.WATCH.read()),
         }
         return Response(TrafficSerializer(shown).data)
 

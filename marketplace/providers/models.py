@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import RUN_STATES_OVER, Benchmark, RunState
 from marketplace.catalog.models import AIModel, Deployment, Provider, Quantization, Task
-from marketplace.providers.conformance.words import LABELS, advice_text
+from marketplace.providers.conformance.checks import LABELS, advice_text
 from marketplace.providers.states import ListingAction, ListingState
 from router.domain.pricing import Price
 

@@ -18,9 +18,8 @@ from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Deployment
 from marketplace.catalog.prices import ITEMS, price_of, quantity_text
 from marketplace.catalog.selectors import offer_in_force
-from marketplace.providers.counted import counted_of
 from marketplace.providers.forms import PriceForm
-from marketplace.providers.lost import CALLS_MAX, Lost, Reason, lost_of
+from marketplace.providers.lost_calls import CALLS_MAX, Lost, Reason, lost_of
 from marketplace.providers.prices import (
     Typical,
     meaning_of,
@@ -29,8 +28,9 @@ from marketplace.providers.prices import (
     price_withdraw,
 )
 from marketplace.providers.selectors import deployments_of
+from marketplace.providers.token_counts import counted_of
 from marketplace.providers.traffic import traffic_of
-from marketplace.routing.topology import watch
+from marketplace.routing.topology import polling
 from marketplace.usage.windows import RANGES, window_of
 
 REASONS_DRAWN = 3
@@ -51,7 +51,7 @@ def deployment(
         "workers": list(row.pool.workers.all()),
         "offer": offer_in_force(row),
         "traffic": traffic,
-        "counted": counted_of(row, watch.WATCH.read()),
+        "counted": counted_of(row, polling.WATCH.read()),
         "lost": lost,
         "drawn": " ".join(drawn),
         "drawn_labels": "|".join(str(reason.label).partition(":")[0] for reason in drawn),

@@ -2,7 +2,7 @@
 
 from django.utils import timezone
 
-from marketplace.billing.payments.pursuit import payments_pursue
+from marketplace.billing.payments.follow_up import payments_pursue
 from marketplace.shared.jobs.periodic import Queue, every
 
 

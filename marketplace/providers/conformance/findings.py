@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marketplace.providers.conformance.words import Check
+from marketplace.providers.conformance.checks import Check
 
 SHOWN_CHARACTERS = 500
 PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"

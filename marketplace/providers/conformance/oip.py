@@ -15,6 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from marketplace.benchmarks.plan import plan_of
 from marketplace.benchmarks.samples import InputsUnknown, Tensor, oip_body, tensors_of
+from marketplace.providers.conformance.checks import Check
 from marketplace.providers.conformance.findings import (
     FAIL,
     WARN,
@@ -27,7 +28,6 @@ from marketplace.providers.conformance.findings import (
 )
 from marketplace.providers.conformance.http import CALL_TIMEOUT_S, Client
 from marketplace.providers.conformance.openai import judge_refusal
-from marketplace.providers.conformance.words import Check
 
 ROWS = 2
 READY = "/v2/health/ready"

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from marketplace.providers.conformance.checks import Check
 from marketplace.providers.conformance.findings import (
     FAIL,
     PASS,
@@ -22,7 +23,6 @@ from marketplace.providers.conformance.findings import (
     unanswered,
 )
 from marketplace.providers.conformance.http import Client
-from marketplace.providers.conformance.words import Check
 
 CHAT, EMBEDDINGS, MODELS = "/v1/chat/completions", "/v1/embeddings", "/v1/models"
 QUESTION = "Write one sentence about the sea."

@@ -14,10 +14,10 @@ from marketplace.accounts.access import staff_required
 from marketplace.catalog.models import Worker
 from marketplace.catalog.selectors import drain_effect
 from marketplace.catalog.services import worker_drain
+from marketplace.routing.topology.display import pools_shown, queues_shown, tiles_of
 from marketplace.routing.topology.flow import flow_of
 from marketplace.routing.topology.picture import Topology, WorkerBox
 from marketplace.routing.topology.selectors import overview_now, topology_now
-from marketplace.routing.topology.shown import pools_shown, queues_shown, tiles_of
 from marketplace.routing.trials.models import Straggler
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 

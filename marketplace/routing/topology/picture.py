@@ -12,7 +12,7 @@ from marketplace.routing.topology.contracts import (
     WorkerState,
 )
 from marketplace.routing.topology.engines import batch_of, expected_of
-from marketplace.routing.topology.watch import Heard, Rate, Reading
+from marketplace.routing.topology.polling import Heard, Rate, Reading
 
 
 class Voice(StrEnum):

@@ -22,7 +22,7 @@ from marketplace.routing.topology.picture import (
     Topology,
     picture,
 )
-from marketplace.routing.topology.watch import WATCH
+from marketplace.routing.topology.polling import WATCH
 from marketplace.routing.trials.evidence import Slowness
 from marketplace.routing.trials.models import Straggler
 from marketplace.usage.partitions import id_floor

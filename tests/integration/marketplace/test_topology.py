@@ -22,11 +22,10 @@ from marketplace.routing.topology.contracts import (
     RouterState,
     WorkerState,
 )
+from marketplace.routing.topology.display import pools_shown
 from marketplace.routing.topology.flow import ROWS_MAX, flow_of
 from marketplace.routing.topology.picture import Condition, Voice, picture
-from marketplace.routing.topology.selectors import catalog_read, topology_now
-from marketplace.routing.topology.shown import pools_shown
-from marketplace.routing.topology.watch import (
+from marketplace.routing.topology.polling import (
     KEPT_S,
     REFRESH_S,
     ROUTERS_MAX,
@@ -34,6 +33,7 @@ from marketplace.routing.topology.watch import (
     Unheard,
     Watch,
 )
+from marketplace.routing.topology.selectors import catalog_read, topology_now
 from marketplace.routing.trials.models import EventKind, RoutingEvent
 from tests.integration.marketplace.shop import Shop
 

@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from marketplace.accounts.models import Organisation
 from marketplace.billing.models import Payment, PaymentProfile
 from marketplace.billing.payments import stripe_api
-from marketplace.billing.payments.pursuit import SILENCE_MAX, payments_pursue
+from marketplace.billing.payments.follow_up import SILENCE_MAX, payments_pursue
 from marketplace.billing.payments.record import intent_record
 from marketplace.billing.payments.services import customer_ensure
 from marketplace.billing.payments.shapes import Intent

@@ -20,7 +20,7 @@ from marketplace.accounts.models import Organisation
 from marketplace.audit.models import AuditEntry
 from marketplace.billing.models import AutoRecharge, Payment, PaymentProfile, Transfer
 from marketplace.billing.payments import recharge
-from marketplace.billing.payments.pursuit import payments_pursue
+from marketplace.billing.payments.follow_up import payments_pursue
 from marketplace.billing.payments.recharge import (
     FAILURES_MAX,
     UNANSWERED_MAX,

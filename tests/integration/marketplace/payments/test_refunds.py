@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from marketplace.billing.models import Account, Dispute, Payment, Refund, Transfer
 from marketplace.billing.payments.books import debt_collect, owed_nano
-from marketplace.billing.payments.pursuit import payments_pursue
+from marketplace.billing.payments.follow_up import payments_pursue
 from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
 from marketplace.billing.selectors import ledger_proof

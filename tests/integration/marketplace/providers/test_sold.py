@@ -15,11 +15,11 @@ from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.catalog.selectors import offer_in_force
-from marketplace.providers.counted import BELIEVED
-from marketplace.providers.lost import Reason, lost_of
+from marketplace.providers.lost_calls import Reason, lost_of
 from marketplace.providers.prices import meaning_of, price_set, price_versions, price_withdraw
+from marketplace.providers.token_counts import BELIEVED
 from marketplace.providers.traffic import traffic_of
-from marketplace.routing.topology import watch
+from marketplace.routing.topology import polling
 from marketplace.routing.topology.contracts import CountedState, RouterState
 from marketplace.usage.windows import window_of
 from router.contracts.record import CandidateRecord, Candidates
@@ -135,7 +135,7 @@ def test_how_workers_count_is_shown_to_who_provides_them(
     cut = counts(sold, answers=90, cut=30, unbilled_tokens=4_000, prompt_said=900, prompt_own=1_000)
     more = counts(sold, answers=10, stream_said=500, stream_own=100, stream_median=1.2)
     routers = Routers(left=cut, right=more, gone="it is silent")
-    monkeypatch.setattr(watch, "WATCH", routers.watch)
+    monkeypatch.setattr(polling, "WATCH", routers.watch)
     client = Client()
     client.force_login(shop.owner)
     page = client.get(f"/provide/deployments/{sold.pk}").content.decode()

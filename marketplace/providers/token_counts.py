@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.catalog.models import Deployment
 from marketplace.routing.topology.contracts import CountedState
-from marketplace.routing.topology.watch import Reading
+from marketplace.routing.topology.polling import Reading
 
 WAYS: tuple[tuple[str, str | Promise], ...] = (
     ("prompt", _("Prompts, for a quarter of their bytes")),
