@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from marketplace.benchmarks.models import RunState
 from marketplace.catalog.addresses import address_policy
 from marketplace.catalog.models import (
     AIModel,
@@ -22,7 +19,7 @@ from marketplace.catalog.models import (
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.services import offer_create
 from marketplace.providers.conformance.findings import FAIL, Finding, Target
-from marketplace.providers.conformance.probing import RUN_S_MAX, Stopped, check_all
+from marketplace.providers.conformance.probing import Stopped, check_all
 from marketplace.providers.models import (
     MODEL_FIELDS,
     ConformanceResult,
@@ -31,45 +28,43 @@ from marketplace.providers.models import (
 )
 from marketplace.providers.services import SYSTEM, listing_act
 from marketplace.providers.states import ListingAction, ListingState
+from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
 from router.domain.pricing import Price
 
-STALE_S = 2 * RUN_S_MAX
-"""A check that runs so long by its row has lost its process."""
-ERROR_CHARACTERS = 300
 
-log = logging.getLogger(__name__)
-
-
-def check_next(*, check: Callable[..., None] = check_all) -> int | None:
-    """Run the check that has waited longest; returns its id, None where nothing waits."""
-    _bury()
-    run = _begin()
-    if run is None:
-        return None
-    results: list[str] = []
+def listing_check(run: Run, *, check: Callable[..., None] = check_all) -> dict[str, Any]:
+    """The work of the job: a row for each finding, as it is made."""
+    row: ConformanceRun = run.job
+    row.results.all().delete()  # Of an attempt that lost its process.
+    targets = targets_of(row.listing)
 
     def tell(target: Target, finding: Finding) -> None:
-        results.append(finding.verdict)
-        _keep(run, target, finding)
+        _keep(row, target, finding)
+        run.progress(targets.index(target) / len(targets))
 
     try:
-        check(
-            targets_of(run.listing),
-            address_policy(),
-            tell=tell,
-            is_cancelled=lambda: ConformanceRun.objects.filter(
-                pk=run.pk, cancel_requested=True
-            ).exists(),
-        )
-    except Stopped:
-        _end(run, RunState.CANCELLED)
-    except Exception as error:
-        log.warning("check #%s", run.pk, exc_info=True)
-        _end(run, RunState.FAILED, f"{type(error).__name__}: {error}")
-    else:
-        _end(run, RunState.DONE)
-    _conclude(run, failed=results.count(FAIL), all_=len(results))
-    return run.pk
+        check(targets, address_policy(), tell=tell, is_cancelled=run.is_stopped)
+    except Stopped as error:
+        raise JobStopped from error
+    except TimeoutError as error:
+        raise JobFailed(str(error)) from error
+    return {}
+
+
+def listing_conclude(run: ConformanceRun) -> None:
+    """Take the listing on, or back to its draft. A cancelled one is back already."""
+    listing = Listing.objects.select_related("provider").get(pk=run.listing_id)
+    if listing.state != ListingState.CHECKING:
+        return
+    verdicts = list(run.results.values_list("verdict", flat=True))
+    failed = verdicts.count(FAIL)
+    if run.state == JobState.SUCCEEDED and verdicts and not failed:
+        listing_stage(listing=listing)
+        listing_act(listing=listing, action=ListingAction.PASS, actor=SYSTEM)
+        return
+    why = run.error or f"{failed} of {len(verdicts)} checks failed"
+    listing_act(listing=listing, action=ListingAction.FAIL, actor=SYSTEM, why=why)
 
 
 def targets_of(listing: Listing) -> list[Target]:
@@ -92,29 +87,6 @@ def targets_of(listing: Listing) -> list[Target]:
     ]
 
 
-@transaction.atomic
-def _begin() -> ConformanceRun | None:
-    run = (
-        ConformanceRun.objects.select_for_update(skip_locked=True, of=("self",))
-        .filter(state=RunState.QUEUED)
-        .select_related("listing__provider", "listing__existing_model")
-        .order_by("pk")
-        .first()
-    )
-    if run is not None:
-        run.state, run.started_at = RunState.RUNNING, timezone.now()
-        run.save(update_fields=["state", "started_at"])
-    return run
-
-
-def _bury() -> None:
-    """End checks whose process is gone."""
-    before = timezone.now() - timedelta(seconds=STALE_S)
-    for run in ConformanceRun.objects.filter(state=RunState.RUNNING, started_at__lt=before):
-        _end(run, RunState.FAILED, "its process ended before it was done")
-        _conclude(run, failed=0, all_=0)
-
-
 def _keep(run: ConformanceRun, target: Target, finding: Finding) -> None:
     ConformanceResult.objects.create(
         run=run,
@@ -127,25 +99,6 @@ def _keep(run: ConformanceRun, target: Target, finding: Finding) -> None:
         received=finding.received.replace("\0", "")[:600],
         took_ms=finding.took_ms,
     )
-
-
-def _end(run: ConformanceRun, state: RunState, error: str = "") -> None:
-    run.state, run.error, run.ended_at = state, error[:ERROR_CHARACTERS], timezone.now()
-    run.save(update_fields=["state", "error", "ended_at"])
-
-
-def _conclude(run: ConformanceRun, *, failed: int, all_: int) -> None:
-    """Take the listing on, or back to its draft. A cancelled one is back already."""
-    listing = Listing.objects.select_related("provider").get(pk=run.listing_id)
-    if listing.state != ListingState.CHECKING:
-        return
-    if run.state == RunState.DONE and all_ and not failed:
-        with transaction.atomic():
-            listing_stage(listing=listing)
-            listing_act(listing=listing, action=ListingAction.PASS, actor=SYSTEM)
-        return
-    why = run.error or f"{failed} of {all_} checks failed"
-    listing_act(listing=listing, action=ListingAction.FAIL, actor=SYSTEM, why=why)
 
 
 @transaction.atomic

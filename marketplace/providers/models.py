@@ -9,10 +9,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.models import RUN_STATES_OVER, Benchmark, RunState
+from marketplace.benchmarks.models import Benchmark
 from marketplace.catalog.models import AIModel, Deployment, Provider, Quantization, Task
 from marketplace.providers.conformance.checks import LABELS, advice_text
 from marketplace.providers.states import ListingAction, ListingState
+from marketplace.shared.jobs.models import STATES_OPEN, Job
 from router.domain.pricing import Price
 
 PRICE_FIELDS = tuple(name for name in Price.__struct_fields__ if "_nano" in name)
@@ -173,33 +174,23 @@ class Verdict(models.TextChoices):
     SKIP = "skip", _("Not tested")
 
 
-class ConformanceRun(models.Model):
+class ConformanceRun(Job):
     """One check of all endpoints of a listing as it was then."""
 
     listing = models.ForeignKey(Listing, on_delete=models.CASCADE, related_name="runs")
-    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
-    cancel_requested = models.BooleanField(default=False)
-    error = models.CharField(max_length=300, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
                 fields=["listing"],
-                condition=models.Q(state__in=[RunState.QUEUED, RunState.RUNNING]),
+                condition=models.Q(state__in=STATES_OPEN),
                 name="conformance_one_at_a_time",
             )
         ]
 
     def __str__(self) -> str:
         return f"check #{self.pk} of {self.listing}"
-
-    @property
-    def is_over(self) -> bool:
-        return self.state in RUN_STATES_OVER
 
 
 class ConformanceResult(models.Model):

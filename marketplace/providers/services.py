@@ -25,6 +25,8 @@ from marketplace.providers.states import (
     step_of,
 )
 from marketplace.routing.services import snapshot_publish
+from marketplace.shared.jobs.models import STATES_OPEN
+from marketplace.shared.jobs.services import job_ask, job_cancel
 
 PROVIDERS_MAX = 20
 LISTINGS_OPEN_MAX = 200
@@ -168,9 +170,9 @@ def _take(row: Listing, action: ListingAction, step: Step, actor: Actor, why: st
 
 
 def _submit(row: Listing, actor: Actor) -> None:
-    if row.runs.filter(state__in=[RunState.QUEUED, RunState.RUNNING]).exists():
+    if row.runs.filter(state__in=STATES_OPEN).exists():
         raise ValidationError(_("The last check is still stopping: try again in a moment."))
-    ConformanceRun.objects.create(listing=row)
+    job_ask(ConformanceRun(listing=row, asked_by=actor.user))
 
 
 def _cancel(row: Listing, actor: Actor) -> None:
@@ -178,11 +180,8 @@ def _cancel(row: Listing, actor: Actor) -> None:
         if row.benchmark is not None:
             benchmark_cancel(benchmark=row.benchmark)
         return
-    for run in row.runs.filter(state__in=[RunState.QUEUED, RunState.RUNNING]):
-        run.cancel_requested = True
-        if run.state == RunState.QUEUED:
-            run.state = RunState.CANCELLED
-        run.save(update_fields=["cancel_requested", "state"])
+    for run in row.runs.filter(state__in=STATES_OPEN):
+        job_cancel(run)
 
 
 def _benchmark(row: Listing, actor: Actor) -> None:

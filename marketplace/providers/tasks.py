@@ -1,25 +1,23 @@
 """Listings on their way: check endpoints, and move on what was measured."""
 
-import logging
-
-from marketplace.providers.checking import check_next
+from marketplace.providers.checking import listing_check, listing_conclude
 from marketplace.providers.conformance.probing import RUN_S_MAX
+from marketplace.providers.models import ConformanceRun
 from marketplace.providers.services import listings_follow
+from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.periodic import Queue, every
+from marketplace.shared.jobs.services import job_register
 
-CHECK_LIMIT_S = RUN_S_MAX + 60
-"""A check of several slow endpoints takes longer than other tasks may."""
-
-log = logging.getLogger(__name__)
-
-
-@every(2.0, queue=Queue.WORK, time_limit_s=RUN_S_MAX + 60)
-def check_next_listing() -> int | None:
-    """Check the listing that has waited longest; returns the check's id, None if none waits."""
-    run = check_next()
-    if run is not None:
-        log.info("conformance check #%s is over", run)
-    return run
+# The work ends by itself when its time is over, and says so.
+job_register(
+    JobKind(
+        ConformanceRun,
+        listing_check,
+        over=listing_conclude,
+        time_limit_s=RUN_S_MAX + 50,
+        at_once=2,
+    )
+)
 
 
 @every(2.0, queue=Queue.CONTROL)

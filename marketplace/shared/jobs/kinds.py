@@ -20,9 +20,9 @@ def _nothing(job: Any) -> None:
 class JobKind:
     """``work`` does one job and returns the columns to keep with its success.
 
-    ``over`` is called in the transaction in which a job process ends a job, however it ends. Of a
-    kind ``at_once`` jobs run at a time, each ``attempts_max`` times at most, and each time for
-    ``time_limit_s`` at most.
+    ``over`` is called in the transaction in which a job process ends a job, however it ends, with
+    the job as it will be. Of a kind ``at_once`` jobs run at a time, each ``attempts_max`` times at
+    most, and each time for ``time_limit_s`` at most.
     """
 
     model: type[Job]

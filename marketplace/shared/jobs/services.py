@@ -186,13 +186,21 @@ def _take_back(kind: JobKind, job: Job) -> bool:
     return _end(kind, run, state, error=LOST if state == JobState.FAILED else "")
 
 
-@transaction.atomic
 def _end(kind: JobKind, run: Run, state: JobState, **columns: Any) -> bool:
-    """End the job unless it is another process's by now; returns whether it was ended."""
-    is_own = bool(run.own.update(state=state, ended_at=timezone.now(), **columns))
-    run.job.refresh_from_db()
+    """End the job unless it is another process's by now; returns whether it was ended.
+
+    What follows comes first: who cancels a job locks what it is about, and then the job.
+    """
+    job, is_own = run.job, run.own.exists()
     if is_own:
-        kind.over(run.job)
+        columns |= {"state": state, "ended_at": timezone.now()}
+        for name, value in columns.items():
+            setattr(job, name, value)
+        with transaction.atomic():
+            kind.over(job)
+            is_own = bool(run.own.update(**columns))
+            transaction.set_rollback(not is_own)
+    job.refresh_from_db()
     return is_own
 
 

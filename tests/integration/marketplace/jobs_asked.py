@@ -12,7 +12,11 @@ from marketplace.benchmarks.advisor.services import advice_make
 from marketplace.benchmarks.models import Origin, Profile, WhatIf
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.services import what_if_ask
+from marketplace.providers.models import ConformanceRun
+from marketplace.providers.services import Actor, listing_act, listing_create, provider_open
+from marketplace.providers.states import ListingAction, Who
 from marketplace.shared.jobs.models import Job
+from tests.integration.marketplace.providers.servers import fake_openai, whole_draft
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop
 
@@ -43,7 +47,18 @@ def advice(shop: Shop) -> Iterator[Job]:
     yield advice_make(organisation=shop.organisation, user=shop.owner, question=question)
 
 
+@contextmanager
+def check(shop: Shop) -> Iterator[Job]:
+    provider = provider_open(organisation=shop.organisation, slug="harbour", name="Harbour")
+    with fake_openai() as url:
+        listing = listing_create(provider=provider, created_by=shop.owner, **whole_draft(url))
+        actor = Actor(Who.PROVIDER, shop.owner.email, shop.owner)
+        listing_act(listing=listing, action=ListingAction.SUBMIT, actor=actor)
+        yield ConformanceRun.objects.get()
+
+
 ASKED: dict[type[Job], Callable[[Shop], AbstractContextManager[Job]]] = {
     Advice: advice,
+    ConformanceRun: check,
     WhatIf: what_if,
 }

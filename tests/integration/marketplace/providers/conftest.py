@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.marketplace.providers.servers import MODEL, fake_openai
+from tests.integration.marketplace.providers.servers import fake_openai, whole_draft
 
 
 @pytest.fixture
@@ -32,26 +32,7 @@ def draft(shop: Any, _loopback: None, good_url: str) -> Callable[..., Any]:
         return listing_create(
             provider=provider,
             created_by=shop.owner,
-            **{
-                "model_name": "harbour/sea-1",
-                "display_name": "Sea 1",
-                "task": "chat",
-                "description": "Words about the sea.",
-                "license": "Apache-2.0",
-                "context_tokens_max": 2048,
-                "completion_tokens_max": 512,
-                "version": "1",
-                "pool_name": "harbour-cpu",
-                "hardware": "CPU",
-                "engine": "fake",
-                "region": "local",
-                "endpoints": [{"url": good_url, "protocol": "openai", "slots": 1}],
-                "upstream_model": MODEL,
-                "supported_parameters": ["stop"],
-                "prompt_nano_per_million": 30_000_000,
-                "completion_nano_per_million": 60_000_000,
-                **values,
-            },
+            **{**whole_draft(good_url), **values},
         )
 
     return make

@@ -195,3 +195,26 @@ def fake_openai(*faults: str, token_s: float = 0.0, slots: int = 1) -> Any:
     """The base URL of a fake with these faults, as a context."""
     behaviour = Behaviour(frozenset(faults), token_s, slots)
     return serving(lambda: FakeOpenAi(behaviour).app())
+
+
+def whole_draft(url: str) -> dict[str, Any]:
+    """A listing of the fake at this URL that lacks nothing."""
+    return {
+        "model_name": "harbour/sea-1",
+        "display_name": "Sea 1",
+        "task": "chat",
+        "description": "Words about the sea.",
+        "license": "Apache-2.0",
+        "context_tokens_max": 2048,
+        "completion_tokens_max": 512,
+        "version": "1",
+        "pool_name": "harbour-cpu",
+        "hardware": "CPU",
+        "engine": "fake",
+        "region": "local",
+        "endpoints": [{"url": url, "protocol": "openai", "slots": 1}],
+        "upstream_model": MODEL,
+        "supported_parameters": ["stop"],
+        "prompt_nano_per_million": 30_000_000,
+        "completion_nano_per_million": 60_000_000,
+    }

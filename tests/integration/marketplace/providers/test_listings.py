@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +19,9 @@ from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.audit.models import AuditEntry
 from marketplace.benchmarks.models import RunState
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Worker
-from marketplace.providers.checking import check_next
-from marketplace.providers.models import ConformanceRun, Listing, ListingEvent
+from marketplace.providers import tasks as tasks  # registers the kind of job
+from marketplace.providers.checking import listing_check
+from marketplace.providers.models import ConformanceResult, ConformanceRun, Listing, ListingEvent
 from marketplace.providers.services import (
     SYSTEM,
     Actor,
@@ -29,6 +32,9 @@ from marketplace.providers.services import (
 )
 from marketplace.providers.states import ListingAction, ListingState, Who
 from marketplace.routing.models import SnapshotRow
+from marketplace.shared.jobs.kinds import job_kinds
+from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.providers.servers import fake_openai
 from tests.integration.marketplace.shop import Shop
 
@@ -53,7 +59,7 @@ def at(url: str) -> dict[str, Any]:
 
 def checked(draft: Draft, **values: Any) -> Listing:
     listing = act(draft(**values), A.SUBMIT)
-    check_next()
+    job_run_next(ConformanceRun)
     listing.refresh_from_db()
     return listing
 
@@ -131,7 +137,9 @@ def test_a_failed_check_sends_it_back_to_its_draft(draft: Draft) -> None:
     assert "checks failed" in event.why
 
 
-def test_a_check_is_cancelled_and_what_it_found_is_kept(draft: Draft) -> None:
+def test_a_check_is_cancelled_and_what_it_found_is_kept(
+    draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listing = act(draft(), A.SUBMIT)
     run = ConformanceRun.objects.get()
 
@@ -143,18 +151,43 @@ def test_a_check_is_cancelled_and_what_it_found_is_kept(draft: Draft) -> None:
         assert is_cancelled()
         raise Stopped
 
-    check_next(check=cancelled_meanwhile)
+    check = replace(
+        job_kinds[ConformanceRun], work=partial(listing_check, check=cancelled_meanwhile)
+    )
+    monkeypatch.setitem(job_kinds, ConformanceRun, check)
+    job_run_next(ConformanceRun)
     run.refresh_from_db()
     listing.refresh_from_db()
-    assert (run.state, listing.state) == (RunState.CANCELLED, ListingState.DRAFT)
+    assert (run.state, listing.state) == (JobState.CANCELLED, ListingState.DRAFT)
     act(listing, A.SUBMIT)
+
+
+def test_a_check_that_begins_again_keeps_no_result_twice(draft: Draft) -> None:
+    listing = act(draft(), A.SUBMIT)
+    run = ConformanceRun.objects.get()
+    ConformanceResult.objects.create(run=run, check_name="usage", verdict="fail", code="ok")
+    job_run_next(ConformanceRun)
+    listing.refresh_from_db()
+    assert listing.state == ListingState.CHECKED
+    found = list(run.results.values_list("check_name", flat=True))
+    assert found.count("usage") == 1
+
+
+def test_a_check_whose_rows_cannot_be_laid_out_sends_the_listing_back(draft: Draft) -> None:
+    listing = act(draft(), A.SUBMIT)
+    Listing.objects.filter(pk=listing.pk).update(pool_name="no name of a pool!")
+    job_run_next(ConformanceRun)
+    listing.refresh_from_db()
+    run = ConformanceRun.objects.get()
+    assert (run.state, listing.state) == (JobState.FAILED, ListingState.DRAFT)
+    assert listing.deployment is None
 
 
 def test_a_changed_listing_is_checked_again_and_keeps_its_rows(draft: Draft) -> None:
     listing = act(checked(draft), A.REVISE)
     listing_update(listing=listing, description="More words.", completion_nano_per_million=7)
     listing = act(listing, A.SUBMIT)
-    check_next()
+    job_run_next(ConformanceRun)
     listing.refresh_from_db()
     assert listing.state == ListingState.CHECKED
     assert AIModel.objects.get(name="harbour/sea-1").description == "More words."
@@ -381,7 +414,7 @@ def test_the_api_takes_the_same_way(draft: Draft, shop: Shop, stranger: User) ->
     refused = owner.post(f"{path}/resume")
     assert refused.status_code == 400
     assert "possible: cancel" in refused.json()["detail"]
-    check_next()
+    job_run_next(ConformanceRun)
     results = owner.get(f"{path}/check").json()["results"]
     assert {"plain_call", "usage", "stream"} <= {one["check_name"] for one in results}
     assert owner.patch(path, {"display_name": "Later"}).status_code == 400
