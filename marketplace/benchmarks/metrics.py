@@ -10,8 +10,9 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from marketplace.benchmarks.models import Benchmark, RunState
+from marketplace.benchmarks.models import Benchmark
 from marketplace.benchmarks.selectors import profiles_in_force
+from marketplace.shared.jobs.models import JobState
 
 LABELS = ("model", "pool", "provider", "origin", "emulated")
 GAUGES = {
@@ -55,6 +56,6 @@ class ProfileCollector(Collector):
         yield age
         runs = GaugeMetricFamily("waypost_benchmarks", "Benchmarks by state", labels=("state",))
         counted = dict(Benchmark.objects.order_by().values_list("state").annotate(n=Count("pk")))
-        for state in RunState.values:
+        for state in JobState.values:
             runs.add_metric([state], counted.get(state, 0))
         yield runs

@@ -9,7 +9,7 @@ from marketplace.accounts.models import User
 from marketplace.benchmarks.advisor.models import Advice as Advice
 from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
 from marketplace.catalog.models import AIModel, Deployment, Worker
-from marketplace.shared.jobs.models import Job
+from marketplace.shared.jobs.models import STATES_OPEN, Job, JobState
 
 
 class Target(models.TextChoices):
@@ -39,14 +39,6 @@ class Trigger(models.TextChoices):
     PILOT = "pilot", _("A pilot for the advisor")
 
 
-class RunState(models.TextChoices):
-    QUEUED = "queued", _("Queued")
-    RUNNING = "running", _("Running")
-    DONE = "done", _("Done")
-    CANCELLED = "cancelled", _("Cancelled")
-    FAILED = "failed", _("Failed")
-
-
 class Stage(models.TextChoices):
     """What a run does, kept with its load and its count as ``stage|load|samples``."""
 
@@ -58,9 +50,6 @@ class Stage(models.TextChoices):
 
     def at(self, load: float, samples: int = 0) -> str:
         return f"{self.value}|{load:g}|{samples}"
-
-
-RUN_STATES_OVER = (RunState.DONE, RunState.CANCELLED, RunState.FAILED)
 
 
 class Benchmark(models.Model):
@@ -90,7 +79,7 @@ class Benchmark(models.Model):
         blank=True,
         related_name="+",
     )
-    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
+    state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.QUEUED)
     progress = models.FloatField(default=0.0)
     stage = models.CharField(max_length=200, blank=True)
     error = models.CharField(max_length=500, blank=True)
@@ -111,14 +100,14 @@ class Benchmark(models.Model):
 
     @property
     def is_over(self) -> bool:
-        return self.state in RUN_STATES_OVER
+        return self.state not in STATES_OPEN
 
     @property
     def stage_text(self) -> str:
         """What it does now, for people; "" when it does not run."""
         stage, _bar, rest = self.stage.partition("|")
         load, _bar, samples = rest.partition("|")
-        if stage not in Stage.values or self.state != RunState.RUNNING:
+        if stage not in Stage.values or self.state != JobState.RUNNING:
             return ""
         return gettext("load %(load)s: %(stage)s, %(samples)s samples") % {
             "load": load,

@@ -19,7 +19,7 @@ from marketplace.accounts.models import User
 from marketplace.benchmarks import export
 from marketplace.benchmarks.access import is_staff, may_change, may_measure
 from marketplace.benchmarks.charts import curve_columns, history_columns, overlay_columns
-from marketplace.benchmarks.models import Benchmark, RunState, Scenario, Target
+from marketplace.benchmarks.models import Benchmark, Scenario, Target
 from marketplace.benchmarks.selectors import benchmarks_shown, profiles_shown
 from marketplace.benchmarks.services import (
     benchmark_cancel,
@@ -29,6 +29,7 @@ from marketplace.benchmarks.services import (
 from marketplace.benchmarks.turns import place_of
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus
 from marketplace.catalog.selectors import models_published
+from marketplace.shared.jobs.models import JobState
 
 ROWS_PER_PAGE = 25
 COMPARED_MAX = 6
@@ -84,7 +85,7 @@ def benchmarks(request: HttpRequest) -> HttpResponse:
     rows = benchmarks_shown(unpublished=is_staff(request))
     if chosen["model"]:
         rows = rows.filter(model__name=chosen["model"])
-    if chosen["state"] in RunState.values:
+    if chosen["state"] in JobState.values:
         rows = rows.filter(state=chosen["state"])
     if chosen["scenario"] in Scenario.values:
         rows = rows.filter(scenario=chosen["scenario"])
@@ -93,7 +94,7 @@ def benchmarks(request: HttpRequest) -> HttpResponse:
         "page": page,
         "chosen": chosen,
         "models": models_published().filter(benchmarks__isnull=False).distinct(),
-        "states": RunState.choices,
+        "states": JobState.choices,
         "scenarios": Scenario.choices,
         "is_moving": any(not row.is_over for row in page.object_list),
         "measurable": _measurable(request),
@@ -126,7 +127,7 @@ def benchmark(request: HttpRequest, benchmark_id: int) -> HttpResponse:
 @require_safe
 def compare(request: HttpRequest) -> HttpResponse:
     """A model's deployments side by side by their newest curves, and its profiles over time."""
-    models = models_published().filter(benchmarks__state=RunState.DONE).distinct()
+    models = models_published().filter(benchmarks__state=JobState.SUCCEEDED).distinct()
     model = models.filter(name=request.GET.get("model", "")).first() or models.first()
     newest = _newest_curves(model) if model else []
     profiles = list(
@@ -224,7 +225,7 @@ def _newest_curves(model: AIModel) -> list[Benchmark]:
     """Of each deployment the newest benchmark that is done, of loads that are concurrencies."""
     rows = (
         benchmarks_shown(unpublished=False)
-        .filter(model=model, state=RunState.DONE, deployment__isnull=False)
+        .filter(model=model, state=JobState.SUCCEEDED, deployment__isnull=False)
         .exclude(scenario=Scenario.SERVER)
         .prefetch_related("points")
         .order_by("deployment_id", "-id")

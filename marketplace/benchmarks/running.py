@@ -35,7 +35,6 @@ from marketplace.benchmarks.models import (
     Origin,
     Point,
     Profile,
-    RunState,
     Stage,
     Target,
 )
@@ -53,6 +52,7 @@ from marketplace.benchmarks.turns import turn_is_free, turn_take
 from marketplace.benchmarks.yielding import Traffic, must_yield
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Deployment, Worker
+from marketplace.shared.jobs.models import JobState
 from router.domain.protocols import protocols_of
 
 LOOK_EVERY_S = 0.5
@@ -99,15 +99,15 @@ def benchmark_run(
         try:
             note = run.points()
         except Cancelled:
-            _end(benchmark, RunState.CANCELLED)
+            _end(benchmark, JobState.CANCELLED)
         except RunFailed as error:
-            _end(benchmark, RunState.FAILED, str(error))
+            _end(benchmark, JobState.FAILED, str(error))
         except BaseException as error:
             # Whatever it was, the row must not say "running" for ever.
-            _end(benchmark, RunState.FAILED, f"{type(error).__name__}: {error}")
+            _end(benchmark, JobState.FAILED, f"{type(error).__name__}: {error}")
             raise
         else:
-            _end(benchmark, RunState.DONE, note)
+            _end(benchmark, JobState.SUCCEEDED, note)
     return benchmark
 
 
@@ -123,18 +123,18 @@ def _folder_of(folder: Path, load: float) -> Path:
 @transaction.atomic
 def _begin(benchmark: Benchmark) -> bool:
     row = Benchmark.objects.select_for_update().get(pk=benchmark.pk)
-    if row.state != RunState.QUEUED:
+    if row.state != JobState.QUEUED:
         return False
-    benchmark.state, benchmark.started_at = RunState.RUNNING, timezone.now()
+    benchmark.state, benchmark.started_at = JobState.RUNNING, timezone.now()
     benchmark.raw_dir = f"benchmarks/{benchmark.pk}"
     benchmark.save(update_fields=["state", "started_at", "raw_dir"])
     return True
 
 
-def _end(benchmark: Benchmark, state: RunState, error: str = "") -> None:
+def _end(benchmark: Benchmark, state: JobState, error: str = "") -> None:
     benchmark.state, benchmark.ended_at = state, timezone.now()
     benchmark.error, benchmark.stage = error[:ERROR_CHARACTERS], ""
-    benchmark.progress = 1.0 if state == RunState.DONE else benchmark.progress
+    benchmark.progress = 1.0 if state == JobState.SUCCEEDED else benchmark.progress
     benchmark.save(update_fields=["state", "ended_at", "error", "stage", "progress"])
 
 

@@ -10,12 +10,13 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from marketplace.benchmarks.fingerprint import fingerprint
-from marketplace.benchmarks.models import Benchmark, RunState, Target, Trigger
+from marketplace.benchmarks.models import Benchmark, Target, Trigger
 from marketplace.benchmarks.selectors import workers_of
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.benchmarks.traffic import traffic_on
 from marketplace.benchmarks.yielding import must_yield
 from marketplace.catalog.models import Deployment, DeploymentStatus, Worker
+from marketplace.shared.jobs.models import STATES_OPEN, JobState
 
 AGAIN_AFTER = timedelta(hours=6)
 """A change whose benchmark failed or was cancelled is not measured again sooner."""
@@ -40,12 +41,14 @@ def lacking_request() -> list[Benchmark]:
     and only where nobody else calls the workers now.
     """
     changes = Benchmark.objects.filter(trigger=Trigger.CHANGE)
-    if changes.filter(state__in=[RunState.QUEUED, RunState.RUNNING]).exists():
+    if changes.filter(state__in=STATES_OPEN).exists():
         return []
     lately = changes.filter(created_at__gt=timezone.now() - timedelta(hours=1)).count()
     if lately >= CHANGES_PER_HOUR:
         return []
-    known = set(Benchmark.objects.filter(state=RunState.DONE).values_list("deployment", flat=True))
+    known = set(
+        Benchmark.objects.filter(state=JobState.SUCCEEDED).values_list("deployment", flat=True)
+    )
     for deployment in sorted(_live(), key=lambda row: (row.pk in known, -row.pk)):
         if _waiting(deployment) or _tried_lately(deployment):
             continue
@@ -107,21 +110,21 @@ def _called_now(workers: list[Worker]) -> bool:
 
 
 def _waiting(deployment: Deployment) -> bool:
-    return deployment.benchmarks.filter(state__in=[RunState.QUEUED, RunState.RUNNING]).exists()
+    return deployment.benchmarks.filter(state__in=STATES_OPEN).exists()
 
 
 def _tried_lately(deployment: Deployment) -> bool:
     last = deployment.benchmarks.exclude(ended_at=None).order_by("-ended_at").first()
     return (
         last is not None
-        and last.state != RunState.DONE
+        and last.state != JobState.SUCCEEDED
         and last.ended_at is not None
         and last.ended_at > timezone.now() - AGAIN_AFTER
     )
 
 
 def _measured(deployment: Deployment) -> list[dict[str, object]]:
-    rows = deployment.benchmarks.filter(state=RunState.DONE).order_by("-ended_at")
+    rows = deployment.benchmarks.filter(state=JobState.SUCCEEDED).order_by("-ended_at")
     return list(rows.values_list("fingerprint", flat=True)[:50])
 
 

@@ -12,10 +12,8 @@ from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import (
-    RUN_STATES_OVER,
     Benchmark,
     Profile,
-    RunState,
     Scenario,
     Target,
     Trigger,
@@ -24,6 +22,7 @@ from marketplace.benchmarks.plan import PlanInvalid, plan_of
 from marketplace.benchmarks.selectors import deployment_of, workers_of
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.routing.services import snapshot_publish
+from marketplace.shared.jobs.models import STATES_OPEN, JobState
 
 PROFILE_TTL = timedelta(days=7)
 """A prior older than this is worse than none: see the study in docs/explanation/scheduling.md."""
@@ -88,7 +87,7 @@ def benchmark_request(
 
 
 def _room_for_one_more(model: AIModel, deployment: Deployment | None) -> None:
-    queued = Benchmark.objects.filter(state=RunState.QUEUED)
+    queued = Benchmark.objects.filter(state=JobState.QUEUED)
     of_this = queued.filter(model=model, deployment=deployment)
     if queued.count() >= QUEUED_MAX or of_this.count() >= QUEUED_OF_ONE_MAX:
         raise ValidationError(_("Too many benchmarks wait already: cancel some first."))
@@ -98,11 +97,11 @@ def _room_for_one_more(model: AIModel, deployment: Deployment | None) -> None:
 def benchmark_cancel(*, benchmark: Benchmark) -> Benchmark:
     """Cancel it: at once while it waits, within two seconds while it runs. Over it stays over."""
     row = Benchmark.objects.select_for_update().get(pk=benchmark.pk)
-    if row.state in RUN_STATES_OVER:
+    if row.state not in STATES_OPEN:
         return row
     row.cancel_requested = True
-    if row.state == RunState.QUEUED:
-        row.state, row.ended_at = RunState.CANCELLED, timezone.now()
+    if row.state == JobState.QUEUED:
+        row.state, row.ended_at = JobState.CANCELLED, timezone.now()
     row.save(update_fields=["cancel_requested", "state", "ended_at"])
     return row
 

@@ -15,9 +15,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from marketplace.benchmarks.locks import pools_free
-from marketplace.benchmarks.models import Benchmark, RunState
+from marketplace.benchmarks.models import Benchmark
 from marketplace.benchmarks.selectors import pools_of
 from marketplace.benchmarks.turns import runs_measuring
+from marketplace.shared.jobs.models import JobState
 
 PROCESSES_MAX = 8
 """Most benchmarks that have a process, the waiting ones too."""
@@ -34,9 +35,9 @@ def benchmarks_start() -> list[int]:
     :mod:`marketplace.benchmarks.turns`); one that waits for idle slots does not hold up the others.
     """
     now = timezone.now()
-    queued = Benchmark.objects.filter(state=RunState.QUEUED).order_by("pk")
+    queued = Benchmark.objects.filter(state=JobState.QUEUED).order_by("pk")
     begun = queued.filter(started_at__gt=now - START_PATIENCE).count()
-    running = Benchmark.objects.filter(state=RunState.RUNNING).count()
+    running = Benchmark.objects.filter(state=JobState.RUNNING).count()
     room = min(
         settings.WAYPOST_BENCHMARKS_AT_ONCE - runs_measuring().count() - begun,
         PROCESSES_MAX - running - begun,
@@ -59,15 +60,15 @@ def benchmarks_start() -> list[int]:
 def benchmarks_bury() -> list[int]:
     """Mark those as failed that run by their row, but whose pools nobody holds; returns the ids."""
     buried = []
-    running = Benchmark.objects.filter(state=RunState.RUNNING).select_related("deployment")
+    running = Benchmark.objects.filter(state=JobState.RUNNING).select_related("deployment")
     for benchmark in running.order_by("pk"):
         if not pools_free(pools_of(benchmark)):
             continue
         # Read again: it may have ended between the look at its row and at its lock.
         buried += [benchmark.pk] * Benchmark.objects.filter(
-            pk=benchmark.pk, state=RunState.RUNNING
+            pk=benchmark.pk, state=JobState.RUNNING
         ).update(
-            state=RunState.FAILED,
+            state=JobState.FAILED,
             ended_at=timezone.now(),
             stage="",
             error="its process ended before it was done",

@@ -13,9 +13,10 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
 from marketplace.benchmarks.locks import LOCK_SPACE, pools_free
-from marketplace.benchmarks.models import Benchmark, RunState, Stage
+from marketplace.benchmarks.models import Benchmark, Stage
 from marketplace.benchmarks.plan import plan_of
 from marketplace.benchmarks.selectors import pools_of
+from marketplace.shared.jobs.models import JobState
 
 TURN = 0
 """The key of the lock under which turns are taken; pools are above zero."""
@@ -35,7 +36,7 @@ def runs_measuring() -> QuerySet[Benchmark]:
     waits = Q()
     for stage in (Stage.WAITING, Stage.RESERVED, Stage.TURN):
         waits |= Q(stage__startswith=stage.value)
-    return Benchmark.objects.filter(state=RunState.RUNNING).exclude(waits)
+    return Benchmark.objects.filter(state=JobState.RUNNING).exclude(waits)
 
 
 @transaction.atomic
@@ -59,9 +60,9 @@ def turn_is_free(benchmark: Benchmark) -> bool:
 
 def place_of(benchmark: Benchmark) -> Place | None:
     """Where a queued benchmark stands; None for any other."""
-    if benchmark.state != RunState.QUEUED:
+    if benchmark.state != JobState.QUEUED:
         return None
-    queued = Benchmark.objects.filter(state=RunState.QUEUED, pk__lt=benchmark.pk)
+    queued = Benchmark.objects.filter(state=JobState.QUEUED, pk__lt=benchmark.pk)
     before = [*runs_measuring().select_related("model"), *queued.select_related("model")]
     at_once: int = settings.WAYPOST_BENCHMARKS_AT_ONCE
     seconds = sum(_seconds_left(one) for one in before) / at_once

@@ -344,7 +344,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AccountKindEnum": "marketplace.billing.models.AccountKind",
         "TransferKindEnum": "marketplace.billing.models.TransferKind",
-        "RunStateEnum": "marketplace.benchmarks.models.RunState",
+        "RunStateEnum": "marketplace.shared.jobs.models.JobState",
         "ListingStateEnum": "marketplace.providers.states.ListingState",
         "PolicyKindEnum": "marketplace.routing.models.PolicyKind",
     },

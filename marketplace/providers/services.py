@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.benchmarks.models import Benchmark, RunState, Target
+from marketplace.benchmarks.models import Benchmark, Target
 from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
 from marketplace.catalog.models import AIModel, DeploymentStatus, Provider
 from marketplace.providers.drafts import draft_check
@@ -25,7 +25,7 @@ from marketplace.providers.states import (
     step_of,
 )
 from marketplace.routing.services import snapshot_publish
-from marketplace.shared.jobs.models import STATES_OPEN
+from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.shared.jobs.services import job_ask, job_cancel
 
 PROVIDERS_MAX = 20
@@ -244,6 +244,6 @@ def listings_follow() -> list[int]:
 
 
 def _outcome(benchmark: Benchmark | None) -> tuple[ListingAction, str]:
-    if benchmark is not None and benchmark.state == RunState.DONE:
+    if benchmark is not None and benchmark.state == JobState.SUCCEEDED:
         return ListingAction.MEASURED, ""
     return ListingAction.UNMEASURED, benchmark.error or benchmark.state if benchmark else "gone"

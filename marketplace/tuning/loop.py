@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
 from marketplace.benchmarks.models import (
-    RUN_STATES_OVER,
     Benchmark,
     Origin,
     Profile,
@@ -28,6 +27,7 @@ from marketplace.routing.selectors import policy_value
 from marketplace.routing.services import snapshot_publish
 from marketplace.routing.trials.evidence import Benchmarked, Calibrated, Replayed
 from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Trial
+from marketplace.shared.jobs.models import STATES_OPEN
 from marketplace.tuning import proving
 from marketplace.tuning.calibration import (
     DEADBAND,
@@ -276,7 +276,7 @@ def _profile_make(
 
 def _benchmark_if_due(deployment: Deployment, live: Live, drift: Drift) -> None:
     asked = Benchmark.objects.filter(deployment=deployment, trigger=Trigger.DRIFT)
-    waiting = asked.exclude(state__in=RUN_STATES_OVER).exists()
+    waiting = asked.filter(state__in=STATES_OPEN).exists()
     if waiting or asked.filter(created_at__gt=timezone.now() - BENCHMARK_EVERY).exists():
         return
     reason = (

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.models import Profile, RunState, WhatIf
+from marketplace.benchmarks.models import Profile, WhatIf
 from marketplace.benchmarks.whatif import answer as answering
 from marketplace.benchmarks.whatif import services
 from marketplace.benchmarks.whatif import tasks as tasks  # registers the kind of job
@@ -21,6 +21,7 @@ from marketplace.benchmarks.whatif.answer import Answer, answer
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.scene import Unanswerable
 from marketplace.catalog.models import Deployment
+from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next
 from marketplace.usage.models import UsageEvent
 from router.simulator.workload import recorded
@@ -295,7 +296,7 @@ def test_a_question_that_fails_says_why(since: datetime) -> None:
     client.post("/api/v1/what-ifs", body(since - 5 * HOUR), content_type="application/json")
     assert job_run_next(WhatIf)
     row = WhatIf.objects.get()
-    assert row.state == RunState.FAILED
+    assert row.state == JobState.FAILED
     assert "0 calls" in row.error
 
 

@@ -11,13 +11,14 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.models import Profile, RunState, WhatIf
+from marketplace.benchmarks.models import Profile, WhatIf
 from marketplace.benchmarks.whatif import answer as answering
 from marketplace.benchmarks.whatif import tasks as tasks  # registers the kind of job
 from marketplace.benchmarks.whatif.notes import NOTES, note_text
 from marketplace.benchmarks.whatif.question import question_of
 from marketplace.benchmarks.whatif.selectors import stretches
 from marketplace.catalog.models import Deployment, Pool
+from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.ledger import intrude
 from tests.integration.marketplace.recorded import lived
@@ -139,7 +140,7 @@ def test_a_failure_and_progress_are_shown(client: Client, since: datetime) -> No
     job_run_next(WhatIf)
     page = client.get(made["Location"]).content.decode()
     assert "This could not be answered:" in page
-    WhatIf.objects.update(state=RunState.RUNNING, progress=0.42)
+    WhatIf.objects.update(state=JobState.RUNNING, progress=0.42)
     assert "42 %" in client.get(made["Location"]).content.decode()
 
 

@@ -12,7 +12,6 @@ from marketplace.benchmarks import export
 from marketplace.benchmarks.models import (
     Benchmark,
     Point,
-    RunState,
     Scenario,
     Target,
     Trigger,
@@ -21,6 +20,7 @@ from marketplace.benchmarks.plan import Plan
 from marketplace.benchmarks.running import benchmark_run
 from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, Worker
+from marketplace.shared.jobs.models import JobState
 
 LISTED_MAX = 30
 OPTIONS = {
@@ -148,11 +148,11 @@ class Command(BaseCommand):
         finally:
             if said and is_terminal:
                 self.stdout.write("")
-        if benchmark.state == RunState.QUEUED:
+        if benchmark.state == JobState.QUEUED:
             self.stdout.write(f"#{benchmark.pk} waits: its pool is being measured already")
             return
         self._show(benchmark)
-        if benchmark.state != RunState.DONE:
+        if benchmark.state != JobState.SUCCEEDED:
             raise CommandError(f"#{benchmark.pk} {benchmark.state}: {benchmark.error or 'stopped'}")
 
     def _show(self, benchmark: Benchmark) -> None:

@@ -27,7 +27,7 @@ from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.benchmarks import export
 from marketplace.benchmarks.accounts import bearer_issue
-from marketplace.benchmarks.models import Benchmark, Point, Profile, RunState
+from marketplace.benchmarks.models import Benchmark, Point, Profile
 from marketplace.benchmarks.schedule import CHANGES_PER_HOUR, lacking_request, nightly_request
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.benchmarks.services import (
@@ -39,6 +39,7 @@ from marketplace.benchmarks.services import (
 from marketplace.benchmarks.traffic import traffic_on
 from marketplace.benchmarks.yielding import Traffic
 from marketplace.catalog.models import Deployment, Pool, Worker
+from marketplace.shared.jobs.models import JobState
 from router.domain.keys import verify_session
 from tests.integration.marketplace.shop import Shop
 
@@ -66,7 +67,7 @@ def done(shop: Shop) -> Benchmark:
     benchmark = benchmark_request(
         model=shop.model, target="deployment", deployment=shop.deployment, reason="a test"
     )
-    benchmark.state, benchmark.ended_at = RunState.DONE, timezone.now()
+    benchmark.state, benchmark.ended_at = JobState.SUCCEEDED, timezone.now()
     benchmark.fingerprint = {"digest": "abc", "hardware": "CPU", "version": "1"}
     benchmark.raw_dir = f"benchmarks/{benchmark.pk}"
     benchmark.save()
@@ -277,7 +278,7 @@ def test_only_who_may_finds_the_buttons(done: Benchmark, staff: Client, stranger
     assert stranger.post(f"/benchmarks/{row.pk}/cancel").status_code == 403
     staff.post(f"/benchmarks/{row.pk}/cancel")
     row.refresh_from_db()
-    assert row.state == RunState.CANCELLED
+    assert row.state == JobState.CANCELLED
 
 
 def test_measuring_by_the_form(shop: Shop, staff: Client) -> None:
@@ -293,7 +294,7 @@ def test_measuring_by_the_form(shop: Shop, staff: Client) -> None:
 
 def test_what_runs_is_polled_and_what_is_over_is_not(done: Benchmark, staff: Client) -> None:
     assert "hx-trigger" not in staff.get(f"/benchmarks/{done.pk}").content.decode()
-    Benchmark.objects.filter(pk=done.pk).update(state=RunState.RUNNING, stage="measuring|4|120")
+    Benchmark.objects.filter(pk=done.pk).update(state=JobState.RUNNING, stage="measuring|4|120")
     page = staff.get(f"/benchmarks/{done.pk}").content.decode()
     assert "every 1s" in page
     assert "load 4: measures, 120 samples" in page
@@ -318,7 +319,7 @@ def test_the_command_lists_shows_exports_and_cancels(
     call_command("benchmark", "export", str(done.pk), "--format", "csv", "--out", str(out))
     assert len(out.read_text().splitlines()) == 3
     call_command("benchmark", "run", shop.model.name, "--route", "--queue", "--loads", "1,2")
-    queued = Benchmark.objects.get(state=RunState.QUEUED)
+    queued = Benchmark.objects.get(state=JobState.QUEUED)
     assert (queued.target, queued.settings["loads"]) == ("route", [1, 2])
     call_command("benchmark", "cancel", str(queued.pk))
     with pytest.raises(CommandError, match="no benchmark 999"):
@@ -338,7 +339,7 @@ def test_what_is_new_is_measured_once_and_again_when_it_changes(shop: Shop) -> N
     assert lacking_request() == []
     from marketplace.benchmarks.fingerprint import fingerprint
 
-    asked.state, asked.ended_at = RunState.DONE, timezone.now()
+    asked.state, asked.ended_at = JobState.SUCCEEDED, timezone.now()
     asked.fingerprint = fingerprint(shop.deployment, [shop.worker])
     asked.save()
     assert lacking_request() == []
@@ -346,7 +347,7 @@ def test_what_is_new_is_measured_once_and_again_when_it_changes(shop: Shop) -> N
     shop.deployment.pool.save()
     (again,) = lacking_request()
     assert again.reason == "changed: hardware"
-    again.state, again.ended_at = RunState.FAILED, timezone.now()
+    again.state, again.ended_at = JobState.FAILED, timezone.now()
     again.save()
     assert lacking_request() == []
 
@@ -423,9 +424,9 @@ def test_a_fresh_installation_is_measured_bit_by_bit_the_newest_first(shop: Shop
         assert len(found) <= 1
         asked += found
         Benchmark.objects.filter(pk__in=[one.pk for one in found]).update(
-            state=RunState.CANCELLED, ended_at=timezone.now()
+            state=JobState.CANCELLED, ended_at=timezone.now()
         )
-        assert Benchmark.objects.filter(state=RunState.QUEUED).count() == 0
+        assert Benchmark.objects.filter(state=JobState.QUEUED).count() == 0
     assert [one.deployment for one in asked] == more[::-1][:CHANGES_PER_HOUR]
     Benchmark.objects.update(created_at=timezone.now() - timedelta(hours=2))
     (later,) = lacking_request()

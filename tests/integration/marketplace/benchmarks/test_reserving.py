@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from marketplace.benchmarks import running
-from marketplace.benchmarks.models import Benchmark, Profile, RunState
+from marketplace.benchmarks.models import Benchmark, Profile
 from marketplace.benchmarks.plan import plan_of
 from marketplace.benchmarks.reserving import reservable, slot_reserved
 from marketplace.benchmarks.running import benchmark_run
@@ -17,6 +17,7 @@ from marketplace.benchmarks.turns import runs_measuring
 from marketplace.benchmarks.yielding import Traffic
 from marketplace.catalog.models import Worker
 from marketplace.routing.models import SnapshotRow
+from marketplace.shared.jobs.models import JobState
 from tests.integration.marketplace.benchmarks.test_runs import emulated_chat, idle, request
 
 SLOTS = 4
@@ -73,7 +74,7 @@ def test_a_run_that_finds_no_idle_slot_is_measured_on_one_that_is_kept_free(
         watch=lambda row: seen.append((row.stage.partition("|")[0], told(worker))),
         look=busy(worker),
     )
-    assert (benchmark.state, benchmark.error) == (RunState.DONE, "")
+    assert (benchmark.state, benchmark.error) == (JobState.SUCCEEDED, "")
     assert ("waiting", (SLOTS, 0)) in seen
     measured = {slots for stage, slots in seen if stage in {"warming", "measuring"}}
     assert measured == {(SLOTS - 1, 1)}
@@ -96,7 +97,7 @@ def test_a_slot_that_does_not_come_free_is_given_back_in_time(
         watch=watch,
         look=lambda _workers, _own: Traffic(in_flight=SLOTS, waiting=9),
     )
-    assert benchmark.state == RunState.FAILED
+    assert benchmark.state == JobState.FAILED
     assert "no idle slots" in benchmark.error
     assert seen == {("waiting", (SLOTS, 0)), ("reserved", (SLOTS - 1, 1))}
     assert told(worker) == (SLOTS, 0)
@@ -109,7 +110,7 @@ def test_a_measurement_that_takes_longer_than_the_slot_is_kept_gives_it_back(
     benchmark = benchmark_run(
         request(deployment, loads=[1], seconds_min=30, seconds_max=60), look=busy(worker)
     )
-    assert benchmark.state == RunState.FAILED
+    assert benchmark.state == JobState.FAILED
     assert told(worker) == (SLOTS, 0)
 
 
@@ -117,12 +118,12 @@ def test_what_was_measured_is_a_first_profile_where_more_slots_never_come(
     deployment: Any, worker: Worker
 ) -> None:
     benchmark = benchmark_run(request(deployment, loads=[1, 2]), look=busy(worker))
-    assert benchmark.state == RunState.DONE
+    assert benchmark.state == JobState.SUCCEEDED
     assert benchmark.error.startswith("not measured from load 2 on")
     profile = Profile.objects.get(benchmark=benchmark)
     assert [n for n, _factor in profile.batch_curve] == [1]
     again = benchmark_run(request(deployment, loads=[1, 2]), look=busy(worker))
-    assert again.state == RunState.FAILED, "a whole curve is not replaced by a part"
+    assert again.state == JobState.FAILED, "a whole curve is not replaced by a part"
     assert Profile.objects.count() == 1
 
 
@@ -130,7 +131,7 @@ def test_with_idle_slots_or_without_the_setting_nothing_is_kept_free(
     deployment: Any, worker: Worker, settings: Any
 ) -> None:
     before = SnapshotRow.objects.filter(body__workers__contains=[{"reserved": 1}]).count()
-    assert benchmark_run(request(deployment, loads=[1]), look=idle).state == RunState.DONE
+    assert benchmark_run(request(deployment, loads=[1]), look=idle).state == JobState.SUCCEEDED
     settings.WAYPOST_BENCHMARK_RESERVE_AFTER_S = 0
     assert benchmark_run(request(deployment, loads=[1]), look=busy(worker)).state == "failed"
     after = SnapshotRow.objects.filter(body__workers__contains=[{"reserved": 1}]).count()

@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from marketplace.benchmarks.locks import pools_held
-from marketplace.benchmarks.models import Benchmark, Profile, RunState, Trigger
+from marketplace.benchmarks.models import Benchmark, Profile, Trigger
 from marketplace.benchmarks.running import benchmark_run, raw_folder
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
@@ -20,6 +20,7 @@ from marketplace.benchmarks.starting import benchmarks_bury
 from marketplace.benchmarks.statistics import isotonic
 from marketplace.benchmarks.yielding import Traffic
 from marketplace.routing.models import SnapshotRow
+from marketplace.shared.jobs.models import JobState
 from tests.integration.marketplace.benchmarks.conftest import TINY
 
 GPT_J = "emulated/gpt-j-6b"
@@ -51,7 +52,7 @@ def test_a_curve_of_an_emulated_worker_becomes_the_prior(
 ) -> None:
     deployment = emulated_chat(offered, emulator_url)
     benchmark = benchmark_run(request(deployment, loads=[1, 4, 8]), look=idle)
-    assert (benchmark.state, benchmark.error) == (RunState.DONE, "")
+    assert (benchmark.state, benchmark.error) == (JobState.SUCCEEDED, "")
     assert benchmark.emulated
     points = list(benchmark.points.all())
     assert [point.load for point in points] == [1, 4, 8]
@@ -105,7 +106,7 @@ def test_every_scenario_runs(
 ) -> None:
     deployment = emulated_chat(offered, emulator_url)
     benchmark = benchmark_run(request(deployment, scenario=scenario, loads=loads), look=idle)
-    assert (benchmark.state, benchmark.error) == (RunState.DONE, "")
+    assert (benchmark.state, benchmark.error) == (JobState.SUCCEEDED, "")
     (point,) = benchmark.points.all()
     assert point.samples >= 20
     # Twenty queries are too few for LoadGen's early stopping, and it says so; offline has none.
@@ -118,7 +119,7 @@ def test_a_real_language_model_is_measured(offered: Callable[..., Any], llama_ur
     name = "huggingfacetb/smollm2-135m-instruct"
     deployment = offered(name, "chat", ("llama-0", llama_url, "openai"), slots=2)
     benchmark = benchmark_run(request(deployment, loads=[2], seconds_max=20), look=idle)
-    assert (benchmark.state, benchmark.error) == (RunState.DONE, "")
+    assert (benchmark.state, benchmark.error) == (JobState.SUCCEEDED, "")
     (point,) = benchmark.points.all()
     assert point.latency["tpot_ms"]["mean"][0] > 0
     assert benchmark.fingerprint["asked"]["build_info"]
@@ -138,7 +139,7 @@ def test_triton_is_measured_over_http_and_grpc(
         tensors={"inputs": [{"name": "FEATURES", "datatype": "FP32", "shape": [-1, 8]}]},
     )
     benchmark = benchmark_run(request(deployment, loads=[1, 4], rows=3), look=idle)
-    assert (benchmark.state, benchmark.error) == (RunState.DONE, "")
+    assert (benchmark.state, benchmark.error) == (JobState.SUCCEEDED, "")
     assert all(point.samples >= 20 and not point.errors for point in benchmark.points.all())
     assert benchmark.fingerprint["asked"]["name"] == "triton"
 
@@ -180,7 +181,7 @@ def test_a_cancelled_run_stops_within_two_seconds(
                 benchmark_cancel(benchmark=row)
 
         benchmark_run(benchmark, watch=watch, look=idle)
-        assert benchmark.state == RunState.CANCELLED
+        assert benchmark.state == JobState.CANCELLED
         assert not Profile.objects.filter(benchmark=benchmark).exists()
         return time.monotonic() - asked[0]
 
@@ -192,8 +193,8 @@ def test_one_that_waits_is_cancelled_at_once(
 ) -> None:
     deployment = emulated_chat(offered, emulator_url)
     benchmark = benchmark_cancel(benchmark=request(deployment))
-    assert benchmark.state == RunState.CANCELLED
-    assert benchmark_run(benchmark, look=idle).state == RunState.CANCELLED
+    assert benchmark.state == JobState.CANCELLED
+    assert benchmark_run(benchmark, look=idle).state == JobState.CANCELLED
     assert benchmark.started_at is None
 
 
@@ -212,7 +213,7 @@ def test_a_point_gives_way_to_live_traffic_and_begins_again(
         return Traffic(in_flight=3) if busy else IDLE
 
     benchmark_run(benchmark, watch=lambda row: seen.append(row.stage), look=look)
-    assert benchmark.state == RunState.DONE
+    assert benchmark.state == JobState.SUCCEEDED
     assert seen.count("busy") == 2
     assert any("waiting" in stage for stage in seen)
     (point,) = benchmark.points.all()
@@ -225,7 +226,7 @@ def test_a_worker_that_fails_is_told_as_the_reason(
     worker = ("gone-0", f"{emulator_url}/emulated-h100-0", "openai")
     deployment = offered("emulated/unheard-of", "chat", worker, emulated=True)
     benchmark = benchmark_run(request(deployment, loads=[1]), look=idle)
-    assert benchmark.state == RunState.FAILED
+    assert benchmark.state == JobState.FAILED
     assert "not emulated" in benchmark.error
 
 
@@ -234,8 +235,8 @@ def test_one_benchmark_a_pool_at_a_time(offered: Callable[..., Any], emulator_ur
     benchmark = request(deployment, loads=[1])
     with pools_held([deployment.pool_id]) as held:
         assert held
-        assert benchmark_run(benchmark, look=idle).state == RunState.QUEUED
-    assert benchmark_run(benchmark, look=idle).state == RunState.DONE
+        assert benchmark_run(benchmark, look=idle).state == JobState.QUEUED
+    assert benchmark_run(benchmark, look=idle).state == JobState.SUCCEEDED
 
 
 def test_a_run_whose_process_is_gone_is_put_on_record(
@@ -243,12 +244,12 @@ def test_a_run_whose_process_is_gone_is_put_on_record(
 ) -> None:
     deployment = emulated_chat(offered, emulator_url)
     benchmark = request(deployment)
-    Benchmark.objects.filter(pk=benchmark.pk).update(state=RunState.RUNNING)
+    Benchmark.objects.filter(pk=benchmark.pk).update(state=JobState.RUNNING)
     with pools_held([deployment.pool_id]):
         assert benchmarks_bury() == []
     assert benchmarks_bury() == [benchmark.pk]
     benchmark.refresh_from_db()
-    assert benchmark.state == RunState.FAILED
+    assert benchmark.state == JobState.FAILED
     assert "process" in benchmark.error
 
 
@@ -284,5 +285,5 @@ def test_a_worker_at_an_inside_address_is_not_measured(
 ) -> None:
     settings.ROUTER_UPSTREAM_NETWORKS = []
     benchmark = benchmark_run(request(emulated_chat(offered, emulator_url)), look=idle)
-    assert benchmark.state == RunState.FAILED
+    assert benchmark.state == JobState.FAILED
     assert "inside address" in benchmark.error

@@ -17,7 +17,6 @@ from rest_framework.test import APIClient
 from marketplace.accounts.models import Membership, Role, Scope, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.audit.models import AuditEntry
-from marketplace.benchmarks.models import RunState
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Worker
 from marketplace.providers import tasks as tasks  # registers the kind of job
 from marketplace.providers.checking import listing_check
@@ -68,7 +67,7 @@ def measured(listing: Listing) -> Listing:
     """As if the benchmark had run."""
     listing = act(listing, A.BENCHMARK)
     assert listing.benchmark is not None
-    listing.benchmark.state = RunState.DONE
+    listing.benchmark.state = JobState.SUCCEEDED
     listing.benchmark.save()
     assert listings_follow() == [listing.pk]
     listing.refresh_from_db()
@@ -273,7 +272,7 @@ def test_the_database_knows_the_states(draft: Draft) -> None:
 def test_a_failed_benchmark_leaves_it_checked(draft: Draft) -> None:
     listing = act(checked(draft), A.BENCHMARK)
     assert listing.benchmark is not None
-    listing.benchmark.state, listing.benchmark.error = RunState.FAILED, "no slots"
+    listing.benchmark.state, listing.benchmark.error = JobState.FAILED, "no slots"
     listing.benchmark.save()
     listings_follow()
     listing.refresh_from_db()

@@ -9,10 +9,11 @@ from django.test import Client
 from django.utils import translation
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.models import RunState, WhatIf
+from marketplace.benchmarks.models import WhatIf
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.models import Trial
+from marketplace.shared.jobs.models import JobState
 from marketplace.tuning.services import policy_in_force
 from tests.integration.marketplace.shop import Shop
 
@@ -152,7 +153,7 @@ def test_a_preview_asks_what_if_and_keeps_the_draft(staff: Client, shop: Shop) -
     poll = f"/previews/{asked.pk}"
     assert f'hx-get="{poll}"' in text
     assert not Policy.objects.exists()
-    asked.state, asked.error = RunState.FAILED, "no calls in that stretch"
+    asked.state, asked.error = JobState.FAILED, "no calls in that stretch"
     asked.save()
     ended = staff.get(poll).content.decode()
     assert "no calls in that stretch" in ended
