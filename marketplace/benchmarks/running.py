@@ -53,6 +53,7 @@ from marketplace.benchmarks.yielding import Traffic, must_yield
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Deployment, Worker
 from marketplace.shared.jobs.models import JobState
+from marketplace.shared.signals import benchmark_ran
 from router.domain.protocols import protocols_of
 
 LOOK_EVERY_S = 0.5
@@ -136,6 +137,7 @@ def _end(benchmark: Benchmark, state: JobState, error: str = "") -> None:
     benchmark.error, benchmark.stage = error[:ERROR_CHARACTERS], ""
     benchmark.progress = 1.0 if state == JobState.SUCCEEDED else benchmark.progress
     benchmark.save(update_fields=["state", "ended_at", "error", "stage", "progress"])
+    benchmark_ran.send_robust(None)
 
 
 def _look(worker_ids: Sequence[str], own: int) -> Traffic:

@@ -6,7 +6,7 @@ from marketplace.providers.models import ConformanceRun
 from marketplace.providers.services import listings_follow
 from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.periodic import Queue, every
-from marketplace.shared.jobs.services import job_register
+from marketplace.shared.jobs.services import SWEEP_EVERY_S, job_register
 
 # The work ends by itself when its time is over, and says so.
 job_register(
@@ -20,7 +20,7 @@ job_register(
 )
 
 
-@every(2.0, queue=Queue.CONTROL)
+@every(SWEEP_EVERY_S, queue=Queue.CONTROL)
 def follow_benchmarks() -> int:
-    """Move listings on whose benchmark is over; returns how many."""
+    """Move listings on whose benchmark is over and did not say so; returns how many."""
     return len(listings_follow())

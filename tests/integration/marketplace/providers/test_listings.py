@@ -17,6 +17,7 @@ from rest_framework.test import APIClient
 from marketplace.accounts.models import Membership, Role, Scope, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.audit.models import AuditEntry
+from marketplace.benchmarks.running import benchmark_run
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Worker
 from marketplace.providers import tasks as tasks  # registers the kind of job
 from marketplace.providers.checking import listing_check
@@ -280,6 +281,18 @@ def test_a_failed_benchmark_leaves_it_checked(draft: Draft) -> None:
     assert listing.events.first().why == "no slots"  # type: ignore[union-attr]
     with pytest.raises(ValidationError, match="for provider"):
         listing_act(listing=measured(listing), action=A.REQUEST_REVIEW, actor=SYSTEM)
+
+
+def test_a_listing_moves_on_as_its_benchmark_ends(draft: Draft, settings: Any) -> None:
+    listing = act(checked(draft), A.BENCHMARK)
+    assert listing.benchmark is not None
+    # Its run fails at once.
+    settings.ROUTER_UPSTREAM_NETWORKS = []
+    benchmark_run(listing.benchmark)
+    listing.refresh_from_db()
+    assert listing.state == ListingState.CHECKED
+    entry = AuditEntry.objects.filter(content_type__model="listing").latest("id")
+    assert (entry.source, entry.actor_name) == ("job", "providers.follow_benchmarks")
 
 
 def test_an_author_that_exists_is_nobodys_to_take(shop: Shop) -> None:
