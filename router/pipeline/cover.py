@@ -68,7 +68,7 @@ class Cover:
         if plan.grows:
             self._reaches()
         elif self._tokens:
-            self.enough = self._tokens + HOLD_SLACK_TOKENS
+            self.enough = float(self._tokens + HOLD_SLACK_TOKENS)
 
     async def passed(self, delivered: int) -> CallError | None:
         """Ask to deliver more than ``enough``. Returns why not, or None if it may be delivered.
@@ -86,7 +86,7 @@ class Cover:
         ahead = LAST_TOKENS if self._refused else min(RAISE_TOKENS, self._tokens)
         more = min(short + ahead, most - self._tokens)
         if more <= 0:
-            self.enough = most + HOLD_SLACK_TOKENS
+            self.enough = float(most + HOLD_SLACK_TOKENS)
             return None
         self._refused = not await self._raised(more)
         if self._refused and short and not await self._raised(short):
