@@ -2,7 +2,6 @@
 
 The books only have calls that ran or could have run. Refused calls are counted by the hour, and the
 counts go to the store from time to time. A killed router loses what it counted since then.
-to where pages read it now and then: a router that is killed loses what it has counted since.
 """
 
 import asyncio
