@@ -163,7 +163,11 @@ def jobs_sweep() -> int:
         running = rows.filter(state=JobState.RUNNING)
         silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=timezone.now() - LOST_AFTER)
         for job in running.filter(silent):
-            lost += _take_back(kind, job)
+            try:
+                lost += _take_back(kind, job)
+            except Exception:
+                # What follows one job's end must not keep the others from being seen.
+                log.exception("%s %s", kind.model._meta.label, job.pk)
         if rows.filter(state=JobState.QUEUED).exists() and running.count() < kind.at_once:
             message_send(kind.model, expires_s=SWEEP_EVERY_S)
     return lost

@@ -248,6 +248,20 @@ def test_a_job_whose_consequences_cannot_be_drawn_fails(
     assert states == [JobState.SUCCEEDED, JobState.FAILED]
 
 
+def test_a_lost_job_that_cannot_be_ended_does_not_stop_the_sweep(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, messages: Messages
+) -> None:
+    def over(job: Job) -> None:
+        raise ValueError
+
+    kind_changes(monkeypatch, over=over, attempts_max=1, at_once=2)
+    ask(shop)
+    ask(shop)
+    grow_old(job_claim(job_kinds[WhatIf]))
+    assert jobs_sweep() == 0
+    assert messages.taken() == [task_name(WhatIf)]
+
+
 def test_a_job_that_runs_has_a_heartbeat(
     committed_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

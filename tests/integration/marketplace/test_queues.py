@@ -19,6 +19,7 @@ from marketplace.catalog.models import Worker
 from marketplace.routing.models import PolicyState
 from marketplace.routing.trials.models import Trial
 from marketplace.shared.jobs.messages import message_send
+from marketplace.shared.jobs.services import job_ask
 from tests.backend import running
 from tests.databases import as_services, named
 from tests.embedded import wait_until
@@ -73,3 +74,12 @@ def test_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
     probed = Worker.objects.exclude(health_checked_at=None)
     wait_until(probed.exists, PATIENCE_S, "no worker was probed")
     assert work_is_full()
+
+
+def test_a_job_begins_as_it_is_asked_for_though_no_clock_runs(
+    committed_shop: Shop, job_processes: None
+) -> None:
+    question = WhatIf(model=committed_shop.model, question={})
+    job_ask(question)
+    ended = WhatIf.objects.filter(pk=question.pk, ended_at__isnull=False)
+    wait_until(ended.exists, PATIENCE_S, "nobody took up the job")
