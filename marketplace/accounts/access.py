@@ -1,4 +1,4 @@
-"""Who is calling the management API, and what of it they may see: the tenant boundary."""
+"""The tenant boundary: who calls the management API, and which organisations they may see."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,14 +20,14 @@ from marketplace.accounts.selectors import organisations_of, role_in
 
 
 def organisations_seen_by(request: Request) -> QuerySet[Organisation]:
-    """A key sees its organisation, a person those they belong to. Staff see no more than that."""
+    """A key's own organisation, or those a person belongs to. Staff see no more than that."""
     if isinstance(request.auth, ApiKey):
         return Organisation.objects.filter(pk=request.auth.organisation_id)
     return organisations_of(request.user)
 
 
 def organisation_acted_for(request: Request, slug: str, permission: Permission) -> Organisation:
-    """The organisation, if the caller may do that there; a stranger gets a 404."""
+    """The organisation, if the caller has the permission there, else 403; 404 for a stranger."""
     organisation = organisations_seen_by(request).filter(slug=slug).first()
     if organisation is None:
         raise NotFound(f"You belong to no organisation {slug!r}.")
@@ -40,7 +40,7 @@ def organisation_acted_for(request: Request, slug: str, permission: Permission) 
 
 
 def organisations_allowing(request: Request, permission: Permission) -> QuerySet[Organisation]:
-    """Of those that the caller sees, the ones where they may do that."""
+    """The organisations that the caller sees and has the permission in."""
     seen = organisations_seen_by(request)
     if isinstance(request.auth, ApiKey):
         return seen if KEY_ROLE in GRANTS[permission] else seen.none()
@@ -51,12 +51,12 @@ def organisations_allowing(request: Request, permission: Permission) -> QuerySet
 
 
 def is_staff(request: Request | HttpRequest) -> bool:
-    """Whether one of the platform's staff asks, in person."""
+    """Whether the request is from one of the platform's staff, not from an API key."""
     return isinstance(request.user, User) and request.user.is_staff
 
 
 def staff_required(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """For pages of the platform's staff; others are told whose page it is."""
+    """Restrict a page to the platform's staff. Others get a 403 that says so."""
 
     @login_required
     @wraps(view)
@@ -69,14 +69,14 @@ def staff_required(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespo
 
 
 class StaffOnly(BasePermission):
-    """For endpoints of the platform's staff."""
+    """Restricts an endpoint to the platform's staff."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return is_staff(request)
 
 
 class StaffWritesAllRead(BasePermission):
-    """The catalog: public to read, changed by the platform's staff."""
+    """Anybody may read; only the platform's staff may write."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return request.method in SAFE_METHODS or is_staff(request)

@@ -1,4 +1,4 @@
-"""How allauth meets this marketplace: who may sign up, and what an identity provider tells."""
+"""Adapts allauth: who may sign up, login rate limits, and users from an identity provider."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ FULL_NAME_MAX = 150
 
 class AccountAdapter(DefaultAccountAdapter):
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Count this try by address and machine, and by address alone where nobody is known."""
+        """Count this attempt by address and machine; in unknown browsers also by address alone."""
         super().pre_authenticate(request, **credentials)
         email = _login(credentials)
         if known_browsers.is_known(request, email):
@@ -32,7 +32,7 @@ class AccountAdapter(DefaultAccountAdapter):
         )
         if not tried:
             raise self.validation_error("too_many_login_attempts")
-        # With the others it is given back when the password was right.
+        # allauth gives these attempts back when the password is right.
         self._login_failed_rl_usage.usage.extend(tried.usage)
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
@@ -40,17 +40,17 @@ class AccountAdapter(DefaultAccountAdapter):
         return f"{email}:{known_browsers.place(request, email)}"
 
     def post_login(self, request: HttpRequest, user: User, **values: Any) -> HttpResponseBase:
-        """Where it leads, and the browser is known from now on."""
+        """Redirect as allauth does, and remember the browser."""
         response: HttpResponseBase = super().post_login(request, user, **values)
         known_browsers.remember(request, response, user)
         return response
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """An invitation opens what is closed."""
+        """With an open invitation one can sign up even where sign-up is closed."""
         return settings.WAYPOST_SIGN_UP_OPEN or invitation_waiting(request) is not None
 
     def is_safe_url(self, url: str) -> bool:
-        """Whether ``next`` stays on this site: not on any port or alias that a request may name."""
+        """Whether ``next`` stays on the site's public address: no other port or alias will do."""
         return url_has_allowed_host_and_scheme(
             url,
             allowed_hosts={urlsplit(settings.WAYPOST_PUBLIC_URL).netloc},
@@ -58,13 +58,13 @@ class AccountAdapter(DefaultAccountAdapter):
         )
 
     def get_reset_password_from_key_url(self, key: str) -> str:
-        """At the site's own address, whatever ``Host`` asked for the mail."""
+        """The link at the site's public address, whatever ``Host`` the request names."""
         return _at_home(super().get_reset_password_from_key_url(key))
 
     def get_email_confirmation_url(
         self, request: HttpRequest, emailconfirmation: EmailConfirmation
     ) -> str:
-        """At the site's own address, as above."""
+        """The link at the site's public address, as above."""
         return _at_home(super().get_email_confirmation_url(request, emailconfirmation))
 
 
@@ -78,7 +78,7 @@ def _at_home(url: str) -> str:
 
 class SocialAdapter(DefaultSocialAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """Whoever the company's provider knows may come in."""
+        """Anybody whom the identity provider signs in may sign up."""
         return True
 
     def populate_user(

@@ -18,7 +18,7 @@ LAST_USED_RESOLUTION = timedelta(minutes=1)
 
 
 class KeyCaller(AnonymousUser):
-    """Whoever holds a management key: no person, one organisation."""
+    """The caller with a management key: an organisation, not a person."""
 
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]

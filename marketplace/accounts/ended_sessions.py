@@ -1,4 +1,4 @@
-"""When the tokens that a browser was given for the router end before their time."""
+"""Ends router tokens early when the session or membership they were issued for ends."""
 
 import time
 from typing import Any
@@ -13,11 +13,11 @@ from marketplace.accounts.permissions import GRANTS, Permission
 from marketplace.accounts.services import sessions_end
 
 TOKENS_UNTIL = "router_tokens_until"
-"""In a browser's session: until when a token that it was given is good (Unix seconds)."""
+"""Session key: when the last router token issued to this browser expires (Unix seconds)."""
 
 
 def connect() -> None:
-    """Have it happen whoever ends what tokens were given for: a page, the API or the admin."""
+    """Connect the signals, so that pages, the API and the admin all end tokens."""
     user_logged_out.connect(_logged_out)
     post_delete.connect(_left, sender=Membership)
     post_save.connect(_role_changed, sender=Membership)

@@ -14,7 +14,7 @@ SLUG_MAX = 60
 
 
 class SignUpFields(forms.Form):
-    """What allauth's sign-up asks for besides address and password."""
+    """Fields that allauth's sign-up form has besides address and password."""
 
     full_name = forms.CharField(
         label=_("Your name"),
@@ -47,12 +47,12 @@ class ProfileForm(forms.Form):
 
 
 class OrganisationForm(forms.Form):
-    """A name; the slug follows from it."""
+    """An organisation's name; the slug is made from it."""
 
     name = forms.CharField(label=_("Name of the organisation"), max_length=120)
 
     def slug(self) -> str:
-        """A free slug like the name."""
+        """An unused slug made from the name."""
         base = slugify(self.cleaned_data["name"])[: SLUG_MAX - 3] or "organisation"
         like = Organisation.objects.filter(slug__startswith=base)
         taken = set(like.values_list("slug", flat=True))
@@ -61,7 +61,7 @@ class OrganisationForm(forms.Form):
 
 
 class InvitationForm(forms.Form):
-    """Whom to ask, and as what."""
+    """The address to invite, and its role."""
 
     email = forms.EmailField(
         label=_("Email"), widget=forms.EmailInput(attrs={"autocomplete": "off"})
@@ -76,7 +76,7 @@ class RoleForm(forms.Form):
 
 
 class DeleteForm(forms.Form):
-    """Deleting an account is confirmed by typing its address."""
+    """Confirms the deletion of an account by typing its address."""
 
     email = forms.CharField(
         label=_("Type your address to confirm"),
@@ -88,7 +88,7 @@ class DeleteForm(forms.Form):
         super().__init__(*args, **kwargs)
 
     def clean_email(self) -> str:
-        """The address, which must be the person's own."""
+        """The address. ``ValidationError`` unless it is the person's own."""
         email: str = self.cleaned_data["email"]
         if email.strip().lower() != self.user.email.lower():
             raise forms.ValidationError(_("This is not your address."))

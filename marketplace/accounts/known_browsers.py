@@ -1,6 +1,6 @@
-"""Browsers in which a person has signed in before: a stranger's wrong guesses do not lock them out.
+"""Browsers in which a person has signed in before. A stranger's guesses do not lock these out.
 
-The cookie names users, signed, with a part of their session hash: a new password forgets a browser.
+The signed cookie holds user ids, each with a part of the session hash: a new password voids it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def is_known(request: HttpRequest, email: str) -> bool:
 
 
 def place(request: HttpRequest, email: str) -> str:
-    """Where attempts on this address come from: its person's own browsers, or else a machine."""
+    """A rate-limit key: "known" in the person's own browsers, else the client address."""
     return "known" if is_known(request, email) else str(ratelimit.get_ip(request))
 
 
 def remember(request: HttpRequest, response: HttpResponseBase, user: User) -> None:
-    """Keep that this person has signed in here."""
+    """Record in the cookie that this person has signed in here."""
     others = {pk: kept for pk, kept in _known(request).items() if pk != str(user.pk)}
     latest = dict(list(others.items())[-(USERS_MAX - 1) :])
     response.set_cookie(

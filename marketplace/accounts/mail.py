@@ -1,4 +1,4 @@
-"""Mail where it is set up, and a loud refusal where it is not."""
+"""The mail backend of an installation without mail: it refuses loudly."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 
 class MailNotSetUp(RuntimeError):
-    """Something was to be mailed on an installation without mail."""
+    """Code tried to send mail on an installation without mail."""
 
 
 class NoMail(BaseEmailBackend):
-    """The backend without ``EMAIL_URL``: whoever sends all the same has missed ``MAIL_ON``."""
+    """The backend without ``EMAIL_URL``. Code that sends mail must check ``MAIL_ON`` first."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         subjects = ", ".join(repr(message.subject) for message in email_messages)

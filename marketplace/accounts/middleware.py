@@ -1,4 +1,4 @@
-"""The language that a person chose, on whichever machine they sign in."""
+"""Uses the language that a person chose, on every machine they sign in from."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class PersonsLanguageMiddleware:
-    """After authentication: a language kept with the user wins over cookie and browser."""
+    """Runs after authentication: the user's stored language wins over cookie and browser."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

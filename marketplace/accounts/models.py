@@ -29,7 +29,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, is_staff=True, is_superuser=True, **extra)
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        # One inbox, one user: nobody should fail to sign in for a capital letter.
+        # Case-insensitive: one inbox is one user, and a capital letter must not fail a sign-in.
         return self.get(email__iexact=username)
 
 
@@ -81,7 +81,7 @@ class Role(models.TextChoices):
 
 
 class RateLimited(models.Model):
-    """What may be asked of the routers; empty is without limit."""
+    """Rate limits that the routers apply; empty means no limit."""
 
     requests_per_minute = models.PositiveIntegerField(
         _("requests per minute"), null=True, blank=True, validators=[MinValueValidator(1)]
@@ -98,13 +98,13 @@ class RateLimited(models.Model):
 
     @property
     def is_limited(self) -> bool:
-        """Whether there is any limit."""
+        """Whether any limit is set."""
         return any((self.requests_per_minute, self.tokens_per_minute, self.calls_at_once))
 
 
 LIMIT_FIELDS = ("requests_per_minute", "tokens_per_minute", "calls_at_once")
 LIMIT_MAX = 2**31 - 1
-"""What their columns keep at most."""
+"""The largest value of a limit's column."""
 
 
 PLATFORM_PREFIX = "waypost-"
@@ -158,7 +158,7 @@ INVITATION_TTL = timedelta(days=7)
 
 
 class Invitation(models.Model):
-    """An address asked to join, by a link. ``sends`` is in the link: sending again voids the last.
+    """An address invited by a link. ``sends`` is in the link: sending again voids the last one.
 
     Open until it is accepted, revoked or past ``expires_at``.
     """
@@ -208,10 +208,10 @@ class Invitation(models.Model):
 
 
 class EndedSession(models.Model):
-    """What was given up before the router's tokens for it expire (the routers are told of it).
+    """A session or membership that ended before its router tokens expire; routers refuse those.
 
-    A membership, a browser's session, or all that a person has where neither is named. It outlives
-    the person, who is only named by number.
+    It names a membership or a browser's session; with neither, all tokens of the person end.
+    ``user_id`` is a plain number, as the row outlives the person.
     """
 
     user_id = models.BigIntegerField()
@@ -229,14 +229,14 @@ class Scope(models.TextChoices):
 
 
 def default_scopes() -> list[str]:
-    """What a new key may do when nothing else is said."""
+    """The scopes of a new key by default."""
     return [Scope.INFERENCE.value]
 
 
 class ApiKey(RateLimited):
-    """A credential of an organisation: its digest only; the key itself is shown once.
+    """A credential of an organisation. Only its digest is stored; the key itself is shown once.
 
-    An empty ``models_allowed`` allows every model. ``last_used_at`` is right to the minute.
+    An empty ``models_allowed`` allows every model. ``last_used_at`` is exact to the minute.
     """
 
     organisation = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""The organisation's page: name, members, invitations; and the first steps of who has none."""
+"""Pages of an organisation: name, members, invitations, and the welcome page of a new user."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -50,12 +50,12 @@ from marketplace.accounts.signals import leaving_asked
 from marketplace.shared.confirming import confirmation, is_confirmed
 
 LISTED_MAX = 200
-"""Most members, and most invitations, on the page; the API has all."""
+"""Members, and invitations, on the page at most; the API has all."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationRow:
-    """An invitation of the list; ``url`` only where the inviter has to hand it over."""
+    """An invitation in the list; ``url`` is set only where there is no mail to carry it."""
 
     invitation: Invitation
     may_change: bool
@@ -64,7 +64,7 @@ class InvitationRow:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """A member of the list, and whether who looks may change them."""
+    """A member in the list, and whether the viewer may change them."""
 
     membership: Membership
     may_change: bool
@@ -73,14 +73,14 @@ class MemberRow:
 @require_safe
 @organisation_required
 def organisation(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Who belongs to it, who is invited, and what it may ask of the routers."""
+    """Members, invitations and rate limits."""
     return _page(request, organisation, InvitationForm())
 
 
 @require_POST
 @organisation_required
 def rename(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Give it another name."""
+    """Rename the organisation."""
     demand(request, organisation, Permission.ORGANISATION)
     form = OrganisationForm(request.POST)
     if not form.is_valid():
@@ -135,7 +135,7 @@ def member_removal(
 @require_POST
 @organisation_required
 def invite(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Ask somebody to join."""
+    """Invite somebody."""
     demand(request, organisation, Permission.MEMBERS)
     form = InvitationForm(request.POST)
     if form.is_valid():
@@ -160,7 +160,7 @@ def invite(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 def invitation_change(
     request: HttpRequest, organisation: Organisation, invitation_id: int, action: str
 ) -> HttpResponse:
-    """Send an invitation again, or take it back."""
+    """Resend or revoke an invitation."""
     demand(request, organisation, Permission.MEMBERS)
     invitation = get_object_or_404(organisation.invitations, pk=invitation_id)
     demand(request, organisation, permission_over_member(invitation.role))
@@ -174,12 +174,12 @@ def invitation_change(
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """What the link of an invitation opens: what is asked, and a button to accept."""
+    """The page behind an invitation's link, with a button to accept."""
     found = invitation_of(token)
     if found is None:
         return render(request, "accounts/invitation.html", {"invitation": None}, status=404)
     if request.user.is_anonymous and found.status == "open":
-        # Kept over signing in or up, which it also opens.
+        # The session keeps the token over signing in or up, and it opens sign-up.
         request.session[INVITATION_KEY] = token
     context: dict[str, Any] = {"invitation": found, "status": found.status}
     if request.method == "POST" and isinstance(request.user, User):
@@ -200,7 +200,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def welcome(request: HttpRequest) -> HttpResponse:
-    """The first step: accept the invitation that one came with, or found an organisation."""
+    """A new user's first page: accept the invitation they followed, or found an organisation."""
     waiting = invitation_waiting(request)
     if request.method != "POST" and waiting is not None:
         return redirect("invitation", request.session[INVITATION_KEY])
@@ -217,7 +217,7 @@ def welcome(request: HttpRequest) -> HttpResponse:
 
 
 def effects_of_leaving(membership: Membership) -> list[str]:
-    """What ends with a membership, and what stays."""
+    """Sentences about what ends with a membership, and what stays."""
     organisation, user = membership.organisation, membership.user
     keys = organisation.api_keys.filter(created_by=user, disabled_at=None).count()
     return [
@@ -250,7 +250,7 @@ def _page(
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    allowed = {one: may(request.user, organisation, one) for one in Permission}
+    allowed = {permission: may(request.user, organisation, permission) for permission in Permission}
     memberships = organisation.memberships.select_related("user").order_by("user__email")
     invitations = organisation.invitations.filter(accepted_at=None, revoked_at=None)
     hand_over = allowed[Permission.MEMBERS] and not settings.MAIL_ON
@@ -259,17 +259,17 @@ def _page(
         "name_form": name_form or OrganisationForm(initial={"name": organisation.name}),
         "error": error,
         "members": [
-            MemberRow(one, allowed[permission_over_member(one.role)])
-            for one in memberships[:LISTED_MAX]
+            MemberRow(membership, allowed[permission_over_member(membership.role)])
+            for membership in memberships[:LISTED_MAX]
         ],
         "members_count": memberships.count(),
         "invitations": [
             InvitationRow(
-                one,
-                allowed[permission_over_member(one.role)],
-                invitation_url(one) if hand_over and one.status == "open" else "",
+                invitation,
+                allowed[permission_over_member(invitation.role)],
+                invitation_url(invitation) if hand_over and invitation.status == "open" else "",
             )
-            for one in invitations.select_related("invited_by")[:LISTED_MAX]
+            for invitation in invitations.select_related("invited_by")[:LISTED_MAX]
         ],
         "roles": [role for role in Role if role != Role.OWNER or allowed[Permission.OWNERS]],
         "grants": _grants(),
@@ -281,4 +281,7 @@ def _page(
 
 
 def _grants() -> list[tuple[str, list[bool]]]:
-    return [(str(WORDS[one]), [role in GRANTS[one] for role in Role]) for one in Permission]
+    return [
+        (str(WORDS[permission]), [role in GRANTS[permission] for role in Role])
+        for permission in Permission
+    ]

@@ -1,4 +1,4 @@
-"""What every signed-in page needs: the organisation that the person acts for."""
+"""The organisation that a signed-in person acts for; every page needs it."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -25,9 +25,9 @@ def current_organisation(request: HttpRequest) -> Organisation | None:
 
 
 def organisation_required(view: View) -> View:
-    """Signed-in members only; the view gets the organisation as its second argument.
+    """Restrict a view to signed-in members; the organisation is its second argument.
 
-    Who belongs to none is led to where one is made.
+    A person without an organisation is redirected to the welcome page.
     """
 
     @wraps(view)
@@ -41,7 +41,7 @@ def organisation_required(view: View) -> View:
 
 
 def acting_for(request: HttpRequest) -> dict[str, Any]:
-    """Context of every page: the organisation acted for, and its account."""
+    """Context of every page: the current organisation and its account."""
     if not request.user.is_authenticated:
         return {}
     organisation = current_organisation(request)
@@ -55,7 +55,7 @@ def acting_for(request: HttpRequest) -> dict[str, Any]:
 @require_POST
 @login_required
 def organisation_switch(request: HttpRequest) -> HttpResponse:
-    """Act for another organisation of one's own from now on, in this session."""
+    """Make another of the person's organisations the current one of this session."""
     mine = organisations_of(request.user)
     request.session[SESSION_KEY] = get_object_or_404(mine, slug=request.POST.get("slug")).slug
     # Not back to the page before: a call or a filter of it may belong to the other organisation.

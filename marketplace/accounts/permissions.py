@@ -1,6 +1,6 @@
-"""What each role may do in its organisation: the one table, for pages and API alike.
+"""What each role may do in its organisation: one table for pages and API.
 
-Whoever belongs to an organisation may look at what it has. Everything else is a permission here.
+Every member may read what the organisation has. Everything else is a permission here.
 """
 
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ from marketplace.accounts.selectors import role_in
 
 
 class Permission(StrEnum):
-    """What a member may do besides looking."""
+    """What a member may do besides reading."""
 
     LOOK = "look"
     CALL = "call"
     KEYS = "keys"
     MANAGEMENT_KEYS = "management_keys"
-    """A management key speaks for the organisation: not for a developer, or another key."""
+    """Manage management keys, which act for the organisation: not for developers or keys."""
     MONEY = "money"
-    """Pay, set budgets, and say what is charged unasked."""
+    """Pay, set budgets, and set auto-recharge."""
     MEMBERS = "members"
     OWNERS = "owners"
-    """Make and unmake owners, or an admin could take an organisation from its owner."""
+    """Appoint and remove owners. Admins may not, or they could take an organisation over."""
     ORGANISATION = "organisation"
     """Rename it, and read its audit log."""
     OFFERINGS = "offerings"
@@ -63,19 +63,19 @@ WORDS: Mapping[Permission, str | Promise] = {
     Permission.ORGANISATION: gettext_lazy("Rename it and read its audit log"),
     Permission.OFFERINGS: gettext_lazy("Publish, price and measure models"),
 }
-"""What each permission is for, as pages say it."""
+"""Each permission in the words of the pages."""
 
 KEY_ROLE = Role.DEVELOPER
-"""What a management key acts as."""
+"""The role of a management key."""
 
 
 def may(user: User | AnonymousUser, organisation: Organisation, permission: Permission) -> bool:
-    """Whether a person may do it there. A stranger may nothing."""
+    """Whether a person has the permission in the organisation. A stranger has none."""
     return role_in(user, organisation) in GRANTS[permission]
 
 
 def demand(request: HttpRequest, organisation: Organisation, permission: Permission) -> None:
-    """For pages: raises ``PermissionDenied`` with the roles that may."""
+    """For pages: raises ``PermissionDenied`` that names the roles with the permission."""
     if not may(request.user, organisation, permission):
         raise PermissionDenied(
             _("This needs one of the roles: %(roles)s.") % {"roles": roles_named(permission)}
@@ -83,15 +83,15 @@ def demand(request: HttpRequest, organisation: Organisation, permission: Permiss
 
 
 def roles_named(permission: Permission) -> str:
-    """The roles that may, in words."""
+    """The roles with the permission, as text."""
     return ", ".join(str(role.label) for role in Role if role in GRANTS[permission])
 
 
 def permission_over(api_key: ApiKey) -> Permission:
-    """What it takes to change a key."""
+    """The permission needed to change a key."""
     return Permission.MANAGEMENT_KEYS if Scope.MANAGEMENT in api_key.scopes else Permission.KEYS
 
 
 def permission_over_member(*roles: str) -> Permission:
-    """What it takes to give or take these roles."""
+    """The permission needed to give or take these roles."""
     return Permission.OWNERS if Role.OWNER in roles else Permission.MEMBERS

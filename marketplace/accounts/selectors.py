@@ -1,4 +1,4 @@
-"""Who belongs where."""
+"""Reading memberships."""
 
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet

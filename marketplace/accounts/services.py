@@ -1,4 +1,4 @@
-"""Verbs of organisations, members and keys."""
+"""Services for organisations, members and keys."""
 
 import secrets
 import time
@@ -30,7 +30,7 @@ from router.domain.keys import SessionClaims, compose_key, digest_key, mask_key,
 
 @transaction.atomic
 def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
-    """A new organisation with its owner. Billing opens its prepaid account."""
+    """Create an organisation with its owner. Billing opens its prepaid account."""
     organisation = Organisation(name=name, slug=slug)
     organisation.full_clean()
     organisation.save()
@@ -40,7 +40,7 @@ def organisation_create(*, name: str, slug: str, owner: User) -> Organisation:
 
 @transaction.atomic
 def organisation_found(*, name: str, slug: str, owner: User) -> Organisation:
-    """As a person makes one: with the platform's trial credit, where it is the founder's first."""
+    """Create an organisation for a person; a founder's first one gets the trial credit."""
     organisation = organisation_create(name=name, slug=slug, owner=owner)
     organisation_founded.send(None, organisation=organisation, founder=owner)
     return organisation
@@ -48,7 +48,7 @@ def organisation_found(*, name: str, slug: str, owner: User) -> Organisation:
 
 @transaction.atomic
 def organisation_rename(*, organisation: Organisation, name: str) -> Organisation:
-    """Another name; the slug, which clients know it by, stays."""
+    """Change the name. The slug, which clients use, stays."""
     organisation.name = name.strip()
     organisation.full_clean()
     organisation.save(update_fields=["name"])
@@ -67,9 +67,9 @@ def user_update(*, user: User, **changes: str) -> User:
 
 @transaction.atomic
 def user_delete(*, user: User) -> None:
-    """Forget a person with memberships and budgets. Keys stay with their organisations.
+    """Delete a person with memberships and budgets. Keys stay with their organisations.
 
-    Refused for the only owner of an organisation, and for whom the books still name.
+    Refused for the only owner of an organisation, and for a person whom the ledger names.
     """
     for membership in user.memberships.select_related("organisation"):
         member_remove(membership=membership)
@@ -122,7 +122,7 @@ def api_key_create(
     expires_at: datetime | None = None,
     **limits: int | None,
 ) -> tuple[ApiKey, str]:
-    """Make a key and put it in force. The second value is the key itself, never seen again."""
+    """Create a key and publish it. The second value is the key itself, which is not kept."""
     key = compose_key(secrets.token_bytes(32))
     row = api_key_register(
         key=key,
@@ -149,7 +149,7 @@ def api_key_register(
     expires_at: datetime | None = None,
     **limits: int | None,
 ) -> ApiKey:
-    """Put a key that exists already in force, under its digest. ``limits`` are `LIMIT_FIELDS`."""
+    """Store the digest of a given key and publish it. ``limits`` are `LIMIT_FIELDS`."""
     row = ApiKey(
         organisation=organisation,
         name=name,
@@ -180,7 +180,7 @@ def api_key_update(*, api_key: ApiKey, **changes: Any) -> ApiKey:
 
 @transaction.atomic
 def api_key_revoke(*, api_key: ApiKey) -> ApiKey:
-    """Switch a key off for good, within the time that a snapshot takes to arrive."""
+    """Disable a key for good; routers know once they have the next snapshot."""
     if api_key.disabled_at is None:
         api_key.disabled_at = timezone.now()
         api_key.save(update_fields=["disabled_at"])
@@ -191,9 +191,9 @@ def api_key_revoke(*, api_key: ApiKey) -> ApiKey:
 def session_token_issue(
     *, user: User, organisation: Organisation, session_key: str
 ) -> tuple[str, int]:
-    """A short-lived bearer for the router, and when it ends (Unix seconds).
+    """A short-lived bearer token for the router, and when it expires (Unix seconds).
 
-    It ends earlier with the browser's session, of which this is the key.
+    It ends earlier if the browser's session (``session_key``) ends.
     """
     expires_at_s = int(time.time()) + settings.SESSION_TOKEN_TTL_S
     claims = SessionClaims(
@@ -207,7 +207,7 @@ def session_token_issue(
 
 
 def session_name(session_key: str) -> str:
-    """A name of a browser's session that does not open it."""
+    """A digest that names a browser's session without revealing its key."""
     return salted_hmac("waypost.session", session_key).hexdigest()[:16]
 
 
@@ -215,9 +215,9 @@ def session_name(session_key: str) -> str:
 def sessions_end(
     *, user_id: int, organisation_id: int | None = None, session_key: str | None = None
 ) -> None:
-    """Have the routers refuse the tokens that a person was given until now.
+    """Make the routers refuse the tokens issued to a person until now.
 
-    All of them, or those for an organisation, or those of a browser's session.
+    All of them, those for an organisation, or those of a browser's session.
     """
     now = timezone.now()
     EndedSession.objects.filter(expires_until__lt=now).delete()

@@ -7,7 +7,7 @@ from django.db import OperationalError
 
 class SessionStore(db.SessionStore):
     def save(self, must_create: bool = False) -> None:
-        """Django takes any error for a session that was ended meanwhile, and answers with 400."""
+        """Django reads every error here as a session that ended meanwhile, and answers 400."""
         try:
             super().save(must_create)
         except UpdateError as error:

@@ -28,7 +28,7 @@ from marketplace.shared.confirming import confirmation, is_confirmed
 @require_safe
 @login_required
 def settings_page(request: HttpRequest) -> HttpResponse:
-    """Everything about one's own account."""
+    """The page of one's own account."""
     return _page(request)
 
 
@@ -47,7 +47,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def leave(request: HttpRequest) -> HttpResponse:
-    """Leave an organisation; anyone may but its only owner."""
+    """Leave an organisation. Its only owner may not."""
     mine = _person(request).memberships.select_related("organisation", "user")
     membership = get_object_or_404(mine, organisation__slug=request.POST.get("slug"))
     if not is_confirmed(request):
@@ -69,7 +69,7 @@ def leave(request: HttpRequest) -> HttpResponse:
 @login_required
 @reauthentication_required  # type: ignore[untyped-decorator]
 def delete(request: HttpRequest) -> HttpResponse:
-    """Delete one's account, after the password anew and the address typed."""
+    """Delete one's account, confirmed by the password and the typed address."""
     user = _person(request)
     form = DeleteForm(request.POST, user=user)
     if not form.is_valid():
@@ -85,7 +85,7 @@ def delete(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def language(request: HttpRequest) -> HttpResponseBase:
-    """Django's switch, kept with the person too."""
+    """Django's language switch, which also stores the language with the user."""
     code = request.POST.get("language", "")
     if isinstance(request.user, User) and code in dict(settings.LANGUAGES):
         user_update(user=request.user, language=code)

@@ -1,4 +1,4 @@
-"""What accounts tell the apps above them, within the transaction of what happened."""
+"""Signals to the apps above, sent in the transaction of the change."""
 
 from django.dispatch import Signal
 
@@ -6,4 +6,4 @@ organisation_founded = Signal()
 """A person (``founder``) made an ``organisation``."""
 
 leaving_asked = Signal()
-"""A ``membership`` may end: each receiver answers, in words, what that breaks."""
+"""A ``membership`` may end: each receiver returns sentences about what that breaks."""

@@ -1,4 +1,4 @@
-"""What stands around allauth's views."""
+"""Decorators around allauth's views."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,7 +15,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def mail_required(view: View) -> View:
-    """Where no mail is set up the page says what to do instead."""
+    """Without mail, show a page that says what to do instead."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -27,9 +27,9 @@ def mail_required(view: View) -> View:
 
 
 def mail_limited(action: str, view: View) -> View:
-    """Bound the mail that anybody may have sent to a person; no stranger uses it up for them.
+    """Limit the mail sent to a person; strangers cannot use up the person's own limit.
 
-    By address and machine, and by address alone where that person never signed in.
+    Counted by address and machine; from an unknown browser also by address alone.
     """
 
     @wraps(view)
@@ -51,7 +51,7 @@ def mail_limited(action: str, view: View) -> View:
 
 
 def signing_in(request: HttpRequest) -> dict[str, Any]:
-    """Context of every page: what of signing in is set up here."""
+    """Context of every page: which ways to sign in are set up."""
     return {
         "mail_on": settings.MAIL_ON,
         "oidc_name": settings.WAYPOST_OIDC_NAME if settings.OIDC_ON else "",

@@ -1,6 +1,6 @@
 """Signing in, signing up and everything about one's own account.
 
-allauth's URLs, with ours before them: what needs mail says so where there is none.
+Our URLs come before allauth's, as views that need mail say so where there is none.
 """
 
 from allauth.account import views as account

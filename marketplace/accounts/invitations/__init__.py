@@ -1,1 +1,1 @@
-"""Asking people into an organisation."""
+"""Invitations to join an organisation."""

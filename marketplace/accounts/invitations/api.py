@@ -75,7 +75,7 @@ class InvitationViewSet(
 
     def get_serializer_context(self) -> dict[str, Any]:
         context = dict(super().get_serializer_context())
-        # A schema is made without anybody asking.
+        # drf-spectacular builds the schema without a user.
         if getattr(self, "swagger_fake_view", False):
             return context
         inviting = organisations_allowing(self.request, Permission.MEMBERS)

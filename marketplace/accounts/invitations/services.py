@@ -1,4 +1,4 @@
-"""Verbs of invitations."""
+"""Services that create, resend, revoke and accept invitations."""
 
 import logging
 from typing import Any
@@ -24,18 +24,18 @@ from marketplace.accounts.models import (
 log = logging.getLogger(__name__)
 
 INVITATIONS_OPEN_MAX = 100
-"""Most that one organisation has open: nobody mails a crowd in our name."""
+"""Open invitations of one organisation at most, so that nobody sends spam in our name."""
 INVITATION_SENDS_MAX = 10
-"""Most often that one address is written to for one invitation."""
+"""Mails sent for one invitation at most."""
 
 
 @transaction.atomic
 def invitation_create(
     *, organisation: Organisation, email: str, role: Role, invited_by: User | None
 ) -> Invitation:
-    """Ask an address to join; mailed where there is mail.
+    """Invite an address to join, by mail where mail is set up.
 
-    Raises ``ValidationError`` for a member, an address that is asked already, or too many open.
+    Raises ``ValidationError`` for a member, an address already invited, or too many open ones.
     """
     Organisation.objects.select_for_update().get(pk=organisation.pk)
     email = User.objects.normalize_email(email.strip())
@@ -68,7 +68,7 @@ def invitation_create(
 
 @transaction.atomic
 def invitation_resend(*, invitation: Invitation) -> Invitation:
-    """A new link for another week; the last one is void. Raises where it is answered or revoked."""
+    """Send a new link, valid for a week; the last one is void. Raises where it is not open."""
     invitation = _locked(invitation)
     _demand_unanswered(invitation)
     if invitation.sends >= INVITATION_SENDS_MAX:
@@ -85,7 +85,7 @@ def invitation_resend(*, invitation: Invitation) -> Invitation:
 
 @transaction.atomic
 def invitation_revoke(*, invitation: Invitation) -> Invitation:
-    """Take it back; its link leads nowhere any more."""
+    """Revoke the invitation; its link no longer works."""
     invitation = _locked(invitation)
     _demand_unanswered(invitation)
     invitation.revoked_at = timezone.now()
@@ -95,9 +95,9 @@ def invitation_revoke(*, invitation: Invitation) -> Invitation:
 
 @transaction.atomic
 def invitation_accept(*, invitation: Invitation, user: User) -> Membership:
-    """Make the invited a member. A member already keeps the role they have.
+    """Make the invited person a member. Somebody who is one already keeps their role.
 
-    Raises ``ValidationError`` where it is not open, or for another address than the invited one.
+    Raises ``ValidationError`` where it is not open, or is for another address than the user's.
     """
     invitation = _locked(invitation)
     _demand_unanswered(invitation)
@@ -129,7 +129,7 @@ def _demand_unanswered(invitation: Invitation) -> None:
 
 
 def _mail(invitation: Invitation) -> None:
-    """Last in the transaction: what is not mailed is not done."""
+    """Call it last in the transaction: a mail that fails rolls everything back."""
     if not settings.MAIL_ON:
         return
     context: dict[str, Any] = {"invitation": invitation, "url": invitation_url(invitation)}

@@ -1,4 +1,4 @@
-"""The link of an invitation: signed against making one up, and counted, so that one is valid."""
+"""Invitation links: signed against forgery, and numbered, so that only the last is valid."""
 
 from django.conf import settings
 from django.core import signing
@@ -9,11 +9,11 @@ from marketplace.accounts.models import Invitation
 
 SALT = "marketplace.accounts.invitation"
 SESSION_KEY = "invitation"
-"""Where the token waits while the invited signs in or up."""
+"""Session key that keeps the token while the invited person signs in or up."""
 
 
 def invitation_token(invitation: Invitation) -> str:
-    """What the link carries: the invitation and which of its sendings."""
+    """The token in the link: the invitation's id and how often it was sent."""
     return signing.dumps([invitation.pk, invitation.sends], salt=SALT)
 
 
@@ -24,7 +24,7 @@ def invitation_url(invitation: Invitation) -> str:
 
 
 def invitation_of(token: str) -> Invitation | None:
-    """The invitation that a link is for, whatever became of it; None for a link not in force."""
+    """The invitation of a link, in any state; None for a forged or superseded link."""
     try:
         pk, sends = signing.loads(token, salt=SALT)
     except (signing.BadSignature, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Form fields in the design system's clothes."""
+"""Form fields with the design system's classes."""
 
 from django import forms, template
 from django.forms import BoundField
@@ -9,12 +9,12 @@ register = template.Library()
 
 @register.filter
 def as_input(field: BoundField) -> SafeString:
-    """The field's control with our class; Django describes and marks errors for screen readers."""
+    """The field's control with our class; Django adds the ARIA attributes for errors."""
     plain = isinstance(field.field.widget, forms.CheckboxInput)
     return field.as_widget(attrs={} if plain else {"class": "input"})
 
 
 @register.filter
 def is_check(field: BoundField) -> bool:
-    """Whether it is a box to tick, whose label comes after it."""
+    """Whether the field is a checkbox, whose label comes after it."""
     return isinstance(field.field.widget, forms.CheckboxInput)
