@@ -1,1 +1,1 @@
-"""Who changed what, when: one entry for each change of what matters, kept by django-auditlog."""
+"""The audit log: who changed what, when. django-auditlog writes one entry a change."""

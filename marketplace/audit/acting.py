@@ -1,7 +1,7 @@
 """Who acts now: the person or key of the request, else the job, else the command.
 
-The request is asked when an entry is written, not when it began: API keys are known only within
-Django REST framework, and who signs in is nobody before.
+The actor is read when an entry is written, not when the request begins: only Django REST framework
+knows the API key, and nobody is signed in before signing in.
 """
 
 import sys
@@ -25,7 +25,7 @@ _request: ContextVar[HttpRequest | None] = ContextVar("audit_request", default=N
 
 
 class Source(models.TextChoices):
-    """Through what somebody acted."""
+    """The interface through which somebody acted."""
 
     PAGE = "page", _("Page")
     API = "api", _("API")
@@ -35,7 +35,7 @@ class Source(models.TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who is written down for a change; ``address`` is where a request came from."""
+    """The author of a change; ``address`` is the client address of a request."""
 
     source: Source
     name: str
@@ -46,7 +46,7 @@ class Actor:
 
 @contextmanager
 def acting_in(request: HttpRequest) -> Iterator[None]:
-    """Changes within are of whoever the request turns out to be from."""
+    """Attribute changes inside the block to the request's caller."""
     token = _request.set(request)
     try:
         yield
@@ -55,7 +55,7 @@ def acting_in(request: HttpRequest) -> Iterator[None]:
 
 
 def current_actor() -> Actor:
-    """Who acts now."""
+    """The author of changes made now."""
     request = _request.get()
     if request is not None:
         return _of_request(request)

@@ -1,11 +1,11 @@
-"""The audit log in Django's admin: to read."""
+"""The audit log in Django's admin, read-only."""
 
 from django.contrib import admin
 
 from marketplace.audit.models import AuditEntry
 from marketplace.shared.admin import ReadOnlyAdmin
 
-# django-auditlog's own searches names that our users lack.
+# django-auditlog's own admin searches name fields that our users lack.
 admin.site.unregister(AuditEntry)
 
 

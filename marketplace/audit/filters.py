@@ -1,4 +1,4 @@
-"""What of the audit log one looks for: the same for the page and the API."""
+"""The filter of the audit log, for page and API."""
 
 from datetime import UTC, datetime, time, timedelta
 
@@ -11,7 +11,7 @@ from marketplace.audit.models import AuditEntry
 from marketplace.audit.registry import AUDITED
 
 KINDS = tuple((label.lower(), label.rpartition(".")[2]) for label in sorted(AUDITED))
-"""What can have changed, as ``app.model``."""
+"""The audited models, as ``app.model``."""
 
 
 class AuditFilter(filters.FilterSet):
@@ -30,24 +30,24 @@ class AuditFilter(filters.FilterSet):
         fields: tuple[str, ...] = ()
 
     def by_whom(self, entries: QuerySet[AuditEntry], name: str, value: str) -> QuerySet[AuditEntry]:
-        """Who acted has this in their name."""
+        """Entries whose actor's name contains the value."""
         return entries.filter(actor_name__icontains=value)
 
     def of_kind(self, entries: QuerySet[AuditEntry], name: str, value: str) -> QuerySet[AuditEntry]:
-        """Changes of one model."""
+        """Entries about one model."""
         app, _, model = value.partition(".")
         return entries.filter(Q(content_type__app_label=app) & Q(content_type__model=model))
 
     def from_day(
         self, entries: QuerySet[AuditEntry], name: str, value: datetime
     ) -> QuerySet[AuditEntry]:
-        """That day or later."""
+        """Entries of that day or later."""
         return entries.filter(timestamp__gte=datetime.combine(value, time.min, UTC))
 
     def to_day(
         self, entries: QuerySet[AuditEntry], name: str, value: datetime
     ) -> QuerySet[AuditEntry]:
-        """That day or earlier."""
+        """Entries of that day or earlier."""
         return entries.filter(
             timestamp__lt=datetime.combine(value, time.min, UTC) + timedelta(days=1)
         )

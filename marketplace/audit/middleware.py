@@ -1,4 +1,4 @@
-"""Each request's changes are those of whoever it is from."""
+"""Attributes the changes of each request to its caller."""
 
 from collections.abc import Callable
 

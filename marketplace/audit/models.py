@@ -12,7 +12,7 @@ from marketplace.audit.registry import organisation_id_of
 
 
 class AuditEntryManager(LogEntryManager):
-    """Writes down with each change whose it is, and who acts."""
+    """Adds organisation and actor to each entry."""
 
     def log_create(self, instance: models.Model, force_log: bool = False, **fields: Any) -> Any:
         return super().log_create(instance, force_log, **fields, **_circumstances(instance))
@@ -43,10 +43,10 @@ def _circumstances(instance: models.Model) -> dict[str, Any]:
 
 
 class AuditEntry(AbstractLogEntry):
-    """django-auditlog's entry, with whose it is and who acted, also where that is a key or a job.
+    """django-auditlog's entry with an organisation, and an actor that may be a key or a job.
 
-    ``organisation`` is empty for what is the platform's or a person's own. Entries outlive what
-    they name: the references have no constraint, and ``actor_name`` is kept in words.
+    ``organisation`` is empty for changes of the platform or of a person's own account. Entries
+    outlive the rows they name: references have no constraint, and ``actor_name`` is text.
     """
 
     actor = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""The audit log as pages: an organisation's own, and for staff the whole."""
+"""Pages of the audit log: an organisation's own, and the whole one for staff."""
 
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
@@ -21,7 +21,7 @@ PAGE_SIZE = 50
 @require_safe
 @organisation_required
 def audit_log(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """What changed in the organisation; for its owners and admins."""
+    """The organisation's audit log, for its owners and admins."""
     demand(request, organisation, Permission.ORGANISATION)
     mine = Organisation.objects.filter(pk=organisation.pk)
     return _page(request, entries_of(mine), whole=False)
@@ -30,7 +30,7 @@ def audit_log(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 @require_safe
 @staff_required
 def audit_log_whole(request: HttpRequest) -> HttpResponse:
-    """What changed anywhere."""
+    """The whole audit log, for staff."""
     return _page(request, entries_all().select_related("organisation"), whole=True)
 
 

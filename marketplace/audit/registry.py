@@ -1,7 +1,7 @@
-"""Which models are audited, without which fields, and whose organisation's each change is.
+"""Which models are audited, without which fields, and to which organisation a change belongs.
 
-Not here: what routers and calls write (snapshots, usage, leases, transfers), what the prober says
-of a worker every few seconds, benchmarks and advice. None of the models has a prompt.
+Not audited: rows that routers and calls write (snapshots, usage, leases, transfers), health probes,
+benchmarks and advice. None of the audited models holds a prompt.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from django.db.models import Model
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """``organisation_id`` is the way to it by attributes, empty where it is nobody's."""
+    """``organisation_id`` is the attribute path to the organisation's id, "" for none."""
 
     organisation_id: str = ""
     without: tuple[str, ...] = ()
@@ -57,12 +57,12 @@ AUDITED: Mapping[str, Audited] = {
 
 
 def masked(value: str) -> str:
-    """Nothing of a secret, not even its length: only that there is one."""
+    """A fixed mask for a secret, so that not even its length shows; "" for none."""
     return "" if value in {"", "None"} else "•••"
 
 
 def register_all() -> None:
-    """Watch every model of the table. Called once, when the apps are ready."""
+    """Register every model of `AUDITED`. Called once, when the apps are ready."""
     for label, audited in AUDITED.items():
         auditlog.register(
             apps.get_model(label),
@@ -74,7 +74,7 @@ def register_all() -> None:
 
 
 def organisation_id_of(instance: Model) -> int | None:
-    """The organisation that a change of this row belongs to, if it is any's."""
+    """The organisation that a change of this row belongs to, if any."""
     audited = AUDITED.get(instance._meta.label)
     found: object = instance if audited and audited.organisation_id else None
     for name in (audited.organisation_id if audited else "").split("."):

@@ -1,4 +1,4 @@
-"""Who may read which entries."""
+"""Reading the audit log."""
 
 from django.db.models import Q, QuerySet
 
@@ -7,17 +7,17 @@ from marketplace.audit.models import AuditEntry
 
 
 def entries_of(organisations: QuerySet[Organisation]) -> QuerySet[AuditEntry]:
-    """Changes of what these organisations have, newest first."""
+    """Entries of these organisations, newest first."""
     return _rows().filter(organisation__in=organisations)
 
 
 def entries_all() -> QuerySet[AuditEntry]:
-    """Every change, newest first; for staff."""
+    """All entries, newest first; for staff."""
     return _rows()
 
 
 def entries_about(user: User) -> QuerySet[AuditEntry]:
-    """Changes of a person's own account: by themselves, or of their row by staff."""
+    """Changes to a person's own account, by themselves or by staff."""
     mine = Q(actor=user) | Q(
         content_type__app_label="accounts", content_type__model="user", object_id=user.pk
     )

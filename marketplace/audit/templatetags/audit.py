@@ -1,4 +1,4 @@
-"""Entries of the audit log in words."""
+"""Template filters for entries of the audit log."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ register = template.Library()
 
 VALUE_MAX = 80
 SHOWN_MAX = 10
-"""Changes of one's own account on the page of its settings."""
+"""Changes of one's own account on the settings page, at most."""
 KINDS: dict[str, str | Promise] = {
     "accounts.organisation": _("Organisation"),
     "accounts.membership": _("Member"),
@@ -51,25 +51,25 @@ ACTIONS = {
 
 @register.simple_tag
 def changes_of(user: User) -> QuerySet[AuditEntry]:
-    """The newest changes of a person's own account."""
+    """The newest changes to a person's own account."""
     return entries_about(user)[:SHOWN_MAX]
 
 
 @register.filter
 def kind(entry: AuditEntry) -> str | Promise:
-    """What sort of thing changed."""
+    """The name of the changed model."""
     return kind_named(f"{entry.content_type.app_label}.{entry.content_type.model}")
 
 
 @register.filter
 def kind_named(label: str) -> str | Promise:
-    """The same, of ``app.model``."""
+    """The name of a model given as ``app.model``."""
     return KINDS.get(label, label)
 
 
 @register.filter
 def action_named(action: int) -> str | Promise:
-    """What happened to it."""
+    """The action as text."""
     return ACTIONS.get(action, "–")
 
 
