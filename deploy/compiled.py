@@ -186,7 +186,11 @@ def structs_apart(source: str, structs_module: str) -> tuple[str, str]:
     body = ast.parse(source).body
     apart: dict[str, ast.stmt] = {}
     kept = {name: node for node in body for name in _names_bound(node)}
-    wanted = [name for name, node in kept.items() if _is_struct(node)]
+    known = {"Struct", "msgspec.Struct"}
+    for name, node in kept.items():  # A base stands before what derives from it.
+        if isinstance(node, ast.ClassDef) and known & {ast.unparse(base) for base in node.bases}:
+            known.add(name)
+    wanted = [name for name in kept if name in known]
     while wanted:
         name = wanted.pop()
         if name in kept and name not in apart:
@@ -215,12 +219,6 @@ def _names_bound(node: ast.stmt) -> Iterable[str]:
     if isinstance(node, ast.AnnAssign):
         targets = [node.target]
     return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
-
-
-def _is_struct(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ClassDef) and any(
-        ast.unparse(base) in ("Struct", "msgspec.Struct") for base in node.bases
-    )
 
 
 def _lines(node: ast.stmt) -> range:

@@ -92,6 +92,14 @@ def test_structs_lie_in_a_module_of_their_own_with_what_they_mention() -> None:
     assert structs.splitlines().index(kept) == lines.index(kept)
 
 
+def test_what_derives_from_a_struct_is_one() -> None:
+    source = MODULE + "\n\nclass Long(Part, gc=False):\n    more: int = 0\n"
+    rest, structs = structs_apart(source, "package.module_structs")
+    assert "class Long" not in rest
+    assert "class Long(Part, gc=False):" in structs
+    assert "import LEAST, Long, Part" in rest
+
+
 def test_a_module_without_structs_stays_as_it_is() -> None:
     source = "def twice(x: int) -> int:\n    return 2 * x\n"
     assert structs_apart(source, "m") == (source, "")
