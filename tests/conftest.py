@@ -56,8 +56,8 @@ TOGETHER = {
 LONG = (
     "tests/integration/local/test_commands.py",
     "tests/integration/marketplace/test_what_if.py",
-    "tests/integration/marketplace/test_usage.py",
-    "tests/integration/marketplace/test_roles.py",
+    "tests/integration/marketplace/usage/test_usage.py",
+    "tests/integration/marketplace/config/test_roles.py",
 )
 
 # The same examples in every run, however long each takes: a machine that pauses, or an example that

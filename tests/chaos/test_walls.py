@@ -1,7 +1,7 @@
 """Promise 17 of the data plane: every operation of the router, tried by another tenant.
 
 The operations come out of the description that the router publishes of itself. The management
-API's are tried in ``tests/integration/marketplace/test_tenants.py``.
+API's are tried in ``tests/integration/marketplace/config/test_tenants.py``.
 """
 
 import asyncio

@@ -26,8 +26,8 @@ from router.contracts.record import CandidateRecord, Candidates
 from router.domain.pricing import Price
 from router.pipeline.counting import TOLERANCE
 from tests.integration.marketplace.ledger import record, settle
+from tests.integration.marketplace.routing.test_topology import Routers
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_topology import Routers
 
 pytestmark = pytest.mark.django_db
 

@@ -11,9 +11,9 @@ from marketplace.catalog.models import AIModel, Provider
 from marketplace.storefront.rankings.selectors import SAMPLES_MIN
 from marketplace.usage.services import deployment_rollups_compute, rankings_compute
 from tests.bench.generate.__main__ import main as generate
+from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.storefront.test_browse import add_model
-from tests.integration.marketplace.test_pages import settled_call
 
 pytestmark = pytest.mark.django_db
 

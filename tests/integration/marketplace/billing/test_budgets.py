@@ -22,10 +22,10 @@ from marketplace.routing.models import SnapshotRow
 from router.adapters.postgres import RECALL_CHANNEL
 from router.domain.money import Purse
 from router.pipeline.routing_table import build_table
+from tests.integration.marketplace.config.test_api import PROBLEM, client_of, member
 from tests.integration.marketplace.ledger import USD, call, intrude, lease_take, record, settle
+from tests.integration.marketplace.routing.test_snapshot import published
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_api import PROBLEM, client_of, member
-from tests.integration.marketplace.test_snapshot import published
 
 ROLES = [Role.OWNER, Role.ADMIN, Role.BILLING, Role.DEVELOPER, Role.VIEWER]
 

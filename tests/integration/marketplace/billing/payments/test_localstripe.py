@@ -23,8 +23,8 @@ from marketplace.billing.payments.shapes import Intent
 from marketplace.billing.payments.stripe_api import client
 from marketplace.billing.selectors import ledger_proof
 from tests.embedded import wait_until
+from tests.integration.marketplace.billing.payments.stripe_events import SECRET
 from tests.integration.marketplace.ledger import USD
-from tests.integration.marketplace.payments.stripe_events import SECRET
 from tests.integration.marketplace.shop import Shop
 
 WEBHOOK_WAIT_S = 60.0

@@ -14,7 +14,7 @@ from marketplace.routing.trials.models import Straggler
 from tests.integration.marketplace.ledger import intrude, lease_take
 from tests.integration.marketplace.shop import Shop
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 TOKEN = "a token for tests"
 
 

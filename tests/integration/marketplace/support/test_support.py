@@ -13,9 +13,9 @@ from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
+from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.ledger import as_owner
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_pages import settled_call
 
 pytestmark = pytest.mark.django_db
 

@@ -18,17 +18,8 @@ from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
 from marketplace.billing.selectors import ledger_proof
 from tests.examples import examples
-from tests.integration.marketplace.ledger import (
-    USD,
-    credit_grant,
-    lease_close,
-    lease_take,
-    record,
-    settle,
-    transfer_reverse,
-)
-from tests.integration.marketplace.payments.locks import meanwhile
-from tests.integration.marketplace.payments.stripe_events import (
+from tests.integration.marketplace.billing.payments.locks import meanwhile
+from tests.integration.marketplace.billing.payments.stripe_events import (
     NANO_PER_CENT,
     deliver,
     dispute,
@@ -37,6 +28,15 @@ from tests.integration.marketplace.payments.stripe_events import (
     paid,
     posted_nano,
     refund,
+)
+from tests.integration.marketplace.ledger import (
+    USD,
+    credit_grant,
+    lease_close,
+    lease_take,
+    record,
+    settle,
+    transfer_reverse,
 )
 from tests.integration.marketplace.shop import Shop
 
@@ -302,7 +302,7 @@ def order(payment: Payment, cents: int, shop: Shop) -> Refund:
 def test_an_ordered_refund_goes_to_stripe_and_through_the_books(
     shop: Shop, stripe_url: str
 ) -> None:
-    from tests.integration.marketplace.payments.test_localstripe import paid_at_stripe
+    from tests.integration.marketplace.billing.payments.test_localstripe import paid_at_stripe
 
     payment = paid_at_stripe(shop.organisation)
     made = order(payment, 1_000, shop)
@@ -333,7 +333,7 @@ def test_a_refund_that_did_not_reach_stripe_is_asked_for_again(
 ) -> None:
     from django.utils import timezone
 
-    from tests.integration.marketplace.payments.test_localstripe import paid_at_stripe
+    from tests.integration.marketplace.billing.payments.test_localstripe import paid_at_stripe
 
     settings.STRIPE_API_URL = stripe_server
     payment = paid_at_stripe(shop.organisation)
@@ -358,7 +358,7 @@ def test_a_refund_that_stripe_refuses_failed(shop: Shop, stripe_url: str) -> Non
 
 
 def test_a_refund_before_its_payment_asks_stripe_whose_it_is(shop: Shop, stripe_url: str) -> None:
-    from tests.integration.marketplace.payments.test_localstripe import intent_at_stripe
+    from tests.integration.marketplace.billing.payments.test_localstripe import intent_at_stripe
 
     payment = Payment.objects.create(
         organisation=shop.organisation, purpose="topup", amount_cents=2_500

@@ -39,16 +39,16 @@ from marketplace.billing.payments.stripe_api import client, recharge_create
 from marketplace.billing.payments.tasks import pursue_payments
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import customer_account_open
-from tests.integration.marketplace.ledger import USD
-from tests.integration.marketplace.payments.locks import meanwhile
-from tests.integration.marketplace.payments.stripe_events import (
+from tests.integration.marketplace.billing.payments.locks import meanwhile
+from tests.integration.marketplace.billing.payments.stripe_events import (
     NANO_PER_CENT,
     deliver,
     event,
     intent,
     paid,
 )
-from tests.integration.marketplace.payments.test_localstripe import intent_at_stripe
+from tests.integration.marketplace.billing.payments.test_localstripe import intent_at_stripe
+from tests.integration.marketplace.ledger import USD
 from tests.integration.marketplace.shop import Shop
 
 GOOD, REFUSED, ASKS = "4242424242424242", "4000000000000341", "4000002500003155"

@@ -10,7 +10,7 @@ from django.test import Client
 from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import organisation_create
 from marketplace.billing.models import AutoRecharge, Payment, PaymentProfile
-from tests.integration.marketplace.payments.stripe_events import (
+from tests.integration.marketplace.billing.payments.stripe_events import (
     deliver,
     dispute,
     event,

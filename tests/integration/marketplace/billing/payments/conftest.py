@@ -20,7 +20,7 @@ from tests.ports import free_ports
 
 @pytest.fixture(autouse=True)
 def _payments_on(settings: Any) -> None:
-    from tests.integration.marketplace.payments.stripe_events import SECRET
+    from tests.integration.marketplace.billing.payments.stripe_events import SECRET
 
     settings.PAYMENTS_ON = True
     settings.STRIPE_SECRET_KEY = "sk_test_waypost"

@@ -19,8 +19,8 @@ from marketplace.usage.models import Refusal
 from marketplace.usage.refusals import KEPT, SHOWN_MAX, refusals_forget
 from marketplace.usage.summary import GROUPS, GROUPS_MAX
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, TermsRecord
+from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop
-from tests.integration.marketplace.test_pages import settled_call
 
 pytestmark = pytest.mark.django_db
 

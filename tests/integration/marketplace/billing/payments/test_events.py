@@ -11,8 +11,7 @@ from django.test import Client
 
 from marketplace.billing.models import Payment, StripeEvent, Transfer
 from marketplace.billing.selectors import ledger_proof
-from tests.integration.marketplace.ledger import USD, transfer_reverse
-from tests.integration.marketplace.payments.stripe_events import (
+from tests.integration.marketplace.billing.payments.stripe_events import (
     NANO_PER_CENT,
     deliver,
     event,
@@ -23,6 +22,7 @@ from tests.integration.marketplace.payments.stripe_events import (
     refund,
     session,
 )
+from tests.integration.marketplace.ledger import USD, transfer_reverse
 from tests.integration.marketplace.shop import Shop
 
 TOPUP_NANO = 2_500 * NANO_PER_CENT
