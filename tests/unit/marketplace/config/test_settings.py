@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 COMPLETE = {
     "DJANGO_SECRET_KEY": "x",
     "WAYPOST_KEY_PEPPER": "x",
