@@ -38,7 +38,9 @@ def message_send(model: type[Job], expires_s: float | None = None) -> None:
 @cache
 def _client(broker_url: str) -> celery.Celery:
     client = celery.Celery("waypost", broker=broker_url, set_as_current=False)
+    client.conf.broker_connection_timeout = SEND_TIMEOUT_S
     client.conf.broker_transport_options = {
+        "max_retries": 0,
         "socket_connect_timeout": SEND_TIMEOUT_S,
         "socket_timeout": SEND_TIMEOUT_S,
     }

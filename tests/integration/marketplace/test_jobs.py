@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -146,6 +149,26 @@ def test_a_job_is_taken_though_the_broker_is_away(committed_shop: Shop, settings
     # Port 9 (discard) refuses at once.
     settings.BROKER_URL = "redis://127.0.0.1:9"
     assert ask(committed_shop).state == JobState.QUEUED
+
+
+def test_a_broker_that_fails_is_not_tried_twice_while_somebody_waits(
+    committed_shop: Shop, settings: Any
+) -> None:
+    met: list[object] = []
+
+    def hang_up() -> None:
+        with suppress(OSError):  # The test is over.
+            while True:
+                met.append(broker.accept()[0].close())
+
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        settings.BROKER_URL = f"redis://127.0.0.1:{broker.getsockname()[1]}"
+        assert ask(committed_shop).state == JobState.QUEUED
+        broker.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert len(met) == 1
 
 
 def test_jobs_run_in_turn_and_each_tells_of_the_next(shop: Shop, messages: Messages) -> None:
