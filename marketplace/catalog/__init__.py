@@ -1,1 +1,1 @@
-"""What is on sale and where it runs: models, providers, pools, workers, deployments, offers."""
+"""The catalog: models, providers, pools, workers, deployments and offers."""

@@ -1,8 +1,8 @@
-"""The router's rule of which addresses may be called, at the marketplace's own requests.
+"""Applies the router's rule of which addresses may be called to the marketplace's own requests.
 
-A name is resolved, each address is judged by ``ROUTER_UPSTREAM_NETWORKS``, and the address that was
-judged is the one that is connected to: a name that means something else a moment later leads
-nowhere else.
+A name is resolved once, its addresses are checked against ``ROUTER_UPSTREAM_NETWORKS``, and the
+connection goes to the checked address. A name that resolves differently a moment later (DNS
+rebinding) changes nothing.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "grpc": 8001}
 
 
 class AddressRefused(ValueError):
-    """The host is unknown, or leads to where nobody outside may make us call."""
+    """The host is unknown, or its address is one that this installation does not call."""
 
 
 def address_policy() -> AddressPolicy:
-    """The installation's."""
+    """The rule of this installation's settings."""
     return AddressPolicy(settings.ROUTER_UPSTREAM_NETWORKS)
 
 
 def host_of(url: str) -> tuple[str, int]:
-    """Host and port of an endpoint's base. Raises :class:`AddressRefused` for what is no URL."""
+    """Host and port of an endpoint's base URL. Raises :class:`AddressRefused` if it is no URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -40,38 +40,38 @@ def host_of(url: str) -> tuple[str, int]:
 
 
 async def address_of(url: str, policy: AddressPolicy) -> str:
-    """The address of an endpoint that may be connected to. Raises :class:`AddressRefused`."""
+    """An allowed address of an endpoint. Raises :class:`AddressRefused`."""
     host, port = host_of(url)
     return await resolve(host, port, policy)
 
 
 async def grpc_target(url: str, policy: AddressPolicy) -> str:
-    """Address and port as gRPC wants them. Raises :class:`AddressRefused`."""
+    """An allowed address with its port, as gRPC takes it. Raises :class:`AddressRefused`."""
     host, port = host_of(url)
     return numeric(await resolve(host, port, policy), port)
 
 
 def numeric(address: str, port: int) -> str:
-    """An address with its port, brackets around what has colons."""
+    """An address with its port; IPv6 in brackets."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
-    """The first address of a name that may be connected to. Raises :class:`AddressRefused`."""
+    """The first allowed address of a name. Raises :class:`AddressRefused`."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, TimeoutError) as error:
         raise AddressRefused(f"the name {host!r} is not known") from error
-    for one in found:
-        if policy.allows(address := str(one[4][0])):
+    for resolved in found:
+        if policy.allows(address := str(resolved[4][0])):
             return address
     raise AddressRefused(f"{host!r} is an inside address, which this installation does not call")
 
 
 def address_error(url: str) -> str:
-    """What is wrong with an endpoint's address now; "" when it may be called. Blocks to resolve."""
+    """Why an endpoint may not be called now; "" if it may. Blocks while the name resolves."""
     try:
         asyncio.run(address_of(url, address_policy()))
     except AddressRefused as error:
@@ -80,7 +80,7 @@ def address_error(url: str) -> str:
 
 
 class PinnedTransport(httpx.AsyncBaseTransport):
-    """Connects to the address that was judged; name and certificate stay those of the URL."""
+    """Connects to the checked address; host name and certificate stay those of the URL."""
 
     def __init__(
         self, policy: AddressPolicy, inner: httpx.AsyncBaseTransport | None = None
@@ -95,7 +95,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
             address = await resolve(host, port, self._policy)
         except AddressRefused as error:
             raise httpx.ConnectError(str(error), request=request) from error
-        # The Host header was set from the URL's name when the request was built.
+        # The Host header keeps the name: it is set when the request is built.
         request.url = request.url.copy_with(host=address)
         request.extensions = {**request.extensions, "sni_hostname": host}
         return await self._inner.handle_async_request(request)

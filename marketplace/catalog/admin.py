@@ -1,4 +1,4 @@
-"""The catalog in Django's admin. Each save publishes."""
+"""The catalog in Django's admin. Each save publishes a snapshot."""
 
 from django.contrib import admin
 from django.http import HttpRequest

@@ -27,13 +27,13 @@ READY_PATHS = {Protocol.OPENAI: ("/health", "/v1/models"), Protocol.OIP: ("/v2/h
 async def probe(
     workers: Sequence[Worker], transport: httpx.AsyncBaseTransport | None = None
 ) -> list[HealthReading]:
-    """One reading a worker, in order; takes little more than ``TIMEOUT_S`` a path at worst.
+    """One reading for each worker, in order; takes about ``TIMEOUT_S`` a path at worst.
 
-    A provider names its workers' URLs: only what routers may call is called here.
+    Providers choose their workers' URLs, so only addresses that routers may call are called.
     """
     transport = transport or PinnedTransport(address_policy())
     slots = asyncio.Semaphore(CONCURRENCY_MAX)
-    # A proxy of the machine's environment must not stand between us and our own workers.
+    # trust_env=False: no proxy of the environment between us and our own workers.
     async with (
         httpx.AsyncClient(timeout=TIMEOUT_S, transport=transport, trust_env=False) as client,
         asyncio.TaskGroup() as group,
@@ -63,7 +63,7 @@ async def _probe_one(
 
 
 async def _grpc_error(url: str) -> str:
-    """What is wrong with a gRPC worker; "" when it is ready."""
+    """Why a gRPC worker is not ready; "" if it is."""
     try:
         target = await grpc_target(url, address_policy())
         async with InferenceServerClient(target) as client:

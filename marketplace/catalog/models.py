@@ -1,4 +1,4 @@
-"""The nouns of the glossary as rows. Names are public: a model is asked for as ``author/slug``."""
+"""The catalog's tables. A model's public name is ``author/slug``."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ BASE_URL = RegexValidator(
 
 
 class Provider(models.Model):
-    """Who offers deployments and earns. The platform keeps ``commission_bps`` of each charge."""
+    """A seller of deployments. The platform keeps ``commission_bps`` of each charge."""
 
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=120)
@@ -66,7 +66,7 @@ class Task(models.TextChoices):
 
 
 class AIModel(models.Model):
-    """What is asked for.
+    """A model that customers call by name.
 
     ``tensors`` describes Open Inference Protocol models:
     ``{"inputs": [{"name", "datatype", "shape"}], "outputs": […]}``.
@@ -146,7 +146,7 @@ class Protocol(models.TextChoices):
 
 
 class Worker(models.Model):
-    """One addressable inference server. ``healthy`` is the prober's last word."""
+    """One addressable inference server. ``healthy`` is the prober's last result."""
 
     worker_id = models.CharField(max_length=80, unique=True, validators=[NAME])
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="workers")
@@ -249,7 +249,7 @@ class Offer(models.Model):
     """One immutable price version of a deployment; a later one supersedes it.
 
     In nano-USD: token prices per million, the others per request, row, image or second of
-    hardware. The in-force offer is the newest whose ``effective_at`` has passed. A database trigger
+    hardware. The newest offer whose ``effective_at`` has passed is in force. A database trigger
     refuses changes.
     """
 

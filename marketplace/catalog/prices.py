@@ -1,4 +1,4 @@
-"""What prices are made of: a value to charge by, and words for pages, invoices and quotes."""
+"""Prices: the value to charge by, and texts for pages, invoices and quotes."""
 
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ ITEMS: dict[str, Promise] = {
     "images": gettext_lazy("Images"),
     "hardware_ms": gettext_lazy("Seconds of hardware"),
 }
-"""By the item of a :class:`~router.domain.pricing.ChargeLine`."""
+"""Labels by the item of a :class:`~router.domain.pricing.ChargeLine`."""
 DECIMALS_MIN, DECIMALS_MAX = 2, 6
 
 
@@ -49,13 +49,13 @@ def quantity_text(item: str, quantity: int) -> str:
 
 
 def unit_price_text(unit_nano: int, per: int) -> str:
-    """What one unit costs, or a million tokens, exactly."""
+    """The exact price of one unit, or of a million tokens."""
     price = usd_text(unit_nano, decimals_needed(unit_nano, most=9))
     return _("%(price)s per 1M") % {"price": price} if per == TOKENS_PER_MILLION else price
 
 
 def usd_text(amount_nano: int | Decimal, decimals: int = DECIMALS_MAX) -> str:
-    """Dollars with so many decimals, rounded half-even, in the reader's notation."""
+    """Dollars with ``decimals`` decimals, rounded half-even, in the reader's notation."""
     dollars = round(abs(Decimal(amount_nano)) / NANO_PER_USD, decimals)
     sign = "−" if amount_nano < 0 and dollars else ""
     return f"{sign}${number_text(dollars, decimals)}"
@@ -71,6 +71,6 @@ def decimals_needed(*amounts_nano: int, most: int = DECIMALS_MAX) -> int:
 
 
 def number_text(value: Decimal | int, decimals: int) -> str:
-    """A number with thousands set apart, in the reader's notation."""
+    """A number with thousands separators, in the reader's notation."""
     rounded = round(Decimal(value), decimals)
     return str(number_format(rounded, decimal_pos=decimals, use_l10n=True, force_grouping=True))

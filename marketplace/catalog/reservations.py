@@ -1,4 +1,4 @@
-"""Which workers keep a slot free for a measurement. It ends with the process that measures."""
+"""Slots that workers keep free for a measurement. A reservation ends with its process."""
 
 from contextlib import AbstractContextManager
 
@@ -10,14 +10,14 @@ RESERVED_SPACE = 0x5750_5253  # "WPRS"
 
 
 def reservation_held(worker_id: int) -> AbstractContextManager[bool]:
-    """Hold a slot of this worker; gives False where another run does."""
+    """Reserve a slot of this worker; gives False if another run has it."""
     return keys_held(RESERVED_SPACE, [worker_id])
 
 
 def workers_reserved() -> frozenset[int]:
     """The keys of the workers that keep a slot free now."""
     with connection.cursor() as cursor:
-        # A lock of two keys: the first is its class.
+        # objsubid 2 marks a lock of two keys; classid is the first.
         cursor.execute(
             "SELECT objid::bigint FROM pg_locks JOIN pg_database d ON d.oid = database"
             " WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted"

@@ -19,18 +19,18 @@ from marketplace.catalog.models import (
 
 PRICES_SHOWN = 50
 FACETS_AGE_S = 60
-"""Reading them takes as long as all else on the page; a new name may come a minute late."""
+"""How long they are cached: reading them takes as long as the rest of the page."""
 
 
 def models_published() -> QuerySet[AIModel]:
-    """What may be shown and called; emulated models only while they are switched on."""
+    """Models that may be shown and called; emulated ones only if ``WAYPOST_EMULATED`` is on."""
     rows = AIModel.objects.filter(published=True)
     return rows if settings.WAYPOST_EMULATED else rows.filter(emulated=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """What the catalog can be filtered by: provider names by slug, hardware, parameters."""
+    """Values to filter the catalog by: provider names by slug, hardware, parameters."""
 
     providers: dict[str, str]
     hardware: list[str]
@@ -38,7 +38,7 @@ class Facets:
 
 
 def facets() -> Facets:
-    """Of published models' live deployments, ``FACETS_AGE_S`` old at most: 3 queries or none."""
+    """Facets of published models' live deployments, cached for ``FACETS_AGE_S``; 0 or 3 queries."""
     key = f"catalog-facets:{settings.WAYPOST_EMULATED}"
     cache = caches["process"]
     kept = cache.get(key)
@@ -58,7 +58,7 @@ def facets() -> Facets:
 
 
 def deployments_live(model: AIModel) -> QuerySet[Deployment]:
-    """A model's live deployments with version, provider, pool, workers and offers at hand."""
+    """A model's live deployments; version, provider, pool, workers and offers are prefetched."""
     offers = Offer.objects.filter(effective_at__lte=timezone.now()).order_by("-effective_at", "-id")
     return (
         Deployment.objects.filter(version__model=model, status=DeploymentStatus.LIVE)
@@ -69,7 +69,7 @@ def deployments_live(model: AIModel) -> QuerySet[Deployment]:
 
 
 def offer_in_force(deployment: Deployment) -> Offer | None:
-    """The price that a call would be charged by now."""
+    """The offer that a call is charged by now, or None."""
     return (
         deployment.offers.filter(effective_at__lte=timezone.now())
         .order_by("-effective_at", "-id")
@@ -108,17 +108,17 @@ def price_history(model: AIModel) -> list[PriceVersion]:
 
 
 def workers_to_probe() -> list[Worker]:
-    """Workers that could get requests: those that drain are on their way out."""
+    """Workers that can get requests: neither draining nor left out."""
     rows = Worker.objects.filter(draining=False, left_out="").order_by("pk")
     return list(rows if settings.WAYPOST_EMULATED else rows.filter(pool__emulated=False))
 
 
 @dataclass(frozen=True, slots=True)
 class DrainEffect:
-    """What draining a worker does. ``models`` are those of its pool that it can serve.
+    """The effect of draining a worker. ``models`` are those of its pool that it can serve.
 
-    ``left_alone`` are the names of those that no other worker takes calls of: of its pool or of
-    another, healthy and not draining.
+    ``left_alone`` names those that no other worker, of any pool, serves while it is healthy and
+    not draining.
     """
 
     models: tuple[AIModel, ...]
@@ -128,7 +128,7 @@ class DrainEffect:
 
 
 def drain_effect(worker: Worker) -> DrainEffect:
-    """As things stand now. Three queries."""
+    """The effect of draining this worker now. Three queries."""
     live = Deployment.objects.filter(status=DeploymentStatus.LIVE, version__model__published=True)
     here = [
         model

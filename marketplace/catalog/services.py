@@ -1,4 +1,4 @@
-"""Verbs of the catalog. Each ends by publishing, so that what was changed is in force."""
+"""Services that change the catalog. Each ends by publishing a snapshot."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ HEALTH_ERROR_CHARACTERS = 200
 def provider_create(
     *, slug: str, name: str, description: str = "", commission_bps: int = 1_000
 ) -> Provider:
-    """Register a provider. Billing opens the account that it earns into."""
+    """Register a provider. Billing opens its account for earnings."""
     provider = Provider(
         slug=slug, name=name, description=description, commission_bps=commission_bps
     )
@@ -37,7 +37,7 @@ def provider_create(
 def offer_publish(
     *, deployment: Deployment, price: Price, effective_at: datetime | None = None
 ) -> Offer:
-    """Publish a price version; it supersedes the ones before it from ``effective_at`` on."""
+    """Publish a price version; it supersedes the earlier ones from ``effective_at`` on."""
     offer = offer_create(deployment=deployment, price=price, effective_at=effective_at)
     catalog_changed.send(None)
     return offer
@@ -46,7 +46,7 @@ def offer_publish(
 def offer_create(
     *, deployment: Deployment, price: Price, effective_at: datetime | None = None
 ) -> Offer:
-    """As :func:`offer_publish`, in force once its caller publishes. ``price.id`` is ignored."""
+    """Like :func:`offer_publish`, but the caller publishes. ``price.id`` is ignored."""
     return Offer.objects.create(
         deployment=deployment,
         prompt_nano_per_million=price.prompt_nano_per_million,
@@ -63,15 +63,15 @@ def offer_create(
 
 @transaction.atomic
 def pool_put(*, pool: Pool, **values: Any) -> Pool:
-    """Make a pool, or change one; see the fields of :class:`Pool`. Raises ``ValidationError``."""
+    """Create or change a pool; see the fields of :class:`Pool`. Raises ``ValidationError``."""
     return _put(pool, values)
 
 
 @transaction.atomic
 def worker_put(*, worker: Worker, **values: Any) -> Worker:
-    """Make a worker, or change one; routers have it within a second or so.
+    """Create or change a worker; routers have it within about a second.
 
-    Raises ``ValidationError``. Draining is :func:`worker_drain`'s.
+    Raises ``ValidationError``. To drain it, use :func:`worker_drain`.
     """
     return _put(worker, values)
 
@@ -97,12 +97,11 @@ def worker_drain(
     why: str = "",
     confirmed: bool = False,
 ) -> Worker:
-    """Stop, or resume, giving new requests to a worker; kept in the history of its routes.
+    """Start or end draining a worker, and record it in the history of its routes.
 
-    Raises ``ValidationError`` where models would be left without any worker, unless that was
-    ``confirmed``.
+    Raises ``ValidationError`` if models would be left without any worker, unless ``confirmed``.
     """
-    # Two last workers drained side by side would each see the other one work.
+    # Else the last two workers, drained at once, would each count the other as working.
     list(Worker.objects.select_for_update().filter(pool=worker.pool_id).order_by("pk"))
     worker.refresh_from_db()
     effect = drain_effect(worker)
@@ -140,10 +139,10 @@ class HealthReading:
 
 @transaction.atomic
 def worker_health_record(*, readings: Iterable[HealthReading]) -> list[str]:
-    """Keep what the prober saw; returns the ids of workers whose health changed, published.
+    """Store probe readings and publish; returns the ids of workers whose health changed.
 
-    The first failed probe is only noted, the second in a row marks the worker unhealthy: one slow
-    answer of a busy worker is not an outage, and routers eject a dead one by themselves anyway.
+    The second failed probe in a row marks a worker unhealthy: one slow answer of a busy worker is
+    not an outage, and routers eject a dead one by themselves.
     """
     by_pk = {reading.worker_pk: reading for reading in readings}
     now = timezone.now()

@@ -1,4 +1,4 @@
-"""What the catalog tells the apps above it, within the transaction of what happened."""
+"""Signals to the apps above, sent in the transaction of the change."""
 
 from django.dispatch import Signal
 

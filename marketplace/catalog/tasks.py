@@ -1,4 +1,4 @@
-"""Workers' health; a change reaches the routers as a new snapshot."""
+"""Probes workers; a change of health reaches the routers in a new snapshot."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @every(5.0, queue=Queue.CONTROL)
 def probe_workers() -> list[str]:
-    """Probe all at once; returns the ids of workers whose health changed."""
+    """Probe all workers at once; returns the ids of those whose health changed."""
     workers = workers_to_probe()
     readings = asyncio.run(probe(workers)) if workers else []
     changed = worker_health_record(readings=readings)

@@ -1,4 +1,4 @@
-"""Why a place was chosen or lost, in plain words, by the verdict of a decision's record."""
+"""Texts for a decision's record: why a place was chosen or lost, by verdict."""
 
 from collections.abc import Mapping
 
@@ -45,8 +45,8 @@ TERMS: dict[str, tuple[str | Promise, str | Promise]] = {
         _("What this call adds to all others there. It counts, or calls would crowd together."),
     ),
 }
-"""Of what a score on an engine is made: a name and what it means, in the order in which they pass.
-The names are those of :class:`router.contracts.record.TermsRecord`, and the wait in the router.
+"""The terms of an engine's score, in order of time: label and meaning. Keys are the fields of
+:class:`router.contracts.record.TermsRecord`, and ``wait`` for the wait in the router.
 """
 
 REASONS: dict[str, str | Promise] = {
@@ -64,9 +64,9 @@ REASONS: dict[str, str | Promise] = {
     "retried": _("{worker} did not answer as it should ({outcome}); another place took over."),
     "gaveUp": _("{worker} did not answer as it should ({outcome}); nothing was tried after it."),
 }
-"""Sentences about a decision and its tries; ``{name}`` is filled in by `said` or by the script."""
+"""Sentences about a decision and its tries; `said` or the script fills in each ``{name}``."""
 
 
 def said(word: str, **values: object) -> str:
-    """The sentence of this name."""
+    """The sentence of this name, filled in."""
     return str(REASONS[word]).format(**values)

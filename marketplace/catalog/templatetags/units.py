@@ -1,4 +1,4 @@
-"""Numbers as people read them, with their units."""
+"""Template filters that format numbers with their units."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ MILLISECONDS_PER_SECOND = 1000
 
 @register.filter
 def usd(amount_nano: Decimal | int | None) -> str:
-    """Nano-USD as dollars: two decimals from a dollar on, below it as many as matter."""
+    """Nano-USD as dollars: two decimals from a dollar on, up to three significant digits below."""
     if amount_nano is None:
         return "–"
     if not amount_nano:
@@ -28,7 +28,7 @@ def usd(amount_nano: Decimal | int | None) -> str:
     if dollars < 1:
         # adjusted() is the exponent of the first digit: -6 for $0.00000294.
         decimals = min(9, max(2, SIGNIFICANT_DIGITS - 1 - dollars.adjusted()))
-        # normalize() drops the zeros at the end: as many decimals as are left, at least cents.
+        # normalize() drops trailing zeros; cents always stay.
         rounded = round(dollars, decimals).normalize()
         decimals = max(2, -int(rounded.as_tuple().exponent))
     return f"{'−' if amount_nano < 0 else ''}${_number(dollars, decimals)}"
@@ -36,7 +36,7 @@ def usd(amount_nano: Decimal | int | None) -> str:
 
 @register.filter
 def unit_prices(offer: Offer) -> list[tuple[int, str]]:
-    """The prices of an offer that are not of tokens, in nano-USD with what they are per."""
+    """An offer's prices other than token prices: nano-USD, and the unit they are per."""
     prices = [
         (offer.row_nano, _("per row")),
         (offer.image_nano, _("per image")),
@@ -48,7 +48,7 @@ def unit_prices(offer: Offer) -> list[tuple[int, str]]:
 
 @register.filter
 def duration(milliseconds: float | None, zero: str = "–") -> str:
-    """Milliseconds, or seconds from one second on; ``zero`` where nothing was measured."""
+    """Milliseconds below one second, else seconds; ``zero`` if nothing was measured."""
     if not milliseconds:
         return zero
     if milliseconds >= MILLISECONDS_PER_SECOND:
@@ -59,7 +59,7 @@ def duration(milliseconds: float | None, zero: str = "–") -> str:
 
 @register.filter
 def per_second(value: float | None) -> str:
-    """A rate of tokens."""
+    """Tokens per second."""
     if not value:
         return "–"
     return _("%(rate)s tok/s") % {"rate": _number(value, 0)}
@@ -67,14 +67,14 @@ def per_second(value: float | None) -> str:
 
 @register.filter
 def share(part: float | None) -> str:
-    """A share from 0 to 1 in per cent, without the sign."""
+    """A share from 0 to 1 as a percentage, without the sign."""
     return "–" if part is None else _number(100 * part, 1)
 
 
 @register.filter
 def uptime(share: float | None) -> str:
-    """A share of calls from 0 to 1 in per cent; never 100 % while one of them failed."""
-    # A template hands "" over for what is not there.
+    """A share of calls from 0 to 1 as a percentage; never 100 % if one of them failed."""
+    # Django templates pass "" for a missing value.
     if not isinstance(share, float | int):
         return "–"
     return "100 %" if share == 1 else f"{_number(min(100 * share, 99.99), 2)} %"
@@ -82,22 +82,22 @@ def uptime(share: float | None) -> str:
 
 @register.filter
 def verdict_named(verdict: str) -> str:
-    """A verdict of a decision's record, in words."""
+    """The text of a verdict in a decision's record."""
     return str(VERDICTS.get(verdict, verdict))
 
 
 @register.filter
 def dollars(amount_usd: float) -> str:
-    """Whole or small dollars at a chart's axis."""
+    """Dollars for a chart's axis."""
     return usd(round(Decimal(amount_usd) * NANO_PER_USD))
 
 
 @register.filter
 def percent_of(part: float, whole: float) -> str:
-    """A share as a plain CSS number, 0 to 100."""
+    """A percentage as a plain CSS number, 0 to 100."""
     return f"{100 * part / whole:.2f}" if whole else "0"
 
 
 def _number(value: Decimal | float, decimals: int) -> str:
-    """In the reader's notation. Django's own formatting cuts digits off: rounded here, first."""
+    """A number in the reader's notation. Django truncates digits, so it is rounded here first."""
     return str(number_format(round(Decimal(value), decimals), decimal_pos=decimals))
