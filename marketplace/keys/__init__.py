@@ -1,1 +1,1 @@
-"""API keys: their form, pages, rotation, command and endpoints. Their rows are accounts'."""
+"""API keys: their form, pages, rotation, command and endpoints. The table is in accounts."""

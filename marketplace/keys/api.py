@@ -28,7 +28,7 @@ class _Checked(serializers.ModelSerializer[ApiKey]):
     )
 
     def validate_models_allowed(self, names: list[str]) -> list[str]:
-        """Known models; those that the key has already stay, come what may."""
+        """The models, which must exist; names that the key already has are always kept."""
         before = self.instance.models_allowed if isinstance(self.instance, ApiKey) else ()
         try:
             return models_allowed_check(names, before=before)
@@ -36,7 +36,7 @@ class _Checked(serializers.ModelSerializer[ApiKey]):
             raise serializers.ValidationError(error.messages) from error
 
     def validate_expires_at(self, expires_at: datetime | None) -> datetime | None:
-        """A time to come, or none."""
+        """A time in the future, or None."""
         before = self.instance.expires_at if isinstance(self.instance, ApiKey) else None
         try:
             return expiry_check(expires_at, before=before)

@@ -1,4 +1,4 @@
-"""A key as people type it."""
+"""Forms for keys."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ OVERLAPS = {
     24 * 7: _("in a week"),
     OVERLAP_MAX // HOUR: _("in 30 days"),
 }
-"""When the old key ends, by hours."""
+"""When the old key ends, by hours from now."""
 
 
 def _limit(label: Any) -> forms.IntegerField:
@@ -28,7 +28,7 @@ def _limit(label: Any) -> forms.IntegerField:
 
 
 class KeyForm(BudgetForm):
-    """A key needs a name that its owner will recognise later; all else has a default."""
+    """The settings of a key. Only the name is required."""
 
     name = forms.CharField(max_length=80, label=_("Name"))
     requests_per_minute = _limit(_("Requests per minute"))
@@ -46,14 +46,14 @@ class KeyForm(BudgetForm):
         self.api_key = api_key
 
     def clean_models_allowed(self) -> list[str]:
-        """Names, one a line or with commas between them."""
+        """Model names, separated by lines or commas."""
         names = self.cleaned_data["models_allowed"].replace(",", " ").split()
         return models_allowed_check(
             names, before=self.api_key.models_allowed if self.api_key else ()
         )
 
     def clean_expires_at(self) -> datetime | None:
-        """A time to come, or the one that the key had, to the minute."""
+        """A time in the future, or the key's present one, to the minute."""
         wanted: datetime | None = self.cleaned_data["expires_at"]
         before = self.api_key.expires_at if self.api_key else None
         if wanted and before and wanted == before.replace(second=0, microsecond=0):
@@ -62,18 +62,18 @@ class KeyForm(BudgetForm):
 
     @property
     def limits(self) -> list[forms.BoundField]:
-        """The optional fields."""
+        """The bound fields of rate limits."""
         return [self[name] for name in LIMIT_FIELDS]
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """What of a valid form is the key's own."""
+        """The key's fields of a valid form."""
         names = ("name", "models_allowed", "expires_at", *LIMIT_FIELDS)
         return {name: self.cleaned_data[name] for name in names}
 
     @classmethod
     def initial_for(cls, row: ApiKey) -> dict[str, Any]:
-        """What the form shows of a key."""
+        """Initial values for the form of a key."""
         fields = {name: getattr(row, name) for name in ("name", *LIMIT_FIELDS)}
         fields["models_allowed"] = "\n".join(row.models_allowed)
         fields["expires_at"] = row.expires_at and row.expires_at.strftime(MINUTES)
@@ -81,7 +81,7 @@ class KeyForm(BudgetForm):
 
 
 class NewKeyForm(KeyForm):
-    """What a key may do is said when it is made, and never changes; by default it calls models."""
+    """Scopes are set when a key is made and never change; by default it calls models."""
 
     scopes = forms.MultipleChoiceField(
         choices=Scope.choices,
@@ -93,13 +93,13 @@ class NewKeyForm(KeyForm):
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """See :class:`KeyForm`."""
+        """As in :class:`KeyForm`, with scopes."""
         scopes = self.cleaned_data["scopes"] or default_scopes()
         return {**super().key_fields, "scopes": scopes}
 
 
 class RotationForm(forms.Form):
-    """When the old key ends."""
+    """Asks when the old key ends."""
 
     overlap_hours = forms.TypedChoiceField(
         choices=tuple(OVERLAPS.items()), coerce=int, initial=24, label=_("The old key ends")
@@ -107,10 +107,10 @@ class RotationForm(forms.Form):
 
     @property
     def overlap(self) -> timedelta:
-        """Of a valid form."""
+        """The overlap of a valid form."""
         return timedelta(hours=self.cleaned_data["overlap_hours"])
 
     @property
     def ends_at(self) -> datetime:
-        """When the old key ends, were it rotated now."""
+        """When the old key ends if it is rotated now."""
         return timezone.now() + self.overlap

@@ -1,4 +1,4 @@
-"""Keys in the browser: a list, and making, changing, rotating and revoking one."""
+"""Pages that list, create, change, rotate and revoke keys."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
 
 NEW_KEY = "new_key"
-"""Where a key waits in the session for the one page view that shows it."""
+"""Session key that holds a new key for the one page view that shows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A key of the list, how its budget stands, and whether who looks may change it."""
+    """A key in the list, its budget, and whether the viewer may change it."""
 
     key: ApiKey
     budget: BudgetState | None
@@ -36,14 +36,14 @@ class KeyRow:
 @require_safe
 @organisation_required
 def keys(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """The organisation's keys, masked, and once the one that was just made."""
+    """The organisation's keys, masked; a new one is shown in full once."""
     return _keys_page(request, organisation, NewKeyForm())
 
 
 @require_POST
 @organisation_required
 def key_create(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Make a key and show it on the next page view only."""
+    """Create a key and show it on the next page view only."""
     demand(request, organisation, Permission.KEYS)
     form = NewKeyForm(request.POST)
     if not form.is_valid():
@@ -82,7 +82,7 @@ def key(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpRe
 @require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
-    """Make a key that takes over, and say when the old one ends."""
+    """Create a key that replaces this one, and set when this one ends."""
     row = _changeable(request, organisation, key_id)
     form = RotationForm(request.POST or None)
     if form.is_bound and form.is_valid() and row.status == "active":
@@ -101,7 +101,7 @@ def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) ->
 @require_POST
 @organisation_required
 def key_revoke(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
-    """Switch a key off for good."""
+    """Revoke a key for good."""
     row = get_object_or_404(organisation.api_keys, pk=key_id)
     demand(request, organisation, permission_over(row))
     if not is_confirmed(request):
@@ -129,7 +129,7 @@ def _changeable(request: HttpRequest, organisation: Organisation, key_id: int) -
 
 
 def _budgets(rows: Iterable[ApiKey]) -> dict[int | None, BudgetState]:
-    """How the budgets of keys stand, by key."""
+    """The budget states of keys, by key."""
     budgets = [row.budget for row in rows if hasattr(row, "budget")]
     return {state.budget.key_id: state for state in budget_states(budgets)}
 

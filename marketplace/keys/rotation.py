@@ -1,4 +1,4 @@
-"""Rotating a key: a new one takes over while the old one still works for a while."""
+"""Key rotation: a new key replaces the old one, which works for a while longer."""
 
 from datetime import timedelta
 
@@ -20,11 +20,11 @@ OVERLAP_MAX = timedelta(days=30)
 def api_key_rotate(
     *, api_key: ApiKey, overlap: timedelta, created_by: User | None = None
 ) -> tuple[ApiKey, str]:
-    """A new key with the old one's name, scopes, models, limits, expiry and budget, and the key.
+    """Create a key with the old one's name, scopes, models, limits, expiry and budget.
 
-    The old one ends after ``overlap`` (at once for none), or when it would have anyway. The new
-    budget has the same limit and counts from now. ValidationError for a key that is not active,
-    or an overlap beyond `OVERLAP_MAX`.
+    Returns the row and the key itself. The old one ends after ``overlap`` (at once for none), or
+    at its own expiry if that is earlier. The new budget has the same limit and counts from now.
+    ValidationError for a key that is not active, or an overlap beyond `OVERLAP_MAX`.
     """
     old = ApiKey.objects.select_for_update().get(pk=api_key.pk)
     if old.status != "active":

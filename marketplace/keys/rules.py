@@ -1,4 +1,4 @@
-"""What a key's fields must be like, for pages and API alike."""
+"""Validation of a key's fields, for pages and API."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,7 +13,7 @@ MODELS_ALLOWED_MAX = 100
 
 
 def models_allowed_check(names: Iterable[str], *, before: Iterable[str] = ()) -> list[str]:
-    """The names, each once. ValidationError for one that is new to the key and no model's."""
+    """The names without duplicates. ValidationError for a new name that no model has."""
     wanted = list(dict.fromkeys(names))
     if len(wanted) > MODELS_ALLOWED_MAX:
         raise ValidationError(
@@ -30,7 +30,7 @@ def models_allowed_check(names: Iterable[str], *, before: Iterable[str] = ()) ->
 
 
 def expiry_check(expires_at: datetime | None, *, before: datetime | None = None) -> datetime | None:
-    """The moment. ValidationError for a new one that has passed."""
+    """The expiry. ValidationError for a new one in the past."""
     if expires_at is not None and expires_at != before and expires_at <= timezone.now():
         raise ValidationError(
             _("This has passed: choose a later time, or revoke the key to end it now.")
