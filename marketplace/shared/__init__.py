@@ -1,1 +1,1 @@
-"""What every app of the control plane may import: it imports none of them."""
+"""Code that every app of the control plane may import; it imports none of them."""

@@ -1,4 +1,4 @@
-"""Bases of pages in Django's admin."""
+"""Base classes for Django's admin."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 class PublishingAdmin(admin.ModelAdmin):
-    """Has each change in force when the request ends, within the admin's own transaction."""
+    """Publishes a snapshot after each change, in the admin's own transaction."""
 
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
 

@@ -1,6 +1,6 @@
-"""Clicks that break something are asked about once more, on a page that says what they break.
+"""A confirmation page before an action that breaks something; it lists what breaks.
 
-A page and a form, not a dialog: it works by keyboard, without scripts, and for whoever posts.
+It is a page and a form, not a dialog: it works by keyboard and without scripts.
 """
 
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 CONFIRMED = "confirmed"
-"""The field that only the form of the page in between has."""
+"""The field that only the confirmation page's form has."""
 NOT_KEPT = frozenset({CONFIRMED, "csrfmiddlewaretoken"})
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Whether who posts has seen what it breaks."""
+    """Whether the request comes from the confirmation page."""
     return request.POST.get(CONFIRMED) == "1"
 
 
 def confirmation(
     request: HttpRequest, *, question: str, effects: Sequence[str], verb: str, back: str
 ) -> HttpResponse:
-    """The page in between: ``effects`` in words, a button ``verb``, and the URL ``back``."""
+    """The confirmation page: sentences ``effects``, a button ``verb``, and the URL ``back``."""
     kept = [
         (name, value)
         for name, values in request.POST.lists()

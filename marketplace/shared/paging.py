@@ -1,4 +1,4 @@
-"""Paging of the management API. Apart from the views: Django REST framework imports it early."""
+"""Paging of the management API. A module without views: Django REST framework imports it early."""
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.models import Model, QuerySet
@@ -11,7 +11,7 @@ from marketplace.shared.texts import unkept
 
 
 class NewestFirst(CursorPagination):
-    """Pages that stay put while rows are added: ``?cursor=``, ``?page_size=`` up to 200."""
+    """Pages that do not shift when rows are added: ``?cursor=``, ``?page_size=`` up to 200."""
 
     ordering: str | tuple[str, ...] = "-id"
     page_size = 50
@@ -21,7 +21,7 @@ class NewestFirst(CursorPagination):
     def get_ordering(
         self, request: Request, queryset: QuerySet[Model], view: APIView
     ) -> tuple[str, ...]:
-        """What rows are ordered by. 404 where a cursor's place among them is none of its values."""
+        """The field to order by. 404 if the cursor's position is no value of that field."""
         ordering = super().get_ordering(request, queryset, view)
         cursor = self.decode_cursor(request)
         if cursor is not None and cursor.position is not None:
@@ -29,11 +29,11 @@ class NewestFirst(CursorPagination):
         return ordering
 
     def _check(self, model: type[Model], name: str, position: str) -> None:
-        """Where a page begins is a value of the field that rows are ordered by."""
+        """Raise 404 unless the cursor's position is a value of the field."""
         try:
             field = model._meta.get_field(name)
         except FieldDoesNotExist:
-            # An annotation: it is what it is compared with that says its type.
+            # An annotation has no model field that could check it.
             field = None
         try:
             if unkept(position):

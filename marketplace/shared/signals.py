@@ -1,9 +1,9 @@
-"""Ports by which an app tells those above it that something happened."""
+"""Signals by which an app tells the apps above it that something changed."""
 
 from django.dispatch import Signal
 
 catalog_changed = Signal()
-"""What routers know was changed. Sent last in its transaction, in which routing publishes it."""
+"""Data that routers use has changed. Sent last in the transaction, in which routing publishes."""
 
 benchmark_ran = Signal()
 """A benchmark has run to its end, whichever. Sent in its process, once that is kept."""

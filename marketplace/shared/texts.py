@@ -1,14 +1,14 @@
-"""Which texts no table of ours can keep: asked once, where they come in."""
+"""Rejects texts that PostgreSQL cannot store, where requests come in."""
 
 from collections.abc import Iterator
 from typing import Any
 
 DEPTH_MAX = 32
-"""Objects and lists inside each other that a body may have."""
+"""The deepest nesting of objects and lists in a body."""
 
 
 def unkept(text: str) -> str:
-    """What PostgreSQL and UTF-8 have no place for in it, in words; "" where they keep it all."""
+    """Why PostgreSQL cannot store the text; "" if it can."""
     if "\0" in text:
         return "a NUL character"
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -17,7 +17,7 @@ def unkept(text: str) -> str:
 
 
 def unkept_in(value: Any) -> str:
-    """The first such thing in a parsed body (or its depth), in words; "" where there is none."""
+    """The first such reason in a parsed body, or its depth; "" if there is none."""
     return next(_unkept_in(value, 1), "")
 
 
@@ -26,7 +26,7 @@ def _unkept_in(value: Any, depth: int) -> Iterator[str]:
         if found := unkept(value):
             yield f"A text has {found}, which nothing here can keep."
     elif isinstance(value, float):
-        # JSON has no word for them, but 1e999 is one.
+        # JSON has no infinity, but 1e999 parses to one.
         if value in (float("inf"), float("-inf")):
             yield "A number is too large."
     elif isinstance(value, dict | list):
@@ -34,5 +34,5 @@ def _unkept_in(value: Any, depth: int) -> Iterator[str]:
             yield f"Objects and lists may be {DEPTH_MAX} deep."
             return
         inner = [*value, *value.values()] if isinstance(value, dict) else value
-        for one in inner:
-            yield from _unkept_in(one, depth + 1)
+        for child in inner:
+            yield from _unkept_in(child, depth + 1)
