@@ -1,1 +1,1 @@
-"""What the platform's staff see of a customer, read-only; each look is itself kept."""
+"""The support view: staff read a customer's data, and each look is recorded."""

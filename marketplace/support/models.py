@@ -1,4 +1,4 @@
-"""Who of the staff looked at what of whom."""
+"""Records of which member of the staff looked at what."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ class LookKind(models.TextChoices):
 class Look(models.Model):
     """One view of one thing. A database trigger refuses changes.
 
-    Plain names, as what it speaks of may be gone. ``subject`` is a slug, an address, a call's id;
-    of a search what was found, never what was typed: that may have been a key.
+    It holds plain text, as the rows it names may be deleted. ``subject`` is a slug, an address or
+    a call's id; for a search the results, never the query: that may have been a key.
     """
 
     staff = models.TextField()

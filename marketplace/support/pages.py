@@ -1,4 +1,4 @@
-"""The support view: find a customer and see what they see, without being them."""
+"""The support view: find a customer and read their data, without acting as them."""
 
 from uuid import UUID
 
@@ -23,7 +23,7 @@ LOOKS_SHOWN = 20
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def support(request: HttpRequest) -> HttpResponse:
-    """Search. By POST, so that a pasted key is in no address, history or log."""
+    """Search by POST, so that a pasted key is in no URL, history or log."""
     text = request.POST.get("q", "")
     hits = selectors.search(text) if request.method == "POST" else None
     if hits:
@@ -36,7 +36,7 @@ def support(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_required
 def organisation(request: HttpRequest, slug: str) -> HttpResponse:
-    """Everything that support needs of one organisation."""
+    """The page of one organisation."""
     row = get_object_or_404(Organisation, slug=slug)
     look_record(staff=_user(request), kind=LookKind.ORGANISATION, subject=slug, organisation=slug)
     context = {"customer": selectors.customer(row), "errors_within": selectors.ERRORS_WITHIN}
@@ -46,7 +46,7 @@ def organisation(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @staff_required
 def person(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Whose member somebody is."""
+    """The organisations that a person belongs to."""
     user = get_object_or_404(User, pk=user_id)
     look_record(staff=_user(request), kind=LookKind.PERSON, subject=user.email)
     return _private(render(request, "support/person.html", {"person": selectors.person(user)}))
@@ -55,7 +55,7 @@ def person(request: HttpRequest, user_id: int) -> HttpResponse:
 @require_safe
 @staff_required
 def call(request: HttpRequest, request_id: UUID) -> HttpResponse:
-    """One call of anybody: times, attempts and the decision; there is no prompt to see."""
+    """Any customer's call: times, attempts and the decision. No prompt is kept."""
     event = get_object_or_404(UsageEvent, pk=request_id)
     owner = Organisation.objects.filter(pk=event.organisation_id).first()
     slug = owner.slug if owner else ""

@@ -1,4 +1,4 @@
-"""Finding a customer by what they can say, and what is theirs. No prompt is kept anywhere."""
+"""Finds a customer by what they can tell, and reads their data. No prompt is kept anywhere."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +24,7 @@ FOUND_MAX = 20
 ROWS_MAX, CALLS_MAX = 50, 20
 QUERY_CHARACTERS = 200
 CHARACTERS_MIN = 2
-"""Shorter text finds half the platform."""
+"""Shorter text matches too much."""
 
 ERRORS_WITHIN = timedelta(days=7)
 FINE = ("completed", "client_gone")
@@ -32,7 +32,7 @@ FINE = ("completed", "client_gone")
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Something that was found: what it is, and whose. ``detail`` is fit to be shown and kept."""
+    """A search result. ``detail`` holds no secret, so it may be shown and stored."""
 
     kind: str
     text: str
@@ -43,9 +43,9 @@ class Hit:
 
 
 def search(text: str) -> list[Hit]:
-    """Organisations, people, keys, calls and invoices by what a customer can tell.
+    """Organisations, people, keys, calls and invoices that match the text.
 
-    A pasted key is looked up by its digest and kept nowhere; its last four characters do as well.
+    A pasted key is looked up by its digest and not stored; its last four characters match too.
     """
     text = text.strip()[:QUERY_CHARACTERS]
     if text.startswith(KEY_PREFIX) and "…" not in text:
@@ -111,7 +111,7 @@ def _invoices(text: str) -> list[Hit]:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """What is known of an organisation, the newest first, ``ROWS_MAX`` of each at most."""
+    """An organisation's data, newest first, at most ``ROWS_MAX`` of each kind."""
 
     organisation: Organisation
     account: Account | None
@@ -128,7 +128,7 @@ class Customer:
 
 
 def customer(organisation: Organisation) -> Customer:
-    """As many queries for whoever it is."""
+    """Read an organisation's data, in a fixed number of queries."""
     account = Account.objects.filter(organisation=organisation).first()
     calls = UsageEvent.objects.filter(organisation_id=organisation.pk).order_by("-request_id")
     lately = calls.filter(request_id__gte=id_floor(timezone.now() - ERRORS_WITHIN))
@@ -156,7 +156,7 @@ def customer(organisation: Organisation) -> Customer:
 
 
 def audit_of(organisation: Organisation) -> list[dict[str, Any]]:
-    """The last changes of what the organisation has."""
+    """The organisation's latest audit entries."""
     entries = entries_of(Organisation.objects.filter(pk=organisation.pk))
     return [
         {
@@ -177,6 +177,6 @@ class Person:
 
 
 def person(user: User) -> Person:
-    """Whose member somebody is. Two queries."""
+    """A person's memberships. Two queries."""
     rows = user.memberships.select_related("organisation").order_by("organisation__slug")
     return Person(user, list(rows[:ROWS_MAX]))
