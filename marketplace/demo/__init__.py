@@ -1,1 +1,1 @@
-"""A marketplace to try: an organisation with credit and a catalog over the local fleet."""
+"""The demo: an organisation with credit, and a catalog over the local fleet."""

@@ -1,4 +1,4 @@
-"""The fleet file: which workers the launcher has started, and where."""
+"""The fleet file: the workers that the launcher started, and their URLs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +11,9 @@ Weight = Annotated[float, Meta(gt=0)]
 
 
 class FleetEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An LLM engine that runs a model: the weights of the two sums of
-    :class:`~router.domain.catalog.EngineCurve`, how many ``sequences`` it runs at once at most, and
-    how many ``kv_tokens`` its cache holds (0: not known).
+    """An LLM engine that runs a model. It holds the weights of the two sums of
+    :class:`~router.domain.catalog.EngineCurve`, the most ``sequences`` it runs at once, and
+    the ``kv_tokens`` its cache holds (0: not known).
     """
 
     first: tuple[Weight, Weight, Weight]
@@ -24,9 +24,9 @@ class FleetEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class FleetWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line. ``priors`` gives mean service times in ms by public model name, where known;
-    for an emulated worker its names are also the models that it serves. ``engines`` says of the
-    models that LLM engines run more of the same. ``left_out`` is why it could not be started, ""
-    where it was.
+    for an emulated worker its keys are also the models that it serves. ``engines`` describes
+    the LLM engines by model. ``left_out`` is why it could not be started, ""
+    if it was.
     """
 
     worker: str
@@ -41,7 +41,7 @@ class FleetWorker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FleetInvalid(Exception):
-    """The file is not a fleet; the message says where and why."""
+    """The file is not a valid fleet; the message says where and why."""
 
 
 def fleet_read(path: Path) -> list[FleetWorker]:

@@ -1,6 +1,6 @@
-"""What the demo sells, as plain values. Real models run on this machine; emulated ones say so.
+"""The models, pools and prices of the demo. Real models run on this machine; emulated ones say so.
 
-Prices are the demo's own, in the order of what small and large models cost on public markets.
+Prices are the demo's own, of the magnitude that such models cost on public markets.
 """
 
 from dataclasses import dataclass, field
@@ -36,9 +36,9 @@ class DemoPool:
 
 @dataclass(frozen=True, slots=True)
 class DemoModel:
-    """``prices`` maps the pools that may serve it to the price there.
+    """``prices`` maps each pool that may serve it to the price there.
 
-    ``upstream_model`` is the name that its workers know it by.
+    ``upstream_model`` is the model's name at its workers.
     """
 
     name: str
@@ -63,7 +63,7 @@ class DemoModel:
 
 
 def _tokens(prompt_cents: float, completion_cents: float = 0.0) -> Price:
-    """Cents per million tokens; a cached prompt token costs half."""
+    """A price in cents per million tokens; cached prompt tokens cost half."""
     prompt = round(prompt_cents * CENT)
     completion = round(completion_cents * CENT)
     return Price(
@@ -99,7 +99,7 @@ PROVIDERS = (
     ),
 )
 
-# Worker costs are round demo figures in the order of on-demand rents, not quotes.
+# Worker costs are round figures of the magnitude of on-demand rents, not quotes.
 POOLS = (
     DemoPool("llama-fast", "CPU, 2 threads, 2 slots", "llama.cpp", "northyard", 6 * CENT),
     DemoPool("llama-small", "CPU, 1 thread, 1 slot", "llama.cpp", "lakeside", 2 * CENT),

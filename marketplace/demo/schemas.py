@@ -1,4 +1,4 @@
-"""What the demo's models take, as JSON schemas: playgrounds make forms of them."""
+"""JSON schemas of the demo models' inputs; playgrounds build forms from them."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ FRAUD_INPUT = {
             "description": "One a row, as many as you like; the answer is how likely fraud is.",
             "type": "array",
             "minItems": 1,
-            # A list, not an object: the tensor's columns have an order, and JSON objects none.
+            # A list, as the tensor's columns are ordered and the keys of a JSON object are not.
             "items": {
                 "type": "array",
                 "prefixItems": [
@@ -53,7 +53,7 @@ FRAUD_INPUT = {
         }
     },
 }
-"""The defaults are a transaction worth a second look."""
+"""The defaults make a suspicious transaction."""
 IMAGE_INPUT = {
     "type": "object",
     "required": ["INPUT"],

@@ -1,4 +1,4 @@
-"""Seeding the demo. Everything is found by its public name first: each start repeats it."""
+"""Seeds the demo. Rows are looked up by public name first, as each start repeats it."""
 
 import json
 import os
@@ -50,12 +50,12 @@ ORGANISATION = "demo"
 CREDIT_NANO = 25 * USD
 LEFT_OUT_CHARACTERS = 200
 CONTEXT_TOKENS = 128.0
-"""Of a typical call, which a given prior stands for: a prompt and an answer of 64 tokens each."""
+"""The typical call of a given prior: a prompt and an answer of 64 tokens each."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoCredentials:
-    """Kept in ``demo.json`` (0600) beside the other state, so that every start can show them."""
+    """The demo's login and key, kept in ``demo.json`` (0600) so that each start can show them."""
 
     email: str
     password: str
@@ -63,7 +63,7 @@ class DemoCredentials:
 
 
 def demo_credentials(path: Path) -> DemoCredentials:
-    """Those of an earlier start, else new ones, written before anything relies on them."""
+    """The credentials of an earlier start, else new ones, written to the file before use."""
     try:
         kept = DemoCredentials(**json.loads(path.read_text()))
         if key_is_wellformed(kept.api_key):
@@ -81,7 +81,7 @@ def demo_credentials(path: Path) -> DemoCredentials:
 
 @transaction.atomic
 def demo_seed(*, fleet: Sequence[FleetWorker] | None, credentials: DemoCredentials) -> None:
-    """Bring organisation and catalog in line with the fleet; None means: as it was last time."""
+    """Update organisation and catalog to match the fleet; None keeps the last one."""
     system_accounts_open()
     organisation = _organisation(credentials)
     _providers(organisation)
@@ -106,7 +106,7 @@ def _organisation(credentials: DemoCredentials) -> Organisation:
     elif not user.check_password(credentials.password):
         user.set_password(credentials.password)
         user.save(update_fields=["password"])
-    # Where mail is set up an address is proved before it signs in, and nobody reads this one's.
+    # With mail, an address must be verified before sign-in, and nobody reads this one's mail.
     EmailAddress.objects.update_or_create(
         user=user, email=user.email, defaults={"verified": True, "primary": True}
     )
@@ -150,7 +150,7 @@ def _pools() -> None:
 
 
 def _workers(fleet: Sequence[FleetWorker]) -> None:
-    """Upsert the fleet's workers; one that is gone drains until a later fleet has it again."""
+    """Upsert the fleet's workers; a missing one drains until a later fleet has it again."""
     pools = {pool.name: pool for pool in Pool.objects.all()}
     for entry in fleet:
         pool = pools.get(entry.pool) or Pool.objects.create(
@@ -176,7 +176,7 @@ def _workers(fleet: Sequence[FleetWorker]) -> None:
 
 
 def _pools_serving(model: DemoModel, fleet: Sequence[FleetWorker]) -> set[str]:
-    """Pools that the model is sold on: priced, and for an emulated one in the fleet at all."""
+    """Pools that sell the model: those with a price; emulated ones must be in the fleet."""
     if not model.emulated:
         return set(model.prices)
     if not settings.WAYPOST_EMULATED:
@@ -217,7 +217,7 @@ def _model(demo: DemoModel, pools: set[str]) -> None:
 
 
 def _tuning(model: AIModel) -> None:
-    """The loop may act by itself, so that the demo shows it act. What a person set stays."""
+    """Let the loop act by itself, for the demo. What a person set stays."""
     tuning, _ = RouteTuning.objects.get_or_create(model=model)
     if tuning.mode != Mode.AUTOMATIC and not tuned_by(model):
         tuning.mode = Mode.AUTOMATIC
@@ -246,7 +246,7 @@ def _deployment(
     if row.status != DeploymentStatus.RETIRED:
         row.status = DeploymentStatus.LIVE if live else DeploymentStatus.PAUSED
     row.save()
-    # Only the first price is the demo's: one that a person published later stays in force.
+    # Only the first price is the demo's: a later one of a person stays in force.
     if not Offer.objects.filter(deployment=row).exists():
         offer_create(deployment=row, price=demo.prices[pool])
 
@@ -275,7 +275,7 @@ def _priors(fleet: Sequence[FleetWorker]) -> None:
 
 
 def _engine(given: FleetEngine | None) -> dict[str, Any]:
-    """As a profile keeps it; {} where the model is run by none."""
+    """The engine as a profile keeps it; {} without one."""
     if given is None:
         return {}
     first = Sum(given.first, (True,) * len(given.first), 0.0)
