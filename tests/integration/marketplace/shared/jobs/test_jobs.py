@@ -37,7 +37,7 @@ from marketplace.shared.jobs.services import (
     jobs_sweep,
 )
 from tests.databases import as_services, named
-from tests.integration.marketplace.jobs_asked import ASKED
+from tests.integration.marketplace.shared.jobs.jobs_asked import ASKED
 from tests.integration.marketplace.shop import Shop
 from workers.celery_app import app
 
@@ -345,7 +345,12 @@ def killed_amid(model: type[Job]) -> None:
     """Have a process begin the next job, and kill it there."""
     url = as_services(named(os.environ["DATABASE_URL"], connection.settings_dict["NAME"]))
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.marketplace.job_process", model._meta.label],
+        [
+            sys.executable,
+            "-m",
+            "tests.integration.marketplace.shared.jobs.job_process",
+            model._meta.label,
+        ],
         env={**os.environ, "DATABASE_URL": url},
         stdout=subprocess.PIPE,
         text=True,
