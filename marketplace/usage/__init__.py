@@ -1,1 +1,1 @@
-"""What was called: one event a call, written by the ledger when it settles."""
+"""Usage: one event for each call, written by the ledger when the call settles."""

@@ -1,4 +1,4 @@
-"""Calls in Django's admin, to read."""
+"""Calls in Django's admin, read-only."""
 
 from django.contrib import admin
 

@@ -97,7 +97,7 @@ class SummaryQuery(serializers.Serializer[Any]):
     member = serializers.IntegerField(required=False, min_value=0, max_value=ID_MAX)
 
     def get_fields(self) -> dict[str, Any]:
-        # No class can have an attribute named "from".
+        # "from" is a keyword, so it cannot be a class attribute.
         dates = {name: serializers.DateField(required=False) for name in ("from", "to")}
         return {**super().get_fields(), **dates}
 

@@ -9,7 +9,7 @@ def _make_partitions(**kwargs: Any) -> None:
     from marketplace.usage.partitions import partitions_make
 
     with connection.cursor() as cursor:
-        # Not there when only other apps were migrated.
+        # The function is missing when only other apps were migrated.
         cursor.execute("SELECT to_regproc('usage_partitions_make') IS NOT NULL")
         (is_partitioned,) = cursor.fetchone()
     if is_partitioned:

@@ -1,4 +1,4 @@
-"""What calls came to by who called what: written with the calls, for an organisation's pages."""
+"""Daily sums of calls by caller and model, written with the calls, for an organisation's pages."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
@@ -8,9 +8,9 @@ from django.db import models
 class CallerRollup(models.Model):
     """Sums over one key's or member's calls of one model in a day (UTC).
 
-    Those of the ``UsageRollup`` of all deployments and endings together, as far as figures show
-    them: one row where there are a dozen. ``failed`` calls did not complete; the cells, as in
-    ``sql/rollups.sql``, are of those that did. Made by ``usage_caller_rollup_add``.
+    It adds up the rows of ``UsageRollup`` over deployments and outcomes, so that pages read one row
+    instead of a dozen. ``failed`` calls did not complete; the cells (see ``sql/rollups.sql``) are
+    of completed ones. Written by ``usage_caller_rollup_add``.
     """
 
     pk = models.CompositePrimaryKey("organisation_id", "starts_at", "key_id", "user_id", "model")
@@ -30,7 +30,7 @@ class CallerRollup(models.Model):
     class Meta:
         db_table = "usage_caller_rollup"
         indexes = [
-            # To make some days anew.
+            # Used to rebuild some days.
             BrinIndex(fields=["starts_at"], name="usage_caller_by_time", pages_per_range=16),
         ]
 

@@ -1,6 +1,6 @@
-"""The decision and the tries of one recorded call, as a page shows them. Pure.
+"""The decision and the tries of one recorded call, for its page. Pure.
 
-The playground says the same of a call that has just ended: ``frontend/src/playground/explain.ts``.
+``frontend/src/playground/explain.ts`` says the same of a call that has just ended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ from router.domain.verdict import SCORED, Verdict
 
 Candidate = Mapping[str, Any]
 REASONS_MAX = 6
-"""Sentences about those that lost; the table beside them has all."""
+"""Sentences about losing places at most; the table has all."""
 MS_PER_S = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A candidate; ``rest`` is what of its score is not expected service, in seconds.
+    """A candidate; ``rest`` is its score without the expected service, in seconds.
 
-    Weighted waiting, what it adds to others on an engine, and what price, order and wishes add.
-    Places that were ruled out have no score.
+    The rest is weighted waiting, the delay it causes others on an engine, and the terms of price,
+    order and preferences. Places that were ruled out have no score.
     """
 
     candidate: Candidate
@@ -43,51 +43,51 @@ class Try:
 
 
 def places(candidates: Sequence[Candidate]) -> list[Place]:
-    """The chosen one first, then by score, those that were ruled out last."""
+    """The candidates as places: the chosen one first, then by score, ruled-out ones last."""
 
-    def rank(one: Candidate) -> tuple[int, float]:
-        verdict = one["verdict"]
-        return 0 if verdict == Verdict.CHOSEN else 2 - (verdict in SCORED), one["score"]
+    def rank(candidate: Candidate) -> tuple[int, float]:
+        verdict = candidate["verdict"]
+        return 0 if verdict == Verdict.CHOSEN else 2 - (verdict in SCORED), candidate["score"]
 
     return [
         Place(
-            candidate=one,
-            scored=one["verdict"] in SCORED,
-            rest=max(one["score"] - one["service_ms"] / MS_PER_S, 0.0),
+            candidate=candidate,
+            scored=candidate["verdict"] in SCORED,
+            rest=max(candidate["score"] - candidate["service_ms"] / MS_PER_S, 0.0),
         )
-        for one in sorted(candidates, key=rank)
+        for candidate in sorted(candidates, key=rank)
     ]
 
 
 def reasons(ordered: Sequence[Place], sent: Sequence[Try] = ()) -> list[str]:
-    """A sentence about the chosen place, then one for each that lost.
+    """A sentence about the chosen place, then one for each losing place.
 
-    The places are those of the last try: what was tried before is not among them.
+    ``ordered`` has the places of the last try; earlier tries are not among them.
     """
     if not ordered or ordered[0].candidate["verdict"] != "chosen":
         return []
     chosen, lost = ordered[0].candidate, ordered[1:]
     if not lost:
-        tried = any(one.attempt["worker_id"] != chosen["worker_id"] for one in sent)
+        tried = any(try_.attempt["worker_id"] != chosen["worker_id"] for try_ in sent)
         return [said("whyLeft" if tried else "whyOnly", worker=chosen["worker_id"])]
     score = f"{chosen['score']:.3f}"
     sentences = [said("whyChosen", worker=chosen["worker_id"], n=len(ordered), score=score)]
     for place in lost[:REASONS_MAX]:
-        one = place.candidate
-        reason = str(VERDICTS.get(one["verdict"], one["verdict"]))
-        behind_ms = MS_PER_S * (one["score"] - chosen["score"])
+        loser = place.candidate
+        reason = str(VERDICTS.get(loser["verdict"], loser["verdict"]))
+        behind_ms = MS_PER_S * (loser["score"] - chosen["score"])
         if place.scored and behind_ms > 0:
             reason += "; " + said("whyBehind", seconds=duration(behind_ms))
-            term = most_behind(one, chosen, behind_ms)
+            term = most_behind(loser, chosen, behind_ms)
             reason += f" ({said('whyMost', term=str(term).lower())})" if term else ""
-        sentences.append(said("whyLost", worker=one["worker_id"], reason=reason))
+        sentences.append(said("whyLost", worker=loser["worker_id"], reason=reason))
     if len(lost) > REASONS_MAX:
         sentences.append(said("whyMore", n=len(lost) - REASONS_MAX))
     return sentences
 
 
 def tries(attempts: Sequence[Mapping[str, Any]]) -> list[Try]:
-    """In the order they were sent."""
+    """The attempts in the order they were sent."""
     ordered = sorted(attempts, key=lambda attempt: attempt["queue_ms"])
     return [
         Try(i + 1, attempt, attempt["queue_ms"], attempt["upstream_ms"])
@@ -96,27 +96,27 @@ def tries(attempts: Sequence[Mapping[str, Any]]) -> list[Try]:
 
 
 def hedge_of(sent: Sequence[Try], worker_id: str, queue_ms: float) -> float:
-    """What of ``queue_ms`` passed beside an earlier try; ``worker_id`` answered in the end."""
+    """The part of ``queue_ms`` while an earlier try ran; ``worker_id`` answered in the end."""
     attempts = [
-        AttemptRecord(0, one.attempt["worker_id"], "", "", one.begins_ms, one.took_ms)
-        for one in sent
+        AttemptRecord(0, try_.attempt["worker_id"], "", "", try_.begins_ms, try_.took_ms)
+        for try_ in sent
     ]
     return hedge_ms(attempts, worker_id, queue_ms)
 
 
 def retries(ordered: Sequence[Try]) -> list[str]:
-    """What became of each try but the one that answered, where there were several."""
+    """Sentences about each try but the one that answered; empty for a single try."""
     if len(ordered) < 2:
         return []
-    won = next((one for one in ordered if one.attempt["outcome"] == "completed"), None)
+    won = next((try_ for try_ in ordered if try_.attempt["outcome"] == "completed"), None)
     found = []
-    for one in ordered:
-        worker, outcome = one.attempt["worker_id"], one.attempt["outcome"]
+    for try_ in ordered:
+        worker, outcome = try_.attempt["worker_id"], try_.attempt["outcome"]
         if outcome == "outrun":
-            # Either of two tries may win: the later one was sent because the earlier was late.
-            hedge = won is not None and won.begins_ms < one.begins_ms
+            # Either of two tries may win: the later one is a hedge for a late earlier one.
+            hedge = won is not None and won.begins_ms < try_.begins_ms
             found.append(said("outrunHedge" if hedge else "outrun", worker=worker))
         elif outcome != "completed":
-            over = one is ordered[-1] and won is None
+            over = try_ is ordered[-1] and won is None
             found.append(said("gaveUp" if over else "retried", worker=worker, outcome=outcome))
     return found

@@ -1,4 +1,4 @@
-"""What all customers' calls came to, by deployment and by model: kept for public pages by a job."""
+"""Sums over all customers' calls by deployment and by model, kept for public pages by a job."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -8,10 +8,10 @@ from django.utils.translation import gettext_lazy as _
 class DeploymentRollup(models.Model):
     """Sums over the calls to one deployment in an hour or day (UTC), over all customers.
 
-    ``deployment_id`` is 0 for calls that no worker got. ``placed`` calls reached a worker, whose
-    ``faults`` are those that it failed; latencies and ``tokens_answered`` are of ``completed``
-    ones.
-    Made by ``usage_deployment_rollup_refresh``, see ``sql/deployments.sql``.
+    ``deployment_id`` is 0 for calls that no worker got. ``placed`` calls reached a worker;
+    ``faults`` are those that the worker failed. Latencies and ``tokens_answered`` are of
+    ``completed`` calls. Written by ``usage_deployment_rollup_refresh``, see
+    ``sql/deployments.sql``.
     """
 
     pk = models.CompositePrimaryKey("model", "span", "starts_at", "deployment_id")
@@ -49,9 +49,9 @@ class RankingWindow(models.TextChoices):
 
 
 class ModelRanking(models.Model):
-    """What a model's calls came to in a window up to ``computed_at``, over all customers.
+    """Sums over a model's calls in a window up to ``computed_at``, over all customers.
 
-    Percentiles in ms of ``completed`` calls; ``tokens_per_s`` is one call's, its queue left out.
+    Percentiles in ms of ``completed`` calls; ``tokens_per_s`` is of one call, without its queue.
     """
 
     pk = models.CompositePrimaryKey("window", "model")

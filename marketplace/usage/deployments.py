@@ -1,4 +1,4 @@
-"""Reading what calls came to by deployment, over all customers."""
+"""Reading sums of calls by deployment, over all customers."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from router.domain.outcome import Outcome
 
 PLACED = ~Q(outcome=Outcome.REJECTED)
 FAULTS = Q(outcome__in=(Outcome.WORKER_FAILED, Outcome.TRUNCATED))
-"""What counts as reaching a worker and as its fault, as ``sql/deployments.sql`` has it."""
+"""Which calls reached a worker, and which failed by its fault; as in ``sql/deployments.sql``."""
 CELL_BITS = 32
 _SUMS = (
     "calls",
@@ -35,7 +35,7 @@ _SUMS = (
 
 @dataclass(slots=True)
 class Measured:
-    """What some calls came to. Times are sums in ms and histograms over ``completed`` calls."""
+    """Sums over some calls. Times are sums in ms and histograms over ``completed`` calls."""
 
     calls: int = 0
     placed: int = 0
@@ -53,7 +53,7 @@ class Measured:
     total: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, row: DeploymentRollup) -> None:
-        """Count a rollup's calls too."""
+        """Add a rollup's calls."""
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(row, name))
         for cells, histogram in ((row.ttft_cells, self.ttft), (row.total_cells, self.total)):
@@ -62,7 +62,7 @@ class Measured:
 
     @property
     def uptime(self) -> float | None:
-        """The share of calls that a worker got and did not fail; None without any."""
+        """The share of placed calls that did not fail by a worker's fault; None without any."""
         return 1 - self.faults / self.placed if self.placed else None
 
     @property
@@ -87,16 +87,16 @@ class Measured:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Of one call, from when a worker took it to its end."""
+        """Tokens per second of one call, from when a worker took it to its end."""
         busy_ms = self.total_ms - self.queue_ms
         return 1000 * self.tokens_answered / busy_ms if self.tokens_answered and busy_ms else None
 
     @property
     def token_ms(self) -> float | None:
-        """A token's after the first byte; None where no tokens came.
+        """The time of a token after the first byte, in ms; None without tokens.
 
-        Calls that were not streamed count whole, and so do streams that came in one piece: no
-        token takes no time.
+        The whole time counts for calls that were not streamed or whose stream came in one piece:
+        else a token would take no time.
         """
         rest_ms = self.total_ms - self.ttft_ms
         if rest_ms <= 0:
@@ -107,12 +107,12 @@ class Measured:
 
     @property
     def busy_ms(self) -> float | None:
-        """The mean time that a call kept a worker."""
+        """The mean time that a call occupied a worker, in ms."""
         return (self.total_ms - self.queue_ms) / self.completed if self.completed else None
 
 
 def rollups_in(models: Iterable[str], window: Window) -> list[DeploymentRollup]:
-    """The rollups of these models' calls in a window, by time. One query."""
+    """The rollups of these models in a window, ordered by time. One query."""
     return list(
         DeploymentRollup.objects.filter(
             model__in=list(models),
@@ -126,7 +126,7 @@ def rollups_in(models: Iterable[str], window: Window) -> list[DeploymentRollup]:
 def measured_by(
     rows: Iterable[DeploymentRollup], key: Callable[[DeploymentRollup], Any]
 ) -> dict[Any, Measured]:
-    """What the rollups with the same key come to together."""
+    """Sums over the rollups with the same key."""
     found: dict[Any, Measured] = {}
     for row in rows:
         found.setdefault(key(row), Measured()).add(row)
@@ -134,11 +134,11 @@ def measured_by(
 
 
 def measured_sum(rows: Sequence[DeploymentRollup]) -> Measured:
-    """What all of the rollups come to."""
+    """The sum over all rollups."""
     return measured_by(rows, lambda _row: None).get(None, Measured())
 
 
 def steps_of(rows: Iterable[DeploymentRollup], window: Window) -> list[tuple[datetime, Measured]]:
-    """A chart's steps, those without a call too."""
+    """The steps of a chart, including steps without a call."""
     by_time = measured_by(rows, lambda row: row.starts_at)
     return [(at, by_time.get(at, Measured())) for at in window.points]

@@ -1,4 +1,4 @@
-"""Percentiles out of the histograms of rollups."""
+"""Percentiles from the histograms of rollups."""
 
 from collections.abc import Mapping
 
@@ -10,10 +10,10 @@ Histogram = Mapping[int, int]
 
 
 def percentile(histogram: Histogram, share: float) -> float | None:
-    """The latency in ms that this share of the calls stays below; None without calls.
+    """The latency in ms at this quantile (0 to 1); None without calls.
 
-    Within a bucket calls are taken as spread evenly over the logarithm, so that the result is off
-    by less than the width of a bucket, a factor of √2.
+    Calls are assumed to be spread evenly over the logarithm within a bucket, so the error is less
+    than the width of a bucket, a factor of √2.
     """
     wanted = share * sum(histogram.values())
     passed = 0

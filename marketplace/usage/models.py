@@ -1,8 +1,8 @@
-"""One row a call, inserted by ``billing_settle`` together with its money and by nobody else.
+"""One row for each call. Only ``billing_settle`` inserts rows, together with the transfers.
 
-The router's word is final: a call that ran is recorded even when a row it names is gone, so the
-references are plain numbers and names. Fields mirror :class:`router.contracts.record.UsageRecord`.
-Sums over the calls of an hour and of a day are written beside them, in the same transaction.
+A call that ran is recorded even if a row that it names is deleted, so references are plain numbers
+and names. Fields mirror :class:`router.contracts.record.UsageRecord`.
+Sums over the calls of an hour and of a day are written in the same transaction.
 """
 
 from django.contrib.postgres.fields import ArrayField
@@ -37,7 +37,7 @@ OUTCOMES: dict[str, object] = {
     Outcome.REJECTED: _("Not run"),
     Outcome.WORKER_FAILED: _("Worker failed"),
 }
-"""How a call ended, in a word or two for people, by the record's own word."""
+"""The label of each outcome."""
 COUNTS = (
     "prompt_tokens",
     "cached_tokens",
@@ -168,7 +168,7 @@ class UsageRollup(models.Model):
     class Meta:
         db_table = "usage_rollup"
         indexes = [
-            # What all customers did lately: rows lie in the order of time, more or less.
+            # For recent calls of all customers: rows lie roughly in the order of time.
             BrinIndex(fields=["starts_at"], name="usage_rollup_by_time", pages_per_range=16),
         ]
 
@@ -177,10 +177,10 @@ class UsageRollup(models.Model):
 
 
 class ModelFigures(models.Model):
-    """What a public model's completed calls took lately, over all customers, as last computed.
+    """Latencies of a public model's completed calls over all customers, as last computed.
 
-    Percentiles of all models cost too much for each view of the catalog: a job keeps them here.
-    ``placed`` calls reached a worker, completed or not; ``faults`` are those that it failed.
+    Percentiles of all models cost too much for each view of the catalog, so a job keeps them here.
+    ``placed`` calls reached a worker; ``faults`` are those that the worker failed.
     """
 
     model = models.TextField(primary_key=True)
@@ -202,7 +202,7 @@ class ModelFigures(models.Model):
 
     @property
     def uptime(self) -> float | None:
-        """The share of calls that a worker got and did not fail; None without any."""
+        """The share of placed calls that did not fail by a worker's fault; None without any."""
         return 1 - self.faults / self.placed if self.placed else None
 
 

@@ -1,4 +1,4 @@
-"""What was called, what it cost, and the record of each call."""
+"""Pages of calls: the list with its figures, the CSV file, and one call."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ from router.domain.pricing import Usage, charge_lines
 
 ROWS_PER_PAGE = 50
 CSV_ROWS_MAX = 1_000_000
-"""Whoever has more calls asks for a shorter window, or the API."""
+"""For more calls, ask for a shorter window or use the API."""
 CSV_FIELDS = (
     "request_id",
     "created_at",
@@ -104,7 +104,7 @@ def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttp
         yield writer.writerow((*CSV_FIELDS[: QUEUE + 1], "hedge_ms", *CSV_FIELDS[QUEUE + 1 :]))
         calls = calls_in(organisation.pk, window, (*CSV_FIELDS, "attempts"), **filters)
         for *row, attempts in islice(calls, CSV_ROWS_MAX):
-            # What passed beside a late try is no waiting for a place.
+            # Time beside a late try is not time in the queue.
             hedged_ms = hedge_of(tries(attempts), row[WORKER], row[QUEUE])
             row[QUEUE] -= hedged_ms
             row.insert(QUEUE + 1, hedged_ms)
@@ -118,7 +118,7 @@ def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttp
 @require_safe
 @organisation_required
 def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> HttpResponse:
-    """One call: where it went and why, what it took, and its cost line by line.
+    """One call: its route and why, its timings, and its cost line by line.
 
     A page of its own, or without the frame for the drawer of the list (htmx).
     """
@@ -162,7 +162,7 @@ class _Echo:
 
 
 def _chosen(request: HttpRequest, window: Window) -> dict[str, str]:
-    """What the form shows. A custom range begins with the days that are shown already."""
+    """The form's values. A custom range starts from the days of the present window."""
     asked = request.GET.get("range", "")
     days = {"from": window.start, "to": window.until - timedelta(days=1)}
     return {
@@ -184,18 +184,18 @@ def _chart(steps: Sequence[Step]) -> dict[str, list[Any]]:
     figures = [step.figures for step in steps]
     return {
         "at": [int(step.at.timestamp()) for step in steps],
-        "spend": [one.charge_nano / NANO_PER_USD for one in figures],
-        "calls": [one.calls for one in figures],
-        "failed": [one.failed for one in figures],
-        "tokens_in": [one.tokens_in for one in figures],
-        "tokens_out": [one.tokens_out for one in figures],
-        "p50": [one.total_ms_p50 for one in figures],
-        "p95": [one.total_ms_p95 for one in figures],
+        "spend": [figure.charge_nano / NANO_PER_USD for figure in figures],
+        "calls": [figure.calls for figure in figures],
+        "failed": [figure.failed for figure in figures],
+        "tokens_in": [figure.tokens_in for figure in figures],
+        "tokens_out": [figure.tokens_out for figure in figures],
+        "p50": [figure.total_ms_p50 for figure in figures],
+        "p95": [figure.total_ms_p95 for figure in figures],
     }
 
 
 def _cost_lines(event: UsageEvent, offer: Offer | None) -> list[dict[str, object]]:
-    """The charge taken apart by the price version that it was made with, before rounding."""
+    """The lines of the charge at its price version, before rounding."""
     if offer is None or not event.charge_nano:
         return []
     used = Usage(

@@ -1,4 +1,4 @@
-"""``usage_event`` by month: which ids a time has, the months ahead, and taking old ones out."""
+"""The monthly partitions of ``usage_event``: id ranges, creating months, detaching old ones."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -9,24 +9,24 @@ from django.utils import timezone
 from marketplace.usage.models import Detachment
 
 AHEAD = timedelta(days=62)
-"""Months are made this long before their first call: two runs of a monthly cron may fail."""
+"""Months are created this long ahead, so that two runs of a monthly cron may fail."""
 
 
 def id_floor(at: datetime) -> UUID:
-    """The lowest request id (UUIDv7) of a moment, or of all before 1970.
+    """The lowest request id (UUIDv7) of a moment; before 1970 the lowest of all.
 
-    A range of ids is what prunes months.
+    PostgreSQL skips the months outside a range of ids.
     """
     return UUID(int=max(int(at.timestamp() * 1000), 0) << 80)
 
 
 def id_time(request_id: UUID) -> datetime:
-    """The moment in a request id, to the millisecond."""
+    """The time in a request id, to the millisecond."""
     return datetime.fromtimestamp((request_id.int >> 80) / 1000, UTC)
 
 
 def partitions_make() -> int:
-    """Make sure of the current month and those ahead; returns how many were made."""
+    """Create the current month and those ahead if missing; returns how many were created."""
     now = timezone.now()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT usage_partitions_make(%s, %s)", [now, now + AHEAD])
@@ -34,12 +34,12 @@ def partitions_make() -> int:
 
 
 def partitions_detach(*, before: datetime) -> list[str]:
-    """Take the months that are over by ``before`` out of ``usage_event``; returns their tables.
+    """Detach the months that end by ``before`` from ``usage_event``; returns their tables.
 
-    They stay as tables, to be dumped or dropped. Rollups and transfers are kept; the proof of the
-    books no longer asks for these calls.
+    The tables stay, to be dumped or dropped. Rollups and transfers are kept; the ledger's proof
+    no longer checks these calls.
     """
-    # Calls of a month that goes on would have no table to go to.
+    # The current month must stay: its calls still come.
     before = min(before, timezone.now())
     detached = [name for name in partition_names() if _end_of(name) <= before]
     with transaction.atomic(), connection.cursor() as cursor:
@@ -51,7 +51,7 @@ def partitions_detach(*, before: datetime) -> list[str]:
 
 
 def partition_names() -> list[str]:
-    """Tables of the months, oldest first."""
+    """The tables of the months, oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT inhrelid::regclass::text FROM pg_inherits "

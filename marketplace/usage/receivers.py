@@ -1,4 +1,4 @@
-"""What usage answers when an app below it asks."""
+"""Answers to signals of the apps below."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Calls that were refused before they ran: counted by routers, in no books."""
+"""Calls that were refused before they ran: counted by routers, not in the ledger."""
 
 from django.db import models
 
@@ -6,7 +6,7 @@ from django.db import models
 class Refusal(models.Model):
     """How many calls of a key or member a router refused in an hour (UTC), and why.
 
-    ``code`` is that of the error; ``model`` is "" for a name that no model has. Added to by
+    ``code`` is the error's code; ``model`` is "" for a name that no model has. Written by
     ``usage_refusals_add``.
     """
 

@@ -1,4 +1,4 @@
-"""Reading and forgetting refused calls."""
+"""Reads and deletes counts of refused calls."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,12 +27,12 @@ REASONS: dict[str, Promise] = {
     "ledger_unavailable": _("The books could not be reached"),
     "not_ready": _("The router had no catalog yet"),
 }
-"""By the code of the error; others are shown as they are."""
+"""Text by error code; other codes are shown as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """``calls`` of a model that were refused for one reason."""
+    """The number of a model's calls that were refused for one reason."""
 
     model: str
     code: str
@@ -44,9 +44,9 @@ class Refused:
 
 
 def refused_in(organisation_id: int, window: Window, **filters: Any) -> tuple[list[Refused], int]:
-    """The most frequent of a window, `SHOWN_MAX` at most, and how many calls all of them are.
+    """The most frequent refusals in a window, at most `SHOWN_MAX`, and the total of refused calls.
 
-    Of no ``outcome``: they have none.
+    Empty if ``outcome`` is given: refused calls have none.
     """
     if filters.pop("outcome", None):
         return [], 0
@@ -62,10 +62,10 @@ def refused_in(organisation_id: int, window: Window, **filters: Any) -> tuple[li
         .order_by("-total", "code", "model")
     )
     found = [Refused(row["model"], row["code"], row["total"]) for row in rows]
-    return found[:SHOWN_MAX], sum(one.calls for one in found)
+    return found[:SHOWN_MAX], sum(refused.calls for refused in found)
 
 
 def refusals_forget() -> int:
-    """Drop those that nobody looks at any more; returns how many rows."""
+    """Delete counts older than `KEPT`; returns how many rows."""
     gone, _by_model = Refusal.objects.filter(starts_at__lt=timezone.now() - KEPT).delete()
     return gone

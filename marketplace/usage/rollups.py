@@ -1,4 +1,4 @@
-"""Reading rollups: sums and latencies over a window, by time or by anything they are kept by."""
+"""Reading rollups: sums and latencies over a window, by time or by another key field."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -27,14 +27,14 @@ _SUMS: dict[str, Any] = {
 }
 _CALLER_SUMS: dict[str, Any] = {name: Sum(name, default=0) for name in _SUMS}
 CALLER_FIELDS = frozenset({"starts_at", "key_id", "user_id", "model"})
-"""What rollups of callers are kept by."""
+"""The key fields of ``CallerRollup``."""
 
 Rollups = QuerySet[UsageRollup] | QuerySet[CallerRollup]
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What some calls come to; latencies are those of the completed ones."""
+    """Sums over some calls; latencies are of completed ones."""
 
     calls: int = 0
     failed: int = 0
@@ -62,7 +62,7 @@ class Figures:
 
 
 def rollups_of(organisation_id: int, window: Window, **filters: Any) -> QuerySet[UsageRollup]:
-    """An organisation's rollups in a window; ``filters`` are fields that rollups are kept by."""
+    """An organisation's rollups in a window; ``filters`` are by key fields."""
     return UsageRollup.objects.filter(
         organisation_id=organisation_id,
         span=window.span,
@@ -73,9 +73,9 @@ def rollups_of(organisation_id: int, window: Window, **filters: Any) -> QuerySet
 
 
 def fewest_rollups_of(organisation_id: int, window: Window, **filters: Any) -> Rollups:
-    """The same calls in fewer rows: those of callers, where these know what is asked.
+    """The same calls in fewer rows: ``CallerRollup`` if it has what is asked.
 
-    They are kept for days, not for hours, and by ``CALLER_FIELDS``.
+    It has days but no hours, and only ``CALLER_FIELDS``.
     """
     if window.span != Span.DAY or not filters.keys() <= CALLER_FIELDS:
         return rollups_of(organisation_id, window, **filters)
@@ -94,14 +94,14 @@ def figures_by(
     ttft: bool = True,
     latencies_of: int | None = None,
 ) -> dict[Any, Figures]:
-    """Figures by the values of a field, the dearest first. At most three queries.
+    """Figures by the values of a field, the highest charge first. At most three queries.
 
-    Latencies cost the most to read: those to the first byte can be left out, and all of them but
-    for the first ``latencies_of`` values.
+    Latencies cost the most to read. ``ttft=False`` leaves out those to the first byte;
+    ``latencies_of`` limits all latencies to the first values.
     """
     apart = rows.model is UsageRollup
     wanted = _SUMS if apart else _CALLER_SUMS
-    # A sum may not be named as the column that it sums.
+    # Django refuses an annotation with the name of a column.
     sums = rows.order_by().values(name).annotate(**{f"sum_{key}": wanted[key] for key in wanted})
     found = list(sums.order_by("-sum_charge_nano", "-sum_calls", name))
     if not found:
@@ -110,7 +110,7 @@ def figures_by(
         rows = rows.filter(**{f"{name}__in": [row[name] for row in found[:latencies_of]]})
     completed: QuerySet[Any] = rows
     if apart:
-        # Those of callers have the latencies of completed calls only.
+        # Cells of CallerRollup are of completed calls already.
         completed = completed.filter(outcome=Outcome.COMPLETED)
     first = histograms(completed, name, "ttft_cells") if ttft else {}
     total = histograms(completed, name, "total_cells")
@@ -125,7 +125,7 @@ def figures_by(
 
 
 def figures_sum(parts: list[Figures]) -> Figures:
-    """Figures over all of some calls, out of those over parts of them."""
+    """Figures over all calls from figures over disjoint parts."""
     return Figures(
         **{key: sum(getattr(part, key) for part in parts) for key in _SUMS},
         ttft=merged([part.ttft for part in parts]),
@@ -134,20 +134,20 @@ def figures_sum(parts: list[Figures]) -> Figures:
 
 
 def models_called(organisation_id: int, window: Window) -> list[str]:
-    """Public names that the organisation asked for, each once."""
+    """The public names that the organisation called, without duplicates."""
     rows = fewest_rollups_of(organisation_id, window).order_by("model")
     return list(rows.values_list("model", flat=True).distinct())
 
 
 def hours_called(rows: QuerySet[UsageRollup], *, before: datetime, count: int) -> list[datetime]:
-    """Hours before a moment that hold at least ``count`` calls of ``rows``, newest first."""
+    """Hours before a moment, newest first, that hold at least ``count`` calls of ``rows``."""
     hours = rows.filter(span=Span.HOUR, starts_at__lt=before).order_by("-starts_at")
-    # Each row stands for one call or more.
+    # Each row counts at least one call.
     return list(dict.fromkeys(hours.values_list("starts_at", flat=True)[:count]))
 
 
 def histograms(rows: QuerySet[Any], name: str, cells: str) -> dict[Any, dict[int, int]]:
-    """Calls by bucket, summed over the ``cells`` of all rows with the same value of a field."""
+    """Histograms by the values of a field, summed over the ``cells`` of its rows."""
     inner, parameters = rows.order_by().values_list(name, cells).query.sql_with_params()
     found: dict[Any, dict[int, int]] = defaultdict(dict)
     with connection.cursor() as cursor:
@@ -158,7 +158,7 @@ def histograms(rows: QuerySet[Any], name: str, cells: str) -> dict[Any, dict[int
 
 
 def merged(parts: Iterable[Histogram]) -> Histogram:
-    """One histogram of the calls of several."""
+    """The sum of several histograms."""
     whole: dict[int, int] = defaultdict(int)
     for histogram in parts:
         for bucket, calls in histogram.items():

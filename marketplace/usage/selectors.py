@@ -1,4 +1,4 @@
-"""Reading what was called: lists of calls by keyset, never by offset or count."""
+"""Reading calls. Lists page by keyset, never by offset or count."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ def calls_kept_since() -> datetime:
 
 def usage_of(organisations: QuerySet[Organisation]) -> QuerySet[UsageEvent]:
     """Calls of these organisations, newest first."""
-    # Their ids, not a subquery: the planner then knows how few they are.
+    # A list of ids, not a subquery: the planner then knows how few they are.
     ids = list(organisations.order_by().values_list("pk", flat=True))
     return UsageEvent.objects.filter(organisation_id__in=ids)
 
@@ -39,12 +39,12 @@ def calls_page(
     count: int,
     **filters: Any,
 ) -> tuple[Sequence[UsageEvent], UUID | None]:
-    """The newest calls older than ``before``, and what the next page begins before, if any.
+    """The newest calls older than ``before``, and the ``before`` of the next page, if any.
 
-    Without their attempts and candidates, which are read at first use.
+    Attempts and candidates are deferred.
 
-    Rollups tell in which hours there are calls of the kind: only those are looked through,
-    however rare they are. Two queries.
+    Rollups tell which hours have such calls, so that only those are scanned, however rare they
+    are. Two queries.
     """
     until = id_floor(window.until)
     until = min(until, before) if before else until
@@ -75,20 +75,20 @@ def calls_in(
 
 
 def calls_lately(**filters: Any) -> int:
-    """How many calls of the kind began in the last hour: what a switch thrown now would meet."""
+    """How many such calls began in the last hour: an estimate of what a change now affects."""
     since = id_floor(datetime.now(UTC) - HOUR)
     return UsageEvent.objects.filter(request_id__gte=since, **filters).count()
 
 
 def calls_lately_text(calls: int) -> str:
-    """The same in words."""
+    """The number of calls in the last hour as text."""
     return ngettext("%(n)s call in the last hour.", "%(n)s calls in the last hour.", calls) % {
         "n": calls
     }
 
 
 def ids_within(hours: Sequence[datetime]) -> Q:
-    """Ids of these hours, newest first; neighbours become one range."""
+    """A condition on request ids of these hours (newest first); adjacent hours become one range."""
     ranges: list[tuple[datetime, datetime]] = []
     for hour in hours:
         if ranges and ranges[-1][0] == hour + HOUR:

@@ -1,4 +1,4 @@
-"""Verbs of usage: what is computed from recorded calls and kept."""
+"""Services that compute and store figures from recorded calls."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,29 +27,29 @@ from router.domain.outcome import Outcome
 
 FIGURES_WINDOW = timedelta(days=1)
 LATELY = timedelta(minutes=15)
-"""Calls that settle later than this after they began do not count as use of their key."""
+"""Calls that settle later than this after their start do not update their key's last use."""
 HOURS_KEPT = timedelta(days=8)
-"""Older hours of deployments are dropped; their days stay."""
+"""Older hours of deployments are deleted; their days stay."""
 LOOK_BACK = timedelta(hours=1)
-"""Calls are settled within it as a rule: each run makes this hour and the one before anew."""
+"""Calls usually settle within it, so each run rebuilds this hour and the one before."""
 LOOK_BACK_FAR = timedelta(days=3)
-"""For what routers brought in late; now and then."""
+"""For calls that routers settle late; used less often."""
 BACKFILL = timedelta(days=90)
-"""So far back the first run goes."""
+"""The look-back of the first run."""
 RANKING_AGES = {
     RankingWindow.DAY: timedelta(),
     RankingWindow.WEEK: timedelta(minutes=10),
     RankingWindow.MONTH: timedelta(hours=1),
 }
-"""How old each may get."""
+"""The greatest age of each ranking."""
 
 
 @transaction.atomic
 def rollups_rebuild(start: datetime, until: datetime) -> int:
-    """Make the rollups of these days (UTC) anew; returns how many calls they count.
+    """Rebuild the rollups of these days (UTC); returns how many calls they count.
 
-    Settlement waits meanwhile. ``ValueError`` for days whose calls were taken out: their rollups
-    are all that is left of them.
+    Settlement waits meanwhile. ``ValueError`` for days whose calls were detached: only their
+    rollups are left.
     """
     kept = calls_kept_since()
     if start < kept:
@@ -61,7 +61,7 @@ def rollups_rebuild(start: datetime, until: datetime) -> int:
 
 @transaction.atomic
 def figures_compute() -> int:
-    """Keep what each model's completed calls took in the last day; returns how many models."""
+    """Store each model's latencies over the last day; returns how many models."""
     now = timezone.now()
     hour = now.replace(minute=0, second=0, microsecond=0)
     whole = UsageRollup.objects.filter(span=Span.HOUR, starts_at__gte=hour - FIGURES_WINDOW)
@@ -99,9 +99,9 @@ def figures_compute() -> int:
 
 
 def keys_used() -> int:
-    """Note when keys were last used, by the calls of the last minutes; returns how many keys.
+    """Update the last use of keys from the calls of the last minutes; returns how many keys.
 
-    No audited change: nobody made it. A call shows here when the job next runs.
+    It is not audited, as nobody made the change. A call shows after the job's next run.
     """
     since = timezone.now() - LATELY
     calls = UsageEvent.objects.filter(request_id__gte=id_floor(since)).exclude(key_id=0)
@@ -120,9 +120,9 @@ def keys_used() -> int:
 
 @transaction.atomic
 def deployment_rollups_compute(*, look_back: timedelta = LOOK_BACK) -> int:
-    """Bring the sums by deployment up to date and drop hours that nobody asks for any more.
+    """Update the sums by deployment and delete hours older than `HOURS_KEPT`.
 
-    Returns the rows made. The first run goes back as far as pages look.
+    Returns the number of rows written. The first run goes back by `BACKFILL`.
     """
     now = timezone.now()
     if not DeploymentRollup.objects.exists():
@@ -137,14 +137,14 @@ def deployment_rollups_compute(*, look_back: timedelta = LOOK_BACK) -> int:
 
 @transaction.atomic
 def rankings_compute() -> int:
-    """Rank anew the windows whose rankings are old; returns how many models were ranked."""
+    """Recompute outdated rankings; returns how many models were ranked."""
     now, ranked = timezone.now(), 0
     for window, age_max in RANKING_AGES.items():
         kept = ModelRanking.objects.filter(window=window)
         last = kept.order_by("-computed_at").values_list("computed_at", flat=True).first()
         if last is None or now - last >= age_max:
             kept.delete()
-            # Those of the chart beside them.
+            # The same rollups as the chart beside the ranking.
             of = window_of({"range": window}, now)
             rows = DeploymentRollup.objects.filter(span=of.span, starts_at__gte=of.start)
             ranked += len(ModelRanking.objects.bulk_create(_rankings(window, rows, now)))

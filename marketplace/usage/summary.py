@@ -1,4 +1,4 @@
-"""What an organisation's calls in a window come to, over time and taken apart; for page and API."""
+"""Sums over an organisation's calls in a window, by time and by group; for page and API."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,12 +27,12 @@ GROUPS: dict[str, tuple[str, str | Promise]] = {
     "member": ("user_id", gettext_lazy("Member")),
     "outcome": ("outcome", gettext_lazy("Ending")),
 }
-"""What figures can be taken apart by, in the URL: the rollups' field, and its name."""
+"""Groupings by their name in the URL: the rollups' field, and its label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """``value`` is what the filter of the same name takes."""
+    """A group; ``value`` is the value for the filter of the same name."""
 
     value: str
     name: str
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``groups`` (the dearest, `GROUPS_MAX` at most) and ``others`` add up to ``totals``."""
+    """``groups`` (highest charges, at most `GROUPS_MAX`) and ``others`` add up to ``totals``."""
 
     totals: Figures
     steps: list[Step]
@@ -59,7 +59,7 @@ class Summary:
 
 
 def summary_of(organisation: Organisation, window: Window, *, by: str, **filters: Any) -> Summary:
-    """At most five queries, and one for the groups' names. ``by`` is a key of `GROUPS`."""
+    """The summary; ``by`` is a key of `GROUPS`. At most five queries, and one for names."""
     apart = rollups_of(organisation.pk, window, **filters)
     fewest = fewest_rollups_of(organisation.pk, window, **filters)
     by_time = figures_by(fewest, "starts_at", ttft=False)
@@ -69,7 +69,7 @@ def summary_of(organisation: Organisation, window: Window, *, by: str, **filters
     ordered = list(groups.items())
     totals = figures_sum(list(by_time.values()))
     if len(ordered) <= GROUPS_MAX:
-        # Only then are the first bytes of all groups known; by time they would cost a query more.
+        # Only then is the time to first byte of all groups known; by time it costs another query.
         totals = replace(totals, ttft=figures_sum(list(groups.values())).ttft)
     return Summary(
         totals=totals,
@@ -84,7 +84,7 @@ def summary_of(organisation: Organisation, window: Window, *, by: str, **filters
 
 
 def names_of(organisation: Organisation, by: str) -> dict[Any, object]:
-    """What people call the values of a group that have a name of their own."""
+    """Labels of a grouping's values, for keys, members and outcomes."""
     if by == "key":
         return dict(organisation.api_keys.order_by("name", "pk").values_list("pk", "name"))
     if by == "member":

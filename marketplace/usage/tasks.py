@@ -1,4 +1,4 @@
-"""What recorded calls need now and then: months ahead, figures of models, keys' last use."""
+"""Periodic work on recorded calls: new months, figures of models, keys' last use."""
 
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.usage.partitions import partitions_make
@@ -14,31 +14,31 @@ from marketplace.usage.services import (
 
 @every(6 * 3600.0, queue=Queue.WORK)
 def make_partitions() -> int:
-    """Make the months ahead; returns how many were made."""
+    """Create the months ahead; returns how many."""
     return partitions_make()
 
 
 @every(6 * 3600.0, queue=Queue.WORK)
 def forget_refusals() -> int:
-    """Drop the oldest counts of refused calls; returns how many rows."""
+    """Delete the oldest counts of refused calls; returns how many rows."""
     return refusals_forget()
 
 
 @every(30.0, queue=Queue.WORK)
 def compute_figures() -> int:
-    """Compute what models took lately; returns how many models."""
+    """Compute recent latencies of models; returns how many models."""
     return figures_compute()
 
 
 @every(30.0, queue=Queue.WORK)
 def note_keys_used() -> int:
-    """Note when keys were last used; returns how many."""
+    """Update when keys were last used; returns how many."""
     return keys_used()
 
 
 @every(120.0, queue=Queue.WORK)
 def compute_rollups() -> int:
-    """Bring sums by deployment and rankings up to date; returns the rows made anew."""
+    """Update sums by deployment and rankings; returns how many rows were written."""
     made = deployment_rollups_compute()
     rankings_compute()
     return made
@@ -46,5 +46,5 @@ def compute_rollups() -> int:
 
 @every(6 * 3600.0, queue=Queue.WORK)
 def compute_late_rollups() -> int:
-    """Count what routers brought in late; returns how many rows were made anew."""
+    """Count calls that settled late; returns how many rows were written."""
     return deployment_rollups_compute(look_back=LOOK_BACK_FAR)

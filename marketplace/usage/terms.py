@@ -1,6 +1,6 @@
-"""Of what each engine's score in a recorded decision is made, as a page shows it. Pure.
+"""The terms of each engine's score in a recorded decision, for a page. Pure.
 
-The playground draws the same of a call that has just ended: ``frontend/src/playground/terms.ts``.
+``frontend/src/playground/terms.ts`` draws the same for a call that has just ended.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Candidate = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One term as a part of a bar, in ms; ``name`` is a key of `TERMS`."""
+    """One term as a segment of a bar, in ms; ``name`` is a key of `TERMS`."""
 
     name: str
     label: str | Promise
@@ -27,7 +27,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """An engine's terms one after the other. ``cached`` are tokens of the ``prompt``."""
+    """The bar of an engine's terms. ``cached`` counts tokens of the ``prompt``."""
 
     worker_id: str
     is_chosen: bool
@@ -39,17 +39,17 @@ class Stack:
 
 
 def stacks(candidates: Sequence[Candidate]) -> list[Stack]:
-    """Those that have terms, in the same order."""
-    return [_stack(one) for one in candidates if one.get("terms")]
+    """The bars of candidates that have terms, in the same order."""
+    return [_stack(candidate) for candidate in candidates if candidate.get("terms")]
 
 
 def widest_ms(found: Sequence[Stack]) -> float:
-    """What a bar of the whole width stands for."""
-    return max((one.total_ms for one in found), default=0.0)
+    """The time of the longest bar."""
+    return max((stack.total_ms for stack in found), default=0.0)
 
 
 def times_ms(candidate: Candidate) -> dict[str, float]:
-    """Milliseconds by term, in the order in which they pass."""
+    """Milliseconds by term, in order of time."""
     terms = candidate["terms"]
     return {"wait": candidate["wait_ms"]} | {
         name: terms[f"{name}_ms"] for name in TERMS if name != "wait"
@@ -57,12 +57,12 @@ def times_ms(candidate: Candidate) -> dict[str, float]:
 
 
 def most_behind(lost: Candidate, chosen: Candidate, behind_ms: float) -> str | Promise | None:
-    """The term by which one that lost is most of ``behind_ms`` worse; None where no term is."""
+    """The term that makes up more than half of the loser's ``behind_ms``; None if none does."""
     if not lost.get("terms") or not chosen.get("terms"):
         return None
     ours = times_ms(chosen)
     worse = {name: ms - ours[name] for name, ms in times_ms(lost).items()}
-    name = max(worse, key=lambda one: worse[one])
+    name = max(worse, key=lambda term: worse[term])
     return TERMS[name][0] if worse[name] > behind_ms / 2 else None
 
 

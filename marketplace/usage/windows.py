@@ -1,4 +1,4 @@
-"""Which usage is looked at: from when to when, and of what.
+"""The window and the filters of a usage page, from its URL.
 
 Bounds lie on whole hours or days (UTC), as rollups do.
 """
@@ -23,19 +23,19 @@ RANGES = {
 CUSTOM = "custom"
 DEFAULT = "7d"
 HOURLY_MAX = timedelta(days=2)
-"""Longer windows are read and drawn by the day."""
+"""Longer windows use days."""
 STEPS = {Span.HOUR: timedelta(hours=1), Span.DAY: timedelta(days=1)}
 DAYS_MAX = 1_100
-"""A chart has this many points at most: three years of days."""
+"""The most points of a chart: three years of days."""
 ID_DIGITS_MAX = 19
-"""A larger number is no row's."""
+"""Longer numbers are no row's id."""
 YEARS = range(1970, 9999)
-"""Times that request ids and ``datetime`` have."""
+"""Years that both request ids and ``datetime`` can express."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """``start`` and ``until`` (excluded) are bounds of ``span``, which is a chart's step too."""
+    """From ``start`` to ``until`` (excluded), both on whole ``span``, the step of a chart."""
 
     name: str
     start: datetime
@@ -44,7 +44,7 @@ class Window:
 
     @property
     def points(self) -> list[datetime]:
-        """Where each step begins."""
+        """The start of each step."""
         step = STEPS[self.span]
         return [self.start + i * step for i in range((self.until - self.start) // step)]
 
@@ -52,7 +52,7 @@ class Window:
 def window_of(query: Mapping[str, str], now: datetime) -> Window:
     """The window of ``?range=``, with ``from`` and ``to`` (dates, both included) for a custom one.
 
-    What makes no sense is taken for the default.
+    An invalid range is the default one.
     """
     name = query.get("range", "")
     if name == CUSTOM:
@@ -65,7 +65,7 @@ def window_of(query: Mapping[str, str], now: datetime) -> Window:
 
 
 def filters_of(query: Mapping[str, str]) -> dict[str, Any]:
-    """What of ``?model=&outcome=&key=&member=`` makes sense, by the rollups' fields."""
+    """The valid filters of ``?model=&outcome=&key=&member=``, by the rollups' fields."""
     filters: dict[str, Any] = {}
     if model := query.get("model"):
         filters["model"] = model

@@ -1,4 +1,4 @@
-"""``manage.py usage``: the care of recorded calls."""
+"""``manage.py usage``: maintenance of recorded calls."""
 
 from datetime import UTC, datetime
 from typing import Any
