@@ -1,1 +1,1 @@
-"""How requests are placed: policies, and the snapshot that the router reads."""
+"""Routing: policies, and the snapshot that the router reads."""

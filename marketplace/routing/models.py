@@ -13,7 +13,7 @@ from marketplace.catalog.models import AIModel
 
 
 class PolicyKind(models.TextChoices):
-    """Each names a file of ``router/scheduling/policies``."""
+    """The kinds of policies; each is a file of ``router/scheduling/policies``."""
 
     LATE_BINDING = "late_binding", _("Late binding: lowest expected time to finish")
     ROUND_ROBIN = "round_robin", _("Round robin")
@@ -34,7 +34,7 @@ WEIGHT_MIN, WEIGHT_MAX = 0.1, 10.0
 
 
 def validate_weights(weights: Any) -> None:
-    """A mapping of deployment ids to factors. Raises ``ValidationError``."""
+    """Check that weights map deployment ids to factors. Raises ``ValidationError``."""
     if not isinstance(weights, dict) or not all(
         str(key).isdecimal()
         and isinstance(value, int | float)
@@ -57,11 +57,11 @@ class PolicyState(models.TextChoices):
 
 
 class Policy(models.Model):
-    """How a model's requests are placed. Only ``state`` changes once it is made.
+    """A version of a model's policy. Only ``state`` changes after it is created.
 
-    Of those published the highest version is in force; one may be under trial beside it, on
-    ``canary_share`` of the requests. ``weights`` say, by deployment id, how much faster one is
-    taken for than the router estimates.
+    The highest published version is in force; another may be under trial on ``canary_share`` of
+    the requests. ``weights``, by deployment id, are factors by which a deployment is taken to be
+    faster than the router estimates.
     """
 
     model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="policies")
@@ -139,5 +139,5 @@ class SnapshotRow(models.Model):
         return f"snapshot {self.version}"
 
 
-# Django itself reads an app's own `models` only.
+# Django imports only an app's own `models` module.
 import marketplace.routing.trials.models  # noqa: E402, F401

@@ -1,4 +1,4 @@
-"""The platform's staff look at pools and workers."""
+"""The page of pools and workers, for staff."""
 
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +14,7 @@ from marketplace.routing.trials.models import Straggler
 @require_safe
 @staff_required
 def routes(request: HttpRequest) -> HttpResponse:
-    """Every pool with its workers' health and the models that it serves."""
+    """All pools with their workers' health and the models they serve."""
     deployments = Deployment.objects.select_related("version__model", "provider").order_by("id")
     strayings = Straggler.objects.filter(cleared_at=None).order_by("-id")
     workers = Worker.objects.prefetch_related(Prefetch("strayings", queryset=strayings))

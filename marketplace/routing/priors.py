@@ -1,4 +1,4 @@
-"""What routers begin with for a deployment, told by whoever measures."""
+"""Priors: what routers assume of a deployment at first, provided by the apps that measure."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -8,12 +8,12 @@ from django.dispatch import Signal
 from router.domain.catalog import EngineCurve
 
 priors_asked = Signal()
-"""Each receiver answers with the priors that it has in force, by the deployment's key."""
+"""Each receiver returns its priors in force, by deployment id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """As in :class:`router.domain.catalog.Deployment`; by default, nothing is known."""
+    """As in :class:`router.domain.catalog.Deployment`; the defaults mean "not known"."""
 
     service_ms: float = 0.0
     batch_curve: tuple[tuple[int, float], ...] = ()
@@ -21,7 +21,7 @@ class Prior:
 
 
 def priors_in_force() -> dict[int, Prior]:
-    """By the deployment's key, of those that were measured."""
+    """The priors of measured deployments, by deployment id."""
     found: dict[int, Prior] = {}
     for _receiver, told in priors_asked.send(None):
         found |= cast("dict[int, Prior]", told)

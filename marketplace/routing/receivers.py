@@ -1,4 +1,4 @@
-"""What routing does when something changes below it, within the same transaction."""
+"""Routing's reactions to changes in the apps below, in the same transaction."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The router's picture of the catalog, read from the tables in one go."""
+"""Builds the router's snapshot from the tables."""
 
 import json
 from collections.abc import Iterable
@@ -30,10 +30,10 @@ Tensors = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
 def snapshot_build() -> Snapshot:
-    """Everything routable now, version 0 and undated: the publisher stamps it.
+    """Everything that can be routed now, as version 0 without a date; the publisher sets both.
 
-    A deployment without an offer in force cannot be priced and is left out, and so are emulated
-    rows when ``WAYPOST_EMULATED`` is off.
+    Deployments without an offer in force are left out, as they have no price; so are emulated
+    rows if ``WAYPOST_EMULATED`` is off.
     """
     offers = _offers_in_force()
     rows = [row for row in _deployments() if row.pk in offers]
@@ -111,8 +111,8 @@ def _model(version: Any, is_priced_by_image: bool) -> wire.Model:
 
 
 def chat_takes(model: AIModel, is_priced_by_image: bool) -> tuple[str, ...] | None:
-    """What a chat may hold besides text: what the schema of its messages names, and whatever has a
-    price. None where there is neither.
+    """The modalities of a chat besides text: those that its input schema names, and images if they
+    have a price. None if nothing is known.
     """
     schema = json.dumps(model.input_schema)
     named = {modality.value for part, modality in MODALITIES.items() if f'"{part}"' in schema}
@@ -164,7 +164,7 @@ def _workers(pool_names: set[str]) -> tuple[wire.Worker, ...]:
 
 
 def policies_in_force() -> QuerySet[Policy]:
-    """Of each model the one published last."""
+    """The latest published policy of each model."""
     return (
         Policy.objects.filter(state=PolicyState.PUBLISHED)
         .select_related("model")
@@ -240,7 +240,7 @@ def _organisations() -> tuple[wire.Organisation, ...]:
 
 
 def _budgets() -> tuple[wire.Budget, ...]:
-    """Of what could spend; their limits are the ledger's to know."""
+    """The budgets of routable callers; only the ledger knows their limits."""
     rows = Budget.objects.filter(key__disabled_at=None).order_by("id")
     return tuple(
         wire.Budget(row.pk, row.organisation_id, user_id=row.user_id or 0, key_id=row.key_id or 0)

@@ -1,4 +1,4 @@
-"""Publishing: policies, and the snapshot that puts every change in force."""
+"""Publishes policies, and the snapshot that puts every change in force."""
 
 import hashlib
 import time
@@ -17,15 +17,15 @@ from marketplace.routing.trials.events import event_record
 from marketplace.routing.trials.models import EventKind, Trial
 from router.contracts.snapshot import SNAPSHOT_SCHEMA, encode_snapshot
 
-PUBLISH_LOCK = 0x5750_534E  # "WPSN": one publisher at a time, whatever process it is in.
+PUBLISH_LOCK = 0x5750_534E  # "WPSN": one publisher at a time over all processes.
 SNAPSHOTS_KEPT = 50
 
 
 @transaction.atomic
 def snapshot_publish() -> SnapshotRow:
-    """Publish the catalog as it is now; routers are told at commit.
+    """Publish the catalog as it is now; routers are notified at commit.
 
-    Does nothing when it equals the last one. Call it last in the transaction of a change: a
+    Does nothing if the last snapshot is equal. Call it last in the transaction of a change: a
     publisher that waits here sees what the one before it committed.
     """
     with connection.cursor() as cursor:
@@ -49,7 +49,7 @@ def snapshot_publish() -> SnapshotRow:
 
 
 class PolicyWeights(TypedDict, total=False):
-    """What tunes a policy; see the fields of :class:`~marketplace.routing.models.Policy`."""
+    """The tunable fields of :class:`~marketplace.routing.models.Policy`."""
 
     wait_weight: float
     usd_weight_s: float
@@ -68,7 +68,7 @@ def policy_publish(
     event: EventKind = EventKind.PUBLISHED,
     **weights: Unpack[PolicyWeights],
 ) -> Policy:
-    """Put a new policy version of a model in force; none is tried or proposed any longer."""
+    """Put a new policy version of a model in force; open trials and proposals end."""
     policy = policy_make(model=model, kind=kind, note=note, created_by=created_by, **weights)
     for open_one in model.policies.filter(state__in=[PolicyState.CANARY, PolicyState.PROPOSED]):
         open_one.state = PolicyState.DISMISSED
@@ -91,7 +91,7 @@ def policy_make(
     created_by: User | None = None,
     **weights: Unpack[PolicyWeights],
 ) -> Policy:
-    """The next version of a model's policy, as a row; within its caller's transaction."""
+    """Create the next version of a model's policy, in the caller's transaction."""
     AIModel.objects.select_for_update().get(pk=model.pk)
     last = model.policies.aggregate(last=Max("version"))["last"] or 0
     return Policy.objects.create(

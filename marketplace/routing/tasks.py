@@ -1,4 +1,4 @@
-"""What the clock brings: offers that take effect, answers that need no longer be kept."""
+"""Periodic work: offers that take effect, and stored answers that expire."""
 
 from django.db import connection
 
@@ -8,13 +8,13 @@ from marketplace.shared.jobs.periodic import Queue, every
 
 @every(30.0, queue=Queue.CONTROL)
 def publish_what_came_due() -> int:
-    """Publish if anything differs from the last snapshot; returns the version in force."""
+    """Publish if anything changed since the last snapshot; returns the version in force."""
     return snapshot_publish().version
 
 
 @every(600.0, queue=Queue.WORK)
 def purge_idempotency_keys() -> int:
-    """Delete what is past its day; returns how many."""
+    """Delete idempotency keys older than a day; returns how many."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT routing_idempotency_purge()")
         return int(cursor.fetchone()[0])

@@ -1,1 +1,1 @@
-"""The fleet as it is at this moment: what the routers say, over what the catalog has."""
+"""The topology: the live state of the fleet, from the routers and the catalog."""

@@ -24,7 +24,7 @@ from marketplace.routing.topology.selectors import overview_now, topology_now
 class RouterSerializer(serializers.Serializer[Any]):
     router_id = serializers.CharField()
     url = serializers.CharField()
-    voice = serializers.ChoiceField(choices=[(one.value, one.value) for one in Voice])
+    voice = serializers.ChoiceField(choices=[(choice.value, choice.value) for choice in Voice])
     age_s = serializers.FloatField()
     error = serializers.CharField()
     snapshot_version = serializers.IntegerField()
@@ -93,7 +93,9 @@ class ExpectedSerializer(serializers.Serializer[Any]):
 class TopologyWorkerSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     worker_id = serializers.CharField()
-    condition = serializers.ChoiceField(choices=[(one.value, one.value) for one in Condition])
+    condition = serializers.ChoiceField(
+        choices=[(choice.value, choice.value) for choice in Condition]
+    )
     slots = serializers.IntegerField()
     slots_used_now = serializers.IntegerField()
     in_flight = serializers.IntegerField()
@@ -165,7 +167,7 @@ def _topology(now: Topology) -> dict[str, Any]:
         "snapshot_version": now.snapshot_version,
         "overview": _overview(),
         "routers": [asdict(row) for row in now.routers],
-        "queues": [_queue(one) for one in now.queues],
+        "queues": [_queue(queue) for queue in now.queues],
         "pools": [_pool(box) for box in now.pools],
     }
 
@@ -181,14 +183,14 @@ def _overview() -> dict[str, Any]:
     }
 
 
-def _queue(one: Queue) -> dict[str, Any]:
+def _queue(queue: Queue) -> dict[str, Any]:
     return {
-        **asdict(one.model),
-        **asdict(one),
-        "model": one.model.name,
+        **asdict(queue.model),
+        **asdict(queue),
+        "model": queue.model.name,
         "by_router": [
             {"router_id": router, "waiting": waiting, "ended_hz": hz}
-            for router, waiting, hz in one.by_router
+            for router, waiting, hz in queue.by_router
         ],
     }
 
@@ -198,21 +200,21 @@ def _pool(box: PoolBox) -> dict[str, Any]:
         **asdict(box.pool),
         "slots": box.slots,
         "in_flight": box.in_flight,
-        "workers": [_worker(one) for one in box.workers],
+        "workers": [_worker(worker) for worker in box.workers],
     }
 
 
-def _worker(one: WorkerBox) -> dict[str, Any]:
-    expected: tuple[Expected, ...] = one.expected
+def _worker(box: WorkerBox) -> dict[str, Any]:
+    expected: tuple[Expected, ...] = box.expected
     return {
-        **asdict(one.row),
-        "id": one.row.pk,
-        "condition": one.condition,
-        "slots_used_now": one.in_use,
-        "in_flight": one.in_flight,
-        "ejected_s": one.ejected_s,
-        "ejected_by": one.ejected_by,
-        "consecutive_failures": one.failures,
+        **asdict(box.row),
+        "id": box.row.pk,
+        "condition": box.condition,
+        "slots_used_now": box.in_use,
+        "in_flight": box.in_flight,
+        "ejected_s": box.ejected_s,
+        "ejected_by": box.ejected_by,
+        "consecutive_failures": box.failures,
         "expected": [asdict(known) for known in expected],
-        "engine": one.engine,
+        "engine": box.engine,
     }

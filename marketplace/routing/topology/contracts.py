@@ -1,12 +1,12 @@
-"""What of a router's ``GET /admin/state`` is read here. What it lacks is taken as nothing."""
+"""The part of a router's ``GET /admin/state`` that is read here. Missing fields have defaults."""
 
 from msgspec import Struct
 
 
 class EngineExpected(Struct, frozen=True):
-    """What a router expects of a typical request on an engine: ``prompt_tokens`` of it are not
-    cached. ``hit_rate`` is the share of its latest prompts that was, None before any; factors are
-    relative to the other engines of the deployment.
+    """A router's estimate of a typical request on an engine. ``prompt_tokens`` are not cached;
+    ``hit_rate`` is the cached share of the latest prompts, None before any. Factors are relative
+    to the deployment's other engines.
     """
 
     prompt_tokens: int
@@ -18,8 +18,8 @@ class EngineExpected(Struct, frozen=True):
 
 
 class EngineBatch(Struct, frozen=True):
-    """What one router has on an engine: answers that are decoded, prompts without a first token
-    and the tokens of those to compute, tokens that are attended to.
+    """One router's load on an engine: answers being decoded, prompts without a first token, prompt
+    tokens still to compute, and context tokens.
     """
 
     decoding: int
@@ -31,7 +31,7 @@ class EngineBatch(Struct, frozen=True):
 
 
 class EndpointState(Struct, frozen=True):
-    """A deployment on a worker: ``service_ms`` is what the router expects of a mean request."""
+    """A deployment on a worker; ``service_ms`` is the router's estimate for a mean request."""
 
     model: str
     pool: str
@@ -42,7 +42,7 @@ class EndpointState(Struct, frozen=True):
 
 
 class WorkerState(Struct, frozen=True):
-    """``slots`` are those that the router may use, ``limit`` those that it uses at present."""
+    """A worker; ``slots`` are those that the router may use, ``limit`` those that it uses now."""
 
     id: str
     slots: int
@@ -55,8 +55,8 @@ class WorkerState(Struct, frozen=True):
 
 
 class CountedState(Struct, frozen=True):
-    """How a deployment's workers counted tokens in their last answers (``said``), beside the
-    router's own counts, and the medians of its model. ``cut`` answers said more than is believed.
+    """Token counts of a deployment's last answers: as its workers reported them (``said``), as the
+    router counted them, and its model's medians. ``cut`` answers reported more than is accepted.
     """
 
     deployment_id: int
@@ -75,7 +75,7 @@ class CountedState(Struct, frozen=True):
 
 
 class ModelState(Struct, frozen=True):
-    """Calls that wait, and those that have ended and failed since the router's start."""
+    """A model's waiting calls, and calls ended and failed since the router's start."""
 
     waiting: int
     ended: int
@@ -83,7 +83,7 @@ class ModelState(Struct, frozen=True):
 
 
 class RouterState(Struct, frozen=True):
-    """One router, now."""
+    """The state of one router."""
 
     snapshot_version: int
     waiting: int

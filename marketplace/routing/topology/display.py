@@ -1,4 +1,4 @@
-"""The topology as people see it: figures that matter first, workers as slots that fill up."""
+"""The topology for its page: key figures first, then workers drawn as slots."""
 
 from dataclasses import dataclass
 
@@ -21,10 +21,10 @@ from marketplace.routing.topology.selectors import Overview
 
 QUEUES_MAX = 60
 POOLS_MAX = 120
-"""Shown at once; the busiest. The API has them all."""
+"""Pools shown at most, the busiest; the API has all."""
 
 SLOTS_DRAWN_MAX = 32
-"""A worker with more slots is drawn as so many, each standing for several."""
+"""Slots drawn of a worker at most; with more, each stands for several."""
 
 CONDITIONS: dict[Condition, tuple[str, object]] = {
     Condition.DOWN: ("◆", gettext_lazy("down")),
@@ -36,14 +36,14 @@ CONDITIONS: dict[Condition, tuple[str, object]] = {
     Condition.BUSY: ("◐", gettext_lazy("busy")),
     Condition.FREE: ("○", gettext_lazy("free")),
 }
-"""A mark that is told apart without colour, and a word."""
+"""A mark, distinct without colour, and a label."""
 
 GRAVE = frozenset({Condition.DOWN, Condition.EJECTED})
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A figure of the overview; ``is_bad`` asks for a look."""
+    """A figure of the overview; ``is_bad`` highlights it."""
 
     key: str
     label: str
@@ -55,7 +55,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """``slots``: "on", "off" (free) or "out" (not used at present), in order."""
+    """A worker; each of ``slots`` is "on" (busy), "off" (free) or "out" (not used now)."""
 
     box: WorkerBox
     mark: str
@@ -66,7 +66,7 @@ class Worker:
 
     @property
     def left(self) -> int:
-        """Of a worker that drains: what it still runs."""
+        """Requests that a draining worker still runs."""
         return self.box.in_flight
 
 
@@ -77,7 +77,7 @@ class Pool:
 
 
 def tiles_of(now: Topology, overview: Overview) -> list[Tile]:
-    """What an operator looks at first; each leads to where more is."""
+    """The figures that an operator checks first; each links to its details."""
     return [
         *_traffic(now, overview),
         *_workers(now, overview),
@@ -87,18 +87,18 @@ def tiles_of(now: Topology, overview: Overview) -> list[Tile]:
 
 
 def queues_shown(now: Topology) -> list[Queue]:
-    """In an order that does not jump; the busiest where there are too many."""
+    """The queues in a stable order; only the busiest if there are too many."""
     return busiest(now.queues, QUEUES_MAX, lambda q: (q.waiting, q.in_flight, q.ended_hz or 0.0))
 
 
 def pools_shown(now: Topology) -> list[Pool]:
-    """As :func:`queues_shown`; a pool with a grave worker is among them."""
+    """As :func:`queues_shown`; pools with a worker in grave condition come first."""
 
     def weight(box: PoolBox) -> tuple[float, ...]:
-        return sum(one.condition in GRAVE for one in box.workers), box.in_flight, box.slots
+        return sum(worker.condition in GRAVE for worker in box.workers), box.in_flight, box.slots
 
     return [
-        Pool(box, tuple(_worker(one) for one in box.workers))
+        Pool(box, tuple(_worker(worker) for worker in box.workers))
         for box in busiest(now.pools, POOLS_MAX, weight)
     ]
 
@@ -111,13 +111,13 @@ def _worker(box: WorkerBox) -> Worker:
         word=word,
         is_grave=box.condition in GRAVE,
         slots=_slots(box),
-        learned=max(box.expected, key=lambda one: one.samples, default=None),
+        learned=max(box.expected, key=lambda expected: expected.samples, default=None),
     )
 
 
 def _slots(box: WorkerBox) -> tuple[str, ...]:
     drawn = min(box.row.slots, SLOTS_DRAWN_MAX)
-    # A worker that runs anything has a slot filled, and one that does not run full has one free.
+    # Rounded up: a worker that runs anything shows at least one busy slot.
     on = -(-min(box.in_flight, box.row.slots) * drawn // box.row.slots)
     usable = -(-max(box.in_use, min(box.in_flight, box.row.slots)) * drawn // box.row.slots)
     return ("on",) * on + ("off",) * (usable - on) + ("out",) * (drawn - usable)

@@ -1,4 +1,4 @@
-"""The picture of what flows where, as coordinates: routers, queues and pools from left to right."""
+"""Coordinates of the flow diagram: routers, queues and pools from left to right."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import TypeVar
 from marketplace.routing.topology.picture import PoolBox, Queue, RouterRow, Topology, Voice
 
 ROWS_MAX = 16
-"""Boxes in a column; the quietest beyond it are left to the tables."""
+"""Boxes in a column at most, the busiest; the tables have all."""
 
 WIDTH = 960
 BOX_HEIGHT, ROW_HEIGHT, TOP = 36, 46, 4
@@ -18,12 +18,12 @@ COLUMNS = {"router": (0, 170), "queue": (270, 330), "pool": (720, 240)}
 NAME_CHARACTERS = {"router": 20, "queue": 40, "pool": 28}
 STROKE_MAX = 9.0
 QUEUE_FULL = 20
-"""So many waiting calls fill a queue's bar; deeper ones fill it too."""
+"""Waiting calls that fill a queue's bar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """``bar`` is how much of its lower edge is filled, in pixels of ``width``."""
+    """A box; ``bar`` is the filled part of its lower edge, in pixels."""
 
     kind: str
     name: str
@@ -47,7 +47,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``path`` of an SVG; ``stroke`` in pixels, thin and dashed where nothing flows."""
+    """A line: an SVG ``path``; ``stroke`` in pixels, dashed if nothing flows."""
 
     path: str
     stroke: float
@@ -68,21 +68,21 @@ T = TypeVar("T")
 
 
 def busiest(rows: Sequence[T], most: int, by: Callable[[T], tuple[float, ...]]) -> list[T]:
-    """The ``most`` that are highest by ``by``, in the order in which they came."""
+    """The ``most`` rows that are highest by ``by``, in their original order."""
     chosen = sorted(range(len(rows)), key=lambda i: by(rows[i]), reverse=True)[:most]
     return [rows[i] for i in sorted(chosen)]
 
 
 def flow_of(topology: Topology) -> Flow:
-    """Lay out the busiest of each kind, in an order that does not jump."""
+    """Lay out the busiest of each kind, in a stable order."""
     routers = busiest(topology.routers, ROWS_MAX, lambda row: (row.waiting, row.in_flight))
     queues = busiest(topology.queues, ROWS_MAX, _weight)
     pools = busiest(topology.pools, ROWS_MAX, lambda box: (box.in_flight, box.slots))
     rows = max(len(routers), len(queues), len(pools), 1)
     boxes = {
-        "router": [_router(one, *at) for one, at in _placed("router", routers, rows)],
-        "queue": [_queue(one, *at) for one, at in _placed("queue", queues, rows)],
-        "pool": [_pool(one, *at) for one, at in _placed("pool", pools, rows)],
+        "router": [_router(row, *at) for row, at in _placed("router", routers, rows)],
+        "queue": [_queue(row, *at) for row, at in _placed("queue", queues, rows)],
+        "pool": [_pool(row, *at) for row, at in _placed("pool", pools, rows)],
     }
     total = len(topology.routers) + len(topology.queues) + len(topology.pools)
     return Flow(
@@ -93,16 +93,16 @@ def flow_of(topology: Topology) -> Flow:
     )
 
 
-def _weight(one: Queue) -> tuple[float, ...]:
-    return one.waiting, one.in_flight, one.ended_hz or 0.0
+def _weight(queue: Queue) -> tuple[float, ...]:
+    return queue.waiting, queue.in_flight, queue.ended_hz or 0.0
 
 
 def _placed(kind: str, column: Sequence[T], rows: int) -> Iterator[tuple[T, tuple[int, int, int]]]:
-    """Each with left, top and width: a shorter column stands in the middle of the longest."""
+    """Each row with left, top and width; shorter columns are centred on the longest."""
     left, width = COLUMNS[kind]
     top = TOP + (rows - len(column)) * ROW_HEIGHT / 2
-    for i, one in enumerate(column):
-        yield one, (left, round(top + i * ROW_HEIGHT), width)
+    for i, row in enumerate(column):
+        yield row, (left, round(top + i * ROW_HEIGHT), width)
 
 
 def _router(row: RouterRow, x: int, y: int, width: int) -> Box:
@@ -112,11 +112,19 @@ def _router(row: RouterRow, x: int, y: int, width: int) -> Box:
     return Box("router", name, row.router_id, x, y, width, rate, 0.0, is_faint=is_faint)
 
 
-def _queue(one: Queue, x: int, y: int, width: int) -> Box:
-    name = _short("queue", one.model.name)
-    filled = min(one.waiting / QUEUE_FULL, 1.0) * width
+def _queue(queue: Queue, x: int, y: int, width: int) -> Box:
+    name = _short("queue", queue.model.name)
+    filled = min(queue.waiting / QUEUE_FULL, 1.0) * width
     return Box(
-        "queue", name, one.model.name, x, y, width, str(one.waiting), filled, one.model.emulated
+        "queue",
+        name,
+        queue.model.name,
+        x,
+        y,
+        width,
+        str(queue.waiting),
+        filled,
+        queue.model.emulated,
     )
 
 
@@ -128,10 +136,10 @@ def _pool(box: PoolBox, x: int, y: int, width: int) -> Box:
 
 
 def _lines(topology: Topology, boxes: dict[str, dict[str, Box]]) -> tuple[Line, ...]:
-    made = []
+    lines = []
     for queue in topology.queues:
         for router, waiting, hz in queue.by_router:
-            made.append(
+            lines.append(
                 _line(
                     boxes["router"].get(router),
                     boxes["queue"].get(queue.model.name),
@@ -139,9 +147,9 @@ def _lines(topology: Topology, boxes: dict[str, dict[str, Box]]) -> tuple[Line, 
                 )
             )
     for model, pool, in_flight in topology.flows:
-        made.append(_line(boxes["queue"].get(model), boxes["pool"].get(pool), in_flight))
-    # What flows is drawn over what does not.
-    return tuple(sorted((one for one in made if one), key=lambda one: one.stroke))
+        lines.append(_line(boxes["queue"].get(model), boxes["pool"].get(pool), in_flight))
+    # Thicker lines are drawn on top.
+    return tuple(sorted((line for line in lines if line), key=lambda line: line.stroke))
 
 
 def _line(start: Box | None, end: Box | None, amount: float) -> Line | None:

@@ -1,4 +1,4 @@
-"""The platform's staff watch the fleet, and take workers out of it and put them back."""
+"""Pages of the fleet for staff, where they drain workers and put them back."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ REASON_CHARACTERS = 200
 
 
 class DrainForm(forms.Form):
-    """Draining needs a reason; putting back may have one."""
+    """Draining needs a reason; ending it may have one."""
 
     why = forms.CharField(max_length=REASON_CHARACTERS, label=gettext_lazy("Why"))
     confirmed = forms.BooleanField(required=False)
@@ -34,14 +34,14 @@ class DrainForm(forms.Form):
 @require_safe
 @staff_required
 def topology(request: HttpRequest) -> HttpResponse:
-    """The whole fleet at a glance; the page asks for its live part again each second."""
+    """The whole fleet; the page reloads its live part each second."""
     return render(request, "routing/topology.html", _context(topology_now()))
 
 
 @require_safe
 @staff_required
 def topology_live(request: HttpRequest) -> HttpResponse:
-    """The part that moves."""
+    """The live part of the page."""
     response = render(request, "routing/topology_live.html", _context(topology_now()))
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -50,7 +50,7 @@ def topology_live(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def worker(request: HttpRequest, worker_id: str) -> HttpResponse:
-    """One worker, and what draining it would do."""
+    """One worker, and the effect of draining it."""
     row = get_object_or_404(Worker.objects.select_related("pool"), worker_id=worker_id)
     if request.method != "POST":
         return _worker_page(request, row)
@@ -88,7 +88,9 @@ def _worker_page(
     context = {
         "worker": row,
         "box": box,
-        "engines_expected": [one for one in box.expected if one.engine] if box else [],
+        "engines_expected": [expected for expected in box.expected if expected.engine]
+        if box
+        else [],
         "topology": now,
         "effect": drain_effect(row),
         "calls_lately": calls_lately_text(calls_lately(worker_id=row.worker_id)),

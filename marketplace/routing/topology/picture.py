@@ -1,4 +1,4 @@
-"""What several routers say, added up over the catalog: routers, queues, pools, workers. Pure."""
+"""Adds up the routers' states over the catalog: routers, queues, pools, workers. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,25 +16,25 @@ from marketplace.routing.topology.polling import Heard, Rate, Reading
 
 
 class Voice(StrEnum):
-    """How a router is heard."""
+    """How a router answers."""
 
     ANSWERS = "answers"
     STALE = "stale"
-    """It does not answer now; what it said last still counts, and is shown as old."""
+    """It does not answer now; its last state still counts and is shown as old."""
     SILENT = "silent"
-    """Nothing that it said is known, or too old."""
+    """No state of it is known, or the last one is too old."""
     GONE = "gone"
-    """Its membership has run out: its slots are others'. Nothing of it counts."""
+    """Its membership has expired, so other routers have its slots. Its state does not count."""
 
 
 class Condition(StrEnum):
-    """A worker's, the gravest first."""
+    """The condition of a worker, the gravest first."""
 
     DOWN = "down"
     EJECTED = "ejected"
     DRAINING = "draining"
     UNSEEN = "unseen"
-    """No router uses it: nothing live runs on its pool, or no router answers."""
+    """No router uses it: its pool has no live deployment, or no router answers."""
     RAMPING = "ramping"
     """Back in service: routers use a part of its slots until it has proven itself."""
     FULL = "full"
@@ -44,7 +44,7 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CatalogWorker:
-    """A worker's row. ``strays`` is its ratio to its pool where the watch has named it."""
+    """A worker's row. ``strays`` is its ratio to its pool if it is a named straggler."""
 
     pk: int
     worker_id: str
@@ -83,7 +83,7 @@ class CatalogModel:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What should be there. ``snapshot_version`` is the newest that was published."""
+    """The catalog's half. ``snapshot_version`` is the newest published one."""
 
     pools: tuple[CatalogPool, ...]
     models: tuple[CatalogModel, ...]
@@ -92,7 +92,7 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class RouterRow:
-    """``ended_hz`` and ``failed_hz`` are calls a second, None until they are known."""
+    """A router; ``ended_hz`` and ``failed_hz`` are calls a second, None until known."""
 
     router_id: str
     url: str
@@ -112,8 +112,8 @@ class RouterRow:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A model's queue over all routers. ``by_router`` has waiting calls and, where it is known,
-    the rate of those that end, for each router that has either.
+    """A model's queue over all routers. ``by_router`` has router, waiting calls and rate of ended
+    calls (None until known), for each router that has either.
     """
 
     model: CatalogModel
@@ -126,7 +126,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What routers expect of a mean request on a worker, by their samples' weight."""
+    """The routers' estimate of a mean request on a worker, weighted by their samples."""
 
     model: str
     service_ms: float
@@ -137,8 +137,8 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class WorkerBox:
-    """``in_use`` are the slots that routers would use now; fewer than ``slots`` while it ramps.
-    An ``engine`` has no slots but a batch.
+    """A worker; ``in_use`` are the slots that routers may fill now, fewer than ``slots`` while it
+    ramps. An ``engine`` has a batch instead of slots.
     """
 
     row: CatalogWorker
@@ -163,13 +163,13 @@ class PoolBox:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Everything at once. ``age_s`` is that of the oldest state that counts in it."""
+    """The whole topology. ``age_s`` is the age of the oldest state that counts."""
 
     routers: tuple[RouterRow, ...]
     queues: tuple[Queue, ...]
     pools: tuple[PoolBox, ...]
     flows: tuple[tuple[str, str, int], ...]
-    """From a model to a pool, with what is in flight; each live pairing once."""
+    """Model, pool and requests in flight, for each live pairing."""
     snapshot_version: int
     age_s: float
     taken_at: float
@@ -180,7 +180,7 @@ class Topology:
 
     @property
     def is_known(self) -> bool:
-        """Whether any router has said anything that still counts."""
+        """Whether any router's state counts."""
         return any(row.voice in (Voice.ANSWERS, Voice.STALE) for row in self.routers)
 
     @property
@@ -209,62 +209,62 @@ class Topology:
 
     @property
     def draining(self) -> int:
-        return sum(one.row.draining for box in self.pools for one in box.workers)
+        return sum(worker.row.draining for box in self.pools for worker in box.workers)
 
     def _workers(self, condition: Condition) -> int:
-        return sum(one.condition is condition for box in self.pools for one in box.workers)
+        return sum(worker.condition is condition for box in self.pools for worker in box.workers)
 
 
 def picture(reading: Reading, catalog: Catalog) -> Topology:
-    """Add up what is heard. What a gone router said is left out."""
-    heard = [one for one in reading.heard if _counts(one)]
+    """Add up the routers' states. Those of gone routers are left out."""
+    heard = [router for router in reading.heard if _counts(router)]
     seen: dict[str, list[tuple[str, WorkerState]]] = defaultdict(list)
-    for one in heard:
-        for worker in one.state.workers if one.state is not None else ():
-            seen[worker.id].append((one.member.router_id, worker))
+    for router in heard:
+        for worker in router.state.workers if router.state is not None else ():
+            seen[worker.id].append((router.member.router_id, worker))
     pools = tuple(_pool(pool, seen) for pool in catalog.pools)
     flowing: dict[tuple[str, str], int] = defaultdict(int)
     for box in pools:
         for model in box.pool.models:
             flowing[model, box.pool.name] += 0
-        for expected in (one for worker in box.workers for one in worker.expected):
+        for expected in (expected for worker in box.workers for expected in worker.expected):
             flowing[expected.model, box.pool.name] += expected.in_flight
     running: dict[str, int] = defaultdict(int)
     for (model, _), count in flowing.items():
         running[model] += count
     return Topology(
-        routers=tuple(_router(one, catalog.snapshot_version) for one in reading.heard),
+        routers=tuple(_router(router, catalog.snapshot_version) for router in reading.heard),
         queues=tuple(_queue(model, heard, running[model.name]) for model in catalog.models),
         pools=pools,
         flows=tuple((model, pool, count) for (model, pool), count in flowing.items()),
         snapshot_version=catalog.snapshot_version,
-        age_s=max((one.age_s for one in heard), default=0.0),
+        age_s=max((router.age_s for router in heard), default=0.0),
         taken_at=reading.taken_at,
     )
 
 
-def _counts(one: Heard) -> bool:
-    return one.state is not None and _voice(one) is not Voice.GONE
+def _counts(router: Heard) -> bool:
+    return router.state is not None and _voice(router) is not Voice.GONE
 
 
-def _voice(one: Heard) -> Voice:
-    if one.state is not None and not one.error:
+def _voice(router: Heard) -> Voice:
+    if router.state is not None and not router.error:
         return Voice.ANSWERS
-    if not one.member.beats:
+    if not router.member.beats:
         return Voice.GONE
-    return Voice.STALE if one.state is not None else Voice.SILENT
+    return Voice.STALE if router.state is not None else Voice.SILENT
 
 
-def _router(one: Heard, snapshot_version: int) -> RouterRow:
-    voice = _voice(one)
-    state = one.state if voice is not Voice.GONE else None
-    rates = one.rates.values() if one.rates is not None else None
+def _router(router: Heard, snapshot_version: int) -> RouterRow:
+    voice = _voice(router)
+    state = router.state if voice is not Voice.GONE else None
+    rates = router.rates.values() if router.rates is not None else None
     return RouterRow(
-        router_id=one.member.router_id,
-        url=one.member.url,
+        router_id=router.member.router_id,
+        url=router.member.url,
         voice=voice,
-        age_s=one.age_s,
-        error=one.error,
+        age_s=router.age_s,
+        error=router.error,
         snapshot_version=state.snapshot_version if state else 0,
         is_behind=state is not None and state.snapshot_version < snapshot_version,
         draining=bool(state and state.draining),
@@ -280,14 +280,14 @@ def _router(one: Heard, snapshot_version: int) -> RouterRow:
 def _queue(model: CatalogModel, heard: Sequence[Heard], in_flight: int) -> Queue:
     by_router: list[tuple[str, int, float | None]] = []
     rates: list[Rate] = []
-    for one in heard:
-        state = one.state.models.get(model.name) if one.state is not None else None
-        rate = one.rates.get(model.name) if one.rates is not None else None
+    for router in heard:
+        state = router.state.models.get(model.name) if router.state is not None else None
+        rate = router.rates.get(model.name) if router.rates is not None else None
         if rate is not None:
             rates.append(rate)
         if state is not None and (state.waiting or (rate and rate.ended_hz)):
             hz = rate.ended_hz if rate else None
-            by_router.append((one.member.router_id, state.waiting, hz))
+            by_router.append((router.member.router_id, state.waiting, hz))
     return Queue(
         model=model,
         waiting=sum(count for _, count, _ in by_router),
@@ -357,12 +357,12 @@ def _expected(endpoints: Iterable[EndpointState]) -> tuple[Expected, ...]:
     return tuple(_mean(model, of) for model, of in sorted(by_model.items()))
 
 
-def _mean(model: str, of: Sequence[EndpointState]) -> Expected:
-    """Routers that have seen nothing know only the prior, and count only where none has."""
-    samples = sum(one.samples for one in of)
+def _mean(model: str, endpoints: Sequence[EndpointState]) -> Expected:
+    """The mean over routers. Those without samples know only the prior: used if none has any."""
+    samples = sum(endpoint.samples for endpoint in endpoints)
     if samples:
-        service_ms = sum(one.service_ms * one.samples for one in of) / samples
+        service_ms = sum(endpoint.service_ms * endpoint.samples for endpoint in endpoints) / samples
     else:
-        service_ms = sum(one.service_ms for one in of) / len(of)
-    in_flight = sum(one.in_flight for one in of)
-    return Expected(model, service_ms, samples, in_flight, expected_of(of))
+        service_ms = sum(endpoint.service_ms for endpoint in endpoints) / len(endpoints)
+    in_flight = sum(endpoint.in_flight for endpoint in endpoints)
+    return Expected(model, service_ms, samples, in_flight, expected_of(endpoints))

@@ -1,7 +1,7 @@
-"""Asking every router what it does: at once, at most so often, whoever and however many look.
+"""Polls every router's state, all at once and at most once in ``REFRESH_S``.
 
-The admin token stays on the server. Routers are found by their membership rows, and all watchers
-of a process share one reading: a hundred open pages cost the routers what one costs.
+The admin token stays on the server. Routers are found by their membership rows. All pages of a
+process share one reading: a hundred open pages cost the routers as much as one.
 """
 
 import threading
@@ -19,15 +19,15 @@ from django.db import connection
 from marketplace.routing.topology.contracts import ModelState, RouterState
 
 REFRESH_S = 0.9
-"""A reading is handed on for this long before routers are asked anew."""
+"""How long a reading is reused before routers are asked again."""
 
 TIMEOUT_S = 1.0
 ROUTERS_MAX = 32
-"""More routers than this are named, and not asked."""
+"""Routers asked at most; further ones are listed without state."""
 
 STATE_BYTES_MAX = 8 * 1024 * 1024
 KEPT_S = 120.0
-"""What a router said last is shown, as stale, for this long after it fell silent."""
+"""How long the last state of a silent router is shown, as stale."""
 
 RATE_OVER_S = 10.0
 RATE_MIN_S = 0.5
@@ -44,7 +44,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Calls a second that ended, and that failed."""
+    """Ended and failed calls a second."""
 
     ended_hz: float
     failed_hz: float
@@ -52,9 +52,9 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What is known of one router. ``age_s`` is how old ``state`` is, ``error`` why it is not new.
+    """The known state of one router: its age, and the ``error`` of the latest request, if any.
 
-    ``rates`` are by model, None until it was asked twice.
+    ``rates`` are by model, None until the router has answered twice.
     """
 
     member: Member
@@ -76,11 +76,11 @@ Fetch = Callable[[Member], RouterState]
 
 
 class Unheard(Exception):
-    """A router did not say what it does; the text says why, for people."""
+    """A router's state could not be read; the message says why, for people."""
 
 
 def members_known() -> list[Member]:
-    """The routers that meet in the database, by id, also those whose membership has run out."""
+    """All routers in the membership table, by id, including expired ones."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT router_id, url, expires_at > clock_timestamp() FROM routing_router ORDER BY 1"
@@ -110,7 +110,7 @@ def state_fetch(member: Member) -> RouterState:
 
 @dataclass(slots=True)
 class _Memory:
-    """One router's last words, and its counts of the last seconds."""
+    """One router's last state, and its counts of the last seconds."""
 
     state: RouterState
     at_s: float
@@ -118,7 +118,7 @@ class _Memory:
 
 
 class Watch:
-    """See the module. ``clock`` is monotonic seconds, ``wall`` Unix seconds."""
+    """Polls as the module says. ``clock`` is monotonic seconds, ``wall`` Unix seconds."""
 
     def __init__(
         self,
@@ -138,9 +138,9 @@ class Watch:
         self._read_s = 0.0
 
     def read(self) -> Reading:
-        """The last reading, or a new one if that is older than ``REFRESH_S``.
+        """The last reading, or a new one if it is older than ``REFRESH_S``.
 
-        While one thread asks, the others take what there is rather than wait for a slow router.
+        While one thread asks, the others use the last reading instead of waiting for a slow router.
         """
         held = self._reading
         if held is not None and self._clock() - self._read_s < REFRESH_S:
@@ -169,7 +169,7 @@ class Watch:
             Heard(member, None, 0.0, f"only {ROUTERS_MAX} routers are asked") for member in left
         ]
         known = {member.router_id for member in members}
-        self._memory = {id_: one for id_, one in self._memory.items() if id_ in known}
+        self._memory = {id_: memory for id_, memory in self._memory.items() if id_ in known}
         return Reading(tuple(heard), self._wall())
 
     def _ask(self, member: Member) -> RouterState | Unheard:
@@ -194,20 +194,20 @@ class Watch:
 def _rates(
     counts: deque[tuple[float, RouterState]], state: RouterState, now_s: float
 ) -> dict[str, Rate] | None:
-    """Rates by model over the last ``RATE_OVER_S``; takes ``state`` into ``counts``."""
+    """Rates by model over the last ``RATE_OVER_S``; adds ``state`` to ``counts``."""
     if counts and any(
         state.models[name].ended < old.ended
         for name, old in counts[-1][1].models.items()
         if name in state.models
     ):
-        counts.clear()  # It has started anew, and counts from nothing.
+        counts.clear()  # The router restarted and counts from zero.
     while len(counts) > 1 and now_s - counts[1][0] >= RATE_OVER_S:
         counts.popleft()
     counts.append((now_s, state))
     then_s, then = counts[0]
     if now_s - then_s < RATE_MIN_S:
         return None
-    return {name: _rate(then, one, name, now_s - then_s) for name, one in state.models.items()}
+    return {name: _rate(then, model, name, now_s - then_s) for name, model in state.models.items()}
 
 
 def _rate(then: RouterState, now: ModelState, name: str, span_s: float) -> Rate:

@@ -1,4 +1,4 @@
-"""The catalog's half of the topology, and the figures of the last minute."""
+"""Reads the catalog's half of the topology, and figures of the last minute."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,9 +29,9 @@ from marketplace.usage.partitions import id_floor
 
 FIGURES_OVER = timedelta(seconds=60)
 REPORT_OLD = timedelta(minutes=15)
-"""A report is made every five minutes; so old, nobody proves the books any more."""
+"""A report is due every five minutes; an older one means that the reconciliation does not run."""
 
-# What failed is what neither the client nor the request is to blame for, as in routers' counts.
+# As in the routers' counts, calls fail if neither the client nor the request is at fault.
 _FIGURES = """
 SELECT count(*),
        count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_gone', 'refused')),
@@ -43,12 +43,12 @@ FROM usage_event WHERE request_id >= %s
 
 
 def topology_now() -> Topology:
-    """What every router says, over the catalog as it is. Eight queries."""
+    """The topology now. Eight queries."""
     return picture(WATCH.read(), catalog_read())
 
 
 def catalog_read() -> Catalog:
-    """Pools that have workers or live models, and the models that are live on them."""
+    """Pools with workers or live models, and the models live on them."""
     deployments = Deployment.objects.filter(
         status=DeploymentStatus.LIVE, version__model__published=True
     ).select_related("version__model")
@@ -115,7 +115,7 @@ def _models(emulated: dict[str, bool]) -> tuple[CatalogModel, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of the calls that were settled of the last minute; ``p99_ms`` of ``completed`` ones."""
+    """Figures of the last minute's settled calls; ``p99_ms`` is of ``completed`` ones."""
 
     calls: int
     failed: int
@@ -133,23 +133,23 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What an operator looks at first, besides what routers say."""
+    """What an operator checks first besides the routers' states."""
 
     figures: Figures
     stragglers: int
     canaries: int
     proposals: int
     gaps: int | None
-    """None where no report was ever made."""
+    """None if there is no report yet."""
     report_at: datetime | None
     is_report_old: bool
     unmeasured: int
-    """Live deployments without a profile in force: their router starts from nothing."""
+    """Live deployments without a profile in force: routers have no prior for them."""
     deployments: int
 
 
 def overview_now() -> Overview:
-    """Five queries."""
+    """The overview now. Five queries."""
     now = timezone.now()
     report = ReconciliationReport.objects.first()
     live = Deployment.objects.filter(

@@ -1,1 +1,1 @@
-"""What is kept of tuning: trials of policies, their evidence, and the history of routes."""
+"""Tables of tuning: trials of policies, their evidence, and the history of routes."""

@@ -1,12 +1,12 @@
-"""What a trial is for. A module of its own: models need it, and `trial` takes SciPy to load."""
+"""The aim of a trial. A module of its own: models need it, and `trial` imports SciPy."""
 
 from enum import StrEnum
 
 
 class Aim(StrEnum):
-    """What a promotion has to have shown."""
+    """What a trial must show to be promoted."""
 
     LATENCY = "latency"
     MISSES = "misses"
     NOT_WORSE = "not_worse"
-    """Its gain is everybody's and was shown by replay; its own calls must not pay for it."""
+    """The replay showed the gain; the canary's own calls must not be worse."""

@@ -1,4 +1,4 @@
-"""Writing down who did what to a route, and why."""
+"""Records who did what to a route, and why."""
 
 from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel
@@ -7,7 +7,7 @@ from marketplace.routing.trials.models import EventKind, RoutingEvent
 
 LOOP = "loop"
 DEMO = "demo"
-"""Why the demo's own settings are what they are."""
+"""The reason recorded for the demo's own settings."""
 
 
 def event_record(
@@ -18,7 +18,7 @@ def event_record(
     by: User | None = None,
     why: str = "",
 ) -> RoutingEvent:
-    """Keep it for good. ``by`` None is the loop itself."""
+    """Record an event for good. ``by`` None is the loop itself."""
     return RoutingEvent.objects.create(
         model=model.name,
         kind=kind,
@@ -30,6 +30,6 @@ def event_record(
 
 
 def tuned_by(model: AIModel) -> str:
-    """Why its settings were changed last, "" where they are the defaults."""
+    """The reason of the last change of settings; "" for the defaults."""
     last = RoutingEvent.objects.filter(model=model.name, kind=EventKind.TUNED).first()
     return last.why if last else ""

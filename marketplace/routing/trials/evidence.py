@@ -1,4 +1,4 @@
-"""Why a policy was proposed and how slow a worker is: figures that rows keep as JSON."""
+"""Evidence for a proposal or a straggler: figures that rows keep as JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 Weights = Mapping[str, float]
-"""By the id of a deployment."""
+"""Weights by deployment id."""
 
 
 class Bias(Struct, frozen=True):
-    """A deployment's ratio of actual to expected, over that of the whole route, with interval."""
+    """A deployment's ratio of actual to expected time over the route's, with its interval."""
 
     deployment_id: int
     samples: int
@@ -21,7 +21,7 @@ class Bias(Struct, frozen=True):
 
 
 class Gain(Struct, frozen=True):
-    """One candidate against the policy in force: shares of its figure, 0.1 is 10 % less."""
+    """A candidate's gain over the policy in force, as a share of its figure: 0.1 is 10 % less."""
 
     field: str
     value: float
@@ -35,7 +35,7 @@ class Gain(Struct, frozen=True):
 
 
 class Calibrated(Struct, frozen=True, tag_field="reason", tag="calibration"):
-    """What calls took is not what the router expected. Of the last ``minutes``."""
+    """Calls of the last ``minutes`` took another time than the router expected."""
 
     minutes: int
     biases: tuple[Bias, ...]
@@ -45,7 +45,7 @@ class Calibrated(Struct, frozen=True, tag_field="reason", tag="calibration"):
 
 
 class Benchmarked(Struct, frozen=True, tag_field="reason", tag="benchmark"):
-    """A benchmark measured something else than the router expects."""
+    """A benchmark measured another time than the router expects."""
 
     benchmark: int
     measured_ms: float
@@ -57,7 +57,7 @@ class Benchmarked(Struct, frozen=True, tag_field="reason", tag="benchmark"):
 
 
 class Replayed(Struct, frozen=True, tag_field="reason", tag="replay"):
-    """Recorded arrivals would have gained by a step of one field."""
+    """The replay of recorded arrivals gains by a step of one field."""
 
     field: str
     before: float
@@ -66,17 +66,17 @@ class Replayed(Struct, frozen=True, tag_field="reason", tag="replay"):
 
 
 class ByHand(Struct, frozen=True, tag_field="reason", tag="by_hand"):
-    """A person wrote it."""
+    """A person wrote the policy."""
 
 
 Evidence = Calibrated | Benchmarked | Replayed | ByHand
 
 
 class Slowness(Struct, frozen=True):
-    """A worker's service time over that of its pool, and what the router makes of it.
+    """A worker's service time over its pool's, and how the router treats it.
 
-    Where too few of its calls can be compared ``ratio`` is the router's, without bounds. Shares are
-    of its deployment's answered attempts, None where there were none.
+    With too few calls to compare, ``ratio`` is the router's estimate, without bounds. Shares are of
+    its deployment's answered attempts, None without any.
     """
 
     ratio: float

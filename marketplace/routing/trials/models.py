@@ -1,4 +1,4 @@
-"""How a route is tuned, what was tried on it, what happened to it, and workers that stray."""
+"""Settings of routes, trials, the history of routes, and stragglers."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class Mode(models.TextChoices):
 
 
 class RouteTuning(models.Model):
-    """One row a route. ``error_budget`` is the share of a day's calls that may miss ``slo_ms``."""
+    """A route's settings. ``error_budget`` is the share of a day's calls that may miss ``slo_ms``."""
 
     model = models.OneToOneField(AIModel, on_delete=models.CASCADE, related_name="tuning")
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.ASK)
@@ -57,13 +57,13 @@ class Aim(models.TextChoices):
 
 
 class Trial(models.Model):
-    """A proposed policy version with its evidence, and the canary that it went or goes through.
+    """A proposed policy version with its evidence, and its canary.
 
     ``policy.state`` is its state. ``evidence`` says why it was proposed, in figures
-    (:mod:`marketplace.tuning.sentences` puts them into words); ``looks`` are what the
-    sequential test saw: both arms and the reading. ``replay`` is the
-    :class:`~marketplace.tuning.proof.Proof` that came before, or empty for a trial of the
-    time before there were any. ``asked_by`` is None for the loop.
+    (:mod:`marketplace.tuning.sentences` puts them into words); ``looks`` are the steps of the
+    sequential test: both arms and the reading. ``replay`` is the
+    :class:`~marketplace.tuning.proof.Proof` from before the canary, empty in old trials.
+    ``asked_by`` is None for the loop.
     """
 
     policy = models.OneToOneField(Policy, on_delete=models.CASCADE, related_name="trial")
@@ -89,7 +89,7 @@ class Trial(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Waits for a person, or runs."""
+        """Whether it waits for a person, or runs."""
         return self.policy.state in (PolicyState.PROPOSED, PolicyState.CANARY)
 
 
@@ -110,8 +110,8 @@ class EventKind(models.TextChoices):
 class RoutingEvent(models.Model):
     """Who did what to a route, and why. A database trigger refuses changes.
 
-    Plain names and numbers: what it speaks of may be gone. ``actor`` is an address, or ``loop``.
-    ``why`` is a reason's name or a person's words.
+    It holds plain names and numbers, as the rows it names may be deleted. ``actor`` is an address,
+    or ``loop``. ``why`` is a reason's name or a person's text.
     """
 
     model = models.TextField()
@@ -136,7 +136,7 @@ class RoutingEvent(models.Model):
 
 
 class Straggler(models.Model):
-    """A worker that is slower than its pool, for sure; ``cleared_at`` is set once it is not."""
+    """A worker that is significantly slower than its pool; ``cleared_at`` is set once it is not."""
 
     worker = models.ForeignKey(Worker, on_delete=models.CASCADE, related_name="strayings")
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="+")
