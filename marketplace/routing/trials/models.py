@@ -23,7 +23,7 @@ class Mode(models.TextChoices):
 
 
 class RouteTuning(models.Model):
-    """A route's settings. ``error_budget`` is the share of a day's calls that may miss ``slo_ms``."""
+    """A route's settings. ``error_budget`` is the share of daily calls that may miss ``slo_ms``."""
 
     model = models.OneToOneField(AIModel, on_delete=models.CASCADE, related_name="tuning")
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.ASK)
