@@ -55,7 +55,7 @@ TOGETHER = {
 }
 LONG = (
     "tests/integration/local/test_commands.py",
-    "tests/integration/marketplace/benchmarks/whatif/test_what_if.py",
+    "tests/integration/marketplace/planning/whatif/test_what_if.py",
     "tests/integration/marketplace/usage/test_usage.py",
     "tests/integration/marketplace/config/test_roles.py",
 )

@@ -6,10 +6,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.advisor.models import Advice as Advice
 from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
 from marketplace.catalog.models import AIModel, Deployment, Worker
-from marketplace.shared.jobs.models import STATES_OPEN, Job, JobState
+from marketplace.shared.jobs.models import STATES_OPEN, JobState
 
 
 class Target(models.TextChoices):
@@ -220,21 +219,3 @@ class Profile(models.Model):
     def _cost_nano(self, units: int, units_per_s: float) -> int | None:
         hourly = self.deployment.pool.cost_nano_per_hour
         return round(hourly * units / (3_600 * units_per_s)) if hourly and units_per_s else None
-
-
-class WhatIf(Job):
-    """One question to the simulator and its answer: ``marketplace.benchmarks.whatif``.
-
-    ``question`` is a :class:`~marketplace.benchmarks.whatif.question.Question` and ``answer`` a
-    :class:`~marketplace.benchmarks.whatif.answer.Answer` as JSON, null until it is done.
-    """
-
-    model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="what_ifs")
-    question = models.JSONField()
-    answer = models.JSONField(null=True, blank=True)
-
-    class Meta:
-        ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return f"{self.model}: what if #{self.pk}"

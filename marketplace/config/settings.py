@@ -169,6 +169,7 @@ INSTALLED_APPS = [
     "marketplace.usage",
     "marketplace.keys",
     "marketplace.benchmarks",
+    "marketplace.planning",
     "marketplace.tuning",
     "marketplace.support",
     "marketplace.storefront",

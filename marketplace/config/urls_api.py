@@ -8,8 +8,6 @@ from marketplace.accounts import api as accounts
 from marketplace.accounts.invitations import api as invitations
 from marketplace.audit import api as audit
 from marketplace.benchmarks import api as benchmarks
-from marketplace.benchmarks.advisor import api as advisor
-from marketplace.benchmarks.whatif import api as what_ifs
 from marketplace.billing import api as billing
 from marketplace.billing.budgets import api as budgets
 from marketplace.billing.credit import api as credit
@@ -18,6 +16,8 @@ from marketplace.billing.payments import api as payments
 from marketplace.catalog import api as catalog
 from marketplace.config.api import UnknownPathView
 from marketplace.keys import api as keys
+from marketplace.planning.advisor import api as advisor
+from marketplace.planning.whatif import api as what_ifs
 from marketplace.providers import api as offerings
 from marketplace.providers import providers_api as providers
 from marketplace.routing.topology import api as topology

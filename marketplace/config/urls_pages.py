@@ -6,8 +6,6 @@ from marketplace.accounts import organisation_pages as organisations
 from marketplace.accounts import pages as accounts
 from marketplace.audit import pages as audit
 from marketplace.benchmarks import pages as benchmarks
-from marketplace.benchmarks.advisor import pages as advisor
-from marketplace.benchmarks.whatif import pages as what_ifs
 from marketplace.billing import pages as billing
 from marketplace.billing.budgets import pages as budgets
 from marketplace.billing.credit import pages as credit
@@ -15,6 +13,8 @@ from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.webhook import stripe_webhook
 from marketplace.keys import pages as keys
+from marketplace.planning.advisor import pages as advisor
+from marketplace.planning.whatif import pages as what_ifs
 from marketplace.providers import pages as providers
 from marketplace.providers import pages_sold as sold
 from marketplace.routing import pages as routing

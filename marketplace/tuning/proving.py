@@ -14,9 +14,10 @@ from marketplace.benchmarks.replay import (
     recording_read,
     replay,
 )
-from marketplace.benchmarks.whatif.answer import Calibration, calibration_of
-from marketplace.benchmarks.whatif.engine_runs import simulation_of
-from marketplace.benchmarks.whatif.runs import (
+from marketplace.catalog.models import AIModel
+from marketplace.planning.whatif.answer import Calibration, calibration_of
+from marketplace.planning.whatif.engine_runs import simulation_of
+from marketplace.planning.whatif.runs import (
     Course,
     Run,
     Side,
@@ -25,8 +26,7 @@ from marketplace.benchmarks.whatif.runs import (
     recorded,
     side_of,
 )
-from marketplace.benchmarks.whatif.scene import CALLS_SURE
-from marketplace.catalog.models import AIModel
+from marketplace.planning.whatif.scene import CALLS_SURE
 from marketplace.routing.models import WEIGHT_MAX, WEIGHT_MIN
 from marketplace.routing.models import Policy as PolicyRow
 from marketplace.routing.selectors import policy_value

@@ -41,13 +41,13 @@ COMMANDS = {
     "up": "deploy.local",
     "down": "deploy.local",
     "status": "deploy.local",
-    "advise": "marketplace.benchmarks",
+    "advise": "marketplace.planning",
     "invoices": "marketplace.billing",
     "keys": "marketplace.keys",
     "ledger": "marketplace.billing",
     "seed_demo": "marketplace.demo",
     "usage": "marketplace.usage",
-    "whatif": "marketplace.benchmarks",
+    "whatif": "marketplace.planning",
 }
 
 

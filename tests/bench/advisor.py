@@ -15,14 +15,14 @@ from random import Random
 
 from msgspec import Struct
 
-from marketplace.benchmarks.advisor.answer import undominated
-from marketplace.benchmarks.advisor.emulation import Verdict, emulate
-from marketplace.benchmarks.advisor.option import Evidence, Option, kind_of
-from marketplace.benchmarks.advisor.program import Counts
-from marketplace.benchmarks.advisor.question import Question
-from marketplace.benchmarks.advisor.roofline import Emulated, emulated
-from marketplace.benchmarks.advisor.search import Checked, Search
 from marketplace.demo.offering import POOLS
+from marketplace.planning.advisor.answer import undominated
+from marketplace.planning.advisor.emulation import Verdict, emulate
+from marketplace.planning.advisor.option import Evidence, Option, kind_of
+from marketplace.planning.advisor.program import Counts
+from marketplace.planning.advisor.question import Question
+from marketplace.planning.advisor.roofline import Emulated, emulated
+from marketplace.planning.advisor.search import Checked, Search
 
 SEARCH_SEED, FRESH_SEED = 1, 1_001
 PROMISE_CALLS = (24_000,)

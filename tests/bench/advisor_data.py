@@ -8,7 +8,7 @@ import sys
 
 import msgspec
 
-from marketplace.benchmarks.advisor.roofline import FILE, Emulated
+from marketplace.planning.advisor.roofline import FILE, Emulated
 from workers.backends.emulator.fleet import POOLS, EmulatedPool
 from workers.backends.emulator.hardware import MODELS
 from workers.backends.emulator.roofline import REQUEST_OVERHEAD_S, Profile

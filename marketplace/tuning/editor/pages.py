@@ -11,13 +11,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import User
-from marketplace.benchmarks.whatif.pages import STRETCHES
-from marketplace.benchmarks.whatif.question import question_of
-from marketplace.benchmarks.whatif.selectors import Stretch, stretches, what_ifs
-from marketplace.benchmarks.whatif.services import what_if_ask
-from marketplace.benchmarks.whatif.table import rows_of
 from marketplace.catalog.models import AIModel, Deployment
 from marketplace.catalog.selectors import deployments_live
+from marketplace.planning.whatif.pages import STRETCHES
+from marketplace.planning.whatif.question import question_of
+from marketplace.planning.whatif.selectors import Stretch, stretches, what_ifs
+from marketplace.planning.whatif.services import what_if_ask
+from marketplace.planning.whatif.table import rows_of
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.trials.models import Aim
 from marketplace.shared.jobs.models import JobState

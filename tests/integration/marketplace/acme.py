@@ -13,7 +13,6 @@ from marketplace.accounts.invitations.services import invitation_create
 from marketplace.accounts.models import Membership, Organisation, Role, User
 from marketplace.accounts.services import api_key_create
 from marketplace.audit.selectors import entries_of
-from marketplace.benchmarks.advisor.models import Advice
 from marketplace.benchmarks.models import Benchmark
 from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.credit.services import credit_request
@@ -23,6 +22,7 @@ from marketplace.billing.models import Transfer
 from marketplace.billing.payments.models import AutoRecharge, Payment
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.services import payout_record
+from marketplace.planning.advisor.models import Advice
 from marketplace.providers.services import listing_create
 from marketplace.usage.models import UsageEvent
 from tests.integration.marketplace.ledger import record, settle

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from marketplace.accounts.models import ApiKey, User
 from marketplace.accounts.services import api_key_create
-from marketplace.benchmarks.advisor.models import Advice
 from marketplace.benchmarks.models import Profile
 from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.invoices.models import Statement
@@ -31,6 +30,7 @@ from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.recovery import router_write_off
 from marketplace.billing.services import ledger_reconcile, payout_record
 from marketplace.config import urls as urls  # Registers the models' pages.
+from marketplace.planning.advisor.models import Advice
 from marketplace.routing.models import PolicyKind, SnapshotRow
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.models import RouteTuning, Straggler, Trial

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import translation
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks.models import WhatIf
+from marketplace.planning.models import WhatIf
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.models import Trial

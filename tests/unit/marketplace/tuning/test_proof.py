@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from marketplace.benchmarks.whatif.answer import calibration_of
-from marketplace.benchmarks.whatif.runs import Run, side_of
+from marketplace.planning.whatif.answer import calibration_of
+from marketplace.planning.whatif.runs import Run, side_of
 from marketplace.routing.trials.aim import Aim
 from marketplace.tuning.proof import Figure, Proof, Says, Trust, may_begin, says_of
 

@@ -1,6 +1,6 @@
 """A job process for a test to kill: it begins the next job of a kind, and says when it is amid it.
 
-``python -m tests.integration.marketplace.shared.jobs.job_process benchmarks.whatif``
+``python -m tests.integration.marketplace.shared.jobs.job_process planning.whatif``
 """
 
 import sys

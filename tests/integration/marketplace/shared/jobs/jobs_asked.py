@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
-from marketplace.benchmarks.advisor.models import Advice
-from marketplace.benchmarks.advisor.question import Question
-from marketplace.benchmarks.advisor.services import advice_make
-from marketplace.benchmarks.models import Origin, Profile, WhatIf
-from marketplace.benchmarks.whatif.question import question_of
-from marketplace.benchmarks.whatif.services import what_if_ask
+from marketplace.benchmarks.models import Origin, Profile
+from marketplace.planning.advisor.models import Advice
+from marketplace.planning.advisor.question import Question
+from marketplace.planning.advisor.services import advice_make
+from marketplace.planning.models import WhatIf
+from marketplace.planning.whatif.question import question_of
+from marketplace.planning.whatif.services import what_if_ask
 from marketplace.providers.models import ConformanceRun
 from marketplace.providers.services import Actor, listing_act, listing_create, provider_open
 from marketplace.providers.states import ListingAction, Who

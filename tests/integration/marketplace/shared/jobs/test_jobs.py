@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from kombu import Connection
 
-from marketplace.benchmarks.models import WhatIf
+from marketplace.planning.models import WhatIf
 from marketplace.shared.jobs import services
 from marketplace.shared.jobs.kinds import job_kinds, task_name
 from marketplace.shared.jobs.models import Job, JobState

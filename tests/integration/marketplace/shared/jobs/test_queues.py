@@ -14,8 +14,8 @@ from deploy.local import secrets, stack
 from deploy.local.health import logged
 from deploy.local.stack import Options
 from marketplace.accounts.models import User
-from marketplace.benchmarks.models import WhatIf
 from marketplace.catalog.models import Worker
+from marketplace.planning.models import WhatIf
 from marketplace.routing.models import PolicyState
 from marketplace.routing.trials.models import Trial
 from marketplace.shared.jobs.messages import message_send

@@ -1,9 +1,0 @@
-"""Checking an answer by emulation is a job."""
-
-from marketplace.benchmarks.advisor.models import Advice
-from marketplace.benchmarks.advisor.services import advice_check
-from marketplace.shared.jobs.kinds import JobKind
-from marketplace.shared.jobs.services import job_register
-
-# A check fills a core: one at a time.
-job_register(JobKind(Advice, advice_check))

@@ -1,8 +1,0 @@
-"""Answering a what-if question is a job."""
-
-from marketplace.benchmarks.models import WhatIf
-from marketplace.benchmarks.whatif.services import what_if_answer
-from marketplace.shared.jobs.kinds import JobKind
-from marketplace.shared.jobs.services import job_register
-
-job_register(JobKind(WhatIf, what_if_answer))

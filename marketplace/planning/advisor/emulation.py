@@ -1,0 +1,134 @@
+"""A fleet in the simulator: the real scheduler under virtual time, at the asked rate and mix."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from random import Random
+
+from msgspec import Struct
+
+from marketplace.planning.advisor.option import Option
+from marketplace.planning.advisor.program import Counts
+from marketplace.planning.advisor.question import Question
+from router.domain.catalog import Policy
+from router.simulator.compare import WARM_UP_SHARE, percentile
+from router.simulator.engine import MODEL, Result, Setup, Simulation
+from router.simulator.hardware import Machine
+from router.simulator.workload import Sizes, poisson
+
+STAGES = (3_000, 12_000, 48_000)
+"""Calls of a run; the next is taken only where the one before could not tell."""
+FILLS = 20
+"""A run lasts at least as long as it takes to fill the fleet this often,"""
+CALLS_MAX = 60_000
+"""but not longer."""
+BATCHES = 20
+"""Batch means (Law and Kelton): calls follow one another, so their mean's error is taken of
+parts."""
+Z = 1.96
+
+
+class Verdict(StrEnum):
+    """Whether the share of calls within the SLO is what was asked, with 95 % confidence."""
+
+    MEETS = "meets"
+    MISSES = "misses"
+    BORDERLINE = "borderline"
+    """The interval holds the asked share: neither is shown."""
+
+
+class Emulated(Struct, frozen=True):
+    """What came of one run. ``within`` is the share inside the SLO as [value, low, high]; all
+    ms.
+    """
+
+    verdict: Verdict
+    within: tuple[float, float, float]
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    calls: int
+    traffic: dict[str, float]
+    """Share of the calls by option."""
+
+
+def emulate(
+    options: Sequence[Option],
+    counts: Counts,
+    question: Question,
+    *,
+    seed: int,
+    stages: Sequence[int] = STAGES,
+    in_time: Callable[[], bool] = lambda: True,
+) -> Emulated:
+    """Run a fleet at the peak rate until it is clear whether it meets the SLO, or time is over."""
+    machines = machines_of(options, counts)
+    made = None
+    used = [option.service_ms for option, n in zip(options, counts, strict=True) if n]
+    filling = int(FILLS * question.peak_hz * max(used) / 1e3)
+    for calls in sorted({min(max(stage, filling), CALLS_MAX) for stage in stages}):
+        simulation = Simulation(Setup(machines, policy=Policy(1, 1, MODEL)), seed)
+        arrivals = poisson(question.peak_hz, Sizes(question.size_cv)).arrivals(
+            Random(f"advice-{seed}")
+        )
+        made = _judged(simulation.run(arrivals, calls), options, question)
+        if made.verdict is not Verdict.BORDERLINE or not in_time():
+            break
+    if made is None:
+        raise ValueError("no stage to run")
+    return made
+
+
+def machines_of(options: Sequence[Option], counts: Counts) -> tuple[Machine, ...]:
+    """One machine an instance; the router is told its true service time."""
+    return tuple(
+        Machine(
+            f"{number}-{copy}",
+            str(number),
+            option.service_ms,
+            option.slots,
+            option.service_ms,
+            option.batch_curve,
+        )
+        for number, (option, count) in enumerate(zip(options, counts, strict=True))
+        for copy in range(count)
+    )
+
+
+def _judged(results: Sequence[Result], options: Sequence[Option], question: Question) -> Emulated:
+    ordered = sorted(results, key=lambda result: result.at_s)
+    counted = ordered[int(len(ordered) * WARM_UP_SHARE) :]
+    good = [not r.error and r.latency_s * 1e3 <= question.slo_ms for r in counted]
+    value, low, high = _interval(good)
+    verdict = Verdict.BORDERLINE
+    if low >= question.share:
+        verdict = Verdict.MEETS
+    elif high < question.share:
+        verdict = Verdict.MISSES
+    latencies = sorted(r.latency_s * 1e3 for r in counted if not r.error)
+    traffic = Counter(r.machine.partition("-")[0] for r in counted if r.machine)
+    return Emulated(
+        verdict,
+        (value, low, high),
+        percentile(latencies, 0.50),
+        percentile(latencies, 0.90),
+        percentile(latencies, 0.99),
+        len(counted),
+        {options[int(n)].name: calls / len(counted) for n, calls in sorted(traffic.items())},
+    )
+
+
+def _interval(good: Sequence[bool]) -> tuple[float, float, float]:
+    """Mean and its 95 % interval: the wider of batch means' and Wilson's (for rare misses)."""
+    size = len(good) // BATCHES
+    mean = sum(good) / len(good)
+    means = [sum(good[n * size : (n + 1) * size]) / size for n in range(BATCHES)]
+    spread = sum((one - mean) ** 2 for one in means) / (BATCHES - 1)
+    error = Z * math.sqrt(spread / BATCHES)
+    n = len(good)
+    middle = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z * math.sqrt(mean * (1 - mean) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
+    return mean, min(mean - error, middle - half), min(max(mean + error, middle + half), 1.0)

@@ -1,0 +1,182 @@
+"""Recorded calls on LLM engines, under virtual time. Pure.
+
+What is known of an engine is what its profile says of its steps
+(:class:`~marketplace.benchmarks.engine_figures.EngineFigures`), so that each request slows all that
+run beside it, and prompts hold up answers. Prompts were not recorded: what was cached of one is
+taken for a beginning that all calls of its organisation share.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil, inf
+
+import msgspec
+import numpy as np
+
+from marketplace.benchmarks.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
+from marketplace.benchmarks.fleet import Fleet, Part
+from marketplace.benchmarks.work import Served
+from marketplace.planning.whatif.runs import QUEUE_MAX, QUEUE_WAIT_S, Run, Simulate, simulated
+from router.domain.catalog import Deployment, Policy
+from router.domain.pricing import Price, charge_nano
+from router.simulator.batching import EngineSpec
+from router.simulator.engine_run import Call, EngineResult, simulate_engines
+from router.simulator.engine_scenarios import EngineScenario
+from router.simulator.kv_cache import BLOCK_TOKENS
+from router.simulator.scheduled import MODEL, Scheduled
+from router.simulator.sessions import Lengths, Load, alone
+from router.simulator.workload import Arrival
+
+CLIENT_TIMEOUT_S = 600.0
+STEP_TOKENS = 2048
+"""That an engine computes in a step at most, as most are started."""
+
+EVENTS_MAX = 400_000
+"""Tokens are simulated one by one up to so many of all answers, else some at a time: a run has to
+end within seconds.
+"""
+
+ANY = Lengths(1.0, 0.0, 1.0, 1.0)
+"""Lengths are those of the recorded calls."""
+
+
+def simulation_of(*fleets: Fleet) -> Simulate:
+    """Of engines where all of the fleets are known as such, else of slots."""
+    return engines_simulated if all(fleet.are_engines for fleet in fleets) else simulated
+
+
+def engines_simulated(
+    calls: Sequence[Served],
+    arrivals: Sequence[Arrival],
+    fleet: Fleet,
+    policy: Policy,
+    *,
+    seed: int,
+    tick: Callable[[int], None] = lambda _: None,
+) -> Run:
+    """As :func:`~marketplace.planning.whatif.runs.simulated`, of a fleet of engines."""
+    parts = [part for part in fleet.parts for _ in part.workers]
+    event_tokens = ceil(sum(map(_answer_tokens, calls)) / EVENTS_MAX)
+    room = max(_prompt_tokens(call) + _answer_tokens(call) + event_tokens for call in calls)
+    engines = tuple(
+        spec
+        for part in fleet.parts
+        for spec in specs_of(part, event_tokens=event_tokens, kv_tokens_min=room)
+    )
+    sessions = [
+        alone(
+            number,
+            arrival.at_s,
+            _prompt_tokens(call),
+            ceil(_answer_tokens(call) / event_tokens),
+            shared=arrival.tenant,
+            shared_tokens=call.usage.cached_tokens,
+            tenant=arrival.tenant,
+        )
+        for number, (call, arrival) in enumerate(zip(calls, arrivals, strict=True))
+    ]
+    load = Load(1.0, ANY, ANY, answer_max=0)
+    scenario = EngineScenario(
+        "replay", "recorded calls", engines, load, inf, client_timeout_s=CLIENT_TIMEOUT_S
+    )
+    placer = _Ticking(
+        msgspec.structs.replace(policy, model=MODEL, shared=False),
+        seed,
+        engine="vLLM",
+        catalog={part.pool: _deployment(part) for part in fleet.parts},
+        queue_max=QUEUE_MAX,
+        queue_wait_s=QUEUE_WAIT_S,
+    )
+    placer.tick = tick
+    return _run(calls, arrivals, parts, simulate_engines(scenario, placer, seed, sessions))
+
+
+def specs_of(part: Part, *, event_tokens: int, kv_tokens_min: int) -> list[EngineSpec]:
+    """Its workers as the simulator has engines. Raises ``ValueError`` where it has none."""
+    if part.engine is None:
+        raise ValueError(f"pool {part.pool!r} is not known as an engine")
+    _, _, prompts_s = part.engine.first.weights
+    base_s, batch_s, context_s, beside_s = part.engine.step.weights
+    kv_tokens = part.engine.kv_tokens or 1 << 40
+    return [
+        EngineSpec(
+            name=name,
+            kind=part.pool,
+            prefill_hz=PROMPT_UNIT / prompts_s,
+            base_s=base_s * event_tokens,
+            batch_s=batch_s * event_tokens,
+            context_s=context_s / CONTEXT_UNIT * event_tokens,
+            kv_tokens=max(kv_tokens, kv_tokens_min + BLOCK_TOKENS),
+            step_tokens=STEP_TOKENS,
+            sequences_max=slots,
+            event_tokens=event_tokens,
+            beside_hz=PROMPT_UNIT / beside_s,
+        )
+        for name, slots in zip(part.workers, part.slots, strict=True)
+    ]
+
+
+def fixed_s(figures: EngineFigures) -> float:
+    """Of the time to the first token, what is neither a step nor a prompt."""
+    return max(figures.first.weights[0] - 1.5 * figures.step.weights[0], 0.0)
+
+
+class _Ticking(Scheduled):
+    """Tells how many calls have come."""
+
+    tick: Callable[[int], None]
+    _arrived = 0
+
+    def arrived(self, call: Call) -> None:
+        """See :class:`~router.simulator.engine_run.Placer`."""
+        if not self._arrived % 64:
+            self.tick(self._arrived)
+        self._arrived += 1
+        super().arrived(call)
+
+
+def _deployment(part: Part) -> Deployment:
+    """The router knows the engine from its traffic, so it is told it at once."""
+    return Deployment(
+        id=part.deployment_id,
+        model=MODEL,
+        provider=part.provider,
+        provider_account_id=0,
+        pool=part.pool,
+        upstream_model=MODEL,
+        price=Price(part.deployment_id, request_nano=part.price_nano),
+        engine_prior=part.engine.curve if part.engine else None,
+    )
+
+
+def _prompt_tokens(call: Served) -> int:
+    return max(call.usage.prompt_tokens + call.usage.cached_tokens, 1)
+
+
+def _answer_tokens(call: Served) -> int:
+    return max(call.usage.completion_tokens + call.usage.reasoning_tokens, 1)
+
+
+def _run(
+    calls: Sequence[Served],
+    arrivals: Sequence[Arrival],
+    parts: Sequence[Part],
+    results: Sequence[EngineResult],
+) -> Run:
+    places = {arrival.at_s: place for place, arrival in enumerate(arrivals)}
+    latency_s, queue_s, charge = (np.full(len(calls), np.nan) for _ in range(3))
+    pools = [""] * len(calls)
+    for result in results:
+        place = places[result.at_s]
+        queue_s[place], charge[place] = result.queue_s, 0.0
+        if result.error:
+            continue
+        part = parts[result.engine]
+        took_s = result.latency_s + (fixed_s(part.engine) if part.engine else 0.0)
+        usage = calls[place].usage
+        if part.price.second_nano:
+            hardware_ms = round((took_s - result.queue_s) * 1e3)
+            usage = msgspec.structs.replace(usage, hardware_ms=hardware_ms)
+        latency_s[place], pools[place] = took_s, part.pool
+        charge[place] = charge_nano(part.price, usage)
+    times = np.array([arrival.at_s for arrival in arrivals])
+    return Run(times, latency_s, queue_s, charge, np.array(pools))

@@ -1,0 +1,119 @@
+"""The platform's staff ask what would be, and see now and then side by side."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_safe
+
+from marketplace.accounts.access import staff_required
+from marketplace.catalog.models import AIModel
+from marketplace.planning.whatif.form import asked_of, form_of
+from marketplace.planning.whatif.notes import note_text
+from marketplace.planning.whatif.question import question_of
+from marketplace.planning.whatif.selectors import (
+    deployments_of,
+    models_recorded,
+    profiles_of,
+    stretches,
+    what_ifs,
+)
+from marketplace.planning.whatif.services import what_if_ask
+from marketplace.planning.whatif.table import calibration_of, charts_of, pools_of, rows_of
+from marketplace.routing.models import PolicyKind
+from marketplace.shared.jobs.models import JobState
+
+RECENT = 20
+STRETCHES = {
+    "yesterday": gettext_lazy("Yesterday's busiest hour"),
+    "week": gettext_lazy("The week's busiest hour"),
+    "hour": gettext_lazy("The last hour"),
+    "day": gettext_lazy("The last 24 hours"),
+}
+SLO_FROM = {
+    "question": gettext_lazy("as asked"),
+    "profile": gettext_lazy("of the profile"),
+    "median": gettext_lazy("three times the recorded median"),
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_required
+def ask(request: HttpRequest) -> HttpResponse:
+    """The form, and what was asked lately."""
+    if request.method != "POST":
+        return _form(request)
+    try:
+        question = question_of(asked_of(request.POST))
+        row = what_if_ask(question=question, asked_by=request.user)  # type: ignore[arg-type]
+    except ValueError as error:
+        return _form(request, error=str(error))
+    return redirect("what-if-answer", row.pk)
+
+
+@require_safe
+@staff_required
+def answered(request: HttpRequest, what_if_id: int) -> HttpResponse:
+    """One question: how far it is, or its answer."""
+    row = get_object_or_404(what_ifs(), pk=what_if_id)
+    if row.is_over and request.headers.get("HX-Request"):
+        # The whole page anew: the charts are drawn as it loads.
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    context = {
+        "row": row,
+        "since": _time(row.question["since"]),
+        "until": _time(row.question["until"]),
+        "percent": round(100 * row.progress),
+        "is_done": row.state == JobState.SUCCEEDED,
+    }
+    if row.answer and row.state == JobState.SUCCEEDED:
+        context |= {
+            "answer": row.answer,
+            "rows": rows_of(row.answer),
+            "pools": pools_of(row.answer),
+            "calibration": calibration_of(row.answer),
+            "chart": charts_of(row.answer, _time(row.question["since"])),
+            "notes": [note_text(note) for note in row.answer["notes"]],
+            "slo_from": SLO_FROM[row.answer["slo_from"]],
+        }
+    return render(request, "benchmarks/what_if_answer.html", context)
+
+
+def _form(request: HttpRequest, error: str = "") -> HttpResponse:
+    models = models_recorded()
+    model = _model(request, models)
+    found = stretches(model, timezone.now()) if model else []
+    chosen = request.GET.get("stretch", "")
+    stretch = next((one for one in found if one.name == chosen), found[0] if found else None)
+    context: dict[str, Any] = {
+        "models": models,
+        "model": model,
+        "stretches": [(one, STRETCHES[one.name]) for one in found],
+        "stretch": stretch,
+        "kinds": PolicyKind.choices,
+        "error": error,
+        "recent": what_ifs().defer("answer")[:RECENT],
+    }
+    if model and stretch:
+        again = what_ifs().filter(pk=_number(request.GET.get("again")), model=model).first()
+        context["form"] = form_of(
+            model, deployments_of(model), stretch, again.question if again else None, request.POST
+        )
+        context["profiles"] = profiles_of(model)
+    return render(request, "benchmarks/what_if.html", context, status=422 if error else 200)
+
+
+def _model(request: HttpRequest, models: list[AIModel]) -> AIModel | None:
+    name = request.POST.get("model") or request.GET.get("model")
+    return next((model for model in models if model.name == name), models[0] if models else None)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 18 else 0
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
