@@ -1,1 +1,1 @@
-"""What visitors see of the catalog: browse, compare, rankings and quotes. It has no tables."""
+"""The catalog's public pages: browse, compare, rankings and quotes. It has no tables."""

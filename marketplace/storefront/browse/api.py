@@ -110,7 +110,7 @@ class ModelSerializer(serializers.ModelSerializer[AIModel]):
     def get_left_out(self, model: AIModel) -> str:
         return self._listing(model).left_out
 
-    # One for all models: making the fields of a serializer takes longer than using them.
+    # Shared by all models: building a serializer's fields takes longer than using them.
     @cached_property
     def _cheapest(self) -> CheapestSerializer:
         return CheapestSerializer()
@@ -188,7 +188,7 @@ class ModelViewSet(CatalogViewSet):
         return Response(self._data([self.get_object()], many=False))
 
     def _data(self, models: Sequence[AIModel], *, many: bool) -> Any:
-        """Serialized with what goes with them, in a fixed number of queries."""
-        rows = {one.model.pk: one for one in listings(models)}
+        """The models serialized with price and figures, in a fixed number of queries."""
+        rows = {listing.model.pk: listing for listing in listings(models)}
         context = {**self.get_serializer_context(), "listings": rows}
         return ModelSerializer(models if many else models[0], many=many, context=context).data

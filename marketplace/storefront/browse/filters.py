@@ -1,4 +1,4 @@
-"""What a look at the catalog asks for, as its URL says it."""
+"""The filters of the catalog, read from and written to its URL."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ TASKS_BY_MODALITY = {
     "table": (Task.TABULAR,),
     "image": (Task.VISION,),
 }
-"""What a model of a task takes."""
+"""The tasks by the modality of their input."""
 KINDS: dict[str, Promise] = {
     "": gettext_lazy("Real and emulated"),
     "real": gettext_lazy("Real only"),
@@ -42,20 +42,20 @@ SORTS: dict[str, Promise] = {
     "context": gettext_lazy("Longest context"),
 }
 CONTEXTS = (4_096, 8_192, 32_768, 131_072, 1_000_000)
-"""Those that the page offers, in tokens; the URL may name any."""
+"""Context lengths that the page offers, in tokens; the URL may have any."""
 VIEWS: dict[str, Promise] = {"cards": gettext_lazy("Cards"), "table": gettext_lazy("Table")}
 COMPARED_MAX = 4
 VALUES_MAX = 50
-"""Values of one filter; those beyond are left out."""
+"""Values of one filter at most; further ones are ignored."""
 CONTEXT_MAX = 2**31 - 1
 PRICE_MAX = Decimal(10**6)
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """``price_max`` is in USD, as ``listing.price_bound`` reads it.
+    """The catalog's filters; ``price_max`` is in USD, see ``listing.price_bound``.
 
-    Provider, hardware, parameters, privacy and price are asked of one and the same deployment.
+    A single deployment must match provider, hardware, parameters, privacy and price together.
     """
 
     words: str = ""
@@ -75,13 +75,13 @@ class Filters:
 
     @property
     def order(self) -> str:
-        """The sort in force: a search's best matches come first unless something else is asked."""
+        """The sort: the chosen one, else best matches first for a search."""
         if self.sort and (self.words or self.sort != RELEVANCE):
             return self.sort
         return RELEVANCE if self.words else "name"
 
     def pairs(self) -> Iterator[tuple[str, Any]]:
-        """The URL's query, without what is as it would be anyway."""
+        """The pairs of the URL's query, without defaults."""
         for name, value in (
             ("q", self.words),
             *(("task", task) for task in self.tasks),
@@ -102,18 +102,18 @@ class Filters:
                 yield name, value
 
     def url(self, **changes: Any) -> str:
-        """The query of these filters with some of them changed, with its question mark."""
+        """The query with some filters changed; it begins with a question mark."""
         return f"?{urlencode(list(replace(self, **changes).pairs()))}"
 
     @property
     def canonical(self) -> str:
-        """The same models in the same order, however they are shown."""
+        """The canonical query: it leaves out what only changes the display."""
         query = urlencode(list(replace(self, view="cards", chosen=()).pairs()))
         return f"?{query}" if query else ""
 
 
 def filters_of(query: QueryDict) -> Filters:
-    """Out of a URL's query. What makes no sense is left out."""
+    """The filters in a URL's query. Invalid values are ignored."""
     return Filters(
         words=query.get("q", "").strip()[:200],
         tasks=_among(query, "task", set(Task.values)),
@@ -133,13 +133,13 @@ def filters_of(query: QueryDict) -> Filters:
 
 
 def chosen_of(query: QueryDict) -> tuple[str, ...]:
-    """The models to compare, each once and no more than are compared."""
+    """The models to compare, without duplicates and within the limit."""
     names = [name for name in _values(query, "m") if re.search(MODEL_NAME.regex, name)]
     return tuple(names[:COMPARED_MAX])
 
 
 def chips(filters: Filters, providers: dict[str, str]) -> list[tuple[str, str]]:
-    """Each filter that is on: what it says, and the query without it."""
+    """The active filters: label, and the query without it."""
     found: list[tuple[str, str]] = []
     if filters.words:
         found.append((f"“{filters.words}”", filters.url(words="", sort="")))
@@ -171,7 +171,7 @@ def chips(filters: Filters, providers: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _without(values: tuple[str, ...], value: str) -> tuple[str, ...]:
-    return tuple(one for one in values if one != value)
+    return tuple(other for other in values if other != value)
 
 
 def _values(query: QueryDict, name: str) -> tuple[str, ...]:

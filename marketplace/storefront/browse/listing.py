@@ -1,4 +1,4 @@
-"""A model as a catalog row: its live offers joined with what was measured of it."""
+"""A model as a row of the catalog: its live offers and its measured figures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from router.domain.money import NANO_PER_USD
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """A live deployment with the offer in force."""
+    """A live deployment with its offer in force."""
 
     deployment: Deployment
     offer: Offer
@@ -27,7 +27,7 @@ class Priced:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """``measured`` is None when nobody called the model in the last day."""
+    """A row; ``measured`` is None if nobody called the model in the last day."""
 
     model: AIModel
     priced: tuple[Priced, ...]
@@ -35,34 +35,34 @@ class Listing:
 
     @property
     def cheapest(self) -> Offer | None:
-        """The offer that a typical call pays least with."""
+        """The offer with the lowest price of a typical call."""
         return min((p.offer for p in self.priced), key=typical_price, default=None)
 
     @property
     def hardware(self) -> list[str]:
-        """The kinds of hardware it runs on, each once."""
+        """The kinds of hardware it runs on, without duplicates."""
         return sorted({p.deployment.pool.hardware for p in self.priced})
 
     @property
     def providers(self) -> list[str]:
-        """Slugs of those who offer it."""
+        """The slugs of its providers."""
         return sorted({p.deployment.provider.slug for p in self.priced})
 
     @property
     def left_out(self) -> str:
-        """Why none of its workers could be started, so that it cannot be called; else ""."""
+        """Why it cannot be called, if none of its workers could be started; else ""."""
         workers = {worker for p in self.priced for worker in p.deployment.pool.workers.all()}
         reasons = [w.left_out for w in workers if is_served_over(self.model, w.protocol)]
         return min(reasons) if reasons and all(reasons) else ""
 
     @property
     def private(self) -> bool:
-        """Whether somebody offers it who keeps neither prompts nor answers."""
+        """Whether a provider offers it without keeping prompts or answers."""
         return any(not p.deployment.collects_data for p in self.priced)
 
 
 def listings(rows: Iterable[AIModel]) -> list[Listing]:
-    """Catalog rows of these models, in a fixed number of queries."""
+    """The rows of these models, in a fixed number of queries."""
     models = list(rows)
     offers = Offer.objects.filter(effective_at__lte=timezone.now()).order_by("-effective_at", "-id")
     live = (
@@ -84,7 +84,7 @@ def listings(rows: Iterable[AIModel]) -> list[Listing]:
 
 
 def typical_price(offer: Offer) -> int:
-    """What orders offers: a thousand tokens each way, a request, a row, an image and a second."""
+    """The price to sort offers by: 1,000 tokens each way, a request, a row, an image, a second."""
     tokens = (offer.prompt_nano_per_million + offer.completion_nano_per_million) // 1000
     return tokens + offer.request_nano + offer.row_nano + offer.image_nano + offer.second_nano
 
@@ -96,18 +96,18 @@ _TYPICAL_PRICE = (
     + F("image_nano")
     + F("second_nano")
 )
-"""``typical_price`` for the database."""
+"""`typical_price` as a database expression."""
 BOUND_CALLS = 1_000
-"""A bound on prices is of so many typical calls: a million tokens each way, a thousand rows."""
+"""A price filter is for this many typical calls: a million tokens each way, a thousand rows."""
 
 
 def price_bound(price_usd: Decimal) -> int:
-    """The typical price in nano-USD that so many dollars for ``BOUND_CALLS`` calls allow."""
+    """The greatest typical price in nano-USD if ``BOUND_CALLS`` calls cost ``price_usd``."""
     return int(price_usd * NANO_PER_USD / BOUND_CALLS)
 
 
 def matching(filters: Filters) -> QuerySet[AIModel]:
-    """Published models that the filters let through, the words left to the search."""
+    """Published models that match the filters, except for the search words."""
     models = models_published().order_by()
     if filters.tasks:
         models = models.filter(task__in=filters.tasks)
@@ -126,7 +126,7 @@ def matching(filters: Filters) -> QuerySet[AIModel]:
 
 
 def _offered(filters: Filters) -> QuerySet[Any] | None:
-    """Live, priced deployments that the filters let through; None where they ask for nothing."""
+    """Live, priced deployments that match the filters; None if no filter is on deployments."""
     asked: dict[str, Any] = {}
     if filters.providers:
         asked["provider__slug__in"] = filters.providers
@@ -151,7 +151,7 @@ def _priced() -> QuerySet[Any]:
 
 
 def found(filters: Filters) -> tuple[QuerySet[AIModel], bool]:
-    """The models in their order, and whether they are only *like* the words: none has them."""
+    """The models in order, and whether they are only similar to the words as none has them."""
     models = matching(filters)
     if not filters.words:
         return sort_models(models, filters.order), False
@@ -162,7 +162,7 @@ def found(filters: Filters) -> tuple[QuerySet[AIModel], bool]:
 
 
 def sort_models(models: QuerySet[AIModel], order: str) -> QuerySet[AIModel]:
-    """By one of ``filters.SORTS``; what lacks the figure comes last."""
+    """Sort by one of ``filters.SORTS``; models without the figure come last."""
     name = (F("emulated"), Lower("display_name"), F("pk"))
     if order == RELEVANCE:
         return by_rank(models)
@@ -176,7 +176,7 @@ def sort_models(models: QuerySet[AIModel], order: str) -> QuerySet[AIModel]:
         return models.order_by(F("by").asc(nulls_last=True), *name)
     if order in FIGURES:
         column, falls = FIGURES[order]
-        # A figure of nothing is kept as zero: where nobody streams there is no first byte.
+        # 0 means "not measured": without streams there is no time to first byte.
         known = ModelFigures.objects.filter(**{"model": OuterRef("name"), f"{column}__gt": 0})
         by = known.values(column)
         key = OrderBy(F("by"), descending=falls, nulls_last=True)
@@ -189,4 +189,4 @@ FIGURES = {
     "throughput": ("tokens_per_s", True),
     "use": ("calls", True),
 }
-"""Sorts by a figure of the last day, and whether more of it comes first."""
+"""Sorts by a figure of the last day, and whether they are descending."""

@@ -1,4 +1,4 @@
-"""What the tabs of a model's page show of all customers' calls and of its deployments."""
+"""Contexts for the tabs of a model's page: all customers' calls, and its deployments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from marketplace.usage.models import DeploymentRollup, Span
 from marketplace.usage.windows import RANGES, Window, window_of
 
 LINES_MAX = 6
-"""Deployments drawn in a chart, the busiest first; a table has them all."""
+"""Deployments in a chart at most, the busiest; a table has all."""
 BARS = 30
 DAYS_RANGE, HOURS_RANGE = "30d", "24h"
 CHARTS: dict[str, Callable[[Measured], float | None]] = {
-    "ttft": lambda one: one.ttft_ms_p50,
-    "total": lambda one: one.total_ms_p50,
-    "throughput": lambda one: one.tokens_per_s,
-    "errors": lambda one: one.fault_percent,
+    "ttft": lambda measured: measured.ttft_ms_p50,
+    "total": lambda measured: measured.total_ms_p50,
+    "throughput": lambda measured: measured.tokens_per_s,
+    "errors": lambda measured: measured.fault_percent,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One hour or day of a deployment; ``uptime`` is None where nothing was called."""
+    """One hour or day of a deployment; ``uptime`` is None without calls."""
 
     at: datetime
     measured: Measured
@@ -52,8 +52,8 @@ class Offering:
 
 
 def providers_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
-    """Who offers it, how it did in the last day, and uptime by day or, where history is short,
-    by hour.
+    """Its providers, their figures of the last day, and uptime by day, or by hour if the history
+    is short.
     """
     names = [listing.model.name]
     hours = window_of({"range": HOURS_RANGE}, now)
@@ -84,20 +84,27 @@ def performance_tab(listing: Listing, query: Mapping[str, str], now: datetime) -
     rows = rollups_in([listing.model.name], window)
     by_deployment = measured_by(rows, lambda row: row.deployment_id)
     deployments = _named(listing, by_deployment)
-    busiest = [one for one in deployments if one.pk in by_deployment][:LINES_MAX]
-    profiles = profiles_in_force().filter(deployment__in=[one.pk for one in deployments])
+    busiest = [deployment for deployment in deployments if deployment.pk in by_deployment][
+        :LINES_MAX
+    ]
+    profiles = profiles_in_force().filter(
+        deployment__in=[deployment.pk for deployment in deployments]
+    )
     known: dict[int, Profile] = {profile.deployment_id: profile for profile in profiles}
     return {
         **_window_context(window),
         "whole": measured_sum([row for row in rows if row.deployment_id]),
         "measured": [
-            (one, by_deployment.get(one.pk, Measured()), known.get(one.pk)) for one in deployments
+            (deployment, by_deployment.get(deployment.pk, Measured()), known.get(deployment.pk))
+            for deployment in deployments
         ],
         "charts": [
             {
                 "name": name,
                 "series": " ".join(f"{name}_{i}" for i in range(len(busiest))),
-                "labels": "|".join(f"{one.provider.name} · {one.pool.name}" for one in busiest),
+                "labels": "|".join(
+                    f"{deployment.provider.name} · {deployment.pool.name}" for deployment in busiest
+                ),
             }
             for name in CHARTS
         ],
@@ -122,13 +129,13 @@ def activity_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> d
     return {
         **_window_context(window),
         "whole": measured_sum(rows),
-        "steps": [(at, one) for at, one in reversed(steps) if one.calls],
+        "steps": [(at, measured) for at, measured in reversed(steps) if measured.calls],
         "columns": {
             "at": [int(at.timestamp()) for at, _one in steps],
-            "calls": [one.calls for _at, one in steps],
-            "faults": [one.faults for _at, one in steps],
-            "tokens_in": [one.tokens_in for _at, one in steps],
-            "tokens_out": [one.tokens_out for _at, one in steps],
+            "calls": [measured.calls for _at, measured in steps],
+            "faults": [measured.faults for _at, measured in steps],
+            "tokens_in": [measured.tokens_in for _at, measured in steps],
+            "tokens_out": [measured.tokens_out for _at, measured in steps],
         },
     }
 
@@ -139,7 +146,7 @@ TAB_CONTEXTS: dict[str, Callable[[Listing, Mapping[str, str], datetime], dict[st
     "versions": versions_tab,
     "activity": activity_tab,
 }
-"""By tab; the others need only the listing."""
+"""Contexts by tab; the other tabs need only the listing."""
 
 
 def _window_context(window: Window) -> dict[str, Any]:
@@ -151,19 +158,22 @@ def _window_context(window: Window) -> dict[str, Any]:
 
 
 def _named(listing: Listing, measured: Mapping[int, Measured]) -> list[Deployment]:
-    """The model's deployments that sell it or were called, the busiest first."""
+    """The model's deployments that are on sale or were called, the busiest first."""
     live = {priced.deployment.pk: priced.deployment for priced in listing.priced}
     gone = Deployment.objects.filter(
         pk__in=[pk for pk in measured if pk not in live], version__model=listing.model
     ).select_related("provider", "pool", "version")
     known = [*live.values(), *gone]
-    return sorted(known, key=lambda one: (-measured.get(one.pk, Measured()).calls, one.pk))
+    return sorted(
+        known,
+        key=lambda deployment: (-measured.get(deployment.pk, Measured()).calls, deployment.pk),
+    )
 
 
 def _columns(
     rows: Sequence[DeploymentRollup], busiest: Sequence[Deployment], window: Window
 ) -> dict[str, list[Any]]:
-    """Unix seconds, and of each chart and deployment a value or null."""
+    """Columns for the charts: Unix seconds, and a value or null for each chart and deployment."""
     cells = measured_by(rows, lambda row: (row.deployment_id, row.starts_at))
     columns: dict[str, list[Any]] = {"at": [int(at.timestamp()) for at in window.points]}
     for i, deployment in enumerate(busiest):

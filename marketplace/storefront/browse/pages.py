@@ -47,7 +47,7 @@ TABS = {
 
 @require_safe
 def catalog(request: HttpRequest) -> HttpResponse:
-    """All published models; the filters are the URL's query."""
+    """The catalog, filtered by the URL's query."""
     filters = filters_of(request.GET)
     models, is_alike = found(filters)
     per_page = CARDS_PER_PAGE if filters.view == "cards" else ROWS_PER_PAGE
@@ -81,19 +81,19 @@ def catalog(request: HttpRequest) -> HttpResponse:
     response = render(request, template, context)
     response.headers["Vary"] = "HX-Request, Cookie, Accept-Language"
     if partial:
-        # The address bar gets what matters, without the form's empty fields.
+        # The address bar shows the query without the form's empty fields.
         response.headers["HX-Push-Url"] = reverse("catalog") + filters.url().rstrip("?")
     return response
 
 
 def absolute(path: str, query: str = "") -> str:
-    """A page's one address, for ``rel=canonical``."""
+    """A page's absolute URL, for ``rel=canonical``."""
     return f"{settings.WAYPOST_PUBLIC_URL}{path}{query}"
 
 
 @require_safe
 def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
-    """One model: what it is, a place to try it, how to call it, who offers it."""
+    """A model's page: description, playground, how to call it, and providers."""
     rows = listings(models_published().filter(name=f"{author}/{slug}"))
     if not rows:
         raise Http404(f"{author}/{slug}")

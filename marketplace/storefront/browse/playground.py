@@ -1,4 +1,4 @@
-"""What a model's playground is made of: its kind, its form, its rivals, and the words it says."""
+"""The parts of a model's playground: kind, form, models to compare with, and texts."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from marketplace.storefront.browse.listing import Listing, listings
 from marketplace.usage.models import ModelFigures
 
 RIVALS_MAX = 40
-"""Models that can be asked side by side: the most used of the same task."""
+"""Models to compare with at most: the most used ones of the same task."""
 
 WORDS: dict[str, str | Promise] = {
     "required": _("Fill this in."),
@@ -77,14 +77,14 @@ WORDS: dict[str, str | Promise] = {
 
 
 def playground_kind(model: AIModel) -> str:
-    """``chat``, ``embeddings``, ``form`` (of tensors); "" where nothing says what it takes."""
+    """``chat``, ``embeddings`` or ``form`` (of tensors); "" if its input is not known."""
     if model.task in (Task.CHAT, Task.EMBEDDINGS):
         return str(model.task)
     return "form" if model.tensors.get("inputs") else ""
 
 
 def playground_settings(listing: Listing) -> dict[str, Any]:
-    """What the page's script begins with, as JSON."""
+    """Settings for the page's script, as JSON."""
     kind = playground_kind(listing.model)
     return {
         "kind": kind,
@@ -100,7 +100,7 @@ def playground_settings(listing: Listing) -> dict[str, Any]:
 
 
 def example_row(model: AIModel) -> dict[str, Any]:
-    """A row that the first table of the model's schema begins with, by column; else empty."""
+    """An example row of the first table in the model's schema, by column; else empty."""
     for tensor in model.tensors.get("inputs", []):
         schema = model.input_schema.get("properties", {}).get(tensor.get("name"), {})
         items = schema.get("items", {})
@@ -111,7 +111,7 @@ def example_row(model: AIModel) -> dict[str, Any]:
 
 
 def _lanes(listing: Listing, kind: str) -> list[Listing]:
-    """The model itself, and for a chat those that it can be compared with."""
+    """The model itself, and for a chat the models to compare it with."""
     if kind != Task.CHAT:
         return [listing]
     figures = ModelFigures.objects.filter(model=OuterRef("name"))

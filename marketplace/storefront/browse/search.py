@@ -1,7 +1,7 @@
 """Full-text search of models in PostgreSQL: prefixes while typing, stems of both languages.
 
-The vector is a stored column (``sql/search.sql``); it is no field, so that loading a model does not
-load it too. What no word finds is looked for by likeness, where ``pg_trgm`` is there.
+The vector is a stored column (``sql/search.sql``). It is no field of the model, so it is never
+loaded. If no word matches, names are compared by similarity, where ``pg_trgm`` is installed.
 """
 
 import re
@@ -16,21 +16,21 @@ from marketplace.catalog.models import AIModel
 
 WORD = re.compile(r"\w+")
 WORDS_MAX = 12
-"""More words than anybody types; those beyond are left out."""
+"""Words of a search at most; further ones are ignored."""
 STEMS = ("english", "portuguese")
 LIKENESS_MIN = 0.3
-"""Of each word; pg_trgm's own for whole texts. One wrong letter out of five is above it."""
+"""Least similarity of a word; pg_trgm's default for texts. One wrong letter in five passes."""
 
 
 def words_of(text: str) -> list[str]:
-    """The words that are searched for."""
+    """The search words in a text."""
     return WORD.findall(text.casefold())[:WORDS_MAX]
 
 
 def search(models: QuerySet[AIModel], text: str) -> QuerySet[AIModel]:
-    """Those that hold every word, or one that begins with it, with their ``rank``.
+    """Models with every word, or one that begins with it, annotated with ``rank``.
 
-    Text without a single word finds nothing; no text leaves everything, unranked.
+    A text without words finds nothing; an empty text returns all models unranked.
     """
     words = words_of(text)
     if not words:
@@ -41,7 +41,7 @@ def search(models: QuerySet[AIModel], text: str) -> QuerySet[AIModel]:
 
 
 def search_alike(models: QuerySet[AIModel], text: str) -> QuerySet[AIModel]:
-    """Those with a name like what was typed, with their ``rank``."""
+    """Models with a name similar to the text, annotated with ``rank``."""
     name = Concat("display_name", Value(" "), "name", output_field=TextField())
     likeness = [
         Func(Value(word), name, function="catalog_likeness", output_field=FloatField())
@@ -54,7 +54,7 @@ def search_alike(models: QuerySet[AIModel], text: str) -> QuerySet[AIModel]:
 
 
 def by_rank(models: QuerySet[AIModel]) -> QuerySet[AIModel]:
-    """The best match first."""
+    """Order by best match."""
     return models.order_by(F("rank").desc(), "emulated", "display_name", "pk")
 
 

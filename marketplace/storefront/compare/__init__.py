@@ -1,1 +1,1 @@
-"""Models side by side, under a workload of one's own."""
+"""The comparison of models under the reader's workload."""

@@ -55,9 +55,9 @@ class EstimateSerializer(serializers.Serializer[Any]):
     total_ms_p99 = serializers.FloatField(source="measured.total_ms_p99", allow_null=True)
     samples = serializers.IntegerField(source="measured.completed")
 
-    def get_month_nano(self, one: Estimate) -> int | None:
+    def get_month_nano(self, estimate: Estimate) -> int | None:
         workload: Workload = self.context["workload"]
-        return one.month_nano(workload)
+        return estimate.month_nano(workload)
 
 
 class EstimateViewSet(viewsets.ViewSet):
@@ -72,12 +72,14 @@ class EstimateViewSet(viewsets.ViewSet):
         query.is_valid(raise_exception=True)
         asked = dict(query.validated_data)
         names = tuple(dict.fromkeys(asked.pop("m")))
-        shown = {one.model.name: one for one in chosen_listings(names)}
+        shown = {listing.model.name: listing for listing in chosen_listings(names)}
         if missing := [name for name in names if name not in shown]:
             raise NotFound(f"There is no model {missing[0]!r}; see /api/v1/models.")
         workload = Workload(**asked)
         rollups = measured_lately(list(names), timezone.now())
         measured = measured_by(rollups, lambda row: row.deployment_id)
-        found = [one for name in names for one in estimates(shown[name], workload, measured)]
+        found = [
+            estimate for name in names for estimate in estimates(shown[name], workload, measured)
+        ]
         context = {"workload": workload}
         return Response(EstimateSerializer(found, many=True, context=context).data)

@@ -1,4 +1,4 @@
-"""Up to four models side by side, and what the reader's own load would cost and take on each."""
+"""Compares up to four models, with cost and latency of the reader's workload on each."""
 
 from datetime import datetime
 from typing import Any
@@ -40,11 +40,11 @@ SLIDER_STEPS = 1_000
 
 @require_safe
 def compare(request: HttpRequest) -> HttpResponse:
-    """The comparison of ``?m=…&m=…`` under the workload of the same query."""
+    """The comparison of ``?m=…&m=…`` under the workload in the same query."""
     names, workload = chosen_of(request.GET), workload_of(request.GET.dict())
-    by_name = {one.model.name: one for one in chosen_listings(names)}
+    by_name = {listing.model.name: listing for listing in chosen_listings(names)}
     shown = [by_name[name] for name in names if name in by_name]
-    rollups = measured_lately([one.model.name for one in shown], timezone.now())
+    rollups = measured_lately([listing.model.name for listing in shown], timezone.now())
     url = f"{reverse('compare')}?{urlencode([*(('m', name) for name in names), *pairs(workload)])}"
     context = {
         "shown": shown,
@@ -74,26 +74,26 @@ def compare(request: HttpRequest) -> HttpResponse:
 
 
 def chosen_listings(names: tuple[str, ...]) -> list[Listing]:
-    """Published models of these names."""
+    """Rows of the published models with these names."""
     return listings(models_published().filter(name__in=names))
 
 
 def measured_lately(names: list[str], now: datetime) -> list[DeploymentRollup]:
-    """What was measured of these models in the last days."""
+    """Rollups of these models over `MEASURED_RANGE`."""
     return rollups_in(names, window_of({"range": MEASURED_RANGE}, now))
 
 
 def _without(names: tuple[str, ...], workload: Workload) -> dict[str, str]:
-    """By name, the query of the comparison without it."""
+    """The comparison's query without a model, by its name."""
     return {
-        name: urlencode([*(("m", one) for one in names if one != name), *pairs(workload)])
+        name: urlencode([*(("m", other) for other in names if other != name), *pairs(workload)])
         for name in names
     }
 
 
 def _fields(shown: list[Listing], workload: Workload) -> list[dict[str, Any]]:
-    """The form: what the tasks of the models ask for."""
-    asked = {name for one in shown for name in FIELDS_BY_TASK[Task(one.model.task)]}
+    """The form's fields: those that the models' tasks need."""
+    asked = {name for listing in shown for name in FIELDS_BY_TASK[Task(listing.model.task)]}
     return [
         {"name": name, "bound": bound, "value": getattr(workload, name), "steps": SLIDER_STEPS}
         for name, bound in BOUNDS.items()
@@ -105,41 +105,41 @@ def _estimated(
     shown: list[Listing], workload: Workload, rollups: list[DeploymentRollup]
 ) -> dict[str, Any]:
     measured: dict[int, Measured] = measured_by(rollups, lambda row: row.deployment_id)
-    by_model = [estimates(one, workload, measured) for one in shown]
+    by_model = [estimates(listing, workload, measured) for listing in shown]
     found = [
         (f"{LETTERS[i]}{k + 1}", i, estimate, estimate.month_nano(workload))
-        for i, some in enumerate(by_model)
-        for k, estimate in enumerate(some)
+        for i, of_model in enumerate(by_model)
+        for k, estimate in enumerate(of_model)
     ]
     cheapest = best_of([month for _label, _i, _one, month in found], min)
-    fastest = best_of([one.latency_ms for _label, _i, one, _month in found], min)
+    fastest = best_of([estimate.latency_ms for _label, _i, estimate, _month in found], min)
     points = [
-        Point(one.latency_ms, month / NANO_PER_USD, i, label, _title(label, one, month))
-        for label, i, one, month in found
-        if one.latency_ms is not None and month is not None
+        Point(estimate.latency_ms, month / NANO_PER_USD, i, label, _title(label, estimate, month))
+        for label, i, estimate, month in found
+        if estimate.latency_ms is not None and month is not None
     ]
     return {
         "workload": workload,
         "estimates": [
             {
                 "label": label,
-                "one": one,
+                "estimate": estimate,
                 "month_nano": month,
                 "is_cheapest": cheapest is not None and month == cheapest,
-                "is_fastest": fastest is not None and one.latency_ms == fastest,
+                "is_fastest": fastest is not None and estimate.latency_ms == fastest,
             }
-            for label, _i, one, month in found
+            for label, _i, estimate, month in found
         ],
         "scatter": scatter(points) if points else None,
         "unmeasured": len(found) - len(points),
     }
 
 
-def _title(label: str, one: Estimate, month_nano: int) -> str:
+def _title(label: str, estimate: Estimate, month_nano: int) -> str:
     return _("%(label)s: %(model)s at %(provider)s, %(price)s a month, %(latency)s a call") % {
         "label": label,
-        "model": one.listing.model.display_name,
-        "provider": one.priced.deployment.provider.name,
+        "model": estimate.listing.model.display_name,
+        "provider": estimate.priced.deployment.provider.name,
         "price": usd(month_nano),
-        "latency": duration(one.latency_ms),
+        "latency": duration(estimate.latency_ms),
     }

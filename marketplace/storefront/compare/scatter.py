@@ -1,4 +1,4 @@
-"""Points of a chart drawn as SVG by the server: where they and the ticks of its axes lie."""
+"""Coordinates of points and ticks for a scatter chart that the server draws as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ MARKERS = (
     "M0 -7L6.5 5h-13Z",
     "M0 -7L7 0L0 7L-7 0Z",
 )
-"""A circle, a square, a triangle and a diamond: series differ without colour."""
+"""Circle, square, triangle and diamond, so that series differ without colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """``series`` is the number of its marker."""
+    """A point; ``series`` is the number of its marker."""
 
     x: float
     y: float
@@ -29,7 +29,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point on the picture, in its own units."""
+    """A point in units of the picture."""
 
     x: float
     y: float
@@ -41,7 +41,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """``at`` is where on the picture, ``value`` what it stands for."""
+    """A tick: ``at`` in units of the picture, and the ``value`` there."""
 
     at: float
     value: float
@@ -49,7 +49,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Both axes begin at zero."""
+    """The chart. Both axes begin at zero."""
 
     marks: list[Mark]
     x_ticks: list[Tick]
@@ -63,7 +63,7 @@ class Scatter:
 
 
 def scatter(points: Sequence[Point]) -> Scatter:
-    """Lay the points out, with round numbers at the axes."""
+    """Lay out the points, with round numbers at the axes."""
     x_ticks = _ticks(max((point.x for point in points), default=0.0))
     y_ticks = _ticks(max((point.y for point in points), default=0.0))
     x_max, y_max = x_ticks[-1], y_ticks[-1]
@@ -92,7 +92,7 @@ def scatter(points: Sequence[Point]) -> Scatter:
 
 
 def _ticks(highest: float) -> list[float]:
-    """From zero to at least the highest value, in steps of 1, 2 or 5 of a power of ten."""
+    """Ticks from zero to at least the highest value, in steps of 1, 2 or 5 times a power of ten."""
     if highest <= 0 or not math.isfinite(highest):
         return [0.0, 1.0]
     power = 10.0 ** math.floor(math.log10(highest / TICKS_MIN))

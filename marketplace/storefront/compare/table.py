@@ -1,4 +1,4 @@
-"""Models side by side: what each row says of them, and which says the best."""
+"""The table of the comparison: a row for each property, the best value marked."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,32 +37,34 @@ PRICES: dict[str, Promise] = {
 
 
 def comparison(shown: Sequence[Listing], measured: Mapping[str, Measured]) -> list[Row]:
-    """Rows over the models in their order; ``measured`` is by their names."""
-    known = [measured.get(one.model.name, Measured()) for one in shown]
+    """The rows; cells follow the order of the models. ``measured`` is by model name."""
+    known = [measured.get(listing.model.name, Measured()) for listing in shown]
     rows = [
-        _numbers(label, [getattr(one.cheapest, name, None) or None for one in shown], usd, min)
+        _numbers(
+            label, [getattr(listing.cheapest, name, None) or None for listing in shown], usd, min
+        )
         for name, label in PRICES.items()
     ]
-    contexts = [one.model.context_tokens_max or None for one in shown]
+    contexts = [listing.model.context_tokens_max or None for listing in shown]
     rows += [
         _numbers(_("Context, tokens"), contexts, _whole, max),
-        _numbers(_("First byte, p50"), [one.ttft_ms_p50 for one in known], duration, min),
-        _numbers(_("Whole call, p50"), [one.total_ms_p50 for one in known], duration, min),
-        _numbers(_("Whole call, p99"), [one.total_ms_p99 for one in known], duration, min),
-        _numbers(_("Throughput"), [one.tokens_per_s for one in known], per_second, max),
-        _numbers(_("Uptime"), [one.uptime for one in known], uptime, max),
-        _texts(_("Calls measured"), [_whole(one.completed) for one in known]),
-        _texts(_("Providers"), [", ".join(one.providers) for one in shown]),
-        _texts(_("Hardware"), [" · ".join(one.hardware) for one in shown]),
-        _texts(_("Supports"), [", ".join(_parameters(one)) for one in shown]),
-        _texts(_("Data policy"), [_policy(one) for one in shown]),
-        _texts(_("License"), [one.model.license for one in shown]),
+        _numbers(_("First byte, p50"), [figures.ttft_ms_p50 for figures in known], duration, min),
+        _numbers(_("Whole call, p50"), [figures.total_ms_p50 for figures in known], duration, min),
+        _numbers(_("Whole call, p99"), [figures.total_ms_p99 for figures in known], duration, min),
+        _numbers(_("Throughput"), [figures.tokens_per_s for figures in known], per_second, max),
+        _numbers(_("Uptime"), [figures.uptime for figures in known], uptime, max),
+        _texts(_("Calls measured"), [_whole(figures.completed) for figures in known]),
+        _texts(_("Providers"), [", ".join(listing.providers) for listing in shown]),
+        _texts(_("Hardware"), [" · ".join(listing.hardware) for listing in shown]),
+        _texts(_("Supports"), [", ".join(_parameters(listing)) for listing in shown]),
+        _texts(_("Data policy"), [_policy(listing) for listing in shown]),
+        _texts(_("License"), [listing.model.license for listing in shown]),
     ]
     return [row for row in rows if any(cell.text != NOTHING for cell in row.cells)]
 
 
 def best_of(values: Sequence[float | None], choose: Callable[..., Any]) -> float | None:
-    """The best of some values, by ``min`` or ``max``; None where none is better than another."""
+    """The best value by ``min`` or ``max``; None with fewer than two different values."""
     known = [value for value in values if value is not None]
     return choose(known) if len(set(known)) > 1 else None
 

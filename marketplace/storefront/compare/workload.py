@@ -1,5 +1,5 @@
-"""What a customer's own load would cost a month, and how long its calls would take: by prices in
-force and by what was measured of each deployment, never by a guess.
+"""Estimates a workload's monthly cost and latency on each deployment, from prices in force and
+measured figures only.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ DAYS_PER_MONTH = 30
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Calls a day, and what each of them has: of these a model's task takes its own."""
+    """Calls a day, and the units of each call; a model's task uses some of them."""
 
     calls: int = 1_000
     tokens_in: int = 500
@@ -30,7 +30,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A field's least and most, and its name."""
+    """The minimum and maximum of a field, and its label."""
 
     low: int
     high: int
@@ -53,7 +53,7 @@ FIELDS_BY_TASK = {
 
 
 def workload_of(query: Mapping[str, str]) -> Workload:
-    """Out of a URL's query; what is no number is as by default, what is beyond a bound is on it."""
+    """The workload in a URL's query. An invalid number is the default; bounds are enforced."""
     values = {}
     for name, bound in BOUNDS.items():
         text = query.get(name, "").strip()
@@ -63,19 +63,19 @@ def workload_of(query: Mapping[str, str]) -> Workload:
 
 
 def pairs(workload: Workload) -> list[tuple[str, int]]:
-    """The query that :func:`workload_of` reads, without what is as by default."""
+    """The query that :func:`workload_of` reads, without defaults."""
     usual = Workload()
-    values = [(one.name, getattr(workload, one.name)) for one in fields(workload)]
+    values = [(field.name, getattr(workload, field.name)) for field in fields(workload)]
     return [(name, value) for name, value in values if value != getattr(usual, name)]
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """One deployment under the workload. None where nothing says what it would be.
+    """One deployment under the workload. A value is None if it cannot be known.
 
-    ``latency_ms`` is a call's: the median to the first byte and the measured time of each token
-    after it, or, where a task has no tokens, the median of whole calls as they were measured.
-    A price by the second takes the mean time that measured calls kept a worker.
+    ``latency_ms`` is of a call: the median time to first byte plus the measured time of each
+    later token, or, for a task without tokens, the measured median of whole calls. A price by
+    the second uses the mean time that measured calls occupied a worker.
     """
 
     listing: Listing
@@ -93,7 +93,7 @@ class Estimate:
 def estimates(
     listing: Listing, workload: Workload, measured: Mapping[int, Measured]
 ) -> list[Estimate]:
-    """Of each deployment that sells the model; ``measured`` is by its id."""
+    """An estimate for each deployment on sale; ``measured`` is by deployment id."""
     found = []
     for priced in listing.priced:
         known = measured.get(priced.deployment.pk, Measured())
@@ -131,6 +131,6 @@ def _latency_ms(listing: Listing, workload: Workload, measured: Measured) -> flo
     if "tokens_out" not in FIELDS_BY_TASK[Task(listing.model.task)]:
         return measured.total_ms_p50
     if measured.token_ms is None:
-        # The time of answers of another length would say nothing of these.
+        # Measured times are of answers of another length.
         return None
     return (measured.ttft_ms_p50 or 0.0) + workload.tokens_out * measured.token_ms

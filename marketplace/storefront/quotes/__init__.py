@@ -1,1 +1,1 @@
-"""What a call would cost at each provider."""
+"""Quotes: the cost of a call at each provider."""

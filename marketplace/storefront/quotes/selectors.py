@@ -1,4 +1,4 @@
-"""What a call would cost, by every provider's price in force."""
+"""Quotes a call at every provider's price in force."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from router.domain.pricing import ChargeLine, Price, Usage, charge_lines, charge
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The charge of a call that uses exactly what was asked about, and how it comes about."""
+    """The charge of a call with exactly this usage, and its lines."""
 
     deployment: Deployment
     price: Price
@@ -19,7 +19,7 @@ class Quote:
 
 
 def quotes_of(model: AIModel, usage: Usage) -> list[Quote]:
-    """Cheapest first."""
+    """The quotes of all deployments, cheapest first."""
     quotes = []
     for deployment in deployments_live(model):
         offer = next(iter(deployment.offers.all()), None)

@@ -1,1 +1,1 @@
-"""Models in order of their use or their measured speed."""
+"""Rankings of models by use or measured speed."""

@@ -1,4 +1,4 @@
-"""Rankings by use and by measured speed, and how the first ones did over time."""
+"""The page of rankings, with a chart of the first models over time."""
 
 from typing import Any
 
@@ -23,18 +23,18 @@ from marketplace.usage.models import RankingWindow
 from marketplace.usage.windows import Window, window_of
 
 OVER_TIME = {
-    "calls": lambda one: one.calls,
-    "tokens": lambda one: one.tokens_in + one.tokens_out,
-    "ttft": lambda one: one.ttft_ms_p50,
-    "latency": lambda one: one.total_ms_p50,
-    "throughput": lambda one: one.tokens_per_s,
+    "calls": lambda row: row.calls,
+    "tokens": lambda row: row.tokens_in + row.tokens_out,
+    "ttft": lambda row: row.ttft_ms_p50,
+    "latency": lambda row: row.total_ms_p50,
+    "throughput": lambda row: row.tokens_per_s,
 }
 UNITS = {"ttft": "ms", "latency": "ms", "throughput": "tok/s"}
 
 
 @require_safe
 def rankings(request: HttpRequest) -> HttpResponse:
-    """The ranking of ``?by=`` in a ``?range=``, of one ``?task=`` or of all."""
+    """The ranking of ``?by=`` over ``?range=``, for one ``?task=`` or all."""
     by = request.GET.get("by", "")
     by = by if by in BY else "calls"
     name = request.GET.get("range", "")
@@ -58,7 +58,7 @@ def rankings(request: HttpRequest) -> HttpResponse:
         "most": RANKED_MAX,
         "computed_at": computed_at,
         "canonical": absolute(reverse("rankings"), f"?by={by}&range={window}"),
-        # Of the table's own hours or days, or the two would not add up to the same.
+        # The chart uses the table's hours or days, else their sums differ.
         **_chart(
             ranked[:CHARTED_MAX], by, window_of({"range": window}, computed_at or timezone.now())
         ),
@@ -67,15 +67,15 @@ def rankings(request: HttpRequest) -> HttpResponse:
 
 
 def _chart(first: list[Ranked], by: str, window: Window) -> dict[str, Any]:
-    """Columns for the chart: Unix seconds, and of each model a value or null."""
-    rows = rollups_in([one.model.name for one in first], window)
+    """Columns for the chart: Unix seconds, and a value or null for each model."""
+    rows = rollups_in([ranked.model.name for ranked in first], window)
     cells = measured_by(rows, lambda row: (row.model, row.starts_at))
     columns: dict[str, list[Any]] = {"at": [int(at.timestamp()) for at in window.points]}
-    for i, one in enumerate(first):
-        steps = [cells.get((one.model.name, at), Measured()) for at in window.points]
+    for i, ranked in enumerate(first):
+        steps = [cells.get((ranked.model.name, at), Measured()) for at in window.points]
         columns[f"m{i}"] = [OVER_TIME[by](step) for step in steps]
     return {
         "columns": columns,
         "series": " ".join(f"m{i}" for i in range(len(first))),
-        "labels": "|".join(one.model.display_name for one in first),
+        "labels": "|".join(ranked.model.display_name for ranked in first),
     }

@@ -1,4 +1,4 @@
-"""Rankings of models: by use and by measured speed, out of what all customers' calls came to."""
+"""Rankings of models by use and by measured speed, over all customers' calls."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,12 @@ from marketplace.usage.models import ModelRanking, RankingWindow
 RANKED_MAX = 50
 CHARTED_MAX = 5
 SAMPLES_MIN = 30
-"""Completed calls below which a model's speed is left unranked: a median of few says little."""
+"""Completed calls that a model needs to be ranked by speed: a median of few says little."""
 
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """What is ranked by a column; ``falls``: more of it comes first."""
+    """A column to rank by; with ``falls`` the highest comes first."""
 
     label: Promise
     column: str
@@ -38,7 +38,7 @@ BY = {
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """``share`` is the value over the first one's, for a bar."""
+    """A ranked model; ``share`` is its value over the first one's, for a bar."""
 
     place: int
     model: AIModel
@@ -47,7 +47,7 @@ class Ranked:
 
 
 def ranking(by: By, window: RankingWindow, *, task: str = "") -> list[Ranked]:
-    """The first models of a window; only what was measured is ranked. Two queries."""
+    """The first models of a window, without unmeasured ones. Two queries."""
     models: QuerySet[AIModel] = models_published().order_by()
     if task:
         models = models.filter(task=task)
@@ -57,7 +57,7 @@ def ranking(by: By, window: RankingWindow, *, task: str = "") -> list[Ranked]:
         rows = rows.filter(completed__gte=SAMPLES_MIN)
     key = F(by.column).desc() if by.falls else F(by.column).asc()
     first = list(rows.order_by(key, "model")[:RANKED_MAX])
-    by_name = {one.name: one for one in models.filter(name__in=[row.model for row in first])}
+    by_name = {model.name: model for model in models.filter(name__in=[row.model for row in first])}
     most = max((_value(row, by) for row in first), default=1.0)
     return [
         Ranked(place, by_name[row.model], row, _value(row, by) / most)

@@ -44,8 +44,8 @@ def test_a_workload_costs_what_the_prices_say_and_takes_what_was_measured(measur
     assert (ours["month_nano"], theirs["month_nano"]) == (60_000_000, 150_000_000)
     assert ours["is_cheapest"]
     assert not theirs["is_cheapest"]
-    assert ours["one"].latency_ms == pytest.approx(10 + 40 * 5, rel=0.05)
-    assert (theirs["one"].latency_ms, theirs["one"].measured.completed) == (None, 0)
+    assert ours["estimate"].latency_ms == pytest.approx(10 + 40 * 5, rel=0.05)
+    assert (theirs["estimate"].latency_ms, theirs["estimate"].measured.completed) == (None, 0)
     assert page.context["unmeasured"] == 1
     text = page.content.decode()
     assert "There is no model “no/where”" in text
@@ -77,7 +77,7 @@ def test_seconds_of_hardware_are_those_measured(shop: Shop) -> None:
     settled_call(shop, model="yard/timed", deployment_id=deployment.pk)
     deployment_rollups_compute()
     row = Client().get("/compare?m=yard/timed").context["estimates"][0]
-    assert row["one"].call_nano == pytest.approx(30_000_000, rel=0.1)
+    assert row["estimate"].call_nano == pytest.approx(30_000_000, rel=0.1)
 
 
 def test_nothing_to_compare_says_where_to_begin(shop: Shop) -> None:
