@@ -1,1 +1,1 @@
-"""Settings, URL roots and what stands before and around every app of the control plane."""
+"""Settings, URL roots, middleware and error answers of the control plane."""

@@ -1,4 +1,4 @@
-"""What answers below ``/api/`` when nothing else does."""
+"""The answer to unknown paths below ``/api/``."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 @extend_schema(exclude=True)
 class UnknownPathView(APIView):
-    """What is not there is a problem document too, and not a page."""
+    """Answers 404 as a problem document, not as a page."""
 
     authentication_classes = []
     permission_classes = []

@@ -11,7 +11,7 @@ THREADS = 16
 BODY_S = 15.0
 BODIES_BYTES_MAX = 64 * 1024 * 1024
 
-# A connection is a file, and slow ones are let wait: 1,024 would be few.
+# Each connection is an open file, and slow ones wait: the default of 1,024 is too low.
 _, _files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_files_max, _files_max))
 

@@ -1,4 +1,4 @@
-"""What is refused of any request before a view has it, whichever field it is in."""
+"""Refuses requests before any view: bodies too large, and texts that cannot be stored."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -14,9 +14,9 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class BoundaryMiddleware:
-    """413 for a body over the bound; 400 for text that no table keeps, in a URL or a form.
+    """413 for a body over the bound; 400 for text that PostgreSQL cannot store, in a URL or a form.
 
-    The API's bodies are JSON and have the same rule in `KeptJSONParser`.
+    `KeptJSONParser` applies the same rule to the API's JSON bodies.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -33,7 +33,7 @@ class BoundaryMiddleware:
         declared = request.META.get("CONTENT_LENGTH", "")
         if declared.isdigit() and int(declared) > bytes_max:
             return too_large(path, bytes_max)
-        # What is no UTF-8 is replaced, as Django does.
+        # Invalid UTF-8 is replaced, as in Django.
         if found := unkept(path) or unkept(unquote(request.META.get("QUERY_STRING", ""))):
             return refusal(path, HTTPStatus.BAD_REQUEST, f"The URL has {found}.")
         if request.content_type in FORMS:

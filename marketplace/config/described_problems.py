@@ -1,4 +1,4 @@
-"""What the published schema says of errors: each operation may answer with a problem document."""
+"""Adds errors to the published schema: each operation may answer with a problem document."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ RANGES = {
 
 
 def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the document to the components, and to every operation's responses."""
+    """Add the problem document to the components and to every operation's responses."""
     components = result.setdefault("components", {}).setdefault("schemas", {})
     components[NAME] = PROBLEM
     document = {PROBLEM_TYPE: {"schema": {"$ref": f"#/components/schemas/{NAME}"}}}
@@ -42,6 +42,6 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for operation in operations.values():
             told = {code: {"description": text} for code, text in RANGES.items()}
             operation["responses"] |= {
-                code: {**one, "content": document} for code, one in told.items()
+                code: {**response, "content": document} for code, response in told.items()
             }
     return result

@@ -1,4 +1,4 @@
-"""What is answered when a view fails: a page or, below ``/api/``, a problem document."""
+"""Answers to unexpected errors: a page or, below ``/api/``, a problem document."""
 
 import sys
 from http import HTTPStatus
@@ -15,10 +15,10 @@ RETRY_AFTER_S = 5
 
 
 def fault(error: BaseException | None, path: str) -> Refusal:
-    """What a client is told of an error that no view foresaw.
+    """The answer to an error that no view handles.
 
-    503 where the database is away, 400 where it has no place for a value or a model refuses one,
-    else 500.
+    503 if the database is unavailable, 400 if it cannot store a value or a model refuses it, else
+    500.
     """
     if isinstance(error, OperationalError | InterfaceError):
         away = "The database cannot be asked now. Try again in a moment."
@@ -33,9 +33,9 @@ def fault(error: BaseException | None, path: str) -> Refusal:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """The answer to an error, without the database: it may be what failed."""
+    """Answer an error without using the database, which may be what failed."""
     told = fault(sys.exc_info()[1], request.path)
     if told.status == HTTPStatus.INTERNAL_SERVER_ERROR and not request.path.startswith("/api/"):
-        # The request is there for the nonce of the page's scripts; no context processor runs.
+        # The page's scripts need the request's nonce; no context processor runs.
         return HttpResponseServerError(render_to_string("500.html", {"request": request}))
     return HttpResponse(told.body, status=told.status, headers=dict(told.headers))

@@ -1,8 +1,8 @@
-"""In front of the pages: a thread gets whole bodies, and need not wait until answers are taken.
+"""Buffers requests and answers, so that no thread waits for a client.
 
-A thread that reads from a client, or writes to one, is held for as long as that client likes: as
-many slow clients as there are threads would be the end of every page. So one event loop waits for
-all clients, within bounds, and threads only ever compute.
+A thread that reads from a client or writes to it waits as long as the client does, so a few slow
+clients could block every thread. Here one event loop waits for all clients, within bounds, and
+threads only compute.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 CHUNK_BYTES = 64 * 1024
 ANSWER_IN_MEMORY_BYTES = 1024 * 1024
-"""A longer answer, such as a table of calls as a file, waits on disk for its client."""
+"""A longer answer, such as a CSV file of calls, is buffered on disk."""
 
 
 class _ClientLeft(Exception):
-    """There is nobody to answer."""
+    """The client has disconnected."""
 
 
 class _Refused(Exception):
@@ -41,9 +41,9 @@ class _Refused(Exception):
 class Front:
     """An ASGI application around a WSGI one (PEP 3333).
 
-    Bodies must be here ``body_s`` seconds after their head, else 408, and may have
-    ``body_bytes_max`` bytes, else 413. All that wait for their ends or for a thread have
-    ``bodies_bytes_max`` together, beyond which it is 503 with ``Retry-After``.
+    A body must arrive within ``body_s`` seconds of its headers, else 408, and may have
+    ``body_bytes_max`` bytes, else 413. All bodies that are incomplete or wait for a thread may
+    have ``bodies_bytes_max`` together, else 503 with ``Retry-After``.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Front:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _compute(self, environ: Environ, answer: SpooledTemporaryFile[bytes]) -> dict[str, Any]:
-        """Run the application to its end, in a thread: a query under an answer is closed there."""
+        """Run the application to its end in a thread, which also closes the answer's queries."""
         start: dict[str, Any] = {}
 
         def start_response(
@@ -125,7 +125,7 @@ class Front:
                 type="http.response.start",
                 status=int(status.split(" ", 1)[0]),
                 headers=[
-                    # Django has a space before a cookie.
+                    # Django puts a space before a cookie's value.
                     (name.lower().encode("latin-1"), value.strip().encode("latin-1"))
                     for name, value in headers
                 ],
@@ -144,7 +144,7 @@ class Front:
 
 
 def _declared(scope: dict[str, Any]) -> int:
-    """How many bytes a request says that its body has; 0 where it does not."""
+    """The Content-Length of a request; 0 without one."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value)
@@ -164,12 +164,12 @@ async def _refuse(send: Send, refused: Refusal) -> None:
 
 
 def environ_of(scope: dict[str, Any], body: bytes) -> Environ:
-    """A WSGI environment of an ASGI scope whose body has been read."""
+    """The WSGI environment for an ASGI scope whose body has been read."""
     host, port = scope.get("server") or ("localhost", 80)
     environ: Environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
-        # WSGI has the bytes of a path as Latin-1.
+        # WSGI passes the bytes of a path as Latin-1.
         "PATH_INFO": _path_bytes(scope).decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_NAME": host,
@@ -185,7 +185,7 @@ def environ_of(scope: dict[str, Any], body: bytes) -> Environ:
         "wsgi.run_once": False,
     }
     for name, value in scope["headers"]:
-        # "X_Forwarded_For" would be taken for "X-Forwarded-For".
+        # WSGI cannot tell "X_Forwarded_For" from "X-Forwarded-For".
         if b"_" in name or name == b"content-length":
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
@@ -193,7 +193,7 @@ def environ_of(scope: dict[str, Any], body: bytes) -> Environ:
         between = "; " if key == "HTTP_COOKIE" else ","
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]}{between}{text}" if key in environ else text
-    # Of what was read: a chunked body says no length.
+    # The length that was read, as a chunked body declares none.
     environ["CONTENT_LENGTH"] = str(len(body)) if body else ""
     return environ
 

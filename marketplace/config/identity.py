@@ -1,8 +1,7 @@
-"""Settings of signing in: mail, allauth, a company's own OpenID provider, limits of attempts.
+"""Settings for signing in: mail, allauth, an OpenID provider, rate limits.
 
-Star-imported by ``settings.py``. Without ``EMAIL_URL`` there is no mail, and what needs it (proof
-of an address, codes, password resets) is off and says so, rather than written to a log that
-nobody reads.
+Star-imported by ``settings.py``. Without ``EMAIL_URL`` there is no mail, and what needs it (address
+verification, codes, password resets) is off and says so.
 """
 
 from typing import Any
@@ -17,10 +16,10 @@ env = environ.Env()
 EMAIL_URL = str(env.str("EMAIL_URL", default=""))
 WAYPOST_MAIL_FROM = str(env.str("WAYPOST_MAIL_FROM", default=""))
 MAIL_ON = bool(EMAIL_URL)
-WAYPOST_STAFF_MAIL = [one.strip() for one in env.list("WAYPOST_STAFF_MAIL", default=[])]
+WAYPOST_STAFF_MAIL = [address.strip() for address in env.list("WAYPOST_STAFF_MAIL", default=[])]
 if not MAIL_ON and WAYPOST_STAFF_MAIL:
     raise ImproperlyConfigured("WAYPOST_STAFF_MAIL is set, but no EMAIL_URL to send mail by")
-if not all("@" in one for one in WAYPOST_STAFF_MAIL):
+if not all("@" in address for address in WAYPOST_STAFF_MAIL):
     raise ImproperlyConfigured(
         "WAYPOST_STAFF_MAIL must be addresses like a@example.com,b@example.com, "
         f"got {WAYPOST_STAFF_MAIL}"
@@ -47,7 +46,7 @@ if MAIL_ON:
     EMAIL_USE_TLS = bool(_mail.get("EMAIL_USE_TLS"))
     EMAIL_USE_SSL = bool(_mail.get("EMAIL_USE_SSL"))
     DEFAULT_FROM_EMAIL = SERVER_EMAIL = WAYPOST_MAIL_FROM
-# A page waits for its mail to be taken.
+# A page waits until the server has taken its mail.
 EMAIL_TIMEOUT = 10
 
 # --- Who may sign up, and how people sign in -------------------------------------------------
@@ -76,29 +75,29 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
-# The code's page is shown only where there is mail: marketplace/accounts/urls.py.
+# The page for codes needs mail: marketplace/accounts/urls.py.
 ACCOUNT_LOGIN_BY_CODE_ENABLED = True
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if MAIL_ON else "none"
 ACCOUNT_EMAIL_NOTIFICATIONS = MAIL_ON
-# An address that is taken is told so by mail; without mail the form has to say it.
+# With mail, the owner of a taken address gets a mail; without, the form has to say it.
 ACCOUNT_PREVENT_ENUMERATION = MAIL_ON
 
 # --- Limits of attempts ----------------------------------------------------------------------
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
-    # The key is a person's address and the machine that tries, or the browser that is known.
+    # The key is the address with the client's IP, or with the known browser.
     "login_failed": "10/m/ip,5/5m/key",
-    # By the address alone, so that many machines help nobody. Known browsers are let through.
+    # By address alone, against attempts from many machines. Known browsers are exempt.
     "login_failed_anywhere": "50/h/key",
     "signup": "20/h/ip",
     "request_login_code": "20/h/ip",
     "reset_password": "20/h/ip",
-    # Of mail to a person likewise.
+    # The same for mail to a person.
     "request_login_code_here": "5/h/key",
     "request_login_code_anywhere": "20/h/key",
     "reset_password_here": "5/h/key",
     "reset_password_anywhere": "20/h/key",
-    # The key is the address alone: one that a stranger also signs up with still gets its link.
+    # The key is the address alone; generous, so that a stranger cannot use it up.
     "confirm_email": "20/h/ip,60/h/key",
     "reauthenticate": "10/m/user",
     "change_password": "5/m/user",
@@ -107,13 +106,13 @@ ACCOUNT_RATE_LIMITS = {
 ATTEMPTS_KEPT_MAX = 100_000
 CACHES = {
     "default": {
-        # Shared by every web process, and there whenever pages are: ADR 0019.
+        # Shared by all web processes, and available whenever pages are: ADR 0019.
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "accounts_attempts",
-        # Django's 300 would let a flood of addresses push out the attempts on one.
+        # With Django's 300 a flood of addresses evicts the attempts on one address.
         "OPTIONS": {"MAX_ENTRIES": ATTEMPTS_KEPT_MAX},
     },
-    # What each process may keep for itself, such as the catalog's lists of filters.
+    # A cache in each process, such as for the catalog's lists of filters.
     "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = int(env.int("WAYPOST_PROXIES_TRUSTED", default=0))
@@ -126,7 +125,7 @@ if ALLAUTH_TRUSTED_PROXY_COUNT < 0:
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Waypost"
-# One time step either way: telephones' clocks differ.
+# One time step either way, as phones' clocks differ.
 MFA_TOTP_TOLERANCE = 1
 SESSION_ENGINE = "marketplace.accounts.sessions"
 USERSESSIONS_TRACK_ACTIVITY = False
@@ -173,7 +172,7 @@ SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {
 
 # --- The audit log ---------------------------------------------------------------------------
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
-# Ours replaces its only table, which its migrations would make all the same.
+# Ours replaces its only table, which its migrations would still create.
 MIGRATION_MODULES = {"auditlog": None}
 AUDITLOG_DISABLE_ON_RAW_SAVE = True
 AUDITLOG_STORE_JSON_CHANGES = True

@@ -1,4 +1,4 @@
-"""``GET /metrics`` of the control plane: what each app has Prometheus watch."""
+"""``GET /metrics`` of the control plane, from each app's collectors."""
 
 import hmac
 
@@ -16,7 +16,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For whoever has ``WAYPOST_METRICS_TOKEN`` as a bearer; without one, for nobody."""
+    """Needs ``WAYPOST_METRICS_TOKEN`` as a bearer; if it is not set, nobody has access."""
     token = settings.WAYPOST_METRICS_TOKEN
     given = request.headers.get("Authorization", "")
     if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):

@@ -1,6 +1,6 @@
-"""Where the bars at the top lead: the one list of sections, their pages, and whom they are for.
+"""The navigation bars: sections, their pages, and their audience.
 
-The first bar has the sections, the second the pages of the section that is open.
+The first bar has the sections, the second the pages of the open section.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from marketplace.accounts.access import is_staff
 
 
 class Audience(IntEnum):
-    """Each sees what those before it see."""
+    """Who sees an entry. Each audience also sees the entries of those before it."""
 
     EVERYONE = 0
     MEMBERS = 1
@@ -24,7 +24,7 @@ class Audience(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A page, and the names of those beneath it."""
+    """A page, and the URL names of the pages below it."""
 
     label: str | Promise
     url_name: str
@@ -32,13 +32,13 @@ class Entry:
     audience: Audience = Audience.EVERYONE
 
     def holds(self, url_name: str) -> bool:
-        """Whether the page of this name is this one or beneath it."""
+        """Whether the page with this name is this one or below it."""
         return url_name == self.url_name or url_name in self.beneath
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Pages that belong together; its own link is that of its first page."""
+    """A group of pages; its link is that of its first page."""
 
     label: str | Promise
     entries: tuple[Entry, ...]
@@ -106,7 +106,7 @@ SECTIONS = (
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """Context of every page: ``sections`` with their entries, for whoever looks."""
+    """Context of every page: ``sections`` with the entries that the viewer may see."""
     audience = Audience.EVERYONE
     if request.user.is_authenticated:
         audience = Audience.STAFF if is_staff(request) else Audience.MEMBERS
@@ -125,4 +125,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         for section in SECTIONS
         if section.audience <= audience
     ]
-    return {"sections": seen, "section": next((one for one in seen if one["is_open"]), None)}
+    return {
+        "sections": seen,
+        "section": next((section for section in seen if section["is_open"]), None),
+    }

@@ -1,4 +1,4 @@
-"""Bodies of the management API. Apart from the views: Django REST framework imports it early."""
+"""Parses bodies of the management API. Django REST framework imports it before the views."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -10,7 +10,7 @@ from marketplace.shared.texts import DEPTH_MAX, unkept_in
 
 
 class KeptJSONParser(JSONParser):
-    """JSON of which every text and number can be kept, whichever field it is for; else 400."""
+    """JSON whose texts and numbers PostgreSQL can all store; else 400."""
 
     def parse(
         self,
@@ -18,7 +18,7 @@ class KeptJSONParser(JSONParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        """The body as Python has it. Raises ``ParseError``."""
+        """The parsed body. Raises ``ParseError``."""
         try:
             value = super().parse(stream, media_type, parser_context)
         except RecursionError as error:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """What a client is told. None, for what nobody foresaw, becomes Django's own 500."""
+    """The problem document of an error; None for unexpected ones, which Django answers with 500."""
     if isinstance(error, DjangoValidationError):
         error = exceptions.ValidationError(as_serializer_error(error))
     response = exception_handler(error, context)
@@ -37,7 +37,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     else:
         problem["detail"] = str(response.data.get("detail", "")) if response.data else ""
     problem |= getattr(error, "members", {})
-    # Keeps WWW-Authenticate, Retry-After and Allow.
+    # WWW-Authenticate, Retry-After and Allow stay.
     headers = {k: v for k, v in response.headers.items() if k.lower() != "content-type"}
     return Response(problem, response.status_code, headers=headers, content_type=PROBLEM_TYPE)
 
@@ -53,7 +53,7 @@ def _of_the_database(error: Exception, path: str) -> Response | None:
 
 
 def _flatten(detail: Any, field: str = "") -> Any:
-    """Nested errors as ``{"field": "a.b", "message": …}``; ``field`` is "" for the whole body."""
+    """Flatten errors to ``{"field": "a.b", "message": …}``; ``field`` is "" for the whole body."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
             whole = name in {"non_field_errors", NON_FIELD_ERRORS}

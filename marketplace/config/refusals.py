@@ -1,4 +1,4 @@
-"""Answers before any view is asked: a problem document below ``/api/``, else plain text."""
+"""Answers given before any view: a problem document below ``/api/``, else plain text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Refusal:
 def refusal(
     path: str, status: HTTPStatus, detail: str, *, retry_after_s: int | None = None
 ) -> Refusal:
-    """``status`` for a request of ``path``, with a sentence about what was wrong."""
+    """The answer to a request of ``path``; ``detail`` is a sentence about what was wrong."""
     headers = {"Cache-Control": "no-store"}
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
@@ -37,11 +37,11 @@ def refusal(
         "detail": detail,
     }
     headers["Content-Type"] = PROBLEM_TYPE
-    # Escaped: a path may have halves of surrogate pairs, which no UTF-8 has.
+    # json.dumps escapes: a path may have lone surrogates, which UTF-8 cannot encode.
     return Refusal(status, headers, json.dumps(problem).encode())
 
 
 def too_large(path: str, bytes_max: int) -> Refusal:
-    """What a body of more bytes than ``bytes_max`` is told."""
+    """The 413 for a body of more than ``bytes_max`` bytes."""
     detail = f"A body may have {bytes_max:,} bytes here."
     return refusal(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)

@@ -1,4 +1,4 @@
-"""What django-csp cannot say by settings alone."""
+"""Security headers that settings alone cannot express."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -10,29 +10,29 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import patch_cache_control
 
 CHECKOUT_ORIGIN = "https://checkout.stripe.com"
-"""Where the form that begins a payment is redirected to."""
+"""Where the form that begins a payment redirects to."""
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class ContentSecurityPolicyMiddleware(CSPMiddleware):
-    """``CONTENT_SECURITY_POLICY`` of the settings, with its exceptions."""
+    """Sends ``CONTENT_SECURITY_POLICY`` of the settings, with exceptions."""
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
-        # Browsers hold a form's redirect to the policy too.
+        # Browsers apply form-action to redirects too.
         if elsewhere := _redirected_to():
             parts.update = {**(parts.update or {}), "form-action": elsewhere}
         if request.path_info.startswith("/admin/"):
-            # Django's own pages name their scripts without a nonce.
+            # Django's own pages have scripts without a nonce.
             parts.replace = {**(parts.replace or {}), "script-src": [SELF]}
         return parts
 
 
 def _redirected_to() -> list[str]:
-    """Origins of other people's pages that forms of ours lead to."""
+    """Foreign origins that our forms may redirect to."""
     origins = [CHECKOUT_ORIGIN] if settings.PAYMENTS_ON else []
     if settings.OIDC_ON:
         issuer = urlsplit(settings.WAYPOST_OIDC_ISSUER)
@@ -41,11 +41,11 @@ def _redirected_to() -> list[str]:
 
 
 PUBLIC_PAGES = frozenset({"catalog", "model", "compare", "rankings", "robots", "favicon"})
-"""What anybody may keep a copy of, as whoever is signed in nowhere sees it."""
+"""Pages that caches may keep, as seen without signing in."""
 
 
 class NoStoreMiddleware:
-    """No cache keeps what is one person's, nor what the API answered; nor does going back."""
+    """Forbids caches, and the browser's back button, to keep personal pages and API answers."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -60,7 +60,7 @@ class NoStoreMiddleware:
 
 
 class PermissionsPolicyMiddleware:
-    """No page asks for the browser's devices."""
+    """Denies pages access to the browser's devices."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

@@ -1,7 +1,7 @@
-"""Django settings, from the environment. What is missing or wrong stops the start by name.
+"""Django settings, from the environment. A missing or wrong one stops the start and is named.
 
-Secrets have no default. The commands of ``SECRETLESS_COMMANDS`` reach neither the database nor
-a signature, so they also run on a checkout where nothing is set yet.
+Secrets have no default. The commands of ``SECRETLESS_COMMANDS`` use neither the database nor
+signatures, so they also run on a checkout where nothing is set yet.
 """
 
 import re
@@ -21,7 +21,7 @@ from router.domain.addresses import AddressPolicy
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 OWNER_COMMANDS = {"migrate", "usage", "flush"}
-"""They make or drop tables, which takes the role that owns them."""
+"""Commands that create or drop tables, which needs the role that owns them."""
 SECRETLESS_COMMANDS = {"", "help", "up", "down", "status", "collectstatic", "version", "--version"}
 
 env = environ.Env()
@@ -84,12 +84,12 @@ def _database(name: str, url: str) -> dict[str, Any]:
             "the ledger lives in PostgreSQL functions"
         )
     # One small pool a process; a request waits this long for a connection, then fails with 503.
-    # The pool's own waits between attempts double for five minutes: a database that was away for a
-    # minute would be away for another. Given up sooner, the next request begins anew.
+    # The pool doubles its waits between attempts for five minutes: after an outage of a minute
+    # it could wait another. It gives up sooner here, and the next request begins anew.
     config["OPTIONS"] = {
         "pool": {"min_size": 0, "max_size": 8, "timeout": 5, "reconnect_timeout": 2}
     }
-    # Connections from before a restart of the database are found out before a request has them.
+    # Finds connections that broke in a restart of the database before a request uses them.
     config["CONN_HEALTH_CHECKS"] = True
     return config
 
@@ -113,7 +113,7 @@ _SERVICES = _database("DATABASE_URL", _required("DATABASE_URL"))
 _OWNER = _database("MIGRATE_DATABASE_URL", str(env.str("MIGRATE_DATABASE_URL", default="")))
 DATABASES = {"default": _OWNER or _SERVICES if _command() in OWNER_COMMANDS else _SERVICES}
 SERVICES_ROLE = str(_SERVICES.get("USER", ""))
-"""Who the pages, jobs and routers are in PostgreSQL."""
+"""The PostgreSQL role of pages, jobs and routers."""
 BROKER_URL = str(env.str("BROKER_URL", default=""))
 WAYPOST_CONTROL_PROCESSES = _positive("WAYPOST_CONTROL_PROCESSES", 3)
 WAYPOST_WORK_PROCESSES = _positive("WAYPOST_WORK_PROCESSES", 2)
@@ -125,7 +125,7 @@ STRIPE_WEBHOOK_SECRET = str(env.str("STRIPE_WEBHOOK_SECRET", default=""))
 STRIPE_API_URL = _origin("STRIPE_API_URL", "https://api.stripe.com")
 PAYMENTS_ON = bool(STRIPE_SECRET_KEY)
 if bool(STRIPE_WEBHOOK_SECRET) != PAYMENTS_ON:
-    # Half of it would take money that never arrives in an account.
+    # With only one of them, payments would never reach an account.
     _missing, _given = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET")[:: -1 if PAYMENTS_ON else 1]
     raise ImproperlyConfigured(
         f"{_missing} is not set but {_given} is: set both, or neither to take no payments"
@@ -143,9 +143,9 @@ WAYPOST_BENCHMARK_RESERVE_AFTER_S = _not_negative("WAYPOST_BENCHMARK_RESERVE_AFT
 WAYPOST_BENCHMARK_HOURS = _hours("WAYPOST_BENCHMARK_HOURS", "3")
 
 # --- Endpoints of providers ------------------------------------------------------------------
-# The router's own setting: what it may not call, no check of ours calls either.
+# The router's own setting: our checks call only what it may call.
 ROUTER_UPSTREAM_NETWORKS = [
-    one for one in env.list("ROUTER_UPSTREAM_NETWORKS", default=[]) if one.strip()
+    network for network in env.list("ROUTER_UPSTREAM_NETWORKS", default=[]) if network.strip()
 ]
 try:
     AddressPolicy(ROUTER_UPSTREAM_NETWORKS)
@@ -159,7 +159,7 @@ DEBUG = env.bool("DJANGO_DEBUG", default=False)
 ROOT_URLCONF = "marketplace.config.urls"
 WSGI_APPLICATION = "marketplace.config.wsgi.application"
 INSTALLED_APPS = [
-    # First: the audit log's own admin replaces that of the library.
+    # First, as our audit log's admin replaces that of the library.
     "auditlog",
     "marketplace.accounts",
     "marketplace.audit",
@@ -176,7 +176,7 @@ INSTALLED_APPS = [
     "marketplace.providers",
     "marketplace.demo",
     "deploy.local",
-    # Its pages are found where they are mounted (`urls.py`): a command needs none of them.
+    # Its pages are discovered in `urls.py`: a command needs none of them.
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -248,13 +248,13 @@ TIME_ZONE = "UTC"
 FRONTEND_DIST = BASE_DIR / "frontend" / "dist"
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Absent on a checkout that has not built the front end; Django warns about a missing folder.
+# Missing until the front end is built; Django would warn about it.
 STATICFILES_DIRS = [FRONTEND_DIST] if FRONTEND_DIST.is_dir() else []
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
-# Served straight from where they are built: `make run` has no collectstatic step.
+# Served from the build folder: `make run` has no collectstatic step.
 WHITENOISE_USE_FINDERS = True
 warnings.filterwarnings("ignore", message="No directory at: .*staticfiles")
 _VITE_HASHED = re.compile(r"^.+-[0-9A-Za-z_-]{8}\.\w+$")
@@ -278,7 +278,7 @@ DJANGO_VITE = {
 _PUBLIC = urlsplit(WAYPOST_PUBLIC_URL)
 _BEHIND_TLS = _PUBLIC.scheme == "https"
 _LOOPBACK = {"127.0.0.1", "localhost"}
-# Both names of this machine where one of them is the site's, as `manage.py up` has it.
+# Both names of this machine if the site uses one of them, as `manage.py up` does.
 ALLOWED_HOSTS = sorted(
     {str(_PUBLIC.hostname), *env.list("DJANGO_ALLOWED_HOSTS", default=[])}
     | (_LOOPBACK if _PUBLIC.hostname in _LOOPBACK else set())
@@ -299,7 +299,7 @@ _VITE = _DEV if DJANGO_VITE["default"]["dev_mode"] else []
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
-        # A script runs because a page of ours named it with its nonce, or such a script did.
+        # A script runs if our page names it with the nonce, or if such a script loads it.
         "script-src": [NONCE, STRICT_DYNAMIC],
         "style-src": [SELF, *_VITE],
         "img-src": [SELF, "data:", "blob:"],
@@ -357,6 +357,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    # One line a call is noise; what came of it is said by its caller.
+    # One line for each call is noise; the caller logs the result.
     "loggers": {"httpx": {"level": "WARNING"}, "stripe": {"level": "WARNING"}},
 }

@@ -8,5 +8,5 @@ os.environ.setdefault("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
 
 from marketplace.config.settings import *  # noqa: E402, F403
 
-# Django's dummy backend: whatever tries to connect says so at once.
+# Django's dummy backend: any attempt to connect fails at once.
 DATABASES = {}

@@ -7,7 +7,7 @@ from django.urls import include, path
 from marketplace.config.metrics import metrics
 from marketplace.config.wellknown import favicon, robots
 
-# Into the admin by the same door: limits of attempts and second factors hold there too.
+# The admin uses the same login, with its rate limits and second factors.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.autodiscover()
 

@@ -73,7 +73,7 @@ router.register("audit-log", audit.AuditLogViewSet, basename="audit-log")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("v1/session-token", accounts.SessionTokenView.as_view(), name="session-token"),
-    # In a namespace: pages have forms of the same names.
+    # In a namespace, as pages have URLs with the same names.
     path("v1/", include((router.urls, "v1"))),
     re_path("", UnknownPathView.as_view()),
 ]

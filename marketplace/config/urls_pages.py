@@ -1,4 +1,4 @@
-"""The pages that people look at."""
+"""The URLs of pages."""
 
 from django.urls import URLPattern, URLResolver, include, path
 

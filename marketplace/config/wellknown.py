@@ -1,4 +1,4 @@
-"""What machines ask any site for."""
+"""robots.txt and favicon.ico."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.templatetags.static import static
@@ -14,11 +14,11 @@ Disallow: /invitations/
 
 @require_safe
 def robots(request: HttpRequest) -> HttpResponse:
-    """Pages of the catalog may be found; what is for machines or for one person, not."""
+    """Search engines may index the catalog, but no API and no personal page."""
     return HttpResponse(ROBOTS, content_type="text/plain; charset=utf-8")
 
 
 @require_safe
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Where the icon is, for whoever reads no page."""
+    """Redirect to the icon, for clients that load no page."""
     return HttpResponseRedirect(static("favicon.svg"))

@@ -8,8 +8,8 @@ from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.config.settings")
 application = get_wsgi_application()
-# Django imports the views at the first request: they are there before anybody asks.
+# Django imports the views at the first request; import them before it.
 _ = get_resolver().url_patterns
-# All that is there for good: a full collection that walks it stops a page for a tenth of a second.
+# Freeze permanent objects: a full collection over them stops a page for a tenth of a second.
 gc.collect()
 gc.freeze()
