@@ -1,1 +1,1 @@
-"""The feedback loop: telemetry into profiles, proposals, trials that end by themselves."""
+"""The feedback loop: it turns telemetry into profiles, proposals and self-ending trials."""

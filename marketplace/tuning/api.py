@@ -157,5 +157,5 @@ def _why(request: Request) -> str:
 
 
 def _staff(request: Any) -> User:
-    user: User = request.user  # `StaffOnly` has seen to it.
+    user: User = request.user  # `StaffOnly` lets only users in.
     return user

@@ -1,9 +1,9 @@
-"""How much faster or slower deployments are than the router expects, from its own records.
+"""Estimates how much faster or slower deployments are than the router expects.
 
-Each call's record has what the router expected of the worker that it chose, and what it took. Their
-ratio, of sums and not a mean of ratios, has its interval by linearisation (Cochran 1977, ratio
-estimators). What all deployments of a route have in common (sizes predicted too high or too low)
-does not change who is faster: weights correct differences only.
+Each call's record has the service time that the router expected of the chosen worker, and the
+actual one. The estimate is the ratio of their sums, not a mean of ratios; its interval is by
+linearisation (Cochran 1977, ratio estimators). An error common to all deployments of a route, such
+as sizes predicted too high, does not change which is faster: weights correct differences only.
 """
 
 import math
@@ -17,13 +17,13 @@ from marketplace.tuning.drift import STEP_MAX, stepped
 
 LEVEL = 0.01
 DEADBAND = 0.05
-"""Off by less than this, for sure or maybe, is left alone."""
+"""A smaller error is not corrected, even if it is significant."""
 WEIGHT_MIN, WEIGHT_MAX = 0.1, 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Sums over the calls of a deployment: actual (a) and expected (x) service, in ms."""
+    """Sums over the calls of a deployment: actual (a) and expected (x) service time, in ms."""
 
     deployment_id: int
     samples: int
@@ -38,41 +38,41 @@ class Pairs:
         return self.a / self.x
 
     def ratio_variance(self) -> float:
-        """Of the ratio as an estimate."""
+        """The variance of the estimated ratio."""
         r, n = self.ratio, self.samples
-        left_over = self.aa - 2 * r * self.ax + r * r * self.xx  # Its mean is zero.
+        left_over = self.aa - 2 * r * self.ax + r * r * self.xx  # Squared residuals.
         return max(left_over, 0.0) / (n - 1) * n / self.x**2
 
 
 def is_off(bias: Bias, weight: float) -> bool:
-    """Whether ``weight`` is not what corrects it, for sure; 1 where nothing has to be."""
+    """Whether ``weight`` significantly differs from the one that corrects the bias."""
     return bias.low * weight > 1 + DEADBAND or bias.high * weight < 1 - DEADBAND
 
 
 def biases(pairs: Sequence[Pairs], samples_min: int) -> list[Bias]:
-    """Of the deployments with enough samples; none where there are not two to compare."""
-    known = [one for one in pairs if one.samples >= max(samples_min, 2) and one.x > 0]
+    """The biases of deployments with enough samples; empty with fewer than two of them."""
+    known = [pair for pair in pairs if pair.samples >= max(samples_min, 2) and pair.x > 0]
     if len(known) < 2:
         return []
     quantile = float(stats.norm.ppf(1 - LEVEL / 2))
     found: list[Bias] = []
-    for one in known:
-        others = [other for other in known if other is not one]
+    for pair in known:
+        others = [other for other in known if other is not pair]
         all_x = sum(each.x for each in known)
-        whole = sum(each.a for each in known) / all_x
-        # The deployment is a part of the whole: only what is not its own share varies apart.
-        own = 1 / whole - one.ratio / whole**2 * one.x / all_x
-        variance = own**2 * one.ratio_variance() + sum(
-            (one.ratio / whole**2 * other.x / all_x) ** 2 * other.ratio_variance()
+        route_ratio = sum(each.a for each in known) / all_x
+        # The whole includes the deployment: its own share cancels out of the derivative.
+        own = 1 / route_ratio - pair.ratio / route_ratio**2 * pair.x / all_x
+        variance = own**2 * pair.ratio_variance() + sum(
+            (pair.ratio / route_ratio**2 * other.x / all_x) ** 2 * other.ratio_variance()
             for other in others
         )
-        ratio, half = one.ratio / whole, quantile * math.sqrt(variance)
-        found.append(Bias(one.deployment_id, one.samples, ratio, ratio - half, ratio + half))
+        ratio, half = pair.ratio / route_ratio, quantile * math.sqrt(variance)
+        found.append(Bias(pair.deployment_id, pair.samples, ratio, ratio - half, ratio + half))
     return found
 
 
 def weights_after(weights: Mapping[int, float], found: Sequence[Bias]) -> dict[int, float] | None:
-    """The weights one step on; None when nothing is off, or no weight would move."""
+    """The weights after one step; None if no weight changes."""
     changed = dict(weights)
     for bias in found:
         now = weights.get(bias.deployment_id, 1.0)

@@ -1,8 +1,7 @@
-"""Does live traffic run as the profile in force says? And the step that a profile takes after it.
+"""Detects that live traffic drifts from the profile in force, and bounds the step that follows it.
 
-The mean of the calls that ended in a window, told apart from the profile by Welch's test (1947)
-with the tolerance as its null hypothesis: a drift is found when the whole interval of the ratio
-lies outside of it.
+Welch's test (1947) compares the mean of a window's calls with the profile. The tolerance is the
+null hypothesis: there is a drift if the whole interval of the ratio lies outside of it.
 """
 
 import itertools
@@ -13,19 +12,19 @@ from dataclasses import dataclass
 from scipy import stats
 
 TOLERANCE = 0.2
-"""A live mean within this of its profile is no drift."""
+"""A live mean within this share of its profile is no drift."""
 LEVEL = 0.001
-"""Chance of a false alarm at a look, when the true ratio is as far off as is tolerated."""
+"""Chance of a false alarm at each test if the true ratio is just tolerated."""
 SAMPLES_MIN = 100
 STEP_MAX = 0.2
-"""Most that anything is changed by a step, of itself."""
+"""The greatest relative change by one step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Completed calls of a deployment in a window: service time in ms, its variance in ms².
+    """A deployment's completed calls in a window: mean service time in ms, variance in ms².
 
-    ``at_once`` is how many ran on one worker, on average (Little 1961).
+    ``at_once`` is the mean number that ran on one worker (Little 1961).
     """
 
     deployment_id: int
@@ -46,12 +45,12 @@ class Drift:
 
 
 def alone_ms(live: Live, batch_curve: Sequence[Sequence[float]]) -> float:
-    """The live mean as it would be for one request alone, by the profile's batch curve."""
+    """The live mean scaled to one request alone, by the profile's batch curve."""
     return live.mean_ms / curve_factor(batch_curve, live.at_once)
 
 
 def curve_factor(batch_curve: Sequence[Sequence[float]], at_once: float) -> float:
-    """Service time at this concurrency over that of one alone, linear between the points."""
+    """Service time at this concurrency over that of one request; linear between the points."""
     points = [(1.0, 1.0), *((float(n), float(factor)) for n, factor in batch_curve if n > 1)]
     for (left, low), (right, high) in itertools.pairwise(points):
         if at_once <= right:
@@ -62,9 +61,9 @@ def curve_factor(batch_curve: Sequence[Sequence[float]], at_once: float) -> floa
 def drift_of(live: Live, profile_ms: float, profile_samples: int, factor: float = 1.0) -> Drift:
     """Compare a window with a profile of ``profile_ms``, both at the batch ``factor``.
 
-    A profile of no samples (given, published) is taken at its word; another one's variance is
-    taken to be as large, for its mean, as the live one. The interval is by linearisation (Cochran
-    1977): what the profile may be off counts by the ratio.
+    A profile without samples (given, published) counts as exact; others are assumed to have the
+    live calls' relative variance. The interval is by linearisation (Cochran 1977), which scales
+    the profile's error by the ratio.
     """
     expected = profile_ms * factor
     ratio = live.mean_ms / expected
@@ -87,5 +86,5 @@ def drift_of(live: Live, profile_ms: float, profile_samples: int, factor: float 
 
 
 def stepped(now: float, wanted: float, step: float = STEP_MAX) -> float:
-    """``wanted``, or as far towards it as one step goes."""
+    """``wanted``, or the nearest value that one step can reach."""
     return min(max(wanted, now * (1 - step)), now * (1 + step))

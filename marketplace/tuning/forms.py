@@ -1,4 +1,4 @@
-"""A route's settings as people type them: shares in per cent, times in milliseconds."""
+"""The form of a route's settings: shares in per cent, times in milliseconds."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class TuningForm(forms.Form):
 
     @classmethod
     def of(cls, tuning: RouteTuning) -> "TuningForm":
-        """The form as a route is set now."""
+        """The form filled with a route's settings."""
         return cls(
             initial={
                 "mode": tuning.mode,
@@ -38,7 +38,7 @@ class TuningForm(forms.Form):
 
     @property
     def values(self) -> dict[str, Any]:
-        """Of a valid form, the fields of a :class:`RouteTuning`."""
+        """The fields of :class:`RouteTuning` from a valid form."""
         cleaned = self.cleaned_data
         return {
             "mode": cleaned["mode"],

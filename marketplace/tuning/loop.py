@@ -1,4 +1,4 @@
-"""What the loop does by itself: folds telemetry into profiles, and proposes."""
+"""The loop's own work: it folds telemetry into profiles, and proposes policies."""
 
 import logging
 from collections.abc import Iterable
@@ -58,16 +58,16 @@ from marketplace.tuning.telemetry import Window, live_of, pairs_of
 
 FOLD_WINDOW = timedelta(minutes=5)
 LIVE_TTL = timedelta(hours=6)
-"""A profile of live traffic is worth this long: a stale prior is worse than none."""
+"""How long a profile of live traffic is valid: a stale prior is worse than none."""
 BENCHMARK_EVERY = timedelta(hours=6)
 COOL_DOWN = timedelta(hours=1)
-"""After a proposal was dismissed or rolled back, before the loop proposes the same field again."""
+"""The wait after a dismissal or rollback before the loop proposes the same field again."""
 
 log = logging.getLogger(__name__)
 
 
 def profiles_fold() -> list[Profile]:
-    """Test each live deployment for drift; those that drifted get a profile one step on."""
+    """Test each live deployment for drift; one that drifted gets a profile changed by one step."""
     profiles = {profile.deployment_id: profile for profile in profiles_in_force()}
     window = Window.last(FOLD_WINDOW)
     folded: list[Profile] = []
@@ -92,15 +92,15 @@ def profiles_fold() -> list[Profile]:
 def _since_measured(
     model: AIModel, live: Live, profile: Profile | None, window: Window
 ) -> Live | None:
-    """Only calls from after a benchmark say anything against it."""
+    """The live sums; after a benchmark only of later calls: earlier ones cannot contradict it."""
     if profile is None or profile.benchmark_id is None or profile.created_at <= window.since:
         return live
     later = live_of(model, Window(profile.created_at, window.until))
-    return next((one for one in later if one.deployment_id == live.deployment_id), None)
+    return next((row for row in later if row.deployment_id == live.deployment_id), None)
 
 
 def proposals_make() -> list[Trial]:
-    """At most one for each route that is not off and has nothing open; those open are reviewed."""
+    """Review open proposals, then make at most one for each route that is on and has none open."""
     proposals_review()
     made: list[Trial] = []
     for model in _models_served():
@@ -110,7 +110,7 @@ def proposals_make() -> list[Trial]:
             continue
         try:
             trial = propose_weights(model, tuning) or propose_by_replay(model, tuning)
-        except ValidationError as refused:  # A person was quicker, or the step leads nowhere.
+        except ValidationError as refused:  # A person was quicker, or the step changes nothing.
             log.warning("nothing is proposed for %s: %s", model, refused)
             continue
         made += [trial] if trial else []
@@ -118,17 +118,17 @@ def proposals_make() -> list[Trial]:
 
 
 def proposals_review() -> None:
-    """Go on with what waits: see :func:`~marketplace.tuning.services.proposal_review`."""
+    """Review each waiting proposal: see :func:`~marketplace.tuning.services.proposal_review`."""
     waiting = Trial.objects.filter(policy__state=PolicyState.PROPOSED)
     for trial in waiting.select_related("policy__model", "baseline"):
         try:
             proposal_review(trial=trial)
-        except ValidationError as refused:  # Somebody has decided meanwhile.
+        except ValidationError as refused:  # A person has decided meanwhile.
             log.info("%s: %s", trial, refused)
 
 
 def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
-    """Weights one step towards what calls took, over what the router expected of them."""
+    """Propose weights one step towards the ratio of actual to expected service times."""
     if _tried_lately(model, "weights"):
         return None
     window = Window.last(proving.CALIBRATION_WINDOW)
@@ -155,15 +155,15 @@ def propose_weights(model: AIModel, tuning: RouteTuning) -> Trial | None:
 
 
 def propose_by_replay(model: AIModel, tuning: RouteTuning) -> Trial | None:
-    """The step of ``wait_weight`` or ``hedge_share`` that recorded arrivals gain most by."""
-    # A route without one is placed by the defaults, as the row would have them.
+    """Propose the step of ``wait_weight`` or ``hedge_share`` with the largest gain in a replay."""
+    # Without a policy the router uses the defaults, which an empty row has too.
     policy = policy_in_force(model) or Policy(model=model, version=0, pk=0)
     if policy.kind != PolicyKind.LATE_BINDING:
         return None
     try:
         arrivals = proving.arrivals_lately(model)
         gain = best(policy_value(policy), arrivals, proving.replay_on(model, tuning.slo_ms))
-    except ValueError as unknown:  # Nothing is known of any of its workers yet.
+    except ValueError as unknown:  # None of its workers has a profile yet.
         log.info("no replay of %s: %s", model, unknown)
         return None
     if gain is None or _tried_lately(model, gain.field):
@@ -177,9 +177,10 @@ def propose_by_replay(model: AIModel, tuning: RouteTuning) -> Trial | None:
 
 
 def propose_from_benchmark(*, benchmark: Benchmark, by: User) -> Trial:
-    """A weight one step towards what a benchmark measured, over what the router expects.
+    """Propose a weight one step towards the ratio of measured to expected service time.
 
-    Raises ``ValidationError`` when it made no profile, nothing is expected, or they agree.
+    Raises ``ValidationError`` if the benchmark has no profile, the router expects nothing, or the
+    two agree.
     """
     profile = benchmark.profiles.select_related("deployment").first()
     if profile is None:
@@ -211,13 +212,13 @@ def propose_from_benchmark(*, benchmark: Benchmark, by: User) -> Trial:
 
 
 def _expected_ms(model: AIModel, profile: Profile) -> float | None:
-    """What the router expected of its calls lately, else what the profile in force says.
+    """The router's mean expectation of recent calls, else the service time of the profile in force.
 
-    The calls may be smaller or larger than what was measured: by how much, those to the route's
-    other deployments say, over what is known of these.
+    Calls may be smaller or larger than the benchmark's. The expectation is scaled by how much calls
+    to the route's other deployments differ from their profiles.
     """
     lately = Window.last(proving.CALIBRATION_WINDOW)
-    pairs = {one.deployment_id: one for one in pairs_of(model, lately)}
+    pairs = {pair.deployment_id: pair for pair in pairs_of(model, lately)}
     own = pairs.pop(profile.deployment_id, None)
     if own is not None:
         known_ms = {
@@ -250,7 +251,7 @@ def _fold(deployment: Deployment, live: Live, profile: Profile | None) -> Profil
 def _profile_make(
     deployment: Deployment, live: Live, profile: Profile | None, service_ms: float
 ) -> Profile:
-    """Everything but the speed is the earlier profile's; what a speed gives goes with it."""
+    """A copy of the earlier profile at the new speed; throughput and the engine's figures scale."""
     faster = profile.service_ms / service_ms if profile else 0.0
     engine = profile.engine_figures if profile else None
     now = timezone.now()
@@ -286,12 +287,12 @@ def _benchmark_if_due(deployment: Deployment, live: Live, drift: Drift) -> None:
     log.info("%s drifted: %s", deployment, reason)
     try:
         benchmark_ask(deployment, reason)
-    except ValidationError as refused:  # No worker is ready, or too many wait already.
+    except ValidationError as refused:  # No worker is ready, or too many benchmarks wait.
         log.warning("no benchmark of %s: %s", deployment, refused)
 
 
 def benchmark_ask(deployment: Deployment, reason: str) -> None:
-    """Queue a benchmark of a deployment that drifted: its whole curve."""
+    """Queue a benchmark of the whole curve of a deployment that drifted."""
     benchmark_request(
         model=deployment.version.model,
         target=Target.DEPLOYMENT,

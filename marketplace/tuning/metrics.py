@@ -14,10 +14,10 @@ PREFIX = "waypost_tuning_"
 
 
 class TuningCollector(Collector):
-    """Reads the rows at each scrape; labels are of workers that are named now."""
+    """Reads the rows at each scrape; only current stragglers have labels."""
 
     def collect(self) -> Iterable[Metric]:
-        """Every metric of the loop, as it is now."""
+        """All metrics of the loop."""
         slow = GaugeMetricFamily(
             f"{PREFIX}straggler_ratio",
             "Service time of a worker that strays, over its peers'",

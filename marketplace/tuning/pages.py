@@ -1,4 +1,4 @@
-"""A route's page: how it is tuned, what is tried on it, and all that happened, for staff."""
+"""The page of a route for staff: settings, trials and history."""
 
 from collections.abc import Callable
 from typing import Any
@@ -48,14 +48,14 @@ ACTIONS: dict[str, Callable[..., Trial]] = {
 @require_safe
 @staff_required
 def route(request: HttpRequest, author: str, slug: str) -> HttpResponse:
-    """The route of one model."""
+    """The page of a model's route."""
     return _page(request, _model(author, slug))
 
 
 @require_POST
 @staff_required
 def route_tune(request: HttpRequest, author: str, slug: str) -> HttpResponse:
-    """Change what the loop may do."""
+    """Change the route's settings."""
     model, form = _model(author, slug), TuningForm(request.POST)
     if not form.is_valid():
         return _page(request, model, form=form, status=422)
@@ -66,7 +66,7 @@ def route_tune(request: HttpRequest, author: str, slug: str) -> HttpResponse:
 @require_POST
 @staff_required
 def route_revert(request: HttpRequest, author: str, slug: str) -> HttpResponse:
-    """Publish an old version anew."""
+    """Publish an old version again."""
     model, version = _model(author, slug), request.POST.get("version", "")
     if not version.isdecimal() or len(version) > VERSION_DIGITS:
         return _page(request, model, refused=[_("Say which version.")], status=422)
@@ -115,7 +115,7 @@ def trial_conclude(request: HttpRequest, trial_id: int, action: str) -> HttpResp
 @require_POST
 @staff_required
 def benchmark_propose(request: HttpRequest, benchmark_id: int) -> HttpResponse:
-    """Propose what a benchmark has shown."""
+    """Propose a weight from a benchmark."""
     benchmark = get_object_or_404(Benchmark.objects.select_related("model"), pk=benchmark_id)
     return _done(
         request,
@@ -217,32 +217,32 @@ def _trial(trial: Trial) -> dict[str, Any]:
 
 
 def _proof(trial: Trial) -> dict[str, Any] | None:
-    """The replay that came before; None for trials of the time before there were any."""
+    """The replay before the trial; None for trials from before replays existed."""
     if not trial.replay:
         return None
     proof = msgspec.convert(trial.replay, Proof)
     rows: list[tuple[object, bool, str, Figure | Share]] = [
-        (sentences.FIGURES[one.name], False, one.name, one) for one in proof.figures
+        (sentences.FIGURES[figure.name], False, figure.name, figure) for figure in proof.figures
     ]
-    rows += [(one.pool, one.emulated, "share", one) for one in proof.shares]
+    rows += [(figure.pool, figure.emulated, "share", figure) for figure in proof.shares]
     return {
         "trust": sentences.TRUST[proof.trust],
         "is_trusted": proof.trust is Trust.TRUSTED,
         "is_emulated": any(share.emulated for share in proof.shares),
         "sentences": sentences.verdict(proof, Aim(trial.aim)),
         "rows": [
-            (label, emulated, *(sentences.figure(name, value) for value in _three(one)))
-            for label, emulated, name, one in rows
+            (label, emulated, *(sentences.figure(name, value) for value in _three(figure)))
+            for label, emulated, name, figure in rows
         ],
     }
 
 
-def _three(one: Figure | Share) -> tuple[float, float, float]:
-    return one.recorded, one.replayed, one.proposed
+def _three(figure: Figure | Share) -> tuple[float, float, float]:
+    return figure.recorded, figure.replayed, figure.proposed
 
 
 def _chart(looks: list[dict[str, Any]]) -> dict[str, list[float | None]]:
-    """Columns over the canary's calls: shares of misses in %, the ratio of latencies, bounds."""
+    """Columns over the canary's calls: shares of misses in %, ratio of latencies and its bounds."""
 
     def misses(arm: dict[str, Any]) -> float | None:
         return 100 * arm["misses"] / arm["calls"] if arm["calls"] else None
@@ -262,7 +262,7 @@ def _chart(looks: list[dict[str, Any]]) -> dict[str, list[float | None]]:
 def _compared(
     request: HttpRequest, versions: list[Policy], in_force: Policy | None
 ) -> dict[str, Any] | None:
-    """Two versions side by side: those asked for, else the two newest."""
+    """Two versions side by side: those in the query, else the two newest."""
     by_number = {str(row.version): row for row in versions}
     newest = versions[0] if versions else None
     before = by_number.get(request.GET.get("from", ""), in_force)

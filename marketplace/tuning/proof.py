@@ -1,4 +1,4 @@
-"""What the replay of a proposal says, whether it can be trusted, and what may begin by itself.
+"""The result of a proposal's replay: is it better, can it be trusted, may a canary begin by itself?
 
 Pure; :mod:`marketplace.tuning.proving` makes one.
 """
@@ -11,17 +11,17 @@ from marketplace.routing.trials.aim import Aim
 
 WORTH_SHARE = 0.02
 WORTH_POINTS = 0.005
-"""A difference that is sure and smaller than this (a latency's share; of good calls, points) is
-nothing."""
+"""A smaller difference counts as none, even if significant: a share of a latency, or a difference
+of shares of good calls."""
 
 
 class Trust(StrEnum):
-    """Whether the replay of the policy in force comes out as the recorded calls really went."""
+    """Whether the replay of the policy in force agrees with the recorded calls."""
 
     TRUSTED = "trusted"
     UNTRUSTED = "untrusted"
     UNKNOWN = "unknown"
-    """There was nothing to replay: :class:`Lack` says what is missing."""
+    """There was no replay: :class:`Lack` says what is missing."""
 
 
 class Lack(StrEnum):
@@ -31,7 +31,7 @@ class Lack(StrEnum):
 
 
 class Says(StrEnum):
-    """What the proposal does to the same calls, beside the policy in force."""
+    """The proposal's effect on the same calls, compared with the policy in force."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -39,7 +39,7 @@ class Says(StrEnum):
 
 
 class Figure(Struct, frozen=True):
-    """One figure as it was recorded, replayed under the policy in force, and as proposed.
+    """One figure: recorded, replayed under the policy in force, and replayed as proposed.
 
     ``low`` and ``high`` bound the difference of the two replays at 95 %. ``mean_ms`` and
     ``p99_ms`` are milliseconds, ``good`` is the share of calls answered within the objective.
@@ -65,7 +65,7 @@ class Figure(Struct, frozen=True):
 
 
 class Share(Struct, frozen=True):
-    """Part of the answered calls that a pool answered, in the same three."""
+    """A pool's share of the answered calls: recorded, replayed and proposed."""
 
     pool: str
     emulated: bool
@@ -75,10 +75,10 @@ class Share(Struct, frozen=True):
 
 
 class Apart(Struct, frozen=True):
-    """How far the replay of the policy in force is from what was recorded, and may be at most.
+    """The distance of the replay under the policy in force from the recording, and its limit.
 
-    Latencies as shares of what was recorded, ``good`` in points, ``shares`` as the part of the
-    calls that another pool answered.
+    For latencies a share of the recorded one, for ``good`` a difference of shares, for ``shares``
+    the part of the calls that another pool answered.
     """
 
     name: str
@@ -87,9 +87,9 @@ class Apart(Struct, frozen=True):
 
 
 class Proof(Struct, frozen=True):
-    """A replay: ``calls`` of the ``total`` recorded ones, with each of ``seeds`` seeds.
+    """A replay of ``calls`` of the ``total`` recorded ones, with each of ``seeds`` seeds.
 
-    Of one that is unknown there are no figures, and ``lack`` says why.
+    Without a replay there are no figures, and ``lack`` says why.
     """
 
     trust: Trust
@@ -106,7 +106,7 @@ class Proof(Struct, frozen=True):
 
 
 def says_of(figures: tuple[Figure, ...]) -> Says:
-    """Worse where any figure is: nobody is to pay for what another figure gains."""
+    """``worse`` if any figure is: a gain must not cost another figure."""
     found = {figure.says for figure in figures}
     for says in (Says.WORSE, Says.BETTER):
         if says in found:
@@ -115,10 +115,10 @@ def says_of(figures: tuple[Figure, ...]) -> Says:
 
 
 def may_begin(proof: Proof, aim: Aim) -> bool:
-    """Whether a canary may begin with nobody asked.
+    """Whether a canary may begin without a person's approval.
 
-    Without a trusted replay only one that was promised nothing, and whose aim its own calls have
-    to show: what is not worse is otherwise promoted on the word of a replay.
+    With an untrusted replay it may only if the replay shows no difference and the canary's own
+    calls must show the gain. A trial with the aim ``not_worse`` relies on its replay instead.
     """
     if proof.trust is Trust.UNKNOWN or proof.says is Says.WORSE:
         return False

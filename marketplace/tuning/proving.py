@@ -1,4 +1,4 @@
-"""Policies over the recorded past: what the loop tries, and what a proposal has to go through."""
+"""Replays recorded calls under policies: for the loop's candidates, and for each proposal."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -54,18 +54,18 @@ CALIBRATION_WINDOW = timedelta(minutes=30)
 CALLS_MAX = 3_000
 SEEDS = (1, 2, 3)
 SECONDS_MAX = 20.0
-"""A person may wait for it: two seconds for a dozen workers. At least one seed must fit."""
+"""The time limit, as a person may wait; a dozen workers take two seconds. One seed must fit."""
 FIGURES = ("mean_ms", "p99_ms", "good")
 
 
 def arrivals_lately(model: AIModel) -> list[Arrival]:
-    """Recorded arrivals of a route lately: times and sizes; of too many, some blocks."""
+    """A route's recent recorded arrivals: times and sizes; some blocks of them if too many."""
     now = timezone.now()
     return arrivals_recorded(model=model, since=now - ARRIVALS_SPAN, until=now, limit=ARRIVALS_MAX)
 
 
 def replay_on(model: AIModel, slo_ms: float) -> Replay:
-    """Replays arrivals on the route's fleet, as its profiles describe it."""
+    """A function that replays arrivals on the route's fleet, as its profiles describe it."""
     machines = fleet_of(model)
 
     def run(arrivals: Sequence[Arrival], policies: Sequence[Policy], seed: int) -> list[Figures]:
@@ -75,10 +75,10 @@ def replay_on(model: AIModel, slo_ms: float) -> Replay:
 
 
 def proof_of(tuning: RouteTuning, baseline: PolicyRow, proposed: PolicyRow) -> Proof:
-    """The last hours' calls, as far as ``baseline`` alone placed them, replayed under both.
+    """Replay recent calls, since ``baseline`` alone places them, under both policies.
 
-    The simulated router knows how fast workers are. The real one is wrong by a factor here and
-    there, which is what weights correct: both policies are replayed with its errors.
+    The simulated router knows how fast workers are. The real one is wrong by factors, which weights
+    correct, so both policies are replayed with these errors.
     """
     model, now = tuning.model, timezone.now()
     since = placed_since(model, baseline.pk, Window(now - ARRIVALS_SPAN, now))
@@ -92,7 +92,7 @@ def proof_of(tuning: RouteTuning, baseline: PolicyRow, proposed: PolicyRow) -> P
 
 
 def _with_errors(policy: Policy, errors: Mapping[int, float]) -> Policy:
-    """Who takes so many times what the router expects is taken for so many times as fast."""
+    """The policy with weights multiplied by the router's errors, actual over expected time."""
     weights = dict(policy.weights)
     for deployment_id, ratio in errors.items():
         weights[deployment_id] = min(
@@ -104,7 +104,7 @@ def _with_errors(policy: Policy, errors: Mapping[int, float]) -> Policy:
 def prove(
     model: AIModel, now: Policy, then: Policy, *, since: datetime, until: datetime, slo_ms: float
 ) -> Proof:
-    """The calls of ``[since, until)``, which ``now`` has placed, replayed under both policies."""
+    """Replay the calls of ``[since, until)``, which ``now`` placed, under both policies."""
     recording = recording_read(model=model, since=since, until=until, limit=CALLS_MAX)
     if len(recording.calls) < CALLS_SURE:
         return _unknown(recording, Lack.FEW)
@@ -132,9 +132,11 @@ def _proof(
     sides = [side_of(run, slo_ms) for run in (really, before[0], after[0])]
     calibration = calibration_of(sides[0], sides[1])
     figures = tuple(
-        Figure(one.metric, getattr(sides[0], one.metric), one.now, one.then, one.low, one.high)
-        for one in differences(before, after, slo_ms)
-        if one.metric in FIGURES
+        Figure(
+            diff.metric, getattr(sides[0], diff.metric), diff.now, diff.then, diff.low, diff.high
+        )
+        for diff in differences(before, after, slo_ms)
+        if diff.metric in FIGURES
     )
     return Proof(
         trust=Trust.TRUSTED if calibration.trusted else Trust.UNTRUSTED,

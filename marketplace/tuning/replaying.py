@@ -1,8 +1,8 @@
-"""Which ``wait_weight`` or ``hedge_share`` recorded arrivals would have been better off with.
+"""Finds a better ``wait_weight`` or ``hedge_share`` by replaying recorded arrivals.
 
 The arrivals are cut into stretches, each replayed under every candidate with a seed of its own. A
-candidate is better when its gain over the policy in force, paired by stretch, is above zero for
-sure (Student's t, level shared among the candidates) and worth the change.
+candidate is better if its gain over the policy in force, paired by stretch, is significantly above
+zero (Student's t, level shared among the candidates) and large enough.
 """
 
 import math
@@ -18,7 +18,7 @@ from router.simulator.compare import Figures
 from router.simulator.workload import Arrival
 
 Replay = Callable[[Sequence[Arrival], Sequence[Policy], int], Sequence[Figures]]
-"""Arrivals, policies and a seed; the figures of each policy."""
+"""Takes arrivals, policies and a seed; returns the figures of each policy."""
 
 STRETCHES = 5
 ARRIVALS_MIN = 500
@@ -27,11 +27,11 @@ GAIN_MIN = 0.02
 WAIT_WEIGHT_MIN, WAIT_WEIGHT_MAX = 0.1, 100.0
 HEDGE_SHARE_MAX = 0.2
 HEDGE_SHARE_START = 0.01
-"""A step from none: a share of nothing is nothing."""
+"""The first step from 0, where relative steps do not move."""
 
 
 def candidates(policy: Policy) -> list[tuple[str, float, str]]:
-    """A step up and down of each tunable, and the figure by which it is judged."""
+    """A step up and down of each tunable: field, value, and the figure that judges it."""
     up, down = 1 + STEP_MAX, 1 - STEP_MAX
     waits = {round(min(max(policy.wait_weight * by, 0.1), 100.0), 4) for by in (up, down)}
     hedges = {round(min(policy.hedge_share * by, HEDGE_SHARE_MAX), 4) for by in (up, down)}
@@ -44,7 +44,7 @@ def candidates(policy: Policy) -> list[tuple[str, float, str]]:
 
 
 def best(policy: Policy, arrivals: Sequence[Arrival], replay: Replay) -> Gain | None:
-    """The candidate with the largest gain that is sure, or None."""
+    """The candidate with the largest significant gain, or None."""
     if len(arrivals) < ARRIVALS_MIN:
         return None
     options = candidates(policy)
@@ -61,11 +61,11 @@ def best(policy: Policy, arrivals: Sequence[Arrival], replay: Replay) -> Gain | 
 
 
 def stretches(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
-    """Consecutive parts of the same count, each beginning at second 0."""
+    """Consecutive parts with equal counts, each beginning at second 0."""
     size = len(arrivals) // STRETCHES
     parts = [arrivals[place * size : (place + 1) * size] for place in range(STRETCHES)]
     return [
-        [msgspec.structs.replace(one, at_s=one.at_s - part[0].at_s) for one in part]
+        [msgspec.structs.replace(arrival, at_s=arrival.at_s - part[0].at_s) for arrival in part]
         for part in parts
     ]
 

@@ -1,4 +1,4 @@
-"""Evidence as sentences, in the reader's language."""
+"""Turns evidence into sentences in the reader's language."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ ENDINGS: dict[str, object] = {
     "stale": gettext_lazy("Nobody decided within a day; its evidence is of another day."),
     "replay_worse": gettext_lazy("Its replay over the recorded past came out worse."),
 }
-"""Why a trial was proposed, or ended, by the name of the reason."""
+"""Why a trial was proposed or ended, by reason."""
 FIGURES: dict[str, object] = {
     "mean_ms": gettext_lazy("mean latency"),
     "p99_ms": gettext_lazy("99th percentile"),
@@ -56,7 +56,7 @@ FIELDS: dict[str, object] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A field that two versions differ in: by name, and as people read it in each."""
+    """A field that differs between two versions: its name, label and both values as text."""
 
     field: str
     label: str
@@ -65,7 +65,7 @@ class Change:
 
 
 def why(kept: Mapping[str, Any]) -> list[str]:
-    """Why a policy was proposed, one sentence a fact, by the evidence that its row keeps."""
+    """Why a policy was proposed: a sentence for each fact in its evidence."""
     evidence: Evidence = msgspec.convert(kept, Evidence)
     match evidence:
         case Calibrated():
@@ -79,17 +79,17 @@ def why(kept: Mapping[str, Any]) -> list[str]:
 
 
 def ending(because: str) -> str:
-    """Why a trial ended."""
+    """A sentence about why a trial ended."""
     return str(ENDINGS.get(because, because))
 
 
 def differences(before: Policy, after: Policy) -> list[tuple[str, str, str]]:
-    """What two versions differ in: the field, and its value in each."""
-    return [(one.label, one.before, one.after) for one in changes(before, after)]
+    """The differences between two versions: label and both values."""
+    return [(change.label, change.before, change.after) for change in changes(before, after)]
 
 
 def changes(before: Policy, after: Policy) -> list[Change]:
-    """What two versions differ in, field by field; a deployment without a weight has 1."""
+    """The differences between two versions by field; a deployment without a weight has 1."""
     rows = [
         Change(name, str(label), _shown(before, name), _shown(after, name))
         for name, label in FIELDS.items()
@@ -117,9 +117,9 @@ def _shown(policy: Policy, name: str) -> str:
 
 
 def standing(reading: Mapping[str, Any], calls: int) -> list[str]:
-    """What the sequential test has seen so far, in ``calls`` under trial."""
+    """Sentences about the sequential test so far, after ``calls`` under trial."""
     if not calls:
-        # The ratio of nothing is the test's prior, which says nothing of the trial.
+        # Without calls the ratio is the test's prior.
         return [_("No call has ended under trial yet.")]
     return [
         _("Latency of its calls, by geometric mean, over that of the others: %(ratio)s.")
@@ -161,7 +161,7 @@ HELD: dict[str, object] = {
 
 
 def verdict(proof: Proof, trial_aim: Aim) -> list[str]:
-    """What the replay of a proposal shows and whether to believe it, one sentence a fact."""
+    """Sentences about a proposal's replay and whether to trust it."""
     if proof.trust is Trust.UNKNOWN:
         return [_lacking(proof), _("No trial begins by itself before there is a replay.")]
     return [
@@ -170,7 +170,7 @@ def verdict(proof: Proof, trial_aim: Aim) -> list[str]:
             "%(seeds)s seeds."
         )
         % {"calls": number_format(proof.calls), "seeds": proof.seeds},
-        *(_held(one) for one in proof.held),
+        *(_held(apart) for apart in proof.held),
         str(SAYS[proof.says]),
         _("By this replay a trial may begin by itself.")
         if may_begin(proof, trial_aim)
@@ -194,11 +194,11 @@ def _lacking(proof: Proof) -> str:
     return str(LACKS[proof.lack]) if proof.lack else ""
 
 
-def _held(one: Apart) -> str:
-    sign = "" if one.name == "shares" else "−" if one.apart < 0 else "+"
-    apart = f"{sign}{_number(100 * abs(one.apart), 1)} %"
-    most = _("at most %(most)s %%") % {"most": _number(100 * one.most, 1)}
-    what = str(HELD[one.name]) % {"apart": apart}
+def _held(held: Apart) -> str:
+    sign = "" if held.name == "shares" else "−" if held.apart < 0 else "+"
+    apart = f"{sign}{_number(100 * abs(held.apart), 1)} %"
+    most = _("at most %(most)s %%") % {"most": _number(100 * held.most, 1)}
+    what = str(HELD[held.name]) % {"apart": apart}
     return f"{what} ({most})."
 
 

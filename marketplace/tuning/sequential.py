@@ -1,10 +1,10 @@
-"""Tests that may be looked at after every call: their level holds over all looks together.
+"""Sequential tests: they may be read after every call, and their level holds over all readings.
 
-Misses are counted: given that a call missed, whether it was the canary's is a coin with the
-canary's share, however the load of the hour moved both arms. That is the test of Lindon and Malek
-(2022, "Anytime-valid inference for multinomial count data"), and exact at any count. Latencies are
-compared by their logs with the mixture sequential probability ratio test of Johari, Pekelis and
-Walsh (2015, 2022, "Always valid inference"), which is right for large counts.
+Misses: a missed call is the canary's with a probability of the canary's share, however the load
+moves both arms. The test is that of Lindon and Malek (2022, "Anytime-valid inference for
+multinomial count data"), exact at any count. Latencies: their logs are compared with the mixture
+sequential probability ratio test of Johari, Pekelis and Walsh (2015, 2022, "Always valid
+inference"), which holds for large counts.
 """
 
 import math
@@ -13,19 +13,19 @@ from scipy.optimize import brentq
 from scipy.special import betaincc, betaln, xlog1py, xlogy
 
 LOG_RATIO_SCALE = 0.1
-"""Differences of mean log latency that the test is tuned to see: some 10 %."""
+"""The difference of mean log latency that the test is tuned to: about 10 %."""
 UNDERFLOW = 1e-300
 
 
 def log_evidence_more(canary: int, control: int, share: float) -> float:
     """Log of the evidence that the canary has more than its ``share`` of the misses.
 
-    A test martingale while it has no more: it exceeds ``log(1/level)``, ever, with probability at
-    most ``level`` (Ville 1939). The alternatives are all larger shares alike.
+    If it has no more, this is the log of a test martingale: the probability that it ever exceeds
+    ``log(1/level)`` is at most ``level`` (Ville 1939). The prior over larger shares is uniform.
     """
     posterior = float(betaincc(canary + 1, control + 1, share))
     if posterior < UNDERFLOW:
-        # So few that the likelihood falls from the share on: its integral is that of its slope.
+        # So few misses that the likelihood falls from the share on: integrate by its slope there.
         return -math.log((1 - share) * (control / (1 - share) - canary / share))
     return (
         float(betaln(canary + 1, control + 1))
@@ -36,12 +36,12 @@ def log_evidence_more(canary: int, control: int, share: float) -> float:
 
 
 def log_evidence_fewer(canary: int, control: int, share: float) -> float:
-    """The same for fewer."""
+    """As :func:`log_evidence_more`, for fewer than its share."""
     return log_evidence_more(control, canary, 1 - share)
 
 
 def rate_bounds(misses: int, calls: int, level: float) -> tuple[float, float]:
-    """A confidence sequence of a miss rate: each side is wrong at any time by ``level`` at most.
+    """A confidence sequence of a miss rate: ``level`` bounds the chance that a side is ever wrong.
 
     From the beta-binomial mixture of Robbins (1970) under Jeffreys' prior.
     """
@@ -63,9 +63,9 @@ def rate_bounds(misses: int, calls: int, level: float) -> tuple[float, float]:
 
 
 def mean_bounds(difference: float, variance: float, level: float) -> tuple[float, float]:
-    """Always-valid bounds around a difference of two means with this ``variance`` of its own.
+    """Always-valid bounds of a difference of two means, whose estimate has this ``variance``.
 
-    ``level`` is for both sides together. Needs some dozens of samples in each arm.
+    ``level`` is for both sides together. Each arm needs some dozens of samples.
     """
     if variance <= 0:
         return difference, difference

@@ -1,4 +1,4 @@
-"""Proposals and their trials: made, approved, steered, promoted, rolled back, reverted."""
+"""Services that make, approve, steer, promote, roll back and revert proposals and trials."""
 
 import logging
 import math
@@ -37,22 +37,22 @@ TUNED = ("wait_weight", "hedge_share", "weights")
 HEED_WEIGHTS = frozenset(
     {PolicyKind.LATE_BINDING, PolicyKind.WEIGHTED, PolicyKind.WEIGHTED_LEAST_OUTSTANDING}
 )
-"""Kinds of policies that look at weights by deployment; only the first knows the other figures."""
+"""Kinds of policies that use weights by deployment; only late binding uses the other figures."""
 KEPT = ("wait_weight", "usd_weight_s", "hedge_share", "shared", "weights")
 SETTLE_S = 2.0
-"""Calls of the first moments are left out: until every router has the snapshot with the canary."""
+"""Calls this soon after the start are ignored, until every router has the snapshot."""
 LOOKS_MAX = 240
-"""Looks kept for the chart; then every other one is dropped."""
+"""Looks kept for the chart at most; beyond it every other one is dropped."""
 ROUNDING = 1e-4
-"""Figures are kept to so much."""
+"""Figures are rounded to this."""
 PROPOSAL_TTL = timedelta(days=1)
-"""A proposal that nobody has decided on by then is set aside: its evidence is of another day."""
+"""A proposal undecided for this long is dismissed, as its evidence is old."""
 
 log = logging.getLogger(__name__)
 
 
 def tuning_of(model: AIModel) -> RouteTuning:
-    """A route's settings; the defaults where nobody has set any."""
+    """A route's settings, by default the defaults."""
     return RouteTuning.objects.get_or_create(model=model)[0]
 
 
@@ -75,7 +75,7 @@ def tuning_set(*, tuning: RouteTuning, by: User, **values: Any) -> RouteTuning:
 
 
 def policy_in_force(model: AIModel) -> Policy | None:
-    """None for a route that nobody has given a policy: the router's defaults place its calls."""
+    """The policy in force; None if the router's defaults place the calls."""
     return policies_in_force().filter(model=model).first()
 
 
@@ -87,10 +87,10 @@ def policy_propose(
     evidence: Evidence,
     by: User | None = None,
 ) -> Trial:
-    """A proposed version of the policy in force, replayed, and tried where that may begin.
+    """Propose a change of the policy in force, replay it, and begin its trial if that is allowed.
 
-    ``changes`` may be of ``TUNED`` and at most a step each. Raises ``ValidationError`` for more,
-    and while another proposal is open. Takes as long as the replay.
+    ``changes`` may only have fields of ``TUNED``, each changed by one step at most. Raises
+    ``ValidationError`` otherwise, and while another proposal is open. Waits for the replay.
     """
     baseline = _baseline(model)
     _check_step(baseline, changes)
@@ -110,10 +110,10 @@ def canary_start(
     weights: PolicyWeights,
     note: str = "",
 ) -> Trial:
-    """Replay a policy that a person has written, of any kind, and try it on a share of the calls.
+    """Replay a person's policy, of any kind, and try it on a share of the calls.
 
-    It is judged as the loop's are, and begins whatever the replay says: the person has asked for
-    just this. Raises ``ValidationError`` while another proposal is open.
+    It is judged as the loop's are, but begins whatever the replay says, as the person asked for
+    it. Raises ``ValidationError`` while another proposal is open.
     """
     draft = Policy(model=model, version=0, pk=0, kind=kind, note=note, **weights)
     trial = _replayed(draft, _baseline(model), aim, ByHand(), by)
@@ -126,7 +126,7 @@ OPEN = (PolicyState.PROPOSED, PolicyState.CANARY)
 
 @transaction.atomic
 def _baseline(model: AIModel) -> Policy:
-    """What a proposal is tried against. Raises ``ValidationError`` while another one is open."""
+    """The policy to compare a proposal with. Raises ``ValidationError`` while one is open."""
     AIModel.objects.select_for_update().get(pk=model.pk)
     if Trial.objects.filter(policy__model=model, policy__state__in=OPEN).exists():
         raise ValidationError(_("Another proposal for this route is open: conclude it first."))
@@ -138,10 +138,10 @@ def _baseline(model: AIModel) -> Policy:
 def _replayed(
     draft: Policy, baseline: Policy, aim: Aim, evidence: Evidence, by: User | None
 ) -> Trial:
-    """The draft as a proposal with what its replay says.
+    """Store the draft as a proposal with its replay.
 
-    Nothing of the route is locked meanwhile. Raises ``ValidationError`` where another version is
-    in force by then: the replay was not against that.
+    The route is not locked during the replay. Raises ``ValidationError`` if another version is in
+    force afterwards, as the replay compared with the old one.
     """
     model = draft.model
     proof = proving.proof_of(tuning_of(model), baseline, draft)
@@ -172,9 +172,9 @@ def _replayed(
 
 @transaction.atomic
 def _go_on(trial: Trial) -> Trial:
-    """On an automatic route: try it, or set it aside where its replay says that it is worse.
+    """On an automatic route: begin its trial, or dismiss it if its replay is worse.
 
-    Any other waits: to be replayed again when more is recorded, or for a person.
+    Otherwise it waits for a person, or for more recorded calls to replay.
     """
     trial = _locked(trial, PolicyState.PROPOSED)
     tuning = tuning_of(trial.policy.model)
@@ -189,7 +189,7 @@ def _go_on(trial: Trial) -> Trial:
 
 
 def _check_step(baseline: Policy, changes: dict[str, Any]) -> None:
-    """At most ``STEP_MAX`` of each."""
+    """Refuse changes by more than ``STEP_MAX``."""
     if not changes or not changes.keys() <= set(TUNED):
         raise ValidationError(_("Only weights, wait_weight and hedge_share can be proposed."))
     heeded = HEED_WEIGHTS if changes.keys() == {"weights"} else {PolicyKind.LATE_BINDING}
@@ -217,16 +217,16 @@ def _check_step(baseline: Policy, changes: dict[str, Any]) -> None:
 
 @transaction.atomic
 def trial_approve(*, trial: Trial, by: User) -> Trial:
-    """Begin the canary. Raises ``ValidationError`` when it is not a proposal any more."""
+    """Begin the canary. Raises ``ValidationError`` if it is no longer a proposal."""
     trial = _locked(trial, PolicyState.PROPOSED)
     event_record(kind=EventKind.APPROVED, model=trial.policy.model, policy=trial.policy, by=by)
     return _start(trial, tuning_of(trial.policy.model))
 
 
 def proposal_review(*, trial: Trial) -> Trial:
-    """Replay one that waits on a route that is automatic by now; set one aside that is old.
+    """Replay a waiting proposal again if its route is automatic; dismiss it if it is old.
 
-    Raises ``ValidationError`` when it is not a proposal any more.
+    Raises ``ValidationError`` if it is no longer a proposal.
     """
     if trial.created_at < timezone.now() - PROPOSAL_TTL:
         return _set_aside(trial)
@@ -246,21 +246,21 @@ def _set_aside(trial: Trial) -> Trial:
 
 @transaction.atomic
 def trial_dismiss(*, trial: Trial, by: User, why: str = "") -> Trial:
-    """Set a proposal aside. Raises ``ValidationError`` when it is not one any more."""
+    """Dismiss a proposal. Raises ``ValidationError`` if it is no longer one."""
     trial = _locked(trial, PolicyState.PROPOSED)
     return _end(trial, PolicyState.DISMISSED, EventKind.DISMISSED, "person", by=by, why=why)
 
 
 @transaction.atomic
 def trial_roll_back(*, trial: Trial, by: User, why: str = "") -> Trial:
-    """Stop a canary by hand. Raises ``ValidationError`` when it does not run."""
+    """Stop a canary by hand. Raises ``ValidationError`` if it does not run."""
     trial = _locked(trial, PolicyState.CANARY)
     return _end(trial, PolicyState.ROLLED_BACK, EventKind.ROLLED_BACK, "person", by=by, why=why)
 
 
 @transaction.atomic
 def policy_revert(*, model: AIModel, to_version: int, by: User) -> Policy:
-    """Publish an old version anew. Raises ``ValidationError`` when there is no such version."""
+    """Publish an old version again. Raises ``ValidationError`` if it does not exist."""
     old = model.policies.filter(version=to_version).first()
     if old is None:
         raise ValidationError(
@@ -282,13 +282,13 @@ def policy_revert(*, model: AIModel, to_version: int, by: User) -> Policy:
 
 
 def canaries_steer() -> list[rules.Decision]:
-    """Look at every trial that runs, and do what its evidence says."""
+    """Steer each running trial by its evidence."""
     running = Trial.objects.filter(policy__state=PolicyState.CANARY).values_list("pk", flat=True)
     decisions: list[rules.Decision] = []
     for pk in running:
         try:
             decision = canary_steer(pk)
-        except Exception:  # The other trials have to end all the same.
+        except Exception:  # The other trials have to be steered all the same.
             log.exception("no look at trial %d", pk)
             continue
         if decision is not None:
@@ -298,8 +298,8 @@ def canaries_steer() -> list[rules.Decision]:
 
 @transaction.atomic
 def canary_steer(trial_id: int) -> rules.Decision | None:
-    """One look. None while somebody else looks, or the trial has ended meanwhile."""
-    # Whoever publishes holds the model's row; then its trials may end, and the next look is soon.
+    """Read a trial's evidence and act on it. None if another process does, or it has ended."""
+    # A lock on the model's row means that somebody publishes: skip, the next look is soon.
     models = AIModel.objects.select_for_update(skip_locked=True)
     if not models.filter(policies__trial=trial_id).exists():
         return None
@@ -327,7 +327,7 @@ def canary_steer(trial_id: int) -> rules.Decision | None:
 
 
 def rules_of(trial: Trial, tuning: RouteTuning) -> rules.Rules:
-    """By what a trial is judged."""
+    """The rules to judge a trial by."""
     return rules.Rules(
         share=trial.policy.canary_share,
         samples_min=tuning.samples_min,
@@ -338,7 +338,7 @@ def rules_of(trial: Trial, tuning: RouteTuning) -> rules.Rules:
 
 
 def _start(trial: Trial, tuning: RouteTuning, share: float | None = None) -> Trial:
-    """Put the proposal on its share of the calls: the route's, where none is said.
+    """Begin the trial on ``share`` of the calls, by default the route's share.
 
     Raises ``ValidationError`` while another version of the route is under trial.
     """
@@ -346,7 +346,7 @@ def _start(trial: Trial, tuning: RouteTuning, share: float | None = None) -> Tri
     if Policy.objects.filter(model=policy.model, state=PolicyState.CANARY).exists():
         raise ValidationError(_("Another version of this route is under trial: wait for its end."))
     trial.started_at = timezone.now()
-    # A route with few calls has little to lose: its first miss too many ends the trial.
+    # On a route with few calls the budget is small: the first excess miss ends the trial.
     trial.budget_calls = max(calls_a_day(policy.model), 1) * tuning.error_budget
     trial.save(update_fields=["started_at", "budget_calls"])
     policy.state, policy.canary_share = PolicyState.CANARY, share or tuning.canary_share
@@ -378,7 +378,7 @@ def _end(
 
 
 def _locked(trial: Trial, state: PolicyState) -> Trial:
-    """The trial as it is now, for this transaction alone; its policy in ``state``."""
+    """Lock and reload the trial. Raises ``ValidationError`` unless its policy is in ``state``."""
     AIModel.objects.select_for_update().get(pk=trial.policy.model_id)
     fresh = Trial.objects.select_related("policy__model").get(pk=trial.pk)
     if fresh.policy.state != state:

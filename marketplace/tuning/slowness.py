@@ -1,8 +1,8 @@
-"""Is a worker slower than its pool? A robust ratio of service times with its interval.
+"""Estimates how much slower a worker is than its pool: a robust ratio with its interval.
 
-The median of all ratios between a call of the worker and one of its peers (Hodges and Lehmann
-1963), between bounds from the order of those ratios by the Mann-Whitney distribution: nothing is
-assumed of service times, and a few odd calls move nothing.
+The estimate is the median of all ratios between a call of the worker and one of its peers (Hodges
+and Lehmann 1963); bounds are order statistics of these ratios by the Mann-Whitney distribution. It
+assumes no distribution of service times, and outliers do not move it.
 """
 
 import math
@@ -14,19 +14,19 @@ import numpy as np
 from scipy import stats
 
 STRAYS_ABOVE = 1.5
-"""A worker strays when it is slower than this for sure, ..."""
+"""A worker strays if the lower bound of its ratio is above this, ..."""
 BACK_BELOW = 1.25
-"""... and is back with its pool when it is estimated below this, or its interval reaches 1."""
+"""... and is back if its estimate is below this, or its interval reaches 1."""
 LEVEL = 0.001
 SAMPLES_MIN = 6
 POOL_SAMPLES_MIN = 20
 SAMPLES_MAX = 300
-"""Newest calls compared, of the worker and of its peers each."""
+"""The newest calls to compare, of the worker and of its peers each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Service time of a worker over its peers'."""
+    """A worker's service time over its peers'."""
 
     ratio: float
     low: float
@@ -44,14 +44,14 @@ class Ratio:
 
 
 EXPECTED_ABOVE = 2.0
-"""A worker strays, too, when the router expects it to take this many times its peers' time, ..."""
+"""A worker also strays if the router expects it to take this many times its peers' time, ..."""
 DECISIONS_MIN = 20
-"""... in the mean of so many decisions: who is avoided has few calls that could be compared."""
+"""... as the mean of so many decisions: an avoided worker has few calls to compare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the router expects of a worker over the median of its peers, for the same calls."""
+    """The router's expectation of a worker over the median of its peers, for the same calls."""
 
     ratio: float
     decisions: int
@@ -66,7 +66,7 @@ class Expectation:
 
 
 def expectations(by_worker: Mapping[str, tuple[float, int]]) -> dict[str, Expectation]:
-    """From each worker's mean expected service, in ms, and the number of decisions."""
+    """Expectations by worker, from the mean expected service in ms and the number of decisions."""
     found: dict[str, Expectation] = {}
     for worker_id, (own_ms, decisions) in by_worker.items():
         peers = [ms for other, (ms, _) in by_worker.items() if other != worker_id]
@@ -76,7 +76,7 @@ def expectations(by_worker: Mapping[str, tuple[float, int]]) -> dict[str, Expect
 
 
 def ratio_to_pool(worker_ms: Sequence[float], pool_ms: Sequence[float]) -> Ratio | None:
-    """Newest first, in ms, all positive. None with fewer samples than it takes."""
+    """The ratio from service times in ms (positive, newest first). None with too few samples."""
     own = np.log(np.asarray(worker_ms[:SAMPLES_MAX], dtype=float))
     pool = np.log(np.asarray(pool_ms[:SAMPLES_MAX], dtype=float))
     n, m = len(own), len(pool)
@@ -96,10 +96,10 @@ def ratio_to_pool(worker_ms: Sequence[float], pool_ms: Sequence[float]) -> Ratio
 
 
 def ratios(by_worker: Mapping[str, list[float]]) -> dict[str, Ratio]:
-    """Each worker against its peers; those with samples enough."""
+    """The ratio of each worker with enough samples to its peers."""
     found: dict[str, Ratio] = {}
     for worker_id, own_ms in by_worker.items():
-        # Taken in turns: the newest of each peer, whoever answered more.
+        # Interleaved: the newest calls of each peer, so that a busy peer does not dominate.
         peers = [times for other, times in by_worker.items() if other != worker_id]
         longest = max(map(len, peers), default=0)
         pool_ms = [times[n] for n in range(longest) for times in peers if n < len(times)]

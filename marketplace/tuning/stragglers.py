@@ -1,4 +1,4 @@
-"""The straggler watch: workers that stray from their pool are named, with what the router does."""
+"""The straggler watch: names workers slower than their pool, and how routers treat them."""
 
 import logging
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ from marketplace.tuning.telemetry import Window, expected_by_worker, service_by_
 WATCH_WINDOW = timedelta(seconds=60)
 SHARE_WINDOW = timedelta(seconds=15)
 BEFORE = timedelta(minutes=5)
-"""How long before it strayed its share of the calls is taken from."""
+"""The window before it strayed from which its former share of calls is taken."""
 SILENT_FOR = timedelta(minutes=10)
-"""A straggler that nothing was heard of for so long is no longer named."""
+"""A straggler without new findings for this long is cleared."""
 
 log = logging.getLogger(__name__)
 
 
 @transaction.atomic
 def stragglers_watch() -> list[Straggler]:
-    """Name those that stray, go on with those named, clear those that are back; those named now."""
+    """Name new stragglers, update and clear known ones; returns those named now."""
     calls = service_by_worker(Window.last(WATCH_WINDOW))
     open_ones = {
         (row.deployment_id, row.worker.worker_id): row
@@ -54,7 +54,7 @@ def stragglers_watch() -> list[Straggler]:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of a worker lately: by its own calls, and by what the router expects of it."""
+    """Recent evidence on a worker: its own calls, and the router's expectation."""
 
     measured: Ratio | None
     expected: Expectation | None
@@ -62,12 +62,12 @@ class Finding:
     @property
     def strays(self) -> bool:
         known = (self.measured, self.expected)
-        return any(one is not None and one.strays for one in known)
+        return any(part is not None and part.strays for part in known)
 
     @property
     def is_back(self) -> bool:
         known = (self.measured, self.expected)
-        return all(one is None or one.is_back for one in known)
+        return all(part is None or part.is_back for part in known)
 
 
 def _findings(deployment_id: int, by_worker: Mapping[str, list[float]]) -> dict[str, Finding]:
@@ -80,7 +80,7 @@ def _findings(deployment_id: int, by_worker: Mapping[str, list[float]]) -> dict[
 
 
 def shares(deployment_id: int, worker_id: str, window: Window) -> float | None:
-    """The worker's share of its deployment's answered attempts; None where there were none."""
+    """The worker's share of its deployment's answered attempts; None without any."""
     by_worker = service_by_worker(window).get(deployment_id, {})
     total = sum(map(len, by_worker.values()))
     return len(by_worker.get(worker_id, ())) / total if total else None
@@ -114,14 +114,14 @@ def _go_on(row: Straggler, finding: Finding) -> None:
 
 
 def slowness_of(row: Straggler) -> Slowness:
-    """What was found of a worker last."""
+    """The latest finding on a worker."""
     return msgspec.convert(row.evidence, Slowness)
 
 
 def _slowness(
     deployment_id: int, worker_id: str, finding: Finding, share_before: float | None
 ) -> Slowness:
-    """What was found, and what the router does: its expectation over the pool's, and the share."""
+    """The finding as it is stored, with the worker's share of calls now and before."""
     expected, measured = finding.expected, finding.measured
     ratio = expected.ratio if expected else 1.0
     return Slowness(

@@ -1,4 +1,4 @@
-"""The feedback loop's clock: fold telemetry, propose, steer trials, watch for stragglers."""
+"""Periodic tasks: fold telemetry, propose, steer trials, watch for stragglers."""
 
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.tuning.loop import profiles_fold, proposals_make
@@ -14,17 +14,17 @@ def fold_telemetry() -> int:
 
 @every(300.0, queue=Queue.WORK)
 def propose() -> int:
-    """Propose what the evidence asks for; returns how many proposals."""
+    """Make proposals from the evidence; returns how many."""
     return len(proposals_make())
 
 
 @every(5.0, queue=Queue.CONTROL)
 def steer_canaries() -> int:
-    """Look at the trials that run; returns how many there were."""
+    """Steer the running trials; returns how many there were."""
     return len(canaries_steer())
 
 
 @every(10.0, queue=Queue.CONTROL)
 def watch_stragglers() -> int:
-    """Name workers that stray; returns how many are named now."""
+    """Name stragglers; returns how many are named now."""
     return len(stragglers_watch())

@@ -1,4 +1,4 @@
-"""What calls of the last minutes took, read from their rows in sums: nothing is counted beside."""
+"""Sums over recent calls, read from their rows; there are no separate counters."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from marketplace.usage.partitions import id_floor
 
 DAY = timedelta(days=1)
 ATTEMPTS_MAX = 50_000
-"""Newest calls that are looked at for stragglers."""
+"""The newest attempts that are read for stragglers."""
 
-# How many ran at once is a mean over the calls, not over the window: most of a burst's calls meet
-# the burst, however long nobody called before it.
+# at_once is a mean over calls, not over time: most calls of a burst meet the burst, however long
+# the idle time before it.
 _LIVE = """
 WITH calls AS MATERIALIZED (
   SELECT deployment_id, worker_id, upstream_ms,
@@ -62,7 +62,7 @@ WHERE u.request_id >= %(since)s AND u.request_id < %(until)s AND u.model = %(mod
   AND u.organisation_id <> ALL (%(platform)s)
 GROUP BY u.deployment_id ORDER BY u.deployment_id
 """
-# Who asked wrongly, and who left in time, says nothing about the arm.
+# Invalid requests, and clients that left in time, say nothing about the arm.
 _ARMS = """
 SELECT policy_id, count(*),
        count(*) FILTER (WHERE total_ms > %(slo_ms)s OR outcome NOT IN ('completed', 'client_gone')),
@@ -95,7 +95,7 @@ GROUP BY 1
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From ``since`` up to ``until``, by the clock of the calls' ids."""
+    """From ``since`` up to ``until``, by the time in the calls' ids."""
 
     since: datetime
     until: datetime
@@ -117,19 +117,19 @@ def live_of(model: AIModel, window: Window) -> list[Live]:
 
 
 def pairs_of(model: AIModel, window: Window) -> list[Pairs]:
-    """What calls took and what the router expected, by deployment; those tried once."""
+    """Actual and expected service times by deployment, of calls with a single try."""
     return [Pairs(*row) for row in _read(_PAIRS, window, model=model.name)]
 
 
 def arms_of(policies: Sequence[int], window: Window, slo_ms: float) -> list[Arm]:
-    """What came of the calls that each policy version placed, in the order given."""
+    """The outcome of the calls that each policy version placed, in the order given."""
     rows = _read(_ARMS, window, policies=list(policies), slo_ms=slo_ms)
     found = {policy: Arm(*figures) for policy, *figures in rows}
     return [found.get(policy, Arm()) for policy in policies]
 
 
 def service_by_worker(window: Window) -> Mapping[int, Mapping[str, list[float]]]:
-    """Service times of attempts that ended well, newest first, by deployment and worker; ms."""
+    """Service times of successful attempts in ms, newest first, by deployment and worker."""
     found: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for deployment, worker, upstream_ms in _read(_BY_WORKER, window, most=ATTEMPTS_MAX):
         found[deployment][worker].append(upstream_ms)
@@ -137,15 +137,15 @@ def service_by_worker(window: Window) -> Mapping[int, Mapping[str, list[float]]]
 
 
 def expected_by_worker(deployment_id: int, window: Window) -> dict[str, tuple[float, int]]:
-    """Mean service that the router expected of each worker, in ms, and in how many decisions."""
+    """The router's mean expected service of each worker in ms, and the number of decisions."""
     rows = _read(_EXPECTED, window, deployment=deployment_id)
     return {worker_id: (ms, decisions) for worker_id, ms, decisions in rows}
 
 
 def placed_since(model: AIModel, policy_id: int, window: Window) -> datetime:
-    """From when on one policy version alone has placed a model's calls, in the window.
+    """The time in the window since which one policy version alone places a model's calls.
 
-    Calls with no version were placed by the defaults, or by nobody.
+    Calls without a version were placed by the defaults, or not at all.
     """
     others = UsageEvent.objects.filter(
         model=model.name, request_id__gte=window.ids["since"], request_id__lt=window.ids["until"]
@@ -155,7 +155,7 @@ def placed_since(model: AIModel, policy_id: int, window: Window) -> datetime:
 
 
 def calls_a_day(model: AIModel) -> int:
-    """Calls of the last 24 hours, whole hours."""
+    """A model's calls of the last 24 whole hours."""
     hours = UsageRollup.objects.filter(
         span=Span.HOUR, starts_at__gt=timezone.now() - DAY, model=model.name
     ).exclude(organisation_id__in=_platform())
@@ -163,7 +163,7 @@ def calls_a_day(model: AIModel) -> int:
 
 
 def _platform() -> list[int]:
-    """Whose calls are benchmarks, and no traffic."""
+    """The ids of the platform's organisations, whose calls are benchmarks."""
     return list(Organisation.objects.filter(slug=ORGANISATION).values_list("pk", flat=True))
 
 

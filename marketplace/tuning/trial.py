@@ -1,4 +1,4 @@
-"""When a trial goes on, is promoted, or is rolled back: a pure function of its evidence."""
+"""Decides whether a trial goes on, is promoted or is rolled back. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from marketplace.tuning.sequential import (
 )
 
 LEVEL = 0.05
-"""Chance that a proposal which changes nothing is ever called worse, or better."""
+"""Chance that a proposal without any effect is ever called worse, or better."""
 MISSES_LEVEL = LATENCY_LEVEL = LEVEL / 2
 MARGIN_LOG = math.log(1.05)
 """Not worse: at most 5 % slower by the geometric mean, ..."""
 MARGIN_BUDGET = 0.5
 """... and missing at most half of the error budget more often."""
 BUDGET_SHARE_MAX = 0.005
-"""Misses beyond what the policy in force would have had: this share of the day's budget."""
+"""Excess misses over the policy in force that end a trial, as a share of the day's budget."""
 TRIAL_MAX_S = 3600.0
 LOOK_SAMPLES_MIN = 50
-"""Answers of each arm before latencies are compared: the test is right for large counts."""
+"""Answers of each arm before latencies are compared: the test holds for large counts."""
 
 
 class Action(StrEnum):
@@ -33,7 +33,7 @@ class Action(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. Every action has its own."""
+    """The reason for a decision."""
 
     FEW = "few"
     OPEN = "open"
@@ -46,7 +46,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What came of the calls of one arm: those answered have a mean and variance of log ms."""
+    """The calls of one arm; mean and variance are of the log of answered calls' ms."""
 
     calls: int = 0
     misses: int = 0
@@ -61,9 +61,9 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A trial on ``share`` of the calls of a route.
+    """The rules of a trial on ``share`` of a route's calls.
 
-    ``error_budget`` is the share of calls that may miss; ``budget_calls`` how many that is a day.
+    ``error_budget`` is the share of calls that may miss; ``budget_calls`` that number a day.
     """
 
     share: float
@@ -85,8 +85,8 @@ class Evidence:
 class Reading:
     """The evidence as figures. Ratios are of geometric mean latencies, canary to control.
 
-    ``misses_more`` is how often more the canary misses, at most; the two logs are of evidence
-    (:mod:`~marketplace.tuning.sequential`); ``excess`` are misses that it cost.
+    ``misses_more`` bounds the canary's excess miss rate; ``log_more`` and ``log_fewer`` are log
+    evidence (:mod:`~marketplace.tuning.sequential`); ``excess`` counts its extra misses.
     """
 
     ratio: float
@@ -107,7 +107,7 @@ class Decision:
 
 
 def read(rules: Rules, evidence: Evidence) -> Reading:
-    """What the evidence shows so far."""
+    """Compute the reading of the evidence so far."""
     control, canary = evidence.control, evidence.canary
     low, high = -math.inf, math.inf
     difference = canary.log_mean - control.log_mean
@@ -130,9 +130,9 @@ def read(rules: Rules, evidence: Evidence) -> Reading:
 
 
 def decide(rules: Rules, evidence: Evidence) -> Decision:
-    """What to do now; may be asked at any time and as often as one likes."""
+    """Decide by the evidence; may be called at any time and any number of times."""
     reading = read(rules, evidence)
-    # One of the two at its level: ever more misses, or ever fewer.
+    # Two tests, more misses and fewer misses, share the level.
     bar = math.log(2 / MISSES_LEVEL)
     if reading.log_more >= bar:
         return Decision(Action.ROLL_BACK, Reason.MISSES, reading)

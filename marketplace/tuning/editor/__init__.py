@@ -1,1 +1,1 @@
-"""Changing a route's policy by hand: drafts, what they differ in, publishing, canaries."""
+"""The policy editor: drafts, differences, publishing and canaries of a route's policy."""

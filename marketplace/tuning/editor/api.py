@@ -28,7 +28,7 @@ VERSION_MAX = 2**31 - 1
 
 
 class VersionConflict(APIException):
-    """409: what has changed since ``expected_version`` is part of the problem."""
+    """409; the problem lists the changes since ``expected_version``."""
 
     status_code = 409
 
@@ -159,8 +159,8 @@ class PolicyViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Polic
                     {name: f"{model.name} has no version {number} of its policy."}
                 )
         rows = sentences.changes(found[numbers["before"]], found[numbers["after"]])
-        said = {"model": model.name, **numbers, "changes": rows}
-        return Response(PolicyDiffSerializer(said).data)
+        body = {"model": model.name, **numbers, "changes": rows}
+        return Response(PolicyDiffSerializer(body).data)
 
     @extend_schema(request=RollBackSerializer, responses=PolicySerializer)
     @action(detail=True, methods=["post"])

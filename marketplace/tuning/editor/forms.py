@@ -1,4 +1,4 @@
-"""A policy as people write it: shares in per cent, a weight for each deployment."""
+"""The form of a policy: shares in per cent, a weight for each deployment."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ class PolicyForm(forms.Form):
     def of(
         cls, policy: Policy, deployments: Sequence[Deployment], *, version: int, share: float
     ) -> "PolicyForm":
-        """The form as a version has it, to be put over version ``version``."""
+        """The form filled from ``policy``, to supersede version ``version``."""
         initial = {
             "kind": policy.kind,
             "wait_weight": policy.wait_weight,
@@ -65,11 +65,11 @@ class PolicyForm(forms.Form):
 
     @property
     def weight_rows(self) -> list[tuple[Deployment, forms.BoundField]]:
-        """Each deployment and the field of its weight."""
+        """Each deployment with the field of its weight."""
         return [(row, self[name]) for name, row in self._deployments.items()]
 
     def weights_over(self, before: Mapping[str, float]) -> PolicyWeights:
-        """Of a valid form. Weights of deployments that are not shown stay; 1 is not kept."""
+        """The weights of a valid form. Deployments not shown keep theirs; weights of 1 go."""
         cleaned = self.cleaned_data
         shown = {str(row.pk): cleaned[name] for name, row in self._deployments.items()}
         weights = {key: value for key, value in {**before, **shown}.items() if value != 1.0}
@@ -83,5 +83,5 @@ class PolicyForm(forms.Form):
 
 
 def weight_field(deployment_id: int) -> str:
-    """The name of a deployment's field."""
+    """The name of a deployment's weight field."""
     return f"weight_{deployment_id}"

@@ -1,4 +1,4 @@
-"""The policy editor: a draft, what it changes, what it would have done, and putting it in force."""
+"""The pages of the policy editor: draft, changes, preview by replay, publishing."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,7 +32,7 @@ DEFAULT_STRETCH = timedelta(hours=1)
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def policy(request: HttpRequest, author: str, slug: str) -> HttpResponse:
-    """Write a policy, from the version in force or from ``?from=``; preview, try or publish it."""
+    """Edit a policy, from the version in force or ``?from=``; preview, try or publish it."""
     page = _Page(request, author, slug)
     if request.method != "POST":
         return page.render(page.form_of_version())
@@ -63,7 +63,7 @@ def policy(request: HttpRequest, author: str, slug: str) -> HttpResponse:
 @require_POST
 @staff_required
 def policy_draft(request: HttpRequest, author: str, slug: str) -> HttpResponse:
-    """What the draft changes, as it is typed."""
+    """The changes of the draft, while it is typed."""
     page = _Page(request, author, slug)
     form = PolicyForm(page.deployments, request.POST)
     if not form.is_valid():
@@ -78,7 +78,7 @@ def policy_draft(request: HttpRequest, author: str, slug: str) -> HttpResponse:
 @require_safe
 @staff_required
 def policy_preview(request: HttpRequest, what_if_id: int) -> HttpResponse:
-    """How far the replay of a draft is, or what it found."""
+    """The progress of a draft's replay, or its result."""
     row = get_object_or_404(what_ifs(), pk=what_if_id)
     is_done = row.state == JobState.SUCCEEDED and bool(row.answer)
     context = {
@@ -91,7 +91,7 @@ def policy_preview(request: HttpRequest, what_if_id: int) -> HttpResponse:
 
 
 class _Page:
-    """One view of the editor: the route as it is, and what was sent."""
+    """One request to the editor: the route, and the submitted form."""
 
     def __init__(self, request: HttpRequest, author: str, slug: str) -> None:
         self.request = request
@@ -115,7 +115,7 @@ class _Page:
         )
 
     def draft(self, form: PolicyForm) -> Policy:
-        """Raises ``ValidationError``."""
+        """The form as a draft. Raises ``ValidationError``."""
         return draft_check(
             model=self.model,
             kind=PolicyKind(form.cleaned_data["kind"]),
@@ -124,14 +124,16 @@ class _Page:
         )
 
     def share(self, form: PolicyForm) -> float:
-        """Of a trial; 0 where the draft is to be published straight."""
+        """The canary share; 0 to publish the draft at once."""
         is_trial = self.request.POST.get("action") == "canary"
         return form.cleaned_data["canary_percent"] / 100 if is_trial else 0.0
 
     def preview(self, form: PolicyForm, draft: Policy) -> HttpResponse:
-        """Ask what the draft would have done with recorded calls."""
+        """Start a replay of recorded calls under the draft."""
         chosen = self.request.POST.get("stretch", "")
-        stretch = next((one for one in self.stretches if one.name == chosen), self.stretches[0])
+        stretch = next(
+            (option for option in self.stretches if option.name == chosen), self.stretches[0]
+        )
         shown = {str(row.pk): draft.weights.get(str(row.pk), 1.0) for row in self.deployments}
         try:
             question = question_of(
@@ -155,7 +157,7 @@ class _Page:
         return self.render(form, preview=row, draft=draft)
 
     def conflict(self, form: PolicyForm, conflict: PolicyConflict) -> HttpResponse:
-        """Another version came in force meanwhile: shown, with the draft kept to be put over it."""
+        """Another version is in force now: show it, and keep the draft to supersede it."""
         current = conflict.current or Policy(model=self.model, version=0)
         seen = self.model.policies.filter(version=conflict.seen).first()
         posted = self.request.POST.copy()
@@ -192,7 +194,7 @@ class _Page:
             "open": open_one,
             "rows": sentences.changes(self.before, draft) if draft else [],
             "refused": refused,
-            "stretches": [(one, STRETCHES[one.name]) for one in self.stretches],
+            "stretches": [(stretch, STRETCHES[stretch.name]) for stretch in self.stretches],
             "chosen_stretch": self.request.POST.get("stretch", ""),
             **more,
         }
@@ -200,7 +202,7 @@ class _Page:
 
 
 def _messages(error: ValidationError) -> list[str]:
-    """With the field that each is about."""
+    """The messages, each with its field."""
     if not hasattr(error, "error_dict"):
         return error.messages
     return [

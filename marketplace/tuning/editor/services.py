@@ -1,4 +1,4 @@
-"""Publishing a policy that somebody has written, over the version that they have seen."""
+"""Publishes an edited policy, unless another version came in force since it was read."""
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -15,7 +15,7 @@ CANARY_SHARE_MIN, CANARY_SHARE_MAX = 0.01, 0.5
 
 
 class PolicyConflict(Exception):
-    """The version in force is not the one that the writer has seen; 0 stands for none."""
+    """The version in force is not the one that the editor started from; 0 means none."""
 
     def __init__(self, seen: int, current: Policy | None) -> None:
         super().__init__(
@@ -30,7 +30,7 @@ class PolicyConflict(Exception):
 def draft_check(
     *, model: AIModel, kind: PolicyKind, note: str = "", weights: PolicyWeights
 ) -> Policy:
-    """A policy as a row that is not saved. Raises ``ValidationError`` by field."""
+    """A policy as an unsaved row. Raises ``ValidationError`` by field."""
     draft = Policy(model=model, version=0, kind=kind, note=note, **weights)
     draft.clean_fields(exclude=["version", "state", "canary_share", "created_by"])
     known = {
@@ -59,10 +59,10 @@ def policy_edit(
     canary_share: float = 0.0,
     aim: Aim = Aim.LATENCY,
 ) -> Policy:
-    """Put a policy in force, or on trial for ``canary_share`` of the calls where that is not 0.
+    """Put a policy in force, or on trial if ``canary_share`` (of the calls) is not 0.
 
     Raises ``ValidationError``, and :class:`PolicyConflict` where another version than
-    ``expected_version`` is in force (None does not ask).
+    ``expected_version`` is in force (None skips the check).
     """
     with transaction.atomic():
         _expect(model, expected_version)
@@ -86,13 +86,13 @@ def policy_edit(
 def policy_roll_back(
     *, model: AIModel, to_version: int, by: User, expected_version: int | None = None
 ) -> Policy:
-    """Publish an old version anew. Raises as :func:`policy_edit` does."""
+    """Publish an old version again. Raises as :func:`policy_edit` does."""
     _expect(model, expected_version)
     return policy_revert(model=model, to_version=to_version, by=by)
 
 
 def _expect(model: AIModel, expected_version: int | None) -> None:
-    # Whoever publishes holds this row: what is in force stays so until this transaction ends.
+    # Publishing locks this row, so the version in force cannot change in this transaction.
     AIModel.objects.select_for_update().get(pk=model.pk)
     current = policy_in_force(model)
     if expected_version is not None and expected_version != (current.version if current else 0):
