@@ -1,4 +1,4 @@
-"""The ledger in Django's admin: to read, but for payouts and budgets. Services do what is done."""
+"""The ledger in Django's admin: read-only, except for payouts and budgets, which services write."""
 
 from decimal import Decimal
 from typing import Any
@@ -53,7 +53,7 @@ class TransferAdmin(ReadOnlyAdmin):
 
 
 class BudgetForm(forms.ModelForm):
-    """Whose, and how much; who it is of stays."""
+    """A budget. Its holder cannot be changed."""
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
@@ -100,7 +100,7 @@ class BudgetAdmin(admin.ModelAdmin):
 
 
 class PayoutForm(forms.ModelForm):
-    """What was sent, to whom and under which reference; booked as soon as it is found right."""
+    """A payout: amount, provider and reference. A valid form books it."""
 
     provider = forms.ModelChoiceField(Provider.objects.all(), label=_("Provider"))
     amount_usd = forms.DecimalField(
@@ -134,12 +134,12 @@ class PayoutForm(forms.ModelForm):
         return values
 
     def _post_clean(self) -> None:
-        """Nothing: the service has checked the row and written it."""
+        """Do nothing: the service has already checked and written the row."""
 
 
 @admin.register(Payout)
 class PayoutAdmin(ReadOnlyAdmin):
-    """Payouts are recorded, never edited: a failed one is reversed."""
+    """Payouts are never edited: a failed one is reversed."""
 
     form = PayoutForm
     list_display = ["created_at", "provider", "amount_nano", "reference"]
@@ -151,12 +151,12 @@ class PayoutAdmin(ReadOnlyAdmin):
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> type[forms.ModelForm]:
         form = super().get_form(request, *args, **kwargs)
-        # The class was made for this request.
+        # The class exists for this request only.
         form.ordered_by = request.user  # type: ignore[attr-defined]
         return form
 
     def save_model(self, request: HttpRequest, obj: Payout, form: Any, change: bool) -> None:
-        """Written by the form's service already."""
+        """Do nothing: the form's service has written the row."""
 
     @admin.display(description=_("Provider"))
     def provider(self, payout: Payout) -> str:

@@ -13,11 +13,11 @@ def _open_system_accounts(*, apps: Apps = registry, **kwargs: Any) -> None:
     from marketplace.billing.services import system_accounts_open
 
     if "account" not in apps.all_models["billing"]:
-        return  # Only other apps were migrated.
+        return  # Only other apps are migrated.
     there = apps.get_model("billing", "Account")._meta.get_field("kind").choices or ()
     if {kind for kind, _ in there} == set(AccountKind.values):
         system_accounts_open()
-    # Otherwise this app was not migrated to the end.
+    # Else this app is not fully migrated.
 
 
 def _give_rights(*, using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
@@ -32,8 +32,8 @@ class BillingConfig(AppConfig):
     label = "billing"
 
     def ready(self) -> None:
-        # Not in a migration: `flush` and a fresh test database need them again.
+        # Not in a migration, as `flush` and a new test database need them again.
         post_migrate.connect(_open_system_accounts, sender=self)
-        # Each time: tables that were made now need rights too.
+        # After each migrate, as new tables need rights too.
         post_migrate.connect(_give_rights, sender=self)
         from marketplace.billing import checks, receivers  # noqa: F401 - register themselves

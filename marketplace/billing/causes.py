@@ -1,10 +1,10 @@
-"""Every transfer has a cause: each query finds those without, and says so in words.
+"""Every transfer must have a cause: each query finds transfers without one and returns texts.
 
-A charge has its call; money from outside its payment; a grant, payout, write-off or reversal an
-order with a name. The rows of causes are keyed by their transfer: none serves for two.
+The cause of a charge is a call; of money from outside, a payment; of a grant, payout, write-off or
+reversal, an order with a name. Rows of causes are keyed by transfer, so none serves for two.
 """
 
-# What a call's transfers are compared with is in `marketplace.billing.selectors`; this is the rest.
+# `marketplace.billing.selectors` compares calls with their transfers; these are the other causes.
 _CHARGES = "('charge_provider', 'charge_commission')"
 _OF_NO_CALL = f"NOT (t.kind IN {_CHARGES} AND t.request_id IS NOT NULL)"
 _NAMED = "'transfer ' || t.id || ' (' || t.kind || ', ' || t.amount_nano || ' nano) '"
@@ -53,8 +53,8 @@ CAUSE_PROOFS = (
       WHERE {_OF_NO_CALL}) AS looked_at
     WHERE fault IS NOT NULL
     """,  # noqa: S608
-    # A cover is for calls of its account that were settled with it after their leases were closed,
-    # and is no more than they cost. All transfers of one settlement's calls have one moment.
+    # A cover pays calls of its account that settle with it after their leases closed, at most their
+    # cost. All transfers of one settlement have the same time.
     f"""
     SELECT {_NAMED} || 'is for late calls of ' || coalesce(late.nano, 0) || ' nano'
     FROM billing_transfer t
@@ -76,7 +76,7 @@ CAUSE_PROOFS = (
       AND (t.request_id IS NULL OR t.request_id >= usage_uuid7_floor(%(kept)s)
            OR t.created_at > (SELECT max(created_at) FROM usage_detachment))
     """,  # noqa: S608
-    # Charges of these days for calls of earlier ones. A call that was taken out was charged before.
+    # Charges of these days for calls of earlier days. Detached calls were charged before.
     f"""
     SELECT {_NAMED} || 'charges no call'
     FROM billing_transfer t LEFT JOIN usage_event e ON e.request_id = t.request_id
@@ -85,7 +85,7 @@ CAUSE_PROOFS = (
       AND (t.request_id >= usage_uuid7_floor(%(kept)s)
            OR t.created_at > (SELECT max(created_at) FROM usage_detachment))
     """,  # noqa: S608
-    # A payout is in a statement once its month is over and issued: a week is enough for that.
+    # Statements of a month are issued within a week of its end, and contain its payouts.
     f"""
     SELECT {_NAMED} || 'is in no statement: manage.py invoices issue --period '
            || to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM')
@@ -95,7 +95,7 @@ CAUSE_PROOFS = (
     WHERE t.kind = 'payout' AND s.id IS NULL
       AND date_trunc('month', t.created_at, 'UTC') + interval '1 month 7 days' < now()
     """,  # noqa: S608
-    # What was asked for is what was granted.
+    # The granted amount is the requested one.
     """
     SELECT 'credit request ' || r.id || ' asked for ' || r.amount_cents || ' cents, its grant is '
            || t.amount_nano || ' nano'

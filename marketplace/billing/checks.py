@@ -1,4 +1,4 @@
-"""``manage.py check --database default``, and each ``migrate``: do rights protect the books?"""
+"""A check of ``check --database default`` and each ``migrate``: do rights protect the ledger?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from marketplace.billing.rights import weaknesses
 
 @register(Tags.database)
 def books_are_protected(*, databases: Sequence[str] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn where only triggers keep the services from writing money by hand."""
+    """Warn if only triggers, not rights, stop the services from writing money directly."""
     found: list[str] = []
     for alias in databases or ():
         with connections[alias].cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Whether the books balance, for Prometheus to watch."""
+"""Metrics of the ledger's balance, for Prometheus."""
 
 from collections.abc import Iterable
 
@@ -12,10 +12,10 @@ from marketplace.billing.models import Lease, LeaseState, ReconciliationReport
 
 
 class LedgerCollector(Collector):
-    """Reads the numbers at each scrape; nothing is counted in between."""
+    """Reads the numbers at each scrape; there are no counters."""
 
     def collect(self) -> Iterable[Metric]:
-        """Every metric of the ledger, as it is now."""
+        """All metrics of the ledger."""
         report = ReconciliationReport.objects.first()
         if report is not None:
             age_s = (timezone.now() - report.created_at).total_seconds()

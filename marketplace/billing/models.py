@@ -1,8 +1,7 @@
-"""The ledger as Django sees it: read-only. ``ledger/`` holds the rules and writers.
+"""The ledger's tables, read-only for Django. ``ledger/`` holds the functions that write.
 
-A transfer is one row with both sides, so that an imbalance cannot be written. ``posted_nano`` and
-``held_nano`` are caches over transfers and open leases; triggers refuse to have
-them written directly.
+A transfer is one row with both sides, so that no imbalance can be written. ``posted_nano`` and
+``held_nano`` are caches over transfers and open leases; triggers refuse direct writes.
 """
 
 from typing import ClassVar
@@ -69,13 +68,13 @@ SYSTEM_KINDS = (
     AccountKind.GRANTS,
     AccountKind.PAYOUTS,
 )
-"""One account each; money enters through cash and grants, which therefore go below zero."""
+"""Kinds with one account each. Money enters through cash and grants, so these go below zero."""
 OVERDRAFT_KINDS = (AccountKind.CASH, AccountKind.EXPENSE, AccountKind.GRANTS)
-"""A receivable goes below zero too, and never above."""
+"""Kinds that may go below zero. A receivable may too, and never goes above."""
 
 
 class Account(models.Model):
-    """Amounts in nano-USD. What may be spent is ``posted_nano - held_nano``."""
+    """An account, in nano-USD. ``posted_nano - held_nano`` is available."""
 
     kind = models.CharField(max_length=12, choices=AccountKind.choices)
     organisation = models.OneToOneField(
@@ -182,8 +181,8 @@ CHARGE_KINDS = (TransferKind.CHARGE_PROVIDER, TransferKind.CHARGE_COMMISSION)
 class Transfer(models.Model):
     """Money from ``debit`` (goes down) to ``credit`` (goes up). Never changed, never deleted.
 
-    That both accounts exist and stay is held by triggers, once a statement: foreign keys would
-    look up every row's, a sixth of what a settlement costs.
+    Triggers check once a statement that both accounts exist and stay. Foreign keys would check
+    each row, a sixth of the cost of a settlement.
     """
 
     debit = models.ForeignKey(
@@ -202,7 +201,7 @@ class Transfer(models.Model):
         ordering = ["-id"]
         indexes = [
             BrinIndex(fields=["created_at"], name="billing_transfer_by_time"),
-            # Of a thousand transfers one is not a call's: the proof looks for each one's cause.
+            # For the proof of causes: one transfer in a thousand is not of a call.
             models.Index(
                 fields=["id"],
                 condition=~models.Q(
@@ -212,7 +211,7 @@ class Transfer(models.Model):
             ),
         ]
         constraints = [
-            # Not `unique=True`, which adds a second index for LIKE.
+            # `unique=True` would add a second index for LIKE.
             models.UniqueConstraint(fields=["idem_key"], name="billing_transfer_once"),
             models.CheckConstraint(
                 condition=models.Q(amount_nano__gt=0), name="billing_transfer_amount_positive"
@@ -230,7 +229,7 @@ class Transfer(models.Model):
 
     @property
     def reference(self) -> str:
-        """What whoever sent it called it: the payment, the reversed transfer, the payout."""
+        """The sender's reference: the payment, the reversed transfer or the payout."""
         return self.idem_key.partition(":")[2]
 
 
@@ -240,7 +239,7 @@ class PayoutManager(models.Manager["Payout"]):
 
 
 class Payout(Transfer):
-    """Money sent to a provider out of its earnings: a transfer to the account of payouts."""
+    """Money sent to a provider from its earnings: a transfer to the payouts account."""
 
     objects: ClassVar[PayoutManager] = PayoutManager()
 
@@ -254,7 +253,7 @@ class LeaseState(models.TextChoices):
 
 
 class Window(models.TextChoices):
-    """When what was spent of a budget begins at zero again (UTC; weeks begin on Monday)."""
+    """The window after which a budget's spending starts at zero (UTC; weeks begin on Monday)."""
 
     EVER = "ever", _("Never")
     DAY = "day", _("Every day")
@@ -265,9 +264,9 @@ class Window(models.TextChoices):
 class Budget(models.Model):
     """A cap on what an organisation, one of its members or one of its keys may spend in a window.
 
-    ``held_nano`` is what routers have leased of it, ``spent_nano`` what was charged since
-    ``window_starts_at``; both move with leases alone. ``before_nano`` is the part of it that was
-    charged before the budget was made. A member's budget counts their keys too.
+    ``held_nano`` is leased to routers; ``spent_nano`` was charged since ``window_starts_at``. Only
+    leases change both. ``before_nano`` is the part of ``spent_nano`` charged before the budget was
+    made. A member's budget counts their keys too.
     """
 
     organisation = models.ForeignKey(Organisation, on_delete=models.CASCADE, related_name="budgets")
@@ -318,9 +317,9 @@ class Budget(models.Model):
 
 
 class Lease(models.Model):
-    """A slice of an account's credit that one router may spend without asking.
+    """A part of an account's credit that one router may spend without asking.
 
-    It belongs to one ``life`` of the router, from its start to its end, and counts in ``budgets``.
+    It belongs to one ``life`` of the router, from start to end, and counts in ``budgets``.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -353,10 +352,10 @@ class Lease(models.Model):
 
 
 class WriteOff(models.Model):
-    """The leases of a router that will not come back, closed by somebody. Never changed.
+    """A record that a person closed the leases of a lost router. Never changed.
 
-    ``amount_nano`` is what they held: customers have it again, and it is the most that its calls
-    could still cost the platform.
+    ``amount_nano`` is what they held. Customers get it back, and it is the most that the router's
+    unsettled calls can cost the platform.
     """
 
     router_id = models.TextField()
@@ -374,7 +373,7 @@ class WriteOff(models.Model):
 
 
 class ReconciliationReport(models.Model):
-    """What one run of the ledger's proof found; ``gaps`` is empty when the books are right."""
+    """The result of one run of the ledger's proof; ``gaps`` is empty if the books are right."""
 
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     transfers = models.BigIntegerField()

@@ -1,4 +1,4 @@
-"""What an organisation has, holds, paid and spent; for staff, whether the books balance."""
+"""The Billing page of an organisation, and the reconciliation page for staff."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ ROWS_PER_PAGE = 50
 REPORT_AGE_MAX = timedelta(minutes=15)
 """A report is due every five minutes."""
 INVOICES_SHOWN = 12
-"""The newest on the page; all of them are in the management API."""
+"""Invoices on the page, the newest; the management API has all."""
 
 
 @require_safe
@@ -40,7 +40,7 @@ def billing(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 def billing_page(
     request: HttpRequest, organisation: Organisation, status: int = 200, **forms: Any
 ) -> HttpResponse:
-    """The page; ``topup_form``, ``recharge_form`` or ``credit_form`` where one was refused."""
+    """Render the page; ``topup_form``, ``recharge_form`` or ``credit_form`` is a refused form."""
     account = customer_account_open(organisation=organisation)
     transfers = (
         Transfer.objects.filter(Q(debit=account) | Q(credit=account))
@@ -68,9 +68,9 @@ def billing_page(
 @require_safe
 @staff_required
 def reconciliation(request: HttpRequest) -> HttpResponse:
-    """The last reports with their gaps, routers written off, and what the platform paid.
+    """The latest reports with their gaps, router write-offs, and what the platform paid.
 
-    Also whether rights protect the books, as ``migrate`` says.
+    It also says whether rights protect the books.
     """
     with connection.cursor() as cursor:
         is_weak = bool(weaknesses(cursor, settings.SERVICES_ROLE))

@@ -1,4 +1,4 @@
-"""What billing does when something is made below it, within the same transaction."""
+"""Billing's reactions to new rows in the apps below, in the same transaction."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""By hand, when a router does not come back: settle its journal, write its leases off."""
+"""Manual recovery of a lost router: settle its journal, write its leases off."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ from router.domain.outcome import Outcome
 
 BATCH_MAX = 500
 NO_LIFE = "written off"
-"""No life of a router is called so: a written-off router keeps the leases of none."""
+"""No router's life has this name, so the leases of all lives are closed."""
 
 
 @dataclass(slots=True)
 class JournalCopy:
-    """The newest record of each call, oldest first, and what in the files is no record.
+    """The newest record of each call, oldest first, and damage in the files.
 
-    ``running`` are streams that may still go on in a router that is there; their records come when
-    they end. ``torn`` segments end in bytes that are no record, ``damaged`` ones have some before
-    whole records.
+    ``running`` are streams that may still run in a live router; their records come when they end.
+    ``torn`` segments end in bytes that are no record; ``damaged`` ones have such bytes before whole
+    records.
     """
 
     records: list[UsageRecord] = field(default_factory=list[UsageRecord])
@@ -35,9 +35,9 @@ class JournalCopy:
 
 
 def journal_read(path: Path, *, alive: frozenset[str] = frozenset()) -> JournalCopy:
-    """A journal folder, one segment of it, or a file of records that were set aside (JSON lines).
+    """Read a journal folder, one segment, or a file of records set aside (JSON lines).
 
-    Raises ``OSError``, and ``ValueError`` for a folder that holds journals rather than being one.
+    Raises ``OSError``, and ``ValueError`` for a folder of several journals.
     """
     files = [path]
     if path.is_dir():
@@ -61,7 +61,7 @@ def journal_read(path: Path, *, alive: frozenset[str] = frozenset()) -> JournalC
     calls, unreadable = newest_records(frames)
     copy.unreadable = len(unreadable)
     for call in calls:
-        # What was set aside is final; in a journal, only the router knows whether a stream goes on.
+        # A record set aside is final; in a journal, only the router knows if a stream still runs.
         goes_on = call.record.outcome == Outcome.INTERRUPTED and path.suffix != ".jsonl"
         runs = goes_on and call.record.router_id in alive
         (copy.running if runs else copy.records).append(call.record)
@@ -70,7 +70,7 @@ def journal_read(path: Path, *, alive: frozenset[str] = frozenset()) -> JournalC
 
 @dataclass(slots=True)
 class Replay:
-    """What became of the records; ``refused`` are request ids with the ledger's words."""
+    """The result; ``refused`` has request ids with the ledger's errors."""
 
     new: int = 0
     known: int = 0
@@ -78,7 +78,7 @@ class Replay:
 
 
 def records_settle(*, records: Sequence[UsageRecord]) -> Replay:
-    """Settle in batches. A record that the ledger has already changes nothing."""
+    """Settle records in batches. A record that the ledger already has changes nothing."""
     replay = Replay()
     for batch in _batches(records):
         _settle(batch, replay)
@@ -90,7 +90,7 @@ def _batches(records: Sequence[UsageRecord]) -> Iterator[Sequence[UsageRecord]]:
 
 
 def _settle(records: Sequence[UsageRecord], replay: Replay) -> None:
-    """On a refusal, halve until the record at fault is alone."""
+    """Settle a batch. If the ledger refuses it, halve it until the faulty record is alone."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
@@ -114,7 +114,7 @@ def _settle(records: Sequence[UsageRecord], replay: Replay) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A journal against the ledger: ``waiting`` holds the seconds since a call ended, by its id."""
+    """A journal compared with the ledger; ``waiting`` has seconds since the call's end, by id."""
 
     settled: int
     running: int
@@ -123,7 +123,7 @@ class Comparison:
 
 
 def journal_compare(journal: JournalCopy, *, now_ms: int) -> Comparison:
-    """Which journalled calls the ledger has, and whether it charged what the journal says."""
+    """Compare journalled calls with the ledger: is each settled, with the same charge?"""
     charged: dict[str, int] = {}
     for batch in _batches([*journal.records, *journal.running]):
         with connection.cursor() as cursor:
@@ -151,10 +151,10 @@ def journal_compare(journal: JournalCopy, *, now_ms: int) -> Comparison:
 
 @transaction.atomic
 def router_write_off(*, router_id: str, reason: str, by: str, force: bool = False) -> WriteOff:
-    """Close every open lease of a router that will not come back, and put that on record.
+    """Close every open lease of a lost router, and record it.
 
-    Its customers have their credit again. A call of it that is settled later is paid from what
-    their account has free, the rest by the platform. Refused while the router is there, unless
+    Customers get their held credit back. If a call of the router settles later, the account's
+    available credit pays, and the platform the rest. Refused while the router is alive, unless
     ``force``.
     """
     if not force and (not _may_be_gone(router_id) or router_id in routers_alive()):
@@ -174,16 +174,16 @@ def router_write_off(*, router_id: str, reason: str, by: str, force: bool = Fals
 
 
 def routers_alive() -> frozenset[str]:
-    """The ids of the routers that beat lately (``routing_beat``)."""
+    """The ids of routers with a recent heartbeat (``routing_beat``)."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT router_id FROM routing_router WHERE expires_at > clock_timestamp()")
         return frozenset(row[0] for row in cursor.fetchall())
 
 
 def _may_be_gone(router_id: str) -> bool:
-    """Whether it is not connected, and cannot be until this transaction ends.
+    """Whether the router is not connected, and cannot connect until this transaction ends.
 
-    A router holds this lock for as long as it is connected.
+    A router holds this lock while it is connected.
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,9 +1,9 @@
-"""What the services' own role may do in PostgreSQL: everything to most tables, little to the books.
+"""The rights of the services' PostgreSQL role: all on most tables, few on the ledger's.
 
-The role that owns the tables runs migrations and the ledger's functions (``SECURITY DEFINER``, in
-``ledger/``). Pages, jobs and routers come as another, which calls those functions
-and is refused whatever else would move money or take its causes away. Where both are the same role,
-only the ledger's triggers stand in the way: `weaknesses` says so.
+The owner of the tables runs migrations, and the ledger's functions run as the owner (``SECURITY
+DEFINER``, in ``ledger/``). Pages, jobs and routers use another role. It may call those functions,
+but may not otherwise move money or delete causes. If both are the same role, only the ledger's
+triggers protect the books, and `weaknesses` says so.
 """
 
 from django.db.backends.utils import CursorWrapper
@@ -20,10 +20,10 @@ BOOKS = {
     "usage_rollup": READ,
     "usage_caller_rollup": READ,
     "usage_detachment": READ,
-    # A trigger lets an account begin empty, and a budget unspent.
+    # Triggers ensure that an account begins empty, and a budget unspent.
     "billing_account": ADD,
     "billing_budget": "SELECT, INSERT, DELETE",
-    # Causes of transfers, and what was told about the books: written once.
+    # Causes of transfers, and reports: written once.
     "billing_paymenttransfer": ADD,
     "billing_stafftransfer": ADD,
     "billing_systemorder": ADD,
@@ -34,15 +34,15 @@ BOOKS = {
     "billing_stripeevent": f"{ADD}, UPDATE (verdict)",
     "catalog_offer": ADD,
     "support_look": ADD,
-    # They go from state to state, and stay.
+    # Their state changes, and they stay.
     "billing_payment": KEEP,
     "billing_refund": KEEP,
     "billing_dispute": KEEP,
     "billing_creditrequest": KEEP,
-    # Which migrations ran is the owner's to say.
+    # Only the owner migrates.
     "django_migrations": READ,
 }
-"""By table, what the services may; of every other table ``ALL``."""
+"""The services' rights by table; ``ALL`` on every other table."""
 
 _TABLES = """
 SELECT relname, relispartition FROM pg_class
@@ -62,9 +62,9 @@ WHERE c.oid = to_regclass('billing_transfer') AND r.rolname = %s
 
 
 def rights_give(cursor: CursorWrapper, role: str) -> None:
-    """Have ``role`` what the services need, and no more. Safe to repeat; for the owner to call.
+    """Give ``role`` the rights that the services need, and no more. Safe to repeat; for the owner.
 
-    Nothing is done for the owner itself, and nothing where there is no such role.
+    Does nothing if ``role`` is the owner itself or does not exist.
     """
     cursor.execute(
         "SELECT FROM pg_roles WHERE rolname = %s AND rolname <> current_user AND NOT rolsuper",
@@ -83,7 +83,7 @@ def rights_give(cursor: CursorWrapper, role: str) -> None:
     cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {to}")
     cursor.execute(_TABLES)
     for table, is_partition in cursor.fetchall():
-        # What is written to a partition comes by way of its table.
+        # Writes to a partition go through its parent table.
         rights = READ if is_partition else BOOKS.get(table, ALL)
         cursor.execute(f"GRANT {rights} ON {_quoted(table)} TO {to}")
     cursor.execute(_DEFINERS)
@@ -93,9 +93,9 @@ def rights_give(cursor: CursorWrapper, role: str) -> None:
 
 
 def weaknesses(cursor: CursorWrapper, role: str) -> list[str]:
-    """Why ``role`` could write the books past the ledger's functions, in words; [] when it cannot.
+    """Texts that say how ``role`` could bypass the ledger's functions; [] if it cannot.
 
-    Also [] where the books are not there yet.
+    Also [] if the ledger's tables do not exist yet.
     """
     cursor.execute(_WEAKNESSES, [role])
     row = cursor.fetchone()

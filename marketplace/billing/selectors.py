@@ -1,4 +1,4 @@
-"""Reading the ledger: balances, and the proof that they follow from the transfers."""
+"""Reads the ledger: balances, and the proof that they follow from the transfers."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +11,9 @@ from marketplace.billing.invoices.proof import STATEMENT_PROOFS
 from marketplace.billing.payments.proofs import PAYMENT_PROOFS
 from marketplace.usage.selectors import calls_kept_since
 
-# Each finds one kind of gap and returns text. All read one snapshot of the database.
+# Each finds one kind of gap and returns texts.
 _PROOFS = (
-    # What stands on all accounts of a currency came from somewhere.
+    # All balances of a currency sum to zero.
     """
     SELECT 'posted sum of ' || currency || ' is ' || sum(posted_nano) || ' nano, not 0'
     FROM billing_account GROUP BY currency HAVING sum(posted_nano) <> 0
@@ -28,7 +28,7 @@ _PROOFS = (
         UNION ALL SELECT debit_id, -amount_nano FROM billing_transfer) side GROUP BY id) m
     ON m.id = a.id WHERE a.posted_nano <> coalesce(m.posted, 0)
     """,
-    # What is held is what open leases have left.
+    # An account's held amount is the rest of its open leases.
     """
     SELECT 'account ' || a.id || ' holds ' || a.held_nano || ' nano, its open leases have '
            || coalesce(l.rest, 0) || ' left'
@@ -38,8 +38,8 @@ _PROOFS = (
     ON l.account_id = a.id WHERE a.held_nano <> coalesce(l.rest, 0)
     """,
     *BUDGET_PROOFS,
-    # A router extends what it uses and closes what it does not. One that is there may keep an
-    # expired lease for as long as a stream of it lasts.
+    # A router extends leases in use and closes others. A live router may keep an expired lease
+    # while one of its streams runs.
     """
     SELECT 'router ' || l.router_id || ' left '
            || sum(l.amount_nano - l.spent_nano) || ' nano leased, expired since '
@@ -53,8 +53,8 @@ _PROOFS = (
           - CASE WHEN r.router_id IS NULL THEN interval '5 minutes' ELSE interval '1 hour' END
     GROUP BY l.router_id
     """,
-    # Every charged call names its transfers, and they sum to its charge; no charge without a call.
-    # They go from its payer to its provider and the platform, each its part.
+    # Every charged call names its transfers, which sum to its charge; there is no charge without a
+    # call. They go from its payer to its provider and to the platform.
     """
     SELECT CASE
       WHEN coalesce(e.charge_nano, 0) <> coalesce(t.amount, 0)
@@ -88,7 +88,7 @@ _PROOFS = (
       OR t.provider <> e.provider_account_id OR t.last_provider <> e.provider_account_id
       OR t.platform <> commission.id OR t.last_platform <> commission.id
     """,
-    # An hour's rollups are the sums of its calls; their histograms are compared by a checksum.
+    # An hour's rollups are sums of its calls; histograms are compared by a checksum.
     """
     SELECT 'rollup of ' || coalesce(e.model, r.model) || ', organisation '
            || coalesce(e.organisation_id, r.organisation_id) || ', hour '
@@ -118,7 +118,7 @@ _PROOFS = (
           (r.calls, r.charge_nano, r.commission_nano, r.prompt_tokens, r.cached_tokens,
            r.completion_tokens, r.reasoning_tokens, r.rows, r.images, r.buckets)
     """,
-    # A day's rollups are those of its hours.
+    # A day's rollups are sums of its hours.
     """
     SELECT 'rollups of ' || model || ', organisation ' || organisation_id || ', differ between '
            || to_char(date_trunc('day', starts_at, 'UTC') AT TIME ZONE 'UTC', 'YYYY-MM-DD')
@@ -130,7 +130,7 @@ _PROOFS = (
     HAVING (sum(sign * calls), sum(sign * charge_nano), sum(sign * commission_nano))
            <> (0, 0, 0)
     """,
-    # A day's rollups of who called what are those of all deployments and endings.
+    # A day's rollups by caller are sums over deployments and outcomes.
     """
     SELECT 'rollups of ' || model || ', organisation ' || organisation_id || ', differ between '
            || to_char(starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ' and that day of its callers'
@@ -152,8 +152,8 @@ _PROOFS = (
             sum(sign * tokens_in), sum(sign * tokens_out), sum(sign * buckets))
            <> (0, 0, 0, 0, 0, 0)
     """,
-    # Calls outside all months are found, but not quickly: months are made too late, or clocks
-    # are wrong.
+    # Calls in the default partition are slow to find: months are created too late, or clocks are
+    # wrong.
     """
     SELECT 'the default partition of usage_event holds ' || count(*) || ' calls'
     FROM usage_event_default HAVING count(*) > 0
@@ -163,12 +163,12 @@ _PROOFS = (
     *PAYMENT_PROOFS,
 )
 GAPS_MAX = 100
-"""At most this many gaps of each kind are listed; one is bad enough."""
+"""Gaps of each kind to list at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerProof:
-    """``gaps`` says in words what does not add up; it is empty when the books are right."""
+    """The result of a proof; ``gaps`` has a text for each error, so [] means correct books."""
 
     transfers: int
     accounts: int
@@ -176,16 +176,16 @@ class LedgerProof:
 
 
 def ledger_proof(*, calls_since: datetime | None = None) -> LedgerProof:
-    """Recompute every balance from the transfers, in one statement per kind of gap.
+    """Recompute every balance from the transfers, one query for each kind of gap.
 
-    Calls are compared with their transfers and rollups from the start of a day (UTC) on, by
-    default all that are kept.
+    Calls since the start of a day (UTC), by default all that are kept, are compared with their
+    transfers and rollups.
     """
     gaps: list[str] = []
     kept = calls_kept_since()
     bounds = {"since": max(kept, calls_since) if calls_since else kept, "kept": kept}
     with connection.cursor() as cursor:
-        # One statement is one consistent view under READ COMMITTED: settling goes on meanwhile.
+        # Under READ COMMITTED each query sees one snapshot, so settlement may continue.
         for proof in _PROOFS:
             cursor.execute(f"SELECT * FROM ({proof}) gap LIMIT {GAPS_MAX}", bounds)  # noqa: S608
             gaps.extend(str(row[0]) for row in cursor.fetchall())

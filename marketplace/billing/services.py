@@ -1,4 +1,4 @@
-"""The verbs of money. Each is one call of a ledger function in one transaction."""
+"""Services that move money. Each calls one ledger function in one transaction."""
 
 import uuid
 from datetime import timedelta
@@ -30,17 +30,17 @@ ORDERED_KINDS = (
     TransferKind.WRITE_OFF,
     TransferKind.REVERSAL,
 )
-"""Whose cause is an order with a name."""
+"""Kinds of transfers whose cause is an order with a name."""
 
 
 def system_accounts_open() -> None:
-    """Make sure that the platform's own accounts exist. Safe to repeat."""
+    """Open the platform's own accounts. Safe to repeat."""
     for kind in SYSTEM_KINDS:
         Account.objects.get_or_create(kind=kind, defaults={"overdraft": kind in OVERDRAFT_KINDS})
 
 
 def customer_account_open(*, organisation: Organisation) -> Account:
-    """The organisation's prepaid account, empty when new. Safe to repeat."""
+    """Open the organisation's prepaid account, empty. Safe to repeat."""
     account, _ = Account.objects.get_or_create(
         organisation=organisation, defaults={"kind": AccountKind.CUSTOMER}
     )
@@ -48,7 +48,7 @@ def customer_account_open(*, organisation: Organisation) -> Account:
 
 
 def provider_account_open(*, provider: Provider) -> Account:
-    """The account that a provider earns into. Safe to repeat."""
+    """Open a provider's account for earnings. Safe to repeat."""
     account, _ = Account.objects.get_or_create(
         provider=provider, defaults={"kind": AccountKind.PROVIDER}
     )
@@ -59,9 +59,9 @@ def provider_account_open(*, provider: Provider) -> Account:
 def credit_grant(
     *, organisation: Organisation, amount_nano: int, rule: str, reason: str, idem_key: str = ""
 ) -> Transfer:
-    """Give credit that a rule of the platform orders, named like ``system: benchmarks``.
+    """Grant credit by a rule of the platform, named like ``system: benchmarks``.
 
-    The same ``idem_key`` grants once. What a person orders is ``grant_order``.
+    The same ``idem_key`` grants once. For a person's order use ``grant_order``.
     """
     transfer = credit_post(organisation=organisation, amount_nano=amount_nano, idem_key=idem_key)
     SystemOrder.objects.get_or_create(transfer=transfer, defaults={"rule": rule, "reason": reason})
@@ -69,13 +69,13 @@ def credit_grant(
 
 
 def account_lock(*, account: Account) -> None:
-    """Have whoever writes this account's transfers wait until this transaction ends."""
+    """Lock the account: writers of its transfers wait until this transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT billing_account_lock(%s)", [account.pk])
 
 
 def credit_post(*, organisation: Organisation, amount_nano: int, idem_key: str = "") -> Transfer:
-    """The transfer of a grant, whose cause the caller writes in the same transaction."""
+    """Post the transfer of a grant. The caller writes its cause in the same transaction."""
     return transfer_post(
         debit=Account.objects.get(kind=AccountKind.GRANTS),
         credit=customer_account_open(organisation=organisation),
@@ -87,7 +87,7 @@ def credit_post(*, organisation: Organisation, amount_nano: int, idem_key: str =
 
 @transaction.atomic
 def transfer_reverse(*, transfer: Transfer, reason: str, ordered_by: User) -> Transfer:
-    """Move a transfer's money back, once. ``IntegrityError`` when the receiver has spent it."""
+    """Move a transfer's money back, once. ``IntegrityError`` if the receiver has spent it."""
     reversal = transfer_post(
         debit=transfer.credit,
         credit=transfer.debit,
@@ -100,9 +100,9 @@ def transfer_reverse(*, transfer: Transfer, reason: str, ordered_by: User) -> Tr
 
 
 def transfer_explain(*, transfer: Transfer, reason: str, ordered_by: User) -> StaffTransfer:
-    """Answer for a transfer by name; who did so first stays.
+    """Record a person and a reason as the cause of a transfer; the first record stays.
 
-    ``ValidationError`` for one whose cause is no order: a charge, or money from outside.
+    ``ValidationError`` if the cause is not an order: for a charge, or money from outside.
     """
     if transfer.kind not in ORDERED_KINDS:
         raise ValidationError(f"A transfer of the kind {transfer.kind} has no order.")
@@ -120,10 +120,10 @@ def transfer_explain(*, transfer: Transfer, reason: str, ordered_by: User) -> St
 def payout_record(
     *, provider: Provider, amount_nano: int, reference: str, ordered_by: User
 ) -> Payout:
-    """Book money that was sent to a provider. The same ``reference`` is booked once.
+    """Record money sent to a provider. The same ``reference`` is booked once.
 
-    Raises ``ValidationError`` for more than the provider has earned and not been paid, and for a
-    reference that was used for another payout.
+    Raises ``ValidationError`` for more than the provider's unpaid earnings, and for a reference of
+    another payout.
     """
     if amount_nano <= 0 or not reference.strip():
         raise ValidationError("A payout needs a positive amount and a reference.")
@@ -152,7 +152,7 @@ def payout_record(
 
 @transaction.atomic
 def ledger_reconcile() -> ReconciliationReport:
-    """Prove the books, with the calls of today and yesterday, and keep the outcome."""
+    """Prove the books, with the calls of today and yesterday, and store a report."""
     today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     proof = ledger_proof(calls_since=today - timedelta(days=1))
     return ReconciliationReport.objects.create(

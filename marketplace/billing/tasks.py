@@ -1,4 +1,4 @@
-"""Prove the books while they are written."""
+"""Proves the books while the system runs."""
 
 import logging
 

@@ -1,1 +1,1 @@
-"""Caps on what organisations, members and keys may spend. The ledger's functions keep them."""
+"""Budgets: caps on what organisations, members and keys spend. The ledger enforces them."""

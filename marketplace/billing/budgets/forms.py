@@ -1,4 +1,4 @@
-"""A budget as people type it: dollars, and when it begins anew."""
+"""The form of a budget: a limit in dollars, and its window."""
 
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,7 @@ from router.domain.money import NANO_PER_USD, format_usd
 
 
 class BudgetForm(forms.Form):
-    """An empty limit is no budget."""
+    """An empty limit means no budget."""
 
     budget_usd = forms.DecimalField(
         min_value=Decimal(0), max_digits=18, decimal_places=9, required=False, label=_("Budget, $")
@@ -24,7 +24,7 @@ class BudgetForm(forms.Form):
 
     @staticmethod
     def initial_of(budget: Budget | None) -> dict[str, Any]:
-        """What the form shows of a budget."""
+        """Initial values for the form of a budget."""
         if budget is None:
             return {}
         return {"budget_usd": format_usd(budget.limit_nano), "window": budget.window}
@@ -32,7 +32,7 @@ class BudgetForm(forms.Form):
     def put(
         self, *, organisation: Organisation, user: User | None = None, key: ApiKey | None = None
     ) -> None:
-        """Have the budget be what a valid form says."""
+        """Set or remove the budget as a valid form says."""
         limit_usd: Decimal | None = self.cleaned_data["budget_usd"]
         if limit_usd is not None:
             budget_set(

@@ -1,4 +1,4 @@
-"""Budgets of an organisation and its members; those of keys are on the Keys page."""
+"""The page of an organisation's and its members' budgets; those of keys are on the Keys page."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ from marketplace.billing.budgets.selectors import BudgetState, budget_states
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Whose budget, how it stands, and how to change it. Without a user: the organisation's.
+    """A budget with its state and form. Without a user it is the organisation's.
 
-    A member who left may still have keys that spend: their budget can only be removed.
+    The keys of a member who left may still spend; such a budget can only be removed.
     """
 
     user: User | None
@@ -30,7 +30,7 @@ class Row:
 @require_safe
 @organisation_required
 def budgets(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """The caps on what the organisation and each member may spend, and how they stand."""
+    """The budgets of the organisation and its members."""
     return _page(request, organisation)
 
 
@@ -63,7 +63,7 @@ def _page(
 
 
 def _rows(organisation: Organisation, refused: BudgetForm | None = None) -> list[Row]:
-    """The organisation first, then its members, then who left."""
+    """The rows: the organisation, its members, then members who left."""
     rows = organisation.budgets.filter(key=None).select_related("user").order_by("user__email")
     states = {state.budget.user_id: state for state in budget_states(rows)}
     members = organisation.memberships.select_related("user").order_by("user__email")

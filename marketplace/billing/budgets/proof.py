@@ -1,7 +1,7 @@
-"""What must hold of budgets; each statement finds one kind of gap and returns text."""
+"""Invariants of budgets: each query finds one kind of gap and returns texts."""
 
 BUDGET_PROOFS = (
-    # What a budget holds is what its open leases have left.
+    # A budget's held amount is the rest of its open leases.
     """
     SELECT 'budget ' || b.id || ' holds ' || b.held_nano || ' nano, its open leases have '
            || coalesce(l.rest, 0) || ' left'
@@ -10,8 +10,8 @@ BUDGET_PROOFS = (
       FROM billing_lease, unnest(budgets) AS budget_id WHERE state = 'open' GROUP BY budget_id) l
     ON l.budget_id = b.id WHERE b.held_nano <> coalesce(l.rest, 0)
     """,
-    # What is spent since it was made is at least what leases of this window spent, at most what all
-    # of them did.
+    # The amount spent since the budget began is between what leases of this window spent and what
+    # all its leases spent.
     """
     SELECT 'budget ' || b.id || ' has ' || b.spent_nano - b.before_nano
            || ' nano spent, its leases of this window '

@@ -1,4 +1,4 @@
-"""Where budgets stand, and who may set them."""
+"""Reads the state of budgets, and who may set them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from marketplace.billing.models import Budget, Window
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A budget now: its own columns are as of the last lease, which may lie in an earlier window.
+    """A budget now. Its columns are as of the last lease, which may be in an earlier window.
 
-    ``spent_nano``, ``held_nano`` and ``left_nano`` make up the limit, but for a limit that was
-    lowered below the first two. ``resets_at`` is None where nothing is ever forgotten.
+    ``spent_nano``, ``held_nano`` and ``left_nano`` sum to the limit, unless it was lowered below
+    the first two. ``resets_at`` is None for a budget without a window.
     """
 
     budget: Budget
@@ -27,7 +27,7 @@ class BudgetState:
 
 
 def budget_state(budget: Budget, *, now: datetime) -> BudgetState:
-    """What is spent, held and left of a budget."""
+    """The state of a budget at a moment."""
     starts_at = _window_starts_at(Window(budget.window), now)
     over = starts_at is not None and budget.window_starts_at < starts_at
     spent = 0 if over else budget.spent_nano
@@ -41,18 +41,18 @@ def budget_state(budget: Budget, *, now: datetime) -> BudgetState:
 
 
 def budget_states(budgets: Iterable[Budget]) -> list[BudgetState]:
-    """All of them at one moment."""
+    """The states of budgets, all at one moment."""
     now = timezone.now()
     return [budget_state(budget, now=now) for budget in budgets]
 
 
 def permission_over_budget(key: ApiKey | None) -> Permission:
-    """What it takes to set one: a key's is part of the key, the others are for who pays."""
+    """The permission to set a budget: a key's belongs to the key, others to billing."""
     return Permission.MONEY if key is None else permission_over(key)
 
 
 def _window_starts_at(window: Window, now: datetime) -> datetime | None:
-    """As ``date_trunc`` of the ledger's functions has it, in UTC."""
+    """The same as ``date_trunc`` in the ledger's functions, in UTC."""
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return {
         Window.EVER: None,

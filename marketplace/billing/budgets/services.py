@@ -1,4 +1,4 @@
-"""Setting and removing budgets."""
+"""Sets and removes budgets."""
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -21,10 +21,10 @@ def budget_set(
 ) -> Budget:
     """Cap what a key, a member or (with neither) the whole organisation may spend in a window.
 
-    A new one knows what calls of its window cost before, all but those under way, and is in force
-    when routers have the snapshot; one without a window counts from now on. A changed one
-    keeps what was spent and is in force at once; what a lower limit no longer covers is recalled
-    from the routers.
+    A new budget includes the cost of earlier calls in its window, except running ones; without a
+    window it counts from now. It is in force when routers have the snapshot. A changed budget
+    keeps what was spent and is in force at once; routers give back what a lower limit no longer
+    covers.
     """
     budget_holder_check(organisation, user=user, key=key)
     _lock(organisation)
@@ -50,7 +50,7 @@ def budget_set(
 def budget_holder_check(
     organisation: Organisation, *, user: User | None, key: ApiKey | None
 ) -> None:
-    """ValidationError unless the user is a member of the organisation, the key one of its own."""
+    """ValidationError unless user or key belongs to the organisation."""
     if key is not None and key.organisation_id != organisation.pk:
         raise ValidationError({"key": _("This key is another organisation's.")})
     if user is not None and not organisation.memberships.filter(user=user).exists():
@@ -59,12 +59,12 @@ def budget_holder_check(
 
 @transaction.atomic
 def budget_remove(*, budget: Budget) -> None:
-    """Spend without this cap, as soon as routers have the snapshot."""
+    """Remove a budget; it is gone when routers have the snapshot."""
     _lock(budget.organisation)
     budget.delete()
     catalog_changed.send(None)
 
 
 def _lock(organisation: Organisation) -> None:
-    """Budgets change only under their account's lock."""
+    """Lock the account: its budgets change only under this lock."""
     account_lock(account=customer_account_open(organisation=organisation))

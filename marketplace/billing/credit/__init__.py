@@ -1,1 +1,1 @@
-"""Credit that nobody paid for and no member of the staff began: trials, and requests for credit."""
+"""Free credit that staff do not initiate: trial credit, and requests for credit."""

@@ -1,4 +1,4 @@
-"""What members fill in when they ask for credit."""
+"""The form for a request for credit."""
 
 from django import forms
 from django.utils.translation import gettext_lazy
@@ -8,7 +8,7 @@ from marketplace.billing.payments.forms import UsdField
 
 
 class CreditRequestForm(forms.Form):
-    """How much, in cents once clean, and what for."""
+    """The amount (cents once clean) and the reason."""
 
     amount = UsdField(label=gettext_lazy("Amount in US dollars"))
     reason = forms.CharField(max_length=500, label=gettext_lazy("What it is for"))

@@ -1,4 +1,4 @@
-"""Word of a new request for credit to whoever of the staff answers them."""
+"""Mails staff about a new request for credit."""
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -11,17 +11,17 @@ from marketplace.billing.payments.money import usd_of_cents
 
 
 def staff_tell(made: CreditRequest) -> None:
-    """Mail ``WAYPOST_STAFF_MAIL``, where it is set. Raises ``OSError`` where mail is not taken."""
+    """Mail ``WAYPOST_STAFF_MAIL``, if set. Raises ``OSError`` if the mail server refuses."""
     if not settings.WAYPOST_STAFF_MAIL:
         return
     with translation.override(settings.LANGUAGE_CODE):
-        said = {
+        values = {
             "organisation": " ".join(made.organisation.name.split()),
             "amount": usd_of_cents(made.amount_cents),
             "who": made.requested_by or "",
             "reason": made.reason,
             "url": settings.WAYPOST_PUBLIC_URL + reverse("credit-requests"),
         }
-        subject = _("%(organisation)s asks for %(amount)s US dollars of credit") % said
-        body = _("%(who)s asks for %(organisation)s:\n\n%(reason)s\n\nAnswer at %(url)s\n") % said
+        subject = _("%(organisation)s asks for %(amount)s US dollars of credit") % values
+        body = _("%(who)s asks for %(organisation)s:\n\n%(reason)s\n\nAnswer at %(url)s\n") % values
         send_mail(subject, body, settings.DEFAULT_FROM_EMAIL, settings.WAYPOST_STAFF_MAIL)

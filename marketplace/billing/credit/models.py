@@ -1,4 +1,4 @@
-"""The causes of such credit, each with a name. The money itself is in transfers."""
+"""The causes of free credit. The money itself is in transfers."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -10,7 +10,7 @@ from marketplace.billing.payments.money import nano_of_cents
 
 
 class TrialGrant(models.Model):
-    """The credit that a new organisation begins with: once a founder, by a platform setting."""
+    """The trial credit of a new organisation, by a platform setting; once for each founder."""
 
     transfer = models.OneToOneField(
         "billing.Transfer", on_delete=models.PROTECT, primary_key=True, related_name="trial"
@@ -31,7 +31,7 @@ class CreditRequestState(models.TextChoices):
 
 
 class CreditRequest(models.Model):
-    """Members ask for credit, staff answer. A granted one names the order that moved the money."""
+    """A member's request for credit. A granted one names the order that moved the money."""
 
     organisation = models.ForeignKey(
         Organisation, on_delete=models.PROTECT, related_name="credit_requests"

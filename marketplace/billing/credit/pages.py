@@ -1,4 +1,4 @@
-"""Asking for credit on the Billing page, and the page on which staff answer."""
+"""The request for credit on the Billing page, and the page where staff answer."""
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -24,7 +24,7 @@ from marketplace.billing.pages import ROWS_PER_PAGE, billing_page
 @require_POST
 @organisation_required
 def ask(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Ask the platform's staff for credit."""
+    """Send a request for credit to staff."""
     demand(request, organisation, Permission.MONEY)
     form = CreditRequestForm(request.POST)
     if form.is_valid():
@@ -45,7 +45,7 @@ def ask(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 @require_safe
 @staff_required
 def requests(request: HttpRequest) -> HttpResponse:
-    """Who waits for an answer, longest first, and what was answered lately."""
+    """Waiting requests, oldest first, and recent answers."""
     rows = CreditRequest.objects.select_related("organisation", "requested_by", "answered_by")
     context = {
         "waiting": rows.filter(state=CreditRequestState.OPEN).order_by("id")[:ROWS_PER_PAGE],
@@ -57,7 +57,7 @@ def requests(request: HttpRequest) -> HttpResponse:
 @require_POST
 @staff_required
 def answer(request: HttpRequest, request_id: int, action: str) -> HttpResponse:
-    """Grant or decline one; what was answered in the meantime is said, and stays."""
+    """Grant or decline a request. If it is already answered, that stays and is said."""
     verb = {"grant": credit_request_grant, "decline": credit_request_decline}[action]
     try:
         row = verb(request_id=request_id, answered_by=request.user)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The verbs: give a trial, ask for credit, answer who asked."""
+"""Services that give trial credit, and make and answer requests for credit."""
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -16,10 +16,10 @@ from marketplace.billing.services import credit_post
 
 @transaction.atomic
 def trial_grant(*, organisation: Organisation, founder: User) -> TrialGrant | None:
-    """Give a new organisation what the platform's setting says, once a founder; else None."""
+    """Give a new organisation the trial credit, once for each founder; else None."""
     if not settings.WAYPOST_TRIAL_CREDIT_CENTS:
         return None
-    # Locked: two organisations founded at once are still one founder's.
+    # Locked, as a founder may create two organisations at once.
     User.objects.select_for_update().get(pk=founder.pk)
     if TrialGrant.objects.filter(founder=founder).exists():
         return None
@@ -35,9 +35,9 @@ def trial_grant(*, organisation: Organisation, founder: User) -> TrialGrant | No
 def credit_request(
     *, organisation: Organisation, amount_cents: int, reason: str, requested_by: User
 ) -> CreditRequest:
-    """Ask the platform's staff for credit; they get a mail where a setting names them.
+    """Request credit from staff, who get a mail if ``WAYPOST_STAFF_MAIL`` is set.
 
-    ``ValidationError`` for an amount that is none, or while an earlier request waits.
+    ``ValidationError`` for an invalid amount, or while an earlier request waits.
     """
     amount_check(amount_cents)
     Organisation.objects.select_for_update().get(pk=organisation.pk)
@@ -51,13 +51,13 @@ def credit_request(
     )
     made.full_clean(exclude=["created_at"])
     made.save()
-    # Robust: a mail that is not taken is logged, and the request is there all the same.
+    # Robust: a failed mail is logged, and the request stays.
     transaction.on_commit(lambda: staff_tell(made), robust=True)
     return made
 
 
 def amount_check(amount_cents: int) -> None:
-    """Raises ``ValidationError`` for what may not be asked for."""
+    """Raises ``ValidationError`` for an amount that may not be requested."""
     most = settings.WAYPOST_TOPUP_CENTS_MAX
     if not 0 < amount_cents <= most:
         raise ValidationError(
@@ -68,9 +68,9 @@ def amount_check(amount_cents: int) -> None:
 
 @transaction.atomic
 def credit_request_grant(*, request_id: int, answered_by: User) -> CreditRequest:
-    """Grant what was asked for, for the reason that was given; repeating moves nothing more.
+    """Grant the requested amount, with the request's reason. Repeating it moves no more money.
 
-    Raises ``CreditRequest.DoesNotExist``, and ``ValidationError`` for one that was declined.
+    Raises ``CreditRequest.DoesNotExist``, and ``ValidationError`` for a declined request.
     """
     row = _locked(request_id)
     if row.state == CreditRequestState.GRANTED:
@@ -88,7 +88,7 @@ def credit_request_grant(*, request_id: int, answered_by: User) -> CreditRequest
 
 @transaction.atomic
 def credit_request_decline(*, request_id: int, answered_by: User) -> CreditRequest:
-    """Say no. Raises as `credit_request_grant` does, for one that was granted."""
+    """Decline a request. Raises as `credit_request_grant`, but for a granted one."""
     row = _locked(request_id)
     if row.state == CreditRequestState.DECLINED:
         return row

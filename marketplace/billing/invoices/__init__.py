@@ -1,1 +1,1 @@
-"""Invoices and payout statements: what moved on one account in one month, once and for good."""
+"""Invoices and payout statements: the final record of an account's month."""

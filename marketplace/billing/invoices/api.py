@@ -27,7 +27,7 @@ from marketplace.catalog.models import Provider
 
 
 class FileRenderer(BaseRenderer):
-    """Hands a file on as it is, and a problem as JSON."""
+    """Renders a file unchanged, and a problem as JSON."""
 
     charset = None
     render_style = "binary"

@@ -1,4 +1,4 @@
-"""A statement as a file: exact CSV, and PDF for people in the active language."""
+"""Statements as files: exact CSV, and PDF in the active language."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ CSV_FIELDS = (
 
 
 def statement_csv(statement: Statement) -> str:
-    """One row a line between the balances, in dollars with all nine decimals that there are.
+    """A row for each line between the two balances, in dollars with nine decimals.
 
     The amounts between ``opening_balance`` and ``closing_balance`` sum to their difference.
     """
@@ -82,12 +82,12 @@ def _csv_row(line: Line) -> dict[str, Any]:
 
 
 def _inert(text: str) -> str:
-    """A free text as a spreadsheet shows it and does not run it; other texts are slugs."""
+    """A free text made safe for spreadsheets, which would run a formula; other texts are slugs."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def statement_pdf(statement: Statement) -> bytes:
-    """The same bytes for the same statement and language."""
+    """The PDF; the same bytes for the same statement and language."""
     made = typst.compile(
         str(TEMPLATE),
         sys_inputs={"statement": json.dumps(_page(statement))},
@@ -98,7 +98,7 @@ def statement_pdf(statement: Statement) -> bytes:
 
 
 def _page(statement: Statement) -> dict[str, Any]:
-    """Everything that the template sets, as text."""
+    """The context of the template, all as text."""
     lines = statement.entries
     charged = [line for line in lines if line.is_charge]
     moved = [line for line in lines if not line.is_charge]
@@ -145,7 +145,7 @@ def _summary(
 
 
 def _charges(charged: list[Line], decimals: int, *, is_invoice: bool) -> dict[str, Any] | None:
-    """A customer sees who served and what it cost; a provider what was charged, kept and earned."""
+    """The charges. Customers see provider and cost; providers see charge, commission, earnings."""
     if not charged:
         return None
     columns = (
@@ -178,7 +178,7 @@ def _charges(charged: list[Line], decimals: int, *, is_invoice: bool) -> dict[st
 
 
 def _details(line: Line) -> str:
-    """How the line came about: its price version, and quantities at their prices."""
+    """The details of a line: price version, and quantities at their prices."""
     if not line.price_id:
         return ""
     version = _("Price version %(id)s") % {"id": line.price_id}
@@ -187,7 +187,7 @@ def _details(line: Line) -> str:
         f" × {unit_price_text(item.unit_nano, item.per)}"
         for item in line.items
     ]
-    # A quantity stays with its unit and its price.
+    # No line break between a quantity, its unit and its price.
     return "  ·  ".join(text.replace(" ", "\u00a0") for text in (version, *items))
 
 

@@ -29,7 +29,7 @@ class Earned:
 
 
 def earnings_of(provider: Provider) -> list[Earned]:
-    """Newest month first: the issued ones from their statements, what is open from the ledger."""
+    """Newest month first: issued months from their statements, open ones from the ledger."""
     account = Account.objects.filter(provider=provider).first()
     if account is None:
         return []
@@ -38,7 +38,7 @@ def earnings_of(provider: Provider) -> list[Earned]:
         for statement in Statement.objects.filter(account=account)[:STATEMENTS_SHOWN]
     }
     this_month = Month.of(timezone.now())
-    # Last month's statement comes with the next run of its job.
+    # Last month stays open until the job issues its statement.
     opened = {month for month in (this_month, this_month.previous) if month not in issued}
     rows: list[Earned] = []
     for month in sorted({*issued, *opened}, reverse=True):

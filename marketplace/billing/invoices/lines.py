@@ -1,4 +1,4 @@
-"""What a statement consists of: calls by model, provider and price version, and other movements."""
+"""The lines of a statement: calls by model, provider and price version, and other transfers."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,13 +12,12 @@ CHARGE = "charge"
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``amount_nano`` is signed: what the account gained.
+    """A line; ``amount_nano`` is signed, positive if the account gained.
 
-    A line of ``kind`` :data:`CHARGE` sums up the calls of a model at a price version of a provider
-    (a slug; all of them "" or 0 where the calls' records are gone): ``items`` say what they used,
-    priced before rounding, and ``commission_nano`` what the platform kept. Any other line is one
-    transfer: ``kind`` is its kind, ``reference`` what its sender called it, ``at_ms`` its time in
-    Unix milliseconds.
+    A line of ``kind`` :data:`CHARGE` sums the calls of a model at a provider's price version. These
+    fields are "" or 0 if the calls' records are gone. ``items`` is the usage, priced before
+    rounding; ``commission_nano`` is the platform's part. Any other line is one transfer with its
+    ``kind``, the sender's ``reference``, and its time ``at_ms`` in Unix milliseconds.
     """
 
     kind: str
@@ -39,7 +38,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def encode_lines(lines: Iterable[Line]) -> list[dict[str, Any]]:
-    """As JSON keeps them."""
+    """The lines as JSON values."""
     return msgspec.to_builtins(list(lines))
 
 

@@ -15,7 +15,7 @@ class StatementKind(models.TextChoices):
 class Statement(models.Model):
     """One account over one calendar month (UTC): a customer's invoice or a provider's earnings.
 
-    ``closing_nano`` is ``opening_nano`` and the amounts of all lines. ``lines`` holds
+    ``closing_nano`` is ``opening_nano`` plus the amounts of all lines. ``lines`` holds
     :class:`~marketplace.billing.invoices.lines.Line` as JSON. Numbers count from 1 in each year of
     issue, without gaps.
     """
@@ -62,5 +62,5 @@ class Statement(models.Model):
 
     @property
     def charges_nano(self) -> int:
-        """What calls moved: spent for a customer, earned for a provider. Not negative."""
+        """The sum of charges, not negative: spent by a customer, earned by a provider."""
         return abs(sum(line.amount_nano for line in self.entries if line.is_charge))

@@ -9,14 +9,14 @@ _TEXT = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Month:
-    """``start`` is in the month, ``end`` is the first moment after it."""
+    """A month from ``start`` to ``end`` (excluded)."""
 
     year: int
     month: int
 
     @classmethod
     def parse(cls, text: str) -> "Month":
-        """Raises ``ValueError`` for anything but ``2026-10``."""
+        """The month of a text like ``2026-10``. Raises ``ValueError`` for any other."""
         found = _TEXT.fullmatch(text)
         if found is None:
             raise ValueError(f"{text!r} is not a month; give one as 2026-10")
@@ -24,7 +24,7 @@ class Month:
 
     @classmethod
     def of(cls, moment: date | datetime) -> "Month":
-        """The month of a day, or of an aware moment."""
+        """The month of a date or an aware datetime."""
         day = moment.astimezone(UTC) if isinstance(moment, datetime) else moment
         return cls(day.year, day.month)
 

@@ -1,4 +1,4 @@
-"""Statements to download, and what an organisation's providers earn."""
+"""Downloads of statements, and the page of providers' earnings."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -18,7 +18,7 @@ PAYOUTS_SHOWN = 20
 @require_safe
 @organisation_required
 def statement_as_csv(request: HttpRequest, organisation: Organisation, number: str) -> HttpResponse:
-    """Every figure with all its decimals."""
+    """The statement as CSV, with all decimals."""
     statement = _find(organisation, number)
     return _file(statement_csv(statement), "text/csv; charset=utf-8", f"{number}.csv")
 
@@ -26,14 +26,14 @@ def statement_as_csv(request: HttpRequest, organisation: Organisation, number: s
 @require_safe
 @organisation_required
 def statement_as_pdf(request: HttpRequest, organisation: Organisation, number: str) -> HttpResponse:
-    """For people, in the language of the page."""
+    """The statement as PDF, in the language of the page."""
     return _file(statement_pdf(_find(organisation, number)), "application/pdf", f"{number}.pdf")
 
 
 @require_safe
 @organisation_required
 def earnings(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Each provider of the organisation: what it earned, was paid and may expect."""
+    """What each provider of the organisation earned, was paid and is still owed."""
     providers = organisation.providers.select_related("billing_account")
     context = {
         "providers": [

@@ -1,7 +1,7 @@
-"""What must hold between statements and transfers: each query finds gaps and says them in words."""
+"""Invariants between statements and transfers: each query finds gaps and returns texts."""
 
 STATEMENT_PROOFS = (
-    # Opening and closing balances are what the account's transfers sum to at those moments.
+    # Opening and closing balances are the sums of the account's transfers at those times.
     """
     SELECT 'statement ' || s.number || ' goes from ' || s.opening_nano || ' to ' || s.closing_nano
            || ' nano, its account''s transfers from ' || coalesce(closing - amount, 0) || ' to '
@@ -19,7 +19,7 @@ STATEMENT_PROOFS = (
     ON m.id = s.account_id AND m.month = s.period
     WHERE (s.opening_nano, s.closing_nano) IS DISTINCT FROM (closing - amount, closing)
     """,
-    # The lines are all of the difference.
+    # The lines sum to the difference of the balances.
     """
     SELECT 'statement ' || number || ' moves ' || closing_nano - opening_nano
            || ' nano, its lines sum to ' || amount

@@ -1,4 +1,4 @@
-"""What an account did in a month: money from its transfers, quantities from the usage events."""
+"""An account's month: money from transfers, quantities from usage events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from marketplace.catalog.prices import price_of
 from router.domain.pricing import Usage, charge_lines
 
 STATED_KINDS = (AccountKind.CUSTOMER, AccountKind.PROVIDER)
-"""Accounts that get statements."""
+"""Kinds of accounts that get statements."""
 
 _SIGNED = "CASE WHEN credit_id = %(account)s THEN amount_nano ELSE -amount_nano END"
 _OWN = "(debit_id = %(account)s OR credit_id = %(account)s)"
@@ -29,7 +29,7 @@ SELECT coalesce(sum({_SIGNED}) FILTER (WHERE created_at < %(start)s), 0)::bigint
 FROM billing_transfer WHERE {_OWN} AND created_at < %(end)s
 """  # noqa: S608 - constants of this module
 
-# Joined from the transfers, so that no charge is left out whose usage event is gone.
+# Joined from transfers, so that a charge counts even if its usage event is gone.
 _CHARGES = f"""
 SELECT coalesce(e.model, ''), coalesce(p.slug, ''), coalesce(e.price_id, 0), count(*),
        sum(c.amount)::bigint, coalesce(sum(e.commission_nano), 0)::bigint,
@@ -58,7 +58,7 @@ ORDER BY a.id
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a statement says. ``closing_nano`` is ``opening_nano`` and all lines."""
+    """The content of a statement. ``closing_nano`` is ``opening_nano`` plus all lines."""
 
     opening_nano: int
     lines: tuple[Line, ...]
@@ -66,7 +66,7 @@ class Draft:
 
 
 def statements_of(organisations: QuerySet[Organisation]) -> QuerySet[Statement]:
-    """Their invoices and the payout statements of providers that they run, newest first."""
+    """The organisations' invoices, and payout statements of their providers, newest first."""
     own = organisations.order_by().values("pk")
     return Statement.objects.filter(
         Q(account__organisation__in=own) | Q(account__provider__organisation__in=own)
@@ -74,7 +74,7 @@ def statements_of(organisations: QuerySet[Organisation]) -> QuerySet[Statement]:
 
 
 def statement_draft(account: Account, month: Month) -> Draft:
-    """The account's month from the ledger, as it stands now. Raises ``ValueError`` on a gap."""
+    """The account's month from the ledger, as of now. Raises ``ValueError`` on a gap."""
     with connection.cursor() as cursor:
         cursor.execute(_BALANCES, _parameters(account, month))
         opening_nano, closing_nano = cursor.fetchone() or (0, 0)
@@ -85,7 +85,7 @@ def statement_draft(account: Account, month: Month) -> Draft:
 
 
 def charges(account: Account, month: Month) -> tuple[Line, ...]:
-    """Calls by model, provider and price version: negative for who paid, else positive."""
+    """Calls by model, provider and price version: negative for the payer, else positive."""
     with connection.cursor() as cursor:
         cursor.execute(_CHARGES, _parameters(account, month))
         rows = cursor.fetchall()
@@ -111,7 +111,7 @@ def charges(account: Account, month: Month) -> tuple[Line, ...]:
 
 
 def accounts_to_state(month: Month) -> list[int]:
-    """Ids of customers' and providers' accounts that moved in the month and have no statement."""
+    """Ids of accounts with transfers in the month but no statement yet."""
     with connection.cursor() as cursor:
         cursor.execute(
             _TO_STATE,

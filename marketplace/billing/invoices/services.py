@@ -1,4 +1,4 @@
-"""Issuing: once for an account and a month, under the next number, for good."""
+"""Issues statements: once for an account and a month, under the next number."""
 
 from datetime import timedelta
 
@@ -20,13 +20,13 @@ KINDS = {
     AccountKind.PROVIDER: StatementKind.PAYOUT,
 }
 SERIES = {StatementKind.INVOICE: "WI", StatementKind.PAYOUT: "WP"}
-"""What the numbers of a kind begin with."""
+"""The prefix of a kind's numbers."""
 CLOCK_SKEW = timedelta(minutes=5)
-"""How far this machine's clock may be ahead of the database's, which dates transfers."""
+"""The most that this machine's clock may be ahead of the database's, which dates transfers."""
 
 
 def statements_issue(*, month: Month) -> list[Statement]:
-    """Issue what the month still lacks, each in a transaction of its own. Safe to repeat.
+    """Issue the month's missing statements, each in its own transaction. Safe to repeat.
 
     Raises ``ValidationError`` before the month is over.
     """
@@ -42,13 +42,14 @@ def statements_issue(*, month: Month) -> list[Statement]:
 def statement_issue(*, account: Account, month: Month) -> Statement | None:
     """The account's invoice or payout statement; None for a month in which nothing moved.
 
-    Issued before, it is that one. Raises ``ValidationError`` before the month is over.
+    Returns the existing statement if there is one. Raises ``ValidationError`` before the month is
+    over.
     """
     _check_over(month)
     with transaction.atomic():
-        # Whoever writes a transfer locks its accounts first and dates it then: once this lock was
-        # had, every transfer of the month is there to see and none can be added. A statement that
-        # another one issues refers to the account, which must not wait for this: it has the series.
+        # A writer of transfers locks the accounts first and dates the transfer then. So once this
+        # lock was held, all transfers of the month are visible and none can be added. The lock
+        # is released at once: another issuer, with the series' lock, must not wait for it.
         account_lock(account=account)
     draft = statement_draft(account, month)
     if not draft.lines:
@@ -84,9 +85,9 @@ def _check_over(month: Month) -> None:
 
 
 def _next_sequence(kind: StatementKind, year: int) -> int:
-    """The next number, taken by whoever commits first: a rollback leaves no gap."""
+    """The next number. It is taken at commit, so a rollback leaves no gap."""
     with connection.cursor() as cursor:
-        # Its own conflict: one issues, others wait until it has committed; readers go on.
+        # This lock conflicts only with itself: issuers wait for each other, readers do not.
         cursor.execute("SELECT billing_statements_lock()")
     issued = Statement.objects.filter(kind=kind, year=year)
     return (issued.aggregate(last=Max("sequence"))["last"] or 0) + 1

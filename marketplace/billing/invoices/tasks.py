@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @every(3600.0, queue=Queue.WORK)
 def issue_last_month() -> int:
-    """Issue what last month still lacks; returns how many. A run cut short is gone on with."""
+    """Issue last month's missing statements; returns how many. Continues an interrupted run."""
     issued = statements_issue(month=Month.of(timezone.now() - CLOCK_SKEW).previous)
     if issued:
         log.info("issued %s to %s", issued[0].number, issued[-1].number)

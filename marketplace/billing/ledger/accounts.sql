@@ -1,22 +1,22 @@
 -- The ledger: the only writer of money. Read accounts, transfers, leases, budgets, settle.
 --
--- An account's posted_nano moves only by inserting transfers; its held_nano, and what a budget holds
--- and has spent, only by changing leases. Triggers do both and refuse to have them written directly,
--- so no balance can be written that its transfers and leases do not explain.
+-- Only inserting transfers moves an account's posted_nano. Only changing leases moves its
+-- held_nano, and a budget's held_nano and spent_nano. Triggers do both and refuse direct writes, so
+-- that transfers and leases explain every balance.
 --
--- Lock order everywhere: accounts by id, then their budgets and leases. A budget belongs to one
--- organisation and is changed only under its account's lock.
+-- Lock order: accounts by id, then their budgets and leases. A budget belongs to one organisation
+-- and changes only under its account's lock.
 --
--- The services' role may not write (marketplace/billing/rights.py). It calls the functions that say
--- SECURITY DEFINER, which run as the owner of the tables. They also open a switch, waypost.ledger, that
--- the triggers look at; PostgreSQL restores it however the function ends.
+-- The services' role may not write (marketplace/billing/rights.py). It calls the SECURITY DEFINER
+-- functions, which run as the owner of the tables. They also turn on the setting waypost.ledger,
+-- which the triggers check; PostgreSQL restores it however the function ends.
 --
 -- To change a function: docs/how-to/change-the-ledger.md.
 
--- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+-- The search path of SECURITY DEFINER functions (FROM CURRENT): no caller's table replaces ours.
 SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
--- Accounts ------------------------------------------------------------------------------------------
+-- Accounts -----------------------------------------------------------------------------------------
 
 CREATE FUNCTION billing_guard_account() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -47,9 +47,10 @@ $$;
 CREATE TRIGGER billing_account_history BEFORE DELETE ON billing_account
   FOR EACH ROW EXECUTE FUNCTION billing_guard_history();
 
--- Locks: to lock a row takes the right to change it, which the services have not ----------------------
+-- Locks: locking a row needs the right to change it, which the services lack -----------------------
 
--- An organisation's accounts and the platform's cash, in the ledger's order, to the transaction's end.
+-- Lock an organisation's accounts and the platform's cash, in the ledger's order, until the
+-- transaction ends.
 CREATE FUNCTION billing_accounts_lock(p_organisation bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -59,7 +60,7 @@ BEGIN
 END
 $$;
 
--- One account. What only refers to it need not wait.
+-- Lock one account. Rows that only refer to it need not wait.
 CREATE FUNCTION billing_account_lock(p_account bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -67,7 +68,7 @@ BEGIN
 END
 $$;
 
--- Guards of other tables ----------------------------------------------------------------------------
+-- Guards of other tables ---------------------------------------------------------------------------
 
 CREATE FUNCTION billing_ledger_is_open() RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT coalesce(current_setting('waypost.ledger', true), '') = 'on'

@@ -1,12 +1,12 @@
--- Budgets: limits on what an organisation, a key or a person spends in a window. With the account they
--- are a purse, out of which leases are taken.
+-- Budgets: limits on what an organisation, a key or a person spends in a window. An account and the
+-- budgets that apply are a purse; leases are taken from it.
 
--- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+-- The search path of SECURITY DEFINER functions (FROM CURRENT): no caller's table replaces ours.
 SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
--- What a purse consists of: the account, as budget 0, and the budgets that apply.
--- An organisation that owes has nothing left: no router is given a lease, and its calls are refused
--- as without credit (402). The customer account's lock orders this with whoever is posting the debt.
+-- The parts of a purse: the account, as budget 0, and the budgets that apply. An organisation with
+-- a debt has nothing left: routers get no lease, and its calls are refused as without credit (402).
+-- The customer account's lock orders this with the posting of the debt.
 CREATE FUNCTION billing_purse_parts(p_account_id bigint, p_budgets bigint[])
 RETURNS TABLE (budget_id bigint, left_nano bigint, leased_nano bigint) LANGUAGE sql AS $$
   SELECT 0::bigint, CASE WHEN owes THEN 0 ELSE posted_nano - held_nano END,
@@ -22,7 +22,7 @@ RETURNS TABLE (budget_id bigint, left_nano bigint, leased_nano bigint) LANGUAGE 
     FROM billing_budget WHERE id = ANY (p_budgets)
 $$;
 
--- A new window begins with nothing spent. What open leases hold stays held.
+-- Begin a new window with nothing spent. The amounts of open leases stay held.
 CREATE FUNCTION billing_budgets_roll(p_budgets bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE billing_budget
@@ -33,9 +33,9 @@ BEGIN
 END
 $$;
 
--- A new budget knows what calls of its window cost before it was made: for whoever makes it, right
--- after, under its account's lock. One that never begins again counts from now on. spent_nano begins
--- with before_nano, which no lease of the budget explains; both are forgotten when the window is over.
+-- Add to a new budget the cost of earlier calls in its window. Call it right after the insert,
+-- under the account's lock. A budget without a window counts from now. spent_nano begins with
+-- before_nano, which no lease of the budget explains; both are reset when the window ends.
 CREATE FUNCTION billing_budget_begin(p_budget bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET waypost.ledger = 'on' SET search_path FROM CURRENT AS $$
 DECLARE
@@ -55,8 +55,8 @@ BEGIN
 END
 $$;
 
--- Another limit or window, under its account's lock. What was spent stays: it is forgotten when the new
--- window ends. What a lower limit no longer covers is asked back from the routers.
+-- Change limit or window, under the account's lock. What was spent stays until the new window ends.
+-- Routers are asked to give back what a lower limit no longer covers.
 CREATE FUNCTION billing_budget_change(p_budget bigint, p_limit_nano bigint, p_window text)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET waypost.ledger = 'on' SET search_path FROM CURRENT AS $$

@@ -1,15 +1,15 @@
--- Leases: a router takes a slice of a purse (budgets.sql) and spends it without asking. A lease belongs
--- to one life of a router.
+-- Leases: a router takes a part of a purse (budgets.sql) and spends it without asking. A lease
+-- belongs to one life of a router.
 
--- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+-- The search path of SECURITY DEFINER functions (FROM CURRENT): no caller's table replaces ours.
 SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
--- What a lease keeps from being spent elsewhere.
+-- The amount that a lease holds.
 CREATE FUNCTION billing_lease_rest(l billing_lease) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE WHEN l.state = 'open' THEN l.amount_nano - l.spent_nano ELSE 0 END
 $$;
 
--- What a lease brings about.
+-- Update the account and its budgets when a lease changes.
 CREATE FUNCTION billing_lease_moved() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   v_held bigint := billing_lease_rest(NEW);
@@ -32,8 +32,8 @@ $$;
 CREATE TRIGGER billing_lease_moved AFTER INSERT OR UPDATE ON billing_lease
   FOR EACH ROW EXECUTE FUNCTION billing_lease_moved();
 
--- A new lease, or why there is none: the part of the purse that has least left. With a need of 0 it
--- takes what there is, without asking other routers for what they do not use.
+-- Take a lease; without one, return the part of the purse with the least left. A need of 0 takes
+-- what there is, without asking other routers for what they do not use.
 CREATE FUNCTION billing_lease_take(
   p_lease_id uuid, p_router_id text, p_life text, p_account_id bigint, p_budgets bigint[],
   p_need_nano bigint, p_want_nano bigint, p_ttl_s float8
@@ -82,9 +82,9 @@ BEGIN
 END
 $$;
 
--- More of its purse for an open lease, or why there is none: what a stream that runs needs. As for a
--- new one, more than the need only up to an even part among the routers, and when funds lack every
--- router is asked for what it does not use.
+-- Grow an open lease for a running stream, or return why not. As for a new lease, it gets more than
+-- the need only up to an even part among the routers; if funds lack, every router is asked for what
+-- it does not use.
 CREATE FUNCTION billing_lease_grow(p_lease_id uuid, p_need_nano bigint, p_want_nano bigint)
 RETURNS TABLE (more_nano bigint, budget_id bigint, left_nano bigint, leased_nano bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET waypost.ledger = 'on' SET search_path FROM CURRENT AS $$
@@ -129,7 +129,7 @@ LANGUAGE sql SECURITY DEFINER SET waypost.ledger = 'on' SET search_path FROM CUR
     WHERE id = p_lease_id AND state = 'open' RETURNING expires_at
 $$;
 
--- Keep at most so much of a lease, and never less than was spent.
+-- Reduce a lease to an amount, but never below what was spent.
 CREATE FUNCTION billing_lease_shrink(p_lease_id uuid, p_amount_nano bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET waypost.ledger = 'on' SET search_path FROM CURRENT AS $$
 BEGIN
@@ -139,7 +139,7 @@ BEGIN
 END
 $$;
 
--- Returns what was not spent.
+-- Close a lease; returns the unspent amount.
 CREATE FUNCTION billing_lease_close(p_lease_id uuid) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET waypost.ledger = 'on' SET search_path FROM CURRENT AS $$
 DECLARE
@@ -152,7 +152,7 @@ BEGIN
 END
 $$;
 
--- The leases of a router that this life of it has not taken; all of them for a life of ''.
+-- Close the leases of a router's other lives; all of its leases for a life of ''.
 CREATE FUNCTION billing_lease_close_earlier(p_router_id text, p_life text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -169,15 +169,15 @@ BEGIN
 END
 $$;
 
--- The lock of a lease is that of its account.
+-- Lock a lease by locking its account.
 CREATE FUNCTION billing_lease_lock(p_lease_id uuid) RETURNS void LANGUAGE sql AS $$
   SELECT 1 FROM billing_account
     WHERE id = (SELECT account_id FROM billing_lease WHERE id = p_lease_id) FOR UPDATE;
 $$;
 
--- What open leases hold of an account, or of one of its budgets (0 is the account itself), that no
--- router which runs will give back by itself: each life of a router has an advisory lock for as long
--- as it is connected. The asking life is there, whatever its connection.
+-- The amount in open leases on an account, or on one of its budgets (0 is the account itself), that
+-- no running router will give back. Each life of a router has an advisory lock while it is
+-- connected. The asking life counts as running, whatever its connection.
 CREATE FUNCTION billing_lease_stranded(p_account_id bigint, p_budget_id bigint, p_life text)
 RETURNS bigint LANGUAGE sql AS $$
   SELECT coalesce(sum(billing_lease_rest(l)), 0)::bigint FROM billing_lease l
@@ -191,7 +191,7 @@ RETURNS bigint LANGUAGE sql AS $$
         AND held.objid::bigint = hashtext(l.life)::bigint & 4294967295)
 $$;
 
--- Guards, also of what was written off with a router's leases -----------------------------------------
+-- Guards, also of write-offs of a router's leases --------------------------------------------------
 
 CREATE TRIGGER billing_lease_writer BEFORE INSERT OR UPDATE OR DELETE ON billing_lease
   FOR EACH ROW EXECUTE FUNCTION billing_guard_writer();

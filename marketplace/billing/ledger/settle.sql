@@ -1,14 +1,14 @@
 -- Settlement: calls become events, rollups and transfers, all in one transaction.
 --
--- p_records is a JSON array of router.contracts.record.UsageRecord, read once. Money moves only for
--- events inserted now, so a record counts once however often it is sent. Anything that does not add up
--- refuses the whole batch: amounts and counts by the constraint usage_event_adds_up, accounts and
--- leases by billing_settle_check.
+-- p_records is a JSON array of router.contracts.record.UsageRecord. Money moves only for events
+-- inserted now, so a record counts once however often it is sent. An inconsistent record refuses
+-- the whole batch: the constraint usage_event_adds_up checks amounts and counts,
+-- billing_settle_check accounts and leases.
 --
 -- Lock order: events by id, accounts by id, leases by id, rollups by key. Every settlement locks the
--- commission account, so that from there on it is alone.
+-- commission account, so that one runs at a time from there on.
 
--- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+-- The search path of SECURITY DEFINER functions (FROM CURRENT): no caller's table replaces ours.
 SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
 CREATE FUNCTION billing_settle(p_records jsonb) RETURNS TABLE (request_id uuid, applied boolean)
@@ -35,7 +35,7 @@ BEGIN
 END
 $$;
 
--- The events of these records that were not there yet.
+-- Insert the events of these records; returns the new ones.
 CREATE FUNCTION billing_settle_record(p_records jsonb) RETURNS usage_call[]
 LANGUAGE sql AS $$
   WITH inserted AS (
@@ -105,7 +105,7 @@ BEGIN
 END
 $$;
 
--- Charges against open leases take their money out of what was held.
+-- Charges against open leases reduce the held amount.
 CREATE FUNCTION billing_settle_spend(p_charged usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM billing_budgets_roll(ARRAY(
@@ -118,9 +118,8 @@ BEGIN
 END
 $$;
 
--- A call whose lease was closed before it could be settled (a router written off) has nothing held
--- for it any more. What its account cannot pay is the platform's expense, on record; the provider is
--- paid in any case.
+-- If a call's lease was closed before it settles (a router written off), nothing is held for it. The
+-- platform pays what its account cannot, as a recorded expense; the provider is paid in any case.
 CREATE FUNCTION billing_settle_cover(p_charged usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO billing_transfer
@@ -162,7 +161,7 @@ BEGIN
 END
 $$;
 
--- Right to the minute, so that a busy key is not written on every batch.
+-- Update a key's last use, at most once a minute, so that a busy key is not written on every batch.
 CREATE FUNCTION billing_settle_keys(p_calls usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE accounts_apikey k SET last_used_at = u.at

@@ -1,10 +1,10 @@
 -- Transfers: one row carries both sides, and is never changed. A correction is a reversal.
 
--- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+-- The search path of SECURITY DEFINER functions (FROM CURRENT): no caller's table replaces ours.
 SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
--- Between which kinds of accounts a kind of transfer moves money. A reversal goes back where its
--- transfer came from, whatever that was.
+-- Whether a kind of transfer may move money between these kinds of accounts. A reversal may go
+-- between any.
 CREATE FUNCTION billing_transfer_fits(p_kind text, p_debit text, p_credit text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT p_kind = 'reversal' OR (p_kind, p_debit, p_credit) IN (
@@ -24,15 +24,15 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     ('write_off', 'expense', 'receivable'))
 $$;
 
--- The transfer that a reversal names in its key; NULL where it names none.
+-- The transfer that a reversal names in its key, or NULL.
 CREATE FUNCTION billing_reversal_of(p_idem_key text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT CASE WHEN p_idem_key ~ '^reversal:[1-9][0-9]{0,17}$'
               THEN substr(p_idem_key, 10)::bigint END
 $$;
 
--- Post what somebody orders or pays; charges and covers are settled. The same key with the same values
--- moves money once.
+-- Post an ordered transfer or a payment; settlement posts charges and covers. The same key with the
+-- same values moves money once.
 CREATE FUNCTION billing_transfer_post(
   p_debit bigint, p_credit bigint, p_amount_nano bigint, p_idem_key text, p_kind text
 ) RETURNS bigint
@@ -93,7 +93,7 @@ BEGIN
 END
 $$;
 
--- What a transfer brings about, once a statement ------------------------------------------------------
+-- Balances after transfers, once a statement -------------------------------------------------------
 
 CREATE FUNCTION billing_transfers_made() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -111,7 +111,7 @@ $$;
 CREATE TRIGGER billing_transfer_made AFTER INSERT ON billing_transfer
   REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION billing_transfers_made();
 
--- In place of foreign keys, which would look at each row.
+-- Instead of foreign keys, which would check each row.
 CREATE FUNCTION billing_guard_parties() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   v_id bigint;
@@ -129,7 +129,7 @@ $$;
 CREATE TRIGGER billing_transfer_parties AFTER INSERT ON billing_transfer
   REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION billing_guard_parties();
 
--- Guards ----------------------------------------------------------------------------------------------
+-- Guards -------------------------------------------------------------------------------------------
 
 CREATE TRIGGER billing_transfer_writer BEFORE INSERT ON billing_transfer
   FOR EACH STATEMENT EXECUTE FUNCTION billing_guard_writer();
@@ -138,14 +138,14 @@ CREATE TRIGGER billing_transfer_immutable BEFORE UPDATE OR DELETE ON billing_tra
 CREATE TRIGGER billing_transfer_no_truncate BEFORE TRUNCATE ON billing_transfer
   FOR EACH STATEMENT EXECUTE FUNCTION billing_refuse();
 
--- Statements: what was issued stays as it was issued, a correction is in a later month's -------------
+-- Statements: an issued one never changes, a correction is in a later month's ----------------------
 
 CREATE TRIGGER billing_statement_immutable BEFORE UPDATE OR DELETE ON billing_statement
   FOR EACH ROW EXECUTE FUNCTION billing_refuse();
 CREATE TRIGGER billing_statement_no_truncate BEFORE TRUNCATE ON billing_statement
   FOR EACH STATEMENT EXECUTE FUNCTION billing_refuse();
 
--- Only one issues statements at a time; readers go on.
+-- One issuer of statements at a time; readers do not wait.
 CREATE FUNCTION billing_statements_lock() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN

@@ -1,5 +1,5 @@
 """Money from outside: top-ups by Stripe, refunds, disputes, auto-recharge, and staff's own orders.
 
-Stripe's state is recorded on rows here; what it means in money is posted as transfers, which
-``PaymentTransfer`` ties to those rows and `proofs` compares with them.
+Rows here record Stripe's state. The money moves as transfers; ``PaymentTransfer`` links them to
+the rows, and `proofs` compares the two.
 """

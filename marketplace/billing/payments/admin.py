@@ -1,6 +1,6 @@
-"""Payments in Django's admin: to read, and to order refunds, grants and write-offs.
+"""Payments in Django's admin: read-only, except to order refunds, grants and write-offs.
 
-Adding a row is the order. It names the person and the reason, and is only read from then on.
+Adding a row is the order. It names the person and the reason, and never changes.
 """
 
 from functools import partial
@@ -69,7 +69,7 @@ class AutoRechargeAdmin(ReadOnlyAdmin):
 
 
 class OrderAdmin(ReadOnlyAdmin):
-    """Staff with the permission to add may order; nobody changes or deletes."""
+    """Staff with the permission to add may order; nobody may change or delete."""
 
     form: type[forms.ModelForm]
 
@@ -83,7 +83,7 @@ class OrderAdmin(ReadOnlyAdmin):
 
 
 class RefundForm(forms.ModelForm):
-    """Of which payment, how much, and why."""
+    """The payment, the amount and the reason."""
 
     amount = UsdField(label=gettext_lazy("Amount in US dollars"))
 
@@ -119,12 +119,12 @@ class RefundAdmin(OrderAdmin):
             requested_by=request.user,  # type: ignore[arg-type]  # an admin is a User
         )
         obj.pk = made.pk
-        # The admin saves in a transaction: Stripe is asked when the order is written down for good.
+        # After commit, so that Stripe is asked only for a stored order.
         transaction.on_commit(partial(refund_submit_or_later, refund=made))
 
 
 class StaffTransferForm(forms.ModelForm):
-    """Whose, how much, and why."""
+    """The organisation, the amount and the reason."""
 
     kind = forms.ChoiceField(
         choices=[(kind.value, kind.label) for kind in (TransferKind.GRANT, TransferKind.WRITE_OFF)],

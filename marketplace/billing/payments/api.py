@@ -38,7 +38,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 
 
 class Unavailable(APIException):
-    """Stripe could not be asked, or payments are off."""
+    """Stripe did not answer, or payments are off."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
 
@@ -172,7 +172,7 @@ class AutoRechargeSerializer(serializers.ModelSerializer[AutoRecharge]):
             "failure",
             "retry_at",
         ]
-        # Its default is the row's: who sets a rule says whether it is on.
+        # Required here although the model has a default: whoever sets a rule must say if it is on.
         extra_kwargs = {"enabled": {"required": True}}
 
 

@@ -1,7 +1,7 @@
-"""What payments mean in the ledger. No edit, no balance below zero, and what is owed is on record.
+"""Books payments in the ledger: no edits, no balance below zero, and debts on record.
 
-Every verb locks the organisation's accounts first, in the order of the ledger (by id), so what it
-finds available is what it moves.
+Every function locks the organisation's accounts first, in the ledger's order (by id), so the
+available amount cannot change before it moves.
 """
 
 import uuid
@@ -29,7 +29,7 @@ class Accounts:
 
 
 def receivable_account_open(*, organisation: Organisation) -> Account:
-    """The account that says what an organisation owes. Safe to repeat."""
+    """Open the account of an organisation's debt. Safe to repeat."""
     account, _ = Account.objects.get_or_create(
         debtor=organisation, defaults={"kind": AccountKind.RECEIVABLE, "overdraft": True}
     )
@@ -38,7 +38,7 @@ def receivable_account_open(*, organisation: Organisation) -> Account:
 
 @transaction.atomic
 def topup_book(*, payment: Payment) -> Transfer:
-    """A received payment, once for Stripe's id of it; what the organisation owes is paid first."""
+    """Book a received payment, once for its Stripe id; it pays debts first."""
     accounts = _lock(payment.organisation)
     transfer = transfer_post(
         debit=accounts.cash,
@@ -54,9 +54,9 @@ def topup_book(*, payment: Payment) -> Transfer:
 
 @transaction.atomic
 def taking_book(*, taking: Refund | Dispute) -> None:
-    """Bring the books in line with a refund or dispute: out, or back in after it was out.
+    """Book a refund or dispute: money out, or back in after it was out.
 
-    Repeating changes nothing: each direction is posted at most once for Stripe's id.
+    Safe to repeat: each direction is posted at most once for a Stripe id.
     """
     organisation = taking.payment.organisation
     accounts = _lock(organisation)
@@ -77,7 +77,7 @@ def taking_book(*, taking: Refund | Dispute) -> None:
 
 @transaction.atomic
 def debt_collect(*, organisation: Organisation) -> Transfer | None:
-    """Move what is available, and at most what is owed, from the account to the debt."""
+    """Pay the debt from the account's available credit, as far as it goes."""
     accounts = _lock(organisation)
     amount_nano = min(-accounts.receivable.posted_nano, accounts.customer.available_nano)
     if amount_nano <= 0:
@@ -93,7 +93,7 @@ def debt_collect(*, organisation: Organisation) -> Transfer | None:
 
 @transaction.atomic
 def debt_write_off(*, organisation: Organisation, amount_nano: int, idem_key: str) -> Transfer:
-    """Give up what an organisation owes, at the platform's expense. More is refused."""
+    """Write off a part of an organisation's debt, at the platform's expense. More is refused."""
     accounts = _lock(organisation)
     return transfer_post(
         debit=Account.objects.get(kind=AccountKind.EXPENSE),
@@ -111,7 +111,7 @@ def owed_nano(organisation: Organisation) -> int:
 
 
 def debtors_with_credit() -> QuerySet[Organisation]:
-    """Who owes while credit is available: routers gave back what they had not spent."""
+    """Organisations with a debt and available credit, which routers have given back."""
     return Organisation.objects.filter(
         debt_account__posted_nano__lt=0,
         billing_account__posted_nano__gt=F("billing_account__held_nano"),

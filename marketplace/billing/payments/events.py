@@ -1,4 +1,4 @@
-"""What Stripe's events mean. Each is applied once, in any order, and its row says so."""
+"""Applies Stripe's events: each once, in any order, recorded in its row."""
 
 import logging
 from collections.abc import Callable
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @transaction.atomic
 def event_receive(*, event: Event, now: datetime) -> EventVerdict:
-    """Apply an event, or say again what came of it. A second delivery meanwhile waits here."""
+    """Apply an event, or return its earlier verdict. A concurrent second delivery waits."""
     apply = HANDLERS.get(event.type)
     row, is_new = StripeEvent.objects.get_or_create(
         event_id=event.id,
@@ -87,11 +87,11 @@ HANDLERS: dict[str, Callable[[Event, datetime], Payment | None]] = {
     "charge.dispute.funds_withdrawn": _dispute,
     "charge.dispute.funds_reinstated": _dispute,
 }
-"""What to subscribe the endpoint to; everything else is acknowledged and left."""
+"""Event types to subscribe to; others are acknowledged and ignored."""
 
 
 def _payment_of_intent(intent_id: str | None, now: datetime) -> Payment | None:
-    """By Stripe's id. A refund may come before its payment was heard of: then Stripe is asked."""
+    """The payment with this intent id. Asks Stripe if a refund arrives before its payment."""
     if not intent_id:
         return None
     payment = Payment.objects.filter(intent_id=intent_id).first()

@@ -1,4 +1,4 @@
-"""What the clock does for payments: charge what is due, ask again for what was not answered."""
+"""Periodic work on payments: charge due recharges, and retry what Stripe did not answer."""
 
 import logging
 from collections.abc import Iterator
@@ -33,23 +33,23 @@ from marketplace.billing.payments.refunds import refund_submit
 from marketplace.billing.payments.services import PaymentMismatch
 
 SILENCE_MAX = timedelta(minutes=15)
-"""After so long without an event of a Checkout, Stripe is asked how it stands."""
+"""After this time without an event of a Checkout, Stripe is asked for its state."""
 ASK_AGAIN_AFTER = timedelta(hours=1)
 ASKED_MAX = 20
-"""Most such questions a round."""
+"""Checkouts to ask about in a round, at most."""
 
 log = logging.getLogger(__name__)
 
 
 def payments_pursue(*, now: datetime) -> int:
-    """One round; returns how many recharges were asked for. Two rounds at once charge once."""
+    """Do one round; returns how many recharges were requested. Concurrent rounds charge once."""
     for debtor in debtors_with_credit():
         debt_collect(organisation=debtor)
     if not settings.PAYMENTS_ON:
         return 0
     for organisation_id in recharges_to_look_at():
         recharge_begin(organisation_id=organisation_id, now=now)
-    asked = 0
+    requested = 0
     try:
         for refund in Refund.objects.filter(state=RefundState.REQUESTED).select_related("payment"):
             with _apart(refund):
@@ -57,16 +57,16 @@ def payments_pursue(*, now: datetime) -> int:
         for payment in recharges_in_flight():
             with _apart(payment):
                 recharge_charge(payment=payment, now=now)
-                asked += 1
+                requested += 1
         checkouts_ask(now=now)
     except stripe.StripeError:
-        # Whatever ails Stripe would ail the next one too, and the round has to end.
+        # If Stripe fails, it fails for the next one too, and the round must end.
         log.exception("stripe did not answer; the next round asks again")
-    return asked
+    return requested
 
 
 def checkouts_ask(*, now: datetime) -> None:
-    """Ask how Checkouts ended of which no event came, so that no payment is lost with its event."""
+    """Ask Stripe about Checkouts without an event, so that a lost event loses no payment."""
     silent = (
         Payment.objects.filter(
             purpose=PaymentPurpose.TOPUP,
@@ -84,9 +84,9 @@ def checkouts_ask(*, now: datetime) -> None:
 
 
 def recharge_charge(*, payment: Payment, now: datetime) -> None:
-    """Ask Stripe for a pending recharge. ``stripe.StripeError`` where there was no answer."""
+    """Request a pending recharge. ``stripe.StripeError`` if Stripe does not answer."""
     if payment.intent_id:
-        # Stripe has it and takes its time, as banks do: asked how it stands, and never given up.
+        # Stripe has it, and banks take time: ask for its state, and never give up.
         under_way = stripe_api.intent_retrieve(payment.intent_id)
         if under_way is not None:
             intent_record(intent=under_way, now=now)
@@ -106,7 +106,7 @@ def recharge_charge(*, payment: Payment, now: datetime) -> None:
 
 @contextmanager
 def _apart(what: Payment | Refund) -> Iterator[None]:
-    """Log what is wrong with one of them alone: the others are none the worse."""
+    """Log the error of one item, so that the others are still handled."""
     try:
         yield
     except (PaymentMismatch, stripe.InvalidRequestError, stripe.IdempotencyError):

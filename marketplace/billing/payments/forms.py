@@ -1,4 +1,4 @@
-"""What people fill in about payments. Amounts are dollars here and cents from here on."""
+"""Forms about payments. Amounts are typed in dollars and cleaned to cents."""
 
 from decimal import Decimal
 from typing import Any
@@ -23,7 +23,7 @@ class UsdField(forms.DecimalField):
 
 
 class TopupForm(forms.Form):
-    """How much to pay now, and whether the card may be kept for auto-recharge."""
+    """The amount to pay, and whether to keep the card for auto-recharge."""
 
     amount = UsdField(label=gettext_lazy("Amount in US dollars"))
     save_card = forms.BooleanField(
@@ -32,12 +32,12 @@ class TopupForm(forms.Form):
 
     @property
     def bounds(self) -> tuple[Decimal, Decimal]:
-        """Least and most, in dollars."""
+        """The least and greatest amount, in dollars."""
         return topup_bounds()
 
 
 class AutoRechargeForm(forms.Form):
-    """When to charge the kept card, how much, and at most how much a month."""
+    """The rule of auto-recharge: threshold, amount and monthly cap."""
 
     enabled = forms.BooleanField(required=False, label=gettext_lazy("Recharge automatically"))
     threshold = UsdField(min_value=0, label=gettext_lazy("When less is available than"))
@@ -46,7 +46,7 @@ class AutoRechargeForm(forms.Form):
 
     @classmethod
     def of(cls, rule: AutoRecharge | None) -> "AutoRechargeForm":
-        """Filled with what holds now."""
+        """The form filled with the present rule."""
         if rule is None:
             return cls()
         return cls(
@@ -60,12 +60,12 @@ class AutoRechargeForm(forms.Form):
 
     @property
     def amounts(self) -> list[forms.BoundField]:
-        """The fields with dollars."""
+        """The fields for amounts."""
         return [self[name] for name in ("threshold", "amount", "cap")]
 
 
 def topup_bounds() -> tuple[Decimal, Decimal]:
-    """Least and most that can be paid at once, in dollars."""
+    """The least and greatest payment, in dollars."""
     return (
         usd_of_cents(settings.WAYPOST_TOPUP_CENTS_MIN),
         usd_of_cents(settings.WAYPOST_TOPUP_CENTS_MAX),

@@ -1,4 +1,4 @@
-"""What Stripe and staff did, one row each, and the transfers that followed from it."""
+"""What Stripe and staff did, each as a row, and the transfers that it caused."""
 
 import uuid
 
@@ -11,7 +11,7 @@ from marketplace.billing.payments.money import nano_of_cents
 
 
 class PaymentProfile(models.Model):
-    """An organisation as Stripe knows it, and the card that it may charge unasked."""
+    """An organisation's Stripe customer, and the kept card for auto-recharge."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organisation = models.OneToOneField(
@@ -37,10 +37,10 @@ class PaymentState(models.TextChoices):
 
 
 class Payment(models.Model):
-    """One intended payment of an organisation. Only Stripe's word makes it ``succeeded``.
+    """An intended payment of an organisation. Only Stripe's report makes it ``succeeded``.
 
-    ``payment_method_id``: the kept card of an auto-recharge. ``asked_at``: when Stripe was last
-    asked about a Checkout of which no event came.
+    ``payment_method_id`` is the kept card of an auto-recharge. ``asked_at`` is when Stripe was last
+    asked about a Checkout without an event.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -89,7 +89,7 @@ class Payment(models.Model):
 
 
 class RefundState(models.TextChoices):
-    """In the order in which it moves; a failed refund gives the credit back."""
+    """The states in order; a failed refund gives the credit back."""
 
     REQUESTED = "requested", _("Requested")
     PENDING = "pending", _("Under way")
@@ -98,7 +98,7 @@ class RefundState(models.TextChoices):
 
 
 class Refund(models.Model):
-    """Part or all of a payment on its way back; ``stripe_id`` once Stripe has it."""
+    """A refund of all or part of a payment; ``stripe_id`` is set once Stripe has it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="refunds")
@@ -134,12 +134,12 @@ class Refund(models.Model):
 
     @property
     def is_out(self) -> bool:
-        """Whether Stripe has taken the amount, or will."""
+        """Whether Stripe takes or has taken the amount."""
         return self.state in {RefundState.PENDING, RefundState.SUCCEEDED}
 
 
 class DisputeState(models.TextChoices):
-    """In the order in which it moves. A bank's inquiry takes no money."""
+    """The states in order. A bank's inquiry takes no money."""
 
     INQUIRY = "inquiry", _("Inquiry")
     OPEN = "open", _("Open")
@@ -148,7 +148,7 @@ class DisputeState(models.TextChoices):
 
 
 class Dispute(models.Model):
-    """A cardholder's bank takes a payment back, for good unless it is won."""
+    """A cardholder's bank takes a payment back; only a won dispute returns it."""
 
     stripe_id = models.CharField(max_length=255, unique=True)
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="disputes")
@@ -182,7 +182,7 @@ class Dispute(models.Model):
 
 
 class PaymentTransfer(models.Model):
-    """Which payment, and which refund or dispute of it, a transfer was posted for."""
+    """The payment, and its refund or dispute, that caused a transfer."""
 
     transfer = models.OneToOneField(
         "billing.Transfer", on_delete=models.PROTECT, primary_key=True, related_name="payment_link"
@@ -202,7 +202,7 @@ class EventVerdict(models.TextChoices):
 
 
 class StripeEvent(models.Model):
-    """An event of Stripe's that was received, once, and what came of it."""
+    """A received Stripe event and its verdict. Each id is stored once."""
 
     event_id = models.CharField(max_length=255, primary_key=True)
     kind = models.CharField(max_length=100)
@@ -218,7 +218,7 @@ class StripeEvent(models.Model):
 
 
 class AutoRecharge(models.Model):
-    """Charge the saved card when credit runs low, up to a cap a calendar month (UTC)."""
+    """The rule to charge the kept card when credit runs low, up to a cap a calendar month (UTC)."""
 
     organisation = models.OneToOneField(
         Organisation, on_delete=models.PROTECT, primary_key=True, related_name="auto_recharge"
@@ -243,10 +243,10 @@ class AutoRecharge(models.Model):
 
 
 class StaffTransfer(models.Model):
-    """A transfer that a person of the staff ordered: who, and why.
+    """A transfer ordered by a person of the staff, with the reason.
 
-    Grants, write-offs, payouts and reversals. ``organisation`` is the customer whose account it
-    moved, none for a payout.
+    It is a grant, write-off, payout or reversal. ``organisation`` is the customer whose account
+    moved; None for a payout.
     """
 
     transfer = models.OneToOneField(
@@ -266,7 +266,7 @@ class StaffTransfer(models.Model):
 
 
 class SystemOrder(models.Model):
-    """A transfer that no person ordered but a rule of the platform, by its name."""
+    """A transfer ordered by a rule of the platform, by the rule's name."""
 
     transfer = models.OneToOneField(
         "billing.Transfer", on_delete=models.PROTECT, primary_key=True, related_name="system_order"

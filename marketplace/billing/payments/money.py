@@ -1,4 +1,4 @@
-"""Stripe counts cents, the ledger nano-USD. Exact both ways, no float."""
+"""Converts between Stripe's cents and the ledger's nano-USD, exactly and without floats."""
 
 from decimal import Decimal
 
@@ -7,16 +7,16 @@ from router.domain.money import NANO_PER_USD
 CENTS_PER_USD = 100
 NANO_PER_CENT = NANO_PER_USD // CENTS_PER_USD
 CURRENCY = "usd"
-"""As Stripe writes it. Nothing else is asked for or accepted."""
+"""The only currency, as Stripe writes it."""
 
 
 def nano_of_cents(cents: int) -> int:
-    """A cent is 10,000,000 nano-USD."""
+    """Nano-USD of cents; a cent is 10,000,000 nano-USD."""
     return cents * NANO_PER_CENT
 
 
 def cents_of_usd(usd: Decimal) -> int:
-    """Whole cents; ValueError where there is a fraction of one left."""
+    """Whole cents; ValueError for a fraction of a cent."""
     cents = usd * CENTS_PER_USD
     if cents != cents.to_integral_value():
         raise ValueError(f"an amount is in whole cents, got {usd} USD")
@@ -24,5 +24,5 @@ def cents_of_usd(usd: Decimal) -> int:
 
 
 def usd_of_cents(cents: int) -> Decimal:
-    """For forms and messages: always with two decimals."""
+    """Dollars with two decimals, for forms and messages."""
     return Decimal(cents).scaleb(-2)

@@ -1,4 +1,4 @@
-"""Paying from the Billing page: the forms, and the page that people come back to."""
+"""The payment forms of the Billing page, and the page that people return to from Stripe."""
 
 import uuid
 
@@ -24,7 +24,7 @@ from marketplace.shared.confirming import confirmation, is_confirmed
 @require_POST
 @organisation_required
 def topup(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Begin a payment and go to Stripe's page for it."""
+    """Begin a payment and redirect to Stripe's page."""
     demand(request, organisation, Permission.MONEY)
     form = TopupForm(request.POST)
     if not form.is_valid():
@@ -50,7 +50,7 @@ def topup(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 def payment(
     request: HttpRequest, organisation: Organisation, payment_id: uuid.UUID
 ) -> HttpResponse:
-    """What is known of a payment. Coming back from Stripe proves nothing: only its event does."""
+    """The state of a payment. Returning from Stripe proves nothing: only Stripe's event does."""
     found = get_object_or_404(payments_of(organisation), pk=payment_id)
     return render(request, "billing/payment.html", {"payment": found})
 
@@ -58,7 +58,7 @@ def payment(
 @require_POST
 @organisation_required
 def auto_recharge(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Set when the kept card is charged."""
+    """Set the rule of auto-recharge."""
     demand(request, organisation, Permission.MONEY)
     form = AutoRechargeForm(request.POST)
     if not form.is_valid():

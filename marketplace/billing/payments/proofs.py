@@ -1,6 +1,6 @@
-"""Payments against the books: each moved exactly its money, and nothing else moved any.
+"""Proves payments against the ledger: each moved exactly its money, and nothing else did.
 
-Each query finds one kind of gap and returns text, as those of ``marketplace.billing.selectors``.
+Each query finds one kind of gap and returns texts, as in ``marketplace.billing.selectors``.
 """
 
 from marketplace.billing.payments.money import NANO_PER_CENT
@@ -17,7 +17,7 @@ PAYMENT_PROOFS = (
     WHERE coalesce(m.amount, 0)
       <> CASE WHEN p.state = 'succeeded' THEN p.amount_cents * {NANO_PER_CENT} ELSE 0 END
     """,  # noqa: S608
-    # A refund or dispute took what is still out, and gave back the rest.
+    # The transfers of a refund or dispute sum to what is still out.
     *(
         f"""
         SELECT '{name} ' || x.id || ' is ' || x.state || ' over ' || x.amount_cents
@@ -36,7 +36,7 @@ PAYMENT_PROOFS = (
             ("dispute", "('open', 'lost')"),
         )
     ),
-    # Cash moves for payments only.
+    # Only payments move cash.
     """
     SELECT 'transfer ' || t.id || ' (' || t.kind || ') moved cash for no payment'
     FROM billing_account cash

@@ -1,8 +1,8 @@
-"""Auto-recharge: one charge in flight an organisation, never above the month's cap.
+"""Auto-recharge: at most one charge in flight for an organisation, within the month's cap.
 
-What may be charged is decided under the lock of the organisation's row and written down as a
-pending payment before Stripe is asked; whoever asks, and however often, uses that payment's
-idempotency key. Without an answer the payment stays pending, and the next run asks again.
+A charge is decided under the lock of the rule's row and stored as a pending payment before Stripe
+is asked. Every request uses that payment's idempotency key. Without an answer the payment stays
+pending, and the next run asks again.
 """
 
 import logging
@@ -30,16 +30,16 @@ from marketplace.billing.payments.services import payment_end, topup_amount_chec
 log = logging.getLogger(__name__)
 
 FAILURES_MAX = 4
-"""After so many refusals in a row it turns itself off."""
+"""Auto-recharge turns off after this many refusals in a row."""
 BACKOFF = timedelta(minutes=15)
 BACKOFF_FACTOR = 4
 UNANSWERED_MAX = timedelta(hours=20)
-"""Stripe keeps idempotency keys for a day: a payment older than this is not asked for again."""
+"""Stripe keeps idempotency keys for a day, so an older payment is not requested again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the decision is made from. ``charged_cents``: recharges of this month, unless failed."""
+    """The facts for the decision; ``charged_cents`` are this month's recharges but failed ones."""
 
     available_nano: int
     charged_cents: int
@@ -47,7 +47,7 @@ class Standing:
 
 
 def recharge_is_due(rule: AutoRecharge, standing: Standing, now: datetime) -> bool:
-    """Whether to charge now: credit is low, the last refusal is long enough ago, the cap allows."""
+    """Whether to charge now: credit is low, the backoff has passed, and the cap allows it."""
     return (
         rule.enabled
         and not standing.is_in_flight
@@ -58,7 +58,7 @@ def recharge_is_due(rule: AutoRecharge, standing: Standing, now: datetime) -> bo
 
 
 def backoff(failures: int) -> timedelta:
-    """15 minutes, then one hour, then four."""
+    """The wait after a refusal: 15 minutes, then one hour, then four."""
     return BACKOFF * BACKOFF_FACTOR ** (failures - 1)
 
 
@@ -72,7 +72,7 @@ def auto_recharge_set(
     cap_cents: int,
     changed_by: User,
 ) -> AutoRecharge:
-    """Say when to charge, how much and at most how much a month. Earlier refusals are forgotten."""
+    """Set threshold, amount and monthly cap. Earlier refusals no longer count."""
     topup_amount_check(amount_cents)
     if cap_cents < amount_cents:
         raise ValidationError(_("The month's cap must allow one charge."))
@@ -96,9 +96,9 @@ def auto_recharge_set(
 
 
 def card_forget(*, organisation: Organisation) -> None:
-    """Charge the kept card no more: auto-recharge goes off, and Stripe forgets the card too."""
+    """Forget the kept card, here and at Stripe, and turn auto-recharge off."""
     with transaction.atomic():
-        # Saved one by one: the audit log does not see an update of many.
+        # Saved one by one, as the audit log misses bulk updates.
         for rule in AutoRecharge.objects.select_for_update().filter(
             organisation=organisation, enabled=True
         ):
@@ -111,13 +111,13 @@ def card_forget(*, organisation: Organisation) -> None:
         try:
             stripe_api.card_detach(kept)
         except stripe.StripeError:
-            # Here it is forgotten whatever Stripe says.
+            # It is forgotten here even if Stripe fails.
             log.exception("card %s is still known to Stripe", kept)
 
 
 @transaction.atomic
 def recharge_begin(*, organisation_id: int, now: datetime) -> Payment | None:
-    """A pending payment where one is due. Two at once: the second finds the first's."""
+    """Create a pending payment if one is due. A concurrent second call gets the first's."""
     rule = AutoRecharge.objects.select_for_update().get(pk=organisation_id)
     profile = PaymentProfile.objects.get(organisation_id=organisation_id)
     if not recharge_is_due(rule, _standing(organisation_id, now), now):
@@ -126,35 +126,35 @@ def recharge_begin(*, organisation_id: int, now: datetime) -> Payment | None:
         organisation_id=organisation_id,
         purpose=PaymentPurpose.RECHARGE,
         amount_cents=rule.amount_cents,
-        # Asked again with another card, the same idempotency key would be refused.
+        # Kept with the payment: Stripe refuses the same idempotency key with another card.
         payment_method_id=profile.payment_method_id,
     )
 
 
 @transaction.atomic
 def recharge_fail(*, payment: Payment, failure: str, now: datetime) -> None:
-    """A refusal, counted once: try later, and after several not any more."""
+    """Record a refusal once. It is retried later; after `FAILURES_MAX` the rule turns off."""
     if payment_end(payment=payment, state=PaymentState.FAILED, failure=failure):
         _refusal_count(payment, failure, now, most=FAILURES_MAX)
 
 
 @transaction.atomic
 def recharge_give_up(*, payment: Payment, failure: str, now: datetime) -> None:
-    """No answer for long. Turned off at once; the month's cap counts it, as it may be charged."""
+    """Give up on a payment without an answer, and turn the rule off. The cap still counts it."""
     if payment_end(payment=payment, state=PaymentState.EXPIRED, failure=failure):
         _refusal_count(payment, failure, now, most=1)
 
 
 @transaction.atomic
 def recharge_forgive(*, organisation: Organisation) -> None:
-    """A payment arrived: refusals before it no longer count."""
+    """Reset the count of refusals after a successful payment."""
     AutoRecharge.objects.filter(organisation=organisation, enabled=True).update(
         failures=0, failure="", retry_at=None
     )
 
 
 def recharges_to_look_at() -> list[int]:
-    """Organisations where a recharge may be due, by cheap signs; `recharge_begin` decides."""
+    """Organisations that may need a recharge, by a cheap query; `recharge_begin` decides."""
     return list(
         AutoRecharge.objects.filter(enabled=True)
         .exclude(organisation__payment_profile__payment_method_id="")
@@ -171,7 +171,7 @@ def recharges_in_flight() -> list[Payment]:
 
 
 def recharged_cents(organisation_id: int, now: datetime) -> int:
-    """Recharges of the calendar month (UTC): paid, under way, or given up without an answer."""
+    """Recharges of the calendar month (UTC): paid, pending, or given up without an answer."""
     month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     counted = _recharges(organisation_id).filter(created_at__gte=month)
     counted = counted.exclude(state=PaymentState.FAILED)
@@ -194,9 +194,9 @@ def _recharges(organisation_id: int) -> QuerySet[Payment]:
 
 
 def _standing(organisation_id: int, now: datetime) -> Standing:
-    """Under the lock of the rule's row: no recharge begins meanwhile, but one may end.
+    """Read the facts under the lock of the rule's row: no recharge can begin, but one may end.
 
-    Whether one is in flight is read first: when it is not, its credit is there to be read.
+    So "in flight" is read before the credit: if it has ended, its credit is visible.
     """
     is_in_flight = _recharges(organisation_id).filter(state=PaymentState.PENDING).exists()
     return Standing(

@@ -1,4 +1,4 @@
-"""Stripe's word on a payment, whether it came as an answer or as an event."""
+"""Records Stripe's report on a payment, from an answer or an event."""
 
 from datetime import datetime
 
@@ -14,11 +14,11 @@ from marketplace.billing.payments.services import (
 from marketplace.billing.payments.shapes import Intent, Session
 
 FAILED_STATUSES = {"requires_payment_method", "requires_action", "canceled"}
-"""Nobody is there to act when a saved card is charged."""
+"""Statuses that mean failure when a kept card is charged, as nobody is there to act."""
 
 
 def intent_record(*, intent: Intent, now: datetime) -> Payment | None:
-    """The payment that an intent is for; None where it is not ours."""
+    """Record an intent; returns its payment, None if it is not ours."""
     payment = payment_find(intent.metadata.get(stripe_api.PAYMENT_KEY))
     if payment is None:
         return None
@@ -33,7 +33,7 @@ def intent_record(*, intent: Intent, now: datetime) -> Payment | None:
         )
         recharge_forgive(organisation=payment.organisation)
     elif payment.purpose == PaymentPurpose.RECHARGE and intent.status in FAILED_STATUSES:
-        # In Checkout the person may still try another card.
+        # Only for recharges: in Checkout the person may try another card.
         recharge_fail(payment=payment, failure=intent.failure, now=now)
     elif payment.purpose == PaymentPurpose.RECHARGE:
         Payment.objects.filter(pk=payment.pk, intent_id=None).update(intent_id=intent.id)
@@ -41,7 +41,7 @@ def intent_record(*, intent: Intent, now: datetime) -> Payment | None:
 
 
 def session_record(*, session: Session) -> Payment | None:
-    """The payment that a Checkout Session is for; None where it is not ours."""
+    """Record a Checkout Session; returns its payment, None if it is not ours."""
     payment = payment_find(session.client_reference_id)
     if payment is None:
         return None

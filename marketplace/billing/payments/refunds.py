@@ -1,4 +1,4 @@
-"""Money on its way back: refunds that staff order or Stripe reports, and disputes."""
+"""Refunds, ordered by staff or reported by Stripe, and disputes."""
 
 import logging
 
@@ -40,11 +40,11 @@ DISPUTE_STATES = {
     "won": DisputeState.WON,
     "lost": DisputeState.LOST,
 }
-"""Every other status means that the bank has the money."""
+"""With any other status the bank has the money."""
 
 
 def refundable_cents(payment: Payment) -> int:
-    """What of a received payment is neither refunded nor asked to be."""
+    """The amount of a received payment that is neither refunded nor about to be."""
     if payment.state != PaymentState.SUCCEEDED:
         return 0
     refunds = payment.refunds.exclude(state=RefundState.FAILED)
@@ -54,7 +54,7 @@ def refundable_cents(payment: Payment) -> int:
 def refund_request(
     *, payment: Payment, amount_cents: int, reason: str, requested_by: User
 ) -> Refund:
-    """Order a refund. Stripe is asked at once, and again by a job while it does not answer."""
+    """Order a refund. Stripe is asked at once, and by a job until it answers."""
     refund = refund_open(
         payment=payment, amount_cents=amount_cents, reason=reason, requested_by=requested_by
     )
@@ -63,7 +63,7 @@ def refund_request(
 
 @transaction.atomic
 def refund_open(*, payment: Payment, amount_cents: int, reason: str, requested_by: User) -> Refund:
-    """Write an order down. More than is left of the payment is refused."""
+    """Store an order. More than is left of the payment is refused."""
     payments_are_on()
     payment = Payment.objects.select_for_update().get(pk=payment.pk)
     refund_amount_check(payment, amount_cents)
@@ -73,7 +73,7 @@ def refund_open(*, payment: Payment, amount_cents: int, reason: str, requested_b
 
 
 def refund_amount_check(payment: Payment, amount_cents: int) -> None:
-    """ValidationError unless so much of a payment can be refunded."""
+    """ValidationError unless this amount of a payment can be refunded."""
     left = refundable_cents(payment)
     if not 0 < amount_cents <= left:
         raise ValidationError(
@@ -82,7 +82,7 @@ def refund_amount_check(payment: Payment, amount_cents: int) -> None:
 
 
 def refund_submit_or_later(*, refund: Refund) -> Refund:
-    """Bring an order to Stripe; without an answer it stays requested."""
+    """Submit an order to Stripe; without an answer it stays requested."""
     try:
         return refund_submit(refund=refund)
     except stripe.StripeError:
@@ -91,7 +91,7 @@ def refund_submit_or_later(*, refund: Refund) -> Refund:
 
 
 def refund_submit(*, refund: Refund) -> Refund:
-    """Bring a requested refund to Stripe. ``stripe.StripeError`` where there was no answer."""
+    """Submit a requested refund to Stripe. ``stripe.StripeError`` if it does not answer."""
     try:
         found = stripe_api.refund_create(refund)
     except (stripe.CardError, stripe.InvalidRequestError) as refused:
@@ -106,8 +106,8 @@ def refund_submit(*, refund: Refund) -> Refund:
 
 @transaction.atomic
 def refund_record(*, payment: Payment, found: StripeRefund) -> Refund:
-    """Stripe's word on a refund, whoever ordered it. Older words than the last are left out."""
-    # The payment's lock orders events about one payment that come at the same time.
+    """Record Stripe's report on any refund. Reports older than the last one are ignored."""
+    # The payment's lock orders concurrent events about one payment.
     payment = Payment.objects.select_for_update().get(pk=payment.pk)
     _same_currency(found.id, found.currency)
     refund = _refund_row(payment, found)
@@ -125,7 +125,7 @@ def refund_record(*, payment: Payment, found: StripeRefund) -> Refund:
 
 @transaction.atomic
 def dispute_record(*, payment: Payment, found: StripeDispute) -> Dispute:
-    """Stripe's word on a dispute. Older words than the last are left out."""
+    """Record Stripe's report on a dispute. Reports older than the last one are ignored."""
     payment = Payment.objects.select_for_update().get(pk=payment.pk)
     _same_currency(found.id, found.currency)
     dispute = payment.disputes.filter(stripe_id=found.id).first() or Dispute(

@@ -14,12 +14,12 @@ from marketplace.billing.payments.money import nano_of_cents
 from marketplace.billing.payments.recharge import FAILURES_MAX, recharged_cents
 
 SHOWN_MAX = 20
-"""Payments on the Billing page; the management API pages through all of them."""
+"""Payments on the Billing page at most; the management API has all."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentsShown:
-    """What the Billing page says about money from outside."""
+    """The payments part of the Billing page."""
 
     is_on: bool
     owed_nano: int
@@ -31,7 +31,7 @@ class PaymentsShown:
 
 
 def payments_of(organisation: Organisation) -> QuerySet[Payment]:
-    """Newest first, with what went back of each."""
+    """An organisation's payments, newest first, each with its refunds and disputes."""
     return (
         organisation.payments.select_related("created_by")
         .prefetch_related("refunds", "disputes")
@@ -40,7 +40,7 @@ def payments_of(organisation: Organisation) -> QuerySet[Payment]:
 
 
 def payments_shown(organisation: Organisation, now: datetime | None = None) -> PaymentsShown:
-    """For the Billing page."""
+    """Read the payments part of the Billing page."""
     profile = PaymentProfile.objects.filter(organisation=organisation).first()
     month_cents = recharged_cents(organisation.pk, now or timezone.now())
     return PaymentsShown(

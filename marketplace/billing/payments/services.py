@@ -1,4 +1,4 @@
-"""Verbs of payments. Stripe is asked outside of transactions here, and its word recorded inside."""
+"""Services for payments. They call Stripe outside of transactions and record its reports inside."""
 
 import logging
 from dataclasses import dataclass
@@ -23,29 +23,29 @@ from marketplace.billing.payments.money import CURRENCY, usd_of_cents
 from marketplace.billing.payments.shapes import our_id
 
 PENDING_MAX = 20
-"""Most payments of one organisation that wait for somebody to pay; Checkout ends each in a day."""
+"""Unpaid Checkouts of one organisation at most; each expires in a day."""
 
 log = logging.getLogger(__name__)
 
 
 class PaymentsUnavailable(Exception):
-    """Stripe could not be asked, or payments are off. The message is for people."""
+    """Stripe did not answer, or payments are off. The message is for people."""
 
 
 class PaymentMismatch(Exception):
-    """Stripe received something else than was asked for: a person has to look."""
+    """Stripe received another amount or currency than requested: a person must check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A payment that waits for its person, and Stripe's page for it."""
+    """An unpaid payment, and the URL of Stripe's page for it."""
 
     payment: Payment
     url: str
 
 
 def topup_amount_check(amount_cents: int) -> None:
-    """ValidationError unless an amount is within the bounds of this installation."""
+    """ValidationError unless the amount is within this installation's bounds."""
     least, most = settings.WAYPOST_TOPUP_CENTS_MIN, settings.WAYPOST_TOPUP_CENTS_MAX
     if not least <= amount_cents <= most:
         raise ValidationError(
@@ -57,7 +57,7 @@ def topup_amount_check(amount_cents: int) -> None:
 def topup_begin(
     *, organisation: Organisation, amount_cents: int, save_card: bool, created_by: User
 ) -> Checkout:
-    """Prepare a payment at Stripe. No money moves before Stripe says that it was paid."""
+    """Prepare a payment at Stripe. No money moves until Stripe reports that it is paid."""
     payments_are_on()
     topup_amount_check(amount_cents)
     pending = organisation.payments.filter(state=PaymentState.PENDING)
@@ -92,7 +92,7 @@ def customer_ensure(*, organisation: Organisation, email: str) -> str:
     profile, _created = PaymentProfile.objects.get_or_create(organisation=organisation)
     if profile.customer_id is None:
         made = stripe_api.customer_create(profile, email)
-        # Of two at once the first stays: the other's Checkout may be what keeps the card.
+        # Of two concurrent calls the first one's customer stays.
         PaymentProfile.objects.filter(pk=profile.pk, customer_id=None).update(customer_id=made)
         profile.refresh_from_db()
     return str(profile.customer_id)
@@ -102,7 +102,7 @@ def customer_ensure(*, organisation: Organisation, email: str) -> str:
 def payment_succeed(
     *, payment: Payment, intent_id: str, received_cents: int, currency: str
 ) -> Payment:
-    """Book a received payment, once, whatever was thought of it before."""
+    """Book a received payment once, whatever its state was."""
     payment = Payment.objects.select_for_update().get(pk=payment.pk)
     if payment.state == PaymentState.SUCCEEDED and payment.intent_id == intent_id:
         return payment
@@ -121,7 +121,7 @@ def payment_succeed(
 
 @transaction.atomic
 def payment_end(*, payment: Payment, state: PaymentState, failure: str = "") -> bool:
-    """A pending payment comes to nothing; returns whether it was pending until now."""
+    """End a pending payment without success; returns whether it was pending."""
     payment = Payment.objects.select_for_update().get(pk=payment.pk)
     if payment.state != PaymentState.PENDING:
         return False
@@ -133,19 +133,19 @@ def payment_end(*, payment: Payment, state: PaymentState, failure: str = "") -> 
 
 
 def payment_find(reference: str | None) -> Payment | None:
-    """A payment by its id as Stripe carries it; None where it is not one of ours."""
+    """The payment whose id Stripe carries; None if it is not ours."""
     found = our_id(reference)
     return Payment.objects.filter(pk=found).first() if found else None
 
 
 def card_save(*, organisation: Organisation, payment_method_id: str) -> None:
-    """The card that auto-recharge charges from now on."""
+    """Keep a card for auto-recharge."""
     PaymentProfile.objects.update_or_create(
         organisation=organisation, defaults={"payment_method_id": payment_method_id}
     )
 
 
 def payments_are_on() -> None:
-    """PaymentsUnavailable where this installation has no keys of Stripe's."""
+    """Raise PaymentsUnavailable if this installation has no Stripe keys."""
     if not settings.PAYMENTS_ON:
         raise PaymentsUnavailable(_("Payments are off here. An admin can grant credit."))

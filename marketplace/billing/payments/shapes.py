@@ -1,4 +1,4 @@
-"""The fields of Stripe's objects and events that we read, checked once at the edge."""
+"""Types for the fields that we read of Stripe's objects and events, validated at the edge."""
 
 import builtins
 import uuid
@@ -9,7 +9,7 @@ import stripe
 
 
 def our_id(reference: str | None) -> uuid.UUID | None:
-    """A row's id that Stripe carries for us; None where there is none of ours."""
+    """The row id that Stripe carries for us; None if there is none."""
     try:
         return uuid.UUID(reference or "")
     except ValueError:
@@ -20,13 +20,13 @@ S = TypeVar("S", bound="Shape")
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """One object of Stripe's. Unknown fields are left out, a wrong type is an error."""
+    """A Stripe object. Unknown fields are ignored, a wrong type is an error."""
 
     id: str
 
     @classmethod
     def of(cls, found: stripe.StripeObject) -> Self:
-        """Of what the library returned."""
+        """Convert an object of Stripe's library."""
         return msgspec.convert(found.to_dict(), cls)
 
 
@@ -61,10 +61,10 @@ class Intent(Shape, frozen=True, kw_only=True):
 
     @property
     def failure(self) -> str:
-        """What to show of a payment that came to nothing."""
+        """The text to show for a failed payment."""
         error = self.last_payment_error
-        told = (error.message or error.code) if error else None
-        return told or f"Stripe left the payment as {self.status}."
+        message = (error.message or error.code) if error else None
+        return message or f"Stripe left the payment as {self.status}."
 
 
 class StripeRefund(Shape, frozen=True, kw_only=True):
@@ -89,18 +89,18 @@ class StripeDispute(Shape, frozen=True, kw_only=True):
 
 
 class EventBody(msgspec.Struct, frozen=True):
-    """What an event is about."""
+    """The body of an event."""
 
     object: msgspec.Raw
 
 
 class Event(Shape, frozen=True, kw_only=True):
-    """An envelope. ``created`` is in Unix seconds."""
+    """An event; ``created`` is in Unix seconds."""
 
     type: str
     created: int
     data: EventBody
 
     def about(self, shape: "builtins.type[S]") -> S:
-        """The object as one of the shapes above; ``msgspec.DecodeError`` where it is none."""
+        """The event's object as ``shape``; ``msgspec.DecodeError`` if it does not fit."""
         return msgspec.json.decode(self.data.object, type=shape)

@@ -1,4 +1,4 @@
-"""What staff order: grants and write-offs, with who and why on a row of their own."""
+"""Staff orders: grants and write-offs, recorded with person and reason."""
 
 import uuid
 
@@ -14,7 +14,7 @@ from marketplace.billing.services import credit_post
 from router.domain.money import NANO_PER_USD
 
 GRANT_NANO_MAX = 10_000_000 * NANO_PER_USD
-"""Most that one order gives: a slip of the keyboard must not fill the ledger's integers."""
+"""The most that one order gives: a typing error must not overflow the ledger's integers."""
 
 
 @transaction.atomic
@@ -26,9 +26,9 @@ def grant_order(
     ordered_by: User,
     idem_key: str = "",
 ) -> StaffTransfer:
-    """Give credit that nobody paid for, up to ``GRANT_NANO_MAX``. The same ``idem_key`` gives once.
+    """Grant free credit up to ``GRANT_NANO_MAX``. The same ``idem_key`` grants once.
 
-    Raises ``ValidationError``, also for a key that another grant was ordered with.
+    Raises ``ValidationError``, also for an ``idem_key`` that another grant has used.
     """
     if not 0 < amount_nano <= GRANT_NANO_MAX:
         raise ValidationError(_("An amount is above zero and at most 10,000,000 US dollars."))
@@ -46,7 +46,7 @@ def grant_order(
 def write_off_order(
     *, organisation: Organisation, amount_nano: int, reason: str, ordered_by: User
 ) -> StaffTransfer:
-    """Give up a debt, or part of it; calls go on when none is left."""
+    """Write off a debt or a part of it; calls are served again when none is left."""
     debt_amount_check(organisation, amount_nano)
     transfer = debt_write_off(
         organisation=organisation, amount_nano=amount_nano, idem_key=f"write_off:{uuid.uuid4()}"
@@ -55,7 +55,7 @@ def write_off_order(
 
 
 def debt_amount_check(organisation: Organisation, amount_nano: int) -> None:
-    """ValidationError where an organisation owes less."""
+    """ValidationError if an organisation owes less."""
     if amount_nano > owed_nano(organisation):
         raise ValidationError(_("The organisation owes less than this."))
 

@@ -1,4 +1,4 @@
-"""The calls that we make to Stripe, each with an idempotency key of the row that it is made for."""
+"""Our calls to Stripe, each with an idempotency key from the row that it is for."""
 
 import logging
 from functools import cache
@@ -17,7 +17,7 @@ TIMEOUT_S = 10
 RETRIES = 1
 PAYMENT_KEY = "waypost_payment"
 REFUND_KEY = "waypost_refund"
-"""Metadata by which an object of Stripe's is known to be ours."""
+"""The metadata key that marks a Stripe object as ours."""
 
 
 @cache
@@ -31,12 +31,12 @@ def _client(secret_key: str, api_url: str) -> stripe.StripeClient:
 
 
 def client() -> stripe.StripeClient:
-    """Stripe under this installation's key; payments must be on."""
+    """A Stripe client with this installation's key; payments must be on."""
     return _client(settings.STRIPE_SECRET_KEY, settings.STRIPE_API_URL)
 
 
 def customer_create(profile: PaymentProfile, email: str) -> str:
-    """The id of a new customer, the same one when the same person asks again."""
+    """Create a customer and return its id; the same id if the same address asks again."""
     made = client().v1.customers.create(
         {
             "name": profile.organisation.name,
@@ -51,7 +51,7 @@ def customer_create(profile: PaymentProfile, email: str) -> str:
 def checkout_create(
     payment: Payment, *, customer_id: str, save_card: bool, return_url: str, cancel_url: str
 ) -> tuple[str, str]:
-    """A Checkout Session: its id, and the page of Stripe's where the person pays."""
+    """Create a Checkout Session; returns its id and the URL where the person pays."""
     intent: stripe.params.checkout.SessionCreateParamsPaymentIntentData = {
         "metadata": {PAYMENT_KEY: str(payment.pk)}
     }
@@ -73,7 +73,7 @@ def checkout_create(
                 }
             ],
             "payment_intent_data": intent,
-            # The ledger keeps USD: Stripe must not convert at its own rate.
+            # The ledger is in USD, so Stripe must not convert currencies.
             "adaptive_pricing": {"enabled": False},
             "success_url": return_url,
             "cancel_url": cancel_url,
@@ -84,7 +84,7 @@ def checkout_create(
 
 
 def card_detach(payment_method_id: str) -> None:
-    """Take a kept card from its customer for good; no matter where it is gone already."""
+    """Detach a kept card from its customer; succeeds if it is already gone."""
     try:
         client().v1.payment_methods.detach(payment_method_id)
     except stripe.InvalidRequestError as error:
@@ -92,12 +92,12 @@ def card_detach(payment_method_id: str) -> None:
 
 
 def session_retrieve(session_id: str) -> Session:
-    """A Checkout Session as Stripe has it now."""
+    """Fetch a Checkout Session."""
     return Session.of(client().v1.checkout.sessions.retrieve(session_id))
 
 
 def recharge_create(payment: Payment, *, customer_id: str) -> Intent:
-    """Charge the saved card while nobody is there. A refused card raises ``stripe.CardError``."""
+    """Charge the kept card off-session. A refused card raises ``stripe.CardError``."""
     intent = client().v1.payment_intents.create(
         {
             "amount": payment.amount_cents,
@@ -114,7 +114,7 @@ def recharge_create(payment: Payment, *, customer_id: str) -> Intent:
 
 
 def intent_retrieve(intent_id: str) -> Intent | None:
-    """A payment as Stripe has it now; None where this key's account has none of that id."""
+    """Fetch a payment; None if this Stripe account has none with that id."""
     try:
         return Intent.of(client().v1.payment_intents.retrieve(intent_id))
     except stripe.InvalidRequestError as error:
@@ -124,7 +124,7 @@ def intent_retrieve(intent_id: str) -> Intent | None:
 
 
 def refund_create(refund: Refund) -> StripeRefund:
-    """Ask for a refund; asked again it is the same one."""
+    """Request a refund; repeating the request returns the same one."""
     made = client().v1.refunds.create(
         {
             "payment_intent": refund.payment.intent_id or "",

@@ -1,4 +1,4 @@
-"""Charge saved cards where credit runs low, and finish what Stripe did not answer."""
+"""Charges kept cards when credit runs low, and retries what Stripe did not answer."""
 
 from django.utils import timezone
 
@@ -8,5 +8,5 @@ from marketplace.shared.jobs.periodic import Queue, every
 
 @every(60.0, queue=Queue.WORK)
 def pursue_payments() -> int:
-    """One round; returns how many recharges were asked for."""
+    """Do one round; returns how many recharges were requested."""
     return payments_pursue(now=timezone.now())

@@ -1,4 +1,4 @@
-"""Where Stripe's events arrive."""
+"""The webhook for Stripe's events."""
 
 import logging
 from http import HTTPStatus
@@ -18,18 +18,18 @@ from marketplace.billing.payments.shapes import Event
 log = logging.getLogger(__name__)
 
 EVENT_BYTES_MAX = 262_144
-"""Stripe's events have some kilobytes."""
+"""The largest body; Stripe's events have a few kilobytes."""
 TOLERANCE_S = 300
-"""How old a signature may be: what was overheard cannot be played back later."""
+"""The greatest age of a signature, against replay attacks."""
 
 
 @csrf_exempt
 @require_POST
 def stripe_webhook(request: HttpRequest) -> HttpResponse:
-    """200 for what was applied, seen before or is not ours; anything else makes Stripe try again.
+    """200 if the event was applied, seen before or is not ours; with other codes Stripe retries.
 
-    400: not signed by Stripe, or not an event. 409: Stripe received something else than was asked.
-    503: Stripe had to be asked for more and did not answer.
+    400: not signed by Stripe, or not an event. 409: Stripe received another amount or currency than
+    requested. 503: Stripe did not answer a further request.
     """
     if not settings.PAYMENTS_ON:
         raise Http404

@@ -1,4 +1,4 @@
-"""``manage.py invoices issue --period 2026-10``: what the clock does by itself, on demand."""
+"""``manage.py invoices issue --period 2026-10``: what the periodic task does, on demand."""
 
 from typing import Any
 

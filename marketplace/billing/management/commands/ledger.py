@@ -1,4 +1,4 @@
-"""``manage.py ledger``: prove the books, and what to do where they gape."""
+"""``manage.py ledger``: prove the ledger, and repair it by hand."""
 
 import getpass
 import time
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         getattr(self, f"_{verb.replace('-', '_')}")(options)
 
     def _verify(self, options: dict[str, Any]) -> None:
-        # The journal first: what is settled while the books are proven is then found in them.
+        # The journal is read first: calls that settle during the proof are then in the ledger.
         found = _read(options["journal"], routers_alive()) if options["journal"] else None
         proof = ledger_proof()
         gaps = list(proof.gaps)
@@ -88,7 +88,7 @@ class Command(BaseCommand):
         )
 
     def _compared(self, found: JournalCopy, max_age_s: float) -> list[str]:
-        """Say how a journal stands; what of that is a gap."""
+        """Print the comparison of a journal with the ledger; returns the gaps."""
         compared = journal_compare(found, now_ms=time.time_ns() // 1_000_000)
         self.stdout.write(
             f"The journal: {compared.settled} calls settled, {len(compared.waiting)} wait, "
