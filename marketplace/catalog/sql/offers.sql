@@ -1,4 +1,4 @@
--- A published price is what somebody was charged by: it is superseded, never edited.
+-- Charges refer to published prices, so these are superseded, never edited.
 CREATE FUNCTION catalog_refuse_offer_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION '% of offer % is refused: publish a new offer', TG_OP, OLD.id;

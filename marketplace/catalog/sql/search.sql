@@ -1,7 +1,6 @@
--- What the catalog's search looks in: a stored column of each model, kept by PostgreSQL itself.
--- Names weigh most, then author, task and licence, then the description: by the stems of both
--- languages of the pages, and as it is written, for words that are still being typed. Those may
--- also be typed without their accents.
+-- The search vector: a generated column of each model. The display name and author/slug weigh most,
+-- then task and licence, then the description. The description is in with the stems of both
+-- languages of the pages, and unstemmed for words that are still being typed, also without accents.
 
 CREATE FUNCTION catalog_search_vector(
   p_name text, p_display_name text, p_task text, p_license text, p_description text
@@ -20,8 +19,9 @@ ALTER TABLE catalog_aimodel ADD COLUMN search tsvector
   GENERATED ALWAYS AS (catalog_search_vector(name, display_name, task, license, description)) STORED;
 CREATE INDEX catalog_aimodel_search ON catalog_aimodel USING gin (search);
 
--- How alike a word is to the nearest word of a text, 0 to 1: for typing errors. Where pg_trgm is
--- not there and may not be added, nothing is alike and the search is by whole words only.
+-- The similarity of a word to the nearest word of a text, 0 to 1, for typing errors. Without
+-- pg_trgm, and without the right to add it, nothing is similar and the search is by whole words
+-- only.
 DO $$
 BEGIN
   CREATE EXTENSION IF NOT EXISTS pg_trgm;

@@ -1,12 +1,12 @@
--- Where several routers meet: who is there, and who may use how many slots of which worker.
--- Written by routing_beat and routing_leave alone, called by the routers.
+-- The membership of routers, and how many slots of each worker each router may use. Only
+-- routing_beat and routing_leave write here; the routers call them.
 
 CREATE TABLE routing_router (
     router_id text PRIMARY KEY,
     url text NOT NULL,
     demands jsonb NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- What routers tell each other of the engines that they share.
+    -- The router's state of shared engines, for the other routers.
     word jsonb NOT NULL DEFAULT '{}'
 );
 
@@ -18,10 +18,10 @@ CREATE TABLE routing_slot_lease (
     PRIMARY KEY (worker_id, router_id)
 );
 
--- Stay a member for ttl_s more. claims: {worker_id: {"wanted": n, "slots": of how many}}; its_word is
--- for the others.
--- Returns {"members": [{router_id, url, demands, word}], "granted": {worker_id: n}}. What is granted on
--- one worker never adds up to more than its slots: one lock orders all beats.
+-- Extend the membership by ttl_s. claims: {worker_id: {"wanted": n, "slots": the worker's slots}};
+-- its_word is for the other routers.
+-- Returns {"members": [{router_id, url, demands, word}], "granted": {worker_id: n}}. The grants on a
+-- worker never sum to more than its slots: one lock orders all beats.
 CREATE FUNCTION routing_beat(
     this_router text, this_url text, ttl_s double precision, its_demands jsonb, claims jsonb,
     its_word jsonb DEFAULT '{}'

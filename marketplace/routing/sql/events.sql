@@ -1,4 +1,4 @@
--- What happened to a route is added to and never rewritten.
+-- The history of a route is append-only.
 CREATE FUNCTION routing_refuse_event_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION '% of routing event % is refused: what happened is not rewritten', TG_OP, OLD.id;

@@ -1,6 +1,7 @@
--- Answers to calls that carry an Idempotency-Key. A row without a status is a call that runs; its
--- claim expires, so that a router's death does not block the key for ever. A claim is one call's own:
--- its token renews it while the call runs, and fences off a call that lost its key to another.
+-- Answers to calls with an Idempotency-Key. A row without a status is a running call. Its claim
+-- expires, so that a dead router does not block the key for ever. Each call claims with its own
+-- token: the token renews the claim while the call runs, and stops a call that lost its key to
+-- another.
 CREATE TABLE routing_idempotency (
     scope text NOT NULL,
     key text NOT NULL,
@@ -14,8 +15,8 @@ CREATE TABLE routing_idempotency (
 );
 CREATE INDEX routing_idempotency_expiry ON routing_idempotency (expires_at);
 
--- 'new' (the call that asks has the key, for the first time or still), 'running' (another has it),
--- 'other' (another payload) or 'done' with the answer.
+-- Returns 'new' (the caller has the key, for the first time or still), 'running' (another call has
+-- it), 'other' (the key has another payload) or 'done' with the answer.
 CREATE FUNCTION routing_idempotency_claim(
     p_scope text, p_key text, p_token text, p_fingerprint text, p_ttl_s double precision
 ) RETURNS TABLE (state text, status integer, headers jsonb, body bytea) LANGUAGE plpgsql AS $$

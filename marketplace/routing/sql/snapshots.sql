@@ -1,4 +1,4 @@
--- Sent at commit: a router that hears of a version can read it.
+-- Notify at commit, so that a router can read the version it hears of.
 CREATE FUNCTION routing_snapshot_notify() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_notify('waypost_snapshot', NEW.version::text);

@@ -1,4 +1,4 @@
--- Who looked at what is added to and never rewritten.
+-- The record of looks is append-only.
 CREATE FUNCTION support_refuse_look_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION '% of look % is refused: what happened is not rewritten', TG_OP, OLD.id;

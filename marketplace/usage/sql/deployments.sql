@@ -1,8 +1,8 @@
--- Sums over the calls of all customers by deployment, for pages that anybody may look at: made out
--- of usage_rollup by a job, so that settling pays nothing for them.
+-- Sums over all customers' calls by deployment, for public pages. A job makes them from
+-- usage_rollup, so that they cost settlement nothing.
 
--- Make the hours and days anew that begin at these moments or later; returns the rows made.
--- placed: a worker of the deployment had the call. faults: that worker failed it, before or after
+-- Rebuild the hours and days that begin at these times or later; returns the number of rows.
+-- placed: a worker of the deployment got the call. faults: that worker failed it, before or after
 -- the first byte. Latencies and tokens_answered are of completed calls.
 CREATE FUNCTION usage_deployment_rollup_refresh(p_hours_from timestamptz, p_days_from timestamptz)
 RETURNS bigint LANGUAGE plpgsql AS $$

@@ -1,7 +1,8 @@
--- usage_event by month. Request ids are UUIDv7: their first 48 bits are the Unix milliseconds of
--- created_at, so that a range of ids is a range of time and the primary key stays request_id.
+-- usage_event is partitioned by month. Request ids are UUIDv7: their first 48 bits are the Unix
+-- milliseconds of created_at, so that a range of ids is a range of time and the primary key stays
+-- request_id.
 
--- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+-- The search path of SECURITY DEFINER functions (FROM CURRENT): no caller's table replaces ours.
 SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
 CREATE FUNCTION usage_uuid7_floor(p_at timestamptz) RETURNS uuid
@@ -10,8 +11,8 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
           || repeat('0', 20))::uuid
 $$;
 
--- Make the months (UTC) that have none yet, from one moment's to another's; returns how many.
--- What fell into the default partition meanwhile moves to where it belongs.
+-- Create the missing months (UTC) between two times; returns how many. Rows of these months move out
+-- of the default partition.
 CREATE FUNCTION usage_partitions_make(p_from timestamptz, p_until timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE

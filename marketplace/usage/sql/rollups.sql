@@ -1,14 +1,14 @@
--- Rollups: sums over the calls of an hour and of a day (UTC), written with the events by whoever
--- inserts them, in the same transaction.
+-- Rollups: sums over the calls of an hour and of a day (UTC), written in the transaction that
+-- inserts the events.
 --
 -- Latencies are counted in buckets of half a power of two: bucket i holds 2^(i/2) ms up to
--- 2^((i+1)/2) ms. A histogram is a bag of cells, bucket * 2^32 + calls: adding to it is appending,
--- and readers sum what they find. It is folded, one cell a bucket, when it gets long.
+-- 2^((i+1)/2) ms. A histogram is an array of cells, bucket * 2^32 + calls. Writers append cells, and
+-- readers sum them. A long array is folded to one cell a bucket.
 
--- The path of SECURITY DEFINER functions (FROM CURRENT): no table of a caller's stands in for ours.
+-- The search path of SECURITY DEFINER functions (FROM CURRENT): no caller's table replaces ours.
 SELECT set_config('search_path', format('%I, pg_temp', current_schema()), true);
 
--- What the books and the rollups need to know of a call.
+-- The fields of a call that the ledger and the rollups need.
 CREATE TYPE usage_call AS (
   request_id uuid, created_at timestamptz, lease_id uuid, account_id bigint,
   organisation_id bigint, key_id bigint, user_id bigint, model text, outcome text,
@@ -16,8 +16,8 @@ CREATE TYPE usage_call AS (
   prompt_tokens bigint, cached_tokens bigint, completion_tokens bigint, reasoning_tokens bigint,
   rows bigint, images bigint, queue_ms float8, ttft_ms float8, total_ms float8);
 
--- The first byte of an answer that is not streamed is its last: it says nothing of how soon one begins,
--- and would credit its tokens with no time. Rollups count first bytes of streams alone.
+-- Rollups count the time to first byte of streams only. Without streaming the first byte comes with
+-- the last, so its time would leave none for the tokens.
 CREATE FUNCTION usage_call_of(e usage_event) RETURNS usage_call LANGUAGE sql IMMUTABLE AS $$
   SELECT ROW(
     e.request_id, e.created_at, e.lease_id, e.account_id,
@@ -54,7 +54,7 @@ BEGIN
 END
 $$;
 
--- By deployment and ending, of hours and of days.
+-- Add calls to the rollups by deployment and outcome, of hours and of days.
 CREATE FUNCTION usage_span_rollup_add(p_calls usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO usage_rollup AS r (
@@ -93,7 +93,7 @@ BEGIN
 END
 $$;
 
--- By who called what, of days: over all deployments and endings, for an organisation's pages.
+-- Add calls to the daily rollups by caller and model, for an organisation's pages.
 CREATE FUNCTION usage_caller_rollup_add(p_calls usage_call[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO usage_caller_rollup AS r (
@@ -122,7 +122,7 @@ BEGIN
 END
 $$;
 
--- Make the rollups of some days (UTC) anew from their events; returns the calls counted.
+-- Rebuild the rollups of some days (UTC) from their events; returns the number of calls.
 CREATE FUNCTION usage_rollup_rebuild(p_from timestamptz, p_until timestamptz) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
