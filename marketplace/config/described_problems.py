@@ -40,8 +40,8 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     document = {PROBLEM_TYPE: {"schema": {"$ref": f"#/components/schemas/{NAME}"}}}
     for operations in result["paths"].values():
         for operation in operations.values():
-            told = {code: {"description": text} for code, text in RANGES.items()}
+            responses = {code: {"description": text} for code, text in RANGES.items()}
             operation["responses"] |= {
-                code: {**response, "content": document} for code, response in told.items()
+                code: {**response, "content": document} for code, response in responses.items()
             }
     return result

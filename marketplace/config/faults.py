@@ -34,8 +34,8 @@ def fault(error: BaseException | None, path: str) -> Refusal:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an error without using the database, which may be what failed."""
-    told = fault(sys.exc_info()[1], request.path)
-    if told.status == HTTPStatus.INTERNAL_SERVER_ERROR and not request.path.startswith("/api/"):
+    answer = fault(sys.exc_info()[1], request.path)
+    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and not request.path.startswith("/api/"):
         # The page's scripts need the request's nonce; no context processor runs.
         return HttpResponseServerError(render_to_string("500.html", {"request": request}))
-    return HttpResponse(told.body, status=told.status, headers=dict(told.headers))
+    return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))

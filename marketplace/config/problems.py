@@ -43,13 +43,15 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
 
 
 def _of_the_database(error: Exception, path: str) -> Response | None:
-    told = fault(error, path)
-    if told.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+    answer = fault(error, path)
+    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
     set_rollback()
     log.warning("%s: %s", path, error)
-    headers = {name: value for name, value in told.headers.items() if name != "Content-Type"}
-    return Response(json.loads(told.body), told.status, headers=headers, content_type=PROBLEM_TYPE)
+    headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}
+    return Response(
+        json.loads(answer.body), answer.status, headers=headers, content_type=PROBLEM_TYPE
+    )
 
 
 def _flatten(detail: Any, field: str = "") -> Any:

@@ -24,6 +24,6 @@ def _record_draining(
     worker: Worker, models: Iterable[AIModel], by: User | None, why: str, **_: Any
 ) -> None:
     kind = EventKind.DRAINED if worker.draining else EventKind.UNDRAINED
-    said = f"{worker.worker_id}: {why}" if why else worker.worker_id
+    reason = f"{worker.worker_id}: {why}" if why else worker.worker_id
     for model in models:
-        event_record(kind=kind, model=model, by=by, why=said)
+        event_record(kind=kind, model=model, by=by, why=reason)

@@ -99,8 +99,8 @@ def figures_by(
     Latencies cost the most to read. ``ttft=False`` leaves out those to the first byte;
     ``latencies_of`` limits all latencies to the first values.
     """
-    apart = rows.model is UsageRollup
-    wanted = _SUMS if apart else _CALLER_SUMS
+    is_usage_rollup = rows.model is UsageRollup
+    wanted = _SUMS if is_usage_rollup else _CALLER_SUMS
     # Django refuses an annotation with the name of a column.
     sums = rows.order_by().values(name).annotate(**{f"sum_{key}": wanted[key] for key in wanted})
     found = list(sums.order_by("-sum_charge_nano", "-sum_calls", name))
@@ -109,7 +109,7 @@ def figures_by(
     if latencies_of is not None:
         rows = rows.filter(**{f"{name}__in": [row[name] for row in found[:latencies_of]]})
     completed: QuerySet[Any] = rows
-    if apart:
+    if is_usage_rollup:
         # Cells of CallerRollup are of completed calls already.
         completed = completed.filter(outcome=Outcome.COMPLETED)
     first = histograms(completed, name, "ttft_cells") if ttft else {}

@@ -60,11 +60,13 @@ class Summary:
 
 def summary_of(organisation: Organisation, window: Window, *, by: str, **filters: Any) -> Summary:
     """The summary; ``by`` is a key of `GROUPS`. At most five queries, and one for names."""
-    apart = rollups_of(organisation.pk, window, **filters)
+    all_rollups = rollups_of(organisation.pk, window, **filters)
     fewest = fewest_rollups_of(organisation.pk, window, **filters)
     by_time = figures_by(fewest, "starts_at", ttft=False)
     field = GROUPS[by][0]
-    groups = figures_by(fewest if field in CALLER_FIELDS else apart, field, latencies_of=GROUPS_MAX)
+    groups = figures_by(
+        fewest if field in CALLER_FIELDS else all_rollups, field, latencies_of=GROUPS_MAX
+    )
     names = names_of(organisation, by)
     ordered = list(groups.items())
     totals = figures_sum(list(by_time.values()))

@@ -131,8 +131,8 @@ def _queue(queue: Queue, x: int, y: int, width: int) -> Box:
 def _pool(box: PoolBox, x: int, y: int, width: int) -> Box:
     name = _short("pool", box.pool.name)
     filled = min(box.in_flight / box.slots, 1.0) * width if box.slots else 0.0
-    said = f"{box.in_flight}/{box.slots}"
-    return Box("pool", name, box.pool.name, x, y, width, said, filled, box.pool.emulated)
+    text = f"{box.in_flight}/{box.slots}"
+    return Box("pool", name, box.pool.name, x, y, width, text, filled, box.pool.emulated)
 
 
 def _lines(topology: Topology, boxes: dict[str, dict[str, Box]]) -> tuple[Line, ...]:

@@ -59,5 +59,5 @@ def by_rank(models: QuerySet[AIModel]) -> QuerySet[AIModel]:
 
 
 def _word(word: str) -> SearchQuery:
-    begun = SearchQuery(f"{word}:*", config="simple", search_type="raw")
-    return reduce(or_, [SearchQuery(word, config=stem) for stem in STEMS], begun)
+    prefix = SearchQuery(f"{word}:*", config="simple", search_type="raw")
+    return reduce(or_, [SearchQuery(word, config=stem) for stem in STEMS], prefix)
