@@ -1,1 +1,1 @@
-"""Who may do what: users, organisations, memberships and API keys."""
+"""Accounts: users, organisations, memberships and API keys."""

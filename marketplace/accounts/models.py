@@ -112,7 +112,7 @@ PLATFORM_PREFIX = "waypost-"
 
 
 class Organisation(RateLimited):
-    """Who pays. Everything private belongs to exactly one organisation."""
+    """The customer that pays. Everything private belongs to exactly one organisation."""
 
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=120)

@@ -1,4 +1,4 @@
-"""Who acts now: the person or key of the request, else the job, else the command.
+"""The actor of a change: the person or key of the request, else the job, else the command.
 
 The actor is read when an entry is written, not when the request begins: only Django REST framework
 knows the API key, and nobody is signed in before signing in.

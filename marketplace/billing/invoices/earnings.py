@@ -1,4 +1,4 @@
-"""What a provider earned, by month and model."""
+"""A provider's earnings by month and model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
