@@ -267,6 +267,7 @@ def test_a_router_that_is_connected_is_not_written_off(shop: Shop) -> None:
         on.execute(ALONE_SQL, ["r1"])
         with pytest.raises(CommandError, match="'r1' runs"):
             ledger("write-off", "r1", "--reason", "x")
+        on.execute("SELECT pg_advisory_unlock_all()")  # As soon as PostgreSQL sees it gone.
     assert shop.customer_account.held_nano == 50
     ledger("write-off", "r1", "--reason", "x")
     assert shop.customer_account.held_nano == 0
