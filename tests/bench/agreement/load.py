@@ -61,7 +61,7 @@ def by_locust(asked: Asked) -> list[Timed]:
         out = Path(folder, "samples.json")
         asked = structs.replace(asked, body=json.dumps(body), out=str(out))
         users = asked.users or 1
-        command = [sys.executable, "-m", "locust", "-f", "benchmarks/agreement/locustfile.py"]
+        command = [sys.executable, "-m", "locust", "-f", "tests/bench/agreement/locustfile.py"]
         command += ["--host", asked.url, "--headless", "-u", str(users), "-r", str(users)]
         command += ["--only-summary", "-L", "ERROR"]
         environment = {
