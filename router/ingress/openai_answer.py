@@ -24,11 +24,12 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 class OpenAIClient:
     """The :class:`router.pipeline.gateway.Client` of a call. A report goes out as ``route``."""
 
-    __slots__ = ("_call", "_sink")
+    __slots__ = ("_call", "_headers", "_sink")
 
     def __init__(self, sink: Sink, call: InferenceRequest) -> None:
         self._sink = sink
         self._call = call
+        self._headers: Headers = []
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
@@ -40,6 +41,7 @@ class OpenAIClient:
 
     async def start_stream(self, headers: Headers) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
+        self._headers = headers
         await self._sink.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
@@ -55,13 +57,16 @@ class OpenAIClient:
         await self._sink.end_stream(DONE if report is None else self._told(report) + DONE)
 
     def _told(self, report: Report) -> bytes:
-        """The report as a last chunk without choices, like usage."""
-        call = self._call
+        """The report as a last chunk without choices, like usage.
+
+        The call that was served may be of another model than the one that was asked first.
+        """
+        served = dict(self._headers)
         chunk: dict[str, Any] = {
-            "id": call.id,
+            "id": served["x-request-id"],
             "object": "chat.completion.chunk",
-            "created": call.created_at_ms // 1000,
-            "model": call.model,
+            "created": self._call.created_at_ms // 1000,
+            "model": served["x-route-model"],
             "choices": [],
             "route": report,
         }
