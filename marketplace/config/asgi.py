@@ -4,12 +4,15 @@ import resource
 
 from django.conf import settings
 
-from marketplace.config.front import Front
+from marketplace.config.front import Front, Uploads
 from marketplace.config.wsgi import application as pages
 
 THREADS = 16
 BODY_S = 15.0
 BODIES_BYTES_MAX = 64 * 1024 * 1024
+UPLOAD_S = 900.0
+"""A file of 200 MB needs 1.8 Mbit/s then."""
+UPLOADS_AT_ONCE = 8
 
 # Each connection is an open file, and slow ones wait: the default of 1,024 is too low.
 _, _files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -21,4 +24,7 @@ application = Front(
     body_bytes_max=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
     bodies_bytes_max=BODIES_BYTES_MAX,
     body_s=BODY_S,
+    uploads=Uploads(
+        settings.UPLOAD_PATHS, settings.UPLOAD_BODY_BYTES_MAX, UPLOAD_S, UPLOADS_AT_ONCE
+    ),
 )

@@ -29,7 +29,11 @@ class BoundaryMiddleware:
         return HttpResponse(refused.body, status=refused.status, headers=dict(refused.headers))
 
     def _refusal(self, request: HttpRequest) -> Refusal | None:
-        path, bytes_max = request.path_info, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        path = request.path_info
+        is_upload = request.method == "POST" and path in settings.UPLOAD_PATHS
+        bytes_max = int(
+            settings.UPLOAD_BODY_BYTES_MAX if is_upload else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        )
         declared = request.META.get("CONTENT_LENGTH", "")
         if declared.isdigit() and int(declared) > bytes_max:
             return too_large(path, bytes_max)

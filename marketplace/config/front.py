@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
-from tempfile import SpooledTemporaryFile
-from typing import Any
+from tempfile import SpooledTemporaryFile, TemporaryFile
+from typing import IO, Any
 from urllib.parse import unquote_to_bytes
 
 from marketplace.config.refusals import Refusal, refusal, too_large
@@ -38,6 +40,37 @@ class _Refused(Exception):
         self.refused = refused
 
 
+@dataclass(slots=True)
+class _Body:
+    """What came of a body, and what may come of it and by when."""
+
+    file: IO[bytes]
+    bytes_max: int
+    seconds: float
+    on_disk: bool = False
+    size: int = 0
+
+    def write(self, chunk: bytes) -> None:
+        self.file.write(chunk)
+        self.size += len(chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Paths whose bodies are buffered on disk, and their bounds in place of the usual ones.
+
+    So many of them are taken at once, else 503 with ``Retry-After``.
+    """
+
+    paths: Set[str]
+    body_bytes_max: int
+    body_s: float
+    at_once: int
+
+
+NO_UPLOADS = Uploads(frozenset(), 0, 0.0, 0)
+
+
 class Front:
     """An ASGI application around a WSGI one (PEP 3333).
 
@@ -54,6 +87,7 @@ class Front:
         body_bytes_max: int,
         bodies_bytes_max: int,
         body_s: float,
+        uploads: Uploads = NO_UPLOADS,
     ) -> None:
         self._application = application
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="page")
@@ -61,48 +95,74 @@ class Front:
         self._bodies_bytes_max = bodies_bytes_max
         self._body_s = body_s
         self._bodies_bytes = 0
+        self._uploads = uploads
+        self._uploading = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             raise ValueError(f"only HTTP is served here, not {scope['type']}")
-        body = bytearray()
+        is_upload = scope["method"] == "POST" and scope["path"] in self._uploads.paths
         try:
-            await self._read_in_time(scope, receive, body)
-            await self._serve(environ_of(scope, bytes(body)), send)
+            with (self._on_disk if is_upload else self._in_memory)(scope["path"]) as body:
+                await self._read_in_time(scope, receive, body)
+                body.file.seek(0)
+                await self._serve(environ_of(scope, body), send)
         except _Refused as error:
             await _refuse(send, error.refused)
         except _ClientLeft:
             return
-        finally:
-            self._bodies_bytes -= len(body)
 
-    async def _read_in_time(self, scope: dict[str, Any], receive: Receive, body: bytearray) -> None:
+    @contextmanager
+    def _in_memory(self, path: str) -> Iterator[_Body]:
+        body = _Body(io.BytesIO(), self._body_bytes_max, self._body_s)
         try:
-            async with asyncio.timeout(self._body_s):
+            yield body
+        finally:
+            self._bodies_bytes -= body.size
+
+    @contextmanager
+    def _on_disk(self, path: str) -> Iterator[_Body]:
+        if self._uploading >= self._uploads.at_once:
+            full = "Too many files are on their way here. Try again in a moment."
+            raise _Refused(refusal(path, HTTPStatus.SERVICE_UNAVAILABLE, full, retry_after_s=5))
+        self._uploading += 1
+        try:
+            with TemporaryFile() as file:
+                yield _Body(file, self._uploads.body_bytes_max, self._uploads.body_s, on_disk=True)
+        finally:
+            self._uploading -= 1
+
+    async def _read_in_time(self, scope: dict[str, Any], receive: Receive, body: _Body) -> None:
+        try:
+            async with asyncio.timeout(body.seconds):
                 await self._read(scope, receive, body)
         except TimeoutError:
-            late = f"The body was not here within {self._body_s:g} s."
+            late = f"The body was not here within {body.seconds:g} s."
             raise _Refused(refusal(scope["path"], HTTPStatus.REQUEST_TIMEOUT, late)) from None
 
-    async def _read(self, scope: dict[str, Any], receive: Receive, body: bytearray) -> None:
+    async def _read(self, scope: dict[str, Any], receive: Receive, body: _Body) -> None:
         path = scope["path"]
-        if _declared(scope) > self._body_bytes_max:
-            raise _Refused(too_large(path, self._body_bytes_max))
+        if _declared(scope) > body.bytes_max:
+            raise _Refused(too_large(path, body.bytes_max))
         more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _ClientLeft
             chunk = message.get("body", b"")
-            if len(body) + len(chunk) > self._body_bytes_max:
-                raise _Refused(too_large(path, self._body_bytes_max))
-            if self._bodies_bytes + len(chunk) > self._bodies_bytes_max:
-                full = "Too many bodies are on their way here. Try again in a moment."
-                raise _Refused(refusal(path, HTTPStatus.SERVICE_UNAVAILABLE, full, retry_after_s=1))
-            body += chunk
-            self._bodies_bytes += len(chunk)
+            if body.size + len(chunk) > body.bytes_max:
+                raise _Refused(too_large(path, body.bytes_max))
+            if not body.on_disk:
+                self._take_memory(path, len(chunk))
+            body.write(chunk)
             more = message.get("more_body", False)
+
+    def _take_memory(self, path: str, size: int) -> None:
+        if self._bodies_bytes + size > self._bodies_bytes_max:
+            full = "Too many bodies are on their way here. Try again in a moment."
+            raise _Refused(refusal(path, HTTPStatus.SERVICE_UNAVAILABLE, full, retry_after_s=1))
+        self._bodies_bytes += size
 
     async def _serve(self, environ: Environ, send: Send) -> None:
         loop = asyncio.get_running_loop()
@@ -163,7 +223,7 @@ async def _refuse(send: Send, refused: Refusal) -> None:
     await send({"type": "http.response.body", "body": refused.body, "more_body": False})
 
 
-def environ_of(scope: dict[str, Any], body: bytes) -> Environ:
+def environ_of(scope: dict[str, Any], body: _Body) -> Environ:
     """The WSGI environment for an ASGI scope whose body has been read."""
     host, port = scope.get("server") or ("localhost", 80)
     environ: Environ = {
@@ -178,7 +238,7 @@ def environ_of(scope: dict[str, Any], body: bytes) -> Environ:
         "REMOTE_ADDR": (scope.get("client") or ("", 0))[0],
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.get("scheme", "http"),
-        "wsgi.input": io.BytesIO(body),
+        "wsgi.input": body.file,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
@@ -194,7 +254,7 @@ def environ_of(scope: dict[str, Any], body: bytes) -> Environ:
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]}{between}{text}" if key in environ else text
     # The length that was read, as a chunked body declares none.
-    environ["CONTENT_LENGTH"] = str(len(body)) if body else ""
+    environ["CONTENT_LENGTH"] = str(body.size) if body.size else ""
     return environ
 
 

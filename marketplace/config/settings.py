@@ -16,6 +16,7 @@ from csp.constants import NONCE, NONE, SELF, STRICT_DYNAMIC
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from marketplace.config.file_storage import files_storage
 from marketplace.config.identity import *  # noqa: F403
 from router.domain.addresses import AddressPolicy
 
@@ -142,6 +143,16 @@ WAYPOST_BENCHMARKS_AT_ONCE = _positive("WAYPOST_BENCHMARKS_AT_ONCE", 1)
 WAYPOST_BENCHMARK_RESERVE_AFTER_S = _not_negative("WAYPOST_BENCHMARK_RESERVE_AFTER_S", 300)
 WAYPOST_BENCHMARK_HOURS = _hours("WAYPOST_BENCHMARK_HOURS", "3")
 
+# --- Files and batches -----------------------------------------------------------------------
+UPLOAD_PATHS = frozenset({"/v1/files", "/batches/upload"})
+UPLOAD_BODY_BYTES_MAX = 201 * 1000 * 1000
+"""A file of 200 MB in a form, which takes a little more."""
+WAYPOST_FILES_BUCKET = str(env.str("WAYPOST_FILES_BUCKET", default=""))
+WAYPOST_FILES_S3_URL = str(env.str("WAYPOST_FILES_S3_URL", default=""))
+WAYPOST_FILES_BYTES_MAX = _positive("WAYPOST_FILES_BYTES_MAX", 10_000_000_000)
+WAYPOST_FILES_DAYS = _positive("WAYPOST_FILES_DAYS", 30)
+WAYPOST_BATCHES_AT_ONCE = _positive("WAYPOST_BATCHES_AT_ONCE", 1)
+
 # --- Endpoints of providers ------------------------------------------------------------------
 # The router's own setting: our checks call only what it may call.
 ROUTER_UPSTREAM_NETWORKS = [
@@ -253,6 +264,10 @@ STATICFILES_DIRS = [FRONTEND_DIST] if FRONTEND_DIST.is_dir() else []
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+    # Customers' files: marketplace/batches.
+    "files": files_storage(
+        folder=WAYPOST_HOME / "files", bucket=WAYPOST_FILES_BUCKET, s3_url=WAYPOST_FILES_S3_URL
+    ),
 }
 # Served from the build folder: `make run` has no collectstatic step.
 WHITENOISE_USE_FINDERS = True

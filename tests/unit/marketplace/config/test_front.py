@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from marketplace.config.front import Environ, Front
+from marketplace.config.front import Environ, Front, Uploads
 
 PATIENCE_S = 60.0
 
@@ -167,3 +167,27 @@ async def test_a_page_that_waited_too_long_for_something_is_no_late_body() -> No
     with pytest.raises(TimeoutError, match="the database"):
         await served(client.scope, client.receive, client.send)
     assert client.status == 0
+
+
+UPLOADS = Uploads(frozenset({"/v1/files"}), body_bytes_max=1_000, body_s=PATIENCE_S, at_once=1)
+
+
+async def test_an_upload_may_be_longer_than_a_body_and_takes_no_memory_of_theirs() -> None:
+    served = front(uploads=UPLOADS)
+    whole = Client("/v1/files", chunks=(b"a" * 400, b"b" * 600))
+    assert (await ask(served, whole)).body.endswith(b"a" * 400 + b"b" * 600)
+    too_long = Client("/v1/files", chunks=(b"a" * 1_000, b"a"))
+    assert (await ask(served, too_long)).status == 413
+    assert (await ask(served, Client("/v1/other", chunks=(b"a" * 101,)))).status == 413
+
+
+async def test_uploads_beyond_those_taken_at_once_are_503() -> None:
+    served = front(uploads=UPLOADS)
+    slow = Client("/v1/files", chunks=(b"a",), ends=False)
+    waiting = asyncio.ensure_future(ask(served, slow))
+    await slow.read.wait()
+    refused = await ask(served, Client("/v1/files", chunks=(b"a",)))
+    assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert (await ask(served, Client("/v1/files", chunks=(b"a",)))).status == 200
