@@ -22,7 +22,7 @@ class JobKind:
 
     ``over`` is called in the transaction in which a job process ends a job, however it ends, with
     the job as it will be. Of a kind ``at_once`` jobs run at a time, each ``attempts_max`` times at
-    most, and each time for ``time_limit_s`` at most.
+    most, and each time for ``time_limit_s`` at most. They begin in the order of ``turn``.
     """
 
     model: type[Job]
@@ -31,6 +31,7 @@ class JobKind:
     time_limit_s: float = 110.0
     attempts_max: int = 2
     at_once: int = 1
+    turn: tuple[str, ...] = ("pk",)
 
 
 job_kinds: dict[type[Job], JobKind] = {}

@@ -43,6 +43,13 @@ class JobFailed(Exception):
     """The work cannot be done; the message tells whoever asked why. It is not tried again."""
 
 
+class JobYields(Exception):
+    """There is more to do: the job waits for its next turn, and this was no attempt of its own.
+
+    For long work that keeps what it has done.
+    """
+
+
 class JobStopped(Exception):
     """Somebody cancelled the job, or another process has it by now."""
 
@@ -111,7 +118,7 @@ class Run:
 
 
 def job_run_next(model: type[Job]) -> Any:
-    """Run the job of this kind that has waited longest; returns it, None if none may run now."""
+    """Run the next job of this kind; returns it, None if none may run now."""
     kind = job_kinds[model]
     job = job_claim(kind)
     if job is None:
@@ -122,6 +129,9 @@ def job_run_next(model: type[Job]) -> Any:
         with _heartbeat(run.own):
             columns = kind.work(run)
         _end(kind, run, JobState.SUCCEEDED, progress=1.0, **columns)
+    except JobYields:
+        run.own.update(state=JobState.QUEUED, attempts=job.attempts - 1)
+        job.refresh_from_db()
     except JobStopped:
         _end(kind, run, JobState.CANCELLED)
     except JobFailed as error:
@@ -137,14 +147,14 @@ def job_run_next(model: type[Job]) -> Any:
 
 @transaction.atomic
 def job_claim(kind: JobKind) -> Any:
-    """Make the oldest job that waits one that runs; None while enough of its kind do."""
+    """Make the first job that waits one that runs; None while enough of its kind do."""
     with connection.cursor() as cursor:
         table = kind.model._meta.db_table
         cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [CLAIM_LOCK_SPACE, table])
     rows = _rows(kind.model)
     if rows.filter(state=JobState.RUNNING).count() >= kind.at_once:
         return None
-    queued = rows.filter(state=JobState.QUEUED).order_by("pk")
+    queued = rows.filter(state=JobState.QUEUED).order_by(*kind.turn)
     job = queued.select_for_update(skip_locked=True, of=("self",)).first()
     if job is None:
         return None

@@ -29,6 +29,7 @@ from marketplace.shared.jobs.services import (
     LOST_AFTER,
     JobFailed,
     JobStopped,
+    JobYields,
     Run,
     job_ask,
     job_cancel,
@@ -203,6 +204,33 @@ def test_a_process_that_was_taken_for_dead_changes_nothing(shop: Shop) -> None:
     assert not slow.own.update(state=JobState.SUCCEEDED)
     job.refresh_from_db()
     assert (job.state, job.attempts, job.progress) == (JobState.RUNNING, 2, 0.0)
+
+
+def test_a_job_that_yields_waits_again_and_has_used_no_attempt(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, messages: Messages
+) -> None:
+    turns = []
+
+    def work(run: Run) -> Mapping[str, Any]:
+        turns.append(run.job.attempts)
+        if len(turns) < 3:
+            raise JobYields
+        return {}
+
+    kind_changes(monkeypatch, work=work, attempts_max=1)
+    job = ask(shop)
+    for _ in range(2):
+        assert job_run_next(WhatIf).state == JobState.QUEUED
+        assert messages.taken() == [task_name(WhatIf)]
+    assert job_run_next(WhatIf) == job
+    job.refresh_from_db()
+    assert (job.state, job.attempts, turns) == (JobState.SUCCEEDED, 1, [1, 1, 1])
+
+
+def test_jobs_begin_in_the_order_of_their_kind(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind_changes(monkeypatch, work=lambda run: {}, turn=("-created_at", "pk"))
+    first, second = ask(shop), ask(shop)
+    assert [job_run_next(WhatIf), job_run_next(WhatIf)] == [second, first]
 
 
 def test_progress_never_goes_back(shop: Shop) -> None:
