@@ -9,7 +9,7 @@ FILE_IN_MEMORY_BYTES = 1024 * 1024
 """What is read of an object is buffered on disk beyond this."""
 
 
-def files_storage(*, folder: Path, bucket: str, s3_url: str) -> dict[str, Any]:
+def files_storage(*, folder: Path, bucket: str, endpoint_url: str) -> dict[str, Any]:
     """The entry ``files`` of Django's ``STORAGES``; credentials of a bucket are boto3's own."""
     if not bucket:
         options: dict[str, Any] = {
@@ -20,7 +20,7 @@ def files_storage(*, folder: Path, bucket: str, s3_url: str) -> dict[str, Any]:
         return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": options}
     options = {
         "bucket_name": bucket,
-        "endpoint_url": s3_url or None,
+        "endpoint_url": endpoint_url or None,
         "file_overwrite": False,
         "default_acl": None,
         "max_memory_size": FILE_IN_MEMORY_BYTES,

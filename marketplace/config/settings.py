@@ -148,7 +148,7 @@ UPLOAD_PATHS = frozenset({"/v1/files", "/batches/upload"})
 UPLOAD_BODY_BYTES_MAX = 201 * 1000 * 1000
 """A file of 200 MB in a form, which takes a little more."""
 WAYPOST_FILES_BUCKET = str(env.str("WAYPOST_FILES_BUCKET", default=""))
-WAYPOST_FILES_S3_URL = str(env.str("WAYPOST_FILES_S3_URL", default=""))
+WAYPOST_FILES_ENDPOINT = str(env.str("WAYPOST_FILES_ENDPOINT", default=""))
 WAYPOST_FILES_BYTES_MAX = _positive("WAYPOST_FILES_BYTES_MAX", 10_000_000_000)
 WAYPOST_FILES_DAYS = _positive("WAYPOST_FILES_DAYS", 30)
 WAYPOST_BATCHES_AT_ONCE = _positive("WAYPOST_BATCHES_AT_ONCE", 1)
@@ -266,7 +266,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
     # Customers' files: marketplace/batches.
     "files": files_storage(
-        folder=WAYPOST_HOME / "files", bucket=WAYPOST_FILES_BUCKET, s3_url=WAYPOST_FILES_S3_URL
+        folder=WAYPOST_HOME / "files", bucket=WAYPOST_FILES_BUCKET, endpoint_url=WAYPOST_FILES_ENDPOINT
     ),
 }
 # Served from the build folder: `make run` has no collectstatic step.
