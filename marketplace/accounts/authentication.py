@@ -38,23 +38,34 @@ class ApiKeyAuthentication(BaseAuthentication):
         words = get_authorization_header(request).split()
         if not words or words[0].lower() != self.keyword:
             return None
-        key = words[1].decode("latin-1") if len(words) == 2 else ""
-        if not key_is_wellformed(key):
-            raise AuthenticationFailed("This is not a Waypost API key.")
-        digest = digest_key(key, settings.WAYPOST_KEY_PEPPER)
-        found = ApiKey.objects.select_related("organisation").filter(digest=digest).first()
-        if found is None or found.status != "active":
-            raise AuthenticationFailed("This API key is unknown, expired or revoked.")
+        found = key_found(words[1].decode("latin-1") if len(words) == 2 else "")
         if Scope.MANAGEMENT not in found.scopes:
             raise AuthenticationFailed("This API key lacks the scope 'management'.")
-        now = timezone.now()
-        ApiKey.objects.filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_RESOLUTION), pk=found.pk
-        ).update(last_used_at=now)
+        key_used(found)
         return KeyCaller(), found
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def key_found(key: str) -> ApiKey:
+    """The active key, with its organisation and that one's account. AuthenticationFailed."""
+    if not key_is_wellformed(key):
+        raise AuthenticationFailed("This is not a Waypost API key.")
+    digest = digest_key(key, settings.WAYPOST_KEY_PEPPER)
+    keys = ApiKey.objects.select_related("organisation__billing_account")
+    found = keys.filter(digest=digest).first()
+    if found is None or found.status != "active":
+        raise AuthenticationFailed("This API key is unknown, expired or revoked.")
+    return found
+
+
+def key_used(api_key: ApiKey) -> None:
+    """Note that a key was used now."""
+    now = timezone.now()
+    ApiKey.objects.filter(
+        Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_RESOLUTION), pk=api_key.pk
+    ).update(last_used_at=now)
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -2,8 +2,10 @@
 
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
+from django.utils import timezone
 
-from marketplace.accounts.models import Organisation, Role, User
+from marketplace.accounts.models import EndedSession, Organisation, Role, User
+from router.domain import keys
 
 
 def organisations_of(user: User | AnonymousUser) -> QuerySet[Organisation]:
@@ -19,3 +21,19 @@ def role_in(user: User | AnonymousUser, organisation: Organisation) -> Role | No
         return None
     found = organisation.memberships.filter(user=user).values_list("role", flat=True).first()
     return Role(found) if found else None
+
+
+def ended_sessions(user_id: int | None = None) -> tuple[keys.EndedSession, ...]:
+    """What ended before its tokens expire: of everybody, or of one person."""
+    rows = EndedSession.objects.filter(expires_until__gt=timezone.now()).order_by("id")
+    if user_id is not None:
+        rows = rows.filter(user_id=user_id)
+    return tuple(
+        keys.EndedSession(
+            user_id=row.user_id,
+            expires_until_s=int(row.expires_until.timestamp()),
+            organisation_id=row.organisation_id or 0,
+            session=row.session,
+        )
+        for row in rows
+    )

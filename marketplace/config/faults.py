@@ -1,4 +1,4 @@
-"""Answers to unexpected errors: a page or, below ``/api/``, a problem document."""
+"""Answers to unexpected errors: a page or, below ``/api/`` and ``/v1/``, a document."""
 
 import sys
 from http import HTTPStatus
@@ -8,7 +8,7 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.template.loader import render_to_string
 
-from marketplace.config.refusals import Refusal, refusal
+from marketplace.config.refusals import API, JOBS, Refusal, refusal
 
 RETRY_AFTER_S = 5
 """A restart of the database takes some seconds."""
@@ -35,7 +35,9 @@ def fault(error: BaseException | None, path: str) -> Refusal:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an error without using the database, which may be what failed."""
     answer = fault(sys.exc_info()[1], request.path)
-    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and not request.path.startswith("/api/"):
+    if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR and not request.path.startswith(
+        (API, JOBS)
+    ):
         # The page's scripts need the request's nonce; no context processor runs.
         return HttpResponseServerError(render_to_string("500.html", {"request": request}))
     return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))

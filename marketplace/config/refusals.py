@@ -1,4 +1,6 @@
-"""Answers given before any view: a problem document below ``/api/``, else plain text."""
+"""Answers given before any view: a problem document below ``/api/``, OpenAI's error below
+``/v1/``, else plain text.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from router.contracts.openai_error import openai_error
+
+API = "/api/"
+JOBS = "/v1/"
 PROBLEM_TYPE = "application/problem+json"
 
 
@@ -26,7 +32,11 @@ def refusal(
     headers = {"Cache-Control": "no-store"}
     if retry_after_s is not None:
         headers["Retry-After"] = str(retry_after_s)
-    if not path.startswith("/api/"):
+    if path.startswith(JOBS):
+        headers["Content-Type"] = "application/json"
+        code = status.name.lower()
+        return Refusal(status, headers, openai_error(status, detail, code=code))
+    if not path.startswith(API):
         headers["Content-Type"] = "text/plain; charset=utf-8"
         return Refusal(status, headers, f"{detail}\n".encode())
     problem = {

@@ -179,6 +179,7 @@ INSTALLED_APPS = [
     "marketplace.routing",
     "marketplace.usage",
     "marketplace.keys",
+    "marketplace.inference",
     "marketplace.benchmarks",
     "marketplace.planning",
     "marketplace.tuning",

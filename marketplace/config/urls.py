@@ -1,4 +1,4 @@
-"""The URL root: pages, the management API and its schema, Django's admin, metrics."""
+"""The URL root: pages, the management API and its schema, jobs of ``/v1/``, the admin, metrics."""
 
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
@@ -14,6 +14,7 @@ admin.autodiscover()
 urlpatterns = [
     path("", include("marketplace.config.urls_pages")),
     path("api/", include("marketplace.config.urls_api")),
+    path("v1/", include("marketplace.config.urls_jobs")),
     path("metrics", metrics),
     path("robots.txt", robots, name="robots"),
     path("favicon.ico", favicon, name="favicon"),

@@ -8,13 +8,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from marketplace.accounts.models import (
-    LIMIT_FIELDS,
-    ApiKey,
-    EndedSession,
-    Organisation,
-    RateLimited,
-)
+from marketplace.accounts.models import LIMIT_FIELDS, ApiKey, Organisation, RateLimited
+from marketplace.accounts.selectors import ended_sessions
 from marketplace.billing.models import Budget
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Task, Worker
 from marketplace.catalog.prices import price_of
@@ -23,7 +18,6 @@ from marketplace.routing.models import Policy, PolicyState
 from marketplace.routing.priors import Prior, priors_in_force
 from router.contracts.snapshot import Snapshot
 from router.domain import catalog as wire
-from router.domain import keys
 from router.domain.request import MODALITIES, Modality
 
 Tensors = tuple[tuple[str, str, tuple[int, ...]], ...]
@@ -68,7 +62,7 @@ def snapshot_build() -> Snapshot:
         keys=_keys(),
         organisations=_organisations(),
         budgets=_budgets(),
-        ended_sessions=_ended_sessions(),
+        ended_sessions=ended_sessions(),
     )
 
 
@@ -218,19 +212,6 @@ def _keys() -> tuple[wire.ApiKey, ...]:
             user_id=row.created_by_id or 0,
         )
         for row in rows.select_related("organisation__billing_account").order_by("id")
-    )
-
-
-def _ended_sessions() -> tuple[keys.EndedSession, ...]:
-    rows = EndedSession.objects.filter(expires_until__gt=timezone.now()).order_by("id")
-    return tuple(
-        keys.EndedSession(
-            user_id=row.user_id,
-            expires_until_s=int(row.expires_until.timestamp()),
-            organisation_id=row.organisation_id or 0,
-            session=row.session,
-        )
-        for row in rows
     )
 
 

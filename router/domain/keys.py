@@ -49,7 +49,8 @@ def mask_key(key: str) -> str:
 class SessionClaims(msgspec.Struct, frozen=True):
     """Who a session token speaks for. ``expires_at_s`` is Unix seconds.
 
-    ``session`` tells a person's browser sessions apart; it is empty outside of browsers.
+    ``session`` tells a person's browser sessions apart; it is empty outside of browsers. A token
+    with a ``key_id`` speaks for that key and no person: what a job calls models with.
     """
 
     organisation_id: int
@@ -57,6 +58,7 @@ class SessionClaims(msgspec.Struct, frozen=True):
     user_id: int
     expires_at_s: int
     session: str = ""
+    key_id: int = 0
 
 
 class EndedSession(msgspec.Struct, frozen=True):

@@ -74,7 +74,7 @@ class Account:
         table = self._gateway.table
         budget_id = table.budget_of(grant.organisation_id, grant.key_id)
         budget = await self._books.budget(budget_id) if budget_id else None
-        key = table.key_of(grant.key_id)
+        key = table.keys_by_id.get(grant.key_id)
         expires_at_s = key.expires_at_s if key is not None else 0
         return {
             "id": grant.key_id or None,

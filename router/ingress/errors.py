@@ -2,27 +2,9 @@
 
 import msgspec
 
+from router.contracts.openai_error import openai_error as openai_shape
 from router.domain import errors
 from router.domain.errors import CallError
-
-TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "insufficient_quota",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    409: "conflict_error",
-    413: "invalid_request_error",
-    415: "invalid_request_error",
-    422: "invalid_request_error",
-    429: "rate_limit_error",
-    431: "invalid_request_error",
-    500: "server_error",
-    502: "server_error",
-    503: "server_error",
-    504: "server_error",
-}
 
 ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -65,13 +47,7 @@ def _is_final(error: CallError) -> bool:
 
 def openai_error(error: CallError) -> bytes:
     """``{"error": {"message", "type", "param", "code"}}``."""
-    body = {
-        "message": error.message,
-        "type": TYPES[error.status],
-        "param": error.param,
-        "code": error.code,
-    }
-    return _encode({"error": body})
+    return openai_shape(error.status, error.message, code=error.code, param=error.param)
 
 
 def oip_error(error: CallError) -> bytes:

@@ -2,7 +2,7 @@
 
 from router.domain.catalog import NO_LIMITS, ApiKey, Limit
 from router.domain.errors import CredentialInvalid, NotAllowed
-from router.domain.keys import SESSION_PREFIX, digest_key, verify_session
+from router.domain.keys import SESSION_PREFIX, SessionClaims, digest_key, verify_session
 from router.pipeline.routing_table import Grant, RoutingTable
 
 INFERENCE_SCOPE = "inference"
@@ -19,19 +19,28 @@ def authenticate(table: RoutingTable, authorization: str, *, pepper: bytes, now_
     token = authorization[len(BEARER) :].strip()
     if token.startswith(SESSION_PREFIX):
         return _session_grant(table, token, pepper, now_s)
-    grant = table.seen.get(token) or _key_grant(table, token, pepper)
+    return _unexpired(table.seen.get(token) or _token_grant(table, token, pepper), now_s)
+
+
+def _unexpired(grant: Grant, now_s: float) -> Grant:
     if grant.expires_at_s and now_s >= grant.expires_at_s:
         raise CredentialInvalid("this API key has expired; make a new one on the Keys page")
     return grant
 
 
-def _key_grant(table: RoutingTable, token: str, pepper: bytes) -> Grant:
-    key = table.keys.get(digest_key(token, pepper))
+def _token_grant(table: RoutingTable, token: str, pepper: bytes) -> Grant:
+    grant = _key_grant(table, table.keys.get(digest_key(token, pepper)))
+    if len(table.seen) < SEEN_MAX:
+        table.seen[token] = grant
+    return grant
+
+
+def _key_grant(table: RoutingTable, key: ApiKey | None) -> Grant:
     if key is None:
         raise CredentialInvalid("this API key is not known or was revoked; see the Keys page")
     if INFERENCE_SCOPE not in key.scopes:
         raise NotAllowed(f"this API key lacks the scope {INFERENCE_SCOPE!r}")
-    grant = Grant(
+    return Grant(
         key.organisation_id,
         table.purse_of(key.organisation_id, key.account_id, user_id=key.user_id, key_id=key.id),
         key_id=key.id,
@@ -39,19 +48,24 @@ def _key_grant(table: RoutingTable, token: str, pepper: bytes) -> Grant:
         limits=(*_limits_of(key), *table.limits_of(key.organisation_id)),
         expires_at_s=key.expires_at_s,
     )
-    if len(table.seen) < SEEN_MAX:
-        table.seen[token] = grant
-    return grant
 
 
 def _limits_of(key: ApiKey) -> tuple[Limit, ...]:
     return () if key.limits == NO_LIMITS else (Limit(f"key:{key.id}", key.limits),)
 
 
+def _claimed_key(table: RoutingTable, claims: SessionClaims) -> ApiKey | None:
+    """The key that a token speaks for. No organisation's token speaks for another one's key."""
+    key = table.keys_by_id.get(claims.key_id)
+    return key if key is not None and key.organisation_id == claims.organisation_id else None
+
+
 def _session_grant(table: RoutingTable, token: str, pepper: bytes, now_s: float) -> Grant:
     claims = verify_session(token, pepper)
     if claims is None or now_s >= claims.expires_at_s:
         raise CredentialInvalid("this session has expired; reload the page")
+    if claims.key_id:
+        return _unexpired(_key_grant(table, _claimed_key(table, claims)), now_s)
     if any(ended.covers(claims) for ended in table.ended_sessions.get(claims.user_id, ())):
         raise CredentialInvalid("this session has ended; sign in again")
     return Grant(

@@ -62,7 +62,8 @@ class Grant(Struct, frozen=True, gc=False):
 class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.
 
-    ``keys`` are by digest, ``limits`` and ``budgets`` by organisation, ``ended_sessions`` by user.
+    ``keys`` are by digest, ``keys_by_id`` the same ones by id, ``limits`` and ``budgets`` by
+    organisation, ``ended_sessions`` by user.
     Authentication fills ``seen`` with the grants of keys already used with this table, so that they
     need no digest. It goes when the table goes.
     """
@@ -71,6 +72,7 @@ class RoutingTable(Struct, frozen=True):
     routes: dict[str, Route]
     keys: dict[str, ApiKey]
     endpoints: dict[str, Endpoint]
+    keys_by_id: dict[int, ApiKey] = field(default_factory=dict[int, ApiKey])
     limits: dict[int, RateLimits] = field(default_factory=dict[int, RateLimits])
     budgets: dict[int, list[Budget]] = field(default_factory=dict[int, list[Budget]])
     ended_sessions: dict[int, list[EndedSession]] = field(
@@ -95,10 +97,6 @@ class RoutingTable(Struct, frozen=True):
         """The id of a key's own budget, 0 if it has none."""
         budgets = self.budgets.get(organisation_id, ())
         return next((budget.id for budget in budgets if key_id and budget.key_id == key_id), 0)
-
-    def key_of(self, key_id: int) -> ApiKey | None:
-        """A key by its id. Rarely needed, so there is no index."""
-        return next((key for key in self.keys.values() if key.id == key_id), None)
 
 
 EMPTY_TABLE = RoutingTable(0, {}, {}, {})
@@ -144,6 +142,7 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
             for model in snapshot.models
         },
         keys={key.digest: key for key in snapshot.keys},
+        keys_by_id={key.id: key for key in snapshot.keys},
         endpoints={e.id: e for endpoints in by_model.values() for e in endpoints},
         limits={organisation.id: organisation.limits for organisation in snapshot.organisations},
         budgets=budgets,

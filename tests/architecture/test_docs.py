@@ -19,7 +19,7 @@ from marketplace.routing.models import PolicyKind
 from router.domain.errors import CallError
 from router.domain.outcome import BILLED, Outcome
 from router.ingress import openai
-from router.ingress.errors import TYPES
+from router.contracts.openai_error import TYPES
 from router.scheduling.policies import POLICIES
 from router.settings import Limits
 from tests.architecture import pages

@@ -6,7 +6,8 @@ import pytest
 
 from router.domain import errors
 from router.domain.errors import CallError
-from router.ingress.errors import ANTHROPIC_TYPES, TYPES
+from router.contracts.openai_error import TYPES
+from router.ingress.errors import ANTHROPIC_TYPES
 from router.ingress.exchange import Headers
 from router.ingress.openai_answer import OpenAIClient
 from tests.unit.router.pipeline.line import chat

@@ -138,3 +138,40 @@ def test_a_key_brings_its_own_limits_models_and_budgets(tries: int) -> None:
     assert session.purse == Purse(ACCOUNT, (33, 35))
     assert session.limits == (Limit("org:1", LIMITS),)
     assert (session.key_id, session.user_id, session.models) == (0, 9, ())
+
+
+KEY_CLAIMS = structs.replace(CLAIMS, user_id=0, key_id=5)
+
+
+def test_a_token_that_speaks_for_a_key_is_granted_what_the_key_is() -> None:
+    table = table_of(user_id=9, models=("a/m",), limits=LIMITS, expires_at_s=EXPIRES_S)
+    assert asked(table, sign_session(KEY_CLAIMS, PEPPER)) == asked(table, KEY)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "now_s", "error"),
+    [
+        ({"key_id": 6}, 0, "not known or was revoked"),
+        ({"organisation_id": 2}, 0, "not known or was revoked"),
+        ({"expires_at_s": 500}, 500, "expired; reload"),
+        ({"expires_at_s": 2_000}, EXPIRES_S, "API key has expired"),
+    ],
+)
+def test_a_token_that_speaks_for_a_key_ends_with_it(
+    claimed: dict[str, Any], now_s: int, error: str
+) -> None:
+    token = sign_session(structs.replace(KEY_CLAIMS, **claimed), PEPPER)
+    with pytest.raises(CredentialInvalid, match=error):
+        asked(table_of(expires_at_s=EXPIRES_S), token, now_s)
+
+
+def test_a_token_may_not_do_what_its_key_may_not() -> None:
+    with pytest.raises(NotAllowed, match="'inference'"):
+        asked(table_of(scopes=("management",)), sign_session(KEY_CLAIMS, PEPPER))
+
+
+def test_the_end_of_a_persons_sessions_is_not_that_of_a_key_that_they_made() -> None:
+    ended = EndedSession(user_id=9, expires_until_s=EXPIRES_S)
+    table = build_table(structs.replace(snapshot(), ended_sessions=(ended,)))
+    token = sign_session(structs.replace(KEY_CLAIMS, user_id=9), PEPPER)
+    assert asked(table, token).key_id == 5
