@@ -177,7 +177,7 @@ class RouterClient:
         now_s, jitter = self._now_s(), random.random()
         pause_s = retries.after_break(was_sent=was_sent, now_s=now_s, jitter=jitter)
         if pause_s is None:
-            raise RouterUnreachable(f"the router broke off: {error or type(error).__name__}")
+            raise RouterUnreachable(f"the router broke off: {str(error) or type(error).__name__}")
         await asyncio.sleep(pause_s)
 
     async def _token(self, caller: Caller) -> str:
@@ -231,4 +231,4 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         async for part in response.content.iter_any():
             yield part
     except BROKEN as error:
-        raise RouterUnreachable(f"the router broke off: {error or type(error).__name__}") from error
+        raise RouterUnreachable(f"the router broke off: {str(error) or type(error).__name__}") from error

@@ -167,6 +167,14 @@ class InferenceRequest(Struct, frozen=True, gc=False):
         return self.prompt_bytes // BYTES_PER_TOKEN
 
 
+def prioritised(request: InferenceRequest, priority: Priority) -> InferenceRequest:
+    """The call with a priority from outside of its body, if the body asks for none."""
+    if request.wishes.priority is not Priority.STANDARD:
+        return request
+    wishes = msgspec.structs.replace(request.wishes, priority=priority)
+    return msgspec.structs.replace(request, wishes=wishes)
+
+
 def traced(request: InferenceRequest, incoming: str, share: float | None) -> InferenceRequest:
     """The call as part of its caller's trace: see :func:`router.domain.tracing.traceparent_of`."""
     traceparent, parent = traceparent_of(incoming, request.id, share)

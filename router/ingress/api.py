@@ -18,12 +18,13 @@ from router.domain.errors import (
     ModelUnknown,
     NothingEligible,
     QueueFull,
+    RequestInvalid,
     RouteNotFound,
     RouterBusy,
     WorkerFailed,
 )
 from router.domain.ids import uuid7
-from router.domain.request import InferenceRequest, Kind, traced
+from router.domain.request import InferenceRequest, Kind, Priority, prioritised, traced
 from router.ingress import description, listing, messages, oip_http, openai, quote
 from router.ingress.account import Account
 from router.ingress.content_coding import decoded
@@ -43,8 +44,11 @@ from router.settings import Limits
 OPENAI_MODEL_PREFIX = "/v1/models/"
 ENDPOINTS = "/endpoints"
 OIP_PREFIX = "/v2"
+PRIORITY = b"x-route-priority"
 TRACEPARENT = b"traceparent"
 CODING = b"content-encoding"
+
+PRIORITIES = {priority.value: priority for priority in Priority}
 
 FALLS_BACK = (DeadlineExceeded, ModelUnknown, NothingEligible, QueueFull, WorkerFailed)
 """After these errors the request's next model is tried: nothing has reached the client yet."""
@@ -200,6 +204,8 @@ class API:
     async def _serve(self, exchange: Exchange, call: InferenceRequest) -> None:
         if self._trace_share is not None or TRACEPARENT in exchange.headers:
             call = traced(call, exchange.header(TRACEPARENT), self._trace_share)
+        if PRIORITY in exchange.headers:
+            call = prioritised(call, _priority(exchange.header(PRIORITY)))
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
         forwarder = self._forwarder
@@ -282,3 +288,12 @@ class API:
         if exchange.started:
             return  # The answer has begun, so all that is left is to close the connection.
         exchange.answer_now(*self.refusal(exchange, error, request_id))
+
+
+def _priority(asked: str) -> Priority:
+    if asked not in PRIORITIES:
+        raise RequestInvalid(
+            f"X-Route-Priority is {asked!r}; it must be one of {', '.join(PRIORITIES)}",
+            param="X-Route-Priority",
+        )
+    return PRIORITIES[asked]

@@ -28,6 +28,7 @@ UP = (
     b"traceparent",
     b"x-api-key",
     b"x-route-explain",
+    b"x-route-priority",
     b"x-route-quote",
 )
 DOWN = (

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from router.contracts.openai_error import TYPES
 from router.domain import errors
 from router.domain.errors import CallError
-from router.contracts.openai_error import TYPES
 from router.ingress.errors import ANTHROPIC_TYPES
 from router.ingress.exchange import Headers
 from router.ingress.openai_answer import OpenAIClient
