@@ -126,6 +126,8 @@ def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]
         "WAYPOST_ROUTER_URL": options.router_url,
         # Workers are on this machine: the router may call them, and so may checks of listings.
         "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
+        # So may be who hears of webhooks, while somebody tries them.
+        "WAYPOST_WEBHOOK_NETWORKS": os.environ.get("WAYPOST_WEBHOOK_NETWORKS", "127.0.0.0/8"),
         "WAYPOST_EMULATED": "1" if options.emulated else "0",
         "WAYPOST_TRIAL_CREDIT_CENTS": os.environ.get("WAYPOST_TRIAL_CREDIT_CENTS", "500"),
         "PYTHONUNBUFFERED": "1",

@@ -53,6 +53,7 @@ AUDITED: Mapping[str, Audited] = {
     "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),
     "routing.Policy": Audited(without=("created_at",)),
     "routing.RouteTuning": Audited(without=("updated_at",)),
+    "webhooks.WebhookSecret": Audited("organisation_id", ("created_at", "sealed")),
 }
 
 

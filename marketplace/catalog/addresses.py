@@ -22,6 +22,10 @@ class AddressRefused(ValueError):
     """The host is unknown, or its address is one that this installation does not call."""
 
 
+class HostUnknown(AddressRefused):
+    """No address is known for the name, now."""
+
+
 def address_policy() -> AddressPolicy:
     """The rule of this installation's settings."""
     return AddressPolicy(settings.ROUTER_UPSTREAM_NETWORKS)
@@ -63,7 +67,7 @@ async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, TimeoutError) as error:
-        raise AddressRefused(f"the name {host!r} is not known") from error
+        raise HostUnknown(f"the name {host!r} is not known") from error
     for resolved in found:
         if policy.allows(address := str(resolved[4][0])):
             return address

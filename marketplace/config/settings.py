@@ -72,6 +72,17 @@ def _hours(name: str, default: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
+def _networks(name: str) -> list[str]:
+    networks = [network for network in env.list(name, default=[]) if network.strip()]
+    try:
+        AddressPolicy(networks)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name} must be CIDR blocks like 10.0.0.0/8: {error}"
+        ) from error
+    return networks
+
+
 def _database(name: str, url: str) -> dict[str, Any]:
     if not url:
         return {}
@@ -153,17 +164,11 @@ WAYPOST_FILES_BYTES_MAX = _positive("WAYPOST_FILES_BYTES_MAX", 10_000_000_000)
 WAYPOST_FILES_DAYS = _positive("WAYPOST_FILES_DAYS", 30)
 WAYPOST_BATCHES_AT_ONCE = _positive("WAYPOST_BATCHES_AT_ONCE", 1)
 
-# --- Endpoints of providers ------------------------------------------------------------------
+# --- Endpoints of providers and customers ----------------------------------------------------
 # The router's own setting: our checks call only what it may call.
-ROUTER_UPSTREAM_NETWORKS = [
-    network for network in env.list("ROUTER_UPSTREAM_NETWORKS", default=[]) if network.strip()
-]
-try:
-    AddressPolicy(ROUTER_UPSTREAM_NETWORKS)
-except ValueError as error:
-    raise ImproperlyConfigured(
-        f"ROUTER_UPSTREAM_NETWORKS must be CIDR blocks like 10.0.0.0/8: {error}"
-    ) from error
+ROUTER_UPSTREAM_NETWORKS = _networks("ROUTER_UPSTREAM_NETWORKS")
+# Customers name these URLs: what a provider's worker may be is not for them.
+WAYPOST_WEBHOOK_NETWORKS = _networks("WAYPOST_WEBHOOK_NETWORKS")
 
 # --- Applications ----------------------------------------------------------------------------
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
@@ -180,6 +185,7 @@ INSTALLED_APPS = [
     "marketplace.usage",
     "marketplace.keys",
     "marketplace.inference",
+    "marketplace.webhooks",
     "marketplace.benchmarks",
     "marketplace.planning",
     "marketplace.tuning",

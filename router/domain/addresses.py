@@ -30,10 +30,14 @@ _RESERVED = tuple(
 
 
 class AddressPolicy:
-    """``networks`` are CIDR blocks that may be reached besides public addresses."""
+    """``networks`` are CIDR blocks that may be reached besides public addresses.
 
-    def __init__(self, networks: Iterable[str] = ()) -> None:
+    Without ``public`` they alone may.
+    """
+
+    def __init__(self, networks: Iterable[str] = (), *, public: bool = True) -> None:
         self._networks: tuple[Network, ...] = tuple(ip_network(network) for network in networks)
+        self._public = public
 
     def allows(self, text: str) -> bool:
         """Whether the router may connect to an address, given in its usual notation."""
@@ -42,7 +46,7 @@ class AddressPolicy:
         except ValueError:
             return False
         address = _embedded(address)
-        return _is_public(address) or _is_in(address, self._networks)
+        return (self._public and _is_public(address)) or _is_in(address, self._networks)
 
 
 def _is_public(address: Address) -> bool:

@@ -1,4 +1,4 @@
-"""Messages to the job processes: there is a job of this kind to run.
+"""Messages to the job processes: there is something for this task to do.
 
 A message names no job, so one too many or one twice does no harm. One that is lost is sent again by
 the sweep.
@@ -24,15 +24,23 @@ log = logging.getLogger(__name__)
 
 
 def message_send(model: type[Job], expires_s: float | None = None) -> None:
-    """Tell one job process; does nothing where there is no broker, and thus no job process."""
+    """Tell one job process that there is a job of this kind."""
+    task_send(task_name(model), expires_s)
+
+
+def task_send(name: str, expires_s: float | None = None) -> None:
+    """Have one job process run a task of the queue ``work``.
+
+    Does nothing where there is no broker, and thus no job process.
+    """
     if not settings.BROKER_URL:
         return
     try:
         _client(settings.BROKER_URL).send_task(
-            task_name(model), queue=Queue.WORK, expires=expires_s, retry=False, ignore_result=True
+            name, queue=Queue.WORK, expires=expires_s, retry=False, ignore_result=True
         )
     except OperationalError as error:
-        log.warning("no message of a %s until the sweep: %s", model._meta.label, error)
+        log.warning("no message for %s until the clock's next: %s", name, error)
 
 
 @cache

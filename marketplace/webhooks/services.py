@@ -1,0 +1,169 @@
+"""Sending, sending again, and the secrets that sign."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.shared.jobs.messages import task_send
+from marketplace.webhooks.addresses import webhook_url_checked
+from marketplace.webhooks.models import (
+    EVENT_ID_MAX,
+    Delivery,
+    DeliveryState,
+    DisabledEndpoint,
+    WebhookSecret,
+)
+from marketplace.webhooks.sealing import Unreadable, seal, unseal
+
+__all__ = ["delivery_resend", "secret_rotate", "webhook_send", "webhook_url_checked"]
+
+DELIVER = "webhooks.deliver"
+"""The task that makes attempts."""
+BODY_BYTES_MAX = 1024 * 1024
+WAITING_MAX = 10_000
+"""Deliveries of an organisation that may wait at a time; what comes beyond it is not sent."""
+OVERLAP_MAX = timedelta(days=30)
+SECRET_PREFIX = "whsec_"  # noqa: S105 - it only begins one
+SECRET_BYTES = 32
+log = logging.getLogger(__name__)
+_EVENT_ID = re.compile(rf"[A-Za-z0-9_:-]{{1,{EVENT_ID_MAX}}}")
+
+
+@transaction.atomic
+def webhook_send(
+    *,
+    organisation_id: int,
+    url: str,
+    event_type: str,
+    payload: Mapping[str, Any],
+    event_id: str,
+) -> Delivery:
+    """Have an event told to a URL, once the caller's transaction is committed.
+
+    ``payload`` is the body, as JSON. ``event_id`` becomes the ``webhook-id``: an event is told to a
+    URL once, however often it is sent. What cannot be sent (a disabled endpoint, a body beyond
+    `BODY_BYTES_MAX`, more than `WAITING_MAX` that wait) is in the log, which says why.
+    ``ValueError`` for an id that no header can carry.
+    """
+    if not _EVENT_ID.fullmatch(event_id):
+        raise ValueError(f"an event's id must match {_EVENT_ID.pattern}, got {event_id!r}")
+    body = json.dumps(payload, separators=(",", ":"), cls=DjangoJSONEncoder)
+    values = {"event_type": event_type, "body": body, **_beginning(organisation_id, url, body)}
+    delivery, made = Delivery.objects.get_or_create(
+        organisation_id=organisation_id, url=url, event_id=event_id, defaults=values
+    )
+    if made and delivery.state == DeliveryState.WAITING:
+        transaction.on_commit(partial(task_send, DELIVER))
+    return delivery
+
+
+def _beginning(organisation_id: int, url: str, body: str) -> dict[str, Any]:
+    """The columns of a new delivery: it waits, or is over before it began."""
+    now = timezone.now()
+    if DisabledEndpoint.objects.filter(organisation_id=organisation_id, url=url).exists():
+        return {"state": DeliveryState.DISABLED, "ended_at": now}
+    error = ""
+    if len(body) > BODY_BYTES_MAX:
+        error = f"The event has {len(body)} bytes, and at most {BODY_BYTES_MAX} are sent."
+    else:
+        waiting = Delivery.objects.filter(
+            organisation_id=organisation_id, state=DeliveryState.WAITING
+        )
+        if waiting[: WAITING_MAX + 1].count() >= WAITING_MAX:
+            error = f"{WAITING_MAX} deliveries of the organisation wait already."
+    if error:
+        kept = body if len(body) <= BODY_BYTES_MAX else ""
+        return {"state": DeliveryState.FAILED, "error": error, "ended_at": now, "body": kept}
+    return {"due_at": now}
+
+
+@transaction.atomic
+def delivery_resend(*, delivery: Delivery) -> Delivery:
+    """Send it again now, with all its tries, under the same ``webhook-id``.
+
+    If it is heard, a disabled endpoint is enabled again.
+    """
+    row = Delivery.objects.select_for_update().get(pk=delivery.pk)
+    if not row.body:
+        raise ValidationError(_("What was to be sent is not kept: it was too large."))
+    row.state, row.tries, row.error = DeliveryState.WAITING, 0, ""
+    row.due_at, row.ended_at = timezone.now(), None
+    row.save(update_fields=["state", "tries", "error", "due_at", "ended_at"])
+    transaction.on_commit(partial(task_send, DELIVER))
+    return row
+
+
+@transaction.atomic
+def secret_rotate(
+    *, organisation: Organisation, overlap: timedelta, created_by: User | None = None
+) -> tuple[WebhookSecret, str]:
+    """Make a new signing secret; returns its row and the secret, which is shown this once.
+
+    Until ``overlap`` is over every webhook has the signatures of both: that of an earlier rotation
+    ends at once. ``ValidationError`` for an overlap beyond `OVERLAP_MAX`.
+    """
+    if not timedelta() <= overlap <= OVERLAP_MAX:
+        hours = OVERLAP_MAX // timedelta(hours=1)
+        raise ValidationError({"overlap_hours": _("From 0 to %(n)s hours.") % {"n": hours}})
+    # One rotation at a time.
+    Organisation.objects.select_for_update(no_key=True).get(pk=organisation.pk)
+    now = timezone.now()
+    mine = WebhookSecret.objects.filter(organisation=organisation)
+    mine.exclude(expires_at=None).delete()
+    if overlap:
+        mine.update(expires_at=now + overlap)
+    else:
+        mine.delete()
+    return _secret_create(organisation.pk, created_by)
+
+
+def secrets_signing(organisation_id: int, now: datetime) -> tuple[str, ...]:
+    """The secrets that sign now, the newest first. Makes one where none can be read."""
+    if found := _read(organisation_id, now):
+        return found
+    with transaction.atomic():
+        Organisation.objects.select_for_update(no_key=True).get(pk=organisation_id)
+        if found := _read(organisation_id, now):
+            return found
+        WebhookSecret.objects.filter(organisation_id=organisation_id).delete()
+        _row, secret = _secret_create(organisation_id, None)
+    return (secret,)
+
+
+def _read(organisation_id: int, now: datetime) -> tuple[str, ...]:
+    lasting = Q(expires_at=None) | Q(expires_at__gt=now)
+    found = []
+    for row in WebhookSecret.objects.filter(lasting, organisation_id=organisation_id):
+        try:
+            found.append(unseal(row.sealed, settings.WAYPOST_KEY_PEPPER))
+        except Unreadable as error:
+            log.error("the webhook secret %s of organisation %s: %s", row, organisation_id, error)
+    return tuple(found)
+
+
+def _secret_create(organisation_id: int, created_by: User | None) -> tuple[WebhookSecret, str]:
+    secret = SECRET_PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    row = WebhookSecret.objects.create(
+        organisation_id=organisation_id,
+        sealed=seal(secret, settings.WAYPOST_KEY_PEPPER),
+        masked=f"{SECRET_PREFIX}…{secret.rstrip('=')[-4:]}",
+        created_by=created_by,
+    )
+    return row, secret

@@ -1,0 +1,27 @@
+"""The clock of webhooks: what is due is sent, and what is old is forgotten."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from marketplace.shared.jobs.periodic import Queue, every
+from marketplace.webhooks import delivering
+from marketplace.webhooks.models import Delivery, DeliveryState
+
+KEPT_FOR = timedelta(days=30)
+FORGOTTEN_AT_ONCE = 5_000
+
+
+@every(15.0, queue=Queue.WORK)
+def deliver() -> int:
+    """Make the attempts that are due; a message asks for it sooner. Returns how many."""
+    return delivering.deliver()
+
+
+@every(3600.0, queue=Queue.WORK)
+def forget() -> int:
+    """Delete deliveries that ended and are older than `KEPT_FOR`; returns how many."""
+    old = Delivery.objects.filter(created_at__lt=timezone.now() - KEPT_FOR)
+    ended = old.exclude(state=DeliveryState.WAITING).order_by("created_at").values("pk")
+    _, deleted = Delivery.objects.filter(pk__in=ended[:FORGOTTEN_AT_ONCE]).delete()
+    return deleted.get(Delivery._meta.label, 0)
