@@ -20,6 +20,15 @@ from router.pipeline.race import Course, Race
 from router.pipeline.trace import Trace
 from router.ports import Answer, StreamPart, Upstream, UpstreamFailed, UpstreamRefused
 from router.scheduling.budget import retry_budget
+from router.scheduling.endings import (
+    ANSWERED,
+    ANSWERED_WRONGLY,
+    BUSY,
+    FAILED,
+    GIVEN_UP,
+    REFUSED,
+    Ending,
+)
 from router.scheduling.fleet import Attempt
 from router.scheduling.ticket import Used
 from router.settings import Limits
@@ -48,7 +57,7 @@ class Attempts:
     async def whole_answer(self, plan: Plan, trace: Trace) -> tuple[Attempt, Answer]:
         """Try workers until one answers. Raises ``WorkerFailed`` or ``WorkerRefused``."""
         attempt, answer = await self._first_of(plan, trace, _Whole(self, plan, trace))
-        trace.ended(attempt, Outcome.COMPLETED)
+        trace.ended(attempt, ANSWERED.outcome)
         return attempt, answer
 
     async def first_part(
@@ -58,28 +67,23 @@ class Attempts:
         attempt, (first, parts) = await self._first_of(plan, trace, _Begun(self, plan, trace))
         return attempt, first, parts
 
-    def completed(self, attempt: Attempt, trace: Trace) -> None:
-        """The last token has come."""
-        self.dispatcher.completed(attempt, used_of(trace.usage))
-        trace.ended(attempt, Outcome.COMPLETED)
+    def ended(
+        self,
+        attempt: Attempt,
+        trace: Trace,
+        ending: Ending,
+        reason: str = "",
+        *,
+        rest_s: float = 0.0,
+    ) -> None:
+        """An attempt is over: tell the scheduler and the record. ``reason`` refines a failure."""
+        self.dispatcher.ended(attempt, ending, used=used_of(trace.usage), rest_s=rest_s)
+        trace.ended(attempt, ending.outcome, reason)
 
-    def truncated(self, attempt: Attempt, trace: Trace, reason: str) -> None:
-        """The worker failed after its first byte."""
-        self.dispatcher.failed(attempt)
-        trace.ended(attempt, Outcome.TRUNCATED, reason)
-
-    def client_gone(self, attempt: Attempt, trace: Trace) -> None:
-        """Nobody reads the answer any more."""
-        self.dispatcher.cancelled(attempt)
-        trace.ended(attempt, Outcome.CLIENT_GONE)
-
-    def failed(self, attempt: Attempt, trace: Trace, error: UpstreamFailed) -> None:
-        """The worker failed before its first byte, or did not take the call."""
-        if error.is_fault:
-            self.dispatcher.failed(attempt, is_answer=error.is_answer)
-        else:
-            self.dispatcher.declined(attempt, error.retry_after_s)
-        trace.ended(attempt, Outcome.WORKER_FAILED, error.reason)
+    def lost(self, attempt: Attempt, trace: Trace, error: UpstreamFailed) -> None:
+        """An attempt failed before its first byte, or its worker did not take it."""
+        rest_s = 0.0 if error.is_fault else error.retry_after_s
+        self.ended(attempt, trace, ending_of(error), error.reason, rest_s=rest_s)
 
     async def _first_of(self, plan: Plan, trace: Trace, course: Course[T]) -> tuple[Attempt, T]:
         excluded: frozenset[str] = frozenset()
@@ -92,27 +96,29 @@ class Attempts:
             except UpstreamFailed as failed:
                 excluded = self._after_failure(failed, race, plan, trace, excluded)
             except UpstreamRefused as refused:
-                self.dispatcher.cancelled(attempt)
-                _note(attempt, trace, Outcome.REFUSED)
-                _note(race.second, trace, Outcome.OUTRUN)
+                self._all_ended(race, trace, REFUSED)
                 raise WorkerRefused(
                     refused.message, status=refused.status, code=refused.code, param=refused.param
                 ) from refused
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError):
                     trace.left(attempt)
-                self.dispatcher.cancelled(attempt)
-                _note(attempt, trace, Outcome.CLIENT_GONE)
-                _note(race.second, trace, Outcome.CLIENT_GONE)
+                self._all_ended(race, trace, GIVEN_UP)
                 raise
             else:
                 if trace.attempts:
                     self._confirm(trace)
                 trace.answered(winner, time.monotonic())
-                _note(attempt if winner is not attempt else race.second, trace, Outcome.OUTRUN)
+                _note(attempt if winner is not attempt else race.second, trace, ANSWERED.twin)
                 return winner, outcome
             finally:
                 self.dispatcher.races.end(race)
+
+    def _all_ended(self, race: Race[T], trace: Trace, ending: Ending) -> None:
+        """No attempt at the call is wanted any more."""
+        self.dispatcher.ended(race.first, ending)
+        _note(race.first, trace, ending)
+        _note(race.second, trace, ending.twin)
 
     async def _place(self, plan: Plan, trace: Trace, excluded: frozenset[str]) -> Attempt:
         ticket = make_ticket(
@@ -144,7 +150,7 @@ class Attempts:
             if attempt is not None:
                 excluded |= {attempt.endpoint.worker.id}
                 if not trace.has_ended(attempt):
-                    self.failed(attempt, trace, error)
+                    self.lost(attempt, trace, error)
         if self._may_retry(plan, trace, excluded):
             return excluded
         if error.is_answer and error.is_fault:
@@ -198,10 +204,17 @@ class Attempts:
         )
 
 
-def _note(attempt: Attempt | None, trace: Trace, outcome: Outcome) -> None:
+def ending_of(error: UpstreamFailed) -> Ending:
+    """How an attempt ends that its worker did not answer."""
+    if not error.is_fault:
+        return BUSY
+    return ANSWERED_WRONGLY if error.is_answer else FAILED
+
+
+def _note(attempt: Attempt | None, trace: Trace, ending: Ending | None) -> None:
     """Note how an attempt ended, unless that was noted before."""
-    if attempt is not None and not trace.has_ended(attempt):
-        trace.ended(attempt, outcome)
+    if attempt is not None and ending is not None and not trace.has_ended(attempt):
+        trace.ended(attempt, ending.outcome)
 
 
 def used_of(usage: Usage | None) -> Used | None:
@@ -224,7 +237,7 @@ class _Course:
 
     def lost(self, attempt: Attempt, error: UpstreamFailed) -> None:
         """See :class:`router.pipeline.race.Course`."""
-        self._attempts.failed(attempt, self._trace, error)
+        self._attempts.lost(attempt, self._trace, error)
 
 
 class _Whole(_Course):
@@ -240,11 +253,11 @@ class _Whole(_Course):
 
     def won(self, attempt: Attempt, outcome: Answer) -> None:
         """See :class:`router.pipeline.race.Course`."""
-        self._attempts.dispatcher.completed(attempt, used_of(outcome.usage))
+        self._attempts.dispatcher.ended(attempt, ANSWERED, used=used_of(outcome.usage))
 
     async def unwanted(self, attempt: Attempt, outcome: Answer) -> None:
         """See :class:`router.pipeline.race.Course`."""
-        self._trace.ended(attempt, Outcome.CLIENT_GONE)
+        self._trace.ended(attempt, GIVEN_UP.outcome)
 
 
 class _Begun(_Course):
@@ -265,5 +278,5 @@ class _Begun(_Course):
 
     async def unwanted(self, attempt: Attempt, outcome: tuple[StreamPart, Parts]) -> None:
         """See :class:`router.pipeline.race.Course`."""
-        self._attempts.client_gone(attempt, self._trace)
+        self._attempts.ended(attempt, self._trace, GIVEN_UP)
         await outcome[1].aclose()

@@ -21,6 +21,7 @@ from router.scheduling.decisions import (
     Reject,
     RejectReason,
 )
+from router.scheduling.endings import NOT_SENT, Ending
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
@@ -91,38 +92,29 @@ class Dispatcher:
 
     def first_byte(self, attempt: Attempt) -> None:
         """The answer has begun."""
-        self._ended(self.scheduler.first_byte(attempt, self._clock()))
+        self._apply_if_any(self.scheduler.first_byte(attempt, self._clock()))
 
-    def completed(self, attempt: Attempt, used: Used | None = None) -> None:
-        """The last token came. ``used`` is the worker's count of tokens."""
-        self._ended(self.scheduler.completed(attempt, self._clock(), used))
-
-    def failed(self, attempt: Attempt, *, is_answer: bool = False) -> None:
-        """The worker did not do its part. ``is_answer`` says that it answered, but wrongly."""
-        self._apply(self.scheduler.failed(attempt, self._clock(), is_answer=is_answer))
-
-    def declined(self, attempt: Attempt, retry_after_s: float = 0.0) -> None:
-        """The worker did not take the call, without being at fault."""
-        self._apply(self.scheduler.declined(attempt, self._clock(), retry_after_s))
-
-    def cancelled(self, attempt: Attempt) -> None:
-        """The call ended for a reason that is not the worker's."""
-        self._ended(self.scheduler.cancelled(attempt, self._clock()))
-
-    def _probed(self, attempt: Attempt, lives: bool) -> None:
-        if lives:
-            self.completed(attempt)
-        else:
-            self.failed(attempt)
+    def ended(
+        self,
+        attempt: Attempt,
+        ending: Ending,
+        *,
+        used: Used | None = None,
+        rest_s: float = 0.0,
+    ) -> None:
+        """An attempt is over; see :meth:`Scheduler.ended`."""
+        self._apply_if_any(
+            self.scheduler.ended(attempt, ending, self._clock(), used=used, rest_s=rest_s)
+        )
 
     def _abandon(self, ticket: Ticket, future: asyncio.Future[Dispatch]) -> None:
         self._waiting.pop(ticket.id, None)
         self.scheduler.withdrawn(ticket)
         if future.done() and not future.cancelled() and future.exception() is None:
-            self.cancelled(future.result().attempt)  # Placed at the moment it was given up.
+            self.ended(future.result().attempt, NOT_SENT)
 
-    def _ended(self, decisions: Sequence[Decision]) -> None:
-        """Apply what the end of an attempt led to. If it led to nothing, nothing is due."""
+    def _apply_if_any(self, decisions: Sequence[Decision]) -> None:
+        """If nothing has changed, nothing is due earlier."""
         if decisions:
             self._apply(decisions)
 
@@ -134,9 +126,9 @@ class Dispatcher:
             self.counts[type(decision)] += 1
             if isinstance(decision, Hedge):
                 if not self.races.hedge(decision.attempt, decision.of):
-                    self.declined(decision.attempt)
+                    self.ended(decision.attempt, NOT_SENT)
             elif isinstance(decision, Probe):
-                self._probes.begin(decision.attempt, self._probed)
+                self._probes.begin(decision.attempt, self.ended)
             elif isinstance(decision, Cancel):
                 self.races.stop(decision.attempt)
                 self._probes.stop(decision.attempt)
@@ -147,7 +139,7 @@ class Dispatcher:
         future = self._waiting.pop(ticket.id, None) if ticket is not None else None
         if future is None or future.done():
             if isinstance(decision, Dispatch):
-                self.cancelled(decision.attempt)  # Given up; its task has not said so yet.
+                self.ended(decision.attempt, NOT_SENT)  # Its task has yet to say that it is over.
             return
         try:
             future.set_result(self._dispatched(decision))

@@ -39,6 +39,7 @@ from router.pipeline.routing_table import EMPTY_TABLE, Grant, RoutingTable
 from router.pipeline.settle import CallAccount, Settlement
 from router.pipeline.trace import Trace
 from router.ports import Recorder, StreamPart, UpstreamFailed
+from router.scheduling.endings import ANSWERED, GIVEN_UP, TRUNCATED
 from router.scheduling.fleet import Attempt
 
 T = TypeVar("T")
@@ -241,28 +242,28 @@ class Gateway:
                 async with asyncio.timeout_at(until_s):
                     error = await self._forward(plan, attempt, first, parts, trace, account, client)
         except UpstreamFailed as failed:
-            self._attempts.truncated(attempt, trace, failed.reason)
+            self._attempts.ended(attempt, trace, TRUNCATED, failed.reason)
             error = StreamBroken(
                 "the worker failed after it had begun to answer; what was delivered is billed"
             )
         except TimeoutError:
-            self._attempts.client_gone(attempt, trace)
+            self._attempts.ended(attempt, trace, GIVEN_UP)
             error = StreamTooLong(
                 "the answer takes longer than a stream may; what was delivered is billed"
             )
         except BaseException:
             if not trace.tokens_delivered and trace.reported is None:
                 trace.left(attempt)  # Only the head of an answer came.
-            self._attempts.client_gone(attempt, trace)
+            self._attempts.ended(attempt, trace, GIVEN_UP)
             raise
         else:
             if error is not None:  # The worker generates more than can be paid.
-                self._attempts.client_gone(attempt, trace)
+                self._attempts.ended(attempt, trace, GIVEN_UP)
         if error is not None:
             account.resolve(Outcome.TRUNCATED, 200)
             return await client.end_stream(error)
         self._weigh(trace, endpoint, trace.tokens_delivered, completed=True)
-        self._attempts.completed(attempt, trace)
+        self._attempts.ended(attempt, trace, ANSWERED)
         settlement = account.resolve(Outcome.COMPLETED, 200)
         report = self._report(plan, trace, endpoint, account, settlement, time.monotonic())
         await client.end_stream(report=report)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from router.ports import Upstream, UpstreamFailed, UpstreamRefused
+from router.scheduling.endings import ANSWERED, FAILED, Ending
 from router.scheduling.fleet import Attempt
 
 
@@ -14,8 +15,8 @@ class Probes:
         self._upstreams = upstreams
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    def begin(self, attempt: Attempt, ended: Callable[[Attempt, bool], None]) -> None:
-        """Probe a worker; ``ended`` is told whether it lives."""
+    def begin(self, attempt: Attempt, ended: Callable[[Attempt, Ending], None]) -> None:
+        """Probe a worker; ``ended`` is told how that ends."""
         task = asyncio.ensure_future(self._ask(attempt, ended))
         self._tasks[attempt.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(attempt.id, None))
@@ -26,14 +27,14 @@ class Probes:
         if task is not None:
             task.cancel()
 
-    async def _ask(self, attempt: Attempt, ended: Callable[[Attempt, bool], None]) -> None:
+    async def _ask(self, attempt: Attempt, ended: Callable[[Attempt, Ending], None]) -> None:
         endpoint = attempt.endpoint.endpoint
+        ending = ANSWERED
         try:
             await self._upstreams[endpoint.worker.protocol].probe(endpoint)
         except UpstreamFailed as error:
-            # A worker that properly refuses the probe is alive.
-            ended(attempt, not error.is_fault)
+            if error.is_fault:
+                ending = FAILED
         except UpstreamRefused:
-            ended(attempt, True)
-        else:
-            ended(attempt, True)
+            pass  # A worker that properly refuses the probe is alive.
+        ended(attempt, ending)

@@ -26,9 +26,9 @@ SLATES_MAX = 1_000
 class Attempt:
     """One ticket on one endpoint. It holds its place there from dispatch until the last token.
 
-    ``run`` is the endpoint model's record of it, and ``twin`` is the other attempt of a hedge.
-    ``answering`` says that its first byte is on its way to the client. ``cached_tokens`` is how
-    much of its prompt the endpoint should have had.
+    ``run`` is the endpoint model's record of it, and ``twin`` is the other attempt of a hedge, of
+    which the second ``is_hedge``. ``answering`` says that its first byte is on its way to the
+    client. ``cached_tokens`` is how much of its prompt the endpoint should have had.
     """
 
     __slots__ = (
@@ -37,6 +37,7 @@ class Attempt:
         "dispatched_s",
         "endpoint",
         "id",
+        "is_hedge",
         "is_probe",
         "run",
         "ticket",
@@ -60,6 +61,7 @@ class Attempt:
         self.run: Run = endpoint.model.begin(ticket, work, cached_tokens, now_s)
         self.twin: Attempt | None = None
         self.answering = False
+        self.is_hedge = False
         self.is_probe = False
 
     def heard(self, tokens: int, now_s: float) -> None:
@@ -131,6 +133,8 @@ class WorkerState:
         """Free what an attempt holds. False if it was free already."""
         if self.inflight.pop(attempt.id, None) is None:
             return False
+        if attempt.is_probe:
+            self.probes.running = False
         attempt.run.end(now_s)
         self.model.recheck_s = -inf
         return True

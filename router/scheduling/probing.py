@@ -40,7 +40,6 @@ class ProbeClock:
 
     def probed(self, now_s: float, ratio: float) -> None:
         """A probe took ``ratio`` times the expected time."""
-        self.running = False
         self.heard_s = now_s
         surprised = not 1 / SURPRISE < ratio < SURPRISE
         self.interval_s = INTERVAL_S if surprised else min(2 * self.interval_s, INTERVAL_MAX_S)

@@ -2,8 +2,7 @@
 
 Every event returns the decisions it caused, in order. A ticket is answered exactly once, by a
 :class:`Dispatch` or a :class:`Reject`, unless its caller cancels it first. An attempt holds its
-slot until ``completed``, ``failed``, ``declined`` or ``cancelled``, or until the scheduler says
-:class:`Cancel`.
+slot until it ``ended``, or until the scheduler says :class:`Cancel`.
 
 A pass looks at every waiting ticket in order. It dispatches the ticket or books its place, so that
 the tickets behind it see the queue as it will be. Passes are spaced so that they cost a bounded
@@ -37,6 +36,7 @@ from router.scheduling.decisions import (
     Reject,
     RejectReason,
 )
+from router.scheduling.endings import FAILED, OUTRUN, Ending, Lesson, Trust
 from router.scheduling.fleet import Attempt, EndpointState, Fleet, Slate, WorkerState
 from router.scheduling.hedging import HedgeClock, second_place
 from router.scheduling.learning import Learning
@@ -210,63 +210,36 @@ class Scheduler:
         attempt.answering = True
         attempt.run.first(now_s)
         worker = attempt.endpoint.worker
-        decisions = self._end_twin(attempt, now_s) if attempt.twin is not None else []
+        decisions = self._end_twin(attempt, OUTRUN, now_s) if attempt.twin is not None else []
         return decisions + self._room(worker, now_s) if worker.began() else decisions
 
-    def completed(self, attempt: Attempt, now_s: float, used: Used | None = None) -> list[Decision]:
-        """The last token came: learn from it and reuse the slot. ``used`` is the worker's count."""
-        worker = attempt.endpoint.worker
-        if not worker.release(attempt, now_s):
-            return []
-        if attempt.is_probe:
-            self._learning.probed(attempt, now_s)
-        else:
-            self._learning.answered(attempt, used, now_s)
-            shared = attempt.endpoint.service.shared
-            if shared.sharing.is_shown and not shared.has_engines:
-                self.fleet.slate(attempt.ticket.candidates).mark_shared()
-            placement = self._route(attempt.ticket.policy).placement
-            placement.completed(attempt.endpoint, now_s - attempt.dispatched_s, now_s)
-        if worker.answered():
-            self.fleet.trust_changes += 1
-        if attempt.twin is None:
-            return self._room(worker, now_s)
-        return self._end_twin(attempt, now_s) + self._room(worker, now_s)
-
-    def failed(self, attempt: Attempt, now_s: float, *, is_answer: bool = False) -> list[Decision]:
-        """The worker did not do its part. Enough of these take it out for a while.
-
-        ``is_answer`` means that it answered, but wrongly: the request may be the cause.
-        """
-        worker = attempt.endpoint.worker
-        if not worker.release(attempt, now_s):
-            return []
-        tenant = attempt.ticket.tenant if is_answer else None
-        if attempt.is_probe:
-            worker.probes.running = False
-            tenant = None
-        return self._blame(attempt, now_s, tenant) + self._room(worker, now_s)
-
-    def declined(
-        self, attempt: Attempt, now_s: float, retry_after_s: float = 0.0
+    def ended(
+        self,
+        attempt: Attempt,
+        ending: Ending,
+        now_s: float,
+        used: Used | None = None,
+        *,
+        rest_s: float = 0.0,
     ) -> list[Decision]:
-        """The worker did not take the request (busy): the slot is free, nothing is learned.
+        """An attempt is over: what follows is said in :mod:`router.scheduling.endings`.
 
-        The worker gets nothing more for ``retry_after_s``.
+        ``used`` is the worker's count of an answer's tokens. For ``rest_s`` the worker wants to be
+        left alone.
         """
         worker = attempt.endpoint.worker
-        if not worker.release(attempt, now_s):
-            return []
-        if retry_after_s > 0:
-            worker.rest(now_s + retry_after_s)
-        return self._room(worker, now_s)
-
-    def cancelled(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        """The call ended without an answer: the caller left or the request was refused."""
-        worker = attempt.endpoint.worker
-        released = worker.release(attempt, now_s)
-        decisions = self._end_twin(attempt, now_s, learn=False)
-        return decisions + self._room(worker, now_s) if released else decisions
+        decisions: list[Decision] = []
+        is_released = worker.release(attempt, now_s)
+        if is_released:
+            if ending.lesson is not Lesson.NOTHING:
+                self._learn(attempt, ending.lesson, used, now_s)
+            if ending.trust is not Trust.KEPT:
+                decisions += self._judge(attempt, ending.trust, now_s)
+            if rest_s > 0:
+                worker.rest(now_s + rest_s)
+        if attempt.twin is not None and ending.twin is not None:
+            decisions += self._end_twin(attempt, ending.twin, now_s)
+        return decisions + self._room(worker, now_s) if is_released else decisions
 
     def withdrawn(self, ticket: Ticket) -> None:
         """The caller of a queued ticket left."""
@@ -588,12 +561,46 @@ class Scheduler:
         reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
         return Reject(ticket, reason, max(waiting_s, admission.RETRY_AFTER_MIN_S))
 
-    def _blame(self, attempt: Attempt, now_s: float, tenant: int | None = None) -> list[Decision]:
+    # Attempts that are over
+
+    def _learn(self, attempt: Attempt, lesson: Lesson, used: Used | None, now_s: float) -> None:
+        if lesson is Lesson.CENSORED:
+            return attempt.run.outrun(now_s)
+        if attempt.is_probe:
+            return self._learning.probed(attempt, now_s)
+        self._learning.answered(attempt, used, now_s)
+        shared = attempt.endpoint.service.shared
+        if shared.sharing.is_shown and not shared.has_engines:
+            self.fleet.slate(attempt.ticket.candidates).mark_shared()
+        placement = self._route(attempt.ticket.policy).placement
+        placement.completed(attempt.endpoint, now_s - attempt.dispatched_s, now_s)
+
+    def _judge(self, attempt: Attempt, trust: Trust, now_s: float) -> list[Decision]:
+        """The worker is trusted more or less for how an attempt ended there."""
         worker = attempt.endpoint.worker
-        if worker.ejection.failed(attempt.dispatched_s, now_s, tenant):
-            self.fleet.trust_changes += 1
-            return [Eject(worker.id, worker.ejection.until_s)]
-        return []
+        if trust is Trust.GAINED:
+            self.fleet.trust_changes += worker.answered()
+            return []
+        if trust is Trust.LOST_IF_SILENT and (
+            attempt.is_hedge or worker.probes.heard_s > attempt.dispatched_s
+        ):
+            return []
+        is_doubt = trust is Trust.DOUBTED and not attempt.is_probe
+        tenant = attempt.ticket.tenant if is_doubt else None
+        if not worker.ejection.failed(attempt.dispatched_s, now_s, tenant):
+            return []
+        self.fleet.trust_changes += 1
+        return [Eject(worker.id, worker.ejection.until_s)]
+
+    def _end_twin(self, attempt: Attempt, ending: Ending, now_s: float) -> list[Decision]:
+        """The race of a hedge is decided: stop the other attempt, unless it is over."""
+        twin, attempt.twin = attempt.twin, None
+        if twin is None:
+            return []
+        twin.twin = None
+        if twin.id not in twin.endpoint.worker.inflight:
+            return []
+        return [Cancel(twin), *self.ended(twin, ending, now_s)]
 
     # Hedges and probes
 
@@ -611,27 +618,11 @@ class Scheduler:
             state = second_place(attempt, slate.usable(ticket.excluded), now_s)
             if state is not None and route.hedges.withdraw():
                 second = self._attempt(ticket, state, self._cached(ticket), now_s)
+                second.is_hedge = True
                 attempt.twin, second.twin = second, attempt
                 return [Hedge(second, attempt)]
         self._hedges.watch(attempt, now_s, again=True)
         return []
-
-    def _end_twin(self, attempt: Attempt, now_s: float, *, learn: bool = True) -> list[Decision]:
-        """The race of a hedge is decided: stop the loser, and learn from how it did."""
-        loser, attempt.twin = attempt.twin, None
-        if loser is None:
-            return []
-        loser.twin = None
-        worker = loser.endpoint.worker
-        if not worker.release(loser, now_s):
-            return []
-        decisions: list[Decision] = [Cancel(loser)]
-        if learn:
-            loser.run.outrun(now_s)
-        is_hedged = loser.id < attempt.id
-        if learn and is_hedged and worker.probes.heard_s <= loser.dispatched_s:
-            decisions += self._blame(loser, now_s)  # No word from it since: it may hang.
-        return decisions + self._room(worker, now_s)
 
     def _sweeping(self, now_s: float) -> bool:
         return now_s - self._arrived_s < TRAFFIC_S
@@ -679,7 +670,7 @@ class Scheduler:
         return Probe(attempt)
 
     def _probe_timed_out(self, attempt: Attempt, now_s: float) -> list[Decision]:
-        return [Cancel(attempt), *self.failed(attempt, now_s)]
+        return [Cancel(attempt), *self.ended(attempt, FAILED, now_s)]
 
     def _route(self, policy: Policy) -> _Route:
         routes = self._routes.setdefault(policy.model, [])

@@ -19,6 +19,7 @@ from router.domain.money import NANO_PER_USD
 from router.domain.request import BYTES_PER_TOKEN, Sort
 from router.scheduling.budget import retry_budget
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
+from router.scheduling.endings import ANSWERED, FAILED
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.slot_share import slot_shares
@@ -315,7 +316,9 @@ class Simulation:
         if call is not None:
             self._end(call, attempt.endpoint.worker.id)
         used = self._used(job)
-        self._apply(job.router, self.schedulers[job.router].completed(attempt, self._now_s, used))
+        self._apply(
+            job.router, self.schedulers[job.router].ended(attempt, ANSWERED, self._now_s, used)
+        )
 
     def _used(self, job: Job) -> Used | None:
         """The token counts that the worker reports."""
@@ -330,7 +333,7 @@ class Simulation:
         if self._jobs.pop(attempt, None) is None:
             return  # It was stopped meanwhile.
         raced = attempt.twin is not None and attempt.twin in self._jobs
-        self._apply(job.router, self.schedulers[job.router].failed(attempt, self._now_s))
+        self._apply(job.router, self.schedulers[job.router].ended(attempt, FAILED, self._now_s))
         call = self._calls.get(attempt.ticket.id)
         if call is None or raced:
             return

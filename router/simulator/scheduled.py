@@ -13,6 +13,7 @@ from router.domain.pricing import Price
 from router.domain.request import BYTES_PER_TOKEN
 from router.scheduling.budget import retry_budget
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
+from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import NO_TERMS, Ticket, Used
@@ -217,7 +218,7 @@ class Scheduled:
             return
         call = sequence.owner
         raced = attempt.twin is not None and attempt.twin in self._sequences
-        self._apply(self.scheduler.failed(attempt, self._simulation.now_s))
+        self._apply(self.scheduler.ended(attempt, FAILED, self._simulation.now_s))
         if not isinstance(call, Call) or call.over or raced or call.answering is not None:
             return
         request: _Request = call.placed
@@ -238,7 +239,7 @@ class Scheduled:
             self.scheduler.withdrawn(request.ticket)
         for attempt in request.attempts:
             if self._sequences.pop(attempt, None) is not None:
-                self._apply(self.scheduler.cancelled(attempt, now_s))
+                self._apply(self.scheduler.ended(attempt, GIVEN_UP, now_s))
 
     def lease(self, granted: Mapping[str, int]) -> None:
         """Use this many slots of each engine."""
@@ -285,7 +286,7 @@ class Scheduled:
             if attempt.answering and sequence.answer_events > 1:
                 attempt.heard(1, now_s)
             used = Used(sequence.prompt_tokens, sequence.cached_tokens, sequence.answer_events)
-        self._apply(self.scheduler.completed(attempt, now_s, used))
+        self._apply(self.scheduler.ended(attempt, ANSWERED, now_s, used))
 
     def _apply(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:

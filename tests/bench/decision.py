@@ -24,6 +24,7 @@ from router.domain.catalog import Deployment, Endpoint, Policy, Pool, Worker
 from router.domain.pricing import Price
 from router.scheduling import scheduler
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe
+from router.scheduling.endings import ANSWERED
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket
@@ -109,7 +110,7 @@ class Closed:
         for _ in range(decisions):
             self._now_s, number, attempt = heapq.heappop(self._ends)
             if number not in self._stopped:
-                self._keep(self._scheduler.completed(attempt, self._now_s))
+                self._keep(self._scheduler.ended(attempt, ANSWERED, self._now_s))
                 self._arrive()
         return (time.perf_counter() - begun) / decisions * 1e6
 

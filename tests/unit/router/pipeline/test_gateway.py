@@ -28,6 +28,7 @@ from router.pipeline.cover import HOLD_SLACK_TOKENS
 from router.pipeline.holding import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
 from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.scheduling.endings import GIVEN_UP
 from router.scheduling.estimate import UNKNOWN_S
 from router.settings import Limits
 from tests.unit.router.pipeline.line import (
@@ -350,7 +351,7 @@ async def test_who_leaves_as_a_worker_comes_free_leaves_it_free() -> None:
     # The slot goes to the call that waits before its task has run to say that nobody does.
     waiting.cancel()
     worker = line.scheduler.fleet.workers["one-0"]
-    line.dispatcher.cancelled(next(iter(worker.inflight.values())))
+    line.dispatcher.ended(next(iter(worker.inflight.values())), GIVEN_UP)
     for call in running:
         call.cancel()
     await asyncio.wait({waiting, *running})

@@ -15,6 +15,7 @@ from router.domain.pricing import Usage
 from router.pipeline.counting import RATIO_MAX, TEMPLATE_MAX, TOLERANCE, WorkerCounts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.remembering import Remembering
+from router.scheduling.endings import ANSWERED
 from router.scheduling.scheduler import Scheduler
 from router.settings import SettingsInvalid, limits_from_env
 from tests.unit.router.pipeline.line import in_time
@@ -51,7 +52,7 @@ class Life:
         self._dispatcher.apply(self._catalog)
 
     def answer(self, took_s: float) -> None:
-        self.scheduler.completed(place(self.scheduler, "t", "one"), took_s)
+        self.scheduler.ended(place(self.scheduler, "t", "one"), ANSWERED, took_s)
 
     @property
     def is_guess(self) -> bool:

@@ -4,6 +4,7 @@ import pytest
 
 from router.scheduling.admission import lateness_s, may_wait, wait_s
 from router.scheduling.decisions import Reject, RejectReason
+from router.scheduling.endings import ANSWERED
 from router.scheduling.fleet import EndpointState
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
@@ -52,7 +53,7 @@ def test_who_comes_back_when_told_to_is_let_in() -> None:
     assert early.reason is RejectReason.DEADLINE
     now_s = early.retry_after_s
     for attempt in list(made.fleet.workers["a"].inflight.values()):
-        made.completed(attempt, now_s)
+        made.ended(attempt, ANSWERED, now_s)
     again = ticket("e2", "a", now_s=now_s, deadline_s=now_s + 1.5)
     assert not [d for d in made.arrive(again, now_s) if isinstance(d, Reject)]
 

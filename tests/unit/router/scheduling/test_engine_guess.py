@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from router.domain.catalog import Endpoint
+from router.scheduling.endings import ANSWERED
 from router.scheduling.engine import FIRST_GUESS, STEP_GUESS
 from router.scheduling.engine_guess import ALONE_S, guess_of
 from router.scheduling.scheduler import Scheduler
@@ -86,6 +87,6 @@ def test_a_later_benchmark_counts_as_long_as_no_answer_has_taught_anything() -> 
     made = scheduler(before)
     attempt = place(made, "first", "a", **CHAT)
     made.first_byte(attempt, 0.1)
-    made.completed(attempt, 1.0, Used(500, 0, 100))
+    made.ended(attempt, ANSWERED, 1.0, Used(500, 0, 100))
     made.apply([after], 2.0)
     assert expected_s(made, "a") < unknown_s / 2

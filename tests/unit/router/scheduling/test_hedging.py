@@ -1,6 +1,7 @@
 """Second attempts beside late ones."""
 
 from router.scheduling.decisions import Cancel, Decision, Eject, Hedge
+from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
@@ -35,7 +36,7 @@ def test_whoever_answers_first_stops_the_other() -> None:
         first = place(made, "t", "late", "free")
         second = hedge_of(made.tick(0.31))
         winner, loser = (first, second) if winner_first else (second, first)
-        assert Cancel(loser) in made.completed(winner, 0.4)
+        assert Cancel(loser) in made.ended(winner, ANSWERED, 0.4)
         assert all(worker.free_slots == SLOTS for worker in made.fleet.workers.values())
 
 
@@ -44,7 +45,7 @@ def test_the_first_byte_decides_the_race() -> None:
     first = place(made, "t", "late", "free")
     second = hedge_of(made.tick(0.31))
     assert made.first_byte(second, 0.35)[0] == Cancel(first)
-    assert made.completed(second, 0.5) == []
+    assert made.ended(second, ANSWERED, 0.5) == []
 
 
 def test_nobody_is_hedged_once_the_answer_has_begun() -> None:
@@ -87,7 +88,7 @@ def test_a_worker_that_loses_in_silence_twice_is_ejected() -> None:
         place(made, name, "late", "free")
     decisions = made.tick(0.31)
     seconds = [d.attempt for d in decisions if isinstance(d, Hedge)]
-    ended = [d for second in seconds for d in made.completed(second, 0.45)]
+    ended = [d for second in seconds for d in made.ended(second, ANSWERED, 0.45)]
     assert [d.worker_id for d in ended if isinstance(d, Eject)] == ["late"]
 
 
@@ -95,23 +96,23 @@ def test_a_failed_twin_leaves_the_other_running() -> None:
     made = two()
     first = place(made, "t", "late", "free")
     second = hedge_of(made.tick(0.31))
-    assert made.failed(first, 0.32) == []
+    assert made.ended(first, FAILED, 0.32) == []
     assert second.id in second.endpoint.worker.inflight
-    assert made.completed(second, 0.5) == []
+    assert made.ended(second, ANSWERED, 0.5) == []
 
 
 def test_the_end_of_a_call_ends_both() -> None:
     made = two()
     first = place(made, "t", "late", "free")
     second = hedge_of(made.tick(0.31))
-    assert made.cancelled(first, 0.32) == [Cancel(second)]
+    assert made.ended(first, GIVEN_UP, 0.32) == [Cancel(second)]
     assert all(worker.free_slots == SLOTS for worker in made.fleet.workers.values())
 
 
 def test_a_long_request_that_loses_does_not_make_its_worker_look_fast() -> None:
     made = two()
     place(made, "t", "late", "free")
-    made.completed(hedge_of(made.tick(0.31)), 0.32)
+    made.ended(hedge_of(made.tick(0.31)), ANSWERED, 0.32)
     # It ran for 0.32 s and would have gone on.
     assert made.fleet.endpoints["late"].estimate.seconds > 0.1
 
@@ -182,7 +183,7 @@ def test_the_quickest_of_the_free_ones_gets_the_second_attempt() -> None:
 def test_neither_an_ejected_worker_nor_one_that_failed_it_gets_the_second_attempt() -> None:
     made = scheduler(*(endpoint(name, slots=2) for name in ("late", "bad", "failed_it")))
     for name in "ab":
-        made.failed(place(made, name, "bad"), 0.0)
+        made.ended(place(made, name, "bad"), FAILED, 0.0)
     place(made, "t", "late", "bad", "failed_it", excluded=frozenset({"failed_it"}))
     assert hedges(made.tick(0.9)) == []
 
@@ -199,8 +200,8 @@ def test_a_loser_that_was_heard_of_meanwhile_is_not_blamed() -> None:
         place(made, name, "late", "free")
     alive = place(made, "alive", "late", now_s=0.05)
     seconds = hedges(made.tick(0.31))
-    made.completed(alive, 0.32)
-    ended = [d for second in seconds for d in made.completed(second, 0.45)]
+    made.ended(alive, ANSWERED, 0.32)
+    ended = [d for second in seconds for d in made.ended(second, ANSWERED, 0.45)]
     assert not [d for d in ended if isinstance(d, Eject)]
     assert len([d for d in ended if isinstance(d, Cancel)]) == len(seconds) == 2
 
@@ -209,7 +210,7 @@ def test_a_second_attempt_that_loses_is_not_blamed() -> None:
     made = two()
     firsts = [place(made, name, "late", "free") for name in "ab"]
     assert len(hedges(made.tick(0.31))) == 2
-    ended = [d for first in firsts for d in made.completed(first, 0.32)]
+    ended = [d for first in firsts for d in made.ended(first, ANSWERED, 0.32)]
     assert not [d for d in ended if isinstance(d, Eject)]
     assert made.fleet.workers["free"].ejection.consecutive_failures == 0
 

@@ -21,6 +21,7 @@ from router.scheduling.decisions import (
     Reject,
     RejectReason,
 )
+from router.scheduling.endings import ANSWERED
 from router.scheduling.fleet import Attempt
 from router.scheduling.ticket import Ticket
 from tests.examples import examples
@@ -240,7 +241,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.now_s += 0.05
             if self.running:
                 _, attempt = self.running.popitem()
-                self.note(self.scheduler.completed(attempt, self.now_s))
+                self.note(self.scheduler.ended(attempt, ANSWERED, self.now_s))
             self.note(self.scheduler.tick(self.now_s))
             assert self.now_s < latest_s, "it does not drain"
         assert self.scheduler.waiting == 0
@@ -296,7 +297,7 @@ def test_nobody_starves_in_a_long_overload(calls: int) -> None:
             )
         )
         while running and now_s - running[0].run.started_s >= 0.1 and not running[0].run.waiting:
-            keep(made.completed(running.pop(0), now_s))
+            keep(made.ended(running.pop(0), ANSWERED, now_s))
     calm = max(waited_s for _, waited_s in served[1, Priority.INTERACTIVE])
     assert calm < 5.0, "a calm tenant waited for a greedy one"
     for tenant in (0, 1):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from router.domain.request import Priority
 from router.scheduling.decisions import Dispatch, Reject, RejectReason
+from router.scheduling.endings import ANSWERED
 from router.scheduling.fleet import Attempt, Fleet
 from router.scheduling.queue import FRESH_S, LATE_TURNS, Queue, QueuedTicket
 from router.scheduling.scheduler import Scheduler
@@ -169,7 +170,7 @@ class Engine:
         attempt = self.running.pop(0)
         self.note(list(self.router.first_byte(attempt, now_s)))
         attempt.heard(ANSWER, now_s)
-        self.note(list(self.router.completed(attempt, now_s, Used(500, 0, ANSWER))))
+        self.note(list(self.router.ended(attempt, ANSWERED, now_s, Used(500, 0, ANSWER))))
         return attempt.ticket
 
 

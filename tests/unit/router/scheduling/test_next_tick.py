@@ -1,6 +1,7 @@
 """When the scheduler wants to be woken."""
 
 from router.scheduling.decisions import Cancel, Hedge
+from router.scheduling.endings import ANSWERED, FAILED
 from router.scheduling.probing import TRAFFIC_S
 from router.scheduling.scheduler import PROBE_TIMEOUT_S, SWEEP_S, TICK_S, Scheduler
 from tests.unit.router.scheduling.fleets import endpoint, place, probes, scheduler, ticket
@@ -19,7 +20,7 @@ def test_a_fleet_that_nobody_called_sleeps() -> None:
 
 def test_workers_are_looked_after_while_there_is_traffic() -> None:
     made = scheduler(endpoint("a", service_ms=60_000))
-    made.completed(place(made, "t", "a"), 0.0)
+    made.ended(place(made, "t", "a"), ANSWERED, 0.0)
     made.tick(0.0)
     assert due(made, 0.0) == SWEEP_S
     assert made.next_tick_s(TRAFFIC_S) is None
@@ -50,7 +51,7 @@ def test_whoever_ticks_when_told_to_finds_the_late_attempt() -> None:
 def test_a_hanging_probe_is_stopped_even_when_traffic_ends() -> None:
     made = scheduler(endpoint("bad"))
     for name in "ab":
-        made.failed(place(made, name, "bad"), 0.0)
+        made.ended(place(made, name, "bad"), FAILED, 0.0)
     (probe,) = probes(made.tick(TRAFFIC_S - 0.1))
     now_s = TRAFFIC_S
     assert due(made, now_s) == TRAFFIC_S - 0.1 + PROBE_TIMEOUT_S
@@ -60,6 +61,6 @@ def test_a_hanging_probe_is_stopped_even_when_traffic_ends() -> None:
 
 def test_what_has_ended_wakes_nobody() -> None:
     made = scheduler(endpoint("a", service_ms=100))
-    made.completed(place(made, "t", "a"), 0.1)
+    made.ended(place(made, "t", "a"), ANSWERED, 0.1)
     made.tick(TRAFFIC_S)
     assert made.next_tick_s(TRAFFIC_S) is None

@@ -6,6 +6,7 @@ from router.contracts.word import NO_LOAD, Load, Word
 from router.scheduling.affinity import LATEST_MAX, OTHERS_MAX, PrefixIndex
 from router.scheduling.batch import Batch, Generation
 from router.scheduling.decisions import Dispatch
+from router.scheduling.endings import GIVEN_UP
 from router.scheduling.others import AVERAGED_S, OwnLoad, corrected, together
 from tests.unit.router.scheduling.fleets import endpoint, scheduler
 from tests.unit.router.scheduling.test_placing_on_engines import asked, engine, sent
@@ -70,7 +71,7 @@ def test_an_engine_that_others_use_is_avoided() -> None:
         (decision,) = made.arrive(asked(busy, "left", "right", now_s=0.0), 0.0)
         assert isinstance(decision, Dispatch)
         assert decision.attempt.endpoint.id == free
-        made.cancelled(decision.attempt, 0.0)
+        made.ended(decision.attempt, GIVEN_UP, 0.0)
 
 
 def test_the_loads_of_all_others_add_up_and_the_last_word_counts() -> None:

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from router.domain.catalog import Endpoint, EngineCurve
 from router.scheduling.decisions import Dispatch
+from router.scheduling.endings import ANSWERED
 from router.scheduling.engines import EngineEndpoint
 from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
@@ -45,7 +46,7 @@ def answered(made: Scheduler, attempt: Attempt, *, first_s: float, step_s: float
     for _ in range(ANSWER - 1):
         now_s += step_s
         attempt.heard(1, now_s)
-    made.completed(attempt, now_s, Used(int(attempt.ticket.prompt_tokens), 0, ANSWER))
+    made.ended(attempt, ANSWERED, now_s, Used(int(attempt.ticket.prompt_tokens), 0, ANSWER))
     return now_s
 
 

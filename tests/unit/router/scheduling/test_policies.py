@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from router.domain.catalog import Policy
+from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP
 from router.scheduling.policies import POLICIES
 from router.scheduling.policies.baseline import two_of
 from router.scheduling.scheduler import Scheduler
@@ -36,7 +37,7 @@ def test_every_policy_places_and_learns(policy: str) -> None:
     made = scheduler(endpoint("a", slots=4), endpoint("b", slots=4))
     for number in range(20):
         attempt = place(made, str(number), "a", "b", now_s=float(number), policy=policy)
-        made.completed(attempt, number + 0.1)
+        made.ended(attempt, ANSWERED, number + 0.1)
     assert (
         made.fleet.endpoints["a"].estimate.samples + (made.fleet.endpoints["b"].estimate.samples)
         == 20
@@ -85,8 +86,8 @@ def test_peak_ewma_leaves_a_worker_at_its_first_peak() -> None:
     made = scheduler(endpoint("a", slots=9), endpoint("b", slots=9))
     for number, name in enumerate("ab" * 5):
         attempt = place(made, f"w{number}", name, now_s=float(number), policy="peak_ewma")
-        made.completed(attempt, number + 0.1)
-    made.completed(place(made, "peak", "a", now_s=10.0, policy="peak_ewma"), 15.0)
+        made.ended(attempt, ANSWERED, number + 0.1)
+    made.ended(place(made, "peak", "a", now_s=10.0, policy="peak_ewma"), ANSWERED, 15.0)
     chosen = {
         place(made, f"t{n}", "a", "b", now_s=15.0, policy="peak_ewma").endpoint.id for n in range(8)
     }
@@ -97,7 +98,7 @@ def test_prequal_takes_the_quickest_of_those_that_are_not_hot() -> None:
     made = scheduler(*(endpoint(name, slots=2) for name in "abcd"))
     for number, name in enumerate("abcd" * 6):
         attempt = place(made, f"w{number}", name, now_s=float(number), policy="prequal")
-        made.completed(attempt, number + (0.1 if name == "b" else 0.4))
+        made.ended(attempt, ANSWERED, number + (0.1 if name == "b" else 0.4))
     assert went(made, "prequal", 2, "a", "b", "c", "d")[0] == "b"
 
 
@@ -111,7 +112,7 @@ def test_least_latency_spreads_over_the_nearly_best_and_shuns_the_others() -> No
     made = scheduler(*(endpoint(name, slots=9) for name in "abc"))
     for number, name in enumerate("abc" * 10):
         attempt = place(made, f"w{number}", name, now_s=float(number), policy="least_latency")
-        made.completed(attempt, number + {"a": 0.1, "b": 0.12, "c": 0.5}[name])
+        made.ended(attempt, ANSWERED, number + {"a": 0.1, "b": 0.12, "c": 0.5}[name])
     assert set(went(made, "least_latency", 30, "a", "b", "c")) == {"a", "b"}
 
 
@@ -153,20 +154,20 @@ def test_the_two_that_are_compared_are_never_the_same(count: int, one: float, tw
 
 def test_peak_ewma_forgives_with_time() -> None:
     made = scheduler(endpoint("a", slots=99), endpoint("b", slots=99))
-    made.completed(place(made, "peak", "a", policy="peak_ewma"), 5.0)
+    made.ended(place(made, "peak", "a", policy="peak_ewma"), ANSWERED, 5.0)
     for now_s, chosen in ((5.0, "b"), (50.0, "a")):
         latest = place(made, f"b{now_s}", "b", now_s=now_s, policy="peak_ewma")
-        made.completed(latest, now_s + 0.4)
+        made.ended(latest, ANSWERED, now_s + 0.4)
         attempt = place(made, f"t{now_s}", "a", "b", now_s=now_s + 0.4, policy="peak_ewma")
         assert attempt.endpoint.id == chosen
-        made.cancelled(attempt, now_s + 0.4)
+        made.ended(attempt, GIVEN_UP, now_s + 0.4)
 
 
 def test_prequal_passes_over_the_hot_while_a_cold_one_is_there() -> None:
     made = scheduler(*(endpoint(name, slots=9) for name in "abcdefgh"))
     for number, name in enumerate("abcdefgh" * 2):
         attempt = place(made, f"w{number}", name, now_s=float(number), policy="prequal")
-        made.completed(attempt, number + (0.1 if name == "h" else 0.4))
+        made.ended(attempt, ANSWERED, number + (0.1 if name == "h" else 0.4))
     for number in range(7):
         place(made, f"x{number}", "h", now_s=20.0, policy="prequal")
     chosen = {
@@ -180,7 +181,7 @@ def test_c3_leaves_a_worker_whose_answers_were_late() -> None:
     made = scheduler(endpoint("a", slots=9), endpoint("b", slots=9))
     for number, name in enumerate("ab" * 10):
         attempt = place(made, f"w{number}", name, now_s=float(number), policy="c3")
-        made.completed(attempt, number + (0.9 if name == "a" else 0.1))
+        made.ended(attempt, ANSWERED, number + (0.9 if name == "a" else 0.1))
     assert place(made, "t", "a", "b", now_s=30.0, policy="c3").endpoint.id == "b"
 
 
@@ -188,7 +189,7 @@ def test_least_latency_is_blind_to_what_is_in_flight() -> None:
     made = scheduler(endpoint("a"), endpoint("b"))
     for number, name in enumerate("ab" * 10):
         attempt = place(made, f"w{number}", name, now_s=float(number), policy="least_latency")
-        made.completed(attempt, number + (0.1 if name == "a" else 0.9))
+        made.ended(attempt, ANSWERED, number + (0.1 if name == "a" else 0.9))
     assert set(went(made, "least_latency", 30, "a", "b")) == {"a"}
 
 
@@ -197,7 +198,7 @@ def test_least_latency_only_remembers_the_last_few() -> None:
     for number, name in enumerate("ab" * 25):
         latency_s = (0.9 if name == "a" else 0.1) if number < 30 else 0.1 if name == "a" else 0.9
         attempt = place(made, f"w{number}", name, now_s=float(number), policy="least_latency")
-        made.completed(attempt, number + latency_s)
+        made.ended(attempt, ANSWERED, number + latency_s)
     assert set(went(made, "least_latency", 30, "a", "b")) == {"a"}
 
 
@@ -205,7 +206,7 @@ def test_least_latency_only_remembers_the_last_few() -> None:
 def test_a_baseline_leaves_the_ejected_alone_as_well(policy: str) -> None:
     made = scheduler(*(endpoint(name) for name in "abc"))
     for number in range(2):
-        made.failed(place(made, f"f{number}", "b", policy=policy), 0.0)
+        made.ended(place(made, f"f{number}", "b", policy=policy), FAILED, 0.0)
     assert "b" not in went(made, policy, 30, "a", "b", "c")
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from router.contracts.learned import KeptLearned, Learned, decode_learned, encode_learned
 from router.domain.catalog import Endpoint
 from router.scheduling.decisions import Decision, Hedge
+from router.scheduling.endings import ANSWERED
 from router.scheduling.engines import EngineEndpoint
 from router.scheduling.estimate import PRIOR_SAMPLES
 from router.scheduling.scheduler import Scheduler
@@ -26,7 +27,7 @@ def learn_slots(made: Scheduler) -> None:
     for number in range(10):
         now_s = 10.0 * number
         for name, took_s in (("slow", 0.5), ("fast", 0.1)):
-            made.completed(place(made, "t", name, now_s=now_s), now_s + took_s)
+            made.ended(place(made, "t", name, now_s=now_s), ANSWERED, now_s + took_s)
 
 
 def learn_engine(
@@ -41,7 +42,7 @@ def learn_engine(
             attempt.heard(1, first_s + 0.02 * slower * step)
             if not step:
                 made.first_byte(attempt, first_s)
-        made.completed(attempt, now_s + 1.66 * slower, Used(120, 0, 64))
+        made.ended(attempt, ANSWERED, now_s + 1.66 * slower, Used(120, 0, 64))
 
 
 def engine_of(made: Scheduler) -> EngineEndpoint:
@@ -109,7 +110,7 @@ def test_a_remembered_straggler_is_still_known_among_its_siblings() -> None:
             made.first_byte(attempt, now_s + 0.1)
             for step in range(1, 64):
                 attempt.heard(1, now_s + 0.1 + each_s * step)
-            made.completed(attempt, now_s + 0.1 + each_s * 64, Used(100, 0, 64))
+            made.ended(attempt, ANSWERED, now_s + 0.1 + each_s * 64, Used(100, 0, 64))
     again = restarted(made.learned(), *siblings)
     streamed = place(again, "t", "llm", "a", "b", now_s=NOW_S, streams=True, **CHAT)
     assert streamed.endpoint.id != "llm"
@@ -122,17 +123,17 @@ def test_what_is_remembered_counts_as_little_as_a_prior() -> None:
     assert again.fleet.endpoints["slow"].estimate.samples == PRIOR_SAMPLES
     for number in range(12):  # It has become as fast as the other.
         now_s = NOW_S + 10 * number
-        again.completed(place(again, "t", "slow", now_s=now_s), now_s + 0.1)
+        again.ended(place(again, "t", "slow", now_s=now_s), ANSWERED, now_s + 0.1)
     assert again.fleet.endpoints["slow"].estimate.seconds < 0.2
 
 
 def test_a_profile_beside_it_makes_it_no_surer() -> None:
     profiled = endpoint("one", service_ms=300)
     made = scheduler(profiled)
-    made.completed(place(made, "t", "one"), 0.5)
+    made.ended(place(made, "t", "one"), ANSWERED, 0.5)
     again = restarted(made.learned(), profiled)
     before_s = again.fleet.endpoints["one"].estimate.seconds
-    again.completed(place(again, "t", "one", now_s=NOW_S), NOW_S + 0.6)
+    again.ended(place(again, "t", "one", now_s=NOW_S), ANSWERED, NOW_S + 0.6)
     assert again.fleet.endpoints["one"].estimate.seconds == pytest.approx((before_s + 0.6) / 2)
 
 
@@ -148,7 +149,7 @@ def test_a_remembered_engine_that_has_become_slower_is_soon_known() -> None:
 
 def test_what_a_probe_takes_is_remembered() -> None:
     made = scheduler(SLOW)
-    made.completed(place(made, "t", "slow"), 0.5)
+    made.ended(place(made, "t", "slow"), ANSWERED, 0.5)
     made.fleet.endpoints["slow"].service.shared.probe_work = 0.3
     again = restarted(made.learned(), SLOW)
     assert again.fleet.endpoints["slow"].service.shared.probe_work == 0.3
@@ -156,7 +157,7 @@ def test_what_a_probe_takes_is_remembered() -> None:
 
 def test_a_sibling_that_nobody_has_measured_begins_with_what_its_pool_has_shown() -> None:
     made = scheduler(SLOW)
-    made.completed(place(made, "t", "slow"), 0.5)
+    made.ended(place(made, "t", "slow"), ANSWERED, 0.5)
     new = endpoint("new", service_ms=0, deployment=1)
     again = restarted(made.learned(), new, SLOW)
     assert again.fleet.endpoints["new"].estimate.seconds == pytest.approx(0.5)
@@ -225,10 +226,10 @@ def test_an_endpoint_that_comes_later_is_remembered_too() -> None:
 
 def test_a_newer_snapshot_does_not_bring_old_news() -> None:
     made = scheduler(SLOW)
-    made.completed(place(made, "t", "slow"), 0.5)
+    made.ended(place(made, "t", "slow"), ANSWERED, 0.5)
     again = restarted(made.learned(), SLOW)
     for number in range(30):
-        again.completed(place(again, "t", "slow", now_s=NOW_S + number), NOW_S + number + 0.1)
+        again.ended(place(again, "t", "slow", now_s=NOW_S + number), ANSWERED, NOW_S + number + 0.1)
     again.apply((), NOW_S + 40)
     again.apply((SLOW,), NOW_S + 41)
     assert again.fleet.endpoints["slow"].estimate.seconds < 0.2
@@ -236,7 +237,7 @@ def test_a_newer_snapshot_does_not_bring_old_news() -> None:
 
 def test_the_first_call_to_a_remembered_endpoint_is_not_hedged_for_being_unknown() -> None:
     made = scheduler(SLOW)
-    made.completed(place(made, "t", "slow"), 3.0)
+    made.ended(place(made, "t", "slow"), ANSWERED, 3.0)
     other = endpoint("other", service_ms=3_500)
     for learned, is_hedged in ((made.learned(), False), (Learned(), True)):
         again = restarted(learned, SLOW, other)
@@ -280,7 +281,7 @@ def lives(draw: st.DrawFn) -> Scheduler:
             made.first_byte(attempt, now_s + took_s / 2)
             attempt.heard(9, now_s + took_s)
         now_s += took_s
-        made.completed(attempt, now_s, Used(tokens, 0, tokens))
+        made.ended(attempt, ANSWERED, now_s, Used(tokens, 0, tokens))
     return made
 
 
@@ -327,7 +328,7 @@ def test_a_damaged_file_is_refused(body: bytes, fault: str) -> None:
 
 def test_whichever_byte_is_damaged_the_file_is_refused_or_does_no_harm() -> None:
     made = scheduler(SLOW, LLM)
-    made.completed(place(made, "t", "slow"), 0.5)
+    made.ended(place(made, "t", "slow"), ANSWERED, 0.5)
     learn_engine(made)
     whole = encode_learned(KeptLearned(1.5e9, made.learned()))
     for position in range(0, len(whole), 3):
@@ -337,5 +338,5 @@ def test_whichever_byte_is_damaged_the_file_is_refused_or_does_no_harm() -> None
             except ValueError:
                 continue
             again = restarted(kept.learned, SLOW, LLM)
-            again.completed(place(again, "t", "slow", now_s=NOW_S), NOW_S + 0.5)
+            again.ended(place(again, "t", "slow", now_s=NOW_S), ANSWERED, NOW_S + 0.5)
             place(again, "t", "llm", now_s=NOW_S, streams=True, **CHAT)

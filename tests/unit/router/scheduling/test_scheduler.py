@@ -5,6 +5,7 @@ import pytest
 from router.domain.request import Priority, Sort
 from router.scheduling.decisions import Dispatch, Eject, Reject, RejectReason
 from router.scheduling.ejection import PAUSE_S
+from router.scheduling.endings import ANSWERED, BUSY, FAILED, GIVEN_UP
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
@@ -26,7 +27,7 @@ def test_a_ticket_waits_for_a_fast_worker_rather_than_take_a_much_slower_one() -
     second = place(made, "b", "slow", "fast")  # The credit of one beyond the limit.
     assert made.arrive(ticket("c", "slow", "fast"), 0.0) == []
     assert made.waiting == 1
-    assert dispatched(made.completed(first, 0.04)) == ["fast"]
+    assert dispatched(made.ended(first, ANSWERED, 0.04)) == ["fast"]
     assert made.waiting == 0
     assert second.run.started_s == 0.04
 
@@ -59,7 +60,7 @@ def test_a_hung_worker_loses_its_appeal_before_anything_fails() -> None:
 
 def test_what_was_learned_survives_a_new_catalog() -> None:
     made = scheduler(endpoint("a", service_ms=100))
-    made.completed(place(made, "t", "a"), 0.5)
+    made.ended(place(made, "t", "a"), ANSWERED, 0.5)
     learned = made.fleet.endpoints["a"].estimate.seconds
     assert 0.1 < learned < 0.5
     made.apply([endpoint("a", service_ms=100), endpoint("b")], 1.0)
@@ -73,8 +74,8 @@ def test_a_new_benchmark_has_a_worker_that_was_slow_tried_again(
     """Nothing is sent there, so that nothing else could tell that it was mended."""
     made = scheduler(endpoint("a", service_ms=100), endpoint("b", service_ms=50))
     for n in range(30):
-        made.completed(place(made, str(n), "a", now_s=float(n)), n + 0.1)
-        made.completed(place(made, str(n), "b", now_s=float(n)), n + 0.05)
+        made.ended(place(made, str(n), "a", now_s=float(n)), ANSWERED, n + 0.1)
+        made.ended(place(made, str(n), "b", now_s=float(n)), ANSWERED, n + 0.05)
     made.apply([endpoint("a", service_ms=benchmarked_ms), endpoint("b", service_ms=50)], 40.0)
     assert dispatched(made.arrive(ticket("u", "a", "b"), 40.0)) == [goes_to]
 
@@ -82,12 +83,12 @@ def test_a_new_benchmark_has_a_worker_that_was_slow_tried_again(
 def test_calls_soon_outweigh_a_benchmark_that_is_wrong() -> None:
     made = scheduler(endpoint("a", service_ms=100))
     for n in range(30):
-        made.completed(place(made, str(n), "a", now_s=float(n)), n + 0.1)
+        made.ended(place(made, str(n), "a", now_s=float(n)), ANSWERED, n + 0.1)
     made.apply([endpoint("a", service_ms=1_000)], 40.0)
     believed_s = []
     for n in range(40, 60):
         believed_s.append(made.fleet.endpoints["a"].estimate.seconds)
-        made.completed(place(made, str(n), "a", now_s=float(n)), n + 0.1)
+        made.ended(place(made, str(n), "a", now_s=float(n)), ANSWERED, n + 0.1)
     assert believed_s[0] > 0.3
     assert believed_s[-1] < 0.2
 
@@ -95,7 +96,7 @@ def test_calls_soon_outweigh_a_benchmark_that_is_wrong() -> None:
 def test_a_new_worker_is_expected_to_be_like_the_others_of_its_deployment() -> None:
     made = scheduler(endpoint("a", service_ms=0, deployment=7))
     for n in range(20):
-        made.completed(place(made, str(n), "a", now_s=float(n)), n + 0.3)
+        made.ended(place(made, str(n), "a", now_s=float(n)), ANSWERED, n + 0.3)
     made.apply([endpoint(name, service_ms=0, deployment=7) for name in ("a", "b")], 30.0)
     assert made.fleet.endpoints["b"].estimate.seconds == pytest.approx(0.3, rel=0.01)
 
@@ -105,7 +106,7 @@ def test_a_worker_that_leaves_the_catalog_gets_nothing_and_its_work_ends_quietly
     attempt = place(made, "t", "a", "b")
     made.apply([endpoint("b", service_ms=900)], 0.1)
     assert dispatched(made.arrive(ticket("u", "a", "b"), 0.1)) == ["b"]
-    assert made.completed(attempt, 0.2) == []
+    assert made.ended(attempt, ANSWERED, 0.2) == []
 
 
 def test_what_waits_is_not_sent_to_a_worker_that_has_left_meanwhile() -> None:
@@ -114,20 +115,20 @@ def test_what_waits_is_not_sent_to_a_worker_that_has_left_meanwhile() -> None:
     place(made, "u", "a")
     assert made.arrive(ticket("v", "a", "b"), 0.0) == []
     assert dispatched(made.apply([endpoint("b", service_ms=9_000)], 0.01)) == ["b"]
-    assert made.completed(first, 0.1) == []
+    assert made.ended(first, ANSWERED, 0.1) == []
 
 
 def test_a_worker_that_comes_back_still_has_what_it_runs_and_what_it_was_seen_to_do() -> None:
     fleet = [endpoint("a", slots=2), endpoint("b")]
     made = scheduler(*fleet)
-    made.completed(place(made, "s", "a"), 0.5)
+    made.ended(place(made, "s", "a"), ANSWERED, 0.5)
     learned = made.fleet.endpoints["a"].estimate.seconds
     attempt = place(made, "t", "a", now_s=1.0)
     for catalog in (fleet[1:], fleet[1:], fleet):
         made.apply(catalog, 1.1)
     assert list(made.fleet.workers["a"].inflight.values()) == [attempt]
     assert made.fleet.endpoints["a"].estimate.seconds == learned
-    made.completed(attempt, 1.5)
+    made.ended(attempt, ANSWERED, 1.5)
     assert made.fleet.workers["a"].free_slots == 2
 
 
@@ -146,14 +147,14 @@ def test_fewer_slots_are_used_while_others_hold_a_lease_on_the_rest() -> None:
 def test_with_every_circuit_open_a_try_is_still_made() -> None:
     made = scheduler(endpoint("only"))
     for name in "ab":
-        made.failed(place(made, name, "only"), 0.0)
+        made.ended(place(made, name, "only"), FAILED, 0.0)
     assert dispatched(made.arrive(ticket("c", "only"), 0.1)) == ["only"]
 
 
 def test_two_failures_in_a_row_eject_a_worker_for_a_moment() -> None:
     made = scheduler(endpoint("bad", service_ms=10), endpoint("good", service_ms=500))
-    assert made.failed(place(made, "a", "bad", "good"), 0.0) == []
-    assert made.failed(place(made, "b", "bad", "good"), 0.0) == [Eject("bad", PAUSE_S)]
+    assert made.ended(place(made, "a", "bad", "good"), FAILED, 0.0) == []
+    assert made.ended(place(made, "b", "bad", "good"), FAILED, 0.0) == [Eject("bad", PAUSE_S)]
     assert dispatched(made.arrive(ticket("c", "bad", "good"), 0.9 * PAUSE_S)) == ["good"]
 
 
@@ -168,13 +169,13 @@ def test_a_ticket_never_returns_to_a_worker_that_failed_it() -> None:
 def test_a_worker_that_declines_is_not_blamed() -> None:
     made = scheduler(endpoint("a"), endpoint("b", service_ms=900))
     for name in "xyz":
-        assert made.declined(place(made, name, "a", "b"), 0.0) == []
+        assert made.ended(place(made, name, "a", "b"), BUSY, 0.0) == []
     assert dispatched(made.arrive(ticket("t", "a", "b"), 0.0)) == ["a"]
 
 
 def test_a_worker_that_asks_to_be_left_alone_is_and_then_is_used_again() -> None:
     made = scheduler(endpoint("full", slots=2, service_ms=10), endpoint("slow", service_ms=400))
-    made.declined(place(made, "a", "full", "slow"), 0.0, retry_after_s=5.0)
+    made.ended(place(made, "a", "full", "slow"), BUSY, 0.0, rest_s=5.0)
     assert not made.fleet.workers["full"].ejection.is_ejected
     slow = place(made, "b", "full", "slow")
     assert slow.endpoint.id == "slow"
@@ -214,7 +215,7 @@ def test_a_ticket_that_waited_too_long_is_refused() -> None:
     (late,) = made.tick(2.5)
     assert isinstance(late, Reject)
     assert late.reason is RejectReason.EXPIRED
-    assert made.completed(first, 2.6) == []
+    assert made.ended(first, ANSWERED, 2.6) == []
 
 
 def test_a_withdrawn_ticket_is_forgotten() -> None:
@@ -224,16 +225,16 @@ def test_a_withdrawn_ticket_is_forgotten() -> None:
     waiting = ticket("c", "a")
     made.arrive(waiting, 0.0)
     made.withdrawn(waiting)
-    assert made.completed(first, 0.1) == []
+    assert made.ended(first, ANSWERED, 0.1) == []
 
 
 def test_a_slot_is_given_back_once_however_often_its_end_is_told() -> None:
     made = scheduler(endpoint("a", slots=3))
     attempt = place(made, "t", "a")
-    made.completed(attempt, 0.1)
-    made.failed(attempt, 0.2)
-    made.declined(attempt, 0.2)
-    made.cancelled(attempt, 0.3)
+    made.ended(attempt, ANSWERED, 0.1)
+    made.ended(attempt, FAILED, 0.2)
+    made.ended(attempt, BUSY, 0.2)
+    made.ended(attempt, GIVEN_UP, 0.3)
     assert made.fleet.workers["a"].free_slots == 3
     assert made.fleet.endpoints["a"].estimate.samples == 1
 
@@ -251,7 +252,7 @@ def test_interactive_requests_go_before_batch_requests() -> None:
     running = [place(made, name, "a") for name in "xy"]
     made.arrive(ticket("batch", "a", priority=Priority.BATCH), 0.0)
     made.arrive(ticket("person", "a", priority=Priority.INTERACTIVE), 0.01)
-    (decision,) = made.completed(running[0], 0.1)
+    (decision,) = made.ended(running[0], ANSWERED, 0.1)
     assert isinstance(decision, Dispatch)
     assert decision.attempt.ticket.id == "person"
 
@@ -325,7 +326,7 @@ def test_the_next_tick_is_due_soon_while_tickets_wait_and_never_when_nothing_is_
     assert due_s is not None
     assert 0 <= due_s < 0.01
     for attempt in running:
-        for decision in made.completed(attempt, 0.1):
+        for decision in made.ended(attempt, ANSWERED, 0.1):
             assert isinstance(decision, Dispatch)
             running.append(decision.attempt)
     made.tick(1.0)
@@ -342,8 +343,8 @@ def test_a_prompt_goes_where_its_beginning_is_cached_once_that_has_been_found_to
         seen = number % 2
         chain = prompt if seen else tuple(hash((number, block)) for block in prompt)
         attempt = place(made, str(number), "caching", now_s=now_s, prefix=chain)
-        made.completed(attempt, now_s + (0.04 if seen and number > 1 else 0.1))
-        made.completed(place(made, f"o{number}", "other", now_s=now_s), now_s + 0.1)
+        made.ended(attempt, ANSWERED, now_s + (0.04 if seen and number > 1 else 0.1))
+        made.ended(place(made, f"o{number}", "other", now_s=now_s), ANSWERED, now_s + 0.1)
         now_s += 0.5
     assert place(made, "p", "other", "caching", now_s=now_s, prefix=prompt).endpoint.id == "caching"
     elsewhere = place(made, "s", "other", "caching", now_s=now_s, prefix=stranger)

@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from router.scheduling.endings import ANSWERED
 from router.scheduling.places import WHOLE_ENDS, Places
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.sharing import OVERTAKEN_MAX, Sharing
@@ -58,8 +59,8 @@ def overtake(made: Scheduler, times: int, **asked: object) -> None:
     for number in range(times):
         now_s = 10.0 * number
         first, second = (place(made, f"{number}{n}", "one", now_s=now_s, **asked) for n in "ab")
-        made.completed(second, now_s + 1.0, Used(500, 0, 100))
-        made.completed(first, now_s + 1.1, Used(500, 0, 100))
+        made.ended(second, ANSWERED, now_s + 1.0, Used(500, 0, 100))
+        made.ended(first, ANSWERED, now_s + 1.1, Used(500, 0, 100))
 
 
 def become_engine(made: Scheduler) -> bool:
@@ -83,7 +84,7 @@ def test_what_is_no_generation_never_makes_an_engine() -> None:
 def test_an_engine_that_one_of_a_model_turns_out_to_be_all_of_that_model_are() -> None:
     made = scheduler(endpoint("one"), endpoint("two"), endpoint("another"))
     attempt = place(made, "t", "one", "two", **CHAT)
-    made.completed(attempt, 1.0, Used(500, 256, 100))
+    made.ended(attempt, ANSWERED, 1.0, Used(500, 256, 100))
     engines = [name for name, s in made.fleet.endpoints.items() if s.service.shared.has_engines]
     assert engines == ["one", "two"]
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.request import Sort
+from router.scheduling.endings import ANSWERED
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
 NAMES = "abcd"
@@ -42,7 +43,7 @@ def test_by_price_a_ticket_waits_for_the_cheap_one_while_there_is_time() -> None
     running = [place(made, name, "cheap") for name in "xy"]
     wish = ticket("t", "cheap", "dear", sort=Sort.PRICE, cost_nano={"cheap": 1.0, "dear": 2.0})
     assert made.arrive(wish, 0.0) == []
-    assert dispatched(made.completed(running[0], 1.0)) == ["cheap"]
+    assert dispatched(made.ended(running[0], ANSWERED, 1.0)) == ["cheap"]
 
 
 def test_a_ticket_that_waited_for_the_cheap_one_leaves_for_the_dearer_in_time() -> None:

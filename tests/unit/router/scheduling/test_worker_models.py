@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from router.domain.catalog import Endpoint
+from router.scheduling.endings import ANSWERED, FAILED
 from router.scheduling.engines import EngineEndpoint, EngineWorker
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.slots import SlotWorker
@@ -30,7 +31,7 @@ def streamed(made: Scheduler, name: str, to: str, now_s: float = 0.0) -> None:
     made.first_byte(attempt, now_s + 0.05)
     for step in range(20):
         attempt.heard(1, now_s + 0.05 + 0.01 * step)
-    made.completed(attempt, now_s + 0.25, Used(500, 0, 20))
+    made.ended(attempt, ANSWERED, now_s + 0.25, Used(500, 0, 20))
 
 
 def kinds(made: Scheduler) -> Sequence[str]:
@@ -71,11 +72,11 @@ def test_what_ran_on_slots_counts_while_it_runs_and_teaches_when_it_ends() -> No
     assert [one.run.waiting for one in whole] == 8 * [False] + [True]
     streamed(made, "chat", "one", now_s=0.1)
     assert (len(worker.inflight), worker.free_slots) == (9, worker.limit - 9)
-    made.completed(whole[0], 0.5)
+    made.ended(whole[0], ANSWERED, 0.5)
     assert (whole[8].run.waiting, whole[8].run.started_s) == (False, 0.5)
     samples = made.fleet.endpoints["one"].estimate.samples
     for one in whole[1:]:
-        made.completed(one, 0.9)
+        made.ended(one, ANSWERED, 0.9)
     assert made.fleet.endpoints["one"].estimate.samples == samples + 8
     assert not worker.inflight
 
@@ -86,7 +87,7 @@ def test_what_is_no_generation_has_its_own_service_on_an_engine_and_no_part_of_t
     for number in range(60):
         now_s = 1.0 + number
         attempt = place(made, str(number), "embeddings", now_s=now_s)
-        made.completed(attempt, now_s + 0.02)
+        made.ended(attempt, ANSWERED, now_s + 0.02)
     model = made.fleet.endpoints["embeddings"].model
     assert isinstance(model, EngineEndpoint)
     place(made, "beside", "embeddings", now_s=90.0)
@@ -153,10 +154,10 @@ def test_a_worker_that_comes_back_is_sent_nothing_while_none_of_its_slots_is_lea
     attempts = [place(made, str(n), "one", streams=streams, **CHAT) for n in range(3)]
     made.lease({"one": 0}, 0.0)
     for attempt in attempts[:2]:
-        made.failed(attempt, 0.1)
+        made.ended(attempt, FAILED, 0.1)
     worker = made.fleet.workers["one"]
     assert worker.ejection.is_ejected
-    made.completed(attempts[2], 0.2)
+    made.ended(attempts[2], ANSWERED, 0.2)
     assert not worker.ejection.is_ejected
     worker.model.look(0.2)
     assert worker.limit == 0
