@@ -16,8 +16,8 @@ from router.pipeline.meters import Meters
 from router.scheduling.batch import Batch
 from router.scheduling.engine import Engine
 from router.scheduling.engines import EngineEndpoint, EngineRun
-from router.scheduling.fleet import WorkerState
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.worker import WorkerState
 
 NOT_FAILED = {Outcome.COMPLETED.value, Outcome.CLIENT_GONE.value, Outcome.REFUSED.value}
 """Neither the router nor a worker failed these calls: the client left or sent a bad request."""

@@ -29,8 +29,8 @@ from router.scheduling.endings import (
     REFUSED,
     Ending,
 )
-from router.scheduling.fleet import Attempt
 from router.scheduling.ticket import Used
+from router.scheduling.worker import Attempt
 from router.settings import Limits
 
 T = TypeVar("T")

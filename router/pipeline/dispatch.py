@@ -22,9 +22,9 @@ from router.scheduling.decisions import (
     RejectReason,
 )
 from router.scheduling.endings import NOT_SENT, Ending
-from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
+from router.scheduling.worker import Attempt
 
 
 class Dispatcher:

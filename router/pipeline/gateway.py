@@ -40,7 +40,7 @@ from router.pipeline.settle import CallAccount, Settlement
 from router.pipeline.trace import Trace
 from router.ports import Recorder, StreamPart, UpstreamFailed
 from router.scheduling.endings import ANSWERED, GIVEN_UP, TRUNCATED
-from router.scheduling.fleet import Attempt
+from router.scheduling.worker import Attempt
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from router.ports import Upstream, UpstreamFailed, UpstreamRefused
 from router.scheduling.endings import ANSWERED, FAILED, Ending
-from router.scheduling.fleet import Attempt
+from router.scheduling.worker import Attempt
 
 
 class Probes:

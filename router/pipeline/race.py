@@ -9,7 +9,7 @@ import asyncio
 from typing import Any, Generic, Protocol, TypeVar
 
 from router.ports import UpstreamFailed, UpstreamRefused
-from router.scheduling.fleet import Attempt
+from router.scheduling.worker import Attempt
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from router.pipeline.plan import Plan
 from router.ports import StreamPart
 from router.scheduling.costs import Terms
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Ranking
-from router.scheduling.fleet import Attempt
+from router.scheduling.worker import Attempt
 
 
 class Abandoned(Struct, frozen=True, gc=False):

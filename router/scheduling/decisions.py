@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from router.scheduling.affinity import NOTHING_CACHED, cached_tokens
 from router.scheduling.costs import Costs, Terms
-from router.scheduling.fleet import Attempt, EndpointState
 from router.scheduling.ticket import Ticket
+from router.scheduling.worker import Attempt, EndpointState
 
 
 class Considered(Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from math import inf
 
 from router.scheduling.engine import guessed_s
-from router.scheduling.fleet import Attempt, EndpointState
+from router.scheduling.worker import Attempt, EndpointState
 
 LATE = 3.0
 """A request is late when it is this many times older than its expected service."""

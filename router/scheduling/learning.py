@@ -3,10 +3,10 @@ of prompts and answers, and how much of prompts an engine keeps.
 """
 
 from router.scheduling.affinity import PrefixIndex
-from router.scheduling.fleet import Attempt
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Used
 from router.scheduling.tokens import TokenEstimates
+from router.scheduling.worker import Attempt
 
 QUIET_S = 1.0
 """After this long without news of a worker, news counts more."""

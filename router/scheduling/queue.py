@@ -18,8 +18,9 @@ from math import inf
 from operator import attrgetter
 
 from router.domain.request import Priority
-from router.scheduling.fleet import EndpointState, Slate
+from router.scheduling.fleet import Slate
 from router.scheduling.ticket import Ticket
+from router.scheduling.worker import EndpointState
 
 TARGET_S = {Priority.INTERACTIVE: 1.0, Priority.STANDARD: 5.0, Priority.BATCH: 60.0}
 """How soon a request of each priority wants its answer, unless it says so itself."""

@@ -18,8 +18,8 @@ from router.contracts.learned import (
 from router.scheduling.engine import EngineSpeed
 from router.scheduling.engines import EngineEndpoint
 from router.scheduling.estimate import ServiceEstimate
-from router.scheduling.fleet import EndpointState
 from router.scheduling.tokens import TokenEstimates
+from router.scheduling.worker import EndpointState
 
 
 def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Learned:

@@ -14,10 +14,10 @@ from router.domain.request import BYTES_PER_TOKEN
 from router.scheduling.budget import retry_budget
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
 from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP
-from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import NO_TERMS, Ticket, Used
 from router.scheduling.tokens import ANSWER_GUESS
+from router.scheduling.worker import Attempt
 from router.simulator import batching
 from router.simulator.batching import EngineSpec
 from router.simulator.engine_run import Call, EngineSimulation

@@ -25,9 +25,9 @@ from router.domain.pricing import Price
 from router.scheduling import scheduler
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe
 from router.scheduling.endings import ANSWERED
-from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket
+from router.scheduling.worker import Attempt
 
 SLOTS = 4
 SERVICE_MS = (40.0, 60.0, 120.0, 400.0)

@@ -12,8 +12,8 @@ from math import inf
 
 from router.domain.catalog import Policy
 from router.domain.request import Sort
-from router.scheduling.fleet import EndpointState
 from router.scheduling.ticket import Ticket
+from router.scheduling.worker import EndpointState
 
 PREFERENCE_S = 10.0
 """The cost of missing a preferred latency: more than any ordinary wait."""

@@ -5,8 +5,8 @@ import pytest
 from router.scheduling.admission import lateness_s, may_wait, wait_s
 from router.scheduling.decisions import Reject, RejectReason
 from router.scheduling.endings import ANSWERED
-from router.scheduling.fleet import EndpointState
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.worker import EndpointState
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
 

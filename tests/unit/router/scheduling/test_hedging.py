@@ -2,8 +2,8 @@
 
 from router.scheduling.decisions import Cancel, Decision, Eject, Hedge
 from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP
-from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.worker import Attempt
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
 SLOTS = 2

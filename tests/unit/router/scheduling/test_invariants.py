@@ -22,8 +22,8 @@ from router.scheduling.decisions import (
     RejectReason,
 )
 from router.scheduling.endings import ANSWERED
-from router.scheduling.fleet import Attempt
 from router.scheduling.ticket import Ticket
+from router.scheduling.worker import Attempt
 from tests.examples import examples
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 

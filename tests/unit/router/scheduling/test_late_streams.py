@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from router.domain.request import Priority
 from router.scheduling.decisions import Dispatch, Reject, RejectReason
 from router.scheduling.endings import ANSWERED
-from router.scheduling.fleet import Attempt, Fleet
+from router.scheduling.fleet import Fleet
 from router.scheduling.queue import FRESH_S, LATE_TURNS, Queue, QueuedTicket
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.turn import URGENT_S, who_cannot_wait
+from router.scheduling.worker import Attempt
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
 FLEET = Fleet()

@@ -2,8 +2,10 @@
 
 from router.scheduling.decisions import Cancel, Hedge
 from router.scheduling.endings import ANSWERED, FAILED
+from router.scheduling.prober import SWEEP_S
 from router.scheduling.probing import TRAFFIC_S
-from router.scheduling.scheduler import PROBE_TIMEOUT_S, SWEEP_S, TICK_S, Scheduler
+from router.scheduling.scheduler import TICK_S, Scheduler
+from router.scheduling.sending import PROBE_TIMEOUT_S
 from tests.unit.router.scheduling.fleets import endpoint, place, probes, scheduler, ticket
 
 

@@ -7,9 +7,9 @@ from router.domain.catalog import Endpoint, EngineCurve
 from router.scheduling.decisions import Dispatch
 from router.scheduling.endings import ANSWERED
 from router.scheduling.engines import EngineEndpoint
-from router.scheduling.fleet import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
+from router.scheduling.worker import Attempt
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
 ANSWER = 20

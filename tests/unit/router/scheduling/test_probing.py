@@ -8,7 +8,8 @@ from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
 from router.scheduling.ejection import PAUSE_S
 from router.scheduling.endings import ANSWERED, FAILED
 from router.scheduling.probing import INTERVAL_MAX_S, INTERVAL_S, ProbeClock
-from router.scheduling.scheduler import PROBE_TIMEOUT_S, Scheduler
+from router.scheduling.scheduler import Scheduler
+from router.scheduling.sending import PROBE_TIMEOUT_S
 from tests.unit.router.scheduling.fleets import (
     dispatched,
     endpoint,

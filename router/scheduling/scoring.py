@@ -1,0 +1,85 @@
+"""What each place would cost a ticket: its policy's score, less what a cached prompt saves."""
+
+from collections.abc import Mapping, Sequence
+
+from router.scheduling.affinity import BLOCK_BYTES, NOTHING_CACHED, cached_tokens
+from router.scheduling.decisions import Ranking
+from router.scheduling.learning import Learning
+from router.scheduling.routes import Route, Routes
+from router.scheduling.ticket import Ticket
+from router.scheduling.worker import EndpointState
+
+
+class Scoring:
+    """See the module. The lowest score wins."""
+
+    def __init__(self, routes: Routes, learning: Learning) -> None:
+        self._routes = routes
+        self._tokens = learning.tokens
+        self._prefixes = learning.prefixes
+
+    def scores(
+        self, route: Route, ticket: Ticket, usable: Sequence[EndpointState], now_s: float
+    ) -> Sequence[float]:
+        """A score for every endpoint, in the same order."""
+        scores = route.placement.score(ticket, usable, now_s)
+        return self._less_cached(ticket, usable, scores) if ticket.prefix else scores
+
+    def score(self, ticket: Ticket, state: EndpointState, now_s: float) -> float:
+        """The score of one endpoint."""
+        (score,) = self.scores(self._routes.of(ticket.policy), ticket, (state,), now_s)
+        return score
+
+    def costs_s(self, ticket: Ticket, states: Sequence[EndpointState]) -> Sequence[float]:
+        """Seconds of a ticket once it may begin, plus those that it adds to other requests."""
+        costs_s = [state.model.cost_s(ticket) for state in states]
+        return self._less_cached(ticket, states, costs_s) if ticket.prefix else costs_s
+
+    def cached(self, ticket: Ticket) -> Mapping[str, int]:
+        """How many blocks of its prompt each endpoint should have."""
+        return self._prefixes.cached(ticket.prefix) if ticket.prefix else NOTHING_CACHED
+
+    def block_tokens(self, ticket: Ticket) -> float:
+        """The expected tokens of a block of its prompt."""
+        return self._tokens.prompt(ticket.model, BLOCK_BYTES)
+
+    def ranking(
+        self,
+        ticket: Ticket,
+        usable: Sequence[EndpointState],
+        scores: Sequence[float],
+        cached: Mapping[str, int],
+        now_s: float,
+    ) -> Ranking:
+        """The scores with what they are made of, for the record of the call."""
+        planned_s = [state.worker.model.planned_s for state in usable]
+        if not ticket.prompt_tokens:
+            unit_s = [state.model.effective_s for state in usable]
+            return Ranking(usable, planned_s, unit_s, scores, now_s, ticket.work)
+        return Ranking(
+            usable,
+            planned_s,
+            [state.model.pace for state in usable],
+            scores,
+            now_s,
+            ticket.work,
+            ticket.prompt_tokens,
+            ticket.answer_tokens,
+            self.block_tokens(ticket) if cached else 0.0,
+            cached,
+        )
+
+    def _less_cached(
+        self, ticket: Ticket, states: Sequence[EndpointState], seconds: Sequence[float]
+    ) -> Sequence[float]:
+        """The same, less what is saved where the beginning of the prompt is cached."""
+        cached = self._prefixes.cached(ticket.prefix)
+        if not cached:
+            return seconds
+        each, prompt = self.block_tokens(ticket), ticket.prompt_tokens
+        return [
+            each_s - state.model.saved_s(cached_tokens(blocks, each, prompt))
+            if (blocks := cached.get(state.id))
+            else each_s
+            for each_s, state in zip(seconds, states, strict=True)
+        ]
