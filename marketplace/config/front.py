@@ -2,7 +2,8 @@
 
 A thread that reads from a client or writes to it waits as long as the client does, so a few slow
 clients could block every thread. Here one event loop waits for all clients, within bounds, and
-threads only compute.
+threads only compute. For the same reason the loop waits where an answer is held open until
+something changes (`marketplace/shared/held.py`).
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from tempfile import SpooledTemporaryFile, TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
+from marketplace.config.listening import Listener
 from marketplace.config.refusals import Refusal, refusal, too_large
+from marketplace.shared.held import ENVIRON, Held
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -29,6 +34,10 @@ WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 CHUNK_BYTES = 64 * 1024
 ANSWER_IN_MEMORY_BYTES = 1024 * 1024
 """A longer answer, such as a CSV file of calls, is buffered on disk."""
+HELD_MAX = 1_000
+"""Answers that a process holds open at a time. Beyond it an answer is as if nobody held it."""
+LOOK_EVERY_S = 5.0
+"""How often what an answer is held for is looked at, should no word of its change come."""
 
 
 class _ClientLeft(Exception):
@@ -68,6 +77,14 @@ class Uploads:
     at_once: int
 
 
+class Listens(Protocol):
+    """Hears of changes: :class:`marketplace.config.listening.Listener`."""
+
+    def listening(self, topic: str) -> AbstractContextManager[asyncio.Event]:
+        """Yield an event that is set whenever the topic changed."""
+        ...
+
+
 NO_UPLOADS = Uploads(frozenset(), 0, 0.0, 0)
 
 
@@ -88,6 +105,7 @@ class Front:
         bodies_bytes_max: int,
         body_s: float,
         uploads: Uploads = NO_UPLOADS,
+        listener: Listens | None = None,
     ) -> None:
         self._application = application
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="page")
@@ -97,6 +115,8 @@ class Front:
         self._bodies_bytes = 0
         self._uploads = uploads
         self._uploading = 0
+        self._held = 0
+        self._listener = listener or Listener()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -107,7 +127,10 @@ class Front:
             with (self._on_disk if is_upload else self._in_memory)(scope["path"]) as body:
                 await self._read_in_time(scope, receive, body)
                 body.file.seek(0)
-                await self._serve(environ_of(scope, body), send)
+                held = await self._serve(environ_of(scope, body), send)
+            if held is not None:
+                await self._go_on(held, receive, send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         except _Refused as error:
             await _refuse(send, error.refused)
         except _ClientLeft:
@@ -164,15 +187,54 @@ class Front:
             raise _Refused(refusal(path, HTTPStatus.SERVICE_UNAVAILABLE, full, retry_after_s=1))
         self._bodies_bytes += size
 
-    async def _serve(self, environ: Environ, send: Send) -> None:
+    async def _serve(self, environ: Environ, send: Send) -> Held | None:
+        """Send the answer; returns its rest, where it is held open."""
         loop = asyncio.get_running_loop()
         with SpooledTemporaryFile(ANSWER_IN_MEMORY_BYTES) as answer:
             start = await loop.run_in_executor(self._threads, self._compute, environ, answer)
+            held: Held | None = environ.get(ENVIRON) if self._held < HELD_MAX else None
+            if held is not None:
+                # Its length is not known yet.
+                start["headers"] = [h for h in start["headers"] if h[0] != b"content-length"]
             await send(start)
-            answer.seek(0)
-            while chunk := answer.read(CHUNK_BYTES):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if held is None or held.streams:
+                answer.seek(0)
+                while chunk := answer.read(CHUNK_BYTES):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        return held
+
+    async def _go_on(self, held: Held, receive: Receive, send: Send) -> None:
+        """Send the rest of a held answer as it comes. Raises ``_ClientLeft``."""
+        left = asyncio.ensure_future(_left(receive))
+        self._held += 1
+        try:
+            with self._listener.listening(held.topic) as changed:
+                await self._steps(held, changed, left, send)
+        finally:
+            self._held -= 1
+            left.cancel()
+
+    async def _steps(
+        self, held: Held, changed: asyncio.Event, left: asyncio.Future[None], send: Send
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + held.seconds
+        while True:
+            changed.clear()
+            is_late = loop.time() >= until_s
+            look = partial(held.step, is_late=is_late)
+            step = await loop.run_in_executor(self._threads, look)
+            if step.body:
+                await send({"type": "http.response.body", "body": step.body, "more_body": True})
+            if step.is_over or is_late:
+                return
+            hearing = asyncio.ensure_future(changed.wait())
+            either: set[asyncio.Future[Any]] = {hearing, left}
+            timeout_s = max(0.0, min(LOOK_EVERY_S, until_s - loop.time()))
+            await asyncio.wait(either, timeout=timeout_s, return_when=FIRST_COMPLETED)
+            hearing.cancel()
+            if left.done():
+                raise _ClientLeft
 
     def _compute(self, environ: Environ, answer: SpooledTemporaryFile[bytes]) -> dict[str, Any]:
         """Run the application to its end in a thread, which also closes the answer's queries."""
@@ -201,6 +263,12 @@ class Front:
             if close is not None:
                 close()
         return start
+
+
+async def _left(receive: Receive) -> None:
+    """Return once the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _declared(scope: dict[str, Any]) -> int:

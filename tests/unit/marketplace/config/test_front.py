@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from marketplace.config.front import Environ, Front, Uploads
+from marketplace.shared.held import ENVIRON, Step
 
 PATIENCE_S = 60.0
 
@@ -191,3 +195,119 @@ async def test_uploads_beyond_those_taken_at_once_are_503() -> None:
     waiting.cancel()
     await asyncio.wait([waiting])
     assert (await ask(served, Client("/v1/files", chunks=(b"a",)))).status == 200
+
+
+# --- answers that are held open -------------------------------------------------------------------
+
+
+class Changes:
+    """Tells those who wait, when a test says so."""
+
+    def __init__(self) -> None:
+        self.events: list[asyncio.Event] = []
+
+    @contextmanager
+    def listening(self, topic: str) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        self.events.append(event)
+        try:
+            yield event
+        finally:
+            self.events.remove(event)
+
+
+@dataclass
+class Rest:
+    """What a held answer goes on with. ``steps`` are given one after the other."""
+
+    steps: list[Step]
+    seconds: float = PATIENCE_S
+    streams: bool = True
+    topic: str = "tea"
+    looked: int = 0
+    late: bool = False
+    looks: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def step(self, *, is_late: bool) -> Step:
+        self.looked += 1
+        self.late = is_late
+        self.looks.release()
+        return self.steps.pop(0)
+
+
+def holding(rest: Rest, changes: Changes) -> Front:
+    def begin(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        environ[ENVIRON] = rest
+        start_response("200 OK", [("Content-Length", "5")])
+        return [b"begun"]
+
+    return Front(
+        begin,
+        threads=1,
+        body_bytes_max=100,
+        bodies_bytes_max=100,
+        body_s=PATIENCE_S,
+        listener=changes,
+    )
+
+
+async def until_looked(rest: Rest) -> None:
+    assert await asyncio.to_thread(rest.looks.acquire, timeout=PATIENCE_S)
+
+
+async def test_a_held_answer_goes_on_whenever_it_changes_and_holds_no_thread() -> None:
+    changes, rest = Changes(), Rest([Step(b""), Step(b" more"), Step(b" end", is_over=True)])
+    served = holding(rest, changes)
+    client = Client(chunks=(b"a" * 100,))
+    asked = asyncio.ensure_future(ask(served, client))
+    await until_looked(rest)
+    # Neither its thread nor the memory of its body is taken.
+    other = Client(chunks=(b"a" * 100,))
+    quick = Rest([Step(b"", is_over=True)])
+    served._application = holding(quick, changes)._application
+    assert (await ask(served, other)).body == b"begun"
+    changes.events[0].set()
+    await until_looked(rest)
+    changes.events[0].set()
+    await asked
+    assert client.body == b"begun more end"
+    assert "content-length" not in client.headers
+    assert changes.events == []
+
+
+async def test_an_answer_that_waits_for_its_end_is_only_that() -> None:
+    rest = Rest([Step(b"the end", is_over=True)], streams=False)
+    assert (await ask(holding(rest, Changes()), Client())).body == b"the end"
+
+
+async def test_a_held_answer_ends_in_time_whatever_happens() -> None:
+    rest = Rest([Step(b""), Step(b" so far")], seconds=0.01)
+    assert (await ask(holding(rest, Changes()), Client())).body == b"begun so far"
+    assert rest.late
+
+
+async def test_nothing_is_looked_up_for_whoever_left() -> None:
+    changes, rest = Changes(), Rest([Step(b"")])
+    client, left = Client(), asyncio.Event()
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    served = holding(rest, changes)
+    asked = asyncio.ensure_future(served(client.scope, receive, client.send))
+    await until_looked(rest)
+    left.set()
+    async with asyncio.timeout(PATIENCE_S):
+        await asked
+    assert (rest.looked, changes.events, served._held) == (1, [], 0)
+
+
+async def test_beyond_the_bound_answers_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marketplace.config.front.HELD_MAX", 0)
+    rest = Rest([])
+    asked = await ask(holding(rest, Changes()), Client())
+    assert (asked.body, asked.headers["content-length"], rest.looked) == (b"begun", "5", 0)
