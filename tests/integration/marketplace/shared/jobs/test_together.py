@@ -1,0 +1,75 @@
+"""One process runs several jobs of a kind at a time, and each of them once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from marketplace.planning.models import WhatIf
+from marketplace.shared.jobs import together
+from marketplace.shared.jobs.kinds import job_kinds
+from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import Run, job_ask
+from marketplace.shared.jobs.together import Together
+from tests.integration.marketplace.shop import Shop
+from workers import celery_app  # noqa: F401 # registers all kinds
+
+PATIENCE_S = 60.0
+
+
+def ask(shop: Shop) -> WhatIf:
+    job = WhatIf(model=shop.model, question={}, asked_by=shop.owner)
+    job_ask(job)
+    return job
+
+
+def kind_changes(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Any:
+    kind = replace(job_kinds[WhatIf], **changes)
+    monkeypatch.setitem(job_kinds, WhatIf, kind)
+    return kind
+
+
+def test_jobs_run_side_by_side_and_one_that_comes_meanwhile_too(
+    committed_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "LOOK_EVERY_S", 0.01)
+    meet = threading.Barrier(3, timeout=PATIENCE_S)
+    late: list[WhatIf] = []
+    lock = threading.Lock()
+
+    def work(run: Run) -> Mapping[str, Any]:
+        with lock:
+            if not late:
+                late.append(ask(committed_shop))
+        meet.wait()  # All three run at this moment, or this breaks.
+        return {}
+
+    kind = kind_changes(monkeypatch, work=work, at_once=3)
+    ask(committed_shop)
+    ask(committed_shop)
+    Together(kind, 3).run()
+    assert list(WhatIf.objects.values_list("state", "attempts")) == [(JobState.SUCCEEDED, 1)] * 3
+
+
+def test_no_new_job_begins_once_the_time_to_take_them_is_over(
+    committed_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(together, "message_send", sent.append)
+    seconds = iter([0.0, together.TAKES_FOR_S - 1])
+    ran: list[int] = []
+
+    def work(run: Run) -> Mapping[str, Any]:
+        ran.append(run.job.pk)
+        return {}
+
+    kind = kind_changes(monkeypatch, work=work)
+    ask(committed_shop)
+    ask(committed_shop)
+    Together(kind, 1, clock=lambda: next(seconds, together.TAKES_FOR_S)).run()
+    assert len(ran) == 1
+    assert sent == [WhatIf], "another task goes on"
