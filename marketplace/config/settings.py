@@ -164,6 +164,10 @@ WAYPOST_FILES_BYTES_MAX = _positive("WAYPOST_FILES_BYTES_MAX", 10_000_000_000)
 WAYPOST_FILES_DAYS = _positive("WAYPOST_FILES_DAYS", 30)
 WAYPOST_BATCHES_AT_ONCE = _positive("WAYPOST_BATCHES_AT_ONCE", 1)
 
+# --- Predictions -----------------------------------------------------------------------------
+WAYPOST_PREDICTION_KEPT_HOURS = _positive("WAYPOST_PREDICTION_KEPT_HOURS", 72)
+WAYPOST_PREDICTION_OUTPUT_BYTES_MAX = _positive("WAYPOST_PREDICTION_OUTPUT_BYTES_MAX", 8_000_000)
+
 # --- Endpoints of providers and customers ----------------------------------------------------
 # The router's own setting: our checks call only what it may call.
 ROUTER_UPSTREAM_NETWORKS = _networks("ROUTER_UPSTREAM_NETWORKS")
@@ -186,6 +190,7 @@ INSTALLED_APPS = [
     "marketplace.keys",
     "marketplace.inference",
     "marketplace.webhooks",
+    "marketplace.predictions",
     "marketplace.benchmarks",
     "marketplace.planning",
     "marketplace.tuning",
@@ -273,7 +278,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
     # Customers' files: marketplace/batches.
     "files": files_storage(
-        folder=WAYPOST_HOME / "files", bucket=WAYPOST_FILES_BUCKET, endpoint_url=WAYPOST_FILES_ENDPOINT
+        folder=WAYPOST_HOME / "files",
+        bucket=WAYPOST_FILES_BUCKET,
+        endpoint_url=WAYPOST_FILES_ENDPOINT,
     ),
 }
 # Served from the build folder: `make run` has no collectstatic step.

@@ -231,4 +231,6 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         async for part in response.content.iter_any():
             yield part
     except BROKEN as error:
-        raise RouterUnreachable(f"the router broke off: {str(error) or type(error).__name__}") from error
+        raise RouterUnreachable(
+            f"the router broke off: {str(error) or type(error).__name__}"
+        ) from error

@@ -16,10 +16,10 @@ from deploy.local import secrets
 from marketplace.config import urls_api
 from marketplace.demo.offering import EMULATED_MODELS, POOLS, REAL_MODELS
 from marketplace.routing.models import PolicyKind
+from router.contracts.openai_error import TYPES
 from router.domain.errors import CallError
 from router.domain.outcome import BILLED, Outcome
 from router.ingress import openai
-from router.contracts.openai_error import TYPES
 from router.scheduling.policies import POLICIES
 from router.settings import Limits
 from tests.architecture import pages

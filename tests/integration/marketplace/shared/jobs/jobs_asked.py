@@ -7,16 +7,20 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
 from marketplace.benchmarks.models import Origin, Profile
+from marketplace.inference.callers import Caller
 from marketplace.planning.advisor.models import Advice
 from marketplace.planning.advisor.question import Question
 from marketplace.planning.advisor.services import advice_make
 from marketplace.planning.models import WhatIf
 from marketplace.planning.whatif.question import question_of
 from marketplace.planning.whatif.services import what_if_ask
+from marketplace.predictions.models import Prediction
+from marketplace.predictions.services import Asked, prediction_create
 from marketplace.providers.models import ConformanceRun
 from marketplace.providers.services import Actor, listing_act, listing_create, provider_open
 from marketplace.providers.states import ListingAction, Who
 from marketplace.shared.jobs.models import Job
+from tests.integration.marketplace.predictions.routers import fake_router
 from tests.integration.marketplace.providers.servers import fake_openai, whole_draft
 from tests.integration.marketplace.recorded import lived
 from tests.integration.marketplace.shop import Shop
@@ -58,8 +62,18 @@ def check(shop: Shop) -> Iterator[Job]:
         yield ConformanceRun.objects.get()
 
 
+@contextmanager
+def prediction(shop: Shop) -> Iterator[Job]:
+    # Of a key: a person's membership is looked up outside of a test's transaction.
+    caller = Caller(shop.organisation.pk, shop.customer_account.pk, key_id=1)
+    asked = Asked(model=shop.model, version="1", input_text='{"messages": []}', priority="standard")
+    with fake_router():
+        yield prediction_create(caller=caller, asked_by=shop.owner, asked=asked)[0]
+
+
 ASKED: dict[type[Job], Callable[[Shop], AbstractContextManager[Job]]] = {
     Advice: advice,
     ConformanceRun: check,
+    Prediction: prediction,
     WhatIf: what_if,
 }

@@ -1,0 +1,1 @@
+"""Predictions: calls of any model that need not be waited for."""

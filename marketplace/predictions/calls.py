@@ -1,0 +1,122 @@
+"""From a model and an input to the call that answers it. Pure.
+
+The input is what the model's own API takes, without the model's name: ``messages`` for a chat,
+``prompt`` for a completion, ``input`` for embeddings, and tensors by name for the others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import jsonschema_rs
+
+from marketplace.catalog.models import AIModel, Task
+from marketplace.predictions.invalid import InputInvalid
+from marketplace.predictions.tensors import tensors_of
+
+CHAT = "/v1/chat/completions"
+COMPLETION = "/v1/completions"
+EMBEDDINGS = "/v1/embeddings"
+MESSAGE_CHARACTERS_MAX = 300
+OWN_FIELDS = {"model": "beside `input`", "stream_options": "to the answer's own URL, not here"}
+"""Fields of a call that a prediction sets itself, and where they belong."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is posted to the router. ``streams`` says whether the answer is server-sent events."""
+
+    path: str
+    body: bytes
+    streams: bool
+
+
+def call_of(model: AIModel, given: Any) -> Call:
+    """The call for this input. Raises :class:`InputInvalid` with the path of the wrong field."""
+    if not isinstance(given, dict):
+        raise InputInvalid("input must be an object of what the model takes", "input")
+    if model.task not in (Task.CHAT, Task.EMBEDDINGS):
+        return _inference(model, given)
+    for name, place in OWN_FIELDS.items():
+        if name in given:
+            raise InputInvalid(f"{name} belongs {place}", f"input.{name}")
+    _check_prompt(model, given)
+    if model.task == Task.EMBEDDINGS:
+        return Call(EMBEDDINGS, _encoded({**given, "model": model.name}), streams=False)
+    own = {"model": model.name, "stream": True, "stream_options": {"include_usage": True}}
+    path = COMPLETION if _is_completion(given) else CHAT
+    return Call(path, _encoded({**given, **own}), streams=True)
+
+
+def schema_check(schema: dict[str, Any], given: Any) -> None:
+    """Raise :class:`InputInvalid` for the first thing that the schema does not allow.
+
+    A schema that cannot be read judges nothing. Patterns run in linear time and nothing is fetched,
+    as providers write schemas.
+    """
+    try:
+        validator = jsonschema_rs.Draft202012Validator(
+            schema, offline=True, pattern_options=jsonschema_rs.RegexOptions()
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        log.warning("a model's schema cannot be read: %s", error)
+        return
+    wrong = next(validator.iter_errors(given), None)
+    if wrong is None:
+        return
+    at = "input"
+    for step in wrong.instance_path:
+        at += f"[{step}]" if isinstance(step, int) else f".{step}"
+    if missing := getattr(wrong.kind, "property", None):
+        raise InputInvalid(f"{missing} is missing", f"{at}.{missing}")
+    raise InputInvalid(_cut(wrong.message), at)
+
+
+def _is_completion(given: dict[str, Any]) -> bool:
+    return "prompt" in given and "messages" not in given
+
+
+def _check_prompt(model: AIModel, given: dict[str, Any]) -> None:
+    schema = model.input_schema
+    needed = "input" if model.task == Task.EMBEDDINGS else "messages"
+    if model.task == Task.CHAT and _is_completion(given):
+        # The schema is a chat's: its parameters hold for a completion too.
+        schema = {"properties": schema.get("properties", {})}
+    elif needed not in given:
+        raise InputInvalid(f"{needed} is missing", f"input.{needed}")
+    schema_check(schema, given)
+
+
+def _inference(model: AIModel, given: dict[str, Any]) -> Call:
+    declared = model.tensors.get("inputs")
+    if not declared:
+        raise InputInvalid(f"nobody has said which tensors {model.name} takes", "input")
+    schema = model.input_schema
+    properties = {
+        name: _tensor_schema(one, given.get(name))
+        for name, one in schema.get("properties", {}).items()
+    }
+    inputs = tensors_of(declared, given)
+    schema_check({**schema, "properties": properties}, given)
+    path = f"/v2/models/{quote(model.name)}/infer"
+    return Call(path, _encoded({"inputs": inputs}), streams=False)
+
+
+def _tensor_schema(schema: Any, given: Any) -> Any:
+    """Of a tensor given as nested lists: an image is numbers here, and a file in the playground."""
+    is_image = isinstance(schema, dict) and "contentMediaType" in schema
+    return True if is_image or isinstance(given, dict) else schema
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MESSAGE_CHARACTERS_MAX else text[:MESSAGE_CHARACTERS_MAX] + "…"

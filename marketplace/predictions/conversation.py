@@ -1,0 +1,197 @@
+"""One call of the router for a prediction, in a thread beside the one that writes to the database.
+
+What comes is put into ``pieces`` as it comes. The call goes on in the router if this process dies
+(``x-route-linger-s``), so that the next attempt with the same key gets its answer and nothing is
+charged twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from marketplace.inference.callers import Caller
+from marketplace.inference.router_client import RouterClient, RouterUnreachable
+from marketplace.inference.tokens import CallerGone
+from marketplace.predictions.answers import (
+    AnswerBroken,
+    Served,
+    StreamedAnswer,
+    error_message,
+    served_by_headers,
+    served_by_route,
+    whole_output,
+)
+from marketplace.predictions.calls import Call
+from marketplace.shared.jobs.services import UNEXPECTED
+
+EXPLAINED: Mapping[str, str] = {"X-Route-Explain": "1"}
+STREAM_TRIES = 3
+"""How often a stream that breaks off is asked for again, with the same Idempotency-Key."""
+ERROR_BYTES_MAX = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to ask the router for. ``bytes_max`` bounds the output."""
+
+    caller: Caller
+    call: Call
+    priority: str
+    idempotency_key: str
+    deadline_s: float
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The answer begins; a second time after it broke off, and then all of it comes anew."""
+
+    served: Served
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Pieces of the output, as JSON texts, and the output so far."""
+
+    texts: list[str]
+    output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The whole output."""
+
+    output: Any
+    served: Served
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There is no answer; the message says why."""
+
+    message: str
+
+
+Piece = Begun | Chunks | Answered | Refused
+"""The last two are the last of a conversation."""
+
+
+class Conversation:
+    """Talks to the router from its start to its end, or until it is ended from outside."""
+
+    def __init__(self, order: Order) -> None:
+        self.pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
+        self._order = order
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="router-call", daemon=True)
+
+    def __enter__(self) -> Conversation:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Hang up, if the call still runs: the router ends it and bills by its rule."""
+        with suppress(RuntimeError):  # The loop is closed: it has ended by itself.
+            self._loop.call_soon_threadsafe(self._cancel)
+        self._thread.join()
+
+    def next(self, timeout_s: float) -> Piece | None:
+        """What came next; None if nothing did in time."""
+        try:
+            return self.pieces.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._talk())
+
+    def _cancel(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+
+    async def _talk(self) -> None:
+        try:
+            async with RouterClient() as client:
+                put = self._streamed if self._order.call.streams else self._whole
+                self.pieces.put(await put(client))
+        except asyncio.CancelledError:
+            return
+        except (AnswerBroken, CallerGone, RouterUnreachable) as error:
+            self.pieces.put(Refused(str(error)))
+        except Exception:
+            log.exception("a call of the router")
+            self.pieces.put(Refused(UNEXPECTED))
+
+    async def _whole(self, client: RouterClient) -> Piece:
+        order = self._order
+        answer = await client.call(
+            order.caller,
+            order.call.path,
+            order.call.body,
+            deadline_s=order.deadline_s,
+            idempotency_key=order.idempotency_key,
+            priority=order.priority,
+        )
+        if answer.status != HTTPStatus.OK:
+            return Refused(error_message(answer.body)[0])
+        if len(answer.body) > order.bytes_max:
+            raise _too_long(order)
+        output = whole_output(order.call.path, answer.body)
+        return Answered(output, served_by_headers(answer.headers))
+
+    async def _streamed(self, client: RouterClient) -> Piece:
+        for last in (*[False] * (STREAM_TRIES - 1), True):
+            try:
+                return await self._streamed_once(client)
+            except RouterUnreachable:
+                if last:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _streamed_once(self, client: RouterClient) -> Piece:
+        order = self._order
+        async with client.stream(
+            order.caller,
+            order.call.path,
+            order.call.body,
+            deadline_s=order.deadline_s,
+            idempotency_key=order.idempotency_key,
+            priority=order.priority,
+            headers=EXPLAINED,
+        ) as answer:
+            if answer.status != HTTPStatus.OK:
+                return Refused(error_message(await _bounded(answer.chunks))[0])
+            served = served_by_headers(answer.headers)
+            self.pieces.put(Begun(served))
+            streamed, size = StreamedAnswer(), 0
+            async for data in answer.chunks:
+                size += len(data)
+                if size > order.bytes_max:
+                    raise _too_long(order)
+                if texts := streamed.feed(data):
+                    self.pieces.put(Chunks(texts, streamed.output))
+            if not streamed.is_whole:
+                raise RouterUnreachable("the answer broke off")
+            return Answered(streamed.output, served_by_route(served, streamed.route))
+
+
+async def _bounded(chunks: AsyncIterator[bytes]) -> bytes:
+    body = b""
+    async for data in chunks:
+        body = (body + data)[:ERROR_BYTES_MAX]
+    return body
+
+
+def _too_long(order: Order) -> AnswerBroken:
+    return AnswerBroken(f"The answer is longer than the {order.bytes_max:,} bytes that are kept.")

@@ -1,0 +1,137 @@
+"""Predictions, and what is told of each as it goes on."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from marketplace.accounts.models import Organisation
+from marketplace.catalog.models import AIModel
+from marketplace.inference.callers import Caller
+from marketplace.shared.jobs.models import Job, JobState
+
+
+class Status(models.TextChoices):
+    """The words of the API for the states of a job."""
+
+    STARTING = "starting", _("Waiting")
+    PROCESSING = "processing", _("Running")
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    CANCELED = "canceled", _("Cancelled")
+    ABORTED = "aborted", _("Too late to start")
+
+
+class Event(models.TextChoices):
+    """What is told of a prediction: to webhooks and on its stream."""
+
+    START = "start", _("Start")
+    OUTPUT = "output", _("Output")
+    LOGS = "logs", _("Logs")
+    COMPLETED = "completed", _("Completed")
+
+
+STATUSES = {
+    JobState.QUEUED: Status.STARTING,
+    JobState.RUNNING: Status.PROCESSING,
+    JobState.SUCCEEDED: Status.SUCCEEDED,
+    JobState.FAILED: Status.FAILED,
+    JobState.CANCELLED: Status.CANCELED,
+}
+
+
+class Prediction(Job):
+    """One call of a model that a job process makes for its caller.
+
+    ``input_text`` and ``output_text`` are JSON as text, which keeps the order of keys and every
+    character. ``aborted`` says that its deadline passed before it started. Figures are null until
+    the router has said them. An ``idempotency_key`` is one of its caller's.
+    """
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.CASCADE, related_name="predictions"
+    )
+    account_id = models.BigIntegerField()
+    key_id = models.BigIntegerField(default=0)
+    user_id = models.BigIntegerField(default=0)
+    model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="predictions")
+    version = models.CharField(max_length=40)
+    input_text = models.TextField()
+    output_text = models.TextField(blank=True)
+    logs = models.TextField(blank=True)
+    priority = models.CharField(max_length=11)
+    webhook = models.CharField(max_length=2_000, blank=True)
+    webhook_events = ArrayField(models.CharField(max_length=9), default=list, blank=True)
+    deadline_at = models.DateTimeField(null=True, blank=True)
+    aborted = models.BooleanField(default=False)
+    request_id = models.UUIDField(null=True, blank=True)
+    worker = models.CharField(max_length=80, blank=True)
+    pool = models.CharField(max_length=60, blank=True)
+    cost_nano = models.BigIntegerField(null=True, blank=True)
+    queue_ms = models.FloatField(null=True, blank=True)
+    predict_ms = models.FloatField(null=True, blank=True)
+    idempotency_key = models.CharField(max_length=255, blank=True)
+    fingerprint = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["organisation", "-id"], name="prediction_by_organisation"),
+            models.Index(
+                fields=["id"],
+                name="prediction_open",
+                condition=models.Q(state__in=["queued", "running"]),
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation", "key_id", "user_id", "idempotency_key"],
+                condition=~models.Q(idempotency_key=""),
+                name="prediction_idempotency_key_unique",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}: prediction {self.uid}"
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.organisation_id, self.account_id, self.key_id, self.user_id)
+
+    @property
+    def status(self) -> Status:
+        return Status.ABORTED if self.aborted else STATUSES[JobState(self.state)]
+
+    @property
+    def input(self) -> Any:
+        return json.loads(self.input_text)
+
+    @property
+    def output(self) -> Any:
+        return json.loads(self.output_text) if self.output_text else None
+
+
+class PredictionEvent(models.Model):
+    """What is told on a prediction's stream, in the order of ids.
+
+    ``text`` has one piece of output or of logs a line. A ``start`` after output says that its
+    process was lost and that the output begins anew.
+    """
+
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=9, choices=Event.choices)
+    text = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["prediction", "id"], name="prediction_events")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.prediction_id}"

@@ -1,0 +1,182 @@
+"""Asking for a prediction, cancelling it, telling of it, and forgetting it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zlib import crc32
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from marketplace.accounts.models import User
+from marketplace.catalog.models import AIModel
+from marketplace.inference.callers import Caller
+from marketplace.predictions.models import Event, Prediction, PredictionEvent
+from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.selectors import of_key, too_late
+from marketplace.shared.changes import changed
+from marketplace.shared.jobs.models import STATES_OPEN, JobState
+from marketplace.shared.jobs.services import job_ask, job_cancel
+from marketplace.webhooks.services import webhook_send
+
+WAITING_MAX = 1_000
+"""Predictions of one organisation that may wait or run; 429 beyond it."""
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+DELETED_AT_ONCE = 500
+WEBHOOK_BYTES_MAX = 500_000
+"""A webhook gets no more of input and output together; it has the URL to get them from."""
+CREATE_LOCK_SPACE = 0x5750_5052  # "WPPR": this caller asks with this key now
+
+
+class AskedTwice(Exception):
+    """The first request with this Idempotency-Key is still being taken."""
+
+
+class OtherRequest(Exception):
+    """The Idempotency-Key was used for another request."""
+
+
+class TooMany(Exception):
+    """So many predictions of the organisation wait or run already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A checked request. ``fingerprint`` tells requests with one ``idempotency_key`` apart."""
+
+    model: AIModel
+    version: str
+    input_text: str
+    priority: str
+    webhook: str = ""
+    webhook_events: tuple[str, ...] = ()
+    deadline_at: datetime | None = None
+    idempotency_key: str = ""
+    fingerprint: str = ""
+
+
+def prediction_topic(prediction: Prediction) -> str:
+    """What to wait for to hear that something about it changed."""
+    return f"prediction:{prediction.uid.hex}"
+
+
+@transaction.atomic
+def prediction_create(
+    *, caller: Caller, asked_by: User | None, asked: Asked
+) -> tuple[Prediction, bool]:
+    """Queue a prediction; returns it, and whether it was there already by its Idempotency-Key.
+
+    Raises :class:`AskedTwice`, :class:`OtherRequest` or :class:`TooMany`.
+    """
+    if asked.idempotency_key:
+        found = _asked_before(caller, asked)
+        if found is not None:
+            return found, True
+    open_now = Prediction.objects.filter(
+        organisation_id=caller.organisation_id, state__in=STATES_OPEN
+    )
+    if open_now[:WAITING_MAX].count() >= WAITING_MAX:
+        raise TooMany(f"{WAITING_MAX} predictions of the organisation wait or run already.")
+    prediction = Prediction(
+        organisation_id=caller.organisation_id,
+        account_id=caller.account_id,
+        key_id=caller.key_id,
+        user_id=caller.user_id,
+        asked_by=asked_by,
+        model=asked.model,
+        version=asked.version,
+        input_text=asked.input_text,
+        priority=asked.priority,
+        webhook=asked.webhook,
+        webhook_events=list(asked.webhook_events),
+        deadline_at=asked.deadline_at,
+        idempotency_key=asked.idempotency_key,
+        fingerprint=asked.fingerprint,
+    )
+    job_ask(prediction)
+    return prediction, False
+
+
+def prediction_cancel(*, prediction: Prediction) -> bool:
+    """Cancel it; False if it was over. One that runs ends within seconds, billed by the rule."""
+    if prediction.is_over:
+        return False
+    with transaction.atomic():
+        job_cancel(prediction)
+        if prediction.state == JobState.CANCELLED:
+            prediction_over(prediction)
+    return True
+
+
+def predictions_abort(now: datetime) -> int:
+    """End those whose deadline passed while they waited; nothing is billed. Returns how many."""
+    ended = 0
+    for prediction in too_late(now).select_related("model"):
+        with transaction.atomic():
+            rows = Prediction.objects.filter(pk=prediction.pk, state=JobState.QUEUED)
+            if rows.update(state=JobState.CANCELLED, aborted=True, ended_at=now):
+                prediction.refresh_from_db()
+                prediction_over(prediction)
+                ended += 1
+    return ended
+
+
+def prediction_over(prediction: Prediction) -> None:
+    """Tell that it is over, however it ended: in the transaction that ends it."""
+    event_tell(prediction, Event.COMPLETED)
+
+
+def event_tell(
+    prediction: Prediction, kind: Event, lines: Sequence[str] = (), *, to_webhook: bool = True
+) -> None:
+    """Put an event on the stream, tell those who wait, and the webhook if it wants to hear."""
+    with transaction.atomic():
+        event = PredictionEvent.objects.create(
+            prediction=prediction, kind=kind, text="\n".join(lines)
+        )
+        changed(prediction_topic(prediction))
+        if to_webhook and prediction.webhook and kind in prediction.webhook_events:
+            _webhook_tell(prediction, event)
+
+
+def _webhook_tell(prediction: Prediction, event: PredictionEvent) -> None:
+    is_large = len(prediction.input_text) + len(prediction.output_text) > WEBHOOK_BYTES_MAX
+    data = prediction_as_json(prediction, has_data=not is_large)
+    webhook_send(
+        organisation_id=prediction.organisation_id,
+        url=prediction.webhook,
+        event_type=f"prediction.{event.kind}",
+        payload={
+            "type": f"prediction.{event.kind}",
+            "timestamp": event.created_at,
+            "data": data,
+        },
+        event_id=f"prediction_{prediction.uid.hex}_{event.pk}",
+    )
+
+
+def predictions_forget(now: datetime) -> int:
+    """Delete what is over for as long as the settings say; returns how many."""
+    kept = timedelta(hours=settings.WAYPOST_PREDICTION_KEPT_HOURS)
+    old = Prediction.objects.exclude(state__in=STATES_OPEN).filter(ended_at__lt=now - kept)
+    Prediction.objects.filter(created_at__lt=now - IDEMPOTENCY_KEPT).exclude(
+        idempotency_key=""
+    ).update(idempotency_key="")
+    gone = list(old.order_by("pk").values_list("pk", flat=True)[:DELETED_AT_ONCE])
+    Prediction.objects.filter(pk__in=gone).delete()
+    return len(gone)
+
+
+def _asked_before(caller: Caller, asked: Asked) -> Prediction | None:
+    who = (caller.organisation_id, caller.key_id, caller.user_id)
+    with connection.cursor() as cursor:
+        number = crc32(f"{who}{asked.idempotency_key}".encode()) - 2**31
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [CREATE_LOCK_SPACE, number])
+        if not cursor.fetchone()[0]:
+            raise AskedTwice
+    found = of_key(who, asked.idempotency_key)
+    if found is not None and found.fingerprint != asked.fingerprint:
+        raise OtherRequest
+    return found

@@ -1,0 +1,307 @@
+"""``/v1/predictions``: the shapes that clients of such services speak."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from marketplace.accounts.models import User
+from marketplace.inference.errors import JobError
+from marketplace.inference.views import JobsView
+from marketplace.predictions import preferences
+from marketplace.predictions.calls import call_of
+from marketplace.predictions.following import Stream, Wait, stream_begin
+from marketplace.predictions.invalid import InputInvalid
+from marketplace.predictions.models import Event, Prediction
+from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.selectors import (
+    by_uid,
+    model_wanted,
+    predictions_of,
+    version_served,
+)
+from marketplace.predictions.services import (
+    Asked,
+    AskedTwice,
+    OtherRequest,
+    TooMany,
+    prediction_cancel,
+    prediction_create,
+)
+from marketplace.shared.held import hold
+from marketplace.webhooks.services import webhook_url_checked
+from router.domain.request import Priority
+
+RETRY_AFTER_S = 1
+KEY_CHARACTERS_MAX = 255
+EVENTS_SENT = (Event.START, Event.COMPLETED)
+"""What a webhook is told of without a filter."""
+
+
+class PredictionSerializer(serializers.Serializer[Any]):
+    """The body of a new prediction, but for what depends on its model."""
+
+    model = serializers.CharField(required=False, max_length=160)
+    version = serializers.CharField(required=False, max_length=160)
+    input = serializers.JSONField()
+    priority = serializers.ChoiceField(
+        choices=[one.value for one in Priority], required=False, default=""
+    )
+    webhook = serializers.CharField(required=False, max_length=2_000, default="")
+    webhook_events_filter = serializers.ListField(
+        child=serializers.ChoiceField(choices=Event.choices), required=False, default=list
+    )
+
+
+class PredictionPages(CursorPagination):
+    """``?cursor=``, ``?page_size=``: the newest first, in ``results`` with ``next``."""
+
+    ordering = "-id"
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 100
+
+
+class AnyAnswer(BaseContentNegotiation):
+    """Answers the same whatever is accepted: a stream is asked for by its URL."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        wanted = request.content_type.split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == wanted), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class _View(JobsView):
+    content_negotiation_class = AnyAnswer
+
+    def found(self, prediction_id: str) -> Prediction:
+        """The organisation's prediction of that id, or 404."""
+        try:
+            uid = UUID(prediction_id)
+        except ValueError:
+            uid = None
+        prediction = by_uid(self.caller.organisation_id, uid) if uid else None
+        if prediction is None:
+            raise NotFound(f"There is no prediction {prediction_id[:80]!r}.")
+        return prediction
+
+    def answer(self, request: Request, prediction: Prediction, status: int = 200) -> Response:
+        """The prediction; held open until it is over where ``Prefer`` asks for that."""
+        seconds = _wait_s(request)
+        headers = {}
+        if seconds:
+            headers["Preference-Applied"] = f"wait={seconds:g}"
+            if not prediction.is_over:
+                hold(request, Wait(prediction, seconds))
+        return Response(prediction_as_json(prediction), status, headers=headers)
+
+
+class PredictionsView(_View):
+    """Ask for a prediction, or list them."""
+
+    def get(self, request: Request) -> Response:
+        pages = PredictionPages()
+        rows = pages.paginate_queryset(
+            predictions_of(self.caller.organisation_id).defer("input_text", "output_text"),
+            request,
+            view=self,
+        )
+        # What was put in and came out is in each prediction itself.
+        listed = [prediction_as_json(row, is_listed=True) for row in rows or ()]
+        return Response(
+            {
+                "object": "list",
+                "results": listed,
+                "next": pages.get_next_link(),
+                "previous": pages.get_previous_link(),
+            }
+        )
+
+    def post(self, request: Request) -> Response:
+        asked = _asked(request)
+        _wait_s(request)
+        person = request.user if isinstance(request.user, User) else None
+        try:
+            prediction, replayed = prediction_create(
+                caller=self.caller, asked_by=person, asked=asked
+            )
+        except AskedTwice:
+            raise _again(
+                f"The request with Idempotency-Key {asked.idempotency_key!r} is being taken.",
+                "idempotency_in_flight",
+                409,
+            ) from None
+        except OtherRequest:
+            raise JobError(
+                f"Idempotency-Key {asked.idempotency_key!r} was used for another request; "
+                "use a new one.",
+                code="idempotency_mismatch",
+                param="Idempotency-Key",
+                status=422,
+            ) from None
+        except TooMany as error:
+            raise _again(str(error), "queue_full", 429) from None
+        response = self.answer(request, prediction, 201)
+        if replayed:
+            response.headers["Idempotent-Replayed"] = "true"
+        return response
+
+
+class PredictionView(_View):
+    """One prediction."""
+
+    def get(self, request: Request, prediction_id: str) -> Response:
+        return self.answer(request, self.found(prediction_id))
+
+
+class PredictionCancelView(_View):
+    """End one."""
+
+    def post(self, request: Request, prediction_id: str) -> Response:
+        prediction = self.found(prediction_id)
+        if not prediction_cancel(prediction=prediction):
+            raise JobError(
+                f"The prediction is over: it {_ENDS[prediction.status]}.",
+                code="prediction_over",
+                status=409,
+            )
+        return Response(prediction_as_json(prediction))
+
+
+class PredictionStreamView(_View):
+    """What happens to one, as server-sent events."""
+
+    def get(self, request: Request, prediction_id: str) -> HttpResponse:
+        prediction = self.found(prediction_id)
+        after = request.headers.get("Last-Event-ID", "")
+        after_id = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
+        body, stream = stream_begin(prediction, after_id)
+        if stream is not None:
+            hold(request, stream)
+        return HttpResponse(body, content_type=Stream.CONTENT_TYPE)
+
+
+_ENDS = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "canceled": "was cancelled",
+    "aborted": "was too late to start",
+}
+
+
+def _asked(request: Request) -> Asked:
+    """The checked request. Raises what the caller is told."""
+    if not isinstance(request.data, dict):
+        raise JobError("The body must be a JSON object.", status=422)
+    serializer = PredictionSerializer(data=request.data)
+    if not serializer.is_valid():
+        raise _unprocessable(serializer.errors)
+    given = serializer.validated_data
+    model_name, version = _named(given.get("model", ""), given.get("version", ""))
+    model = model_wanted(model_name)
+    if model is None:
+        raise JobError(
+            f"model {model_name!r} does not exist; GET /v1/models lists those that do",
+            code="model_not_found",
+            param="model" if given.get("model") else "version",
+            status=404,
+        )
+    served = version_served(model)
+    if version and version != served:
+        raise JobError(
+            f"version {version!r} of {model_name} is not served; {served or 'none'} is",
+            code="model_not_found",
+            param="version",
+            status=404,
+        )
+    try:
+        call_of(model, given["input"])
+        seconds = preferences.cancel_after_s(request.headers.get("Cancel-After", ""))
+    except (InputInvalid, preferences.HeaderInvalid) as error:
+        raise JobError(str(error), param=error.param, status=422) from None
+    waits = _wait_s(request)
+    priority = given["priority"] or (Priority.INTERACTIVE if waits else Priority.STANDARD)
+    return Asked(
+        model=model,
+        version=served or version,
+        input_text=json.dumps(given["input"], separators=(",", ":")),
+        priority=str(priority),
+        webhook=_webhook(given["webhook"]),
+        webhook_events=tuple(given["webhook_events_filter"] or EVENTS_SENT),
+        deadline_at=timezone.now() + timedelta(seconds=seconds) if seconds else None,
+        idempotency_key=_key(request),
+        fingerprint=sha256(json.dumps([request.data, seconds]).encode()).hexdigest(),
+    )
+
+
+def _named(model: str, version: str) -> tuple[str, str]:
+    """The model's name and the version that is wished for, which may be ""."""
+    if not model and not version:
+        raise JobError("model is missing", param="model", status=422)
+    name, _, pinned = version.partition(":")
+    if "/" not in name:
+        name, pinned = "", version
+    if model and name and model != name:
+        raise JobError(f"version {version!r} is none of {model}", param="version", status=422)
+    if not model and not name:
+        raise JobError(
+            "give the model beside the version, or a version like author/slug:1",
+            param="version",
+            status=422,
+        )
+    return model or name, pinned
+
+
+def _webhook(url: str) -> str:
+    try:
+        return webhook_url_checked(url) if url else ""
+    except ValidationError as error:
+        raise JobError(" ".join(error.messages), param="webhook", status=422) from None
+
+
+def _key(request: Request) -> str:
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > KEY_CHARACTERS_MAX or not key.isprintable():
+        raise JobError(
+            f"Idempotency-Key must be at most {KEY_CHARACTERS_MAX} printable characters",
+            param="Idempotency-Key",
+            status=422,
+        )
+    return key
+
+
+def _wait_s(request: Request) -> float:
+    try:
+        return preferences.wait_s(request.headers.get("Prefer", ""))
+    except preferences.HeaderInvalid as error:
+        raise JobError(str(error), param=error.param, status=422) from None
+
+
+def _again(message: str, code: str, status: int) -> JobError:
+    error = JobError(message, code=code, status=status)
+    error.wait = RETRY_AFTER_S  # type: ignore[attr-defined]  # REST framework: Retry-After
+    return error
+
+
+def _unprocessable(errors: Any) -> JobError:
+    name, messages = next(iter(errors.items()))
+    while isinstance(messages, dict | list) and messages:
+        messages = next(iter(messages.values())) if isinstance(messages, dict) else messages[0]
+    return JobError(f"{name}: {messages}", param=str(name), status=422)
