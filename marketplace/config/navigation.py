@@ -61,6 +61,7 @@ SECTIONS = (
         (
             Entry(_("Usage"), "usage", frozenset({"call"})),
             Entry(_("Keys"), "keys", frozenset({"key", "key-rotate"})),
+            Entry(_("Webhooks"), "webhooks", frozenset({"webhook-delivery"})),
             Entry(_("Billing"), "billing", frozenset({"payment"})),
             Entry(_("Budgets"), "budgets"),
             Entry(_("Organisation"), "organisation"),

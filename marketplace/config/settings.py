@@ -374,6 +374,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AccountKindEnum": "marketplace.billing.models.AccountKind",
         "TransferKindEnum": "marketplace.billing.models.TransferKind",
+        "DeliveryStateEnum": "marketplace.webhooks.models.DeliveryState",
         "RunStateEnum": "marketplace.shared.jobs.models.JobState",
         "ListingStateEnum": "marketplace.providers.states.ListingState",
         "PolicyKindEnum": "marketplace.routing.models.PolicyKind",

@@ -29,6 +29,7 @@ from marketplace.support import api as support
 from marketplace.tuning import api as tuning
 from marketplace.tuning.editor import api as editor
 from marketplace.usage import api as usage
+from marketplace.webhooks import api as webhooks
 
 router = SimpleRouter(trailing_slash=False)
 router.register("organisations", accounts.OrganisationViewSet)
@@ -68,6 +69,8 @@ router.register("topology", topology.TopologyViewSet, basename="topology")
 router.register("support", support.SupportViewSet, basename="support")
 router.register("looks", support.LookViewSet)
 router.register("invitations", invitations.InvitationViewSet)
+router.register("webhook-deliveries", webhooks.DeliveryViewSet)
+router.register("webhook-secrets", webhooks.SecretViewSet)
 router.register("audit-log", audit.AuditLogViewSet, basename="audit-log")
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -26,6 +26,7 @@ from marketplace.support import pages as support
 from marketplace.tuning import pages as tuning
 from marketplace.tuning.editor import pages as editor
 from marketplace.usage import pages as usage
+from marketplace.webhooks import pages as webhooks
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", browse.catalog, name="catalog"),
@@ -38,6 +39,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/<int:key_id>", keys.key, name="key"),
     path("keys/<int:key_id>/revoke", keys.key_revoke, name="key-revoke"),
     path("keys/<int:key_id>/rotate", keys.key_rotate, name="key-rotate"),
+    path("webhooks", webhooks.webhooks, name="webhooks"),
+    path("webhooks/secret", webhooks.secret_make, name="webhook-secret"),
+    path("webhooks/<int:delivery_id>", webhooks.delivery, name="webhook-delivery"),
+    path("webhooks/<int:delivery_id>/resend", webhooks.resend, name="webhook-resend"),
     path("usage", usage.usage, name="usage"),
     path("usage.csv", usage.usage_csv, name="usage-csv"),
     path("usage/<uuid:request_id>", usage.call, name="call"),

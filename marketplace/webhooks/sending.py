@@ -50,15 +50,22 @@ class Result:
     response: str = ""
 
 
+def headers_shown(event_id: str) -> dict[str, str]:
+    """The headers that are the same in every attempt."""
+    return {
+        "content-type": "application/json",
+        "user-agent": USER_AGENT,
+        "webhook-id": event_id,
+    }
+
+
 def headers_of(message: Message, at: datetime) -> dict[str, str]:
     """The headers of Standard Webhooks for an attempt at this time (UTC)."""
     signed = (
         Webhook(secret).sign(message.event_id, at, message.body) for secret in message.secrets
     )
     return {
-        "content-type": "application/json",
-        "user-agent": USER_AGENT,
-        "webhook-id": message.event_id,
+        **headers_shown(message.event_id),
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signed),
     }

@@ -31,6 +31,7 @@ PAGES = {
     "api": f"/models/{CHAT_MODEL}?tab=api",
     "providers": "/models/emulated/llama-2-70b-chat?tab=providers",
     "keys": "/keys",
+    "webhooks": "/webhooks",
     "usage": "/usage",
     "billing": "/billing",
     "budgets": "/budgets",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from unittest import mock
 
 from django.core import serializers
@@ -25,6 +26,7 @@ from marketplace.billing.services import payout_record
 from marketplace.planning.advisor.models import Advice
 from marketplace.providers.services import listing_create
 from marketplace.usage.models import UsageEvent
+from marketplace.webhooks.services import secret_rotate, webhook_send
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
 
@@ -94,6 +96,14 @@ def open_acme(shop: Shop) -> Acme:
         organisation=organisation, email="new@example.com", role=Role.VIEWER, invited_by=shop.owner
     )
     listing = listing_create(provider=provider, created_by=shop.owner)
+    delivery = webhook_send(
+        organisation_id=organisation.pk,
+        url="https://hooks.example/of-acme",
+        event_type="prediction.completed",
+        payload={},
+        event_id="evt_1",
+    )
+    secret, _ = secret_rotate(organisation=organisation, overlap=timedelta())
     entry = entries_of(Organisation.objects.filter(pk=organisation.pk))[0]
     event = UsageEvent.objects.get()
     transfer = Transfer.objects.filter(credit=shop.provider_account).first()
@@ -121,6 +131,8 @@ def open_acme(shop: Shop) -> Acme:
         "invitations": (invitation.pk, invitation),
         "listings": (listing.pk, listing),
         "offerings": (shop.deployment.pk, shop.deployment),
+        "webhook-deliveries": (delivery.pk, delivery),
+        "webhook-secrets": (secret.pk, secret),
         "audit-log": (entry.pk, entry),
     }
     return Acme(shop, rows)

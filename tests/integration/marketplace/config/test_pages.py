@@ -29,7 +29,7 @@ from tests.integration.marketplace.shop import Shop
 pytestmark = pytest.mark.django_db
 
 TEMPLATES = Path(django_settings.BASE_DIR) / "frontend" / "templates"
-MEMBERS_PAGES = ["/keys", "/usage", "/usage.csv", "/billing", "/budgets", "/earnings"]
+MEMBERS_PAGES = ["/keys", "/webhooks", "/usage", "/usage.csv", "/billing", "/budgets", "/earnings"]
 PUBLIC_PAGES = ["/", "/models/author/slug", "/models/author/slug?tab=api", "/login/"]
 
 
