@@ -21,7 +21,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from marketplace.shared.jobs.current import acting_as
-from marketplace.shared.jobs.locks import keys_held
+from marketplace.shared.jobs.locks import key_held
 from marketplace.shared.jobs.periodic import PeriodicTask, Queue, registered
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.config.settings")
@@ -59,7 +59,7 @@ def _run_of(task: PeriodicTask) -> Callable[[], object]:
             return task.run()
 
     def run_alone() -> object:
-        with keys_held(RUNS_SPACE, [zlib.crc32(task.name.encode()) - 2**31]) as is_alone:
+        with key_held(RUNS_SPACE, zlib.crc32(task.name.encode()) - 2**31) as is_alone:
             return run() if is_alone else None
 
     return run_alone if task.queue is Queue.CONTROL else run

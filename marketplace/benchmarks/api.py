@@ -20,8 +20,9 @@ from marketplace.benchmarks import export
 from marketplace.benchmarks.access import is_staff, may_change, may_measure
 from marketplace.benchmarks.models import Benchmark, Point, Profile, Target
 from marketplace.benchmarks.selectors import benchmarks_shown, deployment_of, profiles_shown
-from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
+from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, Worker
+from marketplace.shared.jobs.services import job_cancel
 
 STAFF_OR_PROVIDER = "Only the platform's staff and the provider of the deployment may do this."
 
@@ -47,7 +48,7 @@ class BenchmarkSerializer(serializers.ModelSerializer[Benchmark]):
 
     class Meta:
         model = Benchmark
-        exclude = ["requested_by", "raw_dir"]
+        exclude = ["asked_by", "attempts", "heartbeat_at", "raw_dir"]
         read_only_fields = [
             "trigger",
             "state",
@@ -102,7 +103,7 @@ class BenchmarkViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Be
             raise PermissionDenied(STAFF_OR_PROVIDER)
         user = self.request.user
         serializer.instance = benchmark_request(
-            requested_by=user if isinstance(user, User) else None, **asked
+            asked_by=user if isinstance(user, User) else None, **asked
         )
 
     @extend_schema(request=None, responses=BenchmarkSerializer)
@@ -112,8 +113,8 @@ class BenchmarkViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Be
         benchmark = self.get_object()
         if not may_change(request, benchmark):
             raise PermissionDenied(STAFF_OR_PROVIDER)
-        row = benchmark_cancel(benchmark=benchmark)
-        return Response(BenchmarkSerializer(row).data, status=status.HTTP_202_ACCEPTED)
+        job_cancel(benchmark)
+        return Response(BenchmarkSerializer(benchmark).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(
         parameters=[OpenApiParameter("kind", enum=export.FORMATS)],

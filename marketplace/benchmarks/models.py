@@ -5,10 +5,11 @@ from django.db import models
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.accounts.models import User
 from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
+from marketplace.benchmarks.plan import Plan, plan_of
 from marketplace.catalog.models import AIModel, Deployment, Worker
-from marketplace.shared.jobs.models import STATES_OPEN, JobState
+from marketplace.shared.jobs.models import Job, JobState
+from marketplace.shared.jobs.periodic import Queue
 
 
 class Target(models.TextChoices):
@@ -51,13 +52,14 @@ class Stage(models.TextChoices):
         return f"{self.value}|{load:g}|{samples}"
 
 
-class Benchmark(models.Model):
+class Benchmark(Job):
     """One run over a load curve. ``deployment`` and ``worker`` are set as far as ``target`` says.
 
-    ``settings`` are what it was asked (:class:`marketplace.benchmarks.plan.Plan`), ``fingerprint``
-    what it ran on. ``progress`` goes from 0 to 1; ``raw_dir``, below the home folder, keeps
-    LoadGen's own logs and every sample.
+    ``settings`` are what it was asked (:class:`.plan.Plan`), ``fingerprint``
+    what it ran on. ``raw_dir``, below the home folder, keeps LoadGen's own logs and every sample.
     """
+
+    queue = Queue.CONTROL
 
     model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="benchmarks")
     target = models.CharField(max_length=12, choices=Target.choices)
@@ -71,24 +73,10 @@ class Benchmark(models.Model):
     settings = models.JSONField(default=dict)
     trigger = models.CharField(max_length=10, choices=Trigger.choices, default=Trigger.PERSON)
     reason = models.CharField(max_length=300, blank=True)
-    requested_by = models.ForeignKey(
-        User,
-        on_delete=models.SET_NULL,
-        null=True,
-        blank=True,
-        related_name="+",
-    )
-    state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.QUEUED)
-    progress = models.FloatField(default=0.0)
     stage = models.CharField(max_length=200, blank=True)
-    error = models.CharField(max_length=500, blank=True)
-    cancel_requested = models.BooleanField(default=False)
     fingerprint = models.JSONField(default=dict)
     emulated = models.BooleanField(default=False)
     raw_dir = models.CharField(max_length=200, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
@@ -98,8 +86,9 @@ class Benchmark(models.Model):
         return f"{self.model}: {self.scenario} #{self.pk}"
 
     @property
-    def is_over(self) -> bool:
-        return self.state not in STATES_OPEN
+    def plan(self) -> Plan:
+        """What it was asked, as a value. Raises ``PlanInvalid``."""
+        return plan_of(self.model.task, {k: v for k, v in self.settings.items() if k != "task"})
 
     @property
     def stage_text(self) -> str:

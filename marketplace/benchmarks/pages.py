@@ -20,16 +20,13 @@ from marketplace.benchmarks import export
 from marketplace.benchmarks.access import is_staff, may_change, may_measure
 from marketplace.benchmarks.charts import curve_columns, history_columns, overlay_columns
 from marketplace.benchmarks.models import Benchmark, Scenario, Target
+from marketplace.benchmarks.queue import place_of
 from marketplace.benchmarks.selectors import benchmarks_shown, profiles_shown
-from marketplace.benchmarks.services import (
-    benchmark_cancel,
-    benchmark_repeat,
-    benchmark_request,
-)
-from marketplace.benchmarks.turns import place_of
+from marketplace.benchmarks.services import benchmark_repeat, benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus
 from marketplace.catalog.selectors import models_published
 from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import job_cancel
 
 ROWS_PER_PAGE = 25
 COMPARED_MAX = 6
@@ -73,7 +70,7 @@ class BenchmarkForm(forms.Form):
             target=Target.DEPLOYMENT if deployment else Target.ROUTE,
             deployment=deployment,
             scenario=self.cleaned_data["scenario"],
-            requested_by=request.user if isinstance(request.user, User) else None,
+            asked_by=request.user if isinstance(request.user, User) else None,
             settings={"loads": numbers} if numbers else {},
         )
 
@@ -179,7 +176,7 @@ def cancel(request: HttpRequest, benchmark_id: int) -> HttpResponse:
     row = _one(request, benchmark_id)
     if not may_change(request, row):
         raise PermissionDenied(_("Only staff and the deployment's provider may measure it."))
-    benchmark_cancel(benchmark=row)
+    job_cancel(row)
     return redirect("benchmark", row.pk)
 
 
@@ -192,7 +189,7 @@ def repeat(request: HttpRequest, benchmark_id: int) -> HttpResponse:
         raise PermissionDenied(_("Only staff and the deployment's provider may measure it."))
     try:
         again = benchmark_repeat(
-            benchmark=row, requested_by=request.user if isinstance(request.user, User) else None
+            benchmark=row, asked_by=request.user if isinstance(request.user, User) else None
         )
     except ValidationError as error:
         messages.error(request, "; ".join(error.messages))

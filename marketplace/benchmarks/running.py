@@ -8,13 +8,13 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from marketplace.benchmarks.accounts import bearer_issue
 from marketplace.benchmarks.callers import Server
@@ -29,7 +29,6 @@ from marketplace.benchmarks.figures import (
 )
 from marketplace.benchmarks.fingerprint import fingerprint
 from marketplace.benchmarks.loadgen_process import LoadGenProcess
-from marketplace.benchmarks.locks import pools_held
 from marketplace.benchmarks.models import (
     Benchmark,
     Origin,
@@ -38,21 +37,29 @@ from marketplace.benchmarks.models import (
     Stage,
     Target,
 )
-from marketplace.benchmarks.plan import IN_FLIGHT_MAX, Plan, plan_of
+from marketplace.benchmarks.plan import IN_FLIGHT_MAX, Plan
+from marketplace.benchmarks.queue import (
+    RUNS_MAX,
+    next_on_free_pools,
+    next_to_run,
+    turn_is_free,
+    turn_take,
+)
 from marketplace.benchmarks.reserving import (
     RESERVED_S_MAX,
     reservable,
     reserve_after_s,
     slot_reserved,
 )
-from marketplace.benchmarks.selectors import pools_of, profiles_in_force, workers_of
+from marketplace.benchmarks.selectors import profiles_in_force, workers_of
 from marketplace.benchmarks.services import profile_publish
 from marketplace.benchmarks.traffic import traffic_on
-from marketplace.benchmarks.turns import turn_is_free, turn_take
 from marketplace.benchmarks.yielding import Traffic, must_yield
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Deployment, Worker
+from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import JobFailed, JobStopped, Run, job_claim, job_run
 from marketplace.shared.signals import benchmark_ran
 from router.domain.protocols import protocols_of
 
@@ -61,23 +68,16 @@ LOOK_EVERY_S = 0.5
 YIELD_S_MAX = 1_800.0
 """A benchmark that found no idle slots for this long in all gives up."""
 YIELDS_MAX = 50
+RUN_S_MAX = 86_400.0
+"""A run that takes longer than a day is taken for stuck."""
 SAMPLES = "samples.jsonl"
-ERROR_CHARACTERS = 500
 
 Watch = Callable[[Benchmark], None]
 Look = Callable[[Sequence[str], int], Traffic]
 """Of workers, and how many of the requests in the router are the benchmark's own at most."""
 
 
-class Cancelled(Exception):
-    """Somebody asked the run to stop."""
-
-
-class RunFailed(Exception):
-    """The run cannot go on; the message says why."""
-
-
-class NoIdleSlots(RunFailed):
+class NoIdleSlots(JobFailed):
     """Live traffic left none for too long."""
 
 
@@ -88,28 +88,21 @@ class _Yielded(Exception):
 def benchmark_run(
     benchmark: Benchmark, *, watch: Watch | None = None, look: Look | None = None
 ) -> Benchmark:
-    """Run a queued benchmark to its end, here and now; blocks. ``watch`` sees each progress.
+    """Run a benchmark that waits or is claimed to its end, here; blocks.
 
-    Left as it is when another benchmark has one of its pools. What goes wrong is in its row.
+    ``watch`` sees each progress. It stays as it is where it may not run, or runs already.
     """
-    with pools_held(pools_of(benchmark)) as free:
-        if not free or not _begin(benchmark):
-            benchmark.refresh_from_db()
-            return benchmark
-        run = _Run(benchmark, watch or (lambda _: None), look or _look)
-        try:
-            note = run.points()
-        except Cancelled:
-            _end(benchmark, JobState.CANCELLED)
-        except RunFailed as error:
-            _end(benchmark, JobState.FAILED, str(error))
-        except BaseException as error:
-            # Whatever it was, the row must not say "running" for ever.
-            _end(benchmark, JobState.FAILED, f"{type(error).__name__}: {error}")
-            raise
-        else:
-            _end(benchmark, JobState.SUCCEEDED, note)
+    benchmark_claim(benchmark)
+    if benchmark.state == JobState.RUNNING:
+        work = partial(_measure, watch=watch or _unwatched, look=look or _look)
+        job_run(replace(KIND, work=work), benchmark)
     return benchmark
+
+
+def benchmark_claim(benchmark: Benchmark) -> None:
+    """Claim it for this process, however many measure now: it waits for its turn."""
+    job_claim(replace(KIND, choose=next_on_free_pools), benchmark.pk)
+    benchmark.refresh_from_db()
 
 
 def raw_folder(benchmark: Benchmark) -> Path:
@@ -121,34 +114,39 @@ def _folder_of(folder: Path, load: float) -> Path:
     return folder / f"load-{load:g}"
 
 
-@transaction.atomic
-def _begin(benchmark: Benchmark) -> bool:
-    row = Benchmark.objects.select_for_update().get(pk=benchmark.pk)
-    if row.state != JobState.QUEUED:
-        return False
-    benchmark.state, benchmark.started_at = JobState.RUNNING, timezone.now()
-    benchmark.raw_dir = f"benchmarks/{benchmark.pk}"
-    benchmark.save(update_fields=["state", "started_at", "raw_dir"])
-    return True
+def _over(benchmark: Benchmark) -> None:
+    Benchmark.objects.filter(pk=benchmark.pk).update(stage="")
+    transaction.on_commit(partial(benchmark_ran.send_robust, None))
 
 
-def _end(benchmark: Benchmark, state: JobState, error: str = "") -> None:
-    benchmark.state, benchmark.ended_at = state, timezone.now()
-    benchmark.error, benchmark.stage = error[:ERROR_CHARACTERS], ""
-    benchmark.progress = 1.0 if state == JobState.SUCCEEDED else benchmark.progress
-    benchmark.save(update_fields=["state", "ended_at", "error", "stage", "progress"])
-    benchmark_ran.send_robust(None)
+def _unwatched(benchmark: Benchmark) -> None:
+    pass
 
 
 def _look(worker_ids: Sequence[str], own: int) -> Traffic:
     return traffic_on(worker_ids, own=own)
 
 
+def _measure(run: Run, *, watch: Watch = _unwatched, look: Look = _look) -> dict[str, Any]:
+    return {"error": _Run(run, watch, look).points()}
+
+
+KIND = JobKind(
+    Benchmark,
+    _measure,
+    over=_over,
+    time_limit_s=RUN_S_MAX,
+    at_once=RUNS_MAX,
+    choose=next_to_run,
+    command=("benchmark", "execute"),
+)
+
+
 @dataclass(slots=True)
 class _Run:
     """One run. ``look`` is asked for the live traffic, ``watch`` is told of each progress."""
 
-    benchmark: Benchmark
+    run: Run
     watch: Watch
     look: Look
     yielded_s: float = 0.0
@@ -158,21 +156,26 @@ class _Run:
     reserved: Worker | None = None
     reserved_until_s: float = 0.0
 
+    @property
+    def benchmark(self) -> Benchmark:
+        return self.run.job
+
     def points(self) -> str:
         """Every point, then the knee and the profile. Returns why points are missing, else ""."""
         benchmark = self.benchmark
-        words = {k: v for k, v in benchmark.settings.items() if k != "task"}
-        plan = plan_of(benchmark.model.task, words)
+        plan = benchmark.plan
         workers = workers_of(
             benchmark.model, deployment=benchmark.deployment, worker=benchmark.worker
         )
         if not workers:
-            raise RunFailed("no worker is ready any more")
-        folder = raw_folder(benchmark)
-        folder.mkdir(parents=True, exist_ok=True)
+            raise JobFailed("no worker is ready any more")
+        benchmark.raw_dir = f"benchmarks/{benchmark.pk}"
         benchmark.fingerprint = _fingerprint(benchmark, workers)
         benchmark.emulated = any(worker.pool.emulated for worker in workers)
-        benchmark.save(update_fields=["fingerprint", "emulated"])
+        columns = ("raw_dir", "fingerprint", "emulated")
+        self.run.progress(0.0, **{name: getattr(benchmark, name) for name in columns})
+        folder = raw_folder(benchmark)
+        folder.mkdir(parents=True, exist_ok=True)
         about = {"plan": plan.as_dict(), "fingerprint": benchmark.fingerprint}
         (folder / "benchmark.json").write_text(json.dumps(about, indent=2) + "\n")
         found: list[PointFigures] = []
@@ -188,7 +191,10 @@ class _Run:
                 break
             found.append(point)
             _store(benchmark, point)
-        _conclude(benchmark, plan, found, workers, folder)
+        with transaction.atomic():
+            if self.run.is_stopped():
+                raise JobStopped
+            _conclude(benchmark, plan, found, workers, folder)
         return note
 
     def _point(
@@ -206,7 +212,7 @@ class _Run:
                 except _Yielded:
                     self.yields += 1
                     if self.yields > YIELDS_MAX:
-                        raise RunFailed(f"live traffic came {YIELDS_MAX} times") from None
+                        raise JobFailed(f"live traffic came {YIELDS_MAX} times") from None
                     continue
             return point_of(plan, load, samples_read(out / SAMPLES), result)
 
@@ -287,22 +293,18 @@ class _Run:
                 if self._busy(plan, load, workers, own=own):
                     raise _Yielded
                 if time.monotonic() - begun > limit_s:
-                    raise RunFailed(f"load {load:g} did not end within {limit_s:.0f} s")
+                    raise JobFailed(f"load {load:g} did not end within {limit_s:.0f} s")
         if "error" in said:
-            raise RunFailed(f"load {load:g}: {said['error']}")
+            raise JobFailed(f"load {load:g}: {said['error']}")
         return dict(said["result"])
 
-    def _say(self, stage: str, progress: float | None = None) -> None:
-        """Write how far it is, and hear whether it is to stop. Raises :class:`Cancelled`."""
+    def _say(self, stage: str, progress: float = 0.0) -> None:
+        """Keep how far it is, and tell whoever watches. Raises where the run must end."""
         benchmark = self.benchmark
         benchmark.stage = stage
-        benchmark.progress = benchmark.progress if progress is None else round(progress, 4)
-        Benchmark.objects.filter(pk=benchmark.pk).update(
-            stage=benchmark.stage, progress=benchmark.progress
-        )
+        benchmark.progress = max(benchmark.progress, round(progress, 4))
+        self.run.progress(benchmark.progress, stage=stage)
         self.watch(benchmark)
-        if Benchmark.objects.filter(pk=benchmark.pk, cancel_requested=True).exists():
-            raise Cancelled
 
 
 def _own_max(plan: Plan, load: float) -> int:
@@ -339,17 +341,17 @@ def _request(
 
 
 def _server(worker: Worker, model: str) -> Server:
-    """A worker at the address that may be called now. Raises :class:`RunFailed`."""
+    """A worker at the address that may be called now. Raises :class:`JobFailed`."""
     try:
         address = asyncio.run(address_of(worker.url, address_policy()))
     except AddressRefused as error:
-        raise RunFailed(f"{worker.worker_id}: {error}") from error
+        raise JobFailed(f"{worker.worker_id}: {error}") from error
     return Server(worker.url.rstrip("/"), worker.protocol, model, address=address)
 
 
 def _upstream(deployment: Deployment | None) -> str:
     if deployment is None:
-        raise RunFailed("its deployment is gone")
+        raise JobFailed("its deployment is gone")
     return deployment.upstream_model
 
 
@@ -384,7 +386,6 @@ def _store(benchmark: Benchmark, point: PointFigures) -> None:
     )
 
 
-@transaction.atomic
 def _conclude(
     benchmark: Benchmark,
     plan: Plan,

@@ -22,7 +22,8 @@ from marketplace.benchmarks.plan import PlanInvalid, plan_of
 from marketplace.benchmarks.selectors import deployment_of, workers_of
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.routing.services import snapshot_publish
-from marketplace.shared.jobs.models import STATES_OPEN, JobState
+from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import job_ask
 
 PROFILE_TTL = timedelta(days=7)
 """A prior older than this is worse than none: see the study in docs/explanation/scheduling.md."""
@@ -42,7 +43,7 @@ def benchmark_request(
     worker: Worker | None = None,
     trigger: Trigger | str = Trigger.PERSON,
     reason: str = "",
-    requested_by: User | None = None,
+    asked_by: User | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Benchmark:
     """Queue a benchmark; a job runs it when the pool is free.
@@ -72,7 +73,7 @@ def benchmark_request(
     if not workers_of(model, deployment=deployment, worker=worker):
         raise ValidationError({"worker": _("No worker that is ready can be measured there.")})
     _room_for_one_more(model, deployment)
-    return Benchmark.objects.create(
+    benchmark = Benchmark(
         model=model,
         target=target,
         deployment=deployment,
@@ -81,9 +82,11 @@ def benchmark_request(
         settings=plan.as_dict(),
         trigger=trigger,
         reason=reason[:REASON_CHARACTERS],
-        requested_by=requested_by,
+        asked_by=asked_by,
         emulated=model.emulated,
     )
+    job_ask(benchmark)
+    return benchmark
 
 
 def _room_for_one_more(model: AIModel, deployment: Deployment | None) -> None:
@@ -94,20 +97,7 @@ def _room_for_one_more(model: AIModel, deployment: Deployment | None) -> None:
 
 
 @transaction.atomic
-def benchmark_cancel(*, benchmark: Benchmark) -> Benchmark:
-    """Cancel it: at once while it waits, within two seconds while it runs. Over it stays over."""
-    row = Benchmark.objects.select_for_update().get(pk=benchmark.pk)
-    if row.state not in STATES_OPEN:
-        return row
-    row.cancel_requested = True
-    if row.state == JobState.QUEUED:
-        row.state, row.ended_at = JobState.CANCELLED, timezone.now()
-    row.save(update_fields=["cancel_requested", "state", "ended_at"])
-    return row
-
-
-@transaction.atomic
-def benchmark_repeat(*, benchmark: Benchmark, requested_by: User | None) -> Benchmark:
+def benchmark_repeat(*, benchmark: Benchmark, asked_by: User | None) -> Benchmark:
     """Ask for the same again."""
     settings = {k: v for k, v in benchmark.settings.items() if k not in {"task", "scenario"}}
     return benchmark_request(
@@ -117,7 +107,7 @@ def benchmark_repeat(*, benchmark: Benchmark, requested_by: User | None) -> Benc
         deployment=benchmark.deployment,
         worker=benchmark.worker,
         reason=f"repeats #{benchmark.pk}",
-        requested_by=requested_by,
+        asked_by=asked_by,
         settings=settings,
     )
 

@@ -1,12 +1,13 @@
-"""The clock of benchmarks: starting what is queued, each night, and when something is new."""
+"""Running a benchmark is a job. Some are asked for each night, and when something is new."""
 
 import logging
 
 from django.conf import settings
 
+from marketplace.benchmarks.running import KIND
 from marketplace.benchmarks.schedule import lacking_request, nightly_request
-from marketplace.benchmarks.starting import benchmarks_bury, benchmarks_start
 from marketplace.shared.jobs.periodic import Queue, daily, every
+from marketplace.shared.jobs.services import job_register
 
 AUTOMATIC = settings.WAYPOST_BENCHMARKS_AUTO
 HOURS = settings.WAYPOST_BENCHMARK_HOURS if AUTOMATIC else ()
@@ -15,12 +16,7 @@ NEWS_EVERY_S = 120.0 if AUTOMATIC else 0.0
 log = logging.getLogger(__name__)
 
 
-@every(5.0, queue=Queue.CONTROL)
-def start_benchmarks() -> list[int]:
-    """Start what is queued, in processes of their own; returns the ids."""
-    if buried := benchmarks_bury():
-        log.warning("benchmarks whose process is gone: %s", buried)
-    return benchmarks_start()
+job_register(KIND)
 
 
 @daily(HOURS, queue=Queue.WORK)

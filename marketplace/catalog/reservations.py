@@ -4,14 +4,14 @@ from contextlib import AbstractContextManager
 
 from django.db import connection
 
-from marketplace.shared.jobs.locks import keys_held
+from marketplace.shared.jobs.locks import key_held
 
 RESERVED_SPACE = 0x5750_5253  # "WPRS"
 
 
 def reservation_held(worker_id: int) -> AbstractContextManager[bool]:
     """Reserve a slot of this worker; gives False if another run has it."""
-    return keys_held(RESERVED_SPACE, [worker_id])
+    return key_held(RESERVED_SPACE, worker_id)
 
 
 def workers_reserved() -> frozenset[int]:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.benchmarks.models import Benchmark, Target
-from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
+from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import AIModel, DeploymentStatus, Provider
 from marketplace.providers.drafts import draft_check
 from marketplace.providers.models import ConformanceRun, Listing, ListingEvent
@@ -178,7 +178,7 @@ def _submit(row: Listing, actor: Actor) -> None:
 def _cancel(row: Listing, actor: Actor) -> None:
     if row.state == ListingState.BENCHMARKING:
         if row.benchmark is not None:
-            benchmark_cancel(benchmark=row.benchmark)
+            job_cancel(row.benchmark)
         return
     for run in row.runs.filter(state__in=STATES_OPEN):
         job_cancel(run)
@@ -193,7 +193,7 @@ def _benchmark(row: Listing, actor: Actor) -> None:
         target=Target.DEPLOYMENT,
         deployment=deployment,
         reason=f"listing #{row.pk}",
-        requested_by=actor.user,
+        asked_by=actor.user,
     )
 
 

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import F, Min, QuerySet
 from django.utils import timezone
 
-from marketplace.shared.jobs.locks import keys_held
+from marketplace.shared.jobs.locks import key_held
 from marketplace.webhooks.models import (
     Delivery,
     DeliveryAttempt,
@@ -53,7 +53,7 @@ def deliver(run_for_s: float = RUN_FOR_S) -> int:
     """Make the attempts that are due, unless another process does; returns how many."""
     made, until_s = 0, time.monotonic() + run_for_s
     while _due(timezone.now()).exists() and time.monotonic() < until_s:
-        with keys_held(LOCK_SPACE, [0]) as is_alone:
+        with key_held(LOCK_SPACE, 0) as is_alone:
             if not is_alone:
                 return made
             made += async_to_sync(_deliver_all)(until_s)

@@ -129,7 +129,7 @@ def pilot_start(*, advice: Advice, deployment_id: int, user: User | None) -> Ben
             deployment=deployment,
             trigger=Trigger.PILOT,
             reason=f"advice {advice.pk}: {pilots[0].reason}",
-            requested_by=user,
+            asked_by=user,
             settings=_pilot_settings(question, deployment),
         )
     except ValidationError as error:

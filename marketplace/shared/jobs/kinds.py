@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import QuerySet
+
 from marketplace.shared.jobs.models import Job
 
 if TYPE_CHECKING:
@@ -16,13 +18,21 @@ def _nothing(job: Any) -> None:
     pass
 
 
+def _first(queued: QuerySet[Any]) -> Any:
+    return queued.first()
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """``work`` does one job and returns the columns to keep with its success.
 
     ``over`` is called in the transaction in which a job process ends a job, however it ends, with
     the job as it will be. Of a kind ``at_once`` jobs run at a time, each ``attempts_max`` times at
-    most, and each time for ``time_limit_s`` at most. They begin in the order of ``turn``.
+    most, and each time for ``time_limit_s`` at most. ``choose`` is given the jobs that wait, in the
+    order of ``turn``, and returns the one that may run now, or None; nobody else chooses meanwhile.
+
+    With a ``command`` each job has a process of its own, which goes on when the job process ends:
+    ``manage.py``, these words and the job's id. To begin it is short enough for the queue control.
     """
 
     model: type[Job]
@@ -32,6 +42,8 @@ class JobKind:
     attempts_max: int = 2
     at_once: int = 1
     turn: tuple[str, ...] = ("pk",)
+    choose: Callable[[QuerySet[Any]], Any] = _first
+    command: tuple[str, ...] = ()
 
 
 job_kinds: dict[type[Job], JobKind] = {}

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
 
 
 @contextmanager
-def keys_held(space: int, keys: Sequence[int]) -> Iterator[bool]:
-    """Hold these keys of a space (32 bits each) on a connection of their own.
-
-    Yields whether all of them were free; holds none if not.
-    """
+def key_held(space: int, key: int) -> Iterator[bool]:
+    """Hold a key of a space (32 bits each) on a connection of its own; False where it is taken."""
     own = connection.copy()
-    held: list[int] = []
     try:
         with own.cursor() as cursor:
-            for key in sorted(set(keys)):
-                cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [space, key])
-                if not cursor.fetchone()[0]:
-                    break
-                held.append(key)
-            free = len(held) == len(set(keys))
-            if not free:
-                _release(cursor, space, held)
-                held = []
-        yield free
-    finally:
+            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [space, key])
+            is_held = cursor.fetchone()[0]
         try:
-            if held:
-                with own.cursor() as cursor:
-                    _release(cursor, space, held)
+            yield is_held
         finally:
-            own.close()
-
-
-def _release(cursor: CursorWrapper, space: int, held: Sequence[int]) -> None:
-    for key in held:
-        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [space, key])
+            if is_held:
+                with own.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [space, key])
+    finally:
+        own.close()

@@ -25,19 +25,16 @@ log = logging.getLogger(__name__)
 
 def message_send(model: type[Job], expires_s: float | None = None) -> None:
     """Tell one job process that there is a job of this kind."""
-    task_send(task_name(model), expires_s)
+    task_send(task_name(model), expires_s, model.queue)
 
 
-def task_send(name: str, expires_s: float | None = None) -> None:
-    """Have one job process run a task of the queue ``work``.
-
-    Does nothing where there is no broker, and thus no job process.
-    """
+def task_send(name: str, expires_s: float | None = None, queue: Queue = Queue.WORK) -> None:
+    """Have a job process run a task; does nothing without a broker, and thus a job process."""
     if not settings.BROKER_URL:
         return
     try:
         _client(settings.BROKER_URL).send_task(
-            name, queue=Queue.WORK, expires=expires_s, retry=False, ignore_result=True
+            name, queue=queue, expires=expires_s, retry=False, ignore_result=True
         )
     except OperationalError as error:
         log.warning("no message for %s until the clock's next: %s", name, error)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from marketplace.shared.jobs.periodic import Queue
 
 
 class JobState(models.TextChoices):
@@ -26,8 +29,10 @@ class Job(models.Model):
     """Work that somebody asked for and that a job process does: :mod:`.services`.
 
     ``progress`` goes from 0 to 1. ``attempts`` counts how often it was started. A running job whose
-    ``heartbeat_at`` is old has lost its process.
+    ``heartbeat_at`` is old has lost its process. A kind's jobs are begun in its ``queue``.
     """
+
+    queue: ClassVar[Queue] = Queue.WORK
 
     state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.QUEUED)
     asked_by = models.ForeignKey(

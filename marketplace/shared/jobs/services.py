@@ -22,11 +22,15 @@ from django.utils import timezone
 from marketplace.shared.jobs.kinds import JobKind, job_kinds, task_name
 from marketplace.shared.jobs.messages import message_send
 from marketplace.shared.jobs.models import STATES_OPEN, Job, JobState
-from marketplace.shared.jobs.periodic import PeriodicTask, Queue, task_register
+from marketplace.shared.jobs.periodic import TIME_LIMIT_S, PeriodicTask, task_register
+from marketplace.shared.jobs.processes import process_start
 
 BEAT_EVERY_S = 5.0
 LOST_AFTER = timedelta(seconds=30)
 """A job whose heartbeat is older has lost its process."""
+BEGIN_WITHIN = timedelta(minutes=2)
+"""A claimed job without a heartbeat for this long never got a process. Where the machine is so busy
+that one begins later, a second one would make it busier still."""
 SWEEP_EVERY_S = 15.0
 PROGRESS_EVERY_S = 0.5
 KILL_AFTER_S = 10.0
@@ -60,8 +64,8 @@ def job_register(kind: JobKind) -> None:
     def run() -> None:
         job_run_next(kind.model)
 
-    limit_s = kind.time_limit_s + KILL_AFTER_S
-    task_register(PeriodicTask(task_name(kind.model), run, Queue.WORK, time_limit_s=limit_s))
+    limit_s = TIME_LIMIT_S if kind.command else kind.time_limit_s + KILL_AFTER_S
+    task_register(PeriodicTask(task_name(kind.model), run, kind.model.queue, time_limit_s=limit_s))
     job_kinds[kind.model] = kind
 
 
@@ -74,8 +78,8 @@ def job_ask(job: Job) -> None:
 def job_cancel(job: Job) -> None:
     """Cancel at once what waits; what runs is asked to stop. What is over stays as it is."""
     rows = _rows(type(job)).filter(pk=job.pk, state__in=STATES_OPEN)
-    rows.filter(state=JobState.QUEUED).update(state=JobState.CANCELLED, ended_at=timezone.now())
     rows.update(cancel_requested=True)
+    rows.filter(state=JobState.QUEUED).update(state=JobState.CANCELLED, ended_at=timezone.now())
     job.refresh_from_db()
 
 
@@ -86,7 +90,9 @@ class Run:
     and goes on changes nothing.
     """
 
-    def __init__(self, job: Any, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, kind: JobKind, job: Any, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.job = job
         self.own: QuerySet[Job] = _rows(type(job)).filter(
             pk=job.pk, state=JobState.RUNNING, attempts=job.attempts
@@ -94,7 +100,7 @@ class Run:
         self._clock = clock
         self._share = 0.0
         self._next_s = clock()
-        self._limit_s = job_kinds[type(job)].time_limit_s
+        self._limit_s = kind.time_limit_s
         self._ends_s = self._next_s + self._limit_s
 
     def progress(self, share: float, **columns: Any) -> None:
@@ -118,13 +124,29 @@ class Run:
 
 
 def job_run_next(model: type[Job]) -> Any:
-    """Run the next job of this kind; returns it, None if none may run now."""
+    """Run the next job of this kind; returns it, None if none may run now.
+
+    Of a kind with a command, begin the processes of all that may run now.
+    """
     kind = job_kinds[model]
     job = job_claim(kind)
     if job is None:
         return None
-    log.info("%s %s begins, attempt %s", model._meta.label, job.pk, job.attempts)
-    run = Run(job)
+    if not kind.command:
+        job_run(kind, job)
+        return job
+    process_start(kind, job)
+    while (further := job_claim(kind)) is not None:
+        process_start(kind, further)
+    return job
+
+
+def job_run(kind: JobKind, job: Any) -> None:
+    """Run a claimed job to its end, here; does nothing where another process has begun it."""
+    run, name = Run(kind, job), f"{kind.model._meta.label} {job.pk}"
+    if not run.own.filter(heartbeat_at=None).update(heartbeat_at=timezone.now()):
+        return
+    log.info("%s begins, attempt %s", name, job.attempts)
     try:
         with _heartbeat(run.own):
             columns = kind.work(run)
@@ -136,33 +158,50 @@ def job_run_next(model: type[Job]) -> Any:
         _end(kind, run, JobState.CANCELLED)
     except JobFailed as error:
         _end(kind, run, JobState.FAILED, error=_cut(str(error)))
+    except KeyboardInterrupt:
+        # Whoever ran it at a terminal wants no second attempt.
+        _end(kind, run, JobState.CANCELLED)
+        raise
     except Exception:
-        log.exception("%s %s", model._meta.label, job.pk)
+        log.exception("%s", name)
         _end(kind, run, JobState.FAILED, error=UNEXPECTED)
-    log.info("%s %s: %s %s", model._meta.label, job.pk, job.state, job.error)
-    if _rows(model).filter(state=JobState.QUEUED).exists():
-        message_send(model)
-    return job
+    log.info("%s: %s %s", name, job.state, job.error)
+    _tell_of_next(kind.model)
 
 
-@transaction.atomic
-def job_claim(kind: JobKind) -> Any:
-    """Make the first job that waits one that runs; None while enough of its kind do."""
-    with connection.cursor() as cursor:
-        table = kind.model._meta.db_table
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [CLAIM_LOCK_SPACE, table])
+@contextmanager
+def claims_held(model: type[Job]) -> Iterator[None]:
+    """Decide with nobody else which jobs of a kind run, in a transaction."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            space, table = CLAIM_LOCK_SPACE, model._meta.db_table
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [space, table])
+        yield
+
+
+def job_claim(kind: JobKind, pk: int | None = None) -> Any:
+    """Make a job that waits one that runs: the kind's choice, of all or of one by its id.
+
+    None where none may run now. Its process has :data:`BEGIN_WITHIN` to begin.
+    """
     rows = _rows(kind.model)
-    if rows.filter(state=JobState.RUNNING).count() >= kind.at_once:
-        return None
-    queued = rows.filter(state=JobState.QUEUED).order_by(*kind.turn)
-    job = queued.select_for_update(skip_locked=True, of=("self",)).first()
-    if job is None:
-        return None
-    now = timezone.now()
-    job.state, job.started_at, job.heartbeat_at, job.progress = JobState.RUNNING, now, now, 0.0
-    job.attempts += 1
-    job.save(update_fields=["state", "started_at", "heartbeat_at", "progress", "attempts"])
-    return job
+    with claims_held(kind.model):
+        if jobs_running(kind.model).count() >= kind.at_once:
+            return None
+        queued = rows.filter(state=JobState.QUEUED).order_by(*kind.turn)
+        queued = queued if pk is None else queued.filter(pk=pk)
+        job = kind.choose(queued.select_for_update(skip_locked=True, of=("self",)))
+        if job is None:
+            return None
+        job.state, job.progress, job.attempts = JobState.RUNNING, 0.0, job.attempts + 1
+        job.started_at, job.heartbeat_at = timezone.now(), None
+        job.save(update_fields=["state", "progress", "attempts", "started_at", "heartbeat_at"])
+        return job
+
+
+def jobs_running(model: type[Job]) -> QuerySet[Any]:
+    """Those that have a process, or soon will."""
+    return _rows(model).filter(state=JobState.RUNNING).exclude(_lost())
 
 
 def jobs_sweep() -> int:
@@ -170,16 +209,14 @@ def jobs_sweep() -> int:
     lost = 0
     for kind in job_kinds.values():
         rows = _rows(kind.model)
-        running = rows.filter(state=JobState.RUNNING)
-        silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=timezone.now() - LOST_AFTER)
-        for job in running.filter(silent):
+        for job in rows.filter(_lost(), state=JobState.RUNNING):
             try:
                 lost += _take_back(kind, job)
             except Exception:
                 # What follows one job's end must not keep the others from being seen.
                 log.exception("%s %s", kind.model._meta.label, job.pk)
-        if rows.filter(state=JobState.QUEUED).exists() and running.count() < kind.at_once:
-            message_send(kind.model, expires_s=SWEEP_EVERY_S)
+        if jobs_running(kind.model).count() < kind.at_once:
+            _tell_of_next(kind.model, expires_s=SWEEP_EVERY_S)
     return lost
 
 
@@ -192,7 +229,7 @@ def state_after_loss(job: Job, attempts_max: int) -> JobState:
 
 def _take_back(kind: JobKind, job: Job) -> bool:
     log.warning("%s %s has lost its process", kind.model._meta.label, job.pk)
-    run = Run(job)
+    run = Run(kind, job)
     run.own = run.own.filter(heartbeat_at=job.heartbeat_at)
     state = state_after_loss(job, kind.attempts_max)
     if state == JobState.QUEUED:
@@ -241,6 +278,18 @@ def _heartbeat(own: QuerySet[Job]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def _lost() -> Q:
+    """Of running jobs those that have no process any more, or never got one."""
+    now = timezone.now()
+    never = Q(heartbeat_at=None, started_at__lt=now - BEGIN_WITHIN)
+    return never | Q(heartbeat_at__lt=now - LOST_AFTER)
+
+
+def _tell_of_next(model: type[Job], expires_s: float | None = None) -> None:
+    if _rows(model).filter(state=JobState.QUEUED).exists():
+        message_send(model, expires_s)
 
 
 def _rows(model: type[Job]) -> QuerySet[Any]:

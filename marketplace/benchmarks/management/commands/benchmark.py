@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from marketplace.benchmarks import export
 from marketplace.benchmarks.models import (
@@ -17,10 +18,11 @@ from marketplace.benchmarks.models import (
     Trigger,
 )
 from marketplace.benchmarks.plan import Plan
-from marketplace.benchmarks.running import benchmark_run
-from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
+from marketplace.benchmarks.running import benchmark_claim, benchmark_run
+from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import job_cancel
 
 LISTED_MAX = 30
 OPTIONS = {
@@ -74,14 +76,18 @@ class Command(BaseCommand):
         if model is None:
             raise CommandError(f"there is no model {options['model']!r}")
         try:
-            benchmark = benchmark_request(
-                model=model,
-                scenario=options["scenario"],
-                trigger=Trigger.PERSON,
-                reason="manage.py benchmark run",
-                settings=_settings(options),
-                **_target(model, options),
-            )
+            with transaction.atomic():
+                benchmark = benchmark_request(
+                    model=model,
+                    scenario=options["scenario"],
+                    trigger=Trigger.PERSON,
+                    reason="manage.py benchmark run",
+                    settings=_settings(options),
+                    **_target(model, options),
+                )
+                if not options["queue"]:
+                    # Before the job processes can see it.
+                    benchmark_claim(benchmark)
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
         if options["queue"]:
@@ -107,7 +113,8 @@ class Command(BaseCommand):
         self._show(_one(options["id"]))
 
     def do_cancel(self, options: dict[str, Any]) -> None:
-        row = benchmark_cancel(benchmark=_one(options["id"]))
+        row = _one(options["id"])
+        job_cancel(row)
         self.stdout.write(f"#{row.pk}: {row.state if row.is_over else 'asked to stop'}")
 
     def do_export(self, options: dict[str, Any]) -> None:
@@ -148,8 +155,9 @@ class Command(BaseCommand):
         finally:
             if said and is_terminal:
                 self.stdout.write("")
-        if benchmark.state == JobState.QUEUED:
-            self.stdout.write(f"#{benchmark.pk} waits: its pool is being measured already")
+        if not benchmark.is_over:
+            why = "its pool is" if benchmark.state == JobState.QUEUED else "it is"
+            self.stdout.write(f"#{benchmark.pk} {benchmark.state}: {why} being measured already")
             return
         self._show(benchmark)
         if benchmark.state != JobState.SUCCEEDED:

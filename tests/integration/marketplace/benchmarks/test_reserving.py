@@ -11,12 +11,13 @@ import pytest
 from marketplace.benchmarks import running
 from marketplace.benchmarks.models import Benchmark, Profile
 from marketplace.benchmarks.plan import plan_of
+from marketplace.benchmarks.queue import runs_measuring
 from marketplace.benchmarks.reserving import reservable, slot_reserved
 from marketplace.benchmarks.running import benchmark_run
-from marketplace.benchmarks.turns import runs_measuring
 from marketplace.benchmarks.yielding import Traffic
 from marketplace.catalog.models import Worker
 from marketplace.routing.models import SnapshotRow
+from marketplace.shared.jobs import services
 from marketplace.shared.jobs.models import JobState
 from tests.integration.marketplace.benchmarks.test_runs import emulated_chat, idle, request
 
@@ -45,6 +46,7 @@ def worker(deployment: Any) -> Worker:
 def soon(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.WAYPOST_BENCHMARK_RESERVE_AFTER_S = 1
     monkeypatch.setattr(running, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(services, "PROGRESS_EVERY_S", 0.0)
     monkeypatch.setattr(running, "YIELD_S_MAX", 2.0)
 
 

@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from marketplace.benchmarks.locks import pools_held
 from marketplace.benchmarks.models import Benchmark, Profile, Trigger
-from marketplace.benchmarks.running import benchmark_run, raw_folder
+from marketplace.benchmarks.running import benchmark_claim, benchmark_run, raw_folder
 from marketplace.benchmarks.selectors import profiles_in_force
-from marketplace.benchmarks.services import benchmark_cancel, benchmark_request
-from marketplace.benchmarks.starting import benchmarks_bury
+from marketplace.benchmarks.services import benchmark_request
 from marketplace.benchmarks.statistics import isotonic
 from marketplace.benchmarks.yielding import Traffic
 from marketplace.routing.models import SnapshotRow
 from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import job_cancel
 from tests.integration.marketplace.benchmarks.conftest import TINY
 
 GPT_J = "emulated/gpt-j-6b"
@@ -178,7 +177,7 @@ def test_a_cancelled_run_stops_within_two_seconds(
         def watch(row: Benchmark) -> None:
             if "measuring" in row.stage and not asked:
                 asked.append(time.monotonic())
-                benchmark_cancel(benchmark=row)
+                job_cancel(row)
 
         benchmark_run(benchmark, watch=watch, look=idle)
         assert benchmark.state == JobState.CANCELLED
@@ -192,7 +191,8 @@ def test_one_that_waits_is_cancelled_at_once(
     offered: Callable[..., Any], emulator_url: str
 ) -> None:
     deployment = emulated_chat(offered, emulator_url)
-    benchmark = benchmark_cancel(benchmark=request(deployment))
+    benchmark = request(deployment)
+    job_cancel(benchmark)
     assert benchmark.state == JobState.CANCELLED
     assert benchmark_run(benchmark, look=idle).state == JobState.CANCELLED
     assert benchmark.started_at is None
@@ -232,25 +232,11 @@ def test_a_worker_that_fails_is_told_as_the_reason(
 
 def test_one_benchmark_a_pool_at_a_time(offered: Callable[..., Any], emulator_url: str) -> None:
     deployment = emulated_chat(offered, emulator_url)
-    benchmark = request(deployment, loads=[1])
-    with pools_held([deployment.pool_id]) as held:
-        assert held
-        assert benchmark_run(benchmark, look=idle).state == JobState.QUEUED
-    assert benchmark_run(benchmark, look=idle).state == JobState.SUCCEEDED
-
-
-def test_a_run_whose_process_is_gone_is_put_on_record(
-    offered: Callable[..., Any], emulator_url: str
-) -> None:
-    deployment = emulated_chat(offered, emulator_url)
-    benchmark = request(deployment)
-    Benchmark.objects.filter(pk=benchmark.pk).update(state=JobState.RUNNING)
-    with pools_held([deployment.pool_id]):
-        assert benchmarks_bury() == []
-    assert benchmarks_bury() == [benchmark.pk]
-    benchmark.refresh_from_db()
-    assert benchmark.state == JobState.FAILED
-    assert "process" in benchmark.error
+    first, second = request(deployment, loads=[1]), request(deployment, loads=[1])
+    benchmark_claim(first)
+    assert benchmark_run(second, look=idle).state == JobState.QUEUED
+    assert benchmark_run(first, look=idle).state == JobState.SUCCEEDED
+    assert benchmark_run(second, look=idle).state == JobState.SUCCEEDED
 
 
 def test_a_deployment_of_two_workers_is_measured_in_turn(

@@ -1,4 +1,4 @@
-"""A job process for a test to kill: it begins the next job of a kind, and says when it is amid it.
+"""A process for a test to kill: it begins the next job of a kind, and says when it is amid it.
 
 ``python -m tests.integration.marketplace.shared.jobs.job_process planning.whatif``
 """
@@ -12,7 +12,8 @@ django.setup()
 
 from django.apps import apps  # noqa: E402
 
-from marketplace.shared.jobs.services import Run, job_run_next  # noqa: E402
+from marketplace.shared.jobs.kinds import job_kinds  # noqa: E402
+from marketplace.shared.jobs.services import Run, job_claim, job_run  # noqa: E402
 from workers import celery_app  # noqa: E402, F401 # registers all kinds
 
 
@@ -25,4 +26,5 @@ def say_and_hang(run: Run, *_: object, **__: object) -> None:
 
 if __name__ == "__main__":
     Run.progress = say_and_hang  # type: ignore[method-assign]
-    job_run_next(apps.get_model(sys.argv[1]))  # type: ignore[arg-type]
+    kind = job_kinds[apps.get_model(sys.argv[1])]  # type: ignore[index]
+    job_run(kind, job_claim(kind))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
-from marketplace.benchmarks.models import Origin, Profile
+from marketplace.benchmarks.models import Benchmark, Origin, Profile, Target
+from marketplace.benchmarks.services import benchmark_request
+from marketplace.catalog.models import Worker
 from marketplace.inference.callers import Caller
 from marketplace.planning.advisor.models import Advice
 from marketplace.planning.advisor.question import Question
@@ -71,8 +73,23 @@ def prediction(shop: Shop) -> Iterator[Job]:
         yield prediction_create(caller=caller, asked_by=shop.owner, asked=asked)[0]
 
 
+@contextmanager
+def benchmark(shop: Shop) -> Iterator[Job]:
+    settings = {"loads": [1], "samples_min": 1, "seconds_min": 0.1, "seconds_max": 5}
+    with fake_openai() as url:
+        Worker.objects.filter(pk=shop.worker.pk).update(url=url)
+        yield benchmark_request(
+            model=shop.model,
+            target=Target.DEPLOYMENT,
+            deployment=shop.deployment,
+            settings={**settings, "warm_up": 1, "completion_tokens": 4},
+            asked_by=shop.owner,
+        )
+
+
 ASKED: dict[type[Job], Callable[[Shop], AbstractContextManager[Job]]] = {
     Advice: advice,
+    Benchmark: benchmark,
     ConformanceRun: check,
     Prediction: prediction,
     WhatIf: what_if,

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +21,14 @@ from django.db import connection, transaction
 from django.utils import timezone
 from kombu import Connection
 
+from marketplace.benchmarks.models import Benchmark
 from marketplace.planning.models import WhatIf
 from marketplace.shared.jobs import services
 from marketplace.shared.jobs.kinds import job_kinds, task_name
 from marketplace.shared.jobs.models import Job, JobState
 from marketplace.shared.jobs.periodic import Queue
 from marketplace.shared.jobs.services import (
+    BEGIN_WITHIN,
     LOST_AFTER,
     JobFailed,
     JobStopped,
@@ -34,24 +37,34 @@ from marketplace.shared.jobs.services import (
     job_ask,
     job_cancel,
     job_claim,
+    job_run,
     job_run_next,
     jobs_sweep,
 )
 from tests.databases import as_services, named
+from tests.embedded import wait_until
 from tests.integration.marketplace.shared.jobs.jobs_asked import ASKED
 from tests.integration.marketplace.shop import Shop
 from workers.celery_app import app
 
 BROKER = "memory://"
+PATIENCE_S = 60.0
 ALL = pytest.mark.parametrize("model", job_kinds, ids=lambda model: model._meta.label)
+
+
+@pytest.fixture(autouse=True)
+def home(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in (("WAYPOST_HOME", tmp_path), ("ROUTER_ADMIN_TOKEN", "")):
+        setattr(settings, name, value)
+        monkeypatch.setenv(name, str(value))  # Also for the processes that a test begins.
 
 
 def test_every_kind_is_in_this_suite_and_has_a_task() -> None:
     assert set(ASKED) == set(job_kinds)
     for model, kind in job_kinds.items():
         task = app.tasks[task_name(model)]
-        assert kind.time_limit_s < task.time_limit
-        assert app.amqp.router.route({}, task.name)["queue"].name == Queue.WORK
+        assert kind.time_limit_s < task.time_limit or kind.command
+        assert app.amqp.router.route({}, task.name)["queue"].name == model.queue
 
 
 # --- every kind, over its own work ----------------------------------------------------------------
@@ -68,13 +81,13 @@ def test_a_job_whose_process_is_killed_runs_again_and_ends_once(
         assert jobs_sweep() == 0, "its last heartbeat is not old yet"
         grow_old(job)
         assert jobs_sweep() == 1
-        assert job_run_next(model) == job
+        assert run_next(model) == job
         job.refresh_from_db()
         assert (job.state, job.error, job.attempts) == (JobState.SUCCEEDED, "", 2)
         assert (job.progress, job.asked_by) == (1.0, committed_shop.owner)
         assert job.ended_at is not None
         assert jobs_sweep() == 0
-        assert job_run_next(model) is None
+        assert run_next(model) is None
         assert model._default_manager.count() == 1
 
 
@@ -87,7 +100,7 @@ def test_a_job_that_loses_its_process_each_time_fails(model: type[Job], shop: Sh
             assert jobs_sweep() == 1
         job.refresh_from_db()
         assert (job.state, job.error) == (JobState.FAILED, services.LOST)
-        assert job_run_next(model) is None
+        assert run_next(model) is None
 
 
 @ALL
@@ -95,7 +108,7 @@ def test_a_job_that_waits_is_cancelled_at_once(model: type[Job], shop: Shop) -> 
     with ASKED[model](shop) as job:
         job_cancel(job)
         assert job.state == JobState.CANCELLED
-        assert job_run_next(model) is None
+        assert run_next(model) is None
 
 
 @ALL
@@ -110,7 +123,7 @@ def test_a_job_that_runs_stops_when_it_is_cancelled(
 
     monkeypatch.setattr(Run, "progress", cancel)
     with ASKED[model](shop) as job:
-        job_run_next(model)
+        run_next(model)
         job.refresh_from_db()
         assert (job.state, job.attempts) == (JobState.CANCELLED, 1)
         assert job.progress < 1
@@ -124,7 +137,7 @@ def test_a_message_that_is_lost_is_sent_by_the_sweep(
         jobs_sweep()
         assert messages.taken() == [task_name(model)]
         jobs_sweep()
-        job_run_next(model)
+        run_next(model)
         messages.taken()
         jobs_sweep()
         assert messages.taken() == []
@@ -172,6 +185,70 @@ def test_a_broker_that_fails_is_not_tried_twice_while_somebody_waits(
     assert len(met) == 1
 
 
+def test_a_job_may_have_a_process_of_its_own(
+    committed_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", this_database())
+    with ASKED[Benchmark](committed_shop) as job:
+        assert job_run_next(Benchmark) == job
+        wait_until(
+            lambda: type(job)._default_manager.get(pk=job.pk).is_over, PATIENCE_S, "it did not end"
+        )
+        job.refresh_from_db()
+        assert (job.state, job.error, job.attempts) == (JobState.SUCCEEDED, "", 1)
+
+
+def test_a_process_begins_for_each_job_that_may_run_now(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    monkeypatch.setattr(services, "process_start", lambda kind, job: begun.append(job))
+    kind_changes(monkeypatch, command=("any",), at_once=2)
+    asked = [ask(shop) for _ in range(3)]
+    assert job_run_next(WhatIf) == asked[0]
+    assert begun == asked[:2]
+
+
+def test_a_claimed_job_is_begun_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    kind = replace(job_kinds[WhatIf], work=lambda run: begun.append(run) or {})
+    ask(shop)
+    job = job_claim(kind)
+    job_run(kind, WhatIf.objects.get(pk=job.pk))
+    job_run(kind, job)
+    assert len(begun) == 1
+
+
+def test_a_claimed_job_that_no_process_begins_is_queued_again(shop: Shop) -> None:
+    ask(shop)
+    job = job_claim(job_kinds[WhatIf])
+    assert jobs_sweep() == 0
+    WhatIf.objects.update(started_at=timezone.now() - BEGIN_WITHIN - timedelta(seconds=1))
+    assert jobs_sweep() == 1
+    job.refresh_from_db()
+    assert job.state == JobState.QUEUED
+
+
+def test_work_that_is_interrupted_at_a_terminal_is_cancelled(shop: Shop) -> None:
+    def work(run: Run) -> Mapping[str, Any]:
+        raise KeyboardInterrupt
+
+    kind = replace(job_kinds[WhatIf], work=work)
+    job = ask(shop)
+    with pytest.raises(KeyboardInterrupt):
+        job_run(kind, job_claim(kind))
+    job.refresh_from_db()
+    assert job.state == JobState.CANCELLED
+
+
+def test_one_job_is_claimed_by_its_id(shop: Shop) -> None:
+    first, second = ask(shop), ask(shop)
+    assert job_claim(job_kinds[WhatIf], second.pk) == second
+    assert job_claim(replace(job_kinds[WhatIf], at_once=2), second.pk) is None
+    first.refresh_from_db()
+    assert first.state == JobState.QUEUED
+
+
 def test_jobs_run_in_turn_and_each_tells_of_the_next(shop: Shop, messages: Messages) -> None:
     first, second = ask(shop), ask(shop)
     assert job_run_next(WhatIf) == first
@@ -194,7 +271,7 @@ def test_no_more_of_a_kind_run_than_may_at_once(
 
 def test_a_process_that_was_taken_for_dead_changes_nothing(shop: Shop) -> None:
     job = ask(shop)
-    slow = Run(job_claim(job_kinds[WhatIf]))
+    slow = Run(job_kinds[WhatIf], job_claim(job_kinds[WhatIf]))
     grow_old(job)
     jobs_sweep()
     assert slow.is_stopped()
@@ -236,7 +313,8 @@ def test_jobs_begin_in_the_order_of_their_kind(shop: Shop, monkeypatch: pytest.M
 def test_progress_never_goes_back(shop: Shop) -> None:
     job = ask(shop)
     clock = iter(range(0, 1_000, 1))
-    run = Run(job_claim(job_kinds[WhatIf]), clock=lambda: float(next(clock)))
+    kind = job_kinds[WhatIf]
+    run = Run(kind, job_claim(kind), clock=lambda: float(next(clock)))
     kept = []
     for share in (0.2, 0.1, 0.5, 0.4, 1.7):
         run.progress(share)
@@ -247,8 +325,9 @@ def test_progress_never_goes_back(shop: Shop) -> None:
 
 def test_a_job_that_takes_too_long_ends(shop: Shop) -> None:
     ask(shop)
-    seconds = iter((0.0, 1.0, job_kinds[WhatIf].time_limit_s + 1))
-    run = Run(job_claim(job_kinds[WhatIf]), clock=lambda: next(seconds))
+    kind = job_kinds[WhatIf]
+    seconds = iter((0.0, 1.0, kind.time_limit_s + 1))
+    run = Run(kind, job_claim(kind), clock=lambda: next(seconds))
     run.progress(0.5)
     with pytest.raises(JobFailed, match="longer than"):
         run.progress(0.6)
@@ -339,8 +418,11 @@ class Messages:
     """What was sent to the job processes since the last look."""
 
     def taken(self) -> list[str]:
-        with Connection(BROKER) as broker, broker.SimpleQueue(Queue.WORK) as queue:
-            return [queue.get(block=False).headers["task"] for _ in range(queue.qsize())]
+        found = []
+        for name in Queue:
+            with Connection(BROKER) as broker, broker.SimpleQueue(name) as queue:
+                found += [queue.get(block=False).headers["task"] for _ in range(queue.qsize())]
+        return found
 
 
 @pytest.fixture
@@ -350,6 +432,18 @@ def messages(settings: Any) -> Iterator[Messages]:
     found.taken()
     yield found
     found.taken()
+
+
+def run_next(model: type[Job]) -> Job | None:
+    """Claim and run one here, also of a kind that has processes of its own."""
+    job: Job | None = job_claim(job_kinds[model])
+    if job is not None:
+        job_run(job_kinds[model], job)
+    return job
+
+
+def this_database() -> str:
+    return as_services(named(os.environ["DATABASE_URL"], connection.settings_dict["NAME"]))
 
 
 def ask(shop: Shop) -> WhatIf:
@@ -371,7 +465,6 @@ def grow_old(job: Job) -> None:
 
 def killed_amid(model: type[Job]) -> None:
     """Have a process begin the next job, and kill it there."""
-    url = as_services(named(os.environ["DATABASE_URL"], connection.settings_dict["NAME"]))
     with subprocess.Popen(
         [
             sys.executable,
@@ -379,7 +472,7 @@ def killed_amid(model: type[Job]) -> None:
             "tests.integration.marketplace.shared.jobs.job_process",
             model._meta.label,
         ],
-        env={**os.environ, "DATABASE_URL": url},
+        env={**os.environ, "DATABASE_URL": this_database()},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

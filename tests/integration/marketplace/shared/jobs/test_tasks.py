@@ -50,9 +50,9 @@ def test_every_queue_has_job_processes_of_its_own(tmp_path: Path) -> None:
 def test_what_people_ask_for_is_no_part_of_control() -> None:
     control = {name for name, task in registered.items() if task.queue is Queue.CONTROL}
     assert control == {
-        "benchmarks.start_benchmarks",
         "billing.reconcile",
         "catalog.probe_workers",
+        "jobs.benchmarks.benchmark",
         "providers.follow_benchmarks",
         "routing.publish_what_came_due",
         "tuning.steer_canaries",
