@@ -49,7 +49,14 @@ AUDITED: Mapping[str, Audited] = {
     "catalog.AIModel": Audited(without=("created_at",)),
     "catalog.ModelVersion": Audited(without=("created_at",)),
     "catalog.Pool": Audited(),
-    "catalog.Worker": Audited(without=("healthy", "health_error", "health_checked_at")),
+    "catalog.Worker": Audited(
+        without=(
+            *("healthy", "health_error", "health_checked_at"),
+            *("reported_at", "reported_error"),
+        )
+    ),
+    "agents.WorkerToken": Audited(without=("created_at", "digest")),
+    "agents.Agent": Audited(without=("registered_at", "seen_at", "digest")),
     "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),
     "routing.Policy": Audited(without=("created_at",)),
     "routing.RouteTuning": Audited(without=("updated_at",)),

@@ -168,6 +168,13 @@ class Worker(models.Model):
     )
     health_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     health_error = models.CharField(max_length=200, blank=True, editable=False)
+    reported_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When its agent last reported; empty without an agent."),
+    )
+    reported_error = models.CharField(max_length=200, blank=True, editable=False)
 
     class Meta:
         ordering = ["worker_id"]

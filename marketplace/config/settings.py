@@ -186,6 +186,7 @@ INSTALLED_APPS = [
     "marketplace.catalog",
     "marketplace.billing",
     "marketplace.routing",
+    "marketplace.agents",
     "marketplace.usage",
     "marketplace.keys",
     "marketplace.inference",

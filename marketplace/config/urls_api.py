@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 
 from marketplace.accounts import api as accounts
 from marketplace.accounts.invitations import api as invitations
+from marketplace.agents import api as agents
 from marketplace.audit import api as audit
 from marketplace.benchmarks import api as benchmarks
 from marketplace.billing import api as billing
@@ -40,6 +41,8 @@ router.register("models", browse.ModelViewSet)
 router.register("providers", providers.ProviderViewSet)
 router.register("pools", catalog.PoolViewSet)
 router.register("workers", catalog.WorkerViewSet)
+router.register("agents", agents.AgentViewSet)
+router.register("worker-tokens", agents.WorkerTokenViewSet)
 router.register("deployments", catalog.DeploymentViewSet)
 router.register("offers", catalog.OfferViewSet)
 router.register("listings", offerings.ListingViewSet)

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from marketplace.accounts import organisation_pages as organisations
 from marketplace.accounts import pages as accounts
+from marketplace.agents import pages as agents
 from marketplace.audit import pages as audit
 from marketplace.benchmarks import pages as benchmarks
 from marketplace.billing import pages as billing
@@ -120,6 +121,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("topology", topology.topology, name="topology"),
     path("topology/live", topology.topology_live, name="topology-live"),
     path("topology/workers/<str:worker_id>", topology.worker, name="worker"),
+    path("pools/<str:name>/workers", agents.pool_workers, name="pool-workers"),
+    path("pools/<str:name>/agents/<str:agent>/revoke", agents.revoke, name="agent-revoke"),
     path("routes/<str:author>/<str:slug>/policy", editor.policy, name="policy-edit"),
     path("routes/<str:author>/<str:slug>/policy/draft", editor.policy_draft, name="policy-draft"),
     path("previews/<int:what_if_id>", editor.policy_preview, name="policy-preview"),

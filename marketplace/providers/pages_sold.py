@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
+from marketplace.agents.access import pools_run_by
 from marketplace.catalog.models import Deployment
 from marketplace.catalog.prices import ITEMS, price_of, quantity_text
 from marketplace.catalog.selectors import offer_in_force
@@ -49,6 +50,9 @@ def deployment(
     context = {
         "deployment": row,
         "workers": list(row.pool.workers.all()),
+        "runs_pool": pools_run_by(Organisation.objects.filter(pk=organisation.pk))
+        .filter(pk=row.pool_id)
+        .exists(),
         "offer": offer_in_force(row),
         "traffic": traffic,
         "counted": counted_of(row, polling.WATCH.read()),

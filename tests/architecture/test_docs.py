@@ -48,6 +48,7 @@ COMMANDS = {
     "seed_demo": "marketplace.demo",
     "usage": "marketplace.usage",
     "whatif": "marketplace.planning",
+    "workers": "marketplace.agents",
 }
 
 

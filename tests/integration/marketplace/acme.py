@@ -13,6 +13,9 @@ from django.utils import timezone
 from marketplace.accounts.invitations.services import invitation_create
 from marketplace.accounts.models import Membership, Organisation, Role, User
 from marketplace.accounts.services import api_key_create
+from marketplace.agents.reports import Introduction
+from marketplace.agents.services import agent_register
+from marketplace.agents.tokens import worker_token_create
 from marketplace.audit.selectors import entries_of
 from marketplace.benchmarks.models import Benchmark
 from marketplace.billing.budgets.services import budget_set
@@ -105,6 +108,8 @@ def open_acme(shop: Shop) -> Acme:
     )
     secret, _ = secret_rotate(organisation=organisation, overlap=timedelta())
     entry = entries_of(Organisation.objects.filter(pk=organisation.pk))[0]
+    _, token = worker_token_create(pool=shop.worker.pool, created_by=shop.owner)
+    agent, _ = agent_register(token=token, who=Introduction("gpu-of-acme", [], "ab" * 8, "1"))
     event = UsageEvent.objects.get()
     transfer = Transfer.objects.filter(credit=shop.provider_account).first()
     assert transfer is not None
@@ -134,5 +139,7 @@ def open_acme(shop: Shop) -> Acme:
         "webhook-deliveries": (delivery.pk, delivery),
         "webhook-secrets": (secret.pk, secret),
         "audit-log": (entry.pk, entry),
+        "agents": (agent.pk, agent),
+        "worker-tokens": (agent.token.pk, agent.token),
     }
     return Acme(shop, rows)

@@ -30,13 +30,16 @@ STAFF = frozenset({"proposals", "route-tunings", "what-ifs", "topology", "suppor
 OWN = frozenset({"session-token", "ledger/accounts/balance", "usage/summary"})
 """They name no row; the body or the query names an organisation."""
 
+AGENTS = frozenset({"agents/register", "agents/heartbeat"})
+"""For agents, who have a token or a credential of their own."""
+
 
 def secrets_of(acme: Acme) -> set[str]:
     """What tells of Acme, whoever says it, and of what only Acme may see."""
     rows = {name: row for name, (_, row) in acme.rows.items()}
     numbers = {rows[name].number for name in ("invoices", "payout-statements")}
     return numbers | {
-        *("acme", "Acme", "owner@example.com", "of-acme", "new@example.com"),
+        *("acme", "Acme", "owner@example.com", "of-acme", "new@example.com", "gpu-of-acme"),
         *("a gift", "a transfer", str(rows["usage"].pk), rows["keys"].masked),
     }
 
@@ -63,6 +66,8 @@ def allowed_to_strangers(operation: Operation) -> set[int]:
     if operation.resource in PUBLIC | STAFF:
         # A provider is its organisation's to change, and nobody else's to know how.
         return {403, 404}
+    if operation.resource in AGENTS:
+        return {401, 403}
     if str(operation) == "POST /api/v1/organisations":
         return {201, 400, 403}  # Any person may have one of their own.
     if operation.method != "get":
@@ -72,7 +77,7 @@ def allowed_to_strangers(operation: Operation) -> set[int]:
 
 
 def test_every_resource_is_somebodys(acme: Acme) -> None:
-    known = acme.rows.keys() | PUBLIC | STAFF | OWN
+    known = acme.rows.keys() | PUBLIC | STAFF | OWN | AGENTS
     assert sorted({operation.resource for operation in operations()} - known) == []
 
 
@@ -87,6 +92,7 @@ def test_a_stranger_reads_and_changes_nothing_of_acme(
         "member": shop.owner.email,
         "deployment": shop.deployment.pk,
         "worker": shop.worker.worker_id,
+        "pool": shop.worker.pool.name,
         "key": None,
         "models_allowed": [],
         "existing_model": shop.model.name,

@@ -1,0 +1,59 @@
+"""``manage.py workers token|list|revoke``: agents of GPU hosts, from the command line."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from marketplace.agents.models import Agent
+from marketplace.agents.services import agent_revoke
+from marketplace.agents.tokens import HOURS_DEFAULT, worker_token_create
+from marketplace.catalog.models import Pool
+
+
+class Command(BaseCommand):
+    help = "Let GPU hosts join a pool, list their agents, and revoke them."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        token = verbs.add_parser("token", help="make a one-time token and print it, once")
+        token.add_argument("--pool", required=True, help="the pool that the host joins")
+        token.add_argument("--hours", type=int, default=HOURS_DEFAULT, help="how long it is valid")
+        token.add_argument("--json", action="store_true", dest="as_json")
+        verbs.add_parser("list", help="list the agents")
+        revoke = verbs.add_parser("revoke", help="end an agent for good and drain its workers")
+        revoke.add_argument("name")
+
+    def handle(self, *args: Any, verb: str, **options: Any) -> None:
+        {"token": self._token, "list": self._list, "revoke": self._revoke}[verb](options)
+
+    def _token(self, options: dict[str, Any]) -> None:
+        pool = Pool.objects.filter(name=options["pool"]).first()
+        if pool is None:
+            known = ", ".join(Pool.objects.values_list("name", flat=True)[:10]) or "none yet"
+            raise CommandError(f"no pool is called {options['pool']!r} (there is: {known})")
+        try:
+            row, token = worker_token_create(pool=pool, hours=options["hours"])
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        if options["as_json"]:
+            told = {"pool": pool.name, "token": token, "expires_at": row.expires_at.isoformat()}
+            self.stdout.write(json.dumps(told | {"marketplace": settings.WAYPOST_PUBLIC_URL}))
+        else:
+            self.stdout.write(token)
+
+    def _list(self, options: dict[str, Any]) -> None:
+        for agent in Agent.objects.select_related("pool"):
+            state = "revoked" if agent.revoked_at else "registered"
+            seen = f"seen {agent.seen_at:%Y-%m-%d %H:%M:%S}" if agent.seen_at else "never seen"
+            self.stdout.write(f"{agent.name}\t{agent.pool.name}\t{state}\t{seen}")
+
+    def _revoke(self, options: dict[str, Any]) -> None:
+        agent = Agent.objects.filter(name=options["name"]).first()
+        if agent is None:
+            raise CommandError(f"no agent is called {options['name']!r}: see `workers list`")
+        agent_revoke(agent=agent)
+        self.stdout.write(f"{agent.name} is revoked")

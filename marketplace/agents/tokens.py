@@ -1,0 +1,62 @@
+"""One-time tokens of pools, and the credentials that agents get for them."""
+
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from marketplace.accounts.models import User
+from marketplace.agents.models import Agent, WorkerToken
+from marketplace.catalog.models import Pool
+from router.domain.keys import digest_key
+
+TOKEN_PREFIX = "wp_worker_"  # noqa: S105  # what every token begins with
+CREDENTIAL_PREFIX = "wp_agent_"
+SECRET_BYTES = 32
+HOURS_DEFAULT = 24
+HOURS_MAX = 24 * 30
+
+
+def digest_of(secret: str) -> str:
+    """How a token or credential is stored."""
+    return digest_key(secret, settings.WAYPOST_KEY_PEPPER)
+
+
+def credential_make() -> str:
+    """A new agent's own credential."""
+    return CREDENTIAL_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
+@transaction.atomic
+def worker_token_create(
+    *, pool: Pool, hours: int = HOURS_DEFAULT, created_by: User | None = None
+) -> tuple[WorkerToken, str]:
+    """A token with which one agent may join the pool, and the token itself, shown once.
+
+    Raises ``ValidationError`` unless it is valid for 1 to `HOURS_MAX` hours.
+    """
+    if not 1 <= hours <= HOURS_MAX:
+        raise ValidationError({"hours": _("From 1 to %(n)s hours.") % {"n": HOURS_MAX}})
+    token = TOKEN_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+    row = WorkerToken.objects.create(
+        pool=pool,
+        digest=digest_of(token),
+        created_by=created_by,
+        expires_at=timezone.now() + timedelta(hours=hours),
+    )
+    return row, token
+
+
+def agent_of_credential(credential: str) -> Agent | None:
+    """The agent that this credential belongs to, unless it was revoked."""
+    if not credential.startswith(CREDENTIAL_PREFIX):
+        return None
+    return (
+        Agent.objects.select_related("pool")
+        .filter(digest=digest_of(credential), revoked_at=None)
+        .first()
+    )

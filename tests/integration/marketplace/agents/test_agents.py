@@ -1,0 +1,256 @@
+"""Tokens, registration and heartbeats, over the API and the pages."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from marketplace.accounts.models import Role, User
+from marketplace.accounts.services import member_set, organisation_create
+from marketplace.agents import services
+from marketplace.agents.models import Agent, WorkerToken
+from marketplace.agents.tokens import HOURS_MAX, worker_token_create
+from marketplace.catalog.models import Deployment, Worker
+from marketplace.catalog.services import provider_create, worker_drain
+from marketplace.routing.models import SnapshotRow
+from marketplace.routing.services import snapshot_publish
+from marketplace.routing.topology.contracts import RouterState, WorkerState
+from marketplace.routing.topology.polling import Heard, Member, Reading
+from tests.integration.marketplace.shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+HOST = {
+    "hardware": [{"name": "NVIDIA H200", "memory_mib": 143_771, "driver": "570.86"}],
+    "fingerprint": "ab" * 32,
+    "version": "1",
+}
+READY = {
+    "name": "a",
+    "state": "ready",
+    "url": "http://10.0.0.5:8000",
+    "protocol": "openai",
+    "slots": 64,
+    "engine": "vllm",
+    "engine_version": "0.11.0",
+    "served_model": "slug",
+}
+
+
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    kept_shop.provider.organisation = kept_shop.organisation
+    kept_shop.provider.save()
+    return kept_shop
+
+
+def registered(shop: Shop, name: str = "gpu") -> APIClient:
+    """A client that calls as a new agent does."""
+    _, token = worker_token_create(pool=shop.worker.pool)
+    told = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": name})
+    assert told.status_code == 201, told.content
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {told.json()['credential']}")
+    return client
+
+
+def beat(client: APIClient, *workers: dict[str, Any]) -> Any:
+    return client.post("/api/v1/agents/heartbeat", {**HOST, "workers": list(workers)})
+
+
+def test_a_token_is_a_digest_works_once_and_expires(shop: Shop) -> None:
+    row, token = worker_token_create(pool=shop.worker.pool)
+    assert token not in repr(WorkerToken.objects.filter(pk=row.pk).values())
+    asked = {**HOST, "token": token, "name": "gpu"}
+    told = APIClient().post("/api/v1/agents/register", asked)
+    assert told.status_code == 201
+    assert told.json()["credential"] not in repr(Agent.objects.values())
+    assert (told.json()["name"], told.json()["pool"]) == ("gpu", "fast")
+    assert APIClient().post("/api/v1/agents/register", asked).status_code == 403
+    old, expired = worker_token_create(pool=shop.worker.pool)
+    WorkerToken.objects.filter(pk=old.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    late = APIClient().post("/api/v1/agents/register", {**asked, "token": expired})
+    assert late.status_code == 403
+    assert "expired" in late.json()["detail"]
+
+
+def test_two_hosts_of_the_same_name_are_two_agents(shop: Shop) -> None:
+    registered(shop)
+    registered(shop)
+    assert set(Agent.objects.values_list("name", flat=True)) == {"gpu", "gpu-2"}
+
+
+def test_a_ready_server_is_a_worker_once_the_prober_has_found_it(shop: Shop) -> None:
+    agent = registered(shop)
+    (word,) = beat(agent, READY).json()["workers"]
+    assert word == {"name": "a", "worker_id": "gpu-a", "routable": False, "in_flight": None}
+    row = Worker.objects.get(worker_id="gpu-a")
+    assert (row.pool.name, row.url, row.slots) == ("fast", "http://10.0.0.5:8000", 64)
+    Worker.objects.update(healthy=True)
+    assert beat(agent, READY).json()["workers"][0]["routable"]
+    beat(agent, {**READY, "slots": 32})
+    row.refresh_from_db()
+    assert row.slots == 32
+
+
+def test_an_agent_drains_and_takes_back_only_what_it_drained_itself(shop: Shop) -> None:
+    agent = registered(shop)
+    beat(agent, READY)
+    row = Worker.objects.get(worker_id="gpu-a")
+    for said in ({**READY, "state": "draining"}, None):
+        beat(agent, *([said] if said else []))
+        row.refresh_from_db()
+        assert row.draining
+        beat(agent, READY)
+        row.refresh_from_db()
+        assert not row.draining
+    worker_drain(worker=row, draining=True, why="staff", confirmed=True)
+    beat(agent, READY)
+    row.refresh_from_db()
+    assert (row.draining, row.drain_reason) == (True, "staff")
+
+
+def test_a_server_that_is_down_says_why(shop: Shop) -> None:
+    agent = registered(shop)
+    beat(agent, {**READY, "state": "down", "error": "GET /health: HTTP 503"})
+    row = Worker.objects.get(worker_id="gpu-a")
+    assert row.reported_error == "GET /health: HTTP 503"
+    beat(agent, READY)
+    row.refresh_from_db()
+    assert (row.reported_error, row.reported_at is not None) == ("", True)
+
+
+def test_an_agent_that_drains_is_told_what_routers_still_run_there(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watch:
+        def read(self) -> Reading:
+            newest = SnapshotRow.objects.values_list("version", flat=True).first() or 0
+            state = RouterState(newest, 0, 0, (WorkerState("gpu-a", 64, 64, 3, 0.0, 0),))
+            return Reading((Heard(Member("r", "http://r", True), state, 0.0),), 0.0)
+
+    monkeypatch.setattr(services, "WATCH", Watch())
+    agent = registered(shop)
+    snapshot_publish()
+    (word,) = beat(agent, {**READY, "state": "draining"}).json()["workers"]
+    assert (word["routable"], word["in_flight"]) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "nonsense"},
+        {"slots": 0},
+        {"slots": 10_001},
+        {"name": "A B"},
+        {"state": "gone"},
+        {"protocol": "http"},
+    ],
+)
+def test_a_report_that_makes_no_sense_is_refused(shop: Shop, wrong: dict[str, object]) -> None:
+    agent = registered(shop)
+    assert beat(agent, {**READY, **wrong}).status_code == 400
+    assert beat(agent, READY, READY).status_code == 400
+    assert beat(agent, *({**READY, "name": str(n)} for n in range(9))).status_code == 400
+    assert not Worker.objects.filter(worker_id__startswith="gpu").exists()
+
+
+def test_a_worker_of_somebody_else_is_not_taken_over(shop: Shop) -> None:
+    agent = registered(shop, "fast")
+    told = beat(agent, {**READY, "name": "0"})
+    assert told.status_code == 400
+    assert "--name" in told.content.decode()
+    shop.worker.refresh_from_db()
+    assert shop.worker.url == "http://127.0.0.1:9/"
+
+
+def test_a_revoked_agent_is_refused_and_its_workers_get_nothing_new(shop: Shop) -> None:
+    agent = registered(shop)
+    beat(agent, READY)
+    owner = APIClient()
+    owner.force_login(shop.owner)
+    pk = Agent.objects.get().pk
+    assert owner.delete(f"/api/v1/agents/{pk}").status_code == 204
+    assert Worker.objects.get(worker_id="gpu-a").draining
+    assert beat(agent, READY).status_code == 401
+    assert owner.get(f"/api/v1/agents/{pk}").json()["revoked_at"]
+
+
+def test_its_credential_opens_nothing_else(shop: Shop) -> None:
+    agent = registered(shop)
+    for path in ("agents", "keys", "worker-tokens"):
+        assert agent.get(f"/api/v1/{path}").status_code == 401
+
+
+def test_tokens_are_made_by_who_alone_sells_on_the_pool(shop: Shop) -> None:
+    owner, viewer, staff = (APIClient() for _ in range(3))
+    owner.force_login(shop.owner)
+    looks = User.objects.create_user("viewer@example.com")
+    member_set(organisation=shop.organisation, user=looks, role=Role.VIEWER)
+    viewer.force_login(looks)
+    staff.force_login(User.objects.create_user("staff@example.com", is_staff=True))
+
+    def status(client: APIClient, **asked: object) -> int:
+        return client.post("/api/v1/worker-tokens", {"pool": "fast", **asked}).status_code
+
+    assert [status(client) for client in (owner, viewer, staff)] == [201, 403, 201]
+    assert status(owner, hours=HOURS_MAX + 1) == 400
+    assert status(owner, pool="nowhere") == 404
+    rival = organisation_create(
+        name="Rival", slug="rival", owner=User.objects.create_user("rival@example.com")
+    )
+    provider = provider_create(slug="rival", name="Rival")
+    provider.organisation = rival
+    provider.save()
+    Deployment.objects.create(
+        version=shop.deployment.version,
+        provider=provider,
+        pool=shop.worker.pool,
+        upstream_model="slug",
+    )
+    assert [status(client) for client in (owner, staff)] == [404, 201]
+
+
+def test_the_page_shows_a_new_token_once_and_revokes(shop: Shop) -> None:
+    client = Client()
+    client.force_login(shop.owner)
+    page = "/pools/fast/workers"
+    assert client.post(page, follow=True).status_code == 200
+    client.post(page)
+    shown = client.get(page).content.decode()
+    (token,) = re.findall(r"wp_worker_[\w-]+", shown)
+    assert "wp_worker_" not in client.get(page).content.decode()
+    told = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": "gpu"})
+    assert told.status_code == 201
+    assert "NVIDIA H200" in client.get(page).content.decode()
+    revoke = "/pools/fast/agents/gpu/revoke"
+    assert "for good" in client.post(revoke).content.decode()
+    client.post(revoke, {"confirmed": "1"})
+    assert Agent.objects.get().revoked_at is not None
+    stranger = Client()
+    stranger.force_login(User.objects.create_user("stranger@example.com"))
+    assert stranger.get(page).status_code == 404
+    assert stranger.post(revoke).status_code == 404
+
+
+def test_the_command_line_makes_tokens_lists_and_revokes(shop: Shop) -> None:
+    def said(*words: str) -> str:
+        out = StringIO()
+        call_command("workers", *words, stdout=out)
+        return out.getvalue()
+
+    token = said("token", "--pool", "fast", "--hours", "1").strip()
+    told = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": "gpu"})
+    assert told.status_code == 201
+    assert said("list").startswith("gpu\tfast\tregistered\tnever seen")
+    assert "revoked" in said("revoke", "gpu")
+    with pytest.raises(CommandError, match="no pool is called 'slow'"):
+        said("token", "--pool", "slow")
