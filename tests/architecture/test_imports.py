@@ -70,6 +70,11 @@ VIOLATIONS = (
         "router/scheduling/planted.py",
         "import time\n",
     ),
+    Violation(
+        "The worker agent stands alone on its host",
+        "workers/agent/planted.py",
+        "import django\n",
+    ),
 )
 
 

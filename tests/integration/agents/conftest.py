@@ -1,0 +1,214 @@
+"""A marketplace of processes for agents: pages, a router, and a database of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import openai
+import pytest
+from django.conf import settings
+
+from tests.backend import answers, wait_until_ready
+from tests.databases import copied, named_parts
+from tests.integration.router import routers
+from tests.ports import free_ports
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
+MODEL, UPSTREAM, POOL = "author/slug", "slug", "fast"
+QUESTION = [{"role": "user", "content": "Say hello."}]
+
+
+@dataclass
+class AgentProcess:
+    """``python -m workers.agent`` as a provider runs it."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+
+@dataclass
+class Market:
+    """``home`` is a folder for whatever runs."""
+
+    web_url: str
+    router: routers.Router
+    key: str
+    home: Path
+    agents: list[AgentProcess] = field(default_factory=list)
+
+    def token(self) -> str:
+        from marketplace.agents.tokens import worker_token_create
+        from marketplace.catalog.models import Pool
+
+        return worker_token_create(pool=Pool.objects.get(name=POOL))[1]
+
+    def agent(self, name: str, *words: str, **env: str) -> AgentProcess:
+        """Start one; it ends with the test."""
+        log = self.home / f"{name}.log"
+        always = ["--marketplace", self.web_url, "--name", name, "--advertise", "127.0.0.1"]
+        always += ["--state", str(self.home / name), "--port", str(free_ports(1)[0])]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workers.agent", *always, *words],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **env},
+            )
+        self.agents.append(AgentProcess(process, log))
+        return self.agents[-1]
+
+    def call(self) -> str:
+        """Ask the model through the router; which worker answered."""
+        client = openai.OpenAI(
+            base_url=f"{self.router.url}/v1", api_key=self.key, max_retries=0, timeout=120
+        )
+        answer = client.chat.completions.with_raw_response.create(
+            model=MODEL, messages=QUESTION, max_tokens=4
+        )
+        return answer.headers["x-route-worker"]
+
+    def routed(self) -> set[str]:
+        """The workers that routers are told to use."""
+        from marketplace.catalog.models import Worker
+
+        return set(
+            Worker.objects.filter(healthy=True, draining=False).values_list("worker_id", flat=True)
+        )
+
+    def probed_until(self, condition: Callable[[], bool]) -> None:
+        """Have the prober do its rounds until it is so."""
+        from marketplace.catalog.tasks import probe_workers
+
+        def is_so() -> bool:
+            probe_workers()
+            for agent in self.agents:
+                assert agent.process.poll() in (None, 0, -signal.SIGKILL), agent.said
+            return condition()
+
+        routers.until(is_so, 120)
+
+    @contextlib.contextmanager
+    def caller(self) -> Iterator[list[str]]:
+        """Calls one after the other meanwhile; the workers that answered. None may fail."""
+        answered: list[str] = []
+        failed: list[openai.OpenAIError] = []
+        stop = threading.Event()
+
+        def calls() -> None:
+            while not stop.is_set():
+                try:
+                    answered.append(self.call())
+                except openai.OpenAIError as error:
+                    failed.append(error)
+                    return
+
+        thread = threading.Thread(target=calls)
+        thread.start()
+        try:
+            yield answered
+        finally:
+            stop.set()
+            thread.join()
+        assert not failed, failed
+
+
+@contextlib.contextmanager
+def _pages(database_url: str, home: Path) -> Iterator[str]:
+    (port,) = free_ports(1)
+    words = ["granian", "--interface", "asginl", "--host", "127.0.0.1", "--port", str(port)]
+    log = home / "web.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words, "--workers", "1", "marketplace.config.asgi:application"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                "DATABASE_URL": database_url,
+                "ROUTER_ADMIN_TOKEN": routers.ADMIN_TOKEN,
+            },
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_ready(process, lambda: answers(f"{url}/api/v1/pools"), log)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def opened(
+    postgres_url: str, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[str]:
+    """A shop without a worker, in a database that this process and others see; its URL."""
+    from django.db import connection
+
+    from marketplace.catalog.models import Worker
+    from tests.integration.marketplace.shop import open_shop
+
+    kept = {name: connection.settings_dict[name] for name in ("NAME", "USER", "PASSWORD")}
+
+    def connect_to(parts: dict[str, str]) -> None:
+        connection.close()
+        connection.close_pool()
+        connection.settings_dict |= parts
+
+    with copied(postgres_url) as url, django_db_blocker.unblock():
+        connect_to(named_parts(url))
+        open_shop()
+        Worker.objects.all().delete()
+        yield url
+        connect_to(kept)
+
+
+@pytest.fixture(scope="module")
+def _market(opened: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
+    from marketplace.accounts.models import Organisation
+    from marketplace.accounts.services import api_key_create
+
+    home = tmp_path_factory.mktemp("market")
+    _, key = api_key_create(organisation=Organisation.objects.get(slug="acme"), name="caller")
+    pepper = settings.WAYPOST_KEY_PEPPER.decode()
+    with (
+        _pages(opened, home) as web_url,
+        routers.running("one", opened, home, WAYPOST_KEY_PEPPER=pepper) as router,
+    ):
+        yield Market(web_url, router, key, home)
+
+
+@pytest.fixture
+def market(_market: Market) -> Iterator[Market]:
+    """Every agent of the test is gone after it."""
+    yield _market
+    for agent in _market.agents:
+        if agent.process.poll() is None:
+            agent.send(signal.SIGINT)
+            agent.send(signal.SIGINT)
+    for agent in _market.agents:
+        agent.process.wait(60)
+    _market.agents.clear()
+
+
+def post(market: Market, path: str, body: dict[str, object], bearer: str = "") -> httpx.Response:
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    return httpx.post(f"{market.web_url}/api/v1/{path}", json=body, headers=headers, timeout=60)

@@ -1,0 +1,65 @@
+"""What the agent may be told, and what it refuses in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workers.agent.settings import SettingsWrong, settings_read
+
+WORDS = ["--marketplace", "https://example.com/", "--engine", "vllm", "--name", "gpu-a"]
+STARTED = [*WORDS, "--model", "org/m", "--command", "vllm serve org/m --port {port}"]
+
+
+def test_one_command_says_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYPOST_WORKER_TOKEN", "wp_worker_x")
+    read = settings_read([*STARTED, "--slots", "64", "--gpus", "0,1"])
+    assert read.marketplace == "https://example.com"
+    assert read.token == "wp_worker_x"
+    assert read.gpus == (0, 1)
+    assert read.engine.command == ("vllm", "serve", "org/m", "--port", "{port}")
+    assert (read.engine.called, read.engine.slots) == ("org/m", 64)
+
+
+def test_a_file_is_under_the_words(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('slots = 8\nmodel-version = "7"\n')
+    read = settings_read([*STARTED, "--config", str(file)])
+    assert (read.engine.slots, read.engine.model_version) == (8, "7")
+    assert settings_read([*STARTED, "--config", str(file), "--slots", "2"]).engine.slots == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--marketplace", "http://example.com"], "is not https"),
+        (["--marketplace", "nonsense"], "must look like"),
+        (["--engine", "tgi"], "'tgi' is none of"),
+        (["--command", ""], "--adopt URL and --command"),
+        (["--adopt", "http://x:1"], "not both"),
+        (["--command", "vllm serve"], "has no {port}"),
+        (["--slots", "0"], "--slots must be from 1"),
+        (["--name", "GPU A"], "--name 'GPU A'"),
+        (["--gpus", "one"], "--gpus must look like"),
+        (["--model", ""], "--served-name is needed"),
+        (["--config", "/nowhere.toml"], "/nowhere.toml"),
+    ],
+)
+def test_what_makes_no_sense_is_named(more: list[str], said: str) -> None:
+    with pytest.raises(SettingsWrong) as refused:
+        settings_read([*STARTED, *more])
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ['token = "x"', "colour = 1", "slots = true", "name = [1]", "x"])
+def test_a_file_with_what_is_no_setting_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsWrong):
+        settings_read([*STARTED, "--config", str(file)])
+
+
+def test_http_is_for_this_machine_and_for_trusted_networks() -> None:
+    for url, more in (("http://127.0.0.1:1", []), ("http://inside:1", ["--insecure-http"])):
+        assert settings_read([*STARTED, "--marketplace", url, *more]).marketplace == url

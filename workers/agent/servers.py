@@ -1,0 +1,139 @@
+"""One inference server: its process, and what it says when asked."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from workers.agent.child import prefix
+from workers.agent.engines import KINDS, WARM_UPS, requests_running
+from workers.agent.settings import EngineSpec
+
+ASK_TIMEOUT_S = 3.0
+WARM_UP_TIMEOUT_S = 120.0
+METRICS_BYTES_MAX = 4 * 1024 * 1024
+STOP_GRACE_S = 30.0
+LOG_TAIL_BYTES = 300
+PORT = re.compile(r"\{port(?:\+(\d))?\}")
+"""``{port}`` is the server's first port, ``{port+1}`` the next one."""
+
+
+class NotReady(Exception):
+    """It does not answer as it should; the message says how."""
+
+
+@dataclass(slots=True)
+class Process:
+    """A server that the agent started, in a process group of its own."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+    @property
+    def ended(self) -> str:
+        """How it ended by itself, with its last line; "" while it runs."""
+        status = self.process.returncode
+        if status is None:
+            return ""
+        tail = self.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        return f"it ended with status {status}: {tail.rpartition(chr(10))[2]}"[:200]
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL for what is left of its group after `STOP_GRACE_S`."""
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self.process.wait()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+
+
+async def process_start(
+    spec: EngineSpec, port: int, log: Path, environment: Mapping[str, str]
+) -> Process:
+    """Start a server. Raises ``OSError`` where there is no such program."""
+    words = [PORT.sub(lambda found: str(port + int(found[1] or 0)), word) for word in spec.command]
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *prefix(),
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    return Process(process, log)
+
+
+class Asked:
+    """Asks servers of one kind. All of them share its connections."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._client = httpx.AsyncClient(
+            timeout=ASK_TIMEOUT_S, transport=transport, trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Let go of its connections."""
+        await self._client.aclose()
+
+    async def ready(self, spec: EngineSpec, url: str) -> None:
+        """Raises :class:`NotReady`."""
+        paths = [KINDS[spec.engine].ready]
+        if spec.task == "tensors" and spec.called:
+            paths.append(f"/v2/models/{spec.called}/ready")
+        for path in paths:
+            response = await self._get(url + path)
+            if not response.is_success:
+                raise NotReady(f"GET {path}: HTTP {response.status_code}")
+
+    async def warm_up(self, spec: EngineSpec, url: str) -> None:
+        """A first inference, which takes longer than later ones. Raises :class:`NotReady`."""
+        if spec.task not in WARM_UPS:
+            return
+        path, body = WARM_UPS[spec.task]
+        try:
+            response = await self._client.post(
+                url + path, json={"model": spec.called, **body}, timeout=WARM_UP_TIMEOUT_S
+            )
+        except httpx.HTTPError as error:
+            raise NotReady(f"POST {path}: {type(error).__name__}") from error
+        if not response.is_success:
+            raise NotReady(f"POST {path}: HTTP {response.status_code}: {response.text[:100]}")
+
+    async def version(self, spec: EngineSpec, url: str) -> str:
+        """What it says of its version; "" where it says nothing."""
+        path, key = KINDS[spec.engine].version
+        try:
+            found = (await self._get(url + path)).json()
+            return str(found.get(key, ""))[:80]
+        except (NotReady, ValueError, AttributeError):
+            return ""
+
+    async def running(self, spec: EngineSpec, url: str) -> int | None:
+        """How many requests it has; None where it does not say."""
+        kind = KINDS[spec.engine]
+        if not kind.requests:
+            return None
+        try:
+            response = await self._get(f"{url}/metrics")
+        except NotReady:
+            return None
+        if not response.is_success or len(response.content) > METRICS_BYTES_MAX:
+            return None
+        return requests_running(response.text, kind)
+
+    async def _get(self, url: str) -> httpx.Response:
+        try:
+            return await self._client.get(url)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise NotReady(f"{type(error).__name__}: {error}".strip(": ")) from error

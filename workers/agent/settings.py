@@ -1,0 +1,200 @@
+"""What the agent is told: by its words, by a TOML file, and by the environment."""
+
+import argparse
+import os
+import re
+import shlex
+import socket
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from workers.agent.engines import KINDS, WARM_UPS
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,59}$")
+TASKS = (*WARM_UPS, "tensors")
+SLOTS_MAX = 10_000
+PORT_MAX = 65_500
+"""There must be room for those of further servers."""
+
+
+class SettingsWrong(Exception):
+    """One line that names what is wrong and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """An inference server: one that runs already (``adopt``), or how one is started.
+
+    Two that are equal are the same server; a change is a new version.
+    """
+
+    engine: str
+    model: str = ""
+    served_name: str = ""
+    model_version: str = ""
+    task: str = "chat"
+    slots: int = 1
+    adopt: str = ""
+    command: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> str:
+        """The name that clients know the model by."""
+        return self.served_name or self.model
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One agent. ``port`` is the first of its servers' ports."""
+
+    marketplace: str
+    token: str
+    state: Path
+    name: str
+    advertise: str
+    port: int
+    gpus: tuple[int, ...]
+    drain_s: float
+    start_timeout_s: float
+    engine: EngineSpec
+
+
+def settings_read(words: Sequence[str]) -> Settings:
+    """Of the command line, over its ``--config`` file. Raises :class:`SettingsWrong`."""
+    parser = _parser()
+    config = parser.parse_known_args(words)[0].config
+    if config is not None:
+        parser.set_defaults(**_file_read(config, parser))
+    given = parser.parse_args(words)
+    for wanted in ("marketplace", "engine"):
+        if not getattr(given, wanted):
+            raise SettingsWrong(f"--{wanted} is needed")
+    return Settings(
+        marketplace=_marketplace(given.marketplace, given.insecure_http),
+        token=given.token or os.environ.get("WAYPOST_WORKER_TOKEN", ""),
+        state=Path(given.state).expanduser(),
+        name=_name(given.name),
+        advertise=given.advertise,
+        port=int(_within("port", given.port, 1, PORT_MAX)),
+        gpus=_gpus(given.gpus),
+        drain_s=_within("drain-s", given.drain_s, 0, 86_400),
+        start_timeout_s=_within("start-timeout-s", given.start_timeout_s, 1, 86_400),
+        engine=_engine(given),
+    )
+
+
+def _engine(given: argparse.Namespace) -> EngineSpec:
+    if given.engine not in KINDS:
+        raise SettingsWrong(f"--engine {given.engine!r} is none of {', '.join(KINDS)}")
+    if given.task not in TASKS:
+        raise SettingsWrong(f"--task {given.task!r} is none of {', '.join(TASKS)}")
+    command = tuple(shlex.split(given.command))
+    if bool(given.adopt) == bool(command):
+        raise SettingsWrong("one of --adopt URL and --command WORDS is needed, and not both")
+    if command and not any("{port}" in word for word in command):
+        raise SettingsWrong("--command has no {port}: the agent chooses the port of each server")
+    if given.adopt:
+        _url("adopt", given.adopt)
+    if given.task in WARM_UPS and not (given.served_name or given.model):
+        raise SettingsWrong("--served-name is needed: a first call warms the model up")
+    values = {field.name: getattr(given, field.name) for field in fields(EngineSpec)}
+    values |= {
+        "command": command,
+        "adopt": given.adopt.rstrip("/"),
+        "slots": int(_within("slots", given.slots, 1, SLOTS_MAX)),
+    }
+    return EngineSpec(**values)
+
+
+def _file_read(path: Path, parser: argparse.ArgumentParser) -> dict[str, object]:
+    try:
+        found = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsWrong(f"--config {path}: {error}") from error
+    kinds = {action.dest: type(action.default) for action in parser._actions}
+    values: dict[str, object] = {}
+    for name, value in found.items():
+        dest = name.replace("-", "_")
+        if dest not in kinds or dest in ("config", "help", "token"):
+            raise SettingsWrong(f"--config {path}: there is no setting {name!r} for a file")
+        wanted = kinds[dest]
+        if type(value) is not wanted and (type(value), wanted) != (int, float):
+            raise SettingsWrong(f"--config {path}: {name} must be {wanted.__name__}, not {value!r}")
+        values[dest] = value
+    return values
+
+
+def _marketplace(url: str, insecure: bool) -> str:
+    host = _url("marketplace", url)
+    if not url.startswith("https://") and host not in LOOPBACK and not insecure:
+        raise SettingsWrong(
+            f"--marketplace {url} is not https: the agent's credential would be readable on the"
+            " way; --insecure-http where the network is trusted"
+        )
+    return url.rstrip("/")
+
+
+def _url(name: str, url: str) -> str:
+    """Its host."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError as error:
+        raise SettingsWrong(f"--{name} {url!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https", "grpc") or not host or parts.query:
+        raise SettingsWrong(f"--{name} must look like https://host[:port], not {url!r}")
+    return host
+
+
+def _name(wanted: str) -> str:
+    if not NAME.match(wanted):
+        raise SettingsWrong(
+            f"--name {wanted!r}: lower case letters, digits, . _ and - only, 60 at most"
+        )
+    return wanted
+
+
+def _within(name: str, value: float, least: float, most: float) -> int | float:
+    if not least <= value <= most:
+        raise SettingsWrong(f"--{name} must be from {least} to {most}, not {value}")
+    return value
+
+
+def _gpus(text: str) -> tuple[int, ...]:
+    words = [word for word in text.split(",") if word]
+    if not all(word.isdecimal() for word in words):
+        raise SettingsWrong(f"--gpus must look like 0,1, not {text!r}")
+    return tuple(int(word) for word in words)
+
+
+def _own_name() -> str:
+    return re.sub(r"[^a-z0-9._-]", "-", socket.gethostname().lower()).strip("-._")[:60] or "host"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workers.agent")
+    add = parser.add_argument
+    add("--marketplace", default="", help="where the pages are: https://…")
+    add("--token", default="", help="a one-time token, at the first start; or WAYPOST_WORKER_TOKEN")
+    add("--config", type=Path, help="a TOML file of these settings; read again at SIGHUP")
+    add("--state", default="~/.waypost-agent", help="a folder for the agent's credential")
+    add("--name", default=_own_name(), help="what its workers are called by")
+    add("--advertise", default=socket.gethostname(), help="host by which routers reach the server")
+    add("--port", type=int, default=8000, help="of the server; a new version begins ten further")
+    add("--gpus", default="", help="indices of the devices to use, like 0,1; default: all")
+    add("--drain-s", type=float, default=120.0, help="how long running calls may take to end")
+    add("--start-timeout-s", type=float, default=900.0, help="how long a server may take to start")
+    add("--insecure-http", action="store_true", help="allow http to other hosts")
+    add("--engine", default="", help=" | ".join(KINDS))
+    add("--model", default="", help="what the server loads")
+    add("--served-name", default="", help="the model's name for clients; default: --model")
+    add("--model-version", default="", help="shown to people")
+    add("--task", default="chat", help=f"how the model is warmed up: {' | '.join(TASKS)}")
+    add("--slots", type=int, default=1, help="how many requests it runs at once")
+    add("--adopt", default="", help="URL of a server that runs already")
+    add("--command", default="", help="how the server is started, with {port} in it")
+    return parser
