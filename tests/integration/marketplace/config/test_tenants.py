@@ -95,6 +95,7 @@ def test_a_stranger_reads_and_changes_nothing_of_acme(
         "pool": shop.worker.pool.name,
         "key": None,
         "models_allowed": [],
+        "fingerprint": "ab" * 8,
         "existing_model": shop.model.name,
     }
     public = {
