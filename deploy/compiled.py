@@ -34,6 +34,7 @@ LEFT_OUT = {
     "ingress/listing.py": "answers what is not a call",
     "ingress/metrics.py": "answers what is not a call",
     "ingress/operations.py": "answers what is not a call",
+    "ingress/pass_through.py": "carries what is not a call",
     "ingress/state.py": "answers what is not a call",
     "logs.py": "is set up once",
     "pipeline/cluster.py": "beats now and then",

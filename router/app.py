@@ -47,6 +47,7 @@ from router.ingress.http1 import HTTPServer
 from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
+from router.ingress.pass_through import PassThrough
 from router.logs import CallLog
 from router.metering.journal import Journal, JournalBroken
 from router.metering.settler import Settler
@@ -290,6 +291,7 @@ async def _compose(
         histories,
         limits=limits,
         forwarder=forwarder,
+        jobs=await _open_to_jobs(settings, closing),
         trace_share=settings.trace_share,
     )
     remembering = _remembering(settings, gateway, dispatcher) if cluster is not None else None
@@ -321,6 +323,14 @@ async def _open_to_routers(limits: Limits, closing: contextlib.AsyncExitStack) -
     silence_s = limits.queue_wait_s + limits.silence_timeout_s
     client = HTTPClient(limits, AddressPolicy(EVERYWHERE), silence_s=silence_s)
     return await closing.enter_async_context(client)
+
+
+async def _open_to_jobs(
+    settings: Settings, closing: contextlib.AsyncExitStack
+) -> PassThrough | None:
+    if not settings.jobs_url:
+        return None
+    return await closing.enter_async_context(PassThrough(settings.jobs_url, settings.limits))
 
 
 def _observed(

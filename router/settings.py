@@ -5,6 +5,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
@@ -22,6 +23,12 @@ class Limits(Struct, frozen=True):
 
     body_bytes_max: int = 10 * 1024 * 1024
     """Largest request body; 413 beyond it."""
+    file_bytes_max: int = 201_000_000
+    """Largest body of a ``POST`` to ``/v1/files``; 413 beyond it."""
+    jobs_max: int = 256
+    """Most requests about files, batches, predictions and webhooks at once; 503 beyond it."""
+    jobs_silence_s: float = 120.0
+    """Longest time that the web process takes nothing of such a request and says nothing."""
     pending_body_bytes_max: int = 512 * 1024 * 1024
     """Most bytes of all HTTP bodies together, as they arrive and as their calls run; 503 beyond."""
     header_bytes_max: int = 32 * 1024
@@ -109,6 +116,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     admin_token: str = ""
     upstream_networks: tuple[str, ...] = ()
     """Private networks (CIDR) in which workers may be; public addresses are always allowed."""
+    jobs_url: str = ""
+    """The web process, which serves files, batches, predictions and webhooks; "": nobody does."""
     log_calls: bool = False
     """Whether each finished call is a line in the log."""
     trace_share: float | None = None
@@ -140,6 +149,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         cors_origins=_list(env, "ROUTER_CORS_ORIGINS"),
         admin_token=env.get("ROUTER_ADMIN_TOKEN", ""),
         upstream_networks=_networks(env, "ROUTER_UPSTREAM_NETWORKS"),
+        jobs_url=_jobs_url(env),
         log_calls=env.get("ROUTER_LOG_CALLS", "0") == "1",
         trace_share=_trace_share(env),
         limits=limits_from_env(env),
@@ -210,6 +220,14 @@ def _required(env: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsInvalid(f"{name} is not set; `manage.py up` sets it, or see docs/reference")
     return value
+
+
+def _jobs_url(env: Mapping[str, str]) -> str:
+    url = env.get("ROUTER_JOBS_URL", "").rstrip("/")
+    parts = urlsplit(url)
+    if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.path):
+        raise SettingsInvalid(f"ROUTER_JOBS_URL={url!r} must look like http://host[:port]")
+    return url
 
 
 def _grpc_port(env: Mapping[str, str]) -> int:

@@ -167,6 +167,13 @@ class RouterBusy(CallError):
     status = 503
 
 
+class JobsUnavailable(CallError):
+    """The web process, which serves files, batches and predictions, is away or broke off."""
+
+    code = "jobs_unavailable"
+    status = 503
+
+
 class NothingEligible(CallError):
     """No deployment may or can take the request now."""
 

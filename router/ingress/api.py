@@ -32,9 +32,11 @@ from router.ingress.errors import anthropic_error, error_headers, oip_error, ope
 from router.ingress.exchange import Exchange, Headers, Sink
 from router.ingress.forward import Forwarder
 from router.ingress.idempotency import HEADER, Idempotency
+from router.ingress.inflow import Inflow
 from router.ingress.messages_answer import MessagesClient
 from router.ingress.openai_answer import OpenAIClient
 from router.ingress.operations import JSON, Operations
+from router.ingress.pass_through import PassThrough, is_job
 from router.pipeline.gateway import Client, Gateway
 from router.pipeline.history import Histories
 from router.pipeline.plan import find_route
@@ -69,6 +71,7 @@ class API:
         *,
         limits: Limits,
         forwarder: Forwarder | None = None,
+        jobs: PassThrough | None = None,
         trace_share: float | None = None,
     ) -> None:
         self._gateway = gateway
@@ -78,6 +81,7 @@ class API:
         self._histories = histories
         self._limits = limits
         self._forwarder = forwarder
+        self._jobs = jobs
         self._trace_share = trace_share
         self._drained = asyncio.Event()
         # Ids must differ but may be guessed: asking about a call takes its owner's key.
@@ -89,7 +93,11 @@ class API:
             raise RouterBusy(
                 f"{self._limits.calls_max} calls are running here, try again", retry_after_s=1
             )
-        if exchange.method == "POST":
+        if exchange.path not in openai.PATHS and is_job(exchange) and self._jobs is not None:
+            exchange.inflow = self._jobs.inflow_of(exchange)
+            if exchange.inflow.has_body:
+                exchange.grant = self._gateway.authenticate(exchange.credential)
+        elif exchange.method == "POST":
             exchange.grant = self._gateway.authenticate(exchange.credential)
         else:
             exchange.wants_body = False  # A client without a key must not fill memory.
@@ -100,7 +108,10 @@ class API:
         operations = self._operations
         operations.running += 1
         try:
-            await self._handle(exchange, request_id, now_ms)
+            if exchange.inflow is not None:
+                await self._pass_on(exchange, exchange.inflow, request_id)
+            else:
+                await self._handle(exchange, request_id, now_ms)
         except CallError as error:
             self._tell(exchange, error, request_id)
         except asyncio.CancelledError:
@@ -167,7 +178,13 @@ class API:
             return await self._get(exchange)
         elif method == "OPTIONS":
             return await exchange.allow_cross_origin()
-        raise RouteNotFound(f"there is no {method} {path}; see the API reference")
+        raise _no_such(exchange)
+
+    async def _pass_on(self, exchange: Exchange, inflow: Inflow, request_id: str) -> None:
+        if exchange.grant is None:
+            exchange.grant = self._gateway.authenticate(exchange.credential)
+        if self._jobs is not None:
+            await self._jobs.pass_on(exchange, inflow, request_id)
 
     async def _count_tokens(self, exchange: Exchange) -> None:
         """Estimate the tokens of a message's prompt. Nothing runs and nothing is charged."""
@@ -186,7 +203,7 @@ class API:
     async def _infer(self, exchange: Exchange, request_id: str, now_ms: int) -> None:
         target = oip_http.parse_path(exchange.path)
         if target is None or target.action != "infer":
-            raise RouteNotFound(f"there is no POST {exchange.path}; see the API reference")
+            raise _no_such(exchange)
         route = oip_http.find_route(self._gateway.table, target)
         call = oip_http.parse_infer(
             route.model,
@@ -269,7 +286,7 @@ class API:
         target = oip_http.parse_path(path)
         if target is not None and target.action != "infer":
             return await self._model_status(exchange, target)
-        raise RouteNotFound(f"there is no GET {path}; see the API reference")
+        raise _no_such(exchange)
 
     async def _model_status(self, exchange: Exchange, target: oip_http.ModelPath) -> None:
         table = self._gateway.table
@@ -288,6 +305,11 @@ class API:
         if exchange.started:
             return  # The answer has begun, so all that is left is to close the connection.
         exchange.answer_now(*self.refusal(exchange, error, request_id))
+
+
+def _no_such(exchange: Exchange) -> RouteNotFound:
+    why = "ROUTER_JOBS_URL is not set" if is_job(exchange) else "see the API reference"
+    return RouteNotFound(f"there is no {exchange.method} {exchange.path} here; {why}")
 
 
 def _priority(asked: str) -> Priority:

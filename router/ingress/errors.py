@@ -40,7 +40,7 @@ def error_headers(error: CallError) -> list[tuple[str, str]]:
 
 def _is_final(error: CallError) -> bool:
     """Whether SDKs would retry by the status alone, although the result cannot differ."""
-    if isinstance(error, errors.NothingEligible):
+    if isinstance(error, errors.NothingEligible | errors.JobsUnavailable):
         return error.retry_after_s is None
     return isinstance(error, errors.DeadlineExceeded)
 

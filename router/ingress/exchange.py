@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Protocol
 
+from router.ingress.inflow import Inflow
 from router.pipeline.routing_table import Grant
 
 Headers = list[tuple[str, str]]
@@ -14,9 +15,11 @@ STATUS_LINES: Mapping[int, str] = {
 }
 EVENT_STREAM = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 PREFLIGHT: Headers = [
-    ("access-control-allow-methods", "GET, POST, OPTIONS"),
+    ("access-control-allow-methods", "GET, POST, DELETE, OPTIONS"),
     ("access-control-max-age", "600"),
 ]
+BODILESS = frozenset({204, 304})
+"""Statuses whose answers have no body and no length."""
 ANY_ORIGIN = "*"
 """Instead of a list of origins: pages of any origin may call. Keys are not cookies, so a page has
 only the key that its user gave it.
@@ -61,21 +64,22 @@ class Exchange:
 
     ``headers`` have lower-case names. ``grant`` is the caller's, once known. ``doubled`` is a
     header that came twice and must not. ``wants_body`` says whether the body is kept or thrown
-    away. ``keeps`` says whether the connection stays open after the answer. ``started`` and
-    ``ended`` tell how far the answer is.
+    away; with an ``inflow`` it is passed on as it comes. ``keeps`` says whether the connection
+    stays open after the answer. ``started`` and ``ended`` tell how far the answer is.
     """
 
     __slots__ = (
         "_chunks",
         "_cors_origins",
         "_head",
-        "_is_head",
         "_wire",
         "body",
         "doubled",
         "ended",
         "grant",
         "headers",
+        "inflow",
+        "is_head",
         "keeps",
         "method",
         "path",
@@ -88,7 +92,7 @@ class Exchange:
         self._wire = wire
         self._cors_origins = cors_origins
         self._head = b""
-        self._is_head = False
+        self.is_head = False
         self._chunks = True
         self.method = ""
         self.path = ""
@@ -96,6 +100,7 @@ class Exchange:
         self.headers: dict[bytes, bytes] = {}
         self.doubled = b""
         self.wants_body = True
+        self.inflow: Inflow | None = None
         self.body = b""
         self.grant: Grant | None = None
         self.keeps = False
@@ -104,9 +109,9 @@ class Exchange:
 
     def begin(self, method: str, path: str, query: str, *, keeps: bool, chunks: bool) -> None:
         """The head has come. ``HEAD`` is served like ``GET`` without the body."""
-        self._is_head = method == "HEAD"
+        self.is_head = method == "HEAD"
         self._chunks = chunks
-        self.method = "GET" if self._is_head else method
+        self.method = "GET" if self.is_head else method
         self.path = path
         self.query = query
         self.keeps = keeps and chunks
@@ -133,7 +138,7 @@ class Exchange:
         """Hand a whole answer to the socket."""
         self.started = self.ended = True
         head = self._rendered(status, headers, f"content-length: {len(body)}\r\n")
-        self._wire.write(head if self._is_head else head + body)
+        self._wire.write(head if self.is_head else head + body)
 
     async def start_stream(self, headers: Headers) -> None:
         """Begin server-sent events. The head is sent with the first of them."""
@@ -142,6 +147,18 @@ class Exchange:
         if self._chunks:
             framing += "transfer-encoding: chunked\r\n"
         self._head = self._rendered(200, headers, framing)
+
+    def start(self, status: int, headers: Headers, length: int | None) -> None:
+        """Begin an answer of any type; ``length`` is None where it is not known before its end."""
+        self.started = True
+        framing = "transfer-encoding: chunked\r\n" if self._chunks else ""
+        if length is not None:
+            self._chunks = False
+            framing = f"content-length: {length}\r\n"
+        elif status in BODILESS:
+            self._chunks = False
+            framing = ""
+        self._wire.write(self._rendered(status, headers, framing))
 
     async def send(self, chunk: bytes) -> None:
         """Send some events. Waits while the client is slower than the worker."""
@@ -157,7 +174,7 @@ class Exchange:
         """Send the last events and end the answer."""
         head, self._head = self._head, b""
         self.ended = True
-        if not self._chunks:
+        if not self._chunks or self.is_head:
             self._wire.write(head + last)
         elif last:
             self._wire.write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(last), last))
@@ -179,6 +196,8 @@ class Exchange:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
         if lines.count("\n") != len(headers):
             raise ValueError("a header of the answer contains a line break")
+        if self.inflow is not None and not self.inflow.ended:
+            self.keeps = False  # The rest of the body would be taken for the next request.
         origin = self.headers.get(b"origin")
         cors = _cors_lines(origin.decode("latin-1"), self._cors_origins) if origin else ""
         close = "" if self.keeps else "connection: close\r\n"

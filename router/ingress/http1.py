@@ -1,8 +1,9 @@
 """HTTP/1.1 for clients, parsed by llhttp: one call at a time on a connection, everything bounded.
 
-A call begins when its body is complete and is cancelled when its client leaves. A slow client
-delays only its own call, and only as long as the bounds allow. Of pipelined requests one is
-answered, and then the connection is closed: honest clients do not pipeline, request smugglers do.
+A call begins when its body is complete, or with its head where the body is passed on as it comes,
+and is cancelled when its client leaves. A slow client delays only its own call, and only as long as
+the bounds allow. Of pipelined requests one is answered, and then the connection is closed: honest
+clients do not pipeline, request smugglers do.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from router.domain.errors import (
     RouterBusy,
 )
 from router.ingress.exchange import Exchange, Headers
+from router.ingress.inflow import Inflow
 from router.settings import Limits
 
 BACKLOG = 2048
@@ -193,8 +195,14 @@ class Connection(asyncio.Protocol):
             return
         if self.phase is HEAD:
             self._refuse(_headers_too_large(limits))
-        elif self.phase is BODY and self._wire_bytes > self._server.wire_bytes_max:
-            self._refuse(_too_large(limits))
+        elif self.phase is BODY:
+            self._check_wire(self._exchange)
+
+    def _check_wire(self, exchange: Exchange | None) -> None:
+        inflow = exchange.inflow if exchange is not None else None
+        bytes_max = self._server.limits.body_bytes_max if inflow is None else inflow.bytes_max
+        if self._wire_bytes > self._server.limits.header_bytes_max + FRAMING * bytes_max:
+            self._refuse(_too_large(bytes_max))
 
     def _parse(self, data: bytes) -> None:
         """Raises httptools' ``HttpParserError``."""
@@ -255,26 +263,30 @@ class Connection(asyncio.Protocol):
             return self._refuse(RequestMalformed("this has no Host header; send one"))
         self._enter(BODY)
         try:
-            self._check(exchange)
+            self._check_head(exchange)
             self._server.app.admit(exchange)
+            self._check_size(exchange)
         except CallError as error:
             self._refuse(error)
             return
-        expect = exchange.headers.get(b"expect")
-        if expect is not None and expect.lower() == b"100-continue":
-            self._transport.write(CONTINUE)
+        if exchange.inflow is None:
+            return self.want_body()
+        exchange.inflow.connect(self)
+        self._task = self._server.loop.create_task(self._serve(exchange))
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         exchange = self._exchange
         if self.phase is not BODY or exchange is None or not exchange.wants_body:
             return
+        if exchange.inflow is not None:
+            return self._pass_on(body, exchange.inflow)
         self._body.append(body)
         self._body_bytes += len(body)
         server = self._server
         server.pending_bytes += len(body)
         if self._body_bytes > server.limits.body_bytes_max:
-            self._refuse(_too_large(server.limits))
+            self._refuse(_too_large(server.limits.body_bytes_max))
         elif server.pending_bytes > server.limits.pending_body_bytes_max:
             self._refuse(
                 RouterBusy(
@@ -282,16 +294,43 @@ class Connection(asyncio.Protocol):
                 )
             )
 
+    def _pass_on(self, body: bytes, inflow: Inflow) -> None:
+        self.since_s = self._server.loop.time()  # What comes on is not too slow, however large.
+        if inflow.size + len(body) > inflow.bytes_max:
+            return self._refuse(_too_large(inflow.bytes_max))
+        inflow.feed(body)
+
     def on_message_complete(self) -> None:
         """The request is complete: begin to serve it."""
         exchange = self._exchange
         if self.phase is not BODY or exchange is None or self._parser.should_upgrade():
             return
+        if exchange.inflow is not None:
+            exchange.inflow.end()
+            return self._enter(CALL)
         exchange.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self._enter(CALL)
         loop = self._server.loop
         self._task = loop.create_task(self._serve(exchange))
+
+    # For the body that is passed on
+
+    def want_body(self) -> None:
+        """See :class:`router.ingress.inflow.Source`."""
+        expect = self._exchange and self._exchange.headers.get(b"expect")
+        if expect and expect.lower() == b"100-continue" and self.phase is BODY:
+            self._transport.write(CONTINUE)
+
+    def pause(self) -> None:
+        """See :class:`router.ingress.inflow.Source`."""
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """See :class:`router.ingress.inflow.Source`."""
+        self.since_s = self._server.loop.time()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     # For the exchange
 
@@ -319,11 +358,18 @@ class Connection(asyncio.Protocol):
     def overdue(self, now_s: float) -> None:
         """End what has exceeded its time bound."""
         server = self._server
-        if self.phase is CALL:
-            if self.stalled_s and now_s - self.stalled_s >= server.limits.client_stall_s:
+        if self._task is not None and self.stalled_s:
+            if now_s - self.stalled_s >= server.limits.client_stall_s:
                 self._transport.abort()
+        elif self.phase is CALL or self._is_awaited():
+            return
         elif now_s - self.since_s >= server.bounds_s[self.phase]:
             self._overstayed()
+
+    def _is_awaited(self) -> bool:
+        """Whether the client waits for us to take more of its body."""
+        inflow = self._exchange.inflow if self._exchange is not None else None
+        return inflow is not None and inflow.is_full
 
     def _overstayed(self) -> None:
         limits = self._server.limits
@@ -343,7 +389,13 @@ class Connection(asyncio.Protocol):
             self._task = self._exchange = None
             self._let_body_go()
             self._wire_bytes = 0
-            if self._is_last or not (exchange.ended and exchange.keeps):
+            if exchange.inflow is not None:
+                exchange.inflow.close()
+            if self.phase is REFUSED:
+                pass  # It was refused while it ran.
+            elif self.phase is BODY and exchange.ended:
+                self._linger()
+            elif self._is_last or not (exchange.ended and exchange.keeps):
                 self._enter(CLOSING)
                 self._transport.close()
             else:
@@ -379,16 +431,20 @@ class Connection(asyncio.Protocol):
         self._server.moved.set()
         self.since_s = self._server.loop.time()
 
-    def _check(self, exchange: Exchange) -> None:
+    def _check_head(self, exchange: Exchange) -> None:
         limits = self._server.limits
         if self._head_bytes + len(self._target) > limits.header_bytes_max:
             raise _headers_too_large(limits)
         if exchange.doubled:
             name = exchange.doubled.decode("latin-1")
             raise RequestMalformed(f"the header {name!r} came twice; send it once")
+
+    def _check_size(self, exchange: Exchange) -> None:
+        inflow = exchange.inflow
+        bytes_max = self._server.limits.body_bytes_max if inflow is None else inflow.bytes_max
         declared = exchange.headers.get(b"content-length")
-        if declared is not None and int(declared) > limits.body_bytes_max:
-            raise _too_large(limits)
+        if declared is not None and int(declared) > bytes_max:
+            raise _too_large(bytes_max)
 
     def _refuse(self, error: CallError) -> None:
         """Answer with an error, throw away further bytes for a while, then cut the connection.
@@ -398,9 +454,17 @@ class Connection(asyncio.Protocol):
         """
         self._let_body_go()
         exchange = self._exchange or Exchange(self, self._server.cors_origins)
+        if exchange.started:
+            return self._transport.abort()  # Its answer has begun and cannot become another.
+        if self._task is not None:
+            self._task.cancel()
         status, headers, body = self._server.app.refusal(exchange, error)
         exchange.keeps = False
         exchange.answer_now(status, headers, body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Throw away what a client is still sending, so that it can read its answer."""
         self._enter(REFUSED)
         if not self._transport.is_closing():
             self._transport.write_eof()
@@ -418,7 +482,6 @@ class HTTPServer:
         self.pending_bytes = 0  # Of incoming bodies and of running calls.
         self.closing = False
         self.moved = asyncio.Event()
-        self.wire_bytes_max = limits.header_bytes_max + FRAMING * limits.body_bytes_max
         self.bounds_s = {
             IDLE: limits.idle_timeout_s,
             HEAD: limits.header_timeout_s,
@@ -499,8 +562,8 @@ def _path_and_query(target: bytes) -> tuple[str, str]:
     return unquote(path) if "%" in path else path, query
 
 
-def _too_large(limits: Limits) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {limits.body_bytes_max} bytes")
+def _too_large(bytes_max: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {bytes_max} bytes")
 
 
 def _headers_too_large(limits: Limits) -> HeadersTooLarge:

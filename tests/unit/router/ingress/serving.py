@@ -20,6 +20,7 @@ from router.ingress.http1 import App, HTTPServer
 from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
+from router.ingress.pass_through import PassThrough
 from router.pipeline.engine_polls import EnginePolls
 from router.ports import UpstreamFailed
 from router.settings import Limits
@@ -72,6 +73,7 @@ async def calling(
     limits: Limits | None = None,
     cors_origins: tuple[str, ...] = (),
     forwarder: Forwarder | None = None,
+    jobs: PassThrough | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole API over a line."""
     limits = limits or Limits()
@@ -85,6 +87,7 @@ async def calling(
         line.histories,
         limits=limits,
         forwarder=forwarder,
+        jobs=jobs,
     )
     async with (
         serving(api, limits, cors_origins=cors_origins) as port,
