@@ -313,6 +313,7 @@ def _router(options: Options, needs: tuple[str, ...]) -> Service:
         env={
             "ROUTER_PORT": str(options.router_port),
             "ROUTER_GRPC_PORT": str(options.router_grpc_port),
+            "ROUTER_JOBS_URL": options.web_url,
             "ROUTER_CORS_ORIGINS": f"{options.web_url},http://localhost:{options.web_port}",
             # Ctrl-C should not wait for a long answer to end.
             "ROUTER_DRAIN_S": "5",

@@ -57,10 +57,12 @@ READ_BYTES = 64 * 1024
 
 def is_job(exchange: Exchange) -> bool:
     """Whether the web process serves this, and not the router."""
-    path = exchange.path
-    if not path.startswith(ROOT) or exchange.method == "OPTIONS":
-        return False
-    return path[len(ROOT) :].partition("/")[0] in JOBS
+    return exchange.method != "OPTIONS" and is_job_path(exchange.path)
+
+
+def is_job_path(path: str) -> bool:
+    """Whether the path is one of the web process."""
+    return path.startswith(ROOT) and path[len(ROOT) :].partition("/")[0] in JOBS
 
 
 class PassThrough:
