@@ -60,6 +60,7 @@ SECTIONS = (
         _("Console"),
         (
             Entry(_("Usage"), "usage", frozenset({"call"})),
+            Entry(_("Batches"), "batches", frozenset({"batch"})),
             Entry(_("Keys"), "keys", frozenset({"key", "key-rotate"})),
             Entry(_("Webhooks"), "webhooks", frozenset({"webhook-delivery"})),
             Entry(_("Billing"), "billing", frozenset({"payment"})),

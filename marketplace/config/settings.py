@@ -191,6 +191,7 @@ INSTALLED_APPS = [
     "marketplace.keys",
     "marketplace.inference",
     "marketplace.webhooks",
+    "marketplace.batches",
     "marketplace.predictions",
     "marketplace.benchmarks",
     "marketplace.planning",

@@ -2,10 +2,17 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
+from marketplace.batches import api as batches
 from marketplace.inference.views import UnknownJobPathView
 from marketplace.predictions import views as predictions
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("files", batches.FilesView.as_view()),
+    path("files/<str:public_id>", batches.FileView.as_view()),
+    path("files/<str:public_id>/content", batches.FileContentView.as_view()),
+    path("batches", batches.BatchesView.as_view()),
+    path("batches/<str:public_id>", batches.BatchView.as_view()),
+    path("batches/<str:public_id>/cancel", batches.BatchCancelView.as_view()),
     path("predictions", predictions.PredictionsView.as_view()),
     path("predictions/<str:prediction_id>", predictions.PredictionView.as_view()),
     path("predictions/<str:prediction_id>/cancel", predictions.PredictionCancelView.as_view()),

@@ -6,6 +6,7 @@ from marketplace.accounts import organisation_pages as organisations
 from marketplace.accounts import pages as accounts
 from marketplace.agents import pages as agents
 from marketplace.audit import pages as audit
+from marketplace.batches import pages as batches
 from marketplace.benchmarks import pages as benchmarks
 from marketplace.billing import pages as billing
 from marketplace.billing.budgets import pages as budgets
@@ -40,6 +41,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/<int:key_id>", keys.key, name="key"),
     path("keys/<int:key_id>/revoke", keys.key_revoke, name="key-revoke"),
     path("keys/<int:key_id>/rotate", keys.key_rotate, name="key-rotate"),
+    path("batches", batches.batches, name="batches"),
+    path("batches/upload", batches.upload, name="batch-upload"),
+    path("batches/<str:public_id>", batches.batch, name="batch"),
+    path("batches/<str:public_id>/cancel", batches.cancel, name="batch-cancel"),
+    path("batches/<str:public_id>/<str:kind>", batches.download, name="batch-file"),
     path("webhooks", webhooks.webhooks, name="webhooks"),
     path("webhooks/secret", webhooks.secret_make, name="webhook-secret"),
     path("webhooks/<int:delivery_id>", webhooks.delivery, name="webhook-delivery"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
+from marketplace.batches.models import Batch
 from marketplace.benchmarks.models import Benchmark, Origin, Profile, Target
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import Worker
@@ -22,6 +23,7 @@ from marketplace.providers.models import ConformanceRun
 from marketplace.providers.services import Actor, listing_act, listing_create, provider_open
 from marketplace.providers.states import ListingAction, Who
 from marketplace.shared.jobs.models import Job
+from tests.integration.marketplace.batches.desk import asked, chat_lines, files_in_a_folder, routed
 from tests.integration.marketplace.predictions.routers import fake_router
 from tests.integration.marketplace.providers.servers import fake_openai, whole_draft
 from tests.integration.marketplace.recorded import lived
@@ -65,6 +67,12 @@ def check(shop: Shop) -> Iterator[Job]:
 
 
 @contextmanager
+def batch(shop: Shop) -> Iterator[Job]:
+    with files_in_a_folder(), routed():
+        yield asked(shop, chat_lines(30))
+
+
+@contextmanager
 def prediction(shop: Shop) -> Iterator[Job]:
     # Of a key: a person's membership is looked up outside of a test's transaction.
     caller = Caller(shop.organisation.pk, shop.customer_account.pk, key_id=1)
@@ -89,6 +97,7 @@ def benchmark(shop: Shop) -> Iterator[Job]:
 
 ASKED: dict[type[Job], Callable[[Shop], AbstractContextManager[Job]]] = {
     Advice: advice,
+    Batch: batch,
     Benchmark: benchmark,
     ConformanceRun: check,
     Prediction: prediction,

@@ -1,0 +1,1 @@
+"""Files, and batches of calls from them, in OpenAI's shapes."""

@@ -1,0 +1,42 @@
+"""How many calls of a batch are under way at once: what the workers of its models can take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from marketplace.accounts.models import ApiKey, Organisation
+from marketplace.batches.models import Batch
+from marketplace.catalog.models import DeploymentStatus, Worker
+
+WINDOW_MAX = 256
+AHEAD = 1.5
+"""More calls than slots, so that a slot that becomes free finds one waiting in the router."""
+
+
+def window_for(slots: int, limits: Sequence[int | None] = ()) -> int:
+    """How many calls at once, within the caller's own limits; one at least."""
+    wanted = math.ceil(slots * AHEAD) + 1 if slots else 1
+    return max(1, min([wanted, WINDOW_MAX, *(limit for limit in limits if limit)]))
+
+
+def window_of(batch: Batch) -> int:
+    """The same of a batch, as things are now."""
+    workers = Worker.objects.filter(
+        healthy=True,
+        draining=False,
+        pool__deployments__status=DeploymentStatus.LIVE,
+        pool__deployments__version__model__name__in=batch.model_names,
+    ).distinct()
+    slots = sum(worker.slots for worker in workers)
+    return window_for(slots, calls_at_once(batch))
+
+
+def calls_at_once(batch: Batch) -> list[int | None]:
+    """The limits of the organisation and of the key."""
+    organisations = Organisation.objects.filter(pk=batch.organisation_id)
+    keys = ApiKey.objects.filter(pk=batch.key_id)
+    return [
+        *organisations.values_list("calls_at_once", flat=True),
+        *keys.values_list("calls_at_once", flat=True),
+    ]

@@ -1,0 +1,233 @@
+"""The lines of a batch's file: read one by one, and checked before any of them is sent. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import IO, Any
+
+import msgspec
+
+from marketplace.catalog.models import Task
+
+LINE_BYTES_MAX = 10 * 1024 * 1024
+"""As long as a call's body may be."""
+LINES_MAX = 50_000
+CUSTOM_ID_CHARACTERS_MAX = 256
+MODELS_MAX = 50
+"""How many models the lines of one file may name."""
+ERRORS_SHOWN = 50
+"""After so many the rest of the file is not read."""
+MESSAGE_CHARACTERS_MAX = 500
+"""Of an error: the values in it are the customer's."""
+SUFFIXES = (":floor", ":nitro")
+"""Of a model's name; they say how to route."""
+TASKS = {
+    "/v1/chat/completions": Task.CHAT,
+    "/v1/completions": Task.CHAT,
+    "/v1/embeddings": Task.EMBEDDINGS,
+}
+"""Endpoints whose lines name a model, and the task that it has."""
+INFER = re.compile(r"/v2/models/(?P<model>[^/]+/[^/]+)(?:/versions/[^/]+)?/infer")
+
+
+@dataclass(frozen=True, slots=True)
+class LineError:
+    """One thing that is wrong, as OpenAI has it; ``line`` counts from 1, None: the whole file."""
+
+    code: str
+    message: str
+    line: int | None = None
+    param: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "message": self.message,
+            "line": self.line,
+            "param": self.param,
+        }
+
+
+class LineInvalid(Exception):
+    """What is wrong with one line."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.param = code, param
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that can be sent: its number in the file, its id of the customer's, and the body."""
+
+    number: int
+    custom_id: str
+    body: bytes
+    model: str
+
+
+class _Text(msgspec.Struct):
+    custom_id: Any = None
+    method: Any = None
+    url: Any = None
+    body: msgspec.Raw = msgspec.Raw()
+
+
+class _Body(msgspec.Struct):
+    model: Any = None
+    stream: Any = None
+
+
+_text_of = msgspec.json.Decoder(_Text).decode
+_body_of = msgspec.json.Decoder(_Body).decode
+
+
+def endpoint_is_served(endpoint: str) -> bool:
+    """Whether batches may call it."""
+    return endpoint in TASKS or INFER.fullmatch(endpoint) is not None
+
+
+def model_of(endpoint: str) -> str:
+    """The model that the endpoint itself names; "" where each line does."""
+    found = INFER.fullmatch(endpoint)
+    return found["model"] if found else ""
+
+
+def first_url(file: IO[bytes]) -> str:
+    """The endpoint that the first line names; "" where it names none. The file is at its start."""
+    try:
+        _, text = next(numbered(file))
+        url = _text_of(text).url
+    except (StopIteration, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        url = ""
+    finally:
+        file.seek(0)
+    return url if isinstance(url, str) else ""
+
+
+def numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers from 1, empty ones left out.
+
+    One that is too long is cut off after ``LINE_BYTES_MAX + 1`` bytes.
+    """
+    number = 0
+    while text := file.readline(LINE_BYTES_MAX + 1):
+        number += 1
+        is_too_long = len(text) > LINE_BYTES_MAX
+        if is_too_long or text.strip():
+            yield number, text
+        rest = text
+        while is_too_long and rest and not rest.endswith(b"\n"):
+            rest = file.readline(LINE_BYTES_MAX)
+
+
+def line_read(number: int, text: bytes, endpoint: str) -> Line:
+    """Raises :class:`LineInvalid` for the first thing that is wrong."""
+    if len(text) > LINE_BYTES_MAX:
+        raise LineInvalid("line_too_long", f"A line may have {LINE_BYTES_MAX:,} bytes.")
+    try:
+        line = _text_of(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LineInvalid("invalid_json_line", f"This is not one JSON object: {error}.") from error
+    custom_id = line.custom_id
+    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= CUSTOM_ID_CHARACTERS_MAX:
+        most = CUSTOM_ID_CHARACTERS_MAX
+        text_wanted = f"custom_id must be a text of 1 to {most} characters."
+        raise LineInvalid("invalid_custom_id", text_wanted, "custom_id")
+    if line.method != "POST":
+        raise LineInvalid(
+            "invalid_method", f"method must be 'POST', got {line.method!r}.", "method"
+        )
+    if line.url != endpoint:
+        raise LineInvalid(
+            "mismatched_url",
+            f"url must be the batch's endpoint {endpoint!r}, got {line.url!r}.",
+            "url",
+        )
+    model = _body_checked(line.body, endpoint)
+    return Line(number, custom_id, bytes(line.body), model)
+
+
+def _body_checked(content: msgspec.Raw, endpoint: str) -> str:
+    """The name of the model that is asked for."""
+    try:
+        body = _body_of(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LineInvalid("invalid_body", "body must be a JSON object.", "body") from error
+    if body.stream:
+        raise LineInvalid("invalid_body", "A batch has no streams: leave it out.", "body.stream")
+    named = model_of(endpoint)
+    if named:
+        return named
+    if not isinstance(body.model, str) or not body.model:
+        raise LineInvalid("invalid_model", "body.model must name a model.", "body.model")
+    return body.model
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was read of a file: how many lines it has, the models they name, what is wrong.
+
+    ``callable_`` are the models that the caller may call, with their tasks.
+    """
+
+    endpoint: str
+    callable_: Mapping[str, str]
+    forbidden: frozenset[str] = frozenset()
+    lines: int = 0
+    models: set[str] = field(default_factory=set)
+    errors: list[LineError] = field(default_factory=list)
+    _ids: set[bytes] = field(default_factory=set)
+
+    def add(self, number: int, text: bytes) -> bool:
+        """Check the next line; False where reading on is of no use."""
+        self.lines += 1
+        if self.lines > LINES_MAX:
+            self._wrong("too_many_lines", f"A file may have {LINES_MAX:,} lines.", number)
+            return False
+        try:
+            line = line_read(number, text, self.endpoint)
+            self._check_id(line)
+            self._check_model(line.model)
+        except LineInvalid as error:
+            self._wrong(error.code, str(error), number, error.param)
+        return len(self.errors) < ERRORS_SHOWN
+
+    def end(self) -> None:
+        """After the last line."""
+        if not self.lines:
+            self._wrong("empty_file", "The file has no lines.", None)
+
+    def _wrong(self, code: str, message: str, line: int | None, param: str | None = None) -> None:
+        self.errors.append(LineError(code, message[:MESSAGE_CHARACTERS_MAX], line, param))
+
+    def _check_id(self, line: Line) -> None:
+        # A digest has one size, however long the id is.
+        digest = blake2b(line.custom_id.encode(errors="replace"), digest_size=16).digest()
+        if digest in self._ids:
+            said = f"custom_id {line.custom_id!r} is that of an earlier line."
+            raise LineInvalid("duplicate_custom_id", said, "custom_id")
+        self._ids.add(digest)
+
+    def _check_model(self, named: str) -> None:
+        model = named
+        for suffix in SUFFIXES:
+            model = model.removesuffix(suffix)
+        if model in self.models:
+            return
+        param = None if model_of(self.endpoint) else "body.model"
+        if model in self.forbidden:
+            said = f"This key may not call the model {model!r}."
+            raise LineInvalid("model_not_allowed", said, param)
+        if model not in self.callable_:
+            raise LineInvalid("model_not_found", f"There is no model {model!r}.", param)
+        task = TASKS.get(self.endpoint)
+        if task is not None and self.callable_[model] != task:
+            said = f"The model {model!r} is for {self.callable_[model]}, not for {self.endpoint}."
+            raise LineInvalid("invalid_model", said, param)
+        if len(self.models) >= MODELS_MAX:
+            raise LineInvalid("too_many_models", f"A file may name {MODELS_MAX} models.", param)
+        self.models.add(model)

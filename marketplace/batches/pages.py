@@ -1,0 +1,178 @@
+"""Batches for people: upload a file, watch it run, fetch what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO
+
+import msgspec
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.core.paginator import Paginator
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from marketplace.accounts.models import Organisation, User
+from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.permissions import Permission, demand, may
+from marketplace.batches.api import file_response
+from marketplace.batches.file_services import (
+    FILE_BYTES_MAX,
+    MB,
+    FileRefused,
+    file_upload,
+    files_storage,
+)
+from marketplace.batches.lines import LINES_MAX, first_url
+from marketplace.batches.models import Batch, File
+from marketplace.batches.results import error_of
+from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
+from marketplace.inference.callers import Caller
+from marketplace.shared.confirming import confirmation, is_confirmed
+
+ROWS_PER_PAGE = 25
+FAILURES_SHOWN = 20
+FAILURE_BYTES_MAX = 64 * 1024
+WINDOWS = ("1h", "24h", "7d")
+
+
+@require_safe
+@organisation_required
+def batches(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """The organisation's, newest first, and a form for another."""
+    rows = Batch.objects.filter(organisation=organisation).select_related("asked_by")
+    page = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "is_moving": any(batch.is_open for batch in page.object_list),
+        "may_call": may(request.user, organisation, Permission.CALL),
+        "windows": WINDOWS,
+        "lines_max": LINES_MAX,
+        "megabytes_max": FILE_BYTES_MAX // MB,
+    }
+    return render(request, "batches/batches.html", context)
+
+
+@require_POST
+@organisation_required
+def upload(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Keep the file and begin a batch over it; its first line says which endpoint is called."""
+    demand(request, organisation, Permission.CALL)
+    content, user = request.FILES.get("file"), request.user
+    if not isinstance(content, UploadedFile) or not isinstance(user, User):
+        messages.error(request, _("Choose a file first."))
+        return redirect("batches")
+    try:
+        endpoint = first_url(content)
+        file = file_upload(
+            organisation=organisation,
+            content=content,
+            filename=content.name or "input.jsonl",
+            created_by=user,
+        )
+        batch = batch_create(
+            caller=Caller(organisation.pk, organisation.billing_account.pk, user_id=user.pk),
+            input_file_id=file.public_id,
+            endpoint=endpoint,
+            completion_window=request.POST.get("completion_window", WINDOWS[1]),
+            asked_by=user,
+        )
+    except (FileRefused, BatchRefused) as error:
+        messages.error(request, str(error))
+        return redirect("batches")
+    return redirect("batch", batch.public_id)
+
+
+@require_safe
+@organisation_required
+def batch(request: HttpRequest, organisation: Organisation, public_id: str) -> HttpResponse:
+    """One batch; while it is open the page asks again by itself."""
+    row = _one(organisation, public_id)
+    context = {
+        "batch": row,
+        "expected_at": row.lines_end_at(timezone.now()),
+        "input": File.objects.filter(public_id=row.input_file_id).first(),
+        "failures": failures_of(row.error_file),
+        "may_call": may(request.user, organisation, Permission.CALL),
+    }
+    return render(request, "batches/batch.html", context)
+
+
+@require_POST
+@organisation_required
+def cancel(request: HttpRequest, organisation: Organisation, public_id: str) -> HttpResponse:
+    """Cancel it, once that is confirmed."""
+    demand(request, organisation, Permission.CALL)
+    row = _one(organisation, public_id)
+    if not is_confirmed(request):
+        return confirmation(
+            request,
+            question=_("Cancel the batch?"),
+            effects=[
+                _("Lines that were not sent yet are not sent."),
+                _("What is answered by then is delivered, and stays charged."),
+            ],
+            verb=_("Cancel the batch"),
+            back=reverse("batch", args=[row.public_id]),
+        )
+    batch_cancel(batch=row)
+    return redirect("batch", row.public_id)
+
+
+@require_safe
+@organisation_required
+def download(
+    request: HttpRequest, organisation: Organisation, public_id: str, kind: str
+) -> FileResponse:
+    """One of its files: ``input``, ``output`` or ``errors``."""
+    row = _one(organisation, public_id)
+    ids = {
+        "input": row.input_file_id,
+        "output": row.output_file_id,
+        "errors": row.error_file_id,
+    }
+    if kind not in ids:
+        raise Http404
+    return file_response(get_object_or_404(organisation.files, public_id=ids[kind]))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A line that failed, in short."""
+
+    custom_id: str
+    code: str
+    message: str
+
+
+def failures_of(file: File | None) -> Sequence[Failure]:
+    """The first lines of an error file."""
+    if file is None:
+        return ()
+    with files_storage().open(file.stored_as) as content:
+        return [*islice(_failures(content), FAILURES_SHOWN)]
+
+
+def _failures(content: IO[bytes]) -> list[Failure]:
+    whole, _rest, _cut = content.read(FAILURE_BYTES_MAX).rpartition(b"\n")
+    found = []
+    for text in whole.splitlines():
+        line = msgspec.json.decode(text)
+        error, response = line["error"], line["response"]
+        if error is None:
+            code, message = error_of(msgspec.json.encode(response["body"]), response["status_code"])
+        else:
+            code, message = error["code"], error["message"]
+        found.append(Failure(line["custom_id"], code, message))
+    return found
+
+
+def _one(organisation: Organisation, public_id: str) -> Batch:
+    rows = Batch.objects.select_related("output_file", "error_file", "asked_by")
+    return get_object_or_404(rows, organisation=organisation, public_id=public_id)

@@ -1,0 +1,109 @@
+"""What becomes of lines: their results as lines of a file, and which of them are kept. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the output file, or of the error file if it ``failed``."""
+
+    text: bytes
+    failed: bool
+
+
+def answered(*, id_: str, custom_id: str, status: int, request_id: str, body: bytes) -> Result:
+    """The result of a call that was answered, with whatever status."""
+    try:
+        # One line, and proof that it is JSON.
+        content = msgspec.Raw(msgspec.json.format(body, indent=-1))
+    except msgspec.DecodeError:
+        return broken(id_, custom_id, "invalid_answer", "The answer was not JSON.")
+    response = {"status_code": status, "request_id": request_id, "body": content}
+    text = _text(id_, custom_id, response, None)
+    return Result(text, failed=status != HTTPStatus.OK)
+
+
+def broken(id_: str, custom_id: str, code: str, message: str) -> Result:
+    """The result of a line that has no answer."""
+    return Result(_text(id_, custom_id, None, {"code": code, "message": message}), failed=True)
+
+
+def error_of(body: bytes, status: int) -> tuple[str, str]:
+    """Code and message of an error in OpenAI's shape, or of its status."""
+    try:
+        error = msgspec.json.decode(body)["error"]
+        return str(error["code"]), str(error["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"status_{status}", f"The router answered with {status}."
+
+
+def _text(
+    id_: str,
+    custom_id: str,
+    response: Mapping[str, Any] | None,
+    error: Mapping[str, str] | None,
+) -> bytes:
+    line = {"id": id_, "custom_id": custom_id, "response": response, "error": error}
+    return msgspec.json.encode(line) + b"\n"
+
+
+def ranges_of(numbers: Iterable[int]) -> list[Range]:
+    """Numbers as ranges from first to last, in order."""
+    ranges: list[Range] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+class Covered:
+    """The numbers in some ranges, in as much memory as those take."""
+
+    def __init__(self, ranges: Iterable[Sequence[int]]) -> None:
+        self._ranges: list[Range] = []
+        for first, last in sorted((one[0], one[1]) for one in ranges):
+            if self._ranges and first <= self._ranges[-1][1] + 1:
+                self._ranges[-1] = (self._ranges[-1][0], max(last, self._ranges[-1][1]))
+            else:
+                self._ranges.append((first, last))
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._ranges, number, key=lambda one: one[0])
+        return at > 0 and number <= self._ranges[at - 1][1]
+
+
+@dataclass(slots=True)
+class Finished:
+    """Results that are in memory only: the next part."""
+
+    results: dict[int, Result] = field(default_factory=dict)
+    size_bytes: int = 0
+
+    def add(self, number: int, result: Result) -> None:
+        self.results[number] = result
+        self.size_bytes += len(result.text)
+
+    @property
+    def failed(self) -> int:
+        return sum(result.failed for result in self.results.values())
+
+    @property
+    def ranges(self) -> list[Range]:
+        return ranges_of(self.results)
+
+    def texts(self, *, failed: bool) -> list[bytes]:
+        """In the order of the lines."""
+        kept = sorted(self.results.items())
+        return [result.text for _, result in kept if result.failed is failed]

@@ -1,0 +1,311 @@
+"""The work of a batch: its file is checked, its lines are sent in turns, its results delivered."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+from django.core.files.base import ContentFile
+from django.core.files.base import File as Content
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from marketplace.accounts.models import ApiKey
+from marketplace.batches.calls import Calls, Clients
+from marketplace.batches.capacity import window_of
+from marketplace.batches.file_services import bytes_store, file_add, files_storage
+from marketplace.batches.lines import Checked, Line, line_read, numbered
+from marketplace.batches.models import (
+    STATUSES_OPEN,
+    Batch,
+    BatchPart,
+    BatchStatus,
+    File,
+    Purpose,
+)
+from marketplace.batches.results import Covered, Finished
+from marketplace.batches.sending import Ending, Looked, Sender
+from marketplace.catalog.selectors import models_published
+from marketplace.inference.callers import Caller
+from marketplace.inference.router_client import RouterClient
+from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import JobFailed, JobStopped, JobYields, Run
+
+PATIENCE_S = 120.0
+"""How long a batch waits for a database that is away."""
+CHECKED_AT_ONCE = 1_000
+COPY_BYTES = 1024 * 1024
+INVALID = "The file has errors, so nothing of it was sent."
+INPUT_GONE = "The input file is gone."
+EXPIRED = ("batch_expired", "The completion window ended before this line was sent.")
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def batch_work(run: Run, clients: Clients = RouterClient) -> Mapping[str, Any]:
+    """The work of the job: one turn. Returns the columns to keep once the batch is over."""
+    try:
+        return _worked(run, clients)
+    except JobYields:
+        raise
+    except Exception:
+        # What was done is delivered, however the job ends.
+        if _own(run).exists():
+            _deliver(run)
+        raise
+
+
+def batch_over(batch: Batch) -> None:
+    """What a job that did not come to its own end leaves: told as a status of the batch."""
+    row = Batch.objects.filter(pk=batch.pk, status__in=STATUSES_OPEN)
+    if batch.state == JobState.FAILED:
+        error = {"code": "internal_error", "message": batch.error, "line": None, "param": None}
+        row.update(status=BatchStatus.FAILED, failed_at=timezone.now(), errors=[error])
+    elif batch.state == JobState.CANCELLED:
+        row.update(status=BatchStatus.CANCELLED, cancelled_at=timezone.now())
+
+
+def _worked(run: Run, clients: Clients) -> Mapping[str, Any]:
+    run.progress(run.job.share)
+    if run.job.status == BatchStatus.VALIDATING and not _check(run):
+        return _ended(run, BatchStatus.CANCELLED)
+    run.job.refresh_from_db()
+    ending = _turn(run, clients)
+    if ending is Ending.TURN:
+        completed, failed = _counted(run.job)
+        _own(run).update(turn_at=timezone.now(), completed=completed, failed=failed)
+        raise JobYields
+    _change(run, BatchStatus.FINALIZING, finalizing_at=timezone.now())
+    _deliver(run)
+    if ending is Ending.CANCELLED:
+        return _ended(run, BatchStatus.CANCELLED)
+    if ending is Ending.EXPIRED:
+        return _ended(run, BatchStatus.EXPIRED)
+    return _ended(run, BatchStatus.COMPLETED)
+
+
+# --- the file is checked --------------------------------------------------------------------------
+
+
+def _check(run: Run) -> bool:
+    """Whether it goes on. Raises ``JobFailed`` where the file is not as it should be."""
+    batch: Batch = run.job
+    checked = _checker(batch)
+    with _input(batch) as file:
+        for number, text in numbered(file):
+            if not checked.add(number, text):
+                break
+            if number % CHECKED_AT_ONCE == 0:
+                patiently(lambda: run.progress(0.0))
+    checked.end()
+    if checked.errors:
+        _own(run).update(
+            status=BatchStatus.FAILED,
+            failed_at=timezone.now(),
+            errors=[error.as_dict() for error in checked.errors],
+        )
+        raise JobFailed(INVALID)
+    columns = {"total": checked.lines, "model_names": sorted(checked.models)}
+    _own(run).update(**columns)
+    return _change(run, BatchStatus.IN_PROGRESS, in_progress_at=timezone.now())
+
+
+def _checker(batch: Batch) -> Checked:
+    tasks = dict(models_published().values_list("name", "task"))
+    allowed = ApiKey.objects.filter(pk=batch.key_id).values_list("models_allowed", flat=True)
+    only = set(allowed.first() or tasks)
+    return Checked(
+        endpoint=batch.endpoint,
+        callable_={name: task for name, task in tasks.items() if name in only},
+        forbidden=frozenset(tasks.keys() - only),
+    )
+
+
+def _change(run: Run, status: BatchStatus, **columns: Any) -> bool:
+    """Put it into this status, unless somebody has cancelled it; returns whether."""
+    _own(run).update(**columns)
+    return bool(_own(run).filter(cancelling_at=None).update(status=status))
+
+
+@contextmanager
+def _input(batch: Batch) -> Iterator[Any]:
+    file = File.objects.filter(public_id=batch.input_file_id).first()
+    if file is None:
+        raise JobFailed(INPUT_GONE)
+    with files_storage().open(file.stored_as) as content:
+        yield content
+
+
+# --- its lines are sent ---------------------------------------------------------------------------
+
+
+def _turn(run: Run, clients: Clients) -> Ending:
+    batch: Batch = run.job
+    caller = Caller(
+        batch.organisation_id, batch.account_id, key_id=batch.key_id, user_id=batch.user_id
+    )
+    with _input(batch) as file, Calls(caller, clients) as calls:
+        sender = _sender(run, calls, _lines_left(batch, file))
+        ending = sender.turn()
+    if ending in {Ending.EXPIRED, Ending.HALTED}:
+        with _input(batch) as file:
+            code, message = sender.halted or EXPIRED
+            for line in _lines_left(batch, file):
+                sender.fail(line, code, message)
+            sender.keep()
+            sender.tell()
+    return ending
+
+
+def _sender(run: Run, calls: Calls, lines: Iterator[Line]) -> Sender:
+    batch: Batch = run.job
+
+    def look() -> Looked:
+        now = Batch.objects.get(pk=batch.pk)
+        left = (now.expires_at - timezone.now()).total_seconds()
+        return Looked(now.cancelling_at is not None, left, window_of(now))
+
+    def tell(completed: int, failed: int, rate_hz: float) -> None:
+        share = (completed + failed) / max(batch.total, 1)
+        columns: dict[str, Any] = {"completed": completed, "failed": failed}
+        if rate_hz:
+            columns["rate_hz"] = rate_hz
+        patiently(lambda: run.progress(share, **columns))
+
+    return Sender(
+        batch_id=batch.public_id,
+        path=batch.endpoint,
+        lines=lines,
+        calls=calls,
+        look=lambda: patiently(look),
+        keep=lambda finished: part_keep(run, finished),
+        tell=tell,
+        done=_counted(batch),
+    )
+
+
+def _lines_left(batch: Batch, file: Any) -> Iterator[Line]:
+    """The lines that are in no part yet."""
+    ranges = BatchPart.objects.filter(batch=batch).values_list("ranges", flat=True)
+    covered = Covered(one for part in ranges for one in part)
+    for number, text in numbered(file):
+        if number not in covered:
+            yield line_read(number, text, batch.endpoint)
+
+
+def _counted(batch: Batch) -> tuple[int, int]:
+    """Completed and failed lines, by the parts that are kept."""
+    parts = list(BatchPart.objects.filter(batch=batch).values_list("completed", "failed"))
+    return sum(one for one, _ in parts), sum(one for _, one in parts)
+
+
+def part_keep(run: Run, finished: Finished) -> None:
+    """Write a part: first its objects, then its row. Raises ``JobStopped`` for another's job."""
+    batch: Batch = run.job
+    names = {}
+    for column, failed in (("output_as", False), ("errors_as", True)):
+        content = b"".join(finished.texts(failed=failed))
+        if content:
+            names[column] = files_storage().save(f"{batch.folder}/part", ContentFile(content))
+
+    def write() -> None:
+        with transaction.atomic():
+            if not _own(run).select_for_update().values_list("pk").first():
+                raise JobStopped
+            failures = finished.failed
+            BatchPart.objects.create(
+                batch=batch,
+                ranges=finished.ranges,
+                completed=len(finished.results) - failures,
+                failed=failures,
+                **names,
+            )
+
+    patiently(write)
+
+
+# --- its results are delivered --------------------------------------------------------------------
+
+
+def _deliver(run: Run) -> None:
+    """Join the parts into an output and an error file, where there are any."""
+    batch: Batch = run.job
+    completed, failed = _counted(batch)
+    parts = list(BatchPart.objects.filter(batch=batch).values_list("output_as", "errors_as"))
+    outputs = [output for output, _ in parts if output]
+    errors = [error for _, error in parts if error]
+    _own(run).update(completed=completed, failed=failed)
+    batch.refresh_from_db()
+    if outputs and batch.output_file_id is None:
+        _file_of(run, outputs, "output")
+    if errors and batch.error_file_id is None:
+        _file_of(run, errors, "error")
+
+
+def _file_of(run: Run, parts: list[str], kind: str) -> None:
+    batch: Batch = run.job
+    with tempfile.TemporaryFile() as joined:
+        for name in parts:
+            with files_storage().open(name) as part:
+                while chunk := part.read(COPY_BYTES):
+                    joined.write(chunk)
+        joined.seek(0)
+        stored = bytes_store(organisation=batch.organisation, content=Content(joined))
+
+    @transaction.atomic
+    def write() -> None:
+        file = file_add(
+            stored,
+            organisation=batch.organisation,
+            filename=f"{batch.public_id}_{kind}.jsonl",
+            purpose=Purpose.BATCH_OUTPUT,
+        )
+        if not _own(run).update(**{f"{kind}_file": file}):
+            raise JobStopped
+
+    patiently(write)
+    batch.refresh_from_db()
+
+
+def _ended(run: Run, status: BatchStatus) -> Mapping[str, Any]:
+    batch: Batch = run.job
+    completed, failed = _counted(batch)
+    column = {
+        BatchStatus.COMPLETED: "completed_at",
+        BatchStatus.EXPIRED: "expired_at",
+        BatchStatus.CANCELLED: "cancelled_at",
+    }[status]
+    return {"status": status, column: timezone.now(), "completed": completed, "failed": failed}
+
+
+def _own(run: Run) -> QuerySet[Batch]:
+    """The batch's row, while it is this process's."""
+    return cast("QuerySet[Batch]", run.own)
+
+
+def patiently(do: Callable[[], T]) -> T:
+    """Do it, again and again while the database is away, for ``PATIENCE_S`` at most."""
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return do()
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() > until_s or _in_transaction():
+                raise
+            log.warning("the database is away: %s", error)
+            _reconnect()
+            time.sleep(1.0)
+
+
+def _in_transaction() -> bool:
+    return connection.in_atomic_block
+
+
+def _reconnect() -> None:
+    connection.close()

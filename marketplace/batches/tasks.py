@@ -1,0 +1,40 @@
+"""Batches are jobs. The clock takes away what is no longer needed."""
+
+from django.conf import settings
+
+from marketplace.batches.cleaning import parts_clear
+from marketplace.batches.file_services import files_expire
+from marketplace.batches.models import Batch
+from marketplace.batches.running import batch_over, batch_work
+from marketplace.shared.jobs.kinds import JobKind
+from marketplace.shared.jobs.periodic import Queue, every
+from marketplace.shared.jobs.services import job_register
+
+TURN_LIMIT_S = 900.0
+"""Longest that a turn with its checks and its delivery takes."""
+ATTEMPTS_MAX = 100
+"""How often a batch may lose its process: each time it goes on where it was."""
+
+job_register(
+    JobKind(
+        Batch,
+        batch_work,
+        over=batch_over,
+        time_limit_s=TURN_LIMIT_S,
+        attempts_max=ATTEMPTS_MAX,
+        at_once=settings.WAYPOST_BATCHES_AT_ONCE,
+        turn=("turn_at", "pk"),
+    )
+)
+
+
+@every(600, queue=Queue.WORK)
+def expire_files() -> int:
+    """Returns how many went."""
+    return files_expire()
+
+
+@every(60, queue=Queue.WORK)
+def clear_parts() -> int:
+    """Returns how many went."""
+    return parts_clear()
