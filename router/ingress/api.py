@@ -234,6 +234,8 @@ class API:
         if not exchange.headers.get(HEADER):  # All clients would share an empty key.
             return await self._running(exchange, exchange.grant, call, exchange)
         grant = exchange.grant
+        # Whoever cannot wait now asks again with the same key, and must not be charged twice.
+        exchange.outlives_client = call.wishes.priority is Priority.BATCH and not call.stream
         await self._idempotency.once(
             exchange, grant, lambda sink: self._running(exchange, grant, call, sink)
         )

@@ -153,11 +153,12 @@ class Connection(asyncio.Protocol):
         self._server.moved.set()
         self.resume_writing()
         self._held.clear()
-        answered = self._exchange is not None and self._exchange.ended
+        exchange = self._exchange
+        goes_on = exchange is not None and (exchange.ended or exchange.outlives_client)
         if self._task is None:
             self._let_body_go()
             self._exchange = None
-        elif not answered:
+        elif not goes_on:
             self._task.cancel()
 
     def pause_writing(self) -> None:
