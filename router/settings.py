@@ -53,6 +53,12 @@ class Limits(Struct, frozen=True):
     """How long such an answer is kept."""
     idempotency_claim_s: float = 600.0
     """How long a call keeps a key without renewing it; a running call renews it."""
+    progress_s: float = 2.0
+    """How often a stream that asks for it (``X-Route-Progress: 1``) is told where its call stands
+    until its answer begins."""
+    quiet_s: float = 20.0
+    """How long a stream is silent before its answer begins; then it gets such comments too. 0:
+    none."""
     queue_max: int = 2_000
     """Most requests that may wait for a worker; 429 beyond it."""
     queue_wait_s: float = 30.0
@@ -95,7 +101,7 @@ class Limits(Struct, frozen=True):
     """How long a stopping router lets running calls finish."""
 
 
-MAY_BE_ZERO = frozenset({"learned_max_age_s", "engine_poll_s"})
+MAY_BE_ZERO = frozenset({"learned_max_age_s", "engine_poll_s", "quiet_s"})
 """Limits that 0 turns off."""
 
 

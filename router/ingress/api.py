@@ -37,6 +37,8 @@ from router.ingress.messages_answer import MessagesClient
 from router.ingress.openai_answer import OpenAIClient
 from router.ingress.operations import JSON, Operations
 from router.ingress.pass_through import PassThrough, is_job
+from router.ingress.progress import HEADER as PROGRESS
+from router.ingress.progress import Progress
 from router.pipeline.gateway import Client, Gateway
 from router.pipeline.history import Histories
 from router.pipeline.plan import find_route
@@ -244,14 +246,53 @@ class API:
         self, exchange: Exchange, grant: Grant, call: InferenceRequest, sink: Sink
     ) -> Coroutine[None, None, None]:
         """The coroutine that serves a call."""
-        is_message = exchange.path == messages.PATH
-        client = MessagesClient(sink, call.id) if is_message else OpenAIClient(sink, call)
+        progress = self._progress(exchange, call, sink)
+        client: Client
+        if exchange.path == messages.PATH:
+            client = MessagesClient(sink, call.id, progress)
+        else:
+            client = OpenAIClient(sink, call, progress)
+        if progress is not None:
+            return self._told(exchange, grant, call, client, progress)
         if call.fallbacks:
             return self._first_of(exchange, grant, call, client)
         return self._gateway.serve(grant, call, client)
 
+    def _progress(self, exchange: Exchange, call: InferenceRequest, sink: Sink) -> Progress | None:
+        """Comments for a stream of text until its answer begins."""
+        asked = exchange.headers.get(PROGRESS) == b"1"
+        every_s = self._limits.progress_s if asked else self._limits.quiet_s
+        if not call.stream or call.kind is Kind.INFER or not every_s:
+            return None
+        return Progress(sink, call.id, self._gateway.standing, every_s)
+
+    async def _told(
+        self,
+        exchange: Exchange,
+        grant: Grant,
+        call: InferenceRequest,
+        client: Client,
+        progress: Progress,
+    ) -> None:
+        try:
+            if call.fallbacks:
+                await self._first_of(exchange, grant, call, client, progress)
+            else:
+                await self._gateway.serve(grant, call, client)
+        except CallError as error:
+            if not progress.stop():
+                raise
+            await client.end_stream(error)  # Its status is 200: the head went with a comment.
+        finally:
+            progress.stop()
+
     async def _first_of(
-        self, exchange: Exchange, grant: Grant, call: InferenceRequest, client: Client
+        self,
+        exchange: Exchange,
+        grant: Grant,
+        call: InferenceRequest,
+        client: Client,
+        progress: Progress | None = None,
     ) -> None:
         """Serve by the first of the request's models that can."""
         for model in call.fallbacks:
@@ -261,6 +302,8 @@ class API:
                 # The books have a call for each model tried.
                 id_ = uuid7(call.created_at_ms, self._random_bits(74))
                 call = msgspec.structs.replace(call, id=id_, model=model)
+                if progress is not None:
+                    progress.call_id = id_
                 call = traced(call, exchange.header(TRACEPARENT), self._trace_share)
         await self._gateway.serve(grant, call, client)
 

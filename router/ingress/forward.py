@@ -29,6 +29,7 @@ UP = (
     b"x-api-key",
     b"x-route-explain",
     b"x-route-priority",
+    b"x-route-progress",
     b"x-route-quote",
 )
 DOWN = (

@@ -15,6 +15,7 @@ from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
 from router.ingress.errors import anthropic_error
 from router.ingress.exchange import Headers, Sink
+from router.ingress.progress import Progress
 from router.pipeline.route_report import Report
 from router.ports import UpstreamFailed
 
@@ -226,8 +227,9 @@ class MessageStream:
 class MessagesClient:
     """The :class:`router.pipeline.gateway.Client` of a call that came as a message."""
 
-    def __init__(self, sink: Sink, request_id: str) -> None:
+    def __init__(self, sink: Sink, request_id: str, progress: Progress | None = None) -> None:
         self._sink = sink
+        self._progress = progress
         self._request_id = request_id
         self._stream = MessageStream(request_id)
 
@@ -237,7 +239,8 @@ class MessagesClient:
 
     async def start_stream(self, headers: Headers) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
-        await self._sink.start_stream(headers)
+        if self._progress is None or not self._progress.stop():
+            await self._sink.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
         """See :class:`router.pipeline.gateway.Client`."""

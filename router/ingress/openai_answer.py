@@ -12,6 +12,7 @@ from router.domain.errors import CallError
 from router.domain.request import InferenceRequest
 from router.ingress.errors import openai_error
 from router.ingress.exchange import Headers, Sink
+from router.ingress.progress import Progress
 from router.pipeline.route_report import Report
 
 JSON = ("content-type", "application/json")
@@ -24,10 +25,13 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 class OpenAIClient:
     """The :class:`router.pipeline.gateway.Client` of a call. A report goes out as ``route``."""
 
-    __slots__ = ("_call", "_headers", "_sink")
+    __slots__ = ("_call", "_headers", "_progress", "_sink")
 
-    def __init__(self, sink: Sink, call: InferenceRequest) -> None:
+    def __init__(
+        self, sink: Sink, call: InferenceRequest, progress: Progress | None = None
+    ) -> None:
         self._sink = sink
+        self._progress = progress
         self._call = call
         self._headers: Headers = []
 
@@ -42,6 +46,8 @@ class OpenAIClient:
     async def start_stream(self, headers: Headers) -> None:
         """See :class:`router.pipeline.gateway.Client`."""
         self._headers = headers
+        if self._progress is not None and self._progress.stop():
+            return
         await self._sink.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:

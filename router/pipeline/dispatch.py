@@ -23,8 +23,12 @@ from router.scheduling.decisions import (
 )
 from router.scheduling.endings import NOT_SENT, Ending
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.standing import Standing
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker import Attempt
+
+STANDINGS_S = 0.5
+"""How long the standings of those who wait are used before they are looked up again."""
 
 
 class Dispatcher:
@@ -49,6 +53,8 @@ class Dispatcher:
         self._waiting: dict[str, asyncio.Future[Dispatch]] = {}
         self._tick_timer: asyncio.Handle | None = None
         self._tick_due_s = inf
+        self._standings: dict[str, Standing] = {}
+        self._stood_s = -inf
 
     def remember(self, learned: Learned) -> None:
         """Take over what an earlier process of the router learned of workers."""
@@ -89,6 +95,16 @@ class Dispatcher:
         except asyncio.CancelledError:
             self._abandon(ticket, future)
             raise
+
+    def standing(self, call_id: str) -> Standing | None:
+        """Where a call stands that waits for a worker; None if it does not wait."""
+        if call_id not in self._waiting:
+            return None
+        now_s = self._clock()
+        if now_s - self._stood_s >= STANDINGS_S:
+            self._standings = self.scheduler.standings(now_s)
+            self._stood_s = now_s
+        return self._standings.get(call_id)
 
     def first_byte(self, attempt: Attempt) -> None:
         """The answer has begun."""

@@ -40,6 +40,7 @@ from router.pipeline.settle import CallAccount, Settlement
 from router.pipeline.trace import Trace
 from router.ports import Recorder, StreamPart, UpstreamFailed
 from router.scheduling.endings import ANSWERED, GIVEN_UP, TRUNCATED
+from router.scheduling.standing import Standing
 from router.scheduling.worker import Attempt
 
 T = TypeVar("T")
@@ -133,6 +134,10 @@ class Gateway:
         """Learned seconds of a mean request on an endpoint; None before any was seen."""
         state = self._dispatcher.scheduler.fleet.endpoints.get(endpoint_id)
         return state.estimate.seconds if state is not None and state.estimate.samples else None
+
+    def standing(self, call_id: str) -> Standing | None:
+        """See :meth:`router.pipeline.dispatch.Dispatcher.standing`."""
+        return self._dispatcher.standing(call_id)
 
     async def serve(self, grant: Grant, request: InferenceRequest, client: Client) -> None:
         """Run one call to its end. Raises a ``CallError`` only before the client got a byte."""

@@ -30,6 +30,7 @@ from router.scheduling.routes import Routes
 from router.scheduling.scoring import Scoring
 from router.scheduling.sending import Sender
 from router.scheduling.size import SizePredictor
+from router.scheduling.standing import Standing, standings
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.tokens import TokenEstimates
 from router.scheduling.worker import Attempt
@@ -80,6 +81,10 @@ class Scheduler:
     def waiting_by_model(self) -> dict[str, int]:
         """How many requests wait, by model, for models that have any."""
         return dict(Counter(queued.ticket.model for queued in self._queue))
+
+    def standings(self, now_s: float) -> dict[str, Standing]:
+        """Where each queued ticket stands, by its id."""
+        return standings(self._queue, now_s)
 
     def learned(self) -> Learned:
         """What is known of the endpoints in use, for the next run of this router."""
