@@ -15,9 +15,9 @@ from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
 from router.scheduling.batch import Batch
 from router.scheduling.engine import Engine
-from router.scheduling.engines import EngineEndpoint, EngineRun
+from router.scheduling.engines import EngineEndpoint, EngineRun, EngineWorker
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.worker import WorkerState
+from router.scheduling.worker import EndpointState, WorkerState
 
 NOT_FAILED = {Outcome.COMPLETED.value, Outcome.CLIENT_GONE.value, Outcome.REFUSED.value}
 """Neither the router nor a worker failed these calls: the client left or sent a bad request."""
@@ -48,45 +48,7 @@ def router_state(
     """
     now_s = time.monotonic()
     scheduler.look(now_s)
-    running = Counter(
-        attempt.endpoint.id
-        for worker in scheduler.fleet.workers.values()
-        for attempt in worker.inflight.values()
-    )
-    endpoints: dict[str, list[dict[str, Any]]] = {}
-    engines: dict[str, dict[str, Any]] = {}
-    for state in scheduler.fleet.endpoints.values():
-        entry: dict[str, Any] = {
-            "id": state.endpoint.id,
-            "model": state.endpoint.deployment.model,
-            "pool": state.endpoint.pool.name,
-            "emulated": state.endpoint.pool.emulated,
-            "service_ms": state.estimate.seconds * 1e3,
-            "samples": state.estimate.samples,
-            "in_flight": running[state.id],
-        }
-        model = state.model
-        if isinstance(model, EngineEndpoint):
-            if model.engine.speed.first.samples:  # Without samples it is a guess.
-                entry["engine"] = _expected_of(model.engine)
-            engines[state.worker.id] = {
-                "engine": _batch_of(state.worker, model.worker.batch, polls)
-            }
-        endpoints.setdefault(state.worker.id, []).append(entry)
-    workers = [
-        {
-            "id": worker.id,
-            "slots": worker.slots,
-            "limit": worker.limit,
-            "in_flight": len(worker.inflight),
-            "ejected_s": max(0.0, worker.ejection.until_s - now_s),
-            "consecutive_failures": worker.ejection.consecutive_failures,
-            "endpoints": endpoints.get(worker.id, []),
-            **engines.get(worker.id, {}),
-        }
-        for worker in scheduler.fleet.workers.values()
-    ]
-    waiting = scheduler.waiting_by_model
+    models, waiting = gateway.table.routes, scheduler.waiting_by_model
     body = {
         "router_id": router_id,
         "snapshot_version": gateway.table.version,
@@ -94,20 +56,49 @@ def router_state(
         "waiting": scheduler.waiting,
         "unsettled": unsettled,
         "routers": list(routers),
-        "size_log_error": {
-            model: scheduler.sizes.log_error(model) for model in gateway.table.routes
-        },
+        "size_log_error": {model: scheduler.sizes.log_error(model) for model in models},
         "models": {
-            model: {"waiting": waiting.get(model, 0), **_ended(meters, model)}
-            for model in gateway.table.routes
+            model: {"waiting": waiting.get(model, 0), **_ended(meters, model)} for model in models
         },
         "counted": _counted(gateway.counts, scheduler),
-        "workers": workers,
+        "workers": [_worker(worker, polls, now_s) for worker in scheduler.fleet.workers.values()],
     }
     return _encode(body)
 
 
-def _batch_of(worker: WorkerState, batch: Batch, polls: EnginePolls) -> dict[str, Any]:
+def _worker(worker: WorkerState, polls: EnginePolls, now_s: float) -> dict[str, Any]:
+    running = Counter(attempt.endpoint.id for attempt in worker.inflight.values())
+    told: dict[str, Any] = {
+        "id": worker.id,
+        "slots": worker.slots,
+        "limit": worker.limit,
+        "in_flight": len(worker.inflight),
+        "ejected_s": max(0.0, worker.ejection.until_s - now_s),
+        "consecutive_failures": worker.ejection.consecutive_failures,
+        "endpoints": [_endpoint(state, running[state.id]) for state in worker.endpoints],
+    }
+    if isinstance(worker.model, EngineWorker):
+        told["engine"] = _batch(worker, worker.model.batch, polls)
+    return told
+
+
+def _endpoint(state: EndpointState, in_flight: int) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "id": state.endpoint.id,
+        "model": state.endpoint.deployment.model,
+        "pool": state.endpoint.pool.name,
+        "emulated": state.endpoint.pool.emulated,
+        "service_ms": state.estimate.seconds * 1e3,
+        "samples": state.estimate.samples,
+        "in_flight": in_flight,
+    }
+    model = state.model
+    if isinstance(model, EngineEndpoint) and model.engine.speed.first.samples:
+        told["engine"] = _expected(model.engine)  # Without samples it would be a guess.
+    return told
+
+
+def _batch(worker: WorkerState, batch: Batch, polls: EnginePolls) -> dict[str, Any]:
     """The part of an engine's batch that is this router's.
 
     ``context_tokens`` counts prompts, and answers as far as they have come. ``others_running`` is
@@ -130,7 +121,7 @@ def _batch_of(worker: WorkerState, batch: Batch, polls: EnginePolls) -> dict[str
     }
 
 
-def _expected_of(engine: Engine) -> dict[str, Any]:
+def _expected(engine: Engine) -> dict[str, Any]:
     """``prompt_tokens`` counts the uncached tokens of a typical prompt."""
     costs, prompt_tokens = engine.costs, engine.speed.prompt_tokens
     first_factor, step_factor = engine.factors
