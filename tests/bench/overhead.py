@@ -39,6 +39,7 @@ from router.adapters.memory import (
 )
 from router.adapters.static_fleet import load_fleet
 from router.app import open_vault, serve, serve_http
+from router.compose import Stores
 from router.contracts.record import UsageRecord, encode_records
 from router.metering.journal import Journal
 from router.metering.settler import Settler
@@ -186,7 +187,7 @@ async def _with_journal(settings: Settings, fleet: Path, folder: str) -> None:
         try:
             answers = MemoryIdempotencyStore(time.monotonic)
             source = MemorySnapshotSource(snapshot)
-            await serve_http(settings, vault, settler, ledger, answers, source, kept=None)
+            await serve_http(settings, Stores(vault, settler, ledger, answers, source))
         finally:
             settling.cancel()
 
