@@ -12,7 +12,7 @@ from router.domain.errors import ModelUnknown, RequestInvalid
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.tensors import check_inference, decode
+from router.ingress.tensors import Inference, check_inference, decode
 from router.ingress.unfit import unfit
 from router.pipeline.meters import ModelMeters
 from router.pipeline.plan import check_permitted
@@ -72,20 +72,8 @@ def parse_infer(
     data ``checked``. Raises ``RequestInvalid`` that says what does not fit.
     """
     declared = headers.get(HEADER_LENGTH)
-    if declared is not None and not _fits(declared, body):
-        raise RequestInvalid(
-            f"Inference-Header-Content-Length {declared.decode('latin-1')!r} does not fit a body "
-            f"of {len(body)} bytes"
-        )
-    header_length = len(body) if declared is None else int(declared)
-    try:
-        inference = decode(body[:header_length])
-    except msgspec.ValidationError as error:
-        raise unfit(error) from None
-    except UNREADABLE as error:
-        raise RequestInvalid(f"not an inference request: {error}") from None
-    if not inference.inputs or not all(tensor.shape for tensor in inference.inputs):
-        raise RequestInvalid("inputs must hold at least one tensor with a shape", param="inputs")
+    header_length = _header_length(declared, body)
+    inference = _decoded(body[:header_length])
     rows = inference.inputs[0].shape[0]
     if not 1 <= rows <= ROWS_MAX:
         raise RequestInvalid(
@@ -109,6 +97,30 @@ def parse_infer(
         payload=body,
         payload_headers=tuple(payload_headers),
     )
+
+
+def _header_length(declared: bytes | None, body: bytes) -> int:
+    """Bytes of the JSON, which binary tensors follow if the client ``declared`` where."""
+    if declared is None:
+        return len(body)
+    if not _fits(declared, body):
+        raise RequestInvalid(
+            f"Inference-Header-Content-Length {declared.decode('latin-1')!r} does not fit a body "
+            f"of {len(body)} bytes"
+        )
+    return int(declared)
+
+
+def _decoded(header: bytes) -> Inference:
+    try:
+        inference = decode(header)
+    except msgspec.ValidationError as error:
+        raise unfit(error) from None
+    except UNREADABLE as unreadable:
+        raise RequestInvalid(f"not an inference request: {unreadable}") from None
+    if not inference.inputs or not all(tensor.shape for tensor in inference.inputs):
+        raise RequestInvalid("inputs must hold at least one tensor with a shape", param="inputs")
+    return inference
 
 
 def _fits(length: bytes, body: bytes) -> bool:
