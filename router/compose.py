@@ -178,7 +178,7 @@ def _path(
 
 def _operations(
     settings: Settings,
-    recorder: Recorder,
+    recorder: MemoryRecorder | Settler,
     path: _Path,
     view: ClusterView | None,
     polls: EnginePolls,
