@@ -49,8 +49,8 @@ TOGETHER = {
     "engines": (
         "tests/integration/backends/",
         "tests/integration/marketplace/providers/test_conformance.py",
-        "tests/integration/marketplace/benchmarks/test_callers.py",
-        "tests/integration/marketplace/benchmarks/test_runs.py",
+        "tests/integration/marketplace/benchmarks/loadgen/test_callers.py",
+        "tests/integration/marketplace/benchmarks/runs/test_measuring.py",
     ),
 }
 LONG = (

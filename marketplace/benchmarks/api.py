@@ -16,9 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks import export
 from marketplace.benchmarks.access import is_staff, may_change, may_measure
 from marketplace.benchmarks.models import Benchmark, Point, Profile, Target
+from marketplace.benchmarks.results import export
 from marketplace.benchmarks.selectors import benchmarks_shown, deployment_of, profiles_shown
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, Worker

@@ -5,8 +5,8 @@ from django.db import models
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.benchmarks.engine_figures import EngineFigures, figures_from
-from marketplace.benchmarks.plan import Plan, plan_of
+from marketplace.benchmarks.loadgen.plan import Plan, plan_of
+from marketplace.benchmarks.profiles.engine_figures import EngineFigures, figures_from
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.shared.jobs.models import Job, JobState
 from marketplace.shared.jobs.periodic import Queue
@@ -55,7 +55,7 @@ class Stage(models.TextChoices):
 class Benchmark(Job):
     """One run over a load curve. ``deployment`` and ``worker`` are set as far as ``target`` says.
 
-    ``settings`` are what it was asked (:class:`.plan.Plan`), ``fingerprint``
+    ``settings`` are what it was asked (:class:`.loadgen.plan.Plan`), ``fingerprint``
     what it ran on. ``raw_dir``, below the home folder, keeps LoadGen's own logs and every sample.
     """
 
@@ -150,7 +150,7 @@ class Profile(models.Model):
     ``service_ms`` is the mean service time of one request alone, ``batch_curve`` a list of
     ``[concurrency, service time relative to one alone]`` and ``slots`` the concurrency at the knee.
     ``capacity_hz`` requests a second meet ``slo_ms`` (0 = not known). ``engine`` is what streamed
-    answers say (:class:`marketplace.benchmarks.engine_figures.EngineFigures`), {} without any.
+    answers say (:class:`.profiles.engine_figures.EngineFigures`), {} without any.
     The newest published profile that has not expired is the router's prior. ``emulated`` marks
     figures of an emulated worker.
     """

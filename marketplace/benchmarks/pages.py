@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import User
-from marketplace.benchmarks import export
 from marketplace.benchmarks.access import is_staff, may_change, may_measure
-from marketplace.benchmarks.charts import curve_columns, history_columns, overlay_columns
 from marketplace.benchmarks.models import Benchmark, Scenario, Target
-from marketplace.benchmarks.queue import place_of
+from marketplace.benchmarks.results import export
+from marketplace.benchmarks.results.charts import curve_columns, history_columns, overlay_columns
+from marketplace.benchmarks.runs.queue import place_of
 from marketplace.benchmarks.selectors import benchmarks_shown, profiles_shown
 from marketplace.benchmarks.services import benchmark_repeat, benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus

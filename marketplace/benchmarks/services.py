@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
+from marketplace.benchmarks.loadgen.plan import PlanInvalid, plan_of
 from marketplace.benchmarks.models import (
     Benchmark,
     Profile,
@@ -18,7 +19,6 @@ from marketplace.benchmarks.models import (
     Target,
     Trigger,
 )
-from marketplace.benchmarks.plan import PlanInvalid, plan_of
 from marketplace.benchmarks.selectors import deployment_of, workers_of
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.routing.services import snapshot_publish
@@ -48,7 +48,7 @@ def benchmark_request(
 ) -> Benchmark:
     """Queue a benchmark; a job runs it when the pool is free.
 
-    ``settings`` are fields of :class:`~marketplace.benchmarks.plan.Plan` over the task's defaults.
+    ``settings`` are fields of :class:`.loadgen.plan.Plan` over the task's defaults.
     A worker's deployment is found when it is not given. Raises ``ValidationError``.
     """
     if target not in Target.values:

@@ -4,8 +4,8 @@ import logging
 
 from django.conf import settings
 
-from marketplace.benchmarks.running import KIND
-from marketplace.benchmarks.schedule import lacking_request, nightly_request
+from marketplace.benchmarks.runs.job import KIND
+from marketplace.benchmarks.runs.schedule import lacking_request, nightly_request
 from marketplace.shared.jobs.periodic import Queue, daily, every
 from marketplace.shared.jobs.services import job_register
 

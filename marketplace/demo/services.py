@@ -15,8 +15,8 @@ from django.db import transaction
 
 from marketplace.accounts.models import ApiKey, Organisation, Scope, User
 from marketplace.accounts.services import api_key_register, organisation_create
-from marketplace.benchmarks.engine_figures import EngineFigures, Sum
 from marketplace.benchmarks.models import Origin, Profile
+from marketplace.benchmarks.profiles.engine_figures import EngineFigures, Sum
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.services import system_accounts_open
 from marketplace.catalog.models import (

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 import msgspec
 from django.utils import timezone
 
-from marketplace.benchmarks.fleet import Basis, Fleet, FleetUnknown, fleet_read
-from marketplace.benchmarks.replay import (
+from marketplace.benchmarks.recorded_calls.fleet import Basis, Fleet, FleetUnknown, fleet_read
+from marketplace.benchmarks.recorded_calls.replay import (
     Recording,
     arrivals_recorded,
     fleet_of,

@@ -11,7 +11,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from marketplace.accounts.models import Organisation
-from marketplace.benchmarks.accounts import ORGANISATION
+from marketplace.benchmarks.runs.platform_account import ORGANISATION
 from marketplace.catalog.models import AIModel
 from marketplace.tuning.calibration import Pairs
 from marketplace.tuning.drift import Live

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from marketplace.benchmarks.engine_fit import engine_fit
+from marketplace.benchmarks.profiles.engine_fit import engine_fit
 from router.domain.catalog import EngineCurve
 from router.simulator.batching import EngineSpec, EngineState
 from router.simulator.engine_run import CUT_SHORT, EngineResult, EngineSimulation

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
-from marketplace.benchmarks.callers import Sample
+from marketplace.benchmarks.loadgen.samples import Sample
 from router.simulator import batching
 from router.simulator.batching import EngineState
 

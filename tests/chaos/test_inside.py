@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from marketplace.benchmarks import fingerprint
-from marketplace.benchmarks.callers import Server, caller_of
-from marketplace.benchmarks.plan import plan_of
+from marketplace.benchmarks.loadgen.callers import Server, caller_of
+from marketplace.benchmarks.loadgen.plan import plan_of
+from marketplace.benchmarks.runs import fingerprint
 from marketplace.catalog import health
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Worker

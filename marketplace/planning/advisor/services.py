@@ -11,8 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.benchmarks.models import Benchmark, Scenario, Target, Trigger
-from marketplace.benchmarks.plan import (
+from marketplace.benchmarks.loadgen.plan import (
     COMPLETION_TOKENS_MAX,
     LOAD_MAX,
     LOADS_MAX,
@@ -21,6 +20,7 @@ from marketplace.benchmarks.plan import (
     SECONDS_MAX,
     SLO_MS_MAX,
 )
+from marketplace.benchmarks.models import Benchmark, Scenario, Target, Trigger
 from marketplace.benchmarks.selectors import workers_of
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import Deployment

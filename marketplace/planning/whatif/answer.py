@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from marketplace.benchmarks.fleet import Fleet
+from marketplace.benchmarks.recorded_calls.fleet import Fleet
 from marketplace.planning.whatif.engine_runs import simulation_of
 from marketplace.planning.whatif.question import Question
 from marketplace.planning.whatif.runs import (

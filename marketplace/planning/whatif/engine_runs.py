@@ -1,9 +1,8 @@
 """Recorded calls on LLM engines, under virtual time. Pure.
 
-What is known of an engine is what its profile says of its steps
-(:class:`~marketplace.benchmarks.engine_figures.EngineFigures`), so that each request slows all that
-run beside it, and prompts hold up answers. Prompts were not recorded: what was cached of one is
-taken for a beginning that all calls of its organisation share.
+What is known of an engine is what its profile says of its steps (``EngineFigures``), so that each
+request slows all that run beside it, and prompts hold up answers. Prompts were not recorded: what
+was cached of one is taken for a beginning that all calls of its organisation share.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +11,9 @@ from math import ceil, inf
 import msgspec
 import numpy as np
 
-from marketplace.benchmarks.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
-from marketplace.benchmarks.fleet import Fleet, Part
-from marketplace.benchmarks.work import Served
+from marketplace.benchmarks.profiles.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
+from marketplace.benchmarks.recorded_calls.fleet import Fleet, Part
+from marketplace.benchmarks.recorded_calls.sizes import Served
 from marketplace.planning.whatif.runs import QUEUE_MAX, QUEUE_WAIT_S, Run, Simulate, simulated
 from router.domain.catalog import Deployment, Policy
 from router.domain.pricing import Price, charge_nano

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import QueryDict
 
-from marketplace.benchmarks.fleet import workers_of
+from marketplace.benchmarks.recorded_calls.fleet import workers_of
 from marketplace.catalog.models import AIModel, Deployment
 from marketplace.planning.whatif.selectors import Stretch
 

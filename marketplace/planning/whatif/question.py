@@ -9,7 +9,7 @@ import msgspec
 from django.utils.translation import gettext as _
 from msgspec import Meta, Struct
 
-from marketplace.benchmarks.fleet import Basis, Fleet, Part
+from marketplace.benchmarks.recorded_calls.fleet import Basis, Fleet, Part
 from marketplace.routing.models import WEIGHT_MAX, WEIGHT_MIN, PolicyKind
 from router.domain.catalog import Policy
 from router.domain.pricing import Price

@@ -11,8 +11,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from marketplace.benchmarks.fleet import Fleet
-from marketplace.benchmarks.work import Served
+from marketplace.benchmarks.recorded_calls.fleet import Fleet
+from marketplace.benchmarks.recorded_calls.sizes import Served
 from router.domain.catalog import Policy
 from router.domain.outcome import BILLED
 from router.domain.pricing import charge_nano

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from django.db.models import Sum
 from msgspec import Struct
 
-from marketplace.benchmarks.fleet import (
+from marketplace.benchmarks.models import Profile
+from marketplace.benchmarks.recorded_calls.fleet import (
     Basis,
     Fleet,
     Part,
@@ -14,8 +15,7 @@ from marketplace.benchmarks.fleet import (
     mix_of,
     usage_mean,
 )
-from marketplace.benchmarks.models import Profile
-from marketplace.benchmarks.replay import Recording, recording_read
+from marketplace.benchmarks.recorded_calls.replay import Recording, recording_read
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import AIModel
 from marketplace.catalog.prices import price_of

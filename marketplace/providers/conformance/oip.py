@@ -13,8 +13,8 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from marketplace.benchmarks.plan import plan_of
-from marketplace.benchmarks.samples import InputsUnknown, Tensor, oip_body, tensors_of
+from marketplace.benchmarks.loadgen.plan import plan_of
+from marketplace.benchmarks.loadgen.requests import InputsUnknown, Tensor, oip_body, tensors_of
 from marketplace.providers.conformance.checks import Check
 from marketplace.providers.conformance.findings import (
     FAIL,

@@ -17,7 +17,7 @@ WARM_UP = 10
 BOUND_S = 150.0
 """One run, longest."""
 
-RUNNER = "marketplace.benchmarks.loadgen_run"
+RUNNER = "marketplace.benchmarks.loadgen"
 """The product's own way of running LoadGen."""
 
 

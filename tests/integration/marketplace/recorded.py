@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from marketplace.benchmarks.models import Profile
-from marketplace.benchmarks.replay import fleet_of
+from marketplace.benchmarks.recorded_calls.replay import fleet_of
 from marketplace.catalog.models import AIModel, Deployment, Pool, Worker
 from marketplace.catalog.services import offer_publish
 from router.contracts.record import UsageRecord

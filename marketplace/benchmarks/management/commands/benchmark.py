@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from marketplace.benchmarks import export
+from marketplace.benchmarks.loadgen.plan import Plan
 from marketplace.benchmarks.models import (
     Benchmark,
     Point,
@@ -17,8 +17,8 @@ from marketplace.benchmarks.models import (
     Target,
     Trigger,
 )
-from marketplace.benchmarks.plan import Plan
-from marketplace.benchmarks.running import benchmark_claim, benchmark_run
+from marketplace.benchmarks.results import export
+from marketplace.benchmarks.runs.job import benchmark_claim, benchmark_run
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import AIModel, Deployment, Worker
 from marketplace.shared.jobs.models import JobState

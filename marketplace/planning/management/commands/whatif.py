@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from marketplace.benchmarks.fleet import Basis
-from marketplace.benchmarks.replay import recording_read
+from marketplace.benchmarks.recorded_calls.fleet import Basis
+from marketplace.benchmarks.recorded_calls.replay import recording_read
 from marketplace.catalog.models import AIModel
 from marketplace.planning.whatif.answer import Answer, answer
 from marketplace.planning.whatif.notes import note_text

@@ -5,15 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
-import socket
 import struct
-import threading
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +20,9 @@ from tensorboardX.proto.event_pb2 import Event
 
 from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create, organisation_create
-from marketplace.benchmarks import export
-from marketplace.benchmarks.accounts import bearer_issue
 from marketplace.benchmarks.models import Benchmark, Point, Profile
-from marketplace.benchmarks.schedule import CHANGES_PER_HOUR, lacking_request, nightly_request
+from marketplace.benchmarks.results import export
+from marketplace.benchmarks.runs.platform_account import bearer_issue
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.benchmarks.services import (
     QUEUED_MAX,
@@ -36,8 +30,6 @@ from marketplace.benchmarks.services import (
     benchmark_request,
     profile_publish,
 )
-from marketplace.benchmarks.traffic import traffic_on
-from marketplace.benchmarks.yielding import Traffic
 from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.shared.jobs.models import JobState
 from router.domain.keys import verify_session
@@ -328,30 +320,6 @@ def test_the_command_lists_shows_exports_and_cancels(
         call_command("benchmark", "run", shop.model.name)
 
 
-def test_the_night_measures_each_deployment_once(shop: Shop) -> None:
-    assert [row.deployment for row in nightly_request()] == [shop.deployment]
-    assert nightly_request() == []
-
-
-def test_what_is_new_is_measured_once_and_again_when_it_changes(shop: Shop) -> None:
-    (asked,) = lacking_request()
-    assert (asked.trigger, asked.reason) == ("change", "never measured")
-    assert lacking_request() == []
-    from marketplace.benchmarks.fingerprint import fingerprint
-
-    asked.state, asked.ended_at = JobState.SUCCEEDED, timezone.now()
-    asked.fingerprint = fingerprint(shop.deployment, [shop.worker])
-    asked.save()
-    assert lacking_request() == []
-    shop.deployment.pool.hardware = "GPU"
-    shop.deployment.pool.save()
-    (again,) = lacking_request()
-    assert again.reason == "changed: hardware"
-    again.state, again.ended_at = JobState.FAILED, timezone.now()
-    again.save()
-    assert lacking_request() == []
-
-
 def scalars_of(benchmark: Benchmark, folder: Path) -> list[tuple[int, str, float]]:
     """Step, tag and value of an event file: records of a length, a checksum, bytes, a checksum."""
     export.tensorboard_write(benchmark, folder)
@@ -375,99 +343,6 @@ def test_steps_of_event_files_are_loads_or_of_rates_places(done: Benchmark, tmp_
     done.points.filter(load=4).update(load=2.5)
     rates = scalars_of(done, tmp_path / "rates")
     assert [(step, value) for step, tag, value in rates if tag == "load"] == [(1, 1), (2, 2.5)]
-
-
-@contextmanager
-def state_server(state: dict[str, Any]) -> Iterator[str]:
-    """A router's ``/admin/state`` that says this."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(state).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-def others_of(shop: Shop, count: int) -> list[Deployment]:
-    made = []
-    for number in range(count):
-        pool = Pool.objects.create(name=f"more-{number}", hardware="CPU", engine="any")
-        Worker.objects.create(
-            worker_id=f"more-{number}", pool=pool, url="http://127.0.0.1:9", protocol="openai"
-        )
-        made.append(
-            Deployment.objects.create(
-                version=shop.deployment.version,
-                provider=shop.provider,
-                pool=pool,
-                upstream_model="x",
-            )
-        )
-    return made
-
-
-def test_a_fresh_installation_is_measured_bit_by_bit_the_newest_first(shop: Shop) -> None:
-    more = others_of(shop, 6)
-    asked: list[Benchmark] = []
-    for _look in range(10):
-        found = lacking_request()
-        assert len(found) <= 1
-        asked += found
-        Benchmark.objects.filter(pk__in=[one.pk for one in found]).update(
-            state=JobState.CANCELLED, ended_at=timezone.now()
-        )
-        assert Benchmark.objects.filter(state=JobState.QUEUED).count() == 0
-    assert [one.deployment for one in asked] == more[::-1][:CHANGES_PER_HOUR]
-    Benchmark.objects.update(created_at=timezone.now() - timedelta(hours=2))
-    (later,) = lacking_request()
-    assert later.deployment == more[::-1][CHANGES_PER_HOUR]
-    # One at a time: it waits still.
-    assert lacking_request() == []
-
-
-def test_what_is_known_waits_for_what_was_never_measured(shop: Shop, done: Benchmark) -> None:
-    (other,) = others_of(shop, 1)
-    done.fingerprint = {**done.fingerprint, "version": "0"}
-    done.save()
-    Deployment.objects.filter(pk=other.pk).update(status="paused")
-    (again,) = lacking_request()
-    assert (again.deployment, again.reason) == (shop.deployment, "new model version 1")
-    again.delete()
-    Deployment.objects.filter(pk=other.pk).update(status="live")
-    (first,) = lacking_request()
-    assert (first.deployment, first.reason) == (other, "never measured")
-
-
-def test_nothing_is_measured_unasked_where_somebody_calls(shop: Shop, settings: Any) -> None:
-    settings.ROUTER_ADMIN_TOKEN = "t"
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        # It takes the connection, and has no time to answer.
-        settings.WAYPOST_ROUTER_URL = f"http://127.0.0.1:{busy.getsockname()[1]}"
-        assert traffic_on([shop.worker.worker_id]).waiting
-        assert lacking_request() == []
-    assert traffic_on([shop.worker.worker_id]) == Traffic()
-    assert len(lacking_request()) == 1
-
-
-def test_of_the_routers_calls_those_beyond_the_benchmarks_own_are_others(
-    shop: Shop, settings: Any
-) -> None:
-    workers = [{"id": shop.worker.worker_id, "in_flight": 5}, {"id": "another", "in_flight": 9}]
-    settings.ROUTER_ADMIN_TOKEN = "t"
-    with state_server({"workers": workers, "waiting": 2}) as settings.WAYPOST_ROUTER_URL:
-        assert traffic_on([shop.worker.worker_id]) == Traffic(5, 2)
-        assert traffic_on([shop.worker.worker_id], own=4) == Traffic(3)
-        assert traffic_on([shop.worker.worker_id], own=8) == Traffic()
 
 
 def test_the_bearer_of_a_point_lives_as_long_as_the_point(shop: Shop, settings: Any) -> None:

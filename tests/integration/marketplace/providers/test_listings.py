@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 from marketplace.accounts.models import Membership, Role, Scope, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.audit.models import AuditEntry
-from marketplace.benchmarks.running import benchmark_run
+from marketplace.benchmarks.runs.job import benchmark_run
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Worker
 from marketplace.providers import tasks as tasks  # registers the kind of job
 from marketplace.providers.checking import listing_check

@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.benchmarks.accounts import ORGANISATION
 from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
+from marketplace.benchmarks.runs.platform_account import ORGANISATION
 from marketplace.catalog.models import AIModel
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish

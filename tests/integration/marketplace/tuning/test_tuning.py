@@ -15,8 +15,8 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.benchmarks.accounts import ORGANISATION
 from marketplace.benchmarks.models import Origin, Profile
+from marketplace.benchmarks.runs.platform_account import ORGANISATION
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.catalog.services import offer_publish

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
-from marketplace.benchmarks.callers import HttpCaller, Server
-from marketplace.benchmarks.samples import Body
+from marketplace.benchmarks.loadgen.callers import HttpCaller, Server
+from marketplace.benchmarks.loadgen.requests import Body
 from marketplace.catalog import health
 from marketplace.catalog.addresses import AddressRefused, address_of, address_policy
 from marketplace.catalog.models import Worker

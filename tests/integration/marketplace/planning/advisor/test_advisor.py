@@ -13,14 +13,14 @@ from django.utils import timezone
 
 from marketplace.accounts.models import Role, User
 from marketplace.accounts.services import member_set, organisation_create
-from marketplace.benchmarks.models import Benchmark, Origin, Profile, Scenario, Target, Trigger
-from marketplace.benchmarks.plan import (
+from marketplace.benchmarks.loadgen.plan import (
     COMPLETION_TOKENS_MAX,
     PROMPT_TOKENS_MAX,
     ROWS_MAX,
     SLO_MS_MAX,
     plan_of,
 )
+from marketplace.benchmarks.models import Benchmark, Origin, Profile, Scenario, Target, Trigger
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Pool
 from marketplace.planning.advisor import services
 from marketplace.planning.advisor import tasks as tasks  # registers the kind of job

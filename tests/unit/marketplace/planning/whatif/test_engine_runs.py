@@ -8,9 +8,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from marketplace.benchmarks.engine_figures import EngineFigures, Sum
-from marketplace.benchmarks.fleet import Basis, Fleet, Part
-from marketplace.benchmarks.work import Served
+from marketplace.benchmarks.profiles.engine_figures import EngineFigures, Sum
+from marketplace.benchmarks.recorded_calls.fleet import Basis, Fleet, Part
+from marketplace.benchmarks.recorded_calls.sizes import Served
 from marketplace.planning.whatif.engine_runs import engines_simulated
 from router.domain.catalog import Policy
 from router.domain.pricing import Price, Usage

@@ -1,0 +1,87 @@
+"""The process in which one LoadGen test runs, seen from its parent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from django.conf import settings
+
+STOP_TIMEOUT_S = 5.0
+STDERR_CHARACTERS = 400
+
+
+class LoadGenProcess:
+    """``with`` runs it; it is dead at the end of the block. It also ends when its parent does."""
+
+    def __init__(self, request: dict[str, Any], out: Path) -> None:
+        self._request = request
+        self._out = out
+        self._over = threading.Event()
+        self._last: dict[str, Any] = {}
+        self._result: dict[str, Any] | None = None
+
+    def __enter__(self) -> LoadGenProcess:
+        self._stderr = (self._out / "stderr.txt").open("w+")
+        self._process = subprocess.Popen(  # noqa: S603 # our own module
+            [sys.executable, "-m", "marketplace.benchmarks.loadgen", str(self._out)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            cwd=settings.BASE_DIR,
+        )
+        # On standard input and nowhere else: it may carry a bearer.
+        assert self._process.stdin is not None  # noqa: S101
+        self._process.stdin.write(json.dumps(self._request) + "\n")
+        self._process.stdin.flush()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait(STOP_TIMEOUT_S)
+        self._reader.join(STOP_TIMEOUT_S)
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """What it said last: ``done``, ``errors``, ``in_flight``, ``elapsed_s``; {} before that."""
+        return self._last
+
+    def wait(self, timeout_s: float) -> dict[str, Any] | None:
+        """Its ``result`` or ``error`` once it has ended; None when it runs still."""
+        if not self._over.wait(timeout_s):
+            return None
+        if self._result is not None:
+            return self._result
+        status = self._process.wait(STOP_TIMEOUT_S)
+        self._stderr.seek(0)
+        said = self._stderr.read()[-STDERR_CHARACTERS:].strip()
+        return {"error": f"LoadGen's process ended with status {status}: {said}"}
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101
+        for line in self._process.stdout:
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            if "result" in said or "error" in said:
+                self._result = said
+            else:
+                self._last = said
+        self._over.set()

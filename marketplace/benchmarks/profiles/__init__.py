@@ -1,0 +1,1 @@
+"""From LoadGen's samples to what is known of a deployment's speed."""

@@ -1,0 +1,1 @@
+"""Recorded calls, the fleet that served them, and both in the simulator."""

@@ -1,0 +1,204 @@
+"""Recorded arrivals, the fleet that they met, and both in the simulator.
+
+Of a call its time, its size and whose it was are read: prompts and answers are not recorded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import msgspec
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from marketplace.accounts.models import Organisation
+from marketplace.benchmarks.recorded_calls.fleet import Fleet, factor_of, fleet_read
+from marketplace.benchmarks.recorded_calls.sizes import Served, Work, work_of
+from marketplace.benchmarks.runs.platform_account import ORGANISATION
+from marketplace.catalog.models import AIModel
+from marketplace.usage.models import COUNTS, UsageEvent
+from marketplace.usage.partitions import id_floor
+from router.domain.catalog import Policy
+from router.domain.outcome import Outcome
+from router.domain.pricing import Usage
+from router.simulator.compare import Figures, compare
+from router.simulator.engine import MODEL
+from router.simulator.hardware import Machine
+from router.simulator.scenarios import Scenario
+from router.simulator.workload import Arrival
+
+BLOCKS = 10
+"""A stretch with more calls than may be read is read in so many blocks, evenly spread: thinned out
+call by call, the same hour would look less busy than it was."""
+
+STEP_S = 1e-6
+"""Calls are recorded to the millisecond; those of the same one follow each other by this."""
+
+LIVE_CALLS_MAX = 2_000
+LIVE_WINDOW = timedelta(days=1)
+"""Whence the speed of a deployment without a profile, and the usual size of a call, are read."""
+
+FIELDS = (
+    "created_at",
+    *COUNTS,
+    "upstream_ms",
+    "queue_ms",
+    "total_ms",
+    "outcome",
+    "organisation_id",
+    "deployment_id",
+    "worker_id",
+    "pool",
+    "policy_id",
+    "charge_nano",
+    "hold_nano",
+    "streamed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A stretch of recorded calls: ``calls``, ``arrivals`` and ``work`` go together by place.
+
+    ``total`` calls were there; of more than the limit some blocks were read and joined, and
+    ``dropped_s`` of the time left out.
+    """
+
+    calls: tuple[Served, ...]
+    arrivals: tuple[Arrival, ...]
+    work: Work
+    total: int
+    dropped_s: float = 0.0
+
+    @property
+    def is_cut(self) -> bool:
+        return len(self.calls) < self.total
+
+
+def arrivals_recorded(
+    *, model: AIModel, since: datetime, until: datetime, limit: int
+) -> list[Arrival]:
+    """What was asked of a model in ``[since, until)``, times in seconds from its start.
+
+    Sizes have mean 1; ``tenant`` numbers the organisations in order of appearance. The priority
+    is not recorded, so every call is a standard one. At most ``limit``: see :data:`BLOCKS`, and
+    :func:`recording_read` for how many there were. Raises ``ValueError`` for a limit or a window
+    that is empty.
+    """
+    return list(recording_read(model=model, since=since, until=until, limit=limit).arrivals)
+
+
+def recording_read(*, model: AIModel, since: datetime, until: datetime, limit: int) -> Recording:
+    """As :func:`arrivals_recorded`, with the calls themselves."""
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, got {limit}")
+    if since >= until:
+        raise ValueError(f"the stretch must end after it begins, got {since} to {until}")
+    total = _calls(model, since, until).count()
+    blocks = 1 if total <= limit else min(BLOCKS, limit)
+    calls: list[Served] = []
+    dropped_s = 0.0
+    span = (until - since) / blocks
+    for number in range(blocks):
+        begin = since + number * span
+        share = limit * (number + 1) // blocks - limit * number // blocks
+        rows = list(_calls(model, begin, begin + span).values_list(*FIELDS)[: share + 1])
+        taken = [_served(row, since, dropped_s) for row in rows[:share]]
+        calls += taken
+        if len(rows) > share:
+            # The rest of the block is left out, and so is its time.
+            dropped_s += (begin + span - rows[share][0]).total_seconds()
+    return replace(_recording(model, _spaced(calls), total), dropped_s=dropped_s)
+
+
+def fleet_of(model: AIModel) -> tuple[Machine, ...]:
+    """A machine for each worker that may serve the model now.
+
+    Service times and batch curves are those of the profiles in force; of a deployment that has
+    none, what its calls of the last day took. Raises
+    :class:`~marketplace.benchmarks.recorded_calls.fleet.FleetUnknown` when nothing is known of any.
+    """
+    return fleet_now(model).machines
+
+
+def fleet_now(model: AIModel) -> Fleet:
+    """As :func:`fleet_of`, with where each figure comes from."""
+    now = timezone.now()
+    newest = _calls(model, now - LIVE_WINDOW, now).order_by("-request_id")
+    rows = list(newest.values_list(*FIELDS)[:LIVE_CALLS_MAX])
+    recent = [_served(row, now - LIVE_WINDOW, 0.0) for row in reversed(rows)]
+    return fleet_read(model, _recording(model, _spaced(recent), len(recent)).work, recent)
+
+
+def replay(
+    arrivals: Sequence[Arrival],
+    machines: Sequence[Machine],
+    policies: Sequence[Policy],
+    *,
+    slo_ms: float,
+    seed: int,
+) -> list[Figures]:
+    """What each policy makes of the same arrivals; the first tenth of a run is not counted.
+
+    Raises ``ValueError`` without arrivals or machines.
+    """
+    if not arrivals or not machines:
+        raise ValueError("there is nothing to replay: no arrivals, or no machines")
+    scenario = Scenario("replay", "recorded arrivals", tuple(machines), (), slo_ms)
+    simulated = [msgspec.structs.replace(policy, model=MODEL) for policy in policies]
+    return compare(scenario, simulated, len(arrivals), seed, recorded=arrivals)
+
+
+def _calls(model: AIModel, since: datetime, until: datetime) -> QuerySet[UsageEvent]:
+    """Calls that wanted a worker; those that a worker found wrong cost it next to nothing.
+
+    Benchmarks are left out: they yield to traffic, and are none.
+    """
+    platform = Organisation.objects.filter(slug=ORGANISATION).values_list("pk", flat=True)
+    return (
+        UsageEvent.objects.filter(
+            request_id__gte=id_floor(since), request_id__lt=id_floor(until), model=model.name
+        )
+        .exclude(outcome=Outcome.REFUSED)
+        .exclude(organisation_id__in=list(platform))
+        .order_by("request_id")
+    )
+
+
+def _served(row: tuple[object, ...], since: datetime, dropped_s: float) -> Served:
+    value = dict(zip(FIELDS, row, strict=True))
+    usage = {name: value[name] for name in Usage.__struct_fields__}
+    at_s = (value["created_at"] - since).total_seconds()  # type: ignore[operator]
+    return Served(
+        at_s=max(at_s - dropped_s, 0.0),
+        usage=Usage(**usage),  # type: ignore[arg-type]
+        upstream_s=value["upstream_ms"] / 1e3,  # type: ignore[operator]
+        queue_s=value["queue_ms"] / 1e3,  # type: ignore[operator]
+        total_s=value["total_ms"] / 1e3,  # type: ignore[operator]
+        **{name: value[name] for name in Served.__slots__ if name in value},  # type: ignore[arg-type]
+    )
+
+
+def _spaced(calls: Sequence[Served]) -> list[Served]:
+    """In order of time, no two at the same moment: a moment names its call."""
+    spaced: list[Served] = []
+    last_s = -STEP_S
+    for call in sorted(calls, key=lambda call: call.at_s):
+        last_s = max(call.at_s, last_s + STEP_S)
+        spaced.append(call if last_s == call.at_s else replace(call, at_s=last_s))
+    return spaced
+
+
+def _recording(model: AIModel, calls: Sequence[Served], total: int) -> Recording:
+    work = work_of(calls, factor_of(model))
+    tenants: dict[int, int] = {}
+    arrivals = tuple(
+        Arrival(
+            call.at_s,
+            size,
+            predicted,
+            tenant=tenants.setdefault(call.organisation_id, len(tenants) + 1),
+        )
+        for call, size, predicted in zip(calls, work.sizes, work.predicted, strict=True)
+    )
+    return Recording(tuple(calls), arrivals, work, total)

@@ -1,0 +1,69 @@
+"""What live traffic there is, as the router and the records tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import httpx
+from django.conf import settings
+from django.utils import timezone
+
+from marketplace.accounts.models import Organisation
+from marketplace.benchmarks.runs.idle_slots import Traffic
+from marketplace.benchmarks.runs.platform_account import ORGANISATION
+from marketplace.usage.models import UsageEvent
+from marketplace.usage.partitions import id_floor
+
+ROUTER_TIMEOUT_S = 1.0
+RECENT_S = 3.0
+"""A call that ended less than this ago is live traffic still: its caller may call again."""
+CALL_S_MAX = 120.0
+"""Calls that began longer ago are not looked for among those that just ended."""
+
+
+def traffic_on(worker_ids: Sequence[str], own: int = 0) -> Traffic:
+    """What the router and the records say of these workers now.
+
+    Up to ``own`` of the requests that the router has are the benchmark's: what is more is others'.
+    """
+    recent = _recent_calls(worker_ids)
+    in_flight, waiting = _router_state(set(worker_ids))
+    if own:
+        return Traffic(max(0, in_flight + waiting - own), recent=recent)
+    return Traffic(in_flight, waiting, recent)
+
+
+def _recent_calls(worker_ids: Sequence[str]) -> int:
+    now = timezone.now()
+    own = Organisation.objects.filter(slug=ORGANISATION).values_list("pk", flat=True).first()
+    calls = UsageEvent.objects.filter(
+        request_id__gte=id_floor(now - timedelta(seconds=CALL_S_MAX)),
+        settled_at__gte=now - timedelta(seconds=RECENT_S),
+        worker_id__in=list(worker_ids),
+    )
+    return calls.exclude(organisation_id=own).count() if own else calls.count()
+
+
+def _router_state(worker_ids: set[str]) -> tuple[int, int]:
+    """In flight on these workers, and waiting.
+
+    A router that is away serves nobody; one that has no time to answer serves many.
+    """
+    if not settings.ROUTER_ADMIN_TOKEN:
+        return 0, 0
+    try:
+        response = httpx.get(
+            f"{settings.WAYPOST_ROUTER_URL}/admin/state",
+            headers={"Authorization": f"Bearer {settings.ROUTER_ADMIN_TOKEN}"},
+            timeout=ROUTER_TIMEOUT_S,
+            trust_env=False,
+        )
+        response.raise_for_status()
+        body = response.json()
+    except httpx.ReadTimeout:
+        return 0, 1
+    except (httpx.HTTPError, ValueError):
+        return 0, 0
+    in_flight = (w["in_flight"] for w in body["workers"] if w["id"] in worker_ids)
+    return sum(in_flight), int(body["waiting"])

@@ -1,0 +1,63 @@
+"""Plans say what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.benchmarks.loadgen.plan import DEFAULTS, TASKS, PlanInvalid, plan_of
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_a_plan_that_is_valid_and_survives_json(task: str) -> None:
+    plan = plan_of(task, {})
+    read = json.loads(json.dumps(plan.as_dict()))
+    assert read.pop("task") == task
+    assert plan_of(task, read) == plan
+    assert task in DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"loads": []}, "loads must be 1 to 16"),
+        ({"loads": [2, 1]}, "loads must rise"),
+        ({"loads": [1.5]}, "loads of offline are whole"),
+        ({"loads": [0]}, "a load must be from 0.01"),
+        ({"loads": "1,2"}, "loads must be a list"),
+        ({"loads": [True]}, "loads must be a number"),
+        ({"scenario": "burst"}, "scenario must be one of"),
+        ({"scenario": "single_stream", "loads": [2]}, "single_stream has the one load 1"),
+        ({"seconds_max": 601}, "seconds_max must be from 0.1 to 600"),
+        ({"seconds_min": 61}, "seconds_min must be from 0.05 to 60"),
+        ({"samples_min": 1.5}, "samples_min must be whole"),
+        ({"percentile": float("nan")}, "percentile must be from"),
+        ({"slo_ms": float("inf")}, "slo_ms must be from"),
+        ({"prompt": "hello"}, "no setting is called 'prompt'"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_said(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlanInvalid, match=said):
+        plan_of("chat", settings)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["loads", "samples_min", "slo_ms", "scenario", "rows", "x"]),
+        st.sampled_from([None, True, "", "server", {}])
+        | st.integers()
+        | st.floats()
+        | st.lists(st.floats(), max_size=3),
+    )
+)
+def test_any_settings_give_a_plan_or_a_reason(settings: dict[str, Any]) -> None:
+    try:
+        plan = plan_of("tabular", settings)
+    except PlanInvalid as error:
+        assert str(error)  # noqa: PT017
+    else:
+        assert plan.loads
