@@ -1,4 +1,4 @@
-"""Who may measure what: the platform's staff all of it, a provider its own deployments."""
+"""Who may measure what: staff everything, a provider its own deployments."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def may_change(request: Request | HttpRequest, benchmark: Benchmark) -> bool:
 
 
 def is_staff(request: Request | HttpRequest) -> bool:
-    """Whether the caller is of the platform's staff, and sees what is not published yet."""
+    """Whether the caller is staff, who also see what is not published yet."""
     return isinstance(request.user, User) and request.user.is_staff

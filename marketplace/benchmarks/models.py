@@ -13,7 +13,7 @@ from marketplace.shared.jobs.periodic import Queue
 
 
 class Target(models.TextChoices):
-    """What is measured: one worker, a deployment's workers in turn, or the router with all."""
+    """What is measured: one worker, the workers of a deployment in turn, or the router with all."""
 
     WORKER = "worker", _("Worker")
     DEPLOYMENT = "deployment", _("Deployment")
@@ -40,7 +40,7 @@ class Trigger(models.TextChoices):
 
 
 class Stage(models.TextChoices):
-    """What a run does, kept with its load and its count as ``stage|load|samples``."""
+    """What a run does now. A row keeps it with the load and the count: ``stage|load|samples``."""
 
     WAITING = "waiting", _("waits until live traffic leaves slots")
     RESERVED = "reserved", _("waits for the slot that is kept free for it")
@@ -53,7 +53,7 @@ class Stage(models.TextChoices):
 
 
 class Benchmark(Job):
-    """One run over a load curve. ``deployment`` and ``worker`` are set as far as ``target`` says.
+    """One run over a load curve. ``target`` says which of ``deployment`` and ``worker`` are set.
 
     ``settings`` are what it was asked (:class:`.loadgen.plan.Plan`), ``fingerprint``
     what it ran on. ``raw_dir``, below the home folder, keeps LoadGen's own logs and every sample.
@@ -92,7 +92,7 @@ class Benchmark(Job):
 
     @property
     def stage_text(self) -> str:
-        """What it does now, for people; "" when it does not run."""
+        """What the run does now, in words; "" where it does not run."""
         stage, _bar, rest = self.stage.partition("|")
         load, _bar, samples = rest.partition("|")
         if stage not in Stage.values or self.state != JobState.RUNNING:
@@ -137,7 +137,7 @@ class Point(models.Model):
 
 
 class Origin(models.TextChoices):
-    """Where a profile's figures come from."""
+    """Where the figures of a profile come from."""
 
     GIVEN = "given", _("Given by the provider")
     BENCHMARK = "benchmark", _("Benchmarked here")

@@ -29,7 +29,7 @@ PROFILE_TTL = timedelta(days=7)
 """A prior older than this is worse than none: see the study in docs/explanation/scheduling.md."""
 QUEUED_MAX = 200
 QUEUED_OF_ONE_MAX = 10
-"""Most that wait for one deployment, or for one model's route: one provider's are not the queue."""
+"""Most that wait for one deployment, or for one model's route: no provider fills the queue."""
 REASON_CHARACTERS = 300
 
 
@@ -68,7 +68,7 @@ def benchmark_request(
     if target == Target.DEPLOYMENT:
         worker = None
     if worker and deployment and worker.pool_id != deployment.pool_id:
-        # The lock, the leave to measure and the profile are the deployment's.
+        # The pool, the right to measure and the profile are the deployment's.
         raise ValidationError({"worker": _("Name a worker of its deployment's pool.")})
     if not workers_of(model, deployment=deployment, worker=worker):
         raise ValidationError({"worker": _("No worker that is ready can be measured there.")})

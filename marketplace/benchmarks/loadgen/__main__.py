@@ -2,8 +2,8 @@
 line of standard input, as JSON; it ends with standard input, so that it never outlives its parent.
 
 One line of JSON a half second goes to standard output, the last of them with ``result`` or
-``error``. A process of its own: LoadGen is global to a process, calls from threads of C++, and has
-to be stopped for live traffic at any moment.
+``error``. It is a process because LoadGen is global to a process, calls from threads of C++, and
+must be stopped for live traffic at any moment.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    # LoadGen's threads and ours are not joined: what matters is on disk and said.
+    # LoadGen's threads and ours are not joined: the results are on disk and printed.
     status = main()
     sys.stdout.flush()
     os._exit(status)

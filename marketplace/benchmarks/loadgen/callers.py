@@ -1,7 +1,7 @@
 """How one request of a benchmark is sent, and what is measured of it. No Django.
 
 Over HTTP by aiohttp, which takes a tenth of httpx's CPU (docs/explanation/benchmarks.md has the
-figures): beside a worker that answers in a millisecond the client is part of what is measured.
+figures): where a worker answers in a millisecond, the client's own time is part of the result.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from marketplace.benchmarks.loadgen.token_stream import ERROR_CHARACTERS, TokenS
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 NUMBERS = 9 * 10**9
-"""Where the numbers of requests begin is below this: they have ten digits."""
+"""The numbers of requests begin at random below this: they have ten digits."""
 USAGE_BYTES = 400
-"""How far from either end of an embeddings answer its token count is looked for."""
+"""An embeddings answer counts its tokens within so many bytes of its start or end."""
 TOKENS = re.compile(rb'"prompt_tokens"\s*:\s*(\d+)')
 TIMING = re.compile(r"(\w+);dur=([\d.]+)")
 
@@ -39,8 +39,8 @@ TIMING = re.compile(r"(\w+);dur=([\d.]+)")
 class Server:
     """Where requests go. ``protocol`` is the catalog's: openai, oip or oip_grpc.
 
-    ``model`` is the name that is asked for there; ``is_router`` when it is the router. Connections
-    go to ``address``, whatever the URL's name means by then; "" is for what it means.
+    ``model`` is its name there. Connections go to ``address``, whatever address the URL's host name
+    has by then; "" looks the name up.
     """
 
     url: str
@@ -114,7 +114,7 @@ class HttpCaller:
         self._opened: aiohttp.ClientSession | None = None
         self._library = library
         self._headers = headers
-        # Each point has a process of its own, whose numbers no other point's may be.
+        # Each point has its own process: at random, so that no two points have the same numbers.
         self._numbers = itertools.count(secrets.randbelow(NUMBERS))
         self._routed = server.is_router
         self._resolver = _Pinned(server.address) if server.address else None
@@ -133,8 +133,8 @@ class HttpCaller:
                 timing = answer.headers.get("server-timing", "")
                 received = await _received(answer, stream.feed if stream else None)
         except (aiohttp.ClientError, TimeoutError, AnswerTooLong) as error:
-            said = str(error) or f"no answer within {self._timeout.total:g} s"
-            sample.error = f"{type(error).__name__}: {said}"[:ERROR_CHARACTERS]
+            reason = str(error) or f"no answer within {self._timeout.total:g} s"
+            sample.error = f"{type(error).__name__}: {reason}"[:ERROR_CHARACTERS]
             sample.total_ms = (time.monotonic() - started) * 1e3
             return sample
         sample.total_ms = (time.monotonic() - started) * 1e3
@@ -146,20 +146,20 @@ class HttpCaller:
         else:
             sample.tokens = _tokens_in(received)
         if self._routed:
-            # Of a stream the headers tell its times up to its first byte, which comes with them.
+            # The headers of a stream come with its first byte, and tell the times up to it.
             _route_share(sample, timing, seen_ms if stream else sample.total_ms)
         return sample
 
     async def _post(self, body: requests.Body, content: bytes) -> aiohttp.ClientResponse:
-        """Ask, and once more where the connection was closed before anything was answered.
+        """Send the request; once more where the connection was closed before any answer.
 
-        A server may close what it kept open at any moment; llama.cpp's does after each stream.
+        A server may close an idle connection at any moment; llama.cpp's does after each stream.
         """
         url = self._url + body.path
         headers = (*body.headers, *self._headers)
 
         async def ask() -> aiohttp.ClientResponse:
-            # A worker that points elsewhere must not have us call what it cannot.
+            # Redirects are not followed: a worker must not make us call what it cannot reach.
             return await self._session.post(
                 url, data=content, headers=headers, allow_redirects=False
             )
@@ -177,7 +177,7 @@ class HttpCaller:
 
     @property
     def _session(self) -> aiohttp.ClientSession:
-        # Not before there is a loop that it belongs to.
+        # A session belongs to the event loop, which does not run yet in __init__.
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, resolver=self._resolver),
@@ -189,7 +189,7 @@ class HttpCaller:
 
 
 class _Pinned(AbstractResolver):
-    """Every name is at one address."""
+    """Resolves every name to one address."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -210,7 +210,7 @@ class _Pinned(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Nothing is open, so nothing is closed."""
 
 
 class GrpcCaller:
@@ -245,8 +245,8 @@ class GrpcCaller:
             async with asyncio.timeout(self._timeout_s):
                 await self._client.infer(self._model, self._library[index % self.size])
         except (InferenceServerException, grpc.aio.AioRpcError, TimeoutError) as error:
-            said = str(error) or f"no answer within {self._timeout_s:g} s"
-            sample.error = f"gRPC: {said}"[:ERROR_CHARACTERS]
+            reason = str(error) or f"no answer within {self._timeout_s:g} s"
+            sample.error = f"gRPC: {reason}"[:ERROR_CHARACTERS]
         sample.total_ms = (time.monotonic() - started) * 1e3
         return sample
 
@@ -256,7 +256,7 @@ class GrpcCaller:
 
 
 class AnswerTooLong(Exception):
-    """A bound on what a worker may answer."""
+    """A worker sends more than an answer may have."""
 
 
 async def _received(
@@ -281,7 +281,7 @@ def _caller(
     inputs: Sequence[Mapping[str, Any]],
     headers: tuple[tuple[str, str], ...],
 ) -> Caller:
-    # A request that hangs ends with its point, and a little later than the test may last.
+    # A request that hangs ends a little later than the test may last.
     timeout_s = plan.seconds_max + 5
     if server.protocol == "oip_grpc":
         first = requests.tensors_of(plan, inputs, 0)
@@ -320,7 +320,7 @@ def _tokens_in(content: bytearray) -> int:
 
 
 def _route_share(sample: Sample, timing: str, seen_ms: float) -> None:
-    """The router's own part of ``seen_ms``, which the times in its header are up to."""
+    """Note the router's own part of ``seen_ms``: the header tells what the worker took of it."""
     found = {name: float(ms) for name, ms in TIMING.findall(timing)}
     if "queue" not in found or sample.error:
         return

@@ -17,7 +17,7 @@ STDERR_CHARACTERS = 400
 
 
 class LoadGenProcess:
-    """``with`` runs it; it is dead at the end of the block. It also ends when its parent does."""
+    """Runs in a ``with`` block, and is killed at its end. It also ends when its parent does."""
 
     def __init__(self, request: dict[str, Any], out: Path) -> None:
         self._request = request
@@ -59,29 +59,29 @@ class LoadGenProcess:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What it said last: ``done``, ``errors``, ``in_flight``, ``elapsed_s``; {} before that."""
+        """Its last report (``done``, ``errors``, ``in_flight``, ``elapsed_s``); {} before one."""
         return self._last
 
     def wait(self, timeout_s: float) -> dict[str, Any] | None:
-        """Its ``result`` or ``error`` once it has ended; None when it runs still."""
+        """Its ``result`` or ``error`` once it has ended; None while it runs."""
         if not self._over.wait(timeout_s):
             return None
         if self._result is not None:
             return self._result
         status = self._process.wait(STOP_TIMEOUT_S)
         self._stderr.seek(0)
-        said = self._stderr.read()[-STDERR_CHARACTERS:].strip()
-        return {"error": f"LoadGen's process ended with status {status}: {said}"}
+        stderr = self._stderr.read()[-STDERR_CHARACTERS:].strip()
+        return {"error": f"LoadGen's process ended with status {status}: {stderr}"}
 
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101
         for line in self._process.stdout:
             try:
-                said = json.loads(line)
+                report = json.loads(line)
             except ValueError:
                 continue
-            if "result" in said or "error" in said:
-                self._result = said
+            if "result" in report or "error" in report:
+                self._result = report
             else:
-                self._last = said
+                self._last = report
         self._over.set()

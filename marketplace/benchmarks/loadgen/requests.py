@@ -14,21 +14,21 @@ from marketplace.benchmarks.loadgen.plan import Plan
 from router.contracts.oip import DTYPES
 
 LIBRARY_MAX = 256
-"""Most requests of a library; LoadGen draws from it again and again."""
+"""Most requests of a library, from which LoadGen draws again and again."""
 LIBRARY_BYTES_MAX = 32 * 1024 * 1024
 TENSOR_BYTES_MAX = 64 * 1024 * 1024
 SEQUENCE = "#0000000000"
-"""Stands at the start of a prompt, and becomes a number that no other request of a run has: an
-engine that keeps the beginnings of prompts must not know this one. The library itself repeats."""
+"""Stands at the start of a prompt for a number that no other request of a run has. The library
+repeats, and an engine that caches the beginnings of prompts must not find this one."""
 
 PROMPT_SHARES = (2.0, 0.25, 0.75)
-"""The prompts of chats have these shares of the plan's tokens in turn, 1 on average: of one length
-alone it could not be told how fast an engine reads.
+"""Prompts of chats have these shares of the plan's tokens in turn, 1 on average. With prompts of
+one length alone the time to read a token could not be told from the rest.
 """
 
 ANSWER_SHARES = (1.0, 0.9, 1.1)
-"""The same of answers. If all were alike, those that begin together would end together, and none
-would ever begin beside an answer that is under way.
+"""The same for answers. If all had one length, those that begin together would end together, and
+none would begin while another answer is under way.
 """
 
 # Common words are one token in most vocabularies: a prompt of n words has about n tokens.
@@ -76,7 +76,7 @@ def prompt(rng: random.Random, tokens: int) -> str:
 
 
 def openai_body(plan: Plan, model: str, index: int, *, exact: bool) -> Body:
-    """``exact`` asks the engine not to stop early, which only a worker may be asked."""
+    """With ``exact`` the engine is asked not to stop early; only a worker can be asked that."""
     rng = random.Random(f"{plan.seed}/{index}")
     if plan.task == "embeddings":
         texts = [prompt(rng, plan.prompt_tokens) for _ in range(plan.rows)]

@@ -15,10 +15,11 @@ FILE = "samples.jsonl"
 class Sample:
     """One request: when it was sent (s, of a monotonic clock), its times in ms, its tokens.
 
-    ``server`` is which of those that are called in turn. ``prompt_tokens``, of which the engine had
-    ``cached_tokens``, are 0 where it does not count them; ``ttft_ms``, ``tokens`` and the
-    ``events`` that they came in are where nothing is streamed. ``router_ms`` is what a call through
-    the router took beyond the worker's own time, ``queue_ms`` what of it was waiting; -1 elsewhere.
+    ``server`` is the place of the server among those that are called in turn. ``prompt_tokens``, of
+    which the engine had ``cached_tokens``, are 0 where it does not count them. ``ttft_ms``,
+    ``tokens`` and the ``events`` that carried them are 0 where nothing is streamed. ``router_ms``
+    is what a call through the router took beyond the worker's own time, and ``queue_ms`` the part
+    of it that was waiting; both are -1 for other calls.
     """
 
     started_s: float

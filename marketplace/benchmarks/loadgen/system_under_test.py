@@ -1,8 +1,8 @@
-"""One point of a load curve by MLPerf's LoadGen, in a process of its own. No Django.
+"""One point of a load curve, measured by MLPerf's LoadGen. No Django.
 
 LoadGen (https://github.com/mlcommons/inference/tree/master/loadgen) decides when a query is sent
-and whether the test was valid; the system under test here is a client of a worker or of the router.
-LoadGen is one per process and calls from its own threads: see :mod:`.__main__`.
+and whether the test was valid. To LoadGen the system under test is our client, which calls a worker
+or the router. A process has one LoadGen, which calls from its own threads: see :mod:`.__main__`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SUMMARY = "mlperf_log_summary.txt"
 NANO = 1_000_000_000
 TOO_SOON = "Min duration not satisfied"
 OFFLINE_MARGIN = 1.3
-"""Offline LoadGen sends one query of expected rate × duration, and an answer sooner than that is
-no valid test: a little more than the warm-up's rate is asked for."""
+"""An offline test is one query of expected rate × duration requests. If they are answered sooner
+than that duration, the test is not valid: so a little more than the warm-up's rate is expected."""
 WARM_UP_WIDTH_MAX = 64
 ATTEMPTS_MAX = 3
-"""Of an offline test whose workers turned out faster than in the warm-up."""
+"""Tries of an offline test whose workers are faster than they were in the warm-up."""
 SCENARIO_OF = {
     "single_stream": lg.TestScenario.SingleStream,
     "multi_stream": lg.TestScenario.MultiStream,
@@ -58,7 +58,7 @@ class SystemUnderTest:
         self._caller = caller
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        # Offline sends everything at once: this many are on their way, and the others wait here.
+        # An offline test issues everything at once: this many are sent, and the others wait here.
         self._limit = int(load) if plan.scenario == "offline" else IN_FLIGHT_MAX
         self._waiting: deque[tuple[Any, float]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,13 +84,13 @@ class SystemUnderTest:
         return asyncio.run_coroutine_threadsafe(self._warm_up(), self._loop).result()
 
     def begin(self) -> None:
-        """The test's clock starts now, with no samples yet."""
+        """Start the test's clock, with no samples yet."""
         self.samples, self.cut = [], 0
         self._begun_s = time.monotonic()
 
     @property
     def library_size(self) -> int:
-        """How many unlike requests there are."""
+        """How many different requests there are."""
         return self._caller.size
 
     def issue(self, queries: Sequence[Any]) -> None:
@@ -184,7 +184,7 @@ def run_point(
             system.begin()
             duration_s = _test(system, _settings(plan, load, rate_hz), out, report)
             valid, reasons = verdict((out / SUMMARY).read_text())
-            # By LoadGen's clock: ours has also its beginning and its end.
+            # LoadGen's clock decides: ours also counts how it starts and ends.
             if plan.scenario != "offline" or TOO_SOON not in reasons:
                 break
             rate_hz = len(system.samples) / duration_s
@@ -220,7 +220,7 @@ def _test(
 
 
 def verdict(summary: str) -> tuple[bool, list[str]]:
-    """What LoadGen's summary says: valid or not, and which of its rules were not met."""
+    """Read LoadGen's summary: whether the test is valid, and which of its rules were not met."""
     found = re.search(r"^Result is : (\w+)", summary, re.MULTILINE)
     if found is None:
         return False, ["LoadGen wrote no result"]

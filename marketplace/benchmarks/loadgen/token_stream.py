@@ -43,9 +43,9 @@ _event_of = msgspec.json.Decoder(_Event).decode
 
 
 class TokenStream:
-    """Reads a stream of OpenAI's chat chunks: when the first token came, and how many there were.
+    """Reads a stream of OpenAI's chat chunks.
 
-    Events that carry text are counted; the engine's own count, when it sends one, is believed.
+    It counts events that carry text. Where the engine sends a count of its own, that one holds.
     """
 
     def __init__(self, started: float, on_first: Callable[[], None]) -> None:

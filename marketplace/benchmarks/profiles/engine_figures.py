@@ -14,8 +14,8 @@ PROMPT_UNIT, CONTEXT_UNIT = 1e3, 1e4
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """One of the two sums. ``told`` says of each weight whether the answers tell it; the others
-    have the share that they usually have. ``missed`` is the median relative error.
+    """One of the two sums. ``told`` marks the weights that the answers tell; the others have their
+    usual share. ``missed`` is the median relative error.
     """
 
     weights: tuple[float, ...]
@@ -25,10 +25,12 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class EngineFigures:
-    """What a profile keeps as ``engine``. ``at_once`` is how many answers ran together at most,
-    ``context_tokens`` how many each attended to on average, and ``event_tokens`` came in an event.
-    ``kv_tokens`` fit into the cache (0: not known; answers do not tell). Where a backend gave the
-    figures, ``answers`` is 0 and as many run together as it takes.
+    """What a profile keeps as ``engine``.
+
+    ``at_once`` is the most answers that ran together, ``context_tokens`` the tokens that each
+    attended to on average, ``event_tokens`` the tokens in an event. ``kv_tokens`` fit into the
+    cache (0: not known, as answers do not tell). Where a backend gave the figures, ``answers`` is 0
+    and ``at_once`` what the backend takes.
     """
 
     first: Sum
@@ -53,32 +55,32 @@ class EngineFigures:
 
     @property
     def alone_ms(self) -> float:
-        """Of one further token, where one answer is under way."""
+        """Time of one further token where one answer is under way."""
         return self.step_ms(1)
 
     @property
     def together_ms(self) -> float:
-        """The same where as many as ran together at most are."""
+        """The same where ``at_once`` answers are."""
         return self.step_ms(self.at_once)
 
     def step_ms(self, answers: int) -> float:
-        """Of one further token of each of so many mean answers."""
+        """Time in which each of so many mean answers gets one further token."""
         y0, y1, y2, _ = self.step.weights
         return (y0 + answers * (y1 + y2 * self.context_tokens / CONTEXT_UNIT)) * 1e3
 
     def slower(self, factor: float) -> EngineFigures:
-        """The same engine where all takes so many times as long."""
+        """The same engine where everything takes ``factor`` times as long."""
         return replace(self, first=_slower(self.first, factor), step=_slower(self.step, factor))
 
 
 def figures_from(fields: Mapping[str, Any]) -> EngineFigures:
     """Figures from what ``asdict`` made of it, lists for tuples."""
     first, step = (
-        Sum(tuple(one["weights"]), tuple(one["told"]), one["missed"])
-        for one in (fields["first"], fields["step"])
+        Sum(tuple(sum_["weights"]), tuple(sum_["told"]), sum_["missed"])
+        for sum_ in (fields["first"], fields["step"])
     )
     return EngineFigures(**{**fields, "first": first, "step": step})
 
 
-def _slower(one: Sum, factor: float) -> Sum:
-    return replace(one, weights=tuple(weight * factor for weight in one.weights))
+def _slower(fit: Sum, factor: float) -> Sum:
+    return replace(fit, weights=tuple(weight * factor for weight in fit.weights))

@@ -1,12 +1,14 @@
-"""How an LLM engine takes prompts in and answers, fitted to a benchmark's streams. Pure.
+"""How fast an LLM engine reads prompts and writes answers, fitted to a benchmark's streams. Pure.
 
-Each answer is looked at as the router does (:class:`~router.domain.catalog.EngineCurve`): what was
-ahead of its first token, and in what mean batch its further ones came. Who was under way then is
-told by the times of all answers of its point. Both sums are fitted by least squares of logarithms,
-of the errors as of the weights: none becomes nothing, from which a router that learns by factors
-would never come back. They are drawn towards an engine of the usual proportions by as much as a
-fraction of one answer is worth: what a benchmark cannot tell apart, the time to read a prompt where
-all are alike say, keeps the usual share of what was measured.
+The model is the router's (:class:`~router.domain.catalog.EngineCurve`). One sum gives the time to
+the first token, from what was ahead of it; another the time of a further token, from the mean batch
+that it came in. Which answers were under way is known from the times of all answers of the point.
+
+Both sums are fitted by least squares, of the logarithms of errors and of weights. So no weight
+becomes 0, from which a router that learns by factors would never return. The weights are drawn
+towards an engine of the usual proportions, as strongly as a fraction of one answer would draw them.
+What a benchmark cannot tell apart, like the time to read a prompt where all prompts have one
+length, keeps its usual share.
 """
 
 from __future__ import annotations
@@ -28,23 +30,23 @@ from marketplace.benchmarks.profiles.engine_figures import (
 from router.domain.catalog import USUAL_ENGINE
 
 ANSWERS_MIN = 20
-"""Fewer say too little for a router to rely on."""
+"""Fewer are too few for a router to rely on."""
 
 USUAL_ANSWERS = 0.1
-"""How many answers the usual proportions are worth."""
+"""The usual proportions count as much as so many answers."""
 
 PASSES = 30
 STEP_MAX = 0.7
-"""Of a logarithm, in one pass."""
+"""Most that a logarithm changes in one pass."""
 
 MISSED_MAX = 1.0
-"""Log error that one answer counts for at most: a hiccup is no news."""
+"""Largest log error that one answer counts for: a single hiccup must change little."""
 
 SECONDS_MIN = 1e-6
 
 TOLD_MIN = 0.8
-"""From this share on a weight is the answers' word and not the usual proportions'. What takes no
-time in what was measured ends where both pull alike, at up to three quarters.
+"""From this share on the answers, not the usual proportions, tell a weight. The weight of what
+takes no time ends where both pull equally, at three quarters or less.
 """
 
 
@@ -61,19 +63,20 @@ class Observed:
 
 
 def engine_fit(points: Sequence[Sequence[Sample]]) -> EngineFigures | None:
-    """The fit to the answers of a benchmark's points; None where too few streamed a prompt that
-    was counted. Each point counts alike, however many answers it has.
+    """Fit the answers of a benchmark's points. Each point counts the same, whatever its answers.
+
+    None where too few answers were streamed and have a count of their prompt's tokens.
     """
     seen = [found for samples in points if (found := observed(samples))]
-    answers = [one for point in seen for one in point]
+    answers = [answer for point in seen for answer in point]
     if len(answers) < ANSWERS_MIN:
         return None
     shares = np.concatenate(
         [np.full(len(point), len(answers) / len(seen) / len(point)) for point in seen]
     )
-    at_once = max(float(np.mean([one.at_once for one in point])) for point in seen)
-    contexts = [one.step[2] * CONTEXT_UNIT / one.at_once for one in answers]
-    # An idle engine begins at once; a busy one, which is what matters, ends its step before.
+    at_once = max(float(np.mean([answer.at_once for answer in point])) for point in seen)
+    contexts = [answer.step[2] * CONTEXT_UNIT / answer.at_once for answer in answers]
+    # An idle engine begins at once. A busy one first ends its step, and it is the one that matters.
     beside = [n for n, one in enumerate(answers) if one.first[1]]
     busy = beside if len(beside) >= ANSWERS_MIN else list(range(len(answers)))
     return EngineFigures(
@@ -84,34 +87,34 @@ def engine_fit(points: Sequence[Sequence[Sample]]) -> EngineFigures | None:
             USUAL_ENGINE.first,
         ),
         fitted(
-            [one.step for one in answers],
-            [one.step_s for one in answers],
+            [answer.step for answer in answers],
+            [answer.step_s for answer in answers],
             shares,
             USUAL_ENGINE.step,
         ),
         answers=len(answers),
         at_once=max(1, round(at_once)),
         context_tokens=float(np.mean(contexts)),
-        event_tokens=float(np.mean([one.event_tokens for one in answers])),
+        event_tokens=float(np.mean([answer.event_tokens for answer in answers])),
     )
 
 
 def observed(samples: Sequence[Sample]) -> list[Observed]:
-    """What the answers of one point show, each server's by themselves."""
+    """What the answers of one point show, worked out for each server alone."""
     by_server: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         if not sample.error and sample.ttft_ms > 0 and sample.tokens > 1 and sample.prompt_tokens:
             by_server[sample.server].append(sample)
-    return [one for server in by_server.values() for one in _observed(server)]
+    return [answer for server in by_server.values() for answer in _observed(server)]
 
 
 def _observed(samples: Sequence[Sample]) -> list[Observed]:
-    begun = np.array([one.started_s for one in samples])
-    first = begun + np.array([one.ttft_ms for one in samples]) / 1e3
-    ended = begun + np.array([one.total_ms for one in samples]) / 1e3
-    prompts = np.array([one.prompt_tokens for one in samples], dtype=float)
+    begun = np.array([sample.started_s for sample in samples])
+    first = begun + np.array([sample.ttft_ms for sample in samples]) / 1e3
+    ended = begun + np.array([sample.total_ms for sample in samples]) / 1e3
+    prompts = np.array([sample.prompt_tokens for sample in samples], dtype=float)
     ones = np.ones(len(samples))
-    computed = prompts - np.array([one.cached_tokens for one in samples])
+    computed = prompts - np.array([sample.cached_tokens for sample in samples])
     decoding = _Level((first, ones), (ended, -ones))
     context = _Level((begun, prompts), (ended, -prompts))
     pending = _Level((begun, computed), (first, -computed))
@@ -153,7 +156,7 @@ class _Level:
         self._areas = np.concatenate([[0.0], areas])
 
     def at(self, time_s: float) -> float:
-        """The sum after what happens at that moment."""
+        """The sum right after that moment."""
         place = int(np.searchsorted(self._times, time_s, side="right")) - 1
         return float(self._levels[place]) if place >= 0 else 0.0
 
@@ -174,11 +177,11 @@ def fitted(
     shares: NDArray[np.float64],
     usual: Sequence[float],
 ) -> Sum:
-    """Weights by the logarithms of how many times the usual ones they are, which are first made as
-    fast as what was measured. ``shares`` say how much each answer counts.
+    """Fit the weights of one sum. ``shares`` say how much each answer counts.
 
-    What is least is the sum of squares of the errors' logarithms, each bounded, as the router
-    learns; each pass takes them for linear where the last one ended (Gauss and Newton).
+    The unknowns are the logarithms of each weight over its usual value, after the usual values are
+    scaled to the measured speed. The fit minimises the squares of the errors' logarithms, each
+    bounded, as the router's learning does, by Gauss-Newton steps.
     """
     x, took = np.array(inputs, dtype=float), np.maximum(np.array(seconds), SECONDS_MIN)
     guess = np.array(usual)
@@ -197,6 +200,6 @@ def fitted(
     known = 1 - USUAL_ANSWERS * np.diag(np.linalg.inv(a.T @ a))
     return Sum(
         tuple(float(weight) for weight in weights),
-        tuple(bool(one) for one in known >= TOLD_MIN),
+        tuple(bool(told) for told in known >= TOLD_MIN),
         float(np.median(np.abs(x @ weights / took - 1))),
     )

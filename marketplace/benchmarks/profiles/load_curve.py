@@ -11,7 +11,7 @@ from marketplace.benchmarks.loadgen.samples import Sample
 from marketplace.benchmarks.profiles import statistics
 
 PROFILE_SAMPLES_MIN = 20
-"""Fewer samples of a point say too little for a router to rely on."""
+"""Fewer samples of a point are too few for a router to rely on."""
 ERROR_SHARE_MAX = 0.01
 BECAUSE_CHARACTERS = 300
 CURVE_MAX = 64
@@ -55,17 +55,17 @@ class ProfileFigures:
 
 
 def within_slots(points: Sequence[PointFigures], *, workers: int, slots: int) -> list[PointFigures]:
-    """The sound points at which none of ``workers``, that take ``slots`` at once, has a queue."""
+    """The sound points at which no worker has a queue, where each takes ``slots`` at once."""
     return [p for p in points if p.is_sound and _at_once(p, workers) <= slots]
 
 
 def point_of(
     plan: Plan, load: float, samples: Sequence[Sample], result: Mapping[str, Any]
 ) -> PointFigures:
-    """One point. ``result`` is what LoadGen's process said of it, as ``run_point`` returns it."""
+    """One point. ``result`` is LoadGen's, as ``run_point`` returns it."""
     good = [sample for sample in samples if not sample.error]
     errors = len(samples) - len(good)
-    # LoadGen's own clock also has what it does before and after: the span of the answers counts.
+    # LoadGen's clock also counts how it starts and ends: the span of the answers is taken.
     span_s = max(
         max((s.started_s + s.total_ms / 1e3 for s in samples), default=0.0)
         - min((s.started_s for s in samples), default=0.0),
@@ -105,11 +105,11 @@ def knee_of(points: Sequence[PointFigures]) -> int | None:
 def profile_of(
     plan: Plan, points: Sequence[PointFigures], *, workers: int, slots: int
 ) -> ProfileFigures | None:
-    """What the points say of one of ``workers`` alike, that takes ``slots`` requests at once.
+    """The profile of one of ``workers`` equal workers, each with ``slots`` slots.
 
-    None when they cannot: too few samples, only loads beyond the slots, or loads that are rates
-    (the server scenario) and not concurrencies. Beyond its slots a worker queues, which is no
-    service time: left out of the curve.
+    None with too few samples, with only loads beyond the slots, or with loads that are rates (the
+    server scenario) and not concurrencies. Loads beyond the slots are left out of the curve: there
+    a worker queues, and waiting is no service time.
     """
     sound = [point for point in points if point.is_sound]
     if plan.scenario == "server" or not sound:
@@ -119,7 +119,7 @@ def profile_of(
     within = [i for i, n in enumerate(at_once) if n <= slots]
     if not within:
         return None
-    # Of two loads that are the same for one worker, the lower one queues less.
+    # Two loads may be one concurrency of a worker: the lower of them queues less.
     first = {at_once[i]: i for i in reversed(within)}
     kept = [first[n] for n in sorted(first)][:CURVE_MAX]
     service = statistics.service_fit(

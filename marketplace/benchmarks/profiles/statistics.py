@@ -1,4 +1,4 @@
-"""What samples say: intervals, goodput, the knee of a load curve, the service time alone. Pure."""
+"""Statistics of samples: intervals, goodput, the knee of a load curve, service time alone. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def percentile(values: Sequence[float], q: float, confidence: float = CONFIDENCE
     """A quantile of a sample (0 < q < 1), with the interval that order statistics give.
 
     No distribution is assumed: the number of values below the true quantile is binomial
-    (Conover, Practical Nonparametric Statistics, 3.2). The value is the nearest rank, as LoadGen
-    has it. With too few values for a bound it is the least or the greatest of them.
+    (Conover, Practical Nonparametric Statistics, 3.2). The value is the nearest rank, as in
+    LoadGen. With too few values the bounds are the least and the greatest of them.
     Raises ``ValueError`` without values.
     """
     if not values:
@@ -95,7 +95,7 @@ def knee(points: Sequence[LoadPoint]) -> int | None:
 def capacity_hz(points: Sequence[LoadPoint], share: float) -> float:
     """The most requests a second measured while that share met the SLO; 0: at none.
 
-    Measured, not interpolated: what lies between two points is not promised.
+    It is measured, not interpolated: nothing is promised between two points.
     """
     return max((p.throughput_hz for p in points if p.within >= share), default=0.0)
 
@@ -154,7 +154,7 @@ def isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:
 
 def _line_at_one(load: list[int], times: list[float], sizes: list[float]) -> float:
     if len(set(load)) < 2:
-        # One point of several at once: no more is known than that one alone is no slower.
+        # A single point of several at once: one alone is no slower, and no more is known.
         return times[0]
     slope, start = np.polyfit(load, times, 1, w=np.sqrt(sizes))
     return float(max(start + slope, min(times) / max(load), 1e-3))

@@ -39,18 +39,18 @@ class FleetUnknown(ValueError):
 
 
 class Basis(StrEnum):
-    """Whence a deployment's service time is."""
+    """Where the service time of a deployment comes from."""
 
     PROFILE = "profile"
     """The profile in force."""
     MEASURED = "measured"
-    """What its own calls took, each divided by its work and by the batch curve."""
+    """The times of its own calls, each divided by its work and by the batch curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One deployment of a fleet. ``cost_nano_per_hour`` is that of one of its ``workers``, and
-    ``engine`` what is known of them where they are LLM engines.
+    """One deployment of a fleet. ``cost_nano_per_hour`` is the cost of one of its ``workers``.
+    ``engine`` is what is known of them where they are LLM engines.
     """
 
     deployment_id: int
@@ -89,7 +89,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Every part that can be simulated, and the names of the deployments that cannot."""
+    """The deployments that can be simulated, and the names of those that cannot."""
 
     parts: tuple[Part, ...]
     unknown: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class Fleet:
 
     @property
     def are_engines(self) -> bool:
-        """Whether all of them are known as engines."""
+        """Whether all parts are LLM engines with known figures."""
         return all(part.engine is not None for part in self.parts)
 
     @property
@@ -152,7 +152,7 @@ def fleet_read(
 def workers_of(
     model: AIModel, rows: Sequence[Deployment], used: Collection[str] = ()
 ) -> dict[int, list[Worker]]:
-    """By pool of the deployments, workers that take the model's calls now and ``used`` ones."""
+    """By pool: the workers that can take the model's calls now, and the ``used`` ones."""
     able = Q(draining=False, healthy=True, protocol__in=protocols_of(model.task))
     found: dict[int, list[Worker]] = defaultdict(list)
     there = Worker.objects.filter(
@@ -182,7 +182,7 @@ def curve_of(profile: Profile) -> tuple[tuple[int, float], ...]:
 
 
 def usage_mean(calls: Sequence[Served]) -> Usage:
-    """What a mean call of those consumed, in whole numbers; one row where there are none."""
+    """What the mean of these calls consumed, in whole numbers; one row where there are none."""
     billed = [call.usage for call in calls if call.charge_nano or call.is_measured]
     if not billed:
         return Usage(rows=1)
@@ -195,10 +195,10 @@ def usage_mean(calls: Sequence[Served]) -> Usage:
 
 
 def mix_of(profiles: Mapping[int, Profile], speeds: Mapping[int, Speed]) -> float:
-    """How much more work a recorded call is than the one that the profiles are about.
+    """How many times the work of a benchmark's call a recorded call is.
 
-    The median over the deployments for which both are known, so that one which has drifted does
-    not count as another mix; 1 where there is none.
+    The median over the deployments for which both are known, so that a single one that has drifted
+    changes nothing; 1 where there is none.
     """
     ratios = [
         speeds[id_].service_ms / profile.service_ms
@@ -227,7 +227,7 @@ def _service(
         return _Service(speed.service_ms, Basis.MEASURED, "", speed.samples)
     if profile is None:
         return None
-    # Beside measured service times, the profile's is brought to the same calls.
+    # Measured service times are of recorded calls: the profile's is scaled to those.
     scale = mix if first is Basis.MEASURED else 1.0
     return _Service(profile.service_ms * scale, Basis.PROFILE, profile.source, profile.samples)
 
@@ -269,7 +269,7 @@ def _part(
 def _engine(
     profile: Profile | None, deployment_id: int, calls: Sequence[Served], first: Basis
 ) -> EngineFigures | None:
-    """As the profile has it, and as fast as it was where that counts and enough calls say so."""
+    """As the profile has it; made as slow as it was measured, where enough calls tell."""
     figures = profile.engine_figures if profile else None
     if figures is None or first is Basis.PROFILE:
         return figures
@@ -282,8 +282,9 @@ def _engine(
 
 
 def expected_s(figures: EngineFigures, usage: Usage, together: int) -> float:
-    """What a call takes on an engine on which so many are under way as it begins, itself included:
-    its own prompt and those that replace the others, and its part of the steps.
+    """How long a call takes on an engine where ``together`` calls run as it begins, with itself.
+
+    It waits for its own prompt, for those of the calls that replace the others, and for its steps.
     """
     tokens = max(usage.completion_tokens + usage.reasoning_tokens, 1)
     context = usage.prompt_tokens + usage.cached_tokens + tokens / 2

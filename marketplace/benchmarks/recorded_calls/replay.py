@@ -1,6 +1,7 @@
-"""Recorded arrivals, the fleet that they met, and both in the simulator.
+"""Recorded calls, the fleet that served them, and both in the simulator.
 
-Of a call its time, its size and whose it was are read: prompts and answers are not recorded.
+What is read of a call is its time, its size and its organisation: prompts and answers are not
+recorded.
 """
 
 from collections.abc import Sequence
@@ -28,15 +29,15 @@ from router.simulator.scenarios import Scenario
 from router.simulator.workload import Arrival
 
 BLOCKS = 10
-"""A stretch with more calls than may be read is read in so many blocks, evenly spread: thinned out
-call by call, the same hour would look less busy than it was."""
+"""Where there are more calls than may be read, so many blocks of them are read, evenly spread. If
+single calls were left out, the hour would look less busy than it was."""
 
 STEP_S = 1e-6
-"""Calls are recorded to the millisecond; those of the same one follow each other by this."""
+"""Calls are recorded to the millisecond. Those of the same millisecond are set apart by this."""
 
 LIVE_CALLS_MAX = 2_000
 LIVE_WINDOW = timedelta(days=1)
-"""Whence the speed of a deployment without a profile, and the usual size of a call, are read."""
+"""The newest calls within this tell the speed of a deployment without a profile."""
 
 FIELDS = (
     "created_at",
@@ -58,10 +59,10 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A stretch of recorded calls: ``calls``, ``arrivals`` and ``work`` go together by place.
+    """Recorded calls of some time. ``calls``, ``arrivals`` and ``work`` have the same order.
 
-    ``total`` calls were there; of more than the limit some blocks were read and joined, and
-    ``dropped_s`` of the time left out.
+    There were ``total`` calls. Where that is more than the limit, blocks of them are joined, and
+    ``dropped_s`` seconds are left out.
     """
 
     calls: tuple[Served, ...]
@@ -138,7 +139,7 @@ def replay(
     slo_ms: float,
     seed: int,
 ) -> list[Figures]:
-    """What each policy makes of the same arrivals; the first tenth of a run is not counted.
+    """Simulate each policy with the same arrivals; the first tenth of a run is not counted.
 
     Raises ``ValueError`` without arrivals or machines.
     """
@@ -150,9 +151,9 @@ def replay(
 
 
 def _calls(model: AIModel, since: datetime, until: datetime) -> QuerySet[UsageEvent]:
-    """Calls that wanted a worker; those that a worker found wrong cost it next to nothing.
+    """Calls that wanted a worker, without refused ones: they cost a worker almost nothing.
 
-    Benchmarks are left out: they yield to traffic, and are none.
+    Benchmarks are left out: they give way to traffic, and are none.
     """
     platform = Organisation.objects.filter(slug=ORGANISATION).values_list("pk", flat=True)
     return (
@@ -180,7 +181,7 @@ def _served(row: tuple[object, ...], since: datetime, dropped_s: float) -> Serve
 
 
 def _spaced(calls: Sequence[Served]) -> list[Served]:
-    """In order of time, no two at the same moment: a moment names its call."""
+    """In order of time, no two at the same moment: a call is found by its moment."""
     spaced: list[Served] = []
     last_s = -STEP_S
     for call in sorted(calls, key=lambda call: call.at_s):

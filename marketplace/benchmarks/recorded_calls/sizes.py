@@ -1,10 +1,10 @@
-"""How much work recorded calls were, from what was served and how long it took.
+"""The size of recorded calls: how much work each was, from its counts and its time.
 
-Work is relative, 1 being the mean call. What a token, a row or an image costs is fitted by
-non-negative least squares (Lawson and Hanson 1974) to the measured times, each divided by its
-deployment's speed and by the batch curve's factor at its start, so that neither fast hardware nor a
-busy worker makes a call look small or large. A measured call's work is its own time in these
-units: what tokens do not explain is kept.
+Work is relative: 1 is the mean call. What a token, a row or an image costs is fitted to the
+measured times by non-negative least squares (Lawson and Hanson 1974). Each time is first divided by
+its deployment's speed and by the batch curve's factor at its start: fast hardware must not make a
+call look small, nor a busy worker make it look large. The work of a measured call is its own time
+in these units, so what tokens do not explain is kept.
 """
 
 import heapq
@@ -21,15 +21,15 @@ from router.domain.pricing import Usage
 
 WORK_MIN, WORK_MAX = 0.01, 100.0
 PASSES = 3
-"""Speeds are fitted with the costs known, and costs with the speeds known: this often."""
+"""So often speeds are fitted with known costs, and then costs with known speeds."""
 
 LOG_ERROR_MAX = 0.8
 GAIN_MIN = 0.95
-"""As the router's predictor: beyond this error, or with less gain than this over guessing the
-mean, a size is taken for unknown."""
+"""As in the router's predictor: a prediction with a larger error, or hardly better than the mean,
+is not used."""
 
 SAMPLES_MIN = 30
-"""Fewer calls than this say nothing about what a token costs, or how fast a deployment is."""
+"""Fewer calls tell neither what a token costs nor how fast a deployment is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Served:
 
     @property
     def is_measured(self) -> bool:
-        """Whether its time at the worker is that of all that was served."""
+        """Whether its time at the worker is the time of a whole answer."""
         return self.outcome == Outcome.COMPLETED and self.upstream_s > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What one mean call alone took on a deployment's workers, over ``samples`` calls."""
+    """How long a mean call takes alone on a deployment's workers, measured on ``samples`` calls."""
 
     service_ms: float
     samples: int
@@ -67,7 +67,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """By call, in order: its ``sizes`` (mean 1) and what was ``predicted`` of it (0 = nothing)."""
+    """``sizes`` of the calls in order (mean 1), and what ``predicted`` them (0: nothing did)."""
 
     sizes: tuple[float, ...]
     predicted: tuple[float, ...]
@@ -109,7 +109,7 @@ def work_of(calls: Sequence[Served], factor: Factor) -> Work:
 
 
 def concurrency_of(calls: Sequence[Served]) -> list[int]:
-    """How many of these calls ran on the call's worker as it began, itself included."""
+    """Of each call: how many calls its worker ran as it began, itself included."""
     starts = sorted(range(len(calls)), key=lambda i: calls[i].at_s + calls[i].queue_s)
     running: dict[str, list[float]] = defaultdict(list)
     together = [1] * len(calls)
@@ -127,12 +127,12 @@ def concurrency_of(calls: Sequence[Served]) -> list[int]:
 
 
 def predicted_of(calls: Sequence[Served], sizes: NDArray[np.float64]) -> tuple[float, ...]:
-    """What was known of each size before it ran.
+    """The size of each call as it could be predicted before the call ran.
 
-    The router learns the logarithm of work from the logarithms of prompt tokens, rows and the most
-    that may be generated. That bound is not recorded as such; the credit held for it is, which
-    follows from it where an answer comes whole. A stream's hold may have grown with its answer, so
-    it says what came and not what was known: of streams, less is known here than the router knew.
+    The router learns the logarithm of work from the logarithms of prompt tokens, of rows and of the
+    most tokens that may be generated. That last bound is not recorded. The credit held for it is,
+    and tells the bound where an answer came whole. The hold of a stream grows with its answer, so
+    it tells what came, not what was known: of streams less is known here than the router knew.
     """
     known = np.array([call.is_measured for call in calls])
     nothing = (0.0,) * len(calls)
@@ -144,7 +144,7 @@ def predicted_of(calls: Sequence[Served], sizes: NDArray[np.float64]) -> tuple[f
     whole = np.array([not call.streamed for call in calls])
     holds = np.where(whole, np.log1p([call.hold_nano for call in calls]), 0.0)
     if (known & whole).any():
-        # About their mean, so that a stream is one whose hold says nothing.
+        # Centred, so that the 0 of a stream adds nothing.
         holds[whole] -= holds[known & whole].mean()
     x = np.column_stack(
         [np.ones(len(calls)), features - features[known].mean(axis=0), holds, whole]
@@ -164,7 +164,7 @@ def predicted_of(calls: Sequence[Served], sizes: NDArray[np.float64]) -> tuple[f
 
 
 def _explained(calls: Sequence[Served], alone_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each call's work as far as counts tell, mean 1 over the measured ones; 1 where none do."""
+    """Each call's work by its counts, mean 1 over measured calls; 1 for one without counts."""
     measured = alone_s > 0
     work = np.ones(len(calls))
     if measured.sum() < SAMPLES_MIN:
@@ -191,7 +191,7 @@ def _explained(calls: Sequence[Served], alone_s: NDArray[np.float64]) -> NDArray
 def _speeds(
     calls: Sequence[Served], alone_s: NDArray[np.float64], work: NDArray[np.float64]
 ) -> dict[int, float]:
-    """Seconds a unit of work by deployment: all of its time over all of its work."""
+    """Seconds per unit of work of each deployment: its whole time over its whole work."""
     seconds: dict[int, float] = defaultdict(float)
     units: dict[int, float] = defaultdict(float)
     for call, took_s, size in zip(calls, alone_s, work, strict=True):

@@ -26,14 +26,14 @@ DIGEST_CHARACTERS = 16
 VALUE_CHARACTERS = 200
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 NOT_OF_IT = {"workers", "digest"}
-"""Left out of the digest: which workers were asked, and the digest itself."""
+"""Not part of the digest: which workers were asked, and the digest itself."""
 
 
 def fingerprint(deployment: Deployment, workers: Sequence[Worker]) -> dict[str, Any]:
-    """What these workers of a deployment are, as far as they and the catalog say.
+    """What these workers of a deployment are: what they and the catalog say.
 
-    ``digest`` changes with anything that may change the speed. The processor is told for workers
-    on this machine only: nothing is known about another's.
+    ``digest`` changes with anything that may change the speed. The processor is known only of
+    workers on this machine.
     """
     pool = deployment.pool
     found: dict[str, Any] = {
@@ -83,7 +83,7 @@ def _cpu_model() -> str:
 
 
 async def _asked(worker: Worker, model: str) -> dict[str, Any]:
-    """What the engine says of itself; {} when it says nothing, or may not be asked."""
+    """What the engine tells of itself; {} where it tells nothing, or may not be asked."""
     url = worker.url.rstrip("/")
     if worker.protocol == Protocol.OIP_GRPC:
         return await _asked_over_grpc(url)
@@ -99,7 +99,7 @@ async def _triton(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
     config = await _get(client, f"/v2/models/{model}/config")
     found = {name: str(server[name]) for name in ("name", "version") if server.get(name)}
     if config:
-        # Instances and batching are what a Triton's speed hangs on.
+        # A Triton's speed depends on its instances and on its batching.
         found["instances"] = str(config.get("instance_group", ""))[:VALUE_CHARACTERS]
         found["batching"] = str(config.get("dynamic_batching", ""))[:VALUE_CHARACTERS]
         found["max_batch_size"] = str(config.get("max_batch_size", ""))
@@ -108,7 +108,7 @@ async def _triton(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
 
 async def _openai(client: httpx.AsyncClient, model: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    # llama.cpp says what it was built from and how it runs, vLLM its version.
+    # llama.cpp tells its build and how it runs, vLLM its version.
     props = await _get(client, "/props")
     for name in ("build_info", "total_slots", "model_path"):
         if name in props:

@@ -1,11 +1,11 @@
-"""Live traffic comes first: whether a benchmark may use slots now. Pure."""
+"""Live traffic comes first: whether a benchmark may use slots now. Pure, without Django."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What others do: requests in flight on the workers, waiting in the router, ended just now."""
+    """Requests of others: in flight on the workers, waiting in the router, ended just now."""
 
     in_flight: int = 0
     waiting: int = 0
@@ -13,9 +13,9 @@ class Traffic:
 
 
 def must_yield(traffic: Traffic, *, wanted: int, slots: int) -> bool:
-    """Whether ``wanted`` requests at once on workers of ``slots`` together would be in the way.
+    """Whether ``wanted`` requests at once, on workers with ``slots`` in all, would be in the way.
 
-    More than there are slots is asked for only while nobody else is there.
+    Alone, a benchmark may send more requests than there are slots.
     """
     if traffic.waiting:
         return True

@@ -1,4 +1,4 @@
-"""What live traffic there is, as the router and the records tell it."""
+"""Reading the live traffic: the router's state, and the calls that were recorded last."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from marketplace.usage.partitions import id_floor
 
 ROUTER_TIMEOUT_S = 1.0
 RECENT_S = 3.0
-"""A call that ended less than this ago is live traffic still: its caller may call again."""
+"""A call that ended less than this ago still counts as live: its caller may call again."""
 CALL_S_MAX = 120.0
-"""Calls that began longer ago are not looked for among those that just ended."""
+"""Of calls that began longer ago nobody checks whether they just ended."""
 
 
 def traffic_on(worker_ids: Sequence[str], own: int = 0) -> Traffic:
-    """What the router and the records say of these workers now.
+    """The traffic of these workers now.
 
-    Up to ``own`` of the requests that the router has are the benchmark's: what is more is others'.
+    Up to ``own`` of the requests in the router are the benchmark's; the others are live traffic.
     """
     recent = _recent_calls(worker_ids)
     in_flight, waiting = _router_state(set(worker_ids))
@@ -46,9 +46,9 @@ def _recent_calls(worker_ids: Sequence[str]) -> int:
 
 
 def _router_state(worker_ids: set[str]) -> tuple[int, int]:
-    """In flight on these workers, and waiting.
+    """Requests in flight on these workers, and requests that wait.
 
-    A router that is away serves nobody; one that has no time to answer serves many.
+    A router that cannot be reached serves nobody; one that has no time to answer is busy.
     """
     if not settings.ROUTER_ADMIN_TOKEN:
         return 0, 0

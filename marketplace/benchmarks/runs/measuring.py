@@ -44,9 +44,9 @@ from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
 CHECK_EVERY_S = 0.5
 """How often a run reads the live traffic, reports its progress and sees that it is cancelled."""
 WAIT_S_MAX = 1_800.0
-"""A benchmark that found no idle slots for this long in all gives up."""
+"""A run that waited this long for idle slots, in all, gives up."""
 INTERRUPTIONS_MAX = 50
-"""Of one run, by live traffic."""
+"""A run that gave way to live traffic this often fails."""
 
 Watch = Callable[[Benchmark], None]
 """Is told of each progress."""
@@ -55,7 +55,7 @@ ReadTraffic = Callable[[Sequence[str], int], Traffic]
 
 
 class NoIdleSlots(JobFailed):
-    """Live traffic left none for too long."""
+    """Live traffic left no idle slots for too long."""
 
 
 class _GaveWay(Exception):
@@ -83,7 +83,7 @@ class Measurement:
         return self.run.job
 
     def points(self) -> str:
-        """Every point, then the knee and the profile. Returns why points are missing, else ""."""
+        """Measure every point, then conclude; returns why points are missing, or ""."""
         benchmark = self.benchmark
         plan = benchmark.plan
         workers = workers_of(
@@ -120,7 +120,7 @@ class Measurement:
         return note
 
     def _point(self, plan: Plan, load: float, workers: list[Worker], index: int) -> PointFigures:
-        """One point; again from its start each time that live traffic took its slots."""
+        """One point, measured anew each time that it gave way to live traffic."""
         out = point_folder(self.benchmark, load)
         while True:
             with ExitStack() as held:
@@ -139,7 +139,7 @@ class Measurement:
     def _wait_for_slots(
         self, plan: Plan, load: float, workers: list[Worker], held: ExitStack
     ) -> list[Worker]:
-        """The workers whose slots are idle; one alone where its slot is reserved, by ``held``."""
+        """Wait for idle slots; returns the workers to measure. ``held`` keeps a reserved slot."""
         while self._busy(plan, load, workers, own=0):
             self._report(Stage.WAITING.at(load))
             time.sleep(CHECK_EVERY_S)
@@ -174,7 +174,7 @@ class Measurement:
     def _wait_for_turn(
         self, plan: Plan, load: float, workers: list[Worker], held: ExitStack
     ) -> list[Worker]:
-        """Until slots are idle and not too many others measure; the workers to measure."""
+        """Wait for idle slots and for a turn; returns the workers to measure."""
         used = self._wait_for_slots(plan, load, workers, held)
         while not turn_take(self.benchmark, load):
             held.close()
@@ -185,7 +185,7 @@ class Measurement:
 
     def _busy(self, plan: Plan, load: float, workers: list[Worker], *, own: int) -> bool:
         if self.reserved is not None:
-            # Calls wait, as they did; with one of its slots used for them too, it is in the way.
+            # That calls wait is no reason: they did before. Calls in the reserved slot are one.
             is_late = time.monotonic() > self.reserved_until_s
             traffic = self.read_traffic([self.reserved.worker_id], 0)
             return is_late or traffic.in_flight >= self.reserved.slots
@@ -219,7 +219,7 @@ class Measurement:
         return dict(answer["result"])
 
     def _report(self, stage: str, progress: float = 0.0) -> None:
-        """Keep how far it is, and tell whoever watches. Raises where the run must end."""
+        """Keep the progress, and tell the watcher. Raises where the run must end."""
         benchmark = self.benchmark
         benchmark.stage = stage
         benchmark.progress = max(benchmark.progress, round(progress, 4))

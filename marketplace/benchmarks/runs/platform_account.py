@@ -1,4 +1,4 @@
-"""Who a benchmark through the router is billed to: an organisation of the platform's own."""
+"""The platform's own organisation, which pays for benchmarks through the router."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ CREDIT_NANO_MIN = 5 * NANO_PER_USD
 
 @transaction.atomic
 def bearer_issue(*, reference: str, ttl_s: float) -> str:
-    """A bearer for the router, good for ``ttl_s``; the platform pays what is called with it.
+    """A bearer for the router, valid for ``ttl_s`` seconds; the platform pays for its calls.
 
-    Providers earn as they would from anybody. Credit is topped up when it runs low, once for each
-    ``reference``.
+    Providers earn as with any caller. Low credit is topped up, once for each ``reference``.
     """
     system_accounts_open()
     organisation, _ = Organisation.objects.get_or_create(

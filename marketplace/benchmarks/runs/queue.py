@@ -55,7 +55,7 @@ def runs_measuring() -> QuerySet[Benchmark]:
 
 
 def turn_take(benchmark: Benchmark, load: float) -> bool:
-    """Begin to measure, where not too many others do; who is refused asks again."""
+    """Begin to measure, unless as many as may do so already; then the run asks again later."""
     with claims_held(Benchmark):
         if not turn_is_free(benchmark):
             return False

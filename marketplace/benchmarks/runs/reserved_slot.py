@@ -1,4 +1,4 @@
-"""Slots that routers keep free for a benchmark that found none idle: one a worker, for a while."""
+"""A slot of a worker that routers keep free for a benchmark that found no idle one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from marketplace.catalog.reservations import reservation_held
 from marketplace.routing.services import snapshot_publish
 
 RESERVED_S_MAX = 180.0
-"""A slot that is kept free for a run is given back after so long, however far it is."""
+"""A reserved slot is given back after so long, however far the run is."""
 
 
 def reserve_after_s() -> float:
-    """How long a run waits for an idle slot before one is reserved; ``inf`` for ever."""
+    """How long a run waits for an idle slot before one is reserved; ``inf``: none ever is."""
     return float(settings.WAYPOST_BENCHMARK_RESERVE_AFTER_S) or inf
 
 
 def reservable(
     benchmark: Benchmark, plan: Plan, load: float, workers: Sequence[Worker]
 ) -> Worker | None:
-    """Where a slot may be kept free: for one request at a time, and never a worker's only one."""
+    """The worker whose slot may be reserved: for one request at a time, never its only slot."""
     if benchmark.target == Target.ROUTE or plan.scenario == "server" or load != 1:
         return None
     return max(
@@ -38,7 +38,7 @@ def reservable(
 
 @contextmanager
 def slot_reserved(worker: Worker) -> Iterator[bool]:
-    """Have routers keep a slot of this worker free; False where another run has one already."""
+    """Have routers keep a slot of this worker free; False where another run has one."""
     with reservation_held(worker.pk) as is_held:
         if is_held:
             snapshot_publish()

@@ -1,4 +1,4 @@
-"""What is to be measured without anybody asking: each night, and when something is new."""
+"""What is measured though nobody asks: each night, and when something is new."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from marketplace.shared.jobs.models import STATES_OPEN, JobState
 AGAIN_AFTER = timedelta(hours=6)
 """A change whose benchmark failed or was cancelled is not measured again sooner."""
 CHANGES_PER_HOUR = 4
-"""Most benchmarks that are asked for in an hour because something is new. A fresh installation, to
-which all is new, is measured bit by bit and not all at once."""
+"""Most benchmarks in an hour because something is new. In a fresh installation everything is new:
+it is measured bit by bit and not all at once."""
 
 
 def nightly_request() -> list[Benchmark]:
-    """Queue a benchmark of every live deployment that waits for none."""
+    """Queue a benchmark of every live deployment that has none open."""
     found = []
     for deployment in _live():
         if not _waiting(deployment):
@@ -35,10 +35,10 @@ def nightly_request() -> list[Benchmark]:
 
 
 def lacking_request() -> list[Benchmark]:
-    """Queue what is new since it was measured last: a deployment, its fingerprint, a worker.
+    """Queue what is new or has changed: a deployment, its fingerprint, a worker.
 
-    One at a time and :data:`CHANGES_PER_HOUR`, what was never measured first, of that the newest;
-    and only where nobody else calls the workers now.
+    One at a time and :data:`CHANGES_PER_HOUR` at most, and only where nobody calls the workers now.
+    What was never measured goes first, the newest of it before all.
     """
     changes = Benchmark.objects.filter(trigger=Trigger.CHANGE)
     if changes.filter(state__in=STATES_OPEN).exists():
@@ -70,9 +70,9 @@ def lacking_request() -> list[Benchmark]:
 def lacking(
     now: dict[str, object], measured: Iterable[dict[str, object]], workers: Iterable[str]
 ) -> tuple[str, str]:
-    """Why a deployment has to be measured, and the id of the one new worker if it is only that.
+    """Why a deployment must be measured, and the id of its new worker if that is the only reason.
 
-    ``measured`` are the fingerprints of what was measured, newest first. ("", "") when nothing is
+    ``measured`` are the fingerprints of its benchmarks, newest first. ("", "") where nothing is
     lacking. Pure.
     """
     before = list(measured)
@@ -88,9 +88,9 @@ def lacking(
         )
         return f"changed: {', '.join(changed)}", ""
     known: set[str] = set()
-    for one in before:
-        if one.get("digest") == now["digest"]:
-            known |= set(one.get("workers") or ())  # type: ignore[call-overload]
+    for earlier in before:
+        if earlier.get("digest") == now["digest"]:
+            known |= set(earlier.get("workers") or ())  # type: ignore[call-overload]
     for worker in workers:
         if worker not in known:
             return f"new worker {worker}", worker
@@ -141,6 +141,6 @@ def _request(
             reason=reason,
         )
     except ValidationError:
-        # No worker is ready now: the next look asks again.
+        # No worker is ready now: the next run of the task asks again.
         return []
     return [asked]

@@ -68,7 +68,7 @@ class Command(BaseCommand):
         one.add_argument("--out", type=Path, help="a file; a folder for tensorboard")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Not by their bare names: BaseCommand has an ``execute`` of its own.
+        # With a prefix, as BaseCommand has an ``execute`` of its own.
         getattr(self, f"do_{options['verb']}")(options)
 
     def do_run(self, options: dict[str, Any]) -> None:
@@ -136,24 +136,24 @@ class Command(BaseCommand):
             out.write_text(text)
 
     def _run(self, benchmark: Benchmark) -> None:
-        said = ""
+        shown = ""
         is_terminal = sys.stdout.isatty()
 
         def watch(row: Benchmark) -> None:
-            nonlocal said
+            nonlocal shown
             stage = row.stage_text.partition(",")[0]
             if is_terminal:
                 line = f"\r\033[K{row.progress:4.0%} {row.stage_text}"
                 self.stdout.write(line, ending="")
                 self.stdout.flush()
-            elif stage != said:
+            elif stage != shown:
                 self.stdout.write(f"{row.progress:4.0%} {stage}")
-            said = stage
+            shown = stage
 
         try:
             benchmark_run(benchmark, watch=watch)
         finally:
-            if said and is_terminal:
+            if shown and is_terminal:
                 self.stdout.write("")
         if not benchmark.is_over:
             why = "its pool is" if benchmark.state == JobState.QUEUED else "it is"
