@@ -33,6 +33,7 @@ PAGES = {
     "keys": "/keys",
     "webhooks": "/webhooks",
     "usage": "/usage",
+    "predictions": "/predictions",
     "billing": "/billing",
     "budgets": "/budgets",
     "reconciliation": "/reconciliation",
