@@ -44,6 +44,7 @@ PAGES = {
     "reviews": "/reviews",
     "routes": "/routes",
     "topology": "/topology",
+    "pool-workers": "/pools/llama-fast/workers",
     "worker": "/topology/workers/emulated-h100-0",
     "policy": "/routes/emulated/gpt-j-6b/policy",
     "support": "/support",

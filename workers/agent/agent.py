@@ -214,7 +214,7 @@ class Agent:
                 log.error("server %s cannot start: %s", name, error)
                 self._failed(now_s)
                 return
-            self._places[name] = Place(f"http://127.0.0.1:{port}", process)
+            self._places[name] = Place(f"http://127.0.0.1:{port}{spec.path}", process)
         self._servers[name] = Server(name, spec, Phase.STARTING, now_s)
 
     @property

@@ -16,6 +16,7 @@ from workers.agent.launch import COMMANDS, LaunchWrong, Split
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,59}$")
+PATH = re.compile(r"^(/[A-Za-z0-9._~-]+)+$")
 TASKS = (*WARM_UPS, "tensors")
 SLOTS_MAX = 10_000
 GANG_SIZE_MAX = 64
@@ -44,6 +45,7 @@ class EngineSpec:
     slots: int = 1
     adopt: str = ""
     command: tuple[str, ...] = ()
+    path: str = ""
     gang: str = ""
     gang_size: int = 1
     rank: int = 0
@@ -107,6 +109,8 @@ def _engine(given: argparse.Namespace) -> EngineSpec:
         raise SettingsWrong("--command has no {port}: the agent chooses the port of each server")
     if given.adopt:
         _url("adopt", given.adopt)
+    if given.path and not PATH.match(given.path):
+        raise SettingsWrong(f"--path must look like /inside, not {given.path!r}")
     if given.task in WARM_UPS and not given.rank and not (given.served_name or given.model):
         raise SettingsWrong("--served-name is needed: a first call warms the model up")
     values = {field.name: getattr(given, field.name) for field in fields(EngineSpec)}
@@ -239,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--slots", type=int, default=1, help="how many requests it runs at once")
     add("--adopt", default="", help="URL of a server that runs already")
     add("--command", default="", help="how it is started, with {port} in it; vLLM and SGLang: ours")
+    add("--path", default="", help="what its URL has behind host and port, like /inside")
     add("--tensor-parallel", type=int, default=1, help="devices that share each layer")
     add("--pipeline-parallel", type=int, default=1, help="groups of them, one after the other")
     add("--gang", default="", help="name of the gang that this host has a part of")

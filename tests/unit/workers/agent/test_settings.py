@@ -43,6 +43,7 @@ def test_a_file_is_under_the_words(tmp_path: Path) -> None:
         (["--command", "vllm serve"], "has no {port}"),
         (["--slots", "0"], "--slots must be from 1"),
         (["--name", "GPU A"], "--name 'GPU A'"),
+        (["--path", "inside"], "--path must look like /inside"),
         (["--gpus", "one"], "--gpus must look like"),
         (["--model", ""], "--served-name is needed"),
         (["--config", "/nowhere.toml"], "/nowhere.toml"),
