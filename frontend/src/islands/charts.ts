@@ -10,7 +10,19 @@ const HEIGHT = 180;
 /** By position, so that lines differ without colour too. */
 const DASHES = [[], [6, 4], [2, 4], [10, 4, 2, 4], [10, 4], [1, 6]];
 const COLOURS = ["--rail", "--signal", "--ink-soft", "--danger", "--ok", "--ink"];
-const COMPACT = new Intl.NumberFormat(document.documentElement.lang, { notation: "compact" });
+const LANGUAGE = document.documentElement.lang;
+const COMPACT = new Intl.NumberFormat(LANGUAGE, { notation: "compact" });
+// Rollups are kept by UTC hours and days.
+const UTC = { timeZone: "UTC" } as const;
+const DAY = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, day: "numeric", month: "numeric" });
+const HOUR = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, hour: "2-digit", minute: "2-digit" });
+const MOMENT = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, dateStyle: "short", timeStyle: "short" });
+const DAY_S = 86_400;
+
+/** What stands below the ticks of a time axis: days, or hours with the day at midnight. */
+function moments(ticks: number[], step: number): string[] {
+  return ticks.map((seconds) => (step >= DAY_S || seconds % DAY_S === 0 ? DAY : HOUR).format(seconds * 1000));
+}
 
 /** Room for the longest label of the y axis, in pixels. */
 function axisWidth(_: uPlot, labels: string[] | null): number {
@@ -28,14 +40,19 @@ function draw(holder: HTMLElement, columns: Columns): uPlot {
     width: 2,
     points: { show: columns.at.length <= 60 },
   }));
+  const isTime = !holder.dataset.x;
+  const xAxis: uPlot.Axis = isTime ? { ...axis, values: (_, ticks, __, ___, step) => moments(ticks, step) } : axis;
+  const x: uPlot.Series = isTime
+    ? { label: "UTC", value: (_, seconds: number | null) => (seconds === null ? "–" : MOMENT.format(seconds * 1000)) }
+    : { label: holder.dataset.x ?? "" };
   const options: uPlot.Options = {
     width: holder.clientWidth,
     height: HEIGHT,
-    // Rollups are kept by UTC hours and days.
+    // Ticks fall on the hours and days of UTC.
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    axes: [axis, { ...axis, size: axisWidth, values: (_, ticks) => ticks.map((tick) => COMPACT.format(tick)) }],
-    scales: { x: { time: !holder.dataset.x }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
-    series: [{ label: holder.dataset.x ?? "UTC" }, ...series],
+    axes: [xAxis, { ...axis, size: axisWidth, values: (_, ticks) => ticks.map((tick) => COMPACT.format(tick)) }],
+    scales: { x: { time: isTime }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
+    series: [x, ...series],
   };
   return new uPlot(options, [columns.at, ...names.map((name) => columns[name] ?? [])], holder);
 }
