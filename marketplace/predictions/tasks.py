@@ -37,7 +37,7 @@ def abort() -> int:
     return predictions_abort(timezone.now())
 
 
-@every(FORGET_EVERY_S, queue=Queue.CONTROL)
+@every(FORGET_EVERY_S, queue=Queue.WORK)
 def forget() -> int:
     """Delete what was kept for long enough."""
     return predictions_forget(timezone.now())

@@ -53,6 +53,7 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
         "billing.reconcile",
         "catalog.probe_workers",
         "jobs.benchmarks.benchmark",
+        "predictions.abort",
         "providers.follow_benchmarks",
         "routing.publish_what_came_due",
         "tuning.steer_canaries",
