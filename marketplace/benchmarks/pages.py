@@ -173,9 +173,7 @@ def create(request: HttpRequest) -> HttpResponse:
 @login_required
 def cancel(request: HttpRequest, benchmark_id: int) -> HttpResponse:
     """Stop it."""
-    row = _one(request, benchmark_id)
-    if not may_change(request, row):
-        raise PermissionDenied(_("Only staff and the deployment's provider may measure it."))
+    row = _changeable(request, benchmark_id)
     job_cancel(row)
     return redirect("benchmark", row.pk)
 
@@ -184,9 +182,7 @@ def cancel(request: HttpRequest, benchmark_id: int) -> HttpResponse:
 @login_required
 def repeat(request: HttpRequest, benchmark_id: int) -> HttpResponse:
     """Ask for the same again."""
-    row = _one(request, benchmark_id)
-    if not may_change(request, row):
-        raise PermissionDenied(_("Only staff and the deployment's provider may measure it."))
+    row = _changeable(request, benchmark_id)
     try:
         again = benchmark_repeat(
             benchmark=row, asked_by=request.user if isinstance(request.user, User) else None
@@ -199,6 +195,13 @@ def repeat(request: HttpRequest, benchmark_id: int) -> HttpResponse:
 
 def _one(request: HttpRequest, benchmark_id: int) -> Benchmark:
     return get_object_or_404(benchmarks_shown(unpublished=is_staff(request)), pk=benchmark_id)
+
+
+def _changeable(request: HttpRequest, benchmark_id: int) -> Benchmark:
+    row = _one(request, benchmark_id)
+    if not may_change(request, row):
+        raise PermissionDenied(_("Only staff and the deployment's provider may measure it."))
+    return row
 
 
 def _measurable(request: HttpRequest) -> list[tuple[str, str]]:

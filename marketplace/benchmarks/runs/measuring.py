@@ -77,25 +77,29 @@ class Measurement:
     """Of ``waited_s``: then a slot is reserved."""
     reserved: Worker | None = None
     reserved_until_s: float = 0.0
+    benchmark: Benchmark = field(init=False)
+    plan: Plan = field(init=False)
+    workers: list[Worker] = field(init=False)
 
-    @property
-    def benchmark(self) -> Benchmark:
-        return self.run.job
+    def __post_init__(self) -> None:
+        self.benchmark = benchmark = self.run.job
+        self.plan = benchmark.plan
+        self.workers = workers_of(
+            benchmark.model, deployment=benchmark.deployment, worker=benchmark.worker
+        )
+        if not self.workers:
+            raise JobFailed("no worker is ready any more")
 
     def points(self) -> str:
         """Measure every point, then conclude; returns why points are missing, or ""."""
-        benchmark = self.benchmark
-        plan = benchmark.plan
-        workers = workers_of(
-            benchmark.model, deployment=benchmark.deployment, worker=benchmark.worker
-        )
-        if not workers:
-            raise JobFailed("no worker is ready any more")
+        benchmark, plan = self.benchmark, self.plan
         benchmark.raw_dir = f"benchmarks/{benchmark.pk}"
-        benchmark.fingerprint = target_fingerprint(benchmark, workers)
-        benchmark.emulated = any(worker.pool.emulated for worker in workers)
+        benchmark.fingerprint = target_fingerprint(benchmark, self.workers)
+        benchmark.emulated = any(worker.pool.emulated for worker in self.workers)
         columns = ("raw_dir", "fingerprint", "emulated")
         self.run.progress(0.0, **{name: getattr(benchmark, name) for name in columns})
+        # Those of an earlier attempt, which lost its process.
+        benchmark.points.all().delete()
         folder = raw_folder(benchmark)
         folder.mkdir(parents=True, exist_ok=True)
         about = {"plan": plan.as_dict(), "fingerprint": benchmark.fingerprint}
@@ -104,7 +108,7 @@ class Measurement:
         note = ""
         for index, load in enumerate(plan.loads):
             try:
-                point = self._point(plan, load, workers, index)
+                point = self._point(index, load)
             except NoIdleSlots as error:
                 # A few points are a better prior than none.
                 if not found or profiles_in_force().filter(deployment=benchmark.deployment):
@@ -116,31 +120,29 @@ class Measurement:
         with transaction.atomic():
             if self.run.is_stopped():
                 raise JobStopped
-            benchmark_conclude(benchmark, plan, found, workers)
+            benchmark_conclude(benchmark, found, self.workers)
         return note
 
-    def _point(self, plan: Plan, load: float, workers: list[Worker], index: int) -> PointFigures:
+    def _point(self, index: int, load: float) -> PointFigures:
         """One point, measured anew each time that it gave way to live traffic."""
         out = point_folder(self.benchmark, load)
         while True:
             with ExitStack() as held:
-                used = self._wait_for_turn(plan, load, workers, held)
+                used = self._wait_for_turn(load, held)
                 shutil.rmtree(out, ignore_errors=True)
                 out.mkdir(parents=True)
                 try:
-                    result = self._loadgen(plan, load, used, index, out)
+                    result = self._loadgen(index, load, used, out)
                 except _GaveWay:
                     self.interruptions += 1
                     if self.interruptions > INTERRUPTIONS_MAX:
                         raise JobFailed(f"live traffic came {INTERRUPTIONS_MAX} times") from None
                     continue
-            return point_of(plan, load, samples_read(out), result)
+            return point_of(self.plan, load, samples_read(out), result)
 
-    def _wait_for_slots(
-        self, plan: Plan, load: float, workers: list[Worker], held: ExitStack
-    ) -> list[Worker]:
+    def _wait_for_slots(self, load: float, held: ExitStack) -> list[Worker]:
         """Wait for idle slots; returns the workers to measure. ``held`` keeps a reserved slot."""
-        while self._busy(plan, load, workers, own=0):
+        while self._is_in_the_way(load, self.workers):
             self._report(Stage.WAITING.at(load))
             time.sleep(CHECK_EVERY_S)
             self.waited_s += CHECK_EVERY_S
@@ -148,10 +150,10 @@ class Measurement:
                 raise NoIdleSlots(f"live traffic left no idle slots for {WAIT_S_MAX:g} s")
             if self.waited_s >= self.reserve_at_s and turn_is_free(self.benchmark):
                 self.reserve_at_s = self.waited_s + reserve_after_s()
-                worker = reservable(self.benchmark, plan, load, workers)
+                worker = reservable(self.benchmark, self.plan, load, self.workers)
                 if worker is not None and self._reserve(worker, load, held):
                     return [worker]
-        return workers
+        return self.workers
 
     def _reserve(self, worker: Worker, load: float, held: ExitStack) -> bool:
         """Have a slot of this worker kept free; False when it was not free in time."""
@@ -171,34 +173,32 @@ class Measurement:
     def _reservation_over(self) -> None:
         self.reserved = None
 
-    def _wait_for_turn(
-        self, plan: Plan, load: float, workers: list[Worker], held: ExitStack
-    ) -> list[Worker]:
+    def _wait_for_turn(self, load: float, held: ExitStack) -> list[Worker]:
         """Wait for idle slots and for a turn; returns the workers to measure."""
-        used = self._wait_for_slots(plan, load, workers, held)
+        used = self._wait_for_slots(load, held)
         while not turn_take(self.benchmark, load):
             held.close()
             self._report(Stage.TURN.at(load))
             time.sleep(CHECK_EVERY_S)
-            used = self._wait_for_slots(plan, load, workers, held)
+            used = self._wait_for_slots(load, held)
         return used
 
-    def _busy(self, plan: Plan, load: float, workers: list[Worker], *, own: int) -> bool:
+    def _is_in_the_way(self, load: float, workers: list[Worker], own: int = 0) -> bool:
+        """Whether live traffic needs the slots, beside ``own`` requests in the router."""
         if self.reserved is not None:
             # That calls wait is no reason: they did before. Calls in the reserved slot are one.
             is_late = time.monotonic() > self.reserved_until_s
             traffic = self.read_traffic([self.reserved.worker_id], 0)
             return is_late or traffic.in_flight >= self.reserved.slots
         slots = sum(worker.slots for worker in workers)
-        wanted = slots if plan.scenario == "server" else int(load)
+        wanted = slots if self.plan.scenario == "server" else int(load)
         traffic = self.read_traffic([worker.worker_id for worker in workers], own)
         return must_yield(traffic, wanted=wanted, slots=slots)
 
-    def _loadgen(
-        self, plan: Plan, load: float, workers: list[Worker], index: int, out: Path
-    ) -> dict[str, Any]:
+    def _loadgen(self, index: int, load: float, workers: list[Worker], out: Path) -> dict[str, Any]:
+        plan = self.plan
         limit_s = 2 * plan.seconds_max + 60 + plan.warm_up * plan.slo_ms / 1e3
-        request = loadgen_request(self.benchmark, plan, load, workers, self.interruptions, limit_s)
+        request = loadgen_request(self.benchmark, load, workers, self.interruptions, limit_s)
         own = own_requests_max(plan, load) if self.benchmark.target == Target.ROUTE else 0
         begun = time.monotonic()
         with LoadGenProcess(request, out) as process:
@@ -210,7 +210,7 @@ class Measurement:
                     (Stage.MEASURING if done else Stage.WARMING).at(load, done),
                     (index + share) / len(plan.loads),
                 )
-                if self._busy(plan, load, workers, own=own):
+                if self._is_in_the_way(load, workers, own):
                     raise _GaveWay
                 if time.monotonic() - begun > limit_s:
                     raise JobFailed(f"load {load:g} did not end within {limit_s:.0f} s")

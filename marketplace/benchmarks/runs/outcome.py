@@ -7,7 +7,6 @@ from pathlib import Path
 
 from django.conf import settings
 
-from marketplace.benchmarks.loadgen.plan import Plan
 from marketplace.benchmarks.loadgen.samples import samples_read
 from marketplace.benchmarks.models import Benchmark, Origin, Point, Profile
 from marketplace.benchmarks.profiles.engine_fit import engine_fit
@@ -32,34 +31,19 @@ def point_folder(benchmark: Benchmark, load: float) -> Path:
 
 
 def point_keep(benchmark: Benchmark, point: PointFigures) -> None:
-    """Keep a point, in the place of what an earlier attempt measured at its load."""
-    Point.objects.update_or_create(
-        benchmark=benchmark,
-        load=point.load,
-        defaults={
-            name: getattr(point, name)
-            for name in (
-                "samples",
-                "errors",
-                "duration_s",
-                "throughput_hz",
-                "goodput_hz",
-                "tokens_per_s",
-                "latency",
-                "valid",
-                "invalid_because",
-            )
-        },
-    )
+    """Keep a point."""
+    columns = asdict(point)
+    del columns["within"]
+    Point.objects.create(benchmark=benchmark, **columns)
 
 
 def benchmark_conclude(
     benchmark: Benchmark,
-    plan: Plan,
     points: list[PointFigures],
     workers: list[Worker],
 ) -> None:
     """Mark the knee, and put what was measured in force as the deployment's profile."""
+    plan = benchmark.plan
     if (index := knee_of(points)) is not None:
         benchmark.points.filter(load=points[index].load).update(is_knee=True)
     if benchmark.deployment is None:
@@ -75,17 +59,11 @@ def benchmark_conclude(
         engine = engine_fit([samples_read(folder) for folder in folders])
     profile = Profile.objects.create(
         deployment=benchmark.deployment,
-        service_ms=found.service_ms,
-        batch_curve=found.batch_curve,
+        **asdict(found),
         engine=asdict(engine) if engine else {},
-        slots=found.slots,
-        capacity_hz=found.capacity_hz,
         slo_ms=plan.slo_ms,
-        throughput_hz=found.throughput_hz,
-        tokens_per_s=found.tokens_per_s,
         origin=Origin.BENCHMARK,
         benchmark=benchmark,
-        samples=found.samples,
         fingerprint=benchmark.fingerprint,
         source=f"LoadGen, {benchmark.scenario}, benchmark #{benchmark.pk}",
         emulated=benchmark.emulated,

@@ -27,7 +27,6 @@ def own_requests_max(plan: Plan, load: float) -> int:
 
 def loadgen_request(
     benchmark: Benchmark,
-    plan: Plan,
     load: float,
     workers: Sequence[Worker],
     attempt: int,
@@ -45,7 +44,7 @@ def loadgen_request(
         name = _upstream(benchmark.deployment)
         servers = [_server(worker, name) for worker in workers]
     return {
-        "plan": plan.as_dict(),
+        "plan": benchmark.plan.as_dict(),
         "load": load,
         "inputs": benchmark.model.tensors.get("inputs", []),
         "headers": headers,

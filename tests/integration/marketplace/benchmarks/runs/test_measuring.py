@@ -84,6 +84,17 @@ def test_a_curve_of_an_emulated_worker_becomes_the_prior(
     assert told["engine_prior"]["first"] == pytest.approx(engine.first.weights)
 
 
+def test_a_second_attempt_keeps_nothing_of_the_first(
+    offered: Callable[..., Any], emulator_url: str
+) -> None:
+    benchmark = request(emulated_chat(offered, emulator_url), loads=[2])
+    for load in (1, 2):
+        benchmark.points.create(load=load, samples=1, duration_s=1, throughput_hz=1, goodput_hz=1)
+    benchmark_run(benchmark, read_traffic=idle)
+    assert [point.load for point in benchmark.points.all()] == [2]
+    assert benchmark.points.get().samples >= 20
+
+
 def test_the_raw_results_are_kept(offered: Callable[..., Any], emulator_url: str) -> None:
     deployment = emulated_chat(offered, emulator_url)
     benchmark = benchmark_run(request(deployment, loads=[2]), read_traffic=idle)
