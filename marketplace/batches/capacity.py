@@ -5,13 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from django.dispatch import Signal
+
 from marketplace.accounts.models import ApiKey, Organisation
 from marketplace.batches.models import Batch
+from marketplace.batches.rows import PIECE_ROWS, PIECE_ROWS_MAX
 from marketplace.catalog.models import DeploymentStatus, Worker
 
 WINDOW_MAX = 256
 AHEAD = 1.5
 """More calls than slots, so that a slot that becomes free finds one waiting in the router."""
+
+rows_asked = Signal()
+"""Asks how many rows of a ``model`` are best in one call; who does not know answers 0."""
+
+
+def piece_rows(model: str) -> int:
+    """How many rows of a model are sent in one call."""
+    answers = [answer for _, answer in rows_asked.send(None, model=model)]
+    measured = max([0, *(answer for answer in answers if isinstance(answer, int))])
+    return min(measured or PIECE_ROWS, PIECE_ROWS_MAX)
 
 
 def window_for(slots: int, limits: Sequence[int | None] = ()) -> int:

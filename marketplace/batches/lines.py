@@ -6,11 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from marketplace.batches.results import Result, answered, broken
 from marketplace.catalog.models import Task
+
+if TYPE_CHECKING:
+    from marketplace.inference.router_client import Answer
 
 LINE_BYTES_MAX = 10 * 1024 * 1024
 """As long as a call's body may be."""
@@ -54,9 +58,11 @@ class LineError:
 class LineInvalid(Exception):
     """What is wrong with one line."""
 
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, param: str | None = None, line: int | None = None
+    ) -> None:
         super().__init__(message)
-        self.code, self.param = code, param
+        self.code, self.param, self.line = code, param, line
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,25 @@ class Line:
     custom_id: str
     body: bytes
     model: str
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """None beside the usual ones."""
+        return {}
+
+    def answered(self, id_: str, answer: Answer) -> Result:
+        """The answer as a line."""
+        return answered(
+            id_=id_,
+            custom_id=self.custom_id,
+            status=answer.status,
+            request_id=answer.headers.get("x-request-id", ""),
+            body=answer.body,
+        )
+
+    def broken(self, id_: str, code: str, message: str) -> Result:
+        """An error as a line."""
+        return broken(id_, self.custom_id, code, message)
 
 
 class _Text(msgspec.Struct):
@@ -96,6 +121,11 @@ def model_of(endpoint: str) -> str:
     return found["model"] if found else ""
 
 
+def rows_endpoint(model: str) -> str:
+    """Where rows of a model are sent."""
+    return f"/v2/models/{model}/infer"
+
+
 def first_url(file: IO[bytes]) -> str:
     """The endpoint that the first line names; "" where it names none. The file is at its start."""
     try:
@@ -108,20 +138,21 @@ def first_url(file: IO[bytes]) -> str:
     return url if isinstance(url, str) else ""
 
 
-def numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+def numbered(file: IO[bytes], bytes_max: int = 0) -> Iterator[tuple[int, bytes]]:
     """The lines with their numbers from 1, empty ones left out.
 
-    One that is too long is cut off after ``LINE_BYTES_MAX + 1`` bytes.
+    One of more than ``bytes_max`` (``LINE_BYTES_MAX``) is cut off one byte after it.
     """
+    most = bytes_max or LINE_BYTES_MAX
     number = 0
-    while text := file.readline(LINE_BYTES_MAX + 1):
+    while text := file.readline(most + 1):
         number += 1
-        is_too_long = len(text) > LINE_BYTES_MAX
+        is_too_long = len(text) > most
         if is_too_long or text.strip():
             yield number, text
         rest = text
         while is_too_long and rest and not rest.endswith(b"\n"):
-            rest = file.readline(LINE_BYTES_MAX)
+            rest = file.readline(most)
 
 
 def line_read(number: int, text: bytes, endpoint: str) -> Line:
@@ -168,17 +199,46 @@ def _body_checked(content: msgspec.Raw, endpoint: str) -> str:
 
 
 @dataclass(slots=True)
-class Checked:
-    """What was read of a file: how many lines it has, the models they name, what is wrong.
+class Models:
+    """The models that an endpoint is asked for: ``callable_`` with their tasks are possible.
 
-    ``callable_`` are the models that the caller may call, with their tasks.
+    ``forbidden`` are those that only this key may not call.
     """
 
     endpoint: str
     callable_: Mapping[str, str]
     forbidden: frozenset[str] = frozenset()
+    named: set[str] = field(default_factory=set)
+
+    def want(self, named: str) -> None:
+        """Raises :class:`LineInvalid` for one that cannot be called."""
+        model = named
+        for suffix in SUFFIXES:
+            model = model.removesuffix(suffix)
+        if model in self.named:
+            return
+        param = None if model_of(self.endpoint) else "body.model"
+        if model in self.forbidden:
+            said = f"This key may not call the model {model!r}."
+            raise LineInvalid("model_not_allowed", said, param)
+        if model not in self.callable_:
+            raise LineInvalid("model_not_found", f"There is no model {model!r}.", param)
+        task = TASKS.get(self.endpoint)
+        if task is not None and self.callable_[model] != task:
+            said = f"The model {model!r} is for {self.callable_[model]}, not for {self.endpoint}."
+            raise LineInvalid("invalid_model", said, param)
+        if len(self.named) >= MODELS_MAX:
+            raise LineInvalid("too_many_models", f"A file may name {MODELS_MAX} models.", param)
+        self.named.add(model)
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was read of a file of calls: how many there are, and what is wrong."""
+
+    endpoint: str
+    models: Models
     lines: int = 0
-    models: set[str] = field(default_factory=set)
     errors: list[LineError] = field(default_factory=list)
     _ids: set[bytes] = field(default_factory=set)
 
@@ -191,7 +251,7 @@ class Checked:
         try:
             line = line_read(number, text, self.endpoint)
             self._check_id(line)
-            self._check_model(line.model)
+            self.models.want(line.model)
         except LineInvalid as error:
             self._wrong(error.code, str(error), number, error.param)
         return len(self.errors) < ERRORS_SHOWN
@@ -211,23 +271,3 @@ class Checked:
             said = f"custom_id {line.custom_id!r} is that of an earlier line."
             raise LineInvalid("duplicate_custom_id", said, "custom_id")
         self._ids.add(digest)
-
-    def _check_model(self, named: str) -> None:
-        model = named
-        for suffix in SUFFIXES:
-            model = model.removesuffix(suffix)
-        if model in self.models:
-            return
-        param = None if model_of(self.endpoint) else "body.model"
-        if model in self.forbidden:
-            said = f"This key may not call the model {model!r}."
-            raise LineInvalid("model_not_allowed", said, param)
-        if model not in self.callable_:
-            raise LineInvalid("model_not_found", f"There is no model {model!r}.", param)
-        task = TASKS.get(self.endpoint)
-        if task is not None and self.callable_[model] != task:
-            said = f"The model {model!r} is for {self.callable_[model]}, not for {self.endpoint}."
-            raise LineInvalid("invalid_model", said, param)
-        if len(self.models) >= MODELS_MAX:
-            raise LineInvalid("too_many_models", f"A file may name {MODELS_MAX} models.", param)
-        self.models.add(model)

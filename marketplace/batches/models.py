@@ -80,12 +80,20 @@ STATUSES_OPEN = (
 )
 
 
+class BatchKind(models.TextChoices):
+    """What the lines of the input are."""
+
+    LINES = "lines", _("Calls (JSONL)")
+    ROWS = "rows", _("Rows (CSV)")
+
+
 class Batch(Job):
     """The lines of ``input_file``, each a call of whoever asked: a key, or a person.
 
     The input's id stays when the file is gone. ``errors`` are what is wrong with the file, if that
     keeps the batch from beginning. ``rate_hz`` is how many lines ended a second lately, ``turn_at``
-    when it last made room for other batches.
+    when it last made room for other batches. Rows are sent in pieces of ``piece_rows`` at most,
+    which get smaller once they are few for ``pieces_at_once`` calls.
     """
 
     public_id = models.CharField(max_length=40, unique=True, default=batch_id, editable=False)
@@ -117,6 +125,9 @@ class Batch(Job):
         blank=True,
         related_name="+",
     )
+    kind = models.CharField(max_length=8, choices=BatchKind.choices, default=BatchKind.LINES)
+    piece_rows = models.PositiveIntegerField(default=0)
+    pieces_at_once = models.PositiveIntegerField(default=0)
     completion_window = models.CharField(max_length=10)
     metadata = models.JSONField(default=dict, blank=True)
     status = models.CharField(
@@ -174,14 +185,15 @@ class Batch(Job):
 
 
 class BatchPart(models.Model):
-    """What became of some lines: kept once it is written, whatever happens to the process.
+    """What became of some lines or pieces: kept once written, whatever happens to the process.
 
-    ``ranges`` are the lines, ``[[first, last], …]`` by their numbers in the file. Objects of the
-    storage hold their results, "" where there are none.
+    ``ranges`` are those that were answered, ``failed_ranges`` the others: ``[[first, last], …]`` by
+    their numbers in the file. Objects of the storage hold their results, "" where there are none.
     """
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="parts")
     ranges = models.JSONField()
+    failed_ranges = models.JSONField(default=list)
     completed = models.PositiveIntegerField()
     failed = models.PositiveIntegerField()
     output_as = models.CharField(max_length=255, blank=True)

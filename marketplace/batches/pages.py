@@ -29,10 +29,13 @@ from marketplace.batches.file_services import (
     file_upload,
     files_storage,
 )
-from marketplace.batches.lines import LINES_MAX, first_url
+from marketplace.batches.lines import LINES_MAX, first_url, rows_endpoint
 from marketplace.batches.models import Batch, File
 from marketplace.batches.results import error_of
+from marketplace.batches.rows import ROWS_MAX
 from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
+from marketplace.catalog.models import Task
+from marketplace.catalog.selectors import models_published
 from marketplace.inference.callers import Caller
 from marketplace.shared.confirming import confirmation, is_confirmed
 
@@ -53,6 +56,8 @@ def batches(request: HttpRequest, organisation: Organisation) -> HttpResponse:
         "is_moving": any(batch.is_open for batch in page.object_list),
         "may_call": may(request.user, organisation, Permission.CALL),
         "windows": WINDOWS,
+        "tables": [model.name for model in models_published().filter(task=Task.TABULAR)],
+        "rows_max": ROWS_MAX,
         "lines_max": LINES_MAX,
         "megabytes_max": FILE_BYTES_MAX // MB,
     }
@@ -62,14 +67,17 @@ def batches(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 @require_POST
 @organisation_required
 def upload(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Keep the file and begin a batch over it; its first line says which endpoint is called."""
+    """Keep the file and begin a batch over it.
+
+    Its first line says which endpoint is called; where it does not, it is a table for a model.
+    """
     demand(request, organisation, Permission.CALL)
     content, user = request.FILES.get("file"), request.user
     if not isinstance(content, UploadedFile) or not isinstance(user, User):
         messages.error(request, _("Choose a file first."))
         return redirect("batches")
     try:
-        endpoint = first_url(content)
+        endpoint = first_url(content) or rows_endpoint(request.POST.get("model", ""))
         file = file_upload(
             organisation=organisation,
             content=content,

@@ -6,19 +6,46 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from marketplace.inference.router_client import Answer
 
 Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One line of the output file, or of the error file if it ``failed``."""
+    """What is written to the output or, ``failed``, the error file for ``count`` lines or rows."""
 
     text: bytes
     failed: bool
+    count: int = 1
+
+
+class Item(Protocol):
+    """What one call is made of: a line, or many rows."""
+
+    @property
+    def number(self) -> int:
+        """Its place in the file."""
+        ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def answered(self, id_: str, answer: Answer) -> Result:
+        """What the answer, of whatever status, makes of it."""
+        ...
+
+    def broken(self, id_: str, code: str, message: str) -> Result:
+        """What it is without an answer."""
+        ...
 
 
 def answered(*, id_: str, custom_id: str, status: int, request_id: str, body: bytes) -> Result:
@@ -95,13 +122,13 @@ class Finished:
         self.results[number] = result
         self.size_bytes += len(result.text)
 
-    @property
-    def failed(self) -> int:
-        return sum(result.failed for result in self.results.values())
+    def count(self, *, failed: bool) -> int:
+        """How many lines or rows ended so."""
+        return sum(one.count for one in self.results.values() if one.failed is failed)
 
-    @property
-    def ranges(self) -> list[Range]:
-        return ranges_of(self.results)
+    def ranges(self, *, failed: bool) -> list[Range]:
+        """The items that ended so."""
+        return ranges_of(n for n, one in self.results.items() if one.failed is failed)
 
     def texts(self, *, failed: bool) -> list[bytes]:
         """In the order of the lines."""

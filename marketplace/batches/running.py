@@ -19,7 +19,8 @@ from marketplace.accounts.models import ApiKey
 from marketplace.batches.calls import Calls, Clients
 from marketplace.batches.capacity import window_of
 from marketplace.batches.file_services import bytes_store, file_add, files_storage
-from marketplace.batches.lines import Checked, Line, line_read, numbered
+from marketplace.batches.formats import Part, columns_for, contents, format_of
+from marketplace.batches.lines import Models
 from marketplace.batches.models import (
     STATUSES_OPEN,
     Batch,
@@ -28,7 +29,7 @@ from marketplace.batches.models import (
     File,
     Purpose,
 )
-from marketplace.batches.results import Covered, Finished
+from marketplace.batches.results import Covered, Finished, Item
 from marketplace.batches.sending import Ending, Looked, Sender
 from marketplace.catalog.selectors import models_published
 from marketplace.inference.callers import Caller
@@ -38,8 +39,6 @@ from marketplace.shared.jobs.services import JobFailed, JobStopped, JobYields, R
 
 PATIENCE_S = 120.0
 """How long a batch waits for a database that is away."""
-CHECKED_AT_ONCE = 1_000
-COPY_BYTES = 1024 * 1024
 INVALID = "The file has errors, so nothing of it was sent."
 INPUT_GONE = "The input file is gone."
 EXPIRED = ("batch_expired", "The completion window ended before this line was sent.")
@@ -96,31 +95,28 @@ def _worked(run: Run, clients: Clients) -> Mapping[str, Any]:
 def _check(run: Run) -> bool:
     """Whether it goes on. Raises ``JobFailed`` where the file is not as it should be."""
     batch: Batch = run.job
-    checked = _checker(batch)
+    models = _models(batch)
     with _input(batch) as file:
-        for number, text in numbered(file):
-            if not checked.add(number, text):
-                break
-            if number % CHECKED_AT_ONCE == 0:
-                patiently(lambda: run.progress(0.0))
-    checked.end()
-    if checked.errors:
+        columns = columns_for(batch, file)
+        for name, value in columns.items():
+            setattr(batch, name, value)
+        found = format_of(batch).check(file, models, lambda: patiently(lambda: run.progress(0.0)))
+    if found.errors:
         _own(run).update(
             status=BatchStatus.FAILED,
             failed_at=timezone.now(),
-            errors=[error.as_dict() for error in checked.errors],
+            errors=[error.as_dict() for error in found.errors],
         )
         raise JobFailed(INVALID)
-    columns = {"total": checked.lines, "model_names": sorted(checked.models)}
-    _own(run).update(**columns)
+    _own(run).update(total=found.total, model_names=sorted(models.named), **columns)
     return _change(run, BatchStatus.IN_PROGRESS, in_progress_at=timezone.now())
 
 
-def _checker(batch: Batch) -> Checked:
+def _models(batch: Batch) -> Models:
     tasks = dict(models_published().values_list("name", "task"))
     allowed = ApiKey.objects.filter(pk=batch.key_id).values_list("models_allowed", flat=True)
     only = set(allowed.first() or tasks)
-    return Checked(
+    return Models(
         endpoint=batch.endpoint,
         callable_={name: task for name, task in tasks.items() if name in only},
         forbidden=frozenset(tasks.keys() - only),
@@ -151,19 +147,19 @@ def _turn(run: Run, clients: Clients) -> Ending:
         batch.organisation_id, batch.account_id, key_id=batch.key_id, user_id=batch.user_id
     )
     with _input(batch) as file, Calls(caller, clients) as calls:
-        sender = _sender(run, calls, _lines_left(batch, file))
+        sender = _sender(run, calls, _items_left(batch, file))
         ending = sender.turn()
     if ending in {Ending.EXPIRED, Ending.HALTED}:
         with _input(batch) as file:
             code, message = sender.halted or EXPIRED
-            for line in _lines_left(batch, file):
-                sender.fail(line, code, message)
+            for item in _items_left(batch, file):
+                sender.fail(item, code, message)
             sender.keep()
             sender.tell()
     return ending
 
 
-def _sender(run: Run, calls: Calls, lines: Iterator[Line]) -> Sender:
+def _sender(run: Run, calls: Calls, items: Iterator[Item]) -> Sender:
     batch: Batch = run.job
 
     def look() -> Looked:
@@ -181,7 +177,7 @@ def _sender(run: Run, calls: Calls, lines: Iterator[Line]) -> Sender:
     return Sender(
         batch_id=batch.public_id,
         path=batch.endpoint,
-        lines=lines,
+        items=items,
         calls=calls,
         look=lambda: patiently(look),
         keep=lambda finished: part_keep(run, finished),
@@ -190,13 +186,11 @@ def _sender(run: Run, calls: Calls, lines: Iterator[Line]) -> Sender:
     )
 
 
-def _lines_left(batch: Batch, file: Any) -> Iterator[Line]:
-    """The lines that are in no part yet."""
-    ranges = BatchPart.objects.filter(batch=batch).values_list("ranges", flat=True)
-    covered = Covered(one for part in ranges for one in part)
-    for number, text in numbered(file):
-        if number not in covered:
-            yield line_read(number, text, batch.endpoint)
+def _items_left(batch: Batch, file: Any) -> Iterator[Item]:
+    """What is in no part yet."""
+    parts = BatchPart.objects.filter(batch=batch).values_list("ranges", "failed_ranges")
+    covered = Covered(one for ranges in parts for some in ranges for one in some)
+    return format_of(batch).items(file, covered)
 
 
 def _counted(batch: Batch) -> tuple[int, int]:
@@ -218,12 +212,12 @@ def part_keep(run: Run, finished: Finished) -> None:
         with transaction.atomic():
             if not _own(run).select_for_update().values_list("pk").first():
                 raise JobStopped
-            failures = finished.failed
             BatchPart.objects.create(
                 batch=batch,
-                ranges=finished.ranges,
-                completed=len(finished.results) - failures,
-                failed=failures,
+                ranges=finished.ranges(failed=False),
+                failed_ranges=finished.ranges(failed=True),
+                completed=finished.count(failed=False),
+                failed=finished.count(failed=True),
                 **names,
             )
 
@@ -237,24 +231,24 @@ def _deliver(run: Run) -> None:
     """Join the parts into an output and an error file, where there are any."""
     batch: Batch = run.job
     completed, failed = _counted(batch)
-    parts = list(BatchPart.objects.filter(batch=batch).values_list("output_as", "errors_as"))
-    outputs = [output for output, _ in parts if output]
-    errors = [error for _, error in parts if error]
+    parts = list(BatchPart.objects.filter(batch=batch))
     _own(run).update(completed=completed, failed=failed)
     batch.refresh_from_db()
+    outputs = [Part(part.ranges, part.output_as) for part in parts if part.output_as]
+    errors = [part.errors_as for part in parts if part.errors_as]
     if outputs and batch.output_file_id is None:
-        _file_of(run, outputs, "output")
+        kind = format_of(batch)
+        with _input(batch) as file:
+            chunks = kind.output(file, outputs, files_storage())
+            _file_of(run, chunks, "output", kind.suffix)
     if errors and batch.error_file_id is None:
-        _file_of(run, errors, "error")
+        _file_of(run, contents(errors, files_storage()), "error", "jsonl")
 
 
-def _file_of(run: Run, parts: list[str], kind: str) -> None:
+def _file_of(run: Run, chunks: Iterator[bytes], kind: str, suffix: str) -> None:
     batch: Batch = run.job
     with tempfile.TemporaryFile() as joined:
-        for name in parts:
-            with files_storage().open(name) as part:
-                while chunk := part.read(COPY_BYTES):
-                    joined.write(chunk)
+        joined.writelines(chunks)
         joined.seek(0)
         stored = bytes_store(organisation=batch.organisation, content=Content(joined))
 
@@ -263,7 +257,7 @@ def _file_of(run: Run, parts: list[str], kind: str) -> None:
         file = file_add(
             stored,
             organisation=batch.organisation,
-            filename=f"{batch.public_id}_{kind}.jsonl",
+            filename=f"{batch.public_id}_{kind}.{suffix}",
             purpose=Purpose.BATCH_OUTPUT,
         )
         if not _own(run).update(**{f"{kind}_file": file}):

@@ -1,4 +1,4 @@
-"""One turn of a batch: its lines go to the router, and what became of them is kept in parts."""
+"""One turn of a batch: its items go to the router, and what became of them is kept in parts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from enum import Enum
 from http import HTTPStatus
 
 from marketplace.batches.calls import Ask, Calls, Ended
-from marketplace.batches.lines import Line
-from marketplace.batches.results import Finished, Result, answered, broken, error_of
+from marketplace.batches.results import Finished, Item, Result, error_of
 
 TURN_S = 60.0
 """Then another batch has its turn, if one waits."""
@@ -22,10 +21,10 @@ LAST_DRAIN_S = 120.0
 LOOK_S = 1.0
 """How often a turn looks whether it must end, and at the capacity."""
 WAIT_S = 0.25
-PART_LINES = 500
+PART_ITEMS = 500
 PART_BYTES = 8 * 1024 * 1024
 PART_S = 5.0
-"""A part is kept once it has so many lines, bytes or seconds."""
+"""A part is kept once it has so many items, bytes or seconds."""
 IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024
 """Of the bodies under way; one line may always be."""
 RATE_OVER_S = 30.0
@@ -67,7 +66,7 @@ class Rate:
 
 
 class Sender:
-    """Sends ``lines`` of a batch with this id to ``path``.
+    """Sends ``items`` of a batch with this id to ``path``.
 
     ``look`` tells what may have changed, ``keep`` writes a part, ``tell`` shows the counts
     (completed, failed, lines a second) and raises where the job must end.
@@ -78,7 +77,7 @@ class Sender:
         *,
         batch_id: str,
         path: str,
-        lines: Iterator[Line],
+        items: Iterator[Item],
         calls: Calls,
         look: Callable[[], Looked],
         keep: Callable[[Finished], None],
@@ -87,15 +86,15 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._batch_id, self._path = batch_id, path
-        self._lines = lines
-        self._again: deque[Line] = deque()
+        self._items = items
+        self._again: deque[Item] = deque()
         self._calls = calls
         self._look, self._keep, self._tell = look, keep, tell
         self._clock = clock
         self._begun_s = self._looked_s = self._kept_s = clock()
         self._looked = look()
         self._most = self._looked.window
-        self._sent: dict[int, Line] = {}
+        self._sent: dict[int, Item] = {}
         self._finished = Finished()
         self._completed, self._failed = done
         self._rate = Rate(self._begun_s, sum(done))
@@ -120,23 +119,23 @@ class Sender:
             self._keep(finished)
         self._kept_s = self._clock()
 
-    def fail(self, line: Line, code: str, message: str) -> None:
-        """End a line that is not sent."""
-        self._end(line, broken(self._id(line), line.custom_id, code, message))
+    def fail(self, item: Item, code: str, message: str) -> None:
+        """End an item that is not sent."""
+        self._end(item, item.broken(self._id(item), code, message))
         self._keep_if_due()
 
     def _send(self) -> Ending:
-        line = self._next()
-        while line is not None or self._calls.running:
+        item = self._next()
+        while item is not None or self._calls.running:
             self._look_if_due()
             if ending := self._reason():
                 return ending
-            if line is not None and self._has_room(line):
-                self._begin(line)
-                line = self._next()
+            if item is not None and self._has_room(item):
+                self._begin(item)
+                item = self._next()
             else:
                 self._take()
-                line = line or self._next()
+                item = item or self._next()
         return Ending.DONE
 
     def _drain(self, longest_s: float) -> None:
@@ -144,23 +143,24 @@ class Sender:
         while self._calls.running and self._clock() < until_s:
             self._take()
 
-    def _next(self) -> Line | None:
-        return self._again.popleft() if self._again else next(self._lines, None)
+    def _next(self) -> Item | None:
+        return self._again.popleft() if self._again else next(self._items, None)
 
-    def _has_room(self, line: Line) -> bool:
+    def _has_room(self, item: Item) -> bool:
         if self._calls.running >= min(self._looked.window, self._most):
             return False
         sent = self._calls.running_bytes
-        return not sent or sent + len(line.body) <= IN_FLIGHT_BYTES_MAX
+        return not sent or sent + len(item.body) <= IN_FLIGHT_BYTES_MAX
 
-    def _begin(self, line: Line) -> None:
-        self._sent[line.number] = line
+    def _begin(self, item: Item) -> None:
+        self._sent[item.number] = item
         self._calls.begin(
             Ask(
-                line.number,
+                item.number,
                 self._path,
-                line.body,
-                idempotency_key=f"{self._batch_id}:{line.number}",
+                item.body,
+                headers=item.headers,
+                idempotency_key=f"{self._batch_id}:{item.number}",
                 deadline_s=max(self._looked.left_s, 1.0),
             )
         )
@@ -168,45 +168,41 @@ class Sender:
     def _take(self) -> None:
         ended = self._calls.ended(WAIT_S)
         if ended is not None:
-            line = self._sent.pop(ended.ask.number)
-            result = self._result(line, ended)
+            item = self._sent.pop(ended.ask.number)
+            result = self._result(item, ended)
             if result is None:
-                self._again.append(line)
+                self._again.append(item)
             else:
-                self._end(line, result)
+                self._end(item, result)
         self._keep_if_due()
 
-    def _result(self, line: Line, ended: Ended) -> Result | None:
-        """None where the line is to be sent again."""
+    def _result(self, item: Item, ended: Ended) -> Result | None:
+        """None where the item is to be sent again."""
         answer = ended.answer
         if answer is None:
             code = "not_allowed" if ended.gone else "router_unreachable"
             if ended.gone:
                 self.halted = (code, ended.error)
-            return broken(self._id(line), line.custom_id, code, ended.error)
+            return item.broken(self._id(item), code, ended.error)
         if answer.status == HTTPStatus.PAYMENT_REQUIRED and self._calls.running:
             # What is held for the others may be all that is missing: fewer at once.
             self._most = max(1, min(self._most, self._calls.running) // 2)
             return None
         if answer.status in {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.UNAUTHORIZED}:
             self.halted = error_of(answer.body, answer.status)
-        return answered(
-            id_=self._id(line),
-            custom_id=line.custom_id,
-            status=answer.status,
-            request_id=answer.headers.get("x-request-id", ""),
-            body=answer.body,
-        )
+        return item.answered(self._id(item), answer)
 
-    def _end(self, line: Line, result: Result) -> None:
-        self._finished.add(line.number, result)
-        self._completed += not result.failed
-        self._failed += result.failed
+    def _end(self, item: Item, result: Result) -> None:
+        self._finished.add(item.number, result)
+        if result.failed:
+            self._failed += result.count
+        else:
+            self._completed += result.count
 
     def _keep_if_due(self) -> None:
         finished = self._finished
         if (
-            len(finished.results) >= PART_LINES
+            len(finished.results) >= PART_ITEMS
             or finished.size_bytes >= PART_BYTES
             or self._clock() - self._kept_s >= PART_S
         ):
@@ -236,5 +232,5 @@ class Sender:
             return Ending.TURN
         return None
 
-    def _id(self, line: Line) -> str:
-        return f"batch_req_{self._batch_id.removeprefix('batch_')}_{line.number}"
+    def _id(self, item: Item) -> str:
+        return f"batch_req_{self._batch_id.removeprefix('batch_')}_{item.number}"

@@ -13,6 +13,8 @@ from marketplace.catalog.models import (
 )
 from marketplace.catalog.selectors import is_served_over
 
+PROFILES_COMPARED = 100
+
 
 def profiles_in_force() -> QuerySet[Profile]:
     """Of each deployment the newest one that is published and has not expired."""
@@ -23,6 +25,23 @@ def profiles_in_force() -> QuerySet[Profile]:
         .order_by("deployment_id", "-created_at", "-id")
         .distinct("deployment_id")
     )
+
+
+def rows_best(model: str) -> int:
+    """With how many rows a call most rows a second were measured; 0: that was not compared.
+
+    Over the newest profiles of a model's live deployments, whether they are published or not.
+    """
+    profiles = Profile.objects.filter(
+        deployment__version__model__name=model,
+        deployment__status=DeploymentStatus.LIVE,
+        benchmark__isnull=False,
+    ).select_related("benchmark")
+    rates: dict[int, float] = {}
+    for profile in profiles.order_by("-id")[:PROFILES_COMPARED]:
+        rows = int(profile.benchmark.settings.get("rows", 1)) if profile.benchmark else 1
+        rates[rows] = max(rates.get(rows, 0.0), profile.throughput_hz * rows)
+    return max(rates, key=lambda rows: rates[rows]) if len(rates) > 1 else 0
 
 
 def deployment_of(model: AIModel, worker: Worker) -> Deployment | None:

@@ -83,10 +83,7 @@ class PoolWriteSerializer(serializers.ModelSerializer[Pool]):
 
     class Meta:
         model = Pool
-        fields = [
-            *("id", "name", "hardware", "engine", "region", "cost_nano_per_hour", "emulated"),
-            *("workers_min", "workers_max"),
-        ]
+        fields = ["id", "name", "hardware", "engine", "region", "cost_nano_per_hour", "emulated"]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         for name in ("name", "emulated"):

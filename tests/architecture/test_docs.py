@@ -42,7 +42,6 @@ COMMANDS = {
     "down": "deploy.local",
     "status": "deploy.local",
     "advise": "marketplace.planning",
-    "autoscale": "marketplace.planning",
     "invoices": "marketplace.billing",
     "keys": "marketplace.keys",
     "ledger": "marketplace.billing",

@@ -16,7 +16,6 @@ CONTROL_PLANE = (
     "waypost_profile_",
     "waypost_benchmarks",
     "waypost_tuning_",
-    "waypost_pool_",
 )
 
 

@@ -171,7 +171,7 @@ def test_a_batch_that_is_cancelled_delivers_what_it_has(shop: Shop) -> None:
 
     with pytest.MonkeyPatch.context() as patch, routed(says) as router:
         patch.setattr(running, "window_of", cancel)
-        patch.setattr(sending, "PART_LINES", 5)
+        patch.setattr(sending, "PART_ITEMS", 5)
         patch.setattr(sending, "LOOK_S", 0.0)
         run(batch)
     assert batch.status == BatchStatus.CANCELLED

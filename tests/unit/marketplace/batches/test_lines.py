@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from marketplace.batches import lines
-from marketplace.batches.lines import Checked, endpoint_is_served, numbered
+from marketplace.batches.lines import Checked, Models, endpoint_is_served, numbered
 
 CHAT = "/v1/chat/completions"
 INFER = "/v2/models/author/table/infer"
@@ -29,7 +29,7 @@ def checked(*texts: object, endpoint: str = CHAT, forbidden: str = "") -> Checke
         )
     )
     callable_ = {name: task for name, task in TASKS.items() if name != forbidden}
-    found = Checked(endpoint, callable_, frozenset({forbidden}))
+    found = Checked(endpoint, Models(endpoint, callable_, frozenset({forbidden})))
     for number, text in numbered(file):
         if not found.add(number, text):
             break
@@ -40,12 +40,12 @@ def checked(*texts: object, endpoint: str = CHAT, forbidden: str = "") -> Checke
 def test_a_file_that_is_right_has_no_errors_and_tells_its_models() -> None:
     body = {"model": "author/chat:floor", "messages": []}
     found = checked(line(), b"", line(custom_id="b", body=body))
-    assert (found.errors, found.lines, found.models) == ([], 2, {"author/chat"})
+    assert (found.errors, found.lines, found.models.named) == ([], 2, {"author/chat"})
 
 
 def test_an_endpoint_of_a_model_needs_none_in_the_lines() -> None:
     found = checked(line(url=INFER, body={"inputs": []}), endpoint=INFER)
-    assert (found.errors, found.models) == ([], {"author/table"})
+    assert (found.errors, found.models.named) == ([], {"author/table"})
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,9 @@ def test_a_part_has_its_results_in_the_order_of_the_lines() -> None:
     part = Finished()
     for number in (9, 2, 1, 3):
         part.add(number, broken("", str(number), "x", "y"))
-    assert part.ranges == [(1, 3), (9, 9)]
+    assert part.ranges(failed=True) == [(1, 3), (9, 9)]
     assert [json.loads(text)["custom_id"] for text in part.texts(failed=True)] == list("1239")
-    assert (part.failed, part.texts(failed=False)) == (4, [])
+    assert (part.count(failed=True), part.texts(failed=False)) == (4, [])
 
 
 @given(st.sets(st.integers(1, 60)), st.sets(st.integers(1, 60)))

@@ -75,7 +75,7 @@ class World:
         self.sender = Sender(
             batch_id="batch_1",
             path="/v1/chat/completions",
-            lines=iter(self.lines),
+            items=iter(self.lines),
             calls=self.calls,  # type: ignore[arg-type]
             look=lambda: self.looked(self.clock.now_s),
             keep=self.parts.append,

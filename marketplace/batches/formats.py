@@ -1,0 +1,299 @@
+"""The two kinds of files: lines that are calls, and rows of a table.
+
+Each is checked before it begins, cut into the items that are sent, and joined to an output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from itertools import islice
+from typing import IO, Any, Protocol
+
+from django.core.files.storage import Storage
+
+from marketplace.batches.capacity import piece_rows, window_of
+from marketplace.batches.lines import (
+    ERRORS_SHOWN,
+    Checked,
+    LineError,
+    LineInvalid,
+    Models,
+    line_read,
+    model_of,
+    numbered,
+)
+from marketplace.batches.models import Batch, BatchKind
+from marketplace.batches.results import Covered, Item, Result, answered, broken
+from marketplace.batches.rows import (
+    ROW_BYTES_MAX,
+    ROWS_MAX,
+    Column,
+    RowsInvalid,
+    Table,
+    appended,
+    body_of,
+    names_of,
+    output_columns,
+    outputs_of,
+    pieces,
+    table_of,
+)
+from marketplace.catalog.models import AIModel
+from marketplace.inference.router_client import Answer
+
+CHUNK_ROWS = 1_000
+COPY_BYTES = 1024 * 1024
+Tell = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check found: the lines or rows, or what is wrong."""
+
+    total: int = 0
+    errors: Sequence[LineError] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The outputs that are kept of some items: which, and their object."""
+
+    ranges: Sequence[Sequence[int]]
+    output_as: str
+
+
+class Format(Protocol):
+    """A kind of file."""
+
+    @property
+    def suffix(self) -> str:
+        """Of the output's name."""
+        ...
+
+    def check(self, file: IO[bytes], models: Models, tell: Tell) -> Found:
+        """Read all of it; ``tell`` is called now and then."""
+        ...
+
+    def items(self, file: IO[bytes], covered: Covered) -> Iterator[Item]:
+        """What is to be sent, but for what is covered."""
+        ...
+
+    def output(self, file: IO[bytes], parts: Sequence[Part], storage: Storage) -> Iterator[bytes]:
+        """The output file, in chunks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """One call a line (JSONL)."""
+
+    endpoint: str
+    suffix: str = "jsonl"
+
+    def check(self, file: IO[bytes], models: Models, tell: Tell) -> Found:
+        checked = Checked(self.endpoint, models)
+        for number, text in numbered(file):
+            if not checked.add(number, text):
+                break
+            if number % CHUNK_ROWS == 0:
+                tell()
+        checked.end()
+        return Found(checked.lines, checked.errors)
+
+    def items(self, file: IO[bytes], covered: Covered) -> Iterator[Item]:
+        for number, text in numbered(file):
+            if number not in covered:
+                yield line_read(number, text, self.endpoint)
+
+    def output(self, file: IO[bytes], parts: Sequence[Part], storage: Storage) -> Iterator[bytes]:
+        return contents([part.output_as for part in parts], storage)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a model's tensors (CSV), ``piece_rows`` to a call, fewer towards the end."""
+
+    model: str
+    tensors: Mapping[str, Any]
+    schema: Mapping[str, Any]
+    piece_rows: int
+    at_once: int
+    total: int = 0
+    suffix: str = "csv"
+
+    @property
+    def _columns(self) -> list[Column]:
+        return output_columns(self.tensors)
+
+    def _table(self, lines: Iterator[tuple[int, bytes]]) -> Table:
+        """The first line as the header. Raises :class:`LineInvalid`."""
+        number, header = next(lines, (1, b""))
+        try:
+            output_columns(self.tensors)
+            return table_of(header, self.tensors, self.schema)
+        except RowsInvalid as error:
+            raise LineInvalid(error.code, str(error), line=number) from error
+
+    def check(self, file: IO[bytes], models: Models, tell: Tell) -> Found:
+        errors: list[LineError] = []
+        total = 0
+        try:
+            models.want(self.model)
+            lines = numbered(file, ROW_BYTES_MAX)
+            table = self._table(lines)
+            while chunk := list(islice(lines, CHUNK_ROWS)):
+                total += len(chunk)
+                if total > ROWS_MAX:
+                    raise LineInvalid("too_many_rows", f"A file may have {ROWS_MAX:,} rows.")
+                errors += _errors_of(table, chunk)
+                if len(errors) >= ERRORS_SHOWN:
+                    break
+                tell()
+            if not total:
+                raise LineInvalid("empty_file", "The file has no rows.")
+        except LineInvalid as error:
+            errors.append(LineError(error.code, str(error), error.line, error.param))
+        return Found(total, errors[:ERRORS_SHOWN])
+
+    def items(self, file: IO[bytes], covered: Covered) -> Iterator[Item]:
+        lines = numbered(file, ROW_BYTES_MAX)
+        table, first = self._table(lines), 1
+        for number, count in pieces(self.total, self.piece_rows, self.at_once):
+            texts = [text for _, text in islice(lines, count)]
+            if number not in covered:
+                body, headers = body_of(table, [table.cells_of(text) for text in texts])
+                yield Piece(number, first, tuple(texts), table, self._columns, body, headers)
+            first += count
+
+    def output(self, file: IO[bytes], parts: Sequence[Part], storage: Storage) -> Iterator[bytes]:
+        """In the order of the rows: pieces end in any order, and within a part they are sorted."""
+        table = self._table(numbered(file, ROW_BYTES_MAX))
+        yield appended(table, [table.header], [names_of(self._columns)])
+        where = {
+            number: part
+            for part in parts
+            for first, last in part.ranges
+            for number in range(first, last + 1)
+        }
+        lasts = {part.output_as: max(last for _, last in part.ranges) for part in parts}
+        opened: dict[str, IO[bytes]] = {}
+        with ExitStack() as stack:
+            for number, count in pieces(self.total, self.piece_rows, self.at_once):
+                part = where.get(number)
+                if part is None:
+                    continue
+                content = opened.get(part.output_as)
+                if content is None:
+                    content = stack.enter_context(storage.open(part.output_as))
+                    opened[part.output_as] = content
+                # Django's files begin anew when they are iterated over.
+                yield b"".join(content.readline() for _ in range(count))
+                if number == lasts[part.output_as]:
+                    opened.pop(part.output_as).close()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows that are one call: those from ``first`` on, as lines of the file."""
+
+    number: int
+    first: int
+    texts: tuple[bytes, ...]
+    table: Table
+    columns: Sequence[Column]
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Which rows it has, for its line in the error file."""
+        return f"rows {self.first}-{self.first + len(self.texts) - 1}"
+
+    def answered(self, id_: str, answer: Answer) -> Result:
+        """The rows with their outputs."""
+        if answer.status != HTTPStatus.OK:
+            request_id = answer.headers.get("x-request-id", "")
+            said = answered(
+                id_=id_,
+                custom_id=self.name,
+                status=answer.status,
+                request_id=request_id,
+                body=answer.body,
+            )
+            return replace(said, count=len(self.texts))
+        length = answer.headers.get("Inference-Header-Content-Length")
+        try:
+            cells = outputs_of(answer.body, length, len(self.texts), self.columns)
+        except (ValueError, KeyError, TypeError) as error:
+            return self.broken(id_, "invalid_answer", f"The answer had other outputs: {error}.")
+        return Result(appended(self.table, self.texts, cells), False, len(self.texts))
+
+    def broken(self, id_: str, code: str, message: str) -> Result:
+        """One line for all of its rows."""
+        return replace(broken(id_, self.name, code, message), count=len(self.texts))
+
+
+def _errors_of(table: Table, chunk: Sequence[tuple[int, bytes]]) -> list[LineError]:
+    """What is wrong with some lines of a table."""
+    errors, numbers, rows = [], [], []
+    for number, text in chunk:
+        try:
+            if len(text) > ROW_BYTES_MAX:
+                raise RowsInvalid("row_too_long", f"A row may have {ROW_BYTES_MAX:,} bytes.")
+            rows.append(table.cells_of(text))
+            numbers.append(number)
+        except RowsInvalid as error:
+            errors.append(LineError(error.code, str(error), number))
+    while rows and len(errors) < ERRORS_SHOWN:
+        try:
+            body_of(table, rows)
+            break
+        except RowsInvalid as error:
+            errors.append(LineError(error.code, str(error), numbers[error.row]))
+            # Those before it are good.
+            rows, numbers = rows[error.row + 1 :], numbers[error.row + 1 :]
+    return sorted(errors, key=lambda error: error.line or 0)
+
+
+def contents(names: Sequence[str], storage: Storage) -> Iterator[bytes]:
+    """What these objects have, one after the other."""
+    for name in names:
+        with storage.open(name) as content:
+            while chunk := content.read(COPY_BYTES):
+                yield chunk
+
+
+def format_of(batch: Batch) -> Format:
+    """The kind of a batch's file."""
+    if batch.kind == BatchKind.LINES:
+        return Lines(batch.endpoint)
+    name = model_of(batch.endpoint)
+    model = AIModel.objects.filter(name=name).first() or AIModel(name=name)
+    return Rows(
+        model.name,
+        model.tensors,
+        model.input_schema,
+        batch.piece_rows,
+        batch.pieces_at_once,
+        batch.total,
+    )
+
+
+def columns_for(batch: Batch, file: IO[bytes]) -> dict[str, Any]:
+    """What is decided before a batch begins, and stays: its kind, and how its rows are cut.
+
+    Only an object has calls for lines. The file is at its start, before and after.
+    """
+    _, text = next(numbered(file), (1, b""))
+    file.seek(0)
+    name = model_of(batch.endpoint)
+    if not name or not text or text.lstrip().startswith((b"{", b"[")):
+        return {"kind": BatchKind.LINES}
+    return {
+        "kind": BatchKind.ROWS,
+        "piece_rows": piece_rows(name),
+        "pieces_at_once": window_of(Batch(model_names=[name])),
+    }
