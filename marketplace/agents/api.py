@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from django.core.validators import MaxValueValidator
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status, viewsets
@@ -31,7 +32,7 @@ from marketplace.agents.services import (
     heartbeat_take,
 )
 from marketplace.agents.tokens import HOURS_DEFAULT, HOURS_MAX, worker_token_create
-from marketplace.catalog.models import BASE_URL, NAME, Protocol
+from marketplace.catalog.models import BASE_URL, GANG_SIZE_MAX, NAME, Protocol
 
 HEARTBEAT_S = 5
 """How often an agent is to report. Three that are missed take its workers out of routing."""
@@ -52,7 +53,7 @@ class DeviceSerializer(serializers.Serializer[Any]):
 class HostSerializer(serializers.Serializer[Any]):
     """Where an agent runs; no ``hardware`` is a host without accelerators."""
 
-    hardware = DeviceSerializer(many=True, max_length=DEVICES_MAX)
+    hardware = serializers.ListField(child=DeviceSerializer(), max_length=DEVICES_MAX)
     fingerprint = serializers.RegexField(
         r"^[0-9a-f]{16,64}$", help_text="A digest that changes with anything that changes speed."
     )
@@ -79,11 +80,14 @@ class RegisteredSerializer(serializers.Serializer[Any]):
 
 
 class WorkerReportSerializer(serializers.Serializer[Any]):
-    """An inference server as its agent sees it."""
+    """An inference server as its agent sees it, or a process of a ``gang``.
+
+    The gang is named alike by all its agents; rank 0 has its address.
+    """
 
     name = serializers.CharField(max_length=20, validators=[NAME])
     state = serializers.ChoiceField(choices=STATES)
-    url = serializers.CharField(max_length=300, validators=[BASE_URL])
+    url = serializers.CharField(max_length=300, default="", allow_blank=True)
     protocol = serializers.ChoiceField(choices=Protocol.choices)
     slots = serializers.IntegerField(min_value=1, validators=[MaxValueValidator(SLOTS_MAX)])
     engine = serializers.CharField(max_length=40)
@@ -91,12 +95,33 @@ class WorkerReportSerializer(serializers.Serializer[Any]):
     served_model = serializers.CharField(max_length=200, default="", allow_blank=True)
     model_version = serializers.CharField(max_length=80, default="", allow_blank=True)
     error = serializers.CharField(max_length=200, default="", allow_blank=True)
+    gang = serializers.CharField(max_length=80, default="", allow_blank=True)
+    gang_size = serializers.IntegerField(min_value=1, max_value=GANG_SIZE_MAX, default=1)
+    rank = serializers.IntegerField(min_value=0, max_value=GANG_SIZE_MAX - 1, default=0)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["rank"] == 0:
+            _valid("url", attrs["url"], BASE_URL)
+        if attrs["gang"]:
+            _valid("gang", attrs["gang"], NAME)
+        if bool(attrs["gang"]) != (attrs["gang_size"] > 1):
+            raise serializers.ValidationError({"gang_size": "A gang has a name and two members."})
+        if attrs["rank"] >= attrs["gang_size"]:
+            raise serializers.ValidationError({"rank": "Ranks are from 0 to the gang's size."})
+        return attrs
+
+
+def _valid(field: str, value: str, rule: RegexValidator) -> None:
+    try:
+        rule(value)
+    except ValidationError as error:
+        raise serializers.ValidationError({field: error.messages}) from error
 
 
 class HeartbeatSerializer(HostSerializer):
     """All servers of an agent. One that it no longer names is drained."""
 
-    workers = WorkerReportSerializer(many=True, max_length=WORKERS_MAX)
+    workers = serializers.ListField(child=WorkerReportSerializer(), max_length=WORKERS_MAX)
 
     def validate_workers(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if len({row["name"] for row in rows}) < len(rows):
@@ -125,6 +150,7 @@ class AgentWorkerSerializer(serializers.ModelSerializer[AgentWorker]):
         model = AgentWorker
         fields = [
             "worker_id",
+            "rank",
             "state",
             "engine",
             "engine_version",
@@ -232,7 +258,8 @@ class AgentViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[Agent
         asked.is_valid(raise_exception=True)
         values = dict(asked.validated_data)
         reports = [WorkerReport(**row) for row in values.pop("workers")]
-        words = heartbeat_take(agent=request.auth, beat=Heartbeat(**values, workers=reports))
+        agent: Agent = request.auth  # type: ignore[assignment]  # `AgentsOnly` has seen to it
+        words = heartbeat_take(agent=agent, beat=Heartbeat(**values, workers=reports))
         told = {"heartbeat_s": HEARTBEAT_S, "workers": [asdict(word) for word in words]}
         return Response(HeardSerializer(told).data)
 

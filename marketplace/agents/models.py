@@ -69,10 +69,14 @@ class ReportedState(models.TextChoices):
 
 
 class AgentWorker(models.Model):
-    """What an agent last said of one of its workers. ``name`` is unique at the agent."""
+    """What an agent last said of one of its servers. ``name`` is unique at the agent.
+
+    The servers of a gang are several of one worker, told apart by their ``rank``.
+    """
 
     agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="workers")
-    worker = models.OneToOneField(Worker, on_delete=models.CASCADE, related_name="agent_worker")
+    worker = models.ForeignKey(Worker, on_delete=models.CASCADE, related_name="reports")
+    rank = models.PositiveSmallIntegerField(default=0)
     name = models.CharField(max_length=20, validators=[NAME])
     state = models.CharField(max_length=10, choices=ReportedState.choices)
     engine = models.CharField(max_length=40)
@@ -83,7 +87,8 @@ class AgentWorker(models.Model):
     class Meta:
         ordering = ["agent", "name"]
         constraints = [
-            models.UniqueConstraint(fields=["agent", "name"], name="agent_worker_unique")
+            models.UniqueConstraint(fields=["agent", "name"], name="agent_worker_unique"),
+            models.UniqueConstraint(fields=["worker", "rank"], name="agent_worker_rank_unique"),
         ]
 
     def __str__(self) -> str:

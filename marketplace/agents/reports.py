@@ -19,7 +19,10 @@ class Introduction:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """An inference server as its agent sees it now; ``error`` says why it is ``down``."""
+    """An inference server as its agent sees it now; ``error`` says why it is ``down``.
+
+    One of a ``gang`` (its worker's id) has a ``rank``; only rank 0 has an address.
+    """
 
     name: str
     state: str
@@ -31,6 +34,9 @@ class WorkerReport:
     served_model: str = ""
     model_version: str = ""
     error: str = ""
+    gang: str = ""
+    gang_size: int = 1
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from marketplace.agents.models import (
 )
 from marketplace.agents.reports import Heartbeat, Introduction, WorkerReport, WorkerWord
 from marketplace.agents.tokens import credential_make, digest_of
-from marketplace.catalog.models import Worker
+from marketplace.catalog.models import Worker, WorkerMember
 from marketplace.catalog.services import worker_drain, worker_put
 from marketplace.routing.models import SnapshotRow
 from marketplace.routing.topology.polling import WATCH
@@ -25,7 +25,7 @@ from marketplace.routing.topology.polling import WATCH
 DRAINED = "its agent drains it"
 GONE = "its agent no longer runs it"
 REVOKED = "its agent was revoked"
-KEPT = ("url", "protocol", "slots")
+KEPT = ("url", "protocol", "slots", "gang_size")
 """What of a report is the worker's row."""
 
 
@@ -86,40 +86,57 @@ def heartbeat_take(*, agent: Agent, beat: Heartbeat) -> list[WorkerWord]:
     agent.version, agent.seen_at = beat.version, timezone.now()
     agent.save(update_fields=["hardware", "fingerprint", "version", "seen_at"])
     known = {row.name: row for row in agent.workers.select_related("worker__pool")}
-    rows = [_follow(agent, known.get(report.name), report) for report in beat.workers]
+    followed = [_follow(agent, known.get(report.name), report) for report in beat.workers]
+    rows = [row for row in followed if row is not None]
     for name in known.keys() - {report.name for report in beat.workers}:
         _let_go(known[name])
     return _words(rows)
 
 
-def _follow(agent: Agent, row: AgentWorker | None, report: WorkerReport) -> AgentWorker:
+def _follow(agent: Agent, row: AgentWorker | None, report: WorkerReport) -> AgentWorker | None:
+    """None for a member of a gang whose first rank nobody has reported yet."""
     if row is None:
-        row = AgentWorker(agent=agent, name=report.name, worker=_worker(agent, report))
-        drained_by_agent = False
-    else:
-        drained_by_agent = row.state in (ReportedState.DRAINING, ReportedState.GONE)
+        worker = _member_of(agent, report) if report.rank else _worker(agent, report)
+        if worker is None:
+            return None
+        row = AgentWorker(agent=agent, name=report.name, worker=worker, rank=report.rank)
+    elif report.rank == 0:
         values = {name: getattr(report, name) for name in KEPT}
         if any(getattr(row.worker, name) != value for name, value in values.items()):
             worker_put(worker=row.worker, **values)
-    if report.state == ReportedState.DRAINING and not row.worker.draining:
-        worker_drain(worker=row.worker, draining=True, why=DRAINED, confirmed=True)
-    # What somebody else has drained stays drained.
-    if drained_by_agent and report.state == ReportedState.READY and row.worker.draining:
-        worker_drain(worker=row.worker, draining=False)
     for name in ("state", "engine", "engine_version", "served_model", "model_version"):
         setattr(row, name, getattr(report, name))
     row.full_clean(exclude=["worker"])
     row.save()
-    Worker.objects.filter(pk=row.worker_id).update(
-        reported_at=timezone.now(),
-        reported_error=report.error if report.state == ReportedState.DOWN else "",
-    )
+    _report_keep(row, report.error if report.state == ReportedState.DOWN else "")
+    if report.state == ReportedState.DRAINING and not row.worker.draining:
+        worker_drain(worker=row.worker, draining=True, why=DRAINED, confirmed=True)
+    elif report.state == ReportedState.READY and _may_return(row.worker):
+        worker_drain(worker=row.worker, draining=False)
     return row
+
+
+def _report_keep(row: AgentWorker, error: str) -> None:
+    told = {"reported_at": timezone.now(), "reported_error": error}
+    if row.rank:
+        WorkerMember.objects.update_or_create(worker=row.worker, rank=row.rank, defaults=told)
+    else:
+        Worker.objects.filter(pk=row.worker_id).update(**told)
+
+
+def _may_return(worker: Worker) -> bool:
+    """Whether agents drained it, and every one of its processes is back. What somebody else has
+    drained stays drained.
+    """
+    if not worker.draining or worker.drain_reason not in (DRAINED, GONE):
+        return False
+    ready = worker.reports.filter(state=ReportedState.READY).count()
+    return ready == worker.gang_size
 
 
 def _worker(agent: Agent, report: WorkerReport) -> Worker:
     """A new row: it gets calls once the prober has found it ready at its address."""
-    worker_id = f"{agent.name}-{report.name}"
+    worker_id = report.gang or f"{agent.name}-{report.name}"
     if Worker.objects.filter(worker_id=worker_id).exists():
         raise ValidationError(
             _("Another worker is called %(name)s: start the agent with another --name.")
@@ -131,11 +148,31 @@ def _worker(agent: Agent, report: WorkerReport) -> Worker:
     )
 
 
+def _member_of(agent: Agent, report: WorkerReport) -> Worker | None:
+    """The gang's worker, in the agent's own pool."""
+    worker = Worker.objects.filter(worker_id=report.gang, pool=agent.pool).first()
+    if worker is None:
+        return None
+    if report.rank >= worker.gang_size:
+        raise ValidationError(
+            _("The gang %(name)s has %(n)s members: there is no rank %(rank)s.")
+            % {"name": worker.worker_id, "n": worker.gang_size, "rank": report.rank}
+        )
+    if worker.reports.filter(rank=report.rank).exists():
+        raise ValidationError(
+            _("Another agent runs rank %(rank)s of %(name)s.")
+            % {"name": worker.worker_id, "rank": report.rank}
+        )
+    return worker
+
+
 def _let_go(row: AgentWorker, why: str = GONE) -> None:
     if row.state == ReportedState.GONE:
         return
     row.state = ReportedState.GONE
     row.save(update_fields=["state"])
+    if row.rank:
+        _report_keep(row, why)
     if not row.worker.draining:
         worker_drain(worker=row.worker, draining=True, why=why, confirmed=True)
 

@@ -56,7 +56,7 @@ AUDITED: Mapping[str, Audited] = {
         )
     ),
     "agents.WorkerToken": Audited(without=("created_at", "digest")),
-    "agents.Agent": Audited(without=("registered_at", "seen_at", "digest")),
+    "agents.Agent": Audited(without=("registered_at", "seen_at", "digest", "token")),
     "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),
     "routing.Policy": Audited(without=("created_at",)),
     "routing.RouteTuning": Audited(without=("updated_at",)),

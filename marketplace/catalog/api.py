@@ -83,7 +83,10 @@ class PoolWriteSerializer(serializers.ModelSerializer[Pool]):
 
     class Meta:
         model = Pool
-        fields = ["id", "name", "hardware", "engine", "region", "cost_nano_per_hour", "emulated"]
+        fields = [
+            *("id", "name", "hardware", "engine", "region", "cost_nano_per_hour", "emulated"),
+            *("workers_min", "workers_max"),
+        ]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         for name in ("name", "emulated"):

@@ -130,10 +130,23 @@ class Pool(models.Model):
     cost_nano_per_hour = models.PositiveBigIntegerField(
         default=0, help_text=_("What a worker costs its provider, in nano-USD an hour.")
     )
+    workers_min = models.PositiveSmallIntegerField(
+        default=1, help_text=_("The fewest workers that it is scaled down to.")
+    )
+    workers_max = models.PositiveSmallIntegerField(
+        default=16, help_text=_("The most workers that it is scaled up to.")
+    )
     emulated = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(workers_min__lte=models.F("workers_max")),
+                name="pool_workers_ordered",
+                violation_error_message=_("The fewest workers may not be more than the most."),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} (emulated)" if self.emulated else self.name
@@ -145,8 +158,16 @@ class Protocol(models.TextChoices):
     OIP_GRPC = "oip_grpc", _("Open Inference Protocol v2 over gRPC")
 
 
+GANG_SIZE_MAX = 64
+
+
 class Worker(models.Model):
-    """One addressable inference server. ``healthy`` is the prober's last result."""
+    """One addressable inference server. ``healthy`` is the prober's last result.
+
+    A gang is several processes that serve as one, each with a part of the model. Its address is
+    that of rank 0; the other ranks are ``members``. It is one worker in all else: it is routed,
+    drained and paid for as one.
+    """
 
     worker_id = models.CharField(max_length=80, unique=True, validators=[NAME])
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="workers")
@@ -175,6 +196,12 @@ class Worker(models.Model):
         help_text=_("When its agent last reported; empty without an agent."),
     )
     reported_error = models.CharField(max_length=200, blank=True, editable=False)
+    gang_size = models.PositiveSmallIntegerField(
+        default=1,
+        editable=False,
+        validators=[MinValueValidator(1), MaxValueValidator(GANG_SIZE_MAX)],
+        help_text=_("How many processes serve as one; 1 is no gang."),
+    )
 
     class Meta:
         ordering = ["worker_id"]
@@ -184,6 +211,31 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.worker_id
+
+
+class WorkerMember(models.Model):
+    """A further process of a gang, of rank 1 and up, as its agent reports it.
+
+    ``healthy`` is the prober's last word on those reports.
+    """
+
+    worker = models.ForeignKey(Worker, on_delete=models.CASCADE, related_name="members")
+    rank = models.PositiveSmallIntegerField(
+        validators=[MinValueValidator(1), MaxValueValidator(GANG_SIZE_MAX - 1)]
+    )
+    healthy = models.BooleanField(default=False)
+    health_error = models.CharField(max_length=200, blank=True)
+    reported_at = models.DateTimeField(null=True, blank=True)
+    reported_error = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["worker", "rank"]
+        constraints = [
+            models.UniqueConstraint(fields=["worker", "rank"], name="worker_member_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.worker} rank {self.rank}"
 
 
 class DeploymentStatus(models.TextChoices):

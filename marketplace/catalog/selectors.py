@@ -110,6 +110,7 @@ def price_history(model: AIModel) -> list[PriceVersion]:
 def workers_to_probe() -> list[Worker]:
     """Workers that can get requests: neither draining nor left out."""
     rows = Worker.objects.filter(draining=False, left_out="").order_by("pk")
+    rows = rows.prefetch_related("members")
     return list(rows if settings.WAYPOST_EMULATED else rows.filter(pool__emulated=False))
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
-from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
+from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker, WorkerMember
 from marketplace.catalog.selectors import drain_effect
 from marketplace.catalog.signals import draining_changed
 from marketplace.shared.signals import catalog_changed
@@ -127,10 +127,14 @@ def worker_drain(
 
 @dataclass(frozen=True, slots=True)
 class HealthReading:
-    """One probe of one worker; ``error`` is "" when it was ready."""
+    """One probe of one worker; ``error`` is "" when it was ready.
+
+    A ``certain`` error counts at once; else the second in a row does.
+    """
 
     worker_pk: int
     error: str = ""
+    certain: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -150,7 +154,8 @@ def worker_health_record(*, readings: Iterable[HealthReading]) -> list[str]:
     rows = list(Worker.objects.select_for_update().filter(pk__in=by_pk).order_by("pk"))
     for worker in rows:
         reading = by_pk[worker.pk]
-        first_failure = worker.healthy and not reading.healthy and not worker.health_error
+        is_doubtful = not reading.healthy and not reading.certain and not worker.health_error
+        first_failure = worker.healthy and is_doubtful
         if worker.healthy != reading.healthy and not first_failure:
             changed.append(worker.worker_id)
             worker.healthy = reading.healthy
@@ -160,3 +165,12 @@ def worker_health_record(*, readings: Iterable[HealthReading]) -> list[str]:
     if changed:
         catalog_changed.send(None)
     return changed
+
+
+def member_health_record(*, faults: Mapping[int, str]) -> None:
+    """Store what is wrong with members of gangs, by key; "" for nothing."""
+    rows = list(WorkerMember.objects.filter(pk__in=faults))
+    for row in rows:
+        row.healthy = not faults[row.pk]
+        row.health_error = faults[row.pk][:HEALTH_ERROR_CHARACTERS]
+    WorkerMember.objects.bulk_update(rows, ["healthy", "health_error"])

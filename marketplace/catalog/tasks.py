@@ -6,9 +6,13 @@ import logging
 from django.utils import timezone
 
 from marketplace.catalog.health import probe
-from marketplace.catalog.heartbeats import report_faults
+from marketplace.catalog.heartbeats import gang_fault, report_faults
 from marketplace.catalog.selectors import workers_to_probe
-from marketplace.catalog.services import HealthReading, worker_health_record
+from marketplace.catalog.services import (
+    HealthReading,
+    member_health_record,
+    worker_health_record,
+)
 from marketplace.shared.jobs.periodic import Queue, every
 
 log = logging.getLogger(__name__)
@@ -18,13 +22,24 @@ log = logging.getLogger(__name__)
 def probe_workers() -> list[str]:
     """Probe all workers at once; returns the ids of those whose health changed.
 
-    A worker whose agent is silent or says that it is down is not asked.
+    A worker whose agent is silent or says that it is down is not asked, and neither is a gang that
+    is not whole: it falls at once.
     """
     workers = workers_to_probe()
-    faults = report_faults(workers, timezone.now())
-    asked = [worker for worker in workers if worker.pk not in faults]
-    readings = asyncio.run(probe(asked)) if asked else []
-    readings += [HealthReading(pk, fault) for pk, fault in faults.items()]
+    members = [member for worker in workers for member in worker.members.all()]
+    faults = report_faults([*workers, *members], timezone.now())
+    of_members = dict(zip((member.pk for member in members), faults[len(workers) :], strict=True))
+    member_health_record(faults=of_members)
+    asked, readings = [], []
+    for worker, fault in zip(workers, faults, strict=False):
+        ranks = {member.rank: of_members[member.pk] for member in worker.members.all()}
+        if broken := gang_fault(worker.gang_size, ranks):
+            readings.append(HealthReading(worker.pk, broken, certain=True))
+        elif fault:
+            readings.append(HealthReading(worker.pk, fault))
+        else:
+            asked.append(worker)
+    readings += asyncio.run(probe(asked)) if asked else []
     changed = worker_health_record(readings=readings)
     if changed:
         log.info("health changed: %s", ", ".join(changed))

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from marketplace.benchmarks.metrics import ProfileCollector
 from marketplace.billing.metrics import LedgerCollector
+from marketplace.planning.scaling.metrics import ScaleCollector
 from marketplace.tuning.metrics import TuningCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,4 +31,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
     registry.register(LedgerCollector())
     registry.register(ProfileCollector())
     registry.register(TuningCollector())
+    registry.register(ScaleCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE)

@@ -61,6 +61,7 @@ SECTIONS = (
         (
             Entry(_("Usage"), "usage", frozenset({"call"})),
             Entry(_("Batches"), "batches", frozenset({"batch"})),
+            Entry(_("Predictions"), "predictions", frozenset({"prediction"})),
             Entry(_("Keys"), "keys", frozenset({"key", "key-rotate"})),
             Entry(_("Webhooks"), "webhooks", frozenset({"webhook-delivery"})),
             Entry(_("Billing"), "billing", frozenset({"payment"})),

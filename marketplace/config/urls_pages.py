@@ -17,6 +17,7 @@ from marketplace.billing.payments.webhook import stripe_webhook
 from marketplace.keys import pages as keys
 from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
+from marketplace.predictions import pages as predictions
 from marketplace.providers import pages as providers
 from marketplace.providers import pages_sold as sold
 from marketplace.routing import pages as routing
@@ -53,6 +54,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage", usage.usage, name="usage"),
     path("usage.csv", usage.usage_csv, name="usage-csv"),
     path("usage/<uuid:request_id>", usage.call, name="call"),
+    path("predictions", predictions.predictions, name="predictions"),
+    path("predictions/<uuid:uid>", predictions.prediction, name="prediction"),
+    path("predictions/<uuid:uid>/cancel", predictions.cancel, name="prediction-cancel"),
     path("billing", billing.billing, name="billing"),
     path("budgets", budgets.budgets, name="budgets"),
     path("budgets/organisation", budgets.budget_put, name="organisation-budget"),

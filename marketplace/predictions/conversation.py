@@ -1,8 +1,7 @@
 """One call of the router for a prediction, in a thread beside the one that writes to the database.
 
-What comes is put into ``pieces`` as it comes. The call goes on in the router if this process dies
-(``x-route-linger-s``), so that the next attempt with the same key gets its answer and nothing is
-charged twice.
+What comes is put into ``pieces`` as it comes. The call lingers in the router if this process dies,
+so that the next attempt with the same key gets its answer, and nothing is charged twice.
 """
 
 from __future__ import annotations
@@ -32,7 +31,13 @@ from marketplace.predictions.answers import (
 from marketplace.predictions.calls import Call
 from marketplace.shared.jobs.services import UNEXPECTED
 
-EXPLAINED: Mapping[str, str] = {"X-Route-Explain": "1"}
+LINGER_S = 120
+"""How long a call goes on in the router after this process died: until another has taken it up."""
+HANG_UP_S = 5.0
+"""The longest that ending a call takes."""
+LINGERS: Mapping[str, str] = {"X-Route-Linger-S": str(LINGER_S)}
+EXPLAINED: Mapping[str, str] = {**LINGERS, "X-Route-Explain": "1"}
+CANCELS: Mapping[str, str] = {"X-Route-Cancel": "1"}
 STREAM_TRIES = 3
 """How often a stream that breaks off is asked for again, with the same Idempotency-Key."""
 ERROR_BYTES_MAX = 64 * 1024
@@ -123,8 +128,7 @@ class Conversation:
     async def _talk(self) -> None:
         try:
             async with RouterClient() as client:
-                put = self._streamed if self._order.call.streams else self._whole
-                self.pieces.put(await put(client))
+                self.pieces.put(await self._answered(client))
         except asyncio.CancelledError:
             return
         except (AnswerBroken, CallerGone, RouterUnreachable) as error:
@@ -132,6 +136,28 @@ class Conversation:
         except Exception:
             log.exception("a call of the router")
             self.pieces.put(Refused(UNEXPECTED))
+
+    async def _answered(self, client: RouterClient) -> Piece:
+        answered = self._streamed if self._order.call.streams else self._whole
+        try:
+            return await answered(client)
+        except BaseException:
+            # Nobody wants the rest of the answer.
+            await self._hang_up(client)
+            raise
+
+    async def _hang_up(self, client: RouterClient) -> None:
+        """Tell the router to end the call, which would linger."""
+        order = self._order
+        with suppress(CallerGone, RouterUnreachable):
+            await client.call(
+                order.caller,
+                order.call.path,
+                order.call.body,
+                deadline_s=HANG_UP_S,
+                idempotency_key=order.idempotency_key,
+                headers=CANCELS,
+            )
 
     async def _whole(self, client: RouterClient) -> Piece:
         order = self._order
@@ -142,6 +168,7 @@ class Conversation:
             deadline_s=order.deadline_s,
             idempotency_key=order.idempotency_key,
             priority=order.priority,
+            headers=LINGERS,
         )
         if answer.status != HTTPStatus.OK:
             return Refused(error_message(answer.body)[0])

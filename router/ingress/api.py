@@ -31,7 +31,7 @@ from router.ingress.content_coding import decoded
 from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error
 from router.ingress.exchange import Exchange, Headers, Sink
 from router.ingress.forward import Forwarder
-from router.ingress.idempotency import HEADER, Idempotency
+from router.ingress.idempotency import CANCEL, HEADER, Idempotency
 from router.ingress.inflow import Inflow
 from router.ingress.messages_answer import MessagesClient
 from router.ingress.openai_answer import OpenAIClient
@@ -236,6 +236,9 @@ class API:
         if not exchange.headers.get(HEADER):  # All clients would share an empty key.
             return await self._running(exchange, exchange.grant, call, exchange)
         grant = exchange.grant
+        if CANCEL in exchange.headers:
+            body = listing.encode({"cancelled": self._idempotency.cancel(exchange, grant)})
+            return await exchange.answer(200, JSON, body)
         # Whoever cannot wait now asks again with the same key, and must not be charged twice.
         exchange.outlives_client = call.wishes.priority is Priority.BATCH and not call.stream
         await self._idempotency.once(

@@ -2,6 +2,9 @@
 
 Only whole answers with status 200 are kept, for a day. A call that failed, broke off or was larger
 than the bound is forgotten, so that another try runs it.
+
+A client that may die and ask again can have its call linger: it goes on for some time after the
+client left, and its answer is kept as usual. Such a client ends a call by saying so.
 """
 
 import asyncio
@@ -22,6 +25,13 @@ from router.ports import Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
 
 HEADER = b"idempotency-key"
+LINGER = b"x-route-linger-s"
+"""For how many seconds a call goes on after its client left."""
+CANCEL = b"x-route-cancel"
+"""Ends the call that runs under the key, instead of beginning one."""
+LINGER_S_MAX = 600
+LINGERING_MAX = 256
+"""The most calls that go on without their clients. One beyond them ends as its client leaves."""
 REPLAYED = ("idempotent-replayed", "true")
 KEY_BYTES_MAX = 255
 ENDINGS = (b"data: [DONE]\n\n", b'data: {"type":"message_stop"}\n\n')
@@ -100,6 +110,8 @@ class Idempotency:
         self._store = store
         self._limits = limits
         self._ending: set[asyncio.Future[None]] = set()
+        self._running: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._lingering: set[asyncio.Future[None]] = set()
 
     async def once(
         self, exchange: Exchange, grant: Grant, run: Callable[[Sink], Awaitable[None]]
@@ -110,6 +122,7 @@ class Idempotency:
         store cannot be asked.
         """
         claimant = Claimant(_scope(grant), _key(exchange), str(uuid4()))
+        linger_s = _linger_s(exchange)
         fingerprint = sha256(exchange.path.encode() + b"\0" + exchange.body).hexdigest()
         claim = await self._store.claim(claimant, fingerprint, self._limits.idempotency_claim_s)
         if claim.state is ClaimState.RUNNING:
@@ -127,12 +140,44 @@ class Idempotency:
             return await exchange.answer(answer.status, [*answer.headers, REPLAYED], answer.body)
         recording = Recording(exchange, self._limits.idempotent_bytes_max)
         running = asyncio.ensure_future(run(recording))
+        self._running[claimant.scope, claimant.key] = running
+        serving = self._serving(running, claimant, fingerprint, recording)
+        if not linger_s or len(self._lingering) >= LINGERING_MAX:
+            return await serving
+        task = asyncio.ensure_future(serving)
+        self._lingering.add(task)
+        task.add_done_callback(self._left_alone)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # The client left: nobody awaits the task any more.
+            asyncio.get_running_loop().call_later(linger_s, running.cancel)
+            raise
+
+    def cancel(self, exchange: Exchange, grant: Grant) -> bool:
+        """End the call that runs here under the key of this request; False if there is none."""
+        running = self._running.get((_scope(grant), _key(exchange)))
+        return running is not None and running.cancel()
+
+    async def _serving(
+        self,
+        running: asyncio.Future[None],
+        claimant: Claimant,
+        fingerprint: str,
+        recording: Recording,
+    ) -> None:
         try:
             await self._renewing(running, claimant, fingerprint)
         finally:
             running.cancel()
             await asyncio.wait({running})
+            self._running.pop((claimant.scope, claimant.key), None)
             await self._end(claimant, recording)
+
+    def _left_alone(self, task: asyncio.Future[None]) -> None:
+        self._lingering.discard(task)
+        if not task.cancelled():
+            task.exception()  # Of a call whose client left nobody asks for it.
 
     async def _renewing(
         self, running: asyncio.Future[None], claimant: Claimant, fingerprint: str
@@ -183,6 +228,18 @@ class Idempotency:
                     log.error("an answer could not be kept for its Idempotency-Key")
                     return
                 await asyncio.sleep(END_S)
+
+
+def _linger_s(exchange: Exchange) -> int:
+    header = exchange.header(LINGER)
+    if not header:
+        return 0
+    if not header.isascii() or not header.isdigit() or not 0 < int(header[:9]) <= LINGER_S_MAX:
+        raise RequestInvalid(
+            f"x-route-linger-s must be whole seconds from 1 to {LINGER_S_MAX}, not {header[:20]!r}",
+            param="x-route-linger-s",
+        )
+    return int(header[:9])
 
 
 def _scope(grant: Grant) -> str:

@@ -42,6 +42,7 @@ COMMANDS = {
     "down": "deploy.local",
     "status": "deploy.local",
     "advise": "marketplace.planning",
+    "autoscale": "marketplace.planning",
     "invoices": "marketplace.billing",
     "keys": "marketplace.keys",
     "ledger": "marketplace.billing",

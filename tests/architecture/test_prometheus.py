@@ -16,6 +16,7 @@ CONTROL_PLANE = (
     "waypost_profile_",
     "waypost_benchmarks",
     "waypost_tuning_",
+    "waypost_pool_",
 )
 
 

@@ -89,6 +89,9 @@ class Agent:
         """Bring up this server, and let the one that runs now go once it takes calls."""
         if self._wanted.spec is None or spec == self._wanted.spec:
             return
+        if spec.gang or self._wanted.spec.gang:
+            log.error("nothing changes: a gang's version is changed by another gang beside it")
+            return
         log.info("a new version: %s", spec.model_version or spec.called)
         self._failures = 0
         self._wanted = replace(self._wanted, spec=spec, not_before_s=0.0)
@@ -211,7 +214,7 @@ class Agent:
                 log.error("server %s cannot start: %s", name, error)
                 self._failed(now_s)
                 return
-            self._places[name] = Place(f"http://127.0.0.1:{port}", process)
+            self._places[name] = Place(f"http://127.0.0.1:{port}{spec.path}", process)
         self._servers[name] = Server(name, spec, Phase.STARTING, now_s)
 
     @property
@@ -303,7 +306,7 @@ class Agent:
         return {
             "name": server.name,
             "state": server.phase.value,
-            "url": self._advertised(spec, place.url),
+            "url": "" if spec.rank else self._advertised(spec, place.url),
             "protocol": KINDS[spec.engine].protocol,
             "slots": spec.slots,
             "engine": spec.engine,
@@ -311,6 +314,9 @@ class Agent:
             "served_model": spec.called,
             "model_version": spec.model_version,
             "error": place.error,
+            "gang": spec.gang,
+            "gang_size": spec.gang_size,
+            "rank": spec.rank,
         }
 
     def _advertised(self, spec: EngineSpec, url: str) -> str:

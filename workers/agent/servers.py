@@ -87,7 +87,9 @@ class Asked:
         await self._client.aclose()
 
     async def ready(self, spec: EngineSpec, url: str) -> None:
-        """Raises :class:`NotReady`."""
+        """Raises :class:`NotReady`. Of a gang's rank above 0 it is enough that its process runs."""
+        if spec.rank:
+            return
         paths = [KINDS[spec.engine].ready]
         if spec.task == "tensors" and spec.called:
             paths.append(f"/v2/models/{spec.called}/ready")
@@ -98,7 +100,7 @@ class Asked:
 
     async def warm_up(self, spec: EngineSpec, url: str) -> None:
         """A first inference, which takes longer than later ones. Raises :class:`NotReady`."""
-        if spec.task not in WARM_UPS:
+        if spec.task not in WARM_UPS or spec.rank:
             return
         path, body = WARM_UPS[spec.task]
         try:
@@ -113,6 +115,8 @@ class Asked:
     async def version(self, spec: EngineSpec, url: str) -> str:
         """What it says of its version; "" where it says nothing."""
         path, key = KINDS[spec.engine].version
+        if spec.rank:
+            return ""
         try:
             found = (await self._get(url + path)).json()
             return str(found.get(key, ""))[:80]
@@ -122,7 +126,7 @@ class Asked:
     async def running(self, spec: EngineSpec, url: str) -> int | None:
         """How many requests it has; None where it does not say."""
         kind = KINDS[spec.engine]
-        if not kind.requests:
+        if not kind.requests or spec.rank:
             return None
         try:
             response = await self._get(f"{url}/metrics")

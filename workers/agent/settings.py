@@ -12,11 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from workers.agent.engines import KINDS, WARM_UPS
+from workers.agent.launch import COMMANDS, LaunchWrong, Split
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,59}$")
+PATH = re.compile(r"^(/[A-Za-z0-9._~-]+)+$")
 TASKS = (*WARM_UPS, "tensors")
 SLOTS_MAX = 10_000
+GANG_SIZE_MAX = 64
+DEVICES_MAX = 1_024
 PORT_MAX = 65_500
 """There must be room for those of further servers."""
 
@@ -29,7 +33,8 @@ class SettingsWrong(Exception):
 class EngineSpec:
     """An inference server: one that runs already (``adopt``), or how one is started.
 
-    Two that are equal are the same server; a change is a new version.
+    Two that are equal are the same server; a change is a new version. One of a ``gang`` is a part
+    of a server: only that of rank 0 answers calls.
     """
 
     engine: str
@@ -40,6 +45,10 @@ class EngineSpec:
     slots: int = 1
     adopt: str = ""
     command: tuple[str, ...] = ()
+    path: str = ""
+    gang: str = ""
+    gang_size: int = 1
+    rank: int = 0
 
     @property
     def called(self) -> str:
@@ -92,22 +101,59 @@ def _engine(given: argparse.Namespace) -> EngineSpec:
         raise SettingsWrong(f"--engine {given.engine!r} is none of {', '.join(KINDS)}")
     if given.task not in TASKS:
         raise SettingsWrong(f"--task {given.task!r} is none of {', '.join(TASKS)}")
-    command = tuple(shlex.split(given.command))
+    gang = _gang(given)
+    command = tuple(shlex.split(given.command)) or _command(given)
     if bool(given.adopt) == bool(command):
         raise SettingsWrong("one of --adopt URL and --command WORDS is needed, and not both")
-    if command and not any("{port}" in word for word in command):
+    if command and not given.rank and not any("{port}" in word for word in command):
         raise SettingsWrong("--command has no {port}: the agent chooses the port of each server")
     if given.adopt:
         _url("adopt", given.adopt)
-    if given.task in WARM_UPS and not (given.served_name or given.model):
+    if given.path and not PATH.match(given.path):
+        raise SettingsWrong(f"--path must look like /inside, not {given.path!r}")
+    if given.task in WARM_UPS and not given.rank and not (given.served_name or given.model):
         raise SettingsWrong("--served-name is needed: a first call warms the model up")
     values = {field.name: getattr(given, field.name) for field in fields(EngineSpec)}
     values |= {
+        **gang,
         "command": command,
         "adopt": given.adopt.rstrip("/"),
         "slots": int(_within("slots", given.slots, 1, SLOTS_MAX)),
     }
     return EngineSpec(**values)
+
+
+def _gang(given: argparse.Namespace) -> dict[str, object]:
+    size, rank = int(given.gang_size), int(given.rank)
+    if (size > 1) != bool(given.gang):
+        raise SettingsWrong("--gang NAME and --gang-size, of 2 or more, belong together")
+    if not 0 <= rank < size <= GANG_SIZE_MAX:
+        raise SettingsWrong(f"--rank must be from 0 to --gang-size - 1, at most {GANG_SIZE_MAX}")
+    if rank and given.adopt:
+        raise SettingsWrong("--adopt is for rank 0: of the others the agent sees only its own")
+    return {"gang": _name(given.gang) if given.gang else "", "gang_size": size, "rank": rank}
+
+
+def _command(given: argparse.Namespace) -> tuple[str, ...]:
+    """The command of an engine that we know how to start; empty if it is adopted or unknown."""
+    if given.adopt or given.engine not in COMMANDS or not given.model:
+        return ()
+    split = Split(
+        tensor=int(_within("tensor-parallel", given.tensor_parallel, 1, DEVICES_MAX)),
+        pipeline=int(_within("pipeline-parallel", given.pipeline_parallel, 1, DEVICES_MAX)),
+        hosts=int(given.gang_size),
+        rank=int(given.rank),
+        head=given.head,
+    )
+    try:
+        here = split.devices_here
+        chosen = len(_gpus(given.gpus))
+        if chosen and chosen != here:
+            raise SettingsWrong(f"--gpus names {chosen} devices, but this host's part takes {here}")
+        make = COMMANDS[given.engine]
+        return make(given.model, given.served_name or given.model, int(given.slots), split)
+    except LaunchWrong as error:
+        raise SettingsWrong(f"{given.engine}: {error}") from error
 
 
 def _file_read(path: Path, parser: argparse.ArgumentParser) -> dict[str, object]:
@@ -196,5 +242,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--task", default="chat", help=f"how the model is warmed up: {' | '.join(TASKS)}")
     add("--slots", type=int, default=1, help="how many requests it runs at once")
     add("--adopt", default="", help="URL of a server that runs already")
-    add("--command", default="", help="how the server is started, with {port} in it")
+    add("--command", default="", help="how it is started, with {port} in it; vLLM and SGLang: ours")
+    add("--path", default="", help="what its URL has behind host and port, like /inside")
+    add("--tensor-parallel", type=int, default=1, help="devices that share each layer")
+    add("--pipeline-parallel", type=int, default=1, help="groups of them, one after the other")
+    add("--gang", default="", help="name of the gang that this host has a part of")
+    add("--gang-size", type=int, default=1, help="how many hosts serve as one")
+    add("--rank", type=int, default=0, help="of this host in the gang; 0 answers calls")
+    add("--head", default="", help="host of rank 0, where the others meet it")
     return parser

@@ -38,6 +38,8 @@ KINDS: dict[str, str | Promise] = {
     "catalog.modelversion": _("Version"),
     "catalog.pool": _("Pool"),
     "catalog.worker": _("Worker"),
+    "agents.agent": _("Agent"),
+    "agents.workertoken": _("Worker token"),
     "providers.listing": _("Listing"),
     "routing.policy": _("Policy"),
     "routing.routetuning": _("Tuning of a route"),

@@ -90,6 +90,14 @@ class ExpectedSerializer(serializers.Serializer[Any]):
     engine = EngineExpectedSerializer(allow_null=True)
 
 
+class MemberSerializer(serializers.Serializer[Any]):
+    """A further process of a gang."""
+
+    rank = serializers.IntegerField()
+    healthy = serializers.BooleanField()
+    error = serializers.CharField()
+
+
 class TopologyWorkerSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     worker_id = serializers.CharField()
@@ -106,6 +114,8 @@ class TopologyWorkerSerializer(serializers.Serializer[Any]):
     ejected_by = serializers.ListField(child=serializers.CharField())
     consecutive_failures = serializers.IntegerField()
     strays = serializers.FloatField(allow_null=True)
+    gang_size = serializers.IntegerField(help_text="How many processes serve as one; 1: no gang.")
+    members = MemberSerializer(many=True)
     expected = ExpectedSerializer(many=True)
     engine = EngineBatchSerializer(allow_null=True)
 

@@ -43,8 +43,20 @@ class Condition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogMember:
+    """A further process of a gang, with the prober's last word on it."""
+
+    rank: int
+    healthy: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogWorker:
-    """A worker's row. ``strays`` is its ratio to its pool if it is a named straggler."""
+    """A worker's row. ``strays`` is its ratio to its pool if it is a named straggler.
+
+    A gang of ``gang_size`` processes has ``members`` besides the worker itself.
+    """
 
     pk: int
     worker_id: str
@@ -54,6 +66,15 @@ class CatalogWorker:
     drain_reason: str = ""
     health_error: str = ""
     strays: float | None = None
+    gang_size: int = 1
+    members: tuple[CatalogMember, ...] = ()
+
+    @property
+    def members_up(self) -> int:
+        """Of a gang; the worker itself is taken for up unless it is the one that is down."""
+        others = sum(member.healthy for member in self.members)
+        is_itself_down = not self.healthy and others == self.gang_size - 1
+        return others + (not is_itself_down)
 
 
 @dataclass(frozen=True, slots=True)

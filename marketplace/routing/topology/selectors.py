@@ -16,6 +16,7 @@ from marketplace.routing.priors import priors_in_force
 from marketplace.routing.selectors import policies_in_force
 from marketplace.routing.topology.picture import (
     Catalog,
+    CatalogMember,
     CatalogModel,
     CatalogPool,
     CatalogWorker,
@@ -43,7 +44,7 @@ FROM usage_event WHERE request_id >= %s
 
 
 def topology_now() -> Topology:
-    """The topology now. Eight queries."""
+    """The topology now. Nine queries."""
     return picture(WATCH.read(), catalog_read())
 
 
@@ -53,7 +54,9 @@ def catalog_read() -> Catalog:
         status=DeploymentStatus.LIVE, version__model__published=True
     ).select_related("version__model")
     pools = Pool.objects.prefetch_related(
-        Prefetch("workers", queryset=Worker.objects.order_by("worker_id")),
+        Prefetch(
+            "workers", queryset=Worker.objects.order_by("worker_id").prefetch_related("members")
+        ),
         Prefetch("deployments", queryset=deployments.order_by("id")),
     ).order_by("emulated", "name")
     if not settings.WAYPOST_EMULATED:
@@ -84,6 +87,11 @@ def _pool(pool: Pool, models: tuple[str, ...], strays: dict[int, float]) -> Cata
             drain_reason=row.drain_reason,
             health_error=row.health_error,
             strays=strays.get(row.pk),
+            gang_size=row.gang_size,
+            members=tuple(
+                CatalogMember(member.rank, member.healthy, member.health_error)
+                for member in row.members.all()
+            ),
         )
         for row in pool.workers.all()
     )

@@ -265,6 +265,8 @@ def _heartbeat(own: QuerySet[Job]) -> Iterator[None]:
             while not done.wait(BEAT_EVERY_S):
                 try:
                     own.update(heartbeat_at=timezone.now())
+                    # Between two beats another thread may need it.
+                    connection.close()
                 except DatabaseError as error:
                     log.warning("no heartbeat: %s", error)
                     connection.close()

@@ -55,11 +55,11 @@ class Market:
     home: Path
     agents: list[AgentProcess] = field(default_factory=list)
 
-    def token(self) -> str:
+    def token(self, pool: str = POOL) -> str:
         from marketplace.agents.tokens import worker_token_create
         from marketplace.catalog.models import Pool
 
-        return worker_token_create(pool=Pool.objects.get(name=POOL))[1]
+        return worker_token_create(pool=Pool.objects.get(name=pool))[1]
 
     def agent(self, name: str, *words: str, **env: str) -> AgentProcess:
         """Start one; it ends with the test."""
@@ -85,6 +85,14 @@ class Market:
             model=MODEL, messages=QUESTION, max_tokens=4
         )
         return answer.headers["x-route-worker"]
+
+    def charged(self, model: str) -> int:
+        """What calls of the model have cost, once one is settled."""
+        from marketplace.usage.models import UsageEvent
+
+        rows = UsageEvent.objects.filter(model=model)
+        routers.until(rows.exists)
+        return sum(rows.values_list("charge_nano", flat=True))
 
     def routed(self) -> set[str]:
         """The workers that routers are told to use."""

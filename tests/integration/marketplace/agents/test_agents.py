@@ -18,9 +18,12 @@ from marketplace.accounts.services import member_set, organisation_create
 from marketplace.agents import services
 from marketplace.agents.models import Agent, WorkerToken
 from marketplace.agents.tokens import HOURS_MAX, worker_token_create
-from marketplace.catalog.models import Deployment, Worker
-from marketplace.catalog.services import provider_create, worker_drain
+from marketplace.catalog import tasks
+from marketplace.catalog.models import Deployment, Worker, WorkerMember
+from marketplace.catalog.services import HealthReading, provider_create, worker_drain
+from marketplace.catalog.tasks import probe_workers
 from marketplace.routing.models import SnapshotRow
+from marketplace.routing.selectors import snapshot_build
 from marketplace.routing.services import snapshot_publish
 from marketplace.routing.topology.contracts import RouterState, WorkerState
 from marketplace.routing.topology.polling import Heard, Member, Reading
@@ -182,6 +185,96 @@ def test_a_revoked_agent_is_refused_and_its_workers_get_nothing_new(shop: Shop) 
     assert Worker.objects.get(worker_id="gpu-a").draining
     assert beat(agent, READY).status_code == 401
     assert owner.get(f"/api/v1/agents/{pk}").json()["revoked_at"]
+
+
+RANKS = [{**READY, "name": "a", "gang": "big", "gang_size": 3, "rank": rank} for rank in range(3)]
+
+
+@pytest.fixture
+def gang(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[APIClient]:
+    """The agents of three ranks, all up; the worker itself always answers the prober."""
+
+    async def answers(workers: list[Worker]) -> list[HealthReading]:
+        return [HealthReading(worker.pk) for worker in workers]
+
+    monkeypatch.setattr(tasks, "probe", answers)
+    agents = [registered(shop, f"gpu-{rank}") for rank in range(3)]
+    for agent, report in zip(agents, RANKS, strict=True):
+        assert beat(agent, report).status_code == 200
+    return agents
+
+
+def is_routed() -> bool:
+    """As the next snapshot says, after a round of the prober."""
+    probe_workers()
+    (worker,) = [row for row in snapshot_build().workers if row.id == "big"]
+    return worker.healthy and not worker.draining
+
+
+def test_a_gang_is_one_worker_that_is_routed_once_all_its_ranks_are_up(
+    gang: list[APIClient], shop: Shop
+) -> None:
+    assert is_routed()
+    assert Worker.objects.filter(worker_id="big").count() == 1
+    assert WorkerMember.objects.filter(worker__worker_id="big", healthy=True).count() == 2
+
+
+def test_a_gang_that_lacks_a_rank_is_not_routed(shop: Shop, gang: list[APIClient]) -> None:
+    WorkerMember.objects.filter(rank=2).delete()
+    assert not is_routed()
+    assert (
+        "2 of 3 members are up; rank 2: it is missing"
+        in Worker.objects.get(worker_id="big").health_error
+    )
+    beat(gang[2], RANKS[2])
+    assert is_routed()
+
+
+def test_a_gang_falls_as_one_and_at_once(gang: list[APIClient]) -> None:
+    assert is_routed()
+    beat(gang[1], {**RANKS[1], "state": "down", "error": "it ended with status 1"})
+    assert not is_routed()
+    beat(gang[1], RANKS[1])
+    assert is_routed()
+    WorkerMember.objects.filter(rank=2).update(reported_at=timezone.now() - timedelta(minutes=1))
+    assert not is_routed()
+
+
+def test_a_gang_drains_as_one_and_returns_when_all_are_back(gang: list[APIClient]) -> None:
+    assert is_routed()
+    (word,) = beat(gang[2], {**RANKS[2], "state": "draining"}).json()["workers"]
+    assert (word["worker_id"], word["routable"]) == ("big", False)
+    assert not is_routed()
+    beat(gang[0], RANKS[0])
+    beat(gang[2])
+    assert not is_routed()
+    beat(gang[2], RANKS[2])
+    assert is_routed()
+
+
+def test_a_rank_before_the_first_is_told_to_wait(shop: Shop) -> None:
+    early = registered(shop, "gpu-1")
+    assert beat(early, RANKS[1]).json()["workers"] == []
+    beat(registered(shop, "gpu-0"), RANKS[0])
+    assert beat(early, RANKS[1]).json()["workers"][0]["worker_id"] == "big"
+
+
+def test_a_rank_belongs_to_one_agent(shop: Shop, gang: list[APIClient]) -> None:
+    late = registered(shop, "late")
+    assert "runs rank 1 of big" in beat(late, RANKS[1]).content.decode()
+    assert "no rank 3" in beat(late, {**RANKS[1], "gang_size": 4, "rank": 3}).content.decode()
+    for wrong in ({"rank": 3}, {"gang": ""}, {"gang_size": 1}, {"gang": "A B"}):
+        assert beat(late, {**RANKS[1], **wrong}).status_code == 400
+
+
+def test_the_pages_show_the_ranks_of_a_gang(gang: list[APIClient]) -> None:
+    beat(gang[1], {**RANKS[1], "state": "down", "error": "it ended with status 1"})
+    probe_workers()
+    staff = Client()
+    staff.force_login(User.objects.create_user("staff@example.com", is_staff=True))
+    assert "gang, 2 of 3 up" in staff.get("/topology").content.decode()
+    assert "it ended with status 1" in staff.get("/topology/workers/big").content.decode()
+    assert "rank 1 of 3" in staff.get("/pools/fast/workers").content.decode()
 
 
 def test_its_credential_opens_nothing_else(shop: Shop) -> None:

@@ -89,3 +89,12 @@ def test_alerts_and_documentation_name_what_is_scraped(shop: Shop) -> None:
     assert alerted <= exposed
     page = (ROOT / "docs/how-to/observe.md").read_text()
     assert set(re.findall(r"`waypost_ledger_(\w+)`", page)) == exposed
+
+
+def test_the_workers_of_each_pool_are_scraped_and_nothing_is_wished_for_in_the_dark(
+    shop: Shop,
+) -> None:
+    answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    found = answer.content.decode()
+    assert 'waypost_pool_workers{emulated="false",pool="fast"} 1.0' in found
+    assert "waypost_pool_desired_workers{" not in found, "no router answers"

@@ -37,7 +37,8 @@ class FakeRouter:
     """Streams ``words``; waits before the last one until it ``may_end``.
 
     ``refusal`` is a status and a message in place of an answer. ``calls`` are the headers and
-    bodies that came, and ``left`` counts the clients that hung up on it.
+    bodies that came. ``left`` counts the clients that hung up on it. ``cancelled`` are the keys of
+    the calls that it was told to end.
     """
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class FakeRouter:
         self.breaks_off = 0
         self.calls: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.left = 0
+        self.cancelled: list[str] = []
         self.may_end = threading.Event()
         self.may_end.set()
 
@@ -58,6 +60,9 @@ class FakeRouter:
 
     async def _came(self, request: web.Request) -> web.Response | None:
         headers = {name.lower(): value for name, value in request.headers.items()}
+        if "x-route-cancel" in headers:
+            self.cancelled.append(headers["idempotency-key"])
+            return web.json_response({"cancelled": True})
         self.calls.append((headers, await request.json()))
         if self.refusal is None:
             return None

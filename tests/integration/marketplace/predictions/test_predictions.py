@@ -107,6 +107,8 @@ def test_a_chat_is_asked_for_runs_and_is_read(api: Api, router: FakeRouter) -> N
     ((headers, body),) = router.calls
     assert headers["idempotency-key"] == f"prediction:{begun['id']}"
     assert headers["x-route-priority"] == "standard"
+    assert headers["x-route-linger-s"] == "120"
+    assert router.cancelled == []
     assert body["stream"] is True
 
 
@@ -257,7 +259,7 @@ def test_one_that_runs_hangs_up_on_the_router_and_keeps_what_came(
     ended = api("GET", uid).json()
     assert ended["status"] == "canceled"
     assert ended["output"]["choices"][0]["message"]["content"] == "The sea is "
-    assert router.left == 1
+    assert (router.left, router.cancelled) == (1, [f"prediction:{uid}"])
 
 
 def test_a_deadline_that_passes_while_it_waits_aborts_it_unbilled(
@@ -292,6 +294,7 @@ def test_a_deadline_that_passes_while_it_runs_ends_it(
     ended = api("GET", uid).json()
     assert ended["status"] == "canceled"
     assert "deadline" in ended["logs"]
+    assert router.cancelled == [f"prediction:{uid}"]
 
 
 def test_what_is_over_is_forgotten_in_time(api: Api, settings: Any) -> None:

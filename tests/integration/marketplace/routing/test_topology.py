@@ -299,14 +299,14 @@ def test_the_picture_is_bounded(shop: Shop, hear: Callable[..., Routers]) -> Non
 def test_the_catalog_is_read_in_as_many_queries_however_large(
     shop: Shop, django_assert_num_queries: Callable[..., object]
 ) -> None:
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         catalog_read()
     for n in range(5):
         pool = Pool.objects.create(name=f"pool-{n}", hardware="CPU", engine="test")
         Worker.objects.create(
             worker_id=f"w-{n}", pool=pool, url="http://127.0.0.1:9", protocol="oip"
         )
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         catalog_read()
 
 

@@ -36,11 +36,14 @@ def test_a_file_is_under_the_words(tmp_path: Path) -> None:
         (["--marketplace", "http://example.com"], "is not https"),
         (["--marketplace", "nonsense"], "must look like"),
         (["--engine", "tgi"], "'tgi' is none of"),
-        (["--command", ""], "--adopt URL and --command"),
+        (["--command", "", "--engine", "llama_cpp"], "--adopt URL and --command"),
+        (["--gang", "big"], "--gang NAME and --gang-size"),
+        (["--gang", "big", "--gang-size", "2", "--rank", "2"], "--rank must be"),
         (["--adopt", "http://x:1"], "not both"),
         (["--command", "vllm serve"], "has no {port}"),
         (["--slots", "0"], "--slots must be from 1"),
         (["--name", "GPU A"], "--name 'GPU A'"),
+        (["--path", "inside"], "--path must look like /inside"),
         (["--gpus", "one"], "--gpus must look like"),
         (["--model", ""], "--served-name is needed"),
         (["--config", "/nowhere.toml"], "/nowhere.toml"),
@@ -63,3 +66,24 @@ def test_a_file_with_what_is_no_setting_is_refused(tmp_path: Path, text: str) ->
 def test_http_is_for_this_machine_and_for_trusted_networks() -> None:
     for url, more in (("http://127.0.0.1:1", []), ("http://inside:1", ["--insecure-http"])):
         assert settings_read([*STARTED, "--marketplace", url, *more]).marketplace == url
+
+
+GANG = ["--gang", "big", "--gang-size", "2", "--head", "gpu-a"]
+
+
+def test_an_engine_that_is_known_needs_no_command() -> None:
+    split = ["--tensor-parallel", "8", "--pipeline-parallel", "2", "--rank", "1"]
+    read = settings_read([*WORDS, "--model", "org/m", *GANG, *split])
+    assert read.engine.command[:3] == ("vllm", "serve", "org/m")
+    assert "--headless" in read.engine.command
+    assert (read.engine.gang, read.engine.rank) == ("big", 1)
+
+
+def test_the_devices_of_a_host_are_as_many_as_its_part_takes() -> None:
+    with pytest.raises(SettingsWrong, match="names 1 devices, but this host's part takes 2"):
+        settings_read([*WORDS, "--model", "org/m", "--tensor-parallel", "2", "--gpus", "0"])
+
+
+def test_a_rank_above_0_is_started_by_its_agent() -> None:
+    with pytest.raises(SettingsWrong, match="--adopt is for rank 0"):
+        settings_read([*WORDS, *GANG, "--rank", "1", "--adopt", "http://127.0.0.1:1"])

@@ -1,0 +1,120 @@
+"""Agents as processes of this machine: the local stand-in for what a cluster's scaler does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+
+from marketplace.agents.models import AgentWorker, ReportedState
+from marketplace.agents.tokens import worker_token_create
+from marketplace.catalog.models import Pool, Worker
+from marketplace.planning.scaling.selectors import Scale
+from marketplace.planning.scaling.steadier import Steadier
+
+log = logging.getLogger(__name__)
+
+PORTS_EACH = 50
+"""An agent has this many ports of its own, for its servers of old and new versions."""
+
+STOP_TIMEOUT_S = 180.0
+
+
+@dataclass(slots=True)
+class LocalScaler:
+    """Starts agents for one pool, and ends those that are too many. They drain as they end.
+
+    ``words`` are further words of each agent: its engine and command.
+    """
+
+    pool: Pool
+    words: Sequence[str]
+    folder: Path
+    first_port: int
+    steadier: Steadier
+    running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    leaving: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def round(self, scale: Scale) -> int:
+        """Bring the number of agents to what is desired; says how many run."""
+        self._look_after()
+        if scale.desired is None:
+            return len(self.running)  # Nothing is known: nothing changes.
+        wanted = self.steadier.count(scale.desired, time.monotonic()) - self._others()
+        while len(self.running) < wanted:
+            self._start()
+        while len(self.running) > max(wanted, 0):
+            number, process = self.running.popitem()
+            log.info("%s: agent %s ends", self.pool.name, number)
+            process.terminate()
+            self.leaving[number] = process
+        return len(self.running)
+
+    def close(self) -> None:
+        """End every agent, and wait until they have drained."""
+        for process in self.running.values():
+            process.terminate()
+        for process in (*self.running.values(), *self.leaving.values()):
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.running.clear()
+        self.leaving.clear()
+
+    def _look_after(self) -> None:
+        for processes in (self.running, self.leaving):
+            for number, process in list(processes.items()):
+                if process.poll() is not None:
+                    log.info("%s: agent %s ended, %s", self.pool.name, number, process.returncode)
+                    del processes[number]
+
+    def _others(self) -> int:
+        """Workers of the pool that take calls and are not ours."""
+        ours = AgentWorker.objects.filter(
+            agent__name__startswith=f"{self.pool.name}-scaled-", agent__pool=self.pool
+        ).exclude(state=ReportedState.GONE)
+        return (
+            Worker.objects.filter(pool=self.pool, healthy=True, draining=False)
+            .exclude(pk__in=ours.values("worker"))
+            .count()
+        )
+
+    def _start(self) -> None:
+        number = next(n for n in range(10**6) if n not in self.running and n not in self.leaving)
+        name = f"{self.pool.name}-scaled-{number}"
+        home = self.folder / name
+        home.mkdir(parents=True, exist_ok=True)
+        # The first start registers; later ones have the credential of that.
+        _row, token = worker_token_create(pool=self.pool, hours=1)
+        log.info("%s: agent %s starts", self.pool.name, number)
+        with (home / "agent.log").open("ab") as output:
+            self.running[number] = subprocess.Popen(  # noqa: S603  # the operator's own words
+                [
+                    *(sys.executable, "-m", "workers.agent"),
+                    *("--marketplace", settings.WAYPOST_PUBLIC_URL, "--name", name),
+                    *("--state", str(home), "--advertise", "127.0.0.1"),
+                    *("--port", str(self.first_port + PORTS_EACH * number)),
+                    *self.words,
+                ],
+                env=_environment(token),
+                cwd=settings.BASE_DIR,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+
+def _environment(token: str) -> dict[str, str]:
+    """An environment without the secrets of this one."""
+    kept = {"PATH", "HOME", "LANG", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"}
+    return {name: value for name, value in os.environ.items() if name in kept} | {
+        "WAYPOST_WORKER_TOKEN": token
+    }

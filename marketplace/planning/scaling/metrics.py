@@ -1,0 +1,32 @@
+"""The workers that each pool has and should have, for Prometheus and whoever scales by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from marketplace.planning.scaling.selectors import scales_now
+
+LABELS = ("pool", "emulated")
+
+
+class ScaleCollector(Collector):
+    """Asks the routers at each scrape, as the topology does."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Two gauges for each pool. No figure is said of what should be while no router answers."""
+        workers = GaugeMetricFamily(
+            "waypost_pool_workers", "Workers that take calls", labels=LABELS
+        )
+        desired = GaugeMetricFamily(
+            "waypost_pool_desired_workers", "Workers that there should be", labels=LABELS
+        )
+        for scale in scales_now():
+            labels = [scale.pool, str(scale.emulated).lower()]
+            workers.add_metric(labels, scale.workers)
+            if scale.desired is not None:
+                desired.add_metric(labels, scale.desired)
+        yield workers
+        yield desired
