@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -199,7 +199,8 @@ class Conversation:
         ) as answer:
             if answer.status != HTTPStatus.OK:
                 return Refused(error_message(await _bounded(answer.chunks))[0])
-            served = served_by_headers(answer.headers)
+            # The head knows the time to the first byte, not that of the whole answer.
+            served = replace(served_by_headers(answer.headers), predict_ms=None)
             self.pieces.put(Begun(served))
             streamed, size = StreamedAnswer(), 0
             async for data in answer.chunks:

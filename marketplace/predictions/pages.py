@@ -16,7 +16,7 @@ from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Pool
 from marketplace.predictions.models import Prediction
 from marketplace.predictions.representation import prediction_as_json
-from marketplace.predictions.selectors import cost_nano, predictions_of, waiting_before
+from marketplace.predictions.selectors import figures_fill, predictions_of, waiting_before
 from marketplace.predictions.services import prediction_cancel
 from marketplace.predictions.showing import as_text, output_shown, output_so_far
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
@@ -34,6 +34,7 @@ def predictions(request: HttpRequest, organisation: Organisation) -> HttpRespons
     if state in JobState.values:
         rows = rows.filter(state=state)
     page = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    figures_fill(page.object_list)
     context = {
         "page": page,
         "states": JobState.choices,
@@ -52,12 +53,12 @@ def prediction(request: HttpRequest, organisation: Organisation, uid: UUID) -> H
     if row.is_over and request.headers.get("HX-Request"):
         return HttpResponse(headers={"HX-Refresh": "true"})
     output = row.output if row.is_over else output_so_far(row.events.all())
+    figures_fill([row])
     figures = prediction_as_json(row, is_listed=True)["metrics"]
     context = {
         "row": row,
         "shown": output_shown(output),
         "input": as_text(row.input),
-        "cost_nano": cost_nano(row),
         "queue_ms": _ms(figures["queue_time"]),
         "predict_ms": _ms(figures["predict_time"]),
         "before": waiting_before(row) if row.state == JobState.QUEUED else None,

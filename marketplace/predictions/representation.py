@@ -8,17 +8,19 @@ from typing import Any
 from django.conf import settings
 
 from marketplace.predictions.models import Prediction, Status
-from marketplace.predictions.selectors import cost_nano, waiting_before
+from marketplace.predictions.selectors import figures_fill, waiting_before
 from router.domain.money import NANO_PER_USD
 
 
 def prediction_as_json(
     prediction: Prediction, *, is_listed: bool = False, has_data: bool = True
 ) -> dict[str, Any]:
-    """The object of the API. A listed one has no input, output or logs.
+    """The object of the API. A listed one, whose figures are filled, has no input, output or logs.
 
     Without its data input and output are null, as where they are too large to be sent.
     """
+    if not is_listed:
+        figures_fill([prediction])
     answer: dict[str, Any] = {
         "id": str(prediction.uid),
         "object": "prediction",
@@ -47,8 +49,7 @@ def _metrics(prediction: Prediction) -> dict[str, float | None]:
     if prediction.started_at is not None:
         waited = prediction.started_at - prediction.created_at
         queue_s = round(waited.total_seconds() + (prediction.queue_ms or 0.0) / 1e3, 3)
-    predict_ms = prediction.predict_ms
-    cost = cost_nano(prediction)
+    predict_ms, cost = prediction.predict_ms, prediction.cost_nano
     return {
         "predict_time": None if predict_ms is None else round(predict_ms / 1e3, 3),
         "queue_time": queue_s,

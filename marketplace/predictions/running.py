@@ -113,10 +113,15 @@ class Following:
                 self._take(piece)
                 self._run.progress(0.0)
                 if _left_s(self._prediction) <= 0:
-                    self._note.add("Its deadline passed, so the call was ended.")
+                    self._note.add("Its deadline passed.")
                     raise JobStopped
                 connection_rest()
-        except (JobFailed, JobStopped):
+        except JobStopped:
+            self._keep_what_came()
+            if self._run.own.exists():
+                self._note.add("The call was ended.")
+            raise
+        except JobFailed:
             self._keep_what_came()
             raise
 
@@ -200,11 +205,11 @@ def _left_s(prediction: Prediction) -> float:
 
 
 def _placed(served: Served) -> str:
-    where = f"Ran on worker {served.worker} of the pool {served.pool}"
+    where = f"The router gave it to worker {served.worker} of the pool {served.pool}"
     if served.emulated:
         where += " (emulated)"
     if served.queue_ms is not None:
-        where += f" after {served.queue_ms:.0f} ms in the router's queue"
+        where += f" after {served.queue_ms:.0f} ms in its queue"
     return where + "."
 
 

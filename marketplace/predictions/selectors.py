@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Case, IntegerField, Min, QuerySet, Value, When
 
 from marketplace.catalog.models import AIModel
 from marketplace.catalog.selectors import deployments_live, models_published
 from marketplace.predictions.models import Prediction, PredictionEvent
 from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.services import jobs_running
 from marketplace.usage.models import UsageEvent
+from router.domain.request import Priority
 
 EVENTS_AT_ONCE = 200
+URGENCY = Case(
+    *(When(priority=one.value, then=Value(rank)) for rank, one in enumerate(Priority)),
+    default=Value(len(Priority)),
+    output_field=IntegerField(),
+)
 
 
 def predictions_of(organisation_id: int) -> QuerySet[Prediction]:
@@ -37,20 +46,40 @@ def events_after(prediction: Prediction, event_id: int) -> list[PredictionEvent]
     return list(prediction.events.filter(pk__gt=event_id)[:EVENTS_AT_ONCE])
 
 
+def whose_turn(queued: QuerySet[Prediction]) -> Prediction | None:
+    """The next of the organisation of which the fewest run, the most urgent and oldest first.
+
+    So who asks for a thousand makes nobody else wait for them.
+    """
+    running = Counter(jobs_running(Prediction).values_list("organisation_id", flat=True))
+    waiting = Prediction.objects.filter(state=JobState.QUEUED).order_by()
+    oldest = waiting.values_list("organisation_id").annotate(Min("pk"))
+    for organisation_id, _ in sorted(oldest, key=lambda row: (running[row[0]], row[1])):
+        own = queued.filter(organisation_id=organisation_id).annotate(urgency=URGENCY)
+        if found := own.order_by("urgency", "pk").first():
+            return found
+    return None
+
+
 def waiting_before(prediction: Prediction) -> int:
-    """How many predictions of anybody begin before this one, which waits."""
+    """How many that anybody asked for before this one wait as well."""
     return Prediction.objects.filter(state=JobState.QUEUED, pk__lt=prediction.pk).count()
 
 
-def cost_nano(prediction: Prediction) -> int | None:
-    """What its call was charged; None while that is not known.
+def figures_fill(predictions: Iterable[Prediction]) -> None:
+    """Let these know, until they are read again, what only the books know of them.
 
-    The books know it also where the call was cut off before the router could say so.
+    Those are the cost and the time of a call that was cut off before the router could say so.
     """
-    if prediction.cost_nano is not None or prediction.request_id is None:
-        return prediction.cost_nano
-    events = UsageEvent.objects.filter(pk=prediction.request_id)
-    return events.values_list("charge_nano", flat=True).first()
+    unknown = {
+        row.request_id: row
+        for row in predictions
+        if row.cost_nano is None and row.request_id and row.is_over
+    }
+    events = UsageEvent.objects.filter(pk__in=unknown) if unknown else UsageEvent.objects.none()
+    for pk, charge_nano, upstream_ms in events.values_list("pk", "charge_nano", "upstream_ms"):
+        unknown[pk].cost_nano = charge_nano
+        unknown[pk].predict_ms = upstream_ms
 
 
 def too_late(now: datetime) -> QuerySet[Prediction]:

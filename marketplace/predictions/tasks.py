@@ -4,6 +4,7 @@ from django.utils import timezone
 
 from marketplace.predictions.models import Prediction
 from marketplace.predictions.running import RUN_S_MAX, prediction_run
+from marketplace.predictions.selectors import whose_turn
 from marketplace.predictions.services import (
     prediction_over,
     predictions_abort,
@@ -14,7 +15,7 @@ from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.shared.jobs.together import jobs_register_together
 
 AT_ONCE = 16
-"""Predictions that run at a time, in all processes together: the router queues fairly, not jobs."""
+"""Predictions that run at a time, in all processes together."""
 ABORT_EVERY_S = 5.0
 FORGET_EVERY_S = 600.0
 
@@ -26,6 +27,7 @@ jobs_register_together(
         time_limit_s=RUN_S_MAX + 30,
         attempts_max=3,
         at_once=AT_ONCE,
+        choose=whose_turn,
     ),
     threads=AT_ONCE,
 )

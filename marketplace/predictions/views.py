@@ -29,6 +29,7 @@ from marketplace.predictions.models import Event, Prediction
 from marketplace.predictions.representation import prediction_as_json
 from marketplace.predictions.selectors import (
     by_uid,
+    figures_fill,
     model_wanted,
     predictions_of,
     version_served,
@@ -123,6 +124,7 @@ class PredictionsView(_View):
             request,
             view=self,
         )
+        figures_fill(rows or ())
         # What was put in and came out is in each prediction itself.
         listed = [prediction_as_json(row, is_listed=True) for row in rows or ()]
         return Response(
