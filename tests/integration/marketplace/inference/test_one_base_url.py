@@ -25,11 +25,13 @@ from marketplace.accounts.services import (
 from marketplace.inference.callers import Caller
 from marketplace.inference.router_client import RouterClient
 from marketplace.routing.services import snapshot_publish
+from router.settings import Limits
 from tests.backend import backend
 from tests.integration.marketplace.shop import Shop
 from tests.integration.router.routers import running, until
 from tests.ports import free_ports
 
+CHAT = [{"role": "user", "content": "hi"}]
 UNKNOWN = b'{"model": "no/body", "messages": [{"role": "user", "content": "hi"}]}'
 
 
@@ -85,11 +87,35 @@ def test_a_client_needs_one_address_for_calls_and_for_jobs(served: Stack) -> Non
     assert served.get("/v1/predictions", token).status_code == 200
     sessions_end(user_id=owner.pk, session_key="here")
     assert served.get("/v1/predictions", token).status_code == 401
+    a_file_goes_up_and_down_whole(client)
+    what_happens_to_a_prediction_is_told_as_it_happens(served)
     a_job_may_do_what_its_key_may_until_the_key_is_revoked(served)
 
 
+def a_file_goes_up_and_down_whole(client: openai.OpenAI) -> None:
+    """One that is larger than a body may be that the router reads."""
+    content = b"".join(b'{"custom_id": "%d"}\n' % number for number in range(600_000))
+    assert len(content) > Limits().body_bytes_max
+    file = client.files.create(file=("rows.jsonl", content), purpose="batch")
+    assert file.bytes == len(content)
+    assert client.files.content(file.id).content == content
+    client.files.delete(file.id)
+
+
+def what_happens_to_a_prediction_is_told_as_it_happens(served: Stack) -> None:
+    """No job process runs, so it waits; and the stream would never end."""
+    headers = {"authorization": f"Bearer {served.key}"}
+    asked = {"model": served.shop.model.name, "input": {"messages": CHAT}}
+    made = httpx.post(f"{served.url}/v1/predictions", json=asked, headers=headers, timeout=60)
+    assert made.status_code == HTTPStatus.CREATED, made.text
+    url = made.json()["urls"]["stream"]
+    path = url[url.index("/v1/") :]
+    with httpx.stream("GET", f"{served.url}{path}", headers=headers, timeout=60) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert next(answer.iter_lines()).startswith(": waiting")
+
+
 def a_job_may_do_what_its_key_may_until_the_key_is_revoked(served: Stack) -> None:
-    """Within the same stack, which takes seconds to start."""
     account = served.shop.customer_account.pk
     caller = Caller(served.shop.organisation.pk, account, key_id=served.row.pk)
 
