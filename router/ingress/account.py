@@ -23,6 +23,7 @@ from router.pipeline.gateway import Gateway
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import Grant
 from router.ports import Books, BudgetState
+from router.scheduling.standing import Standing
 
 RESETS = {"day": "daily", "week": "weekly", "month": "monthly"}
 """What marketplaces call the windows of budgets. A budget that never resets has none."""
@@ -106,6 +107,9 @@ class Account:
             id_ = str(UUID(wanted))
         except ValueError:
             raise unknown from None
+        standing = self._gateway.standing(id_)
+        if standing is not None and standing.tenant == grant.organisation_id:
+            return _waiting(id_, standing)
         record = self._recent.get(id_) or await self._books.call(id_)
         if record is None and self._forwarder is not None:
             # It may have just ended on another router and not be settled yet.
@@ -119,6 +123,20 @@ class Account:
             e.deployment.id: e.deployment.provider for e in self._gateway.table.endpoints.values()
         }
         return _generation(record, providers.get(record.deployment_id))
+
+
+def _waiting(id_: str, standing: Standing) -> dict[str, Any]:
+    """A call that waits for a worker: nothing has been decided and nothing charged yet."""
+    return {
+        "id": id_,
+        "model": standing.model,
+        "outcome": "waiting",
+        "place": standing.place,
+        "eta": round(standing.eta_s * 1e3),
+        "total_cost": 0,
+        "attempts": [],
+        "decision": [],
+    }
 
 
 def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:

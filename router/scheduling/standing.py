@@ -11,6 +11,8 @@ class Standing(Struct, frozen=True, gc=False):
 
     place: int
     eta_s: float
+    model: str
+    tenant: int
 
 
 def standings(queue: Queue, now_s: float) -> dict[str, Standing]:
@@ -26,5 +28,5 @@ def standings(queue: Queue, now_s: float) -> dict[str, Standing]:
         place, work = ahead.get(ticket.model, (0, 0.0))
         ahead[ticket.model] = place + 1, work + queued.work
         eta_s = wait_s(work + queued.work, queued.slate.usable(ticket.excluded))
-        found[ticket.id] = Standing(place + 1, eta_s)
+        found[ticket.id] = Standing(place + 1, eta_s, ticket.model, ticket.tenant)
     return found

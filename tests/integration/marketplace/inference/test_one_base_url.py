@@ -74,9 +74,9 @@ def test_a_client_needs_one_address_for_calls_and_for_jobs(served: Stack) -> Non
     client = openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key, max_retries=0)
     assert [model.id for model in client.models.list()] == [served.shop.model.name]
     with pytest.raises(openai.NotFoundError) as unknown:
-        client.get("/webhooks/nothing", cast_to=object)
+        client.get("/files/a/b/c", cast_to=object)
     assert unknown.value.body == {
-        "message": "There is no GET /v1/webhooks/nothing; see the API reference.",
+        "message": "There is no GET /v1/files/a/b/c; see the API reference.",
         "type": "not_found_error",
         "param": None,
         "code": "not_found",

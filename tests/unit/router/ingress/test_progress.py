@@ -9,13 +9,25 @@ import httpx
 import pytest
 from msgspec import structs
 
-from router.domain.catalog import Endpoint, Model
+from router.contracts.snapshot import Snapshot
+from router.domain.catalog import ApiKey, Endpoint, Model
+from router.domain.keys import digest_key
 from router.ingress.progress import comment
 from router.ports import StreamPart, UpstreamFailed
 from router.scheduling.standing import Standing
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
-from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, Step, in_time, snapshot
+from tests.unit.router.pipeline.line import (
+    ACCOUNT,
+    KEY,
+    PEPPER,
+    USED,
+    FakeUpstream,
+    Line,
+    Step,
+    in_time,
+    snapshot,
+)
 
 AUTH = {"authorization": f"Bearer {KEY}"}
 ASKING = {**AUTH, "x-route-progress": "1"}
@@ -23,6 +35,7 @@ OFTEN = Limits(progress_s=0.01, quiet_s=0)
 CHAT = {"model": "a/m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
 SAID = b'data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\n'
 PARTS: list[Step] = [StreamPart(SAID, 1), StreamPart(b"", 0, usage=USED, done=True)]
+OTHER_KEY = "another-key"
 DONE = b"data: [DONE]\n\n"
 
 
@@ -32,6 +45,12 @@ def line_of(script: Callable[[Endpoint], list[Step]], **more: object) -> Line:
 
 def upstream_that_waits(gate: asyncio.Event) -> FakeUpstream:
     return FakeUpstream(lambda _: [gate, *PARTS])
+
+
+def two_organisations() -> Snapshot:
+    made = snapshot()
+    other = ApiKey(6, digest_key(OTHER_KEY, PEPPER), organisation_id=2, account_id=ACCOUNT)
+    return structs.replace(made, keys=(*made.keys, other))
 
 
 async def comments(lines: AsyncIterator[str], n: int) -> list[str]:
@@ -61,26 +80,33 @@ async def test_a_stream_that_asks_is_told_until_its_answer_begins() -> None:
 
 
 async def test_who_waits_for_a_worker_is_told_its_place_and_when() -> None:
+    """In comments, and whoever of its organisation asks about the call."""
     gate = asyncio.Event()
-    told: list[str] = []
+    told: dict[str, str] = {}
 
     async def call(client: httpx.AsyncClient) -> None:
         post = client.stream("POST", "/v1/chat/completions", json=CHAT, headers=ASKING)
         async with post as answer:
-            told.extend(await comments(answer.aiter_lines(), 1))
+            (said,) = await comments(answer.aiter_lines(), 1)
+            told[answer.headers["x-request-id"]] = said
             await gate.wait()
 
-    async with (
-        calling(Line(upstream_that_waits(gate)), OFTEN) as client,
-        asyncio.TaskGroup() as all_,
-    ):
+    line = Line(upstream_that_waits(gate), catalog=two_organisations())
+    async with calling(line, OFTEN) as client, asyncio.TaskGroup() as all_:
         for _ in range(20):
             all_.create_task(call(client))
         await in_time(lambda: len(told) == 20)
+        queued = [id_ for id_, said in told.items() if said.startswith(": queued place=")]
+        asked = f"/v1/generation?id={queued[-1]}"
+        known = await client.get(asked, headers=AUTH)
+        strange = await client.get(asked, headers={"authorization": f"Bearer {OTHER_KEY}"})
         gate.set()
-    queued = [one for one in told if one.startswith(": queued place=")]
-    assert queued
-    assert all(int(one.rpartition("eta_ms=")[2]) >= 0 for one in queued)
+    assert all(int(told[id_].rpartition("eta_ms=")[2]) > 0 for id_ in queued)
+    standing = known.json()["data"]
+    assert (standing["outcome"], standing["model"]) == ("waiting", "a/m")
+    assert 1 <= standing["place"] <= len(queued)
+    assert standing["eta"] > 0
+    assert strange.status_code == 404
 
 
 async def test_who_does_not_ask_is_told_after_a_long_silence() -> None:
@@ -189,5 +215,5 @@ async def test_another_model_still_answers_after_a_comment() -> None:
 
 
 def test_a_comment_says_place_and_time() -> None:
-    assert comment(Standing(3, 1.2)) == b": queued place=3 eta_ms=1200\n\n"
+    assert comment(Standing(3, 1.2, "a/m", 1)) == b": queued place=3 eta_ms=1200\n\n"
     assert comment(None) == b": running\n\n"
