@@ -8,7 +8,7 @@ import sys
 
 import msgspec
 
-from marketplace.planning.advisor.roofline import FILE, Emulated
+from marketplace.planning.advisor.roofline import FILE, EmulatedOption
 from workers.backends.emulator.fleet import POOLS, EmulatedPool
 from workers.backends.emulator.hardware import MODELS
 from workers.backends.emulator.roofline import REQUEST_OVERHEAD_S, Profile
@@ -18,7 +18,7 @@ CHIPS = (1, 2, 4, 8)
 DIGITS = 9
 
 
-def figures() -> list[Emulated]:
+def figures() -> list[EmulatedOption]:
     """Every model on every pool's hardware, by chips."""
     return [
         _one(pool, model, chips)
@@ -28,7 +28,7 @@ def figures() -> list[Emulated]:
     ]
 
 
-def _one(pool: EmulatedPool, name: str, chips: int) -> Emulated:
+def _one(pool: EmulatedPool, name: str, chips: int) -> EmulatedOption:
     model = MODELS[name]
     profile = Profile(model, pool.hardware, chips)
     # Of one token the weights' reading takes longest, of very many their arithmetic.
@@ -36,7 +36,7 @@ def _one(pool: EmulatedPool, name: str, chips: int) -> Emulated:
     overhead_ms = REQUEST_OVERHEAD_S * 1e3
     read_ms = profile.prefill_s(1) * 1e3 - overhead_ms
     steps = sorted({1, 2, 4, 8, 16, pool.slots})
-    return Emulated(
+    return EmulatedOption(
         model=name,
         task=model.task,
         pool=pool.name,

@@ -14,7 +14,7 @@ from marketplace.catalog.models import AIModel, DeploymentStatus, Protocol, Task
 from marketplace.planning.advisor.option import Evidence, Option, chips_of, kind_of
 from marketplace.planning.advisor.published import benchmarks, published_options
 from marketplace.planning.advisor.question import Question
-from marketplace.planning.advisor.roofline import REFERENCE_TOKENS, Emulated, emulated
+from marketplace.planning.advisor.roofline import REFERENCE_TOKENS, EmulatedOption, emulated_options
 
 STALE_AFTER = timedelta(days=30)
 PROMPT_TOKEN_SHARE = 0.01
@@ -96,7 +96,7 @@ def _option(question: Question, profile: Profile) -> Option:
     )
 
 
-def _measured_ms(known: Emulated, profile: Profile) -> float:
+def _measured_ms(known: EmulatedOption, profile: Profile) -> float:
     """What the roofline says of the call that a profile is about."""
     settings = profile.benchmark.settings if profile.benchmark else {}
     prompt = float(settings.get("prompt_tokens", REFERENCE_TOKENS))
@@ -120,8 +120,8 @@ def _evidence(profile: Profile) -> Evidence:
 def _scale(question: Question, profile: Profile, task: str) -> tuple[float, bool]:
     """The asked mix's work over that of the profile's own, and whether that one is known.
 
-    Live traffic's sizes, and a provider's, are not recorded: a call of it is taken to be like those
-    asked about, but for a chat's prior, which stands for the typical call.
+    The sizes behind live traffic and behind a provider's figures are not recorded. They are taken
+    to be the asked ones, or the typical call's where the model chats.
     """
     settings = profile.benchmark.settings if profile.benchmark else {}
     if task == Task.CHAT:
@@ -137,7 +137,7 @@ def _scale(question: Question, profile: Profile, task: str) -> tuple[float, bool
 
 
 def _variants(question: Question) -> Sequence[Option]:
-    """Emulated pools' hardware with other numbers of chips, at the pool's price a chip."""
+    """EmulatedOption pools' hardware with other numbers of chips, at the pool's price a chip."""
     pools = {
         profile.deployment.pool.name: profile.deployment.pool
         for profile in profiles_in_force()
@@ -145,36 +145,31 @@ def _variants(question: Question) -> Sequence[Option]:
         .select_related("deployment__pool")
     }
     options: list[Option] = []
-    for one in emulated():
-        pool = pools.get(one.pool)
-        if pool is None or one.model != question.model or one.chips == one.pool_chips:
+    for variant in emulated_options():
+        pool = pools.get(variant.pool)
+        if pool is None or variant.model != question.model or variant.chips == variant.pool_chips:
             continue
-        service_ms, curve = one.of(question)
-        hardware = f"{one.chips} × {one.hardware} (emulated)"
+        service_ms, curve = variant.of(question)
+        hardware = f"{variant.chips} × {variant.hardware} (emulated)"
         options.append(
             Option(
-                name=f"{one.pool} ×{one.chips}",
+                name=f"{variant.pool} ×{variant.chips}",
                 hardware=hardware,
-                kind=kind_of(one.hardware),
-                chips=one.chips,
+                kind=kind_of(variant.hardware),
+                chips=variant.chips,
                 region=pool.region,
                 service_ms=service_ms,
-                slots=one.slots,
+                slots=variant.slots,
                 batch_curve=curve,
                 evidence=Evidence.EMULATED,
-                cost_nano=pool.cost_nano_per_hour * one.chips // one.pool_chips,
+                cost_nano=pool.cost_nano_per_hour * variant.chips // variant.pool_chips,
                 source="emulator: roofline over published peaks, another number of chips",
             )
         )
     return options
 
 
-def _roofline(model: str, pool: str) -> Emulated | None:
-    return next(
-        (
-            one
-            for one in emulated()
-            if one.model == model and one.pool == pool and one.chips == one.pool_chips
-        ),
-        None,
-    )
+def _roofline(model: str, pool: str) -> EmulatedOption | None:
+    """The emulator's figures of a pool as it is."""
+    of_pool = (o for o in emulated_options() if (o.model, o.pool) == (model, pool))
+    return next((option for option in of_pool if option.chips == option.pool_chips), None)

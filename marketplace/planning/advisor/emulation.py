@@ -20,14 +20,14 @@ from router.simulator.hardware import Machine
 from router.simulator.workload import Sizes, poisson
 
 STAGES = (3_000, 12_000, 48_000)
-"""Calls of a run; the next is taken only where the one before could not tell."""
+"""Calls of a run. A run that cannot tell is repeated with the next number of them."""
 FILLS = 20
 """A run lasts at least as long as it takes to fill the fleet this often,"""
 CALLS_MAX = 60_000
 """but not longer."""
 BATCHES = 20
-"""Batch means (Law and Kelton): calls follow one another, so their mean's error is taken of
-parts."""
+"""Calls that follow one another are not independent: the error of their mean comes from the means
+of so many parts (batch means, Law and Kelton)."""
 Z = 1.96
 
 
@@ -41,9 +41,7 @@ class Verdict(StrEnum):
 
 
 class Emulated(Struct, frozen=True):
-    """What came of one run. ``within`` is the share inside the SLO as [value, low, high]; all
-    ms.
-    """
+    """Figures of one run. ``within`` is the share of calls within the SLO: value, low, high."""
 
     verdict: Verdict
     within: tuple[float, float, float]
@@ -66,7 +64,7 @@ def emulate(
 ) -> Emulated:
     """Run a fleet at the peak rate until it is clear whether it meets the SLO, or time is over."""
     machines = machines_of(options, counts)
-    made = None
+    figures = None
     used = [option.service_ms for option, n in zip(options, counts, strict=True) if n]
     filling = int(FILLS * question.peak_hz * max(used) / 1e3)
     for calls in sorted({min(max(stage, filling), CALLS_MAX) for stage in stages}):
@@ -74,12 +72,12 @@ def emulate(
         arrivals = poisson(question.peak_hz, Sizes(question.size_cv)).arrivals(
             Random(f"advice-{seed}")
         )
-        made = _judged(simulation.run(arrivals, calls), options, question)
-        if made.verdict is not Verdict.BORDERLINE or not in_time():
+        figures = _judged(simulation.run(arrivals, calls), options, question)
+        if figures.verdict is not Verdict.BORDERLINE or not in_time():
             break
-    if made is None:
+    if figures is None:
         raise ValueError("no stage to run")
-    return made
+    return figures
 
 
 def machines_of(options: Sequence[Option], counts: Counts) -> tuple[Machine, ...]:
@@ -126,7 +124,7 @@ def _interval(good: Sequence[bool]) -> tuple[float, float, float]:
     size = len(good) // BATCHES
     mean = sum(good) / len(good)
     means = [sum(good[n * size : (n + 1) * size]) / size for n in range(BATCHES)]
-    spread = sum((one - mean) ** 2 for one in means) / (BATCHES - 1)
+    spread = sum((value - mean) ** 2 for value in means) / (BATCHES - 1)
     error = Z * math.sqrt(spread / BATCHES)
     n = len(good)
     middle = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n)

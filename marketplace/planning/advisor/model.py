@@ -1,4 +1,4 @@
-"""What the queueing model makes of a question: the fleet that it proposes, and around it. Pure."""
+"""The fleet that the queueing model proposes, what it expects of it, and what changes it. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from marketplace.planning.advisor.option import Option
-from marketplace.planning.advisor.program import Counts, Part, cheapest, cost_of
+from marketplace.planning.advisor.program import COUNT_MAX, Counts, Part, cheapest, cost_of
 from marketplace.planning.advisor.question import KINDS, SLO_MS_MAX, Question
 from marketplace.planning.advisor.queueing import Load, latency_ms, load_of, rate_carried
 
-COUNT_MAX = 64
-"""Most instances of one option in a fleet."""
 RATES = (0.5, 0.8, 1.2, 1.5)
 SLOS = (0.5, 0.8, 1.25, 2.0)
 PRICES = (0.8, 1.2)
@@ -51,9 +49,14 @@ class Fleet(Struct, frozen=True):
     usd_per_1k_met: float | None
     """Per thousand calls that ended within the SLO."""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Instances by option."""
+        return {line.option: line.count for line in self.lines}
+
 
 class Step(Struct, frozen=True):
-    """What one change comes to: None where no fleet does it."""
+    """The fleet after one change; its cost is None where no fleet meets the question."""
 
     what: str
     factor: float
@@ -62,28 +65,23 @@ class Step(Struct, frozen=True):
     fleet: dict[str, int]
     option: str = ""
 
+    @property
+    def change(self) -> float:
+        return self.factor - 1
 
-def parts_of(question: Question, options: Sequence[Option]) -> list[Part]:
-    """What each count of each option carries; as many as could be needed, and a spare."""
-    return [_part(question, option) for option in options]
+
+def parts_of(question: Question, options: Sequence[Option], *, rate_hz: float = 0.0) -> list[Part]:
+    """What each count of an option carries: as many as ``rate_hz`` (the peak) and a spare need."""
+    return [_part(question, option, rate_hz or question.peak_hz) for option in options]
 
 
-def _part(question: Question, option: Option) -> Part:
+def _part(question: Question, option: Option, enough_hz: float) -> Part:
     carries: list[float] = []
-    enough = question.peak_hz
+    if _hopeless(question, option):
+        return Part(option.cost_usd, ())
     for count in range(1, COUNT_MAX + 1):
-        rate_hz = rate_carried(
-            option,
-            count,
-            slo_ms=question.slo_ms,
-            share=question.share,
-            cv=question.size_cv,
-            utilisation_max=question.utilisation_max,
-        )
-        if not carries and not rate_hz and count == 1 and _hopeless(question, option):
-            return Part(option.cost_usd, ())
-        carries.append(rate_hz)
-        if len(carries) > 1 and carries[-2] >= enough:
+        carries.append(_carried_hz(question, option, count))
+        if count > 1 and carries[-2] >= enough_hz:
             break
     return Part(option.cost_usd, tuple(carries))
 
@@ -111,9 +109,12 @@ def fleet_of(
     has_tokens: bool,
     traffic: dict[str, float] | None = None,
 ) -> Fleet:
-    """What the model expects of a fleet. ``traffic`` is seen shares; else as each one carries."""
+    """What the model expects of a fleet.
+
+    ``traffic`` has the share of calls of each option. Without it, they go by what each carries.
+    """
     used = [(o, n) for o, n in zip(options, counts, strict=True) if n]
-    weights = [_weight(question, o, n) for o, n in used]
+    weights = [_carried_hz(question, o, n) for o, n in used]
     if sum(weights) == 0:
         weights = [o.capacity_hz * n for o, n in used]
     shares = [weight / sum(weights) for weight in weights]
@@ -156,7 +157,7 @@ def fleet_of(
     )
 
 
-def _weight(question: Question, option: Option, count: int) -> float:
+def _carried_hz(question: Question, option: Option, count: int) -> float:
     return rate_carried(
         option,
         count,
@@ -173,12 +174,14 @@ def _percentile(loads: Sequence[tuple[float, Load]], share: float) -> float | No
 
 
 def rate_until(question: Question, options: Sequence[Option], counts: Counts) -> float:
-    """The mean rate up to which the fleet does, by the model; beyond it the next one is needed."""
-    carried = [(_weight(question, o, n), o, n) for o, n in zip(options, counts, strict=True) if n]
+    """The mean rate up to which the fleet meets the SLO, by the model."""
+    carried = [
+        (_carried_hz(question, o, n), o, n) for o, n in zip(options, counts, strict=True) if n
+    ]
     total = sum(rate for rate, _, _ in carried)
     if question.spare:
         total -= max(
-            rate - (_weight(question, o, n - 1) if n > 1 else 0.0) for rate, o, n in carried
+            rate - (_carried_hz(question, o, n - 1) if n > 1 else 0.0) for rate, o, n in carried
         )
     return total / question.peak_factor
 
@@ -221,8 +224,8 @@ def binding(
 ) -> tuple[str, ...]:
     """Which constraints cost money: without each of them alone the fleet would be cheaper.
 
-    Where there is no fleet: without which of them there would be one. ``everything`` is what could
-    be had without limits on kinds, regions and sources.
+    Where there is no fleet: without which of them there would be one. ``everything`` has the
+    options without limits on kinds, regions and sources.
     """
     counts = propose(question, options)
     parts = parts_of(question, options)

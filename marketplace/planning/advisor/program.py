@@ -7,12 +7,15 @@ program stays linear.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from msgspec import Struct
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+COUNT_MAX = 64
+"""Most instances of one option in a fleet."""
 MIXED_MAX = 2
 """Kinds of instance in one fleet: more are hardly ever run, and each multiplies the fleets."""
 RATE_SLACK = 1e-6
@@ -28,7 +31,8 @@ class Part(Struct, frozen=True):
     carries: tuple[float, ...]
 
     def rate_hz(self, count: int) -> float:
-        return self.carries[count - 1] if count else 0.0
+        """More instances than are known are taken to carry as much as the most that are."""
+        return self.carries[min(count, len(self.carries)) - 1] if count and self.carries else 0.0
 
 
 def cheapest(
@@ -102,33 +106,38 @@ def covers(counts: Counts, others: Counts) -> bool:
     return all(n >= m for n, m in zip(counts, others, strict=True))
 
 
-def largest_below(
-    costs: Sequence[float], cost: float, counts_max: Sequence[int], mixed_max: int = MIXED_MAX
-) -> list[Counts]:
-    """Every fleet cheaper than ``cost`` to which no instance can be added without reaching it.
+def neighbours(costs: Sequence[float], counts: Counts) -> list[Counts]:
+    """Cheaper fleets one step away, of at most :data:`MIXED_MAX` options.
 
-    Any cheaper fleet lies within one of them, so where these miss an SLO, all cheaper ones do. At
-    most ``mixed_max`` (1 or 2) options are mixed.
+    Either one instance goes, and as many of one or two other options come as still cost less. Or
+    one comes, and as few of another option go as pay for it.
     """
-    under = cost * (1 - 1e-9)
     found: set[Counts] = set()
-    options = range(len(costs))
 
-    def keep(chosen: dict[int, int]) -> None:
-        left = under - sum(costs[i] * n for i, n in chosen.items())
-        addable = chosen if len(chosen) >= mixed_max else options
-        if all(costs[i] > left or chosen.get(i, 0) >= counts_max[i] for i in addable):
-            found.add(tuple(chosen.get(i, 0) for i in options))
+    def keep(changes: dict[int, int]) -> None:
+        fleet = tuple(n + changes.get(i, 0) for i, n in enumerate(counts))
+        if any(fleet) and sum(n > 0 for n in fleet) <= MIXED_MAX and max(fleet) <= COUNT_MAX:
+            found.add(fleet)
 
-    for i in options:
-        most = min(int(under / costs[i]), counts_max[i])
-        if most:
-            keep({i: most})
-        if mixed_max < 2:
+    for i, count in enumerate(counts):
+        if not count:
             continue
-        for j in range(i + 1, len(costs)):
-            for n in range(1, most + 1):
-                m = min(int((under - n * costs[i]) / costs[j]), counts_max[j])
-                if m >= 1:
-                    keep({i: n, j: m})
+        under = costs[i] * (1 - 1e-9)
+        others = {j: cost for j, cost in enumerate(costs) if j != i}
+        keep({i: -1})
+        for added in _affordable(others, under):
+            keep({i: -1} | added)
+        for j, cost in others.items():
+            few = int(cost / under) + 1
+            if 1 < few <= count:
+                keep({i: -few, j: 1})
     return sorted(found)
+
+
+def _affordable(costs: Mapping[int, float], under: float) -> Iterator[dict[int, int]]:
+    """Instances of one or two options for less than ``under``, as many as that buys."""
+    for i, cost in costs.items():
+        yield {i: int(under / cost)}
+    for (i, cost), (j, other) in combinations(costs.items(), 2):
+        for n in range(1, int(under / cost) + 1):
+            yield {i: n, j: int((under - n * cost) / other)}

@@ -20,7 +20,7 @@ REFERENCE_TOKENS = 64
 """Prompt and completion tokens of the typical call behind a pool's given prior."""
 
 
-class Emulated(Struct, frozen=True, forbid_unknown_fields=True):
+class EmulatedOption(Struct, frozen=True, forbid_unknown_fields=True):
     """A model on ``chips`` of a pool's hardware, tensor-parallel. Times in ms.
 
     A prompt takes the longer of ``read_ms`` and its tokens' ``token_ms``, and ``overhead_ms``;
@@ -63,6 +63,6 @@ class Emulated(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @cache
-def emulated() -> tuple[Emulated, ...]:
+def emulated_options() -> tuple[EmulatedOption, ...]:
     """The file, read once."""
-    return msgspec.json.decode(FILE.read_bytes(), type=tuple[Emulated, ...])
+    return msgspec.json.decode(FILE.read_bytes(), type=tuple[EmulatedOption, ...])

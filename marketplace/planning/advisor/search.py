@@ -1,47 +1,65 @@
-"""The check: the cheapest fleet that meets the SLO in the simulator, and no cheaper one that does.
+"""The check: a fleet that the simulator shows to meet the SLO, and then a cheaper one near it.
 
-The integer program proposes; the simulator confirms; a fleet that misses is cut away with every
-fleet that lies within it, and the program proposes again. Then every cheaper fleet of the catalogue
-is dealt with: it lies within one to which nothing can be added at that cost, and those are ruled
-out by a bound (:mod:`.fluid`) or run. One that meets becomes the answer, and it begins again below
-its cost. That fleets within one that misses miss too is taken for granted: fewer instances are no
-help.
+1. The integer program proposes the cheapest fleet by the queueing model.
+2. The simulator judges it. A fleet that misses is cut, and the program is asked again, for
+   more than the peak rate.
+3. From the first fleet that meets the SLO a local search goes on, as long as a neighbour is cheaper
+   and meets it too (:func:`.program.neighbours`).
+
+A fleet with fewer instances than one that misses is not judged: it is taken to miss as well.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
-from marketplace.planning.advisor.emulation import Emulated, Verdict, emulate
-from marketplace.planning.advisor.fluid import best_hz, share_at_most
-from marketplace.planning.advisor.model import COUNT_MAX, parts_of
+from marketplace.planning.advisor.emulation import STAGES, Emulated, Verdict, emulate
+from marketplace.planning.advisor.model import parts_of
 from marketplace.planning.advisor.option import Option
 from marketplace.planning.advisor.program import (
-    MIXED_MAX,
     RATE_SLACK,
     Counts,
-    Part,
     cheapest,
     cost_of,
     covers,
-    largest_below,
+    neighbours,
 )
 from marketplace.planning.advisor.question import Question
 
-PROPOSALS_MAX = 12
+PROPOSALS_MAX = 8
+MARGIN = 0.05
+"""Of the peak rate: what the second proposal must carry more than the first, which missed. It
+doubles with each one that misses.
+"""
+NEIGHBOURS_MAX = 12
+"""Neighbours of one fleet that are judged, the most likely to meet the SLO first."""
+NEAREST_MAX = 5
 CONFIRM_CALLS = 24_000
-REACH = 4.0
-"""Without a budget, where the program's fleets all miss: up to so many times the least cost that
-carries the rate at all."""
 
 Progress = Callable[[str, int], None]
 
 
+class Simulate(Protocol):
+    """:func:`.emulation.emulate`."""
+
+    def __call__(
+        self,
+        options: Sequence[Option],
+        counts: Counts,
+        question: Question,
+        *,
+        seed: int,
+        stages: Sequence[int],
+        in_time: Callable[[], bool],
+    ) -> Emulated: ...
+
+
 class Near(Struct, frozen=True):
-    """A cheaper fleet that was run: what it costs an hour, and its share within the SLO."""
+    """A fleet that was judged and did not meet the SLO: its cost an hour, and its share within."""
 
     fleet: dict[str, int]
     cost_usd: float
@@ -50,19 +68,18 @@ class Near(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """What the check found. ``complete`` is whether every cheaper fleet was dealt with in time."""
+    """What the check found. ``complete`` says that the search ended before its time was over."""
 
     counts: Counts | None
     figures: Emulated | None
     proposed: Counts | None
     proposed_verdict: str
     runs: int
-    ruled_out: int
-    left: int
     nearest: tuple[Near, ...]
     complete: bool
     seconds: float
     seed: int
+    judged: int = 0
 
 
 class Search:
@@ -76,6 +93,7 @@ class Search:
         seed: int,
         seconds_max: float,
         progress: Progress = lambda stage, runs: None,
+        simulate: Simulate = emulate,
     ) -> None:
         self._question = question
         self._options = list(options)
@@ -83,139 +101,87 @@ class Search:
         self._begun = time.monotonic()
         self._seconds_max = seconds_max
         self._progress = progress
+        self._simulate = simulate
         self._costs = [option.cost_usd for option in options]
         self._parts = parts_of(question, options)
-        self._runs: dict[Counts, Emulated] = {}
-        self._confirmed: dict[Counts, Emulated] = {}
+        self._runs: dict[tuple[Counts, int], Emulated] = {}
         self._missed: list[Counts] = []
-        self._ruled_out: set[Counts] = set()
         self._near: list[Near] = []
+        self._judged = 0
 
     def run(self) -> Checked:
-        """Search until every cheaper fleet is dealt with or the time is over."""
-        proposed = best = self._cheapest()
-        verdict = ""
-        for _ in range(PROPOSALS_MAX):
-            if best is None or not self._in_time:
+        """Propose until a fleet meets the SLO, and improve it, or until the time is over."""
+        proposed = fleet = self._propose(0.0)
+        first = Verdict.BORDERLINE
+        meets = False
+        for attempt in range(1, PROPOSALS_MAX + 1):
+            if fleet is None or not self._in_time:
                 break
-            self._progress("proposed", len(self._runs))
-            judged = self.judge(best)
-            verdict = verdict or judged.value
-            if judged is Verdict.MEETS:
+            verdict = self.judge(fleet)
+            first = verdict if attempt == 1 else first
+            if meets := verdict is Verdict.MEETS:
                 break
-            self._missed.append(best)
-            best = self._cheapest()
-        else:
-            best = None
-        left = self._cheaper(best) if self._in_time else None
-        if left is not None:
-            best, undone = left
-        else:
-            undone = 1
-        figures = self._confirmed.get(best) if best is not None else None
-        if best is not None and figures is None:
-            best = None  # Time was over before it was shown.
+            fleet = self._propose(MARGIN * 2 ** (attempt - 1)) or self._propose(0.0)
+        best = self._improved(fleet) if fleet is not None and meets else None
         return Checked(
             counts=best,
-            figures=figures,
+            figures=self._runs[best, CONFIRM_CALLS] if best else None,
             proposed=proposed,
-            proposed_verdict=verdict,
-            runs=len(self._runs) + len(self._confirmed),
-            ruled_out=len(self._ruled_out),
-            left=undone,
-            nearest=tuple(sorted(self._near, key=lambda near: -near.within[0])[:5]),
-            complete=not undone,
+            proposed_verdict=first.value if self._judged else "",
+            runs=len(self._runs),
+            nearest=tuple(sorted(self._near, key=lambda near: -near.within[0])[:NEAREST_MAX]),
+            complete=self._in_time,
             seconds=time.monotonic() - self._begun,
             seed=self._seed,
+            judged=self._judged,
         )
 
     @property
     def _in_time(self) -> bool:
         return time.monotonic() - self._begun < self._seconds_max
 
-    def _cheapest(self) -> Counts | None:
+    def _propose(self, margin: float) -> Counts | None:
+        question = self._question
+        rate_hz = question.peak_hz * (1 + margin)
         return cheapest(
-            self._parts,
-            self._question.peak_hz,
-            budget=self._question.budget_usd,
-            spare=self._question.spare,
+            parts_of(question, self._options, rate_hz=rate_hz),
+            rate_hz,
+            budget=question.budget_usd,
+            spare=question.spare,
             cuts=self._missed,
         )
 
-    def _cheaper(self, best: Counts | None) -> tuple[Counts | None, int]:
-        """The best fleet once those below it are dealt with, and how many there was no time for."""
-        while True:
-            cost = cost_of(self._parts, best) if best is not None else self._reach()
-            waiting = self.worth_running(cost)
-            better = None
-            for done, fleet in enumerate(waiting):
-                if not self._in_time:
-                    return best, len(waiting) - done
-                if any(covers(missed, fleet) for missed in self._missed):
-                    continue
-                self._progress("cheaper", len(self._runs))
-                if self._meets(fleet):
-                    better = fleet
-                    break
-                self._missed.append(fleet)
-            if better is None:
-                return best, 0
-            best = better
+    def _improved(self, fleet: Counts) -> Counts:
+        """The end of a chain of fleets that meet the SLO, each a cheaper neighbour of the last."""
+        better: Counts | None = fleet
+        while better is not None:
+            fleet = better
+            better = next((near for near in self._neighbours(fleet) if self._meets(near)), None)
+        return fleet
 
-    def _reach(self) -> float:
-        """The cost below which to look where the program found nothing."""
-        question = self._question
-        carried = question.utilisation_max
-        parts = [
-            Part(
-                option.cost_usd,
-                tuple(n * option.capacity_hz * carried for n in range(1, COUNT_MAX + 1)),
-            )
-            for option in self._options
-        ]
-        least = cheapest(parts, question.peak_hz, budget=question.budget_usd, spare=question.spare)
-        if least is None:
-            return 0.0
-        reach = REACH * cost_of(parts, least)
-        # The budget itself may be spent.
-        return min(reach, question.budget_usd * (1 + 1e-6)) if question.budget_usd else reach
+    def _neighbours(self, fleet: Counts) -> Iterator[Counts]:
+        """Those worth judging, by the model's rate; one that misses may spare others after it."""
+        serving = [near for near in neighbours(self._costs, fleet) if self._serves(near)]
+        judged_before = self._judged
+        for near in sorted(serving, key=lambda near: (-self._carried_hz(near), near)):
+            if self._judged - judged_before == NEIGHBOURS_MAX or not self._in_time:
+                return
+            if not any(covers(missed, near) for missed in self._missed):
+                yield near
 
-    def worth_running(self, cost: float) -> list[Counts]:
-        """The largest fleets below a cost that no bound rules out, the most promising first."""
-        fleets = largest_below(self._costs, cost, [COUNT_MAX] * len(self._costs), MIXED_MAX)
-        found: list[tuple[float, Counts]] = []
-        for fleet in fleets:
-            if any(covers(missed, fleet) for missed in self._missed) or fleet in self._ruled_out:
-                continue
-            bound = self._bound(fleet)
-            if bound < self._question.share:
-                self._ruled_out.add(fleet)
-            else:
-                found.append((bound, fleet))
-        return [fleet for _, fleet in sorted(found, key=lambda one: (-one[0], one[1]))]
+    def _carried_hz(self, fleet: Counts) -> float:
+        return sum(part.rate_hz(n) for part, n in zip(self._parts, fleet, strict=True))
 
-    def _bound(self, fleet: Counts) -> float:
-        """What share within the SLO nothing could beat; 0 where the rate cannot be served."""
-        question, peak = self._question, self._question.peak_hz
-        capacity = sum(n * o.capacity_hz for n, o in zip(fleet, self._options, strict=True))
-        if capacity * question.utilisation_max < peak * (1 - RATE_SLACK):
-            return 0.0
-        bound = 1.0
-        for left in self._to_hold(fleet):
-            most = sum(n * best_hz(o) for n, o in zip(left, self._options, strict=True))
-            if most < peak:
-                return 0.0
-            bound = min(
-                bound,
-                share_at_most(
-                    self._options,
-                    left,
-                    rate_hz=peak,
-                    slo_ms=question.slo_ms,
-                    cv=question.size_cv,
-                ),
-            )
-        return bound
+    def _capacity_hz(self, fleet: Counts) -> float:
+        return sum(o.capacity_hz * n for o, n in zip(self._options, fleet, strict=True))
+
+    def _serves(self, fleet: Counts) -> bool:
+        """Whether a fleet has the capacity, and an option that is fast enough, to be run at all."""
+        peak_hz = self._question.peak_hz * (1 - RATE_SLACK)
+        return self._capacity_hz(fleet) * self._question.utilisation_max >= peak_hz and all(
+            self._capacity_hz(left) >= peak_hz and self._carried_hz(left)
+            for left in self._to_hold(fleet)
+        )
 
     def _to_hold(self, fleet: Counts) -> list[Counts]:
         """The fleets that have to meet the SLO: it, or with a spare it less any one instance."""
@@ -227,51 +193,43 @@ class Search:
             if count
         ]
 
-    def judge(self, fleet: Counts) -> Verdict:
-        """Whether a fleet meets the SLO, with a spare also where any one instance is gone."""
-        if self._bound(fleet) < self._question.share:
-            self._ruled_out.add(fleet)
-            return Verdict.MISSES
-        for left in self._to_hold(fleet):
-            run = self._run(left)
-            if run.verdict is not Verdict.MEETS:
-                self._note(fleet, run)
-                return run.verdict
-        for left in self._to_hold(fleet):
-            again = self._confirm(left)
-            if again.verdict is not Verdict.MEETS:
-                self._note(fleet, again)
-                return Verdict.BORDERLINE
-        if self._question.spare:
-            self._confirm(fleet)
-        return Verdict.MEETS
-
     def _meets(self, fleet: Counts) -> bool:
         return self.judge(fleet) is Verdict.MEETS
 
-    def _run(self, fleet: Counts) -> Emulated:
-        if fleet not in self._runs:
-            self._runs[fleet] = emulate(
-                self._options,
-                fleet,
-                self._question,
-                seed=self._seed,
-                in_time=lambda: self._in_time,
-            )
-        return self._runs[fleet]
+    def judge(self, fleet: Counts) -> Verdict:
+        """Whether a fleet meets the SLO, with a spare also where any one instance is gone.
 
-    def _confirm(self, fleet: Counts) -> Emulated:
-        """A longer run on arrivals of its own: of many fleets tried, one meets by luck."""
-        if fleet not in self._confirmed:
-            self._confirmed[fleet] = emulate(
-                self._options,
-                fleet,
-                self._question,
-                seed=self._seed + 1,
-                stages=(CONFIRM_CALLS,),
-            )
-        return self._confirmed[fleet]
+        What meets it is run again, longer and on other arrivals: of many fleets, one meets by luck.
+        """
+        self._judged += 1
+        self._progress("judging", len(self._runs))
+        for left in self._to_hold(fleet):
+            run = self._run(left, *STAGES)
+            if run.verdict is not Verdict.MEETS:
+                return self._reject(fleet, run, run.verdict)
+        for left in self._to_hold(fleet):
+            run = self._run(left, CONFIRM_CALLS)
+            if run.verdict is not Verdict.MEETS:
+                return self._reject(fleet, run, Verdict.BORDERLINE)
+        if self._question.spare:
+            self._run(fleet, CONFIRM_CALLS)
+        return Verdict.MEETS
 
-    def _note(self, fleet: Counts, run: Emulated) -> None:
+    def _reject(self, fleet: Counts, run: Emulated, verdict: Verdict) -> Verdict:
+        self._missed.append(fleet)
         named = {o.name: n for o, n in zip(self._options, fleet, strict=True) if n}
         self._near.append(Near(named, cost_of(self._parts, fleet), run.verdict, run.within))
+        return verdict
+
+    def _run(self, fleet: Counts, *stages: int) -> Emulated:
+        key = (fleet, stages[0])
+        if key not in self._runs:
+            self._runs[key] = self._simulate(
+                self._options,
+                fleet,
+                self._question,
+                seed=self._seed + (stages[0] == CONFIRM_CALLS),
+                stages=stages,
+                in_time=lambda: self._in_time,
+            )
+        return self._runs[key]

@@ -1,28 +1,30 @@
-"""The hardware advisor without I/O: queueing model, integer program, bound and search."""
+"""The hardware advisor without I/O: queueing model, integer program and search."""
 
 import itertools
 import math
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketplace.planning.advisor.answer import answer, answer_json, answer_of, undominated
-from marketplace.planning.advisor.emulation import Verdict, emulate
-from marketplace.planning.advisor.fluid import share_at_most
+from marketplace.planning.advisor.answer import answer, answer_of, undominated
+from marketplace.planning.advisor.emulation import emulate
 from marketplace.planning.advisor.model import propose, rate_until
 from marketplace.planning.advisor.option import (
-    Evidence,
-    Option,
     chips_of,
     curve_factor,
     kind_of,
 )
-from marketplace.planning.advisor.program import Part, cheapest, cost_of, covers, largest_below
+from marketplace.planning.advisor.program import (
+    Part,
+    cheapest,
+    cost_of,
+    covers,
+)
 from marketplace.planning.advisor.published import benchmarks, published_options, results
 from marketplace.planning.advisor.question import (
     Question,
-    QuestionInvalid,
     question_of,
     slo_parse,
 )
@@ -32,32 +34,13 @@ from marketplace.planning.advisor.queueing import (
     rate_carried,
     waiting_probability,
 )
-from marketplace.planning.advisor.roofline import emulated
-from marketplace.planning.advisor.search import Search
+from marketplace.planning.advisor.roofline import emulated_options
+from marketplace.planning.asking import QuestionInvalid
 from router.scheduling.batch_curve import BatchCurve
 from router.simulator.scenarios import erlang_c_wait_s
 from tests.bench.advisor_data import figures
 from tests.examples import examples
-
-
-def option(name: str = "fast", ms: float = 50.0, slots: int = 2, usd: float = 2.0) -> Option:
-    return Option(
-        name=name,
-        hardware=f"1 × {name}",
-        kind="gpu",
-        chips=1,
-        region="local",
-        service_ms=ms,
-        slots=slots,
-        evidence=Evidence.MEASURED,
-        cost_nano=round(usd * 1e9),
-        samples=5_000,
-    )
-
-
-FAST, SLOW = option(), option("slow", ms=120.0, slots=2, usd=0.7)
-QUESTION = Question(model="author/slug", rate_hz=55, slo_ms=300, share=0.95, size_cv=0.5)
-
+from tests.unit.marketplace.planning.advisor.options import FAST, QUESTION, SLOW, option
 
 # --- the question ------------------------------------------------------------------------------
 
@@ -130,7 +113,7 @@ def test_hardware_is_told_apart_by_its_name() -> None:
 
 
 def test_the_emulated_figures_are_those_of_the_emulator() -> None:
-    assert list(emulated()) == figures()
+    assert list(emulated_options()) == figures()
 
 
 def test_every_published_figure_names_where_it_was_read() -> None:
@@ -267,71 +250,6 @@ def test_cuts_bring_the_fleets_one_after_the_other_in_order_of_cost(
     assert costs == sorted(costs)
 
 
-@settings(max_examples=examples(20))
-@given(
-    st.lists(st.integers(1, 6).map(float), min_size=1, max_size=3), st.integers(1, 20).map(float)
-)
-def test_every_cheaper_fleet_lies_within_one_of_the_largest(
-    costs: list[float], cost: float
-) -> None:
-    most = [6] * len(costs)
-    largest = largest_below(costs, cost, most)
-    for counts in itertools.product(*(range(n + 1) for n in most)):
-        if 1 <= sum(n > 0 for n in counts) <= 2:
-            price = sum(one * n for one, n in zip(costs, counts, strict=True))
-            assert (price < cost) == any(covers(one, counts) for one in largest)
-
-
-# --- the bound and the search ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("counts", [(1, 2), (2, 0), (0, 4), (1, 5)])
-def test_no_run_beats_the_bound(counts: tuple[int, int]) -> None:
-    question = Question(model="a/b", rate_hz=40, slo_ms=200, share=0.9, size_cv=1.0)
-    bound = share_at_most([FAST, SLOW], counts, rate_hz=40, slo_ms=200, cv=1.0)
-    run = emulate([FAST, SLOW], counts, question, seed=1, stages=(4_000,))
-    assert run.within[0] <= bound + 0.01
-
-
-def test_the_bound_is_nothing_where_the_rate_cannot_be_served() -> None:
-    assert share_at_most([FAST, SLOW], (1, 0), rate_hz=41, slo_ms=1e6, cv=0.0) == 0
-    assert share_at_most([FAST, SLOW], (1, 0), rate_hz=39, slo_ms=1e6, cv=0.0) == 1
-
-
-@pytest.mark.nightly  # As the search with a spare.
-def test_the_searched_fleet_meets_the_slo_and_every_cheaper_one_misses_it() -> None:
-    checked = Search(QUESTION, [FAST, SLOW], seed=1, seconds_max=math.inf).run()
-    assert checked.complete
-    assert checked.counts is not None
-    assert checked.figures is not None
-    assert checked.figures.verdict is Verdict.MEETS
-    paid = 2.0 * checked.counts[0] + 0.7 * checked.counts[1]
-    for counts in largest_below([2.0, 0.7], paid, [20, 20]):
-        if 0.9 * (40 * counts[0] + 2 / 0.12 * counts[1]) >= QUESTION.rate_hz:
-            run = emulate([FAST, SLOW], counts, QUESTION, seed=77, stages=(6_000,))
-            assert run.verdict is not Verdict.MEETS
-
-
-@pytest.mark.nightly  # Whole searches: a quarter of a minute.
-def test_with_a_spare_the_slo_holds_when_any_instance_is_gone() -> None:
-    question = Question(model="a/b", rate_hz=60, slo_ms=400, share=0.95, size_cv=0.5, spare=True)
-    checked = Search(question, [FAST, SLOW], seed=1, seconds_max=math.inf).run()
-    assert checked.counts is not None
-    for lost, count in enumerate(checked.counts):
-        if count:
-            left = tuple(n - (i == lost) for i, n in enumerate(checked.counts))
-            run = emulate([FAST, SLOW], left, question, seed=77, stages=(12_000,))
-            assert run.within[0] >= question.share
-
-
-def test_a_search_without_time_says_that_it_is_not_complete() -> None:
-    checked = Search(QUESTION, [FAST, SLOW], seed=1, seconds_max=0.0).run()
-    assert not checked.complete
-    assert checked.counts is None
-    made = answer(QUESTION, [FAST, SLOW], task="chat", check_seconds=1e-9)
-    assert made.fleet is not None  # The model's own stays.
-
-
 # --- the answer --------------------------------------------------------------------------------
 
 
@@ -345,7 +263,7 @@ def test_an_answer_says_what_binds_and_survives_json() -> None:
     assert made.fleet.usd_per_1k_met is not None
     assert made.fleet.usd_per_1k_met >= made.fleet.usd_per_1k_calls
     assert sum(line.traffic for line in made.fleet.lines) == pytest.approx(1)
-    assert answer_of(answer_json(made)) == made
+    assert answer_of(msgspec.to_builtins(made)) == made
 
 
 def test_a_budget_too_small_is_what_binds() -> None:
