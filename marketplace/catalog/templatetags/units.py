@@ -66,9 +66,9 @@ def per_second(value: float | None) -> str:
 
 
 @register.filter
-def share(part: float | None) -> str:
+def share(part: float | None, decimals: int = 1) -> str:
     """A share from 0 to 1 as a percentage, without the sign."""
-    return "–" if part is None else _number(100 * part, 1)
+    return "–" if part is None else _number(100 * part, decimals)
 
 
 @register.filter
@@ -87,9 +87,16 @@ def verdict_named(verdict: str) -> str:
 
 
 @register.filter
-def dollars(amount_usd: float) -> str:
-    """Dollars for a chart's axis."""
-    return usd(round(Decimal(amount_usd) * NANO_PER_USD))
+def dollars(amount_usd: float | None) -> str:
+    """Dollars as :func:`usd` writes them."""
+    return usd(None if amount_usd is None else round(Decimal(amount_usd) * NANO_PER_USD))
+
+
+@register.filter
+def significant(value: float) -> str:
+    """Four digits that matter."""
+    rounded = Decimal(f"{value:.4g}").normalize()
+    return _number(rounded, max(-int(rounded.as_tuple().exponent), 0))
 
 
 @register.filter

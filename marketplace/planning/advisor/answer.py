@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from marketplace.planning.advisor.emulation import Emulated, emulate
+from marketplace.planning.advisor.emulation import Emulated, Verdict, emulate
 from marketplace.planning.advisor.model import (
     Fleet,
     Step,
@@ -18,18 +18,19 @@ from marketplace.planning.advisor.model import (
     rate_until,
     sensitivity,
 )
-from marketplace.planning.advisor.option import NANO_PER_USD, Evidence, Option
+from marketplace.planning.advisor.option import Evidence, Option
 from marketplace.planning.advisor.program import Counts
 from marketplace.planning.advisor.question import Question
 from marketplace.planning.advisor.queueing import load_of
 from marketplace.planning.advisor.search import Checked, Progress, Search
+from router.domain.money import NANO_PER_USD
 
 SAMPLES_HIGH = 1_000
 SAMPLES_LOW = 100
 TOKEN_TASKS = ("chat", "embeddings")
 COMPARED = ("gpu", "tpu", "cpu")
 STAGES_COMPARED = (3_000,)
-"""A comparison is one short run: enough to see, and not what the promise rests on."""
+"""A comparison is one short run. No promise rests on it."""
 SEED = 1
 
 
@@ -63,6 +64,26 @@ class Compared(Struct, frozen=True):
     what: str
     fleet: Fleet | None
     emulated: Emulated | None = None
+
+    @property
+    def p99_ms(self) -> float | None:
+        return (self.emulated or self.fleet).p99_ms if self.fleet else None
+
+    @property
+    def within(self) -> float | None:
+        """The share of calls within the SLO: emulated if it was, else by the model."""
+        if self.emulated is not None:
+            return self.emulated.within[0]
+        return self.fleet.within if self.fleet else None
+
+    @property
+    def verdict(self) -> str:
+        """A :class:`Verdict`, or ``none`` without a fleet."""
+        if self.fleet is None:
+            return "none"
+        if self.emulated is not None:
+            return self.emulated.verdict
+        return Verdict.MEETS if self.fleet.meets else Verdict.MISSES
 
 
 class Pilot(Struct, frozen=True):
@@ -106,69 +127,62 @@ def answer(
     priced = _priced(question, catalogue)
     left_out = {option.name: _left_out(question, option) for option in priced}
     options = undominated([option for option in priced if not left_out[option.name]])
-    everything = [o for o in priced if o.cost_nano and o.service_ms > 0]
-    counts = propose(question, options)
     checked = None
     if check_seconds > 0 and options:
         search = Search(question, options, seed=seed, seconds_max=check_seconds, progress=progress)
         checked = search.run()
-        counts = checked.counts
-        if counts is None and not checked.complete and not checked.proposed_verdict:
-            counts = checked.proposed  # Time was over before it could be shown: the model's stays.
+    counts = _counts(checked) if checked else propose(question, options)
     has_tokens = task in TOKEN_TASKS
-    traffic = checked.figures.traffic if checked and checked.figures else None
-    fleet = (
-        fleet_of(question, options, counts, has_tokens=has_tokens, traffic=traffic)
-        if counts
-        else None
-    )
-    pilots = _pilots(options, counts or ())
+    fleet, figures = None, checked.figures if checked else None
+    if counts:
+        traffic = figures.traffic if figures else None
+        fleet = fleet_of(question, options, counts, has_tokens=has_tokens, traffic=traffic)
+
+    def run(of: Sequence[Option], counts: Counts, other: Fleet) -> Emulated | None:
+        if fleet and fleet.counts == other.counts:
+            return figures
+        # Where the rate cannot be served a run only shows how long its queue grew.
+        if checked is None or other.utilisation >= 1:
+            return None
+        return emulate(of, counts, question, seed=seed, stages=STAGES_COMPARED)
+
+    compared = _compared(question, priced, options, has_tokens=has_tokens, run=run)
+    used = [option for option, n in zip(options, counts or (), strict=False) if n]
+    purchasable = [option for option in priced if option.cost_nano and option.service_ms > 0]
     return Answer(
         task=task,
         fleet=fleet,
-        binding=binding(question, options, everything) if options else ("choice",),
+        binding=binding(question, options, purchasable) if options else ("choice",),
         rate_until_hz=rate_until(question, options, counts) if counts else 0.0,
-        compared=_compared(
-            question,
-            priced,
-            options,
-            has_tokens=has_tokens,
-            run=checked is not None,
-            seed=seed,
-            advised=(fleet, checked.figures if checked else None),
-        ),
+        compared=tuple(compared),
         sensitivity=tuple(sensitivity(question, options, counts)) if counts else (),
         options=tuple(_listed(question, option, left_out[option.name]) for option in priced),
-        confidence=_confidence(options, counts or ()),
-        pilots=pilots,
-        assumptions=_assumptions(
-            task, [o for o, n in zip(options, counts or (), strict=False) if n]
-        ),
+        confidence=_confidence(used),
+        pilots=_pilots(used),
+        assumptions=_assumptions(task, used),
         check=checked,
     )
 
 
-def answer_json(made: Answer) -> dict[str, Any]:
-    """As a row or an API keeps it."""
-    return msgspec.to_builtins(made)
+def _counts(checked: Checked) -> Counts | None:
+    """The fleet that was shown to meet the SLO, or the model's where there was no time to judge."""
+    return checked.counts if checked.judged else checked.proposed
 
 
 def answer_of(kept: Any) -> Answer:
-    """Read :func:`answer_json` back. Raises ``msgspec.ValidationError`` for what is none."""
+    """An answer that a row keeps. Raises ``msgspec.ValidationError`` for what is none."""
     return msgspec.convert(kept, Answer)
 
 
 def undominated(options: Sequence[Option]) -> list[Option]:
-    """Without those that another one beats or equals in cost, speed alone and slots at every
-    load.
-    """
+    """Without those that cost as much as another or more, are as slow, and have no more slots."""
 
-    def beats(one: Option, other: Option) -> bool:
+    def beats(better: Option, other: Option) -> bool:
         return (
-            one.cost_nano <= other.cost_nano
-            and one.slots >= other.slots
-            and one.service_ms <= other.service_ms
-            and one.batch_curve == other.batch_curve
+            better.cost_nano <= other.cost_nano
+            and better.slots >= other.slots
+            and better.service_ms <= other.service_ms
+            and better.batch_curve == other.batch_curve
         )
 
     kept: list[Option] = []
@@ -231,40 +245,27 @@ def _compared(
     options: Sequence[Option],
     *,
     has_tokens: bool,
-    run: bool,
-    seed: int,
-    advised: tuple[Fleet | None, Emulated | None],
-) -> tuple[Compared, ...]:
-    """The model's best of each kind, and what is in service now; run once if the answer is."""
-    of_kind = {kind: [o for o in options if o.kind == kind] for kind in COMPARED}
-    sets = [(kind, found, propose(question, found)) for kind, found in of_kind.items()]
-    now = [option for option in priced if option.in_service]
-    sets.append(("now", now, tuple(option.in_service for option in now) or None))
-    rows: list[Compared] = []
-    for what, found, counts in sets:
-        if counts is None:
-            rows.append(Compared(what, None))
+    run: Callable[[Sequence[Option], Counts, Fleet], Emulated | None],
+) -> Iterator[Compared]:
+    """The model's best of each kind, and what is in service now."""
+    in_service = [option for option in priced if option.in_service]
+    sets = {kind: [option for option in options if option.kind == kind] for kind in COMPARED}
+    fleets = {kind: propose(question, of_kind) for kind, of_kind in sets.items()}
+    sets["now"] = in_service
+    fleets["now"] = tuple(option.in_service for option in in_service)
+    for what, counts in fleets.items():
+        if not counts:
+            yield Compared(what, None)
             continue
-        fleet = fleet_of(question, found, counts, has_tokens=has_tokens)
-        emulated = None
-        if advised[0] is not None and _made_of(fleet) == _made_of(advised[0]):
-            emulated = advised[1]
-        # Where the rate cannot be served a run only shows how long its queue grew.
-        elif run and fleet.utilisation < 1:
-            emulated = emulate(found, counts, question, seed=seed, stages=STAGES_COMPARED)
-        rows.append(Compared(what, fleet, emulated))
-    return tuple(rows)
+        fleet = fleet_of(question, sets[what], counts, has_tokens=has_tokens)
+        yield Compared(what, fleet, run(sets[what], counts, fleet))
 
 
-def _made_of(fleet: Fleet) -> dict[str, int]:
-    return {line.option: line.count for line in fleet.lines}
-
-
-def _pilots(options: Sequence[Option], counts: Counts) -> tuple[Pilot, ...]:
+def _pilots(used: Sequence[Option]) -> tuple[Pilot, ...]:
     return tuple(
         Pilot(option.name, reason, option.deployment_id)
-        for option, count in zip(options, counts, strict=False)
-        if count and (reason := _doubt(option))
+        for option in used
+        if (reason := _doubt(option))
     )
 
 
@@ -278,15 +279,14 @@ def _doubt(option: Option) -> str:
     return "" if option.mix_fits else "mix"
 
 
-def _confidence(options: Sequence[Option], counts: Counts) -> str:
-    used = [option for option, count in zip(options, counts, strict=False) if count]
+def _confidence(used: Sequence[Option]) -> str:
     if not used or any(_doubt(option) for option in used):
         return "low"
     return "high" if all(option.samples >= SAMPLES_HIGH for option in used) else "medium"
 
 
 def _assumptions(task: str, used: Sequence[Option]) -> tuple[str, ...]:
-    """Codes that the page and the docs put into words."""
+    """Codes of :data:`.wording.ASSUMPTIONS`."""
     evidence = {option.evidence for option in used}
     found = ["poisson", "lognormal", "end_to_end"]
     if task == "chat":

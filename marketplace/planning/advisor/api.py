@@ -17,13 +17,9 @@ from marketplace.accounts.api import OrganisationFilter
 from marketplace.accounts.models import User
 from marketplace.accounts.permissions import Permission
 from marketplace.planning.advisor.models import Advice, AdviceState
-from marketplace.planning.advisor.question import QuestionInvalid, question_of
-from marketplace.planning.advisor.services import (
-    PilotImpossible,
-    TooManyChecks,
-    advice_make,
-    pilot_start,
-)
+from marketplace.planning.advisor.question import question_of
+from marketplace.planning.advisor.services import PilotImpossible, advice_make, pilot_start
+from marketplace.planning.asking import QuestionInvalid, QueueFull
 
 
 class AdviceSerializer(serializers.ModelSerializer[Advice]):
@@ -88,8 +84,8 @@ class AdviceViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Advic
                 check=values["check"],
             )
         except QuestionInvalid as error:
-            raise ValidationError({f"question.{error.field}": [str(error)]}) from error
-        except TooManyChecks as error:
+            raise ValidationError({"question": {error.field: str(error)}}) from error
+        except QueueFull as error:
             raise Throttled(detail=str(error)) from error
         return Response(AdviceSerializer(advice).data, status=status.HTTP_201_CREATED)
 

@@ -14,18 +14,28 @@ from marketplace.planning.advisor.question import (
     PEAK_FACTOR_MAX,
     PRICES_MAX,
     RATE_HZ_MAX,
+    RATE_HZ_MIN,
     ROWS_MAX,
     SHARE_MAX,
     SHARE_MIN,
     SIZE_CV_MAX,
     SLO_MS_MAX,
+    SLO_MS_MIN,
     TOKENS_MAX,
+    UTILISATION_MAX,
+    UTILISATION_MIN,
     Question,
-    QuestionInvalid,
     question_of,
 )
+from marketplace.planning.asking import QuestionInvalid
 
 PERCENT = 100.0
+PERCENTAGES = {"percentile": "share", "utilisation": "utilisation_max"}
+"""Fields that people fill in as percentages, and what a question calls them."""
+ASKED = tuple(
+    name for name in Question.__struct_fields__ if name not in {"prices", *PERCENTAGES.values()}
+)
+"""What the form calls as the question does."""
 KIND_LABELS = {"gpu": "GPU", "tpu": "TPU", "cpu": "CPU", "other": _("Other")}
 SLIDERS = {
     "rate_hz": (0.1, 10_000, "log"),
@@ -48,16 +58,20 @@ class AdvisorForm(forms.Form):
     """The workload, what it must meet, and what may be used."""
 
     model = forms.ChoiceField(label=_("Model"))
-    rate_hz = _number(_("Calls a second"), 0.001, RATE_HZ_MAX, 10)
+    rate_hz = _number(_("Calls a second"), RATE_HZ_MIN, RATE_HZ_MAX, 10)
     peak_factor = _number(_("Peak over mean"), 1, PEAK_FACTOR_MAX, 1)
-    percentile = _number(_("Share that must meet it, %"), SHARE_MIN * 100, SHARE_MAX * 100, 99)
-    slo_ms = _number(_("Answer within, ms"), 0.1, SLO_MS_MAX, 2_000)
+    percentile = _number(
+        _("Share that must meet it, %"), SHARE_MIN * PERCENT, SHARE_MAX * PERCENT, 99
+    )
+    slo_ms = _number(_("Answer within, ms"), SLO_MS_MIN, SLO_MS_MAX, 2_000)
     prompt_tokens = _number(_("Prompt tokens, mean"), 1, TOKENS_MAX, 64)
     completion_tokens = _number(_("Completion tokens, mean"), 1, TOKENS_MAX, 64)
     rows = _number(_("Rows or images a call"), 1, ROWS_MAX, 1)
     size_cv = _number(_("Spread of sizes (standard deviation over mean)"), 0, SIZE_CV_MAX, 1)
     budget_usd = _number(_("Budget, USD an hour"), 0, BUDGET_USD_MAX, 0, required=False)
-    utilisation = _number(_("Busy at most, %"), 10, 99, 90)
+    utilisation = _number(
+        _("Busy at most, %"), UTILISATION_MIN * PERCENT, UTILISATION_MAX * PERCENT, 90
+    )
     kinds = forms.MultipleChoiceField(
         label=_("Hardware"), choices=list(KIND_LABELS.items()), initial=list(KINDS)
     )
@@ -77,40 +91,19 @@ class AdvisorForm(forms.Form):
         """Fields that have a slider, with its bounds and scale."""
         return [(self[name], bounds) for name, bounds in SLIDERS.items()]
 
-    def question(self, prices: dict[str, float]) -> Question | None:
-        """Of a valid form; None, and an error on the form, where it is no question after all."""
+    def question(self, prices: dict[str, float]) -> Question:
+        """Of a valid form. Raises :class:`QuestionInvalid` where it is no question after all."""
         values = self.cleaned_data
-        same = ("model", "rate_hz", "peak_factor", "slo_ms", "prompt_tokens", "completion_tokens")
-        try:
-            return question_of(
-                {
-                    **{name: values[name] for name in (*same, "rows", "size_cv")},
-                    "share": values["percentile"] / PERCENT,
-                    "budget_usd": values["budget_usd"] or 0.0,
-                    "utilisation_max": values["utilisation"] / PERCENT,
-                    "kinds": values["kinds"],
-                    "regions": values["regions"],
-                    "published": values["published"],
-                    "spare": values["spare"],
-                    "prices": prices,
-                }
-            )
-        except QuestionInvalid as error:
-            self.add_error(None, str(error))
-            return None
+        asked = {name: values[name] for name in ASKED} | {
+            name: values[field] / PERCENT for field, name in PERCENTAGES.items()
+        }
+        return question_of(asked | {"budget_usd": values["budget_usd"] or 0.0, "prices": prices})
 
 
 def initial_of(question: Question) -> dict[str, Any]:
     """What the form shows for a question that was asked."""
-    same = ("model", "rate_hz", "peak_factor", "slo_ms", "prompt_tokens", "completion_tokens")
-    return {
-        **{name: getattr(question, name) for name in (*same, "rows", "size_cv", "budget_usd")},
-        "percentile": round(question.share * PERCENT, 3),
-        "utilisation": round(question.utilisation_max * PERCENT, 3),
-        "kinds": list(question.kinds),
-        "regions": list(question.regions),
-        "published": question.published,
-        "spare": question.spare,
+    return {name: getattr(question, name) for name in ASKED} | {
+        field: round(getattr(question, name) * PERCENT, 3) for field, name in PERCENTAGES.items()
     }
 
 
@@ -122,5 +115,5 @@ def prices_of(names: list[str], usd: list[str]) -> dict[str, float]:
             try:
                 found[name] = float(text)
             except ValueError as error:
-                raise QuestionInvalid("prices", f"must be numbers, got {text!r}") from error
+                raise QuestionInvalid("prices", f"prices must be numbers, got {text!r}") from error
     return found

@@ -1,4 +1,4 @@
-"""One thing that a fleet can be made of: a kind of hardware, run in one way."""
+"""What a fleet can be made of: a kind of hardware, run in one way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-NANO_PER_USD = 1_000_000_000
+from router.domain.money import NANO_PER_USD
+
 FACTOR_MIN = 0.01
 _KINDS = (
     ("tpu", re.compile(r"\btpu", re.IGNORECASE)),
@@ -77,7 +78,7 @@ class Option(Struct, frozen=True, kw_only=True):
 
 
 def curve_factor(curve: Sequence[tuple[int, float]], concurrency: float) -> float:
-    """Service time at a (mean) concurrency relative to one alone, linear between the points.
+    """Service time at a (mean) concurrency over that of a call alone, linear between the points.
 
     At whole concurrencies it is what the scheduler's own batch curve says.
     """

@@ -16,7 +16,7 @@ from marketplace.usage.partitions import id_floor
 SPAN = timedelta(days=7)
 PRESETS_MAX = 5
 SIZES_MAX = 2_000
-"""Newest calls whose sizes are looked at."""
+"""Newest calls whose sizes are read."""
 SPREAD_MIN_CALLS = 30
 SIZE_CV_DEFAULT = 1.0
 RATE_HZ_MIN = 0.001
@@ -48,18 +48,18 @@ def presets_of(organisation_id: int) -> list[Preset]:
         items=Sum("rows", default=0),
     )
     found: list[Preset] = []
-    for one in sums.order_by("-n")[:PRESETS_MAX]:
-        hours = rows.filter(model=one["model"]).values("starts_at").annotate(n=Sum("calls"))
+    for row in sums.order_by("-n")[:PRESETS_MAX]:
+        hours = rows.filter(model=row["model"]).values("starts_at").annotate(n=Sum("calls"))
         busiest = max(hour["n"] for hour in hours)
         found.append(
             Preset(
-                one["model"],
-                one["n"],
+                row["model"],
+                row["n"],
                 max(busiest / HOUR_S, RATE_HZ_MIN),
-                max(one["prompts"] / one["n"], 1.0),
-                max(one["completions"] / one["n"], 1.0),
-                max(one["items"] / one["n"], 1.0),
-                _spread(organisation_id, one["model"]),
+                max(row["prompts"] / row["n"], 1.0),
+                max(row["completions"] / row["n"], 1.0),
+                max(row["items"] / row["n"], 1.0),
+                _spread(organisation_id, row["model"]),
             )
         )
     return found

@@ -62,40 +62,39 @@ def results() -> Results:
 
 def benchmarks() -> list[str]:
     """What can be asked about by MLPerf's names alone, as ``mlperf/<benchmark>``."""
-    return sorted({PREFIX + one.benchmark for one in results().results})
+    return sorted({PREFIX + result.benchmark for result in results().results})
 
 
 def published_options(question: Question) -> list[Option]:
     """Systems that were measured on the asked model.
 
-    One point of load is known of each, so that is all that is assumed: calls take as long at any
-    load as they took at the published one, and as many run at once as did there (Little's law:
-    rate times mean latency). Where tokens were counted, time scales with the completion tokens;
-    otherwise the benchmark's own sizes stay.
+    Each was published at one load. Calls are taken to be as slow at any other, and as many run at
+    once as did there (Little's law: rate times mean latency). Where tokens were counted, time
+    scales with the completion tokens. Otherwise the sizes are the benchmark's own.
     """
     wanted = MODELS.get(question.model, question.model.removeprefix(PREFIX))
     every = results()
     published_at = datetime.fromisoformat(every.published).replace(tzinfo=UTC)
     options: list[Option] = []
-    for one in every.results:
-        if one.benchmark != wanted:
+    for result in every.results:
+        if result.benchmark != wanted:
             continue
-        hardware = f"{one.chips} × {one.accelerator}"
-        tokens = one.tokens_per_s / one.samples_per_s
+        hardware = f"{result.chips} × {result.accelerator}"
+        tokens = result.tokens_per_s / result.samples_per_s
         scale = question.completion_tokens / tokens if tokens else 1.0
         options.append(
             Option(
-                name=f"{hardware} ({one.submitter})",
+                name=f"{hardware} ({result.submitter})",
                 hardware=hardware,
-                kind=kind_of(one.accelerator),
-                chips=one.chips,
+                kind=kind_of(result.accelerator),
+                chips=result.chips,
                 region="",
-                service_ms=one.mean_latency_ms * scale,
-                slots=max(int(one.samples_per_s * one.mean_latency_ms / 1e3), 1),
+                service_ms=result.mean_latency_ms * scale,
+                slots=max(int(result.samples_per_s * result.mean_latency_ms / 1e3), 1),
                 evidence=Evidence.PUBLISHED,
-                source=f"MLPerf Inference {every.round}, {one.benchmark}, {one.scenario}, "
-                f"{one.submitter}: {one.system} ({one.availability})",
-                source_url=one.url,
+                source=f"MLPerf Inference {every.round}, {result.benchmark}, {result.scenario}, "
+                f"{result.submitter}: {result.system} ({result.availability})",
+                source_url=result.url,
                 measured_at=published_at,
                 mix_fits=bool(tokens),
             )

@@ -1,41 +1,39 @@
-"""What the advisor is asked. Pure; everything is checked here, once."""
+"""What the advisor is asked. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
-import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-KINDS = ("gpu", "tpu", "cpu", "other")
-RATE_HZ_MAX = 1e6
+from marketplace.planning.asking import QuestionInvalid, question_read
+
+Kind = Literal["gpu", "tpu", "cpu", "other"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+RATE_HZ_MIN, RATE_HZ_MAX = 0.001, 1e6
 PEAK_FACTOR_MAX = 100.0
 TOKENS_MAX = 131_072
 ROWS_MAX = 65_536
 SIZE_CV_MAX = 4.0
-SLO_MS_MAX = 3_600_000.0
+SLO_MS_MIN, SLO_MS_MAX = 0.1, 3_600_000.0
 SHARE_MIN, SHARE_MAX = 0.5, 0.999
 BUDGET_USD_MAX = 1e6
+PRICE_USD_MIN = 0.0001
+UTILISATION_MIN, UTILISATION_MAX = 0.1, 0.99
 PRICES_MAX = 100
 REGIONS_MAX = 20
 
+Tokens = Annotated[float, Meta(ge=1, le=TOKENS_MAX)]
+Price = Annotated[float, Meta(ge=PRICE_USD_MIN, le=BUDGET_USD_MAX)]
 _SLO = re.compile(r"^p(\d{2}(?:\.\d+)?)=(\d+(?:\.\d+)?)(ms|s)?$")
-
-
-class QuestionInvalid(ValueError):
-    """What is wrong with a question, and what would be right. ``field`` names what is wrong."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field} {message}")
-        self.field = field
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A workload, what it must meet, and what may be used for it.
 
-    ``rate_hz`` is the mean of the busy hours in calls a second; the fleet is made for
+    ``rate_hz`` is the mean of the busy hours in calls a second. The fleet is made for
     ``peak_factor`` times that. Sizes are lognormal with coefficient of variation ``size_cv`` around
     the mean tokens or rows. ``share`` of the calls must end within ``slo_ms``, end to end (0.99 is
     a p99). ``budget_usd`` an hour and ``regions`` bound nothing when 0 and empty. With
@@ -43,44 +41,26 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     that have none of their own, by name.
     """
 
-    model: str
-    rate_hz: float
-    slo_ms: float
-    share: float = 0.99
-    peak_factor: float = 1.0
-    prompt_tokens: float = 64.0
-    completion_tokens: float = 64.0
-    rows: float = 1.0
-    size_cv: float = 1.0
-    budget_usd: float = 0.0
-    regions: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = KINDS
+    model: Annotated[str, Meta(min_length=1, max_length=120)]
+    rate_hz: Annotated[float, Meta(ge=RATE_HZ_MIN, le=RATE_HZ_MAX)]
+    slo_ms: Annotated[float, Meta(ge=SLO_MS_MIN, le=SLO_MS_MAX)]
+    share: Annotated[float, Meta(ge=SHARE_MIN, le=SHARE_MAX)] = 0.99
+    peak_factor: Annotated[float, Meta(ge=1, le=PEAK_FACTOR_MAX)] = 1.0
+    prompt_tokens: Tokens = 64.0
+    completion_tokens: Tokens = 64.0
+    rows: Annotated[float, Meta(ge=1, le=ROWS_MAX)] = 1.0
+    size_cv: Annotated[float, Meta(ge=0, le=SIZE_CV_MAX)] = 1.0
+    budget_usd: Annotated[float, Meta(ge=0, le=BUDGET_USD_MAX)] = 0.0
+    regions: Annotated[tuple[str, ...], Meta(max_length=REGIONS_MAX)] = ()
+    kinds: Annotated[tuple[Kind, ...], Meta(min_length=1)] = KINDS
     published: bool = True
-    utilisation_max: float = 0.9
+    utilisation_max: Annotated[float, Meta(ge=UTILISATION_MIN, le=UTILISATION_MAX)] = 0.9
     spare: bool = False
-    prices: dict[str, float] = {}
+    prices: Annotated[dict[str, Price], Meta(max_length=PRICES_MAX)] = {}
 
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.model) <= 120:
-            raise QuestionInvalid("model", "must be a model's name, like author/slug")
-        _within("rate_hz", self.rate_hz, 0.001, RATE_HZ_MAX)
-        _within("slo_ms", self.slo_ms, 0.1, SLO_MS_MAX)
-        _within("share", self.share, SHARE_MIN, SHARE_MAX)
-        _within("peak_factor", self.peak_factor, 1.0, PEAK_FACTOR_MAX)
-        _within("prompt_tokens", self.prompt_tokens, 1, TOKENS_MAX)
-        _within("completion_tokens", self.completion_tokens, 1, TOKENS_MAX)
-        _within("rows", self.rows, 1, ROWS_MAX)
-        _within("size_cv", self.size_cv, 0.0, SIZE_CV_MAX)
-        _within("budget_usd", self.budget_usd, 0.0, BUDGET_USD_MAX)
-        _within("utilisation_max", self.utilisation_max, 0.1, 0.99)
-        if not self.kinds or set(self.kinds) - set(KINDS):
-            raise QuestionInvalid("kinds", f"must be one or more of {', '.join(KINDS)}")
-        if len(self.regions) > REGIONS_MAX:
-            raise QuestionInvalid("regions", f"must be at most {REGIONS_MAX}")
-        if len(self.prices) > PRICES_MAX:
-            raise QuestionInvalid("prices", f"must be at most {PRICES_MAX}")
-        for name, usd in self.prices.items():
-            _within(f"prices[{name}]", usd, 0.0001, BUDGET_USD_MAX)
+    @property
+    def percentile(self) -> float:
+        return 100 * self.share
 
     @property
     def peak_hz(self) -> float:
@@ -89,26 +69,13 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def question_of(fields: Mapping[str, Any]) -> Question:
-    """A question out of JSON's types. Raises :class:`QuestionInvalid`."""
-    try:
-        return msgspec.convert(dict(fields), Question)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, QuestionInvalid):
-            raise error.__cause__ from None
-        text = str(error)
-        named = re.search(r"`\$\.([a-z_]+)|field `([a-z_]+)`", text)
-        field = (named[1] or named[2]) if named else "question"
-        raise QuestionInvalid(field, f"does not fit: {text}") from None
+    """A question out of JSON's values. Raises :class:`QuestionInvalid`."""
+    return question_read(Question, fields)
 
 
 def slo_parse(text: str) -> tuple[float, float]:
     """``p99=800`` or ``p99.5=2s`` as (share, ms). Raises :class:`QuestionInvalid`."""
     found = _SLO.match(text.strip())
     if found is None:
-        raise QuestionInvalid("slo", f"must look like p99=800 or p95=2s, got {text!r}")
+        raise QuestionInvalid("slo", f"slo must look like p99=800 or p95=2s, got {text!r}")
     return float(found[1]) / 100, float(found[2]) * (1000.0 if found[3] == "s" else 1.0)
-
-
-def _within(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise QuestionInvalid(name, f"must be from {least:g} to {most:g}, got {value:g}")

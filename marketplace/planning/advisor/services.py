@@ -24,22 +24,19 @@ from marketplace.benchmarks.models import Benchmark, Scenario, Target, Trigger
 from marketplace.benchmarks.selectors import workers_of
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import Deployment
-from marketplace.planning.advisor.answer import Answer, answer, answer_json, answer_of
+from marketplace.planning.advisor.answer import Answer, answer, answer_of
 from marketplace.planning.advisor.catalogue import options_of, task_of
 from marketplace.planning.advisor.models import Advice
 from marketplace.planning.advisor.option import Evidence
-from marketplace.planning.advisor.question import Question, QuestionInvalid
+from marketplace.planning.advisor.question import Question
+from marketplace.planning.asking import QuestionInvalid, queue_check
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.shared.jobs.services import JobFailed, Run, job_ask
 
 CHECK_SECONDS = 45.0
-"""A job's search ends then, finished or not; well below the longest run of a task."""
+"""A job's search ends then, whether it has finished or not. A job may take longer."""
 WAITING_MAX = 10
-"""Checks of one organisation that wait at once."""
-
-
-class TooManyChecks(Exception):
-    """Earlier ones have to end first."""
+"""Most checks of an organisation that wait."""
 
 
 class PilotImpossible(Exception):
@@ -55,9 +52,7 @@ def answer_question(
     """Answer without keeping it. Raises :class:`QuestionInvalid` for a model nobody knows."""
     task = task_of(question.model)
     if task is None:
-        raise QuestionInvalid(
-            "model", f"{question.model!r} is neither in the catalog nor published"
-        )
+        raise QuestionInvalid("model", f"{question.model} is neither in the catalog nor published")
     return answer(
         question,
         options_of(question),
@@ -72,18 +67,18 @@ def advice_make(
 ) -> Advice:
     """Answer by the model and keep it; with ``check`` a job refines it by emulation.
 
-    Raises :class:`QuestionInvalid` and :class:`TooManyChecks`.
+    Raises :class:`QuestionInvalid` and :class:`QueueFull`.
     """
-    waiting = Advice.objects.filter(organisation=organisation, state__in=STATES_OPEN)
-    if check and waiting.count() >= WAITING_MAX:
-        raise TooManyChecks(f"{WAITING_MAX} answers wait to be checked; ask again when some are")
+    if check:
+        waiting = Advice.objects.filter(organisation=organisation, state__in=STATES_OPEN)
+        queue_check(waiting, WAITING_MAX)
     made = answer_question(question)
     advice = Advice(
         organisation=organisation,
         asked_by=user,
         model=question.model,
         question=msgspec.to_builtins(question),
-        answer=answer_json(made),
+        answer=msgspec.to_builtins(made),
         emulated=_rests_on_emulation(made),
     )
     if check and any(not option.left_out for option in made.options):
@@ -104,9 +99,9 @@ def advice_check(run: Run) -> dict[str, Any]:
     try:
         question = msgspec.convert(run.job.question, Question)
         made = answer_question(question, check_seconds=CHECK_SECONDS, progress=progress)
-    except (QuestionInvalid, msgspec.ValidationError, ValueError) as error:
+    except ValueError as error:
         raise JobFailed(str(error)) from error
-    return {"answer": answer_json(made), "emulated": _rests_on_emulation(made)}
+    return {"answer": msgspec.to_builtins(made), "emulated": _rests_on_emulation(made)}
 
 
 def pilot_start(*, advice: Advice, deployment_id: int, user: User | None) -> Benchmark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
@@ -53,6 +54,7 @@ ASSUMPTIONS = {
     "mix": _("The sizes behind some figures are not known and taken to be yours."),
 }
 COMPARED = {
+    "advised": _("Advised"),
     "gpu": _("Best with GPUs alone"),
     "tpu": _("Best with TPUs alone"),
     "cpu": _("Best with CPUs alone"),
@@ -63,10 +65,18 @@ VERDICT = {
     "meets": _("meets the SLO"),
     "misses": _("misses the SLO"),
     "borderline": _("too close to call"),
+    "none": _("none does it"),
 }
 STEPS = {"rate": _("Calls a second"), "slo": _("SLO"), "price": _("Price an hour")}
 
-
-def words(codes: dict[str, Any], found: list[str]) -> list[str]:
-    """Codes that are known, in words; an unknown one as it is."""
-    return [str(codes.get(code, code)) for code in found]
+WORDS: Mapping[str, Mapping[str, Any]] = {
+    "evidence": EVIDENCE,
+    "binding": BINDING,
+    "left_out": LEFT_OUT,
+    "pilot": PILOT,
+    "assumption": ASSUMPTIONS,
+    "compared": COMPARED,
+    "confidence": CONFIDENCE,
+    "verdict": VERDICT,
+    "step": STEPS,
+}

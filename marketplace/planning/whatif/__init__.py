@@ -1,1 +1,1 @@
-"""What another policy, fleet or price would have made of what came."""
+"""What recorded calls would have met under another policy, fleet or price."""

@@ -1,7 +1,7 @@
-"""The answer: what really happened, the same replayed as things are, and as the question has them.
+"""The answer: what really happened, a replay of it as things are, and one with the changes.
 
-The replay of "as now" is held against what really happened. Where the two are too far apart the
-answer says that it is not to be trusted, whatever it says else.
+The replay of "as now" is compared with what really happened. Where the two are too far apart, the
+answer says that it is not to be trusted.
 """
 
 import time
@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from marketplace.benchmarks.recorded_calls.fleet import Fleet
 from marketplace.planning.whatif.engine_runs import simulation_of
+from marketplace.planning.whatif.notes import Note
 from marketplace.planning.whatif.question import Question
 from marketplace.planning.whatif.runs import (
     Course,
@@ -24,13 +25,13 @@ from marketplace.planning.whatif.runs import (
     series_of,
     side_of,
 )
-from marketplace.planning.whatif.scene import CALLS_SURE, Note, Scene, Unanswerable, scene_read
+from marketplace.planning.whatif.scene import CALLS_SURE, Scene, Unanswerable, scene_read
 from router.domain.catalog import Policy
 from router.simulator.workload import Arrival
 
 SEEDS = (1, 2, 3, 4, 5)
 SECONDS_MAX = 90.0
-"""For all runs together; below the longest that a job may take. At least one seed must fit."""
+"""For all runs together, and less than a job may take. At least one seed must fit."""
 
 CALIBRATION_MEAN_MAX = 0.15
 CALIBRATION_P99_MAX = 0.35
@@ -86,7 +87,7 @@ class Cost(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """Three sides over the same calls. See the module; amounts in nano-USD."""
+    """Three sides of the same calls: see the module. Amounts in nano-USD."""
 
     slo_ms: float
     slo_from: str

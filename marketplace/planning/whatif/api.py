@@ -7,10 +7,11 @@ from rest_framework import mixins, serializers, viewsets
 from rest_framework.exceptions import Throttled
 
 from marketplace.accounts.access import StaffOnly
+from marketplace.planning.asking import QuestionInvalid, QueueFull
 from marketplace.planning.models import WhatIf
 from marketplace.planning.whatif.question import question_of
 from marketplace.planning.whatif.selectors import what_ifs
-from marketplace.planning.whatif.services import TooManyQuestions, what_if_ask
+from marketplace.planning.whatif.services import what_if_ask
 
 RETRY_AFTER_S = 30
 
@@ -48,8 +49,8 @@ class WhatIfSerializer(serializers.ModelSerializer[WhatIf]):
             raise serializers.ValidationError("A question is an object with model, since, until.")
         try:
             return question_of(asked)
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from None
+        except QuestionInvalid as error:
+            raise serializers.ValidationError({error.field: str(error)}) from None
 
 
 class WhatIfListSerializer(WhatIfSerializer):
@@ -79,7 +80,7 @@ class WhatIfViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[WhatI
                 question=serializer.validated_data["question"],
                 asked_by=self.request.user,  # type: ignore[arg-type]  # staff only: a User
             )
-        except TooManyQuestions as error:
+        except QueueFull as error:
             raise Throttled(RETRY_AFTER_S, str(error)) from None
-        except ValueError as error:
-            raise serializers.ValidationError({"question": str(error)}) from None
+        except QuestionInvalid as error:
+            raise serializers.ValidationError({"question": {error.field: str(error)}}) from None

@@ -1,22 +1,29 @@
 """Recorded calls on LLM engines, under virtual time. Pure.
 
-What is known of an engine is what its profile says of its steps (``EngineFigures``), so that each
-request slows all that run beside it, and prompts hold up answers. Prompts were not recorded: what
-was cached of one is taken for a beginning that all calls of its organisation share.
+A profile says how long an engine's steps take (``EngineFigures``). So each request slows those that
+run beside it, and prompts hold up answers. Prompts are not recorded: the cached part of one is
+taken to be a beginning that all calls of its organisation share.
 """
 
 from collections.abc import Callable, Sequence
 from math import ceil, inf
 
 import msgspec
-import numpy as np
 
 from marketplace.benchmarks.profiles.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
 from marketplace.benchmarks.recorded_calls.fleet import Fleet, Part
 from marketplace.benchmarks.recorded_calls.sizes import Served
-from marketplace.planning.whatif.runs import QUEUE_MAX, QUEUE_WAIT_S, Run, Simulate, simulated
+from marketplace.planning.whatif.runs import (
+    QUEUE_MAX,
+    QUEUE_WAIT_S,
+    Run,
+    Simulate,
+    Simulated,
+    run_of,
+    simulated,
+)
 from router.domain.catalog import Deployment, Policy
-from router.domain.pricing import Price, charge_nano
+from router.domain.pricing import Price
 from router.simulator.batching import EngineSpec
 from router.simulator.engine_run import Call, EngineResult, simulate_engines
 from router.simulator.engine_scenarios import EngineScenario
@@ -27,11 +34,11 @@ from router.simulator.workload import Arrival
 
 CLIENT_TIMEOUT_S = 600.0
 STEP_TOKENS = 2048
-"""That an engine computes in a step at most, as most are started."""
+"""An engine computes so many in a step at most: a common default."""
 
 EVENTS_MAX = 400_000
-"""Tokens are simulated one by one up to so many of all answers, else some at a time: a run has to
-end within seconds.
+"""Up to so many tokens of all answers are simulated one by one, more of them several at a time, so
+that a run ends within seconds.
 """
 
 ANY = Lengths(1.0, 0.0, 1.0, 1.0)
@@ -39,7 +46,7 @@ ANY = Lengths(1.0, 0.0, 1.0, 1.0)
 
 
 def simulation_of(*fleets: Fleet) -> Simulate:
-    """Of engines where all of the fleets are known as such, else of slots."""
+    """Engines if every pool of the fleets is known as one, else slots."""
     return engines_simulated if all(fleet.are_engines for fleet in fleets) else simulated
 
 
@@ -86,7 +93,8 @@ def engines_simulated(
         queue_wait_s=QUEUE_WAIT_S,
     )
     placer.tick = tick
-    return _run(calls, arrivals, parts, simulate_engines(scenario, placer, seed, sessions))
+    results = simulate_engines(scenario, placer, seed, sessions)
+    return run_of(calls, arrivals, (_simulated(result, parts) for result in results))
 
 
 def specs_of(part: Part, *, event_tokens: int, kv_tokens_min: int) -> list[EngineSpec]:
@@ -115,7 +123,7 @@ def specs_of(part: Part, *, event_tokens: int, kv_tokens_min: int) -> list[Engin
 
 
 def fixed_s(figures: EngineFigures) -> float:
-    """Of the time to the first token, what is neither a step nor a prompt."""
+    """The part of the time to the first token that is neither a step nor the prompt."""
     return max(figures.first.weights[0] - 1.5 * figures.step.weights[0], 0.0)
 
 
@@ -155,27 +163,9 @@ def _answer_tokens(call: Served) -> int:
     return max(call.usage.completion_tokens + call.usage.reasoning_tokens, 1)
 
 
-def _run(
-    calls: Sequence[Served],
-    arrivals: Sequence[Arrival],
-    parts: Sequence[Part],
-    results: Sequence[EngineResult],
-) -> Run:
-    places = {arrival.at_s: place for place, arrival in enumerate(arrivals)}
-    latency_s, queue_s, charge = (np.full(len(calls), np.nan) for _ in range(3))
-    pools = [""] * len(calls)
-    for result in results:
-        place = places[result.at_s]
-        queue_s[place], charge[place] = result.queue_s, 0.0
-        if result.error:
-            continue
-        part = parts[result.engine]
-        took_s = result.latency_s + (fixed_s(part.engine) if part.engine else 0.0)
-        usage = calls[place].usage
-        if part.price.second_nano:
-            hardware_ms = round((took_s - result.queue_s) * 1e3)
-            usage = msgspec.structs.replace(usage, hardware_ms=hardware_ms)
-        latency_s[place], pools[place] = took_s, part.pool
-        charge[place] = charge_nano(part.price, usage)
-    times = np.array([arrival.at_s for arrival in arrivals])
-    return Run(times, latency_s, queue_s, charge, np.array(pools))
+def _simulated(result: EngineResult, parts: Sequence[Part]) -> Simulated:
+    if result.error:
+        return Simulated(result.at_s, result.queue_s)
+    part = parts[result.engine]
+    took_s = result.latency_s + (fixed_s(part.engine) if part.engine else 0.0)
+    return Simulated(result.at_s, result.queue_s, took_s, part, took_s - result.queue_s)

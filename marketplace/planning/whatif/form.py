@@ -1,4 +1,4 @@
-"""A question as people fill it in: what is left empty stays as it is."""
+"""A question as people fill it in. A field that is left empty changes nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,10 +1,8 @@
 """What to know about an answer, in words."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
+from msgspec import Struct
 
 NOTES = {
     "cut": gettext_noop(
@@ -47,6 +45,13 @@ NOTES = {
 }
 
 
-def note_text(note: Mapping[str, Any]) -> str:
-    """A stored note in the reader's language."""
-    return _(NOTES[note["code"]]) % note.get("values", {})
+class Note(Struct, frozen=True):
+    """Something to know: a code of :data:`NOTES`, and what is filled in."""
+
+    code: str
+    values: dict[str, str | int | float] = {}
+
+
+def note_text(note: Note) -> str:
+    """The note in the reader's language."""
+    return _(NOTES[note.code]) % note.values

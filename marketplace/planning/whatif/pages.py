@@ -1,8 +1,9 @@
 """The platform's staff ask what would be, and see now and then side by side."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
+import msgspec
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -13,8 +14,9 @@ from marketplace.accounts.access import staff_required
 from marketplace.catalog.models import AIModel
 from marketplace.planning.whatif.form import asked_of, form_of
 from marketplace.planning.whatif.notes import note_text
-from marketplace.planning.whatif.question import question_of
+from marketplace.planning.whatif.question import Question, question_of
 from marketplace.planning.whatif.selectors import (
+    answer_kept,
     deployments_of,
     models_recorded,
     profiles_of,
@@ -22,9 +24,8 @@ from marketplace.planning.whatif.selectors import (
     what_ifs,
 )
 from marketplace.planning.whatif.services import what_if_ask
-from marketplace.planning.whatif.table import calibration_of, charts_of, pools_of, rows_of
+from marketplace.planning.whatif.table import charts_of, distances_of, pools_of, rows_of
 from marketplace.routing.models import PolicyKind
-from marketplace.shared.jobs.models import JobState
 
 RECENT = 20
 STRETCHES = {
@@ -62,22 +63,21 @@ def answered(request: HttpRequest, what_if_id: int) -> HttpResponse:
     if row.is_over and request.headers.get("HX-Request"):
         # The whole page anew: the charts are drawn as it loads.
         return HttpResponse(headers={"HX-Refresh": "true"})
+    question = msgspec.convert(row.question, Question)
     context = {
         "row": row,
-        "since": _time(row.question["since"]),
-        "until": _time(row.question["until"]),
-        "percent": round(100 * row.progress),
-        "is_done": row.state == JobState.SUCCEEDED,
+        "since": question.since.astimezone(UTC),
+        "until": question.until.astimezone(UTC),
     }
-    if row.answer and row.state == JobState.SUCCEEDED:
+    if (answer := answer_kept(row)) is not None:
         context |= {
-            "answer": row.answer,
-            "rows": rows_of(row.answer),
-            "pools": pools_of(row.answer),
-            "calibration": calibration_of(row.answer),
-            "chart": charts_of(row.answer, _time(row.question["since"])),
-            "notes": [note_text(note) for note in row.answer["notes"]],
-            "slo_from": SLO_FROM[row.answer["slo_from"]],
+            "answer": answer,
+            "rows": rows_of(answer),
+            "pools": pools_of(answer),
+            "calibration": distances_of(answer.calibration),
+            "chart": charts_of(answer, question.since),
+            "notes": [note_text(note) for note in answer.notes],
+            "slo_from": SLO_FROM[answer.slo_from],
         }
     return render(request, "benchmarks/what_if_answer.html", context)
 
@@ -87,11 +87,11 @@ def _form(request: HttpRequest, error: str = "") -> HttpResponse:
     model = _model(request, models)
     found = stretches(model, timezone.now()) if model else []
     chosen = request.GET.get("stretch", "")
-    stretch = next((one for one in found if one.name == chosen), found[0] if found else None)
+    stretch = next((s for s in found if s.name == chosen), found[0] if found else None)
     context: dict[str, Any] = {
         "models": models,
         "model": model,
-        "stretches": [(one, STRETCHES[one.name]) for one in found],
+        "stretches": [(stretch, STRETCHES[stretch.name]) for stretch in found],
         "stretch": stretch,
         "kinds": PolicyKind.choices,
         "error": error,
@@ -113,7 +113,3 @@ def _model(request: HttpRequest, models: list[AIModel]) -> AIModel | None:
 
 def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() and len(text) < 18 else 0
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""A question: which recorded stretch, and what would be different. Pure, checked as it is made."""
+"""A question: which recorded stretch, and what would be different. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from msgspec import Meta, Struct
 
 from marketplace.benchmarks.recorded_calls.fleet import Basis, Fleet, Part
+from marketplace.planning.asking import QuestionInvalid, question_read
 from marketplace.routing.models import WEIGHT_MAX, WEIGHT_MIN, PolicyKind
 from router.domain.catalog import Policy
 from router.domain.pricing import Price
@@ -18,9 +19,10 @@ YEAR_MIN, YEAR_MAX = 2000, 2100
 WINDOW_MAX = timedelta(days=7)
 SCALE_MIN, SCALE_MAX = 0.1, 10.0
 WORKERS_MAX = 64
-"""At most so many more (or fewer) workers of a pool."""
+"""Most workers of a pool that are added or taken away."""
 
 SLOTS_MAX = 1_024
+SLO_MS_MAX = 3_600_000.0
 SPEED_MIN, SPEED_MAX = 0.05, 20.0
 PRICE_FACTOR_MAX = 100.0
 CHANGES_MAX = 50
@@ -52,10 +54,11 @@ class PoolChange(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What if. ``prices`` are factors by deployment id, ``scale`` one of the arrivals' rate.
+    """What if. ``prices`` are factors by deployment id, ``scale`` is a factor of the arrival rate.
 
-    ``slo_ms`` 0 is the profiles', or what :mod:`.answer` takes without one. ``speeds`` says whether
-    a deployment is as fast as it was in the stretch, or as its profile says.
+    ``slo_ms`` 0 stands for the profile's, or for what follows from the recorded median
+    (:mod:`.scene`). ``speeds`` says whether a deployment is as fast as it was in the stretch, or as
+    its profile says.
     """
 
     model: Annotated[str, Meta(min_length=3, max_length=120)]
@@ -67,46 +70,25 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         dict[Id, Annotated[float, Meta(ge=0, le=PRICE_FACTOR_MAX)]], Meta(max_length=CHANGES_MAX)
     ] = {}
     scale: Annotated[float, Meta(ge=SCALE_MIN, le=SCALE_MAX)] = 1.0
-    slo_ms: Annotated[float, Meta(ge=0, le=3_600_000)] = 0.0
+    slo_ms: Annotated[float, Meta(ge=0, le=SLO_MS_MAX)] = 0.0
     speeds: Basis = Basis.MEASURED
 
     def __post_init__(self) -> None:
+        named = {"since": self.since, "until": self.until}
         if self.since >= self.until:
-            raise ValueError(
-                _("until must be after since, got %(since)s to %(until)s")
-                % {"since": self.since, "until": self.until}
-            )
+            text = _("until must be after since, got %(since)s to %(until)s")
+            raise QuestionInvalid("until", text % named)
         if self.until - self.since > WINDOW_MAX:
-            raise ValueError(
-                _("at most %(days)s days can be replayed at once") % {"days": WINDOW_MAX.days}
-            )
+            text = _("at most %(days)s days can be replayed at once")
+            raise QuestionInvalid("until", text % {"days": WINDOW_MAX.days})
         if self.since.year < YEAR_MIN or self.until.year > YEAR_MAX:
-            raise ValueError(
-                _("calls are recorded from %(least)s to %(most)s, got %(since)s to %(until)s")
-                % {
-                    "least": YEAR_MIN,
-                    "most": YEAR_MAX,
-                    "since": self.since,
-                    "until": self.until,
-                }
-            )
+            text = _("calls are recorded from %(least)s to %(most)s, got %(since)s to %(until)s")
+            raise QuestionInvalid("since", text % {"least": YEAR_MIN, "most": YEAR_MAX, **named})
 
 
 def question_of(asked: Mapping[str, Any]) -> Question:
-    """A question out of JSON values. Raises ``ValueError`` naming the field and the bound."""
-    try:
-        # Dates are text in JSON, and values elsewhere.
-        return msgspec.convert(asked, Question, strict=False)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, ValueError):
-            raise error.__cause__ from None
-        raise ValueError(_("the question does not fit: %(why)s") % {"why": error}) from None
-
-
-def question_as_json(question: Question) -> dict[str, Any]:
-    """What :func:`question_of` takes."""
-    made: dict[str, Any] = msgspec.to_builtins(question)
-    return made
+    """A question out of JSON's values or a form's text. Raises :class:`QuestionInvalid`."""
+    return question_read(Question, asked, strict=False)
 
 
 def changed_policy(policy: Policy, change: PolicyChange) -> Policy:

@@ -1,17 +1,17 @@
-"""Runs over the same calls as arrays, what they come to, and how sure a difference is. Pure."""
+"""Runs of the same calls as arrays, their figures, and how sure a difference is. Pure."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from marketplace.benchmarks.recorded_calls.fleet import Fleet
+from marketplace.benchmarks.recorded_calls.fleet import Fleet, Part
 from marketplace.benchmarks.recorded_calls.sizes import Served
 from router.domain.catalog import Policy
 from router.domain.outcome import BILLED
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 QUEUE_MAX = 2_000
 QUEUE_WAIT_S = 30.0
-"""A router's bounds on its queue, as they are unless its settings say otherwise."""
+"""The default bounds of a router's queue."""
 
 STEPS = 60
 """Points of a chart over time."""
@@ -73,7 +73,7 @@ class PoolShare(Struct, frozen=True):
 
 
 class Side(Struct, frozen=True):
-    """What one run comes to. ``good`` is the share of all calls answered within the SLO."""
+    """Figures of one run. ``good`` is the share of all calls that were answered within the SLO."""
 
     calls: int
     errors: int
@@ -110,6 +110,17 @@ class Course:
     arrivals: Sequence[Arrival]
     fleet: Fleet
     policy: Policy
+
+
+class Simulated(NamedTuple):
+    """How one simulated call went; ``part`` is None where it was not answered."""
+
+    at_s: float
+    queue_s: float
+    latency_s: float = 0.0
+    part: Part | None = None
+    worked_s: float = 0.0
+    """How long a worker had it."""
 
 
 class Simulate(Protocol):
@@ -173,10 +184,7 @@ def simulated(
     seed: int,
     tick: Callable[[int], None] = lambda _: None,
 ) -> Run:
-    """The calls on a fleet under a policy. ``tick`` is told how many have arrived, and may raise.
-
-    A call is charged what it consumed, at the price of the deployment that answers it.
-    """
+    """The calls on a fleet. ``tick`` is told how many have arrived, and may raise."""
     parts = {machine.name: part for part in fleet.parts for machine in part.machines()}
     setup = Setup(
         fleet.machines,
@@ -184,20 +192,40 @@ def simulated(
         queue_max=QUEUE_MAX,
         queue_wait_s=QUEUE_WAIT_S,
     )
-    results = Simulation(setup, seed).run(_ticking(arrivals, tick), len(arrivals))
+    sizes = {arrival.at_s: arrival.size for arrival in arrivals}
+    return run_of(
+        calls,
+        arrivals,
+        (
+            Simulated(result.at_s, result.queue_s)
+            if result.error
+            else Simulated(
+                result.at_s,
+                result.queue_s,
+                result.latency_s,
+                parts[result.machine],
+                sizes[result.at_s] * parts[result.machine].service_ms / 1e3,
+            )
+            for result in Simulation(setup, seed).run(_ticking(arrivals, tick), len(arrivals))
+        ),
+    )
+
+
+def run_of(
+    calls: Sequence[Served], arrivals: Sequence[Arrival], results: Iterable[Simulated]
+) -> Run:
+    """The results in order of arrival, each call charged at the price of the part that answers."""
     places = {arrival.at_s: place for place, arrival in enumerate(arrivals)}
     latency_s, queue_s, charge = (np.full(len(calls), np.nan) for _ in range(3))
     pools = [""] * len(calls)
     for result in results:
-        place = places[result.at_s]
+        place, part = places[result.at_s], result.part
         queue_s[place], charge[place] = result.queue_s, 0.0
-        if result.error:
+        if part is None:
             continue
-        part = parts[result.machine]
         usage = calls[place].usage
         if part.price.second_nano:
-            took_ms = round(arrivals[place].size * part.service_ms)
-            usage = msgspec.structs.replace(usage, hardware_ms=took_ms)
+            usage = msgspec.structs.replace(usage, hardware_ms=round(result.worked_s * 1e3))
         latency_s[place], pools[place] = result.latency_s, part.pool
         charge[place] = charge_nano(part.price, usage)
     return Run(_times(arrivals), latency_s, queue_s, charge, np.array(pools))
@@ -274,9 +302,9 @@ def differences(now: Sequence[Run], then: Sequence[Run], slo_ms: float) -> tuple
     for _ in range(RESAMPLES):
         seed = int(rng.integers(len(before)))
         chosen = np.concatenate([blocks[k] for k in rng.integers(BLOCKS, size=BLOCKS)])
-        one, other = before[seed].taken(chosen), after[seed].taken(chosen)
+        old, new = before[seed].taken(chosen), after[seed].taken(chosen)
         for metric in METRICS:
-            drawn[metric].append(metric_of(other, metric, slo_ms) - metric_of(one, metric, slo_ms))
+            drawn[metric].append(metric_of(new, metric, slo_ms) - metric_of(old, metric, slo_ms))
     return tuple(_difference(metric, before, after, slo_ms, drawn[metric]) for metric in METRICS)
 
 

@@ -1,9 +1,8 @@
-"""All that a question is about, read from the recorded calls and the catalog."""
+"""What a question is about, read from the recorded calls and the catalog."""
 
 from dataclasses import dataclass
 
 from django.db.models import Sum
-from msgspec import Struct
 
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.recorded_calls.fleet import (
@@ -20,6 +19,7 @@ from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import AIModel
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import offer_in_force
+from marketplace.planning.whatif.notes import Note
 from marketplace.planning.whatif.question import (
     PoolChange,
     Question,
@@ -36,32 +36,25 @@ from router.domain.pricing import Price, charge_nano
 
 ARRIVALS_MAX = 20_000
 CALLS_MIN = 20
-"""Of fewer calls there is nothing to be said."""
+"""A question about fewer calls is not answered."""
 
 CALLS_SURE = 200
-"""Of fewer calls than this the answer is not to be trusted."""
+"""An answer about fewer calls is not to be trusted."""
 
 OTHERS_SHARE_MAX = 0.05
-"""Other models' part of the workers' time above which it is said."""
+"""Above this share of the workers' time that went to other models, a note says so."""
 
 SLO_MEDIANS = 3.0
-"""Without a profile that names one, the objective is so many times the recorded median."""
+"""Without a profile that names an objective, it is so many times the recorded median."""
 
 
 class Unanswerable(ValueError):
     """The question cannot be answered; says why."""
 
 
-class Note(Struct, frozen=True):
-    """Something to know: a code of :mod:`.notes`, and what is filled in."""
-
-    code: str
-    values: dict[str, str | int | float] = {}
-
-
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that is read for a question. ``seconds`` is how long the stretch is, as far as read."""
+    """What is read for a question. ``seconds`` is the length of the stretch, less what was cut."""
 
     recording: Recording
     fleet_now: Fleet
@@ -205,7 +198,7 @@ def _engine_notes(now: Fleet, then: Fleet) -> list[Note]:
 
 
 def _others_share(question: Question, model: AIModel, fleet: Fleet) -> float:
-    """What part of the time of these pools' calls was other models'."""
+    """The share of these pools' time that went to calls of other models."""
     calls = UsageEvent.objects.filter(
         request_id__gte=id_floor(question.since),
         request_id__lt=id_floor(question.until),

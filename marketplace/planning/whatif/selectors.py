@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
@@ -10,6 +11,8 @@ from marketplace.benchmarks.models import Profile
 from marketplace.catalog.models import AIModel, Deployment
 from marketplace.catalog.selectors import deployments_live
 from marketplace.planning.models import WhatIf
+from marketplace.planning.whatif.answer import Answer
+from marketplace.shared.jobs.models import JobState
 from marketplace.usage.models import Span, UsageRollup
 
 HOUR = timedelta(hours=1)
@@ -38,16 +41,15 @@ def stretches(model: AIModel, now: datetime) -> list[Stretch]:
     """Presets: the busiest hour of yesterday and of the week, the last hour, the last 24."""
     minute = now.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     today = minute.replace(hour=0, minute=0)
-    found = [
+    busiest = [
         ("yesterday", _busiest(model, today - timedelta(days=1), today)),
         ("week", _busiest(model, now - LOOK_BACK, now)),
     ]
-    made = [
-        Stretch(name, at, at + HOUR, calls) for name, hour in found if hour for at, calls in [hour]
+    return [
+        *(Stretch(name, hour[0], hour[0] + HOUR, hour[1]) for name, hour in busiest if hour),
+        Stretch("hour", minute - HOUR, minute),
+        Stretch("day", minute - timedelta(days=1), minute),
     ]
-    made.append(Stretch("hour", minute - HOUR, minute))
-    made.append(Stretch("day", minute - timedelta(days=1), minute))
-    return made
 
 
 def deployments_of(model: AIModel) -> list[Deployment]:
@@ -56,7 +58,7 @@ def deployments_of(model: AIModel) -> list[Deployment]:
 
 
 def profiles_of(model: AIModel) -> QuerySet[Profile]:
-    """Profiles that a pool which is not there can be made of, newest first."""
+    """Profiles that a new pool can be made of, newest first."""
     return (
         Profile.objects.filter(deployment__version__model=model)
         .select_related("deployment__pool", "deployment__provider")
@@ -67,6 +69,13 @@ def profiles_of(model: AIModel) -> QuerySet[Profile]:
 def what_ifs() -> QuerySet[WhatIf]:
     """Newest first."""
     return WhatIf.objects.select_related("model", "asked_by")
+
+
+def answer_kept(row: WhatIf) -> Answer | None:
+    """The answer of a question; None while there is none."""
+    if row.state != JobState.SUCCEEDED or row.answer is None:
+        return None
+    return msgspec.convert(row.answer, Answer)
 
 
 def _busiest(model: AIModel, since: datetime, until: datetime) -> tuple[datetime, int] | None:

@@ -1,15 +1,15 @@
-"""A stored answer as rows and columns that a page shows."""
+"""An answer as the rows and columns that a page and a terminal show."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from marketplace.catalog.templatetags.units import duration, usd
+from marketplace.planning.whatif.answer import Answer, Calibration, PartSeen
+from marketplace.planning.whatif.runs import Difference
 
 NO_WAIT = "0 ms"
 LABELS = {
@@ -29,7 +29,7 @@ VERDICTS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. ``span`` is the difference's interval, "" where it has none."""
+    """One figure. ``span`` is the interval of the difference, "" where it has none."""
 
     label: object
     really: str
@@ -42,86 +42,88 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """A pool's part in each run, and its deployments as they were simulated."""
+    """The share of the calls that a pool answered, and its deployments as they were simulated."""
 
     pool: str
     emulated: bool
     really: str
     now: str
     then: str
-    fleet_now: list[Mapping[str, Any]]
-    fleet_then: list[Mapping[str, Any]]
+    fleet_now: tuple[PartSeen, ...]
+    fleet_then: tuple[PartSeen, ...]
 
 
-def rows_of(answer: Mapping[str, Any]) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far the replay of now is from what happened in one figure, and how far it may be."""
+
+    label: object
+    apart: str
+    most: str
+
+
+def rows_of(answer: Answer) -> list[Row]:
     """Metrics with intervals first, then what is counted or certain."""
-    sides = [answer[name] for name in ("really", "now", "then")]
-    rows = [_metric_row(one, answer["really"]) for one in answer["differences"]]
-    rows.append(
-        Row(_("Wait in the router, mean"), *(duration(s["queue_ms"], NO_WAIT) for s in sides))
-    )
-    rows.append(Row(_("Not answered"), *(number_format(s["errors"]) for s in sides)))
-    costs = [answer["cost_now"], answer["cost_then"]]
-    hourly = (usd(cost["hardware_nano_per_hour"]) for cost in costs)
-    rows.append(Row(_("Hardware, an hour"), "–", *hourly))
-    per_1000 = (usd(round(cost["hardware_nano"] * 1_000 / answer["calls"])) for cost in costs)
-    rows.append(Row(_("Hardware for 1,000 calls"), "–", *per_1000))
-    return rows
+    sides = (answer.really, answer.now, answer.then)
+    costs = (answer.cost_now, answer.cost_then)
+    hourly = (usd(cost.hardware_nano_per_hour) for cost in costs)
+    per_1000 = (usd(round(cost.hardware_nano * 1_000 / answer.calls)) for cost in costs)
+    return [
+        *(_metric_row(found, getattr(answer.really, found.metric)) for found in answer.differences),
+        Row(_("Wait in the router, mean"), *(duration(side.queue_ms, NO_WAIT) for side in sides)),
+        Row(_("Not answered"), *(number_format(side.errors) for side in sides)),
+        Row(_("Hardware, an hour"), "–", *hourly),
+        Row(_("Hardware for 1,000 calls"), "–", *per_1000),
+    ]
 
 
-def pools_of(answer: Mapping[str, Any]) -> list[PoolRow]:
+def pools_of(answer: Answer) -> list[PoolRow]:
     """Every pool that answered or could have, by name."""
+    fleets = (answer.fleet_now, answer.fleet_then)
     really, now, then = (
-        {part["pool"]: part["share"] for part in answer[name]["pools"]}
-        for name in ("really", "now", "then")
+        {part.pool: percent(part.share) for part in side.pools}
+        for side in (answer.really, answer.now, answer.then)
     )
-    fleets = (answer["fleet_now"], answer["fleet_then"])
-    names = {part["pool"] for fleet in fleets for part in fleet}
+    names = {part.pool for fleet in fleets for part in fleet} | really.keys()
     return [
         PoolRow(
             name,
-            any(p["emulated"] for fleet in fleets for p in fleet if p["pool"] == name),
-            really=percent(really.get(name, 0.0)),
-            now=percent(now.get(name, 0.0)),
-            then=percent(then.get(name, 0.0)),
-            fleet_now=[part for part in fleets[0] if part["pool"] == name],
-            fleet_then=[part for part in fleets[1] if part["pool"] == name],
+            any(part.emulated for fleet in fleets for part in fleet if part.pool == name),
+            really.get(name, percent(0.0)),
+            now.get(name, percent(0.0)),
+            then.get(name, percent(0.0)),
+            *(tuple(part for part in fleet if part.pool == name) for fleet in fleets),
         )
-        for name in sorted(names | really.keys())
+        for name in sorted(names)
     ]
 
 
-def calibration_of(answer: Mapping[str, Any]) -> list[dict[str, object]]:
-    """How far the replay of now is from what happened, each with its bound."""
-    found = answer["calibration"]
-    labels = {
-        "mean": _("Mean latency"),
-        "p99": _("Latency p99"),
-        "good": LABELS["good"],
-        "shares": _("Calls that another pool answered"),
-    }
+def distances_of(found: Calibration) -> list[Distance]:
+    """The calibration, figure by figure."""
+    rows = (
+        (_("Mean latency"), found.mean, found.mean_max),
+        (_("Latency p99"), found.p99, found.p99_max),
+        (LABELS["good"], found.good, found.good_max),
+        (_("Calls that another pool answered"), found.shares, found.shares_max),
+    )
     return [
-        {
-            "label": label,
-            "apart": f"{'−' if found[name] < 0 else '+'}{percent(abs(found[name]))}",
-            "most": percent(found[f"{name}_max"]),
-        }
-        for name, label in labels.items()
-        if name in found  # Shares were not held against each other at first.
+        Distance(label, f"{'−' if apart < 0 else '+'}{percent(abs(apart))}", percent(most))
+        for label, apart, most in rows
     ]
 
 
-def charts_of(answer: Mapping[str, Any], since: datetime) -> dict[str, list[Any]]:
+def charts_of(answer: Answer, since: datetime) -> dict[str, list[float | None]]:
     """Columns for the charts: the replay's own clock, set to where the stretch begins."""
-    series = answer["series"]
-    made: dict[str, list[Any]] = {
-        "at": [since.timestamp() + seconds for seconds in series["now"]["at"]]
+    begins_s = since.timestamp()
+    columns: dict[str, list[float | None]] = {
+        "at": [begins_s + (at or 0.0) for at in answer.series["now"]["at"]]
     }
     for side in ("now", "then"):
-        made[f"good_{side}"] = [_percent(value) for value in series[side]["good"]]
-        made[f"p99_{side}"] = series[side]["p99"]
-        made[f"waiting_{side}"] = series[side]["waiting"]
-    return made
+        series = answer.series[side]
+        columns[f"good_{side}"] = [None if v is None else 100 * v for v in series["good"]]
+        columns[f"p99_{side}"] = series["p99"]
+        columns[f"waiting_{side}"] = series["waiting"]
+    return columns
 
 
 def percent(share: float) -> str:
@@ -129,32 +131,26 @@ def percent(share: float) -> str:
     return f"{number_format(round(100 * share, 1), decimal_pos=1)} %"
 
 
-def _metric_row(one: Mapping[str, Any], really: Mapping[str, Any]) -> Row:
-    metric, low, high = one["metric"], one["low"], one["high"]
-    changed = low or high
+def _metric_row(found: Difference, really: float) -> Row:
+    metric, low, high = found.metric, found.low, found.high
     return Row(
         LABELS[metric],
-        really=_shown(metric, really[metric]),
-        now=_shown(metric, one["now"]),
-        then=_shown(metric, one["then"]),
-        span=f"{_more(metric, low)} … {_more(metric, high)}" if changed else "",
-        verdict=one["verdict"],
-        verdict_label=VERDICTS[one["verdict"]],
+        _value(metric, really),
+        _value(metric, found.now),
+        _value(metric, found.then),
+        f"{_signed(metric, low)} … {_signed(metric, high)}" if low or high else "",
+        found.verdict,
+        VERDICTS[found.verdict],
     )
 
 
-def _more(metric: str, value: float) -> str:
-    sign = "−" if value < 0 else "+"
-    return f"{sign}{_shown(metric, abs(value))}"
+def _signed(metric: str, value: float) -> str:
+    return f"{'−' if value < 0 else '+'}{_value(metric, abs(value))}"
 
 
-def _shown(metric: str, value: float) -> str:
+def _value(metric: str, value: float) -> str:
     if metric == "good":
         return percent(value)
     if metric == "charge_nano_per_1000":
         return usd(round(value))
     return duration(value, NO_WAIT)
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share

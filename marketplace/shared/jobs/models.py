@@ -58,6 +58,10 @@ class Job(models.Model):
     def is_over(self) -> bool:
         return self.state not in STATES_OPEN
 
+    @property
+    def percent(self) -> int:
+        return round(100 * self.progress)
+
     def ends_at(self, now: datetime) -> datetime | None:
         """When it ends if it goes on as it did; None while nobody can say."""
         if self.state != JobState.RUNNING or self.started_at is None or not self.progress:

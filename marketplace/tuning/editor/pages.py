@@ -15,12 +15,11 @@ from marketplace.catalog.models import AIModel, Deployment
 from marketplace.catalog.selectors import deployments_live
 from marketplace.planning.whatif.pages import STRETCHES
 from marketplace.planning.whatif.question import question_of
-from marketplace.planning.whatif.selectors import Stretch, stretches, what_ifs
+from marketplace.planning.whatif.selectors import Stretch, answer_kept, stretches, what_ifs
 from marketplace.planning.whatif.services import what_if_ask
 from marketplace.planning.whatif.table import rows_of
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.trials.models import Aim
-from marketplace.shared.jobs.models import JobState
 from marketplace.tuning import sentences
 from marketplace.tuning.editor.forms import PolicyForm
 from marketplace.tuning.editor.services import PolicyConflict, draft_check, policy_edit
@@ -80,13 +79,8 @@ def policy_draft(request: HttpRequest, author: str, slug: str) -> HttpResponse:
 def policy_preview(request: HttpRequest, what_if_id: int) -> HttpResponse:
     """The progress of a draft's replay, or its result."""
     row = get_object_or_404(what_ifs(), pk=what_if_id)
-    is_done = row.state == JobState.SUCCEEDED and bool(row.answer)
-    context = {
-        "preview": row,
-        "percent": round(100 * row.progress),
-        "is_done": is_done,
-        "rows": rows_of(row.answer or {}) if is_done else [],
-    }
+    answer = answer_kept(row)
+    context = {"preview": row, "answer": answer, "rows": rows_of(answer) if answer else []}
     return render(request, "routing/policy_preview.html", context)
 
 

@@ -3,19 +3,15 @@
 import json
 from typing import Any
 
+import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from marketplace.planning.advisor.answer import Answer, answer_json
+from marketplace.planning.advisor.answer import Answer
 from marketplace.planning.advisor.model import Fleet
-from marketplace.planning.advisor.question import (
-    KINDS,
-    Question,
-    QuestionInvalid,
-    question_of,
-    slo_parse,
-)
+from marketplace.planning.advisor.question import KINDS, Question, question_of, slo_parse
 from marketplace.planning.advisor.search import Checked
 from marketplace.planning.advisor.services import CHECK_SECONDS, answer_question
+from marketplace.planning.asking import QuestionInvalid
 
 PUBLISHED = "published, not measured here"
 
@@ -25,26 +21,31 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("model", help="a model's name, or mlperf/<benchmark>")
-        parser.add_argument("--rate", type=float, required=True, help="calls a second")
-        parser.add_argument("--slo", required=True, help="p99=800 (ms) or p95=2s, end to end")
-        parser.add_argument("--peak", type=float, default=1.0, help="peak over mean rate")
-        parser.add_argument("--prompt-tokens", type=float, default=64.0)
-        parser.add_argument("--completion-tokens", type=float, default=64.0)
-        parser.add_argument("--rows", type=float, default=1.0, help="rows or images of a call")
-        parser.add_argument("--size-cv", type=float, default=1.0, help="spread of the sizes")
-        parser.add_argument("--budget", type=float, default=0.0, help="USD an hour; 0 is none")
-        parser.add_argument("--regions", nargs="*", default=[])
-        parser.add_argument("--kinds", nargs="*", default=list(KINDS), help=", ".join(KINDS))
-        parser.add_argument("--measured-only", action="store_true", help="no published figures")
-        parser.add_argument("--utilisation", type=float, default=0.9, help="most at the peak")
-        parser.add_argument("--spare", action="store_true", help="n+1: with any instance gone")
-        parser.add_argument(
-            "--price", action="append", default=[], metavar="OPTION=USD", help="an hour of it"
+        add = parser.add_argument
+        add("model", help="a model's name, or mlperf/<benchmark>")
+        add("--rate", dest="rate_hz", type=float, required=True, help="calls a second")
+        add("--slo", required=True, help="p99=800 (ms) or p95=2s, end to end")
+        add("--peak", dest="peak_factor", type=float, default=1.0, help="peak over mean rate")
+        add("--prompt-tokens", type=float, default=64.0)
+        add("--completion-tokens", type=float, default=64.0)
+        add("--rows", type=float, default=1.0, help="rows or images of a call")
+        add("--size-cv", type=float, default=1.0, help="spread of the sizes")
+        add("--budget", dest="budget_usd", type=float, default=0.0, help="USD an hour; 0 is none")
+        add("--regions", nargs="*", default=[])
+        add("--kinds", nargs="*", default=list(KINDS), help=", ".join(KINDS))
+        add("--measured-only", dest="published", action="store_false", help="no published figures")
+        add(
+            "--utilisation",
+            dest="utilisation_max",
+            type=float,
+            default=0.9,
+            help="most at the peak",
         )
-        parser.add_argument("--check", action="store_true", help="emulate, and refine by that")
-        parser.add_argument("--seconds", type=float, default=CHECK_SECONDS, help="of checking")
-        parser.add_argument("--json", action="store_true")
+        add("--spare", action="store_true", help="n+1: with any instance gone")
+        add("--price", action="append", default=[], metavar="OPTION=USD", help="an hour of it")
+        add("--check", action="store_true", help="emulate, and refine by that")
+        add("--seconds", type=float, default=CHECK_SECONDS, help="of checking")
+        add("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -54,7 +55,7 @@ class Command(BaseCommand):
         except QuestionInvalid as error:
             raise CommandError(str(error)) from error
         if options["json"]:
-            self.stdout.write(json.dumps(answer_json(made), indent=1))
+            self.stdout.write(json.dumps(msgspec.to_builtins(made), indent=1))
             return
         self.stdout.write("\n".join([*_head(question), *_fleet(made), *_check(made), *_more(made)]))
 
@@ -67,27 +68,11 @@ def _question(options: dict[str, Any]) -> Question:
         try:
             prices[name] = float(usd)
         except ValueError as error:
-            raise QuestionInvalid("price", f"must look like OPTION=USD, got {text!r}") from error
-    return question_of(
-        {
-            "model": options["model"],
-            "rate_hz": options["rate"],
-            "slo_ms": slo_ms,
-            "share": share,
-            "peak_factor": options["peak"],
-            "prompt_tokens": options["prompt_tokens"],
-            "completion_tokens": options["completion_tokens"],
-            "rows": options["rows"],
-            "size_cv": options["size_cv"],
-            "budget_usd": options["budget"],
-            "regions": options["regions"],
-            "kinds": options["kinds"],
-            "published": not options["measured_only"],
-            "utilisation_max": options["utilisation"],
-            "spare": options["spare"],
-            "prices": prices,
-        }
-    )
+            raise QuestionInvalid(
+                "price", f"price must look like OPTION=USD, got {text!r}"
+            ) from error
+    asked = {name: options[name] for name in Question.__struct_fields__ if name in options}
+    return question_of(asked | {"slo_ms": slo_ms, "share": share, "prices": prices})
 
 
 def _head(question: Question) -> list[str]:
@@ -137,8 +122,8 @@ def _check(made: Answer) -> list[str]:
             f"{check.figures.calls:,} calls); p99 {check.figures.p99_ms:.0f} ms"
         )
     lines.append(
-        f"  cheaper fleets: {check.ruled_out} ruled out by a bound, {check.runs} runs"
-        + (", none meets the SLO" if check.complete else f"; NOT FINISHED, {check.left} left")
+        f"  {check.judged} fleets judged in {check.runs} runs"
+        + (": no cheaper one meets the SLO" if check.complete else "; NOT FINISHED")
         + f" ({check.seconds:.0f} s, seed {check.seed})"
     )
     return lines

@@ -12,8 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from marketplace.benchmarks.recorded_calls.fleet import Basis
 from marketplace.benchmarks.recorded_calls.replay import recording_read
 from marketplace.catalog.models import AIModel
-from marketplace.planning.whatif.answer import Answer, answer
-from marketplace.planning.whatif.notes import note_text
+from marketplace.planning.whatif.answer import answer
 from marketplace.planning.whatif.question import Question, question_of
 from marketplace.planning.whatif.report import report
 from marketplace.planning.whatif.scene import ARRIVALS_MAX, Unanswerable
@@ -79,12 +78,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         if options["json"]:
             return self.stdout.write(msgspec.json.format(msgspec.json.encode(made)).decode())
-        self._print(made)
-
-    def _print(self, made: Answer) -> None:
         self.stdout.write(report(made))
-        for note in made.notes:
-            self.stdout.write(f"- {note_text(msgspec.to_builtins(note))}")
 
     def _export(self, question: Question, path: Path) -> None:
         model = AIModel.objects.filter(name=question.model).first()

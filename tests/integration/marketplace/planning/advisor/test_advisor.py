@@ -28,7 +28,8 @@ from marketplace.planning.advisor.answer import answer_of
 from marketplace.planning.advisor.catalogue import options_of
 from marketplace.planning.advisor.models import Advice, AdviceState
 from marketplace.planning.advisor.option import Evidence
-from marketplace.planning.advisor.question import Question, QuestionInvalid
+from marketplace.planning.advisor.question import Question
+from marketplace.planning.asking import QuestionInvalid, QueueFull
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.shop import Shop
 
@@ -158,7 +159,7 @@ def test_an_answer_is_checked_by_a_job_and_says_so(yard: Shop) -> None:
 def test_too_many_waiting_checks_are_refused(yard: Shop) -> None:
     for _ in range(services.WAITING_MAX):
         services.advice_make(organisation=yard.organisation, user=None, question=Question(**ASKED))
-    with pytest.raises(services.TooManyChecks):
+    with pytest.raises(QueueFull):
         services.advice_make(organisation=yard.organisation, user=None, question=Question(**ASKED))
 
 
@@ -328,13 +329,13 @@ def test_the_page_answers_at_once_and_then_shows_the_check(yard: Shop) -> None:
     assert asked.status_code == 302
     path = asked.headers["Location"]
     page = client.get(path).content.decode()
-    assert "waits to be checked" in page
+    assert "Waiting for its turn." in page
     assert 'hx-trigger="every 2s"' in page
     assert "measured here" in page
     job_run_next(Advice)
     page = client.get(path).content.decode()
     assert "hx-trigger" not in page
-    assert "None of them was shown to meet the SLO" in page
+    assert "No cheaper one of them was shown to meet the SLO" in page
     assert "Best with TPUs alone" in page
 
 
@@ -369,7 +370,7 @@ def test_the_command_answers_and_checks(yard: Shop, capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     assert "x fast (CPU; measured)" in told
     assert "emulated:" in told
-    assert "none meets the SLO" in told
+    assert "no cheaper one meets the SLO" in told
 
 
 def test_the_command_refuses_what_makes_no_sense(yard: Shop) -> None:

@@ -16,7 +16,7 @@ from marketplace.catalog.models import Deployment, Pool
 from marketplace.planning.models import WhatIf
 from marketplace.planning.whatif import answer as answering
 from marketplace.planning.whatif import tasks as tasks  # registers the kind of job
-from marketplace.planning.whatif.notes import NOTES, note_text
+from marketplace.planning.whatif.notes import NOTES, Note, note_text
 from marketplace.planning.whatif.question import question_of
 from marketplace.planning.whatif.selectors import stretches
 from marketplace.shared.jobs.models import JobState
@@ -172,8 +172,9 @@ def test_yesterdays_busiest_hour_is_found(shop: Shop, since: datetime) -> None:
 
 @pytest.mark.parametrize("code", NOTES)
 def test_every_note_reads(code: str) -> None:
-    values = dict.fromkeys(("calls", "total", "needed", "percent", "deployment", "pool"), "7")
-    text = note_text({"code": code, "values": values})
+    names = ("calls", "total", "needed", "percent", "deployment", "pool")
+    values: dict[str, str | int | float] = dict.fromkeys(names, "7")
+    text = note_text(Note(code, values))
     assert text
     assert "%(" not in text
 
