@@ -286,6 +286,34 @@ async def test_a_large_file_is_never_in_memory(mib: int, monkeypatch: pytest.Mon
     assert grown < SOCKETS_BYTES
 
 
+async def test_a_large_answer_comes_no_faster_than_its_client_reads() -> None:
+    sent = 0
+    whole = 48 * MIB
+
+    async def give(web: Web, reader: Reader, writer: Writer) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % whole)
+        for _ in range(whole // len(PIECE)):
+            writer.write(PIECE)
+            await writer.drain()
+            sent += len(PIECE)
+
+    async def stands() -> int:
+        """How much had gone once nothing moved any more."""
+        before = -1
+        while before != sent or not sent:
+            before = sent
+            await asyncio.sleep(0.05)
+        return sent
+
+    async with (
+        passing(give, WIDE) as ways,
+        ways.client.stream("GET", "/v1/files/f/content", headers=AUTH) as answer,
+    ):
+        assert await stands() < SOCKETS_BYTES
+        assert sum([len(part) async for part in answer.aiter_raw()]) == whole
+
+
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
