@@ -22,6 +22,8 @@ from marketplace.inference.tokens import CallerGone
 TRIES = 3
 """Of a call whose worker failed it; the client itself tries again what can only be too early."""
 TRY_AGAIN_S = 1.0
+LINGERS: Mapping[str, str] = {"X-Route-Linger-S": "600"}
+"""A call goes on in the router when this process dies: the next turn gets its answer."""
 FAULTS = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
@@ -160,7 +162,7 @@ class Calls:
                 ask.body,
                 deadline_s=max(until_s - loop.time(), 1.0),
                 idempotency_key=ask.idempotency_key,
-                headers=ask.headers,
+                headers={**LINGERS, **ask.headers},
             )
             pause_s = TRY_AGAIN_S * tried
             if answer.status not in FAULTS or loop.time() + pause_s >= until_s:

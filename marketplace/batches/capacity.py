@@ -22,8 +22,10 @@ rows_asked = Signal()
 
 def piece_rows(model: str) -> int:
     """How many rows of a model are sent in one call."""
-    answers = [answer for _, answer in rows_asked.send(None, model=model)]
-    measured = max([0, *(answer for answer in answers if isinstance(answer, int))])
+    measured = 0
+    for _, answer in rows_asked.send(None, model=model):
+        if isinstance(answer, int):
+            measured = max(measured, answer)
     return min(measured or PIECE_ROWS, PIECE_ROWS_MAX)
 
 

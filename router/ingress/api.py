@@ -239,8 +239,6 @@ class API:
         if CANCEL in exchange.headers:
             body = listing.encode({"cancelled": self._idempotency.cancel(exchange, grant)})
             return await exchange.answer(200, JSON, body)
-        # Whoever cannot wait now asks again with the same key, and must not be charged twice.
-        exchange.outlives_client = call.wishes.priority is Priority.BATCH and not call.stream
         await self._idempotency.once(
             exchange, grant, lambda sink: self._running(exchange, grant, call, sink)
         )

@@ -65,8 +65,7 @@ class Exchange:
     ``headers`` have lower-case names. ``grant`` is the caller's, once known. ``doubled`` is a
     header that came twice and must not. ``wants_body`` says whether the body is kept or thrown
     away; with an ``inflow`` it is passed on as it comes. ``keeps`` says whether the connection
-    stays open after the answer. ``started`` and ``ended`` tell how far the answer is. A call that
-    ``outlives_client`` goes on when its client leaves.
+    stays open after the answer. ``started`` and ``ended`` tell how far the answer is.
     """
 
     __slots__ = (
@@ -83,7 +82,6 @@ class Exchange:
         "is_head",
         "keeps",
         "method",
-        "outlives_client",
         "path",
         "query",
         "started",
@@ -108,7 +106,6 @@ class Exchange:
         self.keeps = False
         self.started = False
         self.ended = False
-        self.outlives_client = False
 
     def begin(self, method: str, path: str, query: str, *, keeps: bool, chunks: bool) -> None:
         """The head has come. ``HEAD`` is served like ``GET`` without the body."""

@@ -153,12 +153,11 @@ class Connection(asyncio.Protocol):
         self._server.moved.set()
         self.resume_writing()
         self._held.clear()
-        exchange = self._exchange
-        goes_on = exchange is not None and (exchange.ended or exchange.outlives_client)
+        answered = self._exchange is not None and self._exchange.ended
         if self._task is None:
             self._let_body_go()
             self._exchange = None
-        elif not goes_on:
+        elif not answered:
             self._task.cancel()
 
     def pause_writing(self) -> None:

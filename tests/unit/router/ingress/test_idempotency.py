@@ -8,10 +8,9 @@ import pytest
 from msgspec import structs
 
 from router.adapters.memory import MemoryIdempotencyStore
-from router.domain.catalog import ApiKey, Endpoint
+from router.domain.catalog import ApiKey
 from router.domain.errors import LedgerUnavailable
 from router.domain.keys import SessionClaims, digest_key, sign_session
-from router.domain.request import InferenceRequest
 from router.ports import Answer, Claim, Claimant, ClaimState, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
@@ -247,46 +246,6 @@ async def test_without_its_store_a_call_with_a_key_does_not_run(
     assert refused.status_code == 503
     assert plain.status_code == 200
     assert len(line.records) == 1
-
-
-class GatedUpstream(FakeUpstream):
-    """Answers once its gate is open."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda _: ANSWER)
-        self.gate = asyncio.Event()
-
-    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
-        answer = await super().answer(request, endpoint)
-        await self.gate.wait()
-        return answer
-
-
-@pytest.mark.parametrize(
-    ("priority", "outcome"), [("batch", "completed"), ("standard", "client_gone")]
-)
-async def test_only_work_that_can_wait_is_finished_and_kept_though_its_client_leaves(
-    priority: str, outcome: str
-) -> None:
-    upstream = GatedUpstream()
-    line = Line(upstream)
-    sent = {**headers(), "x-route-priority": priority}
-    async with calling(line) as client, asyncio.timeout(PATIENCE_S):
-        first = asyncio.ensure_future(client.post(PATH, json=CHAT, headers=sent))
-        await in_time(lambda: len(upstream.called) == 1)
-        first.cancel()
-        await asyncio.wait([first])
-        if outcome == "completed":
-            upstream.gate.set()
-        await in_time(lambda: len(line.records) == 1)
-        assert line.records[0].outcome == outcome
-        upstream.gate.set()
-        while (again := await client.post(PATH, json=CHAT, headers=sent)).status_code == 409:
-            pass  # The first one is being kept.
-    assert again.status_code == 200
-    assert (again.headers.get("idempotent-replayed") == "true") is (outcome == "completed")
-    assert len(line.records) == (1 if outcome == "completed" else 2)
-    assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
 # --- calls that go on without their clients -------------------------------------------------------
