@@ -151,7 +151,7 @@ class Attempts:
                 excluded |= {attempt.endpoint.worker.id}
                 if not trace.has_ended(attempt):
                     self.lost(attempt, trace, error)
-        if self._may_retry(plan, trace, excluded):
+        if ending_of(error).is_retried and self._may_retry(plan, trace, excluded):
             return excluded
         if error.is_answer and error.is_fault:
             self._check_request(error, plan, trace)

@@ -56,18 +56,22 @@ class Ending(Struct, frozen=True, gc=False):
     is_retried: bool = False
 
 
-OUTRUN = Ending(Outcome.OUTRUN, Trust.LOST_IF_SILENT, Lesson.CENSORED)
+# Reading an attribute of an enum takes 70 ns.
+GAINED, KEPT, DOUBTED, LOST, LOST_IF_SILENT = Trust
+MEASURED, CENSORED, NOTHING = Lesson
+
+OUTRUN = Ending(Outcome.OUTRUN, LOST_IF_SILENT, CENSORED)
 """The other attempt of a hedge answered first."""
 
-ANSWERED = Ending(Outcome.COMPLETED, Trust.GAINED, Lesson.MEASURED, twin=OUTRUN)
+ANSWERED = Ending(Outcome.COMPLETED, GAINED, MEASURED, twin=OUTRUN)
 """The last token came. (The first one decides a race already, but ends nothing.)"""
 
-FAILED = Ending(Outcome.WORKER_FAILED, Trust.LOST, is_retried=True)
+FAILED = Ending(Outcome.WORKER_FAILED, LOST, is_retried=True)
 """No connection, no answer in time, or a broken one, before the first byte. A probe that takes too
 long ends like this as well.
 """
 
-ANSWERED_WRONGLY = Ending(Outcome.WORKER_FAILED, Trust.DOUBTED, is_retried=True)
+ANSWERED_WRONGLY = Ending(Outcome.WORKER_FAILED, DOUBTED, is_retried=True)
 """A status of 5xx, or what is no answer at all."""
 
 BUSY = Ending(Outcome.WORKER_FAILED, is_retried=True)
@@ -75,7 +79,7 @@ BUSY = Ending(Outcome.WORKER_FAILED, is_retried=True)
 long to leave it alone.
 """
 
-TRUNCATED = Ending(Outcome.TRUNCATED, Trust.LOST)
+TRUNCATED = Ending(Outcome.TRUNCATED, LOST)
 """The worker failed after its first byte: the client has seen half an answer."""
 
 REFUSED = Ending(Outcome.REFUSED, twin=Ending(Outcome.OUTRUN))

@@ -18,7 +18,19 @@ from router.contracts.word import Word
 from router.domain.catalog import Endpoint
 from router.scheduling.admission import Admission, nothing_eligible
 from router.scheduling.decisions import Cancel, Decision, Eject
-from router.scheduling.endings import FAILED, OUTRUN, Ending, Lesson, Trust
+from router.scheduling.endings import (
+    CENSORED,
+    DOUBTED,
+    FAILED,
+    GAINED,
+    KEPT,
+    LOST_IF_SILENT,
+    NOTHING,
+    OUTRUN,
+    Ending,
+    Lesson,
+    Trust,
+)
 from router.scheduling.fleet import Fleet
 from router.scheduling.hedging import HedgeClock, second_place
 from router.scheduling.learning import Learning
@@ -184,9 +196,9 @@ class Scheduler:
         decisions: list[Decision] = []
         is_released = worker.release(attempt, now_s)
         if is_released:
-            if ending.lesson is not Lesson.NOTHING:
+            if ending.lesson is not NOTHING:
                 self._learn(attempt, ending.lesson, used, now_s)
-            if ending.trust is not Trust.KEPT:
+            if ending.trust is not KEPT:
                 decisions += self._judge(attempt, ending.trust, now_s)
             if rest_s > 0:
                 worker.rest(now_s + rest_s)
@@ -222,7 +234,7 @@ class Scheduler:
     # Attempts that are over
 
     def _learn(self, attempt: Attempt, lesson: Lesson, used: Used | None, now_s: float) -> None:
-        if lesson is Lesson.CENSORED:
+        if lesson is CENSORED:
             return attempt.run.outrun(now_s)
         if attempt.is_probe:
             return self._learning.probed(attempt, now_s)
@@ -236,14 +248,14 @@ class Scheduler:
     def _judge(self, attempt: Attempt, trust: Trust, now_s: float) -> list[Decision]:
         """The worker is trusted more or less for how an attempt ended there."""
         worker = attempt.endpoint.worker
-        if trust is Trust.GAINED:
+        if trust is GAINED:
             self.fleet.trust_changes += worker.answered()
             return []
-        if trust is Trust.LOST_IF_SILENT and (
+        if trust is LOST_IF_SILENT and (
             attempt.is_hedge or worker.probes.heard_s > attempt.dispatched_s
         ):
             return []
-        is_doubt = trust is Trust.DOUBTED and not attempt.is_probe
+        is_doubt = trust is DOUBTED and not attempt.is_probe
         tenant = attempt.ticket.tenant if is_doubt else None
         if not worker.ejection.failed(attempt.dispatched_s, now_s, tenant):
             return []

@@ -145,6 +145,8 @@ def engine_scenarios(
     mixed, same = fleet(MIXED, form), fleet(SAME, form)
     slow = Event(Trouble.SLOW, 20, 36, 4.0)
     slowed = tuple(replace(e, events=(slow,)) if e.kind == "a100" else e for e in mixed)
+    all_slow = Event(Trouble.SLOW, 20, 28, 4.0)
+    all_slowed = tuple(replace(e, events=(all_slow,)) for e in mixed)
     hung = _troubled(mixed, "a100-0", Event(Trouble.HANG, 20, 28))
     crashed = _troubled(mixed, "a100-0", Event(Trouble.CRASH, 20, 30))
 
@@ -156,6 +158,7 @@ def engine_scenarios(
         ("e-shared", "long shared system prompts", mixed, _SHARED, 40.5),
         ("e-long", "short prompts, and a few very long ones", mixed, _LONG, 58.3),
         ("e-slow", "the A100s slow down 4 x from second 20 to 36", slowed, _CHAT, 42.5),
+        ("e-slow-all", "every engine slows down 4 x from 20 to 28", all_slowed, _SINGLE, 28.7),
         ("e-same", "chat sessions on like engines", same, _CHAT, 53.7),
         ("e-hang", "an A100 hangs from second 20 to 28", hung, _CHAT, 42.5),
         ("e-crash", "an A100 crashes at second 20 and returns at 30", crashed, _CHAT, 42.5),
