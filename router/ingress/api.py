@@ -275,6 +275,7 @@ class API:
         client: Client,
         progress: Progress,
     ) -> None:
+        refused: CallError | None = None
         try:
             if call.fallbacks:
                 await self._first_of(exchange, grant, call, client, progress)
@@ -283,9 +284,11 @@ class API:
         except CallError as error:
             if not progress.stop():
                 raise
-            await client.end_stream(error)  # Its status is 200: the head went with a comment.
+            refused = error
         finally:
             progress.stop()
+        if refused is not None:  # Its status is 200: the head went with a comment.
+            await client.end_stream(refused)
 
     async def _first_of(
         self,
