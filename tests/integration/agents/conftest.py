@@ -164,7 +164,7 @@ def _pages(database_url: str, home: Path) -> Iterator[str]:
         process.wait(60)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def opened(
     postgres_url: str, django_db_setup: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[str]:
@@ -189,7 +189,7 @@ def opened(
         connect_to(kept)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def _market(opened: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     from marketplace.accounts.models import Organisation
     from marketplace.accounts.services import api_key_create

@@ -96,6 +96,18 @@ def test_the_workers_of_a_killed_agent_leave_routing_and_return_with_it(
     assert "adopted" in again.said
 
 
+@pytest.mark.nightly
+def test_a_triton_that_runs_already_is_adopted(market: Market, triton_url: str) -> None:
+    from marketplace.agents.models import AgentWorker
+
+    words = ["--engine", "triton", "--task", "tensors", "--served-name", "fraud_scorer"]
+    market.agent("triton", "--token", market.token(), *words, "--adopt", triton_url)
+    market.probed_until(lambda: "triton-a" in market.routed())
+    known = AgentWorker.objects.get(worker__worker_id="triton-a")
+    assert known.worker.protocol == "oip"
+    assert known.engine_version.startswith("2.")
+
+
 def test_a_server_ends_with_its_killed_agent(market: Market) -> None:
     agent = market.agent("orphaning", "--token", market.token(), *STARTED)
     market.probed_until(lambda: market.routed() == {"orphaning-a"})
@@ -105,6 +117,7 @@ def test_a_server_ends_with_its_killed_agent(market: Market) -> None:
     until(lambda: not Path(f"/proc/{server}/cmdline").exists())
 
 
+@pytest.mark.nightly
 def test_a_token_works_once_and_a_revoked_agent_drains_and_ends(
     market: Market, llama_url: str
 ) -> None:

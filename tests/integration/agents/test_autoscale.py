@@ -18,6 +18,7 @@ AGENT = (
 )
 
 
+@pytest.mark.nightly
 def test_workers_come_as_they_are_wished_for_and_drain_as_they_are_not(
     market: Market, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
