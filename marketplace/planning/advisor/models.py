@@ -1,7 +1,5 @@
 """Answers that are kept."""
 
-from typing import Any
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -57,8 +55,3 @@ class Advice(Job):
         if self.state in STATES_OF_CHECKS:
             return STATES_OF_CHECKS[JobState(self.state)]
         return AdviceState.CHECKED if self.answer.get("check") else AdviceState.ANSWERED
-
-    @property
-    def fleet(self) -> dict[str, Any] | None:
-        """The advised fleet, as JSON keeps it."""
-        return self.answer.get("fleet")

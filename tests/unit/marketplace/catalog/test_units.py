@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.catalog.templatetags.units import duration, per_second, percent_of, usd
+from marketplace.catalog.templatetags.units import (
+    dollars,
+    duration,
+    per_second,
+    percent_of,
+    share,
+    significant,
+    usd,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +52,19 @@ def test_rates_and_shares() -> None:
     assert per_second(71.6) == "72 tok/s"
     assert percent_of(1, 4) == "25.00"
     assert percent_of(1, 0) == "0"
+
+
+def test_dollars_are_written_as_nano_dollars_are() -> None:
+    assert dollars(2.5) == usd(2_500_000_000) == "$2.50"
+    assert dollars(None) == usd(None)
+
+
+def test_a_share_has_as_many_decimals_as_are_asked_for() -> None:
+    assert (share(0.98765), share(0.98765, 2), share(-0.2, 0)) == ("98.8", "98.77", "-20")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.123456, "0.1235"), (99.9, "99.9"), (20.0, "20"), (123_456.0, "123500")]
+)
+def test_four_digits_matter(value: float, shown: str) -> None:
+    assert significant(value).replace(",", "") == shown

@@ -65,6 +65,7 @@ def test_a_question_that_makes_no_sense_is_refused_by_name(field: str, value: ob
     with pytest.raises(QuestionInvalid) as caught:
         question_of({"model": "a/b", "rate_hz": 1, "slo_ms": 100, field: value})
     assert caught.value.field.startswith(field)
+    assert repr(value) in str(caught.value)
 
 
 def test_an_unknown_field_and_a_wrong_type_are_refused() -> None:
