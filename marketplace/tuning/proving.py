@@ -9,8 +9,7 @@ from django.utils import timezone
 from marketplace.benchmarks.recorded_calls.fleet import Basis, Fleet, FleetUnknown, fleet_read
 from marketplace.benchmarks.recorded_calls.replay import (
     Recording,
-    arrivals_recorded,
-    fleet_of,
+    fleet_now,
     recording_read,
     replay,
 )
@@ -61,12 +60,13 @@ FIGURES = ("mean_ms", "p99_ms", "good")
 def arrivals_lately(model: AIModel) -> list[Arrival]:
     """A route's recent recorded arrivals: times and sizes; some blocks of them if too many."""
     now = timezone.now()
-    return arrivals_recorded(model=model, since=now - ARRIVALS_SPAN, until=now, limit=ARRIVALS_MAX)
+    since = now - ARRIVALS_SPAN
+    return list(recording_read(model=model, since=since, until=now, limit=ARRIVALS_MAX).arrivals)
 
 
 def replay_on(model: AIModel, slo_ms: float) -> Replay:
     """A function that replays arrivals on the route's fleet, as its profiles describe it."""
-    machines = fleet_of(model)
+    machines = fleet_now(model).machines
 
     def run(arrivals: Sequence[Arrival], policies: Sequence[Policy], seed: int) -> list[Figures]:
         return replay(arrivals, machines, policies, slo_ms=slo_ms, seed=seed)

@@ -35,6 +35,11 @@ class PointFigures:
     """The share of all requests, failed ones too, that met every objective of the plan."""
 
     @property
+    def mean_ms(self) -> float:
+        """Mean latency; there is none without an answer."""
+        return self.latency["total_ms"]["mean"][0]
+
+    @property
     def is_sound(self) -> bool:
         """Enough answers, and almost no errors: good for a profile, whatever LoadGen's verdict."""
         whole = self.samples + self.errors
@@ -95,11 +100,11 @@ def point_of(
     )
 
 
-def knee_of(points: Sequence[PointFigures]) -> int | None:
-    """The index of the knee among points with enough samples."""
-    sound = [(index, _curve_point(point)) for index, point in enumerate(points) if point.is_sound]
-    found = statistics.knee([point for _index, point in sound])
-    return None if found is None else sound[found][0]
+def knee_of(points: Sequence[PointFigures]) -> PointFigures | None:
+    """The knee among the sound points."""
+    sound = [point for point in points if point.is_sound]
+    found = statistics.knee([p.mean_ms for p in sound], [p.goodput_hz for p in sound])
+    return None if found is None else sound[found]
 
 
 def profile_of(
@@ -114,7 +119,6 @@ def profile_of(
     sound = [point for point in points if point.is_sound]
     if plan.scenario == "server" or not sound:
         return None
-    curve = [_curve_point(point) for point in sound]
     at_once = [_at_once(point, workers) for point in sound]
     within = [i for i, n in enumerate(at_once) if n <= slots]
     if not within:
@@ -124,15 +128,17 @@ def profile_of(
     kept = [first[n] for n in sorted(first)][:CURVE_MAX]
     service = statistics.service_fit(
         [at_once[i] for i in kept],
-        [curve[i].mean_ms for i in kept],
-        [curve[i].samples for i in kept],
+        [sound[i].mean_ms for i in kept],
+        [sound[i].samples for i in kept],
     )
-    best = statistics.knee(curve)
+    knee = knee_of(sound)
+    # Measured, not interpolated: nothing is promised between two points.
+    met_hz = max((p.throughput_hz for p in sound if p.within >= plan.percentile), default=0.0)
     return ProfileFigures(
         service_ms=round(service.alone_ms, 4),
         batch_curve=[[n, factor] for n, factor in service.curve],
-        slots=at_once[best] if best is not None else 0,
-        capacity_hz=round(statistics.capacity_hz(curve, plan.percentile) / workers, 4),
+        slots=_at_once(knee, workers) if knee else 0,
+        capacity_hz=round(met_hz / workers, 4),
         throughput_hz=round(max(p.throughput_hz for p in sound) / workers, 4),
         tokens_per_s=round(max(p.tokens_per_s for p in sound) / workers, 2),
         samples=sum(point.samples for point in sound),
@@ -141,17 +147,6 @@ def profile_of(
 
 def _at_once(point: PointFigures, workers: int) -> int:
     return max(1, round(point.load / workers))
-
-
-def _curve_point(point: PointFigures) -> statistics.LoadPoint:
-    return statistics.LoadPoint(
-        load=point.load,
-        mean_ms=point.latency["total_ms"]["mean"][0],
-        within=point.within,
-        throughput_hz=point.throughput_hz,
-        goodput_hz=point.goodput_hz,
-        samples=point.samples,
-    )
 
 
 def _meets(plan: Plan, sample: Sample) -> bool:

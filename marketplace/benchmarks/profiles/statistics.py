@@ -61,43 +61,20 @@ def summary(values: Sequence[float]) -> dict[str, list[float]]:
     return {name: [round(x, 4) for x in interval] for name, interval in found.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class LoadPoint:
-    """What a curve needs of a point: load (concurrency or Hz), means in ms, rates in Hz.
-
-    ``within`` is the share of the requests that met the SLO.
-    """
-
-    load: float
-    mean_ms: float
-    within: float
-    throughput_hz: float
-    goodput_hz: float
-    samples: int
-
-
-def knee(points: Sequence[LoadPoint]) -> int | None:
+def knee(mean_ms: Sequence[float], goodput_hz: Sequence[float]) -> int | None:
     """The index of the knee: where goodput over mean latency is greatest; None without goodput.
 
     That ratio is Kleinrock's "power" (Power and deterministic rules of thumb for probabilistic
     problems in computer communications, ICC 1979). Of a server with c slots and a fixed service
-    time it is greatest at c. Of equals the lower load is the knee.
+    time it is greatest at c. Loads rise; of equals the lower one is the knee.
     """
     best: int | None = None
     most = 0.0
-    for index, point in enumerate(points):
-        power = point.goodput_hz / point.mean_ms if point.mean_ms > 0 else 0.0
+    for index, (latency_ms, rate_hz) in enumerate(zip(mean_ms, goodput_hz, strict=True)):
+        power = rate_hz / latency_ms if latency_ms > 0 else 0.0
         if power > most * (1 + 1e-9):
             best, most = index, power
     return best
-
-
-def capacity_hz(points: Sequence[LoadPoint], share: float) -> float:
-    """The most requests a second measured while that share met the SLO; 0: at none.
-
-    It is measured, not interpolated: nothing is promised between two points.
-    """
-    return max((p.throughput_hz for p in points if p.within >= share), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,21 +76,13 @@ class Recording:
         return len(self.calls) < self.total
 
 
-def arrivals_recorded(
-    *, model: AIModel, since: datetime, until: datetime, limit: int
-) -> list[Arrival]:
+def recording_read(*, model: AIModel, since: datetime, until: datetime, limit: int) -> Recording:
     """What was asked of a model in ``[since, until)``, times in seconds from its start.
 
     Sizes have mean 1; ``tenant`` numbers the organisations in order of appearance. The priority
-    is not recorded, so every call is a standard one. At most ``limit``: see :data:`BLOCKS`, and
-    :func:`recording_read` for how many there were. Raises ``ValueError`` for a limit or a window
-    that is empty.
+    is not recorded, so every call is a standard one. At most ``limit`` calls: see :data:`BLOCKS`.
+    Raises ``ValueError`` for a limit or a window that is empty.
     """
-    return list(recording_read(model=model, since=since, until=until, limit=limit).arrivals)
-
-
-def recording_read(*, model: AIModel, since: datetime, until: datetime, limit: int) -> Recording:
-    """As :func:`arrivals_recorded`, with the calls themselves."""
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     if since >= until:
@@ -112,18 +104,13 @@ def recording_read(*, model: AIModel, since: datetime, until: datetime, limit: i
     return replace(_recording(model, _spaced(calls), total), dropped_s=dropped_s)
 
 
-def fleet_of(model: AIModel) -> tuple[Machine, ...]:
-    """A machine for each worker that may serve the model now.
+def fleet_now(model: AIModel) -> Fleet:
+    """The workers that may serve the model now, as machines.
 
     Service times and batch curves are those of the profiles in force; of a deployment that has
     none, what its calls of the last day took. Raises
     :class:`~marketplace.benchmarks.recorded_calls.fleet.FleetUnknown` when nothing is known of any.
     """
-    return fleet_now(model).machines
-
-
-def fleet_now(model: AIModel) -> Fleet:
-    """As :func:`fleet_of`, with where each figure comes from."""
     now = timezone.now()
     newest = _calls(model, now - LIVE_WINDOW, now).order_by("-request_id")
     rows = list(newest.values_list(*FIELDS)[:LIVE_CALLS_MAX])

@@ -44,8 +44,8 @@ def benchmark_conclude(
 ) -> None:
     """Mark the knee, and put what was measured in force as the deployment's profile."""
     plan = benchmark.plan
-    if (index := knee_of(points)) is not None:
-        benchmark.points.filter(load=points[index].load).update(is_knee=True)
+    if (knee := knee_of(points)) is not None:
+        benchmark.points.filter(load=knee.load).update(is_knee=True)
     if benchmark.deployment is None:
         return
     slots = min(worker.slots for worker in workers)

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from marketplace.benchmarks.models import Profile
-from marketplace.benchmarks.recorded_calls.replay import fleet_of
+from marketplace.benchmarks.recorded_calls.replay import fleet_now
 from marketplace.catalog.models import AIModel, Deployment, Pool, Worker
 from marketplace.catalog.services import offer_publish
 from router.contracts.record import UsageRecord
@@ -157,5 +157,5 @@ def lived(shop: Shop, *, count: int = 2_000, load: float = 0.7) -> tuple[datetim
     since = stretch()
     arrivals, results = past(machines_of(deployments), count=count, load=load)
     store(shop, deployments, since, arrivals, results)
-    assert fleet_of(shop.model)
+    assert fleet_now(shop.model).machines
     return since, results

@@ -9,9 +9,7 @@ import pytest
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.recorded_calls.fleet import Basis, fleet_read
 from marketplace.benchmarks.recorded_calls.replay import (
-    arrivals_recorded,
     fleet_now,
-    fleet_of,
     recording_read,
     replay,
 )
@@ -45,8 +43,9 @@ def since(opened: tuple[Shop, datetime]) -> datetime:
 def test_a_slower_pool_is_worse_and_weights_by_deployment_apply(
     shop: Shop, since: datetime
 ) -> None:
-    arrivals = arrivals_recorded(model=shop.model, since=since, until=since + HOUR, limit=10_000)
-    machines = fleet_of(shop.model)
+    recording = recording_read(model=shop.model, since=since, until=since + HOUR, limit=10_000)
+    arrivals = recording.arrivals
+    machines = fleet_now(shop.model).machines
     fast = next(machine.deployment_id for machine in machines if machine.kind == "fast")
     assert {machine.deployment_id for machine in machines} == set(
         Deployment.objects.values_list("pk", flat=True)

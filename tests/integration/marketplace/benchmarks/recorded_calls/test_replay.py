@@ -9,9 +9,7 @@ import pytest
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.recorded_calls.fleet import Basis, FleetUnknown, fleet_read
 from marketplace.benchmarks.recorded_calls.replay import (
-    arrivals_recorded,
     fleet_now,
-    fleet_of,
     recording_read,
     replay,
 )
@@ -40,10 +38,15 @@ BOUND_P99 = 0.15
 @pytest.mark.nightly  # Fewer calls say less: a queue is chaotic.
 def test_a_simulated_past_replayed_comes_out_as_it_was(shop: Shop) -> None:
     since, results = lived(shop, count=10_000)
-    arrivals = arrivals_recorded(model=shop.model, since=since, until=since + HOUR, limit=10_000)
+    recording = recording_read(model=shop.model, since=since, until=since + HOUR, limit=10_000)
+    arrivals = recording.arrivals
     assert len(arrivals) == 10_000
     (figures,) = replay(
-        arrivals, fleet_of(shop.model), [Policy(1, 1, shop.model.name)], slo_ms=500, seed=3
+        arrivals,
+        fleet_now(shop.model).machines,
+        [Policy(1, 1, shop.model.name)],
+        slo_ms=500,
+        seed=3,
     )
     real = figures_of("then", results, Scenario("then", "", (), (), 500))
     assert figures.mean_ms == pytest.approx(real.mean_ms, rel=BOUND)
@@ -72,20 +75,21 @@ def test_two_deployments_on_one_pool_share_its_slots(shop: Shop) -> None:
         version=version, provider=other.provider, pool=other.pool, upstream_model="slug"
     )
     Profile.objects.create(deployment=twin, service_ms=60, source="the test", published=True)
-    machines = [machine for machine in fleet_of(shop.model) if machine.kind == "fast"]
+    machines = [machine for machine in fleet_now(shop.model).machines if machine.kind == "fast"]
     assert len({machine.name for machine in machines}) == 4
     assert sum(machine.slots for machine in machines) == 4
 
 
 def test_nothing_known_is_said(shop: Shop) -> None:
     with pytest.raises(FleetUnknown, match="author/slug"):
-        fleet_of(shop.model)
+        fleet_now(shop.model)
     since = stretch()
-    assert arrivals_recorded(model=shop.model, since=since, until=since + HOUR, limit=9) == []
+    recording = recording_read(model=shop.model, since=since, until=since + HOUR, limit=9)
+    assert recording.arrivals == ()
     with pytest.raises(ValueError, match="nothing to replay"):
         replay([], machines_of({}), [], slo_ms=1, seed=1)
     with pytest.raises(ValueError, match="end after it begins"):
-        arrivals_recorded(model=shop.model, since=since, until=since, limit=9)
+        recording_read(model=shop.model, since=since, until=since, limit=9)
 
 
 def test_a_generated_history_can_be_replayed(by_owner: None, db: None) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.benchmarks.profiles.statistics import (
-    LoadPoint,
-    capacity_hz,
     isotonic,
     knee,
     mean,
@@ -25,11 +22,10 @@ from marketplace.benchmarks.profiles.statistics import (
 values = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=300)
 
 
-def closed_loop(load: float, *, slots: int, service_ms: float) -> LoadPoint:
-    """A server of ``slots``, a fixed service time, ``load`` requests at once."""
+def closed_loop(load: float, *, slots: int, service_ms: float) -> tuple[float, float]:
+    """Latency and rate of a server with slots and a fixed service time, at a concurrency."""
     rate_hz = min(load, slots) / service_ms * 1e3
-    latency_ms = max(service_ms, load / rate_hz * 1e3)
-    return LoadPoint(load, latency_ms, slots / max(load, slots), rate_hz, rate_hz, 100)
+    return max(service_ms, load / rate_hz * 1e3), rate_hz
 
 
 @given(values, st.sampled_from([0.5, 0.9, 0.99]))
@@ -75,21 +71,13 @@ def test_nothing_has_no_percentile() -> None:
 @given(st.integers(1, 32), st.floats(1, 1000))
 def test_the_knee_of_a_server_with_slots_is_at_its_slots(slots: int, service_ms: float) -> None:
     points = [closed_loop(n, slots=slots, service_ms=service_ms) for n in range(1, 65)]
-    found = knee(points)
-    assert found is not None
-    assert points[found].load == slots
+    found = knee(*zip(*points, strict=True))
+    assert found == slots - 1
 
 
 def test_there_is_no_knee_without_goodput() -> None:
-    point = LoadPoint(1, 10, 0, 100, 0, 50)
-    assert knee([point]) is None
-    assert knee([]) is None
-
-
-def test_capacity_is_what_was_measured_within_the_slo() -> None:
-    points = [closed_loop(n, slots=4, service_ms=10) for n in (1, 2, 4, 8)]
-    assert capacity_hz(points, 1) == pytest.approx(400)
-    assert capacity_hz([replace(p, within=0.9) for p in points], 0.99) == 0
+    assert knee([10], [0]) is None
+    assert knee([], []) is None
 
 
 @given(
