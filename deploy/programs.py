@@ -35,18 +35,24 @@ class Program:
     executable: str
     """Where the package has it."""
     also: tuple[str, ...] = ()
+    launched: bool = True
+    """Whether a launcher calls it, with the libraries that were brought."""
 
     def find(self, tools: Path) -> str | None:
         """Return the path of the system's, else of the one in `tools`."""
-        ours = tools / self.package / self.package
+        ours = tools / self.package / (self.package if self.launched else self.executable)
         found = next(filter(None, map(shutil.which, (self.package, *self.also))), None)
         return found or (str(ours) if ours.exists() else None)
 
     def bring(self, unpack: Callable[[str], Path], tools: Path) -> None:
-        """Unpack it and what it depends on, and write its launcher."""
+        """Unpack it and what it depends on, and write the launcher where it has one."""
         folder = tools / self.package
         shutil.rmtree(folder, ignore_errors=True)
         shutil.move(unpack(self.package), folder)
+        if self.launched:
+            self._write_launcher(folder)
+
+    def _write_launcher(self, folder: Path) -> None:
         # Debian 12 still has some of them outside of /usr.
         places = [*folder.glob("usr/lib/*-linux-gnu"), *folder.glob("lib/*-linux-gnu")]
         libraries = ":".join(map(str, [*places, *(place / "pulseaudio" for place in places[:1])]))
@@ -64,4 +70,6 @@ CHROMIUM = Program(
 )
 """210 MB to download, 730 MB then."""
 CURL = Program("curl", "usr/bin/curl")
-FOR_TESTS = (CHROMIUM, CURL)
+RABBITMQ = Program("rabbitmq-server", "usr/sbin/rabbitmq-server", launched=False)
+"""22 MB to download, 60 MB then. Its own script wants a user: `tests/rabbitmq.py` starts it."""
+FOR_TESTS = (CHROMIUM, CURL, RABBITMQ)

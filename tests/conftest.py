@@ -46,6 +46,7 @@ WITHOUT_DJANGO = "tests/unit/router"
 TOGETHER = {
     # They share inference servers that take long to start; those of routers have their own.
     "routers": ("tests/integration/router/",),
+    "brokers": ("tests/integration/workers/", "tests/integration/marketplace/shared/jobs/"),
     "agents": ("tests/integration/agents/",),
     "engines": (
         "tests/integration/backends/",

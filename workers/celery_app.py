@@ -20,9 +20,11 @@ from celery.signals import celeryd_init, worker_init, worker_ready
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from marketplace.shared.jobs.brokers import priority_of
 from marketplace.shared.jobs.current import acting_as
 from marketplace.shared.jobs.locks import key_held
 from marketplace.shared.jobs.periodic import PeriodicTask, Queue, registered
+from workers.delivery import delivery_conf
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.config.settings")
 if not settings.BROKER_URL:
@@ -45,7 +47,9 @@ def _beat_entry(task: PeriodicTask) -> dict[str, Any]:
     """A run that is late is not worth two: it expires when the next one is due."""
     at = crontab(minute="0", hour=",".join(map(str, task.hours))) if task.hours else task.every_s
     expires_s = 3600.0 if task.hours else task.every_s
-    return {"task": task.name, "schedule": at, "options": {"expires": expires_s}}
+    priority = priority_of(task.priority, settings.BROKER_URL)
+    options = {"expires": expires_s, "priority": priority}
+    return {"task": task.name, "schedule": at, "options": options}
 
 
 def _run_of(task: PeriodicTask) -> Callable[[], object]:
@@ -67,22 +71,8 @@ def _run_of(task: PeriodicTask) -> Callable[[], object]:
 
 app = Celery("waypost")
 app.conf.update(
-    broker_url=settings.BROKER_URL,
-    task_ignore_result=True,
-    # A task is done when it has finished, not when it was handed out.
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
-    worker_prefetch_multiplier=1,
-    task_queues={name: {"exchange": name, "routing_key": name} for name in Queue},
-    task_default_queue=Queue.WORK,
+    **delivery_conf(settings.BROKER_URL, max(task.time_limit_s for task in registered.values())),
     task_routes={task.name: {"queue": task.queue} for task in registered.values()},
-    broker_connection_retry_on_startup=True,
-    # On Valkey a killed worker's task comes back after some 6 s with these, else after 100 s.
-    broker_transport_options={
-        "visibility_timeout": 4 * max(task.time_limit_s for task in registered.values()),
-        "unacked_restore_interval": 2,
-        "unacked_restore_throttle": 1,
-    },
     timezone="UTC",
     beat_schedule_filename=str(Path(settings.WAYPOST_HOME) / "run" / "celerybeat-schedule"),
     beat_schedule={

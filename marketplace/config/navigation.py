@@ -95,6 +95,7 @@ SECTIONS = (
             Entry(_("What if"), "what-if", frozenset({"what-if-answer"})),
             Entry(_("Credit requests"), "credit-requests"),
             Entry(_("Reconciliation"), "reconciliation"),
+            Entry(_("Dead letters"), "dead-letters"),
             Entry(
                 _("Support"),
                 "support",

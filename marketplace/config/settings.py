@@ -196,6 +196,7 @@ INSTALLED_APPS = [
     "marketplace.benchmarks",
     "marketplace.planning",
     "marketplace.tuning",
+    "marketplace.dead_letters",
     "marketplace.support",
     "marketplace.storefront",
     "marketplace.providers",

@@ -14,6 +14,7 @@ from marketplace.billing.credit import pages as credit
 from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.webhook import stripe_webhook
+from marketplace.dead_letters import pages as dead_letters
 from marketplace.keys import pages as keys
 from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
@@ -136,6 +137,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("routes/<str:author>/<str:slug>/policy", editor.policy, name="policy-edit"),
     path("routes/<str:author>/<str:slug>/policy/draft", editor.policy_draft, name="policy-draft"),
     path("previews/<int:what_if_id>", editor.policy_preview, name="policy-preview"),
+    path("dead-letters", dead_letters.dead_letters, name="dead-letters"),
+    path("dead-letters/<int:letter_id>/retry", dead_letters.retry, name="dead-letter-retry"),
     path("support", support.support, name="support"),
     path("support/<slug:slug>", support.organisation, name="support-organisation"),
     path("support/people/<int:user_id>", support.person, name="support-person"),

@@ -9,7 +9,6 @@ import secrets
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +21,7 @@ from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.shared.jobs.messages import task_send
+from marketplace.shared.jobs.periodic import Priority
 from marketplace.webhooks.addresses import webhook_url_checked
 from marketplace.webhooks.models import (
     EVENT_ID_MAX,
@@ -70,8 +70,12 @@ def webhook_send(
         organisation_id=organisation_id, url=url, event_id=event_id, defaults=values
     )
     if made and delivery.state == DeliveryState.WAITING:
-        transaction.on_commit(partial(task_send, DELIVER))
+        transaction.on_commit(_tell)
     return delivery
+
+
+def _tell() -> None:
+    task_send(DELIVER, priority=Priority.FIRST)
 
 
 def _beginning(organisation_id: int, url: str, body: str) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def delivery_resend(*, delivery: Delivery) -> Delivery:
     row.state, row.tries, row.error = DeliveryState.WAITING, 0, ""
     row.due_at, row.ended_at = timezone.now(), None
     row.save(update_fields=["state", "tries", "error", "due_at", "ended_at"])
-    transaction.on_commit(partial(task_send, DELIVER))
+    transaction.on_commit(_tell)
     return row
 
 

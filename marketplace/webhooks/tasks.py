@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from marketplace.shared.jobs.periodic import Queue, every
+from marketplace.shared.jobs.periodic import Priority, Queue, every
 from marketplace.webhooks import delivering
 from marketplace.webhooks.models import Delivery, DeliveryState
 
@@ -12,13 +12,13 @@ KEPT_FOR = timedelta(days=30)
 FORGOTTEN_AT_ONCE = 5_000
 
 
-@every(15.0, queue=Queue.WORK)
+@every(15.0, queue=Queue.WORK, priority=Priority.FIRST)
 def deliver() -> int:
     """Make the attempts that are due; a message asks for it sooner. Returns how many."""
     return delivering.deliver()
 
 
-@every(3600.0, queue=Queue.WORK)
+@every(3600.0, queue=Queue.WORK, priority=Priority.LAST)
 def forget() -> int:
     """Delete deliveries that ended and are older than `KEPT_FOR`; returns how many."""
     old = Delivery.objects.filter(created_at__lt=timezone.now() - KEPT_FOR)

@@ -2,13 +2,29 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.backend import backend
 from tests.ports import free_ports
+from tests.rabbitmq import rabbitmq
 
 REPOSITORY = Path(__file__).parent / "router" / "repository"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> Iterator[str]:
+    with rabbitmq() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["valkey", "rabbitmq"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """The URL of each broker in turn; no service of the run sends to it."""
+    if request.param == "rabbitmq":
+        return str(request.getfixturevalue("rabbitmq_url"))
+    return urlsplit(request.getfixturevalue("valkey_url"))._replace(path="/7").geturl()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TypeVar
 
 TIME_LIMIT_S = 120
@@ -26,6 +26,15 @@ class Queue(StrEnum):
     """May take minutes, and may wait for as long."""
 
 
+class Priority(IntEnum):
+    """Which message of a queue is taken first. The numbers are those that Valkey has lists for."""
+
+    FIRST = 0
+    """Ends within seconds, and somebody waits for it."""
+    NORMAL = 3
+    LAST = 9
+
+
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
     """Starts every so many seconds, or at these hours (UTC); never by itself with neither."""
@@ -36,6 +45,7 @@ class PeriodicTask:
     every_s: float = 0.0
     hours: tuple[int, ...] = ()
     time_limit_s: float = TIME_LIMIT_S
+    priority: Priority = Priority.NORMAL
 
 
 registered: dict[str, PeriodicTask] = {}
@@ -43,12 +53,19 @@ registered: dict[str, PeriodicTask] = {}
 
 
 def every(
-    seconds: float, *, queue: Queue, time_limit_s: float = TIME_LIMIT_S
+    seconds: float,
+    *,
+    queue: Queue,
+    time_limit_s: float = TIME_LIMIT_S,
+    priority: Priority = Priority.NORMAL,
 ) -> Callable[[Run], Run]:
     """Register a function that starts every so many seconds; with 0 never by itself."""
 
     def register(run: Run) -> Run:
-        task_register(PeriodicTask(_name(run), run, queue, seconds, time_limit_s=time_limit_s))
+        name = _name(run)
+        task_register(
+            PeriodicTask(name, run, queue, seconds, time_limit_s=time_limit_s, priority=priority)
+        )
         return run
 
     return register

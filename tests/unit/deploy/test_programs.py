@@ -73,6 +73,6 @@ def test_without_packages_the_line_says_how_to_install_one(
     monkeypatch.setattr(libraries, "apt", apt)
     assert bootstrap.main(["test-programs"]) == 1
     assert capsys.readouterr().err == (
-        "setup: no chromium curl: the network can't be reached;"
-        " as root: apt-get install chromium curl\n"
+        "setup: no chromium curl rabbitmq-server: the network can't be reached;"
+        " as root: apt-get install chromium curl rabbitmq-server\n"
     )

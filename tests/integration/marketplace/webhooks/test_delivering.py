@@ -101,7 +101,7 @@ def test_nothing_is_told_of_a_transaction_that_is_rolled_back(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(services, "task_send", told.append)
+    monkeypatch.setattr(services, "task_send", lambda name, **_: told.append(name))
     with django_capture_on_commit_callbacks(execute=True):
         sent(shop, "https://hooks.example/x")
         assert told == []

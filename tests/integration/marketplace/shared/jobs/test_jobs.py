@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import pytest
@@ -24,9 +25,9 @@ from kombu import Connection
 from marketplace.benchmarks.models import Benchmark
 from marketplace.planning.models import WhatIf
 from marketplace.shared.jobs import services
+from marketplace.shared.jobs.brokers import queues
 from marketplace.shared.jobs.kinds import job_kinds, task_name
 from marketplace.shared.jobs.models import Job, JobState
-from marketplace.shared.jobs.periodic import Queue
 from marketplace.shared.jobs.services import (
     BEGIN_WITHIN,
     LOST_AFTER,
@@ -47,7 +48,6 @@ from tests.integration.marketplace.shared.jobs.jobs_asked import ASKED
 from tests.integration.marketplace.shop import Shop
 from workers.celery_app import app
 
-BROKER = "memory://"
 PATIENCE_S = 60.0
 ALL = pytest.mark.parametrize("model", job_kinds, ids=lambda model: model._meta.label)
 
@@ -417,18 +417,28 @@ def test_a_job_that_runs_has_a_heartbeat(
 class Messages:
     """What was sent to the job processes since the last look."""
 
+    def __init__(self, broker_url: str) -> None:
+        self._broker_url = broker_url
+
     def taken(self) -> list[str]:
-        found = []
-        for name in Queue:
-            with Connection(BROKER) as broker, broker.SimpleQueue(name) as queue:
-                found += [queue.get(block=False).headers["task"] for _ in range(queue.qsize())]
+        found: list[str] = []
+        for queue in queues():
+            with Connection(self._broker_url) as broker, broker.SimpleQueue(queue) as waiting:
+                found += self._taken(waiting)
         return found
+
+    def _taken(self, waiting: Any) -> Iterator[str]:
+        with suppress(Empty):
+            while True:
+                message = waiting.get(block=False)
+                message.ack()
+                yield message.headers["task"]
 
 
 @pytest.fixture
-def messages(settings: Any) -> Iterator[Messages]:
-    settings.BROKER_URL = BROKER
-    found = Messages()
+def messages(settings: Any, broker_url: str) -> Iterator[Messages]:
+    settings.BROKER_URL = broker_url
+    found = Messages(broker_url)
     found.taken()
     yield found
     found.taken()

@@ -52,6 +52,7 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
     assert control == {
         "billing.reconcile",
         "catalog.probe_workers",
+        "dead_letters.keep",
         "jobs.benchmarks.benchmark",
         "predictions.abort",
         "providers.follow_benchmarks",

@@ -1,0 +1,1 @@
+"""Messages that no job process can work on: kept, shown to the platform's staff, and retried."""
