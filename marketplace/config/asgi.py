@@ -10,8 +10,9 @@ from marketplace.config.wsgi import application as pages
 THREADS = 16
 BODY_S = 15.0
 BODIES_BYTES_MAX = 64 * 1024 * 1024
-UPLOAD_S = 900.0
-"""A file of 200 MB needs 1.8 Mbit/s then."""
+UPLOAD_S = 60.0
+UPLOAD_BYTES_PER_S_MIN = 16 * 1024
+"""Slower clients would hold the few uploads that are taken at once."""
 UPLOADS_AT_ONCE = 8
 
 # Each connection is an open file, and slow ones wait: the default of 1,024 is too low.
@@ -25,6 +26,10 @@ application = Front(
     bodies_bytes_max=BODIES_BYTES_MAX,
     body_s=BODY_S,
     uploads=Uploads(
-        settings.UPLOAD_PATHS, settings.UPLOAD_BODY_BYTES_MAX, UPLOAD_S, UPLOADS_AT_ONCE
+        settings.UPLOAD_PATHS,
+        settings.UPLOAD_BODY_BYTES_MAX,
+        UPLOAD_S,
+        UPLOAD_BYTES_PER_S_MIN,
+        UPLOADS_AT_ONCE,
     ),
 )

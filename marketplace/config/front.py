@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from math import inf
 from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO, Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -58,6 +59,12 @@ class _Body:
     seconds: float
     on_disk: bool = False
     size: int = 0
+    bytes_per_s_min: float = inf
+
+    @property
+    def due_s(self) -> float:
+        """How long after its head the rest may come: what came earns it more time."""
+        return self.seconds + self.size / self.bytes_per_s_min
 
     def write(self, chunk: bytes) -> None:
         self.file.write(chunk)
@@ -68,12 +75,14 @@ class _Body:
 class Uploads:
     """Paths whose bodies are buffered on disk, and their bounds in place of the usual ones.
 
-    So many of them are taken at once, else 503 with ``Retry-After``.
+    One may take any time, but comes at ``bytes_per_s_min`` after ``body_s`` seconds, else 408. So
+    many of them are taken at once, else 503 with ``Retry-After``.
     """
 
     paths: Set[str]
     body_bytes_max: int
     body_s: float
+    bytes_per_s_min: float
     at_once: int
 
 
@@ -85,7 +94,7 @@ class Listens(Protocol):
         ...
 
 
-NO_UPLOADS = Uploads(frozenset(), 0, 0.0, 0)
+NO_UPLOADS = Uploads(frozenset(), 0, 0.0, inf, 0)
 
 
 class Front:
@@ -152,20 +161,28 @@ class Front:
         self._uploading += 1
         try:
             with TemporaryFile() as file:
-                yield _Body(file, self._uploads.body_bytes_max, self._uploads.body_s, on_disk=True)
+                yield _Body(
+                    file,
+                    self._uploads.body_bytes_max,
+                    self._uploads.body_s,
+                    on_disk=True,
+                    bytes_per_s_min=self._uploads.bytes_per_s_min,
+                )
         finally:
             self._uploading -= 1
 
     async def _read_in_time(self, scope: dict[str, Any], receive: Receive, body: _Body) -> None:
         try:
-            async with asyncio.timeout(body.seconds):
-                await self._read(scope, receive, body)
+            async with asyncio.timeout(body.seconds) as deadline:
+                await self._read(scope, receive, body, deadline)
         except TimeoutError:
-            late = f"The body was not here within {body.seconds:g} s."
+            late = f"The body was not here within {body.due_s:.3g} s."
             raise _Refused(refusal(scope["path"], HTTPStatus.REQUEST_TIMEOUT, late)) from None
 
-    async def _read(self, scope: dict[str, Any], receive: Receive, body: _Body) -> None:
-        path = scope["path"]
+    async def _read(
+        self, scope: dict[str, Any], receive: Receive, body: _Body, deadline: asyncio.Timeout
+    ) -> None:
+        path, begun_s = scope["path"], asyncio.get_running_loop().time()
         if _declared(scope) > body.bytes_max:
             raise _Refused(too_large(path, body.bytes_max))
         more = True
@@ -179,6 +196,7 @@ class Front:
             if not body.on_disk:
                 self._take_memory(path, len(chunk))
             body.write(chunk)
+            deadline.reschedule(begun_s + body.due_s)
             more = message.get("more_body", False)
 
     def _take_memory(self, path: str, size: int) -> None:

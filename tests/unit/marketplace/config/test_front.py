@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -173,7 +173,13 @@ async def test_a_page_that_waited_too_long_for_something_is_no_late_body() -> No
     assert client.status == 0
 
 
-UPLOADS = Uploads(frozenset({"/v1/files"}), body_bytes_max=1_000, body_s=PATIENCE_S, at_once=1)
+UPLOADS = Uploads(
+    frozenset({"/v1/files"}),
+    body_bytes_max=1_000,
+    body_s=PATIENCE_S,
+    bytes_per_s_min=1.0,
+    at_once=1,
+)
 
 
 async def test_an_upload_may_be_longer_than_a_body_and_takes_no_memory_of_theirs() -> None:
@@ -183,6 +189,24 @@ async def test_an_upload_may_be_longer_than_a_body_and_takes_no_memory_of_theirs
     too_long = Client("/v1/files", chunks=(b"a" * 1_000, b"a"))
     assert (await ask(served, too_long)).status == 413
     assert (await ask(served, Client("/v1/other", chunks=(b"a" * 101,)))).status == 413
+
+
+class SlowClient(Client):
+    """Its second piece comes after ``pause_s``."""
+
+    pause_s = 0.1
+
+    async def receive(self) -> dict[str, Any]:
+        if len(self._messages) == 1:
+            await asyncio.sleep(self.pause_s)
+        return await super().receive()
+
+
+@pytest.mark.parametrize(("earned", "status"), [(600, 200), (0, 408)])
+async def test_what_came_of_an_upload_earns_it_time(earned: int, status: int) -> None:
+    served = front(uploads=replace(UPLOADS, body_s=0.02, bytes_per_s_min=10.0))
+    slow = SlowClient("/v1/files", chunks=(b"a" * earned, b"b"))
+    assert (await ask(served, slow)).status == status
 
 
 async def test_uploads_beyond_those_taken_at_once_are_503() -> None:
