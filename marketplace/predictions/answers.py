@@ -7,6 +7,7 @@ the input is given.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ TOGETHER = frozenset({"content", "reasoning_content", "reasoning", "refusal", "a
 """Fields whose pieces are texts that follow each other."""
 CHUNK = "chat.completion.chunk"
 COMPLETION = "chat.completion"
+_QUEUED = re.compile(rb"^: queued place=(?P<place>[0-9]{1,9}) eta_ms=(?P<eta_ms>[0-9]{1,12})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,23 @@ class Served:
     emulated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a call stands in the router's queue, and in how long it can expect to begin."""
+
+    place: int
+    eta_s: float
+
+
 class AnswerBroken(Exception):
-    """The answer is none, or ends with an error; the message is for whoever asked."""
+    """The answer is none, or ends with an error; the message is for whoever asked.
+
+    ``code`` is the error's, "" where the answer cannot be read.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def served_by_headers(headers: Mapping[str, str]) -> Served:
@@ -96,6 +113,8 @@ class StreamedAnswer:
     def __init__(self) -> None:
         self.route: Mapping[str, Any] = {}
         self.is_whole = False
+        self.standing: Standing | None = None
+        """What the last comment said, while it waits."""
         self._buffer = b""
         self._answer: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
@@ -114,6 +133,10 @@ class StreamedAnswer:
         return {**self._answer, "choices": [self._choices[at] for at in sorted(self._choices)]}
 
     def _event(self, event: bytes) -> str:
+        if found := _QUEUED.match(event):
+            self.standing = Standing(int(found["place"]), int(found["eta_ms"]) / 1e3)
+            return ""
+        self.standing = None
         lines = [line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:")]
         text = b"\n".join(lines)
         if not text:
@@ -126,7 +149,7 @@ class StreamedAnswer:
         except ValueError as error:
             raise AnswerBroken("the stream cannot be read") from error
         if "error" in chunk:
-            raise AnswerBroken(error_message(text)[0])
+            raise AnswerBroken(*error_message(text))
         if route := chunk.pop("route", None):
             self.route = route
             return ""

@@ -22,6 +22,7 @@ from marketplace.inference.tokens import CallerGone
 from marketplace.predictions.answers import (
     AnswerBroken,
     Served,
+    Standing,
     StreamedAnswer,
     error_message,
     served_by_headers,
@@ -36,10 +37,16 @@ LINGER_S = 120
 HANG_UP_S = 5.0
 """The longest that ending a call takes."""
 LINGERS: Mapping[str, str] = {"X-Route-Linger-S": str(LINGER_S)}
-EXPLAINED: Mapping[str, str] = {**LINGERS, "X-Route-Explain": "1"}
+FOLLOWED: Mapping[str, str] = {**LINGERS, "X-Route-Explain": "1", "X-Route-Progress": "1"}
 CANCELS: Mapping[str, str] = {"X-Route-Cancel": "1"}
 STREAM_TRIES = 3
 """How often a stream that breaks off is asked for again, with the same Idempotency-Key."""
+AGAIN = frozenset(
+    {"ledger_unavailable", "no_eligible_worker", "not_ready", "queue_full", "rate_limited"}
+    | {"router_busy", "worker_failed"}
+)
+"""Errors of a stream that waited, after which it is asked for again until its deadline."""
+AGAIN_S = 2.0
 ERROR_BYTES_MAX = 64 * 1024
 
 log = logging.getLogger(__name__)
@@ -55,6 +62,14 @@ class Order:
     idempotency_key: str
     deadline_s: float
     bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The router has the call, and lets it wait where ``standing`` says so."""
+
+    request_id: str
+    standing: Standing | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,7 @@ class Refused:
     message: str
 
 
-Piece = Begun | Chunks | Answered | Refused
+Piece = Waits | Begun | Chunks | Answered | Refused
 """The last two are the last of a conversation."""
 
 
@@ -97,6 +112,8 @@ class Conversation:
     def __init__(self, order: Order) -> None:
         self.pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
         self._order = order
+        self._has_output = False
+        self._ended = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="router-call", daemon=True)
 
@@ -107,7 +124,7 @@ class Conversation:
     def __exit__(self, *_error: object) -> None:
         """Hang up, if the call still runs: the router ends it and bills by its rule."""
         with suppress(RuntimeError):  # The loop is closed: it has ended by itself.
-            self._loop.call_soon_threadsafe(self._cancel)
+            self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
 
     def next(self, timeout_s: float) -> Piece | None:
@@ -119,11 +136,14 @@ class Conversation:
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._talk())
+            runner.run(self._until_ended())
 
-    def _cancel(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
+    async def _until_ended(self) -> None:
+        talk, ended = asyncio.create_task(self._talk()), asyncio.create_task(self._ended.wait())
+        await asyncio.wait({talk, ended}, return_when=asyncio.FIRST_COMPLETED)
+        talk.cancel()
+        ended.cancel()
+        await asyncio.wait({talk, ended})
 
     async def _talk(self) -> None:
         try:
@@ -178,37 +198,47 @@ class Conversation:
         return Answered(output, served_by_headers(answer.headers))
 
     async def _streamed(self, client: RouterClient) -> Piece:
-        for last in (*[False] * (STREAM_TRIES - 1), True):
+        until_s, breaks = self._loop.time() + self._order.deadline_s, 0
+        while True:
             try:
-                return await self._streamed_once(client)
+                return await self._streamed_once(client, until_s - self._loop.time())
             except RouterUnreachable:
-                if last:
+                breaks += 1
+                if breaks >= STREAM_TRIES or self._loop.time() >= until_s:
                     raise
-        raise AssertionError("the last try returns or raises")
+            except AnswerBroken as error:
+                again_s = self._loop.time() + AGAIN_S
+                if self._has_output or error.code not in AGAIN or again_s >= until_s:
+                    raise
+                await asyncio.sleep(AGAIN_S)
 
-    async def _streamed_once(self, client: RouterClient) -> Piece:
+    async def _streamed_once(self, client: RouterClient, deadline_s: float) -> Piece:
         order = self._order
         async with client.stream(
             order.caller,
             order.call.path,
             order.call.body,
-            deadline_s=order.deadline_s,
+            deadline_s=deadline_s,
             idempotency_key=order.idempotency_key,
             priority=order.priority,
-            headers=EXPLAINED,
+            headers=FOLLOWED,
         ) as answer:
             if answer.status != HTTPStatus.OK:
                 return Refused(error_message(await _bounded(answer.chunks))[0])
             # The head knows the time to the first byte, not that of the whole answer.
             served = replace(served_by_headers(answer.headers), predict_ms=None)
-            self.pieces.put(Begun(served))
-            streamed, size = StreamedAnswer(), 0
+            streamed, size, has_begun = StreamedAnswer(), 0, False
             async for data in answer.chunks:
                 size += len(data)
                 if size > order.bytes_max:
                     raise _too_long(order)
                 if texts := streamed.feed(data):
+                    if not has_begun:
+                        self.pieces.put(Begun(served))
+                    has_begun = self._has_output = True
                     self.pieces.put(Chunks(texts, streamed.output))
+                elif not has_begun:
+                    self.pieces.put(Waits(served.request_id, streamed.standing))
             if not streamed.is_whole:
                 raise RouterUnreachable("the answer broke off")
             return Answered(streamed.output, served_by_route(served, streamed.route))

@@ -116,4 +116,6 @@ def _told(prediction: Prediction, events: Iterable[PredictionEvent]) -> Iterable
 def _still(prediction: Prediction) -> bytes:
     if prediction.state == JobState.QUEUED:
         return f": waiting, {waiting_before(prediction)} before it\n\n".encode()
+    if prediction.place is not None:
+        return f": in the router's queue, at place {prediction.place}\n\n".encode()
     return b": running\n\n"

@@ -49,8 +49,9 @@ class Prediction(Job):
     """One call of a model that a job process makes for its caller.
 
     ``input_text`` and ``output_text`` are JSON as text, which keeps the order of keys and every
-    character. ``aborted`` says that its deadline passed before it started. Figures are null until
-    the router has said them. An ``idempotency_key`` is one of its caller's.
+    character. ``aborted`` says that its deadline passed before it started. ``place`` and
+    ``begins_at`` are where it stands in the router's queue. Figures are null until the router has
+    said them. An ``idempotency_key`` is one of its caller's.
     """
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -70,6 +71,8 @@ class Prediction(Job):
     webhook_events = ArrayField(models.CharField(max_length=9), default=list, blank=True)
     deadline_at = models.DateTimeField(null=True, blank=True)
     aborted = models.BooleanField(default=False)
+    place = models.PositiveIntegerField(null=True, blank=True)
+    begins_at = models.DateTimeField(null=True, blank=True)
     request_id = models.UUIDField(null=True, blank=True)
     worker = models.CharField(max_length=80, blank=True)
     pool = models.CharField(max_length=60, blank=True)

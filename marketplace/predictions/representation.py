@@ -57,11 +57,14 @@ def _metrics(prediction: Prediction) -> dict[str, float | None]:
     }
 
 
-def _queue(prediction: Prediction) -> dict[str, int] | None:
-    """Its place while it waits: how many of anybody's begin before it."""
-    if prediction.status is not Status.STARTING:
-        return None
-    return {"position": waiting_before(prediction)}
+def _queue(prediction: Prediction) -> dict[str, Any] | None:
+    """Its place while it waits: for a job process, then in the router's queue."""
+    if prediction.status is Status.STARTING:
+        return {"of": "predictions", "position": waiting_before(prediction), "expected_at": None}
+    if prediction.status is Status.PROCESSING and prediction.place is not None:
+        expected_at = _time(prediction.begins_at)
+        return {"of": "router", "position": prediction.place, "expected_at": expected_at}
+    return None
 
 
 def _urls(prediction: Prediction) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,11 +23,13 @@ from marketplace.predictions.conversation import (
     Order,
     Piece,
     Refused,
+    Waits,
 )
 from marketplace.predictions.invalid import InputInvalid
 from marketplace.predictions.models import Event, Prediction
 from marketplace.predictions.selectors import version_served
-from marketplace.predictions.services import event_tell
+from marketplace.predictions.services import event_tell, prediction_topic
+from marketplace.shared.changes import changed
 from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
 
 RUN_S_MAX = 600.0
@@ -126,14 +129,17 @@ class Following:
             raise
 
     def _take(self, piece: Piece | None) -> None:
-        if isinstance(piece, Begun):
+        if isinstance(piece, Waits):
+            self._wait(piece)
+        elif isinstance(piece, Begun):
             if self._output is not None:
                 self._lines, self._output = [], None
                 event_tell(self._prediction, Event.START)
                 self._note.add("The answer broke off and begins anew.")
             self._served = piece.served
-            keep(self._run, **_columns(piece.served))
-            self._note.add(_placed(piece.served))
+            keep(self._run, place=None, begins_at=None, **_columns(piece.served))
+            if piece.served.worker:  # Else only the end of the stream knows it.
+                self._note.add(_placed(piece.served))
         elif isinstance(piece, Chunks):
             self._lines += piece.texts
             self._output = piece.output
@@ -141,6 +147,16 @@ class Following:
         if self._lines and now_s - self._flushed_s >= FLUSH_S:
             self._flush()
             self._flushed_s = now_s
+
+    def _wait(self, piece: Waits) -> None:
+        """It stands in the router's queue: say where, so that whoever looks knows."""
+        place = begins_at = None
+        if piece.standing is not None:
+            place = piece.standing.place
+            begins_at = timezone.now() + timedelta(seconds=piece.standing.eta_s)
+        request_id = _uuid(piece.request_id)
+        keep(self._run, place=place, begins_at=begins_at, request_id=request_id)
+        changed(prediction_topic(self._prediction))
 
     def _flush(self) -> None:
         if self._lines and not self._run.is_stopped():
@@ -214,15 +230,18 @@ def _placed(served: Served) -> str:
 
 
 def _columns(served: Served) -> dict[str, Any]:
-    columns: dict[str, Any] = {
+    return {
+        "request_id": _uuid(served.request_id),
         "worker": served.worker,
         "pool": served.pool,
         "cost_nano": served.cost_nano,
         "queue_ms": served.queue_ms,
         "predict_ms": served.predict_ms,
     }
+
+
+def _uuid(text: str) -> UUID | None:
     try:
-        columns["request_id"] = UUID(served.request_id)
+        return UUID(text)
     except ValueError:
-        columns["request_id"] = None
-    return columns
+        return None

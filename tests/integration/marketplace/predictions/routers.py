@@ -36,6 +36,7 @@ ROUTE = {
 class FakeRouter:
     """Streams ``words``; waits before the last one until it ``may_end``.
 
+    ``waits`` are the events of a first stream that ends with them, each after the last ``may_end``.
     ``refusal`` is a status and a message in place of an answer. ``calls`` are the headers and
     bodies that came. ``left`` counts the clients that hung up on it. ``cancelled`` are the keys of
     the calls that it was told to end.
@@ -44,6 +45,7 @@ class FakeRouter:
     def __init__(self) -> None:
         self.words = ["The ", "sea ", "is ", "wide"]
         self.refusal: tuple[int, str] | None = None
+        self.waits: list[bytes] = []
         self.breaks_off = 0
         self.calls: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.left = 0
@@ -85,6 +87,12 @@ class FakeRouter:
         async def say(body: Any) -> None:
             await response.write(b"data: " + json.dumps(body).encode() + b"\n\n")
 
+        waits, self.waits = self.waits, []
+        if waits:
+            for said in waits:
+                await response.write(said)
+                await asyncio.to_thread(self.may_end.wait)
+            return response
         for place, word in enumerate(self.words):
             is_last = place == len(self.words) - 1
             while is_last and not self.may_end.is_set():

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create, organisation_create
-from marketplace.predictions import services
+from marketplace.predictions import conversation, running, services
 from marketplace.predictions.models import Prediction
+from marketplace.predictions.running import Following
 from marketplace.predictions.services import predictions_abort, predictions_forget
 from marketplace.predictions.tasks import abort, forget
 from marketplace.shared.jobs.kinds import job_kinds
@@ -27,6 +28,7 @@ from tests.integration.marketplace.shop import Shop
 
 CHAT = {"messages": [{"role": "user", "content": "Tell me of the sea"}]}
 SENTENCE = "The sea is wide"
+QUEUE_FULL = b'data: {"error": {"message": "the queue is full", "code": "queue_full"}}\n\n'
 
 
 class Api:
@@ -90,7 +92,7 @@ def test_a_chat_is_asked_for_runs_and_is_read(api: Api, router: FakeRouter) -> N
     assert (begun["status"], begun["output"], begun["error"]) == ("starting", None, None)
     assert begun["input"] == CHAT
     assert (begun["model"], begun["version"]) == ("author/slug", "1")
-    assert begun["queue"] == {"position": 0}
+    assert begun["queue"] == {"of": "predictions", "position": 0, "expected_at": None}
     assert begun["urls"]["get"].endswith(f"/v1/predictions/{begun['id']}")
 
     run_one()
@@ -155,6 +157,30 @@ def test_a_stream_that_breaks_off_is_asked_for_again_under_its_key(
     ended = api("GET", asked.json()["id"]).json()
     assert ended["output"]["choices"][0]["message"]["content"] == SENTENCE
     assert len({headers["idempotency-key"] for headers, _ in router.calls}) == 1
+    assert len(router.calls) == 2
+
+
+def test_one_that_waits_in_the_router_says_where_and_outlasts_a_full_queue(
+    api: Api, router: FakeRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "AGAIN_S", 0.0)
+    router.waits = [b": queued place=3 eta_ms=1500\n\n", QUEUE_FULL]
+    router.may_end.clear()
+    uid = api.ask().json()["id"]
+    seen: list[Any] = []
+    wait = Following._wait
+
+    def wait_and_look(following: Following, piece: conversation.Waits) -> None:
+        wait(following, piece)
+        seen.append(api("GET", uid).json()["queue"])
+        router.may_end.set()
+
+    monkeypatch.setattr(Following, "_wait", wait_and_look)
+    run_one()
+    ended = api("GET", uid).json()
+    assert (ended["status"], ended["queue"]) == ("succeeded", None), ended["error"]
+    assert (seen[0]["of"], seen[0]["position"]) == ("router", 3)
+    assert seen[0]["expected_at"] > ended["created_at"]
     assert len(router.calls) == 2
 
 
@@ -247,8 +273,6 @@ def test_one_that_runs_hangs_up_on_the_router_and_keeps_what_came(
 ) -> None:
     router.may_end.clear()
     uid = api.ask().json()["id"]
-    from marketplace.predictions.running import Following
-
     flush = Following._flush
 
     def flush_and_cancel(following: Following) -> None:
@@ -287,8 +311,6 @@ def test_a_deadline_that_passes_while_it_runs_ends_it(
 ) -> None:
     router.may_end.clear()
     uid = api("POST", body={"model": "author/slug", "input": CHAT}, cancel_after="1m").json()["id"]
-    from marketplace.predictions import running
-
     left = running._left_s
     monkeypatch.setattr(running, "_left_s", lambda one: 0.0 if router.calls else left(one))
     run_one()

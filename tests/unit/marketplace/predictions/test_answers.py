@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from marketplace.predictions.answers import (
     AnswerBroken,
     Served,
+    Standing,
     StreamedAnswer,
     error_message,
     served_by_headers,
@@ -102,6 +103,15 @@ def test_texts_of_a_completion_are_put_together() -> None:
         "object": "text_completion",
         "choices": [{"index": 0, "text": "Once upon"}],
     }
+
+
+def test_comments_of_a_stream_that_waits_say_where_it_stands() -> None:
+    streamed = StreamedAnswer()
+    assert streamed.feed(b": queued place=3 eta_ms=1200\n\n") == []
+    assert streamed.standing == Standing(3, 1.2)
+    streamed.feed(b": running\n\n")
+    assert streamed.standing is None
+    assert streamed.output is None
 
 
 def test_an_error_in_a_stream_ends_it() -> None:
