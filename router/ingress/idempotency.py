@@ -142,16 +142,17 @@ class Idempotency:
         running = asyncio.ensure_future(run(recording))
         self._running[claimant.scope, claimant.key] = running
         serving = self._serving(running, claimant, fingerprint, recording)
-        if not linger_s or len(self._lingering) >= LINGERING_MAX:
+        if not linger_s:
             return await serving
         task = asyncio.ensure_future(serving)
-        self._lingering.add(task)
-        task.add_done_callback(self._left_alone)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             # The client left: nobody awaits the task any more.
-            asyncio.get_running_loop().call_later(linger_s, running.cancel)
+            may_linger = len(self._lingering) < LINGERING_MAX
+            self._lingering.add(task)
+            task.add_done_callback(self._left_alone)
+            asyncio.get_running_loop().call_later(linger_s if may_linger else 0, running.cancel)
             raise
 
     def cancel(self, exchange: Exchange, grant: Grant) -> bool:
