@@ -25,6 +25,8 @@ PORTS_EACH = 50
 """An agent has this many ports of its own, for its servers of old and new versions."""
 
 STOP_TIMEOUT_S = 180.0
+CREDENTIAL = "agent.json"
+"""In an agent's folder once it has registered: later starts need no token."""
 
 
 @dataclass(slots=True)
@@ -93,8 +95,9 @@ class LocalScaler:
         name = f"{self.pool.name}-scaled-{number}"
         home = self.folder / name
         home.mkdir(parents=True, exist_ok=True)
-        # The first start registers; later ones have the credential of that.
-        _row, token = worker_token_create(pool=self.pool, hours=1)
+        token = ""
+        if not (home / CREDENTIAL).exists():
+            _row, token = worker_token_create(pool=self.pool, hours=1)
         log.info("%s: agent %s starts", self.pool.name, number)
         with (home / "agent.log").open("ab") as output:
             self.running[number] = subprocess.Popen(  # noqa: S603  # the operator's own words

@@ -49,6 +49,7 @@ class AgentProcess:
 class Market:
     """``home`` is a folder for whatever runs."""
 
+    database_url: str
     web_url: str
     router: routers.Router
     key: str
@@ -201,7 +202,7 @@ def _market(opened: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
         _pages(opened, home) as web_url,
         routers.running("one", opened, home, WAYPOST_KEY_PEPPER=pepper) as router,
     ):
-        yield Market(web_url, router, key, home)
+        yield Market(opened, web_url, router, key, home)
 
 
 @pytest.fixture
