@@ -20,7 +20,7 @@ from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
 from marketplace.predictions import pages as predictions
 from marketplace.providers import pages as providers
-from marketplace.providers import pages_sold as sold
+from marketplace.providers.on_sale import pages as sold
 from marketplace.routing import pages as routing
 from marketplace.routing.topology import pages as topology
 from marketplace.storefront.browse import pages as browse

@@ -21,7 +21,6 @@ from marketplace.catalog.models import AIModel, Deployment, Protocol, Provider
 from marketplace.catalog.selectors import models_published
 from marketplace.providers.access import provider_demand
 from marketplace.providers.drafts import ENDPOINTS_MAX, SLOTS_MAX
-from marketplace.providers.lost_calls import lost_of
 from marketplace.providers.models import (
     MODEL_FIELDS,
     PRICE_FIELDS,
@@ -30,7 +29,15 @@ from marketplace.providers.models import (
     Listing,
     ListingEvent,
 )
-from marketplace.providers.prices import meaning_of, price_set, price_versions, price_withdraw
+from marketplace.providers.on_sale.lost_calls import lost_of
+from marketplace.providers.on_sale.prices import (
+    meaning_of,
+    price_set,
+    price_versions,
+    price_withdraw,
+)
+from marketplace.providers.on_sale.token_counts import counted_of
+from marketplace.providers.on_sale.traffic import traffic_of
 from marketplace.providers.selectors import listings_of, run_shown
 from marketplace.providers.services import (
     Actor,
@@ -39,8 +46,6 @@ from marketplace.providers.services import (
     listing_update,
 )
 from marketplace.providers.states import BY_PEOPLE, STEPS, ListingAction, Who
-from marketplace.providers.token_counts import counted_of
-from marketplace.providers.traffic import traffic_of
 from marketplace.routing.topology import polling
 from marketplace.usage.windows import RANGES, window_of
 from router.domain.pricing import Price

@@ -15,10 +15,15 @@ from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.catalog.selectors import offer_in_force
-from marketplace.providers.lost_calls import Reason, lost_of
-from marketplace.providers.prices import meaning_of, price_set, price_versions, price_withdraw
-from marketplace.providers.token_counts import BELIEVED
-from marketplace.providers.traffic import traffic_of
+from marketplace.providers.on_sale.lost_calls import Reason, lost_of
+from marketplace.providers.on_sale.prices import (
+    meaning_of,
+    price_set,
+    price_versions,
+    price_withdraw,
+)
+from marketplace.providers.on_sale.token_counts import BELIEVED
+from marketplace.providers.on_sale.traffic import traffic_of
 from marketplace.routing.topology import polling
 from marketplace.routing.topology.contracts import CountedState, RouterState
 from marketplace.usage.windows import window_of

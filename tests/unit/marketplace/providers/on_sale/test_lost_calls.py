@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from marketplace.catalog.verdicts import VERDICTS
-from marketplace.providers.lost_calls import REMEDIES, Decision, Lost, Reason, reason_of
+from marketplace.providers.on_sale.lost_calls import REMEDIES, Decision, Lost, Reason, reason_of
 from router.domain.verdict import Verdict
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)

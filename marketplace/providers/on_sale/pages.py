@@ -20,17 +20,17 @@ from marketplace.catalog.models import Deployment
 from marketplace.catalog.prices import ITEMS, price_of, quantity_text
 from marketplace.catalog.selectors import offer_in_force
 from marketplace.providers.forms import PriceForm
-from marketplace.providers.lost_calls import CALLS_MAX, Lost, Reason, lost_of
-from marketplace.providers.prices import (
+from marketplace.providers.on_sale.lost_calls import CALLS_MAX, Lost, Reason, lost_of
+from marketplace.providers.on_sale.prices import (
     Typical,
     meaning_of,
     price_set,
     price_versions,
     price_withdraw,
 )
+from marketplace.providers.on_sale.token_counts import counted_of
+from marketplace.providers.on_sale.traffic import traffic_of
 from marketplace.providers.selectors import deployments_of
-from marketplace.providers.token_counts import counted_of
-from marketplace.providers.traffic import traffic_of
 from marketplace.routing.topology import polling
 from marketplace.usage.windows import RANGES, window_of
 
