@@ -379,7 +379,7 @@ SPECTACULAR_SETTINGS = {
         "TransferKindEnum": "marketplace.billing.models.TransferKind",
         "DeliveryStateEnum": "marketplace.webhooks.models.DeliveryState",
         "RunStateEnum": "marketplace.shared.jobs.models.JobState",
-        "ListingStateEnum": "marketplace.providers.states.ListingState",
+        "ListingStateEnum": "marketplace.providers.listings.states.ListingState",
         "PolicyKindEnum": "marketplace.routing.models.PolicyKind",
     },
 }

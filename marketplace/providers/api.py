@@ -20,7 +20,8 @@ from marketplace.accounts.models import ApiKey, Organisation, User
 from marketplace.catalog.models import AIModel, Deployment, Protocol, Provider
 from marketplace.catalog.selectors import models_published
 from marketplace.providers.access import provider_demand
-from marketplace.providers.drafts import ENDPOINTS_MAX, SLOTS_MAX
+from marketplace.providers.listings.drafts import ENDPOINTS_MAX, SLOTS_MAX
+from marketplace.providers.listings.states import BY_PEOPLE, STEPS, ListingAction, Who
 from marketplace.providers.models import (
     MODEL_FIELDS,
     PRICE_FIELDS,
@@ -45,7 +46,6 @@ from marketplace.providers.services import (
     listing_create,
     listing_update,
 )
-from marketplace.providers.states import BY_PEOPLE, STEPS, ListingAction, Who
 from marketplace.routing.topology import polling
 from marketplace.usage.windows import RANGES, window_of
 from router.domain.pricing import Price

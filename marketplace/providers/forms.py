@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from marketplace.catalog.models import AIModel, Protocol, Provider
 from marketplace.catalog.selectors import models_published
-from marketplace.providers.drafts import ENDPOINTS_MAX, SLOTS_MAX
+from marketplace.providers.listings.drafts import ENDPOINTS_MAX, SLOTS_MAX
 from marketplace.providers.models import MODEL_FIELDS, PRICE_FIELDS, Listing
 from marketplace.providers.services import PROVIDER_FIELDS
 from router.domain.money import NANO_PER_USD

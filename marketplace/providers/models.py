@@ -12,7 +12,7 @@ from marketplace.accounts.models import User
 from marketplace.benchmarks.models import Benchmark
 from marketplace.catalog.models import AIModel, Deployment, Provider, Quantization, Task
 from marketplace.providers.conformance.checks import LABELS, advice_text
-from marketplace.providers.states import ListingAction, ListingState
+from marketplace.providers.listings.states import ListingAction, ListingState
 from marketplace.shared.jobs.models import STATES_OPEN, Job
 from router.domain.pricing import Price
 

@@ -28,6 +28,13 @@ from marketplace.providers.forms import (
     ProviderForm,
     endpoints_of,
 )
+from marketplace.providers.listings.states import (
+    WHY_NEEDED,
+    ListingAction,
+    ListingState,
+    Who,
+    actions_of,
+)
 from marketplace.providers.models import PRICE_FIELDS, Listing, Verdict
 from marketplace.providers.selectors import (
     deployments_of,
@@ -44,13 +51,6 @@ from marketplace.providers.services import (
     provider_commission_set,
     provider_open,
     provider_update,
-)
-from marketplace.providers.states import (
-    WHY_NEEDED,
-    ListingAction,
-    ListingState,
-    Who,
-    actions_of,
 )
 from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text

@@ -4,8 +4,8 @@ from django.db.models import Prefetch, QuerySet
 
 from marketplace.accounts.models import Organisation
 from marketplace.catalog.models import Deployment, Provider
+from marketplace.providers.listings.states import ListingState
 from marketplace.providers.models import ConformanceResult, ConformanceRun, Listing
-from marketplace.providers.states import ListingState
 
 
 def providers_of(organisation: Organisation) -> QuerySet[Provider]:

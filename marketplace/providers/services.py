@@ -13,9 +13,8 @@ from marketplace.accounts.models import Organisation, User
 from marketplace.benchmarks.models import Benchmark, Target
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import AIModel, DeploymentStatus, Provider
-from marketplace.providers.drafts import draft_check
-from marketplace.providers.models import ConformanceRun, Listing, ListingEvent
-from marketplace.providers.states import (
+from marketplace.providers.listings.drafts import draft_check
+from marketplace.providers.listings.states import (
     WHY_NEEDED,
     ListingAction,
     ListingState,
@@ -24,6 +23,7 @@ from marketplace.providers.states import (
     Who,
     step_of,
 )
+from marketplace.providers.models import ConformanceRun, Listing, ListingEvent
 from marketplace.routing.services import snapshot_publish
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.shared.jobs.services import job_ask, job_cancel
@@ -131,7 +131,7 @@ def _saved(listing: Listing, fields: dict[str, Any]) -> Listing:
 def listing_act(
     *, listing: Listing, action: ListingAction | str, actor: Actor, why: str = ""
 ) -> Listing:
-    """Take a step of :data:`~marketplace.providers.states.STEPS`, with what it brings about.
+    """Take a step of :data:`.listings.states.STEPS`, with what it brings about.
 
     Raises ``ValidationError`` when it is not possible, by field where a draft is incomplete.
     """

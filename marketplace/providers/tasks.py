@@ -1,7 +1,7 @@
 """Listings on their way: check endpoints, and move on what was measured."""
 
-from marketplace.providers.checking import listing_check, listing_conclude
 from marketplace.providers.conformance.probing import RUN_S_MAX
+from marketplace.providers.listings.checking import listing_check, listing_conclude
 from marketplace.providers.models import ConformanceRun
 from marketplace.providers.services import listings_follow
 from marketplace.shared.jobs.kinds import JobKind

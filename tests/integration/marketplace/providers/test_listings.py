@@ -20,7 +20,8 @@ from marketplace.audit.models import AuditEntry
 from marketplace.benchmarks.runs.job import benchmark_run
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Worker
 from marketplace.providers import tasks as tasks  # registers the kind of job
-from marketplace.providers.checking import listing_check
+from marketplace.providers.listings.checking import listing_check
+from marketplace.providers.listings.states import ListingAction, ListingState, Who
 from marketplace.providers.models import ConformanceResult, ConformanceRun, Listing, ListingEvent
 from marketplace.providers.services import (
     SYSTEM,
@@ -30,7 +31,6 @@ from marketplace.providers.services import (
     listings_follow,
     provider_open,
 )
-from marketplace.providers.states import ListingAction, ListingState, Who
 from marketplace.routing.models import SnapshotRow
 from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.models import JobState

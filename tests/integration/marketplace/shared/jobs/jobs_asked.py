@@ -19,9 +19,9 @@ from marketplace.planning.whatif.question import question_of
 from marketplace.planning.whatif.services import what_if_ask
 from marketplace.predictions.models import Prediction
 from marketplace.predictions.services import Asked, prediction_create
+from marketplace.providers.listings.states import ListingAction, Who
 from marketplace.providers.models import ConformanceRun
 from marketplace.providers.services import Actor, listing_act, listing_create, provider_open
-from marketplace.providers.states import ListingAction, Who
 from marketplace.shared.jobs.models import Job
 from tests.integration.marketplace.batches.desk import asked, chat_lines, files_in_a_folder, routed
 from tests.integration.marketplace.predictions.routers import fake_router

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marketplace.providers.states import (
+from marketplace.providers.listings.states import (
     BY_PEOPLE,
     STEPS,
     ListingAction,

@@ -20,6 +20,7 @@ from marketplace.catalog.prices import price_of
 from marketplace.catalog.services import offer_create
 from marketplace.providers.conformance.findings import FAIL, Finding, Target
 from marketplace.providers.conformance.probing import Stopped, check_all
+from marketplace.providers.listings.states import ListingAction, ListingState
 from marketplace.providers.models import (
     MODEL_FIELDS,
     ConformanceResult,
@@ -27,7 +28,6 @@ from marketplace.providers.models import (
     Listing,
 )
 from marketplace.providers.services import SYSTEM, listing_act
-from marketplace.providers.states import ListingAction, ListingState
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
 from router.domain.pricing import Price
