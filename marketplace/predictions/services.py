@@ -169,11 +169,16 @@ def predictions_forget(now: datetime) -> int:
     return len(gone)
 
 
+def key_number(who: tuple[int, int, int], idempotency_key: str) -> int:
+    """What stands for a caller's Idempotency-Key among locks."""
+    return crc32(f"{who}{idempotency_key}".encode()) - 2**31
+
+
 def _asked_before(caller: Caller, asked: Asked) -> Prediction | None:
     who = (caller.organisation_id, caller.key_id, caller.user_id)
     with connection.cursor() as cursor:
-        number = crc32(f"{who}{asked.idempotency_key}".encode()) - 2**31
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [CREATE_LOCK_SPACE, number])
+        lock = [CREATE_LOCK_SPACE, key_number(who, asked.idempotency_key)]
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", lock)
         if not cursor.fetchone()[0]:
             raise AskedTwice
     found = of_key(who, asked.idempotency_key)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -35,9 +36,10 @@ class Api:
     """A caller with a key."""
 
     def __init__(self, organisation: Any) -> None:
-        self._key = api_key_create(
+        row, self._key = api_key_create(
             organisation=organisation, name=f"k{uuid.uuid4().hex[:6]}", scopes=["inference"]
-        )[1]
+        )
+        self.key_id = row.pk
 
     def __call__(self, method: str, path: str = "", body: Any = None, **headers: str) -> Any:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -355,6 +357,19 @@ def test_the_same_request_under_one_key_is_one_prediction(api: Api) -> None:
     other = api("POST", body=body | {"priority": "batch"}, idempotency_key="k")
     assert error_of(other, 422)["code"] == "idempotency_mismatch"
     assert Prediction.objects.count() == 1
+
+
+def test_while_the_first_is_being_taken_the_second_is_told_to_wait(
+    shop: Shop, api: Api, by_admin: psycopg.Connection
+) -> None:
+    number = services.key_number((shop.organisation.pk, api.key_id, 0), "k")
+    by_admin.execute("SELECT pg_advisory_lock(%s, %s)", [services.CREATE_LOCK_SPACE, number])
+    refused = api("POST", body={"model": "author/slug", "input": CHAT}, idempotency_key="k")
+    assert error_of(refused, 409)["code"] == "idempotency_in_flight"
+    assert int(refused.headers["Retry-After"]) >= 1
+    by_admin.execute("SELECT pg_advisory_unlock(%s, %s)", [services.CREATE_LOCK_SPACE, number])
+    taken = api("POST", body={"model": "author/slug", "input": CHAT}, idempotency_key="k")
+    assert taken.status_code == 201
 
 
 def test_a_key_is_its_callers_own(shop: Shop, api: Api) -> None:
