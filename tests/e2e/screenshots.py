@@ -48,6 +48,7 @@ PAGES = {
     "pool-workers": "/pools/llama-fast/workers",
     "worker": "/topology/workers/emulated-h100-0",
     "policy": "/routes/emulated/gpt-j-6b/policy",
+    "dead-letters": "/dead-letters",
     "support": "/support",
     "support-organisation": "/support/demo",
     "what-if": "/what-if",

@@ -46,6 +46,7 @@ def test_a_missing_secret_is_named_in_one_line(missing: str) -> None:
         ("STRIPE_SECRET_KEY", "sk_test_x", "STRIPE_WEBHOOK_SECRET is not set"),
         ("STRIPE_WEBHOOK_SECRET", "whsec_x", "STRIPE_SECRET_KEY is not set"),
         ("STRIPE_API_URL", "api.stripe.com", "https://host"),
+        ("WAYPOST_WEBHOOK_NETWORKS", "10.0.0.0/33", "CIDR"),
         ("WAYPOST_STAFF_MAIL", "a@example.com", "no EMAIL_URL"),
         ("WAYPOST_BENCHMARK_RESERVE_AFTER_S", "-1", "below zero"),
         ("WAYPOST_TOPUP_CENTS_MIN", "0", "above zero"),

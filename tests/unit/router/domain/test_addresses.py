@@ -40,6 +40,13 @@ def test_an_operators_own_network_may_be_named() -> None:
     assert not policy.allows("10.2.0.1")
 
 
+def test_without_public_ones_only_the_named_networks_may_be_reached() -> None:
+    policy = AddressPolicy(["10.1.0.0/16"], public=False)
+    assert policy.allows("10.1.2.3")
+    assert not policy.allows("8.8.8.8")
+    assert not policy.allows("10.2.0.1")
+
+
 @given(st.ip_addresses(v=4))
 def test_a_wrapped_address_is_judged_by_what_it_wraps(address: IPv4Address) -> None:
     policy = AddressPolicy()
