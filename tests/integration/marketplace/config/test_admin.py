@@ -34,6 +34,7 @@ from marketplace.planning.advisor.models import Advice
 from marketplace.routing.models import PolicyKind, SnapshotRow
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.models import RouteTuning, Straggler, Trial
+from tests.integration.marketplace.batches.desk import asked, chat_lines, files_in_a_folder
 from tests.integration.marketplace.ledger import USD, lease_take, post_at, record, settle
 from tests.integration.marketplace.shop import Shop
 
@@ -102,6 +103,8 @@ def full(shop: Shop) -> Shop:
         organisation=shop.organisation, threshold_cents=1, amount_cents=1, cap_cents=1
     )
     grant_order(organisation=shop.organisation, amount_nano=1, reason="r", ordered_by=shop.owner)
+    with files_in_a_folder():
+        asked(shop, chat_lines(1))
     return shop
 
 
