@@ -41,6 +41,7 @@ KINDS: dict[str, str | Promise] = {
     "agents.agent": _("Agent"),
     "agents.workertoken": _("Worker token"),
     "providers.listing": _("Listing"),
+    "webhooks.webhooksecret": _("Signing secret"),
     "routing.policy": _("Policy"),
     "routing.routetuning": _("Tuning of a route"),
 }
