@@ -21,7 +21,7 @@ from router.scheduling.decisions import (
     Reject,
     RejectReason,
 )
-from router.scheduling.endings import ANSWERED
+from router.scheduling.endings import ANSWERED, BUSY, FAILED, GIVEN_UP, Ending
 from router.scheduling.ticket import Ticket
 from router.scheduling.worker import Attempt
 from tests.examples import examples
@@ -163,11 +163,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.note(self.scheduler.arrive(made, self.now_s))
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), how=st.sampled_from(["completed", "failed", "declined", "cancelled"]))
-    def end(self, data: st.DataObject, how: str) -> None:
+    @rule(data=st.data(), how=st.sampled_from([ANSWERED, FAILED, BUSY, GIVEN_UP]))
+    def end(self, data: st.DataObject, how: Ending) -> None:
         attempt = self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
-        self.note(getattr(self.scheduler, how)(attempt, self.now_s))
-        assert getattr(self.scheduler, how)(attempt, self.now_s) == [], "its end is told once"
+        self.note(self.scheduler.ended(attempt, how, self.now_s))
+        assert self.scheduler.ended(attempt, how, self.now_s) == [], "its end is told once"
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
