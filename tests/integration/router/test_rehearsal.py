@@ -18,6 +18,10 @@ from tests.ports import free_ports
 KEY = "a-key-for-rehearsals"
 BUSY_MS = 250
 """A client may have to wait for its turn on a busy machine."""
+KEPT = ",".join(
+    f"{name}=60000" for name in ("chat", "streamed/first byte", "streamed", "embeddings", "vision")
+)
+"""Objectives that a busy machine keeps too."""
 MODELS = {
     "emulated/gpt-j-6b": ("chat", "openai", "emulated-h100-0"),
     "emulated/bge-large": ("embeddings", "openai", "emulated-a100-0"),
@@ -87,7 +91,8 @@ def rows(output: str) -> dict[str, dict[str, float]]:
 
 def test_its_figures_are_the_routers_own(router_url: str) -> None:
     before = counted_by_the_router(router_url)
-    run = rehearse(router_url, "--json", "--mix", "chat=2,streamed=2,embeddings=2,vision=1")
+    mix = "chat=2,streamed=2,embeddings=2,vision=1"
+    run = rehearse(router_url, "--json", "--mix", mix, "--slos", KEPT)
     assert run.returncode == 0, run.stdout + run.stderr
     calls, seconds = counted_by_the_router(router_url)
     found = rows(run.stdout)

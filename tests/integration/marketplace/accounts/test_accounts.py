@@ -344,9 +344,9 @@ def test_an_invitation_is_handed_over_where_there_is_no_mail(
     without_mail: None, owner: Client, shop: Shop
 ) -> None:
     owner.post("/organisation/invite", {"email": "New@example.com", "role": "billing"})
-    invitation = Invitation.objects.get()
-    path = f"/invitations/{invitation_token(invitation)}"
-    assert path in owner.get("/organisation").content.decode()
+    link = re.search(r"/invitations/[\w:-]{30,}", owner.get("/organisation").content.decode())
+    assert link
+    path = link[0]
     newcomer = Client()
     page = newcomer.get(path).content.decode()
     assert "Acme" in page
