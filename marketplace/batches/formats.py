@@ -34,6 +34,7 @@ from marketplace.batches.rows import (
     RowsInvalid,
     Table,
     appended,
+    arrays_of,
     body_of,
     names_of,
     output_columns,
@@ -164,7 +165,7 @@ class Rows:
         for number, count in pieces(self.total, self.piece_rows, self.at_once):
             texts = [text for _, text in islice(lines, count)]
             if number not in covered:
-                body, headers = body_of(table, [table.cells_of(text) for text in texts])
+                body, headers = body_of(table, texts)
                 yield Piece(number, first, tuple(texts), table, self._columns, body, headers)
             first += count
 
@@ -238,23 +239,21 @@ class Piece:
 
 def _errors_of(table: Table, chunk: Sequence[tuple[int, bytes]]) -> list[LineError]:
     """What is wrong with some lines of a table."""
-    errors, numbers, rows = [], [], []
-    for number, text in chunk:
+    said = f"A row may have {ROW_BYTES_MAX:,} bytes."
+    errors = [
+        LineError("row_too_long", said, number)
+        for number, text in chunk
+        if len(text) > ROW_BYTES_MAX
+    ]
+    left = [(number, text) for number, text in chunk if len(text) <= ROW_BYTES_MAX]
+    while left and len(errors) < ERRORS_SHOWN:
         try:
-            if len(text) > ROW_BYTES_MAX:
-                raise RowsInvalid("row_too_long", f"A row may have {ROW_BYTES_MAX:,} bytes.")
-            rows.append(table.cells_of(text))
-            numbers.append(number)
-        except RowsInvalid as error:
-            errors.append(LineError(error.code, str(error), number))
-    while rows and len(errors) < ERRORS_SHOWN:
-        try:
-            body_of(table, rows)
+            arrays_of(table, [text for _, text in left])
             break
         except RowsInvalid as error:
-            errors.append(LineError(error.code, str(error), numbers[error.row]))
-            # Those before it are good.
-            rows, numbers = rows[error.row + 1 :], numbers[error.row + 1 :]
+            errors.append(LineError(error.code, str(error), left[error.row][0]))
+            # Those before it are good, or were told.
+            left = left[error.row + 1 :]
     return sorted(errors, key=lambda error: error.line or 0)
 
 

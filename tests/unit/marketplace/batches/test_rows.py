@@ -43,8 +43,7 @@ def table(header: bytes = b"id,km,usd,COUNT,NOTE\n", tensors: Any = ALL) -> rows
 
 def test_columns_are_found_by_name_in_any_order_beside_others() -> None:
     made = table()
-    cells = [made.cells_of(b'7,1.5,2,3,"a, b"\r\n'), made.cells_of(b"8,2.5,4,-5,c")]
-    body, headers = body_of(made, cells)
+    body, headers = body_of(made, [b'7,1.5,2,3,"a, b"\r\n', b"8,2.5,4,-5,c"])
     at = int(headers["Inference-Header-Content-Length"])
     amounts, count, note = msgspec.json.decode(body[:at])["inputs"]
     assert (amounts["shape"], count["shape"], note["shape"]) == ([2, 2], [2], [2, 1])
@@ -103,19 +102,43 @@ def test_a_row_of_another_width_or_that_goes_on_is_refused(line: bytes) -> None:
 )
 def test_a_cell_that_does_not_fit_is_refused_with_its_row(line: bytes) -> None:
     made = table()
-    good = made.cells_of(b"0,1,2,3,n")
+    good, narrow = b"0,1,2,3,n", b"0,1"
     with pytest.raises(RowsInvalid) as refused:
-        body_of(made, [good, good, made.cells_of(line), good])
+        body_of(made, [good, good, line, good, narrow])
     assert (refused.value.code, refused.value.row) == ("invalid_row", 2)
+
+
+CELLS = st.one_of(
+    st.floats(width=32).map(repr),
+    st.floats().map(repr),
+    st.sampled_from(
+        ["", " 2 ", "\t3", "1_0", "x", "+.5", "1e39", "0x1", "#", "१", "1 2", "\ufeff1"]
+    ),
+)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4), st.sampled_from(["\n", "\r\n"]))
+def test_floats_are_the_same_beside_quotes_which_are_read_another_way(
+    pairs: list[tuple[str, str]], end: str
+) -> None:
+    made = table(b"id,km,usd", {"inputs": [AMOUNTS]})
+
+    def read(name: str) -> object:
+        try:
+            return body_of(made, [f"{name},{km},{usd}{end}".encode() for km, usd in pairs])
+        except RowsInvalid as error:
+            return error.code, error.row
+
+    assert read("a") == read('"a"')
 
 
 def test_truths_are_words_or_digits() -> None:
     flag = {"name": "FLAG", "datatype": "BOOL", "shape": [-1]}
     made = table_of(b"FLAG", {"inputs": [flag]}, {})
-    body, headers = body_of(made, [["true"], ["0"], ["False"], ["1"]])
+    body, headers = body_of(made, [b"true", b"0", b"False", b"1"])
     assert body[int(headers["Inference-Header-Content-Length"]) :] == b"\1\0\0\1"
     with pytest.raises(RowsInvalid):
-        body_of(made, [["yes"]])
+        body_of(made, [b"yes"])
 
 
 def test_outputs_become_columns_whether_binary_or_not() -> None:
