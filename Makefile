@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run compile check test nightly fmt bench bench-overhead bench-settlement bench-pages
-.PHONY: bench-partitions bench-agreement bench-engine-change rehearse judge drift chaos sim fresh clean
+.PHONY: bench-partitions bench-agreement bench-batches bench-engine-change rehearse judge drift chaos sim
+.PHONY: fresh clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -81,6 +82,9 @@ bench-partitions: setup ## Measure what months and days as partitions cost
 
 bench-agreement: setup ## Compare what LoadGen and Locust measure of the same load
 	@$(BIN)/python -m tests.bench.agreement --write docs/explanation/feedback-loop.md $(ARGS)
+
+bench-batches: setup ## A million rows in one batch beside the same straight to Triton (ARGS="--kill 20")
+	@$(BIN)/python -m tests.bench.batches $(ARGS)
 
 bench-engine-change: setup ## Engines return as another version, with the loop and without: into the docs
 	@$(BIN)/python -m tests.bench.engine_change --write docs/explanation/feedback-loop.md $(ARGS)

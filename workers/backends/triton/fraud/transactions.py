@@ -1,11 +1,16 @@
 """Synthetic card transactions with a known rule behind the label. Seeded, so repeatable.
 
+``python -m workers.backends.triton.fraud.transactions ROWS`` prints them as a CSV file.
+
 No real person or payment is in here. Fraud is drawn from a logistic rule over the features with
 interactions (far from home *and* at night *and* a risky merchant), plus noise, at about 2 % of
 transactions, so a good model reaches an AUC well above chance but not 1.
 """
 
+import argparse
+import sys
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,3 +73,24 @@ def _hours() -> NDArray[np.float64]:
     """People pay by day: the shape of a day's payments, summing to 1."""
     weight = 1.2 + np.cos((np.arange(24) - 15) / 24 * 2 * np.pi)
     return weight / weight.sum()
+
+
+def write_csv(features: NDArray[np.float32], out: IO[str]) -> None:
+    """As a file of rows: an id, and the features under their names."""
+    out.write(",".join(("id", *FEATURES)) + "\n")
+    for number, row in enumerate(features.astype(str)):
+        out.write(f"t{number + 1},{','.join(row)}\n")
+
+
+def main() -> int:
+    """Print a file of transactions."""
+    parser = argparse.ArgumentParser(prog="python -m workers.backends.triton.fraud.transactions")
+    parser.add_argument("rows", type=int)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    write_csv(generate(options.rows, seed=options.seed).features, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

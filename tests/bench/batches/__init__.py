@@ -1,0 +1,1 @@
+"""Rows in a batch beside the same rows straight to Triton, and batches amid kills."""

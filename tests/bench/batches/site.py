@@ -1,0 +1,81 @@
+"""The stack that is measured: its addresses, its processes, a key, its calls that were charged."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from deploy.local import state
+from tests.local_stack import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key of the demo's organisation."""
+
+    id: int
+    key: str
+
+
+class Site:
+    """A local stack by its state folder."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    @property
+    def router_url(self) -> str:
+        """Where clients call."""
+        return self._state().environment["WAYPOST_ROUTER_URL"]
+
+    @property
+    def tritons(self) -> Sequence[str]:
+        """Base URLs."""
+        services = self._state().services
+        return [f"http://{one.address}" for one in services if one.name.startswith("triton")]
+
+    def process(self, service: str) -> int | None:
+        """The process of a service that is well; None while it is not."""
+        for one in self._state().services:
+            if one.name == service and one.process and one.condition in state.HEALTHY:
+                return one.process.pid
+        return None
+
+    def key(self) -> Key:
+        """A new one, whose calls nobody else makes."""
+        words = ["keys", "create", "--org", "demo", "--name", "bench", "--json"]
+        made = subprocess.run(
+            [sys.executable, "manage.py", *words, "--home", str(self._home)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        found = json.loads(made.stdout)
+        return Key(found["id"], found["key"])
+
+    def charged(self, key: Key) -> int:
+        """Calls of the key that were charged and settled."""
+        url = self._state().environment["DATABASE_URL"]
+        with psycopg.connect(url) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM usage_event WHERE key_id = %s AND charge_nano > 0", [key.id]
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _state(self) -> state.StackState:
+        found = state.load(self._home)
+        if found is None:
+            raise RuntimeError(f"nothing runs in {self._home}")
+        return found
+
+
+def running_site(home: Path) -> Site | None:
+    """The stack of a state folder, if it is well."""
+    found = state.load(home)
+    return Site(home) if found is not None and found.is_healthy else None
