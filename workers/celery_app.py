@@ -1,8 +1,8 @@
 """Celery: jobs beside the path of a call (probing, reconciliation), over Valkey or RabbitMQ.
 
-``celery -A workers.celery_app worker --queues control``, the same with ``work``, and ``… beat``.
-Every task is idempotent: a task whose worker dies is run again, and one that outlives the
-visibility timeout runs twice. What there is to run is in each ``tasks.py`` of the marketplace.
+``celery -A workers.celery_app worker --queues control``, the same with ``work`` and ``calls``, and
+``… beat``. Every task is idempotent: a task whose worker dies is run again, and one that outlives
+the visibility timeout runs twice. What there is to run is in each ``tasks.py`` of the marketplace.
 """
 
 import gc
@@ -34,6 +34,7 @@ if not settings.BROKER_URL:
 PROCESSES = {
     Queue.CONTROL: settings.WAYPOST_CONTROL_PROCESSES,
     Queue.WORK: settings.WAYPOST_WORK_PROCESSES,
+    Queue.CALLS: settings.WAYPOST_CALLS_PROCESSES,
 }
 ROOT = Path(__file__).resolve().parent.parent
 RUNS_SPACE = 0x5750_524E  # "WPRN": this task runs now

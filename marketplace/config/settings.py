@@ -129,6 +129,7 @@ SERVICES_ROLE = str(_SERVICES.get("USER", ""))
 BROKER_URL = str(env.str("BROKER_URL", default=""))
 WAYPOST_CONTROL_PROCESSES = _positive("WAYPOST_CONTROL_PROCESSES", 3)
 WAYPOST_WORK_PROCESSES = _positive("WAYPOST_WORK_PROCESSES", 2)
+WAYPOST_CALLS_PROCESSES = _positive("WAYPOST_CALLS_PROCESSES", 2)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Payments --------------------------------------------------------------------------------

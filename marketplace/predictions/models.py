@@ -14,6 +14,7 @@ from marketplace.accounts.models import Organisation
 from marketplace.catalog.models import AIModel
 from marketplace.inference.callers import Caller
 from marketplace.shared.jobs.models import Job, JobState
+from marketplace.shared.jobs.periodic import Queue
 
 
 class Status(models.TextChoices):
@@ -53,6 +54,9 @@ class Prediction(Job):
     ``begins_at`` are where it stands in the router's queue. Figures are null until the router has
     said them. An ``idempotency_key`` is one of its caller's.
     """
+
+    # Somebody may wait for it, and batches and what-ifs take minutes.
+    queue = Queue.CALLS
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     organisation = models.ForeignKey(

@@ -41,7 +41,7 @@ def test_status_shows_every_service_healthy(local_stack: LocalStack) -> None:
     report = json.loads(status.stdout)
     assert status.returncode == 0, status.stdout
     names = {service["name"] for service in report["services"]}
-    ours = {"router", "web", "jobs-control", "jobs-work", "beat"}
+    ours = {"router", "web", "jobs-control", "jobs-work", "jobs-calls", "beat"}
     assert {"postgres", "valkey", "llama-fast", "llama-small", *ours} <= names
 
 

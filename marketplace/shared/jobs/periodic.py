@@ -24,6 +24,8 @@ class Queue(StrEnum):
     """Must run in time: short, whatever people ask for. Never two runs of a task at once."""
     WORK = "work"
     """May take minutes, and may wait for as long."""
+    CALLS = "calls"
+    """Waits for routers more than it computes: many at a time in one process."""
 
 
 class Priority(IntEnum):

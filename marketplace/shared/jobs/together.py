@@ -15,10 +15,10 @@ from django.db import connections
 
 from marketplace.shared.jobs.kinds import JobKind, job_kinds, task_name
 from marketplace.shared.jobs.messages import message_send
-from marketplace.shared.jobs.periodic import PeriodicTask, Queue, task_register
+from marketplace.shared.jobs.periodic import PeriodicTask, task_register
 from marketplace.shared.jobs.services import KILL_AFTER_S, job_run_next
 
-TAKES_FOR_S = 60.0
+TAKES_FOR_S = 3_600.0
 """A task takes new jobs for so long; then another task goes on, so that each ends in time."""
 LOOK_EVERY_S = 0.25
 
@@ -32,7 +32,7 @@ def jobs_register_together(kind: JobKind, *, threads: int) -> None:
         Together(kind, threads).run()
 
     limit_s = TAKES_FOR_S + kind.time_limit_s + KILL_AFTER_S
-    task_register(PeriodicTask(task_name(kind.model), run, Queue.WORK, time_limit_s=limit_s))
+    task_register(PeriodicTask(task_name(kind.model), run, kind.model.queue, time_limit_s=limit_s))
     job_kinds[kind.model] = kind
 
 
