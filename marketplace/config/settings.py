@@ -193,6 +193,7 @@ INSTALLED_APPS = [
     "marketplace.inference",
     "marketplace.webhooks",
     "marketplace.batches",
+    "marketplace.pipelines",
     "marketplace.predictions",
     "marketplace.benchmarks",
     "marketplace.planning",

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 
 from marketplace.batches import api as batches
 from marketplace.inference.views import UnknownJobPathView
+from marketplace.pipelines.api import PipelinesView
 from marketplace.predictions import views as predictions
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -13,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("batches", batches.BatchesView.as_view()),
     path("batches/<str:public_id>", batches.BatchView.as_view()),
     path("batches/<str:public_id>/cancel", batches.BatchCancelView.as_view()),
+    path("pipelines", PipelinesView.as_view()),
     path("predictions", predictions.PredictionsView.as_view()),
     path("predictions/<str:prediction_id>", predictions.PredictionView.as_view()),
     path("predictions/<str:prediction_id>/cancel", predictions.PredictionCancelView.as_view()),

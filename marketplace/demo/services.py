@@ -39,6 +39,7 @@ from marketplace.demo.offering import (
     USD,
     DemoModel,
 )
+from marketplace.pipelines.services import pipeline_apply
 from marketplace.routing.models import Policy, PolicyKind
 from marketplace.routing.services import snapshot_publish
 from marketplace.routing.trials.events import DEMO, event_record, tuned_by
@@ -48,6 +49,7 @@ from router.domain.keys import compose_key, digest_key, key_is_wellformed
 EMAIL = "demo@waypost.local"
 ORGANISATION = "demo"
 CREDIT_NANO = 25 * USD
+PIPELINE = Path(__file__).parent / "fraud_note.json"
 LEFT_OUT_CHARACTERS = 200
 CONTEXT_TOKENS = 128.0
 """The typical call of a given prior: a prompt and an answer of 64 tokens each."""
@@ -91,6 +93,7 @@ def demo_seed(*, fleet: Sequence[FleetWorker] | None, credentials: DemoCredentia
     for model in (*REAL_MODELS, *EMULATED_MODELS):
         if fleet is not None or not model.emulated:
             _model(model, _pools_serving(model, fleet or ()))
+    pipeline_apply(text=PIPELINE.read_bytes(), organisation=None)
     _priors(fleet or ())
     _key(credentials, organisation)
     snapshot_publish()

@@ -54,7 +54,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to ask the router for. ``bytes_max`` bounds the output."""
+    """What to ask the router for. ``bytes_max`` bounds the output.
+
+    ``traceparent`` is the trace that the call belongs to, "" where it begins its own.
+    """
 
     caller: Caller
     call: Call
@@ -62,6 +65,11 @@ class Order:
     idempotency_key: str
     deadline_s: float
     bytes_max: int
+    traceparent: str = ""
+
+    def headers(self, more: Mapping[str, str]) -> Mapping[str, str]:
+        """Those, and the trace's."""
+        return {**more, "traceparent": self.traceparent} if self.traceparent else more
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +196,7 @@ class Conversation:
             deadline_s=order.deadline_s,
             idempotency_key=order.idempotency_key,
             priority=order.priority,
-            headers=LINGERS,
+            headers=order.headers(LINGERS),
         )
         if answer.status != HTTPStatus.OK:
             return Refused(error_message(answer.body)[0])
@@ -221,7 +229,7 @@ class Conversation:
             deadline_s=deadline_s,
             idempotency_key=order.idempotency_key,
             priority=order.priority,
-            headers=FOLLOWED,
+            headers=order.headers(FOLLOWED),
         ) as answer:
             if answer.status != HTTPStatus.OK:
                 return Refused(error_message(await _bounded(answer.chunks))[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.accounts.models import Organisation
 from marketplace.catalog.models import AIModel
 from marketplace.inference.callers import Caller
+from marketplace.pipelines.models import Pipeline
 from marketplace.shared.jobs.models import Job, JobState
 from marketplace.shared.jobs.periodic import Queue
 
@@ -47,8 +49,9 @@ STATUSES = {
 
 
 class Prediction(Job):
-    """One call of a model that a job process makes for its caller.
+    """One call of a model or of a pipeline that a job process makes for its caller.
 
+    It has the one or the other. Where a pipeline's calls went and what they cost is in its stages.
     ``input_text`` and ``output_text`` are JSON as text, which keeps the order of keys and every
     character. ``aborted`` says that its deadline passed before it started. ``place`` and
     ``begins_at`` are where it stands in the router's queue. Figures are null until the router has
@@ -65,7 +68,12 @@ class Prediction(Job):
     account_id = models.BigIntegerField()
     key_id = models.BigIntegerField(default=0)
     user_id = models.BigIntegerField(default=0)
-    model = models.ForeignKey(AIModel, on_delete=models.CASCADE, related_name="predictions")
+    model = models.ForeignKey(
+        AIModel, on_delete=models.CASCADE, null=True, blank=True, related_name="predictions"
+    )
+    pipeline = models.ForeignKey(
+        Pipeline, on_delete=models.CASCADE, null=True, blank=True, related_name="predictions"
+    )
     version = models.CharField(max_length=40)
     input_text = models.TextField()
     output_text = models.TextField(blank=True)
@@ -101,11 +109,24 @@ class Prediction(Job):
                 fields=["organisation", "key_id", "user_id", "idempotency_key"],
                 condition=~models.Q(idempotency_key=""),
                 name="prediction_idempotency_key_unique",
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(model=None) ^ models.Q(pipeline=None),
+                name="prediction_of_model_or_pipeline",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.model}: prediction {self.uid}"
+        return f"{self.model_name}: prediction {self.uid}"
+
+    @property
+    def model_name(self) -> str:
+        """What it was asked of: a model's name, or a pipeline's."""
+        called = self.pipeline or self.model
+        return called.name if called is not None else ""
+
+    stages_known: Sequence[PredictionStage] = ()
+    """Its stages as they were when their figures were filled."""
 
     @property
     def caller(self) -> Caller:
@@ -118,6 +139,45 @@ class Prediction(Job):
     @property
     def input(self) -> Any:
         return json.loads(self.input_text)
+
+    @property
+    def output(self) -> Any:
+        return json.loads(self.output_text) if self.output_text else None
+
+
+class PredictionStage(models.Model):
+    """A stage of a pipeline, from when its call began. Figures are null until they are known."""
+
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="stages")
+    place = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=40)
+    model_name = models.CharField(max_length=120)
+    state = models.CharField(max_length=10, choices=Status.choices, default=Status.PROCESSING)
+    error = models.CharField(max_length=500, blank=True)
+    output_text = models.TextField(blank=True)
+    request_id = models.UUIDField(null=True, blank=True)
+    worker = models.CharField(max_length=80, blank=True)
+    pool = models.CharField(max_length=60, blank=True)
+    cost_nano = models.BigIntegerField(null=True, blank=True)
+    queue_ms = models.FloatField(null=True, blank=True)
+    predict_ms = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["place"]
+        constraints = [
+            models.UniqueConstraint(fields=["prediction", "place"], name="prediction_stage_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.prediction_id}"
+
+    @property
+    def status(self) -> Status:
+        return Status(self.state)
+
+    @property
+    def is_over(self) -> bool:
+        return self.status is not Status.PROCESSING
 
     @property
     def output(self) -> Any:

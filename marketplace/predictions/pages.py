@@ -16,7 +16,12 @@ from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Pool
 from marketplace.predictions.models import Prediction
 from marketplace.predictions.representation import prediction_as_json
-from marketplace.predictions.selectors import figures_fill, predictions_of, waiting_before
+from marketplace.predictions.selectors import (
+    figures_fill,
+    predictions_listed,
+    predictions_of,
+    waiting_before,
+)
 from marketplace.predictions.services import prediction_cancel
 from marketplace.predictions.showing import as_text, output_shown, output_so_far
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
@@ -29,7 +34,7 @@ ROWS_PER_PAGE = 50
 @organisation_required
 def predictions(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     """The organisation's predictions, the newest first."""
-    rows = predictions_of(organisation.pk).defer("input_text", "output_text", "logs")
+    rows = predictions_listed(organisation.pk)
     state = request.GET.get("state", "")
     if state in JobState.values:
         rows = rows.filter(state=state)
@@ -63,8 +68,8 @@ def prediction(request: HttpRequest, organisation: Organisation, uid: UUID) -> H
         "predict_ms": _ms(figures["predict_time"]),
         "before": waiting_before(row) if row.state == JobState.QUEUED else None,
         "left_s": _left_s(row),
-        "has_call": _has_call(row),
-        "is_emulated": row.pool in _emulated_pools(),
+        "known_calls": _known_calls(row),
+        "emulated_pools": _emulated_pools(),
         "may_cancel": not row.is_over and may(request.user, organisation, Permission.CALL),
     }
     return render(request, "predictions/prediction.html", context)
@@ -83,9 +88,10 @@ def _emulated_pools() -> set[str]:
     return set(Pool.objects.filter(emulated=True).values_list("name", flat=True))
 
 
-def _has_call(row: Prediction) -> bool:
-    """Whether the books have its call by now."""
-    return bool(row.request_id and UsageEvent.objects.filter(pk=row.request_id).exists())
+def _known_calls(row: Prediction) -> set[UUID]:
+    """Its calls that the books have by now."""
+    asked = [call.request_id for call in (row, *row.stages_known) if call.request_id]
+    return set(UsageEvent.objects.filter(pk__in=asked).values_list("pk", flat=True))
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -24,7 +25,7 @@ def prediction_as_json(
     answer: dict[str, Any] = {
         "id": str(prediction.uid),
         "object": "prediction",
-        "model": prediction.model.name,
+        "model": prediction.model_name,
         "version": prediction.version,
         "status": str(prediction.status),
         "error": prediction.error or None,
@@ -39,7 +40,8 @@ def prediction_as_json(
         answer["output"] = prediction.output if has_data else None
         answer["logs"] = prediction.logs
         answer["queue"] = _queue(prediction)
-        answer["request_id"] = str(prediction.request_id) if prediction.request_id else None
+        answer["request_id"] = _id(prediction.request_id)
+        answer["stages"] = _stages(prediction, has_data=has_data)
     return answer
 
 
@@ -49,12 +51,47 @@ def _metrics(prediction: Prediction) -> dict[str, float | None]:
     if prediction.started_at is not None:
         waited = prediction.started_at - prediction.created_at
         queue_s = round(waited.total_seconds() + (prediction.queue_ms or 0.0) / 1e3, 3)
-    predict_ms, cost = prediction.predict_ms, prediction.cost_nano
     return {
-        "predict_time": None if predict_ms is None else round(predict_ms / 1e3, 3),
+        "predict_time": _seconds(prediction.predict_ms),
         "queue_time": queue_s,
-        "cost": None if cost is None else cost / NANO_PER_USD,
+        "cost": _dollars(prediction.cost_nano),
     }
+
+
+def _stages(prediction: Prediction, *, has_data: bool) -> list[dict[str, Any]] | None:
+    """The stages of a pipeline that have begun, in their order."""
+    if prediction.pipeline_id is None:
+        return None
+    return [
+        {
+            "name": stage.name,
+            "model": stage.model_name,
+            "status": str(stage.status),
+            "error": stage.error or None,
+            "worker": stage.worker or None,
+            "pool": stage.pool or None,
+            "request_id": _id(stage.request_id),
+            "metrics": {
+                "predict_time": _seconds(stage.predict_ms),
+                "queue_time": _seconds(stage.queue_ms),
+                "cost": _dollars(stage.cost_nano),
+            },
+            "output": stage.output if has_data else None,
+        }
+        for stage in prediction.stages_known
+    ]
+
+
+def _seconds(ms: float | None) -> float | None:
+    return None if ms is None else round(ms / 1e3, 3)
+
+
+def _dollars(nano: int | None) -> float | None:
+    return None if nano is None else nano / NANO_PER_USD
+
+
+def _id(found: UUID | None) -> str | None:
+    return None if found is None else str(found)
 
 
 def _queue(prediction: Prediction) -> dict[str, Any] | None:

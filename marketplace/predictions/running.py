@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -44,30 +44,30 @@ WEBHOOK_EVERY_S = 1.0
 def prediction_run(run: Run) -> Mapping[str, Any]:
     """Make the call; returns the columns to keep."""
     prediction: Prediction = run.job
-    left_s = _left_s(prediction)
-    if left_s <= 0:
-        _stop_late(run, prediction)
+    seconds = left_s(prediction)
+    if seconds <= 0:
+        stop_late(run, prediction)
     try:
-        order = _order(prediction, min(left_s, RUN_S_MAX))
+        order = _order(prediction, min(seconds, RUN_S_MAX))
     except InputInvalid as error:
         raise JobFailed(f"{error.param}: {error}") from error
     event_tell(prediction, Event.START)
     note = Notes(run)
-    note.add(
-        f"Given to the router at {prediction.priority} priority"
-        + (f", attempt {prediction.attempts}." if prediction.attempts > 1 else ".")
-    )
+    note.begin()
     with Conversation(order) as conversation:
         return Following(run, conversation, note).to_the_end()
 
 
 def _order(prediction: Prediction, deadline_s: float) -> Order:
-    served = version_served(prediction.model)
+    model = prediction.model
+    if model is None:
+        raise TypeError("a pipeline runs by its stages")
+    served = version_served(model)
     if served is not None and served != prediction.version:
         raise JobFailed(f"Version {prediction.version} is not served any more; {served} is.")
     return Order(
         caller=prediction.caller,
-        call=call_of(prediction.model, prediction.input),
+        call=call_of(model, prediction.input),
         priority=prediction.priority,
         idempotency_key=f"prediction:{prediction.uid}",
         deadline_s=deadline_s,
@@ -82,12 +82,39 @@ class Notes:
         self._run = run
         self.text: str = run.job.logs
 
+    def begin(self) -> None:
+        """Say how urgent it is, and that it was tried before."""
+        prediction: Prediction = self._run.job
+        attempt = f", attempt {prediction.attempts}" if prediction.attempts > 1 else ""
+        self.add(f"Given to the router at {prediction.priority} priority{attempt}.")
+
     def add(self, line: str) -> None:
         """Write a line, and tell it."""
         said = f"{timezone.now():%H:%M:%S} {line}"
         self.text += said + "\n"
         keep(self._run, logs=self.text)
         event_tell(self._run.job, Event.LOGS, [said])
+
+
+def until_answered(
+    run: Run, conversation: Conversation, note: Notes, take: Callable[[Piece | None], None]
+) -> Answered:
+    """The answer; until then ``take`` gets what comes, and None where nothing did for a moment.
+
+    Raises ``JobFailed`` where there is none, and ``JobStopped`` where nobody waits for it any more.
+    """
+    while True:
+        piece = conversation.next(TICK_S)
+        if isinstance(piece, Refused):
+            raise JobFailed(piece.message)
+        if isinstance(piece, Answered):
+            return piece
+        take(piece)
+        run.progress(0.0)
+        if left_s(run.job) <= 0:
+            note.add("Its deadline passed.")
+            raise JobStopped
+        connection_rest()
 
 
 class Following:
@@ -107,18 +134,9 @@ class Following:
     def to_the_end(self) -> Mapping[str, Any]:
         """The columns to keep. Raises ``JobFailed`` or ``JobStopped``."""
         try:
-            while True:
-                piece = self._conversation.next(TICK_S)
-                if isinstance(piece, Answered):
-                    return self._answered(piece)
-                if isinstance(piece, Refused):
-                    raise JobFailed(piece.message)
-                self._take(piece)
-                self._run.progress(0.0)
-                if _left_s(self._prediction) <= 0:
-                    self._note.add("Its deadline passed.")
-                    raise JobStopped
-                connection_rest()
+            return self._answered(
+                until_answered(self._run, self._conversation, self._note, self._take)
+            )
         except JobStopped:
             self._keep_what_came()
             if self._run.own.exists():
@@ -137,9 +155,9 @@ class Following:
                 event_tell(self._prediction, Event.START)
                 self._note.add("The answer broke off and begins anew.")
             self._served = piece.served
-            keep(self._run, place=None, begins_at=None, **_columns(piece.served))
+            keep(self._run, place=None, begins_at=None, **served_columns(piece.served))
             if piece.served.worker:  # Else only the end of the stream knows it.
-                self._note.add(_placed(piece.served))
+                self._note.add(placed(piece.served))
         elif isinstance(piece, Chunks):
             self._lines += piece.texts
             self._output = piece.output
@@ -154,7 +172,7 @@ class Following:
         if piece.standing is not None:
             place = piece.standing.place
             begins_at = timezone.now() + timedelta(seconds=piece.standing.eta_s)
-        request_id = _uuid(piece.request_id)
+        request_id = uuid_of(piece.request_id)
         keep(self._run, place=place, begins_at=begins_at, request_id=request_id)
         changed(prediction_topic(self._prediction))
 
@@ -169,25 +187,25 @@ class Following:
         to_webhook = now_s - self._told_s >= WEBHOOK_EVERY_S
         if to_webhook:
             self._told_s = now_s
-            self._prediction.output_text = _as_text(self._output)
+            self._prediction.output_text = as_json_text(self._output)
         event_tell(self._prediction, Event.OUTPUT, lines, to_webhook=to_webhook)
 
     def _answered(self, piece: Answered) -> Mapping[str, Any]:
         if not self._served.worker:
-            self._note.add(_placed(piece.served))
+            self._note.add(placed(piece.served))
         self._flush()
-        text = _as_text(piece.output)
+        text = as_json_text(piece.output)
         if self._output is None:
             self._output = piece.output
             self._tell_output([text])
         self._note.add("Answered.")
-        return {"output_text": text, "logs": self._note.text, **_columns(piece.served)}
+        return {"output_text": text, "logs": self._note.text, **served_columns(piece.served)}
 
     def _keep_what_came(self) -> None:
         """What was delivered is billed, so it is kept."""
         self._flush()
         if self._output is not None:
-            keep(self._run, output_text=_as_text(self._output))
+            keep(self._run, output_text=as_json_text(self._output))
 
 
 def keep(run: Run, **columns: Any) -> None:
@@ -203,24 +221,27 @@ def connection_rest() -> None:
         connection.close()
 
 
-def _stop_late(run: Run, prediction: Prediction) -> None:
+def stop_late(run: Run, prediction: Prediction) -> None:
     """Its deadline passed before any process had time for it; nothing is billed."""
     if prediction.attempts == 1:
         keep(run, aborted=True)
     raise JobStopped
 
 
-def _as_text(output: Any) -> str:
+def as_json_text(output: Any) -> str:
+    """As it is kept."""
     return json.dumps(output, separators=(",", ":"))
 
 
-def _left_s(prediction: Prediction) -> float:
+def left_s(prediction: Prediction) -> float:
+    """Until its deadline."""
     if prediction.deadline_at is None:
         return float("inf")
     return (prediction.deadline_at - timezone.now()).total_seconds()
 
 
-def _placed(served: Served) -> str:
+def placed(served: Served) -> str:
+    """Where a call went, for the logs."""
     where = f"The router gave it to worker {served.worker} of the pool {served.pool}"
     if served.emulated:
         where += " (emulated)"
@@ -229,9 +250,10 @@ def _placed(served: Served) -> str:
     return where + "."
 
 
-def _columns(served: Served) -> dict[str, Any]:
+def served_columns(served: Served) -> dict[str, Any]:
+    """What is kept of it."""
     return {
-        "request_id": _uuid(served.request_id),
+        "request_id": uuid_of(served.request_id),
         "worker": served.worker,
         "pool": served.pool,
         "cost_nano": served.cost_nano,
@@ -240,7 +262,8 @@ def _columns(served: Served) -> dict[str, Any]:
     }
 
 
-def _uuid(text: str) -> UUID | None:
+def uuid_of(text: str) -> UUID | None:
+    """The id in a text, if there is one."""
     try:
         return UUID(text)
     except ValueError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain
 from uuid import UUID
 
-from django.db.models import Case, IntegerField, Min, QuerySet, Value, When
+from django.db.models import Case, IntegerField, Min, Prefetch, QuerySet, Value, When
 
 from marketplace.catalog.models import AIModel
 from marketplace.catalog.selectors import deployments_live, models_published
-from marketplace.predictions.models import Prediction, PredictionEvent
+from marketplace.predictions.models import Prediction, PredictionEvent, PredictionStage
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import jobs_running
 from marketplace.usage.models import UsageEvent
@@ -26,8 +27,16 @@ URGENCY = Case(
 
 
 def predictions_of(organisation_id: int) -> QuerySet[Prediction]:
-    """The organisation's predictions with their models, the newest first."""
-    return Prediction.objects.filter(organisation_id=organisation_id).select_related("model")
+    """The organisation's predictions with what they are of, the newest first."""
+    rows = Prediction.objects.filter(organisation_id=organisation_id)
+    return rows.select_related("model", "pipeline")
+
+
+def predictions_listed(organisation_id: int) -> QuerySet[Prediction]:
+    """The same for a list: with their stages, and without what was put in and came out."""
+    stages = Prefetch("stages", PredictionStage.objects.defer("output_text"))
+    rows = predictions_of(organisation_id).prefetch_related(stages)
+    return rows.defer("input_text", "output_text", "logs")
 
 
 def model_wanted(name: str) -> AIModel | None:
@@ -69,17 +78,32 @@ def waiting_before(prediction: Prediction) -> int:
 def figures_fill(predictions: Iterable[Prediction]) -> None:
     """Let these know, until they are read again, what only the books know of them.
 
-    Those are the cost and the time of a call that was cut off before the router could say so.
+    Those are the cost and the time of a call that was cut off before the router could say so. A
+    pipeline's figures are the sums of its stages'.
     """
+    rows = list(predictions)
+    stages_of = {row.pk: list(row.stages.all()) for row in rows if row.pipeline_id}
     unknown = {
-        row.request_id: row
-        for row in predictions
-        if row.cost_nano is None and row.request_id and row.is_over
+        call.request_id: call
+        for call in (*rows, *chain(*stages_of.values()))
+        if call.cost_nano is None and call.request_id and call.is_over
     }
     events = UsageEvent.objects.filter(pk__in=unknown) if unknown else UsageEvent.objects.none()
     for pk, charge_nano, upstream_ms in events.values_list("pk", "charge_nano", "upstream_ms"):
         unknown[pk].cost_nano = charge_nano
         unknown[pk].predict_ms = upstream_ms
+    for row in rows:
+        if row.pipeline_id:
+            row.stages_known = stages_of[row.pk]
+            _sum_up(row, row.stages_known)
+
+
+def _sum_up(prediction: Prediction, stages: Iterable[PredictionStage]) -> None:
+    """Of what is known of its stages."""
+    for name in ("cost_nano", "queue_ms", "predict_ms"):
+        found = [getattr(stage, name) for stage in stages]
+        known = [figure for figure in found if figure is not None]
+        setattr(prediction, name, sum(known) if known else None)
 
 
 def too_late(now: datetime) -> QuerySet[Prediction]:

@@ -9,10 +9,13 @@ from zlib import crc32
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Sum
+from django.db.models.functions import Length
 
 from marketplace.accounts.models import User
 from marketplace.catalog.models import AIModel
 from marketplace.inference.callers import Caller
+from marketplace.pipelines.models import Pipeline
 from marketplace.predictions.models import Event, Prediction, PredictionEvent
 from marketplace.predictions.representation import prediction_as_json
 from marketplace.predictions.selectors import of_key, too_late
@@ -44,9 +47,12 @@ class TooMany(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A checked request. ``fingerprint`` tells requests with one ``idempotency_key`` apart."""
+    """A checked request, of a model or of a pipeline.
 
-    model: AIModel
+    ``fingerprint`` tells requests with one ``idempotency_key`` apart.
+    """
+
+    model: AIModel | None
     version: str
     input_text: str
     priority: str
@@ -55,6 +61,7 @@ class Asked:
     deadline_at: datetime | None = None
     idempotency_key: str = ""
     fingerprint: str = ""
+    pipeline: Pipeline | None = None
 
 
 def prediction_topic(prediction: Prediction) -> str:
@@ -86,6 +93,7 @@ def prediction_create(
         user_id=caller.user_id,
         asked_by=asked_by,
         model=asked.model,
+        pipeline=asked.pipeline,
         version=asked.version,
         input_text=asked.input_text,
         priority=asked.priority,
@@ -113,7 +121,7 @@ def prediction_cancel(*, prediction: Prediction) -> bool:
 def predictions_abort(now: datetime) -> int:
     """End those whose deadline passed while they waited; nothing is billed. Returns how many."""
     ended = 0
-    for prediction in too_late(now).select_related("model"):
+    for prediction in too_late(now).select_related("model", "pipeline"):
         with transaction.atomic():
             rows = Prediction.objects.filter(pk=prediction.pk, state=JobState.QUEUED)
             if rows.update(state=JobState.CANCELLED, aborted=True, ended_at=now):
@@ -142,7 +150,11 @@ def event_tell(
 
 
 def _webhook_tell(prediction: Prediction, event: PredictionEvent) -> None:
-    is_large = len(prediction.input_text) + len(prediction.output_text) > WEBHOOK_BYTES_MAX
+    size = len(prediction.input_text) + len(prediction.output_text)
+    if prediction.pipeline_id:
+        sizes = prediction.stages.aggregate(Sum(Length("output_text"), default=0))
+        size += sum(sizes.values())
+    is_large = size > WEBHOOK_BYTES_MAX
     data = prediction_as_json(prediction, has_data=not is_large)
     webhook_send(
         organisation_id=prediction.organisation_id,

@@ -3,13 +3,14 @@
 from django.utils import timezone
 
 from marketplace.predictions.models import Prediction
-from marketplace.predictions.running import RUN_S_MAX, prediction_run
+from marketplace.predictions.running import RUN_S_MAX
 from marketplace.predictions.selectors import whose_turn
 from marketplace.predictions.services import (
     prediction_over,
     predictions_abort,
     predictions_forget,
 )
+from marketplace.predictions.stages import work
 from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.shared.jobs.together import jobs_register_together
@@ -22,7 +23,7 @@ FORGET_EVERY_S = 600.0
 jobs_register_together(
     JobKind(
         Prediction,
-        prediction_run,
+        work,
         over=prediction_over,
         time_limit_s=RUN_S_MAX + 30,
         attempts_max=3,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -19,8 +21,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.accounts.models import User
+from marketplace.catalog.models import AIModel
 from marketplace.inference.errors import JobError
 from marketplace.inference.views import JobsView
+from marketplace.pipelines.models import Pipeline
+from marketplace.pipelines.selectors import pipeline_wanted
 from marketplace.predictions import preferences
 from marketplace.predictions.calls import call_of
 from marketplace.predictions.following import Stream, Wait, stream_begin
@@ -31,7 +36,7 @@ from marketplace.predictions.selectors import (
     by_uid,
     figures_fill,
     model_wanted,
-    predictions_of,
+    predictions_listed,
     version_served,
 )
 from marketplace.predictions.services import (
@@ -42,6 +47,7 @@ from marketplace.predictions.services import (
     prediction_cancel,
     prediction_create,
 )
+from marketplace.predictions.stages import input_check
 from marketplace.shared.held import hold
 from marketplace.webhooks.services import webhook_url_checked
 from router.domain.request import Priority
@@ -120,7 +126,7 @@ class PredictionsView(_View):
     def get(self, request: Request) -> Response:
         pages = PredictionPages()
         rows = pages.paginate_queryset(
-            predictions_of(self.caller.organisation_id).defer("input_text", "output_text"),
+            predictions_listed(self.caller.organisation_id),
             request,
             view=self,
         )
@@ -137,7 +143,7 @@ class PredictionsView(_View):
         )
 
     def post(self, request: Request) -> Response:
-        asked = _asked(request)
+        asked = _asked(request, self.caller.organisation_id)
         _wait_s(request)
         person = request.user if isinstance(request.user, User) else None
         try:
@@ -208,7 +214,7 @@ _ENDS = {
 }
 
 
-def _asked(request: Request) -> Asked:
+def _asked(request: Request, organisation_id: int) -> Asked:
     """The checked request. Raises what the caller is told."""
     if not isinstance(request.data, dict):
         raise JobError("The body must be a JSON object.", status=422)
@@ -216,33 +222,18 @@ def _asked(request: Request) -> Asked:
     if not serializer.is_valid():
         raise _unprocessable(serializer.errors)
     given = serializer.validated_data
-    model_name, version = _named(given.get("model", ""), given.get("version", ""))
-    model = model_wanted(model_name)
-    if model is None:
-        raise JobError(
-            f"model {model_name!r} does not exist; GET /v1/models lists those that do",
-            code="model_not_found",
-            param="model" if given.get("model") else "version",
-            status=404,
-        )
-    served = version_served(model)
-    if version and version != served:
-        raise JobError(
-            f"version {version!r} of {model_name} is not served; {served or 'none'} is",
-            code="model_not_found",
-            param="version",
-            status=404,
-        )
+    called = _called(given, organisation_id)
     try:
-        call_of(model, given["input"])
+        called.check(given["input"])
         seconds = preferences.cancel_after_s(request.headers.get("Cancel-After", ""))
     except (InputInvalid, preferences.HeaderInvalid) as error:
         raise JobError(str(error), param=error.param, status=422) from None
     waits = _wait_s(request)
     priority = given["priority"] or (Priority.INTERACTIVE if waits else Priority.STANDARD)
     return Asked(
-        model=model,
-        version=served or version,
+        model=called.model,
+        pipeline=called.pipeline,
+        version=called.version,
         input_text=json.dumps(given["input"], separators=(",", ":")),
         priority=str(priority),
         webhook=_webhook(given["webhook"]),
@@ -251,6 +242,46 @@ def _asked(request: Request) -> Asked:
         idempotency_key=_key(request),
         fingerprint=sha256(json.dumps([request.data, seconds]).encode()).hexdigest(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """What is asked of: a model or a pipeline."""
+
+    version: str
+    model: AIModel | None = None
+    pipeline: Pipeline | None = None
+
+    def check(self, given: Any) -> None:
+        """Raise :class:`InputInvalid` for an input that it cannot take."""
+        if self.model is not None:
+            call_of(self.model, given)
+        elif self.pipeline is not None:
+            input_check(self.pipeline.definition, given)
+
+
+def _called(given: Mapping[str, Any], organisation_id: int) -> _Called:
+    name, version = _named(given.get("model", ""), given.get("version", ""))
+    model, pipeline = model_wanted(name), None
+    if model is None:
+        pipeline = pipeline_wanted(organisation_id, name)
+    if model is None and pipeline is None:
+        raise JobError(
+            f"model {name!r} does not exist; GET /v1/models and GET /v1/pipelines list those "
+            "that do",
+            code="model_not_found",
+            param="model" if given.get("model") else "version",
+            status=404,
+        )
+    served = str(pipeline.version) if pipeline is not None else version_served(model)
+    if version and version != served:
+        raise JobError(
+            f"version {version!r} of {name} is not served; {served or 'none'} is",
+            code="model_not_found",
+            param="version",
+            status=404,
+        )
+    return _Called(served or version, model, pipeline)
 
 
 def _named(model: str, version: str) -> tuple[str, str]:

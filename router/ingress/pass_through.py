@@ -1,4 +1,4 @@
-"""Passes requests about files, batches and predictions on to the web process.
+"""Passes requests about files, batches, pipelines and predictions on to the web process.
 
 So that clients need one address. Bodies go both ways as they come: nothing is parsed, and no more
 is held than :data:`router.ingress.inflow.HELD_BYTES_MAX` and the buffers of two sockets.
@@ -18,7 +18,7 @@ from router.ingress.inflow import Inflow
 from router.settings import Limits
 
 ROOT = "/v1/"
-JOBS = frozenset({"batches", "files", "predictions"})
+JOBS = frozenset({"batches", "files", "pipelines", "predictions"})
 """What is served by the web process: the first word of a path below ``/v1/``."""
 
 FILES = "/v1/files"

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand
 from deploy.local import secrets
 from marketplace.config import urls_api
 from marketplace.demo.offering import EMULATED_MODELS, POOLS, REAL_MODELS
+from marketplace.demo.services import PIPELINE
 from marketplace.routing.models import PolicyKind
 from router.contracts.openai_error import TYPES
 from router.domain.errors import CallError
@@ -47,6 +48,7 @@ COMMANDS = {
     "invoices": "marketplace.billing",
     "keys": "marketplace.keys",
     "ledger": "marketplace.billing",
+    "pipelines": "marketplace.pipelines",
     "seed_demo": "marketplace.demo",
     "usage": "marketplace.usage",
     "whatif": "marketplace.planning",
@@ -222,6 +224,7 @@ def test_the_billing_rule_of_every_outcome_is_published() -> None:
 
 def test_the_docs_name_only_models_that_the_demo_has() -> None:
     known = {model.name for model in (*REAL_MODELS, *EMULATED_MODELS)}
+    known.add(json.loads(PIPELINE.read_text())["name"])
     named = {name for page in pages.pages() for name in MODEL_NAME.findall(page.read_text())}
     assert named <= known
     assert {model.name for model in REAL_MODELS} <= named

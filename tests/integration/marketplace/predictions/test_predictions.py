@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from marketplace.accounts.models import User
-from marketplace.accounts.services import api_key_create, organisation_create
+from marketplace.accounts.services import organisation_create
 from marketplace.predictions import conversation, running, services
 from marketplace.predictions.models import Prediction
 from marketplace.predictions.running import Following
@@ -24,35 +24,12 @@ from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_cancel, job_claim, job_run_next
 from marketplace.webhooks.models import Delivery
+from tests.integration.marketplace.predictions.asking import CHAT, Api, error_of, run_one
 from tests.integration.marketplace.predictions.routers import REQUEST_ID, FakeRouter, fake_router
 from tests.integration.marketplace.shop import Shop
 
-CHAT = {"messages": [{"role": "user", "content": "Tell me of the sea"}]}
 SENTENCE = "The sea is wide"
 QUEUE_FULL = b'data: {"error": {"message": "the queue is full", "code": "queue_full"}}\n\n'
-
-
-class Api:
-    """A caller with a key."""
-
-    def __init__(self, organisation: Any) -> None:
-        row, self._key = api_key_create(
-            organisation=organisation, name=f"k{uuid.uuid4().hex[:6]}", scopes=["inference"]
-        )
-        self.key_id = row.pk
-
-    def __call__(self, method: str, path: str = "", body: Any = None, **headers: str) -> Any:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Client().generic(
-            method,
-            path if path.startswith("/") else f"/v1/predictions{path and '/' + path}",
-            body if isinstance(body, str) else json.dumps(body) if body is not None else "",
-            content_type="application/json",
-            headers={"authorization": f"Bearer {self._key}", **named},
-        )
-
-    def ask(self, **body: Any) -> Any:
-        return self("POST", body={"model": "author/slug", "input": CHAT} | body)
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +46,6 @@ def router() -> Iterator[FakeRouter]:
 @pytest.fixture
 def api(shop: Shop, db: None) -> Api:
     return Api(shop.organisation)
-
-
-def run_one() -> Prediction:
-    prediction = job_run_next(Prediction)
-    assert isinstance(prediction, Prediction)
-    return prediction
-
-
-def error_of(response: Any, status: int) -> dict[str, Any]:
-    assert response.status_code == status, response.content
-    error: dict[str, Any] = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
 
 
 # --- from its beginning to its end ----------------------------------------------------------------
@@ -313,8 +277,8 @@ def test_a_deadline_that_passes_while_it_runs_ends_it(
 ) -> None:
     router.may_end.clear()
     uid = api("POST", body={"model": "author/slug", "input": CHAT}, cancel_after="1m").json()["id"]
-    left = running._left_s
-    monkeypatch.setattr(running, "_left_s", lambda one: 0.0 if router.calls else left(one))
+    left = running.left_s
+    monkeypatch.setattr(running, "left_s", lambda one: 0.0 if router.calls else left(one))
     run_one()
     ended = api("GET", uid).json()
     assert (ended["status"], ended["metrics"]["predict_time"]) == ("canceled", None)

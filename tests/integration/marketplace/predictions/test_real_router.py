@@ -4,35 +4,25 @@ where it is cancelled amid its answer.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
-from django.db import connection
-from django.test import override_settings
-from django.utils import timezone
 
-from marketplace.accounts.services import api_key_create
 from marketplace.inference.callers import Caller
 from marketplace.predictions.models import Prediction, PredictionEvent
 from marketplace.predictions.representation import prediction_as_json
 from marketplace.predictions.running import Following
 from marketplace.predictions.services import Asked, prediction_create
-from marketplace.routing.services import snapshot_publish
 from marketplace.shared.jobs.models import JobState
-from marketplace.shared.jobs.services import LOST_AFTER, job_cancel, job_run_next, jobs_sweep
-from marketplace.usage.models import UsageEvent
-from tests.databases import as_services, named
+from marketplace.shared.jobs.services import job_cancel, job_run_next
+from tests.integration.marketplace.predictions.real_router import (
+    killed,
+    served_by,
+    taken_over,
+    usage,
+)
 from tests.integration.marketplace.shop import Shop
-from tests.integration.router.routers import UPSTREAM, running, until
-from workers import celery_app  # noqa: F401 # registers all kinds
 
 TOKENS = 60
 INPUT = f'{{"messages":[{{"role":"user","content":"hello"}}],"max_tokens":{TOKENS}}}'
@@ -43,28 +33,11 @@ def served(
     committed_shop: Shop,
     emulator_url: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Iterator[Caller]:
     """A router before one emulated worker, and a caller with a key."""
-    shop = committed_shop
-    shop.worker.url = f"{emulator_url}/{request.param}"
-    shop.worker.save()
-    shop.deployment.upstream_model = UPSTREAM
-    shop.deployment.save()
-    api_key, _secret = api_key_create(
-        organisation=shop.organisation, name="jobs", scopes=["inference"]
-    )
-    snapshot_publish()
-    pepper = django_settings.WAYPOST_KEY_PEPPER.decode()
-    with running("one", database(), tmp_path, WAYPOST_KEY_PEPPER=pepper) as router:
-        monkeypatch.setenv("WAYPOST_ROUTER_URL", router.url)
-        with override_settings(WAYPOST_ROUTER_URL=router.url):
-            yield Caller(shop.organisation.pk, shop.customer_account.pk, key_id=api_key.pk)
-
-
-def database() -> str:
-    return as_services(named(os.environ["DATABASE_URL"], connection.settings_dict["NAME"]))
+    with served_by(committed_shop, f"{emulator_url}/{request.param}", tmp_path) as caller:
+        yield caller
 
 
 def ask(shop: Shop, caller: Caller) -> Prediction:
@@ -74,19 +47,7 @@ def ask(shop: Shop, caller: Caller) -> Prediction:
 
 def killed_amid() -> None:
     """Have a process begin the prediction, and kill it while the answer comes."""
-    words = [sys.executable, "-m", "tests.integration.marketplace.predictions.job_process"]
-    env = {**os.environ, "DATABASE_URL": database()}
-    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        process.kill()
-    assert (said, process.returncode) == ("amid\n", -signal.SIGKILL)
-
-
-def usage(calls: int) -> list[Any]:
-    rows = UsageEvent.objects.order_by("pk")
-    until(lambda: rows.count() >= calls)
-    return list(rows)
+    killed("tests.integration.marketplace.predictions.job_process")
 
 
 @pytest.mark.parametrize("served", ["emulated-h100-0"], indirect=True)
@@ -95,9 +56,7 @@ def test_a_prediction_whose_process_is_killed_is_answered_and_charged_once(
 ) -> None:
     prediction = ask(committed_shop, served)
     killed_amid()
-    Prediction.objects.update(heartbeat_at=timezone.now() - LOST_AFTER - timedelta(seconds=1))
-    assert jobs_sweep() == 1
-    job_run_next(Prediction)
+    taken_over()
     prediction.refresh_from_db()
     assert (prediction.state, prediction.attempts) == (JobState.SUCCEEDED, 2), prediction.error
     assert prediction.output["usage"]["completion_tokens"] == TOKENS

@@ -1,0 +1,1 @@
+"""Pipelines: models made of models, a graph of stages that is kept as data."""
