@@ -96,12 +96,12 @@ def schema_at(schema: Schema, steps: Sequence[Step]) -> Schema:
 
 def fits(given: Schema, wanted: Schema) -> bool:
     """Whether a value of the one schema may be one of the other, as far as both are known."""
-    both = _types(given) & _types(wanted) if _types(given) and _types(wanted) else None
-    if both is not None and not both:
-        return False
+    if not _types(given) or not _types(wanted):
+        return True
+    both = _types(given) & _types(wanted)
     if both == {"array"}:
         return fits(_schema(given.get("items")), _schema(wanted.get("items")))
-    return True
+    return bool(both)
 
 
 def _by_name(tensors: Sequence[Mapping[str, Any]]) -> dict[str, Schema]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from django.db import models
 from django.utils import timezone
@@ -15,6 +13,8 @@ from marketplace.pipelines.definition import Definition
 class Pipeline(models.Model):
     """One version of a pipeline; it never changes, so that what runs goes on as it began.
 
+    ``definition_text`` is JSON as text, which keeps the order of keys and every character.
+
     Without an organisation it is everybody's. The last version is the one that is called, while it
     is ``published``.
     """
@@ -24,7 +24,7 @@ class Pipeline(models.Model):
     organisation = models.ForeignKey(
         Organisation, on_delete=models.CASCADE, null=True, blank=True, related_name="pipelines"
     )
-    definition_json = models.JSONField()
+    definition_text = models.TextField()
     published = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -40,5 +40,4 @@ class Pipeline(models.Model):
     @property
     def definition(self) -> Definition:
         """What was checked when it was defined."""
-        given: dict[str, Any] = self.definition_json
-        return msgspec.convert(given, Definition)
+        return msgspec.json.decode(self.definition_text, type=Definition)

@@ -39,14 +39,19 @@ def pipeline_apply(*, text: bytes, organisation: Organisation | None) -> tuple[P
         name=definition.name,
         version=last.version + 1 if last is not None else 1,
         organisation=organisation,
-        definition_json=msgspec.to_builtins(definition),
+        definition_text=msgspec.json.encode(definition).decode(),
     )
     return made, True
 
 
+@transaction.atomic
 def pipeline_withdraw(*, name: str) -> bool:
     """Take a pipeline back: what was asked of it still runs. False if there is none."""
-    return bool(Pipeline.objects.filter(name=name, published=True).update(published=False))
+    rows = Pipeline.objects.filter(name=name, published=True)
+    for row in rows:
+        row.published = False
+        row.save(update_fields=["published"])
+    return bool(rows)
 
 
 def _check_name(definition: Definition, organisation: Organisation | None) -> None:

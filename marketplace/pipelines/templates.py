@@ -143,9 +143,10 @@ def _value(value: Any, path: Path, steps: tuple[Step, ...]) -> Any:
     for at, step in enumerate(steps):
         if step == EVERY and isinstance(value, list):
             return [_value(one, path, steps[at + 1 :]) for one in value]
+        # A text has no items here.
+        holder: Any = value if isinstance(value, list | dict) else {}
         try:
-            # A text has no items here.
-            value = value[step] if isinstance(value, list | dict) else {}[step]
+            value = holder[step]
         except (KeyError, IndexError, TypeError) as error:
             raise ValueMissing(f"there is nothing at {path.text}") from error
     return value

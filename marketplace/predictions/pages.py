@@ -14,7 +14,7 @@ from marketplace.accounts.models import Organisation
 from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Pool
-from marketplace.predictions.models import Prediction
+from marketplace.predictions.models import Prediction, PredictionStage
 from marketplace.predictions.representation import prediction_as_json
 from marketplace.predictions.selectors import (
     figures_fill,
@@ -90,7 +90,8 @@ def _emulated_pools() -> set[str]:
 
 def _known_calls(row: Prediction) -> set[UUID]:
     """Its calls that the books have by now."""
-    asked = [call.request_id for call in (row, *row.stages_known) if call.request_id]
+    calls: list[Prediction | PredictionStage] = [row, *row.stages_known]
+    asked = [call.request_id for call in calls if call.request_id]
     return set(UsageEvent.objects.filter(pk__in=asked).values_list("pk", flat=True))
 
 

@@ -83,9 +83,10 @@ def figures_fill(predictions: Iterable[Prediction]) -> None:
     """
     rows = list(predictions)
     stages_of = {row.pk: list(row.stages.all()) for row in rows if row.pipeline_id}
+    calls: list[Prediction | PredictionStage] = [*rows, *chain(*stages_of.values())]
     unknown = {
         call.request_id: call
-        for call in (*rows, *chain(*stages_of.values()))
+        for call in calls
         if call.cost_nano is None and call.request_id and call.is_over
     }
     events = UsageEvent.objects.filter(pk__in=unknown) if unknown else UsageEvent.objects.none()

@@ -145,7 +145,7 @@ class StageRun:
 
 
 def input_check(definition: Definition, given: Any) -> None:
-    """Check what can be before it begins: the schema, and stages that take nothing but the input.
+    """Check what can be before it begins: the schema, models, and stages that take the input only.
 
     Raises :class:`InputInvalid`.
     """
@@ -154,7 +154,11 @@ def input_check(definition: Definition, given: Any) -> None:
     for stage in definition.stages:
         heads = {reference.path.head for reference in references_of(stage.input, "input")}
         model = model_wanted(stage.model)
-        if heads != {INPUT} or model is None:
+        if model is None:
+            raise InputInvalid(
+                f"stage {stage.name}: {stage.model} is not offered any more", "model"
+            )
+        if heads != {INPUT}:
             continue
         try:
             call_of(model, filled(stage.input, {INPUT: given}))
@@ -171,7 +175,7 @@ def traceparent(prediction: Prediction) -> str:
 def _call(stage: Stage, values: Mapping[str, Any]) -> Call:
     model = model_wanted(stage.model)
     if model is None:
-        raise JobFailed(f"the model {stage.model} is not offered any more")
+        raise JobFailed(f"{stage.model} is not offered any more")
     try:
         call = call_of(model, filled(stage.input, values))
     except InputInvalid as error:

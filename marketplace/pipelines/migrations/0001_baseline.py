@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ),
                 ("name", models.CharField(max_length=120)),
                 ("version", models.PositiveIntegerField()),
-                ("definition_json", models.JSONField()),
+                ("definition_text", models.TextField()),
                 ("published", models.BooleanField(default=True)),
                 (
                     "created_at",

@@ -125,7 +125,7 @@ def test_a_stage_that_is_refused_ends_it_and_what_was_answered_is_kept(
     run_one()
     ended = api("GET", uid).json()
     assert ended["status"] == "failed"
-    assert ended["error"] == "Stage say: the model author/slug is not offered any more"
+    assert ended["error"] == "Stage say: author/slug is not offered any more"
     score, say = ended["stages"]
     assert (score["status"], score["output"]) == ("succeeded", {"SCORE": [[0.25], [0.75]]})
     assert (say["status"], say["metrics"]["cost"]) == ("failed", None)
@@ -139,6 +139,8 @@ def test_what_it_cannot_take_is_refused_before_anything_is_kept(api: Api) -> Non
     assert (error["param"], error["message"]) == ("input.row", "row is missing")
     error = error_of(ask(api, input={"row": [1, 2, 3]}), 422)
     assert error["message"].startswith("stage score: X has the shape [1, 3]")
+    AIModel.objects.filter(name="author/slug").update(published=False)
+    assert error_of(ask(api), 422)["message"] == "stage say: author/slug is not offered any more"
     assert api("GET").json()["results"] == []
 
 
