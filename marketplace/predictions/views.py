@@ -262,10 +262,13 @@ class _Called:
 
 def _called(given: Mapping[str, Any], organisation_id: int) -> _Called:
     name, version = _named(given.get("model", ""), given.get("version", ""))
-    model, pipeline = model_wanted(name), None
-    if model is None:
-        pipeline = pipeline_wanted(organisation_id, name)
-    if model is None and pipeline is None:
+    model = model_wanted(name)
+    pipeline = pipeline_wanted(organisation_id, name) if model is None else None
+    if model is not None:
+        served = version_served(model)
+    elif pipeline is not None:
+        served = str(pipeline.version)
+    else:
         raise JobError(
             f"model {name!r} does not exist; GET /v1/models and GET /v1/pipelines list those "
             "that do",
@@ -273,7 +276,6 @@ def _called(given: Mapping[str, Any], organisation_id: int) -> _Called:
             param="model" if given.get("model") else "version",
             status=404,
         )
-    served = str(pipeline.version) if pipeline is not None else version_served(model)
     if version and version != served:
         raise JobError(
             f"version {version!r} of {name} is not served; {served or 'none'} is",

@@ -42,6 +42,7 @@ KINDS: dict[str, str | Promise] = {
     "agents.workertoken": _("Worker token"),
     "providers.listing": _("Listing"),
     "webhooks.webhooksecret": _("Signing secret"),
+    "pipelines.pipeline": _("Pipeline"),
     "routing.policy": _("Policy"),
     "routing.routetuning": _("Tuning of a route"),
 }
