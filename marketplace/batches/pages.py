@@ -57,6 +57,7 @@ def batches(request: HttpRequest, organisation: Organisation) -> HttpResponse:
         "may_call": may(request.user, organisation, Permission.CALL),
         "windows": WINDOWS,
         "tables": [model.name for model in models_published().filter(task=Task.TABULAR)],
+        "table_chosen": request.GET.get("model", ""),
         "rows_max": ROWS_MAX,
         "lines_max": LINES_MAX,
         "megabytes_max": FILE_BYTES_MAX // MB,

@@ -11,6 +11,7 @@ from django.test import Client
 from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import organisation_create
 from marketplace.batches.models import Batch, BatchStatus
+from marketplace.catalog.models import AIModel, Task
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.batches.desk import asked, chat_lines, hello, routed
 from tests.integration.marketplace.shop import Shop
@@ -47,6 +48,19 @@ def test_a_file_that_is_uploaded_is_a_batch_of_that_person(shop: Shop, member: C
     assert batch.public_id in page
     assert 'hx-trigger="every 1s"' in page
     assert batch.public_id in member.get("/batches").content.decode()
+
+
+def test_the_page_of_a_model_of_tables_leads_to_a_form_that_has_chosen_it(
+    shop: Shop, member: Client
+) -> None:
+    shop.model.task = Task.TABULAR
+    shop.model.save()
+    name = shop.model.name
+    first = AIModel.objects.create(name="a/first", task=Task.TABULAR, published=True)
+    assert f'href="/batches?model={name}"' in member.get(f"/models/{name}").content.decode()
+    form = member.get("/batches", {"model": name}).content.decode()
+    assert f"<option selected>{name}</option>" in form
+    assert f"<option>{first.name}</option>" in form
 
 
 @pytest.mark.parametrize(
