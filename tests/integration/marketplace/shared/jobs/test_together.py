@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -73,3 +74,18 @@ def test_no_new_job_begins_once_the_time_to_take_them_is_over(
     Together(kind, 1, clock=lambda: next(seconds, together.TAKES_FOR_S)).run()
     assert len(ran) == 1
     assert sent == [WhatIf], "another task goes on"
+
+
+def test_it_ends_once_there_is_nothing_to_do(
+    committed_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that looked for jobs once took each other's look for work, to the end of the time."""
+    monkeypatch.setattr(together, "LOOK_EVERY_S", 0.01)
+    sent: list[object] = []
+    monkeypatch.setattr(together, "message_send", sent.append)
+    looks = itertools.count()
+    kind = kind_changes(monkeypatch, work=lambda run: {}, at_once=16)
+    ask(committed_shop)
+    Together(kind, 16, clock=lambda: float(next(looks))).run()
+    assert WhatIf.objects.get().state == JobState.SUCCEEDED
+    assert not sent, "no other task is to go on"
