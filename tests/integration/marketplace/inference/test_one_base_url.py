@@ -82,6 +82,7 @@ def test_a_client_needs_one_address_for_calls_and_for_jobs(served: Stack) -> Non
         "code": "not_found",
     }
     assert served.get("/v1/predictions", served.key).status_code == 200
+    assert served.get("/v1/pipelines", served.key).json() == {"object": "list", "data": []}
     owner, organisation = served.shop.owner, served.shop.organisation
     token, _ = session_token_issue(user=owner, organisation=organisation, session_key="here")
     assert served.get("/v1/predictions", token).status_code == 200

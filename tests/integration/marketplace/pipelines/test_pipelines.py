@@ -18,6 +18,7 @@ from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import AIModel
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.services import pipeline_apply
+from marketplace.predictions import running
 from tests.integration.marketplace.predictions.asking import Api, error_of, run_one
 from tests.integration.marketplace.predictions.routers import REQUEST_ID, FakeRouter, fake_router
 from tests.integration.marketplace.shop import Shop
@@ -131,6 +132,21 @@ def test_a_stage_that_is_refused_ends_it_and_what_was_answered_is_kept(
     assert (say["status"], say["metrics"]["cost"]) == ("failed", None)
     assert ended["metrics"]["cost"] == 9e-9
     assert len(router.calls) == 1
+
+
+def test_a_deadline_ends_the_stage_that_runs(
+    api: Api, router: FakeRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define()
+    uid = ask(api).json()["id"]
+    router.may_end.clear()
+    monkeypatch.setattr(running, "left_s", lambda _: 0.0 if len(router.calls) > 1 else 60.0)
+    run_one()
+    ended = api("GET", uid).json()
+    assert (ended["status"], ended["output"]) == ("canceled", None)
+    assert [stage["status"] for stage in ended["stages"]] == ["succeeded", "canceled"]
+    assert router.cancelled == [f"prediction:{uid}:say"]
+    assert "Its deadline passed." in ended["logs"]
 
 
 def test_what_it_cannot_take_is_refused_before_anything_is_kept(api: Api) -> None:

@@ -159,7 +159,9 @@ async def test_a_request_goes_up_and_its_answer_comes_down() -> None:
     assert answer.headers["x-request-id"] == web.header("x-request-id")
 
 
-@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches/b/cancel", "/v1/predictions"])
+@pytest.mark.parametrize(
+    "path", ["/v1/files", "/v1/batches/b/cancel", "/v1/predictions", "/v1/pipelines"]
+)
 async def test_a_body_goes_up_as_it_is_framed(path: str) -> None:
     async with passing() as ways:
         for content in (b"hello", in_pieces(b"hel", b"lo")):
