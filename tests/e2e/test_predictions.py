@@ -7,12 +7,14 @@ import re
 from typing import Any
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack
 
 CHAT = "huggingfacetb/smollm2-135m-instruct"
+PIPELINE = "waypost/fraud-note"
 SLOW = "emulated/gpt-j-6b"
 CHEAPEST = {"sort": "price"}
 """An emulated CPU, which takes most of a minute for a long answer."""
@@ -85,3 +87,21 @@ def test_a_prediction_that_runs_is_cancelled_from_its_page_and_billed_for_what_c
         page.reload()
         page.get_by_role("link", name="Why there?").click()
         expect(page.get_by_text("Client left").first).to_be_visible()
+
+
+def test_the_demos_pipeline_scores_and_says_so(page: Page, local_stack: LocalStack) -> None:
+    key = {"Authorization": f"Bearer {local_stack.demo['api_key']}"}
+    with httpx.Client(base_url=local_stack.router_url, headers=key, timeout=90) as client:
+        assert [one["id"] for one in client.get("/v1/pipelines").json()["data"]] == [PIPELINE]
+        said = ask(client, PIPELINE, {"transaction": ROW}, prefer="wait").json()
+    assert said["status"] == "succeeded", said
+    assert 0 <= said["output"]["probability"] <= 1
+    assert said["output"]["note"]
+    assert [stage["model"] for stage in said["stages"]] == ["waypost/fraud-scorer", CHAT]
+    costs = [stage["metrics"]["cost"] for stage in said["stages"]]
+    assert all(cost > 0 for cost in costs)
+    assert said["metrics"]["cost"] == pytest.approx(sum(costs))
+    page.goto(f"{local_stack.web_url}/predictions/{said['id']}")
+    for stage in said["stages"]:
+        row = page.get_by_role("row").filter(has_text=stage["model"])
+        expect(row).to_contain_text(stage["worker"])
