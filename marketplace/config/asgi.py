@@ -4,8 +4,9 @@ import resource
 
 from django.conf import settings
 
+from marketplace.config import wsgi  # First: it sets Django up.
 from marketplace.config.front import Front, Uploads
-from marketplace.config.wsgi import application as pages
+from marketplace.config.uploading import is_known
 
 THREADS = 16
 BODY_S = 15.0
@@ -20,7 +21,7 @@ _, _files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (_files_max, _files_max))
 
 application = Front(
-    pages,
+    wsgi.application,
     threads=THREADS,
     body_bytes_max=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
     bodies_bytes_max=BODIES_BYTES_MAX,
@@ -31,5 +32,6 @@ application = Front(
         UPLOAD_S,
         UPLOAD_BYTES_PER_S_MIN,
         UPLOADS_AT_ONCE,
+        is_known,
     ),
 )

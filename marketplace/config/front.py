@@ -76,7 +76,8 @@ class Uploads:
     """Paths whose bodies are buffered on disk, and their bounds in place of the usual ones.
 
     One may take any time, but comes at ``bytes_per_s_min`` after ``body_s`` seconds, else 408. So
-    many of them are taken at once, else 503 with ``Retry-After``.
+    many of them are taken at once, else 503 with ``Retry-After``. The body of a request that
+    ``admits`` is False for has the usual bounds; it is asked in a thread.
     """
 
     paths: Set[str]
@@ -84,6 +85,7 @@ class Uploads:
     body_s: float
     bytes_per_s_min: float
     at_once: int
+    admits: Callable[[dict[str, Any]], bool] = lambda scope: True
 
 
 class Listens(Protocol):
@@ -131,9 +133,10 @@ class Front:
         """Serve one request."""
         if scope["type"] != "http":
             raise ValueError(f"only HTTP is served here, not {scope['type']}")
-        is_upload = scope["method"] == "POST" and scope["path"] in self._uploads.paths
         try:
-            with (self._on_disk if is_upload else self._in_memory)(scope["path"]) as body:
+            with (self._on_disk if await self._is_upload(scope) else self._in_memory)(
+                scope["path"]
+            ) as body:
                 await self._read_in_time(scope, receive, body)
                 body.file.seek(0)
                 held = await self._serve(environ_of(scope, body), send)
@@ -144,6 +147,12 @@ class Front:
             await _refuse(send, error.refused)
         except _ClientLeft:
             return
+
+    async def _is_upload(self, scope: dict[str, Any]) -> bool:
+        if scope["method"] != "POST" or scope["path"] not in self._uploads.paths:
+            return False
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._uploads.admits, scope)
 
     @contextmanager
     def _in_memory(self, path: str) -> Iterator[_Body]:

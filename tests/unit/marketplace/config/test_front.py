@@ -191,6 +191,12 @@ async def test_an_upload_may_be_longer_than_a_body_and_takes_no_memory_of_theirs
     assert (await ask(served, Client("/v1/other", chunks=(b"a" * 101,)))).status == 413
 
 
+async def test_who_is_not_admitted_has_the_bounds_of_any_body() -> None:
+    served = front(uploads=replace(UPLOADS, at_once=0, admits=lambda scope: False))
+    assert (await ask(served, Client("/v1/files", chunks=(b"a" * 100,)))).status == 200
+    assert (await ask(served, Client("/v1/files", chunks=(b"a" * 101,)))).status == 413
+
+
 class SlowClient(Client):
     """Its second piece comes after ``pause_s``."""
 
