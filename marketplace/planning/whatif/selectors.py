@@ -75,7 +75,7 @@ def answer_kept(row: WhatIf) -> Answer | None:
     """The answer of a question; None while there is none."""
     if row.state != JobState.SUCCEEDED or row.answer is None:
         return None
-    return msgspec.convert(row.answer, Answer)
+    return msgspec.convert(row.answer, Answer, str_keys=True)  # As JSON has them.
 
 
 def _busiest(model: AIModel, since: datetime, until: datetime) -> tuple[datetime, int] | None:
