@@ -128,7 +128,8 @@ def test_what_cannot_be_asked_is_said_and_nothing_typed_is_lost(
 
 def test_an_answer_that_is_not_to_be_trusted_says_so(client: Client, since: datetime) -> None:
     Profile.objects.update(service_ms=900.0)
-    made = client.post("/what-if", fields(since, speeds="profile"))
+    weight = {f"weight:{Deployment.objects.earliest('pk').pk}": "1.5"}
+    made = client.post("/what-if", fields(since, speeds="profile", **weight))
     job_run_next(WhatIf)
     assert "Not to be trusted." in client.get(made["Location"]).content.decode()
     # The policy editor's preview is of the same answer, and of the same verdict.
