@@ -97,8 +97,12 @@ print(api_key_create(organisation=organisation, name="tests")[1])
 
 @pytest.fixture(scope="module")
 def customer(request: pytest.FixtureRequest, local_stack: LocalStack) -> Iterator[httpx.Client]:
-    """Calls the router for an organisation of the file's own, whose usage nobody else looks at."""
-    slug = request.module.__name__.rpartition(".")[2].replace("_", "-")
+    """Calls the router for an organisation of the file's own, whose usage nobody else looks at.
+
+    Two processes may share the tests of a file, and each has one.
+    """
+    name = request.module.__name__.rpartition(".")[2].replace("_", "-")
+    slug = f"{name}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     made = local_stack.manage("shell", "-v", "0", "-c", CUSTOMER.format(slug=slug))
     assert made.returncode == 0, made.stderr
     headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
