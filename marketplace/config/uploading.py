@@ -8,11 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.http.cookie import parse_cookie
 from rest_framework.exceptions import AuthenticationFailed
 
 from marketplace.accounts.authentication import key_found
+from marketplace.shared.connections import connection_rest
 from router.domain.keys import SESSION_PREFIX, verify_session
 
 BEARER = "bearer "
@@ -32,8 +33,7 @@ def is_known(scope: dict[str, Any]) -> bool:
     except (AuthenticationFailed, DatabaseError):
         return False
     finally:
-        if not connection.in_atomic_block:
-            connection.close()
+        connection_rest()
 
 
 def _is_token(token: str) -> bool:

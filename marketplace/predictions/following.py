@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from django.db import connection
-
 from marketplace.predictions.models import Event, Prediction, PredictionEvent
 from marketplace.predictions.representation import prediction_as_json
 from marketplace.predictions.selectors import by_uid, events_after, waiting_before
 from marketplace.predictions.services import prediction_topic
+from marketplace.shared.connections import connection_rest
 from marketplace.shared.held import Step
 from marketplace.shared.jobs.models import JobState
 
@@ -26,11 +25,6 @@ class _Following:
 
     def _read(self) -> Prediction | None:
         return by_uid(self._organisation_id, self._uid)
-
-    def _rest(self) -> None:
-        """The thread is a page's, but there is no request whose end gives the connection back."""
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 class Wait(_Following):
@@ -52,7 +46,7 @@ class Wait(_Following):
                 return Step(b"")
             return Step(json.dumps(prediction_as_json(prediction)).encode(), is_over=True)
         finally:
-            self._rest()
+            connection_rest()
 
 
 class Stream(_Following):
@@ -74,7 +68,7 @@ class Stream(_Following):
                 return Step(b"", is_over=True)
             return self.more(prediction)
         finally:
-            self._rest()
+            connection_rest()
 
     def more(self, prediction: Prediction) -> Step:
         """The events since, or a comment, which keeps whatever is between from hanging up."""

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from marketplace.predictions.answers import Served
@@ -30,6 +29,7 @@ from marketplace.predictions.models import Event, Prediction
 from marketplace.predictions.selectors import version_served
 from marketplace.predictions.services import event_tell, prediction_topic
 from marketplace.shared.changes import changed
+from marketplace.shared.connections import connection_rest
 from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
 
 RUN_S_MAX = 600.0
@@ -213,12 +213,6 @@ def keep(run: Run, **columns: Any) -> None:
     run.own.update(**columns)
     for name, value in columns.items():
         setattr(run.job, name, value)
-
-
-def connection_rest() -> None:
-    """Give the connection back to the pool while there is nothing to write."""
-    if not connection.in_atomic_block:
-        connection.close()
 
 
 def stop_late(run: Run, prediction: Prediction) -> None:
