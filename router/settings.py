@@ -26,7 +26,7 @@ class Limits(Struct, frozen=True):
     file_bytes_max: int = 201_000_000
     """Largest body of a ``POST`` to ``/v1/files``; 413 beyond it."""
     jobs_max: int = 256
-    """Most requests about files, batches and predictions at once; 503 beyond it."""
+    """Most requests about files, batches, pipelines and predictions at once; 503 beyond it."""
     jobs_silence_s: float = 120.0
     """Longest time that the web process takes nothing of such a request and says nothing."""
     pending_body_bytes_max: int = 512 * 1024 * 1024
@@ -123,7 +123,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     upstream_networks: tuple[str, ...] = ()
     """Private networks (CIDR) in which workers may be; public addresses are always allowed."""
     jobs_url: str = ""
-    """The web process, which serves files, batches and predictions; "": nobody does."""
+    """The web process, which serves files, batches, pipelines and predictions; "": nobody does."""
     log_calls: bool = False
     """Whether each finished call is a line in the log."""
     trace_share: float | None = None

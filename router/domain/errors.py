@@ -168,7 +168,7 @@ class RouterBusy(CallError):
 
 
 class JobsUnavailable(CallError):
-    """The web process, which serves files, batches and predictions, is away or broke off."""
+    """The web process, which serves what need not wait, is away or broke off."""
 
     code = "jobs_unavailable"
     status = 503

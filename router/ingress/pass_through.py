@@ -1,4 +1,4 @@
-"""Passes requests about files, batches, pipelines and predictions on to the web process.
+"""Passes requests about jobs, of the kinds in :data:`JOBS`, on to the web process.
 
 So that clients need one address. Bodies go both ways as they come: nothing is parsed, and no more
 is held than :data:`router.ingress.inflow.HELD_BYTES_MAX` and the buffers of two sockets.
@@ -20,6 +20,8 @@ from router.settings import Limits
 ROOT = "/v1/"
 JOBS = frozenset({"batches", "files", "pipelines", "predictions"})
 """What is served by the web process: the first word of a path below ``/v1/``."""
+JOBS_NAMED = " and ".join(", ".join(sorted(JOBS)).rsplit(", ", 1))
+"""The same for people: "batches, … and predictions"."""
 
 FILES = "/v1/files"
 UP = (
@@ -223,9 +225,7 @@ def _length(response: aiohttp.ClientResponse) -> int | None:
 def _unavailable(exchange: Exchange, error: Exception) -> JobsUnavailable:
     """To ask again is safe if nothing was sent, or if the request changes nothing."""
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return JobsUnavailable(
-            "files, batches and predictions are away", retry_after_s=RETRY_AFTER_S
-        )
+        return JobsUnavailable(f"{JOBS_NAMED} are away", retry_after_s=RETRY_AFTER_S)
     if exchange.method == "GET":
         return JobsUnavailable("the answer broke off, try again", retry_after_s=RETRY_AFTER_S)
     return JobsUnavailable("the answer broke off; look whether it was done before another try")

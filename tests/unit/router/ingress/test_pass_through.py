@@ -15,7 +15,7 @@ import pytest
 
 from router.ingress.http1 import Connection
 from router.ingress.inflow import HELD_BYTES_MAX, Inflow
-from router.ingress.pass_through import PassThrough
+from router.ingress.pass_through import JOBS, PassThrough
 from router.settings import Limits, SettingsInvalid, settings_from_env
 from tests.ports import free_ports
 from tests.unit.router.ingress.serving import calling
@@ -424,7 +424,10 @@ async def test_a_web_process_that_is_away_is_a_503_and_the_connection_stays() ->
             assert b"retry-after: 5" in told
             assert b"connection: close" not in told
             length = int(told.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-            assert b'"jobs_unavailable"' in await reader.readexactly(length)
+            body = await reader.readexactly(length)
+            assert b'"jobs_unavailable"' in body
+            for kind in JOBS:
+                assert kind.encode() in body
 
 
 @pytest.mark.parametrize(("method", "again"), [("GET", True), ("POST", False), ("DELETE", False)])
