@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.batches.file_services import (
+from marketplace.batches.files.services import (
     FileInUse,
     FileRefused,
     file_delete,

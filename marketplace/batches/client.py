@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from marketplace.batches.lines import first_url, rows_endpoint
+from marketplace.batches.formats.lines import first_url, rows_endpoint
 from marketplace.batches.models import STATUSES_OPEN
 
 POLL_S = 1.0

@@ -22,17 +22,17 @@ from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.pages import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.batches.api import file_response
-from marketplace.batches.file_services import (
+from marketplace.batches.files.services import (
     FILE_BYTES_MAX,
     MB,
     FileRefused,
     file_upload,
     files_storage,
 )
-from marketplace.batches.lines import LINES_MAX, first_url, rows_endpoint
+from marketplace.batches.formats.lines import LINES_MAX, first_url, rows_endpoint
+from marketplace.batches.formats.results import error_of
+from marketplace.batches.formats.rows import ROWS_MAX
 from marketplace.batches.models import Batch, File
-from marketplace.batches.results import error_of
-from marketplace.batches.rows import ROWS_MAX
 from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
 from marketplace.catalog.models import Task
 from marketplace.catalog.selectors import models_published

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
-from marketplace.batches.lines import TASKS, endpoint_is_served
+from marketplace.batches.formats.lines import TASKS, endpoint_is_served
 from marketplace.batches.models import STATUSES_OPEN, Batch, BatchStatus, File, Purpose
 from marketplace.inference.callers import Caller
 from marketplace.shared.jobs.models import JobState

@@ -2,10 +2,10 @@
 
 from django.conf import settings
 
-from marketplace.batches.cleaning import parts_clear
-from marketplace.batches.file_services import files_expire
+from marketplace.batches.files.services import files_expire
 from marketplace.batches.models import Batch
-from marketplace.batches.running import batch_over, batch_work
+from marketplace.batches.running.cleaning import parts_clear
+from marketplace.batches.running.job import batch_over, batch_work
 from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.shared.jobs.services import job_register

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from marketplace.batches.capacity import rows_asked
+from marketplace.batches.formats.capacity import rows_asked
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force, rows_best
 from marketplace.routing.priors import Prior, priors_asked

@@ -18,7 +18,7 @@ from django.test import override_settings
 
 from marketplace.accounts.services import api_key_create
 from marketplace.batches import tasks  # noqa: F401 # the kind of job is known from there
-from marketplace.batches.file_services import file_upload, files_storage
+from marketplace.batches.files.services import file_upload, files_storage
 from marketplace.batches.models import Batch, File
 from marketplace.batches.services import batch_create
 from marketplace.inference.callers import Caller

@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from marketplace.accounts.services import api_key_create, organisation_create
-from marketplace.batches import file_services
-from marketplace.batches.file_services import files_expire
+from marketplace.batches.files import services as file_services
+from marketplace.batches.files.services import files_expire
 from marketplace.batches.models import Batch, BatchStatus, File
 from tests.integration.marketplace.batches.desk import CHAT, chat_lines, uploaded
 from tests.integration.marketplace.shop import Shop

@@ -11,9 +11,10 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from marketplace.batches import running, sending
-from marketplace.batches.cleaning import parts_clear
 from marketplace.batches.models import Batch, BatchPart, BatchStatus
+from marketplace.batches.running import job as running
+from marketplace.batches.running import sending
+from marketplace.batches.running.cleaning import parts_clear
 from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next

@@ -16,10 +16,11 @@ import pytest
 from aiohttp import web
 from django.test import override_settings
 
-from marketplace.batches import capacity, sending
-from marketplace.batches.capacity import rows_asked
-from marketplace.batches.file_services import files_storage
+from marketplace.batches.files.services import files_storage
+from marketplace.batches.formats import capacity
+from marketplace.batches.formats.capacity import rows_asked
 from marketplace.batches.models import Batch, BatchKind, BatchStatus
+from marketplace.batches.running import sending
 from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next

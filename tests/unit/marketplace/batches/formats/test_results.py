@@ -7,7 +7,14 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.batches.results import Covered, Finished, answered, broken, error_of, ranges_of
+from marketplace.batches.formats.results import (
+    Covered,
+    Finished,
+    answered,
+    broken,
+    error_of,
+    ranges_of,
+)
 
 
 def test_an_answer_is_one_line_of_the_output_file() -> None:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from marketplace.batches.results import Result, answered, broken
+from marketplace.batches.formats.results import Result, answered, broken
 from marketplace.catalog.models import Task
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 
-from marketplace.batches.calls import Ask, Calls, Ended
-from marketplace.batches.results import Finished, Item, Result, error_of
+from marketplace.batches.formats.results import Finished, Item, Result, error_of
+from marketplace.batches.running.calls import Ask, Calls, Ended
 
 TURN_S = 60.0
 """Then another batch has its turn, if one waits."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from django.dispatch import Signal
 
 from marketplace.accounts.models import ApiKey, Organisation
+from marketplace.batches.formats.rows import PIECE_ROWS, PIECE_ROWS_MAX
 from marketplace.batches.models import Batch
-from marketplace.batches.rows import PIECE_ROWS, PIECE_ROWS_MAX
 from marketplace.catalog.models import DeploymentStatus, Worker
 
 WINDOW_MAX = 256

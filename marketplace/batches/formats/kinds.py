@@ -14,8 +14,8 @@ from typing import IO, Any, Protocol
 
 from django.core.files.storage import Storage
 
-from marketplace.batches.capacity import piece_rows, window_of
-from marketplace.batches.lines import (
+from marketplace.batches.formats.capacity import piece_rows, window_of
+from marketplace.batches.formats.lines import (
     ERRORS_SHOWN,
     Checked,
     LineError,
@@ -25,9 +25,8 @@ from marketplace.batches.lines import (
     model_of,
     numbered,
 )
-from marketplace.batches.models import Batch, BatchKind
-from marketplace.batches.results import Covered, Item, Result, answered, broken
-from marketplace.batches.rows import (
+from marketplace.batches.formats.results import Covered, Item, Result, answered, broken
+from marketplace.batches.formats.rows import (
     ROW_BYTES_MAX,
     ROWS_MAX,
     Column,
@@ -42,6 +41,7 @@ from marketplace.batches.rows import (
     pieces,
     table_of,
 )
+from marketplace.batches.models import Batch, BatchKind
 from marketplace.catalog.models import AIModel
 from marketplace.inference.router_client import Answer
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.batches import rows
-from marketplace.batches.rows import (
+from marketplace.batches.formats import rows
+from marketplace.batches.formats.rows import (
     RowsInvalid,
     appended,
     body_of,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from marketplace.batches.file_services import files_storage
+from marketplace.batches.files.services import files_storage
 from marketplace.batches.models import STATUSES_OPEN, Batch
 
 BATCHES_AT_ONCE = 50

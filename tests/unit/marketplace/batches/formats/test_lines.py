@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from marketplace.batches import lines
-from marketplace.batches.lines import Checked, Models, endpoint_is_served, numbered
+from marketplace.batches.formats import lines
+from marketplace.batches.formats.lines import Checked, Models, endpoint_is_served, numbered
 
 CHAT = "/v1/chat/completions"
 INFER = "/v2/models/author/table/infer"

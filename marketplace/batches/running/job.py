@@ -16,11 +16,11 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from marketplace.accounts.models import ApiKey
-from marketplace.batches.calls import Calls, Clients
-from marketplace.batches.capacity import window_of
-from marketplace.batches.file_services import bytes_store, file_add, files_storage
-from marketplace.batches.formats import Part, columns_for, contents, format_of
-from marketplace.batches.lines import Models
+from marketplace.batches.files.services import bytes_store, file_add, files_storage
+from marketplace.batches.formats.capacity import window_of
+from marketplace.batches.formats.kinds import Part, columns_for, contents, format_of
+from marketplace.batches.formats.lines import Models
+from marketplace.batches.formats.results import Covered, Finished, Item
 from marketplace.batches.models import (
     STATUSES_OPEN,
     Batch,
@@ -29,8 +29,8 @@ from marketplace.batches.models import (
     File,
     Purpose,
 )
-from marketplace.batches.results import Covered, Finished, Item
-from marketplace.batches.sending import Ending, Looked, Sender
+from marketplace.batches.running.calls import Calls, Clients
+from marketplace.batches.running.sending import Ending, Looked, Sender
 from marketplace.catalog.selectors import models_published
 from marketplace.inference.callers import Caller
 from marketplace.inference.router_client import RouterClient

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from marketplace.batches import sending
-from marketplace.batches.calls import Ask, Ended
-from marketplace.batches.capacity import WINDOW_MAX, window_for
-from marketplace.batches.lines import Line
-from marketplace.batches.results import Finished
-from marketplace.batches.sending import Ending, Looked, Rate, Sender
+from marketplace.batches.formats.capacity import WINDOW_MAX, window_for
+from marketplace.batches.formats.lines import Line
+from marketplace.batches.formats.results import Finished
+from marketplace.batches.running import sending
+from marketplace.batches.running.calls import Ask, Ended
+from marketplace.batches.running.sending import Ending, Looked, Rate, Sender
 from marketplace.inference.router_client import Answer
 
 OK = Answer(200, {"x-request-id": "r"}, b"{}")

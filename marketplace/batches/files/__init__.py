@@ -1,0 +1,1 @@
+"""Files of an organisation: kept within its quota, and let go."""
