@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from marketplace.batches import api as batches
 from marketplace.inference.views import UnknownJobPathView
 from marketplace.pipelines.api import PipelinesView
-from marketplace.predictions import views as predictions
+from marketplace.predictions import api as predictions
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("files", batches.FilesView.as_view()),

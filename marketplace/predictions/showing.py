@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marketplace.predictions.answers import AnswerBroken, StreamedAnswer
+from marketplace.predictions.calls.answers import AnswerBroken, StreamedAnswer
 from marketplace.predictions.models import Event, PredictionEvent
 
 ROWS_MAX = 50

@@ -3,14 +3,14 @@
 from django.utils import timezone
 
 from marketplace.predictions.models import Prediction
-from marketplace.predictions.running import RUN_S_MAX
+from marketplace.predictions.running.job import RUN_S_MAX
+from marketplace.predictions.running.stages import work
 from marketplace.predictions.selectors import whose_turn
 from marketplace.predictions.services import (
     prediction_over,
     predictions_abort,
     predictions_forget,
 )
-from marketplace.predictions.stages import work
 from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.shared.jobs.together import jobs_register_together

@@ -9,7 +9,7 @@ import django
 django.setup()
 
 from marketplace.predictions.models import Prediction, Status  # noqa: E402
-from marketplace.predictions.stages import StageRun  # noqa: E402
+from marketplace.predictions.running.stages import StageRun  # noqa: E402
 from marketplace.shared.jobs.services import job_run_next  # noqa: E402
 from workers import celery_app  # noqa: E402, F401 # registers all kinds
 

@@ -18,7 +18,7 @@ from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import AIModel
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.services import pipeline_apply
-from marketplace.predictions import running
+from marketplace.predictions.running import job as running
 from tests.integration.marketplace.predictions.asking import Api, error_of, run_one
 from tests.integration.marketplace.predictions.routers import REQUEST_ID, FakeRouter, fake_router
 from tests.integration.marketplace.shop import Shop

@@ -8,7 +8,7 @@ import django
 django.setup()
 
 from marketplace.predictions.models import Prediction  # noqa: E402
-from marketplace.predictions.running import Following  # noqa: E402
+from marketplace.predictions.running.job import Following  # noqa: E402
 from marketplace.shared.jobs.services import job_run_next  # noqa: E402
 from workers import celery_app  # noqa: E402, F401 # registers all kinds
 

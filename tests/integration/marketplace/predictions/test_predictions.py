@@ -15,9 +15,11 @@ from django.utils import timezone
 
 from marketplace.accounts.models import User
 from marketplace.accounts.services import organisation_create
-from marketplace.predictions import conversation, running, services
+from marketplace.predictions import services
+from marketplace.predictions.calls import conversation
 from marketplace.predictions.models import Prediction
-from marketplace.predictions.running import Following
+from marketplace.predictions.running import job as running
+from marketplace.predictions.running.job import Following
 from marketplace.predictions.services import predictions_abort, predictions_forget
 from marketplace.predictions.tasks import abort, forget
 from marketplace.shared.jobs.kinds import job_kinds

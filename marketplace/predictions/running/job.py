@@ -12,9 +12,9 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from marketplace.predictions.answers import Served
-from marketplace.predictions.calls import call_of
-from marketplace.predictions.conversation import (
+from marketplace.predictions.calls.answers import Served
+from marketplace.predictions.calls.call import call_of
+from marketplace.predictions.calls.conversation import (
     Answered,
     Begun,
     Chunks,
@@ -24,7 +24,7 @@ from marketplace.predictions.conversation import (
     Refused,
     Waits,
 )
-from marketplace.predictions.invalid import InputInvalid
+from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.models import Event, Prediction
 from marketplace.predictions.selectors import version_served
 from marketplace.predictions.services import event_tell, prediction_topic

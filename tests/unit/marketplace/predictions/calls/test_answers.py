@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.predictions.answers import (
+from marketplace.predictions.calls.answers import (
     AnswerBroken,
     Served,
     Standing,
@@ -20,7 +20,7 @@ from marketplace.predictions.answers import (
     served_by_route,
     whole_output,
 )
-from marketplace.predictions.tensors import nested
+from marketplace.predictions.calls.tensors import nested
 
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}

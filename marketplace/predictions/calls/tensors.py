@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
-from marketplace.predictions.invalid import InputInvalid
+from marketplace.predictions.calls.invalid import InputInvalid
 
 INTEGERS: Mapping[str, tuple[int, int]] = {
     f"{sign}INT{bits}": ((0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))

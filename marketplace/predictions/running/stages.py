@@ -15,11 +15,11 @@ from django.utils import timezone
 
 from marketplace.pipelines.definition import INPUT, Definition, Stage
 from marketplace.pipelines.templates import ValueMissing, filled, references_of
-from marketplace.predictions.calls import Call, call_of, schema_check
-from marketplace.predictions.conversation import Begun, Conversation, Order, Piece, Waits
-from marketplace.predictions.invalid import InputInvalid
+from marketplace.predictions.calls.call import Call, call_of, schema_check
+from marketplace.predictions.calls.conversation import Begun, Conversation, Order, Piece, Waits
+from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.models import Event, Prediction, PredictionStage, Status
-from marketplace.predictions.running import (
+from marketplace.predictions.running.job import (
     RUN_S_MAX,
     Notes,
     as_json_text,

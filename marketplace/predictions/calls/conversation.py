@@ -19,7 +19,7 @@ from typing import Any
 from marketplace.inference.callers import Caller
 from marketplace.inference.router_client import RouterClient, RouterUnreachable
 from marketplace.inference.tokens import CallerGone
-from marketplace.predictions.answers import (
+from marketplace.predictions.calls.answers import (
     AnswerBroken,
     Served,
     Standing,
@@ -29,7 +29,7 @@ from marketplace.predictions.answers import (
     served_by_route,
     whole_output,
 )
-from marketplace.predictions.calls import Call
+from marketplace.predictions.calls.call import Call
 from marketplace.shared.jobs.services import UNEXPECTED
 
 LINGER_S = 120

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from marketplace.predictions.tensors import outputs_by_name
+from marketplace.predictions.calls.tensors import outputs_by_name
 
 TOGETHER = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments", "text"})
 """Fields whose pieces are texts that follow each other."""

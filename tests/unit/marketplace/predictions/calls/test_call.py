@@ -9,8 +9,8 @@ import pytest
 
 from marketplace.catalog.models import AIModel
 from marketplace.demo.offering import EMULATED_MODELS, REAL_MODELS
-from marketplace.predictions.calls import CHAT, COMPLETION, EMBEDDINGS, call_of
-from marketplace.predictions.invalid import InputInvalid
+from marketplace.predictions.calls.call import CHAT, COMPLETION, EMBEDDINGS, call_of
+from marketplace.predictions.calls.invalid import InputInvalid
 
 DEMO = {model.task: model for model in (*EMULATED_MODELS, *REAL_MODELS)}
 ROW = [240, 3, 320, 4, 5, 0.4, 0, 90]

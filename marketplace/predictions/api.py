@@ -27,11 +27,12 @@ from marketplace.inference.views import JobsView
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.selectors import pipeline_wanted
 from marketplace.predictions import preferences
-from marketplace.predictions.calls import call_of
+from marketplace.predictions.calls.call import call_of
+from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.following import Stream, Wait, stream_begin
-from marketplace.predictions.invalid import InputInvalid
 from marketplace.predictions.models import Event, Prediction
 from marketplace.predictions.representation import prediction_as_json
+from marketplace.predictions.running.stages import input_check
 from marketplace.predictions.selectors import (
     by_uid,
     figures_fill,
@@ -47,7 +48,6 @@ from marketplace.predictions.services import (
     prediction_cancel,
     prediction_create,
 )
-from marketplace.predictions.stages import input_check
 from marketplace.shared.held import hold
 from marketplace.webhooks.services import webhook_url_checked
 from router.domain.request import Priority

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import jsonschema_rs
 
 from marketplace.catalog.models import AIModel, Task
-from marketplace.predictions.invalid import InputInvalid
-from marketplace.predictions.tensors import tensors_of
+from marketplace.predictions.calls.invalid import InputInvalid
+from marketplace.predictions.calls.tensors import tensors_of
 
 CHAT = "/v1/chat/completions"
 COMPLETION = "/v1/completions"

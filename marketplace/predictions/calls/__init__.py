@@ -1,0 +1,1 @@
+"""From a model and an input to the call that answers it, and what the answer says."""
