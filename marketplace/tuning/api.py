@@ -15,7 +15,7 @@ from marketplace.accounts.models import User
 from marketplace.routing.trials.aim import Aim
 from marketplace.routing.trials.models import RouteTuning, Trial
 from marketplace.tuning import sentences
-from marketplace.tuning.proof import Proof
+from marketplace.tuning.proofs.proof import Proof
 from marketplace.tuning.services import (
     trial_approve,
     trial_dismiss,

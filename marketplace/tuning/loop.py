@@ -28,15 +28,14 @@ from marketplace.routing.services import snapshot_publish
 from marketplace.routing.trials.evidence import Benchmarked, Calibrated, Replayed
 from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Trial
 from marketplace.shared.jobs.models import STATES_OPEN
-from marketplace.tuning import proving
-from marketplace.tuning.calibration import (
+from marketplace.tuning.drift.calibration import (
     DEADBAND,
     WEIGHT_MAX,
     WEIGHT_MIN,
     biases,
     weights_after,
 )
-from marketplace.tuning.drift import (
+from marketplace.tuning.drift.detection import (
     SAMPLES_MIN,
     Drift,
     Live,
@@ -45,7 +44,8 @@ from marketplace.tuning.drift import (
     drift_of,
     stepped,
 )
-from marketplace.tuning.replaying import best
+from marketplace.tuning.proofs import proving
+from marketplace.tuning.proofs.candidates import best
 from marketplace.tuning.services import (
     HEED_WEIGHTS,
     OPEN,

@@ -24,7 +24,7 @@ from marketplace.tuning import sentences
 from marketplace.tuning.editor.services import PolicyConflict, policy_roll_back
 from marketplace.tuning.forms import TuningForm
 from marketplace.tuning.loop import propose_from_benchmark
-from marketplace.tuning.proof import Figure, Proof, Share, Trust
+from marketplace.tuning.proofs.proof import Figure, Proof, Share, Trust
 from marketplace.tuning.services import (
     policy_in_force,
     trial_approve,

@@ -20,8 +20,8 @@ from marketplace.routing.trials.evidence import (
     Gain,
     Replayed,
 )
-from marketplace.tuning.proof import Apart, Lack, Proof, Says, Trust, may_begin
-from marketplace.tuning.trial import BUDGET_SHARE_MAX
+from marketplace.tuning.proofs.proof import Apart, Lack, Proof, Says, Trust, may_begin
+from marketplace.tuning.trials.trial import BUDGET_SHARE_MAX
 
 ENDINGS: dict[str, object] = {
     "better": gettext_lazy("It was better on its aim for sure, and harmed nothing beyond margins."),

@@ -26,12 +26,12 @@ from marketplace.routing.trials import aim
 from marketplace.routing.trials.events import event_record
 from marketplace.routing.trials.evidence import ByHand, Evidence
 from marketplace.routing.trials.models import Aim, EventKind, Mode, RouteTuning, Trial
-from marketplace.tuning import proving
-from marketplace.tuning import trial as rules
-from marketplace.tuning.drift import STEP_MAX
-from marketplace.tuning.proof import Proof, Says, may_begin
-from marketplace.tuning.replaying import HEDGE_SHARE_START
+from marketplace.tuning.drift.detection import STEP_MAX
+from marketplace.tuning.proofs import proving
+from marketplace.tuning.proofs.candidates import HEDGE_SHARE_START
+from marketplace.tuning.proofs.proof import Proof, Says, may_begin
 from marketplace.tuning.telemetry import Window, arms_of, calls_a_day
+from marketplace.tuning.trials import trial as rules
 
 TUNED = ("wait_weight", "hedge_share", "weights")
 HEED_WEIGHTS = frozenset(

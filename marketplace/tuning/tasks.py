@@ -3,7 +3,7 @@
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.tuning.loop import profiles_fold, proposals_make
 from marketplace.tuning.services import canaries_steer
-from marketplace.tuning.stragglers import stragglers_watch
+from marketplace.tuning.stragglers.watch import stragglers_watch
 
 
 @every(60.0, queue=Queue.WORK)

@@ -13,9 +13,9 @@ from django.utils import timezone
 from marketplace.accounts.models import Organisation
 from marketplace.benchmarks.runs.platform_account import ORGANISATION
 from marketplace.catalog.models import AIModel
-from marketplace.tuning.calibration import Pairs
-from marketplace.tuning.drift import Live
-from marketplace.tuning.trial import Arm
+from marketplace.tuning.drift.calibration import Pairs
+from marketplace.tuning.drift.detection import Live
+from marketplace.tuning.trials.trial import Arm
 from marketplace.usage.models import Span, UsageEvent, UsageRollup
 from marketplace.usage.partitions import id_floor
 

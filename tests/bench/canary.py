@@ -1,7 +1,7 @@
 """``python -m tests.bench.canary``: what a proposal on trial costs before it is stopped.
 
 The real scheduler under virtual time with two arms, as a route on trial has them, and the trial's
-own rules (:mod:`marketplace.tuning.trial`) with a look every five seconds. Each proposal
+own rules (:mod:`marketplace.tuning.trials.trial`) with a look every five seconds. Each proposal
 is tried with several seeds. EMULATED hardware: the study's fleet of the simulator.
 """
 
@@ -16,7 +16,7 @@ from random import Random
 
 import msgspec
 
-from marketplace.tuning.trial import Action, Arm, Decision, Evidence, Rules, decide
+from marketplace.tuning.trials.trial import Action, Arm, Decision, Evidence, Rules, decide
 from router.domain.catalog import Canary, Policy
 from router.simulator.engine import MODEL, Result, Setup, Simulation
 from router.simulator.scenarios import STUDY_MS, capacity_hz, fleet

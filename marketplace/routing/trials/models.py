@@ -62,7 +62,7 @@ class Trial(models.Model):
     ``policy.state`` is its state. ``evidence`` says why it was proposed, in figures
     (:mod:`marketplace.tuning.sentences` puts them into words); ``looks`` are the steps of the
     sequential test: both arms and the reading. ``replay`` is the
-    :class:`~marketplace.tuning.proof.Proof` from before the canary, empty in old trials.
+    :class:`~marketplace.tuning.proofs.proof.Proof` from before the canary, empty in old trials.
     ``asked_by`` is None for the loop.
     """
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from marketplace.tuning.drift import stepped
+from marketplace.tuning.drift.detection import stepped
 from router.domain.catalog import Policy
 from router.scheduling.estimate import SMOOTHING, ServiceEstimate
 from router.scheduling.worker import EndpointState

@@ -16,8 +16,9 @@ from marketplace.catalog.models import Pool
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Trial
-from marketplace.tuning import loop, proving, services, tasks
-from marketplace.tuning.proof import Lack, Proof, Says, Trust
+from marketplace.tuning import loop, services, tasks
+from marketplace.tuning.proofs import proving
+from marketplace.tuning.proofs.proof import Lack, Proof, Says, Trust
 from marketplace.tuning.services import canary_start, tuning_of, tuning_set
 from marketplace.tuning.telemetry import Window, placed_since
 from tests.integration.marketplace.recorded import lived

@@ -17,13 +17,14 @@ from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.evidence import ByHand
 from marketplace.routing.trials.models import Aim, Mode, RouteTuning, Straggler, Trial
-from marketplace.tuning import loop, services, stragglers, tasks
+from marketplace.tuning import loop, services, tasks
 from marketplace.tuning.services import (
     policy_propose,
     trial_approve,
     tuning_of,
     tuning_set,
 )
+from marketplace.tuning.stragglers import watch as stragglers
 from marketplace.tuning.telemetry import (
     Window,
     calls_a_day,

@@ -31,8 +31,9 @@ from marketplace.routing.trials.models import (
     Straggler,
     Trial,
 )
-from marketplace.tuning import loop, proving, services, tasks
-from marketplace.tuning.proof import Proof, Says, Trust
+from marketplace.tuning import loop, services, tasks
+from marketplace.tuning.proofs import proving
+from marketplace.tuning.proofs.proof import Proof, Says, Trust
 from marketplace.tuning.services import (
     policy_propose,
     policy_revert,
@@ -42,7 +43,7 @@ from marketplace.tuning.services import (
     tuning_of,
     tuning_set,
 )
-from marketplace.tuning.stragglers import stragglers_watch
+from marketplace.tuning.stragglers.watch import stragglers_watch
 from marketplace.tuning.telemetry import Window, arms_of, live_of, pairs_of
 from marketplace.usage.models import UsageEvent
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates

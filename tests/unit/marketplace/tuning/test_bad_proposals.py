@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from marketplace.tuning.slowness import ratios
+from marketplace.tuning.stragglers.slowness import ratios
 from router.simulator.engine import Setup, Simulation
 from router.simulator.hardware import Event, Job, Trouble
 from router.simulator.scenarios import capacity_hz, fleet, troubled

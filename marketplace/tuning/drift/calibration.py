@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from marketplace.routing.trials.evidence import Bias
-from marketplace.tuning.drift import STEP_MAX, stepped
+from marketplace.tuning.drift.detection import STEP_MAX, stepped
 
 LEVEL = 0.01
 DEADBAND = 0.05

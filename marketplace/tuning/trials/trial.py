@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from marketplace.routing.trials.aim import Aim
-from marketplace.tuning.sequential import (
+from marketplace.tuning.trials.sequential import (
     log_evidence_fewer,
     log_evidence_more,
     mean_bounds,
@@ -86,7 +86,7 @@ class Reading:
     """The evidence as figures. Ratios are of geometric mean latencies, canary to control.
 
     ``misses_more`` bounds the canary's excess miss rate; ``log_more`` and ``log_fewer`` are log
-    evidence (:mod:`~marketplace.tuning.sequential`); ``excess`` counts its extra misses.
+    evidence (:mod:`~marketplace.tuning.trials.sequential`); ``excess`` counts its extra misses.
     """
 
     ratio: float

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.tuning.sequential import (
+from marketplace.tuning.trials.sequential import (
     log_evidence_fewer,
     log_evidence_more,
     mean_bounds,
     rate_bounds,
 )
-from marketplace.tuning.trial import (
+from marketplace.tuning.trials.trial import (
     BUDGET_SHARE_MAX,
     LEVEL,
     MARGIN_BUDGET,

@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from marketplace.tuning.drift import LEVEL, Live, drift_of
+from marketplace.tuning.drift.detection import LEVEL, Live, drift_of
 
 
 def test_what_the_profile_may_be_off_counts_by_the_ratio() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marketplace.routing.trials.evidence import Bias
-from marketplace.tuning.calibration import weights_after
+from marketplace.tuning.drift.calibration import weights_after
 
 
 def bias(ratio: float) -> Bias:

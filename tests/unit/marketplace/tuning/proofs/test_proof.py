@@ -8,7 +8,7 @@ import pytest
 from marketplace.planning.whatif.answer import calibration_of
 from marketplace.planning.whatif.runs import Run, side_of
 from marketplace.routing.trials.aim import Aim
-from marketplace.tuning.proof import Figure, Proof, Says, Trust, may_begin, says_of
+from marketplace.tuning.proofs.proof import Figure, Proof, Says, Trust, may_begin, says_of
 
 
 def figure(name: str, now: float, then: float, low: float, high: float) -> Figure:

@@ -12,7 +12,7 @@ import msgspec
 from scipy import stats
 
 from marketplace.routing.trials.evidence import Gain
-from marketplace.tuning.drift import STEP_MAX
+from marketplace.tuning.drift.detection import STEP_MAX
 from router.domain.catalog import Policy
 from router.simulator.compare import Figures
 from router.simulator.workload import Arrival

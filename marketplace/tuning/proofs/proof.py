@@ -1,6 +1,6 @@
 """The result of a proposal's replay: is it better, can it be trusted, may a canary begin by itself?
 
-Pure; :mod:`marketplace.tuning.proving` makes one.
+Pure; :mod:`marketplace.tuning.proofs.proving` makes one.
 """
 
 from enum import StrEnum

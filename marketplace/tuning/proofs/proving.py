@@ -30,8 +30,9 @@ from marketplace.routing.models import WEIGHT_MAX, WEIGHT_MIN
 from marketplace.routing.models import Policy as PolicyRow
 from marketplace.routing.selectors import policy_value
 from marketplace.routing.trials.models import RouteTuning
-from marketplace.tuning.calibration import biases
-from marketplace.tuning.proof import (
+from marketplace.tuning.drift.calibration import biases
+from marketplace.tuning.proofs.candidates import Replay
+from marketplace.tuning.proofs.proof import (
     Apart,
     Figure,
     Lack,
@@ -41,7 +42,6 @@ from marketplace.tuning.proof import (
     Trust,
     says_of,
 )
-from marketplace.tuning.replaying import Replay
 from marketplace.tuning.telemetry import Window, pairs_of, placed_since
 from router.domain.catalog import Policy
 from router.simulator.compare import Figures

@@ -12,7 +12,7 @@ from django.utils import timezone
 from marketplace.catalog.models import Deployment, Worker
 from marketplace.routing.trials.evidence import Slowness
 from marketplace.routing.trials.models import Straggler
-from marketplace.tuning.slowness import Expectation, Ratio, expectations, ratios
+from marketplace.tuning.stragglers.slowness import Expectation, Ratio, expectations, ratios
 from marketplace.tuning.telemetry import Window, expected_by_worker, service_by_worker
 
 WATCH_WINDOW = timedelta(seconds=60)

@@ -1,0 +1,1 @@
+"""Whether live traffic drifts from what the router expects, and by how much."""

@@ -1,0 +1,1 @@
+"""What recorded calls say of a policy, replayed under it."""

@@ -1,0 +1,1 @@
+"""Workers that are slower than their pool."""
