@@ -13,9 +13,9 @@ from marketplace.catalog.verdicts import TERMS
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
 from marketplace.support.services import look_record
-from marketplace.usage.decisions import hedge_of, places, tries
+from marketplace.usage.decisions.terms import stacks, widest_ms
+from marketplace.usage.decisions.tries import hedge_of, places, tries
 from marketplace.usage.models import UsageEvent
-from marketplace.usage.terms import stacks, widest_ms
 
 LOOKS_SHOWN = 20
 

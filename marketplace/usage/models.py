@@ -11,9 +11,13 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.usage.caller_models import CallerRollup
-from marketplace.usage.deployment_models import DeploymentRollup, ModelRanking, RankingWindow
-from marketplace.usage.refusal_models import Refusal
+from marketplace.usage.refusals.models import Refusal
+from marketplace.usage.rollups.caller_models import CallerRollup
+from marketplace.usage.rollups.deployment_models import (
+    DeploymentRollup,
+    ModelRanking,
+    RankingWindow,
+)
 from router.domain.outcome import Outcome
 
 __all__ = [

@@ -18,13 +18,13 @@ from marketplace.accounts.pages import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
 from marketplace.catalog.prices import ITEMS, price_of, quantity_text, unit_price_text
 from marketplace.catalog.verdicts import TERMS
-from marketplace.usage.decisions import hedge_of, places, reasons, retries, tries
+from marketplace.usage.decisions.terms import stacks, widest_ms
+from marketplace.usage.decisions.tries import hedge_of, places, reasons, retries, tries
 from marketplace.usage.models import OUTCOMES, UsageEvent
-from marketplace.usage.refusals import refused_in
-from marketplace.usage.rollups import models_called
+from marketplace.usage.refusals.selectors import refused_in
+from marketplace.usage.rollups.selectors import models_called
+from marketplace.usage.rollups.summary import GROUPS, Step, names_of, summary_of
 from marketplace.usage.selectors import calls_in, calls_page
-from marketplace.usage.summary import GROUPS, Step, names_of, summary_of
-from marketplace.usage.terms import stacks, widest_ms
 from marketplace.usage.windows import CUSTOM, RANGES, Window, filters_of, window_of
 from router.domain.money import NANO_PER_USD, PRICE_SCALE
 from router.domain.pricing import Usage, charge_lines

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 from marketplace.accounts.models import Organisation
 from marketplace.usage.models import Detachment, UsageEvent, UsageRollup
 from marketplace.usage.partitions import id_floor, id_time
-from marketplace.usage.rollups import hours_called
+from marketplace.usage.rollups.selectors import hours_called
 from marketplace.usage.windows import Window
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,8 +8,6 @@ from django.db.models import Max, Q, QuerySet, Sum
 from django.utils import timezone
 
 from marketplace.accounts.models import ApiKey
-from marketplace.usage.deployments import FAULTS, PLACED
-from marketplace.usage.latency import percentile
 from marketplace.usage.models import (
     DeploymentRollup,
     ModelFigures,
@@ -20,7 +18,9 @@ from marketplace.usage.models import (
     UsageRollup,
 )
 from marketplace.usage.partitions import id_floor
-from marketplace.usage.rollups import figures_by, histograms
+from marketplace.usage.rollups.deployments import FAULTS, PLACED
+from marketplace.usage.rollups.latency import percentile
+from marketplace.usage.rollups.selectors import figures_by, histograms
 from marketplace.usage.selectors import calls_kept_since
 from marketplace.usage.windows import window_of
 from router.domain.outcome import Outcome

@@ -2,7 +2,7 @@
 
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.usage.partitions import partitions_make
-from marketplace.usage.refusals import refusals_forget
+from marketplace.usage.refusals.selectors import refusals_forget
 from marketplace.usage.services import (
     LOOK_BACK_FAR,
     deployment_rollups_compute,

@@ -1,4 +1,4 @@
-// Of what each engine's score is made. Pure; the record of a call says the same: marketplace/usage/terms.py.
+// Of what each engine's score is made. Pure; the record of a call says the same: marketplace/usage/decisions/terms.py.
 import type { Candidate } from "../router-client";
 
 /** A name and what it means, by term, in the order in which they pass. */

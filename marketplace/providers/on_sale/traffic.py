@@ -9,7 +9,7 @@ from django.db.models import QuerySet, Sum
 
 from marketplace.catalog.models import Deployment
 from marketplace.usage.models import UsageRollup
-from marketplace.usage.rollups import Figures, figures_by, figures_sum
+from marketplace.usage.rollups.selectors import Figures, figures_by, figures_sum
 from marketplace.usage.windows import Window
 
 NOBODY = 0

@@ -10,8 +10,14 @@ from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import Deployment
 from marketplace.catalog.selectors import price_history
 from marketplace.storefront.browse.listing import Listing, Priced
-from marketplace.usage.deployments import Measured, measured_by, measured_sum, rollups_in, steps_of
 from marketplace.usage.models import DeploymentRollup, Span
+from marketplace.usage.rollups.deployments import (
+    Measured,
+    measured_by,
+    measured_sum,
+    rollups_in,
+    steps_of,
+)
 from marketplace.usage.windows import RANGES, Window, window_of
 
 LINES_MAX = 6

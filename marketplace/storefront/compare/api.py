@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from marketplace.storefront.browse.filters import COMPARED_MAX
 from marketplace.storefront.compare.pages import chosen_listings, measured_lately
 from marketplace.storefront.compare.workload import BOUNDS, Estimate, Workload, estimates
-from marketplace.usage.deployments import measured_by
+from marketplace.usage.rollups.deployments import measured_by
 
 
 def _bounded(name: str) -> serializers.IntegerField:

@@ -28,8 +28,8 @@ from marketplace.storefront.compare.workload import (
     pairs,
     workload_of,
 )
-from marketplace.usage.deployments import Measured, measured_by, rollups_in
 from marketplace.usage.models import DeploymentRollup
+from marketplace.usage.rollups.deployments import Measured, measured_by, rollups_in
 from marketplace.usage.windows import window_of
 from router.domain.money import NANO_PER_USD
 

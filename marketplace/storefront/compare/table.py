@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from marketplace.catalog.prices import number_text
 from marketplace.catalog.templatetags.units import duration, per_second, uptime, usd
 from marketplace.storefront.browse.listing import Listing
-from marketplace.usage.deployments import Measured
+from marketplace.usage.rollups.deployments import Measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from marketplace.storefront.rankings.selectors import (
     Ranked,
     ranking,
 )
-from marketplace.usage.deployments import Measured, measured_by, rollups_in
 from marketplace.usage.models import RankingWindow
+from marketplace.usage.rollups.deployments import Measured, measured_by, rollups_in
 from marketplace.usage.windows import Window, window_of
 
 OVER_TIME = {

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.selectors import ledger_proof
 from marketplace.usage import tasks
-from marketplace.usage.latency import BUCKETS_PER_OCTAVE
 from marketplace.usage.models import (
     CallerRollup,
     ModelFigures,
@@ -28,7 +27,8 @@ from marketplace.usage.models import (
     UsageRollup,
 )
 from marketplace.usage.partitions import id_floor, id_time, partition_names, partitions_detach
-from marketplace.usage.rollups import figures_by, figures_sum, rollups_of
+from marketplace.usage.rollups.latency import BUCKETS_PER_OCTAVE
+from marketplace.usage.rollups.selectors import figures_by, figures_sum, rollups_of
 from marketplace.usage.selectors import calls_in, calls_page
 from marketplace.usage.services import figures_compute, rollups_rebuild
 from marketplace.usage.windows import Window, window_of

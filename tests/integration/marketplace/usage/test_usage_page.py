@@ -14,10 +14,10 @@ from django.utils import timezone
 from marketplace.accounts.models import Membership, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.catalog.verdicts import TERMS
-from marketplace.usage.decisions import places, reasons, retries, tries
+from marketplace.usage.decisions.tries import places, reasons, retries, tries
 from marketplace.usage.models import Refusal
-from marketplace.usage.refusals import KEPT, SHOWN_MAX, refusals_forget
-from marketplace.usage.summary import GROUPS, GROUPS_MAX
+from marketplace.usage.refusals.selectors import KEPT, SHOWN_MAX, refusals_forget
+from marketplace.usage.rollups.summary import GROUPS, GROUPS_MAX
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, TermsRecord
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.usage.refusal_models import Refusal
+from marketplace.usage.refusals.models import Refusal
 from marketplace.usage.windows import Window
 
 KEPT = timedelta(days=400)

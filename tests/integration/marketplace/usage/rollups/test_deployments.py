@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from marketplace.billing.selectors import ledger_proof
-from marketplace.usage.deployments import measured_by, measured_sum, rollups_in
 from marketplace.usage.models import DeploymentRollup, ModelFigures, ModelRanking, Span
+from marketplace.usage.rollups.deployments import measured_by, measured_sum, rollups_in
 from marketplace.usage.services import (
     LOOK_BACK_FAR,
     deployment_rollups_compute,

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from marketplace.accounts.models import Organisation
 from marketplace.usage.models import OUTCOMES
-from marketplace.usage.rollups import (
+from marketplace.usage.rollups.selectors import (
     CALLER_FIELDS,
     Figures,
     fewest_rollups_of,

@@ -9,8 +9,8 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
-from marketplace.usage.latency import Histogram, percentile
 from marketplace.usage.models import CallerRollup, Span, UsageRollup
+from marketplace.usage.rollups.latency import Histogram, percentile
 from marketplace.usage.windows import Window
 from router.domain.outcome import Outcome
 

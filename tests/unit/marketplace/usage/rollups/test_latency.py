@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.usage.latency import BUCKETS_PER_OCTAVE, percentile
+from marketplace.usage.rollups.latency import BUCKETS_PER_OCTAVE, percentile
 
 WIDTH = 2 ** (1 / BUCKETS_PER_OCTAVE)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db.models import Q
 
-from marketplace.usage.latency import percentile
 from marketplace.usage.models import DeploymentRollup
+from marketplace.usage.rollups.latency import percentile
 from marketplace.usage.windows import Window
 from router.domain.outcome import Outcome
 

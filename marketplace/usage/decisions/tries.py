@@ -9,7 +9,7 @@ from typing import Any
 
 from marketplace.catalog.templatetags.units import duration
 from marketplace.catalog.verdicts import VERDICTS, said
-from marketplace.usage.terms import most_behind
+from marketplace.usage.decisions.terms import most_behind
 from router.contracts.record import AttemptRecord, hedge_ms
 from router.domain.verdict import SCORED, Verdict
 

@@ -1,0 +1,1 @@
+"""A recorded decision, for the page of its call."""

@@ -1,0 +1,1 @@
+"""Calls that were refused before they ran."""

@@ -1,0 +1,1 @@
+"""Sums over calls that are alike: their tables, and reading them."""
