@@ -8,7 +8,7 @@ from django.db import connection
 from marketplace.billing.budgets.proof import BUDGET_PROOFS
 from marketplace.billing.causes import CAUSE_PROOFS
 from marketplace.billing.invoices.proof import STATEMENT_PROOFS
-from marketplace.billing.payments.proofs import PAYMENT_PROOFS
+from marketplace.billing.payments.books.proofs import PAYMENT_PROOFS
 from marketplace.usage.selectors import calls_kept_since
 
 # Each finds one kind of gap and returns texts.

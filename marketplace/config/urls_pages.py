@@ -13,7 +13,7 @@ from marketplace.billing.budgets import pages as budgets
 from marketplace.billing.credit import pages as credit
 from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
-from marketplace.billing.payments.webhook import stripe_webhook
+from marketplace.billing.payments.stripe.webhook import stripe_webhook
 from marketplace.dead_letters import pages as dead_letters
 from marketplace.keys import pages as keys
 from marketplace.planning.advisor import pages as advisor

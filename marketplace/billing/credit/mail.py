@@ -7,7 +7,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from marketplace.billing.credit.models import CreditRequest
-from marketplace.billing.payments.money import usd_of_cents
+from marketplace.billing.payments.books.money import usd_of_cents
 
 
 def staff_tell(made: CreditRequest) -> None:

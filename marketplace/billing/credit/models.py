@@ -5,8 +5,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import Organisation, User
+from marketplace.billing.payments.books.money import nano_of_cents
 from marketplace.billing.payments.models import StaffTransfer
-from marketplace.billing.payments.money import nano_of_cents
 
 
 class TrialGrant(models.Model):

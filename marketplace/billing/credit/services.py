@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing.credit.mail import staff_tell
 from marketplace.billing.credit.models import CreditRequest, CreditRequestState, TrialGrant
-from marketplace.billing.payments.money import nano_of_cents, usd_of_cents
+from marketplace.billing.payments.books.money import nano_of_cents, usd_of_cents
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.services import credit_post
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from marketplace.billing.models import TransferKind
+from marketplace.billing.payments.books.money import nano_of_cents
 from marketplace.billing.payments.forms import UsdField
 from marketplace.billing.payments.models import (
     AutoRecharge,
@@ -24,7 +25,6 @@ from marketplace.billing.payments.models import (
     StaffTransfer,
     StripeEvent,
 )
-from marketplace.billing.payments.money import nano_of_cents
 from marketplace.billing.payments.refunds import (
     refund_amount_check,
     refund_open,

@@ -10,8 +10,7 @@ from django.conf import settings
 from django.db.models import F
 from django.utils.translation import gettext as _
 
-from marketplace.billing.payments import stripe_api
-from marketplace.billing.payments.books import debt_collect, debtors_with_credit
+from marketplace.billing.payments.books.transfers import debt_collect, debtors_with_credit
 from marketplace.billing.payments.models import (
     Payment,
     PaymentProfile,
@@ -28,9 +27,10 @@ from marketplace.billing.payments.recharge import (
     recharges_in_flight,
     recharges_to_look_at,
 )
-from marketplace.billing.payments.record import intent_record, session_record
 from marketplace.billing.payments.refunds import refund_submit
 from marketplace.billing.payments.services import PaymentMismatch
+from marketplace.billing.payments.stripe import api as stripe_api
+from marketplace.billing.payments.stripe.record import intent_record, session_record
 
 SILENCE_MAX = timedelta(minutes=15)
 """After this time without an event of a Checkout, Stripe is asked for its state."""

@@ -7,8 +7,8 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy
 
+from marketplace.billing.payments.books.money import cents_of_usd, usd_of_cents
 from marketplace.billing.payments.models import AutoRecharge
-from marketplace.billing.payments.money import cents_of_usd, usd_of_cents
 
 
 class UsdField(forms.DecimalField):

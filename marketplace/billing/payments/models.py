@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.billing.payments.money import nano_of_cents
+from marketplace.billing.payments.books.money import nano_of_cents
 
 
 class PaymentProfile(models.Model):

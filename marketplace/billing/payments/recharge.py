@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing.models import Account
-from marketplace.billing.payments import stripe_api
 from marketplace.billing.payments.models import (
     AutoRecharge,
     Payment,
@@ -26,6 +25,7 @@ from marketplace.billing.payments.models import (
     PaymentState,
 )
 from marketplace.billing.payments.services import payment_end, topup_amount_check
+from marketplace.billing.payments.stripe import api as stripe_api
 
 log = logging.getLogger(__name__)
 

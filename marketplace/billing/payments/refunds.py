@@ -9,8 +9,8 @@ from django.db.models import Sum
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import User
-from marketplace.billing.payments import stripe_api
-from marketplace.billing.payments.books import taking_book
+from marketplace.billing.payments.books.money import CURRENCY, usd_of_cents
+from marketplace.billing.payments.books.transfers import taking_book
 from marketplace.billing.payments.models import (
     Dispute,
     DisputeState,
@@ -19,9 +19,9 @@ from marketplace.billing.payments.models import (
     Refund,
     RefundState,
 )
-from marketplace.billing.payments.money import CURRENCY, usd_of_cents
 from marketplace.billing.payments.services import PaymentMismatch, payments_are_on
-from marketplace.billing.payments.shapes import StripeDispute, StripeRefund, our_id
+from marketplace.billing.payments.stripe import api as stripe_api
+from marketplace.billing.payments.stripe.shapes import StripeDispute, StripeRefund, our_id
 
 log = logging.getLogger(__name__)
 

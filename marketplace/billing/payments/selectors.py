@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from marketplace.accounts.models import Organisation
-from marketplace.billing.payments.books import owed_nano
+from marketplace.billing.payments.books.money import nano_of_cents
+from marketplace.billing.payments.books.transfers import owed_nano
 from marketplace.billing.payments.models import AutoRecharge, Payment, PaymentProfile
-from marketplace.billing.payments.money import nano_of_cents
 from marketplace.billing.payments.recharge import FAILURES_MAX, recharged_cents
 
 SHOWN_MAX = 20

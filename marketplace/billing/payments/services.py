@@ -11,16 +11,16 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.billing.payments import stripe_api
-from marketplace.billing.payments.books import topup_book
+from marketplace.billing.payments.books.money import CURRENCY, usd_of_cents
+from marketplace.billing.payments.books.transfers import topup_book
 from marketplace.billing.payments.models import (
     Payment,
     PaymentProfile,
     PaymentPurpose,
     PaymentState,
 )
-from marketplace.billing.payments.money import CURRENCY, usd_of_cents
-from marketplace.billing.payments.shapes import our_id
+from marketplace.billing.payments.stripe import api as stripe_api
+from marketplace.billing.payments.stripe.shapes import our_id
 
 PENDING_MAX = 20
 """Unpaid Checkouts of one organisation at most; each expires in a day."""

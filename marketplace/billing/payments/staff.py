@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing.models import Transfer
-from marketplace.billing.payments.books import debt_write_off, owed_nano
+from marketplace.billing.payments.books.transfers import debt_write_off, owed_nano
 from marketplace.billing.payments.models import StaffTransfer
 from marketplace.billing.services import credit_post
 from router.domain.money import NANO_PER_USD

@@ -15,7 +15,7 @@ from django.db import DatabaseError, transaction
 from marketplace.accounts.models import ApiKey
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.models import Account, Budget, Lease, Transfer, Window
-from marketplace.billing.payments.books import receivable_account_open
+from marketplace.billing.payments.books.transfers import receivable_account_open
 from marketplace.billing.selectors import ledger_proof
 from router.contracts.record import UsageRecord
 from tests.integration.marketplace.ledger import (

@@ -11,14 +11,14 @@ from django.test import Client
 
 from marketplace.accounts.models import User
 from marketplace.billing.models import Refund, StaffTransfer
-from marketplace.billing.payments.books import owed_nano
+from marketplace.billing.payments.books.transfers import owed_nano
+from tests.integration.marketplace.billing.payments.stripe.test_localstripe import paid_at_stripe
 from tests.integration.marketplace.billing.payments.stripe_events import (
     deliver,
     dispute,
     event,
     paid,
 )
-from tests.integration.marketplace.billing.payments.test_localstripe import paid_at_stripe
 from tests.integration.marketplace.ledger import USD
 from tests.integration.marketplace.shop import Shop
 

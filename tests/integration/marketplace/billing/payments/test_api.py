@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from marketplace.accounts.models import Membership, Role, Scope, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.billing.models import Payment, PaymentProfile, Refund, StaffTransfer
+from tests.integration.marketplace.billing.payments.stripe.test_localstripe import paid_at_stripe
 from tests.integration.marketplace.billing.payments.stripe_events import (
     deliver,
     dispute,
@@ -17,7 +18,6 @@ from tests.integration.marketplace.billing.payments.stripe_events import (
     paid,
     refund,
 )
-from tests.integration.marketplace.billing.payments.test_localstripe import paid_at_stripe
 from tests.integration.marketplace.ledger import USD
 from tests.integration.marketplace.shop import Shop
 

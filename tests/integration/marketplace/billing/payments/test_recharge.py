@@ -32,14 +32,15 @@ from marketplace.billing.payments.recharge import (
     recharge_is_due,
     recharged_cents,
 )
-from marketplace.billing.payments.record import intent_record
 from marketplace.billing.payments.services import customer_ensure
-from marketplace.billing.payments.shapes import Intent
-from marketplace.billing.payments.stripe_api import client, recharge_create
+from marketplace.billing.payments.stripe.api import client, recharge_create
+from marketplace.billing.payments.stripe.record import intent_record
+from marketplace.billing.payments.stripe.shapes import Intent
 from marketplace.billing.payments.tasks import pursue_payments
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import customer_account_open
 from tests.integration.marketplace.billing.payments.locks import meanwhile
+from tests.integration.marketplace.billing.payments.stripe.test_localstripe import intent_at_stripe
 from tests.integration.marketplace.billing.payments.stripe_events import (
     NANO_PER_CENT,
     deliver,
@@ -47,7 +48,6 @@ from tests.integration.marketplace.billing.payments.stripe_events import (
     intent,
     paid,
 )
-from tests.integration.marketplace.billing.payments.test_localstripe import intent_at_stripe
 from tests.integration.marketplace.ledger import USD
 from tests.integration.marketplace.shop import Shop
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marketplace.billing.models import Account, Dispute, Payment, Refund, Transfer
-from marketplace.billing.payments.books import debt_collect, owed_nano
+from marketplace.billing.payments.books.transfers import debt_collect, owed_nano
 from marketplace.billing.payments.follow_up import payments_pursue
 from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
@@ -202,7 +202,7 @@ def test_a_debt_is_written_off_at_the_platforms_expense(emptied: Shop) -> None:
 
 
 def test_a_receivable_never_stands_above_zero(emptied: Shop) -> None:
-    from marketplace.billing.payments.books import debt_write_off
+    from marketplace.billing.payments.books.transfers import debt_write_off
 
     with pytest.raises(DatabaseError, match="owner_fits_kind"), transaction.atomic():
         debt_write_off(organisation=emptied.organisation, amount_nano=1, idem_key="w")
@@ -302,7 +302,9 @@ def order(payment: Payment, cents: int, shop: Shop) -> Refund:
 def test_an_ordered_refund_goes_to_stripe_and_through_the_books(
     shop: Shop, stripe_url: str
 ) -> None:
-    from tests.integration.marketplace.billing.payments.test_localstripe import paid_at_stripe
+    from tests.integration.marketplace.billing.payments.stripe.test_localstripe import (
+        paid_at_stripe,
+    )
 
     payment = paid_at_stripe(shop.organisation)
     made = order(payment, 1_000, shop)
@@ -333,7 +335,9 @@ def test_a_refund_that_did_not_reach_stripe_is_asked_for_again(
 ) -> None:
     from django.utils import timezone
 
-    from tests.integration.marketplace.billing.payments.test_localstripe import paid_at_stripe
+    from tests.integration.marketplace.billing.payments.stripe.test_localstripe import (
+        paid_at_stripe,
+    )
 
     settings.STRIPE_API_URL = stripe_server
     payment = paid_at_stripe(shop.organisation)
@@ -358,7 +362,9 @@ def test_a_refund_that_stripe_refuses_failed(shop: Shop, stripe_url: str) -> Non
 
 
 def test_a_refund_before_its_payment_asks_stripe_whose_it_is(shop: Shop, stripe_url: str) -> None:
-    from tests.integration.marketplace.billing.payments.test_localstripe import intent_at_stripe
+    from tests.integration.marketplace.billing.payments.stripe.test_localstripe import (
+        intent_at_stripe,
+    )
 
     payment = Payment.objects.create(
         organisation=shop.organisation, purpose="topup", amount_cents=2_500

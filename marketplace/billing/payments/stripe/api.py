@@ -7,9 +7,9 @@ import stripe
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from marketplace.billing.payments.books.money import CURRENCY
 from marketplace.billing.payments.models import Payment, PaymentProfile, Refund
-from marketplace.billing.payments.money import CURRENCY
-from marketplace.billing.payments.shapes import Intent, Session, StripeRefund
+from marketplace.billing.payments.stripe.shapes import Intent, Session, StripeRefund
 
 log = logging.getLogger(__name__)
 

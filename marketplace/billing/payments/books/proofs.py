@@ -3,7 +3,7 @@
 Each query finds one kind of gap and returns texts, as in ``marketplace.billing.selectors``.
 """
 
-from marketplace.billing.payments.money import NANO_PER_CENT
+from marketplace.billing.payments.books.money import NANO_PER_CENT
 
 PAYMENT_PROOFS = (
     # A received payment has its top-up, and no other payment has one.

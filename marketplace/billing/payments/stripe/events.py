@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from django.db import transaction
 
-from marketplace.billing.payments import stripe_api
 from marketplace.billing.payments.models import EventVerdict, Payment, PaymentState, StripeEvent
-from marketplace.billing.payments.record import intent_record, session_record
 from marketplace.billing.payments.refunds import dispute_record, refund_record
 from marketplace.billing.payments.services import payment_end
-from marketplace.billing.payments.shapes import (
+from marketplace.billing.payments.stripe import api as stripe_api
+from marketplace.billing.payments.stripe.record import intent_record, session_record
+from marketplace.billing.payments.stripe.shapes import (
     Event,
     Intent,
     Session,

@@ -11,9 +11,9 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from marketplace.billing.payments.events import event_receive
 from marketplace.billing.payments.services import PaymentMismatch
-from marketplace.billing.payments.shapes import Event
+from marketplace.billing.payments.stripe.events import event_receive
+from marketplace.billing.payments.stripe.shapes import Event
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from pytest_django.live_server_helper import LiveServer
 
 from marketplace.accounts.models import Organisation
 from marketplace.billing.models import Payment, PaymentProfile
-from marketplace.billing.payments import stripe_api
 from marketplace.billing.payments.follow_up import SILENCE_MAX, payments_pursue
-from marketplace.billing.payments.record import intent_record
 from marketplace.billing.payments.services import customer_ensure
-from marketplace.billing.payments.shapes import Intent
-from marketplace.billing.payments.stripe_api import client
+from marketplace.billing.payments.stripe import api as stripe_api
+from marketplace.billing.payments.stripe.api import client
+from marketplace.billing.payments.stripe.record import intent_record
+from marketplace.billing.payments.stripe.shapes import Intent
 from marketplace.billing.selectors import ledger_proof
 from tests.embedded import wait_until
 from tests.integration.marketplace.billing.payments.stripe_events import SECRET

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from marketplace.billing.payments import stripe_api
 from marketplace.billing.payments.models import Payment, PaymentPurpose, PaymentState
 from marketplace.billing.payments.recharge import recharge_fail, recharge_forgive
 from marketplace.billing.payments.services import (
@@ -11,7 +10,8 @@ from marketplace.billing.payments.services import (
     payment_find,
     payment_succeed,
 )
-from marketplace.billing.payments.shapes import Intent, Session
+from marketplace.billing.payments.stripe import api as stripe_api
+from marketplace.billing.payments.stripe.shapes import Intent, Session
 
 FAILED_STATUSES = {"requires_payment_method", "requires_action", "canceled"}
 """Statuses that mean failure when a kept card is charged, as nobody is there to act."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.billing.payments.money import cents_of_usd, nano_of_cents, usd_of_cents
+from marketplace.billing.payments.books.money import cents_of_usd, nano_of_cents, usd_of_cents
 from router.domain.money import NANO_PER_USD
 
 CENTS = st.integers(0, 10**12)

@@ -1,0 +1,1 @@
+"""Payments in the ledger: amounts, transfers, and the proof that they agree."""

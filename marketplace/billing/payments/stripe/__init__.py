@@ -1,0 +1,1 @@
+"""Stripe: our calls to it, its events, and its reports on payments."""
