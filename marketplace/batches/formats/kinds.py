@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from itertools import islice
 from typing import IO, Any, Protocol
 
 from django.core.files.storage import Storage
 
+from marketplace.batches.formats.blocks import Block, Reader
 from marketplace.batches.formats.capacity import piece_rows, window_of
 from marketplace.batches.formats.lines import (
     ERRORS_SHOWN,
@@ -35,7 +35,7 @@ from marketplace.batches.formats.rows import (
     appended,
     arrays_of,
     body_of,
-    names_of,
+    header_of,
     output_columns,
     outputs_of,
     pieces,
@@ -129,13 +129,14 @@ class Rows:
     def _columns(self) -> list[Column]:
         return output_columns(self.tensors)
 
-    def _table(self, lines: Iterator[tuple[int, bytes]]) -> Table:
+    def _table(self, lines: Reader) -> Table:
         """The first line as the header. Raises :class:`LineInvalid`."""
-        number, header = next(lines, (1, b""))
+        header = lines.take(1)
         try:
             output_columns(self.tensors)
-            return table_of(header, self.tensors, self.schema)
+            return table_of(header.text, self.tensors, self.schema)
         except RowsInvalid as error:
+            number = int(header.numbers[0]) if len(header) else 1
             raise LineInvalid(error.code, str(error), line=number) from error
 
     def check(self, file: IO[bytes], models: Models, tell: Tell) -> Found:
@@ -143,9 +144,9 @@ class Rows:
         total = 0
         try:
             models.want(self.model)
-            lines = numbered(file, ROW_BYTES_MAX)
+            lines = Reader(file, ROW_BYTES_MAX)
             table = self._table(lines)
-            while chunk := list(islice(lines, CHUNK_ROWS)):
+            while chunk := lines.take(CHUNK_ROWS):
                 total += len(chunk)
                 if total > ROWS_MAX:
                     raise LineInvalid("too_many_rows", f"A file may have {ROWS_MAX:,} rows.")
@@ -160,19 +161,19 @@ class Rows:
         return Found(total, errors[:ERRORS_SHOWN])
 
     def items(self, file: IO[bytes], covered: Covered) -> Iterator[Item]:
-        lines = numbered(file, ROW_BYTES_MAX)
-        table, first = self._table(lines), 1
+        lines = Reader(file, ROW_BYTES_MAX)
+        table, first, columns = self._table(lines), 1, self._columns
         for number, count in pieces(self.total, self.piece_rows, self.at_once):
-            texts = [text for _, text in islice(lines, count)]
+            text = lines.take(count).text
             if number not in covered:
-                body, headers = body_of(table, texts)
-                yield Piece(number, first, tuple(texts), table, self._columns, body, headers)
+                body, headers = body_of(table, text)
+                yield Piece(number, first, count, text, table, columns, body, headers)
             first += count
 
     def output(self, file: IO[bytes], parts: Sequence[Part], storage: Storage) -> Iterator[bytes]:
         """In the order of the rows: pieces end in any order, and within a part they are sorted."""
-        table = self._table(numbered(file, ROW_BYTES_MAX))
-        yield appended(table, [table.header], [names_of(self._columns)])
+        table = self._table(Reader(file, ROW_BYTES_MAX))
+        yield header_of(table, self._columns)
         where = {
             number: part
             for part in parts
@@ -180,20 +181,18 @@ class Rows:
             for number in range(first, last + 1)
         }
         lasts = {part.output_as: max(last for _, last in part.ranges) for part in parts}
-        opened: dict[str, IO[bytes]] = {}
+        opened: dict[str, tuple[IO[bytes], Reader]] = {}
         with ExitStack() as stack:
             for number, count in pieces(self.total, self.piece_rows, self.at_once):
                 part = where.get(number)
                 if part is None:
                     continue
-                content = opened.get(part.output_as)
-                if content is None:
+                if part.output_as not in opened:
                     content = stack.enter_context(storage.open(part.output_as))
-                    opened[part.output_as] = content
-                # Django's files begin anew when they are iterated over.
-                yield b"".join(content.readline() for _ in range(count))
+                    opened[part.output_as] = content, Reader(content)
+                yield opened[part.output_as][1].take(count).text
                 if number == lasts[part.output_as]:
-                    opened.pop(part.output_as).close()
+                    opened.pop(part.output_as)[0].close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,8 @@ class Piece:
 
     number: int
     first: int
-    texts: tuple[bytes, ...]
+    rows: int
+    text: bytes
     table: Table
     columns: Sequence[Column]
     body: bytes
@@ -211,7 +211,7 @@ class Piece:
     @property
     def name(self) -> str:
         """Which rows it has, for its line in the error file."""
-        return f"rows {self.first}-{self.first + len(self.texts) - 1}"
+        return f"rows {self.first}-{self.first + self.rows - 1}"
 
     def answered(self, id_: str, answer: Answer) -> Result:
         """The rows with their outputs."""
@@ -224,36 +224,33 @@ class Piece:
                 request_id=request_id,
                 body=answer.body,
             )
-            return replace(said, count=len(self.texts))
+            return replace(said, count=self.rows)
         length = answer.headers.get("Inference-Header-Content-Length")
         try:
-            cells = outputs_of(answer.body, length, len(self.texts), self.columns)
+            cells = outputs_of(answer.body, length, self.rows, self.columns, self.table.separator)
         except (ValueError, KeyError, TypeError) as error:
             return self.broken(id_, "invalid_answer", f"The answer had other outputs: {error}.")
-        return Result(appended(self.table, self.texts, cells), False, len(self.texts))
+        return Result(appended(self.table, self.text, cells), False, self.rows)
 
     def broken(self, id_: str, code: str, message: str) -> Result:
         """One line for all of its rows."""
-        return replace(broken(id_, self.name, code, message), count=len(self.texts))
+        return replace(broken(id_, self.name, code, message), count=self.rows)
 
 
-def _errors_of(table: Table, chunk: Sequence[tuple[int, bytes]]) -> list[LineError]:
+def _errors_of(table: Table, chunk: Block) -> list[LineError]:
     """What is wrong with some lines of a table."""
     said = f"A row may have {ROW_BYTES_MAX:,} bytes."
-    errors = [
-        LineError("row_too_long", said, number)
-        for number, text in chunk
-        if len(text) > ROW_BYTES_MAX
-    ]
-    left = [(number, text) for number, text in chunk if len(text) <= ROW_BYTES_MAX]
+    longer = [chunk.numbers[place] for place in chunk.longer(ROW_BYTES_MAX)]
+    errors = [LineError("row_too_long", said, int(number)) for number in longer]
+    left = chunk.up_to(ROW_BYTES_MAX) if longer else chunk
     while left and len(errors) < ERRORS_SHOWN:
         try:
-            arrays_of(table, [text for _, text in left])
+            arrays_of(table, left.text)
             break
         except RowsInvalid as error:
-            errors.append(LineError(error.code, str(error), left[error.row][0]))
+            errors.append(LineError(error.code, str(error), int(left.numbers[error.row])))
             # Those before it are good, or were told.
-            left = left[error.row + 1 :]
+            left = left.after(error.row)
     return sorted(errors, key=lambda error: error.line or 0)
 
 

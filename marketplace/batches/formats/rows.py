@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
 
+from marketplace.batches.formats.blocks import NEWLINE
 from router.contracts.oip import DTYPES
 
 ROWS_MAX = 1_000_000
@@ -23,6 +26,12 @@ COLUMNS_MAX = 1_024
 SEPARATORS = ("\t", ";", ",")
 TRUE, FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 TEXTS = "BYTES"
+NUMBERS_AT_ONCE = 65_536
+"""How many cells are Python's numbers at one time."""
+WRITTEN_BY_JSON = "iuf"
+"""Kinds of numbers whose shortest text is that of JSON."""
+
+_decode_numbers = msgspec.json.Decoder(list[float]).decode
 
 
 class RowsInvalid(Exception):
@@ -106,14 +115,14 @@ def columns_of(tensor: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str
     return [str(title or other) for title, other in zip(titles, usual, strict=True)]
 
 
-def arrays_of(table: Table, lines: Sequence[bytes]) -> list[Any]:
+def arrays_of(table: Table, text: bytes) -> list[Any]:
     """The tensors of these lines. Raises :class:`RowsInvalid` for the first that does not fit."""
-    arrays = _floats(table, lines)
+    arrays = _floats(table, text)
     if arrays is not None:
         return arrays
     rows: list[list[str]] = []
     refused = None
-    for line in lines:
+    for line in text.split(b"\n")[:-1]:
         try:
             rows.append(table.cells_of(line))
         except RowsInvalid as error:
@@ -125,41 +134,75 @@ def arrays_of(table: Table, lines: Sequence[bytes]) -> list[Any]:
     return arrays
 
 
-def _floats(table: Table, lines: Sequence[bytes]) -> list[Any] | None:
-    """The same, fast, where all cells are plain floats; None where some may not be."""
+def _floats(table: Table, text: bytes) -> list[Any] | None:
+    """The same, fast, where all cells are plain numbers; None where some may not be."""
     dtypes = [np.dtype(DTYPES.get(one.datatype, "O")) for one in table.inputs]
-    separators, separator = table.cells - 1, table.separator.encode()
-    if any(dtype.kind != "f" for dtype in dtypes) or any(
-        b'"' in line or line.count(separator) != separators for line in lines
-    ):
+    if any(dtype.kind != "f" for dtype in dtypes) or b'"' in text or not text.isascii():
         return None
-    columns = [column for one in table.inputs for column in one.columns]
-    try:
-        cells = np.loadtxt(
-            [line.decode() for line in lines],
-            delimiter=table.separator,
-            usecols=columns,
-            comments=None,
-            ndmin=2,
-        )
-    except ValueError:
+    raw = np.frombuffer(text, np.uint8)
+    places = np.flatnonzero((raw == ord(table.separator)) | (raw == NEWLINE))
+    rows = text.count(b"\n")
+    if len(places) != rows * table.cells:
         return None
-    arrays, at = [], 0
+    ends = places.reshape(rows, table.cells)
+    if (raw[ends[:, -1]] != NEWLINE).any():
+        return None
+    columns = sorted({column for one in table.inputs for column in one.columns})
+    values = _numbers_of(_only(raw, ends, columns), ends[:, -1] + 1, len(columns))
+    if values is None:
+        return None
+    arrays = []
     for one, dtype in zip(table.inputs, dtypes, strict=True):
         with np.errstate(over="ignore"):
-            array = cells[:, at : at + len(one.columns)].astype(dtype)
-        at += len(one.columns)
-        if len(array) != len(lines) or not np.isfinite(array).all():
+            found = values[:, [columns.index(column) for column in one.columns]].astype(dtype)
+        if not np.isfinite(found).all():
             return None
-        arrays.append(array.reshape(-1) if one.is_flat else array)
+        arrays.append(found.reshape(-1) if one.is_flat else found)
     return arrays
+
+
+def _only(raw: Any, ends: Any, columns: Sequence[int]) -> Any:
+    """The text with a comma behind each cell of these columns, and spaces in place of others."""
+    text = raw.copy()
+    text[ends] = ord(",")
+    others = [column for column in range(ends.shape[1]) if column not in set(columns)]
+    if others:
+        change = np.zeros(len(text) + 1, np.int8)
+        starts = np.roll(ends, 1) + 1
+        starts[0, 0] = 0
+        for column in others:
+            change[starts[:, column]] += 1
+            change[ends[:, column] + 1] -= 1
+        text[np.cumsum(change[:-1], dtype=np.int8).view(np.bool_)] = ord(" ")
+    return text
+
+
+def _numbers_of(text: Any, row_ends: Any, columns: int) -> Any | None:
+    """Rows of so many numbers, each with a comma behind it; None where some are none."""
+    rows = len(row_ends)
+    values = np.empty((rows, columns))
+    at_once = max(NUMBERS_AT_ONCE // columns, 1)
+    start = 0
+    for first in range(0, rows, at_once):
+        last = min(first + at_once, rows)
+        end = int(row_ends[last - 1])
+        listed = text[start:end].tobytes().rstrip(b" ,")
+        try:
+            found = array.array("d", _decode_numbers(b"[" + listed + b"]"))
+        except msgspec.DecodeError:
+            return None
+        if len(found) != (last - first) * columns:
+            return None
+        values[first:last] = np.frombuffer(found).reshape(-1, columns)
+        start = end
+    return values
 
 
 def array_of(input_: Input, rows: Sequence[Sequence[str]]) -> Any:
     """The rows of one tensor. Raises :class:`RowsInvalid` for the first cell that does not fit."""
     cells = [[row[column].strip() for column in input_.columns] for row in rows]
     try:
-        array = _parsed(input_.datatype, cells)
+        found = _parsed(input_.datatype, cells)
     except (ValueError, OverflowError):
         if len(rows) > 1:
             for number, row in enumerate(rows):
@@ -169,7 +212,7 @@ def array_of(input_: Input, rows: Sequence[Sequence[str]]) -> Any:
                     raise RowsInvalid(error.code, str(error), number) from error
         said = f"This is no row of {input_.datatype}: {', '.join(cells[0])[:100]!r}."
         raise RowsInvalid("invalid_row", said) from None
-    return array.reshape(-1) if input_.is_flat else array
+    return found.reshape(-1) if input_.is_flat else found
 
 
 def _parsed(datatype: str, cells: list[list[str]]) -> Any:
@@ -179,10 +222,10 @@ def _parsed(datatype: str, cells: list[list[str]]) -> Any:
         return np.array([[_truth(cell) for cell in row] for row in cells], np.bool_)
     dtype = np.dtype(DTYPES[datatype])
     if dtype.kind == "f":
-        array = np.array(cells, np.float64).astype(dtype)
-        if not np.isfinite(array).all():
+        found = np.array(cells, np.float64).astype(dtype)
+        if not np.isfinite(found).all():
             raise ValueError("not finite")
-        return array
+        return found
     bounds = np.iinfo(dtype)
     numbers = [[int(cell) for cell in row] for row in cells]
     if any(not bounds.min <= number <= bounds.max for row in numbers for number in row):
@@ -198,21 +241,21 @@ def _truth(cell: str) -> bool:
     raise ValueError(cell)
 
 
-def body_of(table: Table, lines: Sequence[bytes]) -> tuple[bytes, dict[str, str]]:
+def body_of(table: Table, text: bytes) -> tuple[bytes, dict[str, str]]:
     """An infer request with these rows and its headers: numbers in binary, texts as JSON."""
-    arrays = arrays_of(table, lines)
+    arrays = arrays_of(table, text)
     inputs: list[dict[str, Any]] = []
     tail = []
-    for one, array in zip(table.inputs, arrays, strict=True):
+    for one, values in zip(table.inputs, arrays, strict=True):
         tensor: dict[str, Any] = {
             "name": one.name,
             "datatype": one.datatype,
-            "shape": list(array.shape),
+            "shape": list(values.shape),
         }
         if one.datatype == TEXTS:
-            tensor["data"] = array.ravel().tolist()
+            tensor["data"] = values.ravel().tolist()
         else:
-            raw = array.tobytes()
+            raw = values.tobytes()
             tensor["parameters"] = {"binary_data_size": len(raw)}
             tail.append(raw)
         inputs.append(tensor)
@@ -247,9 +290,9 @@ def names_of(columns: Sequence[Column]) -> list[str]:
 
 
 def outputs_of(
-    body: bytes, header_length: str | None, rows: int, columns: Sequence[Column]
-) -> list[list[str]]:
-    """The cells of each row in an answer. Raises ``ValueError`` or ``KeyError``."""
+    body: bytes, header_length: str | None, rows: int, columns: Sequence[Column], separator: str
+) -> list[list[bytes]]:
+    """The cells of each column in an answer. Raises ``ValueError`` or ``KeyError``."""
     at = int(header_length) if header_length else len(body)
     tables = {}
     for tensor in msgspec.json.decode(body[:at])["outputs"]:
@@ -260,8 +303,19 @@ def outputs_of(
             raw, at = body[at : at + size], at + size
             flat = _texts(raw) if tensor["datatype"] == TEXTS else _numbers(raw, tensor)
         tables[tensor["name"]] = flat
-    chosen = [tables[name].reshape(rows, width).astype(str) for name, width in columns]
-    return np.concatenate(chosen, axis=1).tolist()
+    return [
+        _written(column, separator)
+        for name, width in columns
+        for column in tables[name].reshape(rows, width).T
+    ]
+
+
+def _written(column: Any, separator: str) -> list[bytes]:
+    """Each value as the text of a cell."""
+    if column.dtype.kind in WRITTEN_BY_JSON and np.isfinite(column).all():
+        native = np.ascontiguousarray(column, column.dtype.newbyteorder("="))
+        return orjson.dumps(native, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+    return [_cell(text, separator).encode() for text in column.astype(str).tolist()]
 
 
 def _numbers(raw: bytes, tensor: Mapping[str, Any]) -> Any:
@@ -278,15 +332,19 @@ def _texts(raw: bytes) -> Any:
     return np.array(found, object)
 
 
-def appended(table: Table, lines: Sequence[bytes], cells: Sequence[Sequence[str]]) -> bytes:
-    """The lines as they were, each with more cells at its end."""
-    separator = table.separator
-    return b"".join(
-        line.rstrip(b"\r\n")
-        + (separator + separator.join(_cell(one, separator) for one in more)).encode()
-        + b"\n"
-        for line, more in zip(lines, cells, strict=True)
-    )
+def appended(table: Table, text: bytes, columns: Sequence[Sequence[bytes]]) -> bytes:
+    """The lines as they were, each with a cell of each of these columns at its end."""
+    lines = text.split(b"\n")[:-1]
+    if b"\r" in text:
+        lines = [line.rstrip(b"\r") for line in lines]
+    joined = map(table.separator.encode().join, zip(lines, *columns, strict=True))
+    return b"\n".join(joined) + b"\n"
+
+
+def header_of(table: Table, columns: Sequence[Column]) -> bytes:
+    """The first line of an output: the names of the file's columns, and of the model's."""
+    names = [_cell(name, table.separator).encode() for name in names_of(columns)]
+    return appended(table, table.header + b"\n", [[name] for name in names])
 
 
 def _cell(text: str, separator: str) -> str:

@@ -16,6 +16,7 @@ from marketplace.batches.formats.rows import (
     appended,
     body_of,
     columns_of,
+    header_of,
     names_of,
     output_columns,
     outputs_of,
@@ -43,7 +44,7 @@ def table(header: bytes = b"id,km,usd,COUNT,NOTE\n", tensors: Any = ALL) -> rows
 
 def test_columns_are_found_by_name_in_any_order_beside_others() -> None:
     made = table()
-    body, headers = body_of(made, [b'7,1.5,2,3,"a, b"\r\n', b"8,2.5,4,-5,c"])
+    body, headers = body_of(made, b'7,1.5,2,3,"a, b"\r\n8,2.5,4,-5,c\n')
     at = int(headers["Inference-Header-Content-Length"])
     amounts, count, note = msgspec.json.decode(body[:at])["inputs"]
     assert (amounts["shape"], count["shape"], note["shape"]) == ([2, 2], [2], [2, 1])
@@ -57,9 +58,8 @@ def test_the_header_says_what_separates(separator: bytes) -> None:
     header = b"\xef\xbb\xbf" + separator.join([b"usd", b"km"]) + b"\n"
     made = table(header, {"inputs": [AMOUNTS]})
     assert made.cells_of(separator.join([b"1", b"2"])) == ["1", "2"]
-    assert appended(made, [separator.join([b"1", b"2"]) + b"\r\n"], [["x"]]) == separator.join(
-        [b"1", b"2", b"x\n"]
-    )
+    line = separator.join([b"1", b"2"])
+    assert appended(made, line + b"\r\n", [[b"x"]]) == separator.join([line, b"x\n"])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_cell_that_does_not_fit_is_refused_with_its_row(line: bytes) -> None:
     made = table()
     good, narrow = b"0,1,2,3,n", b"0,1"
     with pytest.raises(RowsInvalid) as refused:
-        body_of(made, [good, good, line, good, narrow])
+        body_of(made, b"".join(one + b"\n" for one in (good, good, line, good, narrow)))
     assert (refused.value.code, refused.value.row) == ("invalid_row", 2)
 
 
@@ -125,7 +125,7 @@ def test_floats_are_the_same_beside_quotes_which_are_read_another_way(
 
     def read(name: str) -> object:
         try:
-            return body_of(made, [f"{name},{km},{usd}{end}".encode() for km, usd in pairs])
+            return body_of(made, "".join(f"{name},{km},{usd}{end}" for km, usd in pairs).encode())
         except RowsInvalid as error:
             return error.code, error.row
 
@@ -135,10 +135,10 @@ def test_floats_are_the_same_beside_quotes_which_are_read_another_way(
 def test_truths_are_words_or_digits() -> None:
     flag = {"name": "FLAG", "datatype": "BOOL", "shape": [-1]}
     made = table_of(b"FLAG", {"inputs": [flag]}, {})
-    body, headers = body_of(made, [b"true", b"0", b"False", b"1"])
+    body, headers = body_of(made, b"true\n0\nFalse\n1\n")
     assert body[int(headers["Inference-Header-Content-Length"]) :] == b"\1\0\0\1"
     with pytest.raises(RowsInvalid):
-        body_of(made, [b"yes"])
+        body_of(made, b"yes\n")
 
 
 def test_outputs_become_columns_whether_binary_or_not() -> None:
@@ -164,10 +164,11 @@ def test_outputs_become_columns_whether_binary_or_not() -> None:
     )
     columns = output_columns({"outputs": [OUT_N, OUT_P, OUT_T]})
     assert names_of(columns) == ["N[0]", "N[1]", "P", "T"]
-    found = outputs_of(head + tail, str(len(head)), 2, columns)
-    assert found == [["1", "2", "0.25", "a,b"], ["3", "4", "0.1", "c"]]
+    found = outputs_of(head + tail, str(len(head)), 2, columns, ",")
+    assert found == [[b"1", b"3"], [b"2", b"4"], [b"0.25", b"0.1"], [b'"a,b"', b"c"]]
     made = table(b"usd,km", {"inputs": [AMOUNTS]})
-    assert appended(made, [b"1,2\n", b"3,4"], found) == b'1,2,1,2,0.25,"a,b"\n3,4,3,4,0.1,c\n'
+    assert header_of(made, columns) == b"usd,km,N[0],N[1],P,T\n"
+    assert appended(made, b"1,2\n3,4\n", found) == b'1,2,1,2,0.25,"a,b"\n3,4,3,4,0.1,c\n'
 
 
 def test_an_answer_with_another_count_of_rows_is_no_answer() -> None:
@@ -175,9 +176,9 @@ def test_an_answer_with_another_count_of_rows_is_no_answer() -> None:
         {"outputs": [{"name": "P", "datatype": "FP32", "shape": [3], "data": [1, 2, 3]}]}
     )
     with pytest.raises(ValueError, match="reshape"):
-        outputs_of(body, None, 2, [("P", 1)])
+        outputs_of(body, None, 2, [("P", 1)], ",")
     with pytest.raises(KeyError):
-        outputs_of(body, None, 3, [("Q", 1)])
+        outputs_of(body, None, 3, [("Q", 1)], ",")
 
 
 def test_a_model_whose_outputs_are_not_rows_is_refused() -> None:
