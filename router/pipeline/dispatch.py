@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
+from router.contracts.engine_report import EngineReport
 from router.contracts.learned import Learned
 from router.contracts.word import Word
 from router.domain.catalog import Endpoint
@@ -76,9 +77,9 @@ class Dispatcher:
         """Take in what the other routers said last."""
         self.scheduler.others_said(words, self._clock())
 
-    def reported(self, worker_id: str, requests: float | None) -> None:
-        """An engine reports how many requests it has, or None."""
-        self.scheduler.reported(worker_id, requests, self._clock())
+    def reported(self, worker_id: str, report: EngineReport | None) -> None:
+        """What an engine says of itself, None if it does not say."""
+        self.scheduler.reported(worker_id, report, self._clock())
 
     async def place(self, ticket: Ticket) -> Dispatch:
         """Wait for a worker. Raises ``QueueFull``, ``DeadlineExceeded`` or ``NothingEligible``."""

@@ -68,4 +68,4 @@ class EnginePolls:
             else:
                 self.reasons.pop(worker.id, None)
                 self.reports[worker.id] = report
-                self._dispatcher.reported(worker.id, report.requests)
+                self._dispatcher.reported(worker.id, report)

@@ -8,6 +8,7 @@ from collections import deque
 from math import inf
 
 from router.contracts.word import NO_LOAD, Load
+from router.scheduling.kv_room import KvRoom
 
 
 class Generation:
@@ -18,6 +19,7 @@ class Generation:
     the time of its first token, 0 before. An answer that is not streamed is assumed to begin at
     ``first_due_s``. A stream is measured in stretches: the current one began at ``since_s`` with
     ``since_tokens``, and the ``_then`` fields are the batch's integrals at that moment.
+    ``waits_for_room`` says that it did not fit into the KV cache when it was sent.
     """
 
     __slots__ = (
@@ -40,6 +42,7 @@ class Generation:
         "since_tokens",
         "streams",
         "uncached_tokens",
+        "waits_for_room",
     )
 
     def __init__(
@@ -54,6 +57,7 @@ class Generation:
         self.uncached_tokens = uncached_tokens
         self.streams = streams
         self.begun_s = now_s
+        self.waits_for_room = False
         self.ahead_tokens = uncached_tokens
         self.ahead_decoding = 0.0
         self.expected_first_s = 0.0
@@ -72,8 +76,8 @@ class Batch:
     """See the module.
 
     ``decoding_s`` and ``context_s`` are integrals over time, and ``prefilled_tokens`` only grows.
-    ``heard_s`` is when the last token of any stream came. ``others`` is the part of all this that
-    belongs to other routers.
+    ``heard_s`` is when the last token of any stream came. ``room`` is that of the KV cache.
+    ``others`` is the part of all this that belongs to other routers.
     """
 
     __slots__ = (
@@ -92,6 +96,7 @@ class Batch:
         "pending_tokens",
         "prefilled_tokens",
         "prefilling",
+        "room",
         "streaming",
     )
 
@@ -106,6 +111,7 @@ class Batch:
         self.context_s = 0.0
         self.heard_s = 0.0
         self.others = NO_LOAD
+        self.room = KvRoom()
         self._others_since_s = 0.0
         self._others_decoding_s = self._others_context_s = self._others_prefilled = 0.0
         self._at_s = 0.0
@@ -180,6 +186,11 @@ class Batch:
             self.context_s - self._others_context_s,
             self.prefilled_tokens - self._others_prefilled,
         )
+
+    def reported(self, kv_share: float | None) -> None:
+        """The engine reports which share of its KV cache is in use; None if it does not."""
+        waiting = sum([generation.prompt_tokens for generation in self.prefilling])
+        self.room.reported(kv_share, self.context_tokens, waiting)
 
     def look(self, now_s: float) -> None:
         """Assume that answers whose first token is not seen have begun when due."""

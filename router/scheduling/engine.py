@@ -16,7 +16,7 @@ from answers as they come.
 """
 
 from collections.abc import Sequence
-from math import exp, log
+from math import exp, inf, log
 
 from router.domain.catalog import USUAL_ENGINE, EngineCurve
 from router.scheduling.batch import Batch, Generation
@@ -125,7 +125,7 @@ class Engine:
     """The model of one engine for one deployment.
 
     ``costs`` is for a request that comes now, and ``waiting_s`` is how long it would wait for other
-    prompts. Both are as of the last :meth:`look`.
+    prompts, or for room in the KV cache. Both are as of the last :meth:`look`.
     """
 
     __slots__ = (
@@ -189,12 +189,19 @@ class Engine:
         fade = exp((self._heard_s - now_s) / FADING_S) if now_s > self._heard_s else 1.0
         first = 1 + (self._first_factor - 1) * fade
         step = 1 + (self._step_factor - 1) * fade
+        context_tokens, held_max = batch.context_tokens, batch.room.tokens
+        room_tokens, freed_s, room_s = held_max - context_tokens, 0.0, 0.0
+        if held_max < inf:
+            ends_s = step * step_s * self.speed.answer_tokens
+            freed_s = ends_s / max(min(context_tokens, held_max), 1.0)
+            room_s = max(-room_tokens, 0.0) * freed_s
         waited_s, tolerated_s = (
             batch.oldest_s(now_s),
-            LATE_FIRST * max(fixed_s + pending_s, FIRST_MIN_S / 2),
+            LATE_FIRST * max(fixed_s + pending_s + room_s, FIRST_MIN_S / 2),
         )
         first = max(first, waited_s / tolerated_s)
-        self.waiting_s = max(first * pending_s, waited_s - tolerated_s)
+        mean_s = max(self.speed.asked_tokens - room_tokens, 0.0) * freed_s
+        self.waiting_s = max(first * pending_s, waited_s - tolerated_s, mean_s)
         silent_s = batch.silent_s(now_s)
         if silent_s:
             step = max(step, silent_s / (LATE_STEP * (step_s + pending_s)))
@@ -210,6 +217,8 @@ class Engine:
             beside * prefill_s,
             beside * DECODED_SHARE * step * y1,
             beside * DECODED_SHARE * context_s,
+            room_tokens,
+            freed_s,
         )
 
     def answers_max(self) -> float:
@@ -234,7 +243,10 @@ class Engine:
         uncached = max(ticket.prompt_tokens - cached_tokens, 1.0)
         answer = ticket.answer_tokens
         made = Generation(ticket.prompt_tokens, uncached, streams=ticket.streams, now_s=now_s)
-        made.expected_first_s = self.costs.first_token_s(uncached)
+        made.waits_for_room = self.costs.room_s(ticket.prompt_tokens) > 0
+        made.expected_first_s = self.costs.first_token_s(
+            ticket.prompt_tokens, ticket.prompt_tokens - uncached
+        )
         made.expected_s = self.costs.end_s(ticket.prompt_tokens, uncached, answer)
         if not ticket.streams:
             made.first_due_s = now_s + made.expected_first_s
@@ -249,9 +261,11 @@ class Engine:
         speed = self.speed
         x = (1.0, generation.ahead_decoding, generation.ahead_tokens / THOUSAND)
         took_s = now_s - generation.begun_s
+        self._heard_s = now_s
+        if generation.waits_for_room:
+            return  # That says how full the engine was, not how fast it is.
         self._set_first(followed(self._first_factor, took_s / speed.first.seconds(x)))
         speed.first.learn(x, took_s * speed.first_factor / self._first_factor)
-        self._heard_s = now_s
 
     def ended(self, generation: Generation, used: Used | None, now_s: float) -> None:
         """The answer is complete and has left the batch: learn from its steps, or from its total

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import ClassVar
 
+from router.contracts.engine_report import EngineReport
 from router.contracts.word import NO_LOAD, Load
 from router.domain.catalog import Endpoint
 from router.scheduling.batch import Batch, Generation
@@ -193,13 +194,14 @@ class EngineWorker(Bookings):
         self._others = others
         self._share(now_s)
 
-    def reported(self, requests: float | None, now_s: float) -> None:
-        """The engine reports how many requests it has, from all clients."""
-        if requests is None:
+    def reported(self, report: EngineReport | None, now_s: float) -> None:
+        """What the engine reports of all its requests, from any client."""
+        if report is None:
             self._beside.forget()
         else:
-            self._beside.observe(requests - len(self.bounds.inflight), now_s)
+            self._beside.observe(report.requests - len(self.bounds.inflight), now_s)
         self._share(now_s)
+        self.batch.reported(report.kv_share if report is not None else None)
 
     def _share(self, now_s: float) -> None:
         others = self._others

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
+from router.contracts.engine_report import EngineReport
 from router.contracts.learned import Learned
 from router.contracts.word import Word
 from router.domain.catalog import Endpoint
@@ -138,11 +139,11 @@ class Scheduler:
                 if endpoint_id in self.fleet.endpoints:
                     self._learning.prefixes.others_sent(endpoint_id, blocks)
 
-    def reported(self, worker_id: str, requests: float | None, now_s: float) -> None:
-        """A worker reports how many requests it has, from all clients; None if it does not."""
+    def reported(self, worker_id: str, report: EngineReport | None, now_s: float) -> None:
+        """What a worker says of itself; None if it does not say."""
         worker = self.fleet.workers.get(worker_id)
         if worker is not None:
-            worker.model.reported(requests, now_s)
+            worker.model.reported(report, now_s)
 
     def arrive(self, ticket: Ticket, now_s: float) -> list[Decision]:
         """Place a new request, queue it or refuse it."""

@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Collection, Iterable
 from typing import ClassVar
 
+from router.contracts.engine_report import EngineReport
 from router.contracts.word import Load
 from router.scheduling.bookings import Bookings
 from router.scheduling.censored import RESIDUAL_FLOOR, evidence
@@ -146,7 +147,7 @@ class SlotWorker(Bookings):
     def others_load(self, others: Load, now_s: float) -> None:
         """Ignored: other routers use their own leased slots."""
 
-    def reported(self, requests: float | None, now_s: float) -> None:
+    def reported(self, report: EngineReport | None, now_s: float) -> None:
         """Ignored: slots are leased."""
 
     def look(self, now_s: float) -> None:

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sized
 from typing import ClassVar
 
+from router.contracts.engine_report import EngineReport
 from router.contracts.word import Load
 from router.scheduling.costs import Costs
 from router.scheduling.service import Looking, Service
@@ -144,8 +145,8 @@ class WorkerModel(Looking, ABC):
         """The mean load of other routers there."""
 
     @abstractmethod
-    def reported(self, requests: float | None, now_s: float) -> None:
-        """How many requests it has by its own count; None if it does not say."""
+    def reported(self, report: EngineReport | None, now_s: float) -> None:
+        """What it says of itself; None if it does not say."""
 
     @abstractmethod
     def look(self, now_s: float) -> None:

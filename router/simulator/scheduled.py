@@ -7,6 +7,7 @@ from random import Random
 
 import msgspec
 
+from router.contracts.engine_report import EngineReport
 from router.domain.catalog import Deployment, Endpoint, EngineCurve, Policy, Pool, Worker
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price
@@ -85,6 +86,13 @@ class Part(StrEnum):
     """Which engine has the beginning of a prompt."""
     SIZES = "sizes"
     """The length of a prompt, and of earlier answers: without it, all have mean lengths."""
+    REPORTS = "reports"
+    """What engines say of themselves: how many requests they have, and how full their caches are.
+    """
+
+
+REPORT_S = 1.0
+"""How often they are asked, as the product does."""
 
 
 class _Request:
@@ -154,6 +162,8 @@ class Scheduled:
         if Part.OTHERS in self._lacks:
             for state in self.scheduler.fleet.endpoints.values():
                 state.service.shared.engines.others_count = 0.0
+        if Part.REPORTS not in self._lacks:
+            simulation.at(REPORT_S, self._ask, None)
 
     def benchmarked(self, curves: Mapping[str, EngineCurve]) -> None:
         """Publish a snapshot with newer benchmarks of some classes."""
@@ -325,6 +335,17 @@ class Scheduled:
         sequence.placed = attempt
         self._sequences[attempt] = sequence
         self._simulation.send(sequence, self._engines[attempt.endpoint.worker.id])
+
+    def _ask(self, _: object) -> None:
+        """Every engine says what it has; one that is down or hangs says nothing."""
+        now_s = self._simulation.now_s
+        for engine in self._simulation.engines:
+            report = None
+            if engine.up and not engine.hung:
+                requests = len(engine.running) + len(engine.waiting)
+                report = EngineReport(requests, engine.cache.used / engine.cache.capacity)
+            self.scheduler.reported(engine.spec.name, report, now_s)
+        self._simulation.at(now_s + REPORT_S, self._ask, None)
 
     def _tick_again(self) -> None:
         due_s = self.scheduler.next_tick_s(self._simulation.now_s)

@@ -7,10 +7,14 @@ from router.contracts.word import SILENT, Word
 from router.scheduling.slot_share import slot_shares
 from router.simulator import batching
 from router.simulator.engine_run import Call, EngineSimulation
-from router.simulator.scheduled import Scheduled, heard, most_sequences
+from router.simulator.scheduled import Part, Scheduled, heard, most_sequences
 
 BEAT_S = 1.0
 """The time between two words of a router, equal to the product's beat."""
+
+
+ALONE = frozenset({Part.REPORTS})
+"""Engines say nothing of others' requests, so that it is seen what routers tell each other."""
 
 
 class Several:
@@ -19,7 +23,9 @@ class Several:
     """
 
     def __init__(self, seed: int, routers: int = 2, *, silent: bool = False) -> None:
-        self.routers = [Scheduled(seed=seed * 100 + number) for number in range(routers)]
+        self.routers = [
+            Scheduled(seed=seed * 100 + number, lacks=ALONE) for number in range(routers)
+        ]
         self._silent = silent
         self._random = Random(f"lands-{seed}")
         self._lands_on: dict[int, Scheduled] = {}

@@ -1,5 +1,7 @@
 """What a generation costs on an engine, whole and taken apart."""
 
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from router.scheduling.costs import Costs
 
 SECONDS = st.floats(0, 10)
-COSTS = st.builds(Costs, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS, SECONDS)
+ROOM = st.floats(0, 1e5) | st.just(inf)
+COSTS = st.builds(Costs, *[SECONDS] * 7, ROOM, st.floats(0, 0.01))
 TOKENS = st.floats(1, 100_000)
 
 
@@ -17,7 +20,7 @@ def test_the_terms_add_up_to_what_a_request_costs(
 ) -> None:
     cached = cached_share * (prompt - 1)
     terms = costs.terms(prompt, cached, answer)
-    assert terms.ahead_s + terms.prefill_s == pytest.approx(costs.first_token_s(prompt - cached))
+    assert terms.ahead_s + terms.prefill_s == pytest.approx(costs.first_token_s(prompt, cached))
     assert terms.own_s == pytest.approx(costs.end_s(prompt, prompt - cached, answer))
     cost_s = costs.whole_s(prompt, answer) - costs.saved_s(cached)
     assert terms.own_s + terms.others_s == pytest.approx(cost_s, rel=1e-6, abs=1e-6)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from router.contracts.engine_report import EngineReport
 from router.contracts.word import NO_LOAD, Load, Word
 from router.scheduling.affinity import LATEST_MAX, OTHERS_MAX, PrefixIndex
 from router.scheduling.batch import Batch, Generation
@@ -129,10 +130,10 @@ def test_own_requests_are_no_work_of_others_and_a_count_without_them_is_none() -
     made = scheduler(engine("e"))
     sent(made, asked("own", "e", now_s=0.0))
     batch = made.fleet.workers["e"].model.batch  # type: ignore[attr-defined]
-    made.reported("e", 1.0, 0.0)
+    made.reported("e", EngineReport(1.0), 0.0)
     assert batch.others == NO_LOAD
-    made.reported("e", 0.0, 1.0)
+    made.reported("e", EngineReport(0.0), 1.0)
     assert batch.others == NO_LOAD
-    made.reported("e", 9.0, 1_000.0)
+    made.reported("e", EngineReport(9.0), 1_000.0)
     assert batch.others.decoding == pytest.approx(8.0)
-    made.reported("gone", 9.0, 1_000.0)
+    made.reported("gone", EngineReport(9.0), 1_000.0)

@@ -8,7 +8,7 @@ from router.simulator.engine_compare import figures_of
 from router.simulator.engine_run import Call, EngineSimulation, Placer, simulate_engines
 from router.simulator.engine_scenarios import EngineScenario, engine_scenarios
 from router.simulator.scheduled import Scheduled
-from router.simulator.several import Several
+from router.simulator.several import ALONE, Several
 
 SEED = 1
 
@@ -45,18 +45,12 @@ def test_a_model_of_another_router_on_some_of_the_engines_is_allowed_for() -> No
 
 class Past(Scheduled):
     """A quarter of the calls goes past the router to two of the A100s; engines that are asked say
-    each second how many requests they have.
+    each second what they have.
     """
 
     def __init__(self, *, asked: bool) -> None:
-        super().__init__(seed=SEED)
-        self._asked = asked
+        super().__init__(seed=SEED, lacks=frozenset() if asked else ALONE)
         self._past = Random("past")
-
-    def begin(self, simulation: EngineSimulation) -> None:
-        super().begin(simulation)
-        if self._asked:
-            simulation.at(1.0, self._ask, None)
 
     def arrived(self, call: Call) -> None:
         if self._past.random() < 0.25:
@@ -69,13 +63,6 @@ class Past(Scheduled):
     def left(self, call: Call) -> None:
         if call.placed is not None:
             super().left(call)
-
-    def _ask(self, _: None) -> None:
-        now_s = self._simulation.now_s
-        for engine in self._simulation.engines:
-            requests = len(engine.running) + len(engine.waiting)
-            self.scheduler.reported(engine.spec.name, float(requests), now_s)
-        self._simulation.at(now_s + 1.0, self._ask, None)
 
 
 class Strange:
