@@ -35,6 +35,7 @@ from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
 from router.pipeline.refusals import Refusals
 from router.pipeline.remembering import Remembering
+from router.pipeline.starting import WaitingRoom
 from router.ports import (
     NO_LOSSES,
     Books,
@@ -46,6 +47,7 @@ from router.ports import (
     Upstream,
 )
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.starting import Starts
 from router.settings import Limits, Settings
 from router.upstream.engine_reports import MetricsReports
 from router.upstream.http import HTTPClient
@@ -163,6 +165,9 @@ def _path(
         key_pepper=settings.key_pepper,
         dispatcher=dispatcher,
         attempts=Attempts(dispatcher, upstreams, histories, limits),
+        room=WaitingRoom(
+            Starts(limits.queue_max), wait_s=limits.start_wait_s, clock=time.monotonic
+        ),
         vault=stores.vault,
         limiter=limiter,
         recorder=meters,
@@ -217,8 +222,8 @@ def _upstreams(
 
 
 async def _open_to_routers(limits: Limits, closing: AsyncExitStack) -> HTTPClient:
-    # The owner may let a call wait in its queue, and then for its worker.
-    silence_s = limits.queue_wait_s + limits.silence_timeout_s
+    # The owner may let a call wait for a start, then in its queue, and then for its worker.
+    silence_s = limits.start_wait_s + limits.queue_wait_s + limits.silence_timeout_s
     client = HTTPClient(limits, AddressPolicy(EVERYWHERE), silence_s=silence_s)
     return await closing.enter_async_context(client)
 

@@ -60,9 +60,11 @@ class Limits(Struct, frozen=True):
     """How long a stream is silent before its answer begins; then it gets such comments too. 0:
     none."""
     queue_max: int = 2_000
-    """Most requests that may wait for a worker; 429 beyond it."""
+    """Most requests that may wait for a worker, and as many for one to start; 429 beyond it."""
     queue_wait_s: float = 30.0
     """Longest wait for a worker; 429 beyond it."""
+    start_wait_s: float = 300.0
+    """Longest wait of a call for a pool without workers to start one; 503 beyond it."""
     connect_timeout_s: float = 1.0
     """Longest time to open a connection to a worker."""
     silence_timeout_s: float = 60.0

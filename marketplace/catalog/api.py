@@ -85,7 +85,7 @@ class PoolWriteSerializer(serializers.ModelSerializer[Pool]):
         model = Pool
         fields = [
             *("id", "name", "hardware", "engine", "region", "cost_nano_per_hour", "emulated"),
-            *("workers_min", "workers_max"),
+            *("workers_min", "workers_max", "start_s"),
         ]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

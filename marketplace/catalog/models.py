@@ -136,6 +136,13 @@ class Pool(models.Model):
     workers_max = models.PositiveSmallIntegerField(
         default=16, help_text=_("The most workers that it is scaled up to.")
     )
+    start_s = models.PositiveSmallIntegerField(
+        default=0,
+        help_text=_(
+            "About how many seconds a worker takes to start. Calls wait for it while there is "
+            "none. 0: they are refused."
+        ),
+    )
     emulated = models.BooleanField(default=False)
 
     class Meta:

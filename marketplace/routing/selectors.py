@@ -50,6 +50,7 @@ def snapshot_build() -> Snapshot:
                 hardware=pool.hardware,
                 emulated=pool.emulated,
                 engine=pool.engine,
+                start_s=pool.start_s,
             )
             for pool in sorted(pools.values(), key=lambda pool: pool.name)
         ),

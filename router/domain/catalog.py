@@ -37,13 +37,15 @@ class Pool(Struct, frozen=True):
     """Interchangeable workers on one kind of hardware.
 
     ``emulated`` is shown to people. ``engine`` is the inference server that runs there, as its
-    provider names it, or "".
+    provider names it, or "". ``start_s`` says that a worker is started for calls that wait while
+    there is none, and about how long that takes; 0: none is, and calls are refused.
     """
 
     name: str
     hardware: str
     emulated: bool = False
     engine: str = ""
+    start_s: float = 0.0
 
 
 class Model(Struct, frozen=True):

@@ -127,7 +127,7 @@ class RouterCollector(Collector):
 
     def _scheduled(self) -> Iterator[Metric]:
         counts = self._dispatcher.counts
-        yield _gauge("waiting_calls", "Calls that wait for a worker", self._scheduler.waiting)
+        yield _gauge("waiting_calls", "Calls that wait for a worker", self._gateway.waiting)
         for name, text, count in (
             ("hedges", "Second attempts sent beside late ones", counts[Hedge]),
             ("probes", "Probes sent to workers", counts[Probe]),

@@ -48,12 +48,12 @@ def router_state(
     """
     now_s = time.monotonic()
     scheduler.look(now_s)
-    models, waiting = gateway.table.routes, scheduler.waiting_by_model
+    models, waiting = gateway.table.routes, gateway.waiting_by_model
     body = {
         "router_id": router_id,
         "snapshot_version": gateway.table.version,
         "draining": draining,
-        "waiting": scheduler.waiting,
+        "waiting": gateway.waiting,
         "unsettled": unsettled,
         "routers": list(routers),
         "size_log_error": {model: scheduler.sizes.log_error(model) for model in models},

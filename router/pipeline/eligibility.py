@@ -1,6 +1,6 @@
 """Which endpoints of a route may take a kind of call at all, and why the others may not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -32,6 +32,16 @@ class Eligibility(Struct, frozen=True):
     by_the_second: bool
 
 
+class Startable(Struct, frozen=True):
+    """What a call may wait for: the prices that it may be charged by, and no endpoint yet.
+
+    ``pools`` has the pools where a worker is started, with the seconds that it takes.
+    """
+
+    found: Eligibility
+    pools: Mapping[str, float]
+
+
 def eligibility(
     endpoints: Iterable[Endpoint],
     kind: Kind,
@@ -52,14 +62,40 @@ def eligibility(
             filtered.append(_filtered(endpoint, verdict))
         else:
             eligible.append(endpoint)
-    prices = {endpoint.deployment.price.id: endpoint.deployment.price for endpoint in eligible}
+    return _eligible(eligible, (endpoint.deployment for endpoint in eligible), tuple(filtered))
+
+
+def _eligible(
+    endpoints: Sequence[Endpoint],
+    deployments: Iterable[Deployment],
+    filtered: tuple[CandidateRecord, ...],
+) -> Eligibility:
+    prices = {deployment.price.id: deployment.price for deployment in deployments}
     return Eligibility(
-        endpoints=tuple(eligible),
-        endpoint_ids=tuple(endpoint.id for endpoint in eligible),
+        endpoints=tuple(endpoints),
+        endpoint_ids=tuple(endpoint.id for endpoint in endpoints),
         prices=tuple(prices.values()),
-        filtered=tuple(filtered),
+        filtered=filtered,
         by_the_second=any(price.second_nano for price in prices.values()),
     )
+
+
+def startable(
+    route_deployments: Iterable[Deployment],
+    starts: Mapping[str, float],
+    wishes: Wishes,
+    parameters: frozenset[str],
+    filtered: tuple[CandidateRecord, ...],
+) -> Startable | None:
+    """What a call waits for that no endpoint may take now; None if nothing is started for it."""
+    unfit = {one.pool for one in filtered if one.verdict == Verdict.PROTOCOL}
+    wanted = [
+        deployment
+        for deployment in route_deployments
+        if deployment.pool not in unfit and _unwanted(deployment, wishes, parameters) is None
+    ]
+    pools = {one.pool: starts[one.pool] for one in wanted if one.pool in starts}
+    return Startable(_eligible((), wanted, filtered), pools) if pools else None
 
 
 def required_parameters(request: InferenceRequest) -> frozenset[str]:

@@ -37,6 +37,7 @@ from router.pipeline.refusals import Refusals
 from router.pipeline.route_report import Headers, Report, route_headers, route_report
 from router.pipeline.routing_table import EMPTY_TABLE, Grant, RoutingTable
 from router.pipeline.settle import CallAccount, Settlement
+from router.pipeline.starting import WaitingRoom
 from router.pipeline.trace import Trace
 from router.ports import Recorder, StreamPart, UpstreamFailed
 from router.scheduling.endings import ANSWERED, GIVEN_UP, TRUNCATED
@@ -78,6 +79,7 @@ class Gateway:
         key_pepper: bytes,
         dispatcher: Dispatcher,
         attempts: Attempts,
+        room: WaitingRoom,
         vault: Vault,
         limiter: RateLimiter,
         recorder: Recorder,
@@ -94,6 +96,7 @@ class Gateway:
         self._key_pepper = key_pepper
         self._dispatcher = dispatcher
         self._attempts = attempts
+        self._room = room
         self._vault = vault
         self._limiter = limiter
         self._recorder = recorder
@@ -112,6 +115,7 @@ class Gateway:
         """Route by this table from now on. Running calls keep their plan."""
         self.table = table
         self._dispatcher.apply(table.endpoints.values())
+        self._room.use(table)
 
     def confirm(self) -> None:
         """The table in use is the newest as of now."""
@@ -136,8 +140,20 @@ class Gateway:
         return state.estimate.seconds if state is not None and state.estimate.samples else None
 
     def standing(self, call_id: str) -> Standing | None:
-        """See :meth:`router.pipeline.dispatch.Dispatcher.standing`."""
-        return self._dispatcher.standing(call_id)
+        """Where a call stands that waits for a worker, or for one to start; None if it does not."""
+        return self._dispatcher.standing(call_id) or self._room.standing(call_id)
+
+    @property
+    def waiting_by_model(self) -> Counter[str]:
+        """How many calls wait, by model, for a worker or for one to start."""
+        waiting = Counter(self._dispatcher.scheduler.waiting_by_model)
+        waiting.update(self._room.starts.waiting_by_model)
+        return waiting
+
+    @property
+    def waiting(self) -> int:
+        """The same in all."""
+        return self._dispatcher.scheduler.waiting + self._room.starts.waiting
 
     async def serve(self, grant: Grant, request: InferenceRequest, client: Client) -> None:
         """Run one call to its end. Raises a ``CallError`` only before the client got a byte."""
@@ -151,6 +167,9 @@ class Gateway:
         trace = Trace(plan.request)
         account = self._open_account(plan, hold, trace, permit)
         try:
+            if not plan.endpoints:
+                plan = await self._room.started(plan, trace.waits)
+                account.use(plan)
             if request.stream:
                 await self._stream(plan, trace, account, client)
             else:

@@ -22,11 +22,17 @@ from router.domain.money import NANO_MAX, format_usd
 from router.domain.pricing import Usage, hold_nano
 from router.domain.request import NO_WISHES, InferenceRequest, Sort
 from router.domain.verdict import Verdict
-from router.pipeline.eligibility import Eligibility, eligibility, required_parameters
+from router.pipeline.eligibility import (
+    Eligibility,
+    Startable,
+    eligibility,
+    required_parameters,
+    startable,
+)
 from router.pipeline.fit import check_fit
 from router.pipeline.history import Histories
 from router.pipeline.holding import GENERATING, Holding
-from router.pipeline.routing_table import Grant, Route, RoutingTable
+from router.pipeline.routing_table import NO_STARTS, Grant, Route, RoutingTable
 from router.pipeline.sizing import prefix_blocks, size_features
 from router.pipeline.utility import costs_nano, expected_latency_s, penalties_s
 from router.scheduling.size import SizePredictor
@@ -58,6 +64,9 @@ class Plan(Struct, frozen=True):
     ``completion_tokens_held`` is how long an answer the hold covers, 0 where that has no meaning.
     With ``grows``, more is held while a stream runs. If credit does not cover the hold but covers
     ``least_nano``, the call may run ``lessened``.
+
+    A plan without endpoints waits until a worker of ``starts`` does: pools, and the seconds that a
+    start takes there.
     """
 
     grant: Grant
@@ -73,6 +82,16 @@ class Plan(Struct, frozen=True):
     completion_tokens_least: int
     most: Usage
     grows: bool
+    starts: Mapping[str, float] = NO_STARTS
+
+    def started(self, found: Eligibility) -> "Plan":
+        """The plan with the endpoints that there are now; what is held stays."""
+        return msgspec.structs.replace(
+            self,
+            endpoints=found.endpoints,
+            endpoint_ids=found.endpoint_ids,
+            filtered=found.filtered,
+        )
 
     def lessened(self) -> "Plan":
         """The plan with the answer limited to the expected length; the worker gets that limit."""
@@ -102,9 +121,10 @@ def make_plan(
     """
     request, route = find_route(table, grant, request)
     check_fit(route.model, request)
-    found = _eligible(route, request)
+    found, starts = _eligible(route, request), NO_STARTS
     if not found.endpoints:
-        raise _nothing_eligible(route, request, found)
+        startable = _startable(route, request, found)
+        found, starts = startable.found, startable.pools
     request = _bounded(request, route)
     if found.by_the_second:
         request = _timed(request, hardware_max_s)
@@ -133,7 +153,20 @@ def make_plan(
         completion_tokens_least=held.least.completion_tokens,
         most=held.most,
         grows=held.grows and most > 0,
+        starts=starts,
     )
+
+
+def find_eligible(table: RoutingTable, request: InferenceRequest) -> Eligibility:
+    """The endpoints that a planned call may use now; none if it should wait for a start.
+
+    Raises ``ModelUnknown`` or ``NothingEligible`` if none will.
+    """
+    route = table.routes.get(request.model)
+    if route is None:
+        raise ModelUnknown(f"model {request.model!r} is no longer offered", param="model")
+    found = _eligible(route, request)
+    return found if found.endpoints else _startable(route, request, found).found
 
 
 def find_route(
@@ -235,6 +268,22 @@ def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
         found = eligibility(route.endpoints, request.kind, NO_WISHES)
         route.eligible[request.kind] = found
     return found
+
+
+def _startable(route: Route, request: InferenceRequest, found: Eligibility) -> Startable:
+    """What the call may wait for. Raises why nothing may take it, if nothing is started for it.
+
+    With another model to fall back to, a call waits for none.
+    """
+    is_last = not request.fallbacks or request.model == request.fallbacks[-1]
+    if route.starts and not route.left_out and is_last:
+        parameters = required_parameters(request)
+        startable_ = startable(
+            route.deployments, route.starts, request.wishes, parameters, found.filtered
+        )
+        if startable_ is not None:
+            return startable_
+    raise _nothing_eligible(route, request, found)
 
 
 def _bounded(request: InferenceRequest, route: Route) -> InferenceRequest:

@@ -17,7 +17,10 @@ Report = dict[str, Any]
 def route_headers(
     plan: Plan, trace: Trace, endpoint: Endpoint, router_id: str, now_s: float
 ) -> Headers:
-    """``x-route-*`` and ``Server-Timing`` of a call that reached a worker, durations in ms."""
+    """``x-route-*`` and ``Server-Timing`` of a call that reached a worker, durations in ms.
+
+    ``x-route-place`` and ``x-route-eta-ms`` are what was expected as the call began to wait.
+    """
     request = plan.request
     queue_ms, hedged_ms = trace.waited_ms()
     upstream_ms = (now_s - trace.placed_s) * 1e3
@@ -40,6 +43,9 @@ def route_headers(
             f"total;dur={queue_ms + hedged_ms + upstream_ms:.2f}",
         ),
     ]
+    if trace.told is not None:
+        headers.append(("x-route-place", str(trace.told.place)))
+        headers.append(("x-route-eta-ms", str(round(trace.told.eta_s * 1e3))))
     if endpoint.pool.emulated:
         headers.append(("x-route-emulated", "true"))
     return headers

@@ -1,5 +1,7 @@
 """A snapshot with indexes: built once per publication, read by every call."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct, field
 
 from router.contracts.snapshot import Snapshot
@@ -7,6 +9,7 @@ from router.domain.catalog import (
     ApiKey,
     Budget,
     Canary,
+    Deployment,
     Endpoint,
     Limit,
     Model,
@@ -19,18 +22,23 @@ from router.domain.protocols import speaks
 from router.domain.request import Kind
 from router.pipeline.eligibility import Eligibility
 
+NO_STARTS: Mapping[str, float] = {}
+
 
 class Route(Struct, frozen=True):
     """A public model name, where the model can run, and how a place is chosen.
 
     Planning fills ``eligible``: the endpoints for a call of a kind without wishes. ``canary`` is a
-    policy on trial, if any.
+    policy on trial, if any. ``deployments`` are those of the endpoints, and those without workers.
+    ``starts`` are pools where a worker is started for calls that wait, with the seconds it takes.
     """
 
     model: Model
     endpoints: tuple[Endpoint, ...]
     policy: Policy
     canary: Canary | None = None
+    deployments: tuple[Deployment, ...] = ()
+    starts: Mapping[str, float] = NO_STARTS
     eligible: dict[Kind, Eligibility] = field(default_factory=dict[Kind, Eligibility])
 
     @property
@@ -115,7 +123,10 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
     canaries = {canary.policy.model: canary for canary in snapshot.canaries}
     models = {model.name: model for model in snapshot.models}
     by_model: dict[str, list[Endpoint]] = {name: [] for name in models}
+    offered: dict[str, list[Deployment]] = {name: [] for name in models}
     for deployment in snapshot.deployments:
+        if deployment.model in models:
+            offered[deployment.model].append(deployment)
         for worker in snapshot.workers:
             model = models.get(deployment.model)
             if worker.pool != deployment.pool or model is None:
@@ -138,6 +149,12 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
                 tuple(by_model[model.name]),
                 policies.get(model.name) or Policy(0, 0, model.name),
                 canaries.get(model.name),
+                tuple(offered[model.name]),
+                {
+                    deployment.pool: pools[deployment.pool].start_s
+                    for deployment in offered[model.name]
+                    if pools[deployment.pool].start_s
+                },
             )
             for model in snapshot.models
         },

@@ -148,6 +148,10 @@ class CallAccount:
             self._keep(self._record(settlement, http_status, now_s))
         return self.settlement
 
+    def use(self, plan: Plan) -> None:
+        """Settle and record by this plan: the same call, with the endpoints that it got later."""
+        self._plan = plan
+
     def raise_hold(self, hold: Hold) -> None:
         """Use a larger hold for the call, also in what is journalled from now on."""
         self.hold = hold

@@ -21,6 +21,7 @@ from router.pipeline.plan import Plan
 from router.ports import StreamPart
 from router.scheduling.costs import Terms
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Ranking
+from router.scheduling.standing import Standing
 from router.scheduling.worker import Attempt
 
 
@@ -40,7 +41,7 @@ class Trace:
     """The course of one call. Times are seconds on the monotonic clock.
 
     ``reported`` is the usage that the worker reports, None until it does. ``usage`` is the part of
-    it that the router believes.
+    it that the router believes. ``told`` is where the call stood as it began to wait, if it did.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Trace:
         "reported",
         "request",
         "tokens_delivered",
+        "told",
         "usage",
     )
 
@@ -71,6 +73,12 @@ class Trace:
         self.reported: Usage | None = None
         self.usage: Usage | None = None
         self.tokens_delivered = 0
+        self.told: Standing | None = None
+
+    def waits(self, standing: Standing) -> None:
+        """The call has to wait. What it is told of that as it comes is kept."""
+        if self.told is None:
+            self.told = standing
 
     def placed(self, dispatch: Dispatch) -> None:
         """A worker was found. The decision of the last attempt is kept."""

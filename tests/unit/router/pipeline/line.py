@@ -31,12 +31,15 @@ from router.pipeline.recent import RecentCalls
 from router.pipeline.refusals import Refusals
 from router.pipeline.route_report import Report
 from router.pipeline.routing_table import build_table
+from router.pipeline.starting import WaitingRoom
 from router.ports import Answer, StreamPart, Upstream
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.starting import Starts
 from router.scheduling.tokens import TokenEstimates
 from router.settings import Limits
 
 PEPPER = b"pepper"
+QUEUE_MAX = 10
 KEY = "wp_live_test"
 ACCOUNT = 7
 FUNDS_NANO = 1_000_000_000
@@ -181,7 +184,7 @@ class Line:
             new_id=lambda: f"lease-{next(numbers)}",
         )
         self.checkpoints: list[UsageRecord] = []
-        self.scheduler = Scheduler(queue_max=10, random=random.Random(5).random)
+        self.scheduler = Scheduler(queue_max=QUEUE_MAX, random=random.Random(5).random)
         self.recent = RecentCalls(self)
         self.histories = Histories(self.recent, clock=time.time)
         self.meters = Meters(self.histories)
@@ -200,6 +203,11 @@ class Line:
             key_pepper=PEPPER,
             dispatcher=dispatcher,
             attempts=self.attempts,
+            room=WaitingRoom(
+                Starts(QUEUE_MAX),
+                wait_s=(limits or Limits()).start_wait_s,
+                clock=asyncio.get_running_loop().time,
+            ),
             vault=self.vault,
             limiter=RateLimiter(asyncio.get_running_loop().time),
             recorder=self.meters,
