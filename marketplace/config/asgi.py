@@ -5,8 +5,8 @@ import resource
 from django.conf import settings
 
 from marketplace.config import wsgi  # First: it sets Django up.
-from marketplace.config.front import Front, Uploads
-from marketplace.config.uploading import is_known
+from marketplace.config.front.front import Front, Uploads
+from marketplace.config.front.uploading import is_known
 
 THREADS = 16
 BODY_S = 15.0

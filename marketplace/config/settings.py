@@ -177,7 +177,7 @@ WAYPOST_WEBHOOK_NETWORKS = _networks("WAYPOST_WEBHOOK_NETWORKS")
 
 # --- Applications ----------------------------------------------------------------------------
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
-ROOT_URLCONF = "marketplace.config.urls"
+ROOT_URLCONF = "marketplace.config.urls.root"
 WSGI_APPLICATION = "marketplace.config.wsgi.application"
 INSTALLED_APPS = [
     # First, as our audit log's admin replaces that of the library.
@@ -229,10 +229,10 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "marketplace.config.security.ContentSecurityPolicyMiddleware",
-    "marketplace.config.security.PermissionsPolicyMiddleware",
-    "marketplace.config.security.NoStoreMiddleware",
-    "marketplace.config.boundary.BoundaryMiddleware",
+    "marketplace.config.middleware.security.ContentSecurityPolicyMiddleware",
+    "marketplace.config.middleware.security.PermissionsPolicyMiddleware",
+    "marketplace.config.middleware.security.NoStoreMiddleware",
+    "marketplace.config.middleware.boundary.BoundaryMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -362,7 +362,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "marketplace.shared.paging.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "marketplace.config.problems.problem_response",
+    "EXCEPTION_HANDLER": "marketplace.config.errors.problems.problem_response",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
@@ -374,7 +374,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "marketplace.config.described_problems.with_problems",
+        "marketplace.config.errors.schema.with_problems",
     ],
     "ENUM_NAME_OVERRIDES": {
         "AccountKindEnum": "marketplace.billing.models.AccountKind",

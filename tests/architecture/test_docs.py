@@ -13,7 +13,7 @@ from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
 
 from deploy.local import secrets
-from marketplace.config import urls_api
+from marketplace.config.urls import api as urls_api
 from marketplace.demo.offering import EMULATED_MODELS, POOLS, REAL_MODELS
 from marketplace.demo.services import PIPELINE
 from marketplace.routing.models import PolicyKind

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from deploy.local import stack
-from marketplace.config.faults import RETRY_AFTER_S
+from marketplace.config.errors.faults import RETRY_AFTER_S
 from tests.backend import backend
 from tests.chaos.market import Database
 from tests.local_stack import ROOT

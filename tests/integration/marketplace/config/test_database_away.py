@@ -13,8 +13,8 @@ from django.urls import URLPattern
 
 from marketplace.accounts.models import Scope
 from marketplace.accounts.services import api_key_create
-from marketplace.config import urls_pages
-from marketplace.config.faults import RETRY_AFTER_S
+from marketplace.config.errors.faults import RETRY_AFTER_S
+from marketplace.config.urls import pages as urls_pages
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.operations import Operation, operations
 from tests.integration.marketplace.shop import open_shop

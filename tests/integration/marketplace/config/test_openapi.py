@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from marketplace.accounts.models import User
-from marketplace.config.refusals import PROBLEM_TYPE
+from marketplace.config.errors.refusals import PROBLEM_TYPE
 from marketplace.routing.models import PolicyKind
 from marketplace.routing.services import policy_publish
 from tests.examples import examples

@@ -17,7 +17,8 @@ from marketplace.accounts.models import ApiKey, Invitation, Role, Scope, User
 from marketplace.accounts.permissions import GRANTS, KEY_ROLE, Permission
 from marketplace.accounts.services import api_key_create, member_set, organisation_create
 from marketplace.billing.budgets.services import budget_set
-from marketplace.config import urls_api, urls_pages
+from marketplace.config.urls import api as urls_api
+from marketplace.config.urls import pages as urls_pages
 from tests.integration.marketplace.shop import Shop, open_shop
 
 pytestmark = pytest.mark.django_db

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from marketplace.config.refusals import Refusal, refusal, too_large
+from marketplace.config.errors.refusals import Refusal, refusal, too_large
 from marketplace.shared.texts import unkept
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]

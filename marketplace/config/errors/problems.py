@@ -12,8 +12,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler, set_rollback
 
-from marketplace.config.faults import fault
-from marketplace.config.refusals import PROBLEM_TYPE
+from marketplace.config.errors.faults import fault
+from marketplace.config.errors.refusals import PROBLEM_TYPE
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.test import Client
 
 from marketplace.accounts.services import api_key_create, api_key_revoke, session_token_issue
-from marketplace.config.uploading import is_known
+from marketplace.config.front.uploading import is_known
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marketplace.config.refusals import PROBLEM_TYPE
+from marketplace.config.errors.refusals import PROBLEM_TYPE
 
 NAME = "Problem"
 PROBLEM = {

@@ -23,8 +23,8 @@ from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-from marketplace.config.listening import Listener
-from marketplace.config.refusals import Refusal, refusal, too_large
+from marketplace.config.errors.refusals import Refusal, refusal, too_large
+from marketplace.config.front.listening import Listener
 from marketplace.shared.held import ENVIRON, Held
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -89,7 +89,7 @@ class Uploads:
 
 
 class Listens(Protocol):
-    """Hears of changes: :class:`marketplace.config.listening.Listener`."""
+    """Hears of changes: :class:`marketplace.config.front.listening.Listener`."""
 
     def listening(self, topic: str) -> AbstractContextManager[asyncio.Event]:
         """Yield an event that is set whenever the topic changed."""

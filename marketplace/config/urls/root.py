@@ -12,9 +12,9 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 admin.autodiscover()
 
 urlpatterns = [
-    path("", include("marketplace.config.urls_pages")),
-    path("api/", include("marketplace.config.urls_api")),
-    path("v1/", include("marketplace.config.urls_jobs")),
+    path("", include("marketplace.config.urls.pages")),
+    path("api/", include("marketplace.config.urls.api")),
+    path("v1/", include("marketplace.config.urls.jobs")),
     path("metrics", metrics),
     path("robots.txt", robots, name="robots"),
     path("favicon.ico", favicon, name="favicon"),
@@ -22,4 +22,4 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler500 = "marketplace.config.faults.server_error"
+handler500 = "marketplace.config.errors.faults.server_error"

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from django.db import connection
 
-from marketplace.config import listening
-from marketplace.config.listening import Listener
+from marketplace.config.front import listening
+from marketplace.config.front.listening import Listener
 from marketplace.shared.changes import changed
 from tests.integration.marketplace.shop import Shop
 

@@ -8,7 +8,7 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.template.loader import render_to_string
 
-from marketplace.config.refusals import API, JOBS, Refusal, refusal
+from marketplace.config.errors.refusals import API, JOBS, Refusal, refusal
 
 RETRY_AFTER_S = 5
 """A restart of the database takes some seconds."""

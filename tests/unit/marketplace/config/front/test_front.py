@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from marketplace.config.front import Environ, Front, Uploads
+from marketplace.config.front.front import Environ, Front, Uploads
 from marketplace.shared.held import ENVIRON, Step
 
 PATIENCE_S = 60.0
@@ -337,7 +337,7 @@ async def test_nothing_is_looked_up_for_whoever_left() -> None:
 
 
 async def test_beyond_the_bound_answers_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("marketplace.config.front.HELD_MAX", 0)
+    monkeypatch.setattr("marketplace.config.front.front.HELD_MAX", 0)
     rest = Rest([])
     asked = await ask(holding(rest, Changes()), Client())
     assert (asked.body, asked.headers["content-length"], rest.looked) == (b"begun", "5", 0)

@@ -15,7 +15,7 @@ from marketplace.billing.credit import api as credit
 from marketplace.billing.invoices import api as invoices
 from marketplace.billing.payments import api as payments
 from marketplace.catalog import api as catalog
-from marketplace.config.api import UnknownPathView
+from marketplace.config.errors.unknown_path import UnknownPathView
 from marketplace.keys import api as keys
 from marketplace.planning.advisor import api as advisor
 from marketplace.planning.whatif import api as what_ifs

@@ -1,0 +1,1 @@
+"""Errors as clients get them: pages, and documents."""

@@ -1,0 +1,1 @@
+"""The URLs of everything that the control plane serves."""
