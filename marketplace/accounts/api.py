@@ -14,7 +14,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from marketplace.accounts.access import organisation_acted_for, organisations_seen_by
-from marketplace.accounts.ended_sessions import TOKENS_UNTIL
 from marketplace.accounts.invitations.services import invitation_create
 from marketplace.accounts.models import (
     LIMIT_FIELDS,
@@ -32,6 +31,7 @@ from marketplace.accounts.services import (
     organisation_rename,
     session_token_issue,
 )
+from marketplace.accounts.sessions.ended import TOKENS_UNTIL
 
 
 class OrganisationFilter(filters.FilterSet):

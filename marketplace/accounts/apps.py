@@ -6,6 +6,6 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        from marketplace.accounts import ended_sessions
+        from marketplace.accounts.sessions import ended as ended_sessions
 
         ended_sessions.connect()

@@ -6,8 +6,8 @@ Our URLs come before allauth's, as views that need mail say so where there is no
 from allauth.account import views as account
 from django.urls import URLPattern, URLResolver, include, path
 
-from marketplace.accounts import settings_pages as settings
-from marketplace.accounts.signing_in import mail_limited, mail_required
+from marketplace.accounts.people import pages as settings
+from marketplace.accounts.sign_in.decorators import mail_limited, mail_required
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("login/", account.login, name="login"),

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand
 from marketplace.audit.acting import Source
 from marketplace.audit.filters import KINDS, AuditFilter

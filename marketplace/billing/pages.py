@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from marketplace.accounts.access import staff_required
 from marketplace.accounts.models import Organisation
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, may
 from marketplace.billing.credit.forms import CreditRequestForm
 from marketplace.billing.models import ReconciliationReport, Transfer, TransferKind, WriteOff

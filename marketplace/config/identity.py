@@ -24,7 +24,7 @@ if not all("@" in address for address in WAYPOST_STAFF_MAIL):
         "WAYPOST_STAFF_MAIL must be addresses like a@example.com,b@example.com, "
         f"got {WAYPOST_STAFF_MAIL}"
     )
-EMAIL_BACKEND = "marketplace.accounts.mail.NoMail"
+EMAIL_BACKEND = "marketplace.accounts.sign_in.mail.NoMail"
 if MAIL_ON:
     try:
         _mail = environ.Env.email_url_config(EMAIL_URL)
@@ -65,7 +65,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-ACCOUNT_ADAPTER = "marketplace.accounts.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "marketplace.accounts.sign_in.adapters.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -127,7 +127,7 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Waypost"
 # One time step either way, as phones' clocks differ.
 MFA_TOTP_TOLERANCE = 1
-SESSION_ENGINE = "marketplace.accounts.sessions"
+SESSION_ENGINE = "marketplace.accounts.sessions.store"
 USERSESSIONS_TRACK_ACTIVITY = False
 
 # --- A company's own identity provider -------------------------------------------------------
@@ -149,7 +149,7 @@ if OIDC_ON and urlsplit(WAYPOST_OIDC_ISSUER).scheme not in {"http", "https"}:
     raise ImproperlyConfigured(
         f"WAYPOST_OIDC_ISSUER must look like https://id.example.com, got {WAYPOST_OIDC_ISSUER!r}"
     )
-SOCIALACCOUNT_ADAPTER = "marketplace.accounts.adapters.SocialAdapter"
+SOCIALACCOUNT_ADAPTER = "marketplace.accounts.sign_in.adapters.SocialAdapter"
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "oidc"
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 10

@@ -242,7 +242,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "marketplace.accounts.middleware.PersonsLanguageMiddleware",
+    "marketplace.accounts.people.language.PersonsLanguageMiddleware",
     "marketplace.audit.middleware.AuditMiddleware",
 ]
 TEMPLATES: list[dict[str, Any]] = [
@@ -256,9 +256,9 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "marketplace.accounts.pages.acting_for",
+                "marketplace.accounts.organisations.current.acting_for",
                 "marketplace.config.navigation.navigation",
-                "marketplace.accounts.signing_in.signing_in",
+                "marketplace.accounts.sign_in.decorators.signing_in",
             ],
         },
     }

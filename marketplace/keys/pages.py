@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.models import ApiKey, Organisation, Scope
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.billing.budgets.selectors import BudgetState, budget_states

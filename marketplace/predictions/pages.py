@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import Organisation
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Pool
 from marketplace.predictions.models import Prediction, PredictionStage

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from marketplace.accounts.access import is_staff, staff_required
 from marketplace.accounts.models import Organisation, User
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.catalog.models import Provider
 from marketplace.providers.forms import (

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from marketplace.accounts.models import Organisation
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
 from marketplace.catalog.prices import ITEMS, price_of, quantity_text, unit_price_text
 from marketplace.catalog.verdicts import TERMS

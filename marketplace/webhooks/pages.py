@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import Organisation
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.keys.forms import OVERLAPS
 from marketplace.webhooks.models import Delivery, DeliveryState

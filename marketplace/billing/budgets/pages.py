@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
 from marketplace.billing.budgets.forms import BudgetForm
 from marketplace.billing.budgets.selectors import BudgetState, budget_states

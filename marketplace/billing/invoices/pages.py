@@ -5,7 +5,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from marketplace.accounts.models import Organisation
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.billing.invoices.documents import statement_csv, statement_pdf
 from marketplace.billing.invoices.earnings import STATEMENTS_SHOWN, earnings_of
 from marketplace.billing.invoices.models import Statement

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import Organisation
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand
 from marketplace.billing.models import PaymentProfile
 from marketplace.billing.pages import billing_page

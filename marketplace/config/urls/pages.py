@@ -2,8 +2,8 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from marketplace.accounts import organisation_pages as organisations
-from marketplace.accounts import pages as accounts
+from marketplace.accounts.organisations import current as accounts
+from marketplace.accounts.organisations import pages as organisations
 from marketplace.agents import pages as agents
 from marketplace.audit import pages as audit
 from marketplace.batches import pages as batches

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from marketplace.accounts.models import Organisation, User
-from marketplace.accounts.pages import organisation_required
+from marketplace.accounts.organisations.current import organisation_required
 from marketplace.planning.advisor.answer import Compared, answer_of
 from marketplace.planning.advisor.forms import AdvisorForm, initial_of, prices_of
 from marketplace.planning.advisor.models import Advice

@@ -21,13 +21,13 @@ from django.core.exceptions import ValidationError
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from marketplace.accounts import known_browsers
 from marketplace.accounts.invitations import services
 from marketplace.accounts.invitations.services import invitation_create, invitation_resend
 from marketplace.accounts.invitations.tokens import invitation_token
-from marketplace.accounts.mail import MailNotSetUp
 from marketplace.accounts.models import ApiKey, Invitation, Membership, Organisation, Role, User
 from marketplace.accounts.services import api_key_create, organisation_create
+from marketplace.accounts.sign_in import known_browsers
+from marketplace.accounts.sign_in.mail import MailNotSetUp
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def with_mail(settings: Any) -> None:
 
 @pytest.fixture
 def without_mail(settings: Any) -> None:
-    settings.EMAIL_BACKEND = "marketplace.accounts.mail.NoMail"
+    settings.EMAIL_BACKEND = "marketplace.accounts.sign_in.mail.NoMail"
 
 
 @pytest.fixture

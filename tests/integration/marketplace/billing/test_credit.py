@@ -227,7 +227,7 @@ def test_the_staff_get_a_mail_of_a_request(
 def test_a_mail_that_is_not_taken_fails_no_request(
     shop: Shop, staff_mail: None, settings: Any, django_capture_on_commit_callbacks: Any
 ) -> None:
-    settings.EMAIL_BACKEND = "marketplace.accounts.mail.NoMail"
+    settings.EMAIL_BACKEND = "marketplace.accounts.sign_in.mail.NoMail"
     with django_capture_on_commit_callbacks(execute=True):
         assert ask(shop).status_code == 302
     assert CreditRequest.objects.count() == 1

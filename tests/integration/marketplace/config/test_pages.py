@@ -249,7 +249,7 @@ def test_our_own_faults_have_a_page_and_a_problem_document(monkeypatch: pytest.M
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("marketplace.accounts.pages.current_organisation", fails)
+    monkeypatch.setattr("marketplace.accounts.organisations.current.current_organisation", fails)
     monkeypatch.setattr("marketplace.storefront.browse.api.ModelViewSet.list", fails)
     client = Client(raise_request_exception=False)
     client.force_login(User.objects.create_user("a@example.com"))

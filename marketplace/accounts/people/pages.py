@@ -20,7 +20,7 @@ from django.views.i18n import set_language
 
 from marketplace.accounts.forms import DeleteForm, ProfileForm
 from marketplace.accounts.models import User
-from marketplace.accounts.organisation_pages import effects_of_leaving
+from marketplace.accounts.organisations.pages import effects_of_leaving
 from marketplace.accounts.services import member_remove, user_delete, user_update
 from marketplace.shared.confirming import confirmation, is_confirmed
 

@@ -31,7 +31,7 @@ from marketplace.accounts.invitations.tokens import (
     invitation_waiting,
 )
 from marketplace.accounts.models import Invitation, Membership, Organisation, Role, User
-from marketplace.accounts.pages import SESSION_KEY, organisation_required
+from marketplace.accounts.organisations.current import SESSION_KEY, organisation_required
 from marketplace.accounts.permissions import (
     GRANTS,
     WORDS,

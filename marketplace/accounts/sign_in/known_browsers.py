@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from marketplace.accounts.models import User
 
 COOKIE = "known"
-SALT = "marketplace.accounts.known_browsers"
+SALT = "marketplace.accounts.sign_in.known_browsers"
 AGE_S = 180 * 24 * 3600
 USERS_MAX = 5
 HASH_LENGTH = 16

@@ -13,9 +13,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from marketplace.accounts import known_browsers
 from marketplace.accounts.invitations.tokens import invitation_waiting
 from marketplace.accounts.models import User
+from marketplace.accounts.sign_in import known_browsers
 
 FULL_NAME_MAX = 150
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
-from marketplace.accounts import known_browsers
+from marketplace.accounts.sign_in import known_browsers
 
 View = Callable[..., HttpResponseBase]
 

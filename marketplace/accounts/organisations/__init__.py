@@ -1,0 +1,1 @@
+"""Organisations on pages: the one that a person acts for, and its members."""

@@ -1,0 +1,1 @@
+"""Signing in and up, and what is refused to guessers."""
