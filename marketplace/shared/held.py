@@ -1,8 +1,8 @@
 """Answers that a view holds open without a thread: until something ends, or as it goes on.
 
 The view answers as usual and leaves a :class:`Held` with its request. The web process
-(`marketplace/config/front/front.py`) then lets it go on: whenever its topic changed it is asked, in a
-thread, for more. Any other server of the same views gives the usual answer at once.
+(`marketplace/config/front/front.py`) then lets it go on: whenever its topic changed it is asked, in
+a thread, for more. Any other server of the same views gives the usual answer at once.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from marketplace.billing.models import (
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.recovery import router_write_off
 from marketplace.billing.services import ledger_reconcile, payout_record
-from marketplace.config.urls import root as urls
+from marketplace.config.urls import root as root  # Registers the models' pages.
 from marketplace.planning.advisor.models import Advice
 from marketplace.routing.models import PolicyKind, SnapshotRow
 from marketplace.routing.services import policy_publish
