@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 CONFIDENCE = 0.95
 
@@ -30,8 +30,8 @@ def percentile(values: Sequence[float], q: float, confidence: float = CONFIDENCE
     ordered = sorted(values)
     n = len(ordered)
     tail = (1 - confidence) / 2
-    below = int(stats.binom.ppf(tail, n, q))
-    above = int(stats.binom.ppf(1 - tail, n, q))
+    below = int(scipy.stats.binom.ppf(tail, n, q))
+    above = int(scipy.stats.binom.ppf(1 - tail, n, q))
     rank = min(n - 1, math.ceil(q * n) - 1)
     low, high = max(0, below - 1), min(n - 1, above)
     return ordered[rank], ordered[min(low, rank)], ordered[max(high, rank)]
@@ -46,7 +46,7 @@ def mean(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
         return average, average, average
     variance = math.fsum((x - average) ** 2 for x in values) / (len(values) - 1)
     error = math.sqrt(variance / len(values))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
     return average, average - half, average + half
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
@@ -181,7 +181,7 @@ def _explained(calls: Sequence[Served], alone_s: NDArray[np.float64]) -> NDArray
             ]
         )
         q, r = np.linalg.qr(x[measured])
-        costs, _ = nnls(r, q.T @ np.minimum(relative[measured], WORK_MAX))
+        costs, _ = scipy.optimize.nnls(r, q.T @ np.minimum(relative[measured], WORK_MAX))
         work = x @ costs
         work /= work[measured].mean()
     served = np.array([sum(_counts(call.usage)) > 0 for call in calls])

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from django.http import HttpResponse
-from tensorboardX import SummaryWriter
 
 from marketplace.benchmarks.models import Benchmark, Point
 
@@ -106,6 +105,9 @@ def tensorboard_write(benchmark: Benchmark, folder: Path) -> None:
     They are the loads where those are whole, as concurrencies are; else, of rates, the points'
     places. The scalar ``load`` says it either way.
     """
+    # A third of a second of every process's start, for a download now and then.
+    from tensorboardX import SummaryWriter  # noqa: PLC0415
+
     at_s = (benchmark.ended_at or benchmark.created_at).timestamp()
     with SummaryWriter(logdir=str(folder)) as writer:
         kind = " (emulated)" if benchmark.emulated else ""

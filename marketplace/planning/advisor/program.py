@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
+import scipy
 from msgspec import Struct
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 COUNT_MAX = 64
 """Most instances of one option in a fleet."""
@@ -78,13 +78,13 @@ def cheapest(
     # Of fleets that cost the same, the one with fewer instances.
     objective = cost / scale + 1e-7 * count
     matrix = np.vstack([row for row, _, _ in rows])
-    solved = milp(
+    solved = scipy.optimize.milp(
         objective,
-        constraints=LinearConstraint(
+        constraints=scipy.optimize.LinearConstraint(
             matrix, [low for _, low, _ in rows], [high for _, _, high in rows]
         ),
         integrality=np.ones(len(columns)),
-        bounds=Bounds(0, 1),
+        bounds=scipy.optimize.Bounds(0, 1),
         options={"mip_rel_gap": 0.0},
     )
     if solved.x is None:

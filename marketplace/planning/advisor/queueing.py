@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from msgspec import Struct
-from scipy import special
 
 from marketplace.planning.advisor.option import Option, curve_factor
 
@@ -66,7 +66,7 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
     """Quantiles of the normal distribution and their weights, finer where percentiles lie."""
     edges = np.concatenate([np.linspace(low, high, n, endpoint=False) for low, high, n in GRID])
     edges = np.append(edges, 1.0)
-    return np.asarray(special.ndtri((edges[:-1] + edges[1:]) / 2)), np.diff(edges)
+    return np.asarray(scipy.special.ndtri((edges[:-1] + edges[1:]) / 2)), np.diff(edges)
 
 
 def _lognormal(mean: float, cv: float) -> tuple[float, float]:
@@ -78,8 +78,8 @@ def waiting_probability(servers: int, offered: float) -> float:
     """Erlang C; ``offered`` is rate times mean service, below ``servers``."""
     if offered <= 0:
         return 0.0
-    log_last = servers * math.log(offered) - offered - float(special.gammaln(servers + 1))
-    blocking = math.exp(log_last) / max(float(special.pdtr(servers, offered)), 1e-300)
+    log_last = servers * math.log(offered) - offered - float(scipy.special.gammaln(servers + 1))
+    blocking = math.exp(log_last) / max(float(scipy.special.pdtr(servers, offered)), 1e-300)
     share = offered / servers
     return blocking / (1 - share * (1 - blocking))
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import scipy
 
 from marketplace.routing.trials.evidence import Bias
 from marketplace.tuning.drift.detection import STEP_MAX, stepped
@@ -54,7 +54,7 @@ def biases(pairs: Sequence[Pairs], samples_min: int) -> list[Bias]:
     known = [pair for pair in pairs if pair.samples >= max(samples_min, 2) and pair.x > 0]
     if len(known) < 2:
         return []
-    quantile = float(stats.norm.ppf(1 - LEVEL / 2))
+    quantile = float(scipy.stats.norm.ppf(1 - LEVEL / 2))
     found: list[Bias] = []
     for pair in known:
         others = [other for other in known if other is not pair]

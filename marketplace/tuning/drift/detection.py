@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import scipy
 
 TOLERANCE = 0.2
 """A live mean within this share of its profile is no drift."""
@@ -79,7 +79,7 @@ def drift_of(live: Live, profile_ms: float, profile_samples: int, factor: float 
         freedom = (own + other) ** 2 / (
             own**2 / (live.samples - 1) + other**2 / (profile_samples - 1)
         )
-    half = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * math.sqrt(own + other) / expected
+    half = float(scipy.stats.t.ppf(1 - LEVEL / 2, freedom)) * math.sqrt(own + other) / expected
     low, high = ratio - half, ratio + half
     outside = low > 1 + TOLERANCE or high < 1 - TOLERANCE
     return Drift(ratio, low, high, is_drift=outside and live.samples >= SAMPLES_MIN)

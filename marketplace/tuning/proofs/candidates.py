@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import msgspec
-from scipy import stats
+import scipy
 
 from marketplace.routing.trials.evidence import Gain
 from marketplace.tuning.drift.detection import STEP_MAX
@@ -84,7 +84,7 @@ def _gain(
     count = len(shares)
     mean = sum(shares) / count
     variance = sum((share - mean) ** 2 for share in shares) / (count - 1)
-    half = float(stats.t.ppf(1 - LEVEL / options, count - 1)) * math.sqrt(variance / count)
+    half = float(scipy.stats.t.ppf(1 - LEVEL / options, count - 1)) * math.sqrt(variance / count)
     return Gain(
         field=field,
         value=value,

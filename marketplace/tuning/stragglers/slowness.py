@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 STRAYS_ABOVE = 1.5
 """A worker strays if the lower bound of its ratio is above this, ..."""
@@ -84,7 +84,7 @@ def ratio_to_pool(worker_ms: Sequence[float], pool_ms: Sequence[float]) -> Ratio
         return None
     ratios = np.sort((own[:, None] - pool[None, :]).ravel())
     spread = math.sqrt(n * m * (n + m + 1) / 12)
-    rank = round(n * m / 2 - float(stats.norm.ppf(1 - LEVEL / 2)) * spread)
+    rank = round(n * m / 2 - float(scipy.stats.norm.ppf(1 - LEVEL / 2)) * spread)
     rank = max(rank, 0)
     return Ratio(
         ratio=math.exp(float(np.median(ratios))),

@@ -9,8 +9,7 @@ inference"), which holds for large counts.
 
 import math
 
-from scipy.optimize import brentq
-from scipy.special import betaincc, betaln, xlog1py, xlogy
+import scipy
 
 LOG_RATIO_SCALE = 0.1
 """The difference of mean log latency that the test is tuned to: about 10 %."""
@@ -23,15 +22,15 @@ def log_evidence_more(canary: int, control: int, share: float) -> float:
     If it has no more, this is the log of a test martingale: the probability that it ever exceeds
     ``log(1/level)`` is at most ``level`` (Ville 1939). The prior over larger shares is uniform.
     """
-    posterior = float(betaincc(canary + 1, control + 1, share))
+    posterior = float(scipy.special.betaincc(canary + 1, control + 1, share))
     if posterior < UNDERFLOW:
         # So few misses that the likelihood falls from the share on: integrate by its slope there.
         return -math.log((1 - share) * (control / (1 - share) - canary / share))
     return (
-        float(betaln(canary + 1, control + 1))
+        float(scipy.special.betaln(canary + 1, control + 1))
         + math.log(posterior)
         - math.log1p(-share)
-        - float(xlogy(canary, share) + xlog1py(control, -share))
+        - float(scipy.special.xlogy(canary, share) + scipy.special.xlog1py(control, -share))
     )
 
 
@@ -48,17 +47,18 @@ def rate_bounds(misses: int, calls: int, level: float) -> tuple[float, float]:
     if calls == 0:
         return 0.0, 1.0
     hits = calls - misses
-    mixture = float(betaln(misses + 0.5, hits + 0.5) - betaln(0.5, 0.5))
+    mixture = float(scipy.special.betaln(misses + 0.5, hits + 0.5) - scipy.special.betaln(0.5, 0.5))
     bar = mixture + math.log(level)
 
     def excess(rate: float) -> float:
-        return float(xlogy(misses, rate) + xlog1py(hits, -rate)) - bar
+        return float(scipy.special.xlogy(misses, rate) + scipy.special.xlog1py(hits, -rate)) - bar
 
     rate, tiny = misses / calls, 1e-12
-    low = float(brentq(excess, tiny, min(rate, 1 - tiny))) if misses and excess(tiny) < 0 else 0.0
-    high = (
-        float(brentq(excess, max(rate, tiny), 1 - tiny)) if hits and excess(1 - tiny) < 0 else 1.0
-    )
+    low, high = 0.0, 1.0
+    if misses and excess(tiny) < 0:
+        low = float(scipy.optimize.brentq(excess, tiny, min(rate, 1 - tiny)))
+    if hits and excess(1 - tiny) < 0:
+        high = float(scipy.optimize.brentq(excess, max(rate, tiny), 1 - tiny))
     return low, high
 
 
