@@ -87,6 +87,8 @@ class UsageEvent(models.Model):
     rows = models.BigIntegerField()
     images = models.BigIntegerField()
     hardware_ms = models.BigIntegerField(default=0, db_default=0)
+    place = models.IntegerField(default=0, db_default=0)
+    eta_ms = models.FloatField(default=0, db_default=0)
     queue_ms = models.FloatField()
     ttft_ms = models.FloatField()
     upstream_ms = models.FloatField()

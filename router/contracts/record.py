@@ -110,7 +110,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recorded. ``lease_id`` is "" where nothing was held. ``key_id`` is 0 for a browser session.
     ``queue_ms`` is from arrival to the try that answered; :func:`hedge_ms` gives the part of it
     that another try took. ``traceparent`` is what the worker was told, ``parent_span_id`` the
-    caller's span. ``policy_id`` is the policy version that placed the call.
+    caller's span. ``policy_id`` is the policy version that placed the call. ``place`` (from 1) and
+    ``eta_ms`` are what it could expect as it began to wait; both are 0 if it did not.
     """
 
     request_id: str
@@ -140,6 +141,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rows: int = 0
     images: int = 0
     hardware_ms: int = 0
+    place: int = 0
+    eta_ms: float = 0.0
     queue_ms: float = 0.0
     ttft_ms: float = 0.0
     upstream_ms: float = 0.0

@@ -153,6 +153,8 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
         "outcome": record.outcome,
         "status": record.http_status,
         "finish_reason": record.finish_reason or None,
+        "place": record.place or None,
+        "eta": record.eta_ms if record.place else None,
         "latency": record.ttft_ms,
         "queue_time": record.queue_ms - hedged_ms,
         "hedge_time": hedged_ms,

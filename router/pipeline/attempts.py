@@ -129,7 +129,7 @@ class Attempts:
             expires_s=time.monotonic() + self._limits.queue_wait_s,
             excluded=excluded,
         )
-        dispatch = await self.dispatcher.place(ticket)
+        dispatch = await self.dispatcher.place(ticket, trace.waits)
         trace.placed(dispatch)
         return dispatch.attempt
 

@@ -81,8 +81,13 @@ class Dispatcher:
         """What an engine says of itself, None if it does not say."""
         self.scheduler.reported(worker_id, report, self._clock())
 
-    async def place(self, ticket: Ticket) -> Dispatch:
-        """Wait for a worker. Raises ``QueueFull``, ``DeadlineExceeded`` or ``NothingEligible``."""
+    async def place(
+        self, ticket: Ticket, waits: Callable[[Standing], None] | None = None
+    ) -> Dispatch:
+        """Wait for a worker. Raises ``QueueFull``, ``DeadlineExceeded`` or ``NothingEligible``.
+
+        ``waits`` is told where the ticket stands as it comes, if it has to wait.
+        """
         now_s = self._clock()
         decisions = self.scheduler.arrive(ticket, now_s)
         if len(decisions) == 1 and _ticket_of(decisions[0]) is ticket:
@@ -91,6 +96,10 @@ class Dispatcher:
         future: asyncio.Future[Dispatch] = asyncio.get_running_loop().create_future()
         self._waiting[ticket.id] = future
         self._apply(decisions)
+        if waits is not None and not future.done():
+            standing = self.scheduler.standing(ticket)
+            if standing is not None:
+                waits(standing)
         try:
             return await future
         except asyncio.CancelledError:

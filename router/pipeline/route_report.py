@@ -70,6 +70,8 @@ def route_report(
         "emulated": endpoint.pool.emulated,
         "provider": endpoint.deployment.provider,
         "attempts": trace.attempts,
+        "place": trace.told.place if trace.told is not None else None,
+        "eta_ms": trace.told.eta_s * 1e3 if trace.told is not None else None,
         "queue_ms": queue_ms,
         "hedge_ms": hedged_ms,
         "ttft_ms": (trace.first_byte_s - request.arrived_s) * 1e3,

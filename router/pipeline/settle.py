@@ -186,7 +186,7 @@ class CallAccount:
     def _record(self, settlement: Settlement, http_status: int, now_s: float) -> UsageRecord:
         plan, trace, hold = self._plan, self._trace, self.hold
         request, grant, usage = plan.request, plan.grant, settlement.usage
-        endpoint = trace.endpoint
+        endpoint, told = trace.endpoint, trace.told
         deployment = endpoint.deployment if endpoint else None
         return UsageRecord(
             request_id=request.id,
@@ -220,6 +220,8 @@ class CallAccount:
             rows=usage.rows,
             images=usage.images,
             hardware_ms=usage.hardware_ms,
+            place=told.place if told is not None else 0,
+            eta_ms=_span_ms(0.0, told.eta_s) if told is not None else 0.0,
             queue_ms=_span_ms(request.arrived_s, trace.placed_s),
             ttft_ms=_span_ms(request.arrived_s, trace.first_byte_s),
             upstream_ms=_span_ms(trace.placed_s, now_s) if trace.placed_s else 0.0,

@@ -12,7 +12,8 @@ left, and at least every twentieth of their tenant's turns.
 """
 
 import heapq
-from bisect import bisect, insort
+from bisect import bisect, bisect_left, insort
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import inf
 from operator import attrgetter
@@ -96,16 +97,18 @@ _deadline = attrgetter("deadline_s", "number")
 class _Share:
     """The waiting tickets of one tenant, earliest deadline first.
 
-    ``start_tag`` is the virtual time at which its next ticket is due. ``work`` is by model.
+    ``start_tag`` is the virtual time at which its next ticket is due. ``work`` and ``counts`` of
+    tickets are by model.
     ``late_share`` is the share of its latest turns that went to late streams.
     """
 
-    __slots__ = ("_since_late", "late_share", "start_tag", "waiting", "work")
+    __slots__ = ("_since_late", "counts", "late_share", "start_tag", "waiting", "work")
 
     def __init__(self, start_tag: float) -> None:
         self.start_tag = start_tag
         self.waiting: list[QueuedTicket] = []
         self.work: dict[str, float] = {}
+        self.counts: Counter[str] = Counter()
         self.late_share = 1.0
         self._since_late = 0
 
@@ -181,6 +184,24 @@ class Queue:
             own = sum(queued.work for queued in share.waiting if queued.late_s > now_s)
         return own + self._of_others(ticket, own + work)
 
+    def ahead(self, ticket: Ticket) -> tuple[int, float] | None:
+        """Tickets of its model, and their work, that go before a waiting ticket as things are now.
+
+        None if it does not wait. About as :meth:`work_ahead`, and as cheap.
+        """
+        queued = self._by_id.get(ticket.id)
+        if queued is None:
+            return None
+        model, share = ticket.model, self._shares[ticket.tenant]
+        before = bisect_left(share.waiting, _deadline(queued), key=_deadline) / len(share.waiting)
+        tickets = round(share.counts[model] * before)
+        work = share.work[model] * before
+        others = [other for other in self._shares.values() if other is not share]
+        return (
+            tickets + sum(min(other.counts[model], tickets + 1) for other in others),
+            work + self._of_others(ticket, work + queued.work),
+        )
+
     def late_share(self, tenant: int) -> float:
         """The share of a tenant's turns that its late streams can expect."""
         share = self._shares.get(tenant)
@@ -202,6 +223,7 @@ class Queue:
         if share is None or not share.waiting:
             share = self._begin(ticket.tenant)
         insort(share.waiting, made, key=_deadline)
+        share.counts[ticket.model] += 1
         self._by_id[ticket.id] = made
         self.is_empty = False
         for work in (self.work, share.work):
@@ -220,6 +242,7 @@ class Queue:
         ticket = queued.ticket
         share = self._shares[ticket.tenant]
         share.waiting.remove(queued)
+        share.counts[ticket.model] -= 1
         if served:
             share.served(queued, now_s)
         for work in (self.work, share.work):

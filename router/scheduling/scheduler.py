@@ -43,7 +43,7 @@ from router.scheduling.routes import Routes
 from router.scheduling.scoring import Scoring
 from router.scheduling.sending import Sender
 from router.scheduling.size import SizePredictor
-from router.scheduling.standing import Standing, standings
+from router.scheduling.standing import Standing, standing_of, standings
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.tokens import TokenEstimates
 from router.scheduling.worker import Attempt
@@ -98,6 +98,10 @@ class Scheduler:
     def standings(self, now_s: float) -> dict[str, Standing]:
         """Where each queued ticket stands, by its id."""
         return standings(self._queue, now_s)
+
+    def standing(self, ticket: Ticket) -> Standing | None:
+        """Where a ticket stands that has just come; None if it does not wait."""
+        return standing_of(self._queue, self.fleet.slate(ticket.candidates), ticket)
 
     def learned(self) -> Learned:
         """What is known of the endpoints in use, for the next run of this router."""

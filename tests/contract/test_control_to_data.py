@@ -55,6 +55,8 @@ def test_settling_stores_every_field_as_it_was_sent() -> None:
         provider_account_id=13,
         worker_id="w-0",
         pool="w",
+        place=3,
+        eta_ms=40.5,
         queue_ms=0.5,
         ttft_ms=1.5,
         upstream_ms=2.5,

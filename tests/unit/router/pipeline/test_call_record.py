@@ -8,9 +8,11 @@ import pytest
 from msgspec import structs
 
 from router.contracts.record import UsageRecord
+from router.domain.catalog import Endpoint
 from router.domain.errors import NothingEligible, WorkerFailed
 from router.domain.money import Purse
 from router.domain.outcome import Outcome
+from router.domain.request import InferenceRequest
 from router.metering.lease import Hold
 from router.pipeline.plan import make_plan
 from router.pipeline.routing_table import Grant, build_table
@@ -34,6 +36,8 @@ from tests.unit.router.pipeline.line import (
 
 ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop")
 TOKEN = StreamPart(b"data: one\n\n", 1)
+FAST_ROOM = 5
+"""Four slots of the fast worker and the credit; the slow one is worth no ticket's while."""
 
 
 async def recorded(outcome: Outcome, *, placed_s: float, first_byte_s: float) -> UsageRecord:
@@ -189,3 +193,41 @@ async def test_a_call_can_be_asked_about_once_it_has_ended() -> None:
     (record,) = line.records
     assert line.recent.get(record.request_id) == record
     assert line.recent.get("another") is None
+
+
+class Held(FakeUpstream):
+    """Answers once the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: ANSWER)
+        self.gate = asyncio.Event()
+
+    async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
+        await self.gate.wait()
+        return await super().answer(request, endpoint)
+
+
+async def test_what_calls_are_told_as_they_begin_to_wait_is_on_their_records() -> None:
+    upstream = Held()
+    line = Line(upstream, catalog=snapshot(workers=1))
+    grant = line.gateway.authenticate(f"Bearer {KEY}")
+    clients = [FakeClient() for _ in range(FAST_ROOM + 2)]
+    calls = [
+        asyncio.create_task(
+            line.gateway.serve(grant, structs.replace(chat(explain=True), id=f"c{n}"), client)
+        )
+        for n, client in enumerate(clients)
+    ]
+    await until(lambda: line.gateway.waiting == 2)
+    upstream.gate.set()
+    await asyncio.wait(calls)
+    told = {record.request_id: record for record in line.records}
+    assert [told[f"c{n}"].place for n in range(len(calls))] == [0] * FAST_ROOM + [1, 2]
+    first, second = (told[f"c{n}"].eta_ms for n in (FAST_ROOM, FAST_ROOM + 1))
+    assert 0 < first < second
+    assert told["c0"].eta_ms == 0
+    last = clients[-1]
+    assert (last.headers["x-route-place"], last.report["place"]) == ("2", 2)
+    assert float(last.headers["x-route-eta-ms"]) == pytest.approx(second, abs=0.5)
+    assert "x-route-place" not in clients[0].headers
+    assert clients[0].report["place"] is None

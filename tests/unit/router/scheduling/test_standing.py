@@ -1,10 +1,12 @@
 """Where those who wait stand, and how long they can expect to."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.scheduling.fleet import Fleet
 from router.scheduling.queue import Queue
-from router.scheduling.standing import standings
+from router.scheduling.standing import standing_of, standings
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
 
@@ -32,3 +34,32 @@ def test_who_waits_longer_is_told_a_longer_time() -> None:
 
 def test_nobody_stands_where_nobody_waits() -> None:
     assert scheduler(endpoint("a")).standings(0.0) == {}
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 9.0), st.integers(0, 60)), min_size=1, max_size=30),
+    st.integers(1, 3),
+)
+def test_who_comes_is_told_what_a_look_at_everybody_would_say(
+    calls: list[tuple[float, int]], tenants: int
+) -> None:
+    fleet = Fleet()
+    fleet.apply([endpoint("a", slots=1)])
+    slate = fleet.slate(("a",))
+    queue = Queue()
+    for number, (work, now_s) in enumerate(calls):
+        queued = ticket(str(number), "a", now_s=float(now_s), work=work, tenant=number % tenants)
+        queue.add(queued, slate)
+    told = standing_of(queue, slate, queued)
+    seen = standings(queue, 60.0)[queued.id]
+    assert told is not None
+    assert 1 <= told.place <= len(calls)
+    if tenants == 1:
+        assert told.place == seen.place
+
+
+def test_who_does_not_wait_is_told_nothing() -> None:
+    made = scheduler(endpoint("a"))
+    here = ticket("0", "a", now_s=0.0)
+    made.arrive(here, 0.0)
+    assert made.standing(here) is None
