@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 
 
 class API:
-    """What :class:`router.ingress.http1.HTTPServer` serves."""
+    """What :class:`router.ingress.http_server.HTTPServer` serves."""
 
     def __init__(
         self,

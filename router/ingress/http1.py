@@ -7,42 +7,33 @@ clients do not pipeline, request smugglers do.
 """
 
 import asyncio
-import contextlib
-import os
-import re
-import socket
-from enum import Enum
-from math import inf
-from typing import Any, Protocol, cast
-from urllib.parse import unquote
+from typing import Protocol, cast
 
 import httptools
 
 from router.domain.errors import (
-    BodyTooLarge,
     CallError,
-    HeadersTooLarge,
     RequestMalformed,
-    RequestTooSlow,
     RouterBusy,
 )
 from router.ingress.exchange import Exchange, Headers
+from router.ingress.http1_bounds import (
+    BODY,
+    CALL,
+    CLOSING,
+    HEAD,
+    IDLE,
+    REFUSED,
+    Phase,
+    bounds_s,
+    headers_too_large,
+    too_large,
+    too_slow,
+    wire_bytes_max,
+)
 from router.ingress.inflow import Inflow
+from router.ingress.request_target import path_and_query
 from router.settings import Limits
-
-BACKLOG = 2048
-ASK_WITHIN_S = 1.0
-"""How long a stopping server waits for connected clients that have not asked yet."""
-
-LINGER_S = 2.0
-"""How long a refused client may go on sending."""
-
-SWEEP_S = 1.0
-SWEEPS = 4
-"""An exceeded time bound is noticed within this fraction of it (one in ``SWEEPS``)."""
-
-FRAMING = 8
-"""The most bytes on the wire per byte of a body: a chunk of one byte takes six."""
 
 FRAMED_BY = (b"content-length", b"transfer-encoding")
 """The headers that say where a body ends."""
@@ -56,24 +47,7 @@ ONCE = frozenset(
 )
 """Headers that must not come twice: we and a proxy before us could each use a different one."""
 
-ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
-"""The beginning of a target in absolute form."""
-
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Phase(Enum):
-    """What a connection is waiting for, which decides its time bound."""
-
-    IDLE = "idle"
-    HEAD = "head"
-    BODY = "body"
-    CALL = "call"
-    REFUSED = "refused"
-    CLOSING = "closing"
-
-
-IDLE, HEAD, BODY, CALL, REFUSED, CLOSING = Phase  # Reading an attribute of an enum takes 70 ns.
 
 
 class App(Protocol):
@@ -92,6 +66,21 @@ class App(Protocol):
         ...
 
 
+class Shared:
+    """What the connections of one server share. ``moved`` is set when one enters another phase."""
+
+    def __init__(self, app: App, limits: Limits, cors_origins: frozenset[str]) -> None:
+        self.app = app
+        self.limits = limits
+        self.cors_origins = cors_origins
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.pending_bytes = 0  # Of incoming bodies and of running calls.
+        self.closing = False
+        self.moved = asyncio.Event()
+        self.bounds_s = bounds_s(limits)
+
+
 class Connection(asyncio.Protocol):
     """One client's connection. ``since_s`` is when its phase began, on the loop's clock.
 
@@ -107,7 +96,7 @@ class Connection(asyncio.Protocol):
         "_is_last",
         "_is_lost",
         "_parser",
-        "_server",
+        "_shared",
         "_target",
         "_task",
         "_transport",
@@ -120,8 +109,8 @@ class Connection(asyncio.Protocol):
     __deletable__ = ("_parser",)
     """For mypyc: see :meth:`connection_lost`."""
 
-    def __init__(self, server: "HTTPServer") -> None:
-        self._server = server
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._exchange: Exchange | None = None
@@ -134,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._is_last = self._is_lost = False
         self.phase = HEAD
-        self.since_s = server.loop.time()
+        self.since_s = shared.loop.time()
         self.stalled_s = 0.0
 
     # For the event loop
@@ -142,15 +131,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
-        self._server.connections.add(self)
+        self._shared.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
         self._is_lost = True
         # The parser refers to this object: without the deletion both stay until a collection.
         del self._parser
-        self._server.connections.discard(self)
-        self._server.moved.set()
+        self._shared.connections.discard(self)
+        self._shared.moved.set()
         self.resume_writing()
         self._held.clear()
         answered = self._exchange is not None and self._exchange.ended
@@ -162,8 +151,8 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See :class:`asyncio.Protocol`."""
-        self.stalled_s = self._server.loop.time()
-        self.stalled = self._server.loop.create_future()
+        self.stalled_s = self._shared.loop.time()
+        self.stalled = self._shared.loop.create_future()
 
     def resume_writing(self) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -190,19 +179,19 @@ class Connection(asyncio.Protocol):
                 return
             self._refuse(RequestMalformed(f"this is not HTTP/1.1: {error}"))
             return
-        limits = self._server.limits
+        limits = self._shared.limits
         if self._wire_bytes <= limits.header_bytes_max:
             return
         if self.phase is HEAD:
-            self._refuse(_headers_too_large(limits))
+            self._refuse(headers_too_large(limits))
         elif self.phase is BODY:
             self._check_wire(self._exchange)
 
     def _check_wire(self, exchange: Exchange | None) -> None:
         inflow = exchange.inflow if exchange is not None else None
-        bytes_max = self._server.limits.body_bytes_max if inflow is None else inflow.bytes_max
-        if self._wire_bytes > self._server.limits.header_bytes_max + FRAMING * bytes_max:
-            self._refuse(_too_large(bytes_max))
+        bytes_max = self._shared.limits.body_bytes_max if inflow is None else inflow.bytes_max
+        if self._wire_bytes > wire_bytes_max(self._shared.limits, bytes_max):
+            self._refuse(too_large(bytes_max))
 
     def _parse(self, data: bytes) -> None:
         """Raises httptools' ``HttpParserError``."""
@@ -228,7 +217,7 @@ class Connection(asyncio.Protocol):
             return
         self._target = b""
         self._head_bytes = 0
-        self._exchange = Exchange(self, self._server.cors_origins)
+        self._exchange = Exchange(self, self._shared.cors_origins)
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request's target."""
@@ -255,8 +244,8 @@ class Connection(asyncio.Protocol):
         is_old = parser.get_http_version() == "1.0"
         exchange.begin(
             parser.get_method().decode("ascii"),
-            *_path_and_query(self._target),
-            keeps=parser.should_keep_alive() and not self._server.closing,
+            *path_and_query(self._target),
+            keeps=parser.should_keep_alive() and not self._shared.closing,
             chunks=not is_old,
         )
         if not is_old and b"host" not in exchange.headers:
@@ -264,7 +253,7 @@ class Connection(asyncio.Protocol):
         self._enter(BODY)
         try:
             self._check_head(exchange)
-            self._server.app.admit(exchange)
+            self._shared.app.admit(exchange)
             self._check_size(exchange)
         except CallError as error:
             self._refuse(error)
@@ -272,7 +261,7 @@ class Connection(asyncio.Protocol):
         if exchange.inflow is None:
             return self.want_body()
         exchange.inflow.connect(self)
-        self._task = self._server.loop.create_task(self._serve(exchange))
+        self._task = self._shared.loop.create_task(self._serve(exchange))
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -283,11 +272,11 @@ class Connection(asyncio.Protocol):
             return self._pass_on(body, exchange.inflow)
         self._body.append(body)
         self._body_bytes += len(body)
-        server = self._server
-        server.pending_bytes += len(body)
-        if self._body_bytes > server.limits.body_bytes_max:
-            self._refuse(_too_large(server.limits.body_bytes_max))
-        elif server.pending_bytes > server.limits.pending_body_bytes_max:
+        shared = self._shared
+        shared.pending_bytes += len(body)
+        if self._body_bytes > shared.limits.body_bytes_max:
+            self._refuse(too_large(shared.limits.body_bytes_max))
+        elif shared.pending_bytes > shared.limits.pending_body_bytes_max:
             self._refuse(
                 RouterBusy(
                     "bodies of other calls fill what there is here, try again", retry_after_s=1
@@ -295,9 +284,9 @@ class Connection(asyncio.Protocol):
             )
 
     def _pass_on(self, body: bytes, inflow: Inflow) -> None:
-        self.since_s = self._server.loop.time()  # What comes on is not too slow, however large.
+        self.since_s = self._shared.loop.time()  # What comes on is not too slow, however large.
         if inflow.size + len(body) > inflow.bytes_max:
-            return self._refuse(_too_large(inflow.bytes_max))
+            return self._refuse(too_large(inflow.bytes_max))
         inflow.feed(body)
 
     def on_message_complete(self) -> None:
@@ -311,7 +300,7 @@ class Connection(asyncio.Protocol):
         exchange.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self._enter(CALL)
-        loop = self._server.loop
+        loop = self._shared.loop
         self._task = loop.create_task(self._serve(exchange))
 
     # For the body that is passed on
@@ -328,7 +317,7 @@ class Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         """See :class:`router.ingress.inflow.Source`."""
-        self.since_s = self._server.loop.time()
+        self.since_s = self._shared.loop.time()
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -340,7 +329,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
         elif self.stalled is None and not self._is_lost:
             # A sender must wait here, or the loop could not tell it that the client left.
-            self.stalled = self._server.loop.create_future()
+            self.stalled = self._shared.loop.create_future()
 
     # For the server
 
@@ -357,13 +346,13 @@ class Connection(asyncio.Protocol):
 
     def overdue(self, now_s: float) -> None:
         """End what has exceeded its time bound."""
-        server = self._server
+        shared = self._shared
         if self._task is not None and self.stalled_s:
-            if now_s - self.stalled_s >= server.limits.client_stall_s:
+            if now_s - self.stalled_s >= shared.limits.client_stall_s:
                 self._transport.abort()
         elif self.phase is CALL or self._is_awaited():
             return
-        elif now_s - self.since_s >= server.bounds_s[self.phase]:
+        elif now_s - self.since_s >= shared.bounds_s[self.phase]:
             self._overstayed()
 
     def _is_awaited(self) -> bool:
@@ -372,11 +361,11 @@ class Connection(asyncio.Protocol):
         return inflow is not None and inflow.is_full
 
     def _overstayed(self) -> None:
-        limits = self._server.limits
+        limits = self._shared.limits
         if self.phase is HEAD:
-            self._refuse(_too_slow("headers", limits.header_timeout_s))
+            self._refuse(too_slow("headers", limits.header_timeout_s))
         elif self.phase is BODY:
-            self._refuse(_too_slow("body", limits.body_timeout_s))
+            self._refuse(too_slow("body", limits.body_timeout_s))
         elif self.phase is IDLE:
             self._transport.close()
         else:
@@ -384,7 +373,7 @@ class Connection(asyncio.Protocol):
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
-            await self._server.app(exchange)
+            await self._shared.app(exchange)
         finally:
             self._task = self._exchange = None
             self._let_body_go()
@@ -423,28 +412,28 @@ class Connection(asyncio.Protocol):
 
     def _let_body_go(self) -> None:
         self._body.clear()
-        self._server.pending_bytes -= self._body_bytes
+        self._shared.pending_bytes -= self._body_bytes
         self._body_bytes = 0
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
-        self._server.moved.set()
-        self.since_s = self._server.loop.time()
+        self._shared.moved.set()
+        self.since_s = self._shared.loop.time()
 
     def _check_head(self, exchange: Exchange) -> None:
-        limits = self._server.limits
+        limits = self._shared.limits
         if self._head_bytes + len(self._target) > limits.header_bytes_max:
-            raise _headers_too_large(limits)
+            raise headers_too_large(limits)
         if exchange.doubled:
             name = exchange.doubled.decode("latin-1")
             raise RequestMalformed(f"the header {name!r} came twice; send it once")
 
     def _check_size(self, exchange: Exchange) -> None:
         inflow = exchange.inflow
-        bytes_max = self._server.limits.body_bytes_max if inflow is None else inflow.bytes_max
+        bytes_max = self._shared.limits.body_bytes_max if inflow is None else inflow.bytes_max
         declared = exchange.headers.get(b"content-length")
         if declared is not None and int(declared) > bytes_max:
-            raise _too_large(bytes_max)
+            raise too_large(bytes_max)
 
     def _refuse(self, error: CallError) -> None:
         """Answer with an error, throw away further bytes for a while, then cut the connection.
@@ -453,12 +442,12 @@ class Connection(asyncio.Protocol):
         never read why it was refused.
         """
         self._let_body_go()
-        exchange = self._exchange or Exchange(self, self._server.cors_origins)
+        exchange = self._exchange or Exchange(self, self._shared.cors_origins)
         if exchange.started:
             return self._transport.abort()  # Its answer has begun and cannot become another.
         if self._task is not None:
             self._task.cancel()
-        status, headers, body = self._server.app.refusal(exchange, error)
+        status, headers, body = self._shared.app.refusal(exchange, error)
         exchange.keeps = False
         exchange.answer_now(status, headers, body)
         self._linger()
@@ -468,107 +457,3 @@ class Connection(asyncio.Protocol):
         self._enter(REFUSED)
         if not self._transport.is_closing():
             self._transport.write_eof()
-
-
-class HTTPServer:
-    """Listens for connections and enforces their time bounds."""
-
-    def __init__(self, app: App, limits: Limits, cors_origins: frozenset[str]) -> None:
-        self.app = app
-        self.limits = limits
-        self.cors_origins = cors_origins
-        self.loop = asyncio.get_running_loop()
-        self.connections: set[Connection] = set()
-        self.pending_bytes = 0  # Of incoming bodies and of running calls.
-        self.closing = False
-        self.moved = asyncio.Event()
-        self.bounds_s = {
-            IDLE: limits.idle_timeout_s,
-            HEAD: limits.header_timeout_s,
-            BODY: limits.body_timeout_s,
-            REFUSED: LINGER_S,
-            CLOSING: limits.client_stall_s,  # The time to read the end of the answer.
-        }
-        self._server: asyncio.Server | None = None
-        self._sweep_s = min(SWEEP_S, min(self.bounds_s.values()) / SWEEPS)
-        self._sweeper: asyncio.TimerHandle | None = None
-
-    async def listen(self, host: str, port: int) -> None:
-        """Begin to accept connections."""
-        self._server = await self.loop.create_server(
-            lambda: Connection(self), host, port, backlog=BACKLOG
-        )
-        self._sweep()
-
-    async def stop_listening(self) -> None:
-        """Accept no more connections, and no more calls on those that are open.
-
-        A client that has connected may be about to ask, and a reset would not tell it whether its
-        call began. So each such connection is served once more, if it asks within a second.
-        """
-        self.closing = True
-        if self._server is not None:
-            server: Any = self._server  # uvloop has a list where asyncio has a tuple.
-            listening = [
-                socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets
-            ]
-            self._server.close()
-            await asyncio.gather(*(self._take(connected) for connected in _waiting(listening)))
-        for connection in list(self.connections):
-            connection.close_if_idle(self.loop.time() - ASK_WITHIN_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ASK_WITHIN_S):
-                while any(
-                    connection.phase is HEAD or connection.phase is BODY
-                    for connection in self.connections
-                ):
-                    self.moved.clear()
-                    await self.moved.wait()
-        for connection in list(self.connections):
-            connection.close_if_idle(inf)
-
-    async def _take(self, connected: socket.socket) -> None:
-        await self.loop.connect_accepted_socket(lambda: Connection(self), connected)
-
-    def close(self) -> None:
-        """Stop enforcing time bounds."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-
-    def _sweep(self) -> None:
-        now_s = self.loop.time()
-        for connection in list(self.connections):
-            connection.overdue(now_s)
-        self._sweeper = self.loop.call_later(self._sweep_s, self._sweep)
-
-
-def _waiting(listening: list[socket.socket]) -> list[socket.socket]:
-    """Connections that the kernel accepted before these sockets closed, but the server has not."""
-    found: list[socket.socket] = []
-    for listener in listening:
-        with listener, contextlib.suppress(BlockingIOError):
-            listener.setblocking(False)
-            while True:
-                found.append(listener.accept()[0])
-    return found
-
-
-def _path_and_query(target: bytes) -> tuple[str, str]:
-    """Path and query of a target, which proxies' clients send as a whole URL (RFC 9112, 3.2.2)."""
-    if target[:4].lower() == b"http" and (absolute := ABSOLUTE.match(target)):
-        rest = target[absolute.end() :]
-        target = rest if rest.startswith(b"/") else b"/" + rest
-    path, _, query = target.decode("ascii", "replace").partition("?")
-    return unquote(path) if "%" in path else path, query
-
-
-def _too_large(bytes_max: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {bytes_max} bytes")
-
-
-def _headers_too_large(limits: Limits) -> HeadersTooLarge:
-    return HeadersTooLarge(f"the headers are larger than {limits.header_bytes_max} bytes")
-
-
-def _too_slow(what: str, limit_s: float) -> RequestTooSlow:
-    return RequestTooSlow(f"the {what} took longer than {limit_s:g} s to come")

@@ -52,7 +52,7 @@ KEY = "k"
 WARM_UP_S = 1.0
 MARKERS = "<!-- overhead: begin -->", "<!-- overhead: end -->"
 STEPS = (
-    ("HTTP of the client", r"ingress/(http1|exchange)"),
+    ("HTTP of the client", r"ingress/(http|exchange|request_target)"),
     ("paths and parsing", r"ingress/|domain/ids"),
     ("authenticate", r"pipeline/authenticate|domain/keys"),
     ("plan", r"pipeline/(plan|eligibility|sizing|utility|routing_table)|domain/pricing"),

@@ -16,7 +16,8 @@ from router.domain.ids import uuid7
 from router.ingress.account import Account
 from router.ingress.api import API
 from router.ingress.forward import Forwarder
-from router.ingress.http1 import App, HTTPServer
+from router.ingress.http1 import App
+from router.ingress.http_server import HTTPServer
 from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations

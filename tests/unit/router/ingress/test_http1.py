@@ -16,7 +16,8 @@ from msgspec import structs
 from router.domain.errors import CallError
 from router.ingress.errors import error_headers, openai_error
 from router.ingress.exchange import Exchange, Headers
-from router.ingress.http1 import Connection, HTTPServer
+from router.ingress.http1 import Connection
+from router.ingress.http_server import HTTPServer
 from router.settings import Limits
 from tests.examples import examples
 from tests.ports import free_ports
@@ -375,11 +376,11 @@ async def test_who_had_connected_when_the_server_stops_is_still_answered_once() 
     server = HTTPServer(App(), LIMITS, frozenset())
     await server.listen("127.0.0.1", port)
     ours = await asyncio.open_connection("127.0.0.1", port)
-    await until(lambda: bool(server.connections))
+    await until(lambda: bool(server.shared.connections))
     # The kernel has this one, and the server has not turned to it yet.
     kernels = await asyncio.open_connection(sock=socket.create_connection(("127.0.0.1", port)))
     stopping = asyncio.create_task(server.stop_listening())
-    await until(lambda: server.closing)
+    await until(lambda: server.shared.closing)
     for reader, writer in (ours, kernels):
         writer.write(POST)
         answer = await said(reader)
@@ -417,12 +418,12 @@ async def test_a_call_that_could_go_on_sending_hears_that_its_client_has_left() 
     transport = Mock(spec=asyncio.Transport)
     transport.is_closing.return_value = False
     server = HTTPServer(app, LIMITS, frozenset())
-    connection = Connection(server)
+    connection = Connection(server.shared)
     connection.connection_made(transport)
 
     def broken(_: bytes) -> None:
         transport.is_closing.return_value = True
-        server.loop.call_soon(connection.connection_lost, BrokenPipeError())
+        server.shared.loop.call_soon(connection.connection_lost, BrokenPipeError())
 
     transport.write.side_effect = broken
     connection.data_received(POST)
@@ -436,15 +437,15 @@ async def test_who_does_not_take_the_last_of_an_answer_is_cut_off() -> None:
     transport = Mock(spec=asyncio.Transport)
     transport.is_closing.return_value = False
     server = HTTPServer(App(), LIMITS, frozenset())
-    connection = Connection(server)
+    connection = Connection(server.shared)
     connection.connection_made(transport)
     connection.data_received(POST.replace(b"host", b"connection: close\r\nhost"))
     closed = asyncio.Event()
     transport.close.side_effect = closed.set
     await asyncio.wait_for(closed.wait(), PATIENCE_S)
-    connection.overdue(server.loop.time())
+    connection.overdue(server.shared.loop.time())
     transport.abort.assert_not_called()
-    connection.overdue(server.loop.time() + LIMITS.client_stall_s)
+    connection.overdue(server.shared.loop.time() + LIMITS.client_stall_s)
     transport.abort.assert_called_once()
 
 

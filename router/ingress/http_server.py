@@ -1,0 +1,90 @@
+"""Listens for clients, enforces the time bounds of their connections, and stops without a reset."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from math import inf
+from typing import Any
+
+from router.ingress.http1 import App, Connection, Shared
+from router.ingress.http1_bounds import BODY, HEAD
+from router.settings import Limits
+
+BACKLOG = 2048
+ASK_WITHIN_S = 1.0
+"""How long a stopping server waits for connected clients that have not asked yet."""
+
+SWEEP_S = 1.0
+SWEEPS = 4
+"""An exceeded time bound is noticed within this fraction of it (one in ``SWEEPS``)."""
+
+
+class HTTPServer:
+    """Listens for connections and enforces their time bounds."""
+
+    def __init__(self, app: App, limits: Limits, cors_origins: frozenset[str]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.shared = Shared(app, limits, cors_origins)
+        self._server: asyncio.Server | None = None
+        self._sweep_s = min(SWEEP_S, min(self.shared.bounds_s.values()) / SWEEPS)
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def listen(self, host: str, port: int) -> None:
+        """Begin to accept connections."""
+        self._server = await self._loop.create_server(
+            lambda: Connection(self.shared), host, port, backlog=BACKLOG
+        )
+        self._sweep()
+
+    async def stop_listening(self) -> None:
+        """Accept no more connections, and no more calls on those that are open.
+
+        A client that has connected may be about to ask, and a reset would not tell it whether its
+        call began. So each such connection is served once more, if it asks within a second.
+        """
+        self.shared.closing = True
+        if self._server is not None:
+            server: Any = self._server  # uvloop has a list where asyncio has a tuple.
+            listening = [
+                socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets
+            ]
+            self._server.close()
+            await asyncio.gather(*(self._take(connected) for connected in _waiting(listening)))
+        for connection in list(self.shared.connections):
+            connection.close_if_idle(self._loop.time() - ASK_WITHIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_WITHIN_S):
+                while any(
+                    connection.phase is HEAD or connection.phase is BODY
+                    for connection in self.shared.connections
+                ):
+                    self.shared.moved.clear()
+                    await self.shared.moved.wait()
+        for connection in list(self.shared.connections):
+            connection.close_if_idle(inf)
+
+    async def _take(self, connected: socket.socket) -> None:
+        await self._loop.connect_accepted_socket(lambda: Connection(self.shared), connected)
+
+    def close(self) -> None:
+        """Stop enforcing time bounds."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _sweep(self) -> None:
+        now_s = self._loop.time()
+        for connection in list(self.shared.connections):
+            connection.overdue(now_s)
+        self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
+
+
+def _waiting(listening: list[socket.socket]) -> list[socket.socket]:
+    """Connections that the kernel accepted before these sockets closed, but the server has not."""
+    found: list[socket.socket] = []
+    for listener in listening:
+        with listener, contextlib.suppress(BlockingIOError):
+            listener.setblocking(False)
+            while True:
+                found.append(listener.accept()[0])
+    return found
