@@ -14,7 +14,7 @@ import uvloop
 
 from router.app import serve
 from router.logs import configure_logs
-from router.ports import Taken
+from router.ports.taken import Taken
 from router.settings import (
     Settings,
     SettingsInvalid,

@@ -48,10 +48,8 @@ from router.pipeline.cluster import ClusterView
 from router.pipeline.gateway import Gateway
 from router.pipeline.refusals import Refusals
 from router.pipeline.routing_table import build_table
-from router.ports import (
-    LeaseBank,
-    SnapshotSource,
-)
+from router.ports.bank import LeaseBank
+from router.ports.catalog import SnapshotSource
 from router.settings import Limits, Settings, SettingsInvalid
 
 SETTLE_AT_STOP_S = 5.0

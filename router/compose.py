@@ -36,16 +36,12 @@ from router.pipeline.recent import RecentCalls
 from router.pipeline.refusals import Refusals
 from router.pipeline.remembering import Remembering
 from router.pipeline.starting import WaitingRoom
-from router.ports import (
-    NO_LOSSES,
-    Books,
-    Cluster,
-    IdempotencyStore,
-    Member,
-    Recorder,
-    SnapshotSource,
-    Upstream,
-)
+from router.ports.books import Books
+from router.ports.catalog import SnapshotSource
+from router.ports.cluster import Cluster, Member
+from router.ports.idempotency import IdempotencyStore
+from router.ports.records import NO_LOSSES, Recorder
+from router.ports.upstream import Upstream
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.starting import Starts
 from router.settings import Limits, Settings

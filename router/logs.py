@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from router.contracts.record import UsageRecord
-from router.ports import Recorder
+from router.ports.records import Recorder
 from router.settings import SettingsInvalid
 
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -53,7 +53,7 @@ class CallLog:
         self._recorder = recorder
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`router.ports.Recorder`."""
+        """See :class:`router.ports.records.Recorder`."""
         self._recorder.append(record)
         fields = {
             "request_id": record.request_id,

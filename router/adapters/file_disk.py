@@ -5,20 +5,20 @@ import os
 import shutil
 from pathlib import Path
 
-from router.ports import Taken
+from router.ports.taken import Taken
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
 
 
 class FileDisk:
-    """See :class:`router.ports.Disk`."""
+    """See :class:`router.ports.disk.Disk`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
 
     def claim(self) -> None:
-        """Reserve the folder until this process ends. Raises :class:`router.ports.Taken`."""
+        """Reserve the folder until this process ends. Raises :class:`router.ports.taken.Taken`."""
         descriptor = os.open(self._folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,42 +30,42 @@ class FileDisk:
             ) from None
 
     def names(self) -> list[str]:
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         return sorted(path.name for path in self._folder.iterdir())
 
     def read(self, name: str) -> bytes:
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         return (self._folder / name).read_bytes()
 
     def create(self, name: str) -> "OpenFile":
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         return OpenFile(os.open(self._folder / name, _FLAGS, 0o600))
 
     def copy(self, name: str, to: str) -> None:
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         shutil.copyfile(self._folder / name, self._folder / to)
 
     def delete(self, name: str) -> None:
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         (self._folder / name).unlink(missing_ok=True)
 
 
 class OpenFile:
-    """See :class:`router.ports.AppendFile`."""
+    """See :class:`router.ports.disk.AppendFile`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def append(self, data: bytes) -> int:
-        """See :class:`router.ports.AppendFile`."""
+        """See :class:`router.ports.disk.AppendFile`."""
         return os.write(self._descriptor, data)
 
     def sync(self) -> None:
-        """See :class:`router.ports.AppendFile`."""
+        """See :class:`router.ports.disk.AppendFile`."""
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
-        """See :class:`router.ports.AppendFile`."""
+        """See :class:`router.ports.disk.AppendFile`."""
         os.close(self._descriptor)
 
 

@@ -7,13 +7,13 @@ from router.contracts.learned import KeptLearned, decode_learned, encode_learned
 
 
 class LearnedFile:
-    """See :class:`router.ports.LearnedStore`. One file, replaced atomically."""
+    """See :class:`router.ports.catalog.LearnedStore`. One file, replaced atomically."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def load(self) -> KeptLearned | None:
-        """See :class:`router.ports.LearnedStore`."""
+        """See :class:`router.ports.catalog.LearnedStore`."""
         try:
             body = self._path.read_bytes()
         except FileNotFoundError:
@@ -21,5 +21,5 @@ class LearnedFile:
         return decode_learned(body)
 
     def save(self, kept: KeptLearned) -> None:
-        """See :class:`router.ports.LearnedStore`."""
+        """See :class:`router.ports.catalog.LearnedStore`."""
         replace_file(self._path, encode_learned(kept))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class MemoryDisk:
-    """See :class:`router.ports.Disk`. It outlives the process that writes to it.
+    """See :class:`router.ports.disk.Disk`. It outlives the process that writes to it.
 
     ``fault`` is called with ``append``, ``sync`` or ``create`` and may raise ``OSError``, or return
     a number of bytes after which an append is cut short.
@@ -15,15 +15,15 @@ class MemoryDisk:
         self._files: dict[str, MemoryFile] = {}
 
     def names(self) -> list[str]:
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         return sorted(self._files)
 
     def read(self, name: str) -> bytes:
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         return bytes(self._file(name).content)
 
     def create(self, name: str) -> "MemoryFile":
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         self.fault("create")
         if name in self._files:
             raise FileExistsError(17, "File exists", name)
@@ -31,11 +31,11 @@ class MemoryDisk:
         return file
 
     def copy(self, name: str, to: str) -> None:
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         self._files[to] = MemoryFile(self, self.read(name))
 
     def delete(self, name: str) -> None:
-        """See :class:`router.ports.Disk`."""
+        """See :class:`router.ports.disk.Disk`."""
         self._files.pop(name, None)
 
     def lose_power(self, kept: Callable[[int], int]) -> None:
@@ -51,7 +51,7 @@ class MemoryDisk:
 
 
 class MemoryFile:
-    """See :class:`router.ports.AppendFile`."""
+    """See :class:`router.ports.disk.AppendFile`."""
 
     def __init__(self, disk: MemoryDisk, content: bytes = b"") -> None:
         self._disk = disk
@@ -59,16 +59,16 @@ class MemoryFile:
         self.synced = len(content)
 
     def append(self, data: bytes) -> int:
-        """See :class:`router.ports.AppendFile`."""
+        """See :class:`router.ports.disk.AppendFile`."""
         cut = self._disk.fault("append")
         data = data if cut is None else data[:cut]
         self.content += data
         return len(data)
 
     def sync(self) -> None:
-        """See :class:`router.ports.AppendFile`."""
+        """See :class:`router.ports.disk.AppendFile`."""
         self._disk.fault("sync")
         self.synced = len(self.content)
 
     def close(self) -> None:
-        """See :class:`router.ports.AppendFile`."""
+        """See :class:`router.ports.disk.AppendFile`."""

@@ -16,7 +16,7 @@ from router.contracts.genai import attempt_attributes, call_attributes, span_nam
 from router.contracts.record import AttemptRecord, UsageRecord
 from router.domain.outcome import Outcome
 from router.domain.tracing import span_ids
-from router.ports import Recorder
+from router.ports.records import Recorder
 
 SERVICE = "waypost-router"
 SCOPE = InstrumentationScope("waypost.router")
@@ -37,7 +37,7 @@ class SpanRecorder:
         self._processor = BatchSpanProcessor(OTLPSpanExporter())
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`router.ports.Recorder`."""
+        """See :class:`router.ports.records.Recorder`."""
         self._recorder.append(record)
         for span in spans_of(record, self._resource):
             self._processor.on_end(span)

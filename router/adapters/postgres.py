@@ -25,22 +25,12 @@ from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapsho
 from router.contracts.word import SILENT, Word
 from router.domain.errors import LedgerUnavailable
 from router.domain.money import Purse
-from router.ports import (
-    Beat,
-    BudgetState,
-    Claim,
-    Claimant,
-    ClaimState,
-    KeptAnswer,
-    LeaseGrant,
-    Member,
-    RecordRejected,
-    RefusalCount,
-    Shortage,
-    SlotClaim,
-    Spending,
-    Taken,
-)
+from router.ports.bank import LeaseGrant, Shortage
+from router.ports.books import BudgetState, Spending
+from router.ports.cluster import Beat, Member, SlotClaim
+from router.ports.idempotency import Claim, Claimant, ClaimState, KeptAnswer
+from router.ports.records import RecordRejected, RefusalCount
+from router.ports.taken import Taken
 
 RECALL_CHANNEL = "waypost_recall"
 POOL_SIZE_MAX = 4
@@ -140,7 +130,10 @@ class PostgresSnapshotSource:
         self._poll_s = poll_s
 
     async def snapshots(self) -> AsyncIterator[Snapshot | None]:
-        """See :class:`router.ports.SnapshotSource`. A broken snapshot is logged and skipped."""
+        """See :class:`router.ports.catalog.SnapshotSource`.
+
+        A broken snapshot is logged and skipped.
+        """
         seen = 0
         while True:
             try:
@@ -192,7 +185,7 @@ class PostgresBank:
     async def take(
         self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
     ) -> LeaseGrant | Shortage:
-        """See :class:`router.ports.LeaseBank`."""
+        """See :class:`router.ports.bank.LeaseBank`."""
         row = await _fetch(
             self._pool,
             TAKE_SQL,
@@ -214,7 +207,7 @@ class PostgresBank:
         return Shortage(*row[2:])
 
     async def grow(self, lease_id: str, need_nano: int, want_nano: int) -> int | Shortage:
-        """See :class:`router.ports.LeaseBank`."""
+        """See :class:`router.ports.bank.LeaseBank`."""
         sql = "SELECT * FROM billing_lease_grow(%s, %s, %s)"
         row = await _fetch(self._pool, sql, (lease_id, need_nano, want_nano))
         if row is None:
@@ -222,11 +215,11 @@ class PostgresBank:
         return row[0] or Shortage(*row[1:])
 
     async def shrink(self, lease_id: str, amount_nano: int) -> None:
-        """See :class:`router.ports.LeaseBank`."""
+        """See :class:`router.ports.bank.LeaseBank`."""
         await _fetch(self._pool, "SELECT billing_lease_shrink(%s, %s)", (lease_id, amount_nano))
 
     async def extend(self, lease_id: str) -> float:
-        """See :class:`router.ports.LeaseBank`."""
+        """See :class:`router.ports.bank.LeaseBank`."""
         row = await _fetch(
             self._pool,
             "SELECT extract(epoch FROM billing_lease_extend(%s, %s))::float8",
@@ -235,18 +228,18 @@ class PostgresBank:
         return row[0] or 0.0 if row is not None else 0.0
 
     async def close(self, lease_id: str) -> None:
-        """See :class:`router.ports.LeaseBank`."""
+        """See :class:`router.ports.bank.LeaseBank`."""
         await _fetch(self._pool, "SELECT billing_lease_close(%s)", (lease_id,))
 
     async def close_earlier(self) -> None:
-        """See :class:`router.ports.LeaseBank`."""
+        """See :class:`router.ports.bank.LeaseBank`."""
         # A router that stops before it was alone with its name is alone for this statement.
         sql = CLOSE_EARLIER_SQL if self._is_alone else CLOSE_EARLIER_IF_ALONE_SQL
         if await _fetch(self._pool, sql, (self._router_id, self._life)) is None:
             raise LedgerUnavailable(f"another router may still run as {self._router_id!r}")
 
     async def recalls(self) -> AsyncIterator[int]:
-        """See :class:`router.ports.LeaseBank`. Over a connection of its own."""
+        """See :class:`router.ports.bank.LeaseBank`. Over a connection of its own."""
         while True:
             try:
                 async with await AsyncConnection.connect(
@@ -289,29 +282,29 @@ class PostgresLedger:
         self._pool = pool
 
     async def posted_nano(self, account_id: int) -> int:
-        """See :class:`router.ports.Books`."""
+        """See :class:`router.ports.books.Books`."""
         row = await _fetch(
             self._pool, "SELECT posted_nano FROM billing_account WHERE id = %s", (account_id,)
         )
         return row[0] if row is not None else 0
 
     async def budget(self, budget_id: int) -> BudgetState | None:
-        """See :class:`router.ports.Books`."""
+        """See :class:`router.ports.books.Books`."""
         row = await _fetch(self._pool, BUDGET_SQL, (budget_id,))
         return BudgetState(*row) if row is not None else None
 
     async def spent(self, organisation_id: int, key_id: int | None) -> Spending:
-        """See :class:`router.ports.Books`."""
+        """See :class:`router.ports.books.Books`."""
         row = await _fetch(self._pool, SPENT_SQL, (organisation_id, key_id, key_id))
         return Spending(*row) if row is not None else Spending()
 
     async def call(self, request_id: str) -> UsageRecord | None:
-        """See :class:`router.ports.Books`."""
+        """See :class:`router.ports.books.Books`."""
         row = await _fetch(self._pool, CALL_SQL, (request_id,))
         return decode_record(row[0]) if row is not None else None
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
-        """See :class:`router.ports.RecordSink`."""
+        """See :class:`router.ports.records.RecordSink`."""
         body = encode_records(records).decode()
         sql = "SELECT count(*) FROM billing_settle(%s::jsonb)"
         try:
@@ -329,7 +322,7 @@ class PostgresRefusals:
         self._pool = pool
 
     async def add_refusals(self, counted: Mapping[RefusalCount, int]) -> None:
-        """See :class:`router.ports.RefusalSink`."""
+        """See :class:`router.ports.records.RefusalSink`."""
         rows = [{**msgspec.structs.asdict(kind), "calls": n} for kind, n in counted.items()]
         body = msgspec.json.encode(rows).decode()
         await _fetch(self._pool, "SELECT usage_refusals_add(%s::jsonb)", (body,))
@@ -349,7 +342,7 @@ class PostgresCluster:
         claims: Mapping[str, SlotClaim],
         word: Word = SILENT,
     ) -> Beat:
-        """See :class:`router.ports.Cluster`."""
+        """See :class:`router.ports.cluster.Cluster`."""
         row = await _fetch(
             self._pool,
             "SELECT routing_beat(%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)::text",
@@ -367,7 +360,7 @@ class PostgresCluster:
         return msgspec.json.decode(row[0], type=Beat)
 
     async def leave(self, router_id: str) -> None:
-        """See :class:`router.ports.Cluster`."""
+        """See :class:`router.ports.cluster.Cluster`."""
         await _fetch(self._pool, "SELECT routing_leave(%s)", (router_id,))
 
 
@@ -378,7 +371,7 @@ class PostgresIdempotencyStore:
         self._pool = pool
 
     async def claim(self, claimant: Claimant, fingerprint: str, ttl_s: float) -> Claim:
-        """See :class:`router.ports.IdempotencyStore`."""
+        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         row = await _fetch(
             self._pool,
             "SELECT state, status, headers::text, body "
@@ -394,7 +387,7 @@ class PostgresIdempotencyStore:
         return Claim(state, KeptAnswer(row[1], headers, bytes(row[3])))
 
     async def keep(self, claimant: Claimant, answer: KeptAnswer, ttl_s: float) -> None:
-        """See :class:`router.ports.IdempotencyStore`."""
+        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         await _fetch(
             self._pool,
             "UPDATE routing_idempotency SET status = %s, headers = %s::jsonb, body = %s, "
@@ -412,7 +405,7 @@ class PostgresIdempotencyStore:
         )
 
     async def forget(self, claimant: Claimant) -> None:
-        """See :class:`router.ports.IdempotencyStore`."""
+        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         await _fetch(
             self._pool,
             "DELETE FROM routing_idempotency WHERE scope = %s AND key = %s AND token = %s "

@@ -22,7 +22,7 @@ from router.ingress.operations import JSON
 from router.pipeline.gateway import Gateway
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import Grant
-from router.ports import Books, BudgetState
+from router.ports.books import Books, BudgetState
 from router.scheduling.standing import Standing
 
 RESETS = {"day": "daily", "week": "weekly", "month": "monthly"}

@@ -13,7 +13,8 @@ from router.domain.errors import WorkerFailed
 from router.ingress.exchange import Exchange, Headers
 from router.pipeline.cluster import ClusterView
 from router.pipeline.gateway import Client
-from router.ports import Member, UpstreamFailed
+from router.ports.cluster import Member
+from router.ports.upstream import UpstreamFailed
 from router.upstream.connection import Connection
 from router.upstream.http import HTTPClient, header_lines
 

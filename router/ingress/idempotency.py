@@ -21,7 +21,7 @@ from router.domain.errors import (
 )
 from router.ingress.exchange import Exchange, Headers, Sink
 from router.pipeline.routing_table import Grant
-from router.ports import Claimant, ClaimState, IdempotencyStore, KeptAnswer
+from router.ports.idempotency import Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
 
 HEADER = b"idempotency-key"

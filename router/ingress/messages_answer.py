@@ -17,7 +17,7 @@ from router.ingress.errors import anthropic_error
 from router.ingress.exchange import Headers, Sink
 from router.ingress.progress import Progress
 from router.pipeline.route_report import Report
-from router.ports import UpstreamFailed
+from router.ports.upstream import UpstreamFailed
 
 STOP_REASONS = {
     "stop": "end_turn",

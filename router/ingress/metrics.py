@@ -21,7 +21,7 @@ from router.build import build_of
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import BUCKETS_MS, Histogram, Meters
-from router.ports import Losses
+from router.ports.records import Losses
 from router.scheduling import scheduler as deciding
 from router.scheduling.decisions import Cancel, Eject, Hedge, Probe
 

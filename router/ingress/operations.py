@@ -12,7 +12,7 @@ from router.pipeline.dispatch import Dispatcher
 from router.pipeline.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
-from router.ports import NO_LOSSES, Losses
+from router.ports.records import NO_LOSSES, Losses
 from router.settings import Limits
 
 JSON = [("content-type", "application/json")]

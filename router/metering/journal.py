@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 from router.contracts.journal import frame, read_segment
-from router.ports import AppendFile, Disk
+from router.ports.disk import AppendFile, Disk
 
 SEGMENT_BYTES_MAX = 8 * 1024 * 1024
 SUFFIX = ".journal"

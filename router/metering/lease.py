@@ -13,7 +13,7 @@ from math import inf
 from msgspec import Struct, structs
 
 from router.domain.money import Purse
-from router.ports import LeaseGrant
+from router.ports.bank import LeaseGrant
 
 CLOCK_SKEW_S = 2.0
 REFILL_BELOW = 0.75

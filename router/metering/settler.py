@@ -12,7 +12,7 @@ from router.contracts.journal import PAYLOAD_BYTES_MAX, Kept, newest_records
 from router.contracts.record import NO_CANDIDATES, UsageRecord, encode_record
 from router.domain.errors import LedgerUnavailable
 from router.metering.journal import Journal, JournalBroken
-from router.ports import Losses, RecordRejected, RecordSink
+from router.ports.records import Losses, RecordRejected, RecordSink
 
 BATCH_MAX = 500
 GATHER_S = 0.02

@@ -12,7 +12,7 @@ from msgspec import Struct
 from router.domain.errors import BudgetExhausted, CallError, CreditExhausted, LedgerUnavailable
 from router.domain.money import Purse, format_usd
 from router.metering.lease import Hold, Lease, LeaseBook
-from router.ports import LeaseBank, LeaseGrant, Shortage
+from router.ports.bank import LeaseBank, LeaseGrant, Shortage
 
 COVER_S = 120.0
 """How long a lease should last, at the speed at which the previous one was used."""

@@ -18,7 +18,7 @@ from router.pipeline.history import Histories
 from router.pipeline.plan import Plan, make_ticket
 from router.pipeline.race import Course, Race
 from router.pipeline.trace import Trace
-from router.ports import Answer, StreamPart, Upstream, UpstreamFailed, UpstreamRefused
+from router.ports.upstream import Answer, StreamPart, Upstream, UpstreamFailed, UpstreamRefused
 from router.scheduling.budget import retry_budget
 from router.scheduling.endings import (
     ANSWERED,

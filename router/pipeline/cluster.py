@@ -23,7 +23,7 @@ from router.domain.errors import LedgerUnavailable
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
-from router.ports import Beat, Cluster, Member, SlotClaim
+from router.ports.cluster import Beat, Cluster, Member, SlotClaim
 from router.scheduling.sharding import owner
 from router.scheduling.slot_share import slot_shares
 

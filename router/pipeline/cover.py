@@ -20,7 +20,7 @@ from router.domain.pricing import Price, answer_nano
 from router.metering.vault import Vault
 from router.pipeline.plan import Plan
 from router.pipeline.settle import CallAccount
-from router.ports import StreamPart
+from router.ports.upstream import StreamPart
 
 END_OF_EVENT = b"\n\n"
 HOLD_SLACK_TOKENS = 16

@@ -12,7 +12,7 @@ from router.domain.catalog import Endpoint
 from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull
 from router.pipeline.probes import Probes
 from router.pipeline.race import Races
-from router.ports import Upstream
+from router.ports.upstream import Upstream
 from router.scheduling.decisions import (
     Cancel,
     Decision,

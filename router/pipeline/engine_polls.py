@@ -11,7 +11,7 @@ import logging
 from router.contracts.engine_report import EngineReport
 from router.domain.catalog import Worker
 from router.pipeline.dispatch import Dispatcher
-from router.ports import EngineReports, UpstreamFailed, UpstreamRefused
+from router.ports.upstream import EngineReports, UpstreamFailed, UpstreamRefused
 
 ASKED = ("vllm", "sglang", "llama.cpp", "llamacpp", "llama-server")
 """Names of servers in the catalog that give a report begin with one of these."""

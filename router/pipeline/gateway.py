@@ -39,7 +39,8 @@ from router.pipeline.routing_table import EMPTY_TABLE, Grant, RoutingTable
 from router.pipeline.settle import CallAccount, Settlement
 from router.pipeline.starting import WaitingRoom
 from router.pipeline.trace import Trace
-from router.ports import Recorder, StreamPart, UpstreamFailed
+from router.ports.records import Recorder
+from router.ports.upstream import StreamPart, UpstreamFailed
 from router.scheduling.endings import ANSWERED, GIVEN_UP, TRUNCATED
 from router.scheduling.standing import Standing
 from router.scheduling.worker import Attempt

@@ -11,7 +11,8 @@ from math import ceil
 
 from router.contracts.record import UsageRecord
 from router.domain.outcome import Outcome
-from router.ports import ANSWERED, Recorder
+from router.ports.records import Recorder
+from router.ports.upstream import ANSWERED
 
 ANSWERS_MAX = 256
 ANSWERS_AGE_MAX_S = 30 * 60
@@ -92,7 +93,7 @@ class Histories:
         return history
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`router.ports.Recorder`."""
+        """See :class:`router.ports.records.Recorder`."""
         ended_s = (record.created_at_ms + record.total_ms) / 1e3
         for attempt in record.attempts:
             outcome, _, reason = attempt.outcome.partition(":")

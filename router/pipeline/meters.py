@@ -9,7 +9,7 @@ from collections import Counter
 
 from router.contracts.record import UsageRecord, hedge_ms
 from router.domain.outcome import Outcome
-from router.ports import Recorder
+from router.ports.records import Recorder
 
 SERIES_MAX = 10_000
 COMPLETED = Outcome.COMPLETED.value
@@ -79,7 +79,7 @@ class Meters:
         """Errors told to clients, by code."""
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`router.ports.Recorder`."""
+        """See :class:`router.ports.records.Recorder`."""
         self._count(record)
         self._recorder.append(record)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from router.ports import Upstream, UpstreamFailed, UpstreamRefused
+from router.ports.upstream import Upstream, UpstreamFailed, UpstreamRefused
 from router.scheduling.endings import ANSWERED, FAILED, Ending
 from router.scheduling.worker import Attempt
 

@@ -8,7 +8,7 @@ winner's outcome, as ``asyncio.timeout`` does with a deadline.
 import asyncio
 from typing import Any, Generic, Protocol, TypeVar
 
-from router.ports import UpstreamFailed, UpstreamRefused
+from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.scheduling.worker import Attempt
 
 T = TypeVar("T")

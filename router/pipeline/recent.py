@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from router.contracts.record import UsageRecord
-from router.ports import Recorder
+from router.ports.records import Recorder
 
 RECENT_MAX = 2_000
 
@@ -17,7 +17,7 @@ class RecentCalls:
         self._records: OrderedDict[str, UsageRecord] = OrderedDict()
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`router.ports.Recorder`."""
+        """See :class:`router.ports.records.Recorder`."""
         self._records[record.request_id] = record
         if len(self._records) > RECENT_MAX:
             self._records.popitem(last=False)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from router.domain.errors import LedgerUnavailable
 from router.pipeline.routing_table import Grant
-from router.ports import RefusalCount, RefusalSink
+from router.ports.records import RefusalCount, RefusalSink
 
 FLUSH_S = 5.0
 KINDS_MAX = 10_000

@@ -9,7 +9,7 @@ from msgspec import structs
 from router.contracts.learned import KeptLearned, Learned
 from router.pipeline.counting import WorkerCounts
 from router.pipeline.dispatch import Dispatcher
-from router.ports import LearnedStore
+from router.ports.catalog import LearnedStore
 
 SAVE_INTERVAL_S = 30.0
 """A killed router forgets at most this much."""

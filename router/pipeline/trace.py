@@ -18,7 +18,7 @@ from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest
 from router.domain.verdict import Verdict
 from router.pipeline.plan import Plan
-from router.ports import StreamPart
+from router.ports.upstream import StreamPart
 from router.scheduling.costs import Terms
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Ranking
 from router.scheduling.standing import Standing

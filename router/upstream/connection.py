@@ -10,7 +10,7 @@ from typing import cast
 
 import httptools
 
-from router.ports import UpstreamFailed
+from router.ports.upstream import UpstreamFailed
 
 BUFFER_BYTES_MAX = 256 * 1024
 HEAD_BYTES_MAX = 64 * 1024

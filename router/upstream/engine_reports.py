@@ -4,13 +4,13 @@ import asyncio
 
 from router.contracts.engine_report import EngineReport, read_report
 from router.domain.catalog import Worker
-from router.ports import UpstreamFailed
+from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient, raise_for_status
 
 
 class MetricsReports:
-    """See :class:`router.ports.EngineReports`."""
+    """See :class:`router.ports.upstream.EngineReports`."""
 
     def __init__(self, client: HTTPClient, limits: Limits) -> None:
         self._client = client

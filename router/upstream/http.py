@@ -14,7 +14,7 @@ from msgspec import Struct
 from router.contracts.lenient import Fields, fields_of, object_of, objects_of, text_of
 from router.contracts.wire import UNREADABLE
 from router.domain.addresses import AddressPolicy
-from router.ports import UpstreamFailed, UpstreamRefused
+from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.connection import Connection, Origin
 

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2_grpc
 from router.contracts import oip
 from router.domain.addresses import AddressPolicy
 from router.domain.catalog import Endpoint
-from router.ports import UpstreamFailed, UpstreamRefused
+from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.http import resolve_allowed
 from router.upstream.oip_http import HEADER_LENGTH, TRACEPARENT

@@ -21,7 +21,7 @@ from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.http import HTTPClient, header_lines, post_for_answer
 
@@ -103,7 +103,7 @@ class HTTPTransport:
 
 
 class OIPUpstream:
-    """See :class:`router.ports.Upstream`."""
+    """See :class:`router.ports.upstream.Upstream`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

@@ -11,7 +11,7 @@ from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
 from router.domain.pricing import Usage
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
-from router.ports import Answer, StreamPart, UpstreamFailed
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient, post_for_answer
 from router.upstream.sse import EventStream, usage_of
@@ -37,7 +37,7 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class OpenAIUpstream:
-    """See :class:`router.ports.Upstream`."""
+    """See :class:`router.ports.upstream.Upstream`."""
 
     def __init__(self, client: HTTPClient, limits: Limits) -> None:
         self._client = client

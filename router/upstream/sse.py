@@ -13,7 +13,7 @@ from router.contracts.completion import TokenCounts, completion_of
 from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.pricing import Usage
-from router.ports import StreamPart, UpstreamFailed
+from router.ports.upstream import StreamPart, UpstreamFailed
 
 DATA = b"data:"
 END = b"\n\n"

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from router.ports import StreamPart, UpstreamFailed
+from router.ports.upstream import StreamPart, UpstreamFailed
 from router.upstream.http import HTTPClient, raise_for_status
 from router.upstream.sse import EventStream
 

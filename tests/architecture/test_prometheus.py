@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.ports import Answer
+from router.ports.upstream import Answer
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import FakeUpstream, Line
 

@@ -165,7 +165,7 @@ class Nobody:
     """A ledger that is given what PostgreSQL would be, and keeps nothing."""
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
-        """See :class:`router.ports.RecordSink`."""
+        """See :class:`router.ports.records.RecordSink`."""
         encode_records(records)
 
 

@@ -24,7 +24,7 @@ from marketplace.catalog.addresses import AddressRefused, address_of, address_po
 from marketplace.catalog.models import Worker
 from marketplace.providers.conformance.findings import Target
 from marketplace.providers.conformance.probing import check_endpoint
-from router.ports import UpstreamFailed
+from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient
 

@@ -9,7 +9,7 @@ from router.adapters.memory import MemoryBank, MemoryLedger
 from router.contracts.record import UsageRecord
 from router.domain.errors import LedgerUnavailable
 from router.domain.money import Purse
-from router.ports import LeaseGrant, Shortage
+from router.ports.bank import LeaseGrant, Shortage
 
 T = TypeVar("T")
 DELAY_S = 0.003
@@ -53,7 +53,7 @@ class Network:
 
 
 class RemoteBank:
-    """See :class:`router.ports.LeaseBank`."""
+    """See :class:`router.ports.bank.LeaseBank`."""
 
     def __init__(self, bank: MemoryBank, network: Network) -> None:
         self._bank = bank
@@ -88,7 +88,7 @@ class RemoteBank:
 
 
 class RemoteSink:
-    """See :class:`router.ports.RecordSink`."""
+    """See :class:`router.ports.records.RecordSink`."""
 
     def __init__(self, ledger: MemoryLedger, network: Network) -> None:
         self._ledger = ledger

@@ -11,7 +11,7 @@ import pytest
 from router.adapters.memory import MemoryBank, MemoryBudget, MemoryLedger
 from router.adapters.postgres import Pool, PostgresBank, PostgresLedger, open_pool
 from router.domain.money import Purse
-from router.ports import LeaseBank, LeaseGrant
+from router.ports.bank import LeaseBank, LeaseGrant
 from tests.databases import copied
 
 CREDIT_NANO = 1_000

@@ -13,7 +13,7 @@ from router.adapters.memory import MemoryCluster
 from router.adapters.postgres import PostgresCluster, open_pool
 from router.contracts.word import SILENT, Load, Word
 from router.domain.errors import LedgerUnavailable
-from router.ports import Member, SlotClaim
+from router.ports.cluster import Member, SlotClaim
 from tests.examples import examples
 
 TTL_S = 60.0

@@ -6,7 +6,8 @@ import pytest
 
 from router.adapters.file_disk import FileDisk
 from router.adapters.memory_disk import MemoryDisk
-from router.ports import Disk, Taken
+from router.ports.disk import Disk
+from router.ports.taken import Taken
 
 
 @pytest.fixture(params=["memory", "file"])

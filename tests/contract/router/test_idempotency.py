@@ -9,7 +9,7 @@ import pytest
 
 from router.adapters.memory import MemoryIdempotencyStore
 from router.adapters.postgres import PostgresIdempotencyStore, open_pool
-from router.ports import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
+from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
 
 ANSWER = KeptAnswer(
     200, (("x-a", "b"), ("content-type", "application/json")), b'{"a":"\xc3\xa9"}\0'

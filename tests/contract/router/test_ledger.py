@@ -13,15 +13,10 @@ from router.adapters import postgres
 from router.contracts.record import CandidateRecord, Candidates, TermsRecord, UsageRecord
 from router.domain.errors import LedgerUnavailable
 from router.domain.money import Purse
-from router.ports import (
-    BudgetState,
-    LeaseBank,
-    LeaseGrant,
-    RecordRejected,
-    Shortage,
-    Spending,
-    Taken,
-)
+from router.ports.bank import LeaseBank, LeaseGrant, Shortage
+from router.ports.books import BudgetState, Spending
+from router.ports.records import RecordRejected
+from router.ports.taken import Taken
 from tests.contract.router.conftest import CREDIT_NANO, TTL_S, Till
 from tests.unit.router.records import record
 

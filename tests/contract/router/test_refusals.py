@@ -3,7 +3,7 @@
 import psycopg
 
 from router.adapters.postgres import PostgresRefusals, open_pool
-from router.ports import RefusalCount
+from router.ports.records import RefusalCount
 
 HOUR_MS = 3_600_000
 

@@ -23,7 +23,7 @@ from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
 from router.ingress.pass_through import PassThrough
 from router.pipeline.engine_polls import EnginePolls
-from router.ports import UpstreamFailed
+from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
 from tests.ports import free_ports
 from tests.unit.router.pipeline.line import Line

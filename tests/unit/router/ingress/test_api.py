@@ -12,7 +12,7 @@ from router.adapters.memory import MemoryBudget
 from router.domain.catalog import ApiKey, Budget, Endpoint
 from router.domain.keys import digest_key
 from router.domain.request import InferenceRequest
-from router.ports import Answer, UpstreamFailed
+from router.ports.upstream import Answer, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import (

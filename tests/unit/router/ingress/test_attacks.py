@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from router.domain.catalog import Endpoint
 from router.domain.request import InferenceRequest
-from router.ports import Answer
+from router.ports.upstream import Answer
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling, calling_grpc
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line

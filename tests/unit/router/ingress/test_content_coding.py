@@ -12,7 +12,7 @@ import zstandard
 
 from router.domain.errors import BodyTooLarge
 from router.ingress.content_coding import decoded
-from router.ports import Answer
+from router.ports.upstream import Answer
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line

@@ -9,7 +9,7 @@ from msgspec import structs
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Deployment, Model
 from router.domain.pricing import Usage
-from router.ports import Answer
+from router.ports.upstream import Answer
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, PRICE, FakeUpstream, Line, snapshot
 

@@ -19,7 +19,8 @@ from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.routing_table import build_table
-from router.ports import Answer, Member
+from router.ports.cluster import Member
+from router.ports.upstream import Answer
 from router.scheduling.scheduler import Scheduler
 from router.settings import Limits
 from router.upstream.http import HTTPClient

@@ -11,7 +11,8 @@ from router.adapters.memory import MemoryIdempotencyStore
 from router.domain.catalog import ApiKey
 from router.domain.errors import LedgerUnavailable
 from router.domain.keys import SessionClaims, digest_key, sign_session
-from router.ports import Answer, Claim, Claimant, ClaimState, StreamPart, UpstreamFailed
+from router.ports.idempotency import Claim, Claimant, ClaimState
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import (

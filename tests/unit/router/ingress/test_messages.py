@@ -15,7 +15,7 @@ from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.errors import RequestInvalid, StreamBroken
 from router.ingress.messages import chat_body
 from router.ingress.messages_answer import MessageStream, message_of
-from router.ports import Answer, StreamPart, UpstreamFailed
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient
 from router.upstream.openai_http import OpenAIUpstream

@@ -15,7 +15,7 @@ from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
 from router.ingress import messages
 from router.ingress.openai import IMAGE_TOKENS_MAX, TEMPLATE_TOKENS_MAX, parse_call
-from router.ports import Answer
+from router.ports.upstream import Answer
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, FakeUpstream, Line, snapshot
 

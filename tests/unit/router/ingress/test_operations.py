@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from router.pipeline import meters
-from router.ports import Answer, StreamPart, UpstreamFailed
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, Step

@@ -17,7 +17,7 @@ from router.domain.money import format_usd
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
 from router.ingress.openai import parse_call
-from router.ports import Answer
+from router.ports.upstream import Answer
 from tests.examples import examples
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import ACCOUNT, KEY, FakeUpstream, Line, snapshot

@@ -14,7 +14,7 @@ from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Model
 from router.domain.pricing import Usage
 from router.ingress.tensors import is_regular
-from router.ports import Answer
+from router.ports.upstream import Answer
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling, calling_grpc
 from tests.unit.router.pipeline.line import KEY, FakeUpstream, Line, snapshot

@@ -14,7 +14,7 @@ from router.domain.money import Purse, format_usd
 from router.metering import vault as module
 from router.metering.lease import Hold, LeaseBook
 from router.metering.vault import COVER_S, DOUBT_S, Vault
-from router.ports import LeaseGrant, Shortage
+from router.ports.bank import LeaseGrant, Shortage
 from tests.examples import examples
 from tests.unit.router.pipeline.line import in_time
 from tests.unit.router.records import record

@@ -23,7 +23,7 @@ from router.metering import journal as journal_module
 from router.metering import settler as module
 from router.metering.journal import Journal
 from router.metering.settler import Settler
-from router.ports import Losses, RecordRejected
+from router.ports.records import Losses, RecordRejected
 from tests.unit.router.pipeline.line import in_time as until
 from tests.unit.router.records import record
 

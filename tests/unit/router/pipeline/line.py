@@ -32,7 +32,7 @@ from router.pipeline.refusals import Refusals
 from router.pipeline.route_report import Report
 from router.pipeline.routing_table import build_table
 from router.pipeline.starting import WaitingRoom
-from router.ports import Answer, StreamPart, Upstream
+from router.ports.upstream import Answer, StreamPart, Upstream
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.starting import Starts
 from router.scheduling.tokens import TokenEstimates

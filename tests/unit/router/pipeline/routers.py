@@ -10,7 +10,7 @@ from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.routing_table import build_table
-from router.ports import Beat, Member
+from router.ports.cluster import Beat, Member
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.pipeline.line import snapshot
 

@@ -18,7 +18,7 @@ from router.pipeline.plan import make_plan
 from router.pipeline.routing_table import Grant, build_table
 from router.pipeline.settle import CallAccount
 from router.pipeline.trace import Trace
-from router.ports import Answer, StreamPart, UpstreamFailed
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from tests.unit.router.pipeline.line import (
     ACCOUNT,
     COST_NANO,

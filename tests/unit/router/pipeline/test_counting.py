@@ -18,7 +18,7 @@ from router.pipeline.counting import (
     TOLERANCE,
     WorkerCounts,
 )
-from router.ports import Answer, StreamPart
+from router.ports.upstream import Answer, StreamPart
 from tests.unit.router.pipeline.line import PRICE, USED, FakeUpstream, Line, until
 
 ANSWERS = 400

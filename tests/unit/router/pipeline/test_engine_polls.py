@@ -10,7 +10,7 @@ from router.contracts.engine_report import EngineReport
 from router.domain.catalog import Pool, Worker
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.engine_polls import REASON_MAX, EnginePolls
-from router.ports import UpstreamFailed
+from router.ports.upstream import UpstreamFailed
 from router.scheduling.engines import EngineWorker
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import endpoint

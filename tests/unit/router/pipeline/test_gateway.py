@@ -27,7 +27,7 @@ from router.ingress.listing import model_list
 from router.pipeline.cover import HOLD_SLACK_TOKENS
 from router.pipeline.holding import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
-from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from router.scheduling.endings import GIVEN_UP
 from router.scheduling.estimate import UNKNOWN_S
 from router.settings import Limits

@@ -9,7 +9,7 @@ import pytest
 from router.contracts.record import hedge_ms
 from router.domain.catalog import Endpoint
 from router.domain.errors import WorkerFailed, WorkerRefused
-from router.ports import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from tests.unit.router.pipeline.line import (
     COST_NANO,
     USED,

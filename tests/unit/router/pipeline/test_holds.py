@@ -21,7 +21,7 @@ from router.pipeline.cover import HOLD_SLACK_TOKENS
 from router.pipeline.holding import ANSWER_TOKENS_MIN
 from router.pipeline.plan import make_plan
 from router.pipeline.routing_table import Grant, build_table
-from router.ports import Answer, StreamPart, UpstreamFailed
+from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from tests.simulation.virtual_time import run as in_virtual_time
 from tests.unit.router.pipeline.line import (
     ACCOUNT,

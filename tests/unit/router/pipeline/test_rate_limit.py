@@ -13,7 +13,7 @@ from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Limit, Organisation, RateLimits
 from router.domain.errors import CreditExhausted, RateLimited
 from router.pipeline.rate_limit import Permit, RateLimiter
-from router.ports import Answer, UpstreamFailed
+from router.ports.upstream import Answer, UpstreamFailed
 from tests.unit.router.pipeline.line import USED, FakeUpstream, Line, snapshot, until
 from tests.unit.router.pipeline.routers import Clock, Router, meeting
 

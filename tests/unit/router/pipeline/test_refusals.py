@@ -8,7 +8,8 @@ from router.domain.errors import CallError, LedgerUnavailable
 from router.domain.money import Purse
 from router.pipeline.refusals import HOUR_MS, KINDS_MAX, Refusals
 from router.pipeline.routing_table import Grant
-from router.ports import Answer, RefusalCount
+from router.ports.records import RefusalCount
+from router.ports.upstream import Answer
 from tests.unit.router.pipeline.line import USED, FakeUpstream, Line
 
 GRANT = Grant(7, Purse(1), key_id=3, user_id=5)

@@ -16,7 +16,7 @@ from router.domain.errors import (
     RequestInvalid,
 )
 from router.pipeline.routing_table import build_table
-from router.ports import Answer, StreamPart
+from router.ports.upstream import Answer, StreamPart
 from router.settings import Limits
 from tests.unit.router.pipeline.line import (
     COST_NANO,

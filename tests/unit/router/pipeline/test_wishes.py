@@ -19,7 +19,7 @@ from router.pipeline.history import Histories
 from router.pipeline.plan import make_plan, make_ticket
 from router.pipeline.routing_table import Grant, build_table
 from router.pipeline.sizing import prefix_blocks, size_features
-from router.ports import Answer
+from router.ports.upstream import Answer
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Ticket
 from router.scheduling.tokens import TokenEstimates

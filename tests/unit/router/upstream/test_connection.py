@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.domain.addresses import EVERYWHERE, AddressPolicy
-from router.ports import UpstreamFailed, UpstreamRefused
+from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.connection import BUFFER_BYTES_MAX, HEAD_BYTES_MAX
 from router.upstream.http import HTTPClient, header_lines, post_for_answer

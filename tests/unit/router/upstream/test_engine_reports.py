@@ -8,7 +8,7 @@ from aiohttp import web
 from router.contracts.engine_report import EngineReport
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Worker
-from router.ports import UpstreamFailed
+from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
 from router.upstream.engine_reports import MetricsReports
 from router.upstream.http import HTTPClient

@@ -14,7 +14,7 @@ from router.domain.catalog import Deployment, Endpoint, Pool, Worker
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
 from router.ingress.openai import parse_call
-from router.ports import UpstreamFailed, UpstreamRefused
+from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.http import HTTPClient
 from router.upstream.oip_http import HEADER_LENGTH, HTTPTransport, OIPUpstream

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.pricing import Usage
-from router.ports import StreamPart, UpstreamFailed
+from router.ports.upstream import StreamPart, UpstreamFailed
 from router.upstream.sse import EventStream, TokenCounts, usage_of
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from router.contracts.completion import decode_completion
 from router.contracts.wire import UNREADABLE
 from router.domain.pricing import Usage
-from router.ports import StreamPart, UpstreamFailed
+from router.ports.upstream import StreamPart, UpstreamFailed
 from router.upstream.sse import EventStream, usage_of
 
 
