@@ -35,7 +35,7 @@ from marketplace.batches.formats.rows import ROWS_MAX
 from marketplace.batches.models import Batch, File
 from marketplace.batches.services import BatchRefused, batch_cancel, batch_create
 from marketplace.catalog.models import Task
-from marketplace.catalog.selectors import models_published
+from marketplace.catalog.selectors import batch_discounts, models_published
 from marketplace.inference.callers import Caller
 from marketplace.shared.confirming import confirmation, is_confirmed
 
@@ -105,6 +105,7 @@ def batch(request: HttpRequest, organisation: Organisation, public_id: str) -> H
     row = _one(organisation, public_id)
     context = {
         "batch": row,
+        "discounts": batch_discounts(row.model_names),
         "expected_at": row.lines_end_at(timezone.now()),
         "input": File.objects.filter(public_id=row.input_file_id).first(),
         "failures": failures_of(row.error_file),

@@ -15,9 +15,7 @@ from marketplace.accounts.access import StaffWritesAllRead
 from marketplace.accounts.models import User
 from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
 from marketplace.catalog.services import offer_publish, pool_put, worker_drain, worker_put
-from router.domain.pricing import Price
-
-PRICE_FIELDS = [name for name in Price.__struct_fields__ if "_nano" in name]
+from router.domain.pricing import PRICE_FIELDS, Price
 
 
 class ProviderSerializer(serializers.ModelSerializer[Provider]):
@@ -114,7 +112,10 @@ class DeploymentSerializer(serializers.ModelSerializer[Deployment]):
 class OfferSerializer(serializers.ModelSerializer[Offer]):
     class Meta:
         model = Offer
-        fields = ["id", "deployment", *PRICE_FIELDS, "effective_at", "created_at"]
+        fields = [
+            *("id", "deployment", *PRICE_FIELDS),
+            *("batch_discount_bps", "effective_at", "created_at"),
+        ]
         read_only_fields = ["created_at"]
         extra_kwargs = {name: {"min_value": 0} for name in PRICE_FIELDS}
 
@@ -256,4 +257,5 @@ class OfferViewSet(mixins.CreateModelMixin, CatalogViewSet):
             deployment=values["deployment"],
             price=Price(id=0, **{name: values.get(name, 0) for name in PRICE_FIELDS}),
             effective_at=values.get("effective_at"),
+            batch_discount_bps=values.get("batch_discount_bps"),
         )

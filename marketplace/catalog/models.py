@@ -328,6 +328,12 @@ class Offer(models.Model):
     row_nano = models.PositiveBigIntegerField(default=0)
     image_nano = models.PositiveBigIntegerField(default=0)
     second_nano = models.PositiveBigIntegerField(default=0)
+    batch_discount_bps = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(10_000)],
+        help_text=_("What a batch pays less, in basis points: 5000 is half."),
+    )
     effective_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -335,6 +341,11 @@ class Offer(models.Model):
         ordering = ["deployment", "-effective_at", "-id"]
         indexes = [
             models.Index(fields=["deployment", "-effective_at", "-id"], name="offer_in_force")
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(batch_discount_bps__lte=10_000), name="offer_discount_bounded"
+            )
         ]
 
     def __str__(self) -> str:

@@ -38,6 +38,7 @@ def price_of(offer: Offer) -> Price:
         image_nano=offer.image_nano,
         second_nano=offer.second_nano,
         effective_at_ms=int(offer.effective_at.timestamp() * 1000),
+        batch_discount_bps=offer.batch_discount_bps,
     )
 
 

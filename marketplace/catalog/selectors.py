@@ -1,5 +1,6 @@
 """Reading the catalog."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -75,6 +76,24 @@ def offer_in_force(deployment: Deployment) -> Offer | None:
         .order_by("-effective_at", "-id")
         .first()
     )
+
+
+def batch_discounts(models: Iterable[str]) -> tuple[int, int] | None:
+    """The least and the most that batches pay less for these models now, in basis points.
+
+    None if they pay what everybody pays.
+    """
+    newest = (
+        Offer.objects.filter(
+            deployment__version__model__name__in=list(models),
+            deployment__status=DeploymentStatus.LIVE,
+            effective_at__lte=timezone.now(),
+        )
+        .order_by("deployment_id", "-effective_at", "-id")
+        .distinct("deployment_id")
+    )
+    found = [offer.batch_discount_bps for offer in newest]
+    return (min(found), max(found)) if any(found) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
@@ -35,18 +36,37 @@ def provider_create(
 
 @transaction.atomic
 def offer_publish(
-    *, deployment: Deployment, price: Price, effective_at: datetime | None = None
+    *,
+    deployment: Deployment,
+    price: Price,
+    effective_at: datetime | None = None,
+    batch_discount_bps: int | None = None,
 ) -> Offer:
     """Publish a price version; it supersedes the earlier ones from ``effective_at`` on."""
-    offer = offer_create(deployment=deployment, price=price, effective_at=effective_at)
+    offer = offer_create(
+        deployment=deployment,
+        price=price,
+        effective_at=effective_at,
+        batch_discount_bps=batch_discount_bps,
+    )
     catalog_changed.send(None)
     return offer
 
 
 def offer_create(
-    *, deployment: Deployment, price: Price, effective_at: datetime | None = None
+    *,
+    deployment: Deployment,
+    price: Price,
+    effective_at: datetime | None = None,
+    batch_discount_bps: int | None = None,
 ) -> Offer:
-    """Like :func:`offer_publish`, but the caller publishes. ``price.id`` is ignored."""
+    """Like :func:`offer_publish`, but the caller publishes.
+
+    Of ``price`` only the prices count. What batches pay less is the setting
+    ``WAYPOST_BATCH_DISCOUNT_BPS`` unless it is said.
+    """
+    if batch_discount_bps is None:
+        batch_discount_bps = settings.WAYPOST_BATCH_DISCOUNT_BPS
     return Offer.objects.create(
         deployment=deployment,
         prompt_nano_per_million=price.prompt_nano_per_million,
@@ -57,6 +77,7 @@ def offer_create(
         row_nano=price.row_nano,
         image_nano=price.image_nano,
         second_nano=price.second_nano,
+        batch_discount_bps=batch_discount_bps,
         effective_at=effective_at or timezone.now(),
     )
 

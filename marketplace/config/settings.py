@@ -164,6 +164,11 @@ WAYPOST_FILES_ENDPOINT = str(env.str("WAYPOST_FILES_ENDPOINT", default=""))
 WAYPOST_FILES_BYTES_MAX = _positive("WAYPOST_FILES_BYTES_MAX", 10_000_000_000)
 WAYPOST_FILES_DAYS = _positive("WAYPOST_FILES_DAYS", 30)
 WAYPOST_BATCHES_AT_ONCE = _positive("WAYPOST_BATCHES_AT_ONCE", 1)
+WAYPOST_BATCH_DISCOUNT_BPS = _not_negative("WAYPOST_BATCH_DISCOUNT_BPS", 5_000)
+if WAYPOST_BATCH_DISCOUNT_BPS > 10_000:
+    raise ImproperlyConfigured(
+        f"WAYPOST_BATCH_DISCOUNT_BPS must be at most 10000, got {WAYPOST_BATCH_DISCOUNT_BPS}"
+    )
 
 # --- Predictions -----------------------------------------------------------------------------
 WAYPOST_PREDICTION_KEPT_HOURS = _positive("WAYPOST_PREDICTION_KEPT_HOURS", 72)

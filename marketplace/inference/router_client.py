@@ -65,11 +65,17 @@ class _Call:
 
 
 class RouterClient:
-    """Pooled connections to ``url`` (the setting WAYPOST_ROUTER_URL), within an ``async with``."""
+    """Pooled connections to ``url`` (the setting WAYPOST_ROUTER_URL), within an ``async with``.
 
-    def __init__(self, url: str = "", *, connections_max: int = CONNECTIONS_MAX) -> None:
+    ``batch`` says that a batch calls, which pays less.
+    """
+
+    def __init__(
+        self, url: str = "", *, connections_max: int = CONNECTIONS_MAX, batch: bool = False
+    ) -> None:
         self._url = (url or settings.WAYPOST_ROUTER_URL).rstrip("/")
         self._connections_max = connections_max
+        self._batch = batch
         self._tokens: dict[Caller, tuple[str, float]] = {}
         self._opened: aiohttp.ClientSession | None = None
 
@@ -184,7 +190,7 @@ class RouterClient:
         known = self._tokens.get(caller)
         if known is not None and self._now_s() < known[1]:
             return known[0]
-        token = await asyncio.to_thread(_token_of, caller)
+        token = await asyncio.to_thread(_token_of, caller, batch=self._batch)
         if len(self._tokens) >= CALLERS_MAX:
             self._tokens.clear()
         self._tokens[caller] = token, self._now_s() + settings.SESSION_TOKEN_TTL_S / 2
@@ -194,10 +200,10 @@ class RouterClient:
         return asyncio.get_running_loop().time()
 
 
-def _token_of(caller: Caller) -> str:
+def _token_of(caller: Caller, *, batch: bool) -> str:
     """In a thread of its own, whose connection to the database goes back at once."""
     try:
-        return caller_token(caller)
+        return caller_token(caller, batch=batch)
     finally:
         connections.close_all()
 

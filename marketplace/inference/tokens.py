@@ -12,11 +12,12 @@ class CallerGone(Exception):
     """A person may no longer call models for the organisation. The message is for people."""
 
 
-def caller_token(caller: Caller) -> str:
+def caller_token(caller: Caller, *, batch: bool = False) -> str:
     """A bearer for the router, good for ``SESSION_TOKEN_TTL_S``. Raises :class:`CallerGone`.
 
     It can do what the caller can now: the router applies a key's limits, budgets, expiry and
-    revocation, and refuses a person's token when the membership or the account ends.
+    revocation, and refuses a person's token when the membership or the account ends. A ``batch``
+    pays the price of batches for what it calls at their priority.
     """
     if caller.user_id and not membership_that_calls(
         organisation_id=caller.organisation_id, user_id=caller.user_id
@@ -28,5 +29,6 @@ def caller_token(caller: Caller) -> str:
         user_id=caller.user_id,
         expires_at_s=int(time.time()) + settings.SESSION_TOKEN_TTL_S,
         key_id=caller.key_id,
+        batch=batch,
     )
     return sign_session(claims, settings.WAYPOST_KEY_PEPPER)

@@ -14,10 +14,7 @@ from marketplace.catalog.models import AIModel, Deployment, Provider, Quantizati
 from marketplace.providers.conformance.checks import LABELS, advice_text
 from marketplace.providers.listings.states import ListingAction, ListingState
 from marketplace.shared.jobs.models import STATES_OPEN, Job
-from router.domain.pricing import Price
-
-PRICE_FIELDS = tuple(name for name in Price.__struct_fields__ if "_nano" in name)
-
+from router.domain.pricing import PRICE_FIELDS, Price
 
 MODEL_FIELDS = (
     "display_name",

@@ -19,6 +19,7 @@ from marketplace.usage.rollups.deployment_models import (
     RankingWindow,
 )
 from router.domain.outcome import Outcome
+from router.domain.pricing import PriceClass
 
 __all__ = [
     "CallerRollup",
@@ -74,6 +75,7 @@ class UsageEvent(models.Model):
     finish_reason = models.TextField()
     deployment_id = models.BigIntegerField()
     price_id = models.BigIntegerField()
+    price_class = models.TextField(default=PriceClass.STANDARD, db_default=PriceClass.STANDARD)
     provider_account_id = models.BigIntegerField()
     worker_id = models.TextField()
     pool = models.TextField()

@@ -214,5 +214,5 @@ def _cost_lines(event: UsageEvent, offer: Offer | None) -> list[dict[str, object
             "price": unit_price_text(line.unit_nano, line.per),
             "amount_nano": line.amount_scaled / PRICE_SCALE,
         }
-        for line in charge_lines(price_of(offer), used)
+        for line in charge_lines(price_of(offer).in_class(event.price_class), used)
     ]

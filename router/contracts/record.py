@@ -128,6 +128,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created_at_ms: int
     deployment_id: int = 0
     price_id: int = 0
+    price_class: str = "standard"
     worker_id: str = ""
     pool: str = ""
     provider_account_id: int = 0

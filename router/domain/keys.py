@@ -50,7 +50,8 @@ class SessionClaims(msgspec.Struct, frozen=True):
     """Who a session token speaks for. ``expires_at_s`` is Unix seconds.
 
     ``session`` tells a person's browser sessions apart; it is empty outside of browsers. A token
-    with a ``key_id`` speaks for that key and no person: what a job calls models with.
+    with a ``key_id`` speaks for that key and no person: what a job calls models with. ``batch``
+    says that the job is a batch.
     """
 
     organisation_id: int
@@ -59,6 +60,7 @@ class SessionClaims(msgspec.Struct, frozen=True):
     expires_at_s: int
     session: str = ""
     key_id: int = 0
+    batch: bool = False
 
 
 class EndedSession(msgspec.Struct, frozen=True):

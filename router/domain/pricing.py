@@ -1,12 +1,22 @@
 """What a call costs: price versions, measured usage, the most it can cost, the final charge."""
 
-from msgspec import Struct
+from enum import StrEnum
 
-from router.domain.money import PRICE_SCALE, round_half_even
+from msgspec import Struct, structs
+
+from router.domain.money import BASIS_POINTS, PRICE_SCALE, round_half_even
 
 TOKENS_PER_MILLION = 1_000_000
 MS_PER_SECOND = 1_000
 SCALE_PER_MS = PRICE_SCALE // MS_PER_SECOND
+
+
+class PriceClass(StrEnum):
+    """What kind of call is charged for."""
+
+    STANDARD = "standard"
+    BATCH = "batch"
+    """A line of a batch, at the priority of batches."""
 
 
 class Price(Struct, frozen=True, gc=False):
@@ -14,7 +24,8 @@ class Price(Struct, frozen=True, gc=False):
 
     Token prices are per million tokens; the others are per single request, row, image or second
     of hardware. The four token classes are disjoint: ``prompt`` excludes ``cached``, ``completion``
-    excludes ``reasoning``. ``effective_at_ms`` is in Unix time.
+    excludes ``reasoning``. ``effective_at_ms`` is in Unix time. A batch pays
+    ``batch_discount_bps`` less, in basis points: see :meth:`in_class`.
     """
 
     id: int
@@ -27,6 +38,25 @@ class Price(Struct, frozen=True, gc=False):
     image_nano: int = 0
     second_nano: int = 0
     effective_at_ms: int = 0
+    batch_discount_bps: int = 0
+
+    def in_class(self, price_class: str) -> "Price":
+        """The same version as calls of a class are charged by it.
+
+        Each price is discounted by itself and rounded up, so that none becomes nothing unless all
+        of it is off, and that lines and sums of a class add up as they do of any price.
+        """
+        if price_class != PriceClass.BATCH or not self.batch_discount_bps:
+            return self
+        kept = BASIS_POINTS - self.batch_discount_bps
+        return structs.replace(
+            self,
+            **{name: -(-getattr(self, name) * kept // BASIS_POINTS) for name in PRICE_FIELDS},
+        )
+
+
+PRICE_FIELDS = tuple(name for name in Price.__struct_fields__ if "_nano" in name)
+"""The fields of a :class:`Price` that are prices."""
 
 
 class Usage(Struct, frozen=True, gc=False):

@@ -166,6 +166,7 @@ def _generation(record: UsageRecord, provider: str | None) -> dict[str, Any]:
         "native_tokens_reasoning": record.reasoning_tokens,
         "rows": record.rows,
         "price_id": record.price_id,
+        "price_class": record.price_class,
         "held": _usd(record.hold_nano),
         "total_cost": _usd(record.charge_nano),
         "attempts": [

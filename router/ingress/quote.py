@@ -49,7 +49,7 @@ def quote_of(plan: Plan, prompt_tokens: int) -> bytes:
             deployment.provider,
             deployment.pool,
             deployment.price.id,
-            hold_nano(deployment.price, most),
+            hold_nano(plan.price(deployment), most),
         )
         for deployment in deployments
     ]

@@ -35,7 +35,7 @@ def _token_grant(table: RoutingTable, token: str, pepper: bytes) -> Grant:
     return grant
 
 
-def _key_grant(table: RoutingTable, key: ApiKey | None) -> Grant:
+def _key_grant(table: RoutingTable, key: ApiKey | None, *, batch: bool = False) -> Grant:
     if key is None:
         raise CredentialInvalid("this API key is not known or was revoked; see the Keys page")
     if INFERENCE_SCOPE not in key.scopes:
@@ -47,6 +47,7 @@ def _key_grant(table: RoutingTable, key: ApiKey | None) -> Grant:
         models=key.models,
         limits=(*_limits_of(key), *table.limits_of(key.organisation_id)),
         expires_at_s=key.expires_at_s,
+        batch=batch,
     )
 
 
@@ -65,7 +66,8 @@ def _session_grant(table: RoutingTable, token: str, pepper: bytes, now_s: float)
     if claims is None or now_s >= claims.expires_at_s:
         raise CredentialInvalid("this session has expired; reload the page")
     if claims.key_id:
-        return _unexpired(_key_grant(table, _claimed_key(table, claims)), now_s)
+        key = _claimed_key(table, claims)
+        return _unexpired(_key_grant(table, key, batch=claims.batch), now_s)
     if any(ended.covers(claims) for ended in table.ended_sessions.get(claims.user_id, ())):
         raise CredentialInvalid("this session has ended; sign in again")
     return Grant(
@@ -73,4 +75,5 @@ def _session_grant(table: RoutingTable, token: str, pepper: bytes, now_s: float)
         table.purse_of(claims.organisation_id, claims.account_id, user_id=claims.user_id),
         user_id=claims.user_id,
         limits=table.limits_of(claims.organisation_id),
+        batch=claims.batch,
     )

@@ -319,7 +319,7 @@ class Gateway:
         """Pass on the stream to its end, or until credit runs out: then returns why."""
         endpoint = attempt.endpoint.endpoint
         event_tokens = self.counts.event_tokens(plan.request.model)
-        cover = Cover(plan, account, self._vault, endpoint.deployment.price, event_tokens)
+        cover = Cover(plan, account, self._vault, plan.price(endpoint.deployment), event_tokens)
         part = first
         pieces: list[StreamPart] = []
         attempt.heard(first.tokens, trace.first_byte_s)

@@ -3,14 +3,14 @@
 The plan says where a request *may* go; the scheduler says where it goes, and when.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 
 import msgspec
 from msgspec import Struct
 
 from router.contracts.record import CandidateRecord
-from router.domain.catalog import Endpoint, Policy
+from router.domain.catalog import Deployment, Endpoint, Policy
 from router.domain.errors import (
     CallError,
     ModelUnknown,
@@ -19,8 +19,8 @@ from router.domain.errors import (
     RequestInvalid,
 )
 from router.domain.money import NANO_MAX, format_usd
-from router.domain.pricing import Usage, hold_nano
-from router.domain.request import NO_WISHES, InferenceRequest, Sort
+from router.domain.pricing import Price, PriceClass, Usage, hold_nano
+from router.domain.request import NO_WISHES, InferenceRequest, Priority, Sort
 from router.domain.verdict import Verdict
 from router.pipeline.eligibility import (
     Eligibility,
@@ -65,8 +65,8 @@ class Plan(Struct, frozen=True):
     With ``grows``, more is held while a stream runs. If credit does not cover the hold but covers
     ``least_nano``, the call may run ``lessened``.
 
-    A plan without endpoints waits until a worker of ``starts`` does: pools, and the seconds that a
-    start takes there.
+    It is charged in ``price_class``. A plan without endpoints waits until a worker of ``starts``
+    does: pools, and the seconds that a start takes there.
     """
 
     grant: Grant
@@ -83,6 +83,11 @@ class Plan(Struct, frozen=True):
     most: Usage
     grows: bool
     starts: Mapping[str, float] = NO_STARTS
+    price_class: PriceClass = PriceClass.STANDARD
+
+    def price(self, deployment: Deployment) -> Price:
+        """What the call is charged by if the deployment serves it."""
+        return deployment.price.in_class(self.price_class)
 
     def started(self, found: Eligibility) -> "Plan":
         """The plan with the endpoints that there are now; what is held stays."""
@@ -128,10 +133,13 @@ def make_plan(
     request = _bounded(request, route)
     if found.by_the_second:
         request = _timed(request, hardware_max_s)
+    is_batch = grant.batch and request.wishes.priority is Priority.BATCH
+    price_class = PriceClass.BATCH if is_batch else PriceClass.STANDARD
+    prices = [price.in_class(price_class) for price in found.prices]
     held = holding.held(route.model, grant.organisation_id, request)
-    most = first = least = _dearest(found, held.most)
+    most = first = least = _dearest(prices, held.most)
     if held.least is not held.most:
-        least = _dearest(found, held.least)
+        least = _dearest(prices, held.least)
         first = most if held.first is held.most else least
     if most > NANO_MAX:
         raise RequestInvalid(
@@ -154,6 +162,7 @@ def make_plan(
         most=held.most,
         grows=held.grows and most > 0,
         starts=starts,
+        price_class=price_class,
     )
 
 
@@ -297,8 +306,8 @@ def _bounded(request: InferenceRequest, route: Route) -> InferenceRequest:
     return msgspec.structs.replace(request, bound=bound)
 
 
-def _dearest(found: Eligibility, held: Usage) -> int:
-    return max(hold_nano(price, held) for price in found.prices)
+def _dearest(prices: Sequence[Price], held: Usage) -> int:
+    return max(hold_nano(price, held) for price in prices)
 
 
 def _timed(request: InferenceRequest, hardware_max_s: float) -> InferenceRequest:

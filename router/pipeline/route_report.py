@@ -62,6 +62,7 @@ def route_report(
     """Why this route: who served the call, what it took and cost, and who else could have."""
     request = plan.request
     queue_ms, hedged_ms = trace.waited_ms()
+    price = plan.price(endpoint.deployment)
     return {
         "request_id": request.id,
         "pool": endpoint.pool.name,
@@ -77,11 +78,12 @@ def route_report(
         "ttft_ms": (trace.first_byte_s - request.arrived_s) * 1e3,
         "upstream_ms": (now_s - trace.placed_s) * 1e3,
         "total_ms": (now_s - request.arrived_s) * 1e3,
-        "price": endpoint.deployment.price,
+        "price_class": plan.price_class,
+        "price": price,
         "hold_nano_usd": hold_nano,
         "cost_nano_usd": settlement.charge_nano,
         "cost_usd": format_usd(settlement.charge_nano),
-        "cost_lines": charge_lines(endpoint.deployment.price, settlement.usage),
+        "cost_lines": charge_lines(price, settlement.usage),
         "usage": settlement.usage,
         "candidates": trace.candidates(plan).listed(),
     }

@@ -52,6 +52,7 @@ class Grant(Struct, frozen=True, gc=False):
     """Who calls, who pays, and until when (Unix seconds, 0 is forever).
 
     An empty ``models`` allows every model. ``limits`` are those of the key and the organisation.
+    ``batch`` says that a batch calls for them.
     """
 
     organisation_id: int
@@ -61,6 +62,7 @@ class Grant(Struct, frozen=True, gc=False):
     models: tuple[str, ...] = ()
     limits: tuple[Limit, ...] = ()
     expires_at_s: int = 0
+    batch: bool = False
 
     def may_use(self, model: str) -> bool:
         """Whether this caller may call the model and see it in lists."""

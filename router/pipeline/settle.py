@@ -50,7 +50,7 @@ def settle(plan: Plan, hold: Hold, trace: Trace, outcome: Outcome, now_s: float)
     if usage == NOTHING_USED and outcome is not Outcome.COMPLETED:
         return Settlement(outcome, usage, 0, 0)
     deployment = endpoint.deployment
-    owed = charge_nano(deployment.price, usage)
+    owed = charge_nano(plan.price(deployment), usage)
     charge = min(owed, hold.amount_nano)
     commission = commission_nano(charge, deployment.commission_bps)
     return Settlement(outcome, usage, charge, commission, owed)
@@ -207,6 +207,7 @@ class CallAccount:
             created_at_ms=request.created_at_ms,
             deployment_id=deployment.id if deployment else 0,
             price_id=deployment.price.id if deployment else 0,
+            price_class=plan.price_class,
             worker_id=endpoint.worker.id if endpoint else "",
             pool=endpoint.pool.name if endpoint else "",
             provider_account_id=deployment.provider_account_id if deployment else 0,

@@ -52,6 +52,7 @@ def test_settling_stores_every_field_as_it_was_sent() -> None:
         created_at_ms=1_700_000_000_123,
         deployment_id=11,
         price_id=12,
+        price_class="batch",
         provider_account_id=13,
         worker_id="w-0",
         pool="w",

@@ -90,6 +90,7 @@ class LineSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
     provider = serializers.CharField()
     price_id = serializers.IntegerField(help_text="The offer.")
+    price_class = serializers.CharField(help_text="`standard`, or `batch`.")
     calls = serializers.IntegerField()
     usage = UsedSerializer()
     items = ChargeLineSerializer(many=True)

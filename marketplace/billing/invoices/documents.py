@@ -25,7 +25,7 @@ from marketplace.catalog.prices import (
     usd_text,
 )
 from router.domain.money import format_usd
-from router.domain.pricing import Usage
+from router.domain.pricing import PriceClass, Usage
 
 TEMPLATE = Path(__file__).parent / "statement.typ"
 DAY = "Y-m-d"
@@ -40,6 +40,7 @@ CSV_FIELDS = (
     "model",
     "provider",
     "price_id",
+    "price_class",
     "calls",
     *USED,
     "commission_usd",
@@ -75,6 +76,7 @@ def _csv_row(line: Line) -> dict[str, Any]:
         "model": line.model,
         "provider": line.provider,
         "price_id": line.price_id,
+        "price_class": line.price_class,
         "calls": line.calls,
         **{name: getattr(line.usage, name) for name in USED},
         "commission_usd": format_usd(line.commission_nano),
@@ -182,6 +184,8 @@ def _details(line: Line) -> str:
     if not line.price_id:
         return ""
     version = _("Price version %(id)s") % {"id": line.price_id}
+    if line.price_class == PriceClass.BATCH:
+        version += f", {_('in batches')}"
     items = [
         f"{quantity_text(item.item, item.quantity)} {str(ITEMS[item.item]).lower()}"
         f" × {unit_price_text(item.unit_nano, item.per)}"

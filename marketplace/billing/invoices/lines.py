@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from router.domain.pricing import ChargeLine, Usage
+from router.domain.pricing import ChargeLine, PriceClass, Usage
 
 CHARGE = "charge"
 
@@ -14,10 +14,11 @@ CHARGE = "charge"
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line; ``amount_nano`` is signed, positive if the account gained.
 
-    A line of ``kind`` :data:`CHARGE` sums the calls of a model at a provider's price version. These
-    fields are "" or 0 if the calls' records are gone. ``items`` is the usage, priced before
-    rounding; ``commission_nano`` is the platform's part. Any other line is one transfer with its
-    ``kind``, the sender's ``reference``, and its time ``at_ms`` in Unix milliseconds.
+    A line of ``kind`` :data:`CHARGE` sums the calls of a model at a provider's price version, in a
+    class of it. These fields are "" or 0 if the calls' records are gone. ``items`` is the usage,
+    priced before rounding; ``commission_nano`` is the platform's part. Any other line is one
+    transfer with its ``kind``, the sender's ``reference``, and its time ``at_ms`` in Unix
+    milliseconds.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     provider: str = ""
     price_id: int = 0
+    price_class: str = PriceClass.STANDARD.value
     calls: int = 0
     usage: Usage = Usage()
     items: tuple[ChargeLine, ...] = ()

@@ -31,7 +31,8 @@ FROM billing_transfer WHERE {_OWN} AND created_at < %(end)s
 
 # Joined from transfers, so that a charge counts even if its usage event is gone.
 _CHARGES = f"""
-SELECT coalesce(e.model, ''), coalesce(p.slug, ''), coalesce(e.price_id, 0), count(*),
+SELECT coalesce(e.model, ''), coalesce(p.slug, ''), coalesce(e.price_id, 0),
+       coalesce(e.price_class, 'standard'), count(*),
        sum(c.amount)::bigint, coalesce(sum(e.commission_nano), 0)::bigint,
        {", ".join(f"coalesce(sum(e.{name}), 0)::bigint" for name in _USED)}
 FROM (
@@ -41,7 +42,7 @@ FROM (
 LEFT JOIN usage_event e ON e.request_id = c.request_id
 LEFT JOIN billing_account a ON a.id = e.provider_account_id
 LEFT JOIN catalog_provider p ON p.id = a.provider_id
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4 DESC
 """  # noqa: S608 - constants of this module
 
 _TO_STATE = """
@@ -91,9 +92,10 @@ def charges(account: Account, month: Month) -> tuple[Line, ...]:
         rows = cursor.fetchall()
     offers = Offer.objects.in_bulk([row[2] for row in rows])
     lines = []
-    for model, provider, price_id, calls, amount, commission, *used in rows:
+    for model, provider, price_id, price_class, calls, amount, commission, *used in rows:
         usage = Usage(*used)
         offer = offers.get(price_id)
+        price = price_of(offer).in_class(price_class) if offer else None
         lines.append(
             Line(
                 kind=CHARGE,
@@ -101,9 +103,10 @@ def charges(account: Account, month: Month) -> tuple[Line, ...]:
                 model=model,
                 provider=provider,
                 price_id=price_id,
+                price_class=price_class,
                 calls=calls,
                 usage=usage,
-                items=tuple(charge_lines(price_of(offer), usage, calls)) if offer else (),
+                items=tuple(charge_lines(price, usage, calls)) if price else (),
                 commission_nano=commission,
             )
         )

@@ -47,6 +47,12 @@ def unit_prices(offer: Offer) -> list[tuple[int, str]]:
 
 
 @register.filter
+def basis_points(bps: int) -> str:
+    """Basis points as a percentage, without the sign."""
+    return _number(Decimal(bps) / 100, 2 if bps % 100 else 0)
+
+
+@register.filter
 def duration(milliseconds: float | None, zero: str = "–") -> str:
     """Milliseconds below one second, else seconds; ``zero`` if nothing was measured."""
     if not milliseconds:

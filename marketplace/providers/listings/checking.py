@@ -30,7 +30,7 @@ from marketplace.providers.models import (
 from marketplace.providers.services import SYSTEM, listing_act
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
-from router.domain.pricing import Price
+from router.domain.pricing import PRICE_FIELDS, Price
 
 
 def listing_check(run: Run, *, check: Callable[..., None] = check_all) -> dict[str, Any]:
@@ -124,8 +124,7 @@ def listing_stage(*, listing: Listing) -> Deployment:
 
 
 def _same(one: Price, other: Price) -> bool:
-    names = [name for name in Price.__struct_fields__ if "_nano" in name]
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+    return all(getattr(one, name) == getattr(other, name) for name in PRICE_FIELDS)
 
 
 def _version(row: Listing) -> ModelVersion:

@@ -139,7 +139,10 @@ def price_withdraw(*, offer: Offer) -> Offer:
             _("It is this deployment's first price: publish another one for the same date.")
         )
     return offer_publish(
-        deployment=deployment, price=price_of(before), effective_at=offer.effective_at
+        deployment=deployment,
+        price=price_of(before),
+        effective_at=offer.effective_at,
+        batch_discount_bps=before.batch_discount_bps,
     )
 
 

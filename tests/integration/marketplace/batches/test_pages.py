@@ -12,7 +12,9 @@ from marketplace.accounts.models import Membership, Role, User
 from marketplace.accounts.services import organisation_create
 from marketplace.batches.models import Batch, BatchStatus
 from marketplace.catalog.models import AIModel, Task
+from marketplace.catalog.services import offer_publish
 from marketplace.shared.jobs.services import job_run_next
+from router.domain.pricing import Price
 from tests.integration.marketplace.batches.desk import asked, chat_lines, hello, routed
 from tests.integration.marketplace.shop import Shop
 
@@ -98,6 +100,19 @@ def test_a_page_shows_counts_errors_and_files_and_stands_still_at_the_end(
         response = member.get(f"/batches/{batch.public_id}/{kind}")
         assert len(b"".join(response.streaming_content).splitlines()) == count  # type: ignore[attr-defined]
     assert member.get(f"/batches/{batch.public_id}/nothing").status_code == 404
+
+
+def test_a_batch_and_its_model_say_what_batches_pay_less(shop: Shop, member: Client) -> None:
+    batch = asked(shop, chat_lines(1))
+    with routed(hello):
+        job_run_next(Batch)
+    page = member.get(f"/batches/{batch.public_id}").content.decode()
+    assert "<dd>50 % less</dd>" in page
+    model = member.get("/models/author/slug?tab=providers").content.decode()
+    assert "50 % less in batches" in model
+    price = Price(id=0, prompt_nano_per_million=20_000_000)
+    offer_publish(deployment=shop.deployment, price=price, batch_discount_bps=0)
+    assert " less" not in member.get(f"/batches/{batch.public_id}").content.decode()
 
 
 def test_a_file_with_errors_is_shown_by_line(shop: Shop, member: Client) -> None:

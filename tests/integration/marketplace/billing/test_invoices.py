@@ -28,9 +28,10 @@ from marketplace.billing.models import Account, AccountKind, Transfer, TransferK
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import transfer_post
 from marketplace.catalog.models import Offer
+from marketplace.catalog.prices import price_of
 from marketplace.catalog.services import offer_publish
 from router.domain.money import commission_nano
-from router.domain.pricing import Price, Usage, charge_nano
+from router.domain.pricing import Price, PriceClass, Usage, charge_nano
 from tests.examples import examples
 from tests.integration.marketplace.ledger import (
     USD,
@@ -378,3 +379,35 @@ def test_the_command_issues_and_says_what_is_wrong(shop: Shop, month_over: Month
     with pytest.raises(CommandError, match="not over yet"):
         call_command("invoices", "issue", "--period", str(month_over.next))
     assert Transfer.objects.count() == 1
+
+
+def test_calls_of_batches_are_lines_of_their_own_at_their_price(
+    shop: Shop, month_over: Month
+) -> None:
+    offer = offer_publish(
+        deployment=shop.deployment, price=Price(id=0, row_nano=5), batch_discount_bps=2_500
+    )
+    batch = price_of(offer).in_class(PriceClass.BATCH)
+    for price_class, price in (("standard", price_of(offer)), ("batch", batch), ("batch", batch)):
+        charge = charge_nano(price, Usage(rows=1_000))
+        settle(
+            record(
+                account_id=shop.customer_account.pk,
+                organisation_id=shop.organisation.pk,
+                provider_account_id=shop.provider_account.pk,
+                price_id=offer.pk,
+                price_class=price_class,
+                charge_nano=charge,
+                rows=1_000,
+            )
+        )
+    invoice = issue(shop.customer_account, month_over)
+    lines = [line for line in invoice.entries if line.is_charge]
+    assert [(line.price_class, line.calls, line.amount_nano) for line in lines] == [
+        ("standard", 1, -5_000),
+        ("batch", 2, -8_000),
+    ]
+    assert [line.items[0].unit_nano for line in lines] == [5, 4]
+    rows = list(csv.DictReader(io.StringIO(statement_csv(invoice))))
+    assert [row["price_class"] for row in rows if row["line"] == "charge"] == ["standard", "batch"]
+    assert ledger_proof().gaps == ()

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from router.domain.money import (
     BASIS_POINTS,
@@ -13,11 +14,20 @@ from router.domain.money import (
     format_usd,
     round_half_even,
 )
-from router.domain.pricing import Price, Usage, charge_lines, charge_nano, hold_nano
+from router.domain.pricing import (
+    PRICE_FIELDS,
+    Price,
+    PriceClass,
+    Usage,
+    charge_lines,
+    charge_nano,
+    hold_nano,
+)
 
 nano = st.integers(0, 10**13)
 count = st.integers(0, 10**6)
 prices = st.builds(Price, st.just(1), nano, nano, nano, nano, nano, nano, nano, nano)
+discounts = st.integers(0, BASIS_POINTS)
 usages = st.builds(Usage, count, count, count, count, count, count, count)
 
 
@@ -111,3 +121,45 @@ def test_lines_of_summed_usage_are_the_sum_of_the_lines(price: Price, calls: lis
 )
 def test_dollars_are_shown_exactly(amount: int, shown: str) -> None:
     assert format_usd(amount) == shown
+
+
+@given(prices, usages, discounts)
+def test_a_batch_pays_its_discount_less_and_at_most_what_rounding_up_each_price_adds(
+    price: Price, usage: Usage, bps: int
+) -> None:
+    offered = structs.replace(price, batch_discount_bps=bps)
+    charged = offered.in_class(PriceClass.BATCH)
+    kept = Fraction(BASIS_POINTS - bps, BASIS_POINTS)
+    for name in PRICE_FIELDS:
+        exact = getattr(price, name) * kept
+        assert exact <= getattr(charged, name) < exact + 1
+    assert charge_nano(charged, usage) <= charge_nano(offered, usage)
+    assert charged.id == offered.id
+    lines = Fraction(sum(line.amount_scaled for line in charge_lines(charged, usage)), PRICE_SCALE)
+    assert abs(charge_nano(charged, usage) - lines) <= Fraction(1, 2)
+    assert charge_nano(charged, usage) <= hold_nano(charged, everything(usage))
+
+
+@given(prices, discounts)
+def test_other_calls_pay_the_price_as_it_is(price: Price, bps: int) -> None:
+    offered = structs.replace(price, batch_discount_bps=bps)
+    assert offered.in_class(PriceClass.STANDARD) == offered
+    assert price.in_class(PriceClass.BATCH) == price
+
+
+def test_no_price_of_a_batch_becomes_nothing_unless_all_of_it_is_off() -> None:
+    price = Price(1, row_nano=1, batch_discount_bps=9_999)
+    assert price.in_class(PriceClass.BATCH).row_nano == 1
+    free = structs.replace(price, batch_discount_bps=BASIS_POINTS)
+    assert charge_nano(free.in_class(PriceClass.BATCH), Usage(rows=10**6)) == 0
+
+
+def everything(usage: Usage) -> Usage:
+    """A bound that this usage is within."""
+    return structs.replace(
+        usage,
+        prompt_tokens=usage.prompt_tokens + usage.cached_tokens,
+        cached_tokens=0,
+        completion_tokens=usage.completion_tokens + usage.reasoning_tokens,
+        reasoning_tokens=0,
+    )
