@@ -7,7 +7,7 @@ from msgspec import structs
 
 from router.contracts.snapshot import Snapshot
 from router.domain.keys import SessionClaims, sign_session
-from router.ports import Answer
+from router.ports.upstream import Answer
 from tests.unit.router.pipeline.line import (
     ACCOUNT,
     COST_NANO,
