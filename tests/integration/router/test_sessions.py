@@ -30,7 +30,6 @@ class Session:
     """A conversation, and what came of its turns."""
 
     messages: list[dict[str, str]]
-    workers: list[str] = field(default_factory=list)
     firsts_s: list[float] = field(default_factory=list)
     prompts: list[int] = field(default_factory=list)
     cached: list[int] = field(default_factory=list)
@@ -88,7 +87,6 @@ def take_turn(client: openai.OpenAI, session: Session, question: str) -> None:
             session.prompts.append(chunk.usage.prompt_tokens)
             details = chunk.usage.prompt_tokens_details
             session.cached.append(details.cached_tokens or 0 if details else 0)
-    session.workers.append(raw.headers["x-route-worker"])
     session.firsts_s.append(first_s)
     session.messages.append({"role": "assistant", "content": said})
 

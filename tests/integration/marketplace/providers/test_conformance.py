@@ -37,7 +37,7 @@ def findings_of(url: str, policy: AddressPolicy = LOOPBACK, **values: Any) -> di
         policy,
         tell=lambda _target, finding: found.setdefault(finding.check, finding) and None,
         is_cancelled=lambda: False,
-        seconds_max=60,
+        seconds_max=600,
     )
     return found
 

@@ -79,7 +79,9 @@ def test_a_curve_of_an_emulated_worker_becomes_the_prior(
     engine = profile.engine_figures
     assert engine is not None
     assert engine.answers == points[0].samples + points[1].samples
-    assert 0.5 < engine.alone_ms / points[0].latency["tpot_ms"]["p50"][0] < 2
+    # A token takes microseconds here: some are held up by whatever else the machine does.
+    tokens_ms = points[0].latency["tpot_ms"]
+    assert tokens_ms["p50"][0] / 2 < engine.alone_ms < tokens_ms["p99"][0] * 2
     assert told["engine_prior"]["step"] == pytest.approx(engine.step.weights)
     assert told["engine_prior"]["first"] == pytest.approx(engine.first.weights)
 
