@@ -44,6 +44,7 @@ from router.ports.records import NO_LOSSES, Recorder
 from router.ports.upstream import Upstream
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.starting import Starts
+from router.scheduling.yielding import Yielding
 from router.settings import Limits, Settings
 from router.upstream.engine_reports import MetricsReports
 from router.upstream.http import HTTPClient
@@ -150,7 +151,11 @@ def _path(
     closing: AsyncExitStack,
 ) -> _Path:
     limits = settings.limits
-    scheduler = Scheduler(queue_max=limits.queue_max, random=random.random)
+    scheduler = Scheduler(
+        queue_max=limits.queue_max,
+        random=random.random,
+        yielding=Yielding(limits.batch_slot_share, limits.batch_quiet_s),
+    )
     dispatcher = Dispatcher(scheduler, upstreams, clock=time.monotonic)
     limiter = RateLimiter(time.monotonic)
     recent = RecentCalls(_observed(settings, stores.recorder, closing))

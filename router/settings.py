@@ -65,6 +65,10 @@ class Limits(Struct, frozen=True):
     """Longest wait for a worker; 429 beyond it."""
     start_wait_s: float = 300.0
     """Longest wait of a call for a pool without workers to start one; 503 beyond it."""
+    batch_slot_share: float = 0.1
+    """Share of a worker's slots for batch work while others call, one slot at least; 1: all."""
+    batch_quiet_s: float = 5.0
+    """How long a worker is sent nothing else before batch work takes all of its slots."""
     connect_timeout_s: float = 1.0
     """Longest time to open a connection to a worker."""
     silence_timeout_s: float = 60.0

@@ -23,6 +23,7 @@ from router.scheduling.sending import Sender
 from router.scheduling.ticket import Ticket
 from router.scheduling.turn import who_cannot_wait, whose_turn
 from router.scheduling.worker import EndpointState, WorkerState
+from router.scheduling.yielding import Yielding
 
 PASS_SPACING_S = 1.5e-6
 """Time between passes, per waiting ticket and worker; a look costs about a tenth of it."""
@@ -50,6 +51,7 @@ class Matching:
         routes: Routes,
         scoring: Scoring,
         sender: Sender,
+        yielding: Yielding,
     ) -> None:
         self._fleet = fleet
         self._queue = queue
@@ -57,6 +59,7 @@ class Matching:
         self._routes = routes
         self._scoring = scoring
         self._sender = sender
+        self._yielding = yielding
         self._is_waited_for = False
         self._passed_s = -inf
 
@@ -138,7 +141,8 @@ class Matching:
             return [nothing_eligible(ticket)]
         route = self._routes.of(ticket.policy)
         decisions: list[Decision] = []
-        while queued.is_waiting:
+        # What is left free for others is not booked either.
+        while queued.is_waiting and (usable := self._yielding.open_to(ticket, usable, now_s)):
             scores = self._scoring.scores(route, ticket, usable, now_s)
             queued.score = min(scores)
             best = self._choice(usable, scores)
@@ -204,6 +208,8 @@ class Matching:
         for queued in self._queue.in_order(now_s):
             state = queued.slate.by_worker.get(worker.id)
             if not queued.is_waiting or state is None or worker.id in queued.ticket.excluded:
+                continue
+            if not self._yielding.open_to(queued.ticket, (state,), now_s):
                 continue
             if self._suits(queued, state, tolerance, now_s):
                 first = (

@@ -47,6 +47,7 @@ from router.scheduling.standing import Standing, standing_of, standings
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.tokens import TokenEstimates
 from router.scheduling.worker import Attempt
+from router.scheduling.yielding import NOTHING_LEFT_FREE, Yielding
 
 TICK_S = 0.005
 """How often a queue is looked at without an event: waits shorten, workers turn out slow."""
@@ -57,13 +58,20 @@ class Scheduler:
 
     ``queue_max`` bounds how many tickets may wait; ``random`` is uniform over [0, 1). With
     ``explain`` false, decisions do not list the endpoints considered (for simulations).
+    ``yielding`` says what batch work leaves free.
     """
 
     def __init__(
-        self, *, queue_max: int, random: Callable[[], float], explain: bool = True
+        self,
+        *,
+        queue_max: int,
+        random: Callable[[], float],
+        explain: bool = True,
+        yielding: Yielding = NOTHING_LEFT_FREE,
     ) -> None:
         self.fleet = Fleet()
         self._queue = Queue()
+        self._yielding = yielding
         self._learning = Learning()
         self._watched = HedgeClock()
         self._routes = Routes(random)
@@ -71,7 +79,13 @@ class Scheduler:
         self._sender = Sender(self._scoring, self._learning, self._watched, explain=explain)
         self._admission = Admission(self._queue, queue_max)
         self._matching = Matching(
-            self.fleet, self._queue, self._admission, self._routes, self._scoring, self._sender
+            self.fleet,
+            self._queue,
+            self._admission,
+            self._routes,
+            self._scoring,
+            self._sender,
+            yielding,
         )
         self._prober = Prober(self._sender)
 
@@ -165,11 +179,11 @@ class Scheduler:
             scores = route.placement.score(ticket, usable, now_s)
             best = usable[scores.index(min(scores))]
             return [self._sender.send(ticket, best, usable, scores, now_s)]
-        if self._queue.is_empty:
-            scores = self._scoring.scores(route, ticket, usable, now_s)
-            best = usable[scores.index(min(scores))]
+        if self._queue.is_empty and (open_to := self._yielding.open_to(ticket, usable, now_s)):
+            scores = self._scoring.scores(route, ticket, open_to, now_s)
+            best = open_to[scores.index(min(scores))]
             if best.worker.model.has_room:
-                return [self._sender.send(ticket, best, usable, scores, now_s)]
+                return [self._sender.send(ticket, best, open_to, scores, now_s)]
         refused = self._admission.refusal(ticket, slate, usable, now_s)
         if refused is not None:
             return [refused]
@@ -288,7 +302,8 @@ class Scheduler:
         if route.placement.queues and not self._queue:
             slate = self.fleet.slate(ticket.candidates)
             self._matching.look(slate.workers, now_s)
-            state = second_place(attempt, slate.usable(ticket.excluded), now_s)
+            usable = self._yielding.open_to(ticket, slate.usable(ticket.excluded), now_s)
+            state = second_place(attempt, usable, now_s)
             if state is not None and route.hedges.withdraw():
                 return [self._sender.hedge(attempt, state, now_s)]
         self._watched.watch(attempt, now_s, again=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from router.domain.catalog import Policy
+from router.domain.request import Priority
 from router.scheduling.affinity import cached_tokens
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Hedge, Probe
 from router.scheduling.hedging import HedgeClock
@@ -81,6 +82,8 @@ class Sender:
             expected = cached_tokens(blocks, self._scoring.block_tokens(ticket), prompt)
             self._prefixes.sent(prefix, state.id)
         attempt = Attempt(self._made, ticket, state, ticket.work, now_s, expected)
+        if ticket.priority is not Priority.BATCH:
+            state.worker.others_s = now_s
         state.worker.begin(attempt)
         self._watched.watch(attempt, now_s)
         return attempt

@@ -3,6 +3,7 @@
 from math import inf
 
 from router.domain.catalog import Endpoint
+from router.domain.request import Priority
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.ejection import Ejection
 from router.scheduling.engines import EngineWorker
@@ -62,23 +63,30 @@ class Attempt:
 
 
 class WorkerState:
-    """One inference server: what runs on it, whether it is trusted, and its ``model``."""
+    """One inference server: what runs on it, whether it is trusted, and its ``model``.
+
+    ``batch_calls`` of what runs are batch work; ``others_s`` is when it was last sent another call.
+    """
 
     __slots__ = (
-        "_is_engine",
         "_slow_start",
+        "batch_calls",
         "bounds",
         "ejection",
         "endpoints",
         "id",
         "inflight",
+        "is_engine",
         "model",
+        "others_s",
         "probes",
     )
 
     def __init__(self, id_: str, slots: int) -> None:
         self.id = id_
-        self._is_engine = False
+        self.is_engine = False
+        self.batch_calls = 0
+        self.others_s = -inf
         self._slow_start = SlowStart(slots)
         self.inflight: dict[int, Attempt] = {}
         self.bounds = Bounds(slots, self.inflight)
@@ -119,12 +127,14 @@ class WorkerState:
     def begin(self, attempt: Attempt) -> None:
         """An attempt is sent to it."""
         self.inflight[attempt.id] = attempt
+        self.batch_calls += attempt.ticket.priority is Priority.BATCH
         self.model.recheck_s = -inf
 
     def release(self, attempt: Attempt, now_s: float) -> bool:
         """Free what an attempt holds. False if it was free already."""
         if self.inflight.pop(attempt.id, None) is None:
             return False
+        self.batch_calls -= attempt.ticket.priority is Priority.BATCH
         if attempt.is_probe:
             self.probes.running = False
         attempt.run.end(now_s)
@@ -158,8 +168,8 @@ class WorkerState:
 
     def become_engine(self) -> None:
         """Treat it as an engine that requests share, on all its endpoints."""
-        if not self._is_engine:
-            self._is_engine = True
+        if not self.is_engine:
+            self.is_engine = True
             self.model = EngineWorker(self.bounds)
             for state in self.endpoints:
                 state.renew_model()
