@@ -33,9 +33,11 @@ FRAUD_INPUT = {
     "properties": {
         "FEATURES": {
             "title": "Transactions",
-            "description": "One a row, as many as you like; the answer is how likely fraud is.",
+            "description": "One a row, up to 4096; the answer is how likely fraud is.",
             "type": "array",
             "minItems": 1,
+            # As Triton is told (workers/backends/triton/repository.py), and what a batch sends.
+            "maxItems": 4_096,
             # A list, as the tensor's columns are ordered and the keys of a JSON object are not.
             "items": {
                 "type": "array",

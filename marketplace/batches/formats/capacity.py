@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from django.dispatch import Signal
 
 from marketplace.accounts.models import ApiKey, Organisation
-from marketplace.batches.formats.rows import PIECE_ROWS, PIECE_ROWS_MAX
+from marketplace.batches.formats.rows import PIECE_ROWS, PIECE_ROWS_MAX, rows_max
 from marketplace.batches.models import Batch
-from marketplace.catalog.models import DeploymentStatus, Worker
+from marketplace.catalog.models import AIModel, DeploymentStatus, Worker
 
 WINDOW_MAX = 256
 AHEAD = 1.5
@@ -20,13 +20,17 @@ rows_asked = Signal()
 """Asks how many rows of a ``model`` are best in one call; who does not know answers 0."""
 
 
-def piece_rows(model: str) -> int:
-    """How many rows of a model are sent in one call."""
+def piece_rows(model: AIModel) -> int:
+    """How many rows of a model are sent in one call: as measured, or as many as it says it takes.
+
+    Some are best with few, so where nothing is known they are not many.
+    """
+    most = rows_max(model.tensors, model.input_schema)
     measured = 0
-    for _, answer in rows_asked.send(None, model=model):
+    for _, answer in rows_asked.send(None, model=model.name):
         if isinstance(answer, int):
             measured = max(measured, answer)
-    return min(measured or PIECE_ROWS, PIECE_ROWS_MAX)
+    return min(measured or most or PIECE_ROWS, most or PIECE_ROWS_MAX, PIECE_ROWS_MAX)
 
 
 def window_for(slots: int, limits: Sequence[int | None] = ()) -> int:

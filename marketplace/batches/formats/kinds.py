@@ -38,8 +38,11 @@ from marketplace.batches.formats.rows import (
     header_of,
     output_columns,
     outputs_of,
+    packed,
     pieces,
+    row_bytes,
     table_of,
+    unpacked,
 )
 from marketplace.batches.models import Batch, BatchKind
 from marketplace.catalog.models import AIModel
@@ -74,12 +77,15 @@ class Format(Protocol):
         """Of the output's name."""
         ...
 
-    def check(self, file: IO[bytes], models: Models, tell: Tell) -> Found:
-        """Read all of it; ``tell`` is called now and then."""
+    def check(self, file: IO[bytes], models: Models, tell: Tell, read: IO[bytes]) -> Found:
+        """Read all of it; ``tell`` is called now and then. ``read`` is for :meth:`items`."""
         ...
 
-    def items(self, file: IO[bytes], covered: Covered) -> Iterator[Item]:
-        """What is to be sent, but for what is covered."""
+    def items(self, file: IO[bytes], covered: Covered, read: IO[bytes]) -> Iterator[Item]:
+        """What is to be sent, but for what is covered.
+
+        ``read`` is what a check wrote there, or empty where another process has checked.
+        """
         ...
 
     def output(self, file: IO[bytes], parts: Sequence[Part], storage: Storage) -> Iterator[bytes]:
@@ -94,7 +100,7 @@ class Lines:
     endpoint: str
     suffix: str = "jsonl"
 
-    def check(self, file: IO[bytes], models: Models, tell: Tell) -> Found:
+    def check(self, file: IO[bytes], models: Models, tell: Tell, read: IO[bytes]) -> Found:
         checked = Checked(self.endpoint, models)
         for number, text in numbered(file):
             if not checked.add(number, text):
@@ -104,7 +110,7 @@ class Lines:
         checked.end()
         return Found(checked.lines, checked.errors)
 
-    def items(self, file: IO[bytes], covered: Covered) -> Iterator[Item]:
+    def items(self, file: IO[bytes], covered: Covered, read: IO[bytes]) -> Iterator[Item]:
         for number, text in numbered(file):
             if number not in covered:
                 yield line_read(number, text, self.endpoint)
@@ -139,7 +145,7 @@ class Rows:
             number = int(header.numbers[0]) if len(header) else 1
             raise LineInvalid(error.code, str(error), line=number) from error
 
-    def check(self, file: IO[bytes], models: Models, tell: Tell) -> Found:
+    def check(self, file: IO[bytes], models: Models, tell: Tell, read: IO[bytes]) -> Found:
         errors: list[LineError] = []
         total = 0
         try:
@@ -150,7 +156,7 @@ class Rows:
                 total += len(chunk)
                 if total > ROWS_MAX:
                     raise LineInvalid("too_many_rows", f"A file may have {ROWS_MAX:,} rows.")
-                errors += _errors_of(table, chunk)
+                errors += _errors_of(table, chunk, read)
                 if len(errors) >= ERRORS_SHOWN:
                     break
                 tell()
@@ -160,13 +166,18 @@ class Rows:
             errors.append(LineError(error.code, str(error), error.line, error.param))
         return Found(total, errors[:ERRORS_SHOWN])
 
-    def items(self, file: IO[bytes], covered: Covered) -> Iterator[Item]:
+    def items(self, file: IO[bytes], covered: Covered, read: IO[bytes]) -> Iterator[Item]:
+        read.seek(0)
         lines = Reader(file, ROW_BYTES_MAX)
         table, first, columns = self._table(lines), 1, self._columns
         for number, count in pieces(self.total, self.piece_rows, self.at_once):
             text = lines.take(count).text
+            size = count * row_bytes(table)
+            raw = read.read(size)
             if number not in covered:
-                body, headers = body_of(table, text)
+                is_read = raw and len(raw) == size
+                arrays = unpacked(table, raw) if is_read else arrays_of(table, text)
+                body, headers = body_of(table, arrays)
                 yield Piece(number, first, count, text, table, columns, body, headers)
             first += count
 
@@ -237,15 +248,17 @@ class Piece:
         return replace(broken(id_, self.name, code, message), count=self.rows)
 
 
-def _errors_of(table: Table, chunk: Block) -> list[LineError]:
-    """What is wrong with some lines of a table."""
+def _errors_of(table: Table, chunk: Block, read: IO[bytes]) -> list[LineError]:
+    """What is wrong with some lines of a table; without errors, their tensors are written."""
     said = f"A row may have {ROW_BYTES_MAX:,} bytes."
     longer = [chunk.numbers[place] for place in chunk.longer(ROW_BYTES_MAX)]
     errors = [LineError("row_too_long", said, int(number)) for number in longer]
     left = chunk.up_to(ROW_BYTES_MAX) if longer else chunk
     while left and len(errors) < ERRORS_SHOWN:
         try:
-            arrays_of(table, left.text)
+            arrays = arrays_of(table, left.text)
+            if row_bytes(table):
+                read.write(packed(arrays))
             break
         except RowsInvalid as error:
             errors.append(LineError(error.code, str(error), int(left.numbers[error.row])))
@@ -266,8 +279,7 @@ def format_of(batch: Batch) -> Format:
     """The kind of a batch's file."""
     if batch.kind == BatchKind.LINES:
         return Lines(batch.endpoint)
-    name = model_of(batch.endpoint)
-    model = AIModel.objects.filter(name=name).first() or AIModel(name=name)
+    model = _model(model_of(batch.endpoint))
     return Rows(
         model.name,
         model.tensors,
@@ -276,6 +288,10 @@ def format_of(batch: Batch) -> Format:
         batch.pieces_at_once,
         batch.total,
     )
+
+
+def _model(name: str) -> AIModel:
+    return AIModel.objects.filter(name=name).first() or AIModel(name=name)
 
 
 def columns_for(batch: Batch, file: IO[bytes]) -> dict[str, Any]:
@@ -290,6 +306,6 @@ def columns_for(batch: Batch, file: IO[bytes]) -> dict[str, Any]:
         return {"kind": BatchKind.LINES}
     return {
         "kind": BatchKind.ROWS,
-        "piece_rows": piece_rows(name),
+        "piece_rows": piece_rows(_model(name)),
         "pieces_at_once": window_of(Batch(model_names=[name])),
     }

@@ -21,6 +21,8 @@ PIECE_ROWS = 256
 """Rows of a call, where nobody has measured what is best."""
 PIECE_ROWS_MAX = 4_096
 PIECE_ROWS_MIN = 16
+LAST_SHARE = 8
+"""The last calls have this many times fewer rows: smaller ones cost more than they even out."""
 ROW_BYTES_MAX = 64 * 1024
 COLUMNS_MAX = 1_024
 SEPARATORS = ("\t", ";", ",")
@@ -115,6 +117,14 @@ def columns_of(tensor: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str
     return [str(title or other) for title, other in zip(titles, usual, strict=True)]
 
 
+def rows_max(tensors: Mapping[str, Any], schema: Mapping[str, Any]) -> int:
+    """How many rows a call may have by a model's input schema; 0 where it does not say."""
+    properties = schema.get("properties") or {}
+    described = [properties.get(tensor["name"]) for tensor in tensors.get("inputs") or ()]
+    bounds = [one.get("maxItems") for one in described if isinstance(one, Mapping)]
+    return min((bound for bound in bounds if isinstance(bound, int) and bound > 0), default=0)
+
+
 def arrays_of(table: Table, text: bytes) -> list[Any]:
     """The tensors of these lines. Raises :class:`RowsInvalid` for the first that does not fit."""
     arrays = _floats(table, text)
@@ -154,7 +164,9 @@ def _floats(table: Table, text: bytes) -> list[Any] | None:
     arrays = []
     for one, dtype in zip(table.inputs, dtypes, strict=True):
         with np.errstate(over="ignore"):
-            found = values[:, [columns.index(column) for column in one.columns]].astype(dtype)
+            found = values[:, [columns.index(column) for column in one.columns]].astype(
+                dtype, order="C"
+            )
         if not np.isfinite(found).all():
             return None
         arrays.append(found.reshape(-1) if one.is_flat else found)
@@ -241,9 +253,36 @@ def _truth(cell: str) -> bool:
     raise ValueError(cell)
 
 
-def body_of(table: Table, text: bytes) -> tuple[bytes, dict[str, str]]:
+def row_bytes(table: Table) -> int:
+    """Bytes of a row in :func:`packed` ones; 0 where texts make them unlike."""
+    if any(one.datatype == TEXTS for one in table.inputs):
+        return 0
+    return sum(np.dtype(DTYPES[one.datatype]).itemsize * len(one.columns) for one in table.inputs)
+
+
+def packed(arrays: Sequence[Any]) -> bytes:
+    """The tensors of some rows, one row after the other."""
+    rows = [
+        np.ascontiguousarray(tensor.reshape(len(tensor), -1)).view(np.uint8) for tensor in arrays
+    ]
+    return np.concatenate(rows, axis=1).tobytes()
+
+
+def unpacked(table: Table, raw: bytes) -> list[Any]:
+    """The tensors again."""
+    rows = np.frombuffer(raw, np.uint8).reshape(-1, row_bytes(table))
+    arrays, at = [], 0
+    for one in table.inputs:
+        dtype = np.dtype(DTYPES[one.datatype])
+        end = at + dtype.itemsize * len(one.columns)
+        found = np.ascontiguousarray(rows[:, at:end]).view(dtype)
+        arrays.append(found.reshape(-1) if one.is_flat else found)
+        at = end
+    return arrays
+
+
+def body_of(table: Table, arrays: Sequence[Any]) -> tuple[bytes, dict[str, str]]:
     """An infer request with these rows and its headers: numbers in binary, texts as JSON."""
-    arrays = arrays_of(table, text)
     inputs: list[dict[str, Any]] = []
     tail = []
     for one, values in zip(table.inputs, arrays, strict=True):
@@ -372,8 +411,9 @@ def pieces(rows: int, most: int, at_once: int) -> Iterator[tuple[int, int]]:
     the same request.
     """
     left, number = rows, 0
+    least = min(max(PIECE_ROWS_MIN, most // LAST_SHARE), most)
     while left:
         number += 1
-        count = min(left, most, max(math.ceil(left / (2 * at_once)), min(PIECE_ROWS_MIN, most)))
+        count = min(left, most, max(math.ceil(left / (2 * at_once)), least))
         yield number, count
         left -= count

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from django.core.files.base import ContentFile
 from django.core.files.base import File as Content
@@ -77,10 +77,11 @@ def batch_over(batch: Batch) -> None:
 
 def _worked(run: Run, clients: Clients) -> Mapping[str, Any]:
     run.progress(run.job.share)
-    if run.job.status == BatchStatus.VALIDATING and not _check(run):
-        return _ended(run, BatchStatus.CANCELLED)
-    run.job.refresh_from_db()
-    ending = _turn(run, clients)
+    with tempfile.TemporaryFile() as read:
+        if run.job.status == BatchStatus.VALIDATING and not _check(run, read):
+            return _ended(run, BatchStatus.CANCELLED)
+        run.job.refresh_from_db()
+        ending = _turn(run, clients, read)
     if ending is Ending.TURN:
         completed, failed = _counted(run.job)
         _own(run).update(turn_at=timezone.now(), completed=completed, failed=failed)
@@ -97,15 +98,19 @@ def _worked(run: Run, clients: Clients) -> Mapping[str, Any]:
 # --- the file is checked --------------------------------------------------------------------------
 
 
-def _check(run: Run) -> bool:
-    """Whether it goes on. Raises ``JobFailed`` where the file is not as it should be."""
+def _check(run: Run, read: IO[bytes]) -> bool:
+    """Whether it goes on. Raises ``JobFailed`` where the file is not as it should be.
+
+    What was read need not be read again by the turn that follows.
+    """
     batch: Batch = run.job
     models = _models(batch)
     with _input(batch) as file:
         columns = columns_for(batch, file)
         for name, value in columns.items():
             setattr(batch, name, value)
-        found = format_of(batch).check(file, models, lambda: patiently(lambda: run.progress(0.0)))
+        kind, tell = format_of(batch), lambda: patiently(lambda: run.progress(0.0))
+        found = kind.check(file, models, tell, read)
     if found.errors:
         _own(run).update(
             status=BatchStatus.FAILED,
@@ -146,18 +151,18 @@ def _input(batch: Batch) -> Iterator[Any]:
 # --- its lines are sent ---------------------------------------------------------------------------
 
 
-def _turn(run: Run, clients: Clients) -> Ending:
+def _turn(run: Run, clients: Clients, read: IO[bytes]) -> Ending:
     batch: Batch = run.job
     caller = Caller(
         batch.organisation_id, batch.account_id, key_id=batch.key_id, user_id=batch.user_id
     )
     with _input(batch) as file, Calls(caller, clients) as calls:
-        sender = _sender(run, calls, _items_left(batch, file))
+        sender = _sender(run, calls, _items_left(batch, file, read))
         ending = sender.turn()
     if ending in {Ending.EXPIRED, Ending.HALTED}:
         with _input(batch) as file:
             code, message = sender.halted or EXPIRED
-            for item in _items_left(batch, file):
+            for item in _items_left(batch, file, read):
                 sender.fail(item, code, message)
             sender.keep()
             sender.tell()
@@ -191,11 +196,11 @@ def _sender(run: Run, calls: Calls, items: Iterator[Item]) -> Sender:
     )
 
 
-def _items_left(batch: Batch, file: Any) -> Iterator[Item]:
+def _items_left(batch: Batch, file: Any, read: IO[bytes]) -> Iterator[Item]:
     """What is in no part yet."""
     parts = BatchPart.objects.filter(batch=batch).values_list("ranges", "failed_ranges")
     covered = Covered(one for ranges in parts for some in ranges for one in some)
-    return format_of(batch).items(file, covered)
+    return format_of(batch).items(file, covered, read)
 
 
 def _counted(batch: Batch) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -15,35 +15,52 @@ import numpy as np
 from tests.bench.batches.client import batch_client
 from tests.bench.batches.site import Site
 from workers.backends.triton.fraud.transactions import generate, write_csv
-from workers.backends.triton.repository import BATCH_ROWS_MAX
+from workers.backends.triton.repository import FRAUD_ROWS_MAX
 
 MODEL = "waypost/fraud-scorer"
-SIZES = (64, 128, 256, 512, 1_024)
+SIZES = (256, 512, 1_024, 2_048, FRAUD_ROWS_MAX)
 TRIED_SHARE = 10
 """One row of so many is enough to find the best size of a call."""
 AT_ONCE = 4
 """Calls to each Triton: more than its instances."""
 SEED = 19
 P99 = 0.99
+SHOWN_US = 0.05
+"""Services that use less of a row's time are left out."""
 
 
 def run(site: Site, count: int, seconds: float, rate_hz: float) -> str:
-    """Measure all three; returns the table."""
+    """Measure all of it; returns the tables."""
     features = generate(count, seed=SEED).features
-    size, straight_s = asyncio.run(_straight(site.tritons, features))
+    size = asyncio.run(_best_size(site.tritons, features))
+    used = site.cpu_s()
+    straight_s = asyncio.run(_for(site.tritons, features, size))
+    straight_cpu = _used(site, used, count)
     _say(f"straight, {size} rows a call: {count / straight_s:,.0f} rows/s")
     key = site.key().key
-    without = Interactive(site.router_url, key, rate_hz)
+    url, headers = f"{site.router_url}/v2/models/{MODEL}/infer", {"Authorization": f"Bearer {key}"}
+    first = f"{site.tritons[0]}/v2/models/fraud_scorer/infer"
+    without, direct = Interactive(url, headers, rate_hz), Interactive(first, {}, rate_hz)
     with without:
         time.sleep(seconds)
     _say(f"interactive without a batch: p99 {without.p99_ms:.1f} ms")
-    during = Interactive(site.router_url, key, rate_hz)
-    with tempfile.TemporaryDirectory() as folder, during:
+    with direct:
+        time.sleep(seconds)
+    beside = Interactive(first, {}, rate_hz)
+    with beside:
+        both_s = asyncio.run(_for(site.tritons, features, size, seconds))
+    _say(f"the same two loads straight: p99 {beside.p99_ms:.1f} ms")
+    during = Interactive(url, headers, rate_hz)
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "transactions.csv")
         with path.open("w") as out:
             write_csv(features, out)
-        checked_s, batch_s = _batch(site.router_url, key, path, count)
+        used = site.cpu_s()
+        with during:
+            checked_s, batch_s = _batch(site.router_url, key, path, count)
+        batch_cpu = _used(site, used, count)
     share, slower = straight_s / batch_s, during.p99_ms / without.p99_ms
+    services = sorted(batch_cpu, key=lambda name: -batch_cpu[name])
     lines = [
         f"{count:,} rows of the fraud scorer, on one machine with everything else of the stack.",
         "",
@@ -53,6 +70,8 @@ def run(site: Site, count: int, seconds: float, rate_hz: float) -> str:
         f"| one batch, from upload to output | {count / batch_s:,.0f} | {share:.2f} |",
         f"| the same without the check of the file | {count / (batch_s - checked_s):,.0f} "
         f"| {straight_s / (batch_s - checked_s):.2f} |",
+        f"| the same calls straight, beside interactive ones | {count / both_s:,.0f} "
+        f"| {straight_s / both_s:.2f} |",
         "",
         "| interactive calls | p50, ms | p99, ms | calls | of without |",
         "|---|---|---|---|---|",
@@ -60,8 +79,25 @@ def run(site: Site, count: int, seconds: float, rate_hz: float) -> str:
         f"| {len(without.seconds):,} | 1 |",
         f"| during the batch | {during.p50_ms:.1f} | {during.p99_ms:.1f} "
         f"| {len(during.seconds):,} | {slower:.2f} |",
+        f"| straight to a Triton, without other rows | {direct.p50_ms:.1f} | {direct.p99_ms:.1f} "
+        f"| {len(direct.seconds):,} | {direct.p99_ms / without.p99_ms:.2f} |",
+        f"| the same beside the rows straight | {beside.p50_ms:.1f} | {beside.p99_ms:.1f} "
+        f"| {len(beside.seconds):,} | {beside.p99_ms / without.p99_ms:.2f} |",
+        "",
+        "| CPU by service, µs a row | straight | batch |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {straight_cpu.get(name, 0):.2f} | {batch_cpu[name]:.2f} |"
+            for name in services
+            if batch_cpu[name] >= SHOWN_US
+        ),
     ]
     return "\n".join(lines)
+
+
+def _used(site: Site, before: Mapping[str, float], rows: int) -> dict[str, float]:
+    """Microseconds of CPU a row since then, by service."""
+    return {name: (s - before.get(name, 0.0)) / rows * 1e6 for name, s in site.cpu_s().items()}
 
 
 def _batch(url: str, key: str, path: Path, count: int) -> tuple[float, float]:
@@ -83,15 +119,23 @@ def _batch(url: str, key: str, path: Path, count: int) -> tuple[float, float]:
     return checked_s, time.monotonic() - begun_s
 
 
-async def _straight(urls: Sequence[str], features: np.ndarray) -> tuple[int, float]:
-    """The best size of a call, and seconds for all rows in calls of it."""
+async def _best_size(urls: Sequence[str], features: np.ndarray) -> int:
+    """With how many rows a call most rows a second are scored."""
     async with aiohttp.ClientSession(trust_env=False) as client:
         few = features[: max(len(features) // TRIED_SHARE, 1)]
-        sizes = [size for size in SIZES if size <= BATCH_ROWS_MAX]
-        await _scored(client, urls, few, sizes[-1])
-        taken = {size: await _scored(client, urls, few, size) for size in sizes}
-        size = min(taken, key=lambda one: taken[one])
-        return size, await _scored(client, urls, features, size)
+        await _scored(client, urls, few, SIZES[-1])
+        taken = {size: await _scored(client, urls, few, size) for size in SIZES}
+        return min(taken, key=lambda one: taken[one])
+
+
+async def _for(urls: Sequence[str], features: np.ndarray, size: int, seconds: float = 0.0) -> float:
+    """Seconds for all rows: the mean of as many times as begin within ``seconds``, one at least."""
+    begun_s, times = time.monotonic(), 0
+    async with aiohttp.ClientSession(trust_env=False) as client:
+        while not times or time.monotonic() - begun_s < seconds:
+            await _scored(client, urls, features, size)
+            times += 1
+    return (time.monotonic() - begun_s) / times
 
 
 async def _scored(
@@ -121,8 +165,8 @@ async def _scored(
 class Interactive:
     """Calls of one row each at a steady rate, within a ``with``; waits for those under way."""
 
-    def __init__(self, url: str, key: str, rate_hz: float) -> None:
-        self._url, self._key, self._rate_hz = f"{url}/v2/models/{MODEL}/infer", key, rate_hz
+    def __init__(self, url: str, headers: Mapping[str, str], rate_hz: float) -> None:
+        self._url, self._headers, self._rate_hz = url, headers, rate_hz
         self._thread = threading.Thread(target=lambda: asyncio.run(self._calls()), daemon=True)
         self._over = threading.Event()
         self.seconds: list[float] = []
@@ -160,8 +204,7 @@ class Interactive:
         """Timed from when it was due, so that a late sender hides nothing."""
         tensor = {"name": "FEATURES", "datatype": "FP32", "shape": [1, 8]}
         body = {"inputs": [{**tensor, "data": [84.2, 14, 3, 60, 2, 0.1, 1, 900]}]}
-        headers = {"Authorization": f"Bearer {self._key}"}
-        async with client.post(self._url, json=body, headers=headers) as response:
+        async with client.post(self._url, json=body, headers=self._headers) as response:
             await response.read()
             self.failed += response.status != 200
         self.seconds.append(asyncio.get_running_loop().time() - due_s)

@@ -1,6 +1,8 @@
 """The stack that is measured: its addresses, its processes, a key, its calls that were charged."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +13,8 @@ import psycopg
 
 from deploy.local import state
 from tests.local_stack import ROOT
+
+TICKS_HZ = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,20 @@ class Site:
             if one.name == service and one.process and one.condition in state.HEALTHY:
                 return one.process.pid
         return None
+
+    def cpu_s(self) -> dict[str, float]:
+        """Seconds of CPU of each service so far, with all processes of its session."""
+        sessions = {
+            one.process.pid: one.name for one in self._state().services if one.process is not None
+        }
+        used = dict.fromkeys(sessions.values(), 0.0)
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                # Behind the command's name: state, parent, group, session, …, user and system time.
+                fields = stat.read_text().rpartition(")")[2].split()
+                if (service := sessions.get(int(fields[3]))) is not None:
+                    used[service] += (int(fields[11]) + int(fields[12])) / TICKS_HZ
+        return used
 
     def key(self) -> Key:
         """A new one, whose calls nobody else makes."""

@@ -7,6 +7,8 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 
+from workers.backends.triton.repository import FRAUD_ROWS_MAX
+
 ORDINARY = [20, 14, 3, 300, 1, 0.1, 1, 900]
 SUSPICIOUS = [900, 3, 400, 2, 6, 0.6, 0, 20]
 
@@ -37,6 +39,14 @@ def test_each_request_of_a_batch_gets_its_own_rows(client: triton.InferenceServe
     answers = [request.get_result().as_numpy("FRAUD_PROBABILITY") for request in pending]
     assert [answer.shape for answer in answers] == [(1, 1), (3, 1), (2, 1)]
     assert answers[0].max() < 0.1 < answers[1].min()
+
+
+def test_many_rows_are_scored_as_one_is(client: triton.InferenceServerClient) -> None:
+    (one,) = client.infer("fraud_scorer", [fraud_input([SUSPICIOUS])]).as_numpy("FRAUD_PROBABILITY")
+    rows = [ORDINARY, SUSPICIOUS] * (FRAUD_ROWS_MAX // 2)
+    many = client.infer("fraud_scorer", [fraud_input(rows)]).as_numpy("FRAUD_PROBABILITY")
+    assert many.shape == (FRAUD_ROWS_MAX, 1)
+    np.testing.assert_allclose(many[1::2], one[0], rtol=1e-5)
 
 
 def test_embeddings_of_like_texts_are_alike(client: triton.InferenceServerClient) -> None:

@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from workers.backends.triton.repository import PROFILES, write_repository
+from marketplace.batches.formats.rows import PIECE_ROWS_MAX
+from marketplace.demo.schemas import FRAUD_INPUT
+from workers.backends.triton.repository import FRAUD_ROWS_MAX, PROFILES, write_repository
+
+
+def test_triton_takes_as_many_rows_as_the_catalog_says_and_a_batch_sends(tmp_path: Path) -> None:
+    write_repository(tmp_path, PROFILES["batched"])
+    config = (tmp_path / "fraud_scorer/config.pbtxt").read_text()
+    assert f"max_batch_size: {FRAUD_ROWS_MAX}\n" in config
+    assert FRAUD_INPUT["properties"]["FEATURES"]["maxItems"] == FRAUD_ROWS_MAX <= PIECE_ROWS_MAX
 
 
 def test_the_profiles_differ_in_what_makes_a_pool_fast(tmp_path: Path) -> None:

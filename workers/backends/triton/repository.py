@@ -8,7 +8,9 @@ from workers.backends.triton.fraud.train import MODEL_PATH
 from workers.backends.weights import packaged_file
 
 MODELS = Path(__file__).parent / "models"
-BATCH_ROWS_MAX = 256
+FRAUD_ROWS_MAX = 4_096
+"""Of a call, and of calls that Triton merges: no call is merged with one that is as large."""
+TEXTS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ def write_repository(folder: Path, profile: Profile) -> None:
         folder,
         "fraud_scorer",
         profile,
+        rows_max=FRAUD_ROWS_MAX,
         inputs=[Tensor("FEATURES", "TYPE_FP32", 8)],
         outputs=[Tensor("FRAUD_PROBABILITY", "TYPE_FP32", 1)],
         parameters={"threads": str(profile.threads)},
@@ -51,6 +54,7 @@ def write_repository(folder: Path, profile: Profile) -> None:
         folder,
         "wordllama_256",
         profile,
+        rows_max=TEXTS_MAX,
         inputs=[Tensor("TEXT", "TYPE_STRING", 1)],
         outputs=[Tensor("EMBEDDING", "TYPE_FP32", 256), Tensor("TOKENS", "TYPE_INT32", 1)],
         parameters={
@@ -64,6 +68,7 @@ def model_config(
     name: str,
     profile: Profile,
     *,
+    rows_max: int,
     inputs: list[Tensor],
     outputs: list[Tensor],
     parameters: dict[str, str],
@@ -73,7 +78,7 @@ def model_config(
     lines = [
         f'name: "{name}"',
         'backend: "python"',
-        f"max_batch_size: {BATCH_ROWS_MAX}",
+        f"max_batch_size: {rows_max}",
         *(f"input {_tensor(tensor)}" for tensor in inputs),
         *(f"output {_tensor(tensor)}" for tensor in outputs),
         # A first inference before the server calls itself ready: it is slower than all later ones.
@@ -91,13 +96,21 @@ def _write_model(
     name: str,
     profile: Profile,
     *,
+    rows_max: int,
     inputs: list[Tensor],
     outputs: list[Tensor],
     parameters: dict[str, str],
 ) -> Path:
     version = folder / name / "1"
     version.mkdir(parents=True)
-    config = model_config(name, profile, inputs=inputs, outputs=outputs, parameters=parameters)
+    config = model_config(
+        name,
+        profile,
+        rows_max=rows_max,
+        inputs=inputs,
+        outputs=outputs,
+        parameters=parameters,
+    )
     (folder / name / "config.pbtxt").write_text(config)
     shutil.copy(MODELS / f"{name}.py", version / "model.py")
     return version

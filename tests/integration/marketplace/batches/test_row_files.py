@@ -22,6 +22,7 @@ from marketplace.batches.formats.capacity import rows_asked
 from marketplace.batches.models import Batch, BatchKind, BatchStatus
 from marketplace.batches.running import sending
 from marketplace.benchmarks.models import Benchmark, Profile, Scenario, Target
+from marketplace.catalog.models import AIModel
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.batches.desk import asked, read
@@ -111,7 +112,7 @@ def test_rows_are_packed_and_come_back_in_order_with_their_outputs(shop: Shop) -
     assert [float(row[3]) for row in rows] == [number + 0.5 for number in range(2_000)]
     assert sum(model.rows) == 2_000
     assert max(model.rows) == 250
-    assert min(model.rows) <= 16
+    assert min(model.rows) <= 32
     assert set(model.calls.values()) == {1}
     assert batch.output_file is not None
     assert batch.output_file.filename.endswith("_output.csv")
@@ -164,15 +165,24 @@ def test_a_table_that_is_none_says_so(shop: Shop, content: bytes, code: str) -> 
     assert [error["code"] for error in batch.errors] == [code]
 
 
+def piece_rows(name: str, rows_max: int = 0) -> int:
+    bound = {"maxItems": rows_max} if rows_max else {}
+    schema = {"properties": {"X": {"type": "array", **bound}, "y": {"maxItems": 2}}}
+    return capacity.piece_rows(AIModel(name=name, tensors=TENSORS, input_schema=schema))
+
+
 def test_a_piece_is_as_long_as_was_measured_to_be_best() -> None:
     def best(model: str, **_: Any) -> int:
         return {"a/b": 64, "a/c": 10**6}.get(model, 0)
 
     rows_asked.connect(best)
     try:
-        assert capacity.piece_rows("a/b") == 64
-        assert capacity.piece_rows("a/c") == 4_096
-        assert capacity.piece_rows("a/d") == 256
+        assert piece_rows("a/b") == 64
+        assert piece_rows("a/c") == 4_096
+        assert piece_rows("a/d") == 256
+        assert piece_rows("a/d", 1_000) == 1_000, "as many as its schema allows"
+        assert piece_rows("a/b", 1_000) == 64, "what was measured counts more"
+        assert piece_rows("a/c", 1_000) == 1_000, "and never more than it takes"
     finally:
         rows_asked.disconnect(best)
 
@@ -195,7 +205,7 @@ def test_benchmarks_tell_which_size_of_a_call_is_best(shop: Shop) -> None:
         )
 
     measured(16, 100.0)
-    assert capacity.piece_rows(shop.model.name) == 256, "nothing to compare it with"
+    assert capacity.piece_rows(shop.model) == 256, "nothing to compare it with"
     measured(512, 10.0)
     measured(1_024, 4.0)
-    assert capacity.piece_rows(shop.model.name) == 512
+    assert capacity.piece_rows(shop.model) == 512

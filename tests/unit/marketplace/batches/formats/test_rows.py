@@ -14,14 +14,18 @@ from marketplace.batches.formats import rows
 from marketplace.batches.formats.rows import (
     RowsInvalid,
     appended,
+    arrays_of,
     body_of,
     columns_of,
     header_of,
     names_of,
     output_columns,
     outputs_of,
+    packed,
     pieces,
+    row_bytes,
     table_of,
+    unpacked,
 )
 
 AMOUNTS = {"name": "AMOUNTS", "datatype": "FP32", "shape": [-1, 2]}
@@ -42,9 +46,13 @@ def table(header: bytes = b"id,km,usd,COUNT,NOTE\n", tensors: Any = ALL) -> rows
     return table_of(header, tensors, SCHEMA)
 
 
+def tensors(made: rows.Table, text: bytes) -> tuple[bytes, dict[str, str]]:
+    return body_of(made, arrays_of(made, text))
+
+
 def test_columns_are_found_by_name_in_any_order_beside_others() -> None:
     made = table()
-    body, headers = body_of(made, b'7,1.5,2,3,"a, b"\r\n8,2.5,4,-5,c\n')
+    body, headers = tensors(made, b'7,1.5,2,3,"a, b"\r\n8,2.5,4,-5,c\n')
     at = int(headers["Inference-Header-Content-Length"])
     amounts, count, note = msgspec.json.decode(body[:at])["inputs"]
     assert (amounts["shape"], count["shape"], note["shape"]) == ([2, 2], [2], [2, 1])
@@ -104,7 +112,7 @@ def test_a_cell_that_does_not_fit_is_refused_with_its_row(line: bytes) -> None:
     made = table()
     good, narrow = b"0,1,2,3,n", b"0,1"
     with pytest.raises(RowsInvalid) as refused:
-        body_of(made, b"".join(one + b"\n" for one in (good, good, line, good, narrow)))
+        tensors(made, b"".join(one + b"\n" for one in (good, good, line, good, narrow)))
     assert (refused.value.code, refused.value.row) == ("invalid_row", 2)
 
 
@@ -125,20 +133,33 @@ def test_floats_are_the_same_beside_quotes_which_are_read_another_way(
 
     def read(name: str) -> object:
         try:
-            return body_of(made, "".join(f"{name},{km},{usd}{end}" for km, usd in pairs).encode())
+            return tensors(made, "".join(f"{name},{km},{usd}{end}" for km, usd in pairs).encode())
         except RowsInvalid as error:
             return error.code, error.row
 
     assert read("a") == read('"a"')
 
 
+@pytest.mark.parametrize("inputs", [[AMOUNTS, COUNT], [AMOUNTS]])
+def test_rows_that_were_checked_are_the_same_tensors_again(inputs: list[Any]) -> None:
+    made = table(b"id,km,usd,COUNT", {"inputs": inputs})
+    arrays = arrays_of(made, b"a,1,2,3\nb,4,5.5,-6\n")
+    raw = packed(arrays)
+    assert len(raw) == 2 * row_bytes(made)
+    again = unpacked(made, raw)
+    assert [(one.dtype, one.tolist()) for one in again] == [
+        (one.dtype, one.tolist()) for one in arrays
+    ]
+    assert row_bytes(table()) == 0, "texts have no one size"
+
+
 def test_truths_are_words_or_digits() -> None:
     flag = {"name": "FLAG", "datatype": "BOOL", "shape": [-1]}
     made = table_of(b"FLAG", {"inputs": [flag]}, {})
-    body, headers = body_of(made, b"true\n0\nFalse\n1\n")
+    body, headers = tensors(made, b"true\n0\nFalse\n1\n")
     assert body[int(headers["Inference-Header-Content-Length"]) :] == b"\1\0\0\1"
     with pytest.raises(RowsInvalid):
-        body_of(made, b"yes\n")
+        tensors(made, b"yes\n")
 
 
 def test_outputs_become_columns_whether_binary_or_not() -> None:
@@ -200,5 +221,11 @@ def test_pieces_have_every_row_once_and_never_grow(total: int, most: int, at_onc
 def test_the_last_pieces_are_small() -> None:
     counts = [count for _, count in pieces(1_000_000, 256, 8)]
     assert counts[0] == 256
-    assert counts[-8:] == [16] * 7 + [counts[-1]]
+    assert counts[-8:] == [32] * 7 + [counts[-1]]
     assert len(counts) < 4_000
+
+
+def test_the_last_pieces_of_large_ones_are_worth_a_call() -> None:
+    counts = [count for _, count in pieces(1_000_000, 4_096, 27)]
+    assert counts[-8:] == [512] * 7 + [counts[-1]]
+    assert len(counts) < 500
