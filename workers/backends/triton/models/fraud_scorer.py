@@ -51,6 +51,8 @@ class TritonPythonModel:
 def _session(folder: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # By default its second thread spins for 25 ms after each run. One row takes 0.2 ms.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         str(folder / "fraud_scorer.onnx"), options, providers=["CPUExecutionProvider"]
     )
