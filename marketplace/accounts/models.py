@@ -128,7 +128,10 @@ class Organisation(RateLimited):
     def clean(self) -> None:
         if self._state.adding and self.slug.startswith(PLATFORM_PREFIX):
             raise ValidationError(
-                {"slug": _("%(prefix)s is for the platform.") % {"prefix": PLATFORM_PREFIX}}
+                {
+                    "slug": _("%(prefix)s is reserved for the platform.")
+                    % {"prefix": PLATFORM_PREFIX}
+                }
             )
 
 

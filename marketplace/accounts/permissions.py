@@ -53,13 +53,13 @@ GRANTS: Mapping[Permission, frozenset[Role]] = {
 }
 
 WORDS: Mapping[Permission, str | Promise] = {
-    Permission.LOOK: gettext_lazy("Look at everything that the organisation has"),
+    Permission.LOOK: gettext_lazy("View everything in the organisation"),
     Permission.CALL: gettext_lazy("Call models in the browser"),
-    Permission.KEYS: gettext_lazy("Make, change and revoke keys"),
-    Permission.MANAGEMENT_KEYS: gettext_lazy("Make keys of the management API"),
+    Permission.KEYS: gettext_lazy("Create, change and revoke keys"),
+    Permission.MANAGEMENT_KEYS: gettext_lazy("Create keys for the management API"),
     Permission.MONEY: gettext_lazy("Pay, and set budgets and auto-recharge"),
     Permission.MEMBERS: gettext_lazy("Invite, change and remove members"),
-    Permission.OWNERS: gettext_lazy("Make and unmake owners"),
+    Permission.OWNERS: gettext_lazy("Add and remove owners"),
     Permission.ORGANISATION: gettext_lazy("Rename it and read its audit log"),
     Permission.OFFERINGS: gettext_lazy("Publish, price and measure models"),
 }

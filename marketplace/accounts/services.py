@@ -77,7 +77,10 @@ def user_delete(*, user: User) -> None:
         user.delete()
     except ProtectedError as error:
         raise ValidationError(
-            _("The books name you for grants that you gave: ask the platform's staff to close it.")
+            _(
+                "You granted credit, and the ledger names you for it: ask the platform's staff "
+                "to close your account."
+            )
         ) from error
     catalog_changed.send(None)
 

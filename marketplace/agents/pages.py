@@ -60,10 +60,10 @@ def revoke(request: HttpRequest, name: str, agent: str) -> HttpResponse:
     if not is_confirmed(request):
         return confirmation(
             request,
-            question=_("Revoke the agent “%(name)s” for good?") % {"name": row.name},
+            question=_("Revoke the agent “%(name)s” permanently?") % {"name": row.name},
             effects=[
                 _("Its workers finish what they run and get nothing new."),
-                _("The agent ends. To let its host join again, make a new token."),
+                _("The agent stops. To let its host join again, create a new token."),
             ],
             verb=_("Revoke"),
             back=reverse("pool-workers", args=[pool.name]),

@@ -43,9 +43,9 @@ def agent_register(*, token: str, who: Introduction) -> tuple[Agent, str]:
         .first()
     )
     if row is None:
-        raise TokenRefused(_("This token is not known."))
+        raise TokenRefused(_("Unknown token."))
     if row.state != "open":
-        raise TokenRefused(_("This token was used already, or has expired: make another."))
+        raise TokenRefused(_("This token was already used, or has expired: create another."))
     row.used_at = timezone.now()
     row.save(update_fields=["used_at"])
     credential = credential_make()

@@ -30,7 +30,7 @@ class Purpose(models.TextChoices):
     """OpenAI's words: what was uploaded, and what a batch has made."""
 
     BATCH = "batch", _("Input of batches")
-    BATCH_OUTPUT = "batch_output", _("Made by a batch")
+    BATCH_OUTPUT = "batch_output", _("Created by a batch")
 
 
 class File(models.Model):

@@ -125,8 +125,8 @@ def cancel(request: HttpRequest, organisation: Organisation, public_id: str) -> 
             request,
             question=_("Cancel the batch?"),
             effects=[
-                _("Lines that were not sent yet are not sent."),
-                _("What is answered by then is delivered, and stays charged."),
+                _("Lines that are not sent yet will not be sent."),
+                _("Lines that are already answered are delivered and stay charged."),
             ],
             verb=_("Cancel the batch"),
             back=reverse("batch", args=[row.public_id]),

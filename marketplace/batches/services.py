@@ -85,13 +85,13 @@ def batch_create(
         )
     if file.purpose != Purpose.BATCH:
         raise BatchRefused(
-            "invalid_purpose", _("An input file has the purpose batch."), "input_file_id"
+            "invalid_purpose", _("An input file needs the purpose batch."), "input_file_id"
         )
     rows = Batch.objects.filter(organisation=caller.organisation_id, status__in=STATUSES_OPEN)
     if rows.count() >= OPEN_MAX:
         raise BatchRefused(
             "too_many_batches",
-            _("%(most)s batches are not over yet: wait, or cancel some.") % {"most": OPEN_MAX},
+            _("%(most)s batches have not ended yet: wait, or cancel some.") % {"most": OPEN_MAX},
         )
     batch = Batch(
         organisation_id=caller.organisation_id,

@@ -42,11 +42,11 @@ class Trigger(models.TextChoices):
 class Stage(models.TextChoices):
     """What a run does now. A row keeps it with the load and the count: ``stage|load|samples``."""
 
-    WAITING = "waiting", _("waits until live traffic leaves slots")
-    RESERVED = "reserved", _("waits for the slot that is kept free for it")
-    TURN = "turn", _("waits until another benchmark has measured")
-    WARMING = "warming", _("warms up")
-    MEASURING = "measuring", _("measures")
+    WAITING = "waiting", _("waiting until live traffic leaves slots free")
+    RESERVED = "reserved", _("waiting for its reserved slot")
+    TURN = "turn", _("waiting for another benchmark to finish measuring")
+    WARMING = "warming", _("warming up")
+    MEASURING = "measuring", _("measuring")
 
     def at(self, load: float, samples: int = 0) -> str:
         return f"{self.value}|{load:g}|{samples}"

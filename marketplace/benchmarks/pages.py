@@ -46,7 +46,7 @@ class BenchmarkForm(forms.Form):
         required=False,
         max_length=120,
         label=gettext_lazy("Loads"),
-        help_text=gettext_lazy("Like 1, 2, 4; empty for the task's usual ones."),
+        help_text=gettext_lazy("For example 1, 2, 4. Leave empty for the task's defaults."),
     )
 
     def ask(self, request: HttpRequest) -> Benchmark:
@@ -161,7 +161,7 @@ def create(request: HttpRequest) -> HttpResponse:
     form = BenchmarkForm(request.POST)
     try:
         if not form.is_valid():
-            raise ValidationError(_("Say what to measure and how."))
+            raise ValidationError(_("Choose what to measure and how."))
         row = form.ask(request)
     except ValidationError as error:
         messages.error(request, "; ".join(error.messages))

@@ -52,26 +52,28 @@ def benchmark_request(
     A worker's deployment is found when it is not given. Raises ``ValidationError``.
     """
     if target not in Target.values:
-        raise ValidationError({"target": _("A benchmark is of a worker, a deployment or a route.")})
+        raise ValidationError(
+            {"target": _("A benchmark measures a worker, a deployment or a route.")}
+        )
     try:
         plan = plan_of(model.task, {**(settings or {}), "scenario": str(scenario)})
     except PlanInvalid as error:
         raise ValidationError({"settings": str(error)}) from error
     if target == Target.WORKER:
         if worker is None:
-            raise ValidationError({"worker": _("Name the worker to measure.")})
+            raise ValidationError({"worker": _("Choose the worker to measure.")})
         deployment = deployment or deployment_of(model, worker)
     if target == Target.ROUTE:
         deployment = worker = None
     elif deployment is None or deployment.version.model_id != model.pk:
-        raise ValidationError({"deployment": _("Name a deployment of this model.")})
+        raise ValidationError({"deployment": _("Choose a deployment of this model.")})
     if target == Target.DEPLOYMENT:
         worker = None
     if worker and deployment and worker.pool_id != deployment.pool_id:
         # The pool, the right to measure and the profile are the deployment's.
-        raise ValidationError({"worker": _("Name a worker of its deployment's pool.")})
+        raise ValidationError({"worker": _("Choose a worker of its deployment's pool.")})
     if not workers_of(model, deployment=deployment, worker=worker):
-        raise ValidationError({"worker": _("No worker that is ready can be measured there.")})
+        raise ValidationError({"worker": _("There is no ready worker to measure there.")})
     _room_for_one_more(model, deployment)
     benchmark = Benchmark(
         model=model,
@@ -93,7 +95,7 @@ def _room_for_one_more(model: AIModel, deployment: Deployment | None) -> None:
     queued = Benchmark.objects.filter(state=JobState.QUEUED)
     of_this = queued.filter(model=model, deployment=deployment)
     if queued.count() >= QUEUED_MAX or of_this.count() >= QUEUED_OF_ONE_MAX:
-        raise ValidationError(_("Too many benchmarks wait already: cancel some first."))
+        raise ValidationError(_("Too many benchmarks are queued: cancel some first."))
 
 
 @transaction.atomic

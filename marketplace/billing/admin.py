@@ -110,7 +110,9 @@ class PayoutForm(forms.ModelForm):
         decimal_places=9,
     )
     reference = forms.CharField(
-        label=_("Reference"), max_length=100, help_text=_("Of the bank transfer; booked once.")
+        label=_("Reference"),
+        max_length=100,
+        help_text=_("The reference of the bank transfer. It is recorded once."),
     )
 
     ordered_by: User

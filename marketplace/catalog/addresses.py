@@ -71,7 +71,7 @@ async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
     for resolved in found:
         if policy.allows(address := str(resolved[4][0])):
             return address
-    raise AddressRefused(f"{host!r} is an inside address, which this installation does not call")
+    raise AddressRefused(f"{host!r} is an internal address, which this installation does not call")
 
 
 def address_error(url: str) -> str:

@@ -121,7 +121,9 @@ class OfferSerializer(serializers.ModelSerializer[Offer]):
 
     def validate_effective_at(self, value: Any) -> Any:
         if value < timezone.now():
-            raise serializers.ValidationError("A price takes effect now or later, never backwards.")
+            raise serializers.ValidationError(
+                "A price takes effect now or later, never in the past."
+            )
         return value
 
 

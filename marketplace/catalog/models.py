@@ -128,13 +128,13 @@ class Pool(models.Model):
     engine = models.CharField(max_length=80)
     region = models.CharField(max_length=40, default="local")
     cost_nano_per_hour = models.PositiveBigIntegerField(
-        default=0, help_text=_("What a worker costs its provider, in nano-USD an hour.")
+        default=0, help_text=_("The provider's cost of a worker, in nano-USD per hour.")
     )
     workers_min = models.PositiveSmallIntegerField(
-        default=1, help_text=_("The fewest workers that it is scaled down to.")
+        default=1, help_text=_("The minimum number of workers that it is scaled down to.")
     )
     workers_max = models.PositiveSmallIntegerField(
-        default=16, help_text=_("The most workers that it is scaled up to.")
+        default=16, help_text=_("The maximum number of workers that it is scaled up to.")
     )
     start_s = models.PositiveSmallIntegerField(
         default=0,
@@ -151,7 +151,9 @@ class Pool(models.Model):
             models.CheckConstraint(
                 condition=models.Q(workers_min__lte=models.F("workers_max")),
                 name="pool_workers_ordered",
-                violation_error_message=_("The fewest workers may not be more than the most."),
+                violation_error_message=_(
+                    "The minimum number of workers may not exceed the maximum."
+                ),
             )
         ]
 
@@ -207,7 +209,7 @@ class Worker(models.Model):
         default=1,
         editable=False,
         validators=[MinValueValidator(1), MaxValueValidator(GANG_SIZE_MAX)],
-        help_text=_("How many processes serve as one; 1 is no gang."),
+        help_text=_("How many processes serve as one worker; 1 means no gang."),
     )
 
     class Meta:
@@ -270,7 +272,7 @@ class Deployment(models.Model):
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="deployments")
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="deployments")
     upstream_model = models.CharField(
-        max_length=120, help_text=_("The name that the workers know the model by.")
+        max_length=120, help_text=_("The model's name on the workers.")
     )
     status = models.CharField(
         max_length=10, choices=DeploymentStatus.choices, default=DeploymentStatus.LIVE
@@ -282,7 +284,7 @@ class Deployment(models.Model):
         models.CharField(max_length=60),
         default=list,
         blank=True,
-        help_text=_("Request fields that the workers act on, separated by commas: tools, seed, …"),
+        help_text=_("Request fields that the workers support, separated by commas: tools, seed, …"),
     )
     collects_data = models.BooleanField(
         default=True, help_text=_("The provider may keep prompts or answers.")

@@ -63,9 +63,9 @@ def letter_retry(*, dead: DeadLetter, retried_by: User) -> None:
     """Send the message to its queue again. ``ValidationError`` where that cannot be."""
     row = DeadLetter.objects.select_for_update().get(pk=dead.pk)
     if row.retried_at is not None:
-        raise ValidationError(_("It has been retried already."))
+        raise ValidationError(_("It was already retried."))
     if row.body is None or not row.queue:
-        raise ValidationError(_("Its message is not whole, and cannot be sent again."))
+        raise ValidationError(_("Its message is incomplete and cannot be sent again."))
     row.retried_at, row.retried_by = timezone.now(), retried_by
     row.save(update_fields=["retried_at", "retried_by"])
     letter = Letter(
@@ -87,7 +87,7 @@ def letter_retry(*, dead: DeadLetter, retried_by: User) -> None:
         *connection.connection_errors,
         *connection.channel_errors,
     ) as error:
-        raise ValidationError(_("The broker did not take it. Try again later.")) from error
+        raise ValidationError(_("The broker did not accept it. Try again later.")) from error
 
 
 def _connection() -> Connection:

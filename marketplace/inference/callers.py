@@ -82,7 +82,7 @@ def _of_session(token: str) -> tuple[User, Caller]:
     membership = membership_that_calls(
         organisation_id=claims.organisation_id, user_id=claims.user_id
     )
-    ended = any(one.covers(claims) for one in ended_sessions(claims.user_id))
+    ended = any(ended_session.covers(claims) for ended_session in ended_sessions(claims.user_id))
     if membership is None or ended:
         raise AuthenticationFailed("This session has ended; sign in again.")
     account = membership.organisation.billing_account

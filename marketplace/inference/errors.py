@@ -77,5 +77,5 @@ def _first(detail: Any, path: str = "") -> tuple[str | None, str]:
         whole = name in {"non_field_errors", "__all__"}
         return _first(inner, path if whole else f"{path}.{name}".strip("."))
     if isinstance(detail, list) and detail:
-        return _first(next((one for one in detail if one), detail[0]), path)
+        return _first(next((problem for problem in detail if problem), detail[0]), path)
     return path or None, str(detail)

@@ -88,7 +88,7 @@ class NewKeyForm(KeyForm):
         initial=default_scopes,
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        label=_("May"),
+        label=_("Scopes"),
     )
 
     @property
@@ -102,7 +102,7 @@ class RotationForm(forms.Form):
     """Asks when the old key ends."""
 
     overlap_hours = forms.TypedChoiceField(
-        choices=tuple(OVERLAPS.items()), coerce=int, initial=24, label=_("The old key ends")
+        choices=tuple(OVERLAPS.items()), coerce=int, initial=24, label=_("Old key stops working")
     )
 
     @property

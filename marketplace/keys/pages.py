@@ -108,7 +108,7 @@ def key_revoke(request: HttpRequest, organisation: Organisation, key_id: int) ->
         calls = calls_lately(organisation_id=organisation.pk, key_id=row.pk)
         return confirmation(
             request,
-            question=_("Revoke “%(name)s” for good?") % {"name": row.name},
+            question=_("Revoke “%(name)s” permanently?") % {"name": row.name},
             effects=[
                 _("Calls with %(key)s are refused within two seconds.") % {"key": row.masked},
                 _("It made:") + " " + calls_lately_text(calls),
@@ -137,7 +137,7 @@ def _budgets(rows: Iterable[ApiKey]) -> dict[int | None, BudgetState]:
 def _keys_page(
     request: HttpRequest, organisation: Organisation, form: KeyForm, status: int = 200
 ) -> HttpResponse:
-    allowed = {one: may(request.user, organisation, one) for one in Permission}
+    allowed = {permission: may(request.user, organisation, permission) for permission in Permission}
     listed = list(organisation.api_keys.select_related("created_by", "budget"))
     budgets = _budgets(listed)
     context = {

@@ -33,6 +33,6 @@ def expiry_check(expires_at: datetime | None, *, before: datetime | None = None)
     """The expiry. ValidationError for a new one in the past."""
     if expires_at is not None and expires_at != before and expires_at <= timezone.now():
         raise ValidationError(
-            _("This has passed: choose a later time, or revoke the key to end it now.")
+            _("This time has passed: choose a later one, or revoke the key to end it now.")
         )
     return expires_at

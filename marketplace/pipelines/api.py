@@ -18,7 +18,7 @@ class PipelinesView(JobsView):
 
     def get(self, request: Request) -> Response:
         found = pipelines_callable(self.caller.organisation_id)
-        return Response({"object": "list", "data": [pipeline_as_json(one) for one in found]})
+        return Response({"object": "list", "data": [pipeline_as_json(result) for result in found]})
 
 
 def pipeline_as_json(pipeline: Pipeline) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def _check_fields(model: AIModel, given: Mapping[str, Any], place: str) -> None:
             if name in given:
                 raise DefinitionInvalid(f"{place}.{name}: a stage sets this itself")
         return
-    names = [str(one["name"]) for one in model.tensors.get("inputs", ())]
+    names = [str(tensor["name"]) for tensor in model.tensors.get("inputs", ())]
     if not names:
         raise DefinitionInvalid(f"{place}: nobody has said which tensors {model.name} takes")
     for name in {*names} ^ {*given}:

@@ -105,7 +105,7 @@ def fits(given: Schema, wanted: Schema) -> bool:
 
 
 def _by_name(tensors: Sequence[Mapping[str, Any]]) -> dict[str, Schema]:
-    return {str(one["name"]): _tensor(one) for one in tensors}
+    return {str(tensor["name"]): _tensor(tensor) for tensor in tensors}
 
 
 def _tensor(tensor: Mapping[str, Any]) -> Schema:

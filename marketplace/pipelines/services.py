@@ -26,7 +26,7 @@ def pipeline_apply(*, text: bytes, organisation: Organisation | None) -> tuple[P
     definition = definition_read(text)
     names = [stage.model for stage in definition.stages]
     definition_check(
-        definition, {one.name: one for one in models_published().filter(name__in=names)}
+        definition, {row.name: row for row in models_published().filter(name__in=names)}
     )
     _check_name(definition, organisation)
     versions = Pipeline.objects.select_for_update().filter(name=definition.name)

@@ -92,7 +92,7 @@ def filled(template: Any, values: Mapping[str, Any]) -> Any:
     The template is one that :func:`references_of` has read.
     """
     if isinstance(template, list):
-        return [filled(one, values) for one in template]
+        return [filled(item, values) for item in template]
     if not isinstance(template, dict):
         return template
     if FROM in template:
@@ -102,7 +102,7 @@ def filled(template: Any, values: Mapping[str, Any]) -> Any:
         return _value(values[path.head], path, path.steps)
     if TEXT in template:
         return "".join(_as_text(filled(piece, values)) for piece in template[TEXT])
-    return {name: filled(one, values) for name, one in template.items()}
+    return {name: filled(item, values) for name, item in template.items()}
 
 
 def at_place(at: str, place: tuple[Step, ...]) -> str:
@@ -115,8 +115,8 @@ def _references(template: Any, at: str, place: tuple[Step, ...]) -> Iterator[Ref
     if len(place) > DEPTH_MAX:
         raise TemplateInvalid(f"this is deeper than {DEPTH_MAX} levels", here)
     if isinstance(template, list):
-        for index, one in enumerate(template):
-            yield from _references(one, at, (*place, index))
+        for index, item in enumerate(template):
+            yield from _references(item, at, (*place, index))
     elif isinstance(template, dict):
         if template.keys() & {FROM, TEXT} and len(template) > 1:
             raise TemplateInvalid(f"{FROM} or {TEXT} must stand alone", here)
@@ -125,8 +125,8 @@ def _references(template: Any, at: str, place: tuple[Step, ...]) -> Iterator[Ref
         elif TEXT in template:
             yield from _pieces(template[TEXT], here, place)
         else:
-            for name, one in template.items():
-                yield from _references(one, at, (*place, name))
+            for name, item in template.items():
+                yield from _references(item, at, (*place, name))
 
 
 def _pieces(pieces: Any, here: str, place: tuple[Step, ...]) -> Iterator[Reference]:
@@ -142,7 +142,7 @@ def _pieces(pieces: Any, here: str, place: tuple[Step, ...]) -> Iterator[Referen
 def _value(value: Any, path: Path, steps: tuple[Step, ...]) -> Any:
     for at, step in enumerate(steps):
         if step == EVERY and isinstance(value, list):
-            return [_value(one, path, steps[at + 1 :]) for one in value]
+            return [_value(item, path, steps[at + 1 :]) for item in value]
         # A text has no items here.
         holder: Any = value if isinstance(value, list | dict) else {}
         try:

@@ -48,5 +48,5 @@ def queue_check(waiting: QuerySet[Any], most: int) -> None:
     """Raises :class:`QueueFull` where ``most`` questions wait."""
     if waiting.count() >= most:
         raise QueueFull(
-            _("%(count)s questions wait already: try again in a minute") % {"count": most}
+            _("%(count)s questions are already queued: try again in a minute") % {"count": most}
         )

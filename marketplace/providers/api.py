@@ -135,7 +135,7 @@ class ListingSerializer(serializers.ModelSerializer[Listing]):
 
 def _object(value: Any) -> Any:
     if not isinstance(value, dict):
-        raise serializers.ValidationError("A JSON object is wanted here.")
+        raise serializers.ValidationError("Enter a JSON object.")
     return value
 
 
@@ -263,8 +263,8 @@ class ListingViewSet(
 def _side(request: Request, listing: Listing, verb: ListingAction) -> Who:
     """As whom the caller takes the step: staff where it is theirs, else the provider."""
     sides: set[Who] = set()
-    for (_state, one), step in STEPS.items():
-        sides |= step.by if one == verb else set()
+    for (_state, item), step in STEPS.items():
+        sides |= step.by if item == verb else set()
     if Who.STAFF in sides and is_staff(request):
         return Who.STAFF
     if Who.PROVIDER not in sides:

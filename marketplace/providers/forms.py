@@ -82,7 +82,10 @@ class ProviderForm(forms.ModelForm):
             "description": gettext_lazy("Description"),
         }
         help_texts = {
-            "slug": gettext_lazy("The author of your models, for good: slug/model. Like northyard.")
+            "slug": gettext_lazy(
+                "The author name of your models (slug/model), for example "
+                "northyard. It cannot be changed later."
+            )
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -98,7 +101,7 @@ class PriceForm(forms.Form):
     effective_at = forms.DateTimeField(
         required=False,
         label=gettext_lazy("In force from, UTC"),
-        help_text=gettext_lazy("Empty: at once."),
+        help_text=gettext_lazy("Leave empty to start at once."),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
 
@@ -154,7 +157,9 @@ class DraftForm(forms.ModelForm):
         required=False,
         max_length=120,
         label=gettext_lazy("A model of the catalog"),
-        help_text=gettext_lazy("author/slug, to offer what another provider offers already."),
+        help_text=gettext_lazy(
+            "author/slug, to offer a model that another provider already offers."
+        ),
         widget=forms.TextInput(attrs={"placeholder": "author/slug", "spellcheck": "false"}),
     )
     parameters = forms.CharField(
@@ -162,11 +167,11 @@ class DraftForm(forms.ModelForm):
         max_length=2_000,
         label=gettext_lazy("Supported parameters"),
         help_text=gettext_lazy(
-            "Request fields that the workers act on, separated by commas: stop, seed, tools, …"
+            "Request fields that the workers support, separated by commas: stop, seed, tools, …"
         ),
     )
     source_url = forms.URLField(required=False, assume_scheme="https", label=gettext_lazy("Source"))
-    cost_usd = UsdField(label=gettext_lazy("What a worker costs you, USD an hour"))
+    cost_usd = UsdField(label=gettext_lazy("Your cost of a worker, USD per hour"))
 
     class Meta:
         model = Listing
@@ -195,7 +200,7 @@ class DraftForm(forms.ModelForm):
             "input_schema": gettext_lazy("JSON schema of the input"),
             "tensors": gettext_lazy("Tensors"),
             "version": gettext_lazy("Version"),
-            "version_notes": gettext_lazy("What is new in it"),
+            "version_notes": gettext_lazy("Release notes"),
             "pool_name": gettext_lazy("Pool"),
             "hardware": gettext_lazy("Hardware"),
             "engine": gettext_lazy("Engine"),
@@ -205,14 +210,16 @@ class DraftForm(forms.ModelForm):
             "collects_data": gettext_lazy("We may keep prompts or answers"),
         }
         help_texts = {
-            "input_schema": gettext_lazy("The playground makes its form out of it."),
+            "input_schema": gettext_lazy("The playground builds its form from it."),
             "tensors": gettext_lazy(
                 "Open Inference Protocol only: inputs and outputs with name, datatype and shape; "
                 "-1 is any size."
             ),
-            "pool_name": gettext_lazy("Workers that are alike, or the name of a pool of yours."),
-            "upstream_model": gettext_lazy("The name that your workers know the model by."),
-            "collects_data": gettext_lazy("Callers can ask for providers that keep nothing."),
+            "pool_name": gettext_lazy(
+                "A name for a group of identical workers, or the name of one of your pools."
+            ),
+            "upstream_model": gettext_lazy("The model's name on your workers."),
+            "collects_data": gettext_lazy("Callers can ask for providers that keep no data."),
         }
         widgets = {
             "description": forms.Textarea(attrs={"rows": 3}),
@@ -284,7 +291,7 @@ class DraftForm(forms.ModelForm):
     def _object(self, name: str) -> dict[str, Any]:
         value = self.cleaned_data[name] or {}
         if not isinstance(value, dict):
-            raise ValidationError(_("A JSON object is wanted here."))
+            raise ValidationError(_("Enter a JSON object."))
         return value
 
     def values(self) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class ListingEvent(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise ValidationError(_("What happened is not changed afterwards."))
+            raise ValidationError(_("History cannot be changed."))
         super().save(*args, **kwargs)
 
 

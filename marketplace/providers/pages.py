@@ -136,7 +136,7 @@ def provider_commission(request: HttpRequest, slug: str) -> HttpResponse:
             provider=row, commission_bps=round(percent * BASIS_POINTS_PER_PERCENT)
         )
     except (ValueError, OverflowError):
-        messages.error(request, _("A commission is a number of per cent from 0 to 100."))
+        messages.error(request, _("A commission is a percentage from 0 to 100."))
     except ValidationError as error:
         messages.error(request, "; ".join(error.messages))
     return redirect("reviews")
@@ -191,7 +191,7 @@ def listing_edit(request: HttpRequest, organisation: Organisation, listing_id: i
                     listing=row, action=ListingAction.SUBMIT, actor=_actor(request, Who.PROVIDER)
                 )
                 return redirect("listing", row.pk)
-            messages.success(request, _("Saved. Nothing is checked before you submit it."))
+            messages.success(request, _("Saved. It is checked when you submit it."))
             return redirect("listing-edit", row.pk)
         except ValidationError as error:
             wrong = _put_errors(form, error)
@@ -226,7 +226,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
         "waiting": listings_to_review()[:ROWS_PER_PAGE],
         "page": page,
         "providers": [
-            (one, one.commission_bps / BASIS_POINTS_PER_PERCENT) for one in page.object_list
+            (row, row.commission_bps / BASIS_POINTS_PER_PERCENT) for row in page.object_list
         ],
     }
     return render(request, "providers/reviews.html", context)
@@ -259,7 +259,7 @@ def _find(organisation: Organisation, listing_id: int) -> Listing:
 def _act(request: HttpRequest, row: Listing, who: Who, page: str) -> HttpResponse:
     asked = request.POST.get("action", "")
     if asked not in actions_of(row.state, who):
-        messages.error(request, _("That is not possible any more: this is how it stands now."))
+        messages.error(request, _("That is no longer possible: this is the current state."))
         return redirect(page, row.pk)
     if asked in CONFIRMED_FIRST and not is_confirmed(request):
         return _ask_again(request, row, ListingAction(asked), page)
@@ -272,7 +272,9 @@ def _act(request: HttpRequest, row: Listing, who: Who, page: str) -> HttpRespons
         )
     except ValidationError as error:
         if asked == ListingAction.SUBMIT and hasattr(error, "error_dict"):
-            messages.error(request, _("Something is missing: submit it from its form."))
+            messages.error(
+                request, _("Something is missing: complete the form and submit it there.")
+            )
             return redirect("listing-edit", row.pk)
         messages.error(request, "; ".join(error.messages))
     return redirect(page, row.pk)
@@ -285,13 +287,13 @@ def _ask_again(
     if row.deployment_id is not None:
         calls = calls_lately(deployment_id=row.deployment_id)
         effects += [
-            _("Nothing is placed there any more; what runs is ended."),
+            _("It gets no new calls. Running calls finish."),
             _("It served:") + " " + calls_lately_text(calls),
         ]
     if action is ListingAction.RETIRE:
         effects.append(_("This cannot be undone; to stop for a while, pause it."))
     else:
-        effects.append(_("The provider is told why; only staff can reinstate it."))
+        effects.append(_("The provider sees the reason. Only staff can reinstate it."))
     return confirmation(
         request,
         question=f"{action.label}: {row.name}?",
@@ -305,7 +307,7 @@ def _shown(row: Listing, who: Who | None, act_url: str) -> dict[str, Any]:
     actions = actions_of(row.state, who) if who else []
     run = run_shown(row)
     results = list(run.results.all()) if run else []
-    counts = Counter(one.verdict for one in results)
+    counts = Counter(result.verdict for result in results)
     return {
         "listing": row,
         "for_staff": who is Who.STAFF,

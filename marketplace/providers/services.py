@@ -65,7 +65,9 @@ def provider_open(
             _("An organisation runs at most %(n)s providers.") % {"n": PROVIDERS_MAX}
         )
     if AIModel.objects.filter(name__startswith=f"{slug}/").exists():
-        raise ValidationError({"slug": _("Models of this author exist: choose another.")})
+        raise ValidationError(
+            {"slug": _("Models by this author already exist: choose another name.")}
+        )
     provider = Provider(
         organisation=organisation, slug=slug, name=name, description=description, website=website
     )
@@ -112,7 +114,7 @@ def listing_update(*, listing: Listing, **fields: Any) -> Listing:
     row = Listing.objects.select_for_update(of=("self",)).get(pk=listing.pk)
     if not row.is_draft:
         raise ValidationError(
-            _("Only a draft is changed, and this is %(state)s: revise it first.")
+            _("Only a draft can be changed. This listing is %(state)s: revise it first.")
             % {"state": row.get_state_display()}
         )
     return _saved(row, fields)
@@ -137,7 +139,7 @@ def listing_act(
     """
     action = ListingAction(action)
     if action in WHY_NEEDED and not why.strip():
-        raise ValidationError({"why": _("Say why: the provider is told.")})
+        raise ValidationError({"why": _("Give a reason: the provider sees it.")})
     if action is ListingAction.SUBMIT and listing.is_draft:
         # Names are resolved here, before a row is locked.
         draft_check(listing)
@@ -187,7 +189,7 @@ def _cancel(row: Listing, actor: Actor) -> None:
 def _benchmark(row: Listing, actor: Actor) -> None:
     deployment = row.deployment
     if deployment is None:
-        raise ValidationError(_("Submit the listing first: its check makes what is measured."))
+        raise ValidationError(_("Submit the listing first: its check prepares what is measured."))
     row.benchmark = benchmark_request(
         model=deployment.version.model,
         target=Target.DEPLOYMENT,
@@ -208,7 +210,7 @@ def _set_status(status: DeploymentStatus) -> Any:
 
 def _go_live(row: Listing, actor: Actor) -> None:
     if row.deployment is None:
-        raise ValidationError(_("There is nothing to go live."))
+        raise ValidationError(_("There is nothing to put live."))
     model = row.deployment.version.model
     if not model.published:
         model.published = True

@@ -72,7 +72,7 @@ class Policy(models.Model):
     wait_weight = models.FloatField(
         default=5.0,
         validators=[MinValueValidator(0.1), MaxValueValidator(100.0)],
-        help_text=_("What a second in the queue counts for against a second of service."),
+        help_text=_("How much a second in the queue counts, compared with a second of service."),
     )
     usd_weight_s = models.FloatField(
         default=0.0,
@@ -82,11 +82,14 @@ class Policy(models.Model):
     hedge_share = models.FloatField(
         default=0.05,
         validators=[MinValueValidator(0.0), MaxValueValidator(0.2)],
-        help_text=_("Share of late requests that may run on a second worker too."),
+        help_text=_("Share of late requests that may also run on a second worker."),
     )
     shared = models.BooleanField(
         default=False,
-        help_text=_("Placed by every router over leased slots, rather than by one owner."),
+        help_text=_(
+            "Every router places calls over leased slots, instead of one router that "
+            "owns the model."
+        ),
     )
     weights = models.JSONField(default=dict, blank=True, validators=[validate_weights])
     state = models.CharField(
@@ -96,7 +99,7 @@ class Policy(models.Model):
         default=0.0,
         editable=False,
         validators=[MinValueValidator(0.0), MaxValueValidator(0.5)],
-        help_text=_("Share of the requests that it is tried on."),
+        help_text=_("Share of the requests in the trial."),
     )
     note = models.CharField(max_length=200, blank=True)
     created_by = models.ForeignKey(

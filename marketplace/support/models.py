@@ -37,5 +37,5 @@ class Look(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self.pk is not None and not self._state.adding:
-            raise ValidationError(_("What happened is not rewritten."))
+            raise ValidationError(_("History cannot be changed."))
         super().save(*args, **kwargs)

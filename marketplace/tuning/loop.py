@@ -184,17 +184,19 @@ def propose_from_benchmark(*, benchmark: Benchmark, by: User) -> Trial:
     """
     profile = benchmark.profiles.select_related("deployment").first()
     if profile is None:
-        raise ValidationError(_("This benchmark made no profile: it has nothing to propose."))
+        raise ValidationError(
+            _("This benchmark produced no profile, so it has nothing to propose.")
+        )
     expected_ms = _expected_ms(benchmark.model, profile)
     if expected_ms is None:
-        raise ValidationError(_("The router expects nothing of this deployment yet."))
+        raise ValidationError(_("The router has no estimate for this deployment yet."))
     policy, key = policy_in_force(benchmark.model), str(profile.deployment_id)
     weights = dict(policy.weights) if policy else {}
     wanted = min(max(expected_ms / profile.service_ms, WEIGHT_MIN), WEIGHT_MAX)
     before = weights.get(key, 1.0)
     weights[key] = round(stepped(before, wanted), 4)
     if abs(weights[key] - before) < DEADBAND * before:
-        raise ValidationError(_("The benchmark says what the router expects: nothing to change."))
+        raise ValidationError(_("The benchmark matches the router's estimate: nothing to change."))
     return policy_propose(
         model=benchmark.model,
         changes={"weights": weights},

@@ -69,15 +69,15 @@ def route_revert(request: HttpRequest, author: str, slug: str) -> HttpResponse:
     """Publish an old version again."""
     model, version = _model(author, slug), request.POST.get("version", "")
     if not version.isdecimal() or len(version) > VERSION_DIGITS:
-        return _page(request, model, refused=[_("Say which version.")], status=422)
+        return _page(request, model, refused=[_("Choose a version.")], status=422)
     if model.policies.filter(version=int(version)).exists() and not is_confirmed(request):
         return _ask_again(
             request,
             model,
-            _("Publish version %(version)s of %(model)s anew?")
+            _("Republish version %(version)s of %(model)s?")
             % {"version": version, "model": model.name},
-            _("All of its calls go by that version within seconds; a trial that runs ends."),
-            _("Publish anew"),
+            _("All of its calls use that version within seconds. A running trial ends."),
+            _("Republish"),
         )
     seen = request.POST.get("expected_version", "")
     return _done(
@@ -101,8 +101,8 @@ def trial_conclude(request: HttpRequest, trial_id: int, action: str) -> HttpResp
         return _ask_again(
             request,
             trial.policy.model,
-            _("Roll the trial on %(model)s back?") % {"model": trial.policy.model.name},
-            _("All of its calls go by the version in force; what the trial has seen is over."),
+            _("Roll back the trial on %(model)s?") % {"model": trial.policy.model.name},
+            _("All of its calls use the version in force. The trial ends with the results so far."),
             _("Roll back now"),
         )
     values: dict[str, Any] = {"trial": trial, "by": _user(request)}

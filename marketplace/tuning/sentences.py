@@ -24,20 +24,20 @@ from marketplace.tuning.proofs.proof import Apart, Lack, Proof, Says, Trust, may
 from marketplace.tuning.trials.trial import BUDGET_SHARE_MAX
 
 ENDINGS: dict[str, object] = {
-    "better": gettext_lazy("It was better on its aim for sure, and harmed nothing beyond margins."),
-    "misses": gettext_lazy("Its calls missed more often, for sure."),
-    "slower": gettext_lazy("Its calls were slower, for sure."),
-    "budget": gettext_lazy("It had spent what a trial may of the day's error budget."),
-    "time": gettext_lazy("Its time was up, and nothing was shown."),
+    "better": gettext_lazy("It clearly improved its goal and harmed nothing beyond the margins."),
+    "misses": gettext_lazy("Its calls clearly missed more often."),
+    "slower": gettext_lazy("Its calls were clearly slower."),
+    "budget": gettext_lazy("It used up the trial's share of the day's error budget."),
+    "time": gettext_lazy("Its time ran out without a clear result."),
     "person": gettext_lazy("A person ended it."),
-    "calibration": gettext_lazy("Calls took other than the router expected."),
-    "replay": gettext_lazy("Recorded arrivals fared better with it."),
-    "benchmark": gettext_lazy("A benchmark measured other than the router expects."),
+    "calibration": gettext_lazy("Call times differ from what the router expected."),
+    "replay": gettext_lazy("Recorded arrivals did better with it."),
+    "benchmark": gettext_lazy("A benchmark differs from what the router expects."),
     "by_hand": gettext_lazy("A person wrote it."),
     "demo": gettext_lazy("Automatic is the demo's default."),
     "superseded": gettext_lazy("Another version was published."),
-    "stale": gettext_lazy("Nobody decided within a day; its evidence is of another day."),
-    "replay_worse": gettext_lazy("Its replay over the recorded past came out worse."),
+    "stale": gettext_lazy("Nobody decided within a day, so its evidence is out of date."),
+    "replay_worse": gettext_lazy("Its replay of recorded calls was worse."),
 }
 """Why a trial was proposed or ended, by reason."""
 FIGURES: dict[str, object] = {
@@ -47,8 +47,8 @@ FIGURES: dict[str, object] = {
 }
 FIELDS: dict[str, object] = {
     "kind": gettext_lazy("Kind"),
-    "wait_weight": gettext_lazy("Weight of waiting"),
-    "usd_weight_s": gettext_lazy("Seconds that a dollar is worth"),
+    "wait_weight": gettext_lazy("Wait weight"),
+    "usd_weight_s": gettext_lazy("Seconds of latency per dollar"),
     "hedge_share": gettext_lazy("Share that may be hedged"),
     "shared": gettext_lazy("Placed by every router"),
 }
@@ -120,13 +120,13 @@ def standing(reading: Mapping[str, Any], calls: int) -> list[str]:
     """Sentences about the sequential test so far, after ``calls`` under trial."""
     if not calls:
         # Without calls the ratio is the test's prior.
-        return [_("No call has ended under trial yet.")]
+        return [_("No call in the trial has ended yet.")]
     return [
-        _("Latency of its calls, by geometric mean, over that of the others: %(ratio)s.")
+        _("Geometric mean latency of its calls, relative to the others: %(ratio)s.")
         % {"ratio": _interval(reading["ratio"], reading["ratio_low"], reading["ratio_high"])},
         _(
-            "Misses beyond what the policy in force would have had: %(excess)s, or %(spent)s %% of "
-            "the day's error budget; at %(most)s %% it is stopped."
+            "Misses beyond those of the policy in force: %(excess)s, or %(spent)s %% of the "
+            "day's error budget. The trial stops at %(most)s %%."
         )
         % {
             "excess": _number(max(reading["excess"], 0.0)),
@@ -137,18 +137,18 @@ def standing(reading: Mapping[str, Any], calls: int) -> list[str]:
 
 
 TRUST: dict[str, object] = {
-    Trust.TRUSTED: gettext_lazy("Trusted"),
-    Trust.UNTRUSTED: gettext_lazy("Not to be trusted"),
+    Trust.TRUSTED: gettext_lazy("Reliable"),
+    Trust.UNTRUSTED: gettext_lazy("Not reliable"),
     Trust.UNKNOWN: gettext_lazy("Unknown"),
 }
 SAYS: dict[str, object] = {
-    Says.BETTER: gettext_lazy("With the proposal the same calls would have fared better."),
-    Says.WORSE: gettext_lazy("With the proposal the same calls would have fared worse."),
-    Says.UNCLEAR: gettext_lazy("With the proposal nothing would have changed for sure."),
+    Says.BETTER: gettext_lazy("With the proposal, the same calls would have been served better."),
+    Says.WORSE: gettext_lazy("With the proposal, the same calls would have been served worse."),
+    Says.UNCLEAR: gettext_lazy("With the proposal, there is no clear difference."),
 }
 LACKS: dict[str, object] = {
-    Lack.FLEET: gettext_lazy("Nothing is known of the speed of its workers."),
-    Lack.SLOW: gettext_lazy("The replay took too long: the fleet cannot keep up with what comes."),
+    Lack.FLEET: gettext_lazy("The speed of its workers is unknown."),
+    Lack.SLOW: gettext_lazy("The replay took too long: the fleet cannot keep up with the calls."),
 }
 HELD: dict[str, object] = {
     "mean": gettext_lazy("Replayed mean latency is %(apart)s away from the recorded one"),
@@ -163,18 +163,20 @@ HELD: dict[str, object] = {
 def verdict(proof: Proof, trial_aim: Aim) -> list[str]:
     """Sentences about a proposal's replay and whether to trust it."""
     if proof.trust is Trust.UNKNOWN:
-        return [_lacking(proof), _("No trial begins by itself before there is a replay.")]
+        return [_lacking(proof), _("No trial starts automatically before there is a replay.")]
     return [
         _(
-            "%(calls)s recorded calls that the version in force alone placed, replayed with "
+            "%(calls)s recorded calls placed by the version in force alone, replayed with "
             "%(seeds)s seeds."
         )
         % {"calls": number_format(proof.calls), "seeds": proof.seeds},
         *(_held(apart) for apart in proof.held),
         str(SAYS[proof.says]),
-        _("By this replay a trial may begin by itself.")
+        _("This replay allows a trial to start automatically.")
         if may_begin(proof, trial_aim)
-        else _("By this replay no trial begins by itself; a person may begin one."),
+        else _(
+            "This replay does not allow a trial to start automatically. A person may start one."
+        ),
     ]
 
 
@@ -188,8 +190,8 @@ def figure(name: str, value: float) -> str:
 def _lacking(proof: Proof) -> str:
     if proof.lack is Lack.FEW:
         return _(
-            "Too little is recorded to replay: %(calls)s calls since the version in force alone "
-            "places them; it takes %(needed)s."
+            "Too few calls to replay: %(calls)s since the version in force places them alone. "
+            "%(needed)s are needed."
         ) % {"calls": number_format(proof.calls), "needed": number_format(proof.calls_min)}
     return str(LACKS[proof.lack]) if proof.lack else ""
 
@@ -221,7 +223,7 @@ def _calibration(evidence: Calibrated) -> list[str]:
 
 def _replay(gain: Gain) -> str:
     return _(
-        "%(arrivals)d recorded arrivals, replayed in %(stretches)d stretches: %(figure)s "
+        "%(arrivals)d recorded arrivals, replayed in %(stretches)d time ranges: %(figure)s "
         "%(before)s ms before, %(after)s ms after; %(gain)s %% less, at least %(low)s %%."
     ) % {
         "arrivals": gain.arrivals,

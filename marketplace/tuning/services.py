@@ -147,7 +147,9 @@ def _replayed(
     proof = proving.proof_of(tuning_of(model), baseline, draft)
     with transaction.atomic():
         if _baseline(model) != baseline:
-            raise ValidationError(_("Another version was published meanwhile: propose it again."))
+            raise ValidationError(
+                _("Another version was published in the meantime: propose it again.")
+            )
         policy = policy_make(
             model=model,
             kind=PolicyKind(draft.kind),
@@ -195,7 +197,7 @@ def _check_step(baseline: Policy, changes: dict[str, Any]) -> None:
     heeded = HEED_WEIGHTS if changes.keys() == {"weights"} else {PolicyKind.LATE_BINDING}
     if baseline.kind not in heeded:
         raise ValidationError(
-            _("A route under “%(kind)s” does not heed this: nothing would change."),
+            _("A route with the policy “%(kind)s” ignores this: nothing would change."),
             params={"kind": baseline.get_kind_display()},
         )
     pairs = [
@@ -344,7 +346,9 @@ def _start(trial: Trial, tuning: RouteTuning, share: float | None = None) -> Tri
     """
     policy = trial.policy
     if Policy.objects.filter(model=policy.model, state=PolicyState.CANARY).exists():
-        raise ValidationError(_("Another version of this route is under trial: wait for its end."))
+        raise ValidationError(
+            _("Another version of this route is under trial: wait until it ends.")
+        )
     trial.started_at = timezone.now()
     # On a route with few calls the budget is small: the first excess miss ends the trial.
     trial.budget_calls = max(calls_a_day(policy.model), 1) * tuning.error_budget

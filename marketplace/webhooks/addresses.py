@@ -11,8 +11,8 @@ from marketplace.catalog.addresses import AddressRefused, HostUnknown, host_of, 
 from marketplace.webhooks.models import URL_MAX
 from router.domain.addresses import AddressPolicy
 
-_INSIDE = gettext_lazy("%(host)s is an inside address, which webhooks do not call.")
-_PLAIN = gettext_lazy("%(host)s must be called by https://.")
+_INSIDE = gettext_lazy("%(host)s is an internal address, which webhooks do not call.")
+_PLAIN = gettext_lazy("%(host)s must be called over https://.")
 
 
 def policies() -> dict[str, AddressPolicy]:

@@ -91,7 +91,7 @@ async def _deliver_one(client: httpx.AsyncClient, message: Message, busy: Counte
 @transaction.atomic
 def deliveries_claim(now: datetime, free: int, busy: Mapping[int, int]) -> list[Message]:
     """Claim up to ``free`` that are due: whose wait is longest first, few of each organisation."""
-    full = [one for one, count in busy.items() if count >= OF_AN_ORGANISATION]
+    full = [item for item, count in busy.items() if count >= OF_AN_ORGANISATION]
     waiting = _due(now).exclude(organisation_id__in=full).order_by()
     first = waiting.values_list("organisation_id").annotate(first=Min("due_at")).order_by("first")
     claimed: list[Message] = []

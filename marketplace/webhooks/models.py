@@ -119,12 +119,12 @@ class Delivery(models.Model):
 class Outcome(models.TextChoices):
     """How an attempt ended."""
 
-    HEARD = "heard", _("Heard")
+    HEARD = "heard", _("Received")
     GONE = "gone", _("Gone: the endpoint wants no more")
     REDIRECT = "redirect", _("Redirect: not followed")
     STATUS = "status", _("Refused by its status")
     TIMEOUT = "timeout", _("No answer in time")
-    ADDRESS = "address", _("Inside address: not called")
+    ADDRESS = "address", _("Internal address: not called")
     UNREACHABLE = "unreachable", _("Not reached")
 
 

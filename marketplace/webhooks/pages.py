@@ -32,7 +32,7 @@ class SecretForm(forms.Form):
     """Asks when the old secret stops signing."""
 
     overlap_hours = forms.TypedChoiceField(
-        choices=tuple(OVERLAPS.items()), coerce=int, initial=24, label=_("The old secret ends")
+        choices=tuple(OVERLAPS.items()), coerce=int, initial=24, label=_("Old secret stops working")
     )
 
 
@@ -98,9 +98,9 @@ def _page(
         found = found.filter(state=state)
     now = timezone.now()
     lasting = [
-        one
-        for one in organisation.webhook_secrets.all()
-        if not one.expires_at or one.expires_at > now
+        row
+        for row in organisation.webhook_secrets.all()
+        if not row.expires_at or row.expires_at > now
     ]
     context: dict[str, Any] = {
         "form": form,

@@ -106,7 +106,7 @@ def delivery_resend(*, delivery: Delivery) -> Delivery:
     """
     row = Delivery.objects.select_for_update().get(pk=delivery.pk)
     if not row.body:
-        raise ValidationError(_("What was to be sent is not kept: it was too large."))
+        raise ValidationError(_("The content was too large to keep."))
     row.state, row.tries, row.error = DeliveryState.WAITING, 0, ""
     row.due_at, row.ended_at = timezone.now(), None
     row.save(update_fields=["state", "tries", "error", "due_at", "ended_at"])

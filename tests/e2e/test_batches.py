@@ -39,7 +39,7 @@ def calls(count: int, tokens: int) -> bytes:
 def upload(page: Page, stack: LocalStack, name: str, content: bytes) -> None:
     page.goto(f"{stack.web_url}/batches")
     given = {"name": name, "mimeType": "text/plain", "buffer": content}
-    page.get_by_label("A file with one call a line").set_input_files(files=[given])  # type: ignore[list-item]
+    page.get_by_label("A file with one call per line").set_input_files(files=[given])  # type: ignore[list-item]
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def test_a_batch_that_runs_is_cancelled_and_delivers_what_it_has(
     upload(page, local_stack, "calls.jsonl", calls(5_000, tokens=64))
     page.get_by_role("button", name="Upload and run").click()
     with stays(page):
-        expect(page.locator("#batch")).to_contain_text("Lines a second", timeout=RUN_MS)
+        expect(page.locator("#batch")).to_contain_text("Lines per second", timeout=RUN_MS)
         expect(page.locator("#batch")).to_contain_text("Expected to end")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Cancel the batch").click()

@@ -42,7 +42,7 @@ def test_models_of_every_task_are_predicted_with_and_waited_for(customer: httpx.
     embedded = ask(customer, "wordllama/wordllama-256", {"input": "sea"}, prefer="wait").json()
     assert len(embedded["output"]["data"][0]["embedding"]) == 256
     listed = customer.get("/v1/predictions").json()["results"]
-    assert [one["id"] for one in listed[:3]] == [embedded["id"], scored["id"], said["id"]]
+    assert [item["id"] for item in listed[:3]] == [embedded["id"], scored["id"], said["id"]]
     refused = ask(customer, "waypost/fraud-scorer", {"FEATURES": [[*ROW[:1], 25, *ROW[2:]]]})
     assert refused.status_code == 422
     assert refused.json()["error"]["param"] == "input.FEATURES[0][1]"
@@ -58,7 +58,7 @@ def test_a_prediction_is_followed_as_it_comes(customer: httpx.Client) -> None:
                 kinds.append(line.removeprefix("event: "))
             elif line.startswith("data: ") and kinds[-1] == "output":
                 choices = json.loads(line.removeprefix("data: "))["choices"]
-                words += "".join(one["delta"].get("content") or "" for one in choices)
+                words += "".join(choice["delta"].get("content") or "" for choice in choices)
             elif line.startswith("data: ") and kinds[-1] == "completed":
                 ended = json.loads(line.removeprefix("data: "))
     assert (kinds[0], kinds[-1]) == ("start", "completed")
@@ -92,7 +92,7 @@ def test_a_prediction_that_runs_is_cancelled_from_its_page_and_billed_for_what_c
 def test_the_demos_pipeline_scores_and_says_so(page: Page, local_stack: LocalStack) -> None:
     key = {"Authorization": f"Bearer {local_stack.demo['api_key']}"}
     with httpx.Client(base_url=local_stack.router_url, headers=key, timeout=90) as client:
-        assert [one["id"] for one in client.get("/v1/pipelines").json()["data"]] == [PIPELINE]
+        assert [item["id"] for item in client.get("/v1/pipelines").json()["data"]] == [PIPELINE]
         said = ask(client, PIPELINE, {"transaction": ROW}, prefer="wait").json()
     assert said["status"] == "succeeded", said
     assert 0 <= said["output"]["probability"] <= 1

@@ -60,7 +60,7 @@ def endpoint_of(stack: LocalStack, service: str) -> str:
     """Where a real inference server of the stack listens."""
     found = state.load(stack.home)
     assert found is not None
-    (address,) = (one.address for one in found.services if one.name == service)
+    (address,) = (item.address for item in found.services if item.name == service)
     return f"http://{address}"
 
 
@@ -70,12 +70,10 @@ def test_a_model_is_published_measured_reviewed_and_earns(
     provider.goto("/provide")
     provider.get_by_label("Slug").fill("harbourside")
     provider.get_by_label("Name", exact=True).fill("Harbourside")
-    provider.get_by_role("button", name="Open it").click()
+    provider.get_by_role("button", name="Create provider").click()
     provider.get_by_role("button", name="New listing").click()
     provider.get_by_role("button", name="Save and submit for the check").click()
-    expect(
-        provider.get_by_text("Not submitted yet: see the fields that are marked.")
-    ).to_be_visible()
+    expect(provider.get_by_text("Not submitted yet: see the marked fields.")).to_be_visible()
     provider.get_by_label("Task").select_option("embeddings")
     for label, value in DRAFT.items():
         provider.get_by_label(label, exact=True).fill(value)
@@ -93,13 +91,13 @@ def test_a_model_is_published_measured_reviewed_and_earns(
     listing = provider.url
     # Meanwhile there is time for the prices of the other provider.
     price_from_tomorrow(page, local_stack)
-    expect(provider.get_by_text("Measured. Ask for review")).to_be_visible(timeout=MEASURED_MS)
+    expect(provider.get_by_text("Measured. Request review")).to_be_visible(timeout=MEASURED_MS)
     assert provider.url == listing
-    provider.get_by_role("button", name="Ask for review").click()
-    expect(provider.get_by_text("Staff look at it now.")).to_be_visible()
+    provider.get_by_role("button", name="Request review").click()
+    expect(provider.get_by_text("Staff are reviewing it.")).to_be_visible()
 
     page.goto(f"{local_stack.web_url}/reviews")
-    page.get_by_role("row", name=MODEL).get_by_role("link", name="Look at it").click()
+    page.get_by_role("row", name=MODEL).get_by_role("link", name="See details").click()
     page.get_by_role("button", name="Approve: go live").click()
     expect(page.get_by_text("Customers can call it.")).to_be_visible()
     page.goto(f"{local_stack.web_url}/?q=words")

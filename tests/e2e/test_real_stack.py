@@ -94,7 +94,9 @@ def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(tmp_path: 
         assert running is not None
         os.kill(running.launcher.pid, signal.SIGKILL)
         services = [service.process for service in running.services if service.process]
-        wait_until(lambda: not any(one.is_alive() for one in services), 60, "services live on")
+        wait_until(
+            lambda: not any(service.is_alive() for service in services), 60, "services live on"
+        )
 
         started = time.monotonic()
         again = stack.up("--no-emulated")

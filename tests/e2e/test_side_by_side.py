@@ -134,7 +134,7 @@ def test_a_picture_is_scaled_shown_and_sent(
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     page.get_by_label("Image", exact=True).set_input_files(broken)
-    expect(page.get_by_text("This file is no image")).to_be_visible()
+    expect(page.get_by_text("The browser cannot read this file as an image")).to_be_visible()
     page.get_by_label("Image", exact=True).set_input_files(picture(tmp_path / "red.png"))
     expect(page.get_by_role("img", name="The image as the model will see it")).to_be_visible()
     with page.expect_request("**/infer") as asked:

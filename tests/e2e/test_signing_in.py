@@ -59,7 +59,7 @@ def fill_sign_up(page: Page, name: str, email: str) -> None:
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Create an account").click()
-    expect(page.get_by_role("heading", name="Look into your mail")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check your email")).to_be_visible()
 
 
 def sign_out(page: Page) -> None:
@@ -146,7 +146,7 @@ def test_a_code_by_mail_signs_in(person: Page, site: SignInSite) -> None:
     sign_up(person, site, "coded@example.com")
     sign_out(person)
     person.goto("/login/")
-    person.get_by_role("link", name="Mail me a code instead").click()
+    person.get_by_role("link", name="Email me a code instead").click()
     person.get_by_label("Email").fill("coded@example.com")
     person.get_by_role("button", name="Send the code").click()
     mail = site.mail_to("coded@example.com", after=1)
@@ -166,7 +166,7 @@ def test_an_authenticator_app_is_set_up_and_asked_for(person: Page, site: SignIn
     secret = person.get_by_label("Or type this secret").input_value()
     now = time.time()
     person.get_by_label("Authenticator code").fill(code_of(secret, now))
-    person.get_by_role("button", name="Switch it on").click()
+    person.get_by_role("button", name="Turn it on").click()
     expect(person.get_by_role("heading", name="Recovery codes")).to_be_visible()
     recovery = person.locator("#codes").inner_text().split()
     sign_out(person)
@@ -198,7 +198,7 @@ def test_a_passkey_is_made_signs_in_and_is_removed(person: Page, site: SignInSit
     confirm_that_it_is_me(person)
     person.get_by_label("Name").fill("My laptop")
     person.get_by_label("Passwordless").check()
-    person.get_by_role("button", name="Make the passkey").click()
+    person.get_by_role("button", name="Create the passkey").click()
     # It can be lost: codes for that day come with the first one.
     expect(person.get_by_role("heading", name="Recovery codes")).to_be_visible()
     sign_out(person)
@@ -247,7 +247,7 @@ def test_the_provider_opens_an_account_and_finds_it_again(person: Page, site: Si
     person.goto("/organisation")
     expect(person.get_by_role("heading", name="Prado")).to_be_visible()
     # The provider has proved the address: nothing was mailed about it.
-    assert "confirm" not in " ".join(one["Subject"] for one in site.mails_to("ines@example.com"))
+    assert "confirm" not in " ".join(mail["Subject"] for mail in site.mails_to("ines@example.com"))
 
 
 def test_an_address_that_a_provider_tells_opens_no_account_of_somebody_else(
@@ -258,7 +258,7 @@ def test_an_address_that_a_provider_tells_opens_no_account_of_somebody_else(
         site.knows(sub, email="victim@example.com", email_verified=verified, name="Mallory")
         through_the_provider(colleague, sub)
         # No more than a stranger is told: what there is to know goes to the address, by mail.
-        expect(colleague.get_by_role("heading", name="Look into your mail")).to_be_visible()
+        expect(colleague.get_by_role("heading", name="Check your email")).to_be_visible()
         expect(colleague.get_by_role("button", name="Sign out")).to_have_count(0)
     person.goto("/3rdparty/")
     expect(person.get_by_text("None yet.")).to_be_visible()

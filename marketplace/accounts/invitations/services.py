@@ -40,13 +40,16 @@ def invitation_create(
     Organisation.objects.select_for_update().get(pk=organisation.pk)
     email = User.objects.normalize_email(email.strip())
     if organisation.memberships.filter(user__email__iexact=email).exists():
-        raise ValidationError({"email": _("%(email)s is a member already.") % {"email": email}})
+        raise ValidationError({"email": _("%(email)s is already a member.") % {"email": email}})
     unanswered = organisation.invitations.filter(accepted_at=None, revoked_at=None)
     for lapsed in unanswered.filter(email__iexact=email, expires_at__lte=timezone.now()):
         invitation_revoke(invitation=lapsed)
     if unanswered.filter(email__iexact=email).exists():
         raise ValidationError(
-            {"email": _("%(email)s is invited already: send it again below.") % {"email": email}}
+            {
+                "email": _("%(email)s is already invited: send the invitation again below.")
+                % {"email": email}
+            }
         )
     if unanswered.filter(expires_at__gt=timezone.now()).count() >= INVITATIONS_OPEN_MAX:
         raise ValidationError(
@@ -123,7 +126,7 @@ def _locked(invitation: Invitation) -> Invitation:
 
 def _demand_unanswered(invitation: Invitation) -> None:
     if invitation.accepted_at is not None:
-        raise ValidationError(_("This invitation is accepted already."))
+        raise ValidationError(_("This invitation was already accepted."))
     if invitation.revoked_at is not None:
         raise ValidationError(_("This invitation was revoked."))
 
@@ -140,5 +143,8 @@ def _mail(invitation: Invitation) -> None:
     except OSError as error:
         log.exception("the mail of invitation %s was not taken", invitation.pk)
         raise ValidationError(
-            _("The mail could not be sent: try again in some minutes, or ask who runs this site.")
+            _(
+                "The email could not be sent: try again in a few minutes, or ask the operator "
+                "of this site."
+            )
         ) from error

@@ -227,8 +227,8 @@ def effects_of_leaving(membership: Membership) -> list[str]:
         ),
         *(str(effect) for _receiver, effect in leaving_asked.send(None, membership=membership)),
         ngettext(
-            "%(n)s key that they made stays with the organisation and goes on working.",
-            "%(n)s keys that they made stay with the organisation and go on working.",
+            "%(n)s key that they created stays with the organisation and keeps working.",
+            "%(n)s keys that they created stay with the organisation and keep working.",
             keys,
         )
         % {"n": keys},

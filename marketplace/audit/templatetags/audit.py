@@ -47,7 +47,7 @@ KINDS: dict[str, str | Promise] = {
     "routing.routetuning": _("Tuning of a route"),
 }
 ACTIONS = {
-    AuditEntry.Action.CREATE: _("made"),
+    AuditEntry.Action.CREATE: _("created"),
     AuditEntry.Action.UPDATE: _("changed"),
     AuditEntry.Action.DELETE: _("deleted"),
 }

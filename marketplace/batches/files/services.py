@@ -56,7 +56,7 @@ def file_upload(
     if size > FILE_BYTES_MAX:
         raise FileRefused(
             "file_too_large",
-            _("The file has %(size)s bytes; %(most)s MB are possible: split it.")
+            _("The file has %(size)s bytes; the limit is %(most)s MB: split it.")
             % {"size": f"{size:,}", "most": FILE_BYTES_MAX // MB},
         )
     most = settings.WAYPOST_FILES_BYTES_MAX

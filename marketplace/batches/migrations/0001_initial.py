@@ -169,7 +169,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("batch", "Input of batches"),
-                            ("batch_output", "Made by a batch"),
+                            ("batch_output", "Created by a batch"),
                         ],
                         max_length=20,
                     ),

@@ -130,7 +130,7 @@ def _typed(name: str, value: Any, wanted: str) -> Any:
     if wanted.startswith("tuple"):
         if not isinstance(value, list | tuple):
             raise PlanInvalid(f"{name} must be a list of numbers, got {value!r}")
-        return tuple(_number(name, one) for one in value)
+        return tuple(_number(name, item) for item in value)
     number = _number(name, value)
     if wanted == "int":
         if number % 1:

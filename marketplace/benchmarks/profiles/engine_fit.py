@@ -77,7 +77,7 @@ def engine_fit(points: Sequence[Sequence[Sample]]) -> EngineFigures | None:
     at_once = max(float(np.mean([answer.at_once for answer in point])) for point in seen)
     contexts = [answer.step[2] * CONTEXT_UNIT / answer.at_once for answer in answers]
     # An idle engine begins at once. A busy one first ends its step, and it is the one that matters.
-    beside = [n for n, one in enumerate(answers) if one.first[1]]
+    beside = [n for n, item in enumerate(answers) if item.first[1]]
     busy = beside if len(beside) >= ANSWERS_MIN else list(range(len(answers)))
     return EngineFigures(
         fitted(

@@ -25,7 +25,7 @@ class TrialGrant(models.Model):
 
 
 class CreditRequestState(models.TextChoices):
-    OPEN = "open", _("Waits for an answer")
+    OPEN = "open", _("Pending")
     GRANTED = "granted", _("Granted")
     DECLINED = "declined", _("Declined")
 

@@ -42,7 +42,7 @@ def credit_request(
     amount_check(amount_cents)
     Organisation.objects.select_for_update().get(pk=organisation.pk)
     if organisation.credit_requests.filter(state=CreditRequestState.OPEN).exists():
-        raise ValidationError(_("A request of your organisation already waits for an answer."))
+        raise ValidationError(_("Your organisation already has a pending request."))
     made = CreditRequest(
         organisation=organisation,
         amount_cents=amount_cents,
@@ -107,7 +107,7 @@ def _locked(request_id: int) -> CreditRequest:
 def _still_open(row: CreditRequest) -> None:
     if row.state != CreditRequestState.OPEN:
         raise ValidationError(
-            _("This request was answered already: %(state)s.") % {"state": row.get_state_display()}
+            _("This request was already answered: %(state)s.") % {"state": row.get_state_display()}
         )
 
 

@@ -217,10 +217,11 @@ def _movements(moved: list[Line]) -> dict[str, Any] | None:
 
 def _notes(decimals: int, *, is_invoice: bool) -> list[str]:
     notes = [
-        _("A call belongs to the month in which it was settled, in Coordinated Universal Time."),
+        _("A call belongs to the month in which it was settled, in UTC."),
         _(
-            "Each call is rounded once, to a billionth of a dollar, and costs no more than was set "
-            "aside for it: quantities times prices can differ from the amount by that much."
+            "Each call is rounded once, to a billionth of a dollar, and never costs more than "
+            "was held for it. For both reasons, the amount can differ from quantity times "
+            "price."
         ),
     ]
     if is_invoice:

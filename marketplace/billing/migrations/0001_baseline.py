@@ -239,7 +239,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("applied", "Applied"),
-                            ("ignored", "Not of interest"),
+                            ("ignored", "Ignored"),
                             ("unknown", "About a payment that is not ours"),
                         ],
                         max_length=10,
@@ -743,7 +743,7 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
-                            ("open", "Waits for an answer"),
+                            ("open", "Pending"),
                             ("granted", "Granted"),
                             ("declined", "Declined"),
                         ],

@@ -27,7 +27,7 @@ class TopupForm(forms.Form):
 
     amount = UsdField(label=gettext_lazy("Amount in US dollars"))
     save_card = forms.BooleanField(
-        required=False, label=gettext_lazy("Keep the card for auto-recharge")
+        required=False, label=gettext_lazy("Save the card for auto-recharge")
     )
 
     @property
@@ -40,9 +40,9 @@ class AutoRechargeForm(forms.Form):
     """The rule of auto-recharge: threshold, amount and monthly cap."""
 
     enabled = forms.BooleanField(required=False, label=gettext_lazy("Recharge automatically"))
-    threshold = UsdField(min_value=0, label=gettext_lazy("When less is available than"))
+    threshold = UsdField(min_value=0, label=gettext_lazy("When available credit is below"))
     amount = UsdField(label=gettext_lazy("Charge"))
-    cap = UsdField(min_value=0, label=gettext_lazy("At most in a calendar month"))
+    cap = UsdField(min_value=0, label=gettext_lazy("Maximum per calendar month"))
 
     @classmethod
     def of(cls, rule: AutoRecharge | None) -> "AutoRechargeForm":

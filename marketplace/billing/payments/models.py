@@ -197,7 +197,7 @@ class PaymentTransfer(models.Model):
 
 class EventVerdict(models.TextChoices):
     APPLIED = "applied", _("Applied")
-    IGNORED = "ignored", _("Not of interest")
+    IGNORED = "ignored", _("Ignored")
     UNKNOWN = "unknown", _("About a payment that is not ours")
 
 

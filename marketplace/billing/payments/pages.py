@@ -87,12 +87,12 @@ def card_remove(request: HttpRequest, organisation: Organisation) -> HttpRespons
     if not is_confirmed(request):
         return confirmation(
             request,
-            question=_("Forget the card?"),
+            question=_("Remove the card?"),
             effects=[
                 _("Auto-recharge ends: calls are refused once the credit is used up."),
-                _("A card is kept again with the next top-up."),
+                _("You can save a card again with your next top-up."),
             ],
-            verb=_("Forget the card"),
+            verb=_("Remove the card"),
             back=reverse("billing"),
         )
     card_forget(organisation=organisation)

@@ -78,7 +78,7 @@ def auto_recharge_set(
         raise ValidationError(_("The month's cap must allow one charge."))
     cards = PaymentProfile.objects.exclude(payment_method_id="")
     if enabled and not cards.filter(organisation=organisation).exists():
-        raise ValidationError(_("Top up once with the card kept: it is the one that is charged."))
+        raise ValidationError(_("Top up once and save the card: auto-recharge charges that card."))
     rule, _created = AutoRecharge.objects.update_or_create(
         organisation=organisation,
         defaults={

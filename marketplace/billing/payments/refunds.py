@@ -77,7 +77,8 @@ def refund_amount_check(payment: Payment, amount_cents: int) -> None:
     left = refundable_cents(payment)
     if not 0 < amount_cents <= left:
         raise ValidationError(
-            _("Of this payment %(left)s US dollars can be refunded.") % {"left": usd_of_cents(left)}
+            _("At most %(left)s US dollars of this payment can be refunded.")
+            % {"left": usd_of_cents(left)}
         )
 
 

@@ -62,7 +62,9 @@ def topup_begin(
     topup_amount_check(amount_cents)
     pending = organisation.payments.filter(state=PaymentState.PENDING)
     if pending.count() >= PENDING_MAX:
-        raise ValidationError(_("Too many payments wait for Stripe. Finish one, or try tomorrow."))
+        raise ValidationError(
+            _("Too many payments are waiting for Stripe. Finish one, or try tomorrow.")
+        )
     payment = Payment.objects.create(
         organisation=organisation,
         purpose=PaymentPurpose.TOPUP,
@@ -82,7 +84,7 @@ def topup_begin(
     except stripe.StripeError as error:
         log.exception("payment %s was not begun", payment.pk)
         payment_end(payment=payment, state=PaymentState.FAILED, failure="Stripe was not reached.")
-        raise PaymentsUnavailable(_("Stripe was not reached. Nothing was charged.")) from error
+        raise PaymentsUnavailable(_("Stripe could not be reached. Nothing was charged.")) from error
     Payment.objects.filter(pk=payment.pk).update(session_id=session_id)
     return Checkout(payment, url)
 

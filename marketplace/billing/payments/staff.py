@@ -36,7 +36,7 @@ def grant_order(
     ordered = StaffTransfer.objects.filter(transfer__idem_key=key).first()
     if ordered is not None:
         if (ordered.organisation, ordered.transfer.amount_nano) != (organisation, amount_nano):
-            raise ValidationError(_("Another grant was ordered with this key."))
+            raise ValidationError(_("This key was already used for another grant."))
         return ordered
     transfer = credit_post(organisation=organisation, amount_nano=amount_nano, idem_key=key)
     return _note(transfer, organisation, reason, ordered_by)

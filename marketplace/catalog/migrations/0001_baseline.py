@@ -189,7 +189,7 @@ class Migration(migrations.Migration):
                     "cost_nano_per_hour",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="What a worker costs its provider, in nano-USD an hour.",
+                        help_text="The provider's cost of a worker, in nano-USD per hour.",
                     ),
                 ),
                 ("emulated", models.BooleanField(default=False)),
@@ -326,9 +326,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "upstream_model",
-                    models.CharField(
-                        help_text="The name that the workers know the model by.", max_length=120
-                    ),
+                    models.CharField(help_text="The model's name on the workers.", max_length=120),
                 ),
                 (
                     "status",
@@ -363,7 +361,10 @@ class Migration(migrations.Migration):
                         base_field=models.CharField(max_length=60),
                         blank=True,
                         default=list,
-                        help_text="Request fields that the workers act on, separated by commas: tools, seed, …",
+                        help_text=(
+                            "Request fields that the workers support, separated by "
+                            "commas: tools, seed, …"
+                        ),
                         size=None,
                     ),
                 ),

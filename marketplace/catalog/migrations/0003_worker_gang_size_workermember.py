@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             field=models.PositiveSmallIntegerField(
                 default=1,
                 editable=False,
-                help_text="How many processes serve as one; 1 is no gang.",
+                help_text="How many processes serve as one worker; 1 means no gang.",
                 validators=[
                     django.core.validators.MinValueValidator(1),
                     django.core.validators.MaxValueValidator(64),

@@ -13,14 +13,14 @@ class Migration(migrations.Migration):
             model_name="pool",
             name="workers_max",
             field=models.PositiveSmallIntegerField(
-                default=16, help_text="The most workers that it is scaled up to."
+                default=16, help_text="The maximum number of workers that it is scaled up to."
             ),
         ),
         migrations.AddField(
             model_name="pool",
             name="workers_min",
             field=models.PositiveSmallIntegerField(
-                default=1, help_text="The fewest workers that it is scaled down to."
+                default=1, help_text="The minimum number of workers that it is scaled down to."
             ),
         ),
         migrations.AddConstraint(
@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("workers_min__lte", models.F("workers_max"))),
                 name="pool_workers_ordered",
-                violation_error_message="The fewest workers may not be more than the most.",
+                violation_error_message="The minimum number of workers may not exceed the maximum.",
             ),
         ),
     ]

@@ -58,7 +58,7 @@ class AdvisorForm(forms.Form):
     """The workload, what it must meet, and what may be used."""
 
     model = forms.ChoiceField(label=_("Model"))
-    rate_hz = _number(_("Calls a second"), RATE_HZ_MIN, RATE_HZ_MAX, 10)
+    rate_hz = _number(_("Calls per second"), RATE_HZ_MIN, RATE_HZ_MAX, 10)
     peak_factor = _number(_("Peak over mean"), 1, PEAK_FACTOR_MAX, 1)
     percentile = _number(
         _("Share that must meet it, %"), SHARE_MIN * PERCENT, SHARE_MAX * PERCENT, 99

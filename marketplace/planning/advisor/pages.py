@@ -73,7 +73,7 @@ def pilot(request: HttpRequest, organisation: Organisation, advice_id: int) -> H
     """Start a benchmark that the answer asks for."""
     row = get_object_or_404(Advice, pk=advice_id, organisation=organisation)
     if not isinstance(request.user, User) or not request.user.is_staff:
-        raise PermissionDenied(_("The platform's staff start benchmarks."))
+        raise PermissionDenied(_("Only the platform's staff can start benchmarks."))
     text = request.POST.get("deployment", "")
     try:
         made = pilot_start(
@@ -82,7 +82,7 @@ def pilot(request: HttpRequest, organisation: Organisation, advice_id: int) -> H
     except PilotImpossible as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, _("Benchmark %(number)s waits to run.") % {"number": made.pk})
+        messages.success(request, _("Benchmark %(number)s is queued.") % {"number": made.pk})
     return redirect("advice", row.pk)
 
 

@@ -114,7 +114,7 @@ def pilot_start(*, advice: Advice, deployment_id: int, user: User | None) -> Ben
         Deployment.objects.filter(pk=deployment_id).select_related("version__model").first()
     )
     if not pilots or deployment is None or not deployment_id:
-        raise PilotImpossible(_("The answer asks for no pilot on that deployment."))
+        raise PilotImpossible(_("The answer does not suggest a pilot on that deployment."))
     question = msgspec.convert(advice.question, Question)
     try:
         return benchmark_request(

@@ -29,8 +29,8 @@ LEFT_OUT = {
     "price": _("no price is known"),
 }
 PILOT = {
-    "given": _("its figures are the provider's word"),
-    "emulated": _("its figures are emulated: no hardware stood behind them"),
+    "given": _("its figures come from the provider"),
+    "emulated": _("its figures are emulated: they come from no real hardware"),
     "published": _("its figures were published by others, at one load, and not measured here"),
     "stale": _("its measurement is older than 30 days"),
     "samples": _("too few samples were measured"),
@@ -45,16 +45,16 @@ ASSUMPTIONS = {
         "hundredth of a completion token."
     ),
     "roofline": _(
-        "Emulated figures are a roofline over published peaks: memory sizes and the cost of "
-        "talking between chips are left out."
+        "Emulated figures are a roofline over published peaks: memory size and communication "
+        "between chips are left out."
     ),
     "one_point": _(
-        "Of a published system one load is known: it is taken to be as slow at any other."
+        "Only one load is known for a published system: it is assumed to be as slow at any other."
     ),
-    "mix": _("The sizes behind some figures are not known and taken to be yours."),
+    "mix": _("The sizes behind some figures are unknown and assumed to be yours."),
 }
 COMPARED = {
-    "advised": _("Advised"),
+    "advised": _("Recommended"),
     "gpu": _("Best with GPUs alone"),
     "tpu": _("Best with TPUs alone"),
     "cpu": _("Best with CPUs alone"),
@@ -65,9 +65,9 @@ VERDICT = {
     "meets": _("meets the SLO"),
     "misses": _("misses the SLO"),
     "borderline": _("too close to call"),
-    "none": _("none does it"),
+    "none": _("no fleet can"),
 }
-STEPS = {"rate": _("Calls a second"), "slo": _("SLO"), "price": _("Price an hour")}
+STEPS = {"rate": _("Calls per second"), "slo": _("SLO"), "price": _("Price an hour")}
 
 WORDS: Mapping[str, Mapping[str, Any]] = {
     "evidence": EVIDENCE,

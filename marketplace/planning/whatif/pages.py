@@ -35,7 +35,7 @@ STRETCHES = {
     "day": gettext_lazy("The last 24 hours"),
 }
 SLO_FROM = {
-    "question": gettext_lazy("as asked"),
+    "question": gettext_lazy("as requested"),
     "profile": gettext_lazy("of the profile"),
     "median": gettext_lazy("three times the recorded median"),
 }

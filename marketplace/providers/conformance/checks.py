@@ -42,10 +42,10 @@ LABELS: Mapping[str, Promise] = {
     Check.STREAM: _("Streams to its end"),
     Check.STREAM_USAGE: _("Usage in the stream"),
     Check.BAD_REQUEST: _("Refuses a bad request"),
-    Check.STOP: _("Acts on stop"),
-    Check.SEED: _("Acts on seed"),
-    Check.JSON: _("Acts on response_format"),
-    Check.TOOLS: _("Acts on tools"),
+    Check.STOP: _("Supports stop"),
+    Check.SEED: _("Supports seed"),
+    Check.JSON: _("Supports response_format"),
+    Check.TOOLS: _("Supports tools"),
     Check.INFER: _("An infer round trip"),
     Check.BINARY: _("Binary tensors"),
     Check.BAD_SHAPE: _("Refuses a bad shape"),
@@ -62,57 +62,59 @@ ADVICE: Mapping[str, Promise] = {
         "GET %(path)s gave no list of models: serve one, so that names can be seen."
     ),
     "model_not_ready": _("It answered %(status)s. Load the model, or correct the upstream name."),
-    "http_error": _("It answered %(status)s where 200 was wanted. Its log says why."),
-    "not_json": _("The answer is no JSON as the protocol has it: %(why)s."),
+    "http_error": _("It answered %(status)s instead of 200. Its log says why."),
+    "not_json": _("The answer is not the JSON that the protocol defines: %(why)s."),
     "no_text": _("The answer has no text. Check the model's chat template."),
     "no_vector": _("The answer has no vector of numbers in data[0].embedding."),
     "no_usage": _(
-        "The answer has no usage. Without token counts a call cannot be billed: report it."
+        "The answer has no usage. Without token counts, a call cannot be billed: report usage."
     ),
     "usage_wrong": _(
         "%(prompt)s + %(completion)s is not %(total)s, or a count is missing: correct it."
     ),
     "overcounted": _(
-        "%(tokens)s tokens were counted for %(most)s bytes of answer: what is beyond is not paid."
+        "%(tokens)s tokens were counted for %(most)s bytes of answer: the excess is not paid."
     ),
     "too_many_tokens": _(
-        "%(tokens)s tokens where at most %(most)s were asked for: customers pay by it."
+        "%(tokens)s tokens where at most %(most)s were requested: customers pay for them."
     ),
-    "no_finish_reason": _("finish_reason is %(reason)s where it was cut off: say “length”."),
-    "not_a_stream": _("stream was asked for, and %(type)s came. Answer as text/event-stream."),
+    "no_finish_reason": _("finish_reason is %(reason)s for a cut-off answer. It must be “length”."),
+    "not_a_stream": _("stream was requested, but %(type)s came. Answer with text/event-stream."),
     "no_done": _(
         "The stream ended without “data: [DONE]”: a caller cannot tell it from a broken one."
     ),
-    "one_piece": _("The whole answer came as one chunk: send tokens as they are made."),
-    "no_stream_usage": _("stream_options.include_usage was asked for, and no chunk had usage."),
+    "one_piece": _("The whole answer came as one chunk: send tokens as they are generated."),
+    "no_stream_usage": _("stream_options.include_usage was requested, but no chunk had usage."),
     "bad_accepted": _(
         "A request without its input was answered with %(status)s: refuse it with 400."
     ),
     "bad_crash": _("A bad request was answered with %(status)s: it is the caller's error, so 400."),
-    "error_shape": _("The refusal has no “error” that says what was wrong: callers read it there."),
-    "stop_ignored": _(
-        "The stop sequence %(stop)s is in the answer. Act on stop, or do not claim it."
+    "error_shape": _(
+        "The refusal has no “error” field that says what was wrong. Callers read it there."
     ),
-    "stop_unclear": _("The answer was too short to see whether stop is acted on."),
+    "stop_ignored": _(
+        "The stop sequence %(stop)s is in the answer. Support stop, or do not claim it."
+    ),
+    "stop_unclear": _("The answer was too short to see whether stop is supported."),
     "seed_differs": _(
         "Two calls with the same seed differ. Batching can do that; else do not claim it."
     ),
-    "json_broken": _("With response_format json_object came no JSON object. Do not claim it."),
-    "json_cut": _("The JSON object was not finished within %(most)s tokens: not judged."),
+    "json_broken": _("response_format json_object gave no JSON object. Do not claim it."),
+    "json_cut": _("The JSON object was not finished within %(most)s tokens, so it was not judged."),
     "tools_refused": _("A call with tools was answered with %(status)s. Do not claim tools."),
     "tools_unused": _(
         "No tool was called although tool_choice required it. Do not claim tool_choice."
     ),
     "cancel_ignored": _(
-        "After %(streams)s streams were left, a call took %(after)s ms where %(alone)s ms is "
-        "usual: the worker goes on for nobody. Stop when the connection closes."
+        "After callers left %(streams)s streams, a call took %(after)s ms, where %(alone)s ms "
+        "is usual: the worker keeps generating for nobody. Stop when the connection closes."
     ),
-    "cancel_unseen": _("Cannot be seen: the work is over too soon, or there are too many slots."),
+    "cancel_unseen": _("Cannot be tested: the work ends too soon, or there are too many slots."),
     "tensors_differ": _("It says %(found)s; the listing says %(wanted)s. Correct one of them."),
-    "no_tensors": _("The listing names no input tensors, so that no request can be made."),
+    "no_tensors": _("The listing names no input tensors, so no request can be made."),
     "outputs_missing": _("The answer lacks %(missing)s."),
     "shape_wrong": _("%(tensor)s came as %(found)s; the listing says %(wanted)s."),
-    "data_short": _("%(tensor)s has %(found)s values where its shape has %(wanted)s."),
+    "data_short": _("%(tensor)s has %(found)s values, but its shape has %(wanted)s."),
     "binary_refused": _(
         "Binary tensors were answered with %(status)s: without them large inputs are slow. "
         "Serve Triton's binary tensor data extension."

@@ -61,10 +61,10 @@ async def check_oip(client: Client, target: Target) -> AsyncIterator[Finding]:
         yield Finding(Check.INFER, FAIL, "no_tensors")
         return
     outputs = list(target.tensors.get("outputs") or ())
-    plain = await client.post(f"{path}/infer", {"inputs": [_as_json(one) for one in inputs]})
+    plain = await client.post(f"{path}/infer", {"inputs": [_as_json(tensor) for tensor in inputs]})
     yield judge_infer(plain, outputs)
     yield await _binary(client, target, inputs)
-    bad = {"inputs": [_badly_shaped(one) for one in inputs]}
+    bad = {"inputs": [_badly_shaped(tensor) for tensor in inputs]}
     reply = await client.post(f"{path}/infer", bad)
     silent = unanswered(Check.BAD_SHAPE, reply) if reply.error else None
     yield silent or judge_refusal(Check.BAD_SHAPE, reply)
@@ -86,9 +86,9 @@ def judge_metadata(reply: Reply, tensors: Mapping[str, Any]) -> Finding:
 
 def _metadata(reply: Reply, said: Mapping[str, Any], tensors: Mapping[str, Any]) -> Finding:
     for side in ("inputs", "outputs"):
-        wanted = [_written(one) for one in tensors.get(side) or ()]
+        wanted = [_written(tensor) for tensor in tensors.get(side) or ()]
         theirs = said.get(side) or ()
-        rows = [_written(one) for one in theirs if isinstance(one, Mapping)]
+        rows = [_written(tensor) for tensor in theirs if isinstance(tensor, Mapping)]
         if not _agree(tensors.get(side) or (), theirs):
             return found(
                 Check.METADATA,
@@ -103,13 +103,13 @@ def _metadata(reply: Reply, said: Mapping[str, Any], tensors: Mapping[str, Any])
 
 def _agree(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Any]) -> bool:
     """As sets by name; a dimension of -1 agrees with any."""
-    known = {str(one.get("name")): one for one in theirs if isinstance(one, Mapping)}
-    if {str(one["name"]) for one in ours} != set(known):
+    known = {str(tensor.get("name")): tensor for tensor in theirs if isinstance(tensor, Mapping)}
+    if {str(tensor["name"]) for tensor in ours} != set(known):
         return False
     return all(
-        one["datatype"] == known[one["name"]].get("datatype")
-        and _fits(known[one["name"]].get("shape") or (), one["shape"])
-        for one in ours
+        tensor["datatype"] == known[tensor["name"]].get("datatype")
+        and _fits(known[tensor["name"]].get("shape") or (), tensor["shape"])
+        for tensor in ours
     )
 
 
@@ -133,21 +133,21 @@ def judge_infer(
         for row in (rows if isinstance(rows, list) else ())
         if isinstance(row, dict)
     }
-    missing = [str(one["name"]) for one in outputs if one["name"] not in came]
+    missing = [str(tensor["name"]) for tensor in outputs if tensor["name"] not in came]
     if missing or not came:
         return found(check, reply, FAIL, "outputs_missing", missing=", ".join(missing) or "outputs")
-    for one in outputs:
-        row = came[one["name"]]
+    for tensor in outputs:
+        row = came[tensor["name"]]
         shape = row.get("shape") or ()
-        if row.get("datatype") != one["datatype"] or not _fits(shape, one["shape"]):
+        if row.get("datatype") != tensor["datatype"] or not _fits(shape, tensor["shape"]):
             return found(
                 check,
                 reply,
                 FAIL,
                 "shape_wrong",
-                tensor=one["name"],
+                tensor=tensor["name"],
                 found=_written(row),
-                wanted=_written(one),
+                wanted=_written(tensor),
             )
         values = row.get("data")
         if isinstance(values, list) and len(_flat(values)) != math.prod(map(int, shape)):
@@ -156,7 +156,7 @@ def judge_infer(
                 reply,
                 FAIL,
                 "data_short",
-                tensor=one["name"],
+                tensor=tensor["name"],
                 found=len(_flat(values)),
                 wanted=math.prod(map(int, shape)),
             )
@@ -204,7 +204,7 @@ async def _binary(client: Client, target: Target, inputs: list[Tensor]) -> Findi
 
 def _as_json(tensor: Tensor) -> dict[str, Any]:
     flat = tensor.array.ravel().tolist()
-    values = [one.decode() if isinstance(one, bytes) else one for one in flat]
+    values = [value.decode() if isinstance(value, bytes) else value for value in flat]
     shape = list(tensor.array.shape)
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": shape, "data": values}
 
@@ -223,7 +223,7 @@ def _written(tensor: Mapping[str, Any]) -> str:
 def _flat(values: list[Any]) -> list[Any]:
     if not values or not isinstance(values[0], list):
         return values
-    return [inner for one in values for inner in _flat(one)]
+    return [inner for value in values for inner in _flat(value)]
 
 
 async def check_oip_grpc(address: str, target: Target) -> AsyncIterator[Finding]:
@@ -253,7 +253,7 @@ async def check_oip_grpc(address: str, target: Target) -> AsyncIterator[Finding]
         except InputsUnknown:
             yield Finding(Check.INFER, FAIL, "no_tensors")
             return
-        sent = f"ModelInfer {[_written(_as_json(one)) for one in tensors]}"
+        sent = f"ModelInfer {[_written(_as_json(tensor)) for tensor in tensors]}"
         answer = await _asked(shortened(sent), _infer(server, target, tensors))
         yield judge_infer(answer, list(target.tensors.get("outputs") or ()))
         bad = await _asked("ModelInfer with a bad shape", _infer(server, target, tensors, bad=True))
@@ -298,10 +298,10 @@ def _whole(value: Any) -> Any:
     """Protobuf's JSON has 64-bit numbers as texts."""
     if isinstance(value, dict):
         return {
-            name: [int(one) for one in inner] if name == "shape" else _whole(inner)
+            name: [int(item) for item in inner] if name == "shape" else _whole(inner)
             for name, inner in value.items()
         }
-    return [_whole(one) for one in value] if isinstance(value, list) else value
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def _said_yes(reply: Reply) -> bool:

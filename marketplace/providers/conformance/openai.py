@@ -171,14 +171,14 @@ def _said_bytes(reply: Reply) -> int:
     message = choice_of(reply).get("message")
     if not isinstance(message, dict):
         return 0
-    parts = (message.get(one) for one in ("content", "reasoning_content", "reasoning"))
-    return sum(len(one.encode(errors="replace")) for one in parts if isinstance(one, str))
+    parts = (message.get(field) for field in ("content", "reasoning_content", "reasoning"))
+    return sum(len(part.encode(errors="replace")) for part in parts if isinstance(part, str))
 
 
 def _counts(usage: Any) -> tuple[Any, Any, Any]:
     if not isinstance(usage, dict):
         return (None, None, None)
-    return tuple(usage.get(f"{one}_tokens") for one in ("prompt", "completion", "total"))  # type: ignore[return-value]
+    return tuple(usage.get(f"{field}_tokens") for field in ("prompt", "completion", "total"))  # type: ignore[return-value]
 
 
 def judge_usage(reply: Reply, *, completes: bool = True) -> Finding:
@@ -192,7 +192,7 @@ def judge_usage(reply: Reply, *, completes: bool = True) -> Finding:
     prompt, completion, total = _counts(usage)
     completion = completion if completes else completion or 0
     right = (
-        all(isinstance(one, int) and one >= 0 for one in (prompt, completion, total))
+        all(isinstance(count, int) and count >= 0 for count in (prompt, completion, total))
         and prompt > 0
         and (completion > 0 or not completes)
         and prompt + completion == total
@@ -248,7 +248,7 @@ def judge_stream(reply: Reply) -> list[Finding]:
     if not usages:
         return [stream, found(Check.STREAM_USAGE, reply, FAIL, "no_stream_usage")]
     prompt, completion, total = _counts(usages[-1])
-    if not all(isinstance(one, int) for one in (prompt, completion, total)) or (
+    if not all(isinstance(count, int) for count in (prompt, completion, total)) or (
         prompt + completion != total
     ):
         counts = {"prompt": prompt, "completion": completion, "total": total}
@@ -409,4 +409,4 @@ async def _filled_and_left(client: Client, body: dict[str, Any], slots: int) -> 
 
 
 def _are_numbers(values: list[Any]) -> bool:
-    return all(isinstance(one, int | float) and math.isfinite(one) for one in values)
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)

@@ -70,8 +70,8 @@ def listing_conclude(run: ConformanceRun) -> None:
 def targets_of(listing: Listing) -> list[Target]:
     """The endpoints to check: the listing's, or those of its pool that exists."""
     rows = listing.endpoints or [
-        {"url": one.url, "protocol": one.protocol, "slots": one.slots}
-        for one in Worker.objects.filter(pool__name=listing.pool_name).order_by("worker_id")
+        {"url": item.url, "protocol": item.protocol, "slots": item.slots}
+        for item in Worker.objects.filter(pool__name=listing.pool_name).order_by("worker_id")
     ]
     return [
         Target(

@@ -63,17 +63,17 @@ def _model(listing: Listing, errors: Errors) -> None:
         return
     for name in ("model_name", "display_name", "task", "description", "license"):
         if not getattr(listing, name):
-            errors[name].append(_("This is needed."))
+            errors[name].append(_("This field is required."))
     if listing.model_name:
         _model_name(listing, errors)
     if listing.task == Task.CHAT and not listing.context_tokens_max:
-        errors["context_tokens_max"].append(_("A chat model has a context: say how many tokens."))
+        errors["context_tokens_max"].append(_("A chat model needs a context length, in tokens."))
     if listing.task == Task.CHAT and not listing.completion_tokens_max:
         errors["completion_tokens_max"].append(
-            _("Say how many tokens an answer has at most: it bounds what a call can cost.")
+            _("Set the longest answer, in tokens: it limits what a call can cost.")
         )
     if not isinstance(listing.input_schema, dict):
-        errors["input_schema"].append(_("A JSON schema is a JSON object."))
+        errors["input_schema"].append(_("A JSON schema must be a JSON object."))
     if wrong := tensors_wrong(listing.tensors) or _tensors_missing(listing):
         errors["tensors"] += wrong
 
@@ -88,9 +88,9 @@ def _existing(listing: Listing, model: AIModel, errors: Errors) -> None:
 
 
 def _tensors_missing(listing: Listing) -> list[str]:
-    protocols = {str(one.get("protocol")) for one in _rows(listing)}
+    protocols = {str(row.get("protocol")) for row in _rows(listing)}
     if protocols & {Protocol.OIP, Protocol.OIP_GRPC} and not listing.tensors.get("inputs"):
-        return [_("Models of the Open Inference Protocol name their tensors.")]
+        return [_("Models of the Open Inference Protocol must list their tensors.")]
     return []
 
 
@@ -111,9 +111,7 @@ def _model_name(listing: Listing, errors: Errors) -> None:
         )
     made = listing.deployment.version.model_id if listing.deployment else None
     if AIModel.objects.filter(name=listing.model_name).exclude(pk=made or 0).exists():
-        errors["model_name"].append(
-            _("There is a model of this name: choose it as an existing one.")
-        )
+        errors["model_name"].append(_("A model with this name exists: choose it from the catalog."))
 
 
 def tensors_wrong(tensors: Any) -> list[str]:
@@ -131,7 +129,7 @@ def tensors_wrong(tensors: Any) -> list[str]:
                 return [shape]
             if row["datatype"] not in {*DTYPES, BYTES}:
                 found.append(
-                    _("%(datatype)s is no datatype; known: %(known)s.")
+                    _("%(datatype)s is not a datatype. Known ones: %(known)s.")
                     % {"datatype": row["datatype"], "known": ", ".join([*DTYPES, BYTES])}
                 )
             if not isinstance(row["name"], str) or not _is_shape(row["shape"]):
@@ -149,7 +147,7 @@ def _is_shape(value: Any) -> bool:
 
 def _version(listing: Listing, errors: Errors) -> None:
     if not listing.version:
-        errors["version"].append(_("This is needed."))
+        errors["version"].append(_("This field is required."))
         return
     try:
         NAME(listing.version)
@@ -162,7 +160,7 @@ def _version(listing: Listing, errors: Errors) -> None:
     known = list(ModelVersion.objects.filter(model=model).values_list("version", flat=True))
     if listing.version not in known and not _owns(listing):
         errors["version"].append(
-            _("%(model)s has the versions %(known)s; its author adds others.")
+            _("%(model)s has the versions %(known)s; only its author can add others.")
             % {"model": model.name, "known": ", ".join(known)}
         )
     twin = Deployment.objects.filter(
@@ -172,12 +170,12 @@ def _version(listing: Listing, errors: Errors) -> None:
         pool__name=listing.pool_name,
     ).exclude(pk=listing.deployment_id or 0)
     if twin.exists():
-        errors["version"].append(_("You offer this version on this pool already."))
+        errors["version"].append(_("You already offer this version on this pool."))
 
 
 def _pool(listing: Listing, errors: Errors) -> None:
     if not listing.pool_name:
-        errors["pool_name"].append(_("This is needed."))
+        errors["pool_name"].append(_("This field is required."))
         return
     try:
         NAME(listing.pool_name)
@@ -188,14 +186,14 @@ def _pool(listing: Listing, errors: Errors) -> None:
     if pool is None:
         for name in ("hardware", "engine", "region"):
             if not getattr(listing, name):
-                errors[name].append(_("This is needed."))
+                errors[name].append(_("This field is required."))
     elif pool_of(listing.provider, listing.pool_name) is None:
         errors["pool_name"].append(_("This name is taken: choose another."))
 
 
 def _rows(listing: Listing) -> list[dict[str, Any]]:
     rows = listing.endpoints
-    return [one for one in rows if isinstance(one, dict)] if isinstance(rows, list) else []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _endpoints(listing: Listing, errors: Errors) -> None:
@@ -205,20 +203,20 @@ def _endpoints(listing: Listing, errors: Errors) -> None:
     shared = pool is not None and pool.deployments.exclude(pk=listing.deployment_id or 0).exists()
     if shared and rows:
         found.append(
-            _("This pool has its workers already: leave the endpoints empty, or name a new pool.")
+            _("This pool already has workers: leave the endpoints empty, or name a new pool.")
         )
     elif not shared and not rows:
-        found.append(_("Name at least one endpoint."))
+        found.append(_("Enter at least one endpoint."))
     if len(rows) > ENDPOINTS_MAX:
-        found.append(_("At most %(n)s endpoints a listing.") % {"n": ENDPOINTS_MAX})
+        found.append(_("At most %(n)s endpoints per listing.") % {"n": ENDPOINTS_MAX})
     for row in rows[:ENDPOINTS_MAX]:
         found += _endpoint_wrong(row, listing.task_asked)
     if len({row.get("url") for row in rows}) < len(rows):
-        found.append(_("Each endpoint has a URL of its own."))
+        found.append(_("Each endpoint needs its own URL."))
     if found:
         errors["endpoints"] += found
     if not listing.upstream_model:
-        errors["upstream_model"].append(_("This is needed."))
+        errors["upstream_model"].append(_("This field is required."))
 
 
 def _endpoint_wrong(row: dict[str, Any], task: str) -> list[str]:
@@ -231,17 +229,15 @@ def _endpoint_wrong(row: dict[str, Any], task: str) -> list[str]:
         return [_("%(url)s: the protocol is openai, oip or oip_grpc.") % {"url": url}]
     if task and not speaks(protocol, task):
         wanted = ", ".join(protocols_of(task))
-        return [
-            _("%(url)s: models of this task are called over %(wanted)s.")
-            % {"url": url, "wanted": wanted}
-        ]
+        return [_("%(url)s: models of this task use %(wanted)s.") % {"url": url, "wanted": wanted}]
     if url.startswith("grpc://") != (protocol == Protocol.OIP_GRPC):
-        return [
-            _("%(url)s: oip_grpc goes with grpc://, the others with http(s)://.") % {"url": url}
-        ]
+        return [_("%(url)s: oip_grpc needs grpc://, the others need http(s)://.") % {"url": url}]
     if type(slots) is not int or not 1 <= slots <= SLOTS_MAX:
         return [
-            _("%(url)s: slots are from 1 to %(most)s: how many calls it works on at once.")
+            _(
+                "%(url)s: slots must be from 1 to %(most)s. They say how many calls it handles "
+                "at once."
+            )
             % {"url": url, "most": SLOTS_MAX}
         ]
     wrong = address_error(url)
@@ -250,7 +246,7 @@ def _endpoint_wrong(row: dict[str, Any], task: str) -> list[str]:
 
 def _terms(listing: Listing, errors: Errors) -> None:
     if not any(getattr(listing, name) for name in PRICE_FIELDS):
-        errors["prices"].append(_("A listing has a price: set at least one."))
+        errors["prices"].append(_("A listing needs at least one price."))
     parameters = listing.supported_parameters
     if len(parameters) > PARAMETERS_MAX:
         errors["supported_parameters"].append(

@@ -31,7 +31,7 @@ class ListingAction(TextChoices):
     BENCHMARK = "benchmark", _("Measure")
     MEASURED = "measured", _("Measured")
     UNMEASURED = "unmeasured", _("Measurement failed")
-    REQUEST_REVIEW = "request-review", _("Ask for review")
+    REQUEST_REVIEW = "request-review", _("Request review")
     WITHDRAW = "withdraw", _("Withdraw from review")
     APPROVE = "approve", _("Approve: go live")
     SEND_BACK = "send-back", _("Send back")
@@ -40,7 +40,7 @@ class ListingAction(TextChoices):
     SUSPEND = "suspend", _("Suspend")
     REINSTATE = "reinstate", _("Reinstate")
     REVISE = "revise", _("Revise")
-    RETIRE = "retire", _("Retire for good")
+    RETIRE = "retire", _("Retire permanently")
 
 
 class Who(StrEnum):
@@ -99,7 +99,7 @@ WHY_NEEDED = frozenset({A.SEND_BACK, A.SUSPEND})
 BY_PEOPLE = tuple(
     action
     for action in A
-    if any(step.by - {Who.SYSTEM} for (_state, one), step in STEPS.items() if one is action)
+    if any(step.by - {Who.SYSTEM} for (_state, item), step in STEPS.items() if item is action)
 )
 """Actions that a person or a key can ask for."""
 
@@ -117,4 +117,4 @@ def step_of(state: ListingState | str, action: ListingAction | str, who: Who) ->
 
 def actions_of(state: ListingState | str, who: Who) -> list[ListingAction]:
     """What one may do to a listing in this state, in the table's order."""
-    return [action for (one, action), step in STEPS.items() if one == state and who in step.by]
+    return [action for (item, action), step in STEPS.items() if item == state and who in step.by]

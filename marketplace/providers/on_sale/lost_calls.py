@@ -35,10 +35,10 @@ class Reason(TextChoices):
     """Why a call went elsewhere. WON is no reason: it came here."""
 
     WON = "won", _("Won")
-    TIED = "tied", _("Tied: as good, another was taken")
+    TIED = "tied", _("Tied: another equally good one was chosen")
     BUSY = "busy", _("Busy: a wait was expected")
     SLOWER = "slower", _("Slower: another was expected to finish sooner")
-    DEARER = "dearer", _("Dearer, or later in the caller's order, though as fast")
+    DEARER = "dearer", _("More expensive, or later in the caller's order, but as fast")
     FAILED = "failed", _("Failed: it was tried, and another one answered")
     EJECTED = "ejected", _("Ejected after errors, or not for sale then")
     UNHEALTHY = "unhealthy", _("Unhealthy or draining")
@@ -47,7 +47,7 @@ class Reason(TextChoices):
     DATA = "data_collection", _("The caller wants no data kept")
     PARAMETERS = "parameters", _("The caller needs parameters that it does not claim")
     QUANTIZATION = "quantization", _("The caller wants another quantisation")
-    PROTOCOL = "protocol", _("It cannot be asked for this kind of call")
+    PROTOCOL = "protocol", _("It does not support this kind of call")
 
 
 R = Reason
@@ -78,7 +78,7 @@ REMEDIES: Mapping[str, Any] = {
     R.UNHEALTHY: _("Bring the workers back: see their last error above."),
     R.TOO_DEAR: _("Callers set max_price: a lower price is in reach of more of them."),
     R.DATA: _("Say that no data is kept, if that is true."),
-    R.PARAMETERS: _("Claim the parameters that the workers act on; the check tells which."),
+    R.PARAMETERS: _("Claim the parameters that the workers support; the check shows which."),
     R.QUANTIZATION: _("Offer the model at another quantisation, or state the one that you use."),
 }
 
@@ -122,14 +122,14 @@ def reason_of(decision: Decision) -> Reason:
         return R.WON
     if decision.tried:
         return R.FAILED
-    scored = [one for one in decision.mine if one["verdict"] in _SCORED]
+    scored = [candidate for candidate in decision.mine if candidate["verdict"] in _SCORED]
     if scored:
         best = min(scored, key=lambda one: one["score"])
         reason = _SCORED[best["verdict"]]
         return R.DEARER if reason is R.SLOWER and _is_as_fast(best, decision.chosen) else reason
-    for one in decision.mine:
-        if one["verdict"] in _FILTERED:
-            return _FILTERED[one["verdict"]]
+    for candidate in decision.mine:
+        if candidate["verdict"] in _FILTERED:
+            return _FILTERED[candidate["verdict"]]
     return R.EJECTED
 
 

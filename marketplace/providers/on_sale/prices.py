@@ -107,12 +107,12 @@ def price_set(
 ) -> Offer:
     """Publish a price from ``effective_at`` on, None for now. Raises ``ValidationError``."""
     if not any(getattr(price, name) for name in PRICE_FIELDS):
-        raise ValidationError({"prices": _("Set at least one price: nothing is sold for nothing.")})
+        raise ValidationError({"prices": _("Set at least one price.")})
     if effective_at is not None:
         now = timezone.now()
         if effective_at < now:
             raise ValidationError(
-                {"effective_at": _("A price takes effect now or later, never backwards.")}
+                {"effective_at": _("A price takes effect now or later, never in the past.")}
             )
         if effective_at > now + EFFECTIVE_MAX:
             raise ValidationError({"effective_at": _("At most a year ahead.")})
@@ -136,7 +136,7 @@ def price_withdraw(*, offer: Offer) -> Offer:
     )
     if before is None:
         raise ValidationError(
-            _("It is this deployment's first price: publish another one for the same date.")
+            _("This is the deployment's first price: publish another one for the same date.")
         )
     return offer_publish(
         deployment=deployment,

@@ -11,9 +11,9 @@ from marketplace.routing.topology.contracts import CountedState
 from marketplace.routing.topology.polling import Reading
 
 WAYS: tuple[tuple[str, str | Promise], ...] = (
-    ("prompt", _("Prompts, for a quarter of their bytes")),
-    ("stream", _("Streams, for each piece")),
-    ("whole", _("Whole answers, for a quarter of their bytes")),
+    ("prompt", _("Prompts, per 4 bytes")),
+    ("stream", _("Streams, per chunk")),
+    ("whole", _("Whole answers, per 4 bytes")),
 )
 BELIEVED = 2.0
 """How many times the median of its model a worker is believed: as the router's ``TOLERANCE``."""
@@ -56,17 +56,17 @@ class Counted:
 def counted_of(deployment: Deployment, reading: Reading) -> Counted:
     """What the routers say of the last answers of a deployment."""
     said = [
-        one
+        count
         for heard in reading.heard
         if heard.state is not None
-        for one in heard.state.counted
-        if one.deployment_id == deployment.pk
+        for count in heard.state.counted
+        if count.deployment_id == deployment.pk
     ]
     ratios = [ratio for way, label in WAYS if (ratio := _ratio(said, way, label)) is not None]
     return Counted(
-        answers=sum(one.answers for one in said),
-        cut=sum(one.cut for one in said),
-        unbilled_tokens=sum(one.unbilled_tokens for one in said),
+        answers=sum(line.answers for line in said),
+        cut=sum(line.cut for line in said),
+        unbilled_tokens=sum(line.unbilled_tokens for line in said),
         ratios=ratios,
         unheard=sum(heard.state is None for heard in reading.heard),
     )
@@ -74,9 +74,9 @@ def counted_of(deployment: Deployment, reading: Reading) -> Counted:
 
 def _ratio(said: Sequence[CountedState], way: str, label: str | Promise) -> Ratio | None:
     """The median is that of the router that has seen most."""
-    own = sum(getattr(one, f"{way}_own") for one in said)
+    own = sum(getattr(line, f"{way}_own") for line in said)
     if not own:
         return None
     most = max(said, key=lambda one: one.answers)
-    tokens = sum(getattr(one, f"{way}_said") for one in said)
+    tokens = sum(getattr(line, f"{way}_said") for line in said)
     return Ratio(way, label, tokens / own, getattr(most, f"{way}_median"))

@@ -64,7 +64,10 @@ class Migration(migrations.Migration):
                     "wait_weight",
                     models.FloatField(
                         default=5.0,
-                        help_text="What a second in the queue counts for against a second of service.",
+                        help_text=(
+                            "How much a second in the queue counts, compared with a "
+                            "second of service."
+                        ),
                         validators=[
                             django.core.validators.MinValueValidator(0.1),
                             django.core.validators.MaxValueValidator(100.0),
@@ -83,7 +86,7 @@ class Migration(migrations.Migration):
                     "hedge_share",
                     models.FloatField(
                         default=0.05,
-                        help_text="Share of late requests that may run on a second worker too.",
+                        help_text="Share of late requests that may also run on a second worker.",
                         validators=[
                             django.core.validators.MinValueValidator(0.0),
                             django.core.validators.MaxValueValidator(0.2),
@@ -94,7 +97,10 @@ class Migration(migrations.Migration):
                     "shared",
                     models.BooleanField(
                         default=False,
-                        help_text="Placed by every router over leased slots, rather than by one owner.",
+                        help_text=(
+                            "Every router places calls over leased slots, instead of one "
+                            "router that owns the model."
+                        ),
                     ),
                 ),
                 (
@@ -125,7 +131,7 @@ class Migration(migrations.Migration):
                     models.FloatField(
                         default=0.0,
                         editable=False,
-                        help_text="Share of the requests that it is tried on.",
+                        help_text="Share of the requests in the trial.",
                         validators=[
                             django.core.validators.MinValueValidator(0.0),
                             django.core.validators.MaxValueValidator(0.5),
@@ -205,7 +211,7 @@ class Migration(migrations.Migration):
                                 "Automatic: a proposal is tried once its replay allows it",
                             ),
                             ("ask", "Ask first: a person approves each trial"),
-                            ("off", "Off: the loop proposes nothing"),
+                            ("off", "Off: nothing is proposed automatically"),
                         ],
                         default="ask",
                         max_length=10,
@@ -288,7 +294,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("latency", "Lower latency"),
                             ("misses", "Fewer misses"),
-                            ("not_worse", "Better by replay, and not worse for its own calls"),
+                            ("not_worse", "Better in replay, and not worse for its own calls"),
                         ],
                         max_length=10,
                     ),

@@ -128,7 +128,7 @@ def _traffic(now: Topology, overview: Overview) -> list[Tile]:
     minute = _("%(n)s calls of the last minute") % {"n": number_format(figures.calls)}
     full = now.slots > 0 and now.in_flight >= now.slots
     return [
-        Tile("rate", _("Calls a second"), _plain(figures.rate_hz, 1), minute, reverse("routes")),
+        Tile("rate", _("Calls per second"), _plain(figures.rate_hz, 1), minute, reverse("routes")),
         Tile(
             "p99",
             _("Latency, p99"),
@@ -178,7 +178,7 @@ def _workers(now: Topology, overview: Overview) -> list[Tile]:
             "stragglers",
             _("Stragglers"),
             number_format(overview.stragglers),
-            _("slower than their pool, for sure"),
+            _("clearly slower than their pool"),
             reverse("routes"),
             is_bad=bool(overview.stragglers),
         ),
@@ -201,11 +201,11 @@ def _routes(overview: Overview) -> list[Tile]:
 def _state(now: Topology, overview: Overview) -> list[Tile]:
     behind = sum(row.is_behind for row in now.routers)
     if overview.gaps is None:
-        books, note = "–", _("never proven")
+        books, note = "–", _("never checked")
     else:
         books = _("balanced") if not overview.gaps else number_format(overview.gaps)
         note = _("too old") if overview.is_report_old else ""
-        note = note or (_("gaps") if overview.gaps else _("proven lately"))
+        note = note or (_("discrepancies") if overview.gaps else _("checked recently"))
     return [
         Tile(
             "books",

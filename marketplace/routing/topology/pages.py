@@ -56,7 +56,7 @@ def worker(request: HttpRequest, worker_id: str) -> HttpResponse:
         return _worker_page(request, row)
     draining = not row.draining
     if request.POST.get("draining") != ("1" if draining else "0"):
-        refused = _("Somebody else has changed it meanwhile: look again before you do.")
+        refused = _("Somebody else has changed it in the meantime: check it before you change it.")
         return _worker_page(request, row, refused=[refused], status=409)
     form = DrainForm(request.POST)
     form.fields["why"].required = draining

@@ -19,7 +19,7 @@ class Mode(models.TextChoices):
 
     AUTOMATIC = "automatic", _("Automatic: a proposal is tried once its replay allows it")
     ASK = "ask", _("Ask first: a person approves each trial")
-    OFF = "off", _("Off: the loop proposes nothing")
+    OFF = "off", _("Off: nothing is proposed automatically")
 
 
 class RouteTuning(models.Model):
@@ -53,7 +53,7 @@ class Aim(models.TextChoices):
 
     LATENCY = aim.Aim.LATENCY.value, _("Lower latency")
     MISSES = aim.Aim.MISSES.value, _("Fewer misses")
-    NOT_WORSE = aim.Aim.NOT_WORSE.value, _("Better by replay, and not worse for its own calls")
+    NOT_WORSE = aim.Aim.NOT_WORSE.value, _("Better in replay, and not worse for its own calls")
 
 
 class Trial(models.Model):
@@ -131,7 +131,7 @@ class RoutingEvent(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self.pk is not None and not self._state.adding:
-            raise ValidationError(_("What happened is not rewritten."))
+            raise ValidationError(_("History cannot be changed."))
         super().save(*args, **kwargs)
 
 

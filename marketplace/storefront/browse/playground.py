@@ -26,17 +26,17 @@ WORDS: dict[str, str | Promise] = {
     "above": _("More than {min}."),
     "below": _("Less than {max}."),
     "long": _("At most {max} characters."),
-    "pattern": _("This does not have the form that the model asks for: {pattern}"),
+    "pattern": _("This does not match the pattern that the model needs: {pattern}"),
     "option": _("Choose one of: {options}."),
     "rows": _("Add at least one row."),
     "rowsMax": _("At most {max} rows in one call here; a program may send more."),
     "csvWidth": _("Line {line} has {found} values; {wanted} are needed."),
-    "csvEmpty": _("There are no rows in what was pasted."),
-    "csvQuote": _("A quote in what was pasted is never closed."),
-    "count": _("{found} numbers are here; the shape needs {wanted}."),
+    "csvEmpty": _("The pasted text has no rows."),
+    "csvQuote": _("A quote in the pasted text is not closed."),
+    "count": _("There are {found} numbers; the shape needs {wanted}."),
     "shape": _("The shape needs whole numbers above zero, {rank} of them."),
     "image": _("Choose an image."),
-    "imageKind": _("This file is no image that the browser can read."),
+    "imageKind": _("The browser cannot read this file as an image."),
     "imageBytes": _("The file is larger than {max} MB: choose a smaller one."),
     "row": _("Row {n}"),
     "removeRow": _("Remove row {n}"),
@@ -47,31 +47,31 @@ WORDS: dict[str, str | Promise] = {
     "quoteRows": _("{n} rows"),
     "quoteCost": _("at most {high}"),
     "quoteRange": _("{low} to {high} at most, by provider"),
-    "quoteNone": _("Nobody offers it now"),
-    "quoteFailed": _("No quote: the price could not be asked for. Sending still works."),
+    "quoteNone": _("No provider offers it now"),
+    "quoteFailed": _("The price could not be loaded. You can still send."),
     "quoteMeasured": _("first byte {ttft}, whole answer {total} (p50, n = {calls}, last day)"),
     "quoteUnmeasured": _("latency not measured yet"),
     "adviceCredit": _("Your credit or a budget does not cover this call."),
     "adviceCreditLink": _("Get credit"),
     "adviceBudgetLink": _("Budgets"),
-    "adviceWait": _("Too much at once. Try again in {seconds} s."),
+    "adviceWait": _("Too many requests. Try again in {seconds} s."),
     "adviceSignIn": _("Your session has ended."),
     "adviceSignInLink": _("Sign in again"),
     "adviceRole": _("Your role or key may not do this. Ask an owner or admin."),
     "adviceLarge": _("Send less: a smaller image, or fewer rows."),
     "adviceBusy": _(
-        "No worker can take it now. Try again in {seconds} s, or choose another provider."
+        "No worker is available now. Try again in {seconds} s, or choose another provider."
     ),
     "adviceFailed": _("A worker failed, and nothing was charged. Send it again."),
     "adviceBroken": _(
-        "The answer broke off. What came until then is charged; send it again for the rest."
+        "The answer was cut off. You pay for what arrived. Send it again for the rest."
     ),
     "adviceUnreachable": _(
         "The router cannot be reached. Check that it runs (manage.py status), then try again."
     ),
     "elided": _("{n} values left out here"),
     "topClasses": _("The {n} highest of {of}"),
-    "noText": _("(no text came)"),
+    "noText": _("(no text)"),
     "removeImage": _("Remove image {n}"),
 }
 

@@ -58,7 +58,7 @@ def comparison(shown: Sequence[Listing], measured: Mapping[str, Measured]) -> li
         _texts(_("Hardware"), [" · ".join(listing.hardware) for listing in shown]),
         _texts(_("Supports"), [", ".join(_parameters(listing)) for listing in shown]),
         _texts(_("Data policy"), [_policy(listing) for listing in shown]),
-        _texts(_("License"), [listing.model.license for listing in shown]),
+        _texts(_("Licence"), [listing.model.license for listing in shown]),
     ]
     return [row for row in rows if any(cell.text != NOTHING for cell in row.cells)]
 

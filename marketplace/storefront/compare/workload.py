@@ -38,11 +38,11 @@ class Bound:
 
 
 BOUNDS = {
-    "calls": Bound(1, 10_000_000, _("Calls a day")),
-    "tokens_in": Bound(1, 1_000_000, _("Tokens in, each")),
-    "tokens_out": Bound(1, 100_000, _("Tokens out, each")),
-    "rows": Bound(1, 100_000, _("Rows, each")),
-    "images": Bound(1, 1_000, _("Images, each")),
+    "calls": Bound(1, 10_000_000, _("Calls per day")),
+    "tokens_in": Bound(1, 1_000_000, _("Tokens in, per call")),
+    "tokens_out": Bound(1, 100_000, _("Tokens out, per call")),
+    "rows": Bound(1, 100_000, _("Rows per call")),
+    "images": Bound(1, 1_000, _("Images per call")),
 }
 FIELDS_BY_TASK = {
     Task.CHAT: ("tokens_in", "tokens_out"),

@@ -17,9 +17,9 @@ USD_WEIGHT_MAX_S = 1e9
 
 class PolicyForm(forms.Form):
     kind = forms.ChoiceField(choices=PolicyKind.choices, label=_("Kind"))
-    wait_weight = forms.FloatField(min_value=0.1, max_value=100.0, label=_("Weight of waiting"))
+    wait_weight = forms.FloatField(min_value=0.1, max_value=100.0, label=_("Wait weight"))
     usd_weight_s = forms.FloatField(
-        min_value=0.0, max_value=USD_WEIGHT_MAX_S, label=_("Seconds that a dollar is worth")
+        min_value=0.0, max_value=USD_WEIGHT_MAX_S, label=_("Seconds of latency per dollar")
     )
     hedge_percent = forms.FloatField(
         min_value=0.0, max_value=20.0, label=_("Share that may be hedged, %")
@@ -32,7 +32,7 @@ class PolicyForm(forms.Form):
         max_value=100 * CANARY_SHARE_MAX,
         label=_("Share of the calls of a trial, %"),
     )
-    aim = forms.ChoiceField(choices=Aim.choices, label=_("Aim"))
+    aim = forms.ChoiceField(choices=Aim.choices, label=_("Goal"))
 
     def __init__(self, deployments: Sequence[Deployment], *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)

@@ -17,14 +17,14 @@ SHOWN_MAX = 50
 REASONS: dict[str, Promise] = {
     "insufficient_credit": _("No credit was left"),
     "budget_exhausted": _("A budget was used up"),
-    "rate_limited": _("More calls or tokens a minute than the key may"),
+    "rate_limited": _("The key's limit per minute was reached"),
     "not_allowed": _("The key may not do this"),
-    "model_not_found": _("There is no such model"),
+    "model_not_found": _("The model does not exist"),
     "invalid_request": _("The request was wrong"),
     "context_length_exceeded": _("The prompt was too long"),
     "no_eligible_worker": _("No worker could serve it"),
-    "router_busy": _("The router had too much to do"),
-    "ledger_unavailable": _("The books could not be reached"),
+    "router_busy": _("The router was overloaded"),
+    "ledger_unavailable": _("The ledger could not be reached"),
     "not_ready": _("The router had no catalog yet"),
 }
 """Text by error code; other codes are shown as they are."""

@@ -25,7 +25,7 @@ GROUPS: dict[str, tuple[str, str | Promise]] = {
     "model": ("model", gettext_lazy("Model")),
     "key": ("key_id", gettext_lazy("Key")),
     "member": ("user_id", gettext_lazy("Member")),
-    "outcome": ("outcome", gettext_lazy("Ending")),
+    "outcome": ("outcome", gettext_lazy("Outcome")),
 }
 """Groupings by their name in the URL: the rollups' field, and its label."""
 

@@ -75,12 +75,12 @@ class Migration(migrations.Migration):
                     "outcome",
                     models.CharField(
                         choices=[
-                            ("heard", "Heard"),
+                            ("heard", "Received"),
                             ("gone", "Gone: the endpoint wants no more"),
                             ("redirect", "Redirect: not followed"),
                             ("status", "Refused by its status"),
                             ("timeout", "No answer in time"),
-                            ("address", "Inside address: not called"),
+                            ("address", "Internal address: not called"),
                             ("unreachable", "Not reached"),
                         ],
                         max_length=12,

@@ -130,7 +130,7 @@ def test_a_token_works_once_and_a_revoked_agent_drains_and_ends(
     market.probed_until(lambda: market.routed() == {"revoked-a"})
     thief = market.agent("thief", "--token", token, *adopted)
     assert thief.process.wait(60) == 2
-    assert "was used already" in thief.said
+    assert "was already used" in thief.said
     agent_revoke(agent=Agent.objects.get(name="revoked"))
     assert agent.process.wait(60) == 2
     assert "the marketplace refuses this agent" in agent.said

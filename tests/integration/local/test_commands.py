@@ -112,7 +112,7 @@ def test_everything_ends_when_the_launcher_is_sigkilled(local: Local) -> None:
     os.kill(running.launcher.pid, signal.SIGKILL)
     services = [service.process for service in running.services if service.process]
     assert len(services) == 2
-    wait_until(lambda: not any(one.is_alive() for one in services), 60, "services live on")
+    wait_until(lambda: not any(service.is_alive() for service in services), 60, "services live on")
     assert local.run("status").returncode == 1
     # The folder is free again.
     assert local.run("up", "--detach").returncode == 0
@@ -180,7 +180,7 @@ def test_down_never_touches_a_process_that_only_has_a_recorded_pid(local: Local)
     assert local.run("down").returncode == 0
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as bystander:
         impostor = Process(bystander.pid, running.launcher.started_ticks)
-        services = tuple(replace(one, process=impostor) for one in running.services)
+        services = tuple(replace(service, process=impostor) for service in running.services)
         state.save(local.home, replace(running, launcher=impostor, services=services))
         assert "Nothing runs" in local.run("down").stdout
         assert bystander.poll() is None

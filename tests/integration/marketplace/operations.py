@@ -45,17 +45,21 @@ class Operation:
 
     def _first(self, name: str) -> str:
         """The first of the values that a further part of the path may have."""
-        (named,) = [one for one in self.described["parameters"] if one["name"] == name]
+        (named,) = [
+            parameter for parameter in self.described["parameters"] if parameter["name"] == name
+        ]
         return str(named["schema"]["enum"][0])
 
     def query(self, known: dict[str, Any]) -> dict[str, Any]:
         """Those of the ``known`` values that it may be asked with."""
         types = {"integer": int, "string": str}
         return {
-            one["name"]: known[one["name"]]
-            for one in self.described.get("parameters", ())
-            if one["in"] == "query"
-            and isinstance(known.get(one["name"]), types.get(one["schema"].get("type"), ()))
+            parameter["name"]: known[parameter["name"]]
+            for parameter in self.described.get("parameters", ())
+            if parameter["in"] == "query"
+            and isinstance(
+                known.get(parameter["name"]), types.get(parameter["schema"].get("type"), ())
+            )
         }
 
     def body(self, known: dict[str, Any]) -> Schema:

@@ -88,8 +88,8 @@ async def test_no_client_is_cut_off_and_the_router_stays_small(
     for _ in range(turns):
         async with asyncio.timeout(PATIENCE_S):
             async with asyncio.TaskGroup() as group:
-                for one in (by_openai, by_anthropic, by_triton, by_triton_grpc):
-                    group.create_task(one(router, each))
+                for item in (by_openai, by_anthropic, by_triton, by_triton_grpc):
+                    group.create_task(item(router, each))
                 for words in (fetch(router, each), *java(router, each)):
                     group.create_task(by_program(words, "0"))
                 # On one connection: the first call has made it.

@@ -94,9 +94,14 @@ def take_turn(client: openai.OpenAI, session: Session, question: str) -> None:
 def test_later_turns_go_back_to_where_their_beginning_is(client: openai.OpenAI) -> None:
     sessions = [
         Session(
-            [{"role": "system", "content": "".join(LONG.format(topic=one, n=n) for n in range(12))}]
+            [
+                {
+                    "role": "system",
+                    "content": "".join(LONG.format(topic=topic, n=n) for n in range(12)),
+                }
+            ]
         )
-        for one in TOPICS[:SESSIONS]
+        for topic in TOPICS[:SESSIONS]
     ]
     for turn in range(TURNS):
         # In another order each time: whose turn it is says nothing of where it belongs.

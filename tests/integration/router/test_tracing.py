@@ -104,7 +104,7 @@ def test_a_call_is_a_span_in_its_callers_trace(
     mine = calls[within[-16:]]
     assert (mine.trace_id.hex(), mine.parent_span_id.hex()) == (TRACE, PARENT)
     assert mine.start_time_unix_nano < mine.end_time_unix_nano
-    attributes = {one.key: one.value for one in mine.attributes}
+    attributes = {attribute.key: attribute.value for attribute in mine.attributes}
     assert attributes["gen_ai.operation.name"].string_value == "chat"
     assert attributes["gen_ai.request.model"].string_value == "a/m"
     assert attributes["gen_ai.usage.input_tokens"].int_value == 7

@@ -209,4 +209,4 @@ def test_embeddings_in_openais_shape_come_from_triton(router: Router) -> None:
         headers=AUTH,
     )
     answer.raise_for_status()
-    assert [len(one["embedding"]) for one in answer.json()["data"]] == [256, 256]
+    assert [len(row["embedding"]) for row in answer.json()["data"]] == [256, 256]

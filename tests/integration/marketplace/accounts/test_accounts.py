@@ -242,7 +242,7 @@ def test_one_machine_makes_twenty_accounts_an_hour(without_mail: None) -> None:
         sign_up(Client(), f"crowd-{n}@example.com")
     page = Client().post("/signup/", {"email": "last@example.com", "password1": PASSWORD})
     assert page.status_code == 429
-    assert b"Wait some minutes" in page.content
+    assert b"Wait a few minutes" in page.content
     assert User.objects.filter(email__startswith="crowd-").count() == 20
     assert not User.objects.filter(email="last@example.com").exists()
 
@@ -263,7 +263,7 @@ def test_what_needs_mail_says_so_where_there_is_none(
     client = Client()
     client.force_login(person)
     for page in (client.get(path), client.post(path, {"email": person.email})):
-        assert b"No mail is set up here" in page.content
+        assert b"Email is not set up here" in page.content
 
 
 def test_mail_that_is_not_set_up_fails_loudly(without_mail: None) -> None:
@@ -358,7 +358,7 @@ def test_an_invitation_is_handed_over_where_there_is_no_mail(
     assert newcomer.get("/organisation").context["organisation"] == shop.organisation
     again = newcomer.post(path)
     assert again.status_code == 422
-    assert b"accepted already" in again.content
+    assert b"already accepted" in again.content
 
 
 def test_an_invitation_is_mailed_where_there_is_mail(
@@ -417,8 +417,8 @@ def test_invitations_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
     first, _ = ask("a@example.com"), ask("b@example.com")
     for email, why in [
         ("c@example.com", "No more than 2"),
-        ("A@example.com", "invited already"),
-        (shop.owner.email, "member already"),
+        ("A@example.com", "already invited"),
+        (shop.owner.email, "already a member"),
     ]:
         with pytest.raises(ValidationError, match=why):
             ask(email)

@@ -325,7 +325,7 @@ def test_the_page_shows_a_new_token_once_and_revokes(shop: Shop) -> None:
     assert told.status_code == 201
     assert "NVIDIA H200" in client.get(page).content.decode()
     revoke = "/pools/fast/agents/gpu/revoke"
-    assert "for good" in client.post(revoke).content.decode()
+    assert "permanently" in client.post(revoke).content.decode()
     client.post(revoke, {"confirmed": "1"})
     assert Agent.objects.get().revoked_at is not None
     stranger = Client()

@@ -103,7 +103,7 @@ def test_files_come_in_pages(client: Client, shop: Shop) -> None:
 
     def listed(query: str) -> tuple[list[str], bool]:
         page = client.get(f"/v1/files?{query}").json()
-        return [one["id"] for one in page["data"]], page["has_more"]
+        return [row["id"] for row in page["data"]], page["has_more"]
 
     assert listed("") == (ids[::-1], False)
     assert listed("limit=2") == ([ids[2], ids[1]], True)

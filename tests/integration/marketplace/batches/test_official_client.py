@@ -86,7 +86,7 @@ def test_openais_client_sends_a_file_and_reads_its_answers(
         content = chat_lines(24)
         file = on.client.files.create(file=("calls.jsonl", content), purpose="batch")
         assert on.client.files.content(file.id).read() == content
-        assert [one.id for one in on.client.files.list()] == [file.id]
+        assert [item.id for item in on.client.files.list()] == [file.id]
         batch = on.client.batches.create(
             input_file_id=file.id,
             endpoint=CHAT,
@@ -99,7 +99,7 @@ def test_openais_client_sends_a_file_and_reads_its_answers(
         assert batch.status == "completed"
         assert batch.request_counts is not None
         assert batch.request_counts.completed == batch.request_counts.total == 24
-        assert [one.id for one in on.client.batches.list()] == [batch.id]
+        assert [item.id for item in on.client.batches.list()] == [batch.id]
         assert batch.output_file_id is not None
         lines = on.client.files.content(batch.output_file_id).text.splitlines()
         assert len(lines) == 24

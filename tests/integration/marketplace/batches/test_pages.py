@@ -125,7 +125,7 @@ def test_a_file_with_errors_is_shown_by_line(shop: Shop, member: Client) -> None
 def test_a_batch_is_cancelled_once_that_is_confirmed(shop: Shop, member: Client) -> None:
     batch = asked(shop, chat_lines(2))
     path = f"/batches/{batch.public_id}/cancel"
-    assert "stays charged" in member.post(path).content.decode()
+    assert "stay charged" in member.post(path).content.decode()
     batch.refresh_from_db()
     assert batch.status == BatchStatus.VALIDATING
     assert member.post(path, {"confirmed": "1"}).status_code == 302

@@ -172,7 +172,7 @@ def test_settings_that_are_none_are_refused_in_words(shop: Shop, staff: Client, 
 def test_one_deployment_does_not_fill_the_queue(shop: Shop, staff: Client) -> None:
     for _ in range(QUEUED_OF_ONE_MAX):
         assert ask(staff, shop).status_code == 201
-    assert "wait already" in ask(staff, shop).json()["detail"]
+    assert "are queued" in ask(staff, shop).json()["detail"]
     assert ask(staff, shop, target="route", deployment=None).status_code == 201
 
 
@@ -384,12 +384,12 @@ def engine_profile(done: Benchmark, engine: dict[str, Any]) -> Profile:
     [
         (
             {},
-            "Reads prompts at 4000 tok/s. Answers in 22 ms a token alone, in 36 ms at 8 at once.",
+            "Reads prompts at 4000 tok/s. Takes 22 ms per token alone, and 36 ms with 8 at once.",
         ),
         (
             {"first": {**ENGINE["first"], "told": [True, True, False]}, "at_once": 1},
-            "How fast it reads prompts cannot be told: the usual share of the first token is taken "
-            "for it. Answers in 22 ms a token alone.",
+            "Its prompt speed is unknown: the usual share of the time to first token is assumed. "
+            "Takes 22 ms per token alone.",
         ),
     ],
 )
@@ -403,7 +403,7 @@ def test_a_benchmarks_page_says_how_an_engine_reads_and_answers(
 
 def test_a_profile_without_streams_says_nothing_of_an_engine(done: Benchmark) -> None:
     engine_profile(done, {})
-    assert "a token alone" not in Client().get(f"/benchmarks/{done.pk}").content.decode()
+    assert "per token alone" not in Client().get(f"/benchmarks/{done.pk}").content.decode()
 
 
 def test_the_api_tells_what_the_router_begins_from(done: Benchmark) -> None:

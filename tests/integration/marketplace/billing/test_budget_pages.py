@@ -231,7 +231,7 @@ def test_staff_see_that_nobody_proves_the_books(shop: Shop, owner: Client) -> No
     shop.owner.save()
     ledger_reconcile()
     intrude("UPDATE billing_reconciliationreport SET created_at = now() - interval '16 minutes'")
-    assert "see whether the jobs and their clock run" in words(owner, "/reconciliation")
+    assert "Check that the job processes and their scheduler run" in words(owner, "/reconciliation")
 
 
 def test_staff_see_that_only_triggers_protect_the_books(

@@ -127,7 +127,7 @@ def test_a_new_budget_knows_what_its_window_has_seen(shop: Shop) -> None:
         "member": budget_set(**of, user=shop.owner, window=Window.MONTH),
         "all": budget_set(**of, window=Window.MONTH),
     }
-    assert {name: one.spent_nano for name, one in made.items()} == {
+    assert {name: row.spent_nano for name, row in made.items()} == {
         "key": 40,
         "member": 60,
         "all": 70,

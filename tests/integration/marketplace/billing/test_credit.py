@@ -72,7 +72,7 @@ def test_a_person_gets_trial_credit_once_however_many_they_found(settings: Any) 
     settings.WAYPOST_TRIAL_CREDIT_CENTS = 500
     founder = User.objects.create_user("new@example.com")
     made = [organisation_found(name=slug, slug=slug, owner=founder) for slug in ("a1", "b1", "c1")]
-    assert [balance(one) for one in made] == [5 * USD, 0, 0]
+    assert [balance(row) for row in made] == [5 * USD, 0, 0]
 
 
 def test_without_the_setting_it_begins_empty(settings: Any) -> None:
@@ -128,7 +128,7 @@ def test_one_request_waits_at_a_time(shop: Shop, staff: Client) -> None:
     ask(shop)
     again = ask(shop)
     assert again.status_code == 422
-    assert b"already waits" in again.content
+    assert b"already has a pending request" in again.content
     assert CreditRequest.objects.count() == 1
     staff.post(f"/credit-requests/{CreditRequest.objects.get().pk}/decline")
     assert ask(shop).status_code == 302
@@ -171,11 +171,11 @@ def test_a_request_is_made_by_the_api_and_says_how_it_stands(shop: Shop, staff: 
     assert (asked["amount_cents"], asked["answered_at"]) == (2_000, None)
     again = ask_api(client, organisation=shop.organisation.slug)
     assert (again.status_code, again["Content-Type"]) == (400, "application/problem+json")
-    assert "already waits" in again.json()["detail"]
+    assert "already has a pending request" in again.json()["detail"]
     staff.post(f"/credit-requests/{asked['id']}/grant")
     seen = client.get(f"{API}/{asked['id']}").json()
     assert (seen["state"], seen["answered_at"] is None) == ("granted", False)
-    assert [one["id"] for one in client.get(API).json()["results"]] == [asked["id"]]
+    assert [result["id"] for result in client.get(API).json()["results"]] == [asked["id"]]
     stranger = signed_in(User.objects.create_user("far@example.com"))
     assert stranger.get(f"{API}/{asked['id']}").status_code == 404
     assert ask_api(stranger, organisation=shop.organisation.slug).status_code == 404

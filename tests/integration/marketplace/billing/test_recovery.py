@@ -49,8 +49,8 @@ def finished(shop: Shop, charge: int = 10, **values: Any) -> UsageRecord:
 def journal(folder: Path, *records: UsageRecord, torn: bytes = b"") -> Path:
     """As a router that was killed left it."""
     written = Journal(FileDisk(folder))
-    for one in records:
-        written.append(encode_record(one))
+    for usage in records:
+        written.append(encode_record(usage))
     written.sync()
     if torn:
         with max(folder.glob("*.journal")).open("ab") as file:
@@ -116,7 +116,7 @@ def test_the_newest_record_of_a_stream_is_what_is_settled(shop: Shop, tmp_path: 
     ended = finished(shop, 30, outcome="completed")
     broken = finished(shop, 7, outcome="interrupted")
     early = [
-        msgspec.structs.replace(one, charge_nano=5, commission_nano=0) for one in (ended, broken)
+        msgspec.structs.replace(item, charge_nano=5, commission_nano=0) for item in (ended, broken)
     ]
     folder = journal(tmp_path, *early, ended, broken)
     ledger("replay", folder)

@@ -164,7 +164,7 @@ def test_the_earnings_page_shows_what_is_due_and_was_paid(stated: Shop, seller: 
     assert "/earnings" in page.get("/billing").content.decode()
     other = Client()
     other.force_login(stated.owner)
-    assert "runs no provider" in other.get("/earnings").content.decode()
+    assert "has no provider" in other.get("/earnings").content.decode()
 
 
 def test_staff_record_payouts_over_the_api(stated: Shop, seller: User) -> None:

@@ -94,12 +94,16 @@ def cursor(text: str) -> str:
 
 
 BROKEN = ["p=abc", "p=a%00b", f"p={10**400}", "p=2026-13-01", "p=-1", "o=-1", "r=x", "p=%ff", "p="]
-LISTS = [one.path for one in operations() if one.method == "get" and not one.is_of_one_row]
+LISTS = [
+    operation.path
+    for operation in operations()
+    if operation.method == "get" and not operation.is_of_one_row
+]
 
 
 @pytest.mark.parametrize("path", [path for path in LISTS if "{" not in path])
 def test_a_cursor_that_none_of_ours_gave_is_no_fault(client: Client, path: str) -> None:
-    for text in (*(cursor(one) for one in BROKEN), "%%%", "é"):
+    for text in (*(cursor(item) for item in BROKEN), "%%%", "é"):
         told = client.get(path, {"cursor": text, "organisation": "acme"})
         assert told.status_code in {200, 400, 403, 404}, (path, text, told.content)
 

@@ -106,7 +106,7 @@ def test_an_attempt_whose_count_goes_is_told_so(
     assert wrong(lambda: Client(raise_request_exception=False).post(path, form)) == []
 
 
-READS = [one for one in operations() if one.method == "get"]
+READS = [operation for operation in operations() if operation.method == "get"]
 
 
 @pytest.mark.parametrize("operation", READS, ids=str)

@@ -255,7 +255,7 @@ def test_our_own_faults_have_a_page_and_a_problem_document(monkeypatch: pytest.M
     client.force_login(User.objects.create_user("a@example.com"))
     page = client.get("/")
     assert page.status_code == 500
-    assert "Something broke on our side" in page.content.decode()
+    assert "Something went wrong on our side" in page.content.decode()
     assert nonces(page)
     answer = client.get("/api/v1/models")
     assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")
@@ -305,7 +305,7 @@ def test_filters_and_sort_live_in_the_url(shop: Shop) -> None:
     assert shown("task=nonsense&kind=nonsense&sort=nonsense") == ["author/slug", "b/vision"]
     for order in ("price", "speed", "use"):
         assert sorted(shown(f"sort={order}")) == ["author/slug", "b/vision"]
-    assert b"No model fits" in client.get("/?q=zzz").content
+    assert b"No models match" in client.get("/?q=zzz").content
 
 
 def test_htmx_gets_the_results_alone(shop: Shop) -> None:

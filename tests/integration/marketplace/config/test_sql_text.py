@@ -98,8 +98,8 @@ def differences(
             connection.execute(f"DROP ROUTINE IF EXISTS {routine} CASCADE")  # type: ignore[call-overload]
         for kind, name in re.findall(r"^CREATE (TABLE|TYPE) (\w+)", "\n".join(texts), re.MULTILINE):
             connection.execute(SQL(f"DROP {kind} {{}} CASCADE").format(Identifier(name)))  # type: ignore[arg-type]
-        for one in texts:
-            connection.execute(one)  # type: ignore[arg-type]
+        for sql in texts:
+            connection.execute(sql)  # type: ignore[arg-type]
         found = installed ^ definitions(connection)
         connection.rollback()
     return {name for name, _ in found}

@@ -167,7 +167,7 @@ def test_a_model_whose_workers_could_not_be_started_says_so_everywhere(
     assert told["waypost/fraud-scorer"] == ""
     workers = {row["id"]: row["left_out"] for row in snapshot()["workers"] if row["left_out"]}
     assert workers == {"llama-fast-0": reason, "llama-small-0": reason}
-    assert {one.pool.name for one in workers_to_probe()} == {
+    assert {worker.pool.name for worker in workers_to_probe()} == {
         "triton-batched",
         "triton-single",
     }
@@ -211,21 +211,21 @@ def test_before_any_call_emulated_chat_workers_are_engines_and_expected_as_unlik
 
     def seen(model: str) -> dict[str, EndpointState]:
         slate = router.slate(tuple(endpoint.id for endpoint in routes[model].endpoints))
-        return {one.endpoint.pool.name: one for one in slate.usable(frozenset())}
+        return {item.endpoint.pool.name: item for item in slate.usable(frozenset())}
 
     chat = seen("emulated/gpt-j-6b")
     policy = Policy(1, 1, "emulated/gpt-j-6b")
     asked = Ticket("1", (), policy, 0.0, 60.0, prompt_tokens=500, answer_tokens=200, streams=True)
-    expected_s = {pool: one.service_s(asked) for pool, one in chat.items()}
+    expected_s = {pool: item.service_s(asked) for pool, item in chat.items()}
     real_s = {
         worker.pool.name: worker.profile("emulated/gpt-j-6b").generation_s(500, 200, 1)
         for worker in WORKERS.values()
     }
     assert expected_s["emulated-cpu"] > 5 * expected_s["emulated-h100"]
     assert expected_s == pytest.approx(real_s, rel=0.2)
-    assert all(isinstance(one.worker.model, EngineWorker) for one in chat.values())
+    assert all(isinstance(item.worker.model, EngineWorker) for item in chat.values())
     vision = seen("emulated/resnet-50").values()
-    assert not any(isinstance(one.worker.model, EngineWorker) for one in vision)
+    assert not any(isinstance(item.worker.model, EngineWorker) for item in vision)
 
 
 def test_a_moved_worker_gets_its_new_url(home: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_key_is_made_with_models_and_an_expiry(shop: Shop) -> None:
     ("values", "said"),
     [
         ({"models_allowed": "author/gone"}, "There is no model author/gone"),
-        ({"expires_at": "2001-01-01T00:00"}, "This has passed"),
+        ({"expires_at": "2001-01-01T00:00"}, "This time has passed"),
         ({"scopes": ["root"]}, "not one of the available choices"),
     ],
 )

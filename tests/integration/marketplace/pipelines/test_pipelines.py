@@ -216,7 +216,7 @@ def test_its_page_shows_the_stages(shop: Shop, api: Api, router: FakeRouter) -> 
     uid = ask(api).json()["id"]
     client = Client()
     client.force_login(shop.owner)
-    assert "No stage has begun yet." in client.get(f"/predictions/{uid}").content.decode()
+    assert "No stage has started yet." in client.get(f"/predictions/{uid}").content.decode()
     run_one()
     shown = client.get(f"/predictions/{uid}").content.decode()
     for said in ("score", "author/score", "author/slug", SENTENCE, "Stages"):

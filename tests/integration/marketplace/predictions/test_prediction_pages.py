@@ -74,7 +74,7 @@ def test_the_list_leads_to_each_and_is_looked_at_again_while_one_moves(
 
 def test_one_that_waits_says_what_is_before_it(member: Client, prediction: Prediction) -> None:
     shown = page(member, f"/predictions/{prediction.uid}")
-    assert "Waiting before it" in shown
+    assert "Ahead in the queue" in shown
     assert "every 1s" in shown
     assert "Tell me of the sea" in shown
 
@@ -110,7 +110,7 @@ def test_one_that_is_over_shows_its_text_and_where_it_ran(
         ({"data": [{"embedding": [0.5] * 256}]}, ["embedding[0]", "… (256)"]),
         ({"choices": [{"text": "Once upon"}]}, ["Once upon"]),
         ({"another": {"shape": 1}}, ["&quot;another&quot;"]),
-        (None, ["Nothing came out."]),
+        (None, ["No output."]),
     ],
 )
 def test_every_kind_of_output_is_shown(

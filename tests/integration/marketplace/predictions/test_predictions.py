@@ -177,7 +177,7 @@ def test_the_stream_tells_it_as_it_came(api: Api, router: FakeRouter) -> None:
     assert kinds[0] == "start"
     assert kinds[-1] == "completed"
     output = [json.loads(event["data"]) for event in events if event["event"] == "output"]
-    words = [choice["delta"].get("content", "") for one in output for choice in one["choices"]]
+    words = [choice["delta"].get("content", "") for item in output for choice in item["choices"]]
     assert "".join(words) == SENTENCE
     assert json.loads(events[-1]["data"])["status"] == "succeeded"
     middle = next(event["id"] for event in events if "id" in event)
@@ -204,7 +204,7 @@ def test_a_webhook_is_told_what_its_filter_names(api: Api, router: FakeRouter) -
         "prediction.start",
         "prediction.completed",
     ]
-    assert {kind for kind, _ in told[loud.json()["id"]]} == {f"prediction.{one}" for one in every}
+    assert {kind for kind, _ in told[loud.json()["id"]]} == {f"prediction.{item}" for item in every}
     last = told[loud.json()["id"]][-1][1]
     assert (last["status"], last["output"]["choices"][0]["message"]["content"]) == (
         "succeeded",
@@ -306,7 +306,7 @@ def test_who_asks_for_many_makes_nobody_else_wait(shop: Shop, api: Api, router: 
     urgent = api.ask(priority="interactive").json()["id"]
     theirs = other.ask().json()["id"]
     claimed = [job_claim(job_kinds[Prediction]) for _ in range(5)]
-    assert [str(one.uid) for one in claimed] == [urgent, theirs, *mine]
+    assert [str(item.uid) for item in claimed] == [urgent, theirs, *mine]
 
 
 # --- asked twice ----------------------------------------------------------------------------------
@@ -449,10 +449,10 @@ def test_a_stranger_is_not_let_in(db: None) -> None:
 def test_a_list_has_pages_the_newest_first(api: Api) -> None:
     ids = [api.ask().json()["id"] for _ in range(3)]
     first = api("GET", "/v1/predictions?page_size=2").json()
-    assert [one["id"] for one in first["results"]] == [ids[2], ids[1]]
+    assert [result["id"] for result in first["results"]] == [ids[2], ids[1]]
     assert "input" not in first["results"][0]
     path = first["next"].partition("testserver")[2]
     second = api("GET", path).json()
-    assert [one["id"] for one in second["results"]] == [ids[0]]
+    assert [result["id"] for result in second["results"]] == [ids[0]]
     assert second["next"] is None
     error_of(api("GET", "/v1/predictions?cursor=oops"), 404)

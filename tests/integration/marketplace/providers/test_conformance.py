@@ -96,7 +96,7 @@ def test_a_server_that_goes_on_for_nobody_is_seen() -> None:
 def test_what_is_not_claimed_is_not_tested() -> None:
     with fake_openai("stop_ignored", "json_broken") as url:
         found = findings_of(url, parameters=())
-    assert {found[one].code for one in (Check.STOP, Check.SEED, Check.JSON, Check.TOOLS)} == {
+    assert {found[check].code for check in (Check.STOP, Check.SEED, Check.JSON, Check.TOOLS)} == {
         "not_claimed"
     }
 

@@ -246,7 +246,7 @@ def test_loopback_is_refused_where_the_installation_does_not_allow_it(
     draft: Draft, settings: Any
 ) -> None:
     settings.ROUTER_UPSTREAM_NETWORKS = []
-    with pytest.raises(ValidationError, match="inside address"):
+    with pytest.raises(ValidationError, match="internal address"):
         act(draft(), A.SUBMIT)
 
 
@@ -342,8 +342,8 @@ def test_becoming_a_provider_and_saving_a_draft_half_done(shop: Shop) -> None:
     assert (listing.model_name, listing.prompt_nano_per_million) == ("quay/one", 30_000_000)
     refused = client.post(edit, {**fields, "submit": ""})
     assert refused.status_code == 422
-    assert refused.content.count(b"This is needed.") > 5
-    assert b"Name at least one endpoint." in refused.content
+    assert refused.content.count(b"This field is required.") > 5
+    assert b"Enter at least one endpoint." in refused.content
 
 
 def test_pages_are_for_the_provider_and_changes_for_those_who_may(
@@ -375,7 +375,7 @@ def test_staff_review_over_pages(draft: Draft, shop: Shop) -> None:
     staff = User.objects.create_user("staff@example.com", is_staff=True)
     client = signed_in(staff)
     assert b"harbour/sea-1" in client.get("/reviews").content
-    assert b"Acts on stop" in client.get(f"/reviews/{listing.pk}").content
+    assert b"Supports stop" in client.get(f"/reviews/{listing.pk}").content
     act_url = f"/reviews/{listing.pk}/act"
     client.post(act_url, {"action": "send-back", "why": ""})
     listing.refresh_from_db()
@@ -431,10 +431,10 @@ def test_the_api_takes_the_same_way(draft: Draft, shop: Shop, stranger: User) ->
     assert "possible: cancel" in refused.json()["detail"]
     job_run_next(ConformanceRun)
     results = owner.get(f"{path}/check").json()["results"]
-    assert {"plain_call", "usage", "stream"} <= {one["check_name"] for one in results}
+    assert {"plain_call", "usage", "stream"} <= {result["check_name"] for result in results}
     assert owner.patch(path, {"display_name": "Later"}).status_code == 400
     history = owner.get(f"{path}/history").json()
-    assert [one["action"] for one in history] == ["pass", "submit"]
+    assert [event["action"] for event in history] == ["pass", "submit"]
 
 
 def test_a_management_key_publishes_in_its_own_name(draft: Draft, shop: Shop) -> None:

@@ -327,7 +327,7 @@ def test_without_any_router_the_page_says_what_to_do(
     staff: Client, hear: Callable[..., Routers]
 ) -> None:
     hear()
-    assert "No router is known." in staff.get("/topology").content.decode()
+    assert "No routers found." in staff.get("/topology").content.decode()
     hear(left="it answered 401")
     text = staff.get("/topology").content.decode()
     assert "No router answers." in text

@@ -90,13 +90,14 @@ def test_only_what_was_measured_is_ranked(measured: Shop) -> None:
     rankings_compute()
     ranked = {
         by: [
-            one.model.name for one in Client().get(f"/rankings?by={by}&range=24h").context["ranked"]
+            item.model.name
+            for item in Client().get(f"/rankings?by={by}&range=24h").context["ranked"]
         ]
         for by in ("calls", "ttft")
     }
     # One call is no speed.
     assert ranked == {"calls": ["author/slug", "yard/dear"], "ttft": ["author/slug"]}
-    assert b"Nothing measured yet" in Client().get("/rankings?task=vision").content
+    assert b"No measurements yet" in Client().get("/rankings?task=vision").content
     assert Client().get("/rankings?by=x&range=y&task=z").context["by"] == "calls"
 
 
@@ -130,7 +131,7 @@ def test_performance_names_each_deployment_with_its_sample(measured: Shop) -> No
         pytest.approx(100 / 31)
     ]
     assert (
-        b"Nothing measured in this window"
+        b"No measurements in this window"
         in Client().get("/models/yard/dear?tab=performance").content
     )
 
@@ -145,7 +146,7 @@ def test_activity_and_versions(measured: Shop) -> None:
 def test_the_api_says_what_the_pages_say(measured: Shop) -> None:
     client = Client()
     models = client.get("/api/v1/models?q=slug&price=1&sort=price").json()["results"]
-    assert [(one["name"], one["cheapest"]["prompt_nano_per_million"]) for one in models] == [
+    assert [(model["name"], model["cheapest"]["prompt_nano_per_million"]) for model in models] == [
         ("author/slug", 20_000_000)
     ]
     assert client.get("/api/v1/models?sort=beauty").status_code == 400

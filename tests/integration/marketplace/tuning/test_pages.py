@@ -82,7 +82,7 @@ def test_only_staff_see_routes(shop: Shop, path: str) -> None:
 
 def test_a_route_without_anything_says_so(page: Client, shop: Shop) -> None:
     text = text_of(page)
-    assert "the router's defaults place its calls" in text.replace("&#x27;", "'")
+    assert "the router's defaults apply" in text.replace("&#x27;", "'")
     assert "No proposal yet" in text
     assert page.get("/routes/author/none").status_code == 404
     assert f'href="{ROUTE}"' in page.get("/routes").content.decode()
@@ -97,7 +97,7 @@ def test_a_proposal_is_shown_with_its_evidence_and_approved(page: Client, shop: 
     assert page.post(f"/proposals/{trial.pk}/approve").headers["Location"] == ROUTE
     trial.policy.refresh_from_db()
     assert trial.policy.state == PolicyState.CANARY
-    assert "Nothing was seen yet" in text_of(page)
+    assert "No results yet" in text_of(page)
     assert page.post(f"/proposals/{trial.pk}/approve").status_code == 422
     page.post(f"/proposals/{trial.pk}/rollback", {"why": "looks odd", "confirmed": "1"})
     text = text_of(page)

@@ -88,7 +88,7 @@ def test_a_draft_over_an_old_version_is_refused_with_what_changed(
     assert answer.status_code == 409
     text = answer.content.decode()
     assert "You began from version 1; version 2 came in force" in text
-    assert "Weight of waiting" in text
+    assert "Wait weight" in text
     assert policy_in_force(shop.model).version == 2  # type: ignore[union-attr]
     # The draft is kept, to be put over the new version knowingly.
     assert 'value="round_robin" selected' in text
@@ -122,7 +122,7 @@ def test_the_diff_follows_what_is_typed(staff: Client, shop: Shop) -> None:
     text = changed.content.decode()
     assert "Placed by every router" in text
     assert "1 %" in text
-    assert "Not a policy yet" in (
+    assert "Not a valid policy yet" in (
         staff.post(f"{PAGE}/draft", draft(shop, wait_weight="")).content.decode()
     )
 
@@ -185,7 +185,7 @@ def test_the_api_locks_tries_compares_and_rolls_back(staff: Client, shop: Shop) 
     path = "/api/v1/policies/diff?model=author/slug&before=1&after="
     changes = staff.get(f"{path}2").json()["changes"]
     assert changes == [
-        {"field": "wait_weight", "label": "Weight of waiting", "before": "5", "after": "8"}
+        {"field": "wait_weight", "label": "Wait weight", "before": "5", "after": "8"}
     ]
     assert staff.get(f"{path}9").status_code == 400
     back = f"/api/v1/policies/{first.json()['id']}/republish"

@@ -82,13 +82,13 @@ def test_a_past_that_is_replayed_as_it_was_shows_what_a_bad_policy_does(
     found = trial.replay
     assert (found["trust"], found["says"], found["calls"]) == ("trusted", "worse", 800)
     mean, p99, good = found["figures"]
-    assert [one["name"] for one in (mean, p99, good)] == ["mean_ms", "p99_ms", "good"]
+    assert [item["name"] for item in (mean, p99, good)] == ["mean_ms", "p99_ms", "good"]
     assert mean["proposed"] > 1.2 * mean["replayed"]
     assert mean["replayed"] == pytest.approx(mean["recorded"], rel=0.15)
-    shares = {one["pool"]: one for one in found["shares"]}
+    shares = {share["pool"]: share for share in found["shares"]}
     assert shares["slow"]["proposed"] == pytest.approx(1 / 3, abs=0.02)
     assert shares["slow"]["replayed"] == pytest.approx(shares["slow"]["recorded"], abs=0.1)
-    assert {one["name"]: one["apart"] <= one["most"] for one in found["held"]} == dict.fromkeys(
+    assert {hold["name"]: hold["apart"] <= hold["most"] for hold in found["held"]} == dict.fromkeys(
         ("mean", "p99", "good", "shares"), True
     )
     # A person has asked for just this: it runs all the same, with the verdict beside it.
@@ -97,10 +97,10 @@ def test_a_past_that_is_replayed_as_it_was_shows_what_a_bad_policy_does(
     client.force_login(staff)
     body = client.get("/routes/author/slug").content.decode()
     text = " ".join(re.sub(r"<[^>]*>", " ", body).split())
-    assert "Replay over the recorded past Trusted" in text
-    assert "the same calls would have fared worse" in text
+    assert "Replay of recorded calls Reliable" in text
+    assert "the same calls would have been served worse" in text
     assert re.search(r"slow emulated [\d.]+ % [\d.]+ % 33", text)
-    assert "By this replay no trial begins by itself" in text
+    assert "This replay does not allow a trial to start automatically" in text
 
 
 def test_too_little_recorded_is_known_as_that_and_nothing_begins_by_itself(
@@ -117,10 +117,10 @@ def test_too_little_recorded_is_known_as_that_and_nothing_begins_by_itself(
     assert row["replay"]["calls"] == 12
     assert row["replay_says"][0] == "Unknown"
     assert (
-        "12 calls since the version in force alone places them; it takes 200"
+        "12 since the version in force places them alone. 200 are needed."
         in (row["replay_says"][1])
     )
-    assert "Too little is recorded" in client.get("/routes/author/slug").content.decode()
+    assert "Too few calls to replay" in client.get("/routes/author/slug").content.decode()
 
 
 def test_only_calls_that_the_version_in_force_has_placed_are_held_against_it(shop: Shop) -> None:
@@ -232,7 +232,7 @@ def test_a_version_that_is_published_during_the_replay_is_not_replaced_unseen(
         return proof()
 
     monkeypatch.setattr(proving, "proof_of", publishes)
-    with pytest.raises(ValidationError, match="published meanwhile"):
+    with pytest.raises(ValidationError, match="published in the meantime"):
         proposed(shop)
     assert not Trial.objects.exists()
 

@@ -233,7 +233,7 @@ def test_a_deployment_slower_than_expected_is_proposed_a_lower_weight(
     calls(shop.deployment, around(200.0, 400, 1), expected_ms=100.0)
     calls(other, around(100.0, 400, 2), worker="slow-0", expected_ms=100.0)
     pairs = pairs_of(shop.model, Window.last(timedelta(minutes=1)))
-    assert [round(one.ratio) for one in pairs] == [2, 1]
+    assert [round(pair.ratio) for pair in pairs] == [2, 1]
     assert tasks.propose() == 1
     trial = Trial.objects.get()
     policy = trial.policy
@@ -250,8 +250,8 @@ def test_a_route_that_is_off_or_as_expected_is_proposed_nothing(
 ) -> None:
     no_replay(monkeypatch)
     other = second_deployment(shop)
-    for one, worker in ((shop.deployment, "fast-0"), (other, "slow-0")):
-        calls(one, around(150.0, 400), worker=worker, expected_ms=100.0)
+    for item, worker in ((shop.deployment, "fast-0"), (other, "slow-0")):
+        calls(item, around(150.0, 400), worker=worker, expected_ms=100.0)
     assert tasks.propose() == 0
     calls(shop.deployment, around(600.0, 400), expected_ms=100.0)
     tuning_set(tuning=tuning_of(shop.model), by=staff, mode=Mode.OFF)

@@ -79,7 +79,7 @@ def test_calls_lie_in_the_month_of_their_id(shop: Shop) -> None:
     last, first = millis("2026-01-31T23:59:59.999"), millis("2026-02-01T00:00:00")
     records = [charged(shop, created_at_ms=at) for at in (last, first)]
     settle(*records)
-    tables = [table_of(one.request_id) for one in records]
+    tables = [table_of(record.request_id) for record in records]
     assert tables == ["usage_event_2026_01", "usage_event_2026_02"]
 
 
@@ -183,9 +183,9 @@ def test_rollups_are_the_sums_of_their_calls(
             assert figures_by(CallerRollup.objects.all(), "model") == by_model
             total = figures_sum(list(by_model.values()))
             assert total.calls == len(sent)
-            assert total.charge_nano == sum(one.charge_nano for one in sent)
-            completed = [one for one in sent if one.outcome == "completed"]
-            assert sum(total.ttft.values()) == sum(one.ttft_ms > 0 for one in completed)
+            assert total.charge_nano == sum(message.charge_nano for message in sent)
+            completed = [record for record in sent if record.outcome == "completed"]
+            assert sum(total.ttft.values()) == sum(call.ttft_ms > 0 for call in completed)
         if sent:
             rollups_rebuild(datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 2, 3, tzinfo=UTC))
             assert ledger_proof().gaps == ()
@@ -279,7 +279,7 @@ def settle_scattered(shop: Shop, count: int) -> list[uuid.UUID]:
         for i in range(count)
     ]
     settle(*records)
-    return sorted((uuid.UUID(one.request_id) for one in records), reverse=True)
+    return sorted((uuid.UUID(record.request_id) for record in records), reverse=True)
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 50])
@@ -386,7 +386,7 @@ def test_the_csv_has_every_call_of_the_window(shop: Shop, monkeypatch: pytest.Mo
         return list(csv.DictReader(b"".join(response).decode().splitlines()))
 
     everything = rows("")
-    assert [row["request_id"] for row in everything] == [str(one) for one in ids]
+    assert [row["request_id"] for row in everything] == [str(test_id) for test_id in ids]
     assert {row["charge_nano"] for row in everything} == {"1000"}
     assert len(rows(f"model={MODELS[1]}")) == 9
     monkeypatch.setattr("marketplace.usage.pages.CSV_ROWS_MAX", 20)

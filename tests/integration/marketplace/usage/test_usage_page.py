@@ -84,14 +84,14 @@ def test_refused_calls_are_shown_by_reason(shop: Shop, owner: Client) -> None:
 
     def shown(query: str = "") -> list[tuple[str, int]]:
         page = owner.get(f"/usage?range=24h{query}")
-        return [(one.code, one.calls) for one in page.context["refused"]]
+        return [(item.code, item.calls) for item in page.context["refused"]]
 
     assert shown() == [("rate_limited", 4_002), ("strange", 1)]
     assert shown("&key=2") == [("rate_limited", 2), ("strange", 1)]
     assert shown("&model=no/such") == shown("&outcome=completed") == []
     page = owner.get("/usage?range=24h").content.decode()
     assert "4,003" in page
-    assert "More calls or tokens a minute" in page
+    assert "limit per minute was reached" in page
     assert refusals_forget() == 1
     for number in range(SHOWN_MAX):
         Refusal.objects.create(**mine, key_id=3, code=f"rare-{number}", calls=1)
@@ -276,7 +276,7 @@ def test_a_call_of_slots_alone_has_no_engines(shop: Shop, owner: Client) -> None
 
 def test_the_tries_in_words() -> None:
     sent = tries([attempt("b", "completed", 40), attempt("a", "outrun", 10)])
-    assert [one.attempt["worker_id"] for one in sent] == ["a", "b"]
+    assert [message.attempt["worker_id"] for message in sent] == ["a", "b"]
     assert retries(sent) == ["a was late, so the call was also sent to another place, which won."]
     failed = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)])
     assert "a did not answer as it should (worker_failed:reset)" in retries(failed)[0]
@@ -300,7 +300,7 @@ def test_what_a_late_try_took_is_not_called_waiting(owner: Client, shop: Shop) -
     hedged = settled_call(shop, attempts=(won, late), queue_ms=805.0, ttft_ms=880.0, total_ms=905.0)
     page = owner.get(f"/usage/{hedged}")
     assert (page.context["waited_ms"], page.context["hedged_ms"]) == (5.0, 800.0)
-    assert "A try that was late" in page.content.decode()
+    assert "A late attempt" in page.content.decode()
     lines = b"".join(owner.get("/usage.csv").streaming_content).decode().splitlines()  # type: ignore[attr-defined]
     row = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
     assert (float(row["queue_ms"]), float(row["hedge_ms"])) == (5.0, 800.0)
@@ -314,7 +314,7 @@ def test_what_a_late_try_took_is_not_called_waiting(owner: Client, shop: Shop) -
     )
     page = owner.get(f"/usage/{retried}")
     assert page.context["hedged_ms"] == 0.0
-    assert "A try that was late" not in page.content.decode()
+    assert "A late attempt" not in page.content.decode()
 
 
 def test_the_charts_are_a_table_for_whoever_asks(owner: Client, shop: Shop) -> None:

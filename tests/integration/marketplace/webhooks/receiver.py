@@ -31,7 +31,7 @@ class Receiver:
 
     @property
     def ids(self) -> list[str]:
-        return [one.headers["webhook-id"] for one in self.heard]
+        return [message.headers["webhook-id"] for message in self.heard]
 
 
 @contextmanager

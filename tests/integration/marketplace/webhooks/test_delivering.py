@@ -266,7 +266,7 @@ def test_who_hangs_is_not_waited_for_for_ever_and_keeps_nobody_waiting(
             organisation_id=other.pk, url=receiver.url, event_type="x", payload={}, event_id="evt_x"
         )
         claimed = deliveries_claim(timezone.now(), 32, {})
-        assert [one.organisation_id for one in claimed].count(other.pk) == 1
+        assert [item.organisation_id for item in claimed].count(other.pk) == 1
         assert len(claimed) == 1 + delivering.OF_AN_ORGANISATION
         made_due()
         assert deliver() == 7
@@ -327,12 +327,12 @@ def test_what_is_too_large_or_too_much_is_in_the_log_and_not_sent(
         ("https://hooks.example/ x", "without spaces"),
         ("https://hooks.example/" + "x" * 1_000, "at most 1000"),
         ("https://hooks.exämple/", "ASCII"),
-        ("https://10.0.0.1/x", "inside address"),
-        ("https://169.254.169.254/latest", "inside address"),
-        ("https://[::1]/x", "inside address"),
-        ("https://[::ffff:10.0.0.1]/x", "inside address"),
-        ("https://127.0.0.2/x", "inside address"),
-        ("http://8.8.8.8/x", "by https://"),
+        ("https://10.0.0.1/x", "internal address"),
+        ("https://169.254.169.254/latest", "internal address"),
+        ("https://[::1]/x", "internal address"),
+        ("https://[::ffff:10.0.0.1]/x", "internal address"),
+        ("https://127.0.0.2/x", "internal address"),
+        ("http://8.8.8.8/x", "over https://"),
     ],
 )
 def test_a_url_that_may_never_be_called_is_refused(url: str, told: str) -> None:

@@ -63,7 +63,7 @@ def viewer_of(shop: Shop) -> Client:
 
 
 def test_a_secret_is_shown_once_and_signs(shop: Shop, member: Client) -> None:
-    assert b"Make a secret" in member.get("/webhooks").content
+    assert b"Create a secret" in member.get("/webhooks").content
     assert member.post("/webhooks/secret", {"overlap_hours": "0"}).status_code == 302
     (secret,) = secrets_signing(shop.organisation.pk, timezone.now())
     first, second = member.get("/webhooks"), member.get("/webhooks")
@@ -77,9 +77,9 @@ def test_a_rotation_says_until_when_the_old_secret_signs(member: Client) -> None
     member.post("/webhooks/secret", {"overlap_hours": "0"})
     member.post("/webhooks/secret", {"overlap_hours": "24"})
     page = member.get("/webhooks").content.decode()
-    assert page.count("signs too until") == 1
+    assert page.count("also signs until") == 1
     WebhookSecret.objects.exclude(expires_at=None).update(expires_at=timezone.now())
-    assert "signs too until" not in member.get("/webhooks").content.decode()
+    assert "also signs until" not in member.get("/webhooks").content.decode()
 
 
 def test_an_overlap_that_is_no_choice_is_refused(member: Client) -> None:
@@ -93,7 +93,7 @@ def test_the_log_says_what_became_of_an_event(member: Client, delivery: Delivery
     assert "HTTP 500" in page
     assert "again at" in page
     assert "prediction.completed" in member.get("/webhooks?state=waiting").content.decode()
-    assert "No delivery found" in member.get("/webhooks?state=failed").content.decode()
+    assert "No deliveries found" in member.get("/webhooks?state=failed").content.decode()
     assert "prediction.completed" in member.get("/webhooks?state=nonsense").content.decode()
 
 
@@ -131,7 +131,7 @@ def test_a_viewer_looks_and_changes_nothing(shop: Shop, delivery: Delivery) -> N
     viewer = viewer_of(shop)
     page = viewer.get(f"/webhooks/{delivery.pk}").content.decode()
     assert "Send again" not in page
-    assert "Make a secret" not in viewer.get("/webhooks").content.decode()
+    assert "Create a secret" not in viewer.get("/webhooks").content.decode()
     assert viewer.post(f"/webhooks/{delivery.pk}/resend").status_code == 403
     assert viewer.post("/webhooks/secret", {"overlap_hours": "0"}).status_code == 403
     told = viewer.post(f"/api/v1/webhook-deliveries/{delivery.pk}/resend")
@@ -165,12 +165,12 @@ def test_the_api_rotates_and_tells_the_secret_once(shop: Shop, by_key: Client) -
         by_key.post("/api/v1/webhook-secrets", asked, content_type="application/json")
         for _ in range(2)
     ]
-    assert [one.status_code for one in made] == [201, 201]
+    assert [row.status_code for row in made] == [201, 201]
     assert made[0].headers["Cache-Control"] == "no-store"
     signing = secrets_signing(shop.organisation.pk, timezone.now())
     assert signing == (made[1].json()["secret"], made[0].json()["secret"])
     listed = by_key.get("/api/v1/webhook-secrets").json()["results"]
-    assert [one["expires_at"] is None for one in listed] == [True, False]
+    assert [row["expires_at"] is None for row in listed] == [True, False]
     assert not {"secret", "sealed"} & listed[0].keys()
     assert (
         WebhookSecret.objects.exclude(expires_at__gt=timezone.now() + timedelta(hours=1)).count()

@@ -101,4 +101,4 @@ def test_a_logout_ends_the_tokens_of_that_browser_alone(shop: Shop) -> None:
     assert snapshot_build().ended_sessions == ()
     here.post("/logout/")
     (ended,) = snapshot_build().ended_sessions
-    assert [ended.covers(one) for one in claims] == [True, False]
+    assert [ended.covers(claim) for claim in claims] == [True, False]

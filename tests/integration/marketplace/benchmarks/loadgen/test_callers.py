@@ -222,7 +222,7 @@ async def test_what_an_engine_counts_of_a_stream_is_kept() -> None:
         "prompt_tokens_details": {"cached_tokens": 32},
     }
     events = [{"choices": [{"delta": {"content": "a b"}}]} for _ in range(3)]
-    text = "".join(f"data: {json.dumps(one)}\n\n" for one in (*events, {"usage": usage}))
+    text = "".join(f"data: {json.dumps(item)}\n\n" for item in (*events, {"usage": usage}))
     sample = await asked(web.Response(text=text), CHAT)
     assert (sample.prompt_tokens, sample.cached_tokens) == (70, 32)
     assert (sample.tokens, sample.events) == (6, 3)

@@ -288,4 +288,4 @@ def test_a_worker_at_an_inside_address_is_not_measured(
     settings.ROUTER_UPSTREAM_NETWORKS = []
     benchmark = benchmark_run(request(emulated_chat(offered, emulator_url)), read_traffic=idle)
     assert benchmark.state == JobState.FAILED
-    assert "inside address" in benchmark.error
+    assert "internal address" in benchmark.error

@@ -81,11 +81,11 @@ def test_a_fresh_installation_is_measured_bit_by_bit_the_newest_first(shop: Shop
         found = lacking_request()
         assert len(found) <= 1
         asked += found
-        Benchmark.objects.filter(pk__in=[one.pk for one in found]).update(
+        Benchmark.objects.filter(pk__in=[result.pk for result in found]).update(
             state=JobState.CANCELLED, ended_at=timezone.now()
         )
         assert Benchmark.objects.filter(state=JobState.QUEUED).count() == 0
-    assert [one.deployment for one in asked] == more[::-1][:CHANGES_PER_HOUR]
+    assert [benchmark.deployment for benchmark in asked] == more[::-1][:CHANGES_PER_HOUR]
     Benchmark.objects.update(created_at=timezone.now() - timedelta(hours=2))
     (later,) = lacking_request()
     assert later.deployment == more[::-1][CHANGES_PER_HOUR]

@@ -112,7 +112,7 @@ def test_without_keys_the_page_says_who_grants_credit(
 def directives() -> list[str]:
     """What the pages' policy says, in an order of its own each time."""
     policy = Client().get("/").headers["Content-Security-Policy"]
-    return [one.strip() for one in policy.split(";")]
+    return [part.strip() for part in policy.split(";")]
 
 
 def test_browsers_may_follow_the_form_to_stripe_only_where_payments_are_on(
@@ -180,4 +180,4 @@ def test_failures_of_the_card_are_shown(shop: Shop, owner: Client) -> None:
     AutoRecharge.objects.update(failures=4, failure="Your card was declined.", enabled=False)
     page = owner.get("/billing").content.decode()
     assert "(4 of 4 tries): Your card was declined." in page
-    assert "It was turned off" in page
+    assert "Auto-recharge was turned off" in page

@@ -123,11 +123,16 @@ def test_an_emulated_pool_brings_its_variants_and_published_figures(yard: Shop) 
         upstream_model="x",
     )
     profile_of(deployment, service_ms=80.0, emulated=True, batch_curve=[], slots=16)
-    options = {one.name: one for one in options_of(Question(**{**ASKED, "model": model.name}))}
+    options = {
+        option.name: option for option in options_of(Question(**{**ASKED, "model": model.name}))
+    }
     assert options["emulated-h100"].service_ms == pytest.approx(80.0)
     assert options["emulated-h100 ×4"].cost_usd == 12.0
     assert options["emulated-h100 ×1"].service_ms > options["emulated-h100 ×8"].service_ms
-    assert {one.evidence for one in options.values()} == {Evidence.EMULATED, Evidence.PUBLISHED}
+    assert {option.evidence for option in options.values()} == {
+        Evidence.EMULATED,
+        Evidence.PUBLISHED,
+    }
 
 
 # --- services ----------------------------------------------------------------------------------
@@ -217,7 +222,7 @@ def test_a_pilot_that_cannot_be_asked_for_says_why(yard: Shop) -> None:
     staff = member(yard, staff=True)
     body = {"deployment": yard.deployment.pk}
     posted = staff.post(f"/advisor/{advice.pk}/pilot", body, follow=True)
-    assert "No worker that is ready" in posted.content.decode()
+    assert "There is no ready worker" in posted.content.decode()
     refused = staff.post(f"/api/v1/advice/{advice.pk}/pilot", body, content_type="application/json")
     assert refused.status_code == 400
     assert staff.post(f"/advisor/{advice.pk}/pilot", {"deployment": "²"}).status_code == 302
@@ -248,7 +253,7 @@ def test_a_profile_of_other_sizes_is_scaled_from_those_it_was_measured_with(yard
         settings={"prompt_tokens": 300, "completion_tokens": 256, "rows": 1},
     )
     measured.save()
-    option = next(one for one in options_of(asked) if one.name == "emulated-h100")
+    option = next(item for item in options_of(asked) if item.name == "emulated-h100")
     assert option.service_ms == pytest.approx(400.0)
 
 
@@ -277,7 +282,7 @@ def test_any_member_asks_and_reads_what_the_organisation_asked(yard: Shop) -> No
     assert made.json()["state"] == "answered"
     assert made.json()["answer"]["fleet"]["cost_usd"] >= 0.5
     kept = client.get("/api/v1/advice").json()["results"]
-    assert [one["id"] for one in kept] == [made.json()["id"]]
+    assert [row["id"] for row in kept] == [made.json()["id"]]
 
 
 def test_a_question_that_does_not_fit_names_its_field(yard: Shop) -> None:
@@ -329,13 +334,13 @@ def test_the_page_answers_at_once_and_then_shows_the_check(yard: Shop) -> None:
     assert asked.status_code == 302
     path = asked.headers["Location"]
     page = client.get(path).content.decode()
-    assert "Waiting for its turn." in page
+    assert "Waiting in the queue." in page
     assert 'hx-trigger="every 2s"' in page
     assert "measured here" in page
     job_run_next(Advice)
     page = client.get(path).content.decode()
     assert "hx-trigger" not in page
-    assert "No cheaper one of them was shown to meet the SLO" in page
+    assert "No cheaper one was shown to meet the SLO" in page
     assert "Best with TPUs alone" in page
 
 
@@ -351,14 +356,14 @@ def test_published_systems_are_listed_and_chosen_once_they_have_a_price(yard: Sh
     form = {**FORM, "model": "mlperf/stable-diffusion-xl", "slo_ms": 60_000, "rate_hz": 1}
     form["kinds"] = ["tpu"]
     page = client.post("/advisor", form, follow=True).content.decode()
-    assert "No fleet in the catalogue does that" in page
+    assert "No fleet in the catalog can do this" in page
     assert "published, not measured here" in page
     assert "no price is known" in page
     assert "mlperf_log_summary.txt" in page
     name = "4 × Google TPU v5e (Google)"
     priced = {**form, "price_name": [name], "price_usd": ["4.8"]}
     page = client.post("/advisor", priced, follow=True).content.decode()
-    assert "Have this" in page
+    assert "Recommended fleet" in page
     assert "its figures were published by others" in page
 
 

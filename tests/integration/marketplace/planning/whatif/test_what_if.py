@@ -64,7 +64,7 @@ def ask(since: datetime, **changes: Any) -> Answer:
 
 
 def verdicts(made: Answer) -> dict[str, str]:
-    return {one.metric: one.verdict for one in made.differences}
+    return {difference.metric: difference.verdict for difference in made.differences}
 
 
 def price_of_fleet(made: Answer) -> tuple[int, int]:
@@ -81,7 +81,7 @@ def deployment(pool: str) -> str:
 def test_nothing_changed_changes_nothing_and_comes_out_as_it_was(since: datetime) -> None:
     made = ask(since)
     assert set(verdicts(made).values()) == {"unclear"}
-    assert all(one.low == one.high == 0 for one in made.differences)
+    assert all(difference.low == difference.high == 0 for difference in made.differences)
     assert made.trusted
     assert abs(made.calibration.mean) < 0.06
     assert abs(made.calibration.p99) < 0.2

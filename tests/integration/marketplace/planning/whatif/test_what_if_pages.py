@@ -92,12 +92,12 @@ def test_a_question_goes_from_the_form_to_its_answer(client: Client, since: date
     assert row.question["pools"] == {"fast": {"workers": 2}, "slow": {"speed": 0.5}}
     assert (row.question["scale"], row.question["policy"]) == (1.5, {"kind": "prequal"})
     waiting = client.get(made["Location"]).content.decode()
-    assert "Waiting for its turn." in waiting
+    assert "Waiting in the queue." in waiting
     assert 'hx-trigger="every 1s"' in waiting
     job_run_next(WhatIf)
     page = client.get(made["Location"]).content.decode()
     for shown in (
-        "Now and then",
+        "Now and with the changes",
         "Latency, p99",
         "Who answers",
         "4 workers",
@@ -131,17 +131,17 @@ def test_an_answer_that_is_not_to_be_trusted_says_so(client: Client, since: date
     weight = {f"weight:{Deployment.objects.earliest('pk').pk}": "1.5"}
     made = client.post("/what-if", fields(since, speeds="profile", **weight))
     job_run_next(WhatIf)
-    assert "Not to be trusted." in client.get(made["Location"]).content.decode()
+    assert "Not reliable." in client.get(made["Location"]).content.decode()
     # The policy editor's preview is of the same answer, and of the same verdict.
     preview = f"/previews/{WhatIf.objects.get().pk}"
-    assert "Not to be trusted." in client.get(preview).content.decode()
+    assert "Not reliable." in client.get(preview).content.decode()
 
 
 def test_a_failure_and_progress_are_shown(client: Client, since: datetime) -> None:
     made = client.post("/what-if", fields(since - 8 * HOUR))
     job_run_next(WhatIf)
     page = client.get(made["Location"]).content.decode()
-    assert "This could not be answered:" in page
+    assert "This question could not be answered:" in page
     WhatIf.objects.update(state=JobState.RUNNING, progress=0.42)
     assert "42 %" in client.get(made["Location"]).content.decode()
 
@@ -163,10 +163,12 @@ def test_the_page_is_for_staff(shop: Shop) -> None:
 
 
 def test_yesterdays_busiest_hour_is_found(shop: Shop, since: datetime) -> None:
-    found = {one.name: one for one in stretches(shop.model, timezone.now())}
+    found = {stretch.name: stretch for stretch in stretches(shop.model, timezone.now())}
     assert found["week"].calls == 600
     assert found["week"].since == since.astimezone(UTC).replace(minute=0, second=0)
-    tomorrow = {one.name: one for one in stretches(shop.model, since + timedelta(days=1))}
+    tomorrow = {
+        stretch.name: stretch for stretch in stretches(shop.model, since + timedelta(days=1))
+    }
     assert {"hour", "day"} <= tomorrow.keys()
     assert tomorrow["yesterday"].since == found["week"].since
 

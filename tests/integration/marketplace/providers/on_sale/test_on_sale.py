@@ -172,7 +172,7 @@ def test_where_no_answer_was_looked_at_the_page_says_so(shop: Shop, sold: Deploy
     client = Client()
     client.force_login(shop.owner)
     page = client.get(f"/provide/deployments/{sold.pk}").content.decode()
-    assert "No answer of this deployment was looked at" in page
+    assert "No answer of this deployment has been checked" in page
 
 
 def api(user: User) -> APIClient:
@@ -225,7 +225,7 @@ def test_the_price_editor_previews_and_publishes(shop: Shop, sold: Deployment) -
     assert offer_in_force(sold).prompt_nano_per_million == 40_000_000  # type: ignore[union-attr]
     past = client.post(path, {**body, "effective_at": "2020-01-01T00:00"})
     assert past.status_code == 422
-    assert b"never backwards" in past.content
+    assert b"never in the past" in past.content
     viewer = User.objects.create_user("v@example.com")
     Membership.objects.create(organisation=shop.organisation, user=viewer, role=Role.VIEWER)
     client.force_login(viewer)
@@ -239,8 +239,8 @@ def test_prices_over_the_api(shop: Shop, sold: Deployment) -> None:
     later = (timezone.now() + timedelta(days=2)).isoformat()
     made = owner.post(path, {**body, "effective_at": later})
     assert made.status_code == 201
-    assert [one["state"] for one in made.json()] == ["upcoming", "in_force"]
+    assert [row["state"] for row in made.json()] == ["upcoming", "in_force"]
     offer = made.json()[0]["id"]
-    states = [one["state"] for one in owner.post(f"{path}/withdraw", {"offer": offer}).json()]
+    states = [row["state"] for row in owner.post(f"{path}/withdraw", {"offer": offer}).json()]
     assert states == ["upcoming", "withdrawn", "in_force"]
     assert owner.post(f"{path}/withdraw", {"offer": 10**9}).status_code == 404

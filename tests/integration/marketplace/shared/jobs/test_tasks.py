@@ -203,4 +203,4 @@ async def test_a_worker_at_an_inside_address_is_not_asked(protocol: str, setting
     inside = worker(1, protocol)
     inside.url = f"{'grpc' if protocol == 'oip_grpc' else 'http'}://localhost:9"
     (reading,) = await health.probe([inside])
-    assert "inside address" in reading.error
+    assert "internal address" in reading.error
