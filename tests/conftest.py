@@ -86,7 +86,7 @@ class Services:
         os.environ["BROKER_URL"] = self.data.broker_url
 
     def collected(self, ids: Iterable[str]) -> None:
-        if any(one.startswith(ON_DATA_SERVICES) for one in ids):
+        if any(test_id.startswith(ON_DATA_SERVICES) for test_id in ids):
             self.data.start()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -108,7 +108,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PATH"] += os.pathsep + str(Path(curl).parent)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Services())
-    if all(one.startswith(WITHOUT_DJANGO) for one in config.args):
+    if all(argument.startswith(WITHOUT_DJANGO) for argument in config.args):
         return
     # pytest-django read its settings before there were any, and now leaves this to us.
     import django

@@ -46,7 +46,7 @@ class SignInSite:
         """All mail to an address, oldest first."""
         came = sorted((self.maildir / "new").iterdir(), key=lambda path: path.stat().st_mtime_ns)
         parsed = [BytesParser(policy=default).parsebytes(path.read_bytes()) for path in came]
-        return [one for one in parsed if address in one["To"]]
+        return [message for message in parsed if address in message["To"]]
 
     def knows(self, sub: str, **claims: str | bool) -> None:
         """Let the provider have a person by this ``sub``, of whom it tells these claims."""

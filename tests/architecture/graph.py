@@ -22,7 +22,7 @@ def floors() -> list[list[str]]:
     """The apps from the top floor to the lowest."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
-    (layers,) = [one["layers"] for one in contracts if one["name"] == CONTRACT]
+    (layers,) = [contract["layers"] for contract in contracts if contract["name"] == CONTRACT]
     return [[app.strip() for app in floor.split("|")] for floor in layers]
 
 

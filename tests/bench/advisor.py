@@ -53,14 +53,16 @@ class Outcome(Struct, frozen=True):
 
 def catalogue(question: Question) -> list[Option]:
     """The emulated chips, alone and tensor-parallel."""
-    return [_option(one, question) for one in emulated_options() if one.model == question.model]
+    return [
+        _option(option, question) for option in emulated_options() if option.model == question.model
+    ]
 
 
 def questions(count: int, rng: Random) -> Iterator[Question]:
     """Workloads that some part of the catalogue could be bought for."""
-    models = sorted({one.model for one in emulated_options()})
+    models = sorted({option.model for option in emulated_options()})
     for _ in range(count):
-        rows = [one for one in emulated_options() if one.model == rng.choice(models)]
+        rows = [option for option in emulated_options() if option.model == rng.choice(models)]
         one = rng.choice(rows or list(emulated_options()))
         base = Question(
             model=one.model,
@@ -150,18 +152,20 @@ def _told(outcome: Outcome) -> str:
 
 
 def _summed(outcomes: Sequence[Outcome], known: Sequence[float | None]) -> int:
-    found = [one for one in outcomes if one.usd is not None]
-    kept = sum(one.kept for one in found)
-    ratios = [one.usd / usd for one, usd in zip(outcomes, known, strict=False) if one.usd and usd]
+    found = [outcome for outcome in outcomes if outcome.usd is not None]
+    kept = sum(result.kept for result in found)
+    ratios = [
+        item.usd / usd for item, usd in zip(outcomes, known, strict=False) if item.usd and usd
+    ]
     ratio = sum(ratios) / len(ratios) if ratios else 1.0
     print(
         f"\n{len(outcomes)} questions, {len(found)} answered, "
-        f"{sum(one.checked.complete for one in outcomes)} searched to the end, "
-        f"{sum(one.checked.judged for one in outcomes)} fleets judged in "
-        f"{sum(one.checked.runs for one in outcomes)} runs\n"
+        f"{sum(outcome.checked.complete for outcome in outcomes)} searched to the end, "
+        f"{sum(outcome.checked.judged for outcome in outcomes)} fleets judged in "
+        f"{sum(outcome.checked.runs for outcome in outcomes)} runs\n"
         f"the model's own fleet met the SLO: "
-        f"{sum(one.checked.proposed_verdict == 'meets' for one in outcomes)} of "
-        f"{sum(one.checked.proposed_verdict != '' for one in outcomes)} proposed\n"
+        f"{sum(outcome.checked.proposed_verdict == 'meets' for outcome in outcomes)} of "
+        f"{sum(outcome.checked.proposed_verdict != '' for outcome in outcomes)} proposed\n"
         f"fresh arrivals: the promise held for {kept} of {len(found)}\n"
         f"cost over that of the cheapest fleets, mean of {len(ratios)}: {ratio:.3f}"
     )

@@ -60,7 +60,7 @@ def _one(pool: EmulatedPool, name: str, chips: int) -> EmulatedOption:
 
 def main() -> int:
     """Write the file."""
-    lines = b",\n".join(msgspec.json.encode(one) for one in figures())
+    lines = b",\n".join(msgspec.json.encode(figure) for figure in figures())
     FILE.write_bytes(b"[\n" + lines + b"\n]\n")
     print(f"wrote {FILE}")
     return 0

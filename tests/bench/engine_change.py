@@ -126,7 +126,7 @@ def run(case: Case, arm: Arm, seed: int) -> list[EngineResult]:
     """One arm. A seed is the arrivals."""
     scenario = case.played()
     before = {spec.kind: spec for spec in scenario.engines}
-    router = Scheduled(seed=seed, curves={kind: benchmarked(one) for kind, one in before.items()})
+    router = Scheduled(seed=seed, curves={kind: benchmarked(item) for kind, item in before.items()})
     simulation = EngineSimulation(scenario, router, seed)
     for engine in simulation.engines:
         for event in engine.spec.events:
@@ -142,10 +142,14 @@ def restarted(case: Case, arm: Arm, seed: int) -> list[EngineResult]:
     """The first seconds of a router that begins after the change, told the old or new benchmark."""
     made = engine_scenarios(load_factor=case.factor)[case.scenario]
     before = {spec.kind: spec for spec in made.engines}
-    engines = tuple(case.changed(one) if one.kind == case.kind else one for one in made.engines)
-    told = before if arm is Arm.ALONE else {one.kind: one for one in engines}
+    engines = tuple(
+        case.changed(engine) if engine.kind == case.kind else engine for engine in made.engines
+    )
+    told = before if arm is Arm.ALONE else {engine.kind: engine for engine in engines}
     scenario = msgspec.structs.replace(made, engines=engines, duration_s=WINDOWS[1][1])
-    router = Scheduled(seed=seed, curves={kind: benchmarked(one) for kind, one in told.items()})
+    router = Scheduled(
+        seed=seed, curves={kind: benchmarked(engine) for kind, engine in told.items()}
+    )
     return EngineSimulation(scenario, router, seed).run()
 
 
@@ -170,11 +174,15 @@ def part(
     results: Sequence[EngineResult], scenario: EngineScenario, kind: str, span: tuple[float, float]
 ) -> Part:
     """Those of a window, in seconds of the run."""
-    inside = [one for one in results if span[0] <= one.at_s < span[1] and one.error != CUT_SHORT]
-    there = sum(not one.error and scenario.engines[one.engine].kind == kind for one in inside)
+    inside = [
+        result
+        for result in results
+        if span[0] <= result.at_s < span[1] and result.error != CUT_SHORT
+    ]
+    there = sum(not item.error and scenario.engines[item.engine].kind == kind for item in inside)
     patience_ms = scenario.client_timeout_s * 1e3
     return Part(
-        tuple(patience_ms if one.error else one.latency_s * 1e3 for one in inside),
+        tuple(patience_ms if item.error else item.latency_s * 1e3 for item in inside),
         there / len(inside),
     )
 
@@ -206,10 +214,10 @@ def table(cases: Sequence[Case], seeds: int, jobs: int) -> str:
     for case in cases:
         by_arm = {arm: [found[case, arm, seed] for seed in range(1, seeds + 1)] for arm in Arm}
         for arm, of in by_arm.items():
-            cells = [_cell([one[place] for one in of]) for place in range(len(WINDOWS) + 1)]
+            cells = [_cell([item[place] for item in of]) for place in range(len(WINDOWS) + 1)]
             lines.append(f"| {case.about} | {arm} | {' | '.join(cells)} |")
         ratios = [
-            ratio([one[n] for one in by_arm[Arm.LOOP]], [one[n] for one in by_arm[Arm.ALONE]])
+            ratio([run[n] for run in by_arm[Arm.LOOP]], [run[n] for run in by_arm[Arm.ALONE]])
             for n in range(len(WINDOWS) + 1)
         ]
         lines.append(f"| | loop over alone | {' | '.join(ratios)} |")
@@ -217,8 +225,8 @@ def table(cases: Sequence[Case], seeds: int, jobs: int) -> str:
 
 
 def _cell(parts: Sequence[Part]) -> str:
-    every = np.concatenate([one.latency_ms for one in parts])
-    share = float(np.mean([one.share for one in parts]))
+    every = np.concatenate([part.latency_ms for part in parts])
+    share = float(np.mean([part.share for part in parts]))
     return f"{every.mean():.0f} / {np.quantile(every, 0.99):.0f}, {share:.0%}"
 
 

@@ -160,7 +160,7 @@ class Router:
     def peak_mib(self) -> float:
         """The most resident memory that it ever had."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        (line,) = (one for one in lines if one.startswith("VmHWM:"))
+        (line,) = (item for item in lines if item.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
 
 

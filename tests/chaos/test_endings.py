@@ -113,7 +113,10 @@ async def test_a_worker_that_fails_before_its_first_byte_is_not_paid(counter: Co
     assert seen.status == 200
     outcome, tokens, row = await counter.booked()
     assert (outcome, tokens) == ("completed", 9)
-    assert [one["outcome"] for one in row["attempts"]] == ["worker_failed:http_500", "completed"]
+    assert [attempt["outcome"] for attempt in row["attempts"]] == [
+        "worker_failed:http_500",
+        "completed",
+    ]
     assert produced(counter.shop.log)["fails"] == 9
 
 
@@ -164,4 +167,4 @@ async def test_of_a_hedge_only_the_winner_is_paid(counter: Counter) -> None:
     await counter.heard("hedged", "cancelled")
     outcome, tokens, row = await counter.booked()
     assert (outcome, tokens) == ("completed", 5)
-    assert sorted(one["outcome"] for one in row["attempts"]) == ["completed", "outrun"]
+    assert sorted(attempt["outcome"] for attempt in row["attempts"]) == ["completed", "outrun"]

@@ -161,7 +161,7 @@ async def test_a_restart_of_the_database_is_told_as_503_everywhere_and_is_over_b
         return {f"{a.method} {a.path} {a.by}": r for a, r in zip(NEED_IT, told, strict=True)}
 
     def statuses(told: dict[str, httpx.Response]) -> dict[str, int]:
-        return {name: one.status_code for name, one in told.items()}
+        return {name: answer.status_code for name, answer in told.items()}
 
     expected = {f"{asked.method} {asked.path} {asked.by}": asked.told for asked in NEED_IT}
     assert statuses(await answers()) == expected
@@ -171,12 +171,12 @@ async def test_a_restart_of_the_database_is_told_as_503_everywhere_and_is_over_b
     await down
     await asyncio.to_thread(database.start)
     assert statuses(told) == dict.fromkeys(told, 503)
-    for name, one in told.items():
-        assert int(one.headers["Retry-After"]) == RETRY_AFTER_S, name
-        assert "no-store" in one.headers["Cache-Control"], name
+    for name, answer in told.items():
+        assert int(answer.headers["Retry-After"]) == RETRY_AFTER_S, name
+        assert "no-store" in answer.headers["Cache-Control"], name
         if "/api/" in name:
-            assert one.headers["Content-Type"] == "application/problem+json", name
-            assert one.json()["status"] == 503, name
+            assert answer.headers["Content-Type"] == "application/problem+json", name
+            assert answer.json()["status"] == 503, name
     await asyncio.sleep(RETRY_AFTER_S)
     assert statuses(await answers()) == expected
 
@@ -203,7 +203,9 @@ async def test_whatever_a_request_was_at_as_the_database_went_it_is_told_503(
         await asyncio.sleep(RETRY_AFTER_S)
         over.set()
     wrong = [
-        (name, one.status_code, one.text[:200]) for name, one in seen if one.status_code >= 500
+        (name, answer.status_code, answer.text[:200])
+        for name, answer in seen
+        if answer.status_code >= 500
     ]
-    assert [one for one in wrong if one[1] != 503] == []
+    assert [item for item in wrong if item[1] != 503] == []
     assert wrong, "nothing was struck"

@@ -53,8 +53,10 @@ async def test_6_a_worker_that_dies_before_its_first_byte_costs_nobody_a_call(
             busiest.die()
             told, lost = await running
     made = lost + len(told)
-    failed = lost + sum(one.status != 200 for one in told)
-    retries = sum(int(one.headers["x-route-attempts"]) - 1 for one in told if one.status == 200)
+    failed = lost + sum(answer.status != 200 for answer in told)
+    retries = sum(
+        int(answer.headers["x-route-attempts"]) - 1 for answer in told if answer.status == 200
+    )
     print(f"{made} calls, {failed} failed, {retries} retries")
     assert made > 100
     assert failed <= made * 0.001

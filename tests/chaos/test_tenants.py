@@ -72,11 +72,11 @@ async def test_10_a_noisy_tenant_takes_nothing_from_calm_ones(
             await load(port, [Flow([(0.0, 1.0)], SHARE_PER_S, key=CALM[0])])
             calm, noisy = await load(port, calm_flows(), noisy_flows())
     assert {call.status for call in calm} == {200}, "nothing of the calm ones is shed"
-    before_s = percentile([one.seconds for one in calm if quiet(one.due_s)], 0.99)
+    before_s = percentile([answer.seconds for answer in calm if quiet(answer.due_s)], 0.99)
     for number, priority in enumerate(NOISES):
-        asked = [one for one in noisy if one.flow == number]
-        served = sum(one.status == 200 for one in asked)
-        beside = [one.seconds for one in calm if noise(one.due_s) == number]
+        asked = [answer for answer in noisy if answer.flow == number]
+        served = sum(answer.status == 200 for answer in asked)
+        beside = [answer.seconds for answer in calm if noise(answer.due_s) == number]
         after_s = percentile(beside, 0.99)
         print(
             f"p99 of {len(beside)} calm calls {before_s * 1e3:.0f} ms alone, "

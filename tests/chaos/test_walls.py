@@ -102,7 +102,10 @@ def _try_everything(shop: Market, client: httpx.Client) -> None:
             tried += 1
             assert told.status_code == of_none.status_code, (method, path)
             known = told.text + json.dumps(dict(told.headers))
-            assert not [one for one in ids if one in known and one != id_], (method, path)
+            assert not [test_id for test_id in ids if test_id in known and test_id != id_], (
+                method,
+                path,
+            )
             if path == "/v1/generation":
                 assert told.status_code == 404
                 assert set(told.json()["error"]) == set(of_none.json()["error"])

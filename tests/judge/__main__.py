@@ -35,7 +35,7 @@ _read = msgspec.json.Decoder(list[Result]).decode
 def main() -> int:
     """Run, print, keep and write."""
     options = _options()
-    results = [one for path in options.read for one in _read(path.read_bytes())]
+    results = [item for path in options.read for item in _read(path.read_bytes())]
     document = options.write.read_text() if options.write else ""
     try:
         names = options.scenario or ([] if options.read else wanted(document))
@@ -48,14 +48,14 @@ def main() -> int:
     except ValueError as error:
         print(f"judge: {error}", file=sys.stderr)
         return 2
-    for name in dict.fromkeys(one.scenario for one in results):
-        print(f"\n{scenario_table([one for one in results if one.scenario == name])}")
+    for name in dict.fromkeys(result.scenario for result in results):
+        print(f"\n{scenario_table([result for result in results if result.scenario == name])}")
     if options.write:
         text, left = fill(document, _in_asked_order(results, targets))
         options.write.write_text(text)
         for line in left:
             print(f"{options.write}: {line}", file=sys.stderr)
-    return 0 if all(trusted(one) and not one.failed for one in results) else 1
+    return 0 if all(trusted(result) and not result.failed for result in results) else 1
 
 
 def _known(what: str, names: Sequence[str], known: Mapping[str, Thing]) -> list[Thing]:

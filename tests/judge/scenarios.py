@@ -243,8 +243,8 @@ _LIST = (
     _without_work("max-stream", Closed(streamed=True), EVENTS_50, inf),
 )
 _ENGINES = [
-    _engines(one)
-    for one in engine_scenarios().values()
-    if len(one.load.tenants) == 1  # All calls are one customer's here.
+    _engines(engine_scenario)
+    for engine_scenario in engine_scenarios().values()
+    if len(engine_scenario.load.tenants) == 1  # All calls are one customer's here.
 ]
 SCENARIOS = {scenario.name: scenario for scenario in (*_LIST, *_ENGINES)}

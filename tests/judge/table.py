@@ -80,17 +80,17 @@ def scenario_table(results: Sequence[Result]) -> str:
     titles = [f"{scenario.name:16}", *(f"{column.title:>10}" for column in columns)]
     lines = ["".join([*titles, f"{'/oracle':>10}" if oracle_ms else ""])]
     for target, measured in by_target.items():
-        values = [mean([column.figure(one) for one in measured]) for column in columns]
+        values = [mean([column.figure(sample) for sample in measured]) for column in columns]
         line = f"{target:16}" + "".join(
             f"{value:>10,.{column.places}f}" for column, value in zip(columns, values, strict=True)
         )
         if oracle_ms:
-            penalised_ms = mean([PENALISED.figure(one) for one in measured])
+            penalised_ms = mean([PENALISED.figure(sample) for sample in measured])
             line += f"{penalised_ms / oracle_ms:>10.2f}"
         lines.append(line if all(map(trusted, measured)) else f"{line} {UNTRUSTED}")
         lines += _stages(measured)
-    lines += [f"{one.target:16} failed: {one.failed}" for one in results if one.failed]
-    if not all(trusted(one) for one in results if not one.failed):
+    lines += [f"{result.target:16} failed: {result.failed}" for result in results if result.failed]
+    if not all(trusted(item) for item in results if not item.failed):
         lines.append(
             f"{UNTRUSTED} not to be trusted: own lag of {scenario.lag_ms_max:g} ms or more"
         )
@@ -100,11 +100,11 @@ def scenario_table(results: Sequence[Result]) -> str:
 def _stages(measured: Sequence[Result]) -> list[str]:
     told: list[str] = []
     for name in measured[0].stages:
-        parts = [one.stages[name] for one in measured]
+        parts = [sample.stages[name] for sample in measured]
         told.append(
-            f"{name} {mean([one.mean_ms for one in parts]):.0f} / "
-            f"{mean([one.p99_ms for one in parts]):.0f}, "
-            f"{mean([one.failed for one in parts]):g} errors"
+            f"{name} {mean([part.mean_ms for part in parts]):.0f} / "
+            f"{mean([part.p99_ms for part in parts]):.0f}, "
+            f"{mean([part.failed for part in parts]):g} errors"
         )
     return [f"{'':16}  {'; '.join(told)}"] if told else []
 
@@ -123,12 +123,12 @@ def fill(document: str, results: Sequence[Result]) -> tuple[str, list[str]]:
 
     def filled(block: re.Match[str]) -> str:
         names = block[2].split()
-        rows = [[one for one in results if one.scenario == name] for name in names]
+        rows = [[result for result in results if result.scenario == name] for name in names]
         for name, row in zip(names, rows, strict=True):
-            if not any(one.summary for one in row):
+            if not any(item.summary for item in row):
                 left.append(f"{block[2]}: {name} was not measured")
                 return block[0]
-            if not all(trusted(one) for one in row if one.summary):
+            if not all(trusted(item) for item in row if item.summary):
                 left.append(f"{block[2]}: {name} is not to be trusted, run it again")
                 return block[0]
         return f"{block[1]}{comparison(rows)}\n{block[3]}"
@@ -140,8 +140,8 @@ def comparison(rows: Sequence[Sequence[Result]]) -> str:
     """For a document: a row a scenario, a column a target, in the order in which they were asked
     for.
     """
-    every = [one for row in rows for one in row if one.summary]
-    targets = list(dict.fromkeys(one.target for one in every))
+    every = [item for row in rows for item in row if item.summary]
+    targets = list(dict.fromkeys(item.target for item in every))
     titles = {ORACLE: "*oracle*", DIRECT: "*none*", "ours": "**ours**"}
     lines = [f"| scenario | {' | '.join(titles.get(name, name) for name in targets)} |"]
     lines.append("|---" * (len(targets) + 1) + "|")
@@ -149,9 +149,9 @@ def comparison(rows: Sequence[Sequence[Result]]) -> str:
         by_target = in_order(row)
         cells = [_cell(by_target[name]) if name in by_target else "–" for name in targets]
         lines.append(f"| {row[0].scenario} | {' | '.join(cells)} |")
-    days = sorted({one.at.split()[0] for one in every})
-    seeds = len({one.seed for one in every})
-    lag_ms = max(one.lag_ms for one in every)
+    days = sorted({result.at.split()[0] for result in every})
+    seeds = len({result.seed for result in every})
+    lag_ms = max(result.lag_ms for result in every)
     when = " to ".join(dict.fromkeys((days[0], days[-1])))
     runs = "one run" if seeds == 1 else f"means of {seeds} runs"
     lines += ["", f"{when}, {runs}; own lag (99th percentile) at most {lag_ms:.1f} ms."]
@@ -162,11 +162,11 @@ def _cell(measured: Sequence[Result]) -> str:
     load = SCENARIOS[measured[0].scenario].load
 
     def of(column: Column, places: int = 0) -> str:
-        return f"{mean([column.figure(one) for one in measured]):,.{places}f}"
+        return f"{mean([column.figure(sample) for sample in measured]):,.{places}f}"
 
     if isinstance(load, Closed):
         return f"{of(RATE)}/s"
-    failed = sum(ERRORS.figure(one) for one in measured)
+    failed = sum(ERRORS.figure(sample) for sample in measured)
     errors = f", {failed:.0f} errors" if failed else ""
     if SCENARIOS[measured[0].scenario].lanes == 1:
         return f"{of(P50, 2)} / {of(P99, 2)}{errors}"

@@ -24,14 +24,14 @@ def test_the_router_is_measured_beside_the_oracle(tmp_path: Path) -> None:
     )
     assert told.returncode in {0, 1}, told.stderr  # 1: this machine was too busy to be trusted.
     results = msgspec.json.decode(kept.read_bytes(), type=list[Result])
-    assert [(one.scenario, one.target) for one in results] == [
+    assert [(result.scenario, result.target) for result in results] == [
         ("hetero50", "ours"),
         ("hetero50", "oracle"),
         ("e-sess50", "ours"),
         ("e-sess50", "oracle"),
     ]
-    for one in results:
-        assert one.summary is not None, one.failed
-        assert one.summary.calls > 50
-        assert one.summary.errors == {}
+    for result in results:
+        assert result.summary is not None, result.failed
+        assert result.summary.calls > 50
+        assert result.summary.errors == {}
     assert "e-sess50" in told.stdout

@@ -60,7 +60,7 @@ def _running(home: Path) -> tuple[str, str] | None:
     if status.returncode != 0:
         return None
     services = json.loads(status.stdout)["services"]
-    address = next(one["address"] for one in services if one["name"] == "router")
+    address = next(service["address"] for service in services if service["name"] == "router")
     return address, json.loads((home / "demo.json").read_text())["api_key"]
 
 

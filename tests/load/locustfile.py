@@ -60,7 +60,7 @@ class Rehearsal:
         self.rng = Random(f"calls-{asked.day_seed}")
         wanted = calls.parse_mix(asked.mix)
         only = set(filter(None, asked.models.split(",")))
-        offered = [one for one in _offered(environment.host) if not only or one["id"] in only]
+        offered = [item for item in _offered(environment.host) if not only or item["id"] in only]
         self.models = {k: m for k, m in calls.models_for(wanted, offered).items() if m}
         for kind in wanted.keys() - self.models.keys():
             _log.warning("no model for %s is on offer: left out", kind)

@@ -58,7 +58,7 @@ def parse_slos(text: str) -> dict[tuple[str, str], float]:
         kind, _, timed = name.partition("/")
         key = (kind, timed or "total")
         if key not in slos:
-            known = ", ".join("/".join(one) for one in slos)
+            known = ", ".join("/".join(slo) for slo in slos)
             raise ValueError(f"no objective {name!r}; there are {known}")
         try:
             slos[key] = float(milliseconds)
@@ -72,18 +72,19 @@ def report(attained: Mapping[tuple[str, str], Attainment], least: float) -> tupl
     lines = [
         f"{'objective':24s} {'calls':>7s} {'errors':>6s} {'p50 ms':>8s} {'p99 ms':>8s}  met by"
     ]
-    for (kind, timed), one in attained.items():
-        if not one.count:
+    for (kind, timed), kept in attained.items():
+        if not kept.count:
             continue
-        mark = "" if one.share >= least else "  MISSED"
+        mark = "" if kept.share >= least else "  MISSED"
         lines.append(
-            f"{f'{kind}, {timed} {one.slo_ms:g} ms':24s} {one.count:7d} {one.errors:6d} "
-            f"{one.percentile_ms(0.5):8.0f} {one.percentile_ms(0.99):8.0f}  {one.share:.2%}{mark}"
+            f"{f'{kind}, {timed} {kept.slo_ms:g} ms':24s} {kept.count:7d} {kept.errors:6d} "
+            f"{kept.percentile_ms(0.5):8.0f} {kept.percentile_ms(0.99):8.0f}"
+            f"  {kept.share:.2%}{mark}"
         )
     return "\n".join(lines), met(attained.values(), least)
 
 
 def met(attained: Iterable[Attainment], least: float) -> bool:
     """Whether there were calls, and enough of each objective's were within it."""
-    counted = [one for one in attained if one.count]
-    return bool(counted) and all(one.share >= least for one in counted)
+    counted = [item for item in attained if item.count]
+    return bool(counted) and all(count.share >= least for count in counted)

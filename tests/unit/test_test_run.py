@@ -82,8 +82,8 @@ def test_every_folder_of_tests_is_run_and_only_what_is_about_time_alone() -> Non
         beside = {
             tests.parent / word
             for lane in lanes(nightly=nightly)
-            for one in lane
-            for word in one.argv
+            for part in lane
+            for word in part.argv
         }
         alone = {tests.parent / word for word in timed(nightly=nightly).argv}
         assert tests / "chaos" in alone

@@ -121,7 +121,7 @@ def check(name: str, value: object, known: Mapping[str, Any]) -> None:
     is_port = name == "--port" and value == "{port}"
     fits = {
         "int": is_port or (type(value) is int and value >= 0),
-        "ints": isinstance(value, list) and all(type(one) is int and one >= 0 for one in value),
+        "ints": isinstance(value, list) and all(type(item) is int and item >= 0 for item in value),
         "float": type(value) in (int, float),
         "str": isinstance(value, str) and value != "",
         "flag": value is True,

@@ -131,14 +131,16 @@ def _in_turns(asked: Asked) -> tuple[np.ndarray, np.ndarray]:
     locust: list[Timed] = []
     for turn in range(1, ROUNDS + 1):
         timed = by_loadgen(structs.replace(asked, seed=turn))
-        arrivals_s = tuple(one.sent_s - timed[0].sent_s for one in timed) if asked.rate_hz else ()
+        arrivals_s = (
+            tuple(sample.sent_s - timed[0].sent_s for sample in timed) if asked.rate_hz else ()
+        )
         loadgen += timed
         locust += by_locust(structs.replace(asked, arrivals_s=arrivals_s))
     return _table(loadgen), _table(locust)
 
 
 def _table(timed: Sequence[Timed]) -> np.ndarray:
-    return np.array([[one.first_ms, one.total_ms, one.late_ms] for one in timed])
+    return np.array([[sample.first_ms, sample.total_ms, sample.late_ms] for sample in timed])
 
 
 def _slow_down(worker_url: str) -> None:

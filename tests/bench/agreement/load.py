@@ -124,7 +124,7 @@ def by_loadgen(asked: Asked) -> list[Timed]:
             raise RuntimeError(f"{RUNNER}: {''.join(said[-5:])[-1500:]}")
         lines = Path(folder, "samples.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
-    if failed := [one["error"] for one in found if one["error"]]:
+    if failed := [result["error"] for result in found if result["error"]]:
         raise RuntimeError(f"{len(failed)} calls of LoadGen failed: {failed[0]}")
-    timed = [Timed(one["ttft_ms"], one["total_ms"], one["started_s"]) for one in found]
+    timed = [Timed(result["ttft_ms"], result["total_ms"], result["started_s"]) for result in found]
     return sorted(timed, key=lambda one: one.sent_s)[: asked.samples]

@@ -40,13 +40,15 @@ class Site:
     def tritons(self) -> Sequence[str]:
         """Base URLs."""
         services = self._state().services
-        return [f"http://{one.address}" for one in services if one.name.startswith("triton")]
+        return [
+            f"http://{service.address}" for service in services if service.name.startswith("triton")
+        ]
 
     def process(self, service: str) -> int | None:
         """The process of a service that is well; None while it is not."""
-        for one in self._state().services:
-            if one.name == service and one.process and one.condition in state.HEALTHY:
-                return one.process.pid
+        for known in self._state().services:
+            if known.name == service and known.process and known.condition in state.HEALTHY:
+                return known.process.pid
         return None
 
     def cpu_s(self) -> dict[str, float]:

@@ -83,7 +83,7 @@ def _simulated(options: argparse.Namespace) -> tuple[str, bool]:
         if arm is Arm.BENCHMARKS:
             seeds = seeds[:3]
         runs[arm] = [run(arm, seed, after_s=after_s) for seed in seeds]
-        by_arm[NAMES[arm]] = _windows([one.samples for one in runs[arm]], after_s)
+        by_arm[NAMES[arm]] = _windows([run.samples for run in runs[arm]], after_s)
         print(f"{NAMES[arm]}: done", file=sys.stderr, flush=True)
     ours, frozen = (_recovery(runs[arm], runs[Arm.KNEW]) for arm in (Arm.OURS, Arm.FROZEN))
     long = run(Arm.OURS, 1, after_s=60.0 * PROFILE_MINUTES + 1)
@@ -91,7 +91,7 @@ def _simulated(options: argparse.Namespace) -> tuple[str, bool]:
         chart(options.chart, by_arm, long.profiles_ms, true_ms())
     lines = [
         f"*Emulated*: {options.seeds} seeds, load {LOAD:g}, SLO {SLO_MS:g} ms, "
-        f"{sum(len(one.samples.at_s) for one in runs[Arm.OURS]):,} calls an arm "
+        f"{sum(len(run.samples.at_s) for run in runs[Arm.OURS]):,} calls an arm "
         f"(benchmarks alone: 3 seeds, {STALE_AFTER_S:g} s). Mean / p99 in ms, share within the "
         "SLO.",
         "",
@@ -142,7 +142,10 @@ def _windows(samples: Sequence[Samples], after_s: float) -> list[Window]:
 
 def _recovery(runs: Sequence[Run], knew: Sequence[Run]) -> Recovery:
     return recovery(
-        [one.samples for one in runs], [one.samples for one in knew], to_s=AFTER_S, width_s=WIDTH_S
+        [run.samples for run in runs],
+        [item.samples for item in knew],
+        to_s=AFTER_S,
+        width_s=WIDTH_S,
     )
 
 
@@ -154,8 +157,8 @@ def _said(recovery: Recovery) -> str:
 
 
 def _cell(runs: Sequence[Run], from_s: float, to_s: float) -> str:
-    samples = [one.samples for one in runs]
-    last_s = max(float(one.at_s.max()) for one in samples)
+    samples = [run.samples for run in runs]
+    last_s = max(float(sample.at_s.max()) for sample in samples)
     if last_s < to_s - 1:
         return "–"
     (one,) = windows(

@@ -32,8 +32,8 @@ def chart(
     ):
         for name, made in by_arm.items():
             colour, line = STYLES[name]
-            at_s = [(one.from_s + one.to_s) / 2 for one in made]
-            values = [getattr(one, field) for one in made]
+            at_s = [(row.from_s + row.to_s) / 2 for row in made]
+            values = [getattr(row, field) for row in made]
             axis.plot(at_s, values, line, color=colour, label=name, linewidth=1.4)
         axis.axvline(0, color="grey", linewidth=0.8)
         axis.set(title=f"{label}, ms (5-s windows)", xlabel="seconds after the drift")

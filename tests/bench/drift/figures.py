@@ -77,10 +77,10 @@ def windows(
 def recovered_s(ours: Sequence[Window], knew: Sequence[Window]) -> float | None:
     """End of the first window from which every later one is within the tolerance."""
     since: float | None = None
-    for one, other in zip(ours, knew, strict=True):
+    for item, other in zip(ours, knew, strict=True):
         near = 1 + TOLERANCE
-        if one.mean_ms <= near * other.mean_ms and one.p99_ms <= near * other.p99_ms:
-            since = one.to_s if since is None else since
+        if item.mean_ms <= near * other.mean_ms and item.p99_ms <= near * other.p99_ms:
+            since = item.to_s if since is None else since
         else:
             since = None
     return since

@@ -98,12 +98,12 @@ def experiment(seed: int) -> tuple[str, bool]:
     }
     knew = outcomes["knew"].samples
     recoveries = {
-        name: recovery([one.samples], [knew], to_s=AFTER_S, width_s=WIDTH_S, resamples=0)
-        for name, one in outcomes.items()
+        name: recovery([outcome.samples], [knew], to_s=AFTER_S, width_s=WIDTH_S, resamples=0)
+        for name, outcome in outcomes.items()
     }
     table = _table(outcomes, recoveries)
-    passed = all(one.after_s is not None for one in recoveries.values())
-    return table, passed and not any(one.failed for one in outcomes.values())
+    passed = all(recovery.after_s is not None for recovery in recoveries.values())
+    return table, passed and not any(outcome.failed for outcome in outcomes.values())
 
 
 async def _run(seed: int, *, knew: bool, benchmark: bool) -> Outcome:
@@ -263,7 +263,7 @@ def _service_ms(name: str) -> float:
 
 
 def _table(outcomes: Mapping[str, Outcome], recoveries: Mapping[str, Recovery]) -> str:
-    calls = sum(len(one.samples.at_s) + one.failed for one in outcomes.values())
+    calls = sum(len(outcome.samples.at_s) + outcome.failed for outcome in outcomes.values())
     measured = outcomes["ours, with a benchmark in idle slots"]
     lines = [
         f"*Emulated*: real router, real HTTP, {RATE_HZ:g} calls a second, {calls:,} calls, SLO "

@@ -97,9 +97,9 @@ def machines(*, drifting: bool = True, at_s: float = BEFORE_S) -> tuple[Machine,
         return known
     return tuple(
         msgspec.structs.replace(
-            one, events=(Event(Trouble.DRIFT, at_s, at_s, DRIFTS.get(one.kind, 1.0)),)
+            machine, events=(Event(Trouble.DRIFT, at_s, at_s, DRIFTS.get(machine.kind, 1.0)),)
         )
-        for one in known
+        for machine in known
     )
 
 
@@ -154,20 +154,23 @@ class _Profiles:
     def fold(self, simulation: Simulation, at_s: float) -> None:
         """One step towards what the calls since the last one took, and a snapshot with it."""
         for kind, members in _by_kind(self._machines).items():
-            meters = [self._states[one.name].estimate for one in members]
-            known = [one for one in meters if isinstance(one, Metered)]
-            if sum(one.calls for one in known) >= FOLD_CALLS_MIN:
-                took_s, work = sum(one.service_s for one in known), sum(one.work for one in known)
+            meters = [self._states[member.name].estimate for member in members]
+            known = [meter for meter in meters if isinstance(meter, Metered)]
+            if sum(meter.calls for meter in known) >= FOLD_CALLS_MIN:
+                took_s, work = (
+                    sum(meter.service_s for meter in known),
+                    sum(meter.work for meter in known),
+                )
                 self._now_ms[kind] = stepped(self._now_ms[kind], 1e3 * took_s / work)
-            for one in known:
-                one.begin()
+            for meter in known:
+                meter.begin()
             self.history[kind].append((at_s - BEFORE_S, self._now_ms[kind]))
         numbers = {kind: number for number, kind in enumerate(self._now_ms, 1)}
         simulation.publish(
-            msgspec.structs.replace(one, prior_ms=self._now_ms[one.kind]).endpoint(
-                numbers[one.kind], MODEL
+            msgspec.structs.replace(machine, prior_ms=self._now_ms[machine.kind]).endpoint(
+                numbers[machine.kind], MODEL
             )
-            for one in self._machines
+            for machine in self._machines
         )
 
 
@@ -175,11 +178,11 @@ def restart(seed: int, priors_ms: Mapping[str, float], *, for_s: float = 5.0) ->
     """The first seconds of a router that begins over the drifted fleet, by what it is told."""
     made = tuple(
         msgspec.structs.replace(
-            one,
-            service_ms=one.service_ms * DRIFTS.get(one.kind, 1.0),
-            prior_ms=priors_ms[one.kind],
+            machine,
+            service_ms=machine.service_ms * DRIFTS.get(machine.kind, 1.0),
+            prior_ms=priors_ms[machine.kind],
         )
-        for one in machines(drifting=False)
+        for machine in machines(drifting=False)
     )
     simulation = Simulation(Setup(made), seed)
     arrivals = _arrivals(machines(drifting=False), LOAD, seed, for_s)
@@ -193,21 +196,22 @@ def restart(seed: int, priors_ms: Mapping[str, float], *, for_s: float = 5.0) ->
 def benchmarked_ms() -> dict[str, float]:
     """The benchmarks' figures by class, from before the drift."""
     kinds = _by_kind(machines(drifting=False))
-    return {kind: _mean(one.prior_ms for one in of) for kind, of in kinds.items()}
+    return {kind: _mean(item.prior_ms for item in of) for kind, of in kinds.items()}
 
 
 def true_ms() -> dict[str, float]:
     """What each class takes after the drift."""
     return {
-        one.kind: one.service_ms * DRIFTS.get(one.kind, 1.0) for one in machines(drifting=False)
+        machine.kind: machine.service_ms * DRIFTS.get(machine.kind, 1.0)
+        for machine in machines(drifting=False)
     }
 
 
 def _tell(made: Iterable[Machine], states: Mapping[str, EndpointState]) -> None:
     """Every estimate is what its machine takes from now on."""
-    for one in made:
-        true_s = one.service_ms / 1e3 * DRIFTS.get(one.kind, 1.0)
-        service = states[one.name].service
+    for row in made:
+        true_s = row.service_ms / 1e3 * DRIFTS.get(row.kind, 1.0)
+        service = states[row.name].service
         service.estimate = ServiceEstimate(true_s)
         service.shared.estimate = ServiceEstimate(true_s)
         service.worker.recheck_s = -inf
@@ -221,8 +225,8 @@ def _arrivals(made: Sequence[Machine], load: float, seed: int, ends_s: float) ->
 
 def _by_kind(made: Iterable[Machine]) -> dict[str, list[Machine]]:
     kinds: dict[str, list[Machine]] = {}
-    for one in made:
-        kinds.setdefault(one.kind, []).append(one)
+    for row in made:
+        kinds.setdefault(row.kind, []).append(row)
     return kinds
 
 

@@ -57,11 +57,11 @@ async def test_what_one_says_of_engines_the_others_hear_until_it_is_gone(
     word = Word({"e": Load(1.5, 300.0, 4.0, 5e3, 20.0)}, {"d@e": (7, 4_294_967_295)})
     await cluster.beat(left, TTL_S, {}, {}, word)
     beat = await cluster.beat(right, TTL_S, {}, {})
-    words = {one.router_id: one.word for one in beat.members}
+    words = {member.router_id: member.word for member in beat.members}
     assert words == {left.router_id: word, right.router_id: SILENT}
     await cluster.beat(left, EXPIRED_S, {}, {}, word)
     beat = await cluster.beat(right, TTL_S, {}, {})
-    assert [one.router_id for one in beat.members] == [right.router_id]
+    assert [member.router_id for member in beat.members] == [right.router_id]
 
 
 async def test_leases_never_add_up_to_more_than_the_slots(

@@ -52,7 +52,7 @@ def test_weights_of_the_benchmarks_alone_lose_the_slo() -> None:
 
 
 def test_the_drift_is_no_part_of_the_past(arms: dict[Arm, Samples]) -> None:
-    past = [(one.at_s[one.at_s < -1], one.latency_ms[one.at_s < -1]) for one in arms.values()]
+    past = [(arm.at_s[arm.at_s < -1], arm.latency_ms[arm.at_s < -1]) for arm in arms.values()]
     assert len(past[0][0]) > 1_000
     assert (past[0][0] == past[1][0]).all(), "the arms have unlike arrivals"
     # Calls that end before the drift cannot know what the arm will be told.
@@ -61,7 +61,7 @@ def test_the_drift_is_no_part_of_the_past(arms: dict[Arm, Samples]) -> None:
 
 
 def test_a_jump_stays_and_goes_both_ways() -> None:
-    events = {one.kind: one.events[0] for one in machines()}
+    events = {machine.kind: machine.events[0] for machine in machines()}
     assert all(event.trouble is Trouble.DRIFT for event in events.values())
     assert {kind: events[kind].factor for kind in DRIFTS} == DRIFTS
     assert true_ms() == {"A": 160.0, "B": 60.0, "C": 60.0, "D": 400.0}

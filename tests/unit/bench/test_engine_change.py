@@ -24,16 +24,16 @@ AVOIDED = CASES[-1]
 
 def test_engines_of_the_class_restart_one_after_another() -> None:
     case = CASES[0]
-    events = [one.events for one in case.played().engines if one.kind == case.kind]
-    begun = [one.from_s for (one,) in events]
+    events = [engine.events for engine in case.played().engines if engine.kind == case.kind]
+    begun = [event.from_s for (event,) in events]
     assert begun == [CHANGE_S + place * APART_S for place in range(len(events))]
-    assert {one.to_s - one.from_s for (one,) in events} == {RESTART_S}
-    assert not any(one.events for one in case.played().engines if one.kind != case.kind)
+    assert {event.to_s - event.from_s for (event,) in events} == {RESTART_S}
+    assert not any(engine.events for engine in case.played().engines if engine.kind != case.kind)
 
 
 def test_a_benchmark_of_the_next_version_sees_that_it_reads_faster() -> None:
     case = CASES[0]
-    old = next(one for one in case.played().engines if one.kind == case.kind)
+    old = next(engine for engine in case.played().engines if engine.kind == case.kind)
     new = case.changed(old)
     assert new.kv_tokens == pytest.approx(old.kv_tokens / 3, rel=0.01)
     before, after = benchmarked(old), benchmarked(new)

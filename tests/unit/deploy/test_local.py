@@ -195,8 +195,8 @@ def test_plain_progress_says_each_change_once() -> None:
     waiting = ServiceState("web", address="http://127.0.0.1:8000")
     starting = replace(waiting, condition=Condition.STARTING, since=3.0)
     ready = replace(starting, condition=Condition.READY, seconds_to_ready=2.5)
-    for one in (waiting, starting, starting, ready, ready):
-        progress.show((one,))
+    for item in (waiting, starting, starting, ready, ready):
+        progress.show((item,))
     assert out.getvalue().splitlines() == [
         "  … web              starting      2.0 s  http://127.0.0.1:8000",
         "  ✓ web              ready         2.5 s  http://127.0.0.1:8000",

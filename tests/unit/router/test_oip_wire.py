@@ -59,11 +59,11 @@ def test_a_request_survives_the_way_to_grpc_and_back(
     told, tail = oip.split(body, length)
     assert told.get("id", "") == id_
     assert told["parameters"] == {**parameters, "binary_data_output": True}
-    assert [one["name"] for one in told["outputs"]] == ["out"]
+    assert [tensor["name"] for tensor in told["outputs"]] == ["out"]
     at = 0
-    for (datatype, values), one in zip(tensors, told["inputs"], strict=True):
-        size = one["parameters"]["binary_data_size"]
-        assert (one["datatype"], one["shape"]) == (datatype, [len(values)])
+    for (datatype, values), item in zip(tensors, told["inputs"], strict=True):
+        size = item["parameters"]["binary_data_size"]
+        assert (item["datatype"], item["shape"]) == (datatype, [len(values)])
         assert oip.values_of(datatype, tail[at : at + size]) == values
         at += size
     assert oip.request_to_grpc(body, length, "m") == message

@@ -12,8 +12,8 @@ from router.settings import SettingsInvalid
 def priors(path: Path, *service_ms: float | None) -> list[float]:
     fleet = [
         {"id": f"w{n}", "url": "http://127.0.0.1:1", "class": kind, "slots": 1}
-        | ({} if one is None else {"service_ms": one})
-        for n, (one, kind) in enumerate(zip(service_ms, "AAB", strict=True))
+        | ({} if item is None else {"service_ms": item})
+        for n, (item, kind) in enumerate(zip(service_ms, "AAB", strict=True))
     ]
     path.write_text(json.dumps(fleet))
     snapshot = load_fleet(path, key="k", key_pepper=b"p", now_ms=0)

@@ -90,8 +90,8 @@ def test_a_turn_finds_the_turn_before_it_with_its_answer_in_the_cache() -> None:
         later = [*asked, Message("assistant", text.rstrip()), Message("user", "And then?")]
         second = generation(prompt_text(later), bytes(40))
         other = generation(prompt_text([asked[0], Message("user", "Who? " * 40)]), bytes(40))
-        for one in (first, second, other):
-            with engine.answering(one, streams=False) as answer:
+        for item in (first, second, other):
+            with engine.answering(item, streams=False) as answer:
                 await answer.whole()
         return first.cached_tokens, second.cached_tokens, other.cached_tokens
 

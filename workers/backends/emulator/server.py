@@ -228,7 +228,7 @@ def _worker(request: web.Request) -> RunningWorker:
 
 
 def _known(model: str, task: str = "") -> str:
-    known = [name for name, one in MODELS.items() if task in ("", one.task)]
+    known = [name for name, item in MODELS.items() if task in ("", item.task)]
     if model not in known:
         raise _refusal(web.HTTPNotFound, f"{model!r} is not emulated; known: {', '.join(known)}")
     return model

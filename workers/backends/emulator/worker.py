@@ -89,5 +89,5 @@ class RunningWorker:
     def _pace(self, engine: Engine) -> float | None:
         if self.faults.hang:
             return None
-        others = sum(one.is_busy for one in self._engines.values() if one is not engine)
+        others = sum(item.is_busy for item in self._engines.values() if item is not engine)
         return self.faults.slowdown * self.jitter() * (1 + others)

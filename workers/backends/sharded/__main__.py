@@ -85,7 +85,7 @@ def rows_of(body: bytes) -> np.ndarray:
     """The rows of an inference request. Raises :class:`Unfit`."""
     try:
         request = json.loads(body)
-        (tensor,) = [one for one in request["inputs"] if one["name"] == "FEATURES"]
+        (tensor,) = [item for item in request["inputs"] if item["name"] == "FEATURES"]
         rows = np.asarray(tensor["data"], np.float32).reshape(tensor["shape"])
     except (ValueError, KeyError, TypeError) as error:
         raise Unfit(f"a JSON body with one input FEATURES is wanted: {error!r}") from error

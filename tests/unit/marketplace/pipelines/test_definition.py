@@ -141,9 +141,12 @@ def test_it_has_bounds() -> None:
 
 def test_the_demos_own_fits_its_models() -> None:
     models = {
-        one.name: AIModel(
-            name=one.name, task=one.task, tensors=one.tensors, input_schema=one.input_schema
+        real_model.name: AIModel(
+            name=real_model.name,
+            task=real_model.task,
+            tensors=real_model.tensors,
+            input_schema=real_model.input_schema,
         )
-        for one in REAL_MODELS
+        for real_model in REAL_MODELS
     }
     definition_check(definition_read(PIPELINE.read_bytes()), models)

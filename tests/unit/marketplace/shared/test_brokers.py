@@ -18,10 +18,10 @@ RABBITMQ, VALKEY = "amqps://user:password@mq.example//", "rediss://:password@cac
 
 
 def test_the_first_has_the_highest_number_of_one_and_the_lowest_of_the_other() -> None:
-    numbers = {url: [priority_of(one, url) for one in Priority] for url in (RABBITMQ, VALKEY)}
+    numbers = {url: [priority_of(item, url) for item in Priority] for url in (RABBITMQ, VALKEY)}
     assert numbers[RABBITMQ] == sorted(numbers[RABBITMQ], reverse=True)
     assert numbers[VALKEY] == sorted(numbers[VALKEY])
-    assert all(0 <= number <= 9 for one in numbers.values() for number in one)
+    assert all(0 <= number <= 9 for item in numbers.values() for number in item)
     assert priority_of(Priority.FIRST, RABBITMQ) == 9
     assert priority_of(Priority.FIRST, VALKEY) == 0
 

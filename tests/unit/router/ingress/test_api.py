@@ -245,7 +245,7 @@ async def test_a_call_is_told_with_its_decision_and_only_to_its_own(
     assert found["tokens_prompt"] == USED.prompt_tokens
     assert found["total_cost"] == int(call.headers["x-cost-nano-usd"]) / 1e9
     assert [attempt["status"] for attempt in found["attempts"]] == ["completed"]
-    verdicts = {one["worker_id"]: one["verdict"] for one in found["decision"]}
+    verdicts = {item["worker_id"]: item["verdict"] for item in found["decision"]}
     assert "chosen" in verdicts.values()
     assert verdicts["two-0"] == "slower"
     for wrong, status in (("", 422), ("?id=x", 404), (f"?id={uuid4()}", 404)):

@@ -75,6 +75,6 @@ async def test_a_decision_on_engines_is_as_it_is_described() -> None:
         told = (await client.get(path, headers=auth)).json()
     described = DESCRIPTION | {"$ref": "#/components/schemas/Generation"}
     Draft202012Validator(described).validate(told)
-    assert all(one["terms"] for one in told["data"]["decision"])
+    assert all(item["terms"] for item in told["data"]["decision"])
     del told["data"]["decision"][0]["terms"]["others_ms"]
     assert not Draft202012Validator(described).is_valid(told)

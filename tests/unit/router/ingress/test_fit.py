@@ -167,7 +167,7 @@ async def test_what_is_null_or_unknown_passes(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("takes", [None, ("audio", "image")])
 async def test_parts_that_a_model_takes_pass(takes: tuple[str, ...] | None) -> None:
     catalog = shop()
-    models = tuple(structs.replace(one, takes=takes) for one in catalog.models)
+    models = tuple(structs.replace(model, takes=takes) for model in catalog.models)
     line = line_of(structs.replace(catalog, models=models))
     async with calling(line) as client:
         body = {"model": "a/m", "messages": user(IMAGE, AUDIO)}

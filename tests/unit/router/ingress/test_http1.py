@@ -275,7 +275,7 @@ async def test_a_connection_that_is_over_is_gone_without_a_collector() -> None:
 
 def connections() -> int:
     """How many there are, over or not."""
-    return sum(isinstance(one, Connection) for one in gc.get_objects())
+    return sum(isinstance(get_object, Connection) for get_object in gc.get_objects())
 
 
 async def test_noise_after_a_request_ends_the_connection_and_not_the_answer() -> None:

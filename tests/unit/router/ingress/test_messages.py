@@ -396,10 +396,10 @@ def test_what_a_model_thought_is_kept_under_either_name() -> None:
         stream = MessageStream("r")
         told = events(stream.feed(delta(**{name: "hm"}) + delta(content="so")))
         deltas = [e["delta"] for e in told if e["type"] == "content_block_delta"]
-        assert [one.get("thinking") or one["text"] for one in deltas] == ["hm", "so"]
+        assert [item.get("thinking") or item["text"] for item in deltas] == ["hm", "so"]
         whole = {"choices": [{"message": {name: "hm", "content": "so"}}]}
         content = json.loads(message_of(json.dumps(whole).encode(), "r"))["content"]
-        assert [one["type"] for one in content] == ["thinking", "text"]
+        assert [item["type"] for item in content] == ["thinking", "text"]
 
 
 def test_a_whole_message_that_calls_a_tool_stops_for_that() -> None:
@@ -424,7 +424,9 @@ async def test_an_answer_that_is_no_completion_is_its_workers_fault() -> None:
         HTTPClient(Limits(), AddressPolicy(EVERYWHERE)) as to_workers,
     ):
         made = snapshot()
-        workers = tuple(structs.replace(one, url=f"{url}/{one.id}") for one in made.workers)
+        workers = tuple(
+            structs.replace(worker, url=f"{url}/{worker.id}") for worker in made.workers
+        )
         line = Line(
             OpenAIUpstream(to_workers, Limits()), catalog=structs.replace(made, workers=workers)
         )
@@ -438,6 +440,9 @@ async def test_an_answer_that_is_no_completion_is_its_workers_fault() -> None:
                 await client.messages.create(**ask, extra_body={"provider": {"only": ["north"]}})
     assert failed.value.status_code == 502
     served, unserved = line.records
-    assert [one.outcome for one in served.attempts][-2:] == ["worker_failed:bad_json", "completed"]
+    assert [attempt.outcome for attempt in served.attempts][-2:] == [
+        "worker_failed:bad_json",
+        "completed",
+    ]
     assert (unserved.outcome, unserved.charge_nano) == ("worker_failed", 0)
     assert line.unresolved_nano == 0

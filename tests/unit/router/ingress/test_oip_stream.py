@@ -167,11 +167,11 @@ async def test_every_answer_comes_and_the_rows_are_billed_once() -> None:
     async with working(three) as (_, line), streaming(line) as stream:
         for _ in range(2):
             await ask(stream)
-        told = [one.infer_response for one in await rest_of(stream)]
-    assert [list(one.raw_output_contents) for one in told] == [[b"\0"], [b"\1"], [b"\2"]] * 2
-    assert {one.model_name for one in told} == {MODEL}
-    assert [one.outcome for one in line.records] == ["completed"] * 2
-    assert [one.charge_nano for one in line.records] == [ROWS * ROW_NANO] * 2
+        told = [item.infer_response for item in await rest_of(stream)]
+    assert [list(answer.raw_output_contents) for answer in told] == [[b"\0"], [b"\1"], [b"\2"]] * 2
+    assert {answer.model_name for answer in told} == {MODEL}
+    assert [record.outcome for record in line.records] == ["completed"] * 2
+    assert [record.charge_nano for record in line.records] == [ROWS * ROW_NANO] * 2
     assert line.unresolved_nano == line.slots_taken == 0
 
 
@@ -352,9 +352,9 @@ async def test_a_stream_goes_through_the_router_that_owns_the_model(
             async with streaming(left, here) as stream:
                 await ask(stream)
                 told = await rest_of(stream)
-    answers = [one for one in told if not one.error_message]
+    answers = [answer for answer in told if not answer.error_message]
     assert len(answers) == ends
-    assert all(one.infer_response.raw_output_contents for one in answers)
+    assert all(answer.infer_response.raw_output_contents for answer in answers)
     assert len(told) == (ends if script is three else ends + 1)
     assert not left.records
     assert right.records[0].charge_nano == (ROWS * ROW_NANO if ends else 0)

@@ -39,7 +39,7 @@ def shop() -> Snapshot:
     """Images have a price here."""
     made = snapshot()
     price = Price(9, prompt_nano_per_million=10**9, image_nano=IMAGE_NANO)
-    deployments = tuple(structs.replace(one, price=price) for one in made.deployments)
+    deployments = tuple(structs.replace(deployment, price=price) for deployment in made.deployments)
     return structs.replace(made, deployments=deployments)
 
 

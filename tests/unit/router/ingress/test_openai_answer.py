@@ -36,7 +36,7 @@ class FakeSink:
     @property
     def events(self) -> list[bytes]:
         assert self.body.endswith(b"\n\n")
-        return [one.removeprefix(b"data: ") for one in self.body[:-2].split(b"\n\n")]
+        return [part.removeprefix(b"data: ") for part in self.body[:-2].split(b"\n\n")]
 
 
 async def streamed(error: CallError | None = None, report: dict | None = None) -> list[bytes]:
@@ -76,10 +76,10 @@ async def test_a_stream_that_an_error_ends_has_it_last_and_is_not_done() -> None
 
 
 def test_each_error_has_a_word_in_each_dialect() -> None:
-    kinds = [one for one in vars(errors).values() if isinstance(one, type)]
-    found = [one for one in kinds if issubclass(one, CallError) and one is not CallError]
+    kinds = [var for var in vars(errors).values() if isinstance(var, type)]
+    found = [kind for kind in kinds if issubclass(kind, CallError) and kind is not CallError]
     assert len(found) > 25
-    for one in found:
-        assert one.status in TYPES, one
-        assert one.status < 500 or one.status in ANTHROPIC_TYPES, one
-        assert one.code != CallError.code, one
+    for result in found:
+        assert result.status in TYPES, result
+        assert result.status < 500 or result.status in ANTHROPIC_TYPES, result
+        assert result.code != CallError.code, result

@@ -117,8 +117,8 @@ async def test_the_state_tells_what_is_in_an_engines_batch_and_slots_have_none()
         ) as response:
             lines = response.aiter_lines()
             assert await anext(lines) == "data: one"
-            engines = [one for one in (await workers()).values() if "engine" in one]
-            (busy,) = [one for one in engines if one["engine"]["decoding"]]
+            engines = [item for item in (await workers()).values() if "engine" in item]
+            (busy,) = [engine for engine in engines if engine["engine"]["decoding"]]
             assert busy["engine"]["decoding"] == 1
             assert busy["engine"]["prompts_waiting"] == 0
             assert busy["engine"]["context_tokens"] > 40  # Of the prompt, and of the answer so far.

@@ -168,7 +168,7 @@ async def test_a_body_goes_up_as_it_is_framed(path: str) -> None:
             answer = await ways.client.post(path, content=content, headers=AUTH)
             assert (answer.status_code, answer.text) == (200, "ok")
     assert ways.web.bodies == [b"hello", b"hello"]
-    assert [b"content-length: 5" in one.lower() for one in ways.web.heads] == [True, False]
+    assert [b"content-length: 5" in head.lower() for head in ways.web.heads] == [True, False]
 
 
 @pytest.mark.parametrize("path", ["/v1/filesystem", "/v1/file", "/v2/files", "/files"])
@@ -323,7 +323,7 @@ def resident_bytes() -> int:
 
 def connection_of() -> Connection:
     """The router's side of the one connection that is open."""
-    return next(one for one in gc.get_objects() if type(one) is Connection)
+    return next(get_object for get_object in gc.get_objects() if type(get_object) is Connection)
 
 
 async def test_an_upload_is_too_slow_only_if_nothing_of_it_comes() -> None:

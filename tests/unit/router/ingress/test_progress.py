@@ -150,7 +150,7 @@ async def test_an_error_after_a_comment_comes_inside_the_stream(path: str, insid
             lines = answer.aiter_lines()
             await comments(lines, 1)
             gate.set()
-            rest = "\n".join([one async for one in lines]).encode()
+            rest = "\n".join([item async for item in lines]).encode()
     assert inside in rest
     assert b"[DONE]" not in rest
     (record,) = line.records
@@ -181,7 +181,7 @@ async def test_another_worker_still_answers_after_a_comment() -> None:
         lines = answer.aiter_lines()
         await comments(lines, 1)
         gate.set()
-        rest = "\n".join([one async for one in lines]).encode()
+        rest = "\n".join([line async for line in lines]).encode()
     assert SAID.rstrip() in rest
     assert rest.rstrip().endswith(DONE.rstrip())
 
@@ -209,7 +209,7 @@ async def test_another_model_still_answers_after_a_comment() -> None:
         lines = answer.aiter_lines()
         await comments(lines, 1)
         gate.set()
-        rest = "\n".join([one async for one in lines]).encode()
+        rest = "\n".join([line async for line in lines]).encode()
     assert SAID.rstrip() in rest
     assert b"error" not in rest
 

@@ -118,7 +118,7 @@ async def test_a_quote_runs_nothing_and_holds_nothing() -> None:
     assert (upstream.called, line.records, line.ledger.held) == ([], [], {})
     assert quote["most_completion_tokens"] == 8
     assert 0 < quote["prompt_tokens"] <= quote["most_prompt_tokens"]
-    assert {one["provider"] for one in quote["providers"]} == {"north", "south"}
+    assert {provider["provider"] for provider in quote["providers"]} == {"north", "south"}
 
 
 async def test_what_nobody_bounds_begins_with_less_than_it_may_cost() -> None:
@@ -155,4 +155,4 @@ async def test_a_wish_for_one_provider_is_quoted_by_its_price(only: str) -> None
     async with calling(line) as client:
         quote = await quoted(client, asked("hi", provider={"only": [only]}))
     assert quote["most_nano_usd"] == {"north": 5, "south": 70}[only]
-    assert [one["provider"] for one in quote["providers"]] == [only]
+    assert [provider["provider"] for provider in quote["providers"]] == [only]

@@ -74,7 +74,7 @@ def test_a_shape_that_is_large_or_empty_costs_what_its_data_does() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
-    fitting = [(place // 3, place % 3) for place, one in enumerate(found) if one]
+    fitting = [(place // 3, place % 3) for place, result in enumerate(found) if result]
     assert fitting == [(2, 0), (3, 0), (4, 0), (4, 1)]
 
 

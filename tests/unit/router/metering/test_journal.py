@@ -181,7 +181,7 @@ def test_a_power_loss_takes_what_was_not_synced() -> None:
 
 def test_the_newest_record_of_a_call_counts() -> None:
     sent = [record("a", charge_nano=1), record("b"), record("a", charge_nano=2)]
-    frames = [(number, encode_record(one)) for number, one in enumerate(sent)]
+    frames = [(number, encode_record(message)) for number, message in enumerate(sent)]
     calls, unreadable = newest_records([*frames, (3, b"junk")])
     assert [(c.record.request_id, c.record.charge_nano) for c in calls] == [("a", 2), ("b", 0)]
     assert [c.segments for c in calls] == [[0, 2], [1]]

@@ -94,19 +94,19 @@ async def test_a_stream_is_told_of_what_each_engines_score_was_made_and_so_is_it
     client = await line.call(stream=True, explain=True)
     told = client.report["candidates"]
     assert told == json.loads(encode_record(line.records[0]))["candidates"]
-    for one in told:
-        terms = one["terms"]
+    for candidate in told:
+        terms = candidate["terms"]
         own_ms = terms["ahead_ms"] + terms["prefill_ms"] + terms["decode_ms"]
-        assert one["service_ms"] == pytest.approx(own_ms, abs=0.002)
-        score_ms = own_ms + terms["others_ms"] + 5 * one["wait_ms"]
-        assert 1e3 * one["score"] == pytest.approx(score_ms, abs=0.002)
+        assert candidate["service_ms"] == pytest.approx(own_ms, abs=0.002)
+        score_ms = own_ms + terms["others_ms"] + 5 * candidate["wait_ms"]
+        assert 1e3 * candidate["score"] == pytest.approx(score_ms, abs=0.002)
         assert terms["prompt_tokens"] > terms["cached_tokens"] == 0 < terms["answer_tokens"]
 
 
 async def test_what_is_not_placed_on_engines_has_no_terms() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER))
     await line.call()
-    assert all(one.terms is None for one in line.records[0].candidates)
+    assert all(candidate.terms is None for candidate in line.records[0].candidates)
 
 
 async def test_an_explained_answer_comes_with_its_route() -> None:
@@ -190,7 +190,9 @@ async def test_a_client_that_leaves_a_stream_before_its_first_token_pays_for_its
     line = Line(FakeUpstream(lambda _: [*begun, asyncio.Event()]))
     call = asyncio.create_task(line.call(stream=True))
     await until(lambda: line.slots_taken == 1)
-    (attempt,) = (one for w in line.scheduler.fleet.workers.values() for one in w.inflight.values())
+    (attempt,) = (
+        item for w in line.scheduler.fleet.workers.values() for item in w.inflight.values()
+    )
     assert 0 < attempt.run.expected_first_s < attempt.run.expected_s
     until_s = time.monotonic() + attempt.run.expected_first_s
     await in_time(lambda: time.monotonic() > until_s)
@@ -258,7 +260,7 @@ async def test_what_all_workers_fail_on_alike_is_the_requests_doing() -> None:
     (record,) = line.records
     assert (record.outcome, record.http_status, record.charge_nano) == ("refused", 502, 0)
     assert [attempt.outcome for attempt in record.attempts] == ["refused:http_500"] * 3
-    assert all(line.histories.of(one).uptime(1) is None for one in (1, 2))
+    assert all(line.histories.of(item).uptime(1) is None for item in (1, 2))
 
 
 async def test_one_tenants_requests_eject_nobody_however_many_they_are() -> None:
@@ -272,7 +274,7 @@ async def test_one_tenants_requests_eject_nobody_however_many_they_are() -> None
     upstream.script = lambda _: ANSWER
     for _ in range(50):
         await line.call()
-    assert all((line.histories.of(one).uptime(1) or 1) > 0.9 for one in (1, 2))
+    assert all((line.histories.of(item).uptime(1) or 1) > 0.9 for item in (1, 2))
 
 
 async def test_a_doubt_is_decided_by_a_probe() -> None:
@@ -289,7 +291,7 @@ async def test_a_worker_that_cannot_answer_what_another_can_is_ejected() -> None
     for _ in range(10):
         await line.call()
     states = line.scheduler.fleet.workers
-    assert all(states[one].ejection.is_ejected for one in set(line.upstream.called) - {"two-0"})
+    assert all(states[item].ejection.is_ejected for item in set(line.upstream.called) - {"two-0"})
     assert len(line.upstream.called) < 16
 
 
@@ -456,8 +458,8 @@ async def test_a_stream_is_journalled_as_it_goes() -> None:
     many = [StreamPart(b"data: x\n\n", 1)] * 200
     line = Line(FakeUpstream(lambda _: [*many, LAST]))
     await line.call(stream=True, max_tokens=100, n=3)
-    assert [one.completion_tokens for one in line.checkpoints] == [65, 130, 195]
-    assert {one.outcome for one in line.checkpoints} == {"interrupted"}
+    assert [checkpoint.completion_tokens for checkpoint in line.checkpoints] == [65, 130, 195]
+    assert {checkpoint.outcome for checkpoint in line.checkpoints} == {"interrupted"}
     first, *_, last = line.checkpoints
     assert first.request_id == last.request_id == line.records[0].request_id
     assert 0 < first.charge_nano < last.charge_nano <= last.hold_nano
@@ -518,7 +520,7 @@ async def test_a_stream_that_never_begins_is_given_up_unbilled() -> None:
 
 async def test_a_stream_that_costs_nothing_is_as_long_as_it_likes() -> None:
     base = snapshot()
-    free = tuple(structs.replace(one, price=Price(9)) for one in base.deployments)
+    free = tuple(structs.replace(deployment, price=Price(9)) for deployment in base.deployments)
     many = [StreamPart(b"data: x\n\n", 1)] * 50
     line = Line(
         FakeUpstream(lambda _: [*many, LAST]), catalog=structs.replace(base, deployments=free)
@@ -541,7 +543,7 @@ async def test_a_worker_is_stopped_at_its_hold_before_a_slow_client_has_heard_of
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert [one.outcome for one in line.records[0].attempts] == ["client_gone"]
+    assert [attempt.outcome for attempt in line.records[0].attempts] == ["client_gone"]
 
 
 async def test_credit_is_held_for_an_answer_that_nobody_bounds() -> None:

@@ -182,7 +182,7 @@ async def test_a_client_that_leaves_after_the_late_one_failed_ends_its_second() 
         await call
     await settled(line)
     assert outcomes(line) == ["client_gone", "worker_failed:reset"]
-    assert {one.worker_id for one in line.records[0].attempts} == set(line.upstream.called)
+    assert {attempt.worker_id for attempt in line.records[0].attempts} == set(line.upstream.called)
 
 
 async def test_a_client_that_leaves_as_the_second_wins_leaves_nothing_behind() -> None:

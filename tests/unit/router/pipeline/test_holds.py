@@ -93,10 +93,10 @@ async def test_a_hold_grows_with_its_stream_and_covers_all_of_it() -> None:
     assert record.outcome == "completed"
     assert record.charge_nano == 20 * 100 + 3_000 * 400
     assert record.charge_nano <= record.hold_nano
-    holds = [one.hold_nano for one in line.checkpoints]
+    holds = [checkpoint.hold_nano for checkpoint in line.checkpoints]
     assert holds[0] < 500 * 400
     assert all(before <= after for before, after in pairwise(holds))
-    assert all(one.charge_nano <= one.hold_nano for one in line.checkpoints)
+    assert all(checkpoint.charge_nano <= checkpoint.hold_nano for checkpoint in line.checkpoints)
     assert line.unresolved_nano == 0
 
 
@@ -269,9 +269,9 @@ def test_streams_together_never_cost_more_than_there_is(
             for _, _, most, _ in asked
         ]
         await asyncio.gather(*running, return_exceptions=True)
-        assert sum(one.charge_nano for one in line.records) <= funds
-        for one in (*line.records, *line.checkpoints):
-            assert 0 <= one.charge_nano <= one.hold_nano <= funds
+        assert sum(record.charge_nano for record in line.records) <= funds
+        for item in (*line.records, *line.checkpoints):
+            assert 0 <= item.charge_nano <= item.hold_nano <= funds
         assert line.unresolved_nano == 0
         assert line.ledger.posted[ACCOUNT] >= line.ledger.held.get(ACCOUNT, 0)
 

@@ -26,8 +26,8 @@ def attempt(outcome: str, pool: str = "one") -> AttemptRecord:
 
 def counted(*records: UsageRecord) -> tuple[Meters, ModelMeters]:
     meters = Meters(Kept())
-    for one in records:
-        meters.append(one)
+    for usage in records:
+        meters.append(usage)
     return meters, meters.models["m"]
 
 

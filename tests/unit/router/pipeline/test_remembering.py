@@ -160,7 +160,9 @@ async def test_a_disk_that_cannot_be_written_is_one_line(
     for _ in range(5):
         life.answer(0.5)
         await life.remembering.save()
-    assert [(one.levelno, one.exc_info) for one in caplog.records] == [(logging.ERROR, None)]
+    assert [(record.levelno, record.exc_info) for record in caplog.records] == [
+        (logging.ERROR, None)
+    ]
     (tmp_path / "file").unlink()
     await life.remembering.save()
     assert LearnedFile(tmp_path / "file" / "8080.json").load() is not None

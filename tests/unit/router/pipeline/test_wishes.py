@@ -47,8 +47,8 @@ def shop(**policy: Any) -> Snapshot:
     """North is fast and dear, south slow and cheap."""
     made = snapshot()
     deployments = tuple(
-        structs.replace(one, price=CHEAP) if one.provider == "south" else one
-        for one in made.deployments
+        structs.replace(deployment, price=CHEAP) if deployment.provider == "south" else deployment
+        for deployment in made.deployments
     )
     return structs.replace(made, deployments=deployments, policies=(Policy(1, 1, "a/m", **policy),))
 
@@ -125,7 +125,10 @@ async def test_who_does_not_offer_what_is_asked_for_is_left_out(
         "north": {"quantization": "int4", "parameters": ("max_tokens",), "collects_data": True},
         "south": {"quantization": "fp8", "parameters": ("max_tokens", "tools")},
     }
-    deployments = tuple(structs.replace(one, **traits[one.provider]) for one in made.deployments)
+    deployments = tuple(
+        structs.replace(deployment, **traits[deployment.provider])
+        for deployment in made.deployments
+    )
     line = Line(
         FakeUpstream(lambda _: ANSWER), catalog=structs.replace(made, deployments=deployments)
     )
@@ -293,8 +296,10 @@ async def test_what_may_cost_more_than_any_ledger_can_hold_is_refused_with_a_wor
     catalog = shop()
     catalog = structs.replace(
         catalog,
-        models=tuple(structs.replace(one, completion_tokens_max=0) for one in catalog.models),
-        deployments=tuple(structs.replace(one, price=dear) for one in catalog.deployments),
+        models=tuple(structs.replace(model, completion_tokens_max=0) for model in catalog.models),
+        deployments=tuple(
+            structs.replace(deployment, price=dear) for deployment in catalog.deployments
+        ),
     )
     ticket_of(catalog, max_tokens=2**20)
     with pytest.raises(RequestInvalid, match="may cost up to") as refused:

@@ -38,17 +38,17 @@ def calm_calls(*, beside_noise: bool) -> list[Result]:
     )
     # As in the test of processes: full within a second of noise.
     simulation = Simulation(Setup(machines, queue_max=100), 1)
-    count = int(OVER_S * sum(one.phases[0].rate_hz for one in streams))
+    count = int(OVER_S * sum(item.phases[0].rate_hz for item in streams))
     found = simulation.run(merged(streams, Random(1)), count)
-    return [one for one in found if one.tenant != NOISY and one.at_s > WARM_S]
+    return [result for result in found if result.tenant != NOISY and result.at_s > WARM_S]
 
 
 def p99_s(calls: list[Result], *priorities: Priority) -> float:
-    return percentile(sorted(one.latency_s for one in calls if one.priority in priorities), 0.99)
+    return percentile(sorted(call.latency_s for call in calls if call.priority in priorities), 0.99)
 
 
 def test_a_noisy_tenant_takes_nothing_from_calm_ones_by_the_priority_it_asks_for() -> None:
     alone, beside = calm_calls(beside_noise=False), calm_calls(beside_noise=True)
-    assert {one.error for one in beside} == {""}, "nothing of the calm ones is shed"
+    assert {item.error for item in beside} == {""}, "nothing of the calm ones is shed"
     for priorities in (set(CALM), {Priority.STANDARD}, {Priority.BATCH}):
         assert p99_s(beside, *priorities) <= SLOWER_MAX * p99_s(alone, *priorities), priorities

@@ -52,7 +52,7 @@ def test_a_batch_that_has_emptied_holds_nothing(events: list[tuple[int, float]],
         batch.look(now_s)
         assert batch.decoding + len(batch.prefilling) == len(running)
         assert batch.context_tokens == pytest.approx(
-            sum(one.prompt_tokens for one in running), abs=1e-6
+            sum(item.prompt_tokens for item in running), abs=1e-6
         )
     for one in running:
         batch.end(one, now_s)

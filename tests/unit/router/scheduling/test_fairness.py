@@ -39,7 +39,7 @@ def test_a_share_is_the_same_whatever_priority_is_asked_for() -> None:
     for number in range(6):
         queue.add(ticket(f"p{number}", "a", tenant=1, priority=Priority.INTERACTIVE), SLATE)
         queue.add(ticket(f"b{number}", "a", tenant=2, priority=Priority.BATCH), SLATE)
-    tenants = [one.ticket.tenant for one in queue]
+    tenants = [item.ticket.tenant for item in queue]
     assert tenants == [1, 2] * 6
 
 
@@ -49,7 +49,7 @@ def test_a_turn_that_came_to_nothing_is_not_charged() -> None:
         queue.add(ticket(f"left{number}", "a", tenant=1), SLATE)
         queue.add(ticket(f"other{number}", "a", tenant=2), SLATE)
     queue.remove(ticket("left0", "a"), served=False)
-    assert [one.ticket.id for one in queue][:2] == ["other0", "left1"]
+    assert [item.ticket.id for item in queue][:2] == ["other0", "left1"]
 
 
 def test_who_took_more_than_its_share_waits_when_it_comes_back() -> None:
@@ -60,7 +60,7 @@ def test_who_took_more_than_its_share_waits_when_it_comes_back() -> None:
     queue.add(ticket("again", "a", tenant=1), SLATE)
     for number in range(1, 8):
         queue.add(ticket(f"other{number}", "a", tenant=2), SLATE)
-    order = [one.ticket.id for one in queue]
+    order = [item.ticket.id for item in queue]
     assert order.index("again") in (5, 6)
 
 
@@ -72,7 +72,7 @@ def test_a_tenant_that_comes_later_is_not_owed_for_the_time_before() -> None:
         queue.remove(next(iter(queue)).ticket)
     for number in range(4):
         queue.add(ticket(f"new{number}", "a", tenant=2), SLATE)
-    order = [one.ticket.tenant for one in queue]
+    order = [item.ticket.tenant for item in queue]
     assert order[:4] in ([1, 2, 1, 2], [1, 2, 2, 1])
 
 
@@ -101,7 +101,7 @@ def test_one_of_each_priority_is_served_by_deadline(
         if priority not in seen:
             seen.add(priority)
             queue.add(ticket(str(number), "a", now_s=now_s, priority=priority), SLATE)
-    deadlines = [one.deadline_s for one in queue]
+    deadlines = [item.deadline_s for item in queue]
     assert all(before <= after for before, after in pairwise(deadlines))
 
 
@@ -110,10 +110,10 @@ def test_the_order_may_be_walked_while_it_changes() -> None:
     for number, priority in enumerate(list(Priority) * 3):
         queue.add(ticket(str(number), "a", priority=priority), SLATE)
     seen = 0
-    for one in queue:
-        assert queue.remove(one.ticket)
-        assert not queue.remove(one.ticket), "once"
-        assert not one.is_waiting
+    for item in queue:
+        assert queue.remove(item.ticket)
+        assert not queue.remove(item.ticket), "once"
+        assert not item.is_waiting
         seen += 1
     assert seen == 9
     assert not queue.work

@@ -41,7 +41,7 @@ def add(queue: Queue, name: str, now_s: float = 0.0, **more: object) -> QueuedTi
 
 
 def names(queue: Queue, now_s: float) -> list[str]:
-    return [one.ticket.id for one in queue.in_order(now_s)]
+    return [item.ticket.id for item in queue.in_order(now_s)]
 
 
 # The order
@@ -195,16 +195,18 @@ def test_of_twice_what_it_can_an_engine_serves_most_of_what_it_serves_at_once() 
         engine.ask(stream(f"t{number}", now_s))
         if number % 2:
             engine.answer(now_s)
-    on_time = [one.dispatched_s < one.ticket.arrived_s + FRESH_S for one in engine.sent[sent:]]
+    on_time = [
+        message.dispatched_s < message.ticket.arrived_s + FRESH_S for message in engine.sent[sent:]
+    ]
     assert len(on_time) >= 90
     assert sum(on_time) / len(on_time) == pytest.approx(1 - 1 / LATE_TURNS, abs=0.02)
 
 
 def test_a_stream_that_would_be_served_far_too_late_is_told_at_once_when_to_come_back() -> None:
     engine, now_s = overloaded(patience_s=5.0)
-    at_once = [one for one in engine.rejected if one.reason is RejectReason.EXPIRED]
+    at_once = [item for item in engine.rejected if item.reason is RejectReason.EXPIRED]
     assert at_once
-    assert all(one.retry_after_s > 0 for one in at_once)
+    assert all(item.retry_after_s > 0 for item in at_once)
     waited = engine.router.waiting
     assert waited < 100, "what would wait in vain does not"
     for _ in range(200):
@@ -213,7 +215,7 @@ def test_a_stream_that_would_be_served_far_too_late_is_told_at_once_when_to_come
         now_s += 0.1
         engine.answer(now_s)
     engine.ask(stream("again", now_s, patience_s=5.0))
-    assert "again" not in {one.ticket.id for one in engine.rejected}
+    assert "again" not in {item.ticket.id for item in engine.rejected}
 
 
 def test_a_calm_tenants_stream_is_not_refused_for_those_of_a_noisy_one() -> None:

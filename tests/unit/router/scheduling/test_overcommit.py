@@ -38,6 +38,6 @@ def test_a_reserved_slot_is_not_taken_by_what_is_sent_beyond_the_others() -> Non
     made = scheduler(offered(4, 0))
     made.apply([offered(3, 1)], 0.0)
     sent = [made.arrive(ticket(str(number), "a"), 0.0) for number in range(6)]
-    assert sum(len(dispatched(one)) for one in sent) == 3
+    assert sum(len(dispatched(message)) for message in sent) == 3
     given_back = made.apply([offered(4, 0)], 0.0)
     assert len(dispatched(given_back)) == 2, "its slot, and the reserve"

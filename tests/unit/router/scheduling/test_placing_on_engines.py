@@ -108,15 +108,15 @@ def test_the_decision_says_of_what_each_score_was_made_as_it_was_then() -> None:
     assert decision.attempt.endpoint is there.endpoint
     ended_s = answered(made, decision.attempt, first_s=9.0, step_s=1.0)
     sent(made, asked("four", "a", "b", now_s=ended_s))
-    seen = {one.endpoint_id: one for one in decision.considered}
+    seen = {candidate.endpoint_id: candidate for candidate in decision.considered}
     assert set(seen) == {"a", "b"}
-    for one in seen.values():
-        assert one.terms is not None
-        assert one.score == pytest.approx(one.terms.own_s + one.terms.others_s)
-        assert one.service_s == pytest.approx(one.terms.own_s)
-        assert (one.terms.prompt_tokens, one.terms.answer_tokens) == (2_500, ANSWER)
+    for candidate in seen.values():
+        assert candidate.terms is not None
+        assert candidate.score == pytest.approx(candidate.terms.own_s + candidate.terms.others_s)
+        assert candidate.service_s == pytest.approx(candidate.terms.own_s)
+        assert (candidate.terms.prompt_tokens, candidate.terms.answer_tokens) == (2_500, ANSWER)
     back = seen.pop(there.endpoint.id).terms
-    (other,) = (one.terms for one in seen.values())
+    (other,) = (candidate.terms for candidate in seen.values())
     assert back is not None
     assert other is not None
     assert back.cached_tokens > 2_000 > other.cached_tokens == 0
@@ -219,7 +219,10 @@ def test_a_newer_benchmark_acts_on_engines_that_run_and_counts_like_what_they_ha
     speed = model_of(made, "one").engine.speed
     assert speed is model_of(made, "two").engine.speed
     first, step = list(speed.first.weights), list(speed.step.weights)
-    anew = [replace(one, deployment=replace(one.deployment, engine_prior=CPU)) for one in engines]
+    anew = [
+        replace(engine, deployment=replace(engine.deployment, engine_prior=CPU))
+        for engine in engines
+    ]
     made.apply(anew, now_s)
     for known, before, told in (
         (speed.first, first, CPU.first),
@@ -231,7 +234,8 @@ def test_a_newer_benchmark_acts_on_engines_that_run_and_counts_like_what_they_ha
         )
     made.apply(anew, now_s)
     without = [
-        replace(one, deployment=replace(one.deployment, engine_prior=None)) for one in engines
+        replace(engine, deployment=replace(engine.deployment, engine_prior=None))
+        for engine in engines
     ]
     blended = list(speed.step.weights)
     made.apply(without, now_s)

@@ -19,7 +19,7 @@ def add(queue: Queue, name: str, **more: object) -> QueuedTicket:
 
 
 def names(queue: Queue) -> list[str]:
-    return [one.ticket.id for one in queue]
+    return [item.ticket.id for item in queue]
 
 
 def test_equals_are_served_in_the_order_of_their_arrival() -> None:

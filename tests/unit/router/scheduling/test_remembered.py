@@ -93,8 +93,8 @@ def test_a_remembered_engine_is_what_it_was() -> None:
         before.engine.costs.end_s(100, 100, 64), rel=0.05
     )
     assert after.engine.costs.end_s(100, 100, 64) == pytest.approx(1.66, rel=0.2)
-    for one in ("prompt_tokens", "answer_tokens", "event_tokens"):
-        assert getattr(after.engine.speed, one) == getattr(before.engine.speed, one)
+    for item in ("prompt_tokens", "answer_tokens", "event_tokens"):
+        assert getattr(after.engine.speed, item) == getattr(before.engine.speed, item)
     assert after.service.estimate.seconds == before.service.estimate.seconds
     assert again.tokens.prompt("m", 300) == made.tokens.prompt("m", 300)
     assert again.tokens.answer("m", 7, 0) == made.tokens.answer("m", 7, 0)
@@ -208,8 +208,8 @@ def test_the_lengths_of_which_most_was_seen_are_kept() -> None:
         made.tokens.answered("gone", 1, 0, 40)
     answers = made.learned().answers
     assert len(answers) == KEPT_MAX
-    assert {one.model for one in answers} == {"m"}
-    assert {one.tenant for one in answers} <= {-1, *range(KEPT_MAX, 2 * KEPT_MAX)}
+    assert {answer.model for answer in answers} == {"m"}
+    assert {answer.tenant for answer in answers} <= {-1, *range(KEPT_MAX, 2 * KEPT_MAX)}
     again = restarted(made.learned(), LLM)
     for _ in range(SAMPLES_MIN):
         again.tokens.answered("m", 1, 0, 400)
@@ -295,7 +295,7 @@ def test_what_was_learned_comes_back_through_the_file(made: Scheduler) -> None:
     for then, now in zip(learned.deployments, again.deployments, strict=True):
         assert now.engines is None or now.engines.first == then.engines.first
         assert (now.id, now.probe_work) == (then.id, then.probe_work)
-    by_id = {one.id: one for one in again.endpoints}
+    by_id = {endpoint.id: endpoint for endpoint in again.endpoints}
     for then in learned.endpoints:
         now = by_id[then.id]
         assert (now.service is None) == (then.service is None)

@@ -243,7 +243,7 @@ def test_the_decision_says_how_every_candidate_looked() -> None:
     made = scheduler(endpoint("a", service_ms=40), endpoint("b", service_ms=80))
     (decision,) = made.arrive(ticket("t", "a", "b"), 0.0)
     assert isinstance(decision, Dispatch)
-    seen = {one.endpoint_id: (one.wait_s, one.service_s) for one in decision.considered}
+    seen = {item.endpoint_id: (item.wait_s, item.service_s) for item in decision.considered}
     assert seen == {"a": (0.0, pytest.approx(0.04)), "b": (0.0, pytest.approx(0.08))}
 
 

@@ -18,7 +18,7 @@ def test_places_are_in_the_order_of_the_queue_and_longer_for_more_work() -> None
     for number, work in enumerate((1.0, 5.0, 1.0)):
         queue.add(ticket(str(number), "a", now_s=float(number), work=work), slate)
     found = standings(queue, 3.0)
-    assert [(one, found[one].place) for one in "012"] == [("0", 1), ("1", 2), ("2", 3)]
+    assert [(item, found[item].place) for item in "012"] == [("0", 1), ("1", 2), ("2", 3)]
 
 
 def test_who_waits_longer_is_told_a_longer_time() -> None:
@@ -26,8 +26,8 @@ def test_who_waits_longer_is_told_a_longer_time() -> None:
     for number in range(6):
         made.arrive(ticket(str(number), "a", now_s=0.0, work=1.0), 0.0)
     found = made.standings(0.0)
-    assert [found[one].place for one in sorted(found)] == [1, 2, 3]
-    times = [found[one].eta_s for one in sorted(found)]
+    assert [found[result].place for result in sorted(found)] == [1, 2, 3]
+    times = [found[result].eta_s for result in sorted(found)]
     assert times[0] > 0
     assert times == pytest.approx([times[0], 2 * times[0], 3 * times[0]])
 

@@ -19,9 +19,9 @@ CHAT = {"prompt_bytes": 2_000, "prompt_tokens": 500.0, "answer_tokens": 20.0}
 def deployments(worker: str, *names: str) -> list[Endpoint]:
     """Several deployments on one worker."""
     return [
-        Endpoint(name, one.deployment, endpoint(worker, slots=8).worker, one.pool)
+        Endpoint(name, item.deployment, endpoint(worker, slots=8).worker, item.pool)
         for name in names
-        for one in [endpoint(name, service_ms=100.0)]
+        for item in [endpoint(name, service_ms=100.0)]
     ]
 
 
@@ -69,14 +69,14 @@ def test_what_ran_on_slots_counts_while_it_runs_and_teaches_when_it_ends() -> No
     made = scheduler(*deployments("gpu", "one"))
     worker = made.fleet.workers["gpu"]
     whole = [place(made, str(number), "one") for number in range(9)]  # The ninth waits there.
-    assert [one.run.waiting for one in whole] == 8 * [False] + [True]
+    assert [item.run.waiting for item in whole] == 8 * [False] + [True]
     streamed(made, "chat", "one", now_s=0.1)
     assert (len(worker.inflight), worker.free_slots) == (9, worker.limit - 9)
     made.ended(whole[0], ANSWERED, 0.5)
     assert (whole[8].run.waiting, whole[8].run.started_s) == (False, 0.5)
     samples = made.fleet.endpoints["one"].estimate.samples
-    for one in whole[1:]:
-        made.ended(one, ANSWERED, 0.9)
+    for item in whole[1:]:
+        made.ended(item, ANSWERED, 0.9)
     assert made.fleet.endpoints["one"].estimate.samples == samples + 8
     assert not worker.inflight
 

@@ -171,8 +171,8 @@ def test_a_crash_loses_everything_and_the_cache() -> None:
     engine.submit(Sequence(((1, 4),), 64, 1, one_segment(2)), 0.0)
     drain(engine)
     lost = [sequence(64, 4), sequence(64, 4), sequence(64, 4)]
-    for one in lost:
-        engine.submit(one, 1.0)
+    for item in lost:
+        engine.submit(item, 1.0)
     assert engine.drop(forget=True) == lost
     assert (engine.ends_s, engine.cache.free) == (inf, engine.cache.capacity)
     assert engine.submit(sequence(64, 1), 2.0)
@@ -210,42 +210,42 @@ def test_blocks_are_conserved_and_everybody_is_answered(
     )
     asked: list[Sequence] = []
     ended: list[Sequence] = []
-    for one in doing:
-        if isinstance(one, tuple):
-            shared, tokens, events = one
+    for item in doing:
+        if isinstance(item, tuple):
+            shared, tokens, events = item
             prompt = (0, 48, 90)[shared] + tokens
             if prompt + events * event_tokens > kv_blocks * BLOCK_TOKENS:
                 continue
             begun = ((shared, (0, 3, 5)[shared]),) if shared else ()
             asked.append(sequence(prompt, events, *begun))
             engine.submit(asked[-1], 0.0)
-        elif isinstance(one, int):
-            for _ in range(one):
+        elif isinstance(item, int):
+            for _ in range(item):
                 if engine.ends_s < inf:
                     ended += engine.finish()[1]
                     check(engine)
         elif asked:
-            engine.abort(asked[int(one * len(asked))])
+            engine.abort(asked[int(item * len(asked))])
         check(engine)
     ended += drain(engine)
     check(engine)
     assert (engine.cache.used, engine.context_tokens, len(engine.running)) == (0, 0, 0)
     assert len(ended) == len(set(ended)) == len(asked) - engine.aborted
-    assert all(one.generated == one.answer_events for one in ended)
+    assert all(part.generated == part.answer_events for part in ended)
 
 
 def check(engine: EngineState) -> None:
     cache, tokens = engine.cache, engine.spec.event_tokens
     assert min(cache.free, cache.shared, cache.private, cache.cached) >= 0
     private = context = 0
-    for one in engine.running:
-        known = one.prompt_tokens + engine.generated(one) * tokens
+    for item in engine.running:
+        known = item.prompt_tokens + engine.generated(item) * tokens
         context += known
-        private += one.private
-        if one in engine.decoding:
-            private += known // BLOCK_TOKENS - one.grown_from
+        private += item.private
+        if item in engine.decoding:
+            private += known // BLOCK_TOKENS - item.grown_from
     assert (cache.private, engine.context_tokens) == (private, context)
-    in_use = {segment for one in engine.running for segment in one.held}
+    in_use = {segment for item in engine.running for segment in item.held}
     assert sum(segment.have for segment in in_use) == cache.shared
 
 

@@ -86,7 +86,7 @@ def test_a_tenant_sends_the_same_whether_the_others_are_there_or_not() -> None:
 
 def test_as_many_turns_come_as_the_load_says() -> None:
     load = engine_scenarios()["e-mixed50"].load
-    turns = sum(len(one.turns) for one in plan(load, 100.0, EVENT_TOKENS, 3))
+    turns = sum(len(item.turns) for item in plan(load, 100.0, EVENT_TOKENS, 3))
     assert turns / 100.0 == pytest.approx(load.rate_hz, rel=0.1)
 
 
@@ -101,8 +101,8 @@ def test_every_request_ends_in_one_result_and_a_seed_repeats_it(placer: str) -> 
     results = simulate_engines(scenario(seconds=4.0), make(1), 1)
     assert results == simulate_engines(scenario(seconds=4.0), make(1), 1)
     assert len(results) > 100
-    assert not [one for one in results if one.error]
-    assert all(0 < one.ttft_s <= one.latency_s for one in results)
+    assert not [result for result in results if result.error]
+    assert all(0 < result.ttft_s <= result.latency_s for result in results)
 
 
 def test_a_turn_comes_when_the_one_before_it_has_ended_and_was_thought_about() -> None:
@@ -129,9 +129,9 @@ def test_only_answers_that_had_begun_are_lost_with_their_engine(
     make: Callable[[], Placer], trouble: Trouble
 ) -> None:
     results = simulate_engines(troubled(trouble), make(), 1)
-    errors = [one for one in results if one.error]
+    errors = [result for result in results if result.error]
     assert errors
-    assert {one.error for one in errors} == {"cut_short"}
+    assert {error.error for error in errors} == {"cut_short"}
     assert len(errors) < 0.1 * len(results)
 
 
@@ -194,13 +194,13 @@ def past_saturation(name: str, placer: str) -> EngineFigures:
 
 
 def test_past_saturation_most_are_answered_in_time_where_a_count_has_most_wait() -> None:
-    ours, count = (past_saturation("e-mixed110", one) for one in ("ours", "least_outstanding"))
+    ours, count = (past_saturation("e-mixed110", item) for item in ("ours", "least_outstanding"))
     assert ours.good > 0.65
     assert ours.good > 1.5 * count.good
 
 
 def test_as_many_are_answered_in_time_past_saturation_as_before_it() -> None:
-    before, past = (past_saturation(one, "ours") for one in ("e-mixed75", "e-mixed110"))
+    before, past = (past_saturation(item, "ours") for item in ("e-mixed75", "e-mixed110"))
     assert past.good * past.requests > 0.95 * before.good * before.requests
 
 
@@ -214,7 +214,7 @@ def test_a_calm_tenant_is_answered_in_time_whatever_another_one_asks_for() -> No
 def test_comparisons_side_by_side_are_the_same_as_one_by_one() -> None:
     def without_us(jobs: int) -> list[object]:
         made = compare_engines(["e-same"], ["ours"], Options(2, duration_s=3.0), jobs)
-        return [[replace(one, us=0.0) for one in figures] for _, figures in made]
+        return [[replace(figure, us=0.0) for figure in figures] for _, figures in made]
 
     assert without_us(1) == without_us(2)
 

@@ -44,8 +44,8 @@ class Exponential(Sizes, frozen=True):
     [
         (4, 0.7, 8_000),
         *(
-            pytest.param(*one, 60_000, marks=pytest.mark.nightly)
-            for one in ((1, 0.5), (4, 0.7), (10, 0.8))
+            pytest.param(*item, 60_000, marks=pytest.mark.nightly)
+            for item in ((1, 0.5), (4, 0.7), (10, 0.8))
         ),
     ],
 )

@@ -227,7 +227,7 @@ async def test_every_name_for_the_length_of_an_answer_has_the_bound_that_was_hel
         for asked in ({}, {"max_completion_tokens": 2, "max_tokens": 10**6, "n_predict": 10**6}):
             request = structs.replace(call(**asked), bound=Usage(completion_tokens=2))
             await upstream.answer(request, endpoint(url))
-    lengths = [{name: one[name] for name in LENGTHS & one.keys()} for one in seen]
+    lengths = [{name: event[name] for name in LENGTHS & event.keys()} for event in seen]
     assert lengths == [{"max_tokens": 2}, dict.fromkeys(LENGTHS, 2)]
 
 

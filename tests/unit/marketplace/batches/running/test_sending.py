@@ -139,7 +139,7 @@ def test_credit_that_runs_out_ends_the_sending_and_says_so() -> None:
     world = World(lines(30), answer)
     assert world.sender.turn() is Ending.HALTED
     assert world.sender.halted == ("insufficient_credit", "No credit.")
-    assert {n for n, one in world.kept.items() if one["response"]["status_code"] == 200} == set(
+    assert {n for n, row in world.kept.items() if row["response"]["status_code"] == 200} == set(
         range(1, 11)
     )
     assert len(world.kept) < 15, "the rest is not sent"
@@ -148,7 +148,7 @@ def test_credit_that_runs_out_ends_the_sending_and_says_so() -> None:
 def test_credit_held_for_the_others_only_slows_the_sending_down() -> None:
     world = World(lines(30), lambda ask, running: BROKE if running else OK)
     assert world.sender.turn() is Ending.DONE
-    assert {one["response"]["status_code"] for one in world.kept.values()} == {200}
+    assert {row["response"]["status_code"] for row in world.kept.values()} == {200}
     assert len(world.kept) == 30
 
 

@@ -28,7 +28,7 @@ def test_prompts_are_seeded_and_no_two_requests_begin_alike() -> None:
     first, second = json.loads(body.numbered(1)), json.loads(body.numbered(2))
     assert first["max_tokens"] == 7
     assert first["ignore_eos"]
-    texts = [one["messages"][0]["content"].split() for one in (first, second)]
+    texts = [item["messages"][0]["content"].split() for item in (first, second)]
     assert texts[0][0] != texts[1][0]
     assert texts[0][1:] == texts[1][1:]
     assert "ignore_eos" not in json.loads(openai_body(plan, "m", 3, exact=False).content)

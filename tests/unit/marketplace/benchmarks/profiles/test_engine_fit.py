@@ -59,15 +59,15 @@ def fit_of(points: Sequence[Sequence[Sample]]) -> EngineFigures:
 
 def step_ratio(fit: EngineFigures, answers: Sequence[Observed]) -> float:
     """Predicted over measured time of a step, both on average."""
-    expected = [float(np.dot(fit.step.weights, one.step)) for one in answers]
-    return sum(expected) / sum(one.step_s for one in answers)
+    expected = [float(np.dot(fit.step.weights, answer.step)) for answer in answers]
+    return sum(expected) / sum(answer.step_s for answer in answers)
 
 
 def first_ratio(fit: EngineFigures, answers: Sequence[Observed]) -> float:
     """The same of the first token, where others were answered meanwhile if ever they were."""
-    busy = [one for one in answers if one.first[1]] or answers
-    expected = [float(np.dot(fit.first.weights, one.first)) for one in busy]
-    return sum(expected) / sum(one.first_s for one in busy)
+    busy = [answer for answer in answers if answer.first[1]] or answers
+    expected = [float(np.dot(fit.first.weights, item.first)) for item in busy]
+    return sum(expected) / sum(item.first_s for item in busy)
 
 
 @settings(max_examples=60, deadline=None)
@@ -135,8 +135,8 @@ def test_what_takes_no_time_in_what_was_measured_is_neither_nothing_nor_told() -
     inputs = [(1.0, float(n % 8), 0.1 * (n % 5)) for n in range(100)]
     found = fitted(inputs, [0.05] * 100, np.ones(100), USUAL_ENGINE.first)
     usual_x0, *usual = USUAL_ENGINE.first
-    for weight, one in zip(found.weights[1:], usual, strict=True):
-        assert weight > 0.05 * one * found.weights[0] / usual_x0
+    for weight, item in zip(found.weights[1:], usual, strict=True):
+        assert weight > 0.05 * item * found.weights[0] / usual_x0
     assert found.told[0]
     assert not found.told[2]
     assert found.missed < 0.1
@@ -157,9 +157,9 @@ def test_what_was_cached_was_not_read() -> None:
     points = measured(spec(), prompts=(1_024, 128, 384))
     reads_hz = fit_of(points).reads_hz
     for samples in points:
-        for one in samples:
-            one.prompt_tokens += 2_000
-            one.cached_tokens = 2_000
+        for sample in samples:
+            sample.prompt_tokens += 2_000
+            sample.cached_tokens = 2_000
     again = fit_of(points)
     assert again.reads_hz == pytest.approx(reads_hz)
     assert again.context_tokens > 2_000
@@ -169,9 +169,9 @@ def test_a_few_hiccups_change_little() -> None:
     points = measured(spec())
     calm = fit_of(points)
     for samples in points:
-        for one in samples[::20]:
-            one.ttft_ms += 5_000
-            one.total_ms += 5_000
+        for sample in samples[::20]:
+            sample.ttft_ms += 5_000
+            sample.total_ms += 5_000
     again = fit_of(points)
     assert again.first.weights == pytest.approx(calm.first.weights, rel=0.35)
     assert again.alone_ms == pytest.approx(calm.alone_ms, rel=0.05)
@@ -180,7 +180,7 @@ def test_a_few_hiccups_change_little() -> None:
 def test_workers_that_are_called_in_turn_are_looked_at_one_by_one() -> None:
     points = measured(spec())
     both = [
-        [*samples, *(Sample(**{**asdict(one), "server": 1}) for one in samples)]
+        [*samples, *(Sample(**{**asdict(sample), "server": 1}) for sample in samples)]
         for samples in points
     ]
     one, two = fit_of(points), fit_of(both)

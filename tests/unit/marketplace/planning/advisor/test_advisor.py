@@ -118,22 +118,22 @@ def test_the_emulated_figures_are_those_of_the_emulator() -> None:
 
 
 def test_every_published_figure_names_where_it_was_read() -> None:
-    for one in results().results:
-        assert one.url.startswith("https://github.com/mlcommons/inference_results_v4.1/blob/")
-        assert one.benchmark in one.url
-        assert one.samples_per_s > 0 < one.mean_latency_ms < one.p99_latency_ms
+    for result in results().results:
+        assert result.url.startswith("https://github.com/mlcommons/inference_results_v4.1/blob/")
+        assert result.benchmark in result.url
+        assert result.samples_per_s > 0 < result.mean_latency_ms < result.p99_latency_ms
     assert "mlperf/stable-diffusion-xl" in benchmarks()
 
 
 def test_a_published_option_has_no_price_and_is_not_chosen_without_one() -> None:
     question = Question(model="mlperf/stable-diffusion-xl", rate_hz=2, slo_ms=60_000, share=0.9)
     options = published_options(question)
-    assert {one.kind for one in options} == {"gpu", "tpu"}
+    assert {option.kind for option in options} == {"gpu", "tpu"}
     without = answer(question, options, task="vision")
     assert without.fleet is None
-    assert {one.left_out for one in without.options} == {"price"}
+    assert {option.left_out for option in without.options} == {"price"}
 
-    name = next(one.name for one in options if one.kind == "tpu")
+    name = next(option.name for option in options if option.kind == "tpu")
     priced = Question(model=question.model, rate_hz=2, slo_ms=60_000, share=0.9, prices={name: 4.8})
     found = answer(priced, options, task="vision")
     assert found.fleet is not None
@@ -157,7 +157,7 @@ def test_more_instances_carry_more_each_because_queues_pool() -> None:
         rate_carried(SLOW, n, slo_ms=400, share=0.95, cv=0.5, utilisation_max=0.95)
         for n in range(1, 6)
     ]
-    assert all(one > 0 for one in carried)
+    assert all(item > 0 for item in carried)
     each = [rate / n for n, rate in enumerate(carried, 1)]
     assert each == sorted(each)
     assert each[-1] > 1.2 * each[0]
@@ -192,7 +192,7 @@ PARTS = st.lists(
     st.tuples(
         st.integers(1, 9).map(float),
         st.lists(st.integers(0, 9), min_size=1, max_size=4).map(
-            lambda steps: tuple(float(one) for one in itertools.accumulate(steps))
+            lambda steps: tuple(float(item) for item in itertools.accumulate(steps))
         ),
     ).map(lambda made: Part(*made)),
     min_size=1,

@@ -91,10 +91,10 @@ def emulated_s(calls: Sequence[Served], worker: str = "emulated-h100-0") -> tupl
 
     async def all_() -> list[tuple[float, int]]:
         running = RunningWorker(WORKERS[worker], seed=1)
-        return await asyncio.gather(*(call(running, n, one) for n, one in enumerate(calls)))
+        return await asyncio.gather(*(call(running, n, item) for n, item in enumerate(calls)))
 
     seen = run(all_())
-    tokens = sum(one.usage.prompt_tokens + one.usage.cached_tokens for one in calls)
+    tokens = sum(item.usage.prompt_tokens + item.usage.cached_tokens for item in calls)
     took_s = sum(one_s for one_s, _ in seen) / len(seen)
     return took_s, sum(cached for _, cached in seen) / tokens
 
