@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Set Waypost up: a pinned uv, the locked Python packages, the front end.
+"""Set up Waypost: a pinned uv, the locked Python packages, the front end.
 
 Standard library only, and no pip or venv needed: this runs on a bare `python3`. Everything
 lands inside the repository (`.tools/`, `.venv/`, `frontend/node_modules/`, `frontend/dist/`)
@@ -57,11 +57,11 @@ class SetupError(Exception):
     """What stops the setup, in one line for the person at the terminal."""
 
 
-# --- telling people ------------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------
 
 
 class Step:
-    """One line on the terminal: what is being done and for how many seconds."""
+    """One line on the terminal: the current step and its seconds so far."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -70,7 +70,7 @@ class Step:
         self.show("…", end="" if self.live else "\n")
 
     def show(self, mark: str, note: str = "", end: str = "\n") -> None:
-        """Write the line, over the last one on a terminal."""
+        """Write the line; on a terminal, replace the last one."""
         elapsed_s = time.monotonic() - self.started
         seconds = f"{elapsed_s:5.1f} s" if elapsed_s >= 0.1 or mark == "✓" else ""
         start = "\r\033[K" if self.live else ""
@@ -106,16 +106,16 @@ class Step:
             raise SetupError(f"{self.title}: {explain(output, status)} (all of it: {LOG})")
 
     def done(self, note: str = "") -> None:
-        """Say that it worked."""
+        """Report success."""
         self.show("✓", note)
 
     def failed(self) -> None:
-        """Say that it did not."""
+        """Report failure."""
         self.show("✗")
 
 
 def explain(output: str, status: int) -> str:
-    """Name the cause that a failed command's output shows: its first error, else its last line."""
+    """Return the cause in a failed command's output: its first error, else its last line."""
     text = output.lower()
     if "no space left on device" in text or "enospc" in text or "disk quota" in text:
         return "the disk is full"
@@ -222,7 +222,7 @@ def unpack_uv(wheel: bytes) -> None:
 
 
 def install_python_packages() -> None:
-    """Bring .venv to what uv.lock says (0.1 s when it is there already)."""
+    """Bring .venv in line with uv.lock (0.1 s when it is there already)."""
     step = Step("Python packages")
     # An existing .venv keeps its interpreter. For a Python that is too new, uv looks for another
     # on this machine; it never downloads one.
@@ -244,7 +244,7 @@ def install_python_packages() -> None:
 
 
 def bring_libraries() -> None:
-    """Bring what the packages want of the system and it lacks; say in a line what stays missing."""
+    """Fetch system libraries that the packages need; report in one line what is still missing."""
     folder = TOOLS / "lib"
     sites = VENV.glob("lib/python3*/site-packages")
     missing = [
@@ -274,7 +274,7 @@ def bring_libraries() -> None:
 
 
 def bring_test_programs() -> None:
-    """Unpack what tests call and the system lacks. Raises SetupError."""
+    """Unpack the programs that tests call and the system lacks. Raises SetupError."""
     missing = [program for program in programs.FOR_TESTS if not program.find(TOOLS)]
     if not missing:
         return
@@ -309,7 +309,7 @@ def build_front_end() -> None:
 
 
 def once(title: str, argv: list[str], inputs: list[Path], stamp: Path, env: dict[str, str]) -> None:
-    """Run a front-end command unless `stamp` says that it ran on these very inputs."""
+    """Run a front-end command unless `stamp` says that it ran on the same inputs."""
     digest = digest_of(inputs)
     if stamp.exists() and stamp.read_text() == digest:
         return
@@ -354,7 +354,7 @@ def find_node() -> Path | None:
 
 
 def link_wheel_node(wheel: Path) -> Path:
-    """Lay links to the wheel's programs: its own bin/npm looks for its library in vain."""
+    """Link to the wheel's programs: its own bin/npm does not find its library."""
     folder = TOOLS / "node"
     folder.mkdir(parents=True, exist_ok=True)
     npm = wheel / "lib" / "node_modules" / "npm" / "bin"

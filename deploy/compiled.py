@@ -1,6 +1,6 @@
-"""``make compile``: the router's modules as extension modules, by mypyc, beside copies of them.
+"""``make compile``: compile copies of the router's modules with mypyc.
 
-Which modules is said by exclusion: all but those that :data:`LEFT_OUT` and :func:`obstacle` name.
+All modules are compiled except those that :data:`LEFT_OUT` and :func:`obstacle` name.
 Structs are made by msgspec, from what a class says of its fields: in the copy they lie in modules
 of their own, which stay as they are, so that what is written beside them can be compiled.
 """
@@ -48,7 +48,7 @@ LEFT_OUT = {
 """Files and folders of the package that would gain nothing, and why."""
 
 ENDS_AT_ONCE = ("aclosing", "asyncio.timeout", "asyncio.timeout_at")
-"""Contexts whose end nobody waits for."""
+"""Contexts that do not wait on exit."""
 
 PARTIAL = "partial-"
 STRUCTS = "_structs"
@@ -87,7 +87,7 @@ def main() -> int:
 
 
 def missing() -> str:
-    """What there must be and is not, in one line; "" when nothing is missing."""
+    """What is missing, in one line; "" when nothing is."""
     compiler = os.environ.get("CC", "cc").split()[0]
     headers = Path(sysconfig.get_path("include"), "Python.h")
     how = "on Debian and Ubuntu, as root: apt-get install gcc python3-dev"
@@ -115,7 +115,7 @@ def left_plain(sources: Path) -> dict[str, str]:
 
 
 def write_package(sources: Path, package: Path) -> list[Path]:
-    """Copy the package, with structs apart; return the files that are to be compiled."""
+    """Copy the package with structs in separate modules; return the files to compile."""
     written: list[Path] = []
     plain = left_plain(sources)
     for source in sorted(sources.rglob("*.py")):

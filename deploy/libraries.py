@@ -1,4 +1,4 @@
-"""Shared libraries that installed packages want of the system, brought into `.tools/lib`.
+"""Fetch shared libraries that installed packages need into `.tools/lib`.
 
 Standard library only: the setup runs this on a bare `python3`. Debian's packages are downloaded and
 unpacked, which needs no root and installs nothing; what the system has is not brought.
@@ -21,14 +21,14 @@ Run = Callable[[list[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A shared library, for whom it is, and the package of Debian and Ubuntu that has it."""
+    """A shared library, who needs it, and the Debian and Ubuntu package that has it."""
 
     soname: str
     wanted_by: str
     package: str
 
     def is_here(self, folder: Path) -> bool:
-        """Say whether the loader finds it, or it lies in `folder` or beside this Python."""
+        """Whether the loader finds it, or it is in `folder` or next to this Python."""
         beside_python = Path(sysconfig.get_config_var("LIBDIR") or "/nowhere")
         if any((place / self.soname).exists() for place in (folder, beside_python)):
             return True
@@ -61,7 +61,7 @@ def apt(folder: Path, run: Run) -> Iterator[Callable[[str], Path]]:
         settings = {
             "Dir::State::Lists": place / "lists",
             "Dir::Cache": place / "cache",
-            # Neither the right to lock the system's packages nor a user apart is needed here.
+            # This needs neither the system's package lock nor a separate user.
             "Debug::NoLocking": "1",
             "APT::Sandbox::User": "root",
             "APT::Update::Error-Mode": "any",
@@ -75,7 +75,7 @@ def apt(folder: Path, run: Run) -> Iterator[Callable[[str], Path]]:
         def unpack(package: str) -> Path:
             only = ["--yes", "--download-only", "--no-install-recommends"]
             run(["apt-get", *options, "install", *only, package])
-            unpacked.mkdir(exist_ok=True)  # Its caller may have moved the last one away.
+            unpacked.mkdir(exist_ok=True)  # The caller may have moved the last one.
             for archive in sorted(archives.glob("*.deb")):
                 run(["dpkg-deb", "--extract", str(archive), str(unpacked)])
                 archive.unlink()

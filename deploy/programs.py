@@ -12,7 +12,7 @@ here={folder}
 export LD_LIBRARY_PATH={libraries} FONTCONFIG_FILE="$here/fonts.conf"
 exec "$here/{executable}" "$@"
 """
-# What the installed packages' own configuration comes to, with the one family that they depend on:
+# The effect of the installed packages' own configuration, with the one family that they need:
 # it is not brought where the system has it.
 FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">

@@ -25,9 +25,9 @@ ERROR_SIGNS = ("CommandError: ", "error: ")
 
 
 def start(options: Options, *, show: Callable[[tuple[ServiceState, ...]], None]) -> None:
-    """Start a launcher of its own and return when its stack is healthy.
+    """Start a separate launcher and return when its stack is healthy.
 
-    Raises LaunchError with the launcher's reason. Ctrl-C meanwhile stops it again.
+    Raises LaunchError with the launcher's reason. Ctrl-C stops the launcher.
     """
     launch.check_ports(options)
     logs = options.home / "logs"

@@ -35,7 +35,7 @@ def home_named(words: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 
 def keep_traceback(error: Exception, home: Path) -> str:
-    """Say an error that nobody foresaw in one line; its traceback goes to a log, if one can be."""
+    """Report an unexpected error in one line; its traceback goes to a log, if possible."""
     said = traceback.format_exception_only(error)[-1].strip()
     log = home / "logs" / "manage.log"
     try:
@@ -49,7 +49,7 @@ def keep_traceback(error: Exception, home: Path) -> str:
 
 
 def adopt_running_stack() -> None:
-    """Fill the environment with what the running stack's services have, if one runs."""
+    """Copy the environment of the running stack's services, if a stack runs."""
     running = state.load(default_home())
     if running is not None and running.is_live():
         if "DATABASE_URL" not in os.environ and running.owner_url:

@@ -35,7 +35,7 @@ def once_logged(text: str, check: Callable[[Path], bool]) -> Callable[[Path], bo
     def ready(log: Path) -> bool:
         nonlocal shown_in
         try:
-            started = log.stat().st_ino  # Each start has a log of its own.
+            started = log.stat().st_ino  # Each start has its own log.
         except OSError:
             return False
         if shown_in != started and was_logged(log):

@@ -29,7 +29,7 @@ DISK_FULL_SIGN = "No space left on device"
 
 
 class LaunchError(Exception):
-    """Why the stack does not run: the first line says it all, a log's end may follow."""
+    """Why the stack does not run: one line, perhaps followed by the end of a log."""
 
 
 def run(
@@ -168,7 +168,7 @@ class _Record:
 
 @contextlib.contextmanager
 def _claim(home: Path) -> Iterator[IO[str]]:
-    """Hold the home folder for this launcher; the kernel lets go of it when we die."""
+    """Lock the home folder for this launcher; the kernel unlocks it when we die."""
     try:
         (home / "run").mkdir(parents=True, exist_ok=True)
         (home / "journal").mkdir(exist_ok=True)

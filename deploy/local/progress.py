@@ -58,7 +58,7 @@ class Progress:
         self._conditions = {state.name: state.condition for state in states}
 
     def settle(self) -> None:
-        """Leave what is drawn where it is; from here on say each change on a line of its own."""
+        """Keep what is drawn; from now on write each change on its own line."""
         self._live = False
 
     def _redraw(self, lines: list[str]) -> None:

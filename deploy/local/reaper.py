@@ -49,7 +49,7 @@ class Reaper:
         self._pipe = os.fdopen(writing, "wb", buffering=0)
 
     def add(self, process: Process, stop_signal: signal.Signals) -> None:
-        """Put a service on the list; `stop_signal` is how it is asked to leave."""
+        """Add a service to the list; `stop_signal` asks it to stop."""
         self._say(f"+ {process.pid} {process.started_ticks} {int(stop_signal)}\n")
 
     def remove(self, pid: int) -> None:

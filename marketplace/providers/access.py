@@ -9,7 +9,7 @@ from marketplace.catalog.models import Provider
 
 
 def provider_demand(request: Request, provider: Provider) -> None:
-    """Raises unless the caller may publish for the provider; whose it is, no stranger is told."""
+    """Raises unless the caller may publish for the provider. Does not reveal the owner."""
     owner = provider.organisation
     if owner is None or not organisations_seen_by(request).filter(pk=owner.pk).exists():
         raise NotFound(f"Your organisations run no provider {provider.slug!r}.")

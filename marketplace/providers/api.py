@@ -1,4 +1,4 @@
-"""Listings and providers over the management API: all that the console does."""
+"""Listings and providers over the management API: the same actions as in the console."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ DRAFT = (
 
 
 def actor_of(request: Request, who: Who) -> Actor:
-    """Who asks, for the record: a person by their address, a key by its name."""
+    """The caller's name for the record: a person's address or a key's name."""
     if isinstance(request.auth, ApiKey):
         return Actor(who, f"key {request.auth.name}")
     user = request.user
@@ -86,7 +86,7 @@ class EndpointSerializer(serializers.Serializer[Any]):
 
 
 class ListingSerializer(serializers.ModelSerializer[Listing]):
-    """A draft takes any part of itself. ``actions`` are what the caller's side may do now."""
+    """A draft may be partial. ``actions`` are what the caller may do now."""
 
     provider = serializers.SlugRelatedField("slug", queryset=Provider.objects.all())
     existing_model = serializers.SlugRelatedField(
@@ -186,7 +186,7 @@ class StepSerializer(serializers.Serializer[Any]):
 class ListingViewSet(
     mixins.CreateModelMixin, mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[Listing]
 ):
-    """Listings of the caller's providers, from draft to live. Staff see those of all."""
+    """Listings of the caller's providers, from draft to live. Staff see all listings."""
 
     permission_classes = [IsAuthenticated]
     serializer_class = ListingSerializer
@@ -244,7 +244,7 @@ class ListingViewSet(
     )
     @action(detail=True, methods=["post"], url_path=f"(?P<verb>{VERBS})", url_name="step")
     def step(self, request: Request, pk: str, verb: str) -> Response:
-        """Take a step on its way. Staff approve, send back, suspend and reinstate."""
+        """Take a step. Only staff approve, send back, suspend and reinstate."""
         listing = self.get_object()
         asked = StepSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -261,7 +261,7 @@ class ListingViewSet(
 
 
 def _side(request: Request, listing: Listing, verb: ListingAction) -> Who:
-    """As whom the caller takes the step: staff where it is theirs, else the provider."""
+    """The side that takes the step: staff for their own steps, else the provider."""
     sides: set[Who] = set()
     for (_state, item), step in STEPS.items():
         sides |= step.by if item == verb else set()
@@ -290,7 +290,7 @@ class PriceSerializer(serializers.Serializer[Any]):
 
 
 class MeaningSerializer(serializers.Serializer[Any]):
-    """What a typical call would cost and earn; ``calls`` 0 says that it is an assumption."""
+    """What a typical call would cost and earn; with ``calls`` 0 it is an assumption."""
 
     calls = serializers.IntegerField(source="typical.calls")
     charge_nano = serializers.IntegerField()
@@ -331,7 +331,7 @@ class WorkerHealthSerializer(serializers.Serializer[Any]):
 
 
 class RatioSerializer(serializers.Serializer[Any]):
-    """Tokens that workers say for one that the router counts."""
+    """Tokens that workers report per token that the router counts."""
 
     of = serializers.CharField(help_text="prompt, stream or whole.")
     ratio = serializers.FloatField()
@@ -340,7 +340,7 @@ class RatioSerializer(serializers.Serializer[Any]):
 
 
 class CountedSerializer(serializers.Serializer[Any]):
-    """How the workers counted in their last answers; of ``unheard`` routers nothing is known."""
+    """How the workers counted in their last answers; ``unheard`` routers did not answer."""
 
     answers = serializers.IntegerField()
     cut = serializers.IntegerField(help_text="Answers that said more than is believed.")
@@ -367,7 +367,7 @@ class TrafficSerializer(serializers.Serializer[Any]):
 
 
 class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
-    """What the caller's providers sell: its price, its health and its traffic, by deployment."""
+    """What the caller's providers sell, by deployment: price, health and traffic."""
 
     permission_classes = [IsAuthenticated]
     serializer_class = TrafficSerializer
@@ -383,7 +383,7 @@ class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
         responses=TrafficSerializer,
     )
     def retrieve(self, request: Request, pk: str) -> Response:
-        """Workers' health, calls, share of the model's traffic, and why the rest was lost."""
+        """Workers' health, calls, share of the model's traffic, and why other calls were lost."""
         row = self.get_object()
         window = window_of(request.query_params, timezone.now())
         lost = lost_of(row, window)
@@ -424,7 +424,7 @@ class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
     @extend_schema(request=WithdrawSerializer, responses=PriceVersionSerializer(many=True))
     @action(detail=True, methods=["post"], url_path="prices/withdraw", pagination_class=None)
     def withdraw(self, request: Request, pk: str) -> Response:
-        """Take an upcoming price back: the one before it is published for its date."""
+        """Withdraw an upcoming price: the previous one is republished for its date."""
         row = self.get_object()
         provider_demand(request, row.provider)
         asked = WithdrawSerializer(data=request.data)

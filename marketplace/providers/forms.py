@@ -1,4 +1,4 @@
-"""Forms of the console: money in dollars, endpoints as rows, everything else as it is kept."""
+"""Forms of the console: money in dollars, endpoints as rows, everything else as stored."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -33,7 +33,7 @@ PRICE_LABELS = {
 
 
 class UsdField(forms.DecimalField):
-    """Dollars for people, nano-USD for the program; empty is nothing."""
+    """Dollars on the page, nano-USD in the program; empty means None."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -46,7 +46,7 @@ class UsdField(forms.DecimalField):
         return int((super().clean(text) or Decimal(0)) * NANO_PER_USD)
 
     def prepare_value(self, value: Any) -> Any:
-        """What was typed stays; what is kept is shown in dollars."""
+        """Keep what was typed; show stored values in dollars."""
         if not isinstance(value, int):
             return value
         return f"{Decimal(value) / NANO_PER_USD:f}".rstrip("0").rstrip(".") if value else ""
@@ -151,7 +151,7 @@ EndpointFormSet = forms.formset_factory(
 
 
 class DraftForm(forms.ModelForm):
-    """A draft, whole or in part: what is there has to make sense, what is not may come later."""
+    """A complete or partial draft: what is filled in must be valid, the rest may come later."""
 
     existing = forms.CharField(
         required=False,

@@ -33,7 +33,7 @@ MODEL_FIELDS = (
 class Listing(models.Model):
     """What a provider publishes: a draft that becomes a deployment.
 
-    A draft may be incomplete: what it lacks is said when it is submitted. ``existing_model`` is set
+    A draft may be incomplete: what is missing is reported on submission. ``existing_model`` is set
     where another provider's model is offered too, else the fields from ``model_name`` on describe a
     new one. ``endpoints`` are ``{"url", "protocol", "slots"}``; empty for a pool of the provider's
     that has its workers already. Prices are as in :class:`marketplace.catalog.models.Offer`.

@@ -1,4 +1,4 @@
-"""The provider's console: its providers, its listings on their way, and the review by staff."""
+"""The provider's console: providers, listings from draft to live, and the review by staff."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ WAY = (
     (ListingState.REVIEW, (ListingState.BENCHMARKED, ListingState.REVIEW)),
     (ListingState.LIVE, (ListingState.LIVE, ListingState.PAUSED, ListingState.SUSPENDED)),
 )
-"""The steps of the way, and the states in which each is the one at hand."""
+"""The steps to go live, and the states in which each one is current."""
 
 
 @require_safe
 @organisation_required
 def provide(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """What an organisation offers, and what is on its way there."""
+    """What an organisation offers, and its listings that are not live yet."""
     return _overview(request, organisation, ProviderForm())
 
 
@@ -106,7 +106,7 @@ def provider_create(request: HttpRequest, organisation: Organisation) -> HttpRes
 @require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def provider(request: HttpRequest, organisation: Organisation, slug: str) -> HttpResponse:
-    """What a provider says of itself."""
+    """A provider's description of itself."""
     row = get_object_or_404(providers_of(organisation), slug=slug)
     form = ProviderForm(request.POST or None, instance=row)
     if request.method == "POST":
@@ -159,7 +159,7 @@ def listing_new(request: HttpRequest, organisation: Organisation) -> HttpRespons
 @require_safe
 @organisation_required
 def listing(request: HttpRequest, organisation: Organisation, listing_id: int) -> HttpResponse:
-    """How far a listing is, what its check found, what was measured, and all that happened."""
+    """A listing's progress, the findings of its check, its measurements and its history."""
     row = _find(organisation, listing_id)
     who = Who.PROVIDER if may(request.user, organisation, Permission.OFFERINGS) else None
     return render(request, "providers/listing.html", _shown(row, who, "listing-act"))
@@ -168,7 +168,7 @@ def listing(request: HttpRequest, organisation: Organisation, listing_id: int) -
 @require_http_methods(["GET", "HEAD", "POST"])
 @organisation_required
 def listing_edit(request: HttpRequest, organisation: Organisation, listing_id: int) -> HttpResponse:
-    """The draft's form. It is saved however little is there, and submitted when all of it is."""
+    """The draft's form. It can be saved at any time, and submitted when it is complete."""
     row = _find(organisation, listing_id)
     demand(request, organisation, Permission.OFFERINGS)
     if not row.is_draft:
@@ -235,7 +235,7 @@ def reviews(request: HttpRequest) -> HttpResponse:
 @require_safe
 @staff_required
 def review(request: HttpRequest, listing_id: int) -> HttpResponse:
-    """A listing as staff see it: all of what is sold, and the evidence."""
+    """A listing as staff see it: everything that is sold, and the evidence."""
     row = get_object_or_404(_any_listing(), pk=listing_id)
     return render(request, "providers/listing.html", _shown(row, Who.STAFF, "review-act"))
 
@@ -340,7 +340,7 @@ def _shown(row: Listing, who: Who | None, act_url: str) -> dict[str, Any]:
 
 
 def _way(row: Listing) -> list[dict[str, Any]]:
-    """Draft, check, benchmark, review, live: which are done, and which is at hand."""
+    """Draft, check, benchmark, review, live: which are done, and which is current."""
     at = next((i for i, (_goal, states) in enumerate(WAY) if row.state in states), -1)
     return [
         {
@@ -370,7 +370,7 @@ def _overview(
 
 
 def _put_errors(form: DraftForm, error: ValidationError) -> dict[str, list[str]]:
-    """Errors beside their fields; returns those of the sections that are no field of the form."""
+    """Put errors next to their fields; return those of sections that are not a field."""
     wrong: dict[str, list[str]] = {}
     by_field = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
     for name, texts in by_field.items():

@@ -1,4 +1,4 @@
-"""A listing moves on as its benchmark ends, not when somebody next looks."""
+"""A listing moves on when its benchmark ends, not when somebody next opens it."""
 
 from typing import Any
 

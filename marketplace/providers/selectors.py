@@ -9,7 +9,7 @@ from marketplace.providers.models import ConformanceResult, ConformanceRun, List
 
 
 def providers_of(organisation: Organisation) -> QuerySet[Provider]:
-    """What an organisation provides as."""
+    """An organisation's providers."""
     return Provider.objects.filter(organisation=organisation)
 
 
@@ -25,7 +25,7 @@ def listings_of(organisations: QuerySet[Organisation]) -> QuerySet[Listing]:
 
 
 def listings_to_review() -> QuerySet[Listing]:
-    """The queue of staff: the one that has waited longest first."""
+    """The staff's queue: the longest waiting first."""
     rows = Listing.objects.filter(state=ListingState.REVIEW).order_by("updated_at", "id")
     return rows.select_related("provider__organisation", "existing_model", "benchmark")
 

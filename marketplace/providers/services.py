@@ -55,10 +55,10 @@ SYSTEM = Actor(Who.SYSTEM, "system")
 def provider_open(
     *, organisation: Organisation, slug: str, name: str, description: str = "", website: str = ""
 ) -> Provider:
-    """An organisation begins to provide. The commission is the platform's default.
+    """Make an organisation a provider. The commission is the platform's default.
 
-    Raises ``ValidationError`` by field. A slug is also the author of the provider's models: one
-    that models have already is another's.
+    Raises ``ValidationError`` by field. A slug is also the author
+    of the provider's models, so one that already has models is taken.
     """
     if organisation.providers.count() >= PROVIDERS_MAX:
         raise ValidationError(
@@ -98,7 +98,7 @@ def provider_commission_set(*, provider: Provider, commission_bps: int) -> Provi
 
 @transaction.atomic
 def listing_create(*, provider: Provider, created_by: User | None, **fields: Any) -> Listing:
-    """Begin a draft. It may lack whatever it likes."""
+    """Start a draft. It may be incomplete."""
     listings = Listing.objects.filter(provider=provider).exclude(state=ListingState.RETIRED)
     if listings.count() >= LISTINGS_OPEN_MAX:
         raise ValidationError(
@@ -133,7 +133,7 @@ def _saved(listing: Listing, fields: dict[str, Any]) -> Listing:
 def listing_act(
     *, listing: Listing, action: ListingAction | str, actor: Actor, why: str = ""
 ) -> Listing:
-    """Take a step of :data:`.listings.states.STEPS`, with what it brings about.
+    """Take a step of :data:`.listings.states.STEPS`, with its effects.
 
     Raises ``ValidationError`` when it is not possible, by field where a draft is incomplete.
     """
@@ -152,7 +152,7 @@ def listing_act(
         if effect := _EFFECTS.get(action):
             effect(row, actor)
         _take(row, action, step, actor, why)
-        # In force for routers, last of all.
+        # Last: put it in force for routers.
         snapshot_publish()
     return row
 
@@ -232,7 +232,7 @@ _EFFECTS: dict[ListingAction, Any] = {
 
 
 def listings_follow() -> list[int]:
-    """Move listings on whose benchmark is over; returns their ids."""
+    """Move on listings whose benchmark has ended; returns their ids."""
     moved = []
     rows = Listing.objects.filter(state=ListingState.BENCHMARKING).select_related("benchmark")
     for listing in rows.order_by("pk"):

@@ -1,4 +1,4 @@
-"""Listings on their way: check endpoints, and move on what was measured."""
+"""Check endpoints of listings, and move on listings that were measured."""
 
 from marketplace.providers.conformance.probing import RUN_S_MAX
 from marketplace.providers.listings.checking import listing_check, listing_conclude
@@ -8,7 +8,7 @@ from marketplace.shared.jobs.kinds import JobKind
 from marketplace.shared.jobs.periodic import Queue, every
 from marketplace.shared.jobs.services import SWEEP_EVERY_S, job_register
 
-# The work ends by itself when its time is over, and says so.
+# The work ends when its time is over, and reports it.
 job_register(
     JobKind(
         ConformanceRun,
@@ -22,5 +22,5 @@ job_register(
 
 @every(SWEEP_EVERY_S, queue=Queue.CONTROL)
 def follow_benchmarks() -> int:
-    """Move listings on whose benchmark is over and did not say so; returns how many."""
+    """Move on listings whose benchmark ended without a signal; returns how many."""
     return len(listings_follow())

@@ -65,7 +65,7 @@ def test_a_policy_is_drafted_previewed_tried_and_rolled_back(
     page.get_by_role("button", name="Try as a canary").click()
 
     expect(
-        page.get_by_role("heading", name=re.compile(rf"Version \d+ against version {before}"))
+        page.get_by_role("heading", name=re.compile(rf"Version \d+ compared with version {before}"))
     ).to_be_visible()
     trial = page.locator("#trial")
     expect(trial).to_contain_text("Trial started")

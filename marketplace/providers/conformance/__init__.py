@@ -1,1 +1,1 @@
-"""Real calls to an endpoint, each judged: may this be sold?"""
+"""Real calls to an endpoint, to decide whether it may be sold."""

@@ -1,4 +1,4 @@
-"""What each check is called, and what to do about what it found: stored as codes, said in words."""
+"""Names of checks and advice on their findings: stored as codes, shown as text."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""What a check is asked about, and what it found. Plain values."""
+"""What a check tests, and what it found. Plain values."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ PASS, WARN, FAIL, SKIP = "pass", "warn", "fail", "skip"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An endpoint: ``model`` is what it calls the model, ``parameters`` what is claimed."""
+    """An endpoint: ``model`` is the model's name there, ``parameters`` are the claimed ones."""
 
     url: str
     protocol: str
@@ -44,7 +44,7 @@ class Reply:
 
     @property
     def shown(self) -> str:
-        """Status and the beginning of what came."""
+        """The status and the start of the body."""
         if self.error:
             return self.error[:SHOWN_CHARACTERS]
         text = " ".join(self.events[-3:]) or self.content.decode(errors="replace")
@@ -81,7 +81,7 @@ def found(
 
 
 def unanswered(check: Check, reply: Reply, verdict: str = FAIL) -> Finding | None:
-    """What is wrong with a reply before its content is looked at; None for a 200."""
+    """What is wrong with a reply apart from its content; None for a 200."""
     if reply.refused:
         return found(check, reply, verdict, "address_refused", why=reply.error)
     if reply.error:

@@ -35,7 +35,7 @@ class Client:
         self._client = httpx.AsyncClient(
             transport=transport,
             trust_env=False,
-            # One that is used again may be ending at the other side: no fault of the endpoint's.
+            # The other side may be closing a reused connection, through no fault of its own.
             headers={"connection": "close"},
             timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         )
@@ -44,7 +44,7 @@ class Client:
         await self._client.aclose()
 
     async def get(self, path: str) -> Reply:
-        """What a GET gives."""
+        """The reply to a GET."""
         return await self._call("GET", path, b"", {}, f"GET {path}")
 
     async def post(
@@ -54,7 +54,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         shown: str = "",
     ) -> Reply:
-        """What a POST of JSON, or of bytes with their own headers, gives."""
+        """The reply to a POST of JSON, or of bytes with their own headers."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = shown or f"POST {path} {shortened(body if not isinstance(body, bytes) else '')}"
         all_headers = {"content-type": "application/json", **(headers or {})}
@@ -82,7 +82,7 @@ class Client:
     async def left_after_first(
         self, path: str, body: Mapping[str, Any]
     ) -> AsyncIterator[httpx.Response]:
-        """An open stream past its first data line; closed without being read on."""
+        """A stream that is open past its first data line, then closed without reading on."""
         async with self._opened(path, body) as response:
             if response.status_code == 200:
                 async for _line in _data_lines(response):

@@ -77,7 +77,7 @@ def inputs_of(target: Target) -> list[Tensor]:
 
 
 def judge_metadata(reply: Reply, tensors: Mapping[str, Any]) -> Finding:
-    """Names, datatypes and shapes of inputs and outputs are the listing's."""
+    """Names, datatypes and shapes of inputs and outputs match the listing."""
     wrong = unanswered(Check.METADATA, reply)
     if wrong:
         return wrong
@@ -123,7 +123,7 @@ def _fits(found_shape: Sequence[Any], wanted: Sequence[Any]) -> bool:
 def judge_infer(
     reply: Reply, outputs: Sequence[Mapping[str, Any]], check: Check = Check.INFER
 ) -> Finding:
-    """Every declared output came, of its datatype and shape, with as many values."""
+    """Every declared output is there, with its datatype, its shape and as many values."""
     wrong = unanswered(check, reply)
     if wrong:
         return wrong
@@ -257,7 +257,7 @@ async def check_oip_grpc(address: str, target: Target) -> AsyncIterator[Finding]
         answer = await _asked(shortened(sent), _infer(server, target, tensors))
         yield judge_infer(answer, list(target.tensors.get("outputs") or ()))
         bad = await _asked("ModelInfer with a bad shape", _infer(server, target, tensors, bad=True))
-        # A refusal is what is wanted here; a dead server would have been seen before.
+        # A refusal is right here; a dead server would have been found before.
         if bad.error and "nothing within" not in bad.error:
             yield found(Check.BAD_SHAPE, bad)
         else:

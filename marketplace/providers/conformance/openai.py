@@ -207,14 +207,15 @@ def judge_usage(reply: Reply, *, completes: bool = True) -> Finding:
 
 
 def judge_max_tokens(reply: Reply, most: int) -> Finding:
-    """No more tokens than were asked for, and the reason of the end is said."""
+    """No more tokens than requested, and the right finish reason."""
     wrong = unanswered(Check.MAX_TOKENS, reply)
     if wrong:
         return wrong
     tokens = _counts(reply.body().get("usage"))[1]
     if not isinstance(tokens, int):
         return found(Check.MAX_TOKENS, reply, FAIL, "no_usage")
-    # Who reports few and sends many is caught by the words: none is less than a quarter token.
+    # The words catch a worker that reports few tokens and sends many: each is at least a quarter
+    # token.
     words = len(text_of(reply).split())
     if tokens > most or words > 4 * most:
         return found(
@@ -279,7 +280,7 @@ def _delta(chunk: dict[str, Any]) -> str:
 
 
 async def _bad_request(client: Client, path: str, target: Target) -> Finding:
-    """A request without what it is about."""
+    """A request without its input."""
     reply = await client.post(path, {"model": target.model, "max_tokens": TOKENS_FEW})
     if reply.error:
         return unanswered(Check.BAD_REQUEST, reply) or found(Check.BAD_REQUEST, reply)
@@ -298,7 +299,7 @@ def judge_refusal(check: Check, reply: Reply) -> Finding:
 
 
 async def _stop(client: Client, target: Target) -> Finding:
-    """A word out of the answer's middle, asked to stop at: the answer must no longer have it."""
+    """Ask to stop at a word from the middle of the answer: it must then be missing."""
     whole = await client.post(CHAT, _body(target, TOKENS_ASKED))
     words = text_of(whole).split()
     stop = next((word for word in words[2:] if len(word) > 2 and word not in words[:2]), "")
@@ -367,7 +368,7 @@ async def _tools(client: Client, target: Target) -> Finding:
 
 
 async def _cancel(client: Client, target: Target, streamed: Reply) -> Finding:
-    """Fill every slot with long answers, leave, and see whether the next call has to wait."""
+    """Fill every slot with long answers, leave, and check whether the next call must wait."""
     per_token_ms = streamed.took_ms / TOKENS_ASKED
     alone = await client.post(CHAT, _body(target, TOKENS_FEW))
     wrong = unanswered(Check.CANCEL, alone)
@@ -396,7 +397,7 @@ async def _cancel(client: Client, target: Target, streamed: Reply) -> Finding:
 
 
 async def _filled_and_left(client: Client, body: dict[str, Any], slots: int) -> bool:
-    """Whether that many streams had begun before they were left."""
+    """Whether that many streams had started before the caller left."""
     try:
         async with AsyncExitStack() as stack:
             opened = [

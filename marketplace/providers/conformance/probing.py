@@ -1,4 +1,4 @@
-"""Which checks an endpoint gets, run where they can be watched and stopped."""
+"""Choose an endpoint's checks and run them so that they can be followed and cancelled."""
 
 import asyncio
 import queue
@@ -90,7 +90,7 @@ def check_all(
 
 
 class _Work:
-    """The checks on a loop of their own, which another thread may stop."""
+    """The checks on their own event loop, which another thread may stop."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class _Work:
             self._said.put(None)
         except asyncio.CancelledError:
             self._said.put(None)
-        except BaseException as error:  # noqa: BLE001 # told to the thread that waits
+        except BaseException as error:  # noqa: BLE001 # passed to the thread that waits
             self._said.put(error)
 
     def stop(self) -> None:
@@ -116,7 +116,7 @@ class _Work:
             try:
                 self._loop.call_soon_threadsafe(self._task.cancel)
             except RuntimeError:
-                return  # It closed just now: there is nothing left to stop.
+                return  # It has just closed: there is nothing left to stop.
 
     async def _all(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()

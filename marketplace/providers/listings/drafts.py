@@ -1,4 +1,4 @@
-"""What a draft still lacks before it can be checked, by field."""
+"""What a draft still needs before it can be checked, by field."""
 
 from collections import defaultdict
 from typing import Any

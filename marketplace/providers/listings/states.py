@@ -1,4 +1,4 @@
-"""How a listing gets from draft to live, and who takes each step: one table. Pure."""
+"""How a listing gets from draft to live, and who takes each step, in one table. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ListingState(TextChoices):
 
 
 class ListingAction(TextChoices):
-    """What is done to a listing. Those of nobody are the system's own."""
+    """What is done to a listing. The system takes those that belong to nobody."""
 
     SUBMIT = "submit", _("Submit for the check")
     PASS = "pass", _("Check passed")
@@ -58,7 +58,7 @@ class Step:
 
 
 class StepRefused(ValueError):
-    """The listing's state does not allow it, or not by them."""
+    """The listing's state does not allow the action, or not for this side."""
 
 
 S, A = ListingState, ListingAction
@@ -80,7 +80,7 @@ STEPS: Mapping[tuple[ListingState, ListingAction], Step] = {
     (S.REVIEW, A.APPROVE): Step(S.LIVE, _STAFF),
     (S.LIVE, A.PAUSE): Step(S.PAUSED, _PROVIDER),
     (S.PAUSED, A.RESUME): Step(S.LIVE, _PROVIDER),
-    # What staff stopped, its provider does not start again.
+    # A provider cannot restart what staff suspended.
     (S.LIVE, A.SUSPEND): Step(S.SUSPENDED, _STAFF),
     (S.PAUSED, A.SUSPEND): Step(S.SUSPENDED, _STAFF),
     (S.SUSPENDED, A.REINSTATE): Step(S.LIVE, _STAFF),
@@ -95,7 +95,7 @@ STEPS: Mapping[tuple[ListingState, ListingAction], Step] = {
 }
 
 WHY_NEEDED = frozenset({A.SEND_BACK, A.SUSPEND})
-"""Actions whose reason the provider is told."""
+"""Actions whose reason the provider sees."""
 BY_PEOPLE = tuple(
     action
     for action in A
@@ -116,5 +116,5 @@ def step_of(state: ListingState | str, action: ListingAction | str, who: Who) ->
 
 
 def actions_of(state: ListingState | str, who: Who) -> list[ListingAction]:
-    """What one may do to a listing in this state, in the table's order."""
+    """The actions that a side may take in this state, in the table's order."""
     return [action for (item, action), step in STEPS.items() if item == state and who in step.by]

@@ -1,4 +1,4 @@
-"""Why a deployment was not chosen, out of the decisions that recorded calls keep.
+"""Why a deployment was not chosen, from the decisions in recorded calls.
 
 A call's record has every endpoint that was considered for its last attempt, with its verdict and
 what was expected of it. What is counted here are a model's newest calls within a bound.
@@ -32,7 +32,7 @@ SAME_MS = 0.5
 
 
 class Reason(TextChoices):
-    """Why a call went elsewhere. WON is no reason: it came here."""
+    """Why a call went elsewhere. WON means that it came here."""
 
     WON = "won", _("Won")
     TIED = "tied", _("Tied: another equally good one was chosen")
@@ -134,7 +134,7 @@ def reason_of(decision: Decision) -> Reason:
 
 
 def _is_as_fast(best: Mapping[str, Any], chosen: Mapping[str, Any] | None) -> bool:
-    """Slower by its score, yet not by time: what counted was money, or the caller's order."""
+    """Slower by its score but not by time: price or the caller's order decided."""
     if chosen is None:
         return False
     ours = best["wait_ms"] + best["service_ms"]
@@ -191,7 +191,7 @@ FROM ({calls}) AS c
 
 
 def _json(value: Any) -> Any:
-    """The driver hands JSON on as text."""
+    """The driver returns JSON as text."""
     return json.loads(value) if isinstance(value, str) else value
 
 

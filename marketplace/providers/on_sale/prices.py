@@ -26,7 +26,7 @@ TYPICAL_BY_TASK = {
     Task.TABULAR: Usage(rows=1),
     Task.VISION: Usage(rows=1, images=1),
 }
-"""What a call is taken for where none was recorded."""
+"""A call's assumed quantities where none was recorded."""
 PRICES_SHOWN = 50
 EFFECTIVE_MAX = timedelta(days=366)
 COUNTED = (
@@ -41,7 +41,7 @@ COUNTED = (
 
 @dataclass(frozen=True, slots=True)
 class Typical:
-    """A mean call: over ``calls`` recorded ones, or what the task is taken for where that is 0."""
+    """A mean call: over ``calls`` recorded ones, or the task's assumed one when that is 0."""
 
     usage: Usage
     calls: int
@@ -93,7 +93,7 @@ def typical_call(deployment: Deployment) -> Typical:
 
 
 def meaning_of(deployment: Deployment, price: Price) -> Meaning:
-    """What a price would mean, beside the one in force."""
+    """What a price would mean, compared with the one in force."""
     typical = typical_call(deployment)
     offer = offer_in_force(deployment)
     charge = charge_nano(price, typical.usage)
@@ -121,7 +121,7 @@ def price_set(
 
 @transaction.atomic
 def price_withdraw(*, offer: Offer) -> Offer:
-    """Take an upcoming price back: what would be in force without it takes its date over.
+    """Withdraw an upcoming price: what would be in force without it takes over its date.
 
     Offers are immutable: a newer one of the same date supersedes it before it was ever in force.
     """
@@ -153,7 +153,7 @@ def price_versions(deployment: Deployment) -> list[Version]:
     found, dates, begun = [], set(), False
     for row in rows:
         if row.effective_at in dates:
-            # A newer one of the same date took its place before it was ever in force.
+            # A newer one of the same date replaced it before it was ever in force.
             state = "withdrawn"
         elif row.effective_at > now:
             state = "upcoming"

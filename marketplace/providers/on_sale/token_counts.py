@@ -1,4 +1,4 @@
-"""How a deployment's workers count tokens, beside what the routers saw pass: what is believed."""
+"""How a deployment's workers count tokens, compared with what the routers saw."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ BELIEVED = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Tokens that workers say for one that the router counts: theirs, and their model's median."""
+    """Tokens that workers report per token that the router counts, and the model's median."""
 
     of: str
     label: str | Promise
@@ -30,7 +30,7 @@ class Ratio:
 
     @property
     def most(self) -> float:
-        """Up to what they are believed, short answers and templates aside."""
+        """The ratio that is accepted, apart from short answers and templates."""
         return BELIEVED * self.median
 
     @property
@@ -54,7 +54,7 @@ class Counted:
 
 
 def counted_of(deployment: Deployment, reading: Reading) -> Counted:
-    """What the routers say of the last answers of a deployment."""
+    """What the routers report about the last answers of a deployment."""
     said = [
         count
         for heard in reading.heard

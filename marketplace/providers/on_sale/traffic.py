@@ -1,4 +1,4 @@
-"""How a deployment does: its calls over time, its share of its model's, and its workers' health."""
+"""A deployment's calls over time, its share of its model's calls, and its workers' health."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NOBODY = 0
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """``steps`` are a deployment's figures with the calls of its whole model beside them."""
+    """``steps`` are a deployment's figures, with the calls of its whole model."""
 
     totals: Figures
     model_calls: int

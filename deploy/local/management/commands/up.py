@@ -55,7 +55,7 @@ class Command(BaseCommand):
         def announce() -> None:
             progress.settle()
             self.stdout.write(banner(options, detached=False))
-            self.stdout.flush()  # Into a pipe or a file too, and now.
+            self.stdout.flush()  # Also into a pipe or a file, without delay.
 
         try:
             if given["detach"]:

@@ -289,7 +289,7 @@ def test_what_runs_is_polled_and_what_is_over_is_not(done: Benchmark, staff: Cli
     Benchmark.objects.filter(pk=done.pk).update(state=JobState.RUNNING, stage="measuring|4|120")
     page = staff.get(f"/benchmarks/{done.pk}").content.decode()
     assert "every 1s" in page
-    assert "load 4: measures, 120 samples" in page
+    assert "load 4: measuring, 120 samples" in page
 
 
 def test_emulated_figures_say_so(done: Benchmark) -> None:

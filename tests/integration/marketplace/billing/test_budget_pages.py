@@ -244,5 +244,5 @@ def test_staff_see_that_only_triggers_protect_the_books(
     owns = urlsplit(postgres_url).username
     with override_settings(SERVICES_ROLE=owns):
         said = words(owner, "/reconciliation")
-    assert f"Only triggers protect the books: the services' role, {owns}, may write them" in said
+    assert f"Only triggers protect the books: the services' role, {owns}, can write to them" in said
     assert "MIGRATE_DATABASE_URL" in said

@@ -252,7 +252,7 @@ def test_loopback_is_refused_where_the_installation_does_not_allow_it(
 
 def test_staff_give_a_reason_and_what_happened_is_never_changed(draft: Draft) -> None:
     listing = act(measured(checked(draft)), A.REQUEST_REVIEW)
-    with pytest.raises(ValidationError, match="Say why"):
+    with pytest.raises(ValidationError, match="Give a reason"):
         act(listing, A.SEND_BACK, Who.STAFF)
     act(listing, A.SEND_BACK, Who.STAFF, why="a better name")
     event = ListingEvent.objects.first()

@@ -246,7 +246,7 @@ def test_what_routers_have_on_an_engine_is_added_up_and_shown(
     assert (expected["first_token_ms"], expected["hit_rate"]) == (125.0, 0.5)
     page = staff.get("/topology").content.decode()
     for text in (
-        "6 answers under way",
+        "6 answers in progress",
         "4 prompts wait",
         "24,000 tokens in use",
         "50.0 % of prompts",

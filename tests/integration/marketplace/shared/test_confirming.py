@@ -75,7 +75,7 @@ def test_a_member_is_removed_once_confirmed(shop: Shop, owner: Client) -> None:
     asked = owner.post(path).content.decode()
     assert "second@example.com" in asked
     assert "1 call in the last hour" in asked
-    assert "1 key that they made stays" in asked
+    assert "1 key that they created stays" in asked
     assert user.memberships.exists()
     assert owner.post(path, {CONFIRMED: "1"}).status_code == 302
     assert not user.memberships.exists()

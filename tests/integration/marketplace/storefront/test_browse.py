@@ -157,7 +157,7 @@ def test_a_name_outranks_a_description(shop: Shop) -> None:
 def test_typing_errors_find_what_is_spelt_alike(stock: None) -> None:
     page = Client().get("/?q=lamma")
     assert [row.model.name for row in page.context["rows"]] == ["yard/llama-3.3-70b"]
-    assert "No model has “lamma”" in page.content.decode()
+    assert "No model matches “lamma”" in page.content.decode()
 
 
 def test_without_trigrams_search_is_by_whole_words(stock: None) -> None:

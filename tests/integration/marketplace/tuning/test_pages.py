@@ -164,7 +164,7 @@ def test_a_straggler_is_shown_beside_its_worker(page: Client, shop: Shop) -> Non
     Straggler.objects.create(worker=shop.worker, deployment=shop.deployment, evidence=evidence)
     text = text_of(page, "/routes").replace("&#x27;", "'")
     assert "4.00 times its peers' service time (3.00 to 5.00; 9 calls against 80)" in text
-    assert "The router now expects 3.50 times theirs of it." in text
+    assert "The router now expects it to take 3.50 times as long as they do." in text
     assert "Its share of the calls is 8.0 % , and was 33.0 %" in text.replace("8.0 %,", "8.0 % ,")
 
 

@@ -87,7 +87,7 @@ def test_a_draft_over_an_old_version_is_refused_with_what_changed(
     answer = staff.post(PAGE, sent)
     assert answer.status_code == 409
     text = answer.content.decode()
-    assert "You began from version 1; version 2 came in force" in text
+    assert "You started from version 1. Version 2 came into force" in text
     assert "Wait weight" in text
     assert policy_in_force(shop.model).version == 2  # type: ignore[union-attr]
     # The draft is kept, to be put over the new version knowingly.

@@ -221,13 +221,13 @@ def test_the_decision_in_words() -> None:
         "c: does not pass its health checks now",
     ]
     only = reasons(places([candidate("a", "chosen", 1)]))
-    assert only == ["a was the only place that was weighed for this call."]
+    assert only == ["a was the only option for this call."]
     # Of a call that another provider failed first, the last try weighed one place alone.
     sent = tries([attempt("b", "worker_failed:reset", 0), attempt("a", "completed", 9)])
     left = reasons(places([candidate("a", "chosen", 1)]), sent)
-    assert left == ["a was the only place weighed after the tries before it."]
+    assert left == ["a was the only option left after the earlier attempts."]
     many = [candidate("a", "chosen", 0), *(candidate(f"b{i}", "tied", 0) for i in range(8))]
-    assert reasons(places(many))[-1] == "2 more lost; the table has them."
+    assert reasons(places(many))[-1] == "2 more were not chosen: see the table."
     assert reasons([]) == []
 
 
@@ -277,20 +277,20 @@ def test_a_call_of_slots_alone_has_no_engines(shop: Shop, owner: Client) -> None
 def test_the_tries_in_words() -> None:
     sent = tries([attempt("b", "completed", 40), attempt("a", "outrun", 10)])
     assert [message.attempt["worker_id"] for message in sent] == ["a", "b"]
-    assert retries(sent) == ["a was late, so the call was also sent to another place, which won."]
+    assert retries(sent) == ["a was late, so the call was also sent to another worker, which won."]
     failed = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)])
-    assert "a did not answer as it should (worker_failed:reset)" in retries(failed)[0]
+    assert "a did not answer correctly (worker_failed:reset)" in retries(failed)[0]
     assert retries(tries([attempt("a", "worker_failed", 0)])) == []
     # The late first try may win after all.
     first_won = tries([attempt("a", "completed", 10), attempt("b", "outrun", 40)])
     assert retries(first_won) == [
-        "b was sent the call too, as an earlier try was late; that one won."
+        "The call was also sent to b, because an earlier attempt was late. The earlier attempt won."
     ]
     # Nothing took over from the last one that failed.
     both = tries([attempt("a", "worker_failed:reset", 0), attempt("b", "timeout", 9)])
     assert retries(both) == [
-        "a did not answer as it should (worker_failed:reset); another place took over.",
-        "b did not answer as it should (timeout); nothing was tried after it.",
+        "a did not answer correctly (worker_failed:reset). Another worker took over.",
+        "b did not answer correctly (timeout). There was no further attempt.",
     ]
 
 

@@ -51,7 +51,7 @@ def test_a_refund_is_ordered(
     assert (made.state, made.amount_cents, made.reason) == ("succeeded", 1_000, "asked for it")
     assert made.requested_by == User.objects.get(email="root@example.com")
     again = staff.post(REFUNDS, {**body, "amount": "15.01"})
-    assert b"15.00 US dollars can be refunded" in again.content
+    assert b"At most 15.00 US dollars of this payment can be refunded" in again.content
     assert staff.get(f"/admin/billing/refund/{made.pk}/change/").status_code == 200
     assert staff.post(f"/admin/billing/refund/{made.pk}/delete/").status_code == 403
 

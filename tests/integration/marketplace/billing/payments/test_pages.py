@@ -137,7 +137,7 @@ def test_a_debt_is_on_the_page(shop: Shop, owner: Client) -> None:
     payment = paid(shop.organisation)
     deliver(event("charge.dispute.created", dispute(payment, 4_000)))
     page = owner.get("/billing").content.decode()
-    assert "$5.00 are owed" in page
+    assert "you owe $5.00" in page
 
 
 def test_another_organisations_payment_is_not_found(shop: Shop) -> None:
@@ -179,5 +179,5 @@ def test_failures_of_the_card_are_shown(shop: Shop, owner: Client) -> None:
     owner.post("/billing/auto-recharge", RULE)
     AutoRecharge.objects.update(failures=4, failure="Your card was declined.", enabled=False)
     page = owner.get("/billing").content.decode()
-    assert "(4 of 4 tries): Your card was declined." in page
+    assert "(attempt 4 of 4): Your card was declined." in page
     assert "Auto-recharge was turned off" in page
