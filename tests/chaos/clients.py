@@ -1,4 +1,4 @@
-"""Clients that write down what they were given."""
+"""Clients that record what they receive."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ CONTENT = b'"content":"x "'
 
 @dataclass
 class Seen:
-    """One call as its client had it. ``status`` is 0 when nothing came."""
+    """One call as its client saw it. ``status`` is 0 when nothing came."""
 
     call: str
     streamed: bool
@@ -30,7 +30,7 @@ class Seen:
 
     @property
     def charge_nano(self) -> int:
-        """What the answer said that it cost."""
+        """The cost that the answer reported."""
         return int(self.headers["x-cost-nano-usd"])
 
 
@@ -45,7 +45,7 @@ async def call(
     leave_after: int | None = None,
     **fields: object,
 ) -> Seen:
-    """One call on a connection of its own. Raises ``OSError`` when nobody listens; else it is told.
+    """One call on its own connection. Raises ``OSError`` when nobody listens.
 
     With ``leave_after`` the client hangs up once it has so many tokens, or at once when 0.
     """
@@ -68,7 +68,7 @@ async def call(
         )
         await _listen(reader, seen, leave_after)
     except (OSError, asyncio.IncompleteReadError):
-        pass  # It died. What came until then is written down.
+        pass  # The router died. Record what arrived until then.
     finally:
         writer.transport.abort() if leave_after is not None else writer.close()
     return seen
@@ -95,7 +95,7 @@ async def _listen(reader: asyncio.StreamReader, seen: Seen, leave_after: int | N
 
 
 async def insist(ports: list[int], name: str, *more: object, **fields: object) -> Seen | None:
-    """The first of the routers that listens; None when nobody does."""
+    """The first router that listens; None when none does."""
     for port in ports:
         with contextlib.suppress(OSError):
             return await call(port, name, *more, **fields)  # type: ignore[arg-type]

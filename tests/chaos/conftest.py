@@ -1,4 +1,4 @@
-"""A database that chaos tests may kill; it is back when the next one begins."""
+"""A database that chaos tests may kill; it runs again when the next test begins."""
 
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +21,6 @@ def mortal_database() -> Iterator[Database]:
 
 @pytest.fixture
 def shop(mortal_database: Database, tmp_path: Path) -> Iterator[Market]:
-    """A market without routers and workers yet, whose customer has plenty."""
+    """A market without routers and workers, whose customer has plenty of credit."""
     with market(tmp_path, mortal_database) as made:
         yield made

@@ -1,4 +1,4 @@
-"""A router as a process of its own, workers on bare sockets, and callers that keep a log."""
+"""A router as a separate process, workers on bare sockets, and callers that keep a log."""
 
 import asyncio
 import contextlib
@@ -69,7 +69,7 @@ class Worker:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def die(self) -> None:
-        """As by ``kill -9``: nobody listens and every connection is reset."""
+        """Like ``kill -9``: nobody listens and every connection is reset."""
         assert self._server is not None
         self._server.close()
         for writer in list(self._writers):
@@ -153,12 +153,12 @@ class Router:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def forget_peak(self) -> None:
-        """Let ``peak_mib`` be of what comes from now on."""
+        """Restart the measurement of ``peak_mib``."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     @property
     def peak_mib(self) -> float:
-        """The most resident memory that it ever had."""
+        """The highest resident memory so far."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         (line,) = (item for item in lines if item.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
@@ -168,7 +168,7 @@ class Router:
 def routing(
     folder: Path, *workers: Worker, port: int | None = None, **limits: object
 ) -> Iterator[Router]:
-    """A router in front of workers that listen already."""
+    """A router in front of workers that already listen."""
     folder.mkdir(exist_ok=True)
     fleet = folder / "fleet.json"
     fleet.write_text(json.dumps([worker.entry for worker in workers]))
@@ -190,7 +190,7 @@ def routing(
 
 @dataclass
 class Told:
-    """What one caller got."""
+    """What one caller received."""
 
     status: int
     headers: dict[str, str]
@@ -212,7 +212,7 @@ def request(*, stream: bool = False, key: str = KEY) -> bytes:
 
 
 async def ask(port: int, *, stream: bool = False, key: str = KEY) -> Told:
-    """One call on a connection of its own. Raises ``OSError`` when it comes to nothing."""
+    """One call on its own connection. Raises ``OSError`` when it fails."""
     began = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:

@@ -1,4 +1,4 @@
-"""Load from a process of its own, so that what a test does beside it is not taken for the router's.
+"""Load from a separate process, so that the test's own work is not counted as the router's.
 
 ``python -m tests.chaos.load`` takes a plan (JSON) on its standard input and prints what it got.
 Calls are due at moments that nothing which happens can move: a caller that waited for an answer
@@ -51,7 +51,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Call:
-    """What came of one. Times are seconds from the beginning; ``status`` is 0 for no answer."""
+    """The result of one call. Times are seconds from the start; ``status`` is 0 for no answer."""
 
     flow: int
     due_s: float
@@ -62,12 +62,12 @@ class Call:
 
     @property
     def seconds(self) -> float:
-        """From the sending to the last byte."""
+        """From sending to the last byte."""
         return self.ended_s - self.sent_s
 
 
 async def load(port: int, *crowds: Sequence[Flow], lag_max_s: float = 0.05) -> list[list[Call]]:
-    """What callers got who call as planned, each crowd from a process of its own.
+    """Results of callers that follow the plan, each crowd in its own process.
 
     It is done again where one whose calls count (slow ones do not) was itself later than
     ``lag_max_s`` with one call in a hundred, as it can judge nobody then. Raises ``AssertionError``
@@ -174,7 +174,7 @@ class _Caller:
                 asking = self._ask_slowly() if self._flow.slow else self._ask()
                 status, retry_after_s = await asking
         except (OSError, asyncio.IncompleteReadError):
-            pass  # Nothing came: that is what is written down.
+            pass  # Nothing arrived: record that.
         ended_s = self._now_s()
         self.calls.append(Call(self._number, due_s, sent_s, ended_s, status, retry_after_s))
 
@@ -187,7 +187,7 @@ class _Caller:
         return int(head[9:12]), _header(head, b"retry-after")
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The one that was used last, unless the router may be about to close it."""
+        """The last used connection, unless the router may be about to close it."""
         if self._free:
             used_s, reader, writer = self._free.pop()
             if self._now_s() - used_s < IDLE_MAX_S:

@@ -1,4 +1,4 @@
-"""A market of processes that die and come back: a database, routers and workers; and its books."""
+"""A market of processes that die and restart: a database, routers and workers; and its ledger."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ STOP_S = 90.0
 """More than a router lets its streams run."""
 PEPPER = "a-pepper-for-tests"
 OWNED, SHARED = "m", "s"
-"""A model that one router places, and one that every router does."""
+"""A model that one router places, and a model that every router places."""
 TOKEN_NANO = 1_000
 COMMISSION_BPS = 1_000
 SLOTS = 64
@@ -47,13 +47,13 @@ BUDGET_NANO = 10**13
 
 
 _starter = ThreadPoolExecutor(1)
-"""The kernel ends a process with the thread that started it, so that none outlives the tests."""
+"""The kernel ends a process with the thread that started it, so none outlives the tests."""
 
 
 class Program:
-    """A process that is started again with the same words, whatever became of it.
+    """A process that is restarted with the same arguments, however it ended.
 
-    The words begin with :func:`deploy.local.child.prefix`.
+    The arguments begin with :func:`deploy.local.child.prefix`.
     """
 
     def __init__(self, argv: list[str], log: Path, **env: str) -> None:
@@ -81,13 +81,13 @@ class Program:
             )
 
     def kill(self) -> None:
-        """As the kernel does when memory is out."""
+        """SIGKILL, as the kernel does when memory runs out."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> int:
-        """As an operator does; the exit status."""
+        """Stop as an operator does; returns the exit status."""
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(STOP_S)
@@ -97,7 +97,7 @@ class Program:
 
 
 class Database(Program):
-    """PostgreSQL. Its sessions are processes too, and die or stand still with it.
+    """PostgreSQL. Its sessions are processes too, and die or freeze with it.
 
     Only processes die here, never the machine, so nothing needs to reach the disk.
     """
@@ -118,7 +118,7 @@ class Database(Program):
         return self._server.owner_url
 
     def start(self) -> None:
-        """Again and again, until the last session of a killed server has let go."""
+        """Retry until the last session of a killed server has ended."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             super().start()
@@ -130,12 +130,12 @@ class Database(Program):
             assert time.monotonic() < deadline, self.log()[-2000:]
 
     def stop(self) -> int:
-        """At once, its sessions ended: SIGTERM would wait until they leave."""
+        """Stop at once and end its sessions: SIGTERM would wait for them."""
         os.kill(self.pid, STOP_SIGNAL)
         return super().stop()
 
     def freeze(self) -> None:
-        """Nothing is answered and nothing is refused."""
+        """Stop answering without refusing connections."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -149,7 +149,7 @@ class Database(Program):
 
 
 class Router(Program):
-    """``python -m router`` with a port and a folder of its own."""
+    """``python -m router`` with its own port and folder."""
 
     def __init__(self, name: str, home: Path, database_url: str, **settings: str) -> None:
         (self.port,) = free_ports(1)
@@ -191,7 +191,7 @@ class Router(Program):
 
 
 class Worker(Program):
-    """One of ``tests.chaos.worker``. What it produces is in ``produced``."""
+    """A ``tests.chaos.worker``. ``produced`` holds what it produces."""
 
     def __init__(self, port: int, produced: Path, log: Path) -> None:
         self.port = port
@@ -201,7 +201,7 @@ class Worker(Program):
 
 @dataclass
 class Market:
-    """A shop with one customer, who has a budget, and one provider, on processes."""
+    """A shop with one customer, who has a budget, and one provider, run by processes."""
 
     home: Path
     database: Database
@@ -234,7 +234,7 @@ class Market:
         keys: tuple[ApiKey, ...] = (),
         **policy: Any,
     ) -> None:
-        """Have the routers know both models, on every worker, and ``keys`` of others."""
+        """Publish both models on every worker, and ``keys`` of others, to the routers."""
         price = price or Price(1, completion_nano_per_million=TOKEN_NANO * 1_000_000)
         shop = Snapshot(
             version=1,
@@ -265,7 +265,7 @@ class Market:
             )
 
     def open(self, count: int, **settings: str) -> None:
-        """Routers that are ready, and know of one another."""
+        """Start routers that are ready and know each other."""
         names = [f"r{len(self.routers) + n}" for n in range(count)]
         new = [Router(name, self.home, self.database.url, **settings) for name in names]
         self.routers += new
@@ -280,7 +280,7 @@ class Market:
             yield books
 
     def balance(self) -> tuple[int, int]:
-        """What the customer has posted and held."""
+        """The customer's posted and held amounts."""
         with self.books() as books:
             row = books.execute(
                 "SELECT posted_nano, held_nano FROM billing_account WHERE id = %s",
@@ -300,7 +300,7 @@ class Market:
             books.execute(GRANT_SQL, [grants["id"], self.customer, amount_nano, key])
 
     def ledger(self) -> dict[str, dict[str, Any]]:
-        """Every call that the ledger has of the customer, by its id."""
+        """The customer's calls in the ledger, by id."""
         with self.books() as books:
             rows = books.execute(
                 "SELECT request_id::text, outcome, charge_nano, completion_tokens, streamed, "
@@ -310,7 +310,7 @@ class Market:
         return {row["request_id"]: row for row in rows}
 
     def close(self) -> None:
-        """Every router is stopped as an operator would; the books must be closed then.
+        """Stop every router as an operator does; then the books must be closed.
 
         Nothing is held, nothing waits in a journal, nothing was refused, and the ledger balances.
         """
@@ -334,7 +334,7 @@ class Market:
 
 @contextlib.contextmanager
 def database_of_its_own(home: Path) -> Iterator[Database]:
-    """A migrated one, that a test may kill."""
+    """A migrated database that a test may kill."""
     database = Database(home)
     database.start()
     try:
@@ -356,7 +356,7 @@ def database_of_its_own(home: Path) -> Iterator[Database]:
 
 @contextlib.contextmanager
 def market(home: Path, database: Database, credit_nano: int = PLENTY_NANO) -> Iterator[Market]:
-    """One whose routers and workers end with the block."""
+    """A market whose routers and workers end with the block."""
     if database.runs:
         database.thaw()
     else:

@@ -1,4 +1,4 @@
-"""The published rule for every way that a call ends, each seen in the ledger.
+"""The published rule for every outcome of a call, checked in the ledger.
 
 Processes from end to end. A router that dies is in ``test_kills``.
 """
@@ -39,7 +39,7 @@ def one_shop(
 
 
 class Counter:
-    """Where calls are made, and what is new in the ledger is looked up."""
+    """Makes calls and looks up new rows in the ledger."""
 
     def __init__(self, shop: Market) -> None:
         self.shop = shop
@@ -47,7 +47,7 @@ class Counter:
         self._known = set(shop.ledger())
 
     async def booked(self) -> tuple[str, int, dict[str, Any]]:
-        """The outcome, the tokens that were charged for, and the row of the next new call."""
+        """The outcome, the charged tokens and the row of the next new call."""
         async with asyncio.timeout(PATIENCE_S):
             while not (new := self.shop.ledger().keys() - self._known):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -58,13 +58,13 @@ class Counter:
         return row["outcome"], row["charge_nano"] // TOKEN_NANO, row
 
     async def unbooked(self) -> None:
-        """Nothing is on its way to the ledger: a later call has overtaken it."""
+        """Nothing is on its way to the ledger: a later call is already there."""
         await call(self.port, "later", 1)
         assert (await self.booked())[0] == "completed"
         assert self.shop.ledger().keys() == self._known
 
     async def heard(self, name: str, what: str, times: int = 1) -> None:
-        """The worker wrote this down. How soon is a promise of ``test_promises``."""
+        """The worker recorded this. ``test_promises`` covers how soon."""
         async with asyncio.timeout(PATIENCE_S):
             while produced(self.shop.log, what)[name] < times:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A first call is as quick as the tenth: the real engine is warm before it is called ready."""
+"""A first call is as fast as the tenth: the real engine is warm before it counts as ready."""
 
 import re
 import statistics

@@ -1,4 +1,4 @@
-"""Promise 18: a URL that a provider names leads nobody of ours inside.
+"""Promise 18: a URL that a provider gives never leads into the internal network.
 
 Everybody who calls such a URL does so here, in this process: whatever names mean, one moment and
 the next, and wherever answers point, connections are opened to the worker's own address only. The
@@ -31,7 +31,7 @@ from router.upstream.http import HTTPClient
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 OUTSIDE, INSIDE = "127.0.0.1", "127.0.0.2"
-"""What the installation allows, and the next machine."""
+"""The network that the installation allows, and the next machine."""
 FORBIDDEN = (
     *("127.0.0.2", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1"),
     *("169.254.169.254", "192.0.0.192", "198.18.0.1", "::1", "::", "fe80::1", "fd00:ec2::254"),
@@ -49,7 +49,7 @@ async def check(url: str) -> None:
 
 
 async def probe(url: str) -> None:
-    """The job that asks every worker whether it is ready."""
+    """The job that probes every worker."""
     await health.probe([Worker(url=url, protocol="openai")])
 
 
@@ -66,7 +66,7 @@ async def benchmark(url: str) -> None:
 
 
 async def fingerprinting(url: str) -> None:
-    """What a benchmark asks an engine about itself."""
+    """What a benchmark asks an engine about its setup."""
     with contextlib.suppress(httpx.HTTPError):
         await fingerprint._asked(Worker(url=url, protocol="openai"), "m")
 
@@ -110,12 +110,12 @@ class Names:
 
 
 class Connects:
-    """Where this process has connected to over IP."""
+    """The IP addresses that this process has connected to."""
 
     def __init__(self) -> None:
         self.addresses: list[str] = []
         self.listening = True
-        sys.addaudithook(self._hear)  # For good: there is no taking it away.
+        sys.addaudithook(self._hear)  # An audit hook cannot be removed.
 
     def _hear(self, event: str, words: tuple[Any, ...]) -> None:
         if self.listening and event == "socket.connect" and isinstance(words[1], tuple):
@@ -139,7 +139,7 @@ def connects() -> Iterator[Connects]:
 
 @contextlib.asynccontextmanager
 async def worker(answer: bytes) -> Any:
-    """One that says the same to everybody; its port."""
+    """A worker with the same answer for everybody; returns its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):

@@ -1,6 +1,6 @@
 """Promises 1 and 2: whatever is killed, no call is lost and none is billed twice.
 
-Clients and workers write down what they saw, and the ledger is held against both. The long form is
+Clients and workers record what they saw, and the ledger is compared with both. The long form is
 ``make chaos ARGS="-k kills"``: 200 kills.
 """
 
@@ -30,7 +30,7 @@ what the worker makes in so long where that is less."""
 
 
 async def load(shop: Market, stopping: asyncio.Event, *, streams: float) -> list[Seen]:
-    """What clients saw who ask again and again, each time of another router."""
+    """What clients saw that ask repeatedly, each time another router."""
     rng = random.Random(7)
     numbers = itertools.count()
     log: list[Seen] = []
@@ -57,9 +57,9 @@ async def load(shop: Market, stopping: asyncio.Event, *, streams: float) -> list
 async def rampage(
     shop: Market, kinds: Sequence[Sequence[Program]], kills: int, pause_s: float
 ) -> Counter[str]:
-    """Kill one or two of them at a time and start them again; who was killed how often.
+    """Kill one or two of them at a time and restart them; returns how often each was killed.
 
-    Each kind has its turn, in no order.
+    Each kind has its turn, in random order.
     """
     rng = random.Random(11)
     turns = itertools.chain.from_iterable(rng.sample(kinds, len(kinds)) for _ in itertools.count())
@@ -79,7 +79,7 @@ async def rampage(
 
 
 def audit(shop: Market, log: list[Seen]) -> str:
-    """Hold the ledger against what the clients and the workers wrote down."""
+    """Compare the ledger with what the clients and the workers recorded."""
     ledger = shop.ledger()
     whole = [seen for seen in log if seen.status == 200 and seen.whole]
     broken = [seen for seen in log if seen.status == 200 and seen.streamed and not seen.whole]

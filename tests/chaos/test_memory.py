@@ -1,4 +1,4 @@
-"""Promise 11's other half: a router under mixed load stays as large as it was.
+"""The second half of promise 11: a router's memory does not grow under mixed load.
 
 The short form counts calls, the long one takes eight minutes.
 """
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 DURATION_S = 50 * SCALE if SCALE > 1 else 0.0
 CALLERS = 12
 WARM_CALLS = RECENT_MAX + 2_000
-"""By then everything that is kept in bounds is there."""
+"""By then every bounded cache is full."""
 CALLS_MIN = WARM_CALLS + 6_000
 SAMPLE_EVERY_S = 0.1
 GROWTH_KIB_MAX = 1.0

@@ -1,4 +1,4 @@
-"""Promises 4 and 5: without the database calls go on, and no fault of ours is told as the caller's.
+"""Promises 4 and 5: calls continue without the database, and our faults are not blamed on callers.
 
 The outage lasts 8 s in the short form and 60 s in the long one.
 """
@@ -26,7 +26,7 @@ LEASE_NANO = 10_000
 
 
 async def steady(shop: Market, stopping: asyncio.Event) -> list[Seen]:
-    """A call every so often, each time of the next router, with a stream now and then."""
+    """A call at intervals, each to the next router, sometimes a stream."""
     calls: list[asyncio.Task[Seen]] = []
     while not stopping.is_set():
         number = len(calls)

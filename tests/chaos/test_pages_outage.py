@@ -1,4 +1,4 @@
-"""A restart of the database is told as 503 by every page and operation, and is over by itself."""
+"""During a restart of the database every page and operation answers 503, then recovers alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OUTAGE_S = 16.0
 PATIENCE_S = 60.0
 EVERY_S = 0.5
 STRUCK_S = 6.0
-"""More than a request waits for a connection."""
+"""Longer than a request waits for a connection."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def database(mortal_database: Database) -> Iterator[Database]:
 
 @dataclass(frozen=True)
 class Site:
-    """The pages as `manage.py up` serves them, and who asks."""
+    """The pages as `manage.py up` serves them, and the callers."""
 
     asking: dict[str, httpx.AsyncClient]
 

@@ -1,7 +1,7 @@
 """Promises of the data plane, each against real processes with a log kept on both sides.
 
-The short forms run with every test run; ``make chaos`` runs them longer and larger. What the noise
-of a machine would decide is a ratio of two figures that were taken in turn in one run.
+The short forms run with every test run; ``make chaos`` runs longer and larger ones. Where the
+machine's noise would decide, the figure is a ratio of two measurements taken in turn in one run.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 
 
 async def calls(port: int, seconds: float, at_once: int) -> tuple[list[Told], int]:
-    """What callers got who ask again and again, and how many got nothing."""
+    """What repeated callers received, and how many received nothing."""
     until_s = time.perf_counter() + seconds
     told: list[Told] = []
     lost = 0
@@ -49,7 +49,7 @@ async def test_6_a_worker_that_dies_before_its_first_byte_costs_nobody_a_call(
             running = asyncio.ensure_future(calls(router.port, 3 * SCALE, 8))
             await asyncio.sleep(SCALE)
             while (busiest := max(workers, key=lambda worker: worker.running)).running < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)  # Else its death might meet no call.
+                await asyncio.sleep(0.001)  # Otherwise its death might hit no call.
             busiest.die()
             told, lost = await running
     made = lost + len(told)
@@ -153,7 +153,7 @@ async def test_11_ten_thousand_idle_streams_take_little_memory(tmp_path: Path) -
 
 @contextlib.contextmanager
 def open_files(count: int) -> Iterator[None]:
-    """Let this process and its children have so many open."""
+    """Allow this process and its children that many open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
     yield

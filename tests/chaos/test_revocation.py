@@ -1,4 +1,4 @@
-"""Promise 15: a revoked key is refused within two seconds, without the database in bounded time.
+"""Promise 15: a revoked key is refused within two seconds, and without the database within a bound.
 
 A real router over a real PostgreSQL.
 """

@@ -1,4 +1,4 @@
-"""Promises 3 and 5: nobody spends what they do not have, and nobody who has it is told 402."""
+"""Promises 3 and 5: nobody spends more than they have, and nobody with credit gets 402."""
 
 import asyncio
 from collections import Counter
@@ -32,7 +32,7 @@ def poor_shop(mortal_database: Database, tmp_path: Path) -> Iterator[Market]:
 
 
 async def storm(routers: list[Router], calls: int = CALLS, **fields: object) -> list[Seen]:
-    """All at once, over every router and both models."""
+    """Send all calls at once, over every router and both models."""
     return await asyncio.gather(
         *(
             call(
@@ -74,7 +74,7 @@ async def test_3_what_calls_held_and_did_not_cost_can_be_spent(poor_shop: Market
     served = sum(seen.status == 200 for seen in first)
     assert {seen.status for seen in first} <= {200, 402}
     assert served >= FUNDED
-    # One after the other nobody is refused while what is left covers a hold.
+    # In sequence, nobody is refused while the rest covers a hold.
     left = FUNDED * CALL_NANO - served * spent * token_nano
     later: list[Seen] = []
     for number in range(40):
@@ -83,7 +83,7 @@ async def test_3_what_calls_held_and_did_not_cost_can_be_spent(poor_shop: Market
         later.append(await call(port, f"l{number}", spent, max_tokens=TOKENS))
         assert later[-1].status == 200, (number, later[-1].status, later[-1].body, left)
         left -= spent * token_nano
-    # Down to where it does not.
+    # Until it no longer does.
     large = await call(poor_shop.routers[0].port, "large", spent, max_tokens=left // token_nano)
     assert large.status == 200, large.body
     left -= spent * token_nano
@@ -145,7 +145,7 @@ async def test_3_5_credit_that_a_dead_router_holds_is_503_until_it_is_settled(
             again = await call(poor_shop.routers[served % 2].port, "again", model=SHARED)
             assert again.status in (200, 503), (served, again.status, again.body)
             served += again.status == 200
-        # Nothing is left that could come back.
+        # No held credit is left that could return.
         assert {(await call(router.port, "poor")).status for router in (dead, living)} == {402}
         print(f"round {number}: {dict(statuses)} with a dead router, {served} in all")
     poor_shop.close()

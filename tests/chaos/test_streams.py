@@ -1,4 +1,4 @@
-"""Promises 7 and 8: how a stream ends whose worker dies or whose router is restarted.
+"""Promises 7 and 8: how a stream ends when its worker dies or its router restarts.
 
 The short forms have short streams and limits; the long ones the defaults, and streams of 50 s.
 """
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 IS_LONG = SCALE > 1
 ENDS = ("killed", "stopped", "silent")
-"""By SIGKILL, by SIGSTOP, and by saying no more."""
+"""Ways to fail: SIGKILL, SIGSTOP, and silence."""
 TOLD_S = 1.0
 TOKENS = 24
 SILENCE_S = Limits().silence_timeout_s if IS_LONG else 1.5
@@ -96,7 +96,7 @@ def test_8_a_stopping_router_lets_streams_run_for_a_minute() -> None:
 
 
 async def test_8_routers_restarted_one_after_the_other_lose_no_call(shop: Market) -> None:
-    """Callers go to the other router when one refuses the connection, as a balancer would."""
+    """Callers use the other router when one refuses the connection, as a load balancer does."""
     shop.hire(2)
     shop.publish()
     shop.open(2, drain_s=str(DRAIN_S))
@@ -106,7 +106,7 @@ async def test_8_routers_restarted_one_after_the_other_lose_no_call(shop: Market
     log: list[Seen | None] = []
 
     async def caller(number: int) -> None:
-        """Two of three stream; they begin one after the other, so that some are always new."""
+        """Two of three are streams; they begin in turn, so that some are always new."""
         await asyncio.sleep(number / CALLERS * STREAM_S)
         streams = number % 3 > 0
         tokens, deed = (int(STREAM_S / SLOW_GAP_S), "slow") if streams else (3, "answer")

@@ -1,6 +1,6 @@
 """Promise 10: a tenant at ten times its share takes nothing from the others.
 
-A real router over a real PostgreSQL, before workers on bare sockets.
+A real router over a real PostgreSQL, in front of workers on bare sockets.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ WORKERS = 3
 SLOTS = 24
 SERVICE_S = 0.6
 SPREAD = 0.5
-"""Workers that all finish at the same moment would make everyone wait for that moment."""
+"""If all workers finished at the same moment, everyone would wait for that moment."""
 CALM = ("c1", "c2", "c3", "c4")
 SHARE_PER_S = WORKERS * SLOTS / SERVICE_S / (len(CALM) + 1)
 CALM_PER_S = 0.5 * SHARE_PER_S
@@ -97,7 +97,7 @@ def calm_flows() -> list[Flow]:
 
 
 def noisy_flows() -> list[Flow]:
-    """Quiet and noise take turns, so that whatever else the machine does meets both."""
+    """Quiet and noise take turns, so that other load on the machine affects both."""
     flows: list[Flow] = []
     for number, priority in enumerate(NOISES):
         starts_s = [
@@ -114,6 +114,6 @@ def quiet(due_s: float) -> bool:
 
 
 def noise(due_s: float) -> int | None:
-    """Which noise there is at this moment, at its full height."""
+    """The noise at this moment, once it is at full strength."""
     turn, since_s = divmod(due_s, QUIET_S + NOISE_S)
     return int(turn) % len(NOISES) if since_s >= QUIET_S + SETTLING_S else None

@@ -1,4 +1,4 @@
-"""Two routers that take themselves for the same one are no danger to the books: one is refused."""
+"""Two routers with the same id cannot damage the books: one is refused."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 
 def twin(router: Router, **changes: str) -> str:
-    """What another one says, that is refused."""
+    """The message of a second router, which is refused."""
     done = subprocess.run(
         [sys.executable, "-m", "router"],
         cwd=ROOT,

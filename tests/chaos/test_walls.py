@@ -1,6 +1,6 @@
 """Promise 17 of the data plane: every operation of the router, tried by another tenant.
 
-The operations come out of the description that the router publishes of itself. The management
+The operations come from the router's published API description. The management
 API's are tried in ``tests/integration/marketplace/config/test_tenants.py``.
 """
 
@@ -89,7 +89,7 @@ def _try_everything(shop: Market, client: httpx.Client) -> None:
     tried = 0
     for stranger, (method, path) in itertools.product(strangers, operations()):
         for id_ in ids:
-            # A call that is not one's own must look like none at all.
+            # Another tenant's call must look as if it did not exist.
             told, of_none = (
                 stranger.ask(
                     method,

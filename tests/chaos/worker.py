@@ -1,4 +1,4 @@
-"""A worker that does what the prompt says and writes down what it produced.
+"""A worker that does what the prompt says and records what it produced.
 
 In this process, or as one of its own: ``python -m tests.chaos.worker PORT LOG``. A prompt is
 ``<call> <tokens> <deed>``. The log has a line ``<call> <what>`` for each token that went out, and
@@ -117,7 +117,7 @@ class ObedientWorker:
 
 
 def produced(log: Path, what: str = "token") -> Counter[str]:
-    """How often the log says so, by call."""
+    """How often each call is in the log."""
     lines = log.read_text().splitlines() if log.exists() else []
     return Counter(line.split()[0] for line in lines if line.endswith(" " + what))
 

@@ -1,4 +1,4 @@
-"""Gateways side by side: the same seeded work before each, on workers that are emulated.
+"""Compare gateways: the same seeded work for each, on emulated workers.
 
 For each *target* a run starts a fresh fleet, a fresh gateway in front of it and one load, and says
 what the callers saw. ``python -m tests.judge --help`` (``make judge``) runs it.

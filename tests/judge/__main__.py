@@ -1,4 +1,4 @@
-"""``python -m tests.judge``: gateways side by side on emulated workers (``make judge``).
+"""``python -m tests.judge``: compare gateways on emulated workers (``make judge``).
 
 Each target gets a fresh fleet, a fresh gateway and the same seeded work. Gateways run on the first
 core, fleets and load on the second, several targets at a time where that does not disturb. Peers
@@ -33,7 +33,7 @@ _read = msgspec.json.Decoder(list[Result]).decode
 
 
 def main() -> int:
-    """Run, print, keep and write."""
+    """Run, print, store and write the results."""
     options = _options()
     results = [item for path in options.read for item in _read(path.read_bytes())]
     document = options.write.read_text() if options.write else ""
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _known(what: str, names: Sequence[str], known: Mapping[str, Thing]) -> list[Thing]:
-    """The things of these names. Raises ``ValueError`` for one that is none."""
+    """The entries with these names. Raises ``ValueError`` for an unknown name."""
     for name in names:
         if name not in known:
             raise ValueError(f"there is no {what} {name!r}; there are {', '.join(known)}")
@@ -69,7 +69,7 @@ def _known(what: str, names: Sequence[str], known: Mapping[str, Thing]) -> list[
 def _measured(
     scenarios: Sequence[Scenario], targets: Sequence[str], options: argparse.Namespace
 ) -> list[Result]:
-    """Each scenario by each seed; what there is so far is kept. Raises ``ValueError``."""
+    """Each scenario with each seed; stores results as they come. Raises ``ValueError``."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2 or not targets:
         raise ValueError("a target and two cores are needed, one for gateways, one for the rest")

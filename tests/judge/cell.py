@@ -41,13 +41,13 @@ from tests.ports import free_ports
 Play = Callable[[Load, float], Awaitable[None]]
 """The load, from a moment on."""
 Start = Callable[[], Awaitable[float]]
-"""Everything is ready: when does the load begin?"""
+"""Everything is ready and waits for the start time of the load."""
 GRACE_S = 60.0
-"""What a run may take beyond its load and a caller's patience."""
+"""The time that a run may take beyond its load and a caller's patience."""
 
 
 def main() -> int:
-    """Measure, and leave the result in the folder."""
+    """Measure, and write the result into the folder."""
     parser = argparse.ArgumentParser(prog="python -m tests.judge.cell", description=__doc__)
     parser.add_argument("scenario", choices=SCENARIOS)
     parser.add_argument("target", choices=(ORACLE, DIRECT, *PEERS))
@@ -113,7 +113,7 @@ class Cell(Struct, frozen=True):
         play = prepared(scenario, self.seed)
         gc.collect()
         gc.freeze()
-        gc.disable()  # A pause of ours would be a lag of everybody's.
+        gc.disable()  # A pause of this process would delay everybody.
         start_s = await start()
         before_s = gateway.spent_s() if gateway else 0.0
         for server in servers:
@@ -167,7 +167,7 @@ class Cell(Struct, frozen=True):
 
 
 def prepared(scenario: Scenario, seed: int) -> Play:
-    """Everything that can be made ahead of the load, which is then played on the clock."""
+    """Everything that can be prepared before the load, which then follows the clock."""
     kind, seconds = scenario.load, scenario.seconds
     hardware = scenario.workers[0].hardware
     if isinstance(kind, Chats):

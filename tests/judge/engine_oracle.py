@@ -1,4 +1,4 @@
-"""What placing could reach on engines: the simulator's oracle, which sees their exact state."""
+"""The reference for placing on engines: the simulator's oracle, which sees their exact state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEAD = {Trouble.CRASH, Trouble.HANG}
 
 
 class EngineOracle:
-    """Where a call would end soonest, with what it costs the others there. It pays no hop."""
+    """Places a call where it ends soonest, including its cost to others there. It pays no hop."""
 
     def __init__(self, servers: Sequence[EngineServer]) -> None:
         self._servers = servers

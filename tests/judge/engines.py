@@ -1,4 +1,4 @@
-"""Workers that are LLM engines: the simulator's engine, its steps taken in real time."""
+"""LLM engines as workers: the simulator's engine, with its steps in real time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def prompt_chain(messages: list[Message]) -> tuple[list[tuple[int, int]], int]:
 
 
 def sequence_of(body: Body) -> tuple[Sequence, int]:
-    """What an engine has to do for a request, and the number of it."""
+    """The work of an engine for a request, and the request's number."""
     number, events = called(body.messages[-1].content.encode())
     events = max(1, min(events, body.max_tokens or events))
     chain, tokens = prompt_chain(body.messages)
@@ -175,7 +175,7 @@ class EngineServer(Server):
         self._late_s.append(now_s() - self.state.ends_s)
         self.state.slow = self.slow
         _, ended = self.state.finish()
-        # The next step ends when it would have, however late this one was noticed.
+        # The next step ends on schedule, however late this one was noticed.
         if self.state.ends_s < inf:
             self._set()
         emitting = [*self.state.decoding, *ended]

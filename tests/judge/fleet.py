@@ -1,4 +1,4 @@
-"""A fleet of emulated workers, each on a port of its own, and what happens to them."""
+"""A fleet of emulated workers, each on its own port, and what happens to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.judge.http_server import Connection, Exchange
 from tests.judge.timer import Timer
 
 Speaks = Literal["vllm", "sglang"]
-"""Whose reports of its load a worker gives beside OpenAI's API."""
+"""Whose load reports a worker offers in addition to OpenAI's API."""
 
 MODEL = "m"
 VERSION = "0.5.0"
@@ -28,12 +28,12 @@ PROMETHEUS = b"Content-Type: text/plain; version=0.0.4\r\n"
 
 
 def call_text(number: int, events: int) -> str:
-    """What a prompt begins with, so that whoever gets it has the same work to do."""
+    """The start of a prompt, which sets the work, so that every worker has the same."""
     return f"call {number}, {events} events: "
 
 
 def called(body: bytes) -> tuple[int, int]:
-    """Number and events of the newest prompt in a body; a gateway's own check is a small one."""
+    """Number and events of the newest prompt in a body; a gateway's own check counts as small."""
     found = CALL.findall(body)
     return (int(found[-1][0]), int(found[-1][1])) if found else (0, 1)
 
@@ -81,12 +81,12 @@ class Server(ABC):
 
     @property
     def hung(self) -> bool:
-        """Nothing moves."""
+        """Whether it hangs."""
         return self.trouble is not None and self.trouble.trouble is Trouble.HANG
 
     @property
     def slow(self) -> float:
-        """How many times longer everything takes."""
+        """The factor by which everything is slower."""
         slow = self.trouble is not None and self.trouble.trouble is Trouble.SLOW
         return self.trouble.factor if slow and self.trouble else 1.0
 
@@ -120,7 +120,7 @@ class Server(ABC):
 
     @abstractmethod
     def gone(self, exchange: Exchange) -> None:
-        """Whoever asked hung up: as in vLLM and SGLang, the work is dropped."""
+        """The caller hung up: as in vLLM and SGLang, the work is dropped."""
 
     @abstractmethod
     def freeze(self) -> None:
@@ -128,7 +128,7 @@ class Server(ABC):
 
     @abstractmethod
     def restart(self) -> None:
-        """It has lost everything that it had."""
+        """Restart without any state."""
 
     @abstractmethod
     def load(self) -> Load:

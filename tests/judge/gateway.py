@@ -25,7 +25,7 @@ STOP_S = 5.0
 
 
 class GatewayFailed(Exception):
-    """It did not start; the message says what it said last."""
+    """The gateway did not start; the message is its last output."""
 
 
 class Running:
@@ -77,7 +77,7 @@ class Running:
 
 
 def prefer(pid: int) -> None:
-    """Let a process and what it starts go before others of this machine, where that is allowed.
+    """Give a process and its children priority on this machine, where that is allowed.
 
     Linux shares a core between sessions first, each as nice as its autogroup (sched(7)).
     """

@@ -1,4 +1,4 @@
-"""What a fleet is made of: emulated workers of a class, and what happens to them."""
+"""The parts of a fleet: emulated workers of a class, and their troubles."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Window(Struct, frozen=True):
 
 
 class Allowance:
-    """So many calls a second, one second's of them at once."""
+    """A rate limit in calls per second, with a burst of one second."""
 
     def __init__(self, calls_hz: float) -> None:
         self._calls_hz = calls_hz
         self._left, self._at_s = calls_hz, 0.0
 
     def left(self, at_s: float) -> float:
-        """Calls that are allowed now; times do not go back."""
+        """Calls that are allowed now; times never decrease."""
         self._left = min(self._left + (at_s - self._at_s) * self._calls_hz, self._calls_hz)
         self._at_s = at_s
         return self._left
@@ -52,7 +52,7 @@ class Allowance:
 
 
 class SlotClass(Struct, frozen=True):
-    """Workers that have ``slots`` calls under way and let others wait, first come, first served.
+    """Workers with ``slots`` calls at once; others wait, first come, first served.
 
     A service takes ``mean_ms`` on average, lognormal with ``sigma``. Of a stream's time the share
     ``first_share`` passes before the first of its ``events``.
@@ -78,13 +78,13 @@ class Worker(Struct, frozen=True):
 
     @property
     def slots(self) -> int:
-        """How many calls it works on at once, as an operator would say it."""
+        """How many calls it handles at once, as an operator would configure it."""
         hardware = self.hardware
         return hardware.slots if isinstance(hardware, SlotClass) else hardware.sequences_max
 
 
 def fleet(*classes: tuple[int, Hardware]) -> tuple[Worker, ...]:
-    """So many workers of each class, named w00, w01, …"""
+    """The given number of workers of each class, named w00, w01, …"""
     each = [hardware for count, hardware in classes for _ in range(count)]
     return tuple(Worker(f"w{at:02}", hardware) for at, hardware in enumerate(each))
 

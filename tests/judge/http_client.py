@@ -1,4 +1,4 @@
-"""HTTP/1.1 of the callers: connections that are kept, and when the first byte of an answer came."""
+"""HTTP/1.1 for the callers: reused connections, and the time of the first byte of an answer."""
 
 from __future__ import annotations
 
@@ -131,12 +131,12 @@ class Client:
         return await self._ask_on(fresh, payload)
 
     def hang_up(self) -> None:
-        """Whatever is under way ends in an error."""
+        """Running requests end in an error."""
         for connection in list(self._busy):
             connection.abort()
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         for connection in (*self._busy, *self._idle):
             connection.abort()
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 of an emulated worker: small, since it shares a core with the load."""
+"""HTTP/1.1 for an emulated worker: small, because it shares a core with the load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Handler(Protocol):
-    """Who answers."""
+    """Answers requests."""
 
     connections: set[Connection]
 
@@ -28,7 +28,7 @@ class Handler(Protocol):
         ...
 
     def gone(self, exchange: Exchange) -> None:
-        """Whoever asked hung up before the answer was whole."""
+        """The caller hung up before the answer was complete."""
         ...
 
 
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """An answer is owed here."""
+        """Whether a request waits for its answer."""
         return self._exchange is not None
 
     def write(self, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Targets side by side: a process each (:mod:`tests.judge.cell`), loads that begin together."""
+"""Run targets in parallel: a process each (:mod:`tests.judge.cell`), loads begin together."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Bench(Struct, frozen=True):
 
 
 def rounds(targets: Sequence[str], seed: int, lanes: int) -> list[list[str]]:
-    """Which targets are measured at a time, as even as can be. No target is always first."""
+    """Which targets run at the same time, as evenly as possible. No target is always first."""
     if not targets:
         return []
     at = seed % len(targets)
@@ -71,7 +71,9 @@ async def _side_by_side(
             cells.append(cell)
         # A line says that one is ready; one that failed ends without.
         bound_s = 2 * READY_S + scenario.seconds + scenario.timeout_s + 2 * GRACE_S
-        with contextlib.suppress(TimeoutError):  # Who did not end has no result, and is stopped.
+        with contextlib.suppress(
+            TimeoutError
+        ):  # A process that did not end has no result, and is stopped.
             async with asyncio.timeout(bound_s):
                 await asyncio.gather(*(_out(cell).readline() for cell in cells))
                 start_s = now_s() + LEAD_S
@@ -96,7 +98,7 @@ async def _start(scenario: Scenario, target: str, seed: int, folder: Path, bench
         arguments += ["--seconds", str(bench.seconds)]
     with (folder / "cell.log").open("wb") as log:
         return await asyncio.create_subprocess_exec(
-            # With this process ends that one, and with that one its gateway.
+            # When this process ends, that one ends too, and with it its gateway.
             *(*prefix(signal.SIGTERM), sys.executable, "-m", "tests.judge.cell", *arguments),
             cwd=ROOT,
             stdin=PIPE,

@@ -1,4 +1,4 @@
-"""The load: calls when they are due, whatever became of those before, or as fast as they go."""
+"""The load: calls at their due times, whatever happened to earlier ones, or as fast as possible."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def arrivals(phases: Sequence[Phase], seconds: float, seed: int) -> list[float]:
 
 
 def body(number: int, *, seed: int, events: int) -> bytes:
-    """A short chat, with some words that no other has."""
+    """A short chat, with some unique words."""
     words = " ".join(Random(f"{seed} {number}").choices(WORDS, k=PROMPT_WORDS))
     stream = ', "stream": true, "stream_options": {"include_usage": true}' if events else ""
     return (
@@ -88,7 +88,7 @@ class Load:
     async def closed_loop(
         self, start_s: float, *, callers: int, seconds: float, events: int, seed: int
     ) -> None:
-        """Callers who call again at once, for so long."""
+        """Callers that call again at once, for a given time."""
         numbers = itertools.count()
         async with asyncio.TaskGroup() as group:
             for _ in range(callers):

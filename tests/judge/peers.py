@@ -1,4 +1,4 @@
-"""The gateways: how each is installed and started. One small adapter each.
+"""How each gateway is installed and started, in one small adapter each.
 
 For all: the scenario's timeout upstream, 1 s to connect and two retries where that can be set,
 health checks every 2 s where there are any, no access log, else as it comes.
@@ -26,7 +26,7 @@ INSTALL_S = 600.0
 
 
 class Site(Struct, frozen=True):
-    """Where a gateway is started: its port, a spare one, a folder of its own, the fleet's ports."""
+    """A gateway's place: its port, a spare port, its own folder, the fleet's ports."""
 
     port: int
     spare_port: int
@@ -42,7 +42,7 @@ class Site(Struct, frozen=True):
         return [f"127.0.0.1:{port}" for port in self.worker_ports]
 
     def file(self, name: str, text: str) -> str:
-        """Write a configuration, and give its path."""
+        """Write a configuration; returns its path."""
         path = self.folder / name
         path.write_text(text)
         return str(path)
@@ -69,7 +69,7 @@ def home(tools: Path, package: str) -> Path:
 
 
 def install(name: str, tools: Path) -> None:
-    """Make a peer ready, once: some 100 MB from PyPI. Raises ``CannotInstall``."""
+    """Install a peer once: about 100 MB from PyPI. Raises ``CannotInstall``."""
     peer = PEERS[name]
     if peer.program and shutil.which(peer.program) is None:
         raise CannotInstall(f"{name}: there is no {peer.program} on this machine, left out")

@@ -1,4 +1,4 @@
-"""What callers saw of one target: a record a call, and what they come to."""
+"""What callers saw of one target: a record per call, and their summary."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ class Record(Struct, frozen=True, gc=False):
 
 
 def record_of(answer: Answer, *, due_s: float, start_s: float, events: int) -> Record:
-    """Judge an answer: whole, from one of the workers. ``due_s`` on the clock, as ``start_s``."""
+    """Evaluate an answer:
+
+    complete, and from one of the workers. ``due_s`` on the clock, as ``start_s``.
+    """
     worker = WORKER.search(answer.body)
     error = answer.error
     if not error and answer.status != 200:
@@ -107,7 +110,7 @@ class Summary(Struct, frozen=True):
 
 
 def summary(records: Sequence[Record], *, seconds: float, goal: Goal, timeout_s: float) -> Summary:
-    """What the calls come to."""
+    """Summarise the calls."""
     answered = [record for record in records if not record.error]
     whole = sorted(record.whole_s for record in answered)
     first = sorted(record.first_s for record in answered)

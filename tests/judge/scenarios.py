@@ -1,4 +1,4 @@
-"""What is run: a fleet, what happens to it, and the load. Times count from the load's start."""
+"""The scenarios: a fleet, what happens to it, and the load. Times count from the load's start."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.judge.hardware import (
 
 
 class Phase(Struct, frozen=True):
-    """So many calls a second for so long."""
+    """A rate in calls per second, for a duration."""
 
     seconds: float
     calls_hz: float
 
 
 class Poisson(Struct, frozen=True):
-    """An open loop: calls come when they come, whatever became of those before. Phases repeat."""
+    """An open loop: calls arrive independently of earlier ones. Phases repeat."""
 
     phases: tuple[Phase, ...]
     streamed: bool = False
