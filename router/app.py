@@ -139,6 +139,7 @@ async def serve_http(settings: Settings, stores: Stores) -> None:
             follower.run(stores.source),
             *([view.run()] if view else []),
             *([router.polls.run()] if router.polls else []),
+            router.following.run(),
             *([remembering.run()] if remembering else []),
         ):
             await server.listen(settings.host, settings.port)

@@ -9,6 +9,7 @@ from math import inf
 
 from msgspec import Struct
 
+from router.adapters.kv_events import ZmqKvEvents
 from router.adapters.learned_file import LearnedFile
 from router.adapters.memory import MemoryLedger
 from router.adapters.otlp import SpanRecorder
@@ -30,6 +31,7 @@ from router.pipeline.dispatch import Dispatcher
 from router.pipeline.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
 from router.pipeline.history import Histories
+from router.pipeline.kv_following import KvFollowing
 from router.pipeline.meters import Meters
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.recent import RecentCalls
@@ -102,6 +104,7 @@ class Router(Struct, frozen=True):
     forwarder: Forwarder | None
     remembering: Remembering | None
     polls: EnginePolls | None
+    following: KvFollowing
 
 
 class _Path(Struct, frozen=True):
@@ -141,7 +144,8 @@ async def compose(settings: Settings, stores: Stores, closing: AsyncExitStack) -
         trace_share=settings.trace_share,
     )
     asked = polls if interval_s else None
-    return Router(path.gateway, operations, api, view, forwarder, remembering, asked)
+    following = _following(settings, path, closing)
+    return Router(path.gateway, operations, api, view, forwarder, remembering, asked, following)
 
 
 def _path(
@@ -155,6 +159,7 @@ def _path(
         queue_max=limits.queue_max,
         random=random.random,
         yielding=Yielding(limits.batch_slot_share, limits.batch_quiet_s),
+        kv_blocks_max=limits.kv_blocks_max,
     )
     dispatcher = Dispatcher(scheduler, upstreams, clock=time.monotonic)
     limiter = RateLimiter(time.monotonic)
@@ -251,6 +256,12 @@ def _view(settings: Settings, cluster: Cluster, path: _Path) -> ClusterView:
     return ClusterView(
         me, cluster, path.dispatcher, path.limiter, ttl_s=ttl_s, clock=time.monotonic
     )
+
+
+def _following(settings: Settings, path: _Path, closing: AsyncExitStack) -> KvFollowing:
+    source = ZmqKvEvents(AddressPolicy(settings.upstream_networks), settings.limits)
+    closing.callback(source.close)
+    return KvFollowing(path.dispatcher, source)
 
 
 def _remembering(settings: Settings, path: _Path) -> Remembering | None:

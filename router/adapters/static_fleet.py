@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,13 +14,16 @@ from router.settings import SettingsInvalid
 
 DEFAULT_MODEL = "m"
 
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
 
 class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     """One entry of the file.
 
     ``class`` is the kind of hardware, ``slots`` the concurrency, ``protocol`` the worker's
     protocol, ``task`` the model's task, ``service_ms`` the measured duration of a request, and
-    ``engine`` the server that runs there.
+    ``engine`` the server that runs there. On ``kv_events_port`` it publishes what is in its KV
+    cache, on ``kv_replay_port`` it repeats that; 0 is none.
     """
 
     id: str
@@ -32,6 +35,8 @@ class FleetWorker(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     task: Literal["chat", "embeddings", "tabular", "vision"] = "chat"
     service_ms: float = 0.0
     engine: str = ""
+    kv_events_port: Port = 0
+    kv_replay_port: Port = 0
 
 
 def load_fleet(path: Path, *, key: str, key_pepper: bytes, now_ms: int) -> Snapshot:
@@ -81,7 +86,15 @@ def _snapshot(workers: list[FleetWorker], key_digest: str, now_ms: int) -> Snaps
             Pool(f"{model}/{kind}", kind, engine=engines[model, kind]) for model, kind in placed
         ),
         workers=tuple(
-            Worker(w.id, f"{w.model}/{w.class_}", w.url.rstrip("/"), w.protocol, w.slots)
+            Worker(
+                w.id,
+                f"{w.model}/{w.class_}",
+                w.url.rstrip("/"),
+                w.protocol,
+                w.slots,
+                kv_events_port=w.kv_events_port,
+                kv_replay_port=w.kv_replay_port,
+            )
             for w in workers
         ),
         deployments=tuple(

@@ -18,7 +18,9 @@ class Worker(Struct, frozen=True):
     ``slots`` is how many requests it runs at once; ``reserved`` is how many more it could run,
     kept free for a benchmark. ``healthy`` is the prober's latest result; the router also judges
     by itself. ``rtt_ms`` is the round trip to it, by default that of a local network.
-    ``left_out`` says why it could not be started, and is shown to clients.
+    ``left_out`` says why it could not be started, and is shown to clients. On ``kv_events_port`` of
+    its host it publishes what is in its KV cache (0: it does not), and on ``kv_replay_port`` it
+    repeats what was missed.
     """
 
     id: str
@@ -31,6 +33,8 @@ class Worker(Struct, frozen=True):
     rtt_ms: float = 1.0
     left_out: str = ""
     reserved: int = 0
+    kv_events_port: int = 0
+    kv_replay_port: int = 0
 
 
 class Pool(Struct, frozen=True):

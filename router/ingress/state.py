@@ -61,12 +61,16 @@ def router_state(
             model: {"waiting": waiting.get(model, 0), **_ended(meters, model)} for model in models
         },
         "counted": _counted(gateway.counts, scheduler),
-        "workers": [_worker(worker, polls, now_s) for worker in scheduler.fleet.workers.values()],
+        "workers": [
+            _worker(worker, scheduler, polls, now_s) for worker in scheduler.fleet.workers.values()
+        ],
     }
     return _encode(body)
 
 
-def _worker(worker: WorkerState, polls: EnginePolls, now_s: float) -> dict[str, Any]:
+def _worker(
+    worker: WorkerState, scheduler: Scheduler, polls: EnginePolls, now_s: float
+) -> dict[str, Any]:
     running = Counter(attempt.endpoint.id for attempt in worker.inflight.values())
     told: dict[str, Any] = {
         "id": worker.id,
@@ -79,6 +83,7 @@ def _worker(worker: WorkerState, polls: EnginePolls, now_s: float) -> dict[str, 
     }
     if isinstance(worker.model, EngineWorker):
         told["engine"] = _batch(worker, worker.model.batch, polls)
+        told["engine"]["kv_followed"] = scheduler.kv_followed(worker.id)
     return told
 
 

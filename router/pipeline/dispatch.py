@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
 from router.contracts.engine_report import EngineReport
+from router.contracts.kv_events import KvEvent
 from router.contracts.learned import Learned
 from router.contracts.word import Word
 from router.domain.catalog import Endpoint
@@ -80,6 +81,10 @@ class Dispatcher:
     def reported(self, worker_id: str, report: EngineReport | None) -> None:
         """What an engine says of itself, None if it does not say."""
         self.scheduler.reported(worker_id, report, self._clock())
+
+    def kv_events(self, worker_id: str, events: Sequence[KvEvent] | None) -> None:
+        """What an engine says of its KV cache, None if something of that was missed."""
+        self.scheduler.kv_events(worker_id, events, self._clock())
 
     async def place(
         self, ticket: Ticket, waits: Callable[[Standing], None] | None = None

@@ -3,10 +3,7 @@
 from zlib import crc32
 
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
-from router.scheduling.affinity import BLOCK_BYTES
-
-BLOCKS_MAX = 512
-"""A longer prompt is placed by its beginning."""
+from router.scheduling.affinity import BLOCK_BYTES, PREFIX_BLOCKS_MAX
 
 PREFIXED = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt"}
 
@@ -33,7 +30,7 @@ def prefix_blocks(request: InferenceRequest) -> tuple[int, ...]:
     prompt = memoryview(request.fields[PREFIXED[request.kind]])
     blocks: list[int] = []
     chained = 0
-    whole = min(len(prompt) // BLOCK_BYTES, BLOCKS_MAX) * BLOCK_BYTES
+    whole = min(len(prompt) // BLOCK_BYTES, PREFIX_BLOCKS_MAX) * BLOCK_BYTES
     for start in range(0, whole, BLOCK_BYTES):
         chained = crc32(prompt[start : start + BLOCK_BYTES], chained)
         blocks.append(chained)

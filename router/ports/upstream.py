@@ -1,11 +1,12 @@
-"""Workers: calling them, and asking engines what they have to do."""
+"""Workers: calling them, asking engines what they have to do, and hearing what they keep."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from router.contracts.engine_report import EngineReport
+from router.contracts.kv_events import KvEvent
 from router.domain.catalog import Endpoint, Worker
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest
@@ -108,4 +109,14 @@ class EngineReports(Protocol):
 
     async def report(self, worker: Worker) -> EngineReport:
         """Raises :class:`UpstreamFailed`, or ``ValueError`` for an invalid report."""
+        ...
+
+
+class KvEvents(Protocol):
+    """Follows what engines say of their KV caches."""
+
+    def follow(self, worker: Worker) -> AsyncGenerator[Sequence[KvEvent] | None, None]:
+        """Yield what a worker says, in order; None where something was missed. Never ends by
+        itself: what is unreachable is tried again.
+        """
         ...

@@ -4,7 +4,8 @@ Engines keep the attention state of recent prompts. If a prompt begins like an e
 less to compute. The index remembers the blocks that each engine was sent. It forgets the least
 recently used blocks first, and the end of a prompt before its beginning (the approximate prefix
 cache of SGLang's router and of llm-d). An engine's count of cached tokens teaches how many blocks
-it keeps.
+it keeps. Where an engine publishes what it stores and removes, :mod:`router.scheduling.kv_chains`
+says which blocks are known to be there, until they are known to be gone.
 
 Other routers tell only the last block of each prompt that they sent there. That is enough for the
 next turn of a chat, which begins with the whole turn before. A beginning that many chats share is
@@ -16,6 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 BLOCK_BYTES = 256
 """Bytes of a prefix block: about 64 tokens, or four of an engine's own blocks."""
+
+PREFIX_BLOCKS_MAX = 512
+"""A longer prompt is placed by its beginning."""
 
 CAPACITY = 3_000
 CAPACITY_MIN = 100
@@ -41,11 +45,13 @@ NOTHING_CACHED: Mapping[str, int] = {}
 class _Memory:
     """What one engine is expected to have cached."""
 
-    __slots__ = ("bit", "blocks", "capacity", "counts")
+    __slots__ = ("bit", "blocks", "capacity", "counts", "known")
 
     def __init__(self, bit: int) -> None:
         self.bit = bit
         self.blocks: OrderedDict[int, None] = OrderedDict()
+        self.known: set[int] = set()
+        """Blocks that it certainly has; the others are an estimate."""
         self.capacity = float(CAPACITY)
         self.counts = False
         """Whether the engine reports how many tokens were cached."""
@@ -63,19 +69,16 @@ class PrefixIndex:
         self._others: OrderedDict[int, str] = OrderedDict()
 
     def __len__(self) -> int:
-        return sum(len(memory.blocks) for memory in self._memories.values())
+        return sum(len(memory.blocks) + len(memory.known) for memory in self._memories.values())
 
     def sent(self, prefix: Sequence[int], endpoint_id: str) -> None:
         """The endpoint is sent a prompt of these blocks."""
-        memory = self._memories.get(endpoint_id)
-        if memory is None:
-            memory = self._memories[endpoint_id] = _Memory(1 << len(self._ids))
-            self._ids.append(endpoint_id)
-        blocks, holders, bit = memory.blocks, self._holders, memory.bit
+        memory = self._memory(endpoint_id)
+        blocks, holders, bit, known = memory.blocks, self._holders, memory.bit, memory.known
         for block in reversed(prefix):
             if block in blocks:
                 blocks.move_to_end(block)
-            else:
+            elif block not in known:
                 blocks[block] = None
                 holders[block] = holders.get(block, 0) | bit
         most = min(memory.capacity, self._blocks_max / len(self._ids))
@@ -83,6 +86,44 @@ class PrefixIndex:
             self._forget(blocks.popitem(last=False)[0], bit)
         if prefix:
             _remember(self._latest, prefix[-1], endpoint_id, LATEST_MAX)
+
+    def known(self, endpoint_id: str, block: int) -> None:
+        """The endpoint has this block until it is :meth:`gone`."""
+        memory = self._memory(endpoint_id)
+        memory.known.add(block)
+        if memory.blocks.pop(block, self) is self:
+            self._holders[block] = self._holders.get(block, 0) | memory.bit
+
+    def gone(self, endpoint_id: str, block: int) -> None:
+        """The endpoint has this block no more."""
+        memory = self._memories.get(endpoint_id)
+        if memory is not None:
+            memory.known.discard(block)
+            memory.blocks.pop(block, None)
+            self._forget(block, memory.bit)
+
+    def cleared(self, endpoint_id: str) -> None:
+        """The endpoint has nothing."""
+        memory = self._memories.get(endpoint_id)
+        if memory is not None:
+            for block in (*memory.known, *memory.blocks):
+                self._forget(block, memory.bit)
+            memory.known.clear()
+            memory.blocks.clear()
+
+    def uncertain(self, endpoint_id: str) -> None:
+        """What the endpoint was known to have is an estimate from now on."""
+        memory = self._memories.get(endpoint_id)
+        if memory is not None:
+            memory.blocks.update(dict.fromkeys(memory.known))
+            memory.known.clear()
+
+    def _memory(self, endpoint_id: str) -> _Memory:
+        memory = self._memories.get(endpoint_id)
+        if memory is None:
+            memory = self._memories[endpoint_id] = _Memory(1 << len(self._ids))
+            self._ids.append(endpoint_id)
+        return memory
 
     def latest(self) -> dict[str, tuple[int, ...]]:
         """The last blocks of the latest prompts, by endpoint, the latest last."""
@@ -137,7 +178,7 @@ class PrefixIndex:
         known = set(endpoint_ids)
         for endpoint_id in [id_ for id_ in self._memories if id_ not in known]:
             memory = self._memories.pop(endpoint_id)
-            for block in memory.blocks:
+            for block in (*memory.known, *memory.blocks):
                 self._forget(block, memory.bit)
         for prompts in (self._latest, self._others):
             for block in [block for block, holder in prompts.items() if holder not in known]:
@@ -151,7 +192,7 @@ class PrefixIndex:
         self._holders = {}
         for place, memory in enumerate(self._memories.values()):
             memory.bit = 1 << place
-            for block in memory.blocks:
+            for block in (*memory.known, *memory.blocks):
                 self._holders[block] = self._holders.get(block, 0) | memory.bit
 
     def _note(self, found: dict[str, int], bits: int, count: int) -> None:

@@ -3,6 +3,7 @@ of prompts and answers, and how much of prompts an engine keeps.
 """
 
 from router.scheduling.affinity import PrefixIndex
+from router.scheduling.engine_caches import BLOCKS_MAX, EngineCaches
 from router.scheduling.size import SizePredictor
 from router.scheduling.ticket import Used
 from router.scheduling.tokens import TokenEstimates
@@ -15,9 +16,10 @@ QUIET_S = 1.0
 class Learning:
     """Everything learned about models. What is learned about workers is kept with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, kv_blocks_max: int = BLOCKS_MAX) -> None:
         self.sizes = SizePredictor()
         self.prefixes = PrefixIndex()
+        self.caches = EngineCaches(self.prefixes, kv_blocks_max)
         self.tokens = TokenEstimates()
 
     def answered(self, attempt: Attempt, used: Used | None, now_s: float) -> None:
@@ -34,6 +36,7 @@ class Learning:
             self.tokens.answered(ticket.model, tenant, most, used.answer_tokens)
             if ticket.prefix and state.model.keeps_prompts:
                 self.prefixes.counted(state.id, attempt.cached_tokens, used.cached_tokens)
+                self.caches.answered(attempt, used, now_s)
         probes.heard(now_s)
 
     def probed(self, attempt: Attempt, now_s: float) -> None:

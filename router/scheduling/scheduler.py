@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
 from router.contracts.engine_report import EngineReport
+from router.contracts.kv_events import KvEvent
 from router.contracts.learned import Learned
 from router.contracts.word import Word
 from router.domain.catalog import Endpoint
@@ -32,6 +33,7 @@ from router.scheduling.endings import (
     Lesson,
     Trust,
 )
+from router.scheduling.engine_caches import BLOCKS_MAX, Followed
 from router.scheduling.fleet import Fleet
 from router.scheduling.hedging import HedgeClock, second_place
 from router.scheduling.learning import Learning
@@ -58,7 +60,8 @@ class Scheduler:
 
     ``queue_max`` bounds how many tickets may wait; ``random`` is uniform over [0, 1). With
     ``explain`` false, decisions do not list the endpoints considered (for simulations).
-    ``yielding`` says what batch work leaves free.
+    ``yielding`` says what batch work leaves free, ``kv_blocks_max`` how many blocks of engines'
+    caches are followed.
     """
 
     def __init__(
@@ -68,11 +71,12 @@ class Scheduler:
         random: Callable[[], float],
         explain: bool = True,
         yielding: Yielding = NOTHING_LEFT_FREE,
+        kv_blocks_max: int = BLOCKS_MAX,
     ) -> None:
         self.fleet = Fleet()
         self._queue = Queue()
         self._yielding = yielding
-        self._learning = Learning()
+        self._learning = Learning(kv_blocks_max)
         self._watched = HedgeClock()
         self._routes = Routes(random)
         self._scoring = Scoring(self._routes, self._learning)
@@ -136,6 +140,7 @@ class Scheduler:
         self.fleet.apply(endpoints)
         self._matching.tell_workers()
         self._learning.prefixes.keep_only(self.fleet.endpoints)
+        self._learning.caches.keep_only(self.fleet.workers)
         for queued in self._queue:
             queued.slate = self.fleet.slate(queued.ticket.candidates)
         return self._matching.run_pass(now_s)
@@ -162,6 +167,15 @@ class Scheduler:
         worker = self.fleet.workers.get(worker_id)
         if worker is not None:
             worker.model.reported(report, now_s)
+
+    def kv_events(self, worker_id: str, events: Sequence[KvEvent] | None, now_s: float) -> None:
+        """A worker says what it has stored and removed; None: something of that was missed."""
+        if worker_id in self.fleet.workers:
+            self._learning.caches.heard(worker_id, events, now_s)
+
+    def kv_followed(self, worker_id: str) -> Followed | None:
+        """How a worker's cache is followed; None if it does not say what is in it."""
+        return self._learning.caches.followed(worker_id)
 
     def arrive(self, ticket: Ticket, now_s: float) -> list[Decision]:
         """Place a new request, queue it or refuse it."""

@@ -43,3 +43,14 @@ def test_a_pool_runs_the_server_that_any_of_its_workers_names(tmp_path: Path) ->
     path.write_text(json.dumps(fleet))
     snapshot = load_fleet(path, key="k", key_pepper=b"p", now_ms=0)
     assert [pool.engine for pool in snapshot.pools] == ["vLLM", ""]
+
+
+def test_ports_of_a_cache_s_events_are_taken_over_and_checked(tmp_path: Path) -> None:
+    one = {"id": "1", "url": "http://127.0.0.1:1", "class": "A", "slots": 1}
+    path = tmp_path / "fleet.json"
+    path.write_text(json.dumps([one | {"kv_events_port": 5557, "kv_replay_port": 5558}]))
+    (worker,) = load_fleet(path, key="k", key_pepper=b"p", now_ms=0).workers
+    assert (worker.kv_events_port, worker.kv_replay_port) == (5557, 5558)
+    path.write_text(json.dumps([one | {"kv_events_port": 65_536}]))
+    with pytest.raises(SettingsInvalid, match="kv_events_port"):
+        load_fleet(path, key="k", key_pepper=b"p", now_ms=0)

@@ -1,0 +1,56 @@
+"""Follows what engines say of their KV caches, for those that the catalog says publish it."""
+
+import asyncio
+from contextlib import aclosing
+
+from router.domain.catalog import Worker
+from router.pipeline.dispatch import Dispatcher
+from router.ports.upstream import KvEvents
+
+LOOK_S = 1.0
+"""How often the catalog is looked at."""
+
+
+class KvFollowing:
+    """One task for each engine that is followed."""
+
+    def __init__(self, dispatcher: Dispatcher, source: KvEvents) -> None:
+        self._dispatcher = dispatcher
+        self._source = source
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        following: dict[Worker, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                wanted = self._wanted()
+                for worker in following.keys() - wanted:
+                    following.pop(worker).cancel()
+                    self._dispatcher.kv_events(worker.id, None)
+                for worker in wanted - following.keys():
+                    following[worker] = group.create_task(self._follow(worker))
+                await asyncio.sleep(LOOK_S)
+
+    def _wanted(self) -> set[Worker]:
+        endpoints = self._dispatcher.scheduler.fleet.endpoints.values()
+        workers = (state.endpoint.worker for state in endpoints)
+        return {_address(worker) for worker in workers if worker.kv_events_port}
+
+    async def _follow(self, worker: Worker) -> None:
+        async with aclosing(self._source.follow(worker)) as heard:
+            async for events in heard:
+                self._dispatcher.kv_events(worker.id, events)
+                await asyncio.sleep(0)  # What is read without waiting must not keep others waiting.
+
+
+def _address(worker: Worker) -> Worker:
+    """What tells one connection from another: not its health, nor its slots."""
+    return Worker(
+        worker.id,
+        "",
+        worker.url,
+        "",
+        0,
+        kv_events_port=worker.kv_events_port,
+        kv_replay_port=worker.kv_replay_port,
+    )
