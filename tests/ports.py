@@ -1,6 +1,6 @@
 """Ports for the servers of a test run, that no other test and no outgoing connection is given.
 
-The kernel hands out a port that a program only asked about to whoever asks next, so that a server
+The kernel hands out a port that a program only asked about to the next one that asks, so a server
 that starts a second later may find it taken. Each process of a run has a stretch of ports to itself
 instead, below those that the kernel gives.
 """

@@ -1,6 +1,6 @@
 """A throw-away RabbitMQ on the loopback, for the tests of jobs (7 s of processor to start).
 
-Its own script wants to be root or a user of its own; Erlang is called as that script calls it.
+Its own script wants to be root or a dedicated user; Erlang is called as that script calls it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The product's settings, but a password takes no tenth of a second to hash, and static files are
-looked for when they are asked for: each test's client has a middleware of its own to find them.
+looked for when they are asked for: each test's client has its own middleware to find them.
 """
 
 from marketplace.config.settings import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Pages as a company sets them up: mail and an identity provider of its own, each a process.
+"""Pages as a company sets them up: mail and its own identity provider, each a process.
 
 They stand beside a running stack, on its data, and under ``localhost``: browsers offer passkeys
 over http by that name only.

@@ -1,4 +1,4 @@
-"""Agents call with a credential of their own, which opens nothing else."""
+"""Agents call with their own credential, which opens nothing else."""
 
 from django.contrib.auth.models import AnonymousUser
 from drf_spectacular.extensions import OpenApiAuthenticationExtension

@@ -71,7 +71,7 @@ class ReportedState(models.TextChoices):
 class AgentWorker(models.Model):
     """What an agent last said of one of its servers. ``name`` is unique at the agent.
 
-    The servers of a gang are several of one worker, told apart by their ``rank``.
+    The servers of a gang are several of one worker, kept apart by their ``rank``.
     """
 
     agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="workers")

@@ -1,4 +1,4 @@
-"""Calls the router for whoever asked for a job.
+"""Calls the router on behalf of a job's requester.
 
 By aiohttp, which takes a tenth of httpx's CPU: a batch is tens of thousands of calls.
 """
@@ -201,7 +201,7 @@ class RouterClient:
 
 
 def _token_of(caller: Caller, *, batch: bool) -> str:
-    """In a thread of its own, whose connection to the database goes back at once."""
+    """In its own thread, whose connection to the database goes back at once."""
     try:
         return caller_token(caller, batch=batch)
     finally:

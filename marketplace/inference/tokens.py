@@ -1,4 +1,4 @@
-"""Bearers with which a job calls the router for whoever asked for it."""
+"""Bearers with which a job calls the router on behalf of its requester."""
 
 import time
 

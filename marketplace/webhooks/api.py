@@ -59,7 +59,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 
 
 class DeliveryWholeSerializer(DeliverySerializer):
-    """With the body that is sent, and what became of each attempt, the newest first."""
+    """With the body that is sent, and what happened to each attempt, the newest first."""
 
     log = AttemptSerializer(many=True, read_only=True)
 

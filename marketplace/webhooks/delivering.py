@@ -118,7 +118,7 @@ def _claim_of(organisation_id: int, now: datetime, count: int) -> list[Message]:
 
 @transaction.atomic
 def attempt_record(message: Message, result: Result) -> None:
-    """Keep what became of an attempt, unless another process has the delivery by now."""
+    """Keep what happened to an attempt, unless another process has the delivery by now."""
     row = Delivery.objects.select_for_update().filter(
         pk=message.delivery_id, attempts=message.attempt, state=DeliveryState.WAITING
     )

@@ -16,7 +16,7 @@ DELAYS = (
     timedelta(hours=18),
     timedelta(hours=22),
 )
-"""After each failure in turn: three days in all. The next failure is the last."""
+"""After each failure in turn: three days in total. The next failure is the last."""
 GONE = 410
 
 

@@ -40,7 +40,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of an attempt. ``status`` is 0 where there was no answer."""
+    """What happened to an attempt. ``status`` is 0 where there was no answer."""
 
     outcome: Outcome
     started_at: datetime

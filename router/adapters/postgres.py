@@ -239,7 +239,7 @@ class PostgresBank:
             raise LedgerUnavailable(f"another router may still run as {self._router_id!r}")
 
     async def recalls(self) -> AsyncIterator[int]:
-        """See :class:`router.ports.bank.LeaseBank`. Over a connection of its own."""
+        """See :class:`router.ports.bank.LeaseBank`. Over its own connection."""
         while True:
             try:
                 async with await AsyncConnection.connect(

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Load(Struct, frozen=True, gc=False):
-    """Work on an engine, averaged over some seconds.
+    """Work on an engine, averaged over a few seconds.
 
     Prompts that wait for their first token and their tokens still to compute, running answers and
     the tokens of prompts that they all attend to, and prompt tokens computed per second.

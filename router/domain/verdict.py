@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What became of one endpoint: it was scored, or ruled out before that."""
+    """What happened to one endpoint: it was scored, or ruled out before that."""
 
     CHOSEN = "chosen"
     """It had the lowest score."""

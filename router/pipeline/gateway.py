@@ -153,7 +153,7 @@ class Gateway:
 
     @property
     def waiting(self) -> int:
-        """The same in all."""
+        """The same in total."""
         return self._dispatcher.scheduler.waiting + self._room.starts.waiting
 
     async def serve(self, grant: Grant, request: InferenceRequest, client: Client) -> None:

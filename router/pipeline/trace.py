@@ -76,7 +76,7 @@ class Trace:
         self.told: Standing | None = None
 
     def waits(self, standing: Standing) -> None:
-        """The call has to wait. What it is told of that as it comes is kept."""
+        """The call has to wait. Keeps what it is told about that on arrival."""
         if self.told is None:
             self.told = standing
 

@@ -1,4 +1,4 @@
-"""What a router is told of the catalog, and what it has learned of workers itself."""
+"""What a router gets from the catalog, and what it has learned of workers itself."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol

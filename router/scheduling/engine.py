@@ -56,7 +56,7 @@ is known long before an answer ends.
 """
 
 WHOLE_WEIGHT = 0.3
-"""A whole answer teaches less: it says how long it took in all, not in which part."""
+"""A whole answer teaches less: it says how long it took in total, not in which part."""
 
 
 class EngineSpeed:

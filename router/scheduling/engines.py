@@ -76,7 +76,7 @@ class EngineRun(Run):
 
     @property
     def expected_s(self) -> float:
-        """Expected seconds in all, as known when it was sent."""
+        """Expected seconds in total, as known when it was sent."""
         return self._generation.expected_s
 
     @property

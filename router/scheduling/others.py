@@ -1,9 +1,9 @@
-"""The load of other routers on an engine, and what they are told of this router's load.
+"""The load of other routers on an engine, and what they learn about this router's load.
 
 Routers tell each other from time to time, so what they hear is old when it is used. An old
 momentary state is worse than none: all routers run to where it was empty, and from there on
 together (Mitzenmacher, "How useful is old information?", 2000). So loads are told as averages over
-some seconds. These say who uses what, and tell an engine's own speed apart from its load.
+a few seconds. These say who uses what, and tell an engine's own speed apart from its load.
 """
 
 from collections.abc import Iterable

@@ -108,7 +108,7 @@ class SlotWorker(Bookings):
     """A :class:`~router.scheduling.worker_model.WorkerModel`: it has room while a slot is free.
 
     ``queued`` of the ``running`` requests are behind its slots. Their prompts have
-    ``prompt_tokens`` in all.
+    ``prompt_tokens`` in total.
     """
 
     __slots__ = ("_endpoints", "prompt_tokens", "queued", "running")

@@ -55,7 +55,7 @@ class Starts:
     ) -> Standing | None:
         """Let a call wait for any of these pools, with the declared seconds of their starts.
 
-        Returns where it stands; None if too many wait, of its tenant or in all.
+        Returns where it stands; None if too many wait, of its tenant or in total.
         """
         own = self._own.get(tenant, 0)
         if not may_wait(own, self.waiting, self._waiting_max):

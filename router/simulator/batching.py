@@ -56,7 +56,7 @@ class EngineSpec(Struct, frozen=True):
     events: tuple[Event, ...] = ()
 
     def step_s(self, batch: float, context: float) -> float:
-        """Seconds of a step that decodes ``batch`` sequences of ``context`` tokens in all."""
+        """Seconds of a step that decodes ``batch`` sequences of ``context`` tokens in total."""
         load_s = self.batch_s * batch + self.context_s * context
         if self.form is StepForm.SATURATING:
             load_s = 2 * max(load_s - KNEE * self.base_s, 0.0)

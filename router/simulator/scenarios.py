@@ -12,7 +12,7 @@ from router.simulator.hardware import Event, Machine, Trouble
 from router.simulator.workload import DEFAULT_SIZES, Phase, Sizes, Stream
 
 STUDY_MS = ((40.0, 2), (60.0, 3), (120.0, 4), (400.0, 3))
-"""Mean service and count of four classes of unlike hardware, from fast to slow."""
+"""Mean service and count of four classes of different hardware, from fast to slow."""
 
 
 class Scenario(Struct, frozen=True):

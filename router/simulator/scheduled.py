@@ -205,7 +205,7 @@ class Scheduled:
     def stepped(
         self, engine: int, joined: Sequence[batching.Sequence], ended: Sequence[batching.Sequence]
     ) -> None:
-        """Tell the scheduler what came of the answers."""
+        """Tell the scheduler the results of the answers."""
         heard(self._simulation, engine)
         self.told(joined, ended)
 

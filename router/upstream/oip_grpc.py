@@ -114,7 +114,7 @@ class GRPCTransport:
     async def _streamed(
         self, url: str, message: Any, metadata: tuple[tuple[str, str], ...]
     ) -> AsyncGenerator[Any, None]:
-        """The answers to one request, on a stream of its own that ends with them."""
+        """The answers to one request, on its own stream that ends with them."""
         stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(await self._channel(url))
         call: Any = stub.ModelStreamInfer(metadata=metadata)
         begun = False

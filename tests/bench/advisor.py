@@ -34,7 +34,7 @@ EXHAUSTIVE_USD = (
 search through every cheaper fleet that ADR 0041 replaces; None where there is none.
 """
 COST_RATIO_MAX = 1.02
-"""How much dearer answers may be on average."""
+"""How much more expensive answers may be on average."""
 
 
 class Outcome(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """What one call costs the load's own process, by client: httpx and aiohttp, on the loopback.
 
-``python -m tests.bench.load_clients``: bounded to some seconds. CPU time of this process, the
+``python -m tests.bench.load_clients``: bounded to a few seconds. CPU time of this process, the
 server's apart; the median of rounds that take turns.
 """
 

@@ -11,7 +11,7 @@ from router.simulator.batching import EngineState
 def kept_in_flight(
     engine: EngineState, load: int, *, prompts: Sequence[int], answer_events: int, count: int = 96
 ) -> list[Sample]:
-    """So many requests at once, each followed by the next, ``count`` in all.
+    """So many requests at once, each followed by the next, ``count`` in total.
 
     ``prompts`` are the tokens of a prompt, of which each request draws one.
     """

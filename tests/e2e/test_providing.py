@@ -1,4 +1,4 @@
-"""A provider's way: open a provider, publish a model on an endpoint of its own, price it, earn."""
+"""A provider's way: open a provider, publish a model on its own endpoint, price it, earn."""
 
 import json
 from collections.abc import Iterator

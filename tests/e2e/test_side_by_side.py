@@ -42,7 +42,7 @@ def test_two_models_answer_one_prompt_and_one_is_stopped(
     expect(first.locator(".bubble").last).not_to_be_empty(timeout=ANSWER_TIMEOUT_MS)
     first.get_by_role("button", name="Stop").click()
     expect(first.locator("[data-stopped]")).to_be_visible()
-    # The other goes on to its end, with figures of its own.
+    # The other runs to its end, with figures of its own.
     expect(second.locator("[data-figures]")).to_contain_text("tok", timeout=ANSWER_TIMEOUT_MS)
     expect(second.locator("[data-stopped]")).to_be_hidden()
     reports = page.locator("[data-reports] [data-report]")
@@ -170,7 +170,7 @@ def test_what_the_router_refuses_says_what_to_do(page: Page, local_stack: LocalS
     refuse(402, "insufficient_credit")
     expect(alert.get_by_role("link", name="Get credit")).to_have_attribute("href", "/billing")
     expect(alert).to_contain_text("The router said so.")
-    # What nobody answered need not be typed again.
+    # What nobody answered does not have to be typed again.
     expect(page.get_by_label("Your message")).to_have_value("Hello?")
     refuse(429, "rate_limited", **{"retry-after": "7"})
     expect(alert).to_contain_text("Try again in 7 s.")

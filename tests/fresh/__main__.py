@@ -1,6 +1,6 @@
 """``python3 -m tests.fresh``: `make run` and `make test` in bare roots of Debian, measured.
 
-Needs root and debootstrap. Each case has a root of its own, removed with all that runs in it.
+Needs root and debootstrap. Each case has its own root, removed with all that runs in it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def run_case(suite: str, user: str, only: str | None, log: Path, figures: Figures) -> None:
-    """Do it in a root of its own. Raises CaseFailed or CalledProcessError."""
+    """Do it in its own root. Raises CaseFailed or CalledProcessError."""
     with bare(suite, user) as root:
         if only != "test":
             bring_up(root, log, figures, "cold")

@@ -1,4 +1,4 @@
-"""``python -m tests.judge.cell``: one target, one scenario, one seed, in a process of its own.
+"""``python -m tests.judge.cell``: one target, one scenario, one seed, in its own process.
 
 Fleet and load share this process and its core; the gateway is another process on another. It says
 "ready" and reads when the load begins (on the monotonic clock), so that several begin together.

@@ -88,7 +88,7 @@ def prefer(pid: int) -> None:
 
 @contextlib.contextmanager
 def started(name: str, site: Site, *, core: int) -> Generator[Running]:
-    """Run it on that core, in a session of its own, and stop all of it at the end."""
+    """Run it on that core, in its own session, and stop all of it at the end."""
     peer = PEERS[name]
     command = [*prefix(signal.SIGTERM), *peer.command(site)]
     log = site.folder / "gateway.log"

@@ -61,7 +61,7 @@ class Goal(Struct, frozen=True):
 class Scenario(Struct, frozen=True):
     """One row of the comparison. Calls that come before ``warm_up_s`` are not counted.
 
-    ``lanes`` targets are measured side by side, each with a fleet of its own, so that they see the
+    ``lanes`` targets are measured side by side, each with its own fleet, so that they see the
     same minute of a noisy machine. A run whose own lag reaches ``lag_ms_max`` is not trusted.
     """
 

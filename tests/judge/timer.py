@@ -99,7 +99,7 @@ class Timer:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # Set anew since.
+            return  # Set again since.
         reached_s = now_s()
         while self._alarms and self._alarms[0][0] <= reached_s:
             heapq.heappop(self._alarms)[2].ring()

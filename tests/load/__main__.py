@@ -1,7 +1,7 @@
 """``python -m tests.load``: rehearse a day's load (``make rehearse``).
 
 With ``--host`` and ``WAYPOST_KEY`` against what runs there; else against the local stack that
-`make run` started, with its demo key; else against a stack of its own, stopped afterwards. Further
+`make run` started, with its demo key; else against its own stack, stopped afterwards. Further
 options go to Locust: ``--web`` opens its page instead of running at once. Exit status 3 when an
 objective was missed.
 """

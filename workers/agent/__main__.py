@@ -65,7 +65,7 @@ def _read_again(agent: Agent, words: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """0 after a drain; `TOLD_WRONG` with one line where it is of no use to start again."""
+    """0 after a drain; `TOLD_WRONG` with one line where it is useless to start again."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     words = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""The agent: does what the lifecycle decides, and reports what came of it."""
+"""The agent: does what the lifecycle decides, and reports the result."""
 
 import asyncio
 import logging

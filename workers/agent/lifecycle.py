@@ -18,7 +18,7 @@ QUIET_S = 5.0
 """Nothing must run for so long where the routers cannot say that they have nothing there."""
 
 RESTART_AFTER_S = 60.0
-"""A server that we started and that answers no more is started anew after so long."""
+"""A server that we started and that answers no more is started again after so long."""
 
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 2.0, 300.0
 

@@ -24,7 +24,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What is told of the machine."""
+    """What is reported about the machine."""
 
     devices: Sequence[Device]
     fingerprint: str

@@ -30,7 +30,7 @@ class NotReady(Exception):
 
 @dataclass(slots=True)
 class Process:
-    """A server that the agent started, in a process group of its own."""
+    """A server that the agent started, in its own process group."""
 
     process: asyncio.subprocess.Process
     log: Path

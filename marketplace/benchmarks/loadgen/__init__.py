@@ -1,1 +1,1 @@
-"""Load by MLPerf's LoadGen: what is sent, by which client, and one test in a process of its own."""
+"""Load by MLPerf's LoadGen: what is sent, by which client, and one test in its own process."""

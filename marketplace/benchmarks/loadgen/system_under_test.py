@@ -51,7 +51,7 @@ class Progress:
 
 
 class SystemUnderTest:
-    """What LoadGen sends queries to: an asyncio client in a thread of its own."""
+    """What LoadGen sends queries to: an asyncio client in its own thread."""
 
     def __init__(self, plan: Plan, load: float, caller: Caller) -> None:
         self._plan = plan

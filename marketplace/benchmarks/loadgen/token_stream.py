@@ -45,7 +45,7 @@ _event_of = msgspec.json.Decoder(_Event).decode
 class TokenStream:
     """Reads a stream of OpenAI's chat chunks.
 
-    It counts events that carry text. Where the engine sends a count of its own, that one holds.
+    It counts events that carry text. Where the engine sends its own count, that one holds.
     """
 
     def __init__(self, started: float, on_first: Callable[[], None]) -> None:

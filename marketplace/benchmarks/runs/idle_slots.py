@@ -13,7 +13,7 @@ class Traffic:
 
 
 def must_yield(traffic: Traffic, *, wanted: int, slots: int) -> bool:
-    """Whether ``wanted`` requests at once, on workers with ``slots`` in all, would be in the way.
+    """Whether ``wanted`` requests at once, on workers with ``slots`` in total, would be in the way.
 
     Alone, a benchmark may send more requests than there are slots.
     """

@@ -1,4 +1,4 @@
-"""A run of a benchmark is a job, in a process of its own."""
+"""A run of a benchmark is a job, in its own process."""
 
 from __future__ import annotations
 

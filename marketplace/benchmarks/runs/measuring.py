@@ -44,7 +44,7 @@ from marketplace.shared.jobs.services import JobFailed, JobStopped, Run
 CHECK_EVERY_S = 0.5
 """How often a run reads the live traffic, reports its progress and sees that it is cancelled."""
 WAIT_S_MAX = 1_800.0
-"""A run that waited this long for idle slots, in all, gives up."""
+"""A run that waited this long for idle slots, in total, gives up."""
 INTERRUPTIONS_MAX = 50
 """A run that gave way to live traffic this often fails."""
 
@@ -70,7 +70,7 @@ class Measurement:
     watch: Watch
     read_traffic: ReadTraffic
     waited_s: float = 0.0
-    """For idle slots, in all."""
+    """For idle slots, in total."""
     interruptions: int = 0
     """How often a point gave way to live traffic."""
     reserve_at_s: float = field(default_factory=reserve_after_s)
@@ -124,7 +124,7 @@ class Measurement:
         return note
 
     def _point(self, index: int, load: float) -> PointFigures:
-        """One point, measured anew each time that it gave way to live traffic."""
+        """One point, measured again each time that it gave way to live traffic."""
         out = point_folder(self.benchmark, load)
         while True:
             with ExitStack() as held:

@@ -113,7 +113,7 @@ class Answer(Struct, frozen=True):
 
 
 def answer(question: Question, *, progress: Callable[[float], None] = lambda _: None) -> Answer:
-    """Read, replay, compare. ``progress`` is told a share from 0 to 1, and may raise.
+    """Read, replay, compare. ``progress`` gets a share from 0 to 1, and may raise.
 
     Raises :class:`Unanswerable` (nothing recorded, nothing known of the fleet, a change of what is
     not there, too slow).

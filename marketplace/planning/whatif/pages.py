@@ -61,7 +61,7 @@ def answered(request: HttpRequest, what_if_id: int) -> HttpResponse:
     """One question: how far it is, or its answer."""
     row = get_object_or_404(what_ifs(), pk=what_if_id)
     if row.is_over and request.headers.get("HX-Request"):
-        # The whole page anew: the charts are drawn as it loads.
+        # The whole page again: the charts are drawn as it loads.
         return HttpResponse(headers={"HX-Refresh": "true"})
     question = msgspec.convert(row.question, Question)
     context = {

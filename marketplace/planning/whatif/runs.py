@@ -150,7 +150,7 @@ def paired(
 ) -> tuple[list[Run], list[Run]]:
     """Both courses of the calls with each seed, as many pairs as end within ``seconds_max``.
 
-    ``progress`` is told a share from 0 to 1, and may raise.
+    ``progress`` gets a share from 0 to 1, and may raise.
     """
     begun_s = time.monotonic()
     before: list[Run] = []

@@ -1,4 +1,4 @@
-"""The aim of a trial. A module of its own: models need it, and `trial` imports SciPy."""
+"""The aim of a trial. A separate module: models need it, and `trial` imports SciPy."""
 
 from enum import StrEnum
 

@@ -31,7 +31,7 @@ class JobKind:
     most, and each time for ``time_limit_s`` at most. ``choose`` is given the jobs that wait, in the
     order of ``turn``, and returns the one that may run now, or None; nobody else chooses meanwhile.
 
-    With a ``command`` each job has a process of its own, which goes on when the job process ends:
+    With a ``command`` each job has its own process, which goes on when the job process ends:
     ``manage.py``, these words and the job's id. To begin it is short enough for the queue control.
     """
 

@@ -10,7 +10,7 @@ from django.db import connection
 
 @contextmanager
 def key_held(space: int, key: int) -> Iterator[bool]:
-    """Hold a key of a space (32 bits each) on a connection of its own; False where it is taken."""
+    """Hold a key of a space (32 bits each) on its own connection; False where it is taken."""
     own = connection.copy()
     try:
         with own.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A process of its own for a job that may take longer than its job process lives."""
+"""A separate process for a job that may take longer than its job process lives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def process_start(kind: JobKind, job: Job) -> None:
     logs = Path(settings.WAYPOST_HOME) / "jobs"
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / f"{kind.model._meta.label_lower}-{job.pk}.log").open("ab") as log:
-        # A session of its own: what ends the job process does not end this one.
+        # A separate session: what ends the job process does not end this one.
         subprocess.Popen(  # noqa: S603 # our own command
             [sys.executable, str(settings.BASE_DIR / "manage.py"), *kind.command, str(job.pk)],
             stdin=subprocess.DEVNULL,

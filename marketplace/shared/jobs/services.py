@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class JobFailed(Exception):
-    """The work cannot be done; the message tells whoever asked why. It is not tried again."""
+    """The work cannot be done; the message tells the caller why. It is not tried again."""
 
 
 class JobYields(Exception):
@@ -221,7 +221,7 @@ def jobs_sweep() -> int:
 
 
 def state_after_loss(job: Job, attempts_max: int) -> JobState:
-    """What becomes of a running job whose process is gone."""
+    """What happens to a running job whose process is gone."""
     if job.cancel_requested:
         return JobState.CANCELLED
     return JobState.QUEUED if job.attempts < attempts_max else JobState.FAILED

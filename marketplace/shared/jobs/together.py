@@ -1,6 +1,6 @@
 """Kinds of jobs that wait more than they compute: one process runs several at a time.
 
-Each job has a thread of its own. While jobs run, the task looks for the next one, as the message
+Each job has its own thread. While jobs run, the task looks for the next one, as the message
 that tells of a new job may wait behind this very task.
 """
 

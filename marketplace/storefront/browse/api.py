@@ -55,7 +55,7 @@ class CheapestSerializer(serializers.ModelSerializer[Offer]):
 
 
 class ModelSerializer(serializers.ModelSerializer[AIModel]):
-    """``cheapest`` and ``measured`` are null where there is no price, or no call of late.
+    """``cheapest`` and ``measured`` are null where there is no price, or no call recently.
 
     ``left_out`` says why it cannot be called here; "" where it can.
     """

@@ -1,7 +1,7 @@
 """Expected completion with late binding: the default.
 
 A ticket goes where it is expected to *complete* first, and stays in the router until that place
-has room: a list schedule (Graham 1966) on unlike machines, recomputed at every event. Waiting
+has room: a list schedule (Graham 1966) on different machines, recomputed at every event. Waiting
 counts ``wait_weight`` times, because a ticket that waits for a fast worker also delays all tickets
 behind it; a selfish score (weight 1) does not see that. Waiting counts less for large work: what a
 long request loses on a slow worker outweighs the delay that it causes.
@@ -36,7 +36,7 @@ class LateBinding:
     ) -> Sequence[float]:
         """Seconds: ``wait_weight`` x expected wait + expected service + those for money and wishes.
 
-        A ticket with a wish of its own (``sort``) is placed by that wish among the endpoints that
+        A ticket with its own wish (``sort``) is placed by that wish among the endpoints that
         meet its deadline, and by expected completion among the others.
         """
         if ticket.sort is not None:

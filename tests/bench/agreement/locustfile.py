@@ -2,7 +2,7 @@
 
 Users do not think between calls, so a closed load of c users is c calls at once. The open load
 sends when LoadGen sent: two draws of a Poisson stream differ in their bursts, and so in their 99th
-percentiles, by more than the instruments do. How late a call was sent is told apart.
+percentiles, by more than the instruments do. How late a call was sent is kept apart.
 """
 
 import json

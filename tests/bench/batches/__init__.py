@@ -1,1 +1,1 @@
-"""Rows in a batch beside the same rows straight to Triton, and batches amid kills."""
+"""Rows in a batch beside the same rows directly to Triton, and batches during kills."""

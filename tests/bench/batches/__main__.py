@@ -1,7 +1,7 @@
 """``python -m tests.bench.batches``: a million rows in one batch, beside the same rows straight.
 
 The demo's fraud scorer on real Tritons, of the local stack that runs or of one of its own. In one
-run: the rows straight to the Tritons in calls of the best size; interactive calls of the model
+run: the rows directly to the Tritons in calls of the best size; interactive calls of the model
 without a batch; the rows in one batch while the same interactive calls go on. ``--write FILE`` puts
 the table between the markers of a document.
 

@@ -26,7 +26,7 @@ FEATURES = [84.2, 14, 3, 60, 2, 0.1, 1, 900]
 
 
 def run(site: Site, count: int, times: int, services: Sequence[str]) -> tuple[str, bool]:
-    """Kill, and count; returns what came of it and whether all is as promised."""
+    """Kill, and count; returns the result and whether all is as promised."""
     key = site.key()
     killer = Killer(site, times, services)
     with (

@@ -110,7 +110,7 @@ def _simulated(options: argparse.Namespace) -> tuple[str, bool]:
 
 
 def _restarts(long: Run, seeds: int) -> list[str]:
-    """What the folded profiles are for: a router that begins anew."""
+    """What the folded profiles are for: a router that starts again."""
     lines = [
         "| a router that begins after the drift with | mean, first 5 s | p99, first 5 s |",
         "|---|---|---|",

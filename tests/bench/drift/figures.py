@@ -96,7 +96,7 @@ def recovery(
     resamples: int = 200,
     seed: int = 1,
 ) -> Recovery:
-    """Over runs in pairs (the same arrivals in both): the pairs are drawn anew for the bound.
+    """Over runs in pairs (the same arrivals in both): the pairs are drawn again for the bound.
 
     The bound is the percentile bootstrap of Efron (1979) over pairs; a resample that never recovers
     counts as infinite.

@@ -1,7 +1,7 @@
 """The drift over HTTP: a real router before emulated workers, seen from the client's side.
 
 Three runs with the same arrivals: a router that was told the benchmarks from before the drift, the
-same with a benchmark in idle slots all the while, a router that knew (its fleet was so from the
+same with a benchmark in idle slots all the time, a router that knew (its fleet was so from the
 start, and it was told). All on the loopback, each bounded in time.
 """
 

@@ -1,4 +1,4 @@
-"""A marketplace of processes for agents: pages, a router, and a database of their own."""
+"""A marketplace of processes for agents: pages, a router, and their own database."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A launcher for the tests to kill: two services, one of them stubborn, in a loop of its own.
+"""A launcher for the tests to kill: two services, one of them stubborn, in its own loop.
 
     python -m tests.integration.local.launcher FOLDER
 
-Writes FOLDER/pids.json once both run. `stubborn` ignores SIGTERM and has a child of its own.
+Writes FOLDER/pids.json once both run. `stubborn` ignores SIGTERM and has its own child.
 """
 
 from __future__ import annotations

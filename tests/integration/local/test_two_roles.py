@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own, as its page says: two plain roles, neither of them a superuser."""
+"""One's own PostgreSQL, as its page says: two plain roles, neither of them a superuser."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def machines_of(deployments: dict[str, Deployment]) -> tuple[Machine, ...]:
 def past(
     machines: tuple[Machine, ...], *, count: int, load: float = 0.7, seed: int = 7
 ) -> tuple[list[Arrival], list[Result]]:
-    """What came and what became of it, under the default policy."""
+    """What came and what happened to it, under the default policy."""
     stream = poisson(load * capacity_hz(machines), Sizes(0.8, None))
     source = stream.arrivals(Random(seed))
     arrivals = [next(source) for _ in range(count)]

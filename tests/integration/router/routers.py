@@ -53,7 +53,7 @@ class Router:
 def running(
     name: str, database: str, home: Path, *, port: int = 0, **settings: str
 ) -> Iterator[Router]:
-    """A router that is ready, on a port of its own unless it is to come back where it was."""
+    """A router that is ready, on its own port unless it is to come back where it was."""
     with started(name, database, home, port=port or free_ports(1)[0], **settings) as router:
         log = home / f"{name}.log"
         wait_until_ready(router.process, lambda: answers(f"{router.url}/readyz"), log)

@@ -110,7 +110,7 @@ def test_two_routers_share_models_and_slots_and_survive_each_other(
         right.process.kill()
         right.process.wait(60)
         # Not one call fails while the others find out: connections are refused, and the
-        # slots of the dead are leased anew when their time is up.
+        # slots of the dead are leased again when their time is up.
         for model in MODELS:
             assert left.ask(model) == "left"
         until(lambda: left.state()["routers"] == ["left"])

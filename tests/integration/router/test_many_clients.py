@@ -99,7 +99,7 @@ async def test_no_client_is_cut_off_and_the_router_stays_small(
 
 
 async def by_openai(router: Router, calls: int) -> None:
-    """Plain calls and streams in turn, one in three with a key of its own to be idempotent."""
+    """Plain calls and streams in turn, one in three with its own key to be idempotent."""
     async with openai.AsyncOpenAI(
         base_url=f"http://{router.http}/v1", api_key=KEY, max_retries=0
     ) as client:

@@ -27,7 +27,7 @@ LONG = "The {topic} of chapter {n} are unlike those of any other chapter. "
 
 @dataclass
 class Session:
-    """A conversation, and what came of its turns."""
+    """A conversation, and the results of its turns."""
 
     messages: list[dict[str, str]]
     firsts_s: list[float] = field(default_factory=list)
@@ -113,7 +113,7 @@ def test_later_turns_go_back_to_where_their_beginning_is(client: openai.OpenAI) 
         for before, cached in zip(session.prompts, session.cached[1:], strict=False)
     ]
     assert all(session.cached[0] < 0.2 * session.prompts[0] for session in sessions)
-    # Not each: one that is disturbed looks slow, and another is worth computing it anew.
+    # Not each: one that is disturbed looks slow, and another is worth computing it again.
     assert statistics.median(found) > 0.9
     cold_s = statistics.median(session.firsts_s[0] for session in sessions)
     later_s = statistics.median(one for session in sessions for one in session.firsts_s[1:])

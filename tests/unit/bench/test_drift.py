@@ -69,7 +69,7 @@ def test_a_jump_stays_and_goes_both_ways() -> None:
 
 
 def samples(latencies_ms: list[float]) -> Samples:
-    """Ten calls a second, each second with a latency of its own."""
+    """Ten calls a second, each second with its own latency."""
     at_s = np.arange(len(latencies_ms) * 10) / 10
     return Samples(at_s, np.repeat(np.array(latencies_ms), 10))
 

@@ -28,7 +28,7 @@ STEP_TOKENS = 2048
 """An engine computes so many tokens in a step at most, prompts in chunks."""
 
 BESIDE, USUAL_PROMPT_TOKENS = 8, 512
-"""How much longer a step takes that computes a prompt too is told of so many tokens beside
+"""How much longer a step takes that computes a prompt too is measured with so many tokens beside
 so many answers: a part of its arithmetic fits into the time that reading takes anyhow.
 """
 

@@ -38,7 +38,7 @@ def member(organisation: Organisation, role: Role) -> User:
 
 @pytest.fixture
 def stranger(shop: Shop) -> User:
-    """The owner of another organisation, with money, a key, a budget and a call of its own."""
+    """The owner of another organisation, with money, a key, a budget and its own call."""
     user = User.objects.create_user("stranger@example.com")
     other = organisation_create(name="Other", slug="other", owner=user)
     credit_grant(organisation=other, amount_nano=1_000)

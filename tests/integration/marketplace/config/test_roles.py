@@ -340,7 +340,7 @@ def actors(furnished: Furnished) -> dict[Role, Client]:
 
 @pytest.fixture(scope="module")
 def stranger(furnished: Furnished) -> User:
-    """Who has an organisation of their own."""
+    """Who has their own organisation."""
     user = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=user)
     return user

@@ -31,7 +31,7 @@ OWN = frozenset({"session-token", "ledger/accounts/balance", "usage/summary"})
 """They name no row; the body or the query names an organisation."""
 
 AGENTS = frozenset({"agents/register", "agents/heartbeat"})
-"""For agents, who have a token or a credential of their own."""
+"""For agents, who have a token or their own credential."""
 
 
 def secrets_of(acme: Acme) -> set[str]:

@@ -82,7 +82,7 @@ def test_the_demo_signs_in_where_addresses_are_proved(home: Path, settings: Any)
     settings.MAIL_ON = True
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
-    for _ in range(2):  # each start seeds anew
+    for _ in range(2):  # each start seeds again
         seed(home, REAL)
     demo = json.loads((home / "demo.json").read_text())
     client = Client()

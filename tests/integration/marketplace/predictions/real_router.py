@@ -1,4 +1,4 @@
-"""A real router before one emulated worker, and job processes that are killed amid their work."""
+"""A real router before one emulated worker, and job processes that are killed during their work."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """A prediction through a real router: charged once though its process is killed, and by the rule
-where it is cancelled amid its answer.
+where it is cancelled during its answer.
 """
 
 from __future__ import annotations

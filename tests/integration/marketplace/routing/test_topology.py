@@ -74,7 +74,7 @@ def said(
 
 
 class Routers:
-    """Stand-ins for routers that say what a test wants, under a clock of its own."""
+    """Stand-ins for routers that say what a test wants, under its own clock."""
 
     def __init__(self, **states: RouterState | str) -> None:
         self.now_s = 100.0

@@ -1,4 +1,4 @@
-"""Deliveries to a real receiver, whatever it does, and whatever becomes of who sends."""
+"""Deliveries to a real receiver, whatever it does, and whatever happens to the sender."""
 
 from __future__ import annotations
 

@@ -255,7 +255,7 @@ async def test_what_is_put_away_after_an_answer_is_not_lost_with_the_client() ->
 async def test_a_connection_that_is_over_is_gone_without_a_collector() -> None:
     gc.collect()
     gc.disable()
-    gc.freeze()  # What is there already need not be looked through at each look.
+    gc.freeze()  # What is there already does not have to be looked through at each look.
     before = connections()
     try:
         async with serving(App(), LIMITS) as port:

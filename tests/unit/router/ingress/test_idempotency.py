@@ -260,7 +260,7 @@ def lingering(seconds: str = "60") -> dict[str, str]:
 
 
 async def leave(first: asyncio.Future[httpx.Response]) -> None:
-    """Hang up amid the call."""
+    """Hang up during the call."""
     first.cancel()
     await asyncio.wait([first])
 

@@ -25,7 +25,7 @@ def endpoint(
     deployment: int = 0,
     rtt_ms: float = 1.0,
 ) -> Endpoint:
-    """A worker with a deployment of its own, unless workers are given the same one."""
+    """A worker with its own deployment, unless workers are given the same one."""
     worker = Worker(name, POOL.name, f"http://{name}", "openai", slots, rtt_ms=rtt_ms)
     offered = Deployment(
         deployment or sum(name.encode()),

@@ -16,7 +16,7 @@ SENT = st.lists(st.tuples(CHAIN, st.sampled_from("abc")), max_size=30)
 def by_hand(
     sent: list[tuple[tuple[int, ...], str]], most: int
 ) -> dict[str, OrderedDict[int, None]]:
-    """What each engine has, by a memory of its own."""
+    """What each engine has, by its own memory."""
     memories: dict[str, OrderedDict[int, None]] = {}
     for chain, name in sent:
         memory = memories.setdefault(name, OrderedDict())

@@ -16,7 +16,7 @@ ANSWER = 20
 
 
 def engine(name: str, slots: int = 4) -> Endpoint:
-    """One of a deployment of its own, of which nothing is known."""
+    """A worker with its own deployment, about which nothing is known."""
     return endpoint(name, slots=slots, service_ms=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Slots and engines behind one interface: which a worker has, and what becomes of the other."""
+"""Slots and engines behind one interface: which a worker has, and what happens to the other."""
 
 from collections.abc import Sequence
 

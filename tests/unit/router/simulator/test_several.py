@@ -30,7 +30,7 @@ def test_two_routers_that_tell_each_other_lose_less_than_a_tenth_to_one() -> Non
 
 
 class Apart(Several):
-    """The second router has a model of its own, on the two best engines alone."""
+    """The second router has its own model, on the two best engines alone."""
 
     def begin(self, simulation: EngineSimulation) -> None:
         super().begin(simulation)

@@ -199,7 +199,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 
 async def test_no_two_points_send_the_same_prompt() -> None:
-    """Each has a caller of its own, and an engine may have kept what an earlier one sent."""
+    """Each has its own caller, and an engine may have kept what an earlier one sent."""
     seen: list[bytes] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:

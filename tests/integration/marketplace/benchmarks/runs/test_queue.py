@@ -1,4 +1,4 @@
-"""Which benchmark runs next, in a process of its own, and which may measure."""
+"""Which benchmark runs next, in its own process, and which may measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process for a test to kill: it begins the next job of a kind, and says when it is amid it.
+"""A process for a test to kill: it begins the next job of a kind, and says when it has begun.
 
 ``python -m tests.integration.marketplace.shared.jobs.job_process planning.whatif``
 """

@@ -1,4 +1,4 @@
-"""What every kind of job promises, whatever becomes of its message and of its process."""
+"""What every kind of job promises, whatever happens to its message and its process."""
 
 from __future__ import annotations
 
