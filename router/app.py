@@ -54,6 +54,7 @@ from router.settings import Limits, Settings, SettingsInvalid
 
 SETTLE_AT_STOP_S = 5.0
 POLLS_PER_AGE = 4
+FREE_AGAIN_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,12 @@ async def serve(settings: Settings) -> None:
         return await _serve_alone(settings, settings.fleet_path)
     pool = open_pool(settings.database_url)
     ledger = PostgresLedger(pool)
+    life = new_id()
     bank = PostgresBank(
         pool,
         settings.database_url,
         router_id=settings.router_id,
-        life=new_id(),
+        life=life,
         lease_ttl_s=settings.limits.lease_ttl_s,
     )
 
@@ -87,11 +89,12 @@ async def serve(settings: Settings) -> None:
     )
     vault = open_vault(bank, settings.limits, earlier_is_settled=lambda: settler.earlier_is_settled)
     kept = SnapshotFile(settings.home / "snapshot.json")
-    answers = PostgresIdempotencyStore(pool)
+    answers = PostgresIdempotencyStore(pool, router_id=settings.router_id, life=life)
     refusals = Refusals(PostgresRefusals(pool), clock=time.time)
     await pool.open(wait=False)
     try:
-        async with _background(settler.run(), vault.run(), refusals.run()):
+        beside = settler.run(), vault.run(), refusals.run(), _free_keys(answers)
+        async with _background(*beside):
             source = PostgresSnapshotSource(
                 settings.database_url,
                 poll_s=min(POLL_S, settings.limits.snapshot_age_max_s / POLLS_PER_AGE),
@@ -108,6 +111,19 @@ async def serve(settings: Settings) -> None:
     finally:
         journal.close()
         await pool.close()
+
+
+async def _free_keys(answers: PostgresIdempotencyStore) -> None:
+    """Once the database answers, free the keys of calls that died with this router before."""
+    while True:
+        try:
+            freed = await answers.forget_earlier()
+        except LedgerUnavailable:
+            await asyncio.sleep(FREE_AGAIN_S)
+            continue
+        if freed:
+            log.info("%s calls died with this router: their Idempotency-Keys are free", freed)
+        return
 
 
 async def _serve_alone(settings: Settings, fleet_path: Path) -> None:

@@ -365,10 +365,27 @@ class PostgresCluster:
 
 
 class PostgresIdempotencyStore:
-    """Answers that every router of the installation can give again."""
+    """Answers that every router of the installation can give again.
 
-    def __init__(self, pool: Pool) -> None:
+    A claim's token begins with the router and its life, so that a router that starts again knows
+    what was under way when it died.
+    """
+
+    def __init__(self, pool: Pool, *, router_id: str, life: str) -> None:
         self._pool = pool
+        self._router = f"{router_id}\n"
+        self._life = f"{router_id}\n{life}\n"
+
+    async def forget_earlier(self) -> int:
+        """Free the keys of calls that died with this router's earlier lives; says how many."""
+        row = await _fetch(
+            self._pool,
+            "WITH gone AS (DELETE FROM routing_idempotency WHERE status IS NULL "
+            "AND starts_with(token, %s) AND NOT starts_with(token, %s) RETURNING 1) "
+            "SELECT count(*) FROM gone",
+            (self._router, self._life),
+        )
+        return int(row[0]) if row is not None else 0
 
     async def claim(self, claimant: Claimant, fingerprint: str, ttl_s: float) -> Claim:
         """See :class:`router.ports.idempotency.IdempotencyStore`."""
@@ -376,7 +393,7 @@ class PostgresIdempotencyStore:
             self._pool,
             "SELECT state, status, headers::text, body "
             "FROM routing_idempotency_claim(%s, %s, %s, %s, %s)",
-            (claimant.scope, claimant.key, claimant.token, fingerprint, ttl_s),
+            (claimant.scope, claimant.key, self._token(claimant), fingerprint, ttl_s),
         )
         if row is None:
             raise LedgerUnavailable("the table of idempotency keys gave no answer")
@@ -400,7 +417,7 @@ class PostgresIdempotencyStore:
                 ttl_s,
                 claimant.scope,
                 claimant.key,
-                claimant.token,
+                self._token(claimant),
             ),
         )
 
@@ -410,8 +427,11 @@ class PostgresIdempotencyStore:
             self._pool,
             "DELETE FROM routing_idempotency WHERE scope = %s AND key = %s AND token = %s "
             "AND status IS NULL RETURNING 1",
-            (claimant.scope, claimant.key, claimant.token),
+            (claimant.scope, claimant.key, self._token(claimant)),
         )
+
+    def _token(self, claimant: Claimant) -> str:
+        return self._life + claimant.token
 
 
 async def _fetch(

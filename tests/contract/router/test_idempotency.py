@@ -25,7 +25,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStor
     pool = open_pool(request.getfixturevalue("ledger_database"))
     await pool.open()
     try:
-        yield PostgresIdempotencyStore(pool)
+        yield PostgresIdempotencyStore(pool, router_id="r1", life="1")
     finally:
         await pool.close()
 
@@ -117,3 +117,29 @@ async def test_of_many_at_once_one_runs(store: IdempotencyStore, key: str) -> No
     claims = await asyncio.gather(*(store.claim(claimant(key), "f", DAY_S) for _ in range(8)))
     assert [claim.state for claim in claims].count(ClaimState.NEW) == 1
     assert {claim.state for claim in claims} == {ClaimState.NEW, ClaimState.RUNNING}
+
+
+async def test_a_router_that_starts_again_frees_what_its_earlier_life_had_under_way(
+    ledger_database: str,
+) -> None:
+    answered, died, elsewhere, mine = (str(uuid.uuid4()) for _ in range(4))
+    pool = open_pool(ledger_database)
+    await pool.open()
+    try:
+        earlier = PostgresIdempotencyStore(pool, router_id="r1", life="1")
+        other = PostgresIdempotencyStore(pool, router_id="r11", life="1")
+        again = PostgresIdempotencyStore(pool, router_id="r1", life="2")
+        done = claimant(answered)
+        await earlier.claim(done, "f", DAY_S)
+        await earlier.keep(done, ANSWER, DAY_S)
+        await earlier.claim(claimant(died), "f", DAY_S)
+        await other.claim(claimant(elsewhere), "f", DAY_S)
+        await again.claim(claimant(mine), "f", DAY_S)
+        assert await again.forget_earlier() >= 1
+        states = [
+            (await again.claim(claimant(key), "f", DAY_S)).state
+            for key in (died, answered, elsewhere, mine)
+        ]
+    finally:
+        await pool.close()
+    assert states == [ClaimState.NEW, ClaimState.DONE, ClaimState.RUNNING, ClaimState.RUNNING]
