@@ -135,7 +135,7 @@ class Matching:
         if _is_over(ticket, now_s):
             self._queue.remove(ticket, served=False)
             return [self._admission.given_up(queued, now_s)]
-        usable = queued.slate.usable(ticket.excluded)
+        usable: Sequence[EndpointState] = queued.slate.usable(ticket.excluded)
         if not usable:
             self._queue.remove(ticket, served=False)
             return [nothing_eligible(ticket)]

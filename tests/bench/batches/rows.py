@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import multiprocessing
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +26,8 @@ TRIED_SHARE = 10
 AT_ONCE = 4
 """Calls to each Triton: more than its instances."""
 SEED = 19
+BEGIN_S = 60.0
+"""Until the first interactive call is answered."""
 P99 = 0.99
 SHOWN_US = 0.05
 """Services that use less of a row's time are left out."""
@@ -166,23 +170,30 @@ async def _scored(
 
 
 class Interactive:
-    """Calls of one row each at a steady rate, within a ``with``; waits for those under way."""
+    """Calls of one row each at a steady rate, within a ``with``; waits for those under way.
+
+    In a process of its own: what else the bench does must not look like a late answer.
+    """
 
     def __init__(self, url: str, headers: Mapping[str, str], rate_hz: float) -> None:
-        self._url, self._headers, self._rate_hz = url, headers, rate_hz
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._calls()), daemon=True)
-        self._over = threading.Event()
+        processes = multiprocessing.get_context("spawn")
+        self._over, self._begun = processes.Event(), processes.Event()
+        self._told, tells = processes.Pipe(duplex=False)
+        given = (url, headers, rate_hz, self._begun, self._over, tells)
+        self._process = processes.Process(target=_call_steadily, args=given, daemon=True)
         self.seconds: list[float] = []
-        self.failed = 0
 
     def __enter__(self) -> None:
-        self._thread.start()
+        self._process.start()
+        if not self._begun.wait(BEGIN_S):
+            raise RuntimeError("no interactive call was answered")
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
-        if self.failed or not self.seconds:
-            raise RuntimeError(f"{self.failed} interactive calls failed")
+        failed, self.seconds = self._told.recv()
+        self._process.join()
+        if failed or not self.seconds:
+            raise RuntimeError(f"{failed} interactive calls failed")
 
     @property
     def p50_ms(self) -> float:
@@ -192,25 +203,44 @@ class Interactive:
     def p99_ms(self) -> float:
         return float(np.quantile(self.seconds, P99) * 1_000)
 
-    async def _calls(self) -> None:
-        async with aiohttp.ClientSession(trust_env=False) as client:
-            await self._call(client, asyncio.get_running_loop().time())
-            self.seconds.clear()
-            begun_s, tasks = asyncio.get_running_loop().time(), []
-            while not self._over.is_set():
-                due_s = begun_s + len(tasks) / self._rate_hz
-                await asyncio.sleep(due_s - asyncio.get_running_loop().time())
-                tasks.append(asyncio.create_task(self._call(client, due_s)))
-            await asyncio.gather(*tasks)
 
-    async def _call(self, client: aiohttp.ClientSession, due_s: float) -> None:
-        """Timed from when it was due, so that a late sender hides nothing."""
+def _call_steadily(
+    url: str,
+    headers: Mapping[str, str],
+    rate_hz: float,
+    begun: Event,
+    over: Event,
+    tells: Connection,
+) -> None:
+    """Call until it is over, and tell how many failed and how long each took."""
+    seconds: list[float] = []
+    failed = 0
+
+    async def call(client: aiohttp.ClientSession, due_s: float) -> None:
+        # Timed from when it was due, so that a late sender hides nothing.
+        nonlocal failed
         tensor = {"name": "FEATURES", "datatype": "FP32", "shape": [1, 8]}
         body = {"inputs": [{**tensor, "data": [84.2, 14, 3, 60, 2, 0.1, 1, 900]}]}
-        async with client.post(self._url, json=body, headers=self._headers) as response:
+        async with client.post(url, json=body, headers=headers) as response:
             await response.read()
-            self.failed += response.status != 200
-        self.seconds.append(asyncio.get_running_loop().time() - due_s)
+            failed += response.status != 200
+        seconds.append(asyncio.get_running_loop().time() - due_s)
+
+    async def calls() -> None:
+        async with aiohttp.ClientSession(trust_env=False) as client:
+            await call(client, asyncio.get_running_loop().time())
+            seconds.clear()
+            begun.set()
+            begun_s = asyncio.get_running_loop().time()
+            tasks: list[asyncio.Task[None]] = []
+            while not over.is_set():
+                due_s = begun_s + len(tasks) / rate_hz
+                await asyncio.sleep(due_s - asyncio.get_running_loop().time())
+                tasks.append(asyncio.create_task(call(client, due_s)))
+            await asyncio.gather(*tasks)
+
+    asyncio.run(calls())
+    tells.send((failed, seconds))
 
 
 def _say(text: str) -> None:
