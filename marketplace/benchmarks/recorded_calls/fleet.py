@@ -14,10 +14,10 @@ from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.profiles.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
 from marketplace.benchmarks.recorded_calls.sizes import (
     SAMPLES_MIN,
+    CallSizes,
     Factor,
-    Served,
+    RecordedCall,
     Speed,
-    Work,
     concurrency_of,
 )
 from marketplace.benchmarks.selectors import profiles_in_force
@@ -114,8 +114,8 @@ class Fleet:
 
 def fleet_read(
     model: AIModel,
-    work: Work,
-    calls: Sequence[Served],
+    work: CallSizes,
+    calls: Sequence[RecordedCall],
     *,
     first: Basis = Basis.PROFILE,
 ) -> Fleet:
@@ -181,7 +181,7 @@ def curve_of(profile: Profile) -> tuple[tuple[int, float], ...]:
     return tuple((int(count), float(factor)) for count, factor in profile.batch_curve)
 
 
-def usage_mean(calls: Sequence[Served]) -> Usage:
+def usage_mean(calls: Sequence[RecordedCall]) -> Usage:
     """What the mean of these calls consumed, in whole numbers; one row where there are none."""
     billed = [call.usage for call in calls if call.charge_nano or call.is_measured]
     if not billed:
@@ -267,7 +267,7 @@ def _part(
 
 
 def _engine(
-    profile: Profile | None, deployment_id: int, calls: Sequence[Served], first: Basis
+    profile: Profile | None, deployment_id: int, calls: Sequence[RecordedCall], first: Basis
 ) -> EngineFigures | None:
     """As the profile has it; made as slow as it was measured, where enough calls tell."""
     figures = profile.engine_figures if profile else None

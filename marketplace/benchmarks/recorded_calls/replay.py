@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from marketplace.accounts.models import Organisation
 from marketplace.benchmarks.recorded_calls.fleet import Fleet, factor_of, fleet_read
-from marketplace.benchmarks.recorded_calls.sizes import Served, Work, work_of
+from marketplace.benchmarks.recorded_calls.sizes import CallSizes, RecordedCall, call_sizes_of
 from marketplace.benchmarks.runs.platform_account import ORGANISATION
 from marketplace.catalog.models import AIModel
 from marketplace.usage.models import COUNTS, UsageEvent
@@ -65,9 +65,9 @@ class Recording:
     ``dropped_s`` seconds are left out.
     """
 
-    calls: tuple[Served, ...]
+    calls: tuple[RecordedCall, ...]
     arrivals: tuple[Arrival, ...]
-    work: Work
+    work: CallSizes
     total: int
     dropped_s: float = 0.0
 
@@ -89,7 +89,7 @@ def recording_read(*, model: AIModel, since: datetime, until: datetime, limit: i
         raise ValueError(f"the stretch must end after it begins, got {since} to {until}")
     total = _calls(model, since, until).count()
     blocks = 1 if total <= limit else min(BLOCKS, limit)
-    calls: list[Served] = []
+    calls: list[RecordedCall] = []
     dropped_s = 0.0
     span = (until - since) / blocks
     for number in range(blocks):
@@ -153,23 +153,23 @@ def _calls(model: AIModel, since: datetime, until: datetime) -> QuerySet[UsageEv
     )
 
 
-def _served(row: tuple[object, ...], since: datetime, dropped_s: float) -> Served:
+def _served(row: tuple[object, ...], since: datetime, dropped_s: float) -> RecordedCall:
     value = dict(zip(FIELDS, row, strict=True))
     usage = {name: value[name] for name in Usage.__struct_fields__}
     at_s = (value["created_at"] - since).total_seconds()  # type: ignore[operator]
-    return Served(
+    return RecordedCall(
         at_s=max(at_s - dropped_s, 0.0),
         usage=Usage(**usage),  # type: ignore[arg-type]
         upstream_s=value["upstream_ms"] / 1e3,  # type: ignore[operator]
         queue_s=value["queue_ms"] / 1e3,  # type: ignore[operator]
         total_s=value["total_ms"] / 1e3,  # type: ignore[operator]
-        **{name: value[name] for name in Served.__slots__ if name in value},  # type: ignore[arg-type]
+        **{name: value[name] for name in RecordedCall.__slots__ if name in value},  # type: ignore[arg-type]
     )
 
 
-def _spaced(calls: Sequence[Served]) -> list[Served]:
+def _spaced(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
     """In order of time, no two at the same moment: a call is found by its moment."""
-    spaced: list[Served] = []
+    spaced: list[RecordedCall] = []
     last_s = -STEP_S
     for call in sorted(calls, key=lambda call: call.at_s):
         last_s = max(call.at_s, last_s + STEP_S)
@@ -177,8 +177,8 @@ def _spaced(calls: Sequence[Served]) -> list[Served]:
     return spaced
 
 
-def _recording(model: AIModel, calls: Sequence[Served], total: int) -> Recording:
-    work = work_of(calls, factor_of(model))
+def _recording(model: AIModel, calls: Sequence[RecordedCall], total: int) -> Recording:
+    work = call_sizes_of(calls, factor_of(model))
     tenants: dict[int, int] = {}
     arrivals = tuple(
         Arrival(

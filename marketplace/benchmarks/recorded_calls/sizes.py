@@ -33,7 +33,7 @@ SAMPLES_MIN = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class RecordedCall:
     """One recorded call. Times are in seconds; ``upstream_s`` is 0 where no worker ran it."""
 
     at_s: float
@@ -66,7 +66,7 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class CallSizes:
     """``sizes`` of the calls in order (mean 1), and what ``predicted`` them (0: nothing did)."""
 
     sizes: tuple[float, ...]
@@ -78,10 +78,10 @@ Factor = Callable[[int, int], float]
 """Of a deployment id and a concurrency: service time relative to one alone."""
 
 
-def work_of(calls: Sequence[Served], factor: Factor) -> Work:
+def call_sizes_of(calls: Sequence[RecordedCall], factor: Factor) -> CallSizes:
     """Sizes, predictions and deployments' speeds of calls that lie in order of time."""
     if not calls:
-        return Work((), (), {})
+        return CallSizes((), (), {})
     alone_s = np.array(
         [
             call.upstream_s / factor(call.deployment_id, together) if call.is_measured else 0.0
@@ -101,14 +101,14 @@ def work_of(calls: Sequence[Served], factor: Factor) -> Work:
     counts: dict[int, int] = defaultdict(int)
     for call in calls:
         counts[call.deployment_id] += call.is_measured
-    return Work(
+    return CallSizes(
         tuple(map(float, sizes)),
         predicted_of(calls, sizes),
         {id_: Speed(s * mean * 1e3, counts[id_]) for id_, s in speeds.items()},
     )
 
 
-def concurrency_of(calls: Sequence[Served]) -> list[int]:
+def concurrency_of(calls: Sequence[RecordedCall]) -> list[int]:
     """Of each call: how many calls its worker ran as it began, itself included."""
     starts = sorted(range(len(calls)), key=lambda i: calls[i].at_s + calls[i].queue_s)
     running: dict[str, list[float]] = defaultdict(list)
@@ -126,7 +126,7 @@ def concurrency_of(calls: Sequence[Served]) -> list[int]:
     return together
 
 
-def predicted_of(calls: Sequence[Served], sizes: NDArray[np.float64]) -> tuple[float, ...]:
+def predicted_of(calls: Sequence[RecordedCall], sizes: NDArray[np.float64]) -> tuple[float, ...]:
     """The size of each call as it could be predicted before the call ran.
 
     The router learns the logarithm of work from the logarithms of prompt tokens, of rows and of the
@@ -163,7 +163,7 @@ def predicted_of(calls: Sequence[Served], sizes: NDArray[np.float64]) -> tuple[f
     )
 
 
-def _explained(calls: Sequence[Served], alone_s: NDArray[np.float64]) -> NDArray[np.float64]:
+def _explained(calls: Sequence[RecordedCall], alone_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each call's work by its counts, mean 1 over measured calls; 1 for one without counts."""
     measured = alone_s > 0
     work = np.ones(len(calls))
@@ -189,7 +189,7 @@ def _explained(calls: Sequence[Served], alone_s: NDArray[np.float64]) -> NDArray
 
 
 def _speeds(
-    calls: Sequence[Served], alone_s: NDArray[np.float64], work: NDArray[np.float64]
+    calls: Sequence[RecordedCall], alone_s: NDArray[np.float64], work: NDArray[np.float64]
 ) -> dict[int, float]:
     """Seconds per unit of work of each deployment: its whole time over its whole work."""
     seconds: dict[int, float] = defaultdict(float)

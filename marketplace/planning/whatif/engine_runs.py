@@ -12,7 +12,7 @@ import msgspec
 
 from marketplace.benchmarks.profiles.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
 from marketplace.benchmarks.recorded_calls.fleet import Fleet, Part
-from marketplace.benchmarks.recorded_calls.sizes import Served
+from marketplace.benchmarks.recorded_calls.sizes import RecordedCall
 from marketplace.planning.whatif.runs import (
     QUEUE_MAX,
     QUEUE_WAIT_S,
@@ -51,7 +51,7 @@ def simulation_of(*fleets: Fleet) -> Simulate:
 
 
 def engines_simulated(
-    calls: Sequence[Served],
+    calls: Sequence[RecordedCall],
     arrivals: Sequence[Arrival],
     fleet: Fleet,
     policy: Policy,
@@ -155,11 +155,11 @@ def _deployment(part: Part) -> Deployment:
     )
 
 
-def _prompt_tokens(call: Served) -> int:
+def _prompt_tokens(call: RecordedCall) -> int:
     return max(call.usage.prompt_tokens + call.usage.cached_tokens, 1)
 
 
-def _answer_tokens(call: Served) -> int:
+def _answer_tokens(call: RecordedCall) -> int:
     return max(call.usage.completion_tokens + call.usage.reasoning_tokens, 1)
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from marketplace.benchmarks.recorded_calls.fleet import Fleet, Part
-from marketplace.benchmarks.recorded_calls.sizes import Served
+from marketplace.benchmarks.recorded_calls.sizes import RecordedCall
 from router.domain.catalog import Policy
 from router.domain.outcome import BILLED
 from router.domain.pricing import charge_nano
@@ -128,7 +128,7 @@ class Simulate(Protocol):
 
     def __call__(
         self,
-        calls: Sequence[Served],
+        calls: Sequence[RecordedCall],
         arrivals: Sequence[Arrival],
         fleet: Fleet,
         policy: Policy,
@@ -139,7 +139,7 @@ class Simulate(Protocol):
 
 
 def paired(
-    calls: Sequence[Served],
+    calls: Sequence[RecordedCall],
     now: Course,
     then: Course,
     *,
@@ -176,7 +176,7 @@ def paired(
 
 
 def simulated(
-    calls: Sequence[Served],
+    calls: Sequence[RecordedCall],
     arrivals: Sequence[Arrival],
     fleet: Fleet,
     policy: Policy,
@@ -212,7 +212,7 @@ def simulated(
 
 
 def run_of(
-    calls: Sequence[Served], arrivals: Sequence[Arrival], results: Iterable[Simulated]
+    calls: Sequence[RecordedCall], arrivals: Sequence[Arrival], results: Iterable[Simulated]
 ) -> Run:
     """The results in order of arrival, each call charged at the price of the part that answers."""
     places = {arrival.at_s: place for place, arrival in enumerate(arrivals)}
@@ -231,7 +231,7 @@ def run_of(
     return Run(_times(arrivals), latency_s, queue_s, charge, np.array(pools))
 
 
-def recorded(calls: Sequence[Served], arrivals: Sequence[Arrival]) -> Run:
+def recorded(calls: Sequence[RecordedCall], arrivals: Sequence[Arrival]) -> Run:
     """The calls as they really went."""
     answered = [call.outcome in BILLED for call in calls]
     return Run(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.benchmarks.recorded_calls.sizes import Served, concurrency_of, work_of
+from marketplace.benchmarks.recorded_calls.sizes import RecordedCall, call_sizes_of, concurrency_of
 from router.domain.pricing import Usage
 
 SPEED_S = {1: 0.05, 2: 0.4}
@@ -20,10 +20,12 @@ def alone(_deployment: int, _together: int) -> float:
     return 1.0
 
 
-def made(count: int = 400, noise: float = 0.1, seed: int = 1) -> tuple[list[Served], list[float]]:
+def made(
+    count: int = 400, noise: float = 0.1, seed: int = 1
+) -> tuple[list[RecordedCall], list[float]]:
     """Calls whose work is 0.5 and 0.001 a generated token; the large ones went to the fast pool."""
     rng = Random(seed)
-    calls: list[Served] = []
+    calls: list[RecordedCall] = []
     works: list[float] = []
     for n in range(count):
         tokens = rng.randrange(1, 2_000)
@@ -31,7 +33,7 @@ def made(count: int = 400, noise: float = 0.1, seed: int = 1) -> tuple[list[Serv
         deployment = 1 if rng.random() < tokens / 2_000 else 2
         works.append(work)
         calls.append(
-            Served(
+            RecordedCall(
                 at_s=float(n),
                 usage=Usage(prompt_tokens=100, completion_tokens=tokens),
                 upstream_s=work * SPEED_S[deployment],
@@ -50,7 +52,7 @@ def close(found: Sequence[float], expected: Sequence[float]) -> float:
 
 def test_fast_hardware_does_not_make_a_call_look_small() -> None:
     calls, works = made()
-    found = work_of(calls, alone)
+    found = call_sizes_of(calls, alone)
     assert close(found.sizes, works) < 0.05
     assert sum(found.sizes) / len(found.sizes) == pytest.approx(1.0, rel=0.01)
     ratio = found.speeds[2].service_ms / found.speeds[1].service_ms
@@ -60,21 +62,21 @@ def test_fast_hardware_does_not_make_a_call_look_small() -> None:
 def test_a_busy_worker_does_not_make_a_call_look_large() -> None:
     """Every second call begins beside another one, and takes twice as long for it."""
     calls = [
-        Served(
+        RecordedCall(
             at_s=n // 2 * 10.0 + n % 2, usage=Usage(), upstream_s=(2.0, 4.0)[n % 2], worker_id="w"
         )
         for n in range(100)
     ]
     assert concurrency_of(calls) == [1, 2] * 50
-    sizes = work_of(calls, lambda _, together: float(together)).sizes
+    sizes = call_sizes_of(calls, lambda _, together: float(together)).sizes
     assert min(sizes) == pytest.approx(max(sizes))
 
 
 def test_what_was_known_before_predicts_only_what_it_can() -> None:
     calls, _works = made()
-    blind = work_of(calls, alone)  # The answer's length was not known before.
+    blind = call_sizes_of(calls, alone)  # The answer's length was not known before.
     assert not any(blind.predicted)
-    found = work_of(held_for_their_answers(calls), alone)
+    found = call_sizes_of(held_for_their_answers(calls), alone)
     assert all(found.predicted)
     assert close(found.predicted, found.sizes) < 0.25
 
@@ -83,25 +85,25 @@ def test_a_hold_that_grew_with_its_stream_was_not_known_before() -> None:
     calls, _works = made()
     held = held_for_their_answers(calls)
     streamed = [replace(call, streamed=True) for call in held]
-    assert not any(work_of(streamed, alone).predicted)
+    assert not any(call_sizes_of(streamed, alone).predicted)
     # Beside whole answers, streams are all alike.
     mixed = [*held[:300], *streamed[300:]]
-    found = work_of(mixed, alone)
+    found = call_sizes_of(mixed, alone)
     assert all(found.predicted)
     assert close(found.predicted[:300], found.sizes[:300]) < 0.25
     assert max(found.predicted[300:]) == pytest.approx(min(found.predicted[300:]))
 
 
-def held_for_their_answers(calls: Sequence[Served]) -> list[Served]:
+def held_for_their_answers(calls: Sequence[RecordedCall]) -> list[RecordedCall]:
     return [replace(c, hold_nano=c.usage.completion_tokens * 1_000) for c in calls]
 
 
 def test_a_call_that_nobody_answered_is_a_mean_one() -> None:
     calls, _works = made()
-    lost = Served(at_s=1e6, usage=Usage(), outcome="rejected")
-    assert work_of([*calls, lost], alone).sizes[-1] == pytest.approx(1.0, abs=0.35)
-    assert work_of([lost], alone).sizes == (1.0,)
-    assert work_of([], alone).sizes == ()
+    lost = RecordedCall(at_s=1e6, usage=Usage(), outcome="rejected")
+    assert call_sizes_of([*calls, lost], alone).sizes[-1] == pytest.approx(1.0, abs=0.35)
+    assert call_sizes_of([lost], alone).sizes == (1.0,)
+    assert call_sizes_of([], alone).sizes == ()
 
 
 @given(
@@ -114,12 +116,12 @@ def test_sizes_are_positive_whatever_was_recorded(
     rows: list[tuple[float, float, int, int]],
 ) -> None:
     calls = [
-        Served(
+        RecordedCall(
             at_s=at, usage=Usage(completion_tokens=n), upstream_s=s, deployment_id=d, worker_id="w"
         )
         for at, s, n, d in rows
     ]
-    found = work_of(calls, alone)
+    found = call_sizes_of(calls, alone)
     assert len(found.sizes) == len(found.predicted) == len(calls)
     assert all(size > 0 for size in found.sizes)
     assert all(value >= 0 for value in found.predicted)

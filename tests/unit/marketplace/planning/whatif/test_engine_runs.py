@@ -10,7 +10,7 @@ import pytest
 
 from marketplace.benchmarks.profiles.engine_figures import EngineFigures, Sum
 from marketplace.benchmarks.recorded_calls.fleet import Basis, Fleet, Part
-from marketplace.benchmarks.recorded_calls.sizes import Served
+from marketplace.benchmarks.recorded_calls.sizes import RecordedCall
 from marketplace.planning.whatif.engine_runs import engines_simulated
 from router.domain.catalog import Policy
 from router.domain.pricing import Price, Usage
@@ -55,7 +55,7 @@ def part(pool: str = "emulated-h100", workers: int = 1, **changes: object) -> Pa
     return replace(made, **changes)
 
 
-def asked(rate_hz: float, count: int, seed: int = 1) -> list[Served]:
+def asked(rate_hz: float, count: int, seed: int = 1) -> list[RecordedCall]:
     """Poisson arrivals of chat calls behind one system prompt."""
     rng, at_s = Random(seed), 0.0
     calls = []
@@ -64,20 +64,22 @@ def asked(rate_hz: float, count: int, seed: int = 1) -> list[Served]:
         own = min(int(rng.lognormvariate(5.5, 0.7)), 2_000)
         answer = min(max(int(rng.lognormvariate(4.5, 0.6)), 4), 500)
         usage = Usage(prompt_tokens=own, cached_tokens=SYSTEM_TOKENS, completion_tokens=answer)
-        calls.append(Served(at_s=at_s, usage=usage))
+        calls.append(RecordedCall(at_s=at_s, usage=usage))
     return calls
 
 
-def mean_s(calls: Sequence[Served], *parts: Part, scale: float = 1.0) -> float:
+def mean_s(calls: Sequence[RecordedCall], *parts: Part, scale: float = 1.0) -> float:
     arrivals = [Arrival(call.at_s / scale, 1.0, 0.0, tenant=1) for call in calls]
     made = engines_simulated(calls, arrivals, Fleet(parts), POLICY, seed=1)
     return float(np.nanmean(made.latency_s))
 
 
-def emulated_s(calls: Sequence[Served], worker: str = "emulated-h100-0") -> tuple[float, float]:
+def emulated_s(
+    calls: Sequence[RecordedCall], worker: str = "emulated-h100-0"
+) -> tuple[float, float]:
     """Mean time of the calls on the emulator's own worker, and the share that was cached."""
 
-    async def call(engine_of: RunningWorker, number: int, one: Served) -> tuple[float, int]:
+    async def call(engine_of: RunningWorker, number: int, one: RecordedCall) -> tuple[float, int]:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(one.at_s)
         begun_s = loop.time()
