@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+import msgspec
 from django.conf import settings
+
+from marketplace.benchmarks.loadgen.messages import Failed, Measured, Progress, Report, Request
 
 STOP_TIMEOUT_S = 5.0
 STDERR_CHARACTERS = 400
@@ -19,12 +20,12 @@ STDERR_CHARACTERS = 400
 class LoadGenProcess:
     """Runs in a ``with`` block, and is killed at its end. It also ends when its parent does."""
 
-    def __init__(self, request: dict[str, Any], out: Path) -> None:
+    def __init__(self, request: Request, out: Path) -> None:
         self._request = request
         self._out = out
         self._over = threading.Event()
-        self._last: dict[str, Any] = {}
-        self._result: dict[str, Any] | None = None
+        self._progress = Progress()
+        self._ending: Measured | Failed | None = None
 
     def __enter__(self) -> LoadGenProcess:
         self._stderr = (self._out / "stderr.txt").open("w+")
@@ -38,7 +39,7 @@ class LoadGenProcess:
         )
         # On standard input and nowhere else: it may carry a bearer.
         assert self._process.stdin is not None  # noqa: S101
-        self._process.stdin.write(json.dumps(self._request) + "\n")
+        self._process.stdin.write(msgspec.json.encode(self._request).decode() + "\n")
         self._process.stdin.flush()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -58,30 +59,30 @@ class LoadGenProcess:
                 pipe.close()
 
     @property
-    def progress(self) -> dict[str, Any]:
-        """Its last report (``done``, ``errors``, ``in_flight``, ``elapsed_s``); {} before one."""
-        return self._last
+    def progress(self) -> Progress:
+        """Its last report."""
+        return self._progress
 
-    def wait(self, timeout_s: float) -> dict[str, Any] | None:
-        """Its ``result`` or ``error`` once it has ended; None while it runs."""
+    def wait(self, timeout_s: float) -> Measured | Failed | None:
+        """What came of it once it has ended; None while it runs."""
         if not self._over.wait(timeout_s):
             return None
-        if self._result is not None:
-            return self._result
+        if self._ending is not None:
+            return self._ending
         status = self._process.wait(STOP_TIMEOUT_S)
         self._stderr.seek(0)
         stderr = self._stderr.read()[-STDERR_CHARACTERS:].strip()
-        return {"error": f"LoadGen's process ended with status {status}: {stderr}"}
+        return Failed(f"LoadGen's process ended with status {status}: {stderr}")
 
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101
         for line in self._process.stdout:
             try:
-                report = json.loads(line)
+                report = msgspec.json.decode(line, type=Report)
             except ValueError:
                 continue
-            if "result" in report or "error" in report:
-                self._result = report
+            if isinstance(report, Progress):
+                self._progress = report
             else:
-                self._last = report
+                self._ending = report
         self._over.set()

@@ -13,13 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlperf_loadgen as lg
 
 from marketplace.benchmarks.loadgen.callers import Caller
+from marketplace.benchmarks.loadgen.messages import Measured, Progress
 from marketplace.benchmarks.loadgen.plan import IN_FLIGHT_MAX, Plan
 from marketplace.benchmarks.loadgen.samples import Sample, samples_write
 
@@ -38,16 +38,6 @@ SCENARIO_OF = {
     "server": lg.TestScenario.Server,
     "offline": lg.TestScenario.Offline,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Counts of one point so far."""
-
-    done: int
-    errors: int
-    in_flight: int
-    elapsed_s: float
 
 
 class SystemUnderTest:
@@ -173,11 +163,8 @@ class SystemUnderTest:
 
 def run_point(
     plan: Plan, load: float, caller: Caller, out: Path, report: Callable[[Progress], None]
-) -> dict[str, Any]:
-    """Run LoadGen once; blocks. Its logs and every sample are left in ``out``.
-
-    Returns ``{"loadgen": {"valid", "reasons"}, "cut", "duration_s", "expected_hz"}``.
-    """
+) -> Measured:
+    """Run LoadGen once; blocks. Its logs and every sample are left in ``out``."""
     with SystemUnderTest(plan, load, caller) as system:
         rate_hz = system.warm_up()
         for _attempt in range(ATTEMPTS_MAX):
@@ -189,12 +176,7 @@ def run_point(
                 break
             rate_hz = len(system.samples) / duration_s
         samples_write(out, system.samples)
-    return {
-        "loadgen": {"valid": valid, "reasons": reasons},
-        "cut": system.cut,
-        "duration_s": duration_s,
-        "expected_hz": rate_hz,
-    }
+    return Measured(valid, reasons, system.cut)
 
 
 def _test(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from marketplace.benchmarks.loadgen.messages import Measured
 from marketplace.benchmarks.loadgen.plan import Plan
 from marketplace.benchmarks.loadgen.samples import Sample
 from marketplace.benchmarks.profiles import statistics
@@ -65,9 +65,9 @@ def within_slots(points: Sequence[PointFigures], *, workers: int, slots: int) ->
 
 
 def point_of(
-    plan: Plan, load: float, samples: Sequence[Sample], result: Mapping[str, Any]
+    plan: Plan, load: float, samples: Sequence[Sample], measured: Measured
 ) -> PointFigures:
-    """One point. ``result`` is LoadGen's, as ``run_point`` returns it."""
+    """One point, of what LoadGen measured."""
     good = [sample for sample in samples if not sample.error]
     errors = len(samples) - len(good)
     # LoadGen's clock also counts how it starts and ends: the span of the answers is taken.
@@ -83,7 +83,7 @@ def point_of(
         "queue_ms": statistics.summary([s.queue_ms for s in good if s.queue_ms >= 0]),
         "router_ms": statistics.summary([s.router_ms for s in good if s.router_ms >= 0]),
     }
-    reasons = _reasons(plan, len(good), errors, result)
+    reasons = _reasons(plan, len(good), errors, measured)
     met = sum(_meets(plan, sample) for sample in good)
     return PointFigures(
         load=load,
@@ -157,16 +157,15 @@ def _meets(plan: Plan, sample: Sample) -> bool:
     )
 
 
-def _reasons(plan: Plan, good: int, errors: int, result: Mapping[str, Any]) -> list[str]:
+def _reasons(plan: Plan, good: int, errors: int, measured: Measured) -> list[str]:
     """Why a point is not valid by MLPerf's rules at the plan's sizes; [] when it is."""
-    verdict = result["loadgen"]
-    reasons = [f"LoadGen: {why}" for why in verdict["reasons"]]
-    if not verdict["valid"] and not reasons:
+    reasons = [f"LoadGen: {why}" for why in measured.reasons]
+    if not measured.valid and not reasons:
         reasons.append("LoadGen: INVALID")
     if errors:
         reasons.append(f"{errors} requests failed")
     if good < plan.samples_min:
         reasons.append(f"{good} samples of the {plan.samples_min} that were asked for")
-    if result["cut"]:
-        reasons.append(f"{result['cut']} requests not sent within {plan.seconds_max:g} s")
+    if measured.cut:
+        reasons.append(f"{measured.cut} requests not sent within {plan.seconds_max:g} s")
     return reasons

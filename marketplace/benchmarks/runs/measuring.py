@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from django.db import transaction
 
+from marketplace.benchmarks.loadgen.messages import Failed, Measured
 from marketplace.benchmarks.loadgen.plan import Plan
 from marketplace.benchmarks.loadgen.process import LoadGenProcess
 from marketplace.benchmarks.loadgen.samples import samples_read
@@ -132,13 +132,13 @@ class Measurement:
                 shutil.rmtree(out, ignore_errors=True)
                 out.mkdir(parents=True)
                 try:
-                    result = self._loadgen(index, load, used, out)
+                    measured = self._loadgen(index, load, used, out)
                 except _GaveWay:
                     self.interruptions += 1
                     if self.interruptions > INTERRUPTIONS_MAX:
                         raise JobFailed(f"live traffic came {INTERRUPTIONS_MAX} times") from None
                     continue
-            return point_of(self.plan, load, samples_read(out), result)
+            return point_of(self.plan, load, samples_read(out), measured)
 
     def _wait_for_slots(self, load: float, held: ExitStack) -> list[Worker]:
         """Wait for idle slots; returns the workers to measure. ``held`` keeps a reserved slot."""
@@ -195,7 +195,7 @@ class Measurement:
         traffic = self.read_traffic([worker.worker_id for worker in workers], own)
         return must_yield(traffic, wanted=wanted, slots=slots)
 
-    def _loadgen(self, index: int, load: float, workers: list[Worker], out: Path) -> dict[str, Any]:
+    def _loadgen(self, index: int, load: float, workers: list[Worker], out: Path) -> Measured:
         plan = self.plan
         limit_s = 2 * plan.seconds_max + 60 + plan.warm_up * plan.slo_ms / 1e3
         request = loadgen_request(self.benchmark, load, workers, self.interruptions, limit_s)
@@ -204,8 +204,8 @@ class Measurement:
         with LoadGenProcess(request, out) as process:
             while (answer := process.wait(CHECK_EVERY_S)) is None:
                 progress = process.progress
-                done = progress.get("done", 0)
-                share = min(progress.get("elapsed_s", 0.0) / plan.seconds_min, 0.99)
+                done = progress.done
+                share = min(progress.elapsed_s / plan.seconds_min, 0.99)
                 self._report(
                     (Stage.MEASURING if done else Stage.WARMING).at(load, done),
                     (index + share) / len(plan.loads),
@@ -214,9 +214,9 @@ class Measurement:
                     raise _GaveWay
                 if time.monotonic() - begun > limit_s:
                     raise JobFailed(f"load {load:g} did not end within {limit_s:.0f} s")
-        if "error" in answer:
-            raise JobFailed(f"load {load:g}: {answer['error']}")
-        return dict(answer["result"])
+        if isinstance(answer, Failed):
+            raise JobFailed(f"load {load:g}: {answer.error}")
+        return answer
 
     def _report(self, stage: str, progress: float = 0.0) -> None:
         """Keep the progress, and tell the watcher. Raises where the run must end."""

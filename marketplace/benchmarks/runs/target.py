@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
 
 from marketplace.benchmarks.loadgen.callers import Server
+from marketplace.benchmarks.loadgen.messages import Request
 from marketplace.benchmarks.loadgen.plan import IN_FLIGHT_MAX, Plan
 from marketplace.benchmarks.models import Benchmark, Target
 from marketplace.benchmarks.runs.fingerprint import fingerprint
@@ -31,7 +31,7 @@ def loadgen_request(
     workers: Sequence[Worker],
     attempt: int,
     ttl_s: float,
-) -> dict[str, Any]:
+) -> Request:
     """What the LoadGen process is told. Only a route's has a bearer, made anew for each attempt."""
     headers: list[tuple[str, str]] = []
     if benchmark.target == Target.ROUTE:
@@ -43,13 +43,8 @@ def loadgen_request(
     else:
         name = _upstream(benchmark.deployment)
         servers = [_server(worker, name) for worker in workers]
-    return {
-        "plan": benchmark.plan.as_dict(),
-        "load": load,
-        "inputs": benchmark.model.tensors.get("inputs", []),
-        "headers": headers,
-        "servers": [asdict(server) for server in servers],
-    }
+    inputs = benchmark.model.tensors.get("inputs", [])
+    return Request(benchmark.plan, load, servers, inputs, headers)
 
 
 def _server(worker: Worker, model: str) -> Server:

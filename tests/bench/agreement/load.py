@@ -8,6 +8,11 @@ import tempfile
 from pathlib import Path
 
 from msgspec import Struct, structs
+from msgspec.json import decode, encode
+
+from marketplace.benchmarks.loadgen.callers import Server
+from marketplace.benchmarks.loadgen.messages import Measured, Report, Request
+from marketplace.benchmarks.loadgen.plan import plan_of
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = "emulated/gpt-j-6b"
@@ -88,24 +93,18 @@ def by_loadgen(asked: Asked) -> list[Timed]:
     scenario = "server" if asked.rate_hz else "offline" if asked.users > 1 else "single_stream"
     # Offline keeps so many calls under way: what Locust's users do.
     load = asked.rate_hz or float(asked.users)
-    request = {
-        "plan": {
-            "task": "chat",
-            "scenario": scenario,
-            "loads": [load],
-            "samples_min": asked.samples,
-            "seconds_min": 1.0,
-            "seconds_max": BOUND_S - 30,
-            "warm_up": asked.warm_up,
-            "prompt_tokens": PROMPT_TOKENS,
-            "completion_tokens": TOKENS,
-            "seed": asked.seed,
-        },
-        "load": load,
-        "servers": [{"url": asked.url, "protocol": "openai", "model": MODEL}],
-        "inputs": [],
-        "headers": [],
+    plan = {
+        "scenario": scenario,
+        "loads": [load],
+        "samples_min": asked.samples,
+        "seconds_min": 1.0,
+        "seconds_max": BOUND_S - 30,
+        "warm_up": asked.warm_up,
+        "prompt_tokens": PROMPT_TOKENS,
+        "completion_tokens": TOKENS,
+        "seed": asked.seed,
     }
+    request = Request(plan_of("chat", plan), load, [Server(asked.url, "openai", MODEL)])
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, "-m", RUNNER, folder],
@@ -117,10 +116,10 @@ def by_loadgen(asked: Asked) -> list[Timed]:
         )
         # It ends with its standard input, which therefore stays open until it has spoken.
         with process:
-            process.stdin.write(json.dumps(request) + "\n")  # pyright: ignore[reportOptionalMemberAccess]
+            process.stdin.write(encode(request).decode() + "\n")  # pyright: ignore[reportOptionalMemberAccess]
             process.stdin.flush()  # pyright: ignore[reportOptionalMemberAccess]
             said = process.stdout.readlines()  # pyright: ignore[reportOptionalMemberAccess]
-        if not said or '"result"' not in said[-1]:
+        if not said or not isinstance(decode(said[-1], type=Report), Measured):
             raise RuntimeError(f"{RUNNER}: {''.join(said[-5:])[-1500:]}")
         lines = Path(folder, "samples.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]

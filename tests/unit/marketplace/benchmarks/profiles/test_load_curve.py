@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from marketplace.benchmarks.loadgen.messages import Measured
 from marketplace.benchmarks.loadgen.plan import plan_of
 from marketplace.benchmarks.loadgen.samples import Sample
 from marketplace.benchmarks.profiles.load_curve import PointFigures, knee_of, point_of, profile_of
 
-VALID = {"loadgen": {"valid": True, "reasons": []}, "cut": 0}
+VALID = Measured(valid=True)
 
 
 def point(
