@@ -46,7 +46,10 @@ class ModelVersionAdmin(PublishingAdmin):
 class WorkerInline(admin.TabularInline):
     model = Worker
     extra = 0
-    fields = ["worker_id", "url", "protocol", "slots", "draining"]
+    fields = [
+        *("worker_id", "url", "protocol", "slots", "kv_events_port", "kv_replay_port"),
+        "draining",
+    ]
 
 
 @admin.register(Pool)

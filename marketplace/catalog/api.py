@@ -54,6 +54,8 @@ class StaffWorkerSerializer(serializers.ModelSerializer[Worker]):
             "url",
             "protocol",
             "slots",
+            "kv_events_port",
+            "kv_replay_port",
             "healthy",
             "health_error",
             "draining",
@@ -72,7 +74,10 @@ class WorkerChangeSerializer(serializers.ModelSerializer[Worker]):
 
     class Meta:
         model = Worker
-        fields = ["pool", "url", "protocol", "slots", "draining", "why", "confirmed"]
+        fields = [
+            *("pool", "url", "protocol", "slots", "kv_events_port", "kv_replay_port"),
+            *("draining", "why", "confirmed"),
+        ]
         extra_kwargs = {name: {"required": False} for name in ("url", "protocol", "slots")}
 
 

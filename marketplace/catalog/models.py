@@ -23,6 +23,9 @@ BASE_URL = RegexValidator(
 )
 
 
+PORT = [MinValueValidator(1), MaxValueValidator(65_535)]
+
+
 class Provider(models.Model):
     """A seller of deployments. The platform keeps ``commission_bps`` of each charge."""
 
@@ -183,6 +186,20 @@ class Worker(models.Model):
     url = models.CharField(max_length=300, validators=[BASE_URL])
     protocol = models.CharField(max_length=10, choices=Protocol.choices)
     slots = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
+    kv_events_port = models.PositiveIntegerField(
+        _("KV events port"),
+        null=True,
+        blank=True,
+        validators=PORT,
+        help_text=_("Where an LLM engine publishes what is in its KV cache, on the URL's host."),
+    )
+    kv_replay_port = models.PositiveIntegerField(
+        _("KV replay port"),
+        null=True,
+        blank=True,
+        validators=PORT,
+        help_text=_("Where it repeats what was missed of that."),
+    )
     healthy = models.BooleanField(default=True)
     draining = models.BooleanField(
         default=False, help_text=_("Finishes what it has and gets nothing new.")

@@ -153,6 +153,8 @@ def _workers(pool_names: set[str]) -> tuple[wire.Worker, ...]:
             draining=row.draining,
             left_out=row.left_out,
             reserved=int(row.pk in reserved),
+            kv_events_port=row.kv_events_port or 0,
+            kv_replay_port=row.kv_replay_port or 0,
         )
         for row in rows.order_by("worker_id")
     )

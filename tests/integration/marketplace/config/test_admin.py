@@ -129,13 +129,17 @@ def test_saving_a_worker_publishes(shop: Shop, staff: Client) -> None:
             "url": "http://127.0.0.1:77",
             "protocol": "openai",
             "slots": 5,
+            "kv_events_port": 5557,
+            "kv_replay_port": "",
             "healthy": "on",
         },
     )
     assert saved.status_code == 302
     row = SnapshotRow.objects.first()
     assert row is not None
-    assert row.body["workers"][0]["slots"] == 5
+    worker = row.body["workers"][0]
+    assert worker["slots"] == 5
+    assert (worker["kv_events_port"], worker["kv_replay_port"]) == (5557, 0)
 
 
 def test_a_budget_is_set_and_removed_in_the_admin(shop: Shop, staff: Client) -> None:

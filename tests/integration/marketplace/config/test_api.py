@@ -278,6 +278,17 @@ def test_staff_publish_prices_and_policies_and_drain_workers(shop: Shop) -> None
     assert client_of(staff).patch("/api/v1/offers/1", {}).status_code == 405
 
 
+@pytest.mark.parametrize("name", ["kv_events_port", "kv_replay_port"])
+def test_staff_say_where_an_engine_publishes_what_is_in_its_cache(shop: Shop, name: str) -> None:
+    client = client_of(User.objects.create_user("staff@example.com", is_staff=True))
+    path = f"/api/v1/workers/{shop.worker.pk}"
+    for port, answered in ((5557, 200), (0, 400), (65_536, 400), (None, 200)):
+        changed = client.patch(path, {name: port}, format="json")
+        assert changed.status_code == answered
+        assert answered == 400 or changed.json()[name] == port
+    assert name not in client_of(shop.owner).get(path).json()  # It is the platform's own business.
+
+
 def test_the_balance_is_in_nano_dollars(shop: Shop) -> None:
     answer = client_of(shop.owner).get("/api/v1/ledger/accounts/balance?organisation=acme").json()
     assert answer["available_nano"] == 10 * 10**9
