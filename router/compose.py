@@ -261,7 +261,7 @@ def _view(settings: Settings, cluster: Cluster, path: _Path) -> ClusterView:
 def _following(settings: Settings, path: _Path, closing: AsyncExitStack) -> KvFollowing:
     source = ZmqKvEvents(AddressPolicy(settings.upstream_networks), settings.limits)
     closing.callback(source.close)
-    return KvFollowing(path.dispatcher, source)
+    return KvFollowing(path.dispatcher, source, clock=time.monotonic)
 
 
 def _remembering(settings: Settings, path: _Path) -> Remembering | None:

@@ -105,7 +105,7 @@ class Limits(Struct, frozen=True):
     """Most that an engine's metrics may have."""
     kv_blocks_max: int = 500_000
     """Most blocks of KV caches that are followed, of all engines together."""
-    kv_message_bytes_max: int = 8_000_000
+    kv_message_bytes_max: int = 1_000_000
     """Largest message about a KV cache that is accepted from an engine."""
     drain_s: float = 60.0
     """How long a stopping router lets running calls finish."""

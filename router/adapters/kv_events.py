@@ -46,6 +46,8 @@ UNREAD_MAX = 1_000
 
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 2_000, 6_000
 NUMBER_BYTES = 8
+NUMBER_MAX = 2**63 - 1
+"""The end of a replay is a number above this, as are numbers that no engine comes to."""
 
 SAY_S = 60.0
 """At least this long is between two lines in the log about an engine."""
@@ -138,7 +140,9 @@ class ZmqKvEvents:
         if len(frames) != 3 or len(frames[1]) != NUMBER_BYTES:
             self._say(worker, f"a message has three frames and a number, not {len(frames)} frames")
             return None
-        number = int.from_bytes(frames[1], "big", signed=True)
+        number = int.from_bytes(frames[1], "big")
+        if number > NUMBER_MAX:
+            return None
         try:
             events = decode_kv_events(frames[2])
         except ValueError as error:
@@ -149,11 +153,11 @@ class ZmqKvEvents:
 
     async def _host(self, worker: Worker) -> str:
         """An address of a worker that may be connected to."""
-        name = urlsplit(worker.url).hostname or ""
         loop = asyncio.get_running_loop()
         try:
+            name = urlsplit(worker.url).hostname or ""
             found = await loop.getaddrinfo(name, worker.kv_events_port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:
+        except ValueError as error:
             raise Unreachable("a worker's host is no name") from error
         addresses = (str(info[4][0]) for info in found)
         address = next((one for one in addresses if self._policy.allows(one)), None)

@@ -155,7 +155,7 @@ def decode_kv_events(payload: bytes) -> list[KvEvent]:
             mixed = _mixed_array_batch if is_array else _mixed_map_batch
             events = _known(mixed.decode(payload).events)
         return [_event(one) for one in events if _is_followed(one)]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"no batch of KV cache events: {error}") from None
 
 

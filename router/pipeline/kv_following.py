@@ -1,6 +1,7 @@
 """Follows what engines say of their KV caches, for those that the catalog says publish it."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 
 from router.domain.catalog import Worker
@@ -10,13 +11,21 @@ from router.ports.upstream import KvEvents
 LOOK_S = 1.0
 """How often the catalog is looked at."""
 
+SPACING = 4
+"""After a message, an engine is left alone for this many times as long as the message took. So an
+engine that floods the router takes a fifth of its time, and loses what it sends too fast.
+"""
+
 
 class KvFollowing:
     """One task for each engine that is followed."""
 
-    def __init__(self, dispatcher: Dispatcher, source: KvEvents) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, source: KvEvents, *, clock: Callable[[], float]
+    ) -> None:
         self._dispatcher = dispatcher
         self._source = source
+        self._clock = clock
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -39,8 +48,9 @@ class KvFollowing:
     async def _follow(self, worker: Worker) -> None:
         async with aclosing(self._source.follow(worker)) as heard:
             async for events in heard:
+                begun_s = self._clock()
                 self._dispatcher.kv_events(worker.id, events)
-                await asyncio.sleep(0)  # What is read without waiting must not keep others waiting.
+                await asyncio.sleep(SPACING * (self._clock() - begun_s))
 
 
 def _address(worker: Worker) -> Worker:

@@ -191,8 +191,9 @@ async def test_what_is_not_valid_is_told_and_the_rest_is_heard(
         await publisher.publish(raw=b"\x93\x01")
         await publisher._pub.send_multipart((b"kv", b"short", b""))
         await publisher._pub.send_multipart((b"alone",))
+        await publisher._pub.send_multipart((b"kv", b"\xff" * 8, publisher.sent[0]))
         await publisher.publish(removed(1))
-        assert [await hear() for _ in range(4)] == [None, None, None, [Removed((1,))]]
+        assert [await hear() for _ in range(5)] == [None] * 4 + [[Removed((1,))]]
     publisher.close()
 
 
@@ -234,6 +235,9 @@ async def test_an_address_that_may_not_be_connected_to_is_left_alone(
 ) -> None:
     monkeypatch.setattr(kv_events, "RETRY_S", 0.0)
     publisher = Publisher(context)
+    nonsense = msgspec.structs.replace(worker_of(publisher), url="http://[::1")
+    async with aclosing(ZmqKvEvents(AddressPolicy(EVERYWHERE), Limits()).follow(nonsense)) as heard:
+        assert await anext(heard) is None
     async with following(publisher, AddressPolicy()) as hear:
         assert [await hear() for _ in range(3)] == [None] * 3
     with pytest.raises(zmq.Again):
@@ -272,7 +276,7 @@ async def test_a_router_follows_who_publishes_and_forgets_what_is_gone(
     published = msgspec.structs.replace(one, worker=worker_of(publisher))
     dispatcher.apply([published])
     source = ZmqKvEvents(AddressPolicy(EVERYWHERE), Limits())
-    running = asyncio.create_task(KvFollowing(dispatcher, source).run())
+    running = asyncio.create_task(KvFollowing(dispatcher, source, clock=dispatcher._clock).run())
     await asyncio.wait_for(publisher.subscribed(), WAIT_S)
 
     async def call(name: str, text: bytes) -> float:

@@ -151,6 +151,8 @@ def test_other_caches_are_none_of_our_business() -> None:
         packed([1.0, [["Other"], ["BlockRemoved", 1]]]),
         packed({"ts": 1.0, "events": [{"type": "BlockRemoved"}]}),
         packed({"ts": 1.0, "events": [{"block_hashes": [1]}]}),
+        packed([1.0, [["BlockRemoved", [1], "GPU"]]]).replace(b"GPU", b"\xff\xfe\xfd"),
+        b"\x92" + packed(1.0) + b"\x91" * 100_000 + b"\x01",
     ],
 )
 def test_what_is_not_valid_is_refused(payload: bytes) -> None:
