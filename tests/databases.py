@@ -79,7 +79,7 @@ def _migrated(server_url: str, admin: psycopg.Connection) -> str:
 
 
 def make_role(admin: psycopg.Connection) -> None:
-    """The role that tests come as, unless the server has it."""
+    """Create the role of the tests, unless it exists."""
     if admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
         admin.execute(
             SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(ROLE), Literal(PASSWORD))

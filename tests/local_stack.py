@@ -55,7 +55,7 @@ class LocalStack:
         return subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *words],
             cwd=ROOT,
-            # What nobody asked for is not measured beside a test.
+            # No automatic benchmarks while a test runs.
             env={
                 **inherited,
                 **({"WAYPOST_HOME": str(self.home)} if knows_home else {}),

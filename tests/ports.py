@@ -1,8 +1,8 @@
 """Ports for the servers of a test run, that no other test and no outgoing connection is given.
 
 The kernel hands out a port that a program only asked about to the next one that asks, so a server
-that starts a second later may find it taken. Each process of a run has a stretch of ports to itself
-instead, below those that the kernel gives.
+that starts a second later may find it taken. Instead, each process of a run has its own range of
+ports, below those that the kernel gives.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FIRST, END, STRETCH = 10_240, 32_768, 512
 def _stretch() -> tuple[socket.socket, Iterator[int]]:
     """A stretch that is this process's for as long as it lives, and its ports in turn.
 
-    A name in Linux's abstract namespace is held by one process at a time and let go by its end.
+    A name in Linux's abstract namespace belongs to one process at a time, until it ends.
     Raises RuntimeError when forty others hold one.
     """
     held = socket.socket(socket.AF_UNIX)

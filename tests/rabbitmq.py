@@ -61,7 +61,7 @@ def rabbitmq() -> Iterator[str]:
 def _environment(
     home: Path, port: int, epmd_port: int, dist_port: int
 ) -> tuple[str, dict[str, str]]:
-    """The folder of Erlang's programs, and what they are told."""
+    """The folder of Erlang's programs, and their arguments."""
     brought = TOOLS / RABBITMQ.package
     root = brought if brought.exists() else Path("/")
     erlang = _only(root, "usr/lib/erlang/erts-*") / "bin"

@@ -1,6 +1,6 @@
 """Pages as a company sets them up: mail and its own identity provider, each a process.
 
-They stand beside a running stack, on its data, and under ``localhost``: browsers offer passkeys
+They run next to a stack, on its data, and under ``localhost``: browsers offer passkeys
 over http by that name only.
 """
 
@@ -49,13 +49,13 @@ class SignInSite:
         return [message for message in parsed if address in message["To"]]
 
     def knows(self, sub: str, **claims: str | bool) -> None:
-        """Let the provider have a person by this ``sub``, of whom it tells these claims."""
+        """Give the identity provider a person with this ``sub`` and these claims."""
         httpx.put(f"{self.provider_url}/users/{sub}", json=claims).raise_for_status()
 
 
 @contextlib.contextmanager
 def sign_in_site(stack: LocalStack, folder: Path) -> Iterator[SignInSite]:
-    """Yield such pages beside ``stack``; ``folder`` takes mail and logs."""
+    """Yield such pages next to ``stack``; ``folder`` gets mail and logs."""
     web_port, mail_port, provider_port = free_ports(3)
     site = SignInSite(
         url=f"http://localhost:{web_port}",

@@ -2,8 +2,8 @@
 
 The catalogue is the emulated one (docs/explanation/emulation.md) at the demo's costs. Each question
 is answered and checked as ``manage.py advise --check`` does it. Then: does the advised fleet keep
-its promise on arrivals that the search has not seen, and what does it cost beside the fleet of a
-search through every cheaper one?
+its promise on arrivals that the search has not seen, and what does it cost compared with the fleet
+of a search through every cheaper one?
 """
 
 import argparse

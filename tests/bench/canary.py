@@ -37,7 +37,7 @@ INVERTED = {
     kind: round(max(0.1, min(10.0, service_ms / 100.0)), 2)
     for kind, (service_ms, _count) in enumerate(STUDY_MS, start=1)
 }
-"""The slower a class is, the faster it is taken for."""
+"""Weights that assume a slower class to be faster."""
 PROPOSALS: dict[str, tuple[Policy, Policy]] = {
     "round robin": (BASELINE, Policy(2, 2, MODEL, kind="round_robin")),
     "weights inverted": (BASELINE, Policy(2, 2, MODEL, weights=INVERTED)),
@@ -65,7 +65,7 @@ class Run:
 
 
 class Trying:
-    """Feeds a simulation, looks every few seconds, and takes the canary away when told to."""
+    """Runs a simulation, checks every few seconds, and removes the canary when required."""
 
     def __init__(self, simulation: Simulation, canary: Canary, rules: Rules) -> None:
         self._simulation = simulation

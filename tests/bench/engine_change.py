@@ -139,7 +139,7 @@ def run(case: Case, arm: Arm, seed: int) -> list[EngineResult]:
 
 
 def restarted(case: Case, arm: Arm, seed: int) -> list[EngineResult]:
-    """The first seconds of a router that begins after the change, told the old or new benchmark."""
+    """The first seconds of a router that starts after the change, with the old or new benchmark."""
     made = engine_scenarios(load_factor=case.factor)[case.scenario]
     before = {spec.kind: spec for spec in made.engines}
     engines = tuple(

@@ -51,7 +51,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def signed_in(browser: Browser, local_stack: LocalStack) -> Any:
-    """The cookies of the demo's user. Whoever signs out ends them: sign in again for that."""
+    """The cookies of the demo's user. Signing out ends them: a test that does signs in again."""
     demo = local_stack.demo
     context = browser.new_context(locale="en")
     sign_in(context.new_page(), local_stack.web_url, email=demo["email"], password=demo["password"])

@@ -44,7 +44,7 @@ def upload(page: Page, stack: LocalStack, name: str, content: bytes) -> None:
 
 @contextmanager
 def stays(page: Page) -> Iterator[None]:
-    """Whatever is seen meanwhile, the page was not loaded again."""
+    """Check that the page was not reloaded in between."""
     page.evaluate("window.stays = true")
     yield
     assert page.evaluate("window.stays") is True

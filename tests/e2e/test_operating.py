@@ -27,7 +27,7 @@ def test_a_worker_is_drained_and_put_back(page: Page, local_stack: LocalStack) -
     page.get_by_label("Why").fill("a new driver")
     page.get_by_role("button", name="Drain").click()
     expect(page.get_by_role("heading", name="Put back to work")).to_be_visible()
-    # Whoever looks on sees it without loading the page again.
+    # Viewers see it without a reload.
     expect(seen).to_contain_text("draining")
     expect(seen).to_contain_text("empty: it can be stopped")
     expect(seen).to_contain_text("a new driver")

@@ -1,4 +1,4 @@
-"""The playgrounds of every kind of model, and what a person who stops one is told."""
+"""The playgrounds of every kind of model, and the message after a stop."""
 
 import re
 
@@ -20,7 +20,7 @@ def playground(page: Page, stack: LocalStack, model: str) -> None:
 
 
 def report_of(page: Page) -> str:
-    """The text beside the answer, once it is there."""
+    """The text next to the answer, once it is there."""
     expect(page.get_by_role("heading", name="Why this route?")).to_be_visible(
         timeout=ANSWER_TIMEOUT_MS
     )

@@ -1,4 +1,4 @@
-"""A provider's way: open a provider, publish a model on its own endpoint, price it, earn."""
+"""A provider's path: become a provider, publish a model on its own endpoint, price it, earn."""
 
 import json
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_a_model_is_published_measured_reviewed_and_earns(
     expect(provider.locator("table.checks .badge-danger")).to_have_count(0)
     provider.get_by_role("button", name="Measure").click()
     listing = provider.url
-    # Meanwhile there is time for the prices of the other provider.
+    # In the meantime, check the prices of the other provider.
     price_from_tomorrow(page, local_stack)
     expect(provider.get_by_text("Measured. Request review")).to_be_visible(timeout=MEASURED_MS)
     assert provider.url == listing

@@ -212,7 +212,7 @@ def test_a_passkey_is_made_signs_in_and_is_removed(person: Page, site: SignInSit
     expect(person.get_by_text("My laptop")).to_be_visible()
     expect(person.get_by_text("last used")).to_be_visible()
     person.get_by_role("link", name="Remove").click()
-    # Whoever it is that came by a passkey shows it again.
+    # A person who signed in with a passkey shows it again.
     person.get_by_role("link", name="Use a security key").click()
     person.get_by_role("button", name="Use a passkey or security key").click()
     expect(person.get_by_role("heading", name="Remove the passkey")).to_be_visible()
@@ -257,7 +257,7 @@ def test_an_address_that_a_provider_tells_opens_no_account_of_somebody_else(
     for sub, verified in (("mallory", False), ("mallory-again", True)):
         site.knows(sub, email="victim@example.com", email_verified=verified, name="Mallory")
         through_the_provider(colleague, sub)
-        # No more than a stranger is told: what there is to know goes to the address, by mail.
+        # The page reveals nothing; details go to the address by email.
         expect(colleague.get_by_role("heading", name="Check your email")).to_be_visible()
         expect(colleague.get_by_role("button", name="Sign out")).to_have_count(0)
     person.goto("/3rdparty/")

@@ -42,7 +42,7 @@ def test_shell_lines_run_as_they_are(lines: Snippet, local_stack: LocalStack) ->
 
 
 def run(argv: list[str], stack: LocalStack) -> str:
-    """Run what a page says beside this stack; returns what it prints."""
+    """Run a page's snippet against this stack; returns its output."""
     *words, text = argv
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{stack.router_port}")
     text = text.replace(".venv/bin/python", sys.executable)

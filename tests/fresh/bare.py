@@ -38,7 +38,7 @@ class Bare:
     def start(self, command: str, log: IO[str]) -> subprocess.Popen[str]:
         """Start a shell command in the clone.
 
-        It has process ids and mounts of its own: when it ends or is killed, so does all that it
+        It has its own process ids and mounts: when it ends or is killed, so does all that it
         started, and no mount was ever visible outside.
         """
         environment = {

@@ -60,7 +60,7 @@ def models_for(mix: Iterable[str], offered: Iterable[Mapping[str, object]]) -> d
 
 
 def make(kind: str, model: str, rng: Random) -> Call:
-    """A call of a kind, as large as chance has it."""
+    """A call of a kind, with random sizes."""
     headers = {"content-type": "application/json"}
     if kind in ("chat", "streamed"):
         return Call(kind, "/v1/chat/completions", _chat(kind, model, rng), headers)

@@ -43,7 +43,7 @@ def options(parser: LocustArgumentParser) -> None:
 
 
 class Rehearsal:
-    """What a run is asked for and what it has counted; one a process, as Locust has it."""
+    """The options and counts of a run; one per process, as in Locust."""
 
     def __init__(self) -> None:
         self.attained: dict[tuple[str, str], slo.Attainment] = slo.fresh()

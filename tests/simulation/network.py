@@ -17,7 +17,7 @@ TIMEOUT_S = 3.0
 
 
 class Network:
-    """Calm unless told otherwise. ``applied`` is called after each change of the ledger."""
+    """Calm unless configured otherwise. ``applied`` is called after each change of the ledger."""
 
     def __init__(self, draw: random.Random, applied: Callable[[], None]) -> None:
         self._draw = draw
@@ -32,7 +32,7 @@ class Network:
         if self.is_down or self._draw.random() < self.fault_share:
             await asyncio.sleep(self._draw.choice((0.0, TIMEOUT_S)))
             raise LedgerUnavailable("the ledger cannot be reached")
-        # What has reached the ledger is done, also when the one who asked is killed meanwhile.
+        # What has reached the ledger is done, even if the caller is killed in the meantime.
         serving = asyncio.ensure_future(self._serve(work))
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)

@@ -54,7 +54,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now_s
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """What breaks a history is raised by it; what its routers would have logged is not told."""
+        """Errors that break a history are raised by it; the routers' logs are dropped."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -1,1 +1,1 @@
-"""Rows in a batch beside the same rows directly to Triton, and batches during kills."""
+"""Rows in a batch compared with the same rows sent to Triton, and batches during kills."""

@@ -1,4 +1,4 @@
-"""A file of rows in one batch beside the same rows directly to Triton, with interactive calls."""
+"""Rows in one batch compared with the same rows sent to Triton, with interactive calls."""
 
 import asyncio
 import json

@@ -47,7 +47,7 @@ class Arm(StrEnum):
     OURS = "ours"
     """Late binding over live estimates, as it runs; profiles are folded beside it."""
     KNEW = "knew"
-    """The same, told every true speed in the moment of the drift."""
+    """The same, with every true speed known at the moment of the drift."""
 
 
 class Run(Struct, frozen=True):
@@ -58,7 +58,7 @@ class Run(Struct, frozen=True):
 
 
 class Frozen(ServiceEstimate):
-    """An estimate that stays what it was told."""
+    """An estimate that never changes."""
 
     __slots__ = ()
 
@@ -175,7 +175,7 @@ class _Profiles:
 
 
 def restart(seed: int, priors_ms: Mapping[str, float], *, for_s: float = 5.0) -> Samples:
-    """The first seconds of a router that begins over the drifted fleet, by what it is told."""
+    """The first seconds of a router that starts over the drifted fleet, by initial knowledge."""
     made = tuple(
         msgspec.structs.replace(
             machine,

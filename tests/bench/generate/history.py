@@ -45,7 +45,7 @@ def has_people() -> bool:
 
 
 def history_generate(*, size: Size, progress: Callable[[int], None]) -> None:
-    """Make catalog, organisations and calls; ``progress`` is told how many calls there are.
+    """Make catalog, organisations and calls; ``progress`` gets the number of calls so far.
 
     Amounts move through the ledger's own functions, so that the books stay provable.
     """

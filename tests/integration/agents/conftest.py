@@ -96,7 +96,7 @@ class Market:
         return sum(rows.values_list("charge_nano", flat=True))
 
     def routed(self) -> set[str]:
-        """The workers that routers are told to use."""
+        """The workers that routers may use."""
         from marketplace.catalog.models import Worker
 
         return set(
@@ -117,7 +117,7 @@ class Market:
 
     @contextlib.contextmanager
     def caller(self) -> Iterator[list[str]]:
-        """Calls one after the other meanwhile; the workers that answered. None may fail."""
+        """Calls in sequence during the block; yields the workers that answered. None may fail."""
         answered: list[str] = []
         failed: list[openai.OpenAIError] = []
         stop = threading.Event()

@@ -1,4 +1,4 @@
-"""``manage.py autoscale`` beside a real router, with real agents that run emulated workers."""
+"""``manage.py autoscale`` with a real router, and real agents that run emulated workers."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def shell(script: str) -> tuple[str, ...]:
 
 
 class Owner:
-    """Builds supervisors that watch until told to stop, and always stops them."""
+    """Builds supervisors that run until a stop is requested, and always stops them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

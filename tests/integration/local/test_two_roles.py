@@ -62,5 +62,5 @@ def test_plain_roles_are_enough(plain: tuple[str, str]) -> None:
         pytest.raises(psycopg.errors.InsufficientPrivilege, match="billing_transfer"),
     ):
         connection.execute("DELETE FROM billing_transfer")
-    # One role for both: it works, and it is said what that means.
+    # One role for both works, and the consequence is reported.
     assert "owns the books" in manage(owner, owner, "migrate", "--no-input", "--verbosity", "0")

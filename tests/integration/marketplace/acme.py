@@ -42,7 +42,7 @@ class Acme:
     rows: dict[str, tuple[object, Model]]
 
     def stored(self) -> str:
-        """Every row as the database has it."""
+        """Every row in the database."""
         for _, row in self.rows.values():
             row.refresh_from_db()
         return serializers.serialize("json", [row for _, row in self.rows.values()])

@@ -1,4 +1,4 @@
-"""A router that exports traces, before a collector and a worker that keep what they are told."""
+"""A router that exports traces, with a collector and a worker that keep what they receive."""
 
 import gzip
 import json

@@ -55,7 +55,7 @@ def test_the_drift_is_no_part_of_the_past(arms: dict[Arm, Samples]) -> None:
     past = [(arm.at_s[arm.at_s < -1], arm.latency_ms[arm.at_s < -1]) for arm in arms.values()]
     assert len(past[0][0]) > 1_000
     assert (past[0][0] == past[1][0]).all(), "the arms have unlike arrivals"
-    # Calls that end before the drift cannot know what the arm will be told.
+    # Calls that end before the drift cannot depend on the arm.
     short = past[0][1] < 500
     assert (past[0][1][short] == past[1][1][short]).all()
 

@@ -40,7 +40,7 @@ HOT = (
     "upstream/openai_http.py",
     "upstream/sse.py",
 )
-"""What every call runs through, beside all of scheduling."""
+"""The modules that every call uses, in addition to scheduling."""
 
 MODULE = '''"""A module."""
 

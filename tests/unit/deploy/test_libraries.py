@@ -1,4 +1,4 @@
-"""What installed packages want of the system, and what is said where it can't be brought."""
+"""System libraries that installed packages need, and the message when they cannot be fetched."""
 
 from __future__ import annotations
 

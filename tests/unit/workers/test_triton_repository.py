@@ -1,4 +1,4 @@
-"""What Triton is told about the models it serves."""
+"""What Triton gets to know about the models it serves."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The audit log: what is written down, of whom, and who may read it."""
+"""The audit log: what it records, about whom, and who may read it."""
 
 from __future__ import annotations
 

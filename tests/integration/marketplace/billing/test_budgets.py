@@ -1,4 +1,4 @@
-"""Budgets: what they cap, who may set them, what routers are told; nothing exceeds them."""
+"""Budgets: what they cap, who may set them, what routers get; nothing exceeds them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def at(*moment: int) -> datetime:
     return datetime(*moment, tzinfo=UTC)  # type: ignore[misc] # year, month, day, …
 
 
-# --- what routers are told ---------------------------------------------------------------------
+# --- what routers get -------------------------------------------------------------------------
 
 
 def test_a_router_learns_whose_budget_a_call_spends(shop: Shop) -> None:

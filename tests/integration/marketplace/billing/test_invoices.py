@@ -1,4 +1,4 @@
-"""Invoices and payout statements: once, without gaps, for good, and equal to the ledger."""
+"""Invoices and payout statements: once, without gaps, immutable, and equal to the ledger."""
 
 from __future__ import annotations
 

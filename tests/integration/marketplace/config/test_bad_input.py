@@ -29,7 +29,7 @@ def acme(kept_database: None) -> Acme:
 
 @pytest.fixture
 def client(acme: Acme) -> Client:
-    """Signed in as an owner, and told of a 500 as a client is."""
+    """Signed in as an owner; a 500 is returned as to a client."""
     signed_in = Client(raise_request_exception=False)
     signed_in.force_login(acme.shop.owner)
     return signed_in

@@ -1,4 +1,4 @@
-"""Whichever query of a request it is that the database does not answer, the client is told 503."""
+"""Whichever query of a request the database does not answer, the client gets 503."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ PUBLIC = frozenset(
     {"models", "providers", "pools", "workers", "deployments", "offers", "quotes", "policies"}
     | {"benchmarks", "profiles", "rankings", "estimates", "policies/diff"}
 )
-"""Whoever signs in may read; only the staff write."""
+"""Everybody signed in may read; only staff write."""
 STAFF = frozenset({"proposals", "route-tunings", "what-ifs", "topology", "support", "looks"})
 OWN = frozenset({"session-token", "ledger/accounts/balance", "usage/summary"})
 """They name no row; the body or the query names an organisation."""
@@ -35,7 +35,7 @@ AGENTS = frozenset({"agents/register", "agents/heartbeat"})
 
 
 def secrets_of(acme: Acme) -> set[str]:
-    """What tells of Acme, whoever says it, and of what only Acme may see."""
+    """Text that reveals Acme, and text that only Acme may see."""
     rows = {name: row for name, (_, row) in acme.rows.items()}
     numbers = {rows[name].number for name in ("invoices", "payout-statements")}
     return numbers | {
@@ -62,16 +62,16 @@ def strangers(acme: Acme) -> list[APIClient]:
 
 
 def allowed_to_strangers(operation: Operation) -> set[int]:
-    """What may be the answer: not even that a row is there is told to those it is not for."""
+    """The allowed answers: others do not even learn that a row exists."""
     if operation.resource in PUBLIC | STAFF:
         # A provider is its organisation's to change, and nobody else's to know how.
         return {403, 404}
     if operation.resource in AGENTS:
         return {401, 403}
     if str(operation) == "POST /api/v1/organisations":
-        return {201, 400, 403}  # Any person may have one of their own.
+        return {201, 400, 403}  # Anybody may have their own.
     if operation.method != "get":
-        # What nobody may do by a key, or at all, is said before.
+        # What keys may not do, or nobody may do, is refused first.
         return {404, 403, 405}
     return {404} if operation.is_of_one_row else {200, 404}
 

@@ -291,7 +291,7 @@ def test_the_loop_acts_by_itself_in_the_demo_until_somebody_says_otherwise(home:
     client.force_login(user)
     page = f"/routes/{tuning.model.name}"
     said = "Automatic is the demo&#x27;s default."
-    assert client.get(page).content.decode().count(said) == 2  # Beside the form, and as history.
+    assert client.get(page).content.decode().count(said) == 2  # Next to the form, and as history.
     tuning_set(tuning=tuning, by=user, mode=Mode.ASK)
     seed(home, EMULATED)
     tuning.refresh_from_db()

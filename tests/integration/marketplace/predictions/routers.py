@@ -39,7 +39,7 @@ class FakeRouter:
     ``waits`` are the events of a first stream that ends with them, each after the last ``may_end``.
     ``refusal`` is a status and a message in place of an answer. ``calls`` are the headers and
     bodies that came. ``left`` counts the clients that hung up on it. ``cancelled`` are the keys of
-    the calls that it was told to end.
+    the calls that it was asked to end.
     """
 
     def __init__(self) -> None:

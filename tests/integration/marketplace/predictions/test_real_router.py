@@ -67,7 +67,7 @@ def test_a_prediction_whose_process_is_killed_is_answered_and_charged_once(
     assert kinds.count("start") == 2, "whoever follows it is told that it begins anew"
 
 
-# A slow one, which is far from its end when it is told.
+# A slow one, which is far from its end when it is cancelled.
 @pytest.mark.parametrize("served", ["emulated-cpu-0"], indirect=True)
 def test_a_prediction_that_is_cancelled_amid_its_answer_is_billed_for_what_came(
     committed_shop: Shop, served: Caller, monkeypatch: pytest.MonkeyPatch

@@ -390,7 +390,7 @@ def test_draining_needs_a_reason_and_is_kept_in_the_history_of_its_routes(
     text = staff.get(page).content.decode()
     assert "new kernel" in text
     assert "It still runs 1 request." in text
-    # A page that somebody loaded before says what it meant, and is not taken for the opposite.
+    # A page that was loaded earlier sends its intent, which must not be reversed.
     assert staff.post(page, {"draining": "1", "why": "again"}).status_code == 409
     assert staff.post(page, {"draining": "0"}).status_code == 302
     shop.worker.refresh_from_db()

@@ -105,7 +105,7 @@ def test_a_canary_has_the_share_that_was_chosen_and_any_kind(staff: Client, shop
     assert (trial.policy.kind, trial.baseline.kind) == ("round_robin", "late_binding")
     assert str(trial.asked_by) == "staff@example.com"
     assert "A person wrote it." in staff.get("/routes/author/slug").content.decode()
-    # One trial at a time; publishing straight ends it.
+    # One trial at a time; publishing directly ends it.
     again = draft(shop, action="canary", expected_version="1")
     assert staff.post(PAGE, again).status_code == 422
     assert "is open" in staff.get(PAGE).content.decode()

@@ -91,7 +91,7 @@ def test_a_past_that_is_replayed_as_it_was_shows_what_a_bad_policy_does(
     assert {hold["name"]: hold["apart"] <= hold["most"] for hold in found["held"]} == dict.fromkeys(
         ("mean", "p99", "good", "shares"), True
     )
-    # A person has asked for just this: it runs all the same, with the verdict beside it.
+    # A person asked for exactly this: it runs anyway, and shows the verdict.
     assert trial.policy.state == PolicyState.CANARY
     client = Client()
     client.force_login(staff)
@@ -152,7 +152,7 @@ def test_a_replay_has_the_routers_errors_that_weights_are_there_for(
     now = Policy(model=shop.model, version=0, pk=0, weights={key: 0.6})
     then = Policy(model=shop.model, version=0, pk=0, weights={key: 0.5})
     proving.proof_of(tuning_of(shop.model), now, then)
-    # Half as fast as the router expects: weighted 0.5 it is taken for what it is.
+    # Half as fast as the router expects: a weight of 0.5 corrects that.
     assert replayed == [
         {shop.deployment.pk: 1.2, 99: 0.5},
         {shop.deployment.pk: 1.0, 99: 0.5},

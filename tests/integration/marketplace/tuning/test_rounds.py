@@ -1,4 +1,4 @@
-"""The loop's rounds: what is left open, what fails beside others, and what is no traffic."""
+"""Rounds of automatic tuning: open proposals, partial failures, and missing traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A customer's endpoint on the loopback: it keeps what it hears and answers what it is told to."""
+"""A customer's endpoint on the loopback: it keeps what it receives and answers as configured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole way: an event is committed, a job process is told, and a receiver hears of it."""
+"""The whole path: an event is committed, a job process gets it, and a receiver is notified."""
 
 from __future__ import annotations
 

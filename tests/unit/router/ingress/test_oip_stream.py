@@ -1,4 +1,4 @@
-"""Streams of gRPC before a decoupled worker: what is billed, who waits for whom, and the hop."""
+"""gRPC streams to a decoupled worker: billing, backpressure and the hop."""
 
 import asyncio
 import contextlib
@@ -158,7 +158,7 @@ async def ask(stream: Any) -> None:
 
 
 async def rest_of(stream: Any) -> list[Any]:
-    """Everything that is still told once nothing more is asked."""
+    """Everything that still arrives after the last request."""
     await stream.done_writing()
     return [told async for told in stream]
 

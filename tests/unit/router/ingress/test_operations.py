@@ -1,4 +1,4 @@
-"""What operators are told: metrics, state, and both only for them."""
+"""Metrics and state for operators, and only for them."""
 
 import asyncio
 import os

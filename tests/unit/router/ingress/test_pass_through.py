@@ -464,7 +464,7 @@ async def test_head_and_bodiless_answers_have_no_body() -> None:
         assert (answer.status_code, answer.headers["content-length"]) == (200, "9")
         assert ways.web.heads[0].startswith(b"HEAD ")
     async with passing(saying(b"HTTP/1.1 204 No Content\r\n\r\n")) as ways:
-        for _ in range(2):  # On one connection: nothing of the first is taken for the second.
+        for _ in range(2):  # On one connection: nothing of the first request leaks into the second.
             answer = await ways.client.delete("/v1/files/f", headers=AUTH)
             assert (answer.status_code, answer.content) == (204, b"")
 

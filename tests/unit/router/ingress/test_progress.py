@@ -80,7 +80,7 @@ async def test_a_stream_that_asks_is_told_until_its_answer_begins() -> None:
 
 
 async def test_who_waits_for_a_worker_is_told_its_place_and_when() -> None:
-    """In comments, and whoever of its organisation asks about the call."""
+    """In comments, and to callers of its organisation that ask about the call."""
     gate = asyncio.Event()
     told: dict[str, str] = {}
 

@@ -115,7 +115,7 @@ def test_a_clean_end_leaves_no_file(tmp_path: Path) -> None:
 
 
 class Failing:
-    """Raises once it is told to."""
+    """Raises when it is armed."""
 
     def __init__(self) -> None:
         self.failing = ""

@@ -155,7 +155,7 @@ def test_a_lease_whose_idle_part_was_given_up_is_given_back_after_its_calls() ->
     assert book.finished() == []
     assert book.reserve(another, 1_000, 0.0) is not None
     book.settle(hold, 100)
-    # What came back belongs to whoever recalled it.
+    # Returned credit belongs to the router that recalled it.
     assert book.reserve(PURSE, 1, 0.0) is None
     book.acknowledge("lease")
     assert book.finished() == ["lease"]
@@ -249,7 +249,7 @@ async def test_a_budget_stops_a_hold_from_growing() -> None:
 
 
 async def test_a_recall_does_not_take_what_a_lease_has_grown_by() -> None:
-    """Told in the wrong order the ledger would keep less of the lease than is held from it."""
+    """In the wrong order, the ledger would keep less of the lease than is held from it."""
     till = Till(1_000)
     made = till.vault(lease_nano=200)
     hold = await made.hold(PURSE, 100)
@@ -286,7 +286,7 @@ class Till:
 
 
 async def finish(vault: Vault, hold: Hold, charge_nano: int) -> None:
-    """The call is over, and the ledger has it."""
+    """The call has ended, and the ledger has it."""
     vault.book.settle(hold, charge_nano)
     vault.book.acknowledge(hold.lease_id)
 

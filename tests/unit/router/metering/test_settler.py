@@ -49,7 +49,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Bench:
-    """A settler over a disk and a ledger that outlive it, and what it told."""
+    """A settler over a disk and a ledger that outlive it, and its reports."""
 
     def __init__(self, ledger: MemoryLedger, *, unsettled_max: int = 1000) -> None:
         self.ledger = ledger

@@ -148,7 +148,7 @@ async def test_a_hold_reaches_the_dearest_worker_that_failover_may() -> None:
 
 
 class Listening(FakeUpstream):
-    """Keeps how long an answer its workers were told to give."""
+    """Records the answer length that its workers were given."""
 
     told: int = 0
 

@@ -25,7 +25,7 @@ SLOWER_MAX = 1.25
 
 
 def calm_calls(*, beside_noise: bool) -> list[Result]:
-    """Each calm one at half of its share, beside ten shares of one more."""
+    """Each calm tenant at half of its share, and one more tenant at ten shares."""
 
     def stream(tenant: int, shares: float, priority: Priority) -> Stream:
         return Stream((Phase(inf, shares * SHARE_HZ),), SIZES, tenant=tenant, priority=priority)

@@ -1,4 +1,4 @@
-"""Second attempts beside late ones."""
+"""Second attempts for late ones."""
 
 from router.scheduling.decisions import Cancel, Decision, Eject, Hedge
 from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP

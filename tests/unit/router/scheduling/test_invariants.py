@@ -36,7 +36,7 @@ DRAIN_MAX_S = 600.0
 
 
 class SchedulerMachine(RuleBasedStateMachine):
-    """Random arrivals, ends, cancellations, fleets and time; what must be true beside it."""
+    """Random arrivals, ends, cancellations, fleets and time, and what must always be true."""
 
     generation: ClassVar[dict[str, Any]] = {}
 
@@ -249,7 +249,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 class EnginesMachine(SchedulerMachine):
-    """The same of streams, whose workers are engines: how many they have is not told by slots."""
+    """The same for streams on engines, whose load does not follow from slots."""
 
     generation: ClassVar[dict[str, Any]] = {
         "streams": True,

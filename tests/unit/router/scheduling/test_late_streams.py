@@ -1,4 +1,4 @@
-"""Who is answered, and who is told what, when more streams come than engines can serve."""
+"""Which streams are answered, and what others get, when engines cannot serve them all."""
 
 from itertools import pairwise
 

@@ -15,7 +15,7 @@ CHAT = {"prompt_bytes": 2_000, "prompt_tokens": 500.0, "answer_tokens": 100.0}
 
 
 def answers(sharing: Sharing, count: int, seed: int, *, shared: bool, sized: bool = True) -> int:
-    """Answers of a worker on which up to eight run at once; how many it took to be told apart."""
+    """Answers of a worker with up to eight at once; returns how many it took to tell."""
     random = Random(seed)
     for number in range(count):
         beside = random.randrange(8)
@@ -55,7 +55,7 @@ def test_whoever_counts_cached_tokens_keeps_prompts_for_all() -> None:
 
 
 def overtake(made: Scheduler, times: int, **asked: object) -> None:
-    """Two at a time on a worker that was told one slot, and the second ends first."""
+    """Two at a time on a worker with one configured slot, and the second ends first."""
     for number in range(times):
         now_s = 10.0 * number
         first, second = (place(made, f"{number}{n}", "one", now_s=now_s, **asked) for n in "ab")

@@ -1,4 +1,4 @@
-"""Who takes a place that was found, whoever waits."""
+"""Which waiting call takes a place that was found."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What a request wants for itself: money, speed, and whom it would rather not use."""
+"""A request's preferences: money, speed, and providers to avoid."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What the agent may be told, and what it refuses in one line."""
+"""The agent's valid settings, and what it refuses in one line."""
 
 from __future__ import annotations
 

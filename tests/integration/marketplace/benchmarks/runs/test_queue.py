@@ -35,7 +35,7 @@ def benchmark(shop: Shop, **values: Any) -> Benchmark:
 
 
 def runs(shop: Shop, stage: str, pool: str = "", **values: Any) -> Benchmark:
-    """One with a live process, on the shop's pool or on one of its own."""
+    """A benchmark with a live process, on the shop's pool or on its own pool."""
     if pool:
         values["deployment"] = deployment_on(shop, pool)
     return benchmark(

@@ -46,7 +46,7 @@ def shop(kept_shop: Shop) -> Shop:
 
 @pytest.fixture
 def sold(shop: Shop) -> Deployment:
-    """The shop's deployment, provided by its own organisation; a rival of it stands beside."""
+    """The shop's deployment, provided by its own organisation, and a rival deployment."""
     shop.provider.organisation = shop.organisation
     shop.provider.save()
     return shop.deployment

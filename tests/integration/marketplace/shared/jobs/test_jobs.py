@@ -445,7 +445,7 @@ def messages(settings: Any, broker_url: str) -> Iterator[Messages]:
 
 
 def run_next(model: type[Job]) -> Job | None:
-    """Claim and run one here, also of a kind that has processes of its own."""
+    """Claim and run a job here, also of a kind that has its own processes."""
     job: Job | None = job_claim(job_kinds[model])
     if job is not None:
         job_run(job_kinds[model], job)

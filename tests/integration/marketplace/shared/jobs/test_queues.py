@@ -62,7 +62,7 @@ def test_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
     def work_is_full() -> bool:
         return by_admin.execute(WAITING, [questions]).fetchone() == (WORK_PROCESSES,)
 
-    # Whoever wants to claim a question waits for this lock.
+    # Anybody who claims a question waits for this lock.
     by_admin.execute(f"LOCK TABLE {questions} IN ACCESS EXCLUSIVE MODE")
     for _ in range(3 * WORK_PROCESSES):
         message_send(WhatIf)

@@ -61,7 +61,7 @@ class FakeCalls:
 
 @dataclass
 class World:
-    """A batch of lines, what was kept and what was told."""
+    """A batch of lines, with what was stored and reported."""
 
     lines: Iterable[Line]
     answer: Callable[[Ask, int], Answer | Ended] = lambda ask, running: OK

@@ -60,7 +60,7 @@ def test_fast_hardware_does_not_make_a_call_look_small() -> None:
 
 
 def test_a_busy_worker_does_not_make_a_call_look_large() -> None:
-    """Every second call begins beside another one, and takes twice as long for it."""
+    """Every second call begins while another runs, and takes twice as long."""
     calls = [
         RecordedCall(
             at_s=n // 2 * 10.0 + n % 2, usage=Usage(), upstream_s=(2.0, 4.0)[n % 2], worker_id="w"
@@ -86,7 +86,7 @@ def test_a_hold_that_grew_with_its_stream_was_not_known_before() -> None:
     held = held_for_their_answers(calls)
     streamed = [replace(call, streamed=True) for call in held]
     assert not any(call_sizes_of(streamed, alone).predicted)
-    # Beside whole answers, streams are all alike.
+    # Compared with whole answers, streams are all alike.
     mixed = [*held[:300], *streamed[300:]]
     found = call_sizes_of(mixed, alone)
     assert all(found.predicted)

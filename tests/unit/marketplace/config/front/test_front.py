@@ -1,4 +1,4 @@
-"""Whole bodies reach the threads, within bounds; whoever is slow holds none of them."""
+"""Whole bodies reach the threads, within bounds; slow clients hold none of them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ POLICY = Policy(1, 1, MODEL)
 
 
 def figures_of(worker: str) -> EngineFigures:
-    """What the emulator tells of itself."""
+    """What the emulator reports about itself."""
     told = WORKERS[worker].engines()[MODEL]
     first, step = Sum(told["first"], (True,) * 3, 0.0), Sum(told["step"], (True,) * 4, 0.0)
     return EngineFigures(first, step, 0, told["sequences"], 128.0, 1.0, told["kv_tokens"])
