@@ -274,7 +274,7 @@ def _stop_signal() -> asyncio.Future[None]:
 
 @asynccontextmanager
 async def _background(*coroutines: Coroutine[None, None, None]) -> AsyncGenerator[None]:
-    """Run these beside the block, and cancel them at its end. A failure of one ends the block."""
+    """Run these during the block, and cancel them at its end. A failure of one ends the block."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(coroutine) for coroutine in coroutines]
         try:

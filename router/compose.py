@@ -92,7 +92,7 @@ class Stores(Struct, frozen=True):
 
 
 class Router(Struct, frozen=True):
-    """What listens to clients and follows the catalog, and what runs beside it.
+    """What listens to clients and follows the catalog, and its background tasks.
 
     ``view``, ``forwarder`` and ``remembering`` are None if it is standalone.
     """

@@ -1,4 +1,4 @@
-"""Celery: jobs beside the path of a call (probing, reconciliation), over Valkey or RabbitMQ.
+"""Celery: jobs apart from the path of a call (probing, reconciliation), over Valkey or RabbitMQ.
 
 ``celery -A workers.celery_app worker --queues control``, the same with ``work`` and ``calls``, and
 ``… beat``. Every task is idempotent: a task whose worker dies is run again, and one that outlives

@@ -53,7 +53,7 @@ class RenameSerializer(serializers.Serializer[Any]):
 
 
 class OrganisationViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Organisation]):
-    """The caller's organisations. Whoever creates one owns it."""
+    """The caller's organisations. Its creator owns an organisation."""
 
     serializer_class = OrganisationSerializer
     queryset = Organisation.objects.all()
@@ -123,7 +123,7 @@ class MembershipViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[
 
     @extend_schema(request=MembershipSerializer, responses={201: InvitedSerializer})
     def create(self, request: Request) -> Response:
-        """Invite an address. Nobody becomes a member unasked, and nobody is told who has signed up.
+        """Invite an address. Nobody joins without consent, and nobody learns who has signed up.
 
         It is what `POST invitations` does.
         """

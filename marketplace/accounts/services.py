@@ -183,7 +183,7 @@ def api_key_update(*, api_key: ApiKey, **changes: Any) -> ApiKey:
 
 @transaction.atomic
 def api_key_revoke(*, api_key: ApiKey) -> ApiKey:
-    """Disable a key for good; routers know once they have the next snapshot."""
+    """Disable a key permanently; routers know once they have the next snapshot."""
     if api_key.disabled_at is None:
         api_key.disabled_at = timezone.now()
         api_key.save(update_fields=["disabled_at"])

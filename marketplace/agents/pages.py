@@ -53,7 +53,7 @@ def pool_workers(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 @login_required
 def revoke(request: HttpRequest, name: str, agent: str) -> HttpResponse:
-    """End an agent for good."""
+    """Revoke an agent permanently."""
     pool = _pool(request, name)
     row = get_object_or_404(Agent, pool=pool, name=agent)
     _demand(request, pool)

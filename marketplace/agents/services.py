@@ -196,7 +196,7 @@ def _words(rows: list[AgentWorker]) -> list[WorkerWord]:
 
 @transaction.atomic
 def agent_revoke(*, agent: Agent) -> Agent:
-    """End an agent for good: its credential is refused, and its workers get nothing new."""
+    """Revoke an agent permanently: its credential is refused, and its workers get nothing new."""
     agent = Agent.objects.select_for_update(of=("self",)).select_related("pool").get(pk=agent.pk)
     if agent.revoked_at is None:
         agent.revoked_at = timezone.now()

@@ -1,4 +1,4 @@
-"""A batch as its customer sees it: a file goes up, is followed, and what came of it comes down."""
+"""A batch as its customer sees it: upload a file, follow it, and download the results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER_S = 60.0
 """What any answer may take; an upload or a download may be as long as it comes."""
 
 Batch = Mapping[str, Any]
-"""OpenAI's ``batch``, as the API has it."""
+"""OpenAI's ``batch``, as in the API."""
 
 
 class BatchClientError(Exception):

@@ -88,7 +88,7 @@ class BatchKind(models.TextChoices):
 
 
 class Batch(Job):
-    """The lines of ``input_file``, each a call of whoever asked: a key, or a person.
+    """The lines of ``input_file``, each a call of the requester: a key, or a person.
 
     The input's id stays when the file is gone. ``errors`` are what is wrong with the file, if that
     keeps the batch from beginning. ``rate_hz`` is how many lines ended a second lately, ``turn_at``

@@ -1,4 +1,4 @@
-"""Batches for people: upload a file, watch it run, fetch what came of it."""
+"""Batches for people: upload a file, watch it run, download the results."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def file_object(file: File) -> dict[str, Any]:
 
 
 def batch_object(batch: Batch) -> dict[str, Any]:
-    """OpenAI's ``batch``, and beside it how fast it is and when it will have ended."""
+    """OpenAI's ``batch``, with its speed and its expected end in addition."""
     now = timezone.now()
     return {
         "id": batch.public_id,

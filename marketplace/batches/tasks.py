@@ -1,4 +1,4 @@
-"""Batches are jobs. The clock takes away what is no longer needed."""
+"""Batches are jobs. A periodic task removes what is no longer needed."""
 
 from django.conf import settings
 

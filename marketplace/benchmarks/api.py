@@ -97,7 +97,7 @@ class BenchmarkViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Be
         if asked.get("worker") and not asked.get("deployment"):
             asked["deployment"] = deployment_of(asked["model"], asked["worker"])
         if asked["target"] == Target.ROUTE:
-            # A deployment that is named beside it gives no right to the platform's router.
+            # Naming a deployment too gives no right to the platform's router.
             asked["deployment"] = None
         if not may_measure(self.request, asked.get("deployment")):
             raise PermissionDenied(STAFF_OR_PROVIDER)

@@ -1,4 +1,4 @@
-"""Benchmarks, and profiles: what is known about a deployment's speed before and beside traffic."""
+"""Benchmarks, and profiles: what is known about a deployment's speed apart from its traffic."""
 
 from django.core.validators import MinValueValidator
 from django.db import models

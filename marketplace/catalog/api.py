@@ -82,7 +82,7 @@ class WorkerChangeSerializer(serializers.ModelSerializer[Worker]):
 
 
 class PoolWriteSerializer(serializers.ModelSerializer[Pool]):
-    """``name`` and ``emulated`` are said once, when it is made."""
+    """``name`` and ``emulated`` are set once, on creation."""
 
     class Meta:
         model = Pool
@@ -185,7 +185,7 @@ class PoolViewSet(CatalogViewSet):
 
     @extend_schema(request=PoolWriteSerializer, responses=PoolWriteSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Change what a pool is said to be. For staff."""
+        """Change a pool's description. For staff."""
         pool = self.get_object()
         wanted = PoolWriteSerializer(pool, data=request.data, partial=True)
         wanted.is_valid(raise_exception=True)

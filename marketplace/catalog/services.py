@@ -63,7 +63,7 @@ def offer_create(
     """Like :func:`offer_publish`, but the caller publishes.
 
     Of ``price`` only the prices count. What batches pay less is the setting
-    ``WAYPOST_BATCH_DISCOUNT_BPS`` unless it is said.
+    ``WAYPOST_BATCH_DISCOUNT_BPS`` by default.
     """
     if batch_discount_bps is None:
         batch_discount_bps = settings.WAYPOST_BATCH_DISCOUNT_BPS

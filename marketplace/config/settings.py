@@ -97,7 +97,7 @@ def _database(name: str, url: str) -> dict[str, Any]:
         )
     # One small pool a process; a request waits this long for a connection, then fails with 503.
     # The pool doubles its waits between attempts for five minutes: after an outage of a minute
-    # it could wait another. It gives up sooner here, and the next request begins anew.
+    # it could wait another. It gives up sooner here, and the next request starts again.
     config["OPTIONS"] = {
         "pool": {"min_size": 0, "max_size": 8, "timeout": 5, "reconnect_timeout": 2}
     }

@@ -36,7 +36,7 @@ FRAUD_INPUT = {
             "description": "One a row, up to 4096; the answer is how likely fraud is.",
             "type": "array",
             "minItems": 1,
-            # As Triton is told (workers/backends/triton/repository.py), and what a batch sends.
+            # As configured in Triton (workers/backends/triton/repository.py), and sent by a batch.
             "maxItems": 4_096,
             # A list, as the tensor's columns are ordered and the keys of a JSON object are not.
             "items": {

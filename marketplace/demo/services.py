@@ -220,7 +220,7 @@ def _model(demo: DemoModel, pools: set[str]) -> None:
 
 
 def _tuning(model: AIModel) -> None:
-    """Let the loop act by itself, for the demo. What a person set stays."""
+    """Turn on automatic tuning for the demo. What a person set stays."""
     tuning, _ = RouteTuning.objects.get_or_create(model=model)
     if tuning.mode != Mode.AUTOMATIC and not tuned_by(model):
         tuning.mode = Mode.AUTOMATIC

@@ -101,7 +101,7 @@ def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) ->
 @require_POST
 @organisation_required
 def key_revoke(request: HttpRequest, organisation: Organisation, key_id: int) -> HttpResponse:
-    """Revoke a key for good."""
+    """Revoke a key permanently."""
     row = get_object_or_404(organisation.api_keys, pk=key_id)
     demand(request, organisation, permission_over(row))
     if not is_confirmed(request):

@@ -22,7 +22,7 @@ class PipelinesView(JobsView):
 
 
 def pipeline_as_json(pipeline: Pipeline) -> dict[str, Any]:
-    """As its definition has it, with the name as ``id``."""
+    """Its definition, with the name as ``id``."""
     definition = msgspec.to_builtins(pipeline.definition)
     name = definition.pop("name")
     return {

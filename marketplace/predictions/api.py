@@ -55,7 +55,7 @@ from router.domain.request import Priority
 RETRY_AFTER_S = 1
 KEY_CHARACTERS_MAX = 255
 EVENTS_SENT = (Event.START, Event.COMPLETED)
-"""What a webhook is told of without a filter."""
+"""The events that a webhook gets without a filter."""
 
 
 class PredictionSerializer(serializers.Serializer[Any]):
@@ -65,7 +65,7 @@ class PredictionSerializer(serializers.Serializer[Any]):
     version = serializers.CharField(required=False, max_length=160)
     input = serializers.JSONField()
     priority = serializers.ChoiceField(
-        choices=[one.value for one in Priority], required=False, default=""
+        choices=[priority.value for priority in Priority], required=False, default=""
     )
     webhook = serializers.CharField(required=False, max_length=2_000, default="")
     webhook_events_filter = serializers.ListField(
@@ -215,7 +215,7 @@ _ENDS = {
 
 
 def _asked(request: Request, organisation_id: int) -> Asked:
-    """The checked request. Raises what the caller is told."""
+    """The checked request. Raises the caller's error."""
     if not isinstance(request.data, dict):
         raise JobError("The body must be a JSON object.", status=422)
     serializer = PredictionSerializer(data=request.data)

@@ -1,4 +1,4 @@
-"""Predictions, and what is told of each as it goes on."""
+"""Predictions, and the events of each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Status(models.TextChoices):
 
 
 class Event(models.TextChoices):
-    """What is told of a prediction: to webhooks and on its stream."""
+    """Events of a prediction, for webhooks and its stream."""
 
     START = "start", _("Start")
     OUTPUT = "output", _("Output")
@@ -185,10 +185,10 @@ class PredictionStage(models.Model):
 
 
 class PredictionEvent(models.Model):
-    """What is told on a prediction's stream, in the order of ids.
+    """The events on a prediction's stream, in the order of ids.
 
     ``text`` has one piece of output or of logs a line. A ``start`` after output says that its
-    process was lost and that the output begins anew.
+    process was lost and that the output starts again.
     """
 
     prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="events")

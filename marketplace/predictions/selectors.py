@@ -20,7 +20,7 @@ from router.domain.request import Priority
 
 EVENTS_AT_ONCE = 200
 URGENCY = Case(
-    *(When(priority=one.value, then=Value(rank)) for rank, one in enumerate(Priority)),
+    *(When(priority=priority.value, then=Value(rank)) for rank, priority in enumerate(Priority)),
     default=Value(len(Priority)),
     output_field=IntegerField(),
 )

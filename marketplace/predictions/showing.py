@@ -41,7 +41,7 @@ def output_shown(output: Any) -> Shown:
     if texts := _texts(output):
         return Shown(texts=texts)
     if isinstance(output, dict) and isinstance(output.get("data"), list):
-        vectors = [one.get("embedding") for one in output["data"] if isinstance(one, dict)]
+        vectors = [row.get("embedding") for row in output["data"] if isinstance(row, dict)]
         if vectors and all(isinstance(vector, list) for vector in vectors):
             return Shown(tables=[_table("embedding", vectors)])
     if isinstance(output, dict) and output and all(isinstance(v, list) for v in output.values()):

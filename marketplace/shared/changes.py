@@ -1,6 +1,6 @@
 """Telling other processes that something changed, by PostgreSQL's NOTIFY.
 
-What is told names only what changed: who waits for it reads the rows. A notice may be lost, so who
+A notice names only what changed: the receiver reads the rows. A notice may be lost, so who
 waits also looks now and then.
 """
 

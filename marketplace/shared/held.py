@@ -25,7 +25,7 @@ class Step:
 class Held(Protocol):
     """The rest of an answer.
 
-    ``topic`` is what :func:`marketplace.shared.changes.changed` tells of. ``seconds`` is how long
+    ``topic`` is what :func:`marketplace.shared.changes.changed` reports. ``seconds`` is how long
     it goes on at most. ``streams`` says that the view's own body is the beginning of the answer;
     otherwise it is replaced by what comes.
     """

@@ -118,7 +118,7 @@ class LookSerializer(serializers.ModelSerializer[Look]):
 
 
 class LookViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Look]):
-    """Who of the staff looked at what of whom."""
+    """Views by staff of customers' data."""
 
     permission_classes = [StaffOnly]
     serializer_class = LookSerializer

@@ -136,7 +136,7 @@ class RouteTuningSerializer(serializers.ModelSerializer[RouteTuning]):
 
 
 class RouteTuningViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[RouteTuning]):
-    """What the loop may do on each route that it has looked at."""
+    """What automatic tuning may do on each route that it has checked."""
 
     permission_classes = [StaffOnly]
     serializer_class = RouteTuningSerializer

@@ -1,4 +1,4 @@
-"""The loop's own work: it folds telemetry into profiles, and proposes policies."""
+"""Automatic tuning: folds telemetry into profiles, and proposes policies."""
 
 import logging
 from collections.abc import Iterable
@@ -61,7 +61,7 @@ LIVE_TTL = timedelta(hours=6)
 """How long a profile of live traffic is valid: a stale prior is worse than none."""
 BENCHMARK_EVERY = timedelta(hours=6)
 COOL_DOWN = timedelta(hours=1)
-"""The wait after a dismissal or rollback before the loop proposes the same field again."""
+"""The wait after a dismissal or rollback before the same field is proposed again."""
 
 log = logging.getLogger(__name__)
 

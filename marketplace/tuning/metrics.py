@@ -1,4 +1,4 @@
-"""Stragglers and trials for Prometheus, beside the ledger at ``GET /metrics``."""
+"""Stragglers and trials for Prometheus, next to the ledger at ``GET /metrics``."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ class TuningCollector(Collector):
     """Reads the rows at each scrape; only current stragglers have labels."""
 
     def collect(self) -> Iterable[Metric]:
-        """All metrics of the loop."""
+        """All metrics of automatic tuning."""
         slow = GaugeMetricFamily(
             f"{PREFIX}straggler_ratio",
             "Service time of a worker that strays, over its peers'",

@@ -104,7 +104,7 @@ def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttp
         yield writer.writerow((*CSV_FIELDS[: QUEUE + 1], "hedge_ms", *CSV_FIELDS[QUEUE + 1 :]))
         calls = calls_in(organisation.pk, window, (*CSV_FIELDS, "attempts"), **filters)
         for *row, attempts in islice(calls, CSV_ROWS_MAX):
-            # Time beside a late try is not time in the queue.
+            # Time next to a late attempt is not time in the queue.
             hedged_ms = hedge_of(tries(attempts), row[WORKER], row[QUEUE])
             row[QUEUE] -= hedged_ms
             row.insert(QUEUE + 1, hedged_ms)

@@ -144,7 +144,7 @@ def rankings_compute() -> int:
         last = kept.order_by("-computed_at").values_list("computed_at", flat=True).first()
         if last is None or now - last >= age_max:
             kept.delete()
-            # The same rollups as the chart beside the ranking.
+            # The same rollups as in the chart next to the ranking.
             of = window_of({"range": window}, now)
             rows = DeploymentRollup.objects.filter(span=of.span, starts_at__gte=of.start)
             ranked += len(ModelRanking.objects.bulk_create(_rankings(window, rows, now)))

@@ -1,1 +1,1 @@
-"""Webhooks by Standard Webhooks: a customer's URL is told what happened, signed, until it hears."""
+"""Webhooks by Standard Webhooks: signed events to a customer's URL, repeated until received."""

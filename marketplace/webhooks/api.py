@@ -78,7 +78,7 @@ class DeliveryFilter(OrganisationFilter):
 
 
 class DeliveryViewSet(viewsets.ReadOnlyModelViewSet[Delivery]):
-    """What was told to your organisations' webhooks, kept for 30 days."""
+    """Events sent to your organisations' webhooks, kept for 30 days."""
 
     serializer_class = DeliverySerializer
     queryset = Delivery.objects.all()

@@ -35,7 +35,7 @@ AT_ONCE = 32
 OF_AN_ORGANISATION = 4
 """Attempts at once: who does not answer keeps nobody else waiting."""
 LEASE = timedelta(seconds=60)
-"""Longer than an attempt takes: after it, whoever made the attempt counts as dead."""
+"""Longer than an attempt takes: after it, the process of the attempt counts as dead."""
 RUN_FOR_S = 60.0
 LOOK_EVERY_S = 1.0
 ATTEMPTS_KEPT = 50

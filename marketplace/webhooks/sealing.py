@@ -1,7 +1,7 @@
 """Secrets that must be read again are kept encrypted: a copy of the database signs nothing.
 
 The encryption's key is derived (HKDF-SHA256) from ``WAYPOST_KEY_PEPPER``, under which API keys are
-stored too: whoever changes it makes new keys and new secrets.
+stored too: changing it requires new keys and new secrets.
 """
 
 import base64

@@ -55,7 +55,7 @@ def webhook_send(
     payload: Mapping[str, Any],
     event_id: str,
 ) -> Delivery:
-    """Have an event told to a URL, once the caller's transaction is committed.
+    """Send an event to a URL once the caller's transaction is committed.
 
     ``payload`` is the body, as JSON. ``event_id`` becomes the ``webhook-id``: an event is told to a
     URL once, however often it is sent. What cannot be sent (a disabled endpoint, a body beyond

@@ -160,7 +160,7 @@ class ZmqKvEvents:
         except ValueError as error:
             raise Unreachable("a worker's host is no name") from error
         addresses = (str(info[4][0]) for info in found)
-        address = next((one for one in addresses if self._policy.allows(one)), None)
+        address = next((item for item in addresses if self._policy.allows(item)), None)
         if address is None:
             raise Unreachable("its address is refused, see ROUTER_UPSTREAM_NETWORKS")
         return f"[{address}]" if ":" in address else address

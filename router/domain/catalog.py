@@ -166,7 +166,7 @@ class Canary(Struct, frozen=True):
 
 
 class RateLimits(Struct, frozen=True):
-    """How much a caller may ask for; 0 is no limit."""
+    """How much a caller may request; 0 means no limit."""
 
     requests_per_minute: int = 0
     tokens_per_minute: int = 0

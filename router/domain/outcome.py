@@ -9,7 +9,7 @@ class Outcome(StrEnum):
     COMPLETED = "completed"
     """Billed by usage."""
     CLIENT_GONE = "client_gone"
-    """The client left and the worker was told: what it had produced is billed."""
+    """The client left and the worker was stopped: what it had produced is billed."""
     TRUNCATED = "truncated"
     """The worker failed after the first byte: what was delivered is billed."""
     INTERRUPTED = "interrupted"

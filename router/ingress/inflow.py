@@ -13,7 +13,7 @@ class Source(Protocol):
     """The connection that a body comes from."""
 
     def want_body(self) -> None:
-        """The body is wanted now: a client that asked whether to send it is told so."""
+        """The body is needed now: a client that asked whether to send it gets the go-ahead."""
         ...
 
     def pause(self) -> None:

@@ -67,7 +67,7 @@ def message_of(body: bytes, request_id: str, report: Report | None = None) -> by
 
 
 class _Call:
-    """A tool call of a stream: what has come of it, and what the client was told."""
+    """A tool call of a stream: what has arrived, and what the client got."""
 
     __slots__ = ("id", "index", "is_open", "name", "told", "untold")
 
@@ -103,7 +103,7 @@ class MessageStream:
         self._blocks = 0
         self._calls: list[_Call] = []
         self._current = 0
-        """The call that the client is being told; later calls wait."""
+        """The call that the client is receiving; later calls wait."""
         self._last = Choice()
         self._usage: TokenCounts | None = None
 

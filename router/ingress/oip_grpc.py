@@ -331,7 +331,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
 
 
 class GRPCServer:
-    """Listens beside the HTTP server, in the same event loop."""
+    """Listens alongside the HTTP server, in the same event loop."""
 
     def __init__(self, service: InferenceService, limits: Limits) -> None:
         self._server = grpc.aio.server(

@@ -161,7 +161,7 @@ class LeaseBook:
         return shrunk
 
     def shrunk(self, lease_id: str) -> None:
-        """The bank has been told what stays of a lease."""
+        """The bank knows what remains of a lease."""
         lease = self._leases.get(lease_id)
         if lease is not None:
             lease.is_sure = True

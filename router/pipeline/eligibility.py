@@ -88,13 +88,13 @@ def startable(
     filtered: tuple[CandidateRecord, ...],
 ) -> Startable | None:
     """What a call waits for that no endpoint may take now; None if nothing is started for it."""
-    unfit = {one.pool for one in filtered if one.verdict == Verdict.PROTOCOL}
+    unfit = {item.pool for item in filtered if item.verdict == Verdict.PROTOCOL}
     wanted = [
         deployment
         for deployment in route_deployments
         if deployment.pool not in unfit and _unwanted(deployment, wishes, parameters) is None
     ]
-    pools = {one.pool: starts[one.pool] for one in wanted if one.pool in starts}
+    pools = {name.pool: starts[name.pool] for name in wanted if name.pool in starts}
     return Startable(_eligible((), wanted, filtered), pools) if pools else None
 
 

@@ -76,7 +76,7 @@ class Meters:
         self.attempts: Counter[tuple[str, str]] = Counter()
         """By pool and outcome, without the reason of a failure."""
         self.errors: Counter[str] = Counter()
-        """Errors told to clients, by code."""
+        """Errors returned to clients, by code."""
 
     def append(self, record: UsageRecord) -> None:
         """See :class:`router.ports.records.Recorder`."""

@@ -16,7 +16,7 @@ class Probes:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def begin(self, attempt: Attempt, ended: Callable[[Attempt, Ending], None]) -> None:
-        """Probe a worker; ``ended`` is told how that ends."""
+        """Probe a worker; ``ended`` gets the result."""
         task = asyncio.ensure_future(self._ask(attempt, ended))
         self._tasks[attempt.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(attempt.id, None))

@@ -1,4 +1,4 @@
-"""Two workers, one answer: a second attempt beside the first, free for calls without one.
+"""Two workers, one answer: a second attempt alongside the first, free for calls without one.
 
 The first attempt runs in the call's own task. Only when the scheduler says so, a second one starts
 in its own task. If the second wins, the call's task is cancelled at its worker and takes the

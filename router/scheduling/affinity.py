@@ -34,7 +34,7 @@ TELLING_TOKENS = 200
 """If fewer tokens than this are expected, the count teaches nothing."""
 
 LATEST_MAX = 500
-"""How many of the latest prompts other routers are told with every beat."""
+"""How many of the latest prompts each beat sends to other routers."""
 
 OTHERS_MAX = 20_000
 """How many prompts of other routers are remembered."""

@@ -83,7 +83,7 @@ class RejectReason(StrEnum):
     EXPIRED = "expired"
     NOTHING_ELIGIBLE = "nothing_eligible"
     DEADLINE = "deadline"
-    """The answer would have come too late, so the client is told at once."""
+    """The answer would have come too late, so the client gets the refusal at once."""
 
 
 class Dispatch(Struct, frozen=True, gc=False):

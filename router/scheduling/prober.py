@@ -1,4 +1,4 @@
-"""Which workers get a probe, and when. How often is said in :mod:`router.scheduling.probing`."""
+"""Which workers get a probe, and when. :mod:`router.scheduling.probing` says how often."""
 
 from collections.abc import Iterable
 from math import inf

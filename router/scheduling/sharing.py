@@ -67,7 +67,7 @@ class Sharing:
         self._seen = self._missed = self._better = self._better_squared = 0.0
 
     def answered(self, used: Used, beside: int, beside_tokens: float, service_s: float) -> None:
-        """An answer took ``service_s`` beside ``beside`` others with that many prompt tokens."""
+        """An answer took ``service_s`` next to ``beside`` others with that many prompt tokens."""
         if used.cached_tokens > 0:
             self.is_shown = True
         if self.is_shown or self._is_passed_over():

@@ -141,7 +141,7 @@ class SlotWorker(Bookings):
         """Ignored: waiting requests do not change the slots."""
 
     def own_load(self, now_s: float) -> Load | None:
-        """None: slots are leased, so no load is told."""
+        """None: slots are leased, so no load is shared."""
         return None
 
     def others_load(self, others: Load, now_s: float) -> None:

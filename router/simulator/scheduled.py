@@ -1,4 +1,4 @@
-"""Our scheduler in front of simulated engines. It is told what the gateway tells it."""
+"""Our scheduler in front of simulated engines. It gets what the gateway reports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum

@@ -289,7 +289,7 @@ class Agent:
     def _heed(self, told: Server, word: Word) -> None:
         server = self._servers.get(told.name)
         if server is None or (server.phase, server.since_s) != (told.phase, told.since_s):
-            return  # It has changed since it was told: the next answer is about that.
+            return  # It has changed since its last report: the next answer is about that.
         if word.routable and not server.routable:
             log.info("server %s takes calls as %s", server.name, word.worker_id)
             self._to_look.set()

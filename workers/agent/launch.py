@@ -143,4 +143,4 @@ def _words(
 
 
 COMMANDS = {"vllm": vllm_words, "sglang": sglang_words}
-"""Of the engines that the agent can start without being told a command."""
+"""The engines that the agent can start without a command."""

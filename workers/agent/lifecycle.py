@@ -55,7 +55,7 @@ class Server:
 
     @property
     def is_idle(self) -> bool:
-        """As far as known. What nobody can say is not taken for idle."""
+        """As far as known. An unknown number does not count as idle."""
         counts = (self.in_flight, self.running)
         return self.told and counts != (None, None) and not any(counts)
 

@@ -1,4 +1,4 @@
-"""What the agent is told: by its words, by a TOML file, and by the environment."""
+"""The agent's settings: from its arguments, a TOML file and the environment."""
 
 import argparse
 import os

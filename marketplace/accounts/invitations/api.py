@@ -27,7 +27,7 @@ from marketplace.accounts.permissions import Permission, permission_over_member
 
 
 class InvitationSerializer(serializers.ModelSerializer[Invitation]):
-    """``url`` is for whoever may invite, where no mail is set up to carry it."""
+    """``url`` is for people who may invite, if no email is set up."""
 
     organisation = serializers.SlugField()
     role = serializers.ChoiceField(Role.choices, default=Role.DEVELOPER)

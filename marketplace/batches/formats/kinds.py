@@ -262,7 +262,7 @@ def _errors_of(table: Table, chunk: Block, read: IO[bytes]) -> list[LineError]:
             break
         except RowsInvalid as error:
             errors.append(LineError(error.code, str(error), int(left.numbers[error.row])))
-            # Those before it are good, or were told.
+            # The lines before it are good, or already reported.
             left = left.after(error.row)
     return sorted(errors, key=lambda error: error.line or 0)
 

@@ -39,7 +39,7 @@ INFER = re.compile(r"/v2/models/(?P<model>[^/]+/[^/]+)(?:/versions/[^/]+)?/infer
 
 @dataclass(frozen=True, slots=True)
 class LineError:
-    """One thing that is wrong, as OpenAI has it; ``line`` counts from 1, None: the whole file."""
+    """One error, in OpenAI's format; ``line`` counts from 1, None: the whole file."""
 
     code: str
     message: str
@@ -76,7 +76,7 @@ class Line:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """None beside the usual ones."""
+        """None in addition to the usual ones."""
         return {}
 
     def answered(self, id_: str, answer: Answer) -> Result:

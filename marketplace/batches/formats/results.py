@@ -100,7 +100,7 @@ class Covered:
 
     def __init__(self, ranges: Iterable[Sequence[int]]) -> None:
         self._ranges: list[Range] = []
-        for first, last in sorted((one[0], one[1]) for one in ranges):
+        for first, last in sorted((item[0], item[1]) for item in ranges):
             if self._ranges and first <= self._ranges[-1][1] + 1:
                 self._ranges[-1] = (self._ranges[-1][0], max(last, self._ranges[-1][1]))
             else:
@@ -124,11 +124,11 @@ class Finished:
 
     def count(self, *, failed: bool) -> int:
         """How many lines or rows ended so."""
-        return sum(one.count for one in self.results.values() if one.failed is failed)
+        return sum(result.count for result in self.results.values() if result.failed is failed)
 
     def ranges(self, *, failed: bool) -> list[Range]:
         """The items that ended so."""
-        return ranges_of(n for n, one in self.results.items() if one.failed is failed)
+        return ranges_of(n for n, result in self.results.items() if result.failed is failed)
 
     def texts(self, *, failed: bool) -> list[bytes]:
         """In the order of the lines."""

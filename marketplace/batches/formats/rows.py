@@ -82,7 +82,7 @@ def table_of(header: bytes, tensors: Mapping[str, Any], schema: Mapping[str, Any
         text = header.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise RowsInvalid("invalid_header", f"The header is not UTF-8: {error}.") from error
-    separator = next((one for one in SEPARATORS if one in text), SEPARATORS[-1])
+    separator = next((separator for separator in SEPARATORS if separator in text), SEPARATORS[-1])
     names = [name.strip() for name in _split(text, separator)]
     if len(names) > COLUMNS_MAX or len(set(names)) < len(names):
         said = f"The header has up to {COLUMNS_MAX} names, none of them twice."
@@ -112,7 +112,7 @@ def columns_of(tensor: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str
     described = (schema.get("properties") or {}).get(name) or {}
     items = described.get("items") if isinstance(described, Mapping) else None
     given = (items.get("prefixItems") or []) if isinstance(items, Mapping) else []
-    titles = [one.get("title") for one in given] if len(given) == width else [None] * width
+    titles = [value.get("title") for value in given] if len(given) == width else [None] * width
     usual = [name] if width == 1 else [f"{name}[{i}]" for i in range(width)]
     return [str(title or other) for title, other in zip(titles, usual, strict=True)]
 
@@ -121,7 +121,7 @@ def rows_max(tensors: Mapping[str, Any], schema: Mapping[str, Any]) -> int:
     """How many rows a call may have by a model's input schema; 0 where it does not say."""
     properties = schema.get("properties") or {}
     described = [properties.get(tensor["name"]) for tensor in tensors.get("inputs") or ()]
-    bounds = [one.get("maxItems") for one in described if isinstance(one, Mapping)]
+    bounds = [item.get("maxItems") for item in described if isinstance(item, Mapping)]
     return min((bound for bound in bounds if isinstance(bound, int) and bound > 0), default=0)
 
 
@@ -138,7 +138,7 @@ def arrays_of(table: Table, text: bytes) -> list[Any]:
         except RowsInvalid as error:
             refused = RowsInvalid(error.code, str(error), len(rows))
             break
-    arrays = [array_of(one, rows) for one in table.inputs]
+    arrays = [array_of(tensor, rows) for tensor in table.inputs]
     if refused is not None:
         raise refused
     return arrays
@@ -146,7 +146,7 @@ def arrays_of(table: Table, text: bytes) -> list[Any]:
 
 def _floats(table: Table, text: bytes) -> list[Any] | None:
     """The same, fast, where all cells are plain numbers; None where some may not be."""
-    dtypes = [np.dtype(DTYPES.get(one.datatype, "O")) for one in table.inputs]
+    dtypes = [np.dtype(DTYPES.get(tensor.datatype, "O")) for tensor in table.inputs]
     if any(dtype.kind != "f" for dtype in dtypes) or b'"' in text or not text.isascii():
         return None
     raw = np.frombuffer(text, np.uint8)
@@ -157,19 +157,19 @@ def _floats(table: Table, text: bytes) -> list[Any] | None:
     ends = places.reshape(rows, table.cells)
     if (raw[ends[:, -1]] != NEWLINE).any():
         return None
-    columns = sorted({column for one in table.inputs for column in one.columns})
+    columns = sorted({column for tensor in table.inputs for column in tensor.columns})
     values = _numbers_of(_only(raw, ends, columns), ends[:, -1] + 1, len(columns))
     if values is None:
         return None
     arrays = []
-    for one, dtype in zip(table.inputs, dtypes, strict=True):
+    for item, dtype in zip(table.inputs, dtypes, strict=True):
         with np.errstate(over="ignore"):
-            found = values[:, [columns.index(column) for column in one.columns]].astype(
+            found = values[:, [columns.index(column) for column in item.columns]].astype(
                 dtype, order="C"
             )
         if not np.isfinite(found).all():
             return None
-        arrays.append(found.reshape(-1) if one.is_flat else found)
+        arrays.append(found.reshape(-1) if item.is_flat else found)
     return arrays
 
 
@@ -255,9 +255,11 @@ def _truth(cell: str) -> bool:
 
 def row_bytes(table: Table) -> int:
     """Bytes of a row in :func:`packed` ones; 0 where texts make them unlike."""
-    if any(one.datatype == TEXTS for one in table.inputs):
+    if any(tensor.datatype == TEXTS for tensor in table.inputs):
         return 0
-    return sum(np.dtype(DTYPES[one.datatype]).itemsize * len(one.columns) for one in table.inputs)
+    return sum(
+        np.dtype(DTYPES[tensor.datatype]).itemsize * len(tensor.columns) for tensor in table.inputs
+    )
 
 
 def packed(arrays: Sequence[Any]) -> bytes:
@@ -272,11 +274,11 @@ def unpacked(table: Table, raw: bytes) -> list[Any]:
     """The tensors again."""
     rows = np.frombuffer(raw, np.uint8).reshape(-1, row_bytes(table))
     arrays, at = [], 0
-    for one in table.inputs:
-        dtype = np.dtype(DTYPES[one.datatype])
-        end = at + dtype.itemsize * len(one.columns)
+    for tensor in table.inputs:
+        dtype = np.dtype(DTYPES[tensor.datatype])
+        end = at + dtype.itemsize * len(tensor.columns)
         found = np.ascontiguousarray(rows[:, at:end]).view(dtype)
-        arrays.append(found.reshape(-1) if one.is_flat else found)
+        arrays.append(found.reshape(-1) if tensor.is_flat else found)
         at = end
     return arrays
 
@@ -285,13 +287,13 @@ def body_of(table: Table, arrays: Sequence[Any]) -> tuple[bytes, dict[str, str]]
     """An infer request with these rows and its headers: numbers in binary, texts as JSON."""
     inputs: list[dict[str, Any]] = []
     tail = []
-    for one, values in zip(table.inputs, arrays, strict=True):
+    for item, values in zip(table.inputs, arrays, strict=True):
         tensor: dict[str, Any] = {
-            "name": one.name,
-            "datatype": one.datatype,
+            "name": item.name,
+            "datatype": item.datatype,
             "shape": list(values.shape),
         }
-        if one.datatype == TEXTS:
+        if item.datatype == TEXTS:
             tensor["data"] = values.ravel().tolist()
         else:
             raw = values.tobytes()

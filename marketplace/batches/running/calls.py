@@ -104,7 +104,7 @@ class Calls:
         self._thread.join()
 
     def begin(self, ask: Ask) -> None:
-        """Send it; :meth:`ended` tells of its end."""
+        """Send it; :meth:`ended` reports its end."""
         self.running += 1
         self.running_bytes += len(ask.body)
         self._loop.call_soon_threadsafe(self._begun.put_nowait, ask)
@@ -125,7 +125,7 @@ class Calls:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._send_all())
-        except Exception as error:  # noqa: BLE001 # The job's thread is told.
+        except Exception as error:  # noqa: BLE001 # Passed to the job's thread.
             self._broken = error
         finally:
             self._loop.close()

@@ -66,7 +66,7 @@ def batch_work(run: Run, clients: Clients = _cheaper) -> Mapping[str, Any]:
 
 
 def batch_over(batch: Batch) -> None:
-    """What a job that did not come to its own end leaves: told as a status of the batch."""
+    """The states of a job that did not finish, as statuses of the batch."""
     row = Batch.objects.filter(pk=batch.pk, status__in=STATUSES_OPEN)
     if batch.state == JobState.FAILED:
         error = {"code": "internal_error", "message": batch.error, "line": None, "param": None}
@@ -199,14 +199,14 @@ def _sender(run: Run, calls: Calls, items: Iterator[Item]) -> Sender:
 def _items_left(batch: Batch, file: Any, read: IO[bytes]) -> Iterator[Item]:
     """What is in no part yet."""
     parts = BatchPart.objects.filter(batch=batch).values_list("ranges", "failed_ranges")
-    covered = Covered(one for ranges in parts for some in ranges for one in some)
+    covered = Covered(item for ranges in parts for some in ranges for item in some)
     return format_of(batch).items(file, covered, read)
 
 
 def _counted(batch: Batch) -> tuple[int, int]:
     """Completed and failed lines, by the parts that are kept."""
     parts = list(BatchPart.objects.filter(batch=batch).values_list("completed", "failed"))
-    return sum(one for one, _ in parts), sum(one for _, one in parts)
+    return sum(part for part, _ in parts), sum(part for _, part in parts)
 
 
 def part_keep(run: Run, finished: Finished) -> None:

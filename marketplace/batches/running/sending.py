@@ -1,4 +1,4 @@
-"""One turn of a batch: its items go to the router, and what became of them is kept in parts."""
+"""One turn of a batch: its items go to the router, and their results are stored in parts."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Sample:
 
     @property
     def tpot_ms(self) -> float:
-        """Time per output token after the first, as MLPerf has it; 0 with fewer than two."""
+        """Time per output token after the first, as MLPerf defines it; 0 with fewer than two."""
         if self.tokens < 2:
             return 0.0
         return (self.total_ms - self.ttft_ms) / (self.tokens - 1)

@@ -92,7 +92,7 @@ class Service:
 def service_fit(
     concurrency: Sequence[int], mean_ms: Sequence[float], weights: Sequence[float]
 ) -> Service:
-    """The service time alone, and how it grows with what runs beside it.
+    """The service time alone, and how it grows with concurrent requests.
 
     Without a point at 1 a weighted straight line through the means is read there. The curve never
     falls: noise is taken out by the isotonic regression of least squares (pool adjacent violators,

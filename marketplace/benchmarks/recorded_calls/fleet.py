@@ -71,7 +71,7 @@ class Part:
     engine: EngineFigures | None = None
 
     def machines(self) -> tuple[Machine, ...]:
-        """The router knows the service time from its traffic, so it is told it at once."""
+        """The router knows the service time from its traffic, so it gets it at once."""
         return tuple(
             Machine(
                 name=worker,
@@ -269,7 +269,7 @@ def _part(
 def _engine(
     profile: Profile | None, deployment_id: int, calls: Sequence[RecordedCall], first: Basis
 ) -> EngineFigures | None:
-    """As the profile has it; made as slow as it was measured, where enough calls tell."""
+    """As in the profile; made as slow as measured, if there are enough calls."""
     figures = profile.engine_figures if profile else None
     if figures is None or first is Basis.PROFILE:
         return figures

@@ -83,7 +83,7 @@ def _cpu_model() -> str:
 
 
 async def _asked(worker: Worker, model: str) -> dict[str, Any]:
-    """What the engine tells of itself; {} where it tells nothing, or may not be asked."""
+    """What the engine reports about itself; {} if it reports nothing, or may not be asked."""
     url = worker.url.rstrip("/")
     if worker.protocol == Protocol.OIP_GRPC:
         return await _asked_over_grpc(url)

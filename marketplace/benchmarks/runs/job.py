@@ -18,7 +18,7 @@ from marketplace.shared.jobs.services import Run, job_claim, job_run
 from marketplace.shared.signals import benchmark_ran
 
 RUN_S_MAX = 86_400.0
-"""A run that takes longer than a day is taken for stuck."""
+"""A run that takes longer than a day counts as stuck."""
 
 
 def _unwatched(benchmark: Benchmark) -> None:

@@ -49,7 +49,7 @@ INTERRUPTIONS_MAX = 50
 """A run that gave way to live traffic this often fails."""
 
 Watch = Callable[[Benchmark], None]
-"""Is told of each progress."""
+"""Receives each progress."""
 ReadTraffic = Callable[[Sequence[str], int], Traffic]
 """Of workers, by their ids, and of how many requests in the router are the benchmark's own."""
 
@@ -184,9 +184,9 @@ class Measurement:
         return used
 
     def _is_in_the_way(self, load: float, workers: list[Worker], own: int = 0) -> bool:
-        """Whether live traffic needs the slots, beside ``own`` requests in the router."""
+        """Whether live traffic needs the slots, apart from ``own`` requests in the router."""
         if self.reserved is not None:
-            # That calls wait is no reason: they did before. Calls in the reserved slot are one.
+            # Waiting calls are no reason: they waited before. Calls in the reserved slot are one.
             is_late = time.monotonic() > self.reserved_until_s
             traffic = self.read_traffic([self.reserved.worker_id], 0)
             return is_late or traffic.in_flight >= self.reserved.slots

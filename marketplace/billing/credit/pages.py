@@ -57,7 +57,7 @@ def requests(request: HttpRequest) -> HttpResponse:
 @require_POST
 @staff_required
 def answer(request: HttpRequest, request_id: int, action: str) -> HttpResponse:
-    """Grant or decline a request. If it is already answered, that stays and is said."""
+    """Grant or decline a request. If it is already answered, the answer stays and is shown."""
     verb = {"grant": credit_request_grant, "decline": credit_request_decline}[action]
     try:
         row = verb(request_id=request_id, answered_by=request.user)  # type: ignore[arg-type]

@@ -172,7 +172,7 @@ class AutoRechargeSerializer(serializers.ModelSerializer[AutoRecharge]):
             "failure",
             "retry_at",
         ]
-        # Required here although the model has a default: whoever sets a rule must say if it is on.
+        # Required here although the model has a default: a rule must say whether it is on.
         extra_kwargs = {"enabled": {"required": True}}
 
 

@@ -52,7 +52,7 @@ class _Refused(Exception):
 
 @dataclass(slots=True)
 class _Body:
-    """What came of a body, and what may come of it and by when."""
+    """What has arrived of a body, and what may still arrive and by when."""
 
     file: IO[bytes]
     bytes_max: int

@@ -57,7 +57,7 @@ class Listener:
             **_parameters(), autocommit=True, application_name="waypost listener"
         ) as listening:
             await listening.execute(f"LISTEN {CHANNEL}")
-            self._tell_all()  # What changed before is not told again.
+            self._tell_all()  # Earlier changes are not reported again.
             while self._waiting:
                 async for notice in listening.notifies(timeout=IDLE_S):
                     for event in self._waiting.get(notice.payload, ()):

@@ -59,7 +59,7 @@ class Listed(Struct, frozen=True):
 
 
 class Compared(Struct, frozen=True):
-    """Another fleet beside the advised one: the best of one kind, or today's."""
+    """Another fleet to compare with: the best of one kind, or today's."""
 
     what: str
     fleet: Fleet | None

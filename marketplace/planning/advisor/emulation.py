@@ -81,7 +81,7 @@ def emulate(
 
 
 def machines_of(options: Sequence[Option], counts: Counts) -> tuple[Machine, ...]:
-    """One machine an instance; the router is told its true service time."""
+    """One machine per instance; the router knows its true service time."""
     return tuple(
         Machine(
             f"{number}-{copy}",

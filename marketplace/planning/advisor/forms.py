@@ -47,7 +47,7 @@ SLIDERS = {
     "rows": (1, 1_024, "log"),
     "size_cv": (0, 4, "linear"),
 }
-"""Least, most and scale of the slider beside a number; the number itself may lie beyond."""
+"""Minimum, maximum and scale of the slider next to a number; the number may lie beyond."""
 
 
 def _number(label: Any, least: float, most: float, initial: float, **more: Any) -> forms.FloatField:
@@ -108,7 +108,7 @@ def initial_of(question: Question) -> dict[str, Any]:
 
 
 def prices_of(names: list[str], usd: list[str]) -> dict[str, float]:
-    """Prices filled in beside options; blanks are left out. Raises :class:`QuestionInvalid`."""
+    """Prices entered next to options; blanks are left out. Raises :class:`QuestionInvalid`."""
     found: dict[str, float] = {}
     for name, text in list(zip(names, usd, strict=False))[:PRICES_MAX]:
         if text.strip():

@@ -1,4 +1,4 @@
-"""The workers that each pool has and should have, for Prometheus and whoever scales by it."""
+"""The workers that each pool has and should have, for Prometheus and autoscalers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ScaleCollector(Collector):
     """Asks the routers at each scrape, as the topology does."""
 
     def collect(self) -> Iterable[Metric]:
-        """Two gauges for each pool. No figure is said of what should be while no router answers."""
+        """Two gauges for each pool. The desired number is absent while no router answers."""
         workers = GaugeMetricFamily(
             "waypost_pool_workers", "Workers that take calls", labels=LABELS
         )

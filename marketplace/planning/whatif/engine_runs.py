@@ -142,7 +142,7 @@ class _Ticking(Scheduled):
 
 
 def _deployment(part: Part) -> Deployment:
-    """The router knows the engine from its traffic, so it is told it at once."""
+    """The router knows the engine from its traffic, so it gets it at once."""
     return Deployment(
         id=part.deployment_id,
         model=MODEL,

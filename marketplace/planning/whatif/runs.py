@@ -184,7 +184,7 @@ def simulated(
     seed: int,
     tick: Callable[[int], None] = lambda _: None,
 ) -> Run:
-    """The calls on a fleet. ``tick`` is told how many have arrived, and may raise."""
+    """The calls on a fleet. ``tick`` gets how many have arrived, and may raise."""
     parts = {machine.name: part for part in fleet.parts for machine in part.machines()}
     setup = Setup(
         fleet.machines,

@@ -47,7 +47,7 @@ class Standing:
 
 
 class AnswerBroken(Exception):
-    """The answer is none, or ends with an error; the message is for whoever asked.
+    """The answer is missing, or ends with an error; the message is for the caller.
 
     ``code`` is the error's, "" where the answer cannot be read.
     """

@@ -99,8 +99,8 @@ def _inference(model: AIModel, given: dict[str, Any]) -> Call:
         raise InputInvalid(f"nobody has said which tensors {model.name} takes", "input")
     schema = model.input_schema
     properties = {
-        name: _tensor_schema(one, given.get(name))
-        for name, one in schema.get("properties", {}).items()
+        name: _tensor_schema(item, given.get(name))
+        for name, item in schema.get("properties", {}).items()
     }
     inputs = tensors_of(declared, given)
     schema_check({**schema, "properties": properties}, given)

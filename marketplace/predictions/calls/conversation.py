@@ -1,4 +1,4 @@
-"""One call of the router for a prediction, in a thread beside the one that writes to the database.
+"""One call of the router for a prediction, in a thread apart from the one for the database.
 
 What comes is put into ``pieces`` as it comes. The call lingers in the router if this process dies,
 so that the next attempt with the same key gets its answer, and nothing is charged twice.
@@ -82,7 +82,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The answer begins; a second time after it broke off, and then all of it comes anew."""
+    """The answer begins. After a break it begins again, from its start."""
 
     served: Served
 

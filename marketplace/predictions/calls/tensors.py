@@ -42,7 +42,7 @@ def nested(shape: Sequence[int], values: Sequence[Any]) -> list[Any]:
 
 def outputs_by_name(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The protocol's ``outputs`` as nested lists by name."""
-    return {str(one["name"]): nested(one["shape"], one["data"]) for one in outputs}
+    return {str(tensor["name"]): nested(tensor["shape"], tensor["data"]) for tensor in outputs}
 
 
 def _tensor(declared: Mapping[str, Any], given: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _tensor(declared: Mapping[str, Any], given: Any) -> dict[str, Any]:
         data = list(_values(given, shape, at))
     wanted = list(declared["shape"])
     fits = len(shape) == len(wanted) and all(
-        one in (size, -1) for size, one in zip(shape, wanted, strict=True)
+        item in (size, -1) for size, item in zip(shape, wanted, strict=True)
     )
     if not fits:
         raise InputInvalid(f"{name} has the shape {shape}; it must be {wanted} (-1: any)", at)

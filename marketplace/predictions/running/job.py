@@ -38,7 +38,7 @@ TICK_S = 0.1
 FLUSH_S = 0.25
 """How often new output is written down while it comes."""
 WEBHOOK_EVERY_S = 1.0
-"""How often a webhook is told of it."""
+"""How often a webhook is notified of it."""
 
 
 def prediction_run(run: Run) -> Mapping[str, Any]:
@@ -167,7 +167,7 @@ class Following:
             self._flushed_s = now_s
 
     def _wait(self, piece: Waits) -> None:
-        """It stands in the router's queue: say where, so that whoever looks knows."""
+        """It waits in the router's queue: store its place, so that pages can show it."""
         place = begins_at = None
         if piece.standing is not None:
             place = piece.standing.place

@@ -87,7 +87,7 @@ class StageRun:
         self._note = note
 
     def to_the_end(self, stage: Stage, values: Mapping[str, Any]) -> None:
-        """Have it answered and keep that. Raises ``JobFailed`` or ``JobStopped``."""
+        """Get the answer and store it. Raises ``JobFailed`` or ``JobStopped``."""
         self._note.add(f"Stage {stage.name} begins: {stage.model}.")
         try:
             self._answered(_call(stage, values))

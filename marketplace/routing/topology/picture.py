@@ -71,7 +71,7 @@ class CatalogWorker:
 
     @property
     def members_up(self) -> int:
-        """Of a gang; the worker itself is taken for up unless it is the one that is down."""
+        """Of a gang; the worker itself counts as up unless it is the one that is down."""
         others = sum(member.healthy for member in self.members)
         is_itself_down = not self.healthy and others == self.gang_size - 1
         return others + (not is_itself_down)

@@ -18,7 +18,7 @@ def event_record(
     by: User | None = None,
     why: str = "",
 ) -> RoutingEvent:
-    """Record an event for good. ``by`` None is the loop itself."""
+    """Record an event permanently. ``by`` None means automatic tuning."""
     return RoutingEvent.objects.create(
         model=model.name,
         kind=kind,

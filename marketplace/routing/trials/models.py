@@ -15,7 +15,7 @@ from marketplace.routing.trials import aim
 
 
 class Mode(models.TextChoices):
-    """What the loop may do on a route by itself."""
+    """What automatic tuning may do on a route."""
 
     AUTOMATIC = "automatic", _("Automatic: a proposal is tried once its replay allows it")
     ASK = "ask", _("Ask first: a person approves each trial")
@@ -63,7 +63,7 @@ class Trial(models.Model):
     (:mod:`marketplace.tuning.sentences` puts them into words); ``looks`` are the steps of the
     sequential test: both arms and the reading. ``replay`` is the
     :class:`~marketplace.tuning.proofs.proof.Proof` from before the canary, empty in old trials.
-    ``asked_by`` is None for the loop.
+    ``asked_by`` is None for automatic tuning.
     """
 
     policy = models.OneToOneField(Policy, on_delete=models.CASCADE, related_name="trial")

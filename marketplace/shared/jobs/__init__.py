@@ -1,1 +1,1 @@
-"""Work beside the path of a call: what people asked for, what the clock starts, in which queue."""
+"""Work apart from the path of a call: requested jobs, periodic tasks, and their queues."""

@@ -1,4 +1,4 @@
-"""Kinds of jobs. A feature registers its own in a ``tasks.py`` beside its code."""
+"""Kinds of jobs. A feature registers its own in a ``tasks.py`` next to its code."""
 
 from __future__ import annotations
 

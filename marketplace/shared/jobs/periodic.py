@@ -1,4 +1,4 @@
-"""What the clock starts. A feature registers it in a ``tasks.py`` beside its code.
+"""Periodic tasks. A feature registers them in a ``tasks.py`` next to its code.
 
 ``workers/celery_app.py`` reads each ``tasks.py`` of the marketplace, and makes Celery's tasks and
 beat's schedule of what they registered. The decorated function stays as it is.

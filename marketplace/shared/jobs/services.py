@@ -70,7 +70,7 @@ def job_register(kind: JobKind) -> None:
 
 
 def job_ask(job: Job) -> None:
-    """Queue a new job. Once it is committed, a job process is told."""
+    """Queue a new job. Once it is committed, a job process gets a message."""
     job.save(force_insert=True)
     transaction.on_commit(partial(message_send, type(job)))
 
@@ -159,7 +159,7 @@ def job_run(kind: JobKind, job: Any) -> None:
     except JobFailed as error:
         _end(kind, run, JobState.FAILED, error=_cut(str(error)))
     except KeyboardInterrupt:
-        # Whoever ran it at a terminal wants no second attempt.
+        # A job that ran at a terminal gets no second attempt.
         _end(kind, run, JobState.CANCELLED)
         raise
     except Exception:

@@ -165,7 +165,7 @@ class PolicyViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[Polic
     @extend_schema(request=RollBackSerializer, responses=PolicySerializer)
     @action(detail=True, methods=["post"])
     def republish(self, request: Request, pk: str) -> Response:
-        """Publish this version anew, as the newest: the way back to any version. For staff."""
+        """Republish this version as the newest: the way back to any version. For staff."""
         old = self.get_object()
         wanted = RollBackSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)

@@ -1,4 +1,4 @@
-"""Replays recorded calls under policies: for the loop's candidates, and for each proposal."""
+"""Replays recorded calls under policies: for candidates of automatic tuning, and for proposals."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

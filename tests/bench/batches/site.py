@@ -54,7 +54,9 @@ class Site:
     def cpu_s(self) -> dict[str, float]:
         """Seconds of CPU of each service so far, with all processes of its session."""
         sessions = {
-            one.process.pid: one.name for one in self._state().services if one.process is not None
+            item.process.pid: item.name
+            for item in self._state().services
+            if item.process is not None
         }
         used = dict.fromkeys(sessions.values(), 0.0)
         for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -42,7 +42,7 @@ class EmulatedWorker:
 
     @property
     def slots(self) -> int:
-        """As the catalog is told: how many requests it runs at once at most."""
+        """For the catalog: how many requests it runs at once at most."""
         return self.pool.sequences if self.protocol == "openai" else self.pool.slots
 
     def profile(self, model: str) -> Profile:
@@ -64,7 +64,7 @@ class EmulatedWorker:
         }
 
     def engines(self) -> dict[str, dict[str, Any]]:
-        """Of each chat model that it serves, what can be told of its engine beforehand."""
+        """For each chat model that it serves, what is known about its engine in advance."""
         return {
             name: self._told(name)
             for name, model in MODELS.items()

@@ -177,7 +177,7 @@ async def infer(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """200 unless the worker is told to fail or to hang."""
+    """200 unless the worker is set to fail or to hang."""
     worker = _worker(request)
     if worker.faults.hang:
         await asyncio.Event().wait()

@@ -112,7 +112,7 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _time(text: str) -> datetime:
-    """ISO 8601; UTC where no zone is said."""
+    """ISO 8601; UTC without a zone."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -154,14 +154,14 @@ def test_tools_come_before_the_text() -> None:
 def test_requests_that_run_at_once_are_told_apart() -> None:
     followed = Followed()
     texts = [text(seed, blocks) for seed, blocks in ((1, 5.5), (2, 9.5), (3, 5.5))]
-    runs = [followed.begin(one) for one in texts]
+    runs = [followed.begin(item) for item in texts]
     for step in range(90):
         for number, (request, _) in enumerate(runs):
             if step < 10 + 40 * number:
                 followed.engine.answer(request, b"%04d" % (step + 100 * number))
         followed.hear()
-    for one, run in zip(texts, runs, strict=True):
-        followed.end(one, *run)
+    for item, run in zip(texts, runs, strict=True):
+        followed.end(item, *run)
     followed.settle()
     assert (followed.chains.matched, followed.chains.unmatched) == (3, 0)
 
@@ -169,10 +169,10 @@ def test_requests_that_run_at_once_are_told_apart() -> None:
 def test_two_that_look_alike_are_not_guessed() -> None:
     followed = Followed(blocks_max=400)
     texts = [text(1, 5.5), text(2, 5.5)]
-    runs = [followed.begin(one) for one in texts]
-    for one, run in zip(texts, runs, strict=True):
+    runs = [followed.begin(item) for item in texts]
+    for item, run in zip(texts, runs, strict=True):
         followed.engine.answer(run[0], b"same")
-        followed.end(one, *run)
+        followed.end(item, *run)
     followed.settle()
     assert (followed.chains.matched, followed.chains.unmatched) == (0, 2)
     assert followed.found(texts[0]) == 5 * BLOCK  # An estimate.

@@ -29,8 +29,10 @@ def discounted(bps: int = 2_500) -> Snapshot:
     return structs.replace(
         shop,
         deployments=tuple(
-            structs.replace(one, price=structs.replace(one.price, batch_discount_bps=bps))
-            for one in shop.deployments
+            structs.replace(
+                deployment, price=structs.replace(deployment.price, batch_discount_bps=bps)
+            )
+            for deployment in shop.deployments
         ),
     )
 

@@ -135,7 +135,7 @@ async def test_a_client_that_leaves_gives_its_place_and_its_credit_back() -> Non
     call.cancel()
     await asyncio.wait({call})
     assert (line.gateway.waiting, line.unresolved_nano) == (0, 0)
-    assert [(one.outcome, one.charge_nano) for one in line.records] == [("client_gone", 0)]
+    assert [(record.outcome, record.charge_nano) for record in line.records] == [("client_gone", 0)]
 
 
 async def test_wishes_that_leave_no_pool_to_start_are_refused_at_once() -> None:

@@ -191,7 +191,7 @@ async def test_a_request_that_cannot_be_in_time_is_refused_unbilled() -> None:
     with pytest.raises(QueueFull, match="deadline") as refused:
         await _full(line, provider={"deadline_ms": 500, "only": ["south"]})
     assert refused.value.retry_after_s is not None
-    assert [one.charge_nano for one in line.records if one.outcome == "rejected"] == [0]
+    assert [record.charge_nano for record in line.records if record.outcome == "rejected"] == [0]
 
 
 @pytest.mark.parametrize("stream", [False, True])

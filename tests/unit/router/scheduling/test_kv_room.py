@@ -83,7 +83,7 @@ def test_its_score_and_its_record_count_the_wait() -> None:
     (decision,) = made.arrive(streamed("big", "full", "free", prompt=3_000, now_s=1.0), 1.0)
     assert isinstance(decision, Dispatch)
     assert decision.attempt.endpoint.id == "free"
-    terms = {one.endpoint_id: one.terms for one in decision.considered}
+    terms = {item.endpoint_id: item.terms for item in decision.considered}
     full, free = terms["full"], terms["free"]
     assert full is not None
     assert free is not None

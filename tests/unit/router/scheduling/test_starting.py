@@ -76,13 +76,15 @@ def test_whoever_comes_and_goes_the_counts_agree(moves: list[tuple[int, int]]) -
             waiting[id_] = f"m{model}"
         if model == 2:
             starts.started("m2", ["gpu"], now_s)
-            for gone in [one for one, its in waiting.items() if its == "m2"]:
+            for gone in [ticket for ticket, its in waiting.items() if its == "m2"]:
                 starts.leave(gone, now_s)
                 del waiting[gone]
         assert starts.waiting == len(waiting)
         counts = starts.waiting_by_model
         assert counts == {its: list(waiting.values()).count(its) for its in set(waiting.values())}
         for its, count in counts.items():
-            standings = [starts.standing(one, now_s) for one in waiting if waiting[one] == its]
-            places = sorted(one.place for one in standings if one is not None)
+            standings = [
+                starts.standing(ticket, now_s) for ticket in waiting if waiting[ticket] == its
+            ]
+            places = sorted(standing.place for standing in standings if standing is not None)
             assert places == list(range(1, count + 1))

@@ -34,7 +34,7 @@ def batch(
 
 
 def begun(decisions: list[Decision]) -> list[Attempt]:
-    return [one.attempt for one in decisions if isinstance(one, Dispatch)]
+    return [decision.attempt for decision in decisions if isinstance(decision, Dispatch)]
 
 
 @pytest.mark.parametrize(("slots", "begin"), [(1, 1), (2, 1), (16, 1), (40, 4)])
@@ -80,7 +80,7 @@ def test_it_goes_to_another_worker_that_has_room_for_it() -> None:
     for name in ("w0", "w1"):
         made.ended(place(made, f"other-{name}", name), ANSWERED, 0.05)
     found = batch(made, 5, "w0", "w1", now_s=0.1)
-    assert sorted(one.endpoint.id for one in found) == ["w0", "w1"]
+    assert sorted(result.endpoint.id for result in found) == ["w0", "w1"]
 
 
 def test_other_work_than_batches_fills_all_slots() -> None:

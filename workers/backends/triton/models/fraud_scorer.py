@@ -19,7 +19,7 @@ class TritonPythonModel:
     """One instance: an ONNX session. A batch of requests is scored in one run."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load ``fraud_scorer.onnx`` from beside this file."""
+        """Load ``fraud_scorer.onnx`` from this file's folder."""
         parameters = json.loads(args["model_config"])["parameters"]
         folder = Path(args["model_repository"]) / args["model_version"]
         self._session = _session(folder, int(parameters["threads"]["string_value"]))

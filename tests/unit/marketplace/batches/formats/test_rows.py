@@ -112,7 +112,7 @@ def test_a_cell_that_does_not_fit_is_refused_with_its_row(line: bytes) -> None:
     made = table()
     good, narrow = b"0,1,2,3,n", b"0,1"
     with pytest.raises(RowsInvalid) as refused:
-        tensors(made, b"".join(one + b"\n" for one in (good, good, line, good, narrow)))
+        tensors(made, b"".join(item + b"\n" for item in (good, good, line, good, narrow)))
     assert (refused.value.code, refused.value.row) == ("invalid_row", 2)
 
 
@@ -147,8 +147,8 @@ def test_rows_that_were_checked_are_the_same_tensors_again(inputs: list[Any]) ->
     raw = packed(arrays)
     assert len(raw) == 2 * row_bytes(made)
     again = unpacked(made, raw)
-    assert [(one.dtype, one.tolist()) for one in again] == [
-        (one.dtype, one.tolist()) for one in arrays
+    assert [(item.dtype, item.tolist()) for item in again] == [
+        (array.dtype, array.tolist()) for array in arrays
     ]
     assert row_bytes(table()) == 0, "texts have no one size"
 
