@@ -30,7 +30,7 @@ def main() -> int:
         request = msgspec.json.decode(line, type=Request)
         caller = caller_of(request.plan, request.servers, request.inputs, tuple(request.headers))
         _say(run_point(request.plan, request.load, caller, out, _say))
-    except Exception as error:  # noqa: BLE001 # the parent is told, whatever it was
+    except Exception as error:  # noqa: BLE001 # every error is reported to the parent
         _say(Failed(f"{type(error).__name__}: {error}"[:400]))
         return 1
     return 0
