@@ -185,7 +185,7 @@ class Batch(Job):
 
 
 class BatchPart(models.Model):
-    """What became of some lines or pieces: kept once written, whatever happens to the process.
+    """The results of some lines or pieces: kept once written, whatever happens to the process.
 
     ``ranges`` are those that were answered, ``failed_ranges`` the others: ``[[first, last], …]`` by
     their numbers in the file. Objects of the storage hold their results, "" where there are none.

@@ -1,1 +1,1 @@
-"""Predictions: calls of any model that need not be waited for."""
+"""Predictions: calls of any model that nobody waits for."""

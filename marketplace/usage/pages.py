@@ -120,7 +120,7 @@ def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttp
 def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> HttpResponse:
     """One call: its route and why, its timings, and its cost line by line.
 
-    A page of its own, or without the frame for the drawer of the list (htmx).
+    A full page, or without the frame for the drawer of the list (htmx).
     """
     event = get_object_or_404(UsageEvent, pk=request_id, organisation_id=organisation.pk)
     deployment = (

@@ -243,7 +243,7 @@ class Checked:
     _ids: set[bytes] = field(default_factory=set)
 
     def add(self, number: int, text: bytes) -> bool:
-        """Check the next line; False where reading on is of no use."""
+        """Check the next line; False where reading on is useless."""
         self.lines += 1
         if self.lines > LINES_MAX:
             self._wrong("too_many_lines", f"A file may have {LINES_MAX:,} lines.", number)

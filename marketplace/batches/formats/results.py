@@ -1,4 +1,4 @@
-"""What becomes of lines: their results as lines of a file, and which of them are kept. Pure."""
+"""Results of lines, as lines of a file, and which of them are kept. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls to the router under way, in an event loop of a thread of its own.
+"""Calls to the router under way, in an event loop of its own thread.
 
 The thread of the job has the database and the storage; this one has neither.
 """

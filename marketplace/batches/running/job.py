@@ -101,7 +101,7 @@ def _worked(run: Run, clients: Clients) -> Mapping[str, Any]:
 def _check(run: Run, read: IO[bytes]) -> bool:
     """Whether it goes on. Raises ``JobFailed`` where the file is not as it should be.
 
-    What was read need not be read again by the turn that follows.
+    What was read does not have to be read again by the turn that follows.
     """
     batch: Batch = run.job
     models = _models(batch)

@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from marketplace.config.errors.refusals import API, JOBS, Refusal, refusal
 
 RETRY_AFTER_S = 5
-"""A restart of the database takes some seconds."""
+"""A restart of the database takes a few seconds."""
 
 
 def fault(error: BaseException | None, path: str) -> Refusal:

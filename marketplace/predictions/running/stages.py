@@ -1,4 +1,4 @@
-"""The work of a pipeline's prediction: its stages, one after another, each a call of its own.
+"""The work of a pipeline's prediction: its stages, one after another, each a separate call.
 
 A stage that was answered is kept with its output, so that an attempt that takes over goes on behind
 it. One that was not is asked for again under its Idempotency-Key, which charges it once.

@@ -1,6 +1,6 @@
 """Finds a better ``wait_weight`` or ``hedge_share`` by replaying recorded arrivals.
 
-The arrivals are cut into stretches, each replayed under every candidate with a seed of its own. A
+The arrivals are cut into stretches, each replayed under every candidate with its own seed. A
 candidate is better if its gain over the policy in force, paired by stretch, is significantly above
 zero (Student's t, level shared among the candidates) and large enough.
 """

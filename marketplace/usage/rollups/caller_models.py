@@ -30,7 +30,7 @@ class CallerRollup(models.Model):
     class Meta:
         db_table = "usage_caller_rollup"
         indexes = [
-            # Used to rebuild some days.
+            # Used to rebuild a few days.
             BrinIndex(fields=["starts_at"], name="usage_caller_by_time", pages_per_range=16),
         ]
 
