@@ -165,10 +165,10 @@ class KvChains:
         self._started.append((depth, name))
         if len(self._started) > STARTS_MAX:
             depth, name = self._started.popleft()
-            names = self._starts.get(depth)
-            if names is not None:
-                names.pop(name, None)
-                if not names:
+            oldest = self._starts.get(depth)
+            if oldest is not None:
+                oldest.pop(name, None)
+                if not oldest:
                     del self._starts[depth]
 
     def _remove(self, name: Hash) -> None:
