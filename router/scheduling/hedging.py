@@ -6,10 +6,12 @@ against stragglers, but it saves the requests on a worker that hangs.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 
+from router.domain.request import Priority
 from router.scheduling.engine import guessed_s
+from router.scheduling.ticket import Ticket
 from router.scheduling.worker import Attempt, EndpointState
 
 LATE = 3.0
@@ -65,6 +67,19 @@ class HedgeClock:
         while self.due_s() <= now_s:
             late.append(heapq.heappop(self._due)[2])
         return late
+
+
+def batch_patience_s(ticket: Ticket, usable: Sequence[EndpointState]) -> float:
+    """How long a call of a batch runs before a copy is looked for; 0 for other calls.
+
+    It is measured by the fastest worker, not by the one that it runs on: a batch is over with its
+    last call, and a worker that is known to be slow still holds all of it up. Nothing waits as a
+    copy is sent, so it costs what is idle, and the batch pays for one answer.
+    """
+    if ticket.priority is not Priority.BATCH or len(usable) < 2:
+        return 0.0
+    known_s = [state.service_s(ticket) for state in usable if not state.estimate.is_guess]
+    return max(LATE * min(known_s), PATIENCE_MIN_S) if known_s else 0.0
 
 
 def second_place(

@@ -35,7 +35,7 @@ from router.scheduling.endings import (
 )
 from router.scheduling.engine_caches import BLOCKS_MAX, Followed
 from router.scheduling.fleet import Fleet
-from router.scheduling.hedging import HedgeClock, second_place
+from router.scheduling.hedging import LATE, LATE_AGAIN, HedgeClock, batch_patience_s, second_place
 from router.scheduling.learning import Learning
 from router.scheduling.matching import Matching
 from router.scheduling.prober import Prober
@@ -80,7 +80,9 @@ class Scheduler:
         self._watched = HedgeClock()
         self._routes = Routes(random)
         self._scoring = Scoring(self._routes, self._learning)
-        self._sender = Sender(self._scoring, self._learning, self._watched, explain=explain)
+        self._sender = Sender(
+            self.fleet, self._scoring, self._learning, self._watched, explain=explain
+        )
         self._admission = Admission(self._queue, queue_max)
         self._matching = Matching(
             self.fleet,
@@ -313,12 +315,13 @@ class Scheduler:
         if attempt.answering or attempt.twin is not None:
             return []
         route = self._routes.of(ticket.policy)
+        slate = self.fleet.slate(ticket.candidates)
         if route.placement.queues and not self._queue:
-            slate = self.fleet.slate(ticket.candidates)
             self._matching.look(slate.workers, now_s)
             usable = self._yielding.open_to(ticket, slate.usable(ticket.excluded), now_s)
             state = second_place(attempt, usable, now_s)
             if state is not None and route.hedges.withdraw():
                 return [self._sender.hedge(attempt, state, now_s)]
-        self._watched.watch(attempt, now_s, again=True)
+        again_s = LATE_AGAIN / LATE * batch_patience_s(ticket, slate.usable(ticket.excluded))
+        self._watched.watch(attempt, now_s, again=True, patience_s=again_s)
         return []

@@ -6,7 +6,8 @@ from router.domain.catalog import Policy
 from router.domain.request import Priority
 from router.scheduling.affinity import cached_tokens
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Hedge, Probe
-from router.scheduling.hedging import HedgeClock
+from router.scheduling.fleet import Fleet
+from router.scheduling.hedging import HedgeClock, batch_patience_s
 from router.scheduling.learning import Learning
 from router.scheduling.scoring import Scoring
 from router.scheduling.ticket import Ticket
@@ -22,8 +23,15 @@ class Sender:
     """
 
     def __init__(
-        self, scoring: Scoring, learning: Learning, watched: HedgeClock, *, explain: bool
+        self,
+        fleet: Fleet,
+        scoring: Scoring,
+        learning: Learning,
+        watched: HedgeClock,
+        *,
+        explain: bool,
     ) -> None:
+        self._fleet = fleet
         self._scoring = scoring
         self._prefixes = learning.prefixes
         self._watched = watched
@@ -42,7 +50,15 @@ class Sender:
         ranking, cached = NOT_EXPLAINED, self._scoring.cached(ticket)
         if self._explain:
             ranking = self._scoring.ranking(ticket, usable, scores, cached, now_s)
-        return Dispatch(self._begin(ticket, state, cached, now_s), ranking)
+        return Dispatch(
+            self._begin(ticket, state, cached, now_s, self._patience_s(ticket)), ranking
+        )
+
+    def _patience_s(self, ticket: Ticket) -> float:
+        if ticket.priority is not Priority.BATCH:
+            return 0.0
+        usable = self._fleet.slate(ticket.candidates).usable(ticket.excluded)
+        return batch_patience_s(ticket, usable)
 
     def hedge(self, late: Attempt, state: EndpointState, now_s: float) -> Hedge:
         """Send the ticket of a late attempt to a second endpoint."""
@@ -73,7 +89,12 @@ class Sender:
         return Probe(attempt)
 
     def _begin(
-        self, ticket: Ticket, state: EndpointState, cached: Mapping[str, int], now_s: float
+        self,
+        ticket: Ticket,
+        state: EndpointState,
+        cached: Mapping[str, int],
+        now_s: float,
+        patience_s: float = 0.0,
     ) -> Attempt:
         self._made += 1
         prefix, expected = ticket.prefix, 0.0
@@ -85,5 +106,5 @@ class Sender:
         if ticket.priority is not Priority.BATCH:
             state.worker.others_s = now_s
         state.worker.begin(attempt)
-        self._watched.watch(attempt, now_s)
+        self._watched.watch(attempt, now_s, patience_s=patience_s)
         return attempt

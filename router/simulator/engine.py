@@ -185,6 +185,18 @@ class Simulation:
         """Do something at a given time, as a person or a job would: publish a snapshot, say."""
         self._at(at_s, do, self)
 
+    @property
+    def now_s(self) -> float:
+        """The moment that is simulated."""
+        return self._now_s
+
+    def arrive(self, arrival: Arrival) -> None:
+        """A request comes now, beside those that :meth:`run` feeds."""
+        self._at(self._now_s, self._arrive, arrival)
+
+    def ended(self) -> None:
+        """A request has ended. Does nothing here."""
+
     def publish(self, endpoints: Iterable[Endpoint]) -> None:
         """Every router takes this snapshot now."""
         known = tuple(endpoints)
@@ -263,6 +275,7 @@ class Simulation:
                 call.policy.id,
             )
         )
+        self.ended()
 
     # Decisions
 

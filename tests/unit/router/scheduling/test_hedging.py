@@ -1,6 +1,7 @@
 """Second attempts for late ones."""
 
-from router.scheduling.decisions import Cancel, Decision, Eject, Hedge
+from router.domain.request import Priority
+from router.scheduling.decisions import Cancel, Decision, Dispatch, Eject, Hedge
 from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.worker import Attempt
@@ -28,6 +29,20 @@ def test_a_late_attempt_gets_a_second_one_on_another_free_worker() -> None:
     second = hedge_of(made.tick(0.31))
     assert second.endpoint.worker.id == "free"
     assert second.ticket is first.ticket
+
+
+def test_a_batchs_call_on_a_slow_worker_is_copied_once_a_fast_one_would_be_long_done() -> None:
+    for priority, is_copied in ((Priority.BATCH, True), (Priority.STANDARD, False)):
+        made = scheduler(
+            endpoint("slow", slots=SLOTS, service_ms=1_000),
+            endpoint("fast", slots=SLOTS, service_ms=100),
+        )
+        alone = ticket("t", "slow", "fast", priority=priority, penalty_s={"fast": 60.0})
+        (sent,) = made.arrive(alone, 0.0)
+        assert isinstance(sent, Dispatch)
+        assert sent.attempt.endpoint.worker.id == "slow"
+        assert not [d for d in made.tick(0.29) if isinstance(d, Hedge)]
+        assert bool([d for d in made.tick(0.31) if isinstance(d, Hedge)]) is is_copied
 
 
 def test_whoever_answers_first_stops_the_other() -> None:
