@@ -30,7 +30,7 @@ class Terms(Struct, frozen=True, gc=False):
 
 class Costs(Struct, frozen=True, gc=False):
     """Seconds that a request takes: ``ahead + uncached tokens x prefill + answer tokens x (step +
-    prompt tokens x context)``. The ``others_`` fields are what its tokens cost other requests.
+    prompt tokens x context)``. The ``whole_`` fields include what its tokens cost other requests.
     A prompt of more than ``room_tokens`` waits ``freed_s`` for each token more, until running
     requests have left the KV cache.
 
@@ -41,9 +41,9 @@ class Costs(Struct, frozen=True, gc=False):
     prefill_s: float
     step_s: float
     context_s: float
-    others_prefill_s: float
-    others_step_s: float
-    others_context_s: float
+    whole_prefill_s: float
+    whole_step_s: float
+    whole_context_s: float
     room_tokens: float = inf
     freed_s: float = 0.0
 
@@ -66,28 +66,25 @@ class Costs(Struct, frozen=True, gc=False):
     def whole_s(self, prompt_tokens: float, answer_tokens: float) -> float:
         """Seconds until the last token plus those added to other requests, with nothing cached."""
         room_s = self.room_s(prompt_tokens) if prompt_tokens > self.room_tokens else 0.0
-        return (
-            self.ahead_s
-            + room_s
-            + prompt_tokens * (self.prefill_s + self.others_prefill_s)
-            + answer_tokens * (self.step_s + self.others_step_s)
-            + answer_tokens * prompt_tokens * (self.context_s + self.others_context_s)
-        )
+        each_s = self.whole_step_s + prompt_tokens * self.whole_context_s
+        first_s = self.ahead_s + room_s + prompt_tokens * self.whole_prefill_s
+        return first_s + answer_tokens * each_s
 
     def saved_s(self, cached_tokens: float) -> float:
         """By how much :meth:`whole_s` is less if this much of the prompt is cached."""
-        return cached_tokens * (self.prefill_s + self.others_prefill_s)
+        return cached_tokens * self.whole_prefill_s
 
     def terms(self, prompt_tokens: float, cached_tokens: float, answer_tokens: float) -> Terms:
         """:meth:`whole_s` less :meth:`saved_s`, in its parts."""
         uncached = prompt_tokens - cached_tokens
-        each_s = self.step_s + prompt_tokens * self.context_s
-        others_each_s = self.others_step_s + prompt_tokens * self.others_context_s
+        others_prefill_s = self.whole_prefill_s - self.prefill_s
+        others_step_s = self.whole_step_s - self.step_s
+        others_each_s = others_step_s + prompt_tokens * (self.whole_context_s - self.context_s)
         return Terms(
             self.ahead_s + self.room_s(prompt_tokens),
             uncached * self.prefill_s,
-            answer_tokens * each_s,
-            uncached * self.others_prefill_s + answer_tokens * others_each_s,
+            answer_tokens * (self.step_s + prompt_tokens * self.context_s),
+            uncached * others_prefill_s + answer_tokens * others_each_s,
             prompt_tokens,
             cached_tokens,
             answer_tokens,

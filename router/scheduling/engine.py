@@ -207,16 +207,18 @@ class Engine:
             step = max(step, silent_s / (LATE_STEP * (step_s + pending_s)))
         there = batch.decoding + len(batch.prefilling) + batch.others.prefilling
         beside = self.speed.others_count * there
+        decoded = beside * DECODED_SHARE
         prefill_s *= first
+        step_s *= step
         context_s = step * y2 / TEN_THOUSAND
         self.costs = Costs(
             first * (fixed_s + pending_s),
             prefill_s,
-            step * step_s,
+            step_s,
             context_s,
-            beside * prefill_s,
-            beside * DECODED_SHARE * step * y1,
-            beside * DECODED_SHARE * context_s,
+            prefill_s * (1 + beside),
+            step_s + decoded * step * y1,
+            context_s * (1 + decoded),
             room_tokens,
             freed_s,
         )

@@ -183,7 +183,8 @@ class EngineWorker(Bookings):
         """Whether requests wait in the router for workers."""
         if self._is_waited_for is not is_waited_for:
             self._is_waited_for = is_waited_for
-            self.recheck_s = -inf
+            if self.running:  # Where nothing runs it changes nothing, or until the next look.
+                self.recheck_s = -inf
 
     def own_load(self, now_s: float) -> Load:
         """The mean load of this router there."""
@@ -269,12 +270,8 @@ class EngineEndpoint(EndpointModel):
         self.worker = worker
         self.service = service
         self.engine = Engine(service.shared.engines, worker.batch)
+        self._keep(self.engine.costs)
         self.effective_s = service.estimate.seconds
-
-    @property
-    def pace(self) -> Costs:
-        """The costs of a generation here, as of the last look."""
-        return self.engine.costs
 
     def work(self, ticket: Ticket) -> float:
         """The size of a request by its tokens, where a mean request is 1."""
@@ -301,9 +298,16 @@ class EngineEndpoint(EndpointModel):
         """Take in what runs in the batch."""
         engine = self.engine
         engine.look(now_s)
+        self._keep(engine.costs)
         speed = engine.speed
         prompt_tokens = speed.prompt_tokens
         self.effective_s = engine.costs.end_s(prompt_tokens, prompt_tokens, speed.answer_tokens)
+
+    def _keep(self, costs: Costs) -> None:
+        self.pace = costs
+        prefill_s, step_s = costs.whole_prefill_s, costs.whole_step_s
+        context_s, room = costs.whole_context_s, costs.room_tokens
+        self.rates = (costs.ahead_s, 0.0, prefill_s, step_s, context_s, room)
 
     def begin(self, ticket: Ticket, work: float, cached_tokens: float, now_s: float) -> Run:
         """A request is sent here."""

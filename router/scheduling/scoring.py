@@ -7,7 +7,7 @@ from router.scheduling.decisions import Ranking
 from router.scheduling.learning import Learning
 from router.scheduling.routes import Route, Routes
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
+from router.scheduling.worker import EndpointState, costs_s
 
 
 class Scoring:
@@ -32,8 +32,8 @@ class Scoring:
 
     def costs_s(self, ticket: Ticket, states: Sequence[EndpointState]) -> Sequence[float]:
         """Seconds of a ticket once it may begin, plus those that it adds to other requests."""
-        costs_s = [state.model.cost_s(ticket) for state in states]
-        return self._less_cached(ticket, states, costs_s) if ticket.prefix else costs_s
+        all_s = costs_s(ticket, states)
+        return self._less_cached(ticket, states, all_s) if ticket.prefix else all_s
 
     def cached(self, ticket: Ticket) -> Mapping[str, int]:
         """How many blocks of its prompt each endpoint should have."""
@@ -77,9 +77,9 @@ class Scoring:
         if not cached:
             return seconds
         each, prompt = self.block_tokens(ticket), ticket.prompt_tokens
-        return [
-            each_s - state.model.saved_s(cached_tokens(blocks, each, prompt))
-            if (blocks := cached.get(state.id))
-            else each_s
-            for each_s, state in zip(seconds, states, strict=True)
-        ]
+        less = list(seconds)
+        for place, state in enumerate(states):
+            if state.id in cached:
+                tokens = cached_tokens(cached[state.id], each, prompt)
+                less[place] -= state.model.saved_s(tokens)
+        return less

@@ -6,6 +6,7 @@ slot is free.
 
 import heapq
 from collections.abc import Collection, Iterable
+from math import inf
 from typing import ClassVar
 
 from router.contracts.engine_report import EngineReport
@@ -221,13 +222,9 @@ class SlotEndpoint(EndpointModel):
     def __init__(self, worker: SlotWorker, service: Service) -> None:
         self._worker = worker
         self._service = service
-        self.effective_s = service.estimate.seconds
+        self.effective_s = self.pace = service.estimate.seconds
         self.disturbance_s = 0.0
-
-    @property
-    def pace(self) -> float:
-        """Seconds per unit of work."""
-        return self.effective_s
+        self.rates = (0.0, self.effective_s, 0.0, 0.0, 0.0, inf)
 
     def work(self, ticket: Ticket) -> float:
         """The predicted size of a request."""
@@ -254,7 +251,8 @@ class SlotEndpoint(EndpointModel):
             alone, together = curve.factor(max(count - 1, 1)), curve.factor(count)
             self.disturbance_s = (count - 1) * seconds * (together - alone)
             seconds *= together
-        self.effective_s = seconds
+        self.effective_s = self.pace = seconds
+        self.rates = (self.disturbance_s, seconds, 0.0, 0.0, 0.0, inf)
 
     def begin(self, ticket: Ticket, work: float, cached_tokens: float, now_s: float) -> SlotRun:
         """A request takes a slot, or waits for one."""

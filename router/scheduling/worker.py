@@ -1,5 +1,6 @@
 """One worker, what runs on it, and what the scheduler knows of both."""
 
+from collections.abc import Iterable
 from math import inf
 
 from router.domain.catalog import Endpoint
@@ -184,6 +185,23 @@ class WorkerState:
     def _trust_changed(self) -> None:
         self.bounds.trusted = min(self._slow_start.limit, self.bounds.slots)
         self.model.bounds_changed()
+
+
+def costs_s(ticket: Ticket, states: "Iterable[EndpointState]") -> list[float]:
+    """What a ticket costs on each endpoint, as its model's ``cost_s`` says.
+
+    Generations are compared on all of a large fleet, so no function is called for each endpoint.
+    """
+    prompt, answer, work = ticket.prompt_tokens, ticket.answer_tokens, ticket.work
+    if not prompt:
+        return [state.model.cost_s(ticket) for state in states]
+    return [
+        least_s + work * unit_s + prompt * prompt_s + answer * (answer_s + prompt * pair_s)
+        if prompt <= room
+        else state.model.cost_s(ticket)
+        for state in states
+        for least_s, unit_s, prompt_s, answer_s, pair_s, room in (state.model.rates,)
+    ]
 
 
 class EndpointState:

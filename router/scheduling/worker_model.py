@@ -19,6 +19,12 @@ from router.scheduling.costs import Costs
 from router.scheduling.service import Looking, Service
 from router.scheduling.ticket import Ticket, Used
 
+Rates = tuple[float, float, float, float, float, float]
+"""What a generation costs, itself and the others there, in seconds: in any case, for each unit of
+work, for each token of its prompt, for each of its answer, and for each pair of both. Last, the
+tokens of the longest prompt that costs no more than this.
+"""
+
 
 class Run(ABC):
     """One attempt, as the model of its worker sees it.
@@ -71,18 +77,17 @@ class EndpointModel(ABC):
     ``effective_s`` is seconds per unit of work for one more request now.
     """
 
-    __slots__ = ("effective_s",)
+    __slots__ = ("effective_s", "pace", "rates")
 
     keeps_prompts: ClassVar[bool]
     """Whether it need not compute the beginning of a prompt again that it was sent before."""
     effective_s: float
-
-    @property
-    @abstractmethod
-    def pace(self) -> float | Costs:
-        """What the record of a placed generation keeps: :attr:`effective_s`, or all the costs of a
-        generation where requests share the worker.
-        """
+    pace: float | Costs
+    """What the record of a placed generation keeps: :attr:`effective_s`, or all the costs of a
+    generation where requests share the worker.
+    """
+    rates: Rates
+    """What :meth:`cost_s` of a generation is made of."""
 
     @abstractmethod
     def work(self, ticket: Ticket) -> float:

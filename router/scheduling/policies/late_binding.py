@@ -13,7 +13,7 @@ from math import inf
 from router.domain.catalog import Policy
 from router.domain.request import Sort
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
+from router.scheduling.worker import EndpointState, costs_s
 
 PREFERENCE_S = 10.0
 """The cost of missing a preferred latency: more than any ordinary wait."""
@@ -41,17 +41,11 @@ class LateBinding:
         """
         if ticket.sort is not None:
             return [_wished(ticket, ticket.sort, state, now_s) for state in states]
-        work = ticket.work
-        weight = self._wait_weight / max(1.0, work)
-        scores = [
-            (
-                weight * (planned_s - now_s)
-                if (planned_s := state.worker.model.planned_s) > now_s
-                else 0.0
-            )
-            + state.model.cost_s(ticket)
-            for state in states
-        ]
+        scores = costs_s(ticket, states)
+        wait_weight = self._wait_weight / max(1.0, ticket.work)
+        for place, state in enumerate(states):
+            if (planned_s := state.worker.model.planned_s) > now_s:
+                scores[place] += wait_weight * (planned_s - now_s)
         if self._weights:
             for place, state in enumerate(states):
                 weight = self._weights.get(state.endpoint.deployment.id, 1.0)

@@ -27,7 +27,7 @@ def test_the_terms_add_up_to_what_a_request_costs(
 
 
 def test_what_is_cached_shortens_the_reading_for_all_and_the_answer_for_nobody() -> None:
-    costs = Costs(1.0, 0.01, 0.02, 1e-5, 0.03, 0.002, 1e-6)
+    costs = Costs(1.0, 0.01, 0.02, 1e-5, 0.04, 0.022, 1.1e-5)
     new, known = costs.terms(1_000, 0, 50), costs.terms(1_000, 600, 50)
     assert new.prefill_s - known.prefill_s == pytest.approx(600 * 0.01)
     assert new.others_s - known.others_s == pytest.approx(600 * 0.03)

@@ -6,11 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from router.domain.catalog import Endpoint
+from router.scheduling.costs import Costs
 from router.scheduling.endings import ANSWERED, FAILED
 from router.scheduling.engines import EngineEndpoint, EngineWorker
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.slots import SlotWorker
 from router.scheduling.ticket import Used
+from router.scheduling.worker import costs_s
 from tests.unit.router.scheduling.fleets import endpoint, place, scheduler, ticket
 
 CHAT = {"prompt_bytes": 2_000, "prompt_tokens": 500.0, "answer_tokens": 20.0}
@@ -162,3 +164,27 @@ def test_a_worker_that_comes_back_is_sent_nothing_while_none_of_its_slots_is_lea
     worker.model.look(0.2)
     assert worker.limit == 0
     assert made.arrive(ticket("next", "one", now_s=0.3, streams=streams, **CHAT), 0.3) == []
+
+
+def test_a_generation_costs_the_same_alone_and_compared_with_others_on_either_model() -> None:
+    curved = endpoint("curved", slots=4, service_ms=80.0, batch_curve=((1, 1.0), (4, 2.0)))
+    made = scheduler(*deployments("gpu", "one"), curved, endpoint("plain", service_ms=40.0))
+    for turn in range(3):
+        streamed(made, f"chat-{turn}", "one", float(turn))
+        place(made, f"beside-{turn}", "curved", now_s=3.0)
+    place(made, "running", "one", now_s=3.0, streams=True, **CHAT)
+    states = [made.fleet.endpoints[name] for name in ("one", "curved", "plain")]
+    engine = states[0].worker.model
+    assert isinstance(engine, EngineWorker)
+    engine.batch.reported(0.5)
+    engine.recheck_s = 0.0
+    made.look(3.1)
+    chat = replace(ticket("chat"), work=1.5, prompt_tokens=500.0, answer_tokens=20.0)
+    long = replace(chat, prompt_tokens=50_000.0)
+    costs = states[0].model.pace
+    assert isinstance(costs, Costs)
+    assert costs.room_s(long.prompt_tokens) > 0
+    assert states[1].model.cost_s(ticket("other")) > states[1].service_s(ticket("other"))
+    for asked in (chat, long, ticket("rows")):
+        alone_s = [state.model.cost_s(asked) for state in states]
+        assert costs_s(asked, states) == pytest.approx(alone_s)
