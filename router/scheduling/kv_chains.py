@@ -5,8 +5,8 @@ router knows prompts by their text (:mod:`router.scheduling.affinity`) and has n
 learns which blocks are whose from counts. When an answer ends, its engine has counted the tokens of
 the prompt, of its cached part, and of the answer. While it ran, a chain of blocks was stored that
 begins where the cached part ends, passes the end of the prompt, and ends where the answer does. If
-there is exactly one such chain, it is the request's, and its blocks are those of the prompt's text,
-in proportion. If there is none, or several, nothing is learned.
+there is exactly one such chain that is nobody else's, it is the request's, and its blocks are those
+of the prompt's text, in proportion. If there is none, or several, nothing is learned.
 
 From then on it is known and not estimated that the engine has them, until it says that they are
 gone. Everything else stays an estimate, and so does everything once events were missed.
@@ -203,28 +203,33 @@ class KvChains:
         if cached >= prompt:
             return None  # Nothing of the prompt was stored.
         ends = (answered.prompt_tokens + answered.answer_tokens - 1) // size
-        found: _Block | None = None
-        for name, at_s in reversed(self._starts.get(cached, {}).items()):
+        starts = self._starts.get(cached, {})
+        found: dict[int, list[tuple[Hash, _Block]]] = {}
+        for name, at_s in reversed(starts.items()):
             if at_s < answered.begun_s:
                 break
-            last = self._end_of(name, prompt, ends)
-            if last is not None:
-                if found is not None:
-                    return None
-                found = last
-        return found
+            last, depth = self._end_of(name, prompt, ends + ENDS_OFF)
+            if last is not None and abs(depth - ends) <= ENDS_OFF:
+                found.setdefault(abs(depth - ends), []).append((name, last))
+        if not found:
+            return None
+        name, last = found[min(found)][0]
+        if len(found[min(found)]) > 1:
+            return None
+        del starts[name]  # It is nobody else's.
+        return last
 
-    def _end_of(self, name: Hash, prompt: int, ends: int) -> _Block | None:
-        """The block at the end of the prompt, of a chain that ends where the answer does."""
+    def _end_of(self, name: Hash, prompt: int, most: int) -> tuple[_Block | None, int]:
+        """The block at the end of the prompt, and where its chain ends, or goes beyond ``most``."""
         last: _Block | None = None
         depth = 0
         for block in self._chain(name):
             depth = block.depth
             if depth == prompt:
                 last = block
-            if depth > ends + ENDS_OFF:
-                return None
-        return last if depth >= ends - ENDS_OFF else None
+            if depth > most:
+                break
+        return last, depth
 
     def _chain(self, name: Hash | None) -> Iterator[_Block]:
         """From this block on, always the one that was stored first."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.contracts.kv_events import KvEvent, decode_kv_events
+from router.contracts.kv_events import Hash, KvEvent, decode_kv_events
 from router.scheduling import affinity, kv_chains
 from router.scheduling.affinity import BLOCK_BYTES, PrefixIndex
 from router.scheduling.kv_chains import Answered, KvChains
@@ -19,6 +19,7 @@ from tests.unit.router.kv_events.engine import (
     CachingEngine,
     Request,
     as_arrays,
+    names_of,
     text_blocks,
 )
 
@@ -284,3 +285,36 @@ def test_a_block_takes_a_microsecond_or_so_and_250_bytes() -> None:
         assert tracemalloc.get_traced_memory()[0] / len(chains) < 260
     finally:
         tracemalloc.stop()
+
+
+def test_of_chats_that_run_at_once_most_are_told_apart_and_none_is_taken_for_another() -> None:
+    random, followed = Random(1), Followed(blocks_max=2_000)
+    systems = [text(1_000 + number, 5) for number in range(4)]
+    chats = [random.choice(systems) + text(number, random.uniform(0.3, 3)) for number in range(30)]
+    idle = list(range(30))
+    running: list[tuple[int, bytes, Request, float, int]] = []
+    ended = 0
+    theirs: dict[Hash, set[int]] = {}
+    while ended < 150:
+        while len(running) < 12:
+            chat = idle.pop(random.randrange(len(idle)))
+            length = round(random.lognormvariate(3, 0.6)) + 2
+            running.append((chat, chats[chat], *followed.begin(chats[chat]), length))
+        for one in list(running):
+            chat, said, request, begun_s, length = one
+            followed.engine.answer(request, random.randbytes(TOKEN_BYTES))
+            if len(request.tokens) - request.prompt_tokens == length:
+                followed.hear()
+                followed.end(said, request, begun_s)
+                running.remove(one)
+                for name in names_of(request.tokens):
+                    theirs.setdefault(name, set()).update(text_blocks(said))
+                idle.append(chat)
+                chats[chat] = said + text(ended + 5_000, random.uniform(0.2, 2))
+                ended += 1
+        followed.hear()
+    followed.settle()
+    assert followed.chains.matched > 0.8 * (followed.chains.matched + followed.chains.unmatched)
+    named = {name: block.text for name, block in followed.chains._blocks.items() if block.text}
+    assert len(named) > 500
+    assert [name for name, (_, block) in named.items() if block not in theirs.get(name, ())] == []
