@@ -83,7 +83,7 @@ bench-partitions: setup ## Measure what months and days as partitions cost
 bench-agreement: setup ## Compare what LoadGen and Locust measure of the same load
 	@$(BIN)/python -m tests.bench.agreement --write docs/explanation/feedback-loop.md $(ARGS)
 
-bench-batches: setup ## A million rows in one batch beside the same straight to Triton (ARGS="--kill 20")
+bench-batches: setup ## A million rows in one batch, and the same sent directly to Triton (ARGS="--kill 20")
 	@$(BIN)/python -m tests.bench.batches $(ARGS)
 
 bench-engine-change: setup ## Engines return as another version, with the loop and without: into the docs
@@ -92,7 +92,7 @@ bench-engine-change: setup ## Engines return as another version, with the loop a
 rehearse: setup ## Rehearse a day's load by Locust, on a running stack or its own (ARGS="--help")
 	@$(BIN)/python -m tests.load $(ARGS)
 
-judge: setup ## The router beside other gateways on emulated workers (ARGS="--help")
+judge: setup ## Compare the router with other gateways on emulated workers (ARGS="--help")
 	@$(BIN)/python -m tests.judge $(ARGS)
 
 drift: setup ## A fleet drifts from its benchmarks: write what follows into the docs (~8 minutes)

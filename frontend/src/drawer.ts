@@ -1,4 +1,4 @@
-// A drawer beside a list: opened by whatever htmx puts into it, closed by Escape, its button or the backdrop.
+// A drawer next to a list: it opens when htmx fills it, and closes by Escape, its button or the backdrop.
 // The browser itself keeps the focus inside and gives it back to the link.
 
 function drawerOf(event: Event): HTMLDialogElement | null {

@@ -64,7 +64,7 @@ document.addEventListener("change", (event) => {
   target?.closest<HTMLFormElement>("form[data-submit-on-change]")?.requestSubmit();
 });
 
-/** A slider beside a number field; on a logarithmic scale where the page says so. */
+/** A slider next to a number field; logarithmic where the page says so. */
 function slider(range: HTMLInputElement): void {
   const number = document.getElementById(range.dataset.sliderFor ?? "");
   if (!(number instanceof HTMLInputElement)) return;

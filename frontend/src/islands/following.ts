@@ -10,7 +10,7 @@ export function colour(name: string): string {
   return resolved;
 }
 
-/** Draw a chart in each holder; as wide as it is, and anew in the colours of another theme. */
+/** Draw a chart in each holder, as wide as the holder; redraw it when the theme changes. */
 export function follow(holders: HTMLElement[], height: number, draw: (holder: HTMLElement) => uPlot): void {
   let charts = holders.map(draw);
   addEventListener("resize", () => {

@@ -1,4 +1,4 @@
-// Asks the page's live part anew each second, and puts in only what has changed.
+// Fetches the page's live part every second, and replaces only what has changed.
 // Asked rather than streamed: a stream would hold one of the few threads of the pages for as long
 // as somebody looks. Hidden tabs ask nothing.
 export {};

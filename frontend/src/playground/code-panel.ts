@@ -1,4 +1,4 @@
-// "Show code": the very request, in the language that a person chooses.
+// "Show code": the exact request, in the language that a person chooses.
 import { codeOf, LANGUAGES, type Language } from "./code";
 import { find, type Settings } from "./dom";
 import type { Call } from "./request";

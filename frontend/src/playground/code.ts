@@ -1,4 +1,4 @@
-// The very request as a program would send it: curl, Python, JavaScript. Pure.
+// The exact request as a program sends it: curl, Python, JavaScript. Pure.
 import type { Call } from "./request";
 
 export const LANGUAGES = ["curl", "Python", "JavaScript"] as const;

@@ -78,7 +78,7 @@ export function sendOnCtrlEnter(form: HTMLFormElement): void {
   });
 }
 
-/** Say a problem beside a control, and tie it to it; "" takes it away. */
+/** Show a problem next to a control, and link both; "" removes it. */
 export function complain(control: HTMLElement, box: HTMLElement, text: string): void {
   box.textContent = text;
   box.hidden = text === "";

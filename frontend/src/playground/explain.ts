@@ -6,7 +6,7 @@ import { decimal, milliseconds, say, type Words } from "./words";
 /** From and to in milliseconds since the call arrived. */
 export interface Bar { kind: "queue" | "first" | "stream" | "attempt"; name: string; from: number; to: number }
 
-/** Sentences about those that lost; the table beside them has all. */
+/** Sentences about the workers that were not chosen; the table next to them shows all. */
 export const REASONS_MAX = 6;
 
 /** Chosen first, then by score; those that were ruled out, which have none, last. */

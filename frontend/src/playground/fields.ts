@@ -1,4 +1,4 @@
-// Controls for the fields of a schema, with their errors beside them.
+// Controls for the fields of a schema, with their errors next to them.
 import { complain, element } from "./dom";
 import type { Field } from "./schema";
 import { isProblem, parse, type Value } from "./validate";
@@ -50,7 +50,7 @@ export function labelled(one: Control): HTMLElement {
   return holder;
 }
 
-/** The control's value, undefined for an empty one; null after saying beside it what is wrong. */
+/** The control's value, undefined if empty; null after showing an error next to it. */
 export function read({ field, input, box }: Control, words: Words): Value | undefined | null {
   const parsed = parse(field, input.value);
   complain(input, box, isProblem(parsed) ? say(words, parsed.problem, parsed.values) : "");

@@ -1,4 +1,4 @@
-// What a call would cost at most, as the router says of the very call, and what calls took. Pure.
+// The maximum cost of a call, as the router quotes it, and what earlier calls took. Pure.
 import type { Call, Message } from "./request";
 import type { Quote } from "../router-client";
 import { dollars, milliseconds, say, type Words } from "./words";

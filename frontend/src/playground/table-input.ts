@@ -9,7 +9,7 @@ import { say, type Words } from "./words";
 /** More rows make a page slow; a program may send as many as a body holds. */
 export const ROWS_MAX = 200;
 
-/** What the form needs of any input. `take` is null after saying beside it what is wrong. */
+/** What the form needs from any input. `take` is null after showing an error next to it. */
 export interface InputWidget {
   node: HTMLElement;
   take: () => SentTensor | null;

@@ -10,7 +10,7 @@ import type { Candidate, Route } from "../router-client";
 const WORDS = {
   whyChosen: "{worker} of {n} at {score}", whyOnly: "only {worker}", whyLost: "{worker}: {reason}",
   whyBehind: "{seconds} behind", whyMost: "mostly {term}", whyMore: "{n} more", outrun: "{worker} late", outrunHedge: "{worker} too", gaveUp: "{worker} last: {outcome}", whyLeft: "left {worker}", retried: "{worker} failed: {outcome}",
-  late: "late", attempt: "Try {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRow: "1 row", quoteRows: "{n} rows", quoteCost: "{high}",
+  late: "late", attempt: "Attempt {n}, {worker}", quoteTokens: "{in} in {out} out", quoteRow: "1 row", quoteRows: "{n} rows", quoteCost: "{high}",
   quoteRange: "{low} to {high}", quoteNone: "nobody", quoteMeasured: "{ttft} {total} of {calls}", quoteUnmeasured: "not measured",
 };
 const NAMES = { queue: "q", first: "f", stream: "s" };
@@ -44,7 +44,7 @@ test("time is taken apart, with each try where there were several", () => {
   assert.deepEqual(bars(route({}), NAMES, WORDS).map(({ from, to }) => [from, to]), [[0, 10], [10, 30], [30, 100]]);
   const attempts = [attempt("b", "completed", 40), attempt("a", "outrun", 10)];
   const tried = bars(route({ attempts }), NAMES, WORDS).slice(3);
-  assert.deepEqual(tried.map(({ name, from, to }) => [name, from, to]), [["Try 1, a", 10, 60], ["Try 2, b", 40, 90]]);
+  assert.deepEqual(tried.map(({ name, from, to }) => [name, from, to]), [["Attempt 1, a", 10, 60], ["Attempt 2, b", 40, 90]]);
   assert.deepEqual(retries(route({ attempts }), WORDS), ["a late"]);
   assert.deepEqual(retries(route({ attempts: [attempt("a", "worker_failed:reset", 0), attempt("b", "completed", 9)] }), WORDS), ["a failed: worker_failed:reset"]);
   assert.deepEqual(retries(route({ attempts: [attempt("a", "completed", 10), attempt("b", "outrun", 40)] }), WORDS), ["b too"]);
