@@ -145,10 +145,10 @@ def restarted(case: Case, arm: Arm, seed: int) -> list[EngineResult]:
     engines = tuple(
         case.changed(engine) if engine.kind == case.kind else engine for engine in made.engines
     )
-    told = before if arm is Arm.ALONE else {engine.kind: engine for engine in engines}
+    known = before if arm is Arm.ALONE else {engine.kind: engine for engine in engines}
     scenario = msgspec.structs.replace(made, engines=engines, duration_s=WINDOWS[1][1])
     router = Scheduled(
-        seed=seed, curves={kind: benchmarked(engine) for kind, engine in told.items()}
+        seed=seed, curves={kind: benchmarked(engine) for kind, engine in known.items()}
     )
     return EngineSimulation(scenario, router, seed).run()
 

@@ -80,8 +80,8 @@ async def load(port: int, *crowds: Sequence[Flow], lag_max_s: float = 0.05) -> l
             for calls, flows in zip(logs, crowds, strict=True)
             if not any(flow.slow for flow in flows)
         ]
-        told = ", ".join(f"{lag_s * 1e3:.1f}" for lag_s in lags_s)
-        print(f"{sum(map(len, logs))} calls; p99 of the generators' own lag in ms: {told}")
+        received = ", ".join(f"{lag_s * 1e3:.1f}" for lag_s in lags_s)
+        print(f"{sum(map(len, logs))} calls; p99 of the generators' own lag in ms: {received}")
         if max(lags_s) <= lag_max_s:
             return logs
     raise AssertionError("the load generators had no processor in time: nothing can be said")

@@ -150,10 +150,10 @@ async def test_no_credit_and_no_worker_cost_nothing(counter: Counter) -> None:
 
 async def test_no_room_costs_nothing(counter: Counter) -> None:
     made = (call(counter.port, f"crowd-{number}", 3, "wait") for number in range(6 * SLOTS))
-    told = await asyncio.gather(*made)
-    statuses = [seen.status for seen in told]
+    received = await asyncio.gather(*made)
+    statuses = [seen.status for seen in received]
     assert set(statuses) == {200, 429}
-    booked = [(await counter.booked())[:2] for _ in told]
+    booked = [(await counter.booked())[:2] for _ in received]
     assert booked.count(("rejected", 0)) == statuses.count(429)
     assert booked.count(("completed", 3)) == statuses.count(200)
 

@@ -113,11 +113,11 @@ async def test_5_without_the_database_a_router_starts_and_says_503_not_402(shop:
     router.start()
     await asyncio.to_thread(router.wait)
     began_s = time.monotonic()
-    told = await asyncio.gather(*(call(router.port, f"cold{n}") for n in range(20)))
+    received = await asyncio.gather(*(call(router.port, f"cold{n}") for n in range(20)))
     took_s = time.monotonic() - began_s
-    assert {seen.status for seen in told} == {503}
-    assert all(b"ledger_unavailable" in seen.body for seen in told)
-    assert all(int(seen.headers["retry-after"]) >= 1 for seen in told)
+    assert {seen.status for seen in received} == {503}
+    assert all(b"ledger_unavailable" in seen.body for seen in received)
+    assert all(int(seen.headers["retry-after"]) >= 1 for seen in received)
     assert took_s < 10, "they do not wait one after the other"
     await asyncio.to_thread(shop.database.start)
 
@@ -137,11 +137,11 @@ async def test_5_a_database_that_stands_still_is_told_as_503_within_seconds(shop
     shop.database.freeze()
     try:
         began_s = time.monotonic()
-        told = await asyncio.gather(*(call(router.port, f"cold{n}") for n in range(20)))
+        received = await asyncio.gather(*(call(router.port, f"cold{n}") for n in range(20)))
         took_s = time.monotonic() - began_s
     finally:
         shop.database.thaw()
     print(f"told after {took_s:.1f} s")
-    assert {seen.status for seen in told} == {503}
+    assert {seen.status for seen in received} == {503}
     assert took_s < 10
     shop.close()

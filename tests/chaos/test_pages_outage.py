@@ -157,8 +157,8 @@ async def test_a_restart_of_the_database_is_told_as_503_everywhere_and_is_over_b
     site: Site, database: Database
 ) -> None:
     async def answers() -> dict[str, httpx.Response]:
-        told = await asyncio.gather(*map(site.ask, NEED_IT))
-        return {f"{a.method} {a.path} {a.by}": r for a, r in zip(NEED_IT, told, strict=True)}
+        received = await asyncio.gather(*map(site.ask, NEED_IT))
+        return {f"{a.method} {a.path} {a.by}": r for a, r in zip(NEED_IT, received, strict=True)}
 
     def statuses(told: dict[str, httpx.Response]) -> dict[str, int]:
         return {name: answer.status_code for name, answer in told.items()}

@@ -51,11 +51,11 @@ async def test_6_a_worker_that_dies_before_its_first_byte_costs_nobody_a_call(
             while (busiest := max(workers, key=lambda worker: worker.running)).running < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)  # Otherwise its death might hit no call.
             busiest.die()
-            told, lost = await running
-    made = lost + len(told)
-    failed = lost + sum(answer.status != 200 for answer in told)
+            received, lost = await running
+    made = lost + len(received)
+    failed = lost + sum(answer.status != 200 for answer in received)
     retries = sum(
-        int(answer.headers["x-route-attempts"]) - 1 for answer in told if answer.status == 200
+        int(answer.headers["x-route-attempts"]) - 1 for answer in received if answer.status == 200
     )
     print(f"{made} calls, {failed} failed, {retries} retries")
     assert made > 100
@@ -197,11 +197,11 @@ async def test_12_slow_headers_hold_nobody_up_and_are_ended(tmp_path: Path) -> N
                 router.port, [Flow([(0.0, rounds * turn_s)], per_s=HONEST_PER_S)], [slow]
             )
     last_s = max(call.ended_s - call.due_s for call in ends)
-    told = {
+    received = {
         is_slow: [call.seconds for call in honest if (call.due_s % turn_s >= QUIET_S) is is_slow]
         for is_slow in (False, True)
     }
-    before_s, beside_s = (percentile(told[is_slow], 0.99) for is_slow in (False, True))
+    before_s, beside_s = (percentile(received[is_slow], 0.99) for is_slow in (False, True))
     print(
         f"p99 {before_s * 1e3:.1f} ms alone, {beside_s * 1e3:.1f} ms beside {SLOW} slow sockets: "
         f"{beside_s / before_s:.2f} times; they were ended after {last_s:.1f} s at most"
@@ -234,9 +234,9 @@ async def test_13_a_body_over_the_limit_is_refused_without_being_kept(tmp_path: 
         for _ in range(times):
             writer.write(piece)
             await writer.drain()
-        told = b"" if head == declared % UPLOAD_BYTES else await reader.read(12)
+        received = b"" if head == declared % UPLOAD_BYTES else await reader.read(12)
         writer.transport.abort()
-        return told
+        return received
 
     async def settled_mib(router: Router) -> float:
         """Its size once it has seen that they are gone: when it no longer changes."""

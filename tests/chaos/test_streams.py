@@ -62,7 +62,7 @@ async def test_7_a_worker_that_is_gone_after_its_first_byte_is_told_within_a_sec
     shop.publish()
     shop.open(1, silence_timeout_s=str(SILENCE_S))
     port = shop.routers[0].port
-    told: list[Seen] = []
+    reports: list[Seen] = []
     for name in ENDS:
         made = call(port, name, TOKENS, "idle", stream=True, models=[OWNED, SHARED])
         running = asyncio.create_task(made)
@@ -72,13 +72,13 @@ async def test_7_a_worker_that_is_gone_after_its_first_byte_is_told_within_a_sec
             worker.kill()
         elif name == "stopped":
             os.kill(worker.pid, signal.SIGSTOP)
-        told.append(await running)
+        reports.append(await running)
         late_s = time.monotonic() - began_s - (0.0 if name == "killed" else SILENCE_S)
         print(f"of a worker that is {name} the client heard {late_s:.2f} s after it had to")
         assert -TOLD_S < late_s < TOLD_S
     shop.close()
     ledger = shop.ledger()
-    for seen in told:
+    for seen in reports:
         assert seen.status == 200
         assert seen.tokens == TOKENS
         last = seen.body.rpartition(CONTENT)[2]

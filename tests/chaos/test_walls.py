@@ -90,7 +90,7 @@ def _try_everything(shop: Market, client: httpx.Client) -> None:
     for stranger, (method, path) in itertools.product(strangers, operations()):
         for id_ in ids:
             # Another tenant's call must look as if it did not exist.
-            told, of_none = (
+            answer, of_none = (
                 stranger.ask(
                     method,
                     f"{path}?id={wanted}",
@@ -100,17 +100,17 @@ def _try_everything(shop: Market, client: httpx.Client) -> None:
                 for wanted in (id_, str(uuid.uuid4()))
             )
             tried += 1
-            assert told.status_code == of_none.status_code, (method, path)
-            known = told.text + json.dumps(dict(told.headers))
+            assert answer.status_code == of_none.status_code, (method, path)
+            known = answer.text + json.dumps(dict(answer.headers))
             assert not [test_id for test_id in ids if test_id in known and test_id != id_], (
                 method,
                 path,
             )
             if path == "/v1/generation":
-                assert told.status_code == 404
-                assert set(told.json()["error"]) == set(of_none.json()["error"])
+                assert answer.status_code == 404
+                assert set(answer.json()["error"]) == set(of_none.json()["error"])
             elif path.startswith("/admin"):
-                assert told.status_code == 401
+                assert answer.status_code == 401
             else:
                 assert id_ not in known, (method, path)
     # The same call under the same Idempotency-Key is the stranger's own.

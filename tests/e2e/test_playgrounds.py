@@ -76,15 +76,15 @@ def test_what_each_engine_would_take_is_told_with_an_answer_and_on_its_record(
     page.get_by_label("Your message").fill("Which engine are you?")
     page.get_by_role("button", name="Send").click()
     report_of(page)
-    told = engines_of(page)
-    assert len(told) >= 2
-    assert {len(row) for row in told} == {8}
+    received = engines_of(page)
+    assert len(received) >= 2
+    assert {len(row) for row in received} == {8}
     assert violations(page) == []
     page.get_by_role("link", name="Open the record of this call").click()
     expect(page.get_by_role("heading", name="Where the time went")).to_be_visible()
     recorded = engines_of(page)
-    assert [row[0] for row in recorded] == [row[0] for row in told]
-    assert [row[-1] for row in recorded] == [row[-1] for row in told]
+    assert [row[0] for row in recorded] == [row[0] for row in received]
+    assert [row[-1] for row in recorded] == [row[-1] for row in received]
     assert violations(page) == []
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
@@ -104,8 +104,8 @@ def test_who_stops_an_answer_pays_for_what_came(page: Page, local_stack: LocalSt
         re.compile(r"\w+ \w+"), timeout=ANSWER_TIMEOUT_MS
     )
     page.get_by_role("button", name="Stop").click()
-    told = page.locator("[data-stopped]")
-    expect(told).to_be_visible()
+    received = page.locator("[data-stopped]")
+    expect(received).to_be_visible()
     expect(page.get_by_role("button", name="Send")).to_be_enabled()
 
     newest = page.locator("#calls tbody tr").first

@@ -98,15 +98,15 @@ def scenario_table(results: Sequence[Result]) -> str:
 
 
 def _stages(measured: Sequence[Result]) -> list[str]:
-    told: list[str] = []
+    reports: list[str] = []
     for name in measured[0].stages:
         parts = [sample.stages[name] for sample in measured]
-        told.append(
+        reports.append(
             f"{name} {mean([part.mean_ms for part in parts]):.0f} / "
             f"{mean([part.p99_ms for part in parts]):.0f}, "
             f"{mean([part.failed for part in parts]):g} errors"
         )
-    return [f"{'':16}  {'; '.join(told)}"] if told else []
+    return [f"{'':16}  {'; '.join(reports)}"] if reports else []
 
 
 def wanted(document: str) -> list[str]:

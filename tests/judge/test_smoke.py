@@ -19,10 +19,12 @@ def test_the_router_is_measured_beside_the_oracle(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.judge", "--scenario", "hetero50,e-sess50"]
     command += ["--targets", "oracle,ours", "--seconds", str(SECONDS)]
     command += ["--tools", str(tmp_path), "--json", str(kept)]
-    told = subprocess.run(
+    finished = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=BOUND_S, check=False
     )
-    assert told.returncode in {0, 1}, told.stderr  # 1: this machine was too busy to be trusted.
+    assert finished.returncode in {0, 1}, (
+        finished.stderr
+    )  # 1: this machine was too busy to be trusted.
     results = msgspec.json.decode(kept.read_bytes(), type=list[Result])
     assert [(result.scenario, result.target) for result in results] == [
         ("hetero50", "ours"),
@@ -34,4 +36,4 @@ def test_the_router_is_measured_beside_the_oracle(tmp_path: Path) -> None:
         assert result.summary is not None, result.failed
         assert result.summary.calls > 50
         assert result.summary.errors == {}
-    assert "e-sess50" in told.stdout
+    assert "e-sess50" in finished.stdout

@@ -32,7 +32,7 @@ def test_neither_key_nor_prompt_is_in_a_log_a_metric_the_state_or_an_error(
     (port,) = free_ports(1)
     url, log = f"http://127.0.0.1:{port}", tmp_path / "router.log"
     words = ["router", "--fleet", str(path), "--port", str(port), "--key", KEY]
-    told: list[str] = []
+    reports: list[str] = []
     statuses: list[int] = []
     with backend(words, f"{url}/readyz", log), httpx.Client(base_url=url) as client:
 
@@ -43,7 +43,7 @@ def test_neither_key_nor_prompt_is_in_a_log_a_metric_the_state_or_an_error(
             answer = client.post("/v1/chat/completions", json=body, headers=headers)
             statuses.append(answer.status_code)
             if answer.status_code != 200:
-                told.append(answer.text)
+                reports.append(answer.text)
 
         call(KEY, MODEL)
         call(KEY, MODEL, stream=True)
@@ -54,10 +54,10 @@ def test_neither_key_nor_prompt_is_in_a_log_a_metric_the_state_or_an_error(
         call(KEY, MODEL, n=PROMPT)
         admin = {"authorization": f"Bearer {KEY}"}
         pages = [client.get(page, headers=admin) for page in ("/metrics", "/admin/state")]
-        told += [page.raise_for_status().text for page in pages]
+        reports += [page.raise_for_status().text for page in pages]
     assert statuses == [200, 200, 401, 404, 502, 422, 422]
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert sum(line["logger"] == "router.calls" for line in lines) == 3
-    told.append(log.read_text())
-    for text in told:
+    reports.append(log.read_text())
+    for text in reports:
         assert "canary" not in text

@@ -116,10 +116,10 @@ def test_openai_for_node(url: str) -> None:
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    told = json.loads(found.stdout)
-    assert told["text"]
-    assert told["chunks"] > 1
-    assert told["refused"] == "AuthenticationError"
+    received = json.loads(found.stdout)
+    assert received["text"]
+    assert received["chunks"] > 1
+    assert received["refused"] == "AuthenticationError"
 
 
 def test_anthropic(url: str) -> None:

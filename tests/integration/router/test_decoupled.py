@@ -85,18 +85,18 @@ def counted(url: str) -> dict[str, int]:
 def test_answers_come_one_by_one_and_a_call_is_one_call(addresses: tuple[str, str]) -> None:
     url, grpc = addresses
     before = counted(url)
-    with stream(grpc) as told:
-        told.count(5)
-        assert told.numbers(5) == [0, 1, 2, 3, 4]
-        told.count(2, enable_empty_final_response=True)
-        assert told.numbers(2) == [0, 1]
-        final = told.next().get_response()
+    with stream(grpc) as received:
+        received.count(5)
+        assert received.numbers(5) == [0, 1, 2, 3, 4]
+        received.count(2, enable_empty_final_response=True)
+        assert received.numbers(2) == [0, 1]
+        final = received.next().get_response()
         assert final.parameters["triton_final_response"].bool_param
         assert not final.outputs
         assert final.model_name == "counter"
-        told.count(0)
-        told.count(1)
-        assert told.numbers(1) == [0]
+        received.count(0)
+        received.count(1)
+        assert received.numbers(1) == [0]
     after = {name: before[name] + 4 for name in ("rows", "answered")}
     assert counted(url) == before | after
 
@@ -104,25 +104,25 @@ def test_answers_come_one_by_one_and_a_call_is_one_call(addresses: tuple[str, st
 def test_a_model_that_fails_in_between_is_told_in_its_place(addresses: tuple[str, str]) -> None:
     url, grpc = addresses
     before = counted(url)
-    with stream(grpc) as told:
-        told.count(-2)
-        assert told.numbers(2) == [0, 1]
+    with stream(grpc) as received:
+        received.count(-2)
+        assert received.numbers(2) == [0, 1]
         with pytest.raises(InferenceServerException, match="what was delivered is billed"):
-            told.next()
-        told.count(1, shape=2)
+            received.next()
+        received.count(1, shape=2)
         with pytest.raises(InferenceServerException, match="unexpected shape"):
-            told.next()
-        told.count(1)
-        assert told.numbers(1) == [0]
+            received.next()
+        received.count(1)
+        assert received.numbers(1) == [0]
     assert counted(url)["failed"] == before["failed"] + 2
 
 
 def test_a_client_that_leaves_stops_the_model(
     addresses: tuple[str, str], counter_address: tuple[str, Path]
 ) -> None:
-    with stream(addresses[1], leaves=True) as told:
-        told.count(FOREVER)
-        assert told.numbers(3) == [0, 1, 2]
+    with stream(addresses[1], leaves=True) as received:
+        received.count(FOREVER)
+        assert received.numbers(3) == [0, 1, 2]
     left_s = time.monotonic()
     until(lambda: f"cancelled of {FOREVER}" in counter_address[1].read_text())
     assert time.monotonic() - left_s < 1
@@ -139,5 +139,5 @@ def test_a_plain_call_says_that_a_stream_is_needed(addresses: tuple[str, str]) -
 
 def test_a_stream_needs_a_key(addresses: tuple[str, str]) -> None:
     refused = pytest.raises(InferenceServerException, match="no API key")
-    with stream(addresses[1], {}) as told, refused:
-        told.next()
+    with stream(addresses[1], {}) as received, refused:
+        received.next()

@@ -136,11 +136,11 @@ def test_over_a_grpc_stream_each_request_is_answered_in_turn(router: Router) -> 
     client.start_stream(lambda result, error: heard.put((result, error)), headers=AUTH)
     for model in (MODEL, "nothing", MODEL):
         client.async_stream_infer(model, inputs(over_grpc))
-    told = [heard.get(timeout=PATIENCE_S) for _ in range(3)]
+    received = [heard.get(timeout=PATIENCE_S) for _ in range(3)]
     client.stop_stream()
-    check(told[0][0])
-    assert "does not exist" in str(told[1][1])
-    check(told[2][0])
+    check(received[0][0])
+    assert "does not exist" in str(received[1][1])
+    check(received[2][0])
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_what_was_answered_is_told_as_triton_tells_it(router: Router) -> None:
         over_rest = rest.get_inference_statistics(MODEL, headers=dict(AUTH))
         over = grpc.get_inference_statistics(MODEL, headers=AUTH, as_json=True)
         found: list[tuple[int, ...]] = []
-        for told in (over_rest, over):
-            (one,) = told["model_stats"]
+        for received in (over_rest, over):
+            (one,) = received["model_stats"]
             assert (one["name"], one["version"]) == (MODEL, "1")
             success, fail = one["inference_stats"]["success"], one["inference_stats"]["fail"]
             counts = (one.get("inference_count", 0), success.get("count", 0), fail.get("count", 0))

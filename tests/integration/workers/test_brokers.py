@@ -113,10 +113,10 @@ def kept(broker_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     client = Celery("tests", broker=broker_url, set_as_current=False)
     client.conf.task_queues = queues()
     client.conf.broker_transport_options = options_to_send(broker_url, PATIENCE_S)
-    told = tmp_path_factory.mktemp("broker") / "told"
-    told.touch()
-    with working(client, told):
-        yield Broker(client, told)
+    received = tmp_path_factory.mktemp("broker") / "told"
+    received.touch()
+    with working(client, received):
+        yield Broker(client, received)
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ app.conf.update(**delivery_conf(os.environ["BROKER_URL"], LONGEST_S))
 @app.task(name="tests.note")
 def note(text: str) -> None:
     """Say that it ran."""
-    with Path(os.environ["TOLD"]).open("a") as told:
-        told.write(f"{text}\n")
+    with Path(os.environ["TOLD"]).open("a") as received:
+        received.write(f"{text}\n")
 
 
 @app.task(name="tests.die")

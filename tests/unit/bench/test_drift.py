@@ -101,9 +101,9 @@ def test_runs_come_in_pairs_and_windows_hold_calls() -> None:
 
 
 def test_a_router_that_knew_is_told_the_drifted_times() -> None:
-    told, knew = fleet_file("http://e", {}), fleet_file("http://e", {"emulated-h100": 4.0})
-    assert len(told) == 6
-    for before, after in zip(told, knew, strict=True):
+    received, knew = fleet_file("http://e", {}), fleet_file("http://e", {"emulated-h100": 4.0})
+    assert len(received) == 6
+    for before, after in zip(received, knew, strict=True):
         factor = 4.0 if before["class"] == "emulated-h100" else 1.0
         assert after["service_ms"] == factor * before["service_ms"]
 

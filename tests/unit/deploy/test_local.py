@@ -246,11 +246,11 @@ def test_only_what_migrates_is_given_the_owner_of_the_tables(
 ) -> None:
     made = secrets.load_or_make(home, {})
     layout = stack.build(Options(home), made)
-    told = {service.name: " ".join(service.env.values()) for service in layout.services}
-    assert {name for name, words in told.items() if made[secrets.DATABASE_PASSWORD] in words} == {
-        "migrate"
-    }
-    assert made[secrets.SERVICES_PASSWORD] in told["router"]
+    received = {service.name: " ".join(service.env.values()) for service in layout.services}
+    assert {
+        name for name, words in received.items() if made[secrets.DATABASE_PASSWORD] in words
+    } == {"migrate"}
+    assert made[secrets.SERVICES_PASSWORD] in received["router"]
     assert made[secrets.DATABASE_PASSWORD] in layout.owner_url
 
     given = Options(home, database_url="postgres://db/x", owner_url="postgres://owner@db/x")

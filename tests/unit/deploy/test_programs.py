@@ -45,8 +45,8 @@ def test_the_fonts_of_the_system_are_found_too(tmp_path: Path) -> None:
     """Those that it has are not brought, and without any the browser dies at its first page."""
     CHROMIUM.bring(lambda package: unpacked(tmp_path / "unpacked"), tmp_path)
     folder = tmp_path / "chromium"
-    told = ElementTree.parse(folder / "fonts.conf").getroot().iter("dir")
-    assert [event.text for event in told] == ["/usr/share/fonts", f"{folder}/usr/share/fonts"]
+    received = ElementTree.parse(folder / "fonts.conf").getroot().iter("dir")
+    assert [event.text for event in received] == ["/usr/share/fonts", f"{folder}/usr/share/fonts"]
 
 
 def test_a_program_that_was_brought_is_called_with_all_its_words(tmp_path: Path) -> None:

@@ -56,12 +56,12 @@ def test_a_request_survives_the_way_to_grpc_and_back(
     message = oip.request_to_grpc(rest(header), None, "m")
     assert (message.model_name, message.id) == ("m", id_)
     body, length = oip.request_to_rest(message)
-    told, tail = oip.split(body, length)
-    assert told.get("id", "") == id_
-    assert told["parameters"] == {**parameters, "binary_data_output": True}
-    assert [tensor["name"] for tensor in told["outputs"]] == ["out"]
+    received, tail = oip.split(body, length)
+    assert received.get("id", "") == id_
+    assert received["parameters"] == {**parameters, "binary_data_output": True}
+    assert [tensor["name"] for tensor in received["outputs"]] == ["out"]
     at = 0
-    for (datatype, values), item in zip(tensors, told["inputs"], strict=True):
+    for (datatype, values), item in zip(tensors, received["inputs"], strict=True):
         size = item["parameters"]["binary_data_size"]
         assert (item["datatype"], item["shape"]) == (datatype, [len(values)])
         assert oip.values_of(datatype, tail[at : at + size]) == values

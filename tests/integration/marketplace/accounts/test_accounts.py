@@ -187,9 +187,9 @@ def test_a_stranger_uses_up_no_mail_of_a_persons(with_mail: None, person: User, 
         mail.outbox.clear()
         client = Client()
         client.cookies[known_browsers.COOKIE] = known
-        told = client.post(path, {"email": "Ana@example.com"}, REMOTE_ADDR=machine)
-        assert len(mail.outbox) == (told.status_code == 302)
-        return told.status_code
+        answer = client.post(path, {"email": "Ana@example.com"}, REMOTE_ADDR=machine)
+        assert len(mail.outbox) == (answer.status_code == 302)
+        return answer.status_code
 
     hers = Client()
     assert sign_in(hers) == 302

@@ -58,10 +58,10 @@ def shop(kept_shop: Shop) -> Shop:
 def registered(shop: Shop, name: str = "gpu") -> APIClient:
     """A client that calls as a new agent does."""
     _, token = worker_token_create(pool=shop.worker.pool)
-    told = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": name})
-    assert told.status_code == 201, told.content
+    answer = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": name})
+    assert answer.status_code == 201, answer.content
     client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {told.json()['credential']}")
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['credential']}")
     return client
 
 
@@ -73,10 +73,10 @@ def test_a_token_is_a_digest_works_once_and_expires(shop: Shop) -> None:
     row, token = worker_token_create(pool=shop.worker.pool)
     assert token not in repr(WorkerToken.objects.filter(pk=row.pk).values())
     asked = {**HOST, "token": token, "name": "gpu"}
-    told = APIClient().post("/api/v1/agents/register", asked)
-    assert told.status_code == 201
-    assert told.json()["credential"] not in repr(Agent.objects.values())
-    assert (told.json()["name"], told.json()["pool"]) == ("gpu", "fast")
+    answer = APIClient().post("/api/v1/agents/register", asked)
+    assert answer.status_code == 201
+    assert answer.json()["credential"] not in repr(Agent.objects.values())
+    assert (answer.json()["name"], answer.json()["pool"]) == ("gpu", "fast")
     assert APIClient().post("/api/v1/agents/register", asked).status_code == 403
     old, expired = worker_token_create(pool=shop.worker.pool)
     WorkerToken.objects.filter(pk=old.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -168,9 +168,9 @@ def test_a_report_that_makes_no_sense_is_refused(shop: Shop, wrong: dict[str, ob
 
 def test_a_worker_of_somebody_else_is_not_taken_over(shop: Shop) -> None:
     agent = registered(shop, "fast")
-    told = beat(agent, {**READY, "name": "0"})
-    assert told.status_code == 400
-    assert "--name" in told.content.decode()
+    answer = beat(agent, {**READY, "name": "0"})
+    assert answer.status_code == 400
+    assert "--name" in answer.content.decode()
     shop.worker.refresh_from_db()
     assert shop.worker.url == "http://127.0.0.1:9/"
 
@@ -321,8 +321,8 @@ def test_the_page_shows_a_new_token_once_and_revokes(shop: Shop) -> None:
     shown = client.get(page).content.decode()
     (token,) = re.findall(r"wp_worker_[\w-]+", shown)
     assert "wp_worker_" not in client.get(page).content.decode()
-    told = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": "gpu"})
-    assert told.status_code == 201
+    answer = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": "gpu"})
+    assert answer.status_code == 201
     assert "NVIDIA H200" in client.get(page).content.decode()
     revoke = "/pools/fast/agents/gpu/revoke"
     assert "permanently" in client.post(revoke).content.decode()
@@ -341,8 +341,8 @@ def test_the_command_line_makes_tokens_lists_and_revokes(shop: Shop) -> None:
         return out.getvalue()
 
     token = said("token", "--pool", "fast", "--hours", "1").strip()
-    told = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": "gpu"})
-    assert told.status_code == 201
+    answer = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": "gpu"})
+    assert answer.status_code == 201
     assert said("list").startswith("gpu\tfast\tregistered\tnever seen")
     assert "revoked" in said("revoke", "gpu")
     with pytest.raises(CommandError, match="no pool is called 'slow'"):

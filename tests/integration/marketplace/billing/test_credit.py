@@ -194,9 +194,9 @@ def test_a_request_is_made_by_the_api_and_says_how_it_stands(shop: Shop, staff: 
 def test_a_request_by_the_api_that_makes_no_sense_is_refused(
     shop: Shop, wrong: dict[str, object]
 ) -> None:
-    told = ask_api(signed_in(shop.owner), organisation=shop.organisation.slug, **wrong)
-    assert told.status_code == 400
-    assert told.json()["errors"]
+    answer = ask_api(signed_in(shop.owner), organisation=shop.organisation.slug, **wrong)
+    assert answer.status_code == 400
+    assert answer.json()["errors"]
     assert not CreditRequest.objects.exists()
 
 

@@ -183,16 +183,16 @@ def test_roles_decide_who_may(shop: Shop, role: Role, key: int, member_change: i
 
 def test_nobody_joins_unasked_and_nobody_is_told_who_has_signed_up(shop: Shop) -> None:
     User.objects.create_user("known@example.com")
-    told = []
+    reports = []
     for email in ("known@example.com", "unknown@example.com"):
         body = {"organisation": "acme", "email": email, "role": "viewer"}
         answer = client_of(shop.owner).post("/api/v1/members", body)
         assert answer.status_code == 201
         shown = answer.json()
         assert shown.pop("email") == email
-        told.append({name: shown[name] for name in ("organisation", "role", "status")})
-        assert set(shown) == {"id", "created_at", "expires_at", *told[-1]}
-    assert told[0] == told[1] == {"organisation": "acme", "role": "viewer", "status": "open"}
+        reports.append({name: shown[name] for name in ("organisation", "role", "status")})
+        assert set(shown) == {"id", "created_at", "expires_at", *reports[-1]}
+    assert reports[0] == reports[1] == {"organisation": "acme", "role": "viewer", "status": "open"}
     assert shop.organisation.memberships.count() == 1
     assert shop.organisation.invitations.count() == 2
 

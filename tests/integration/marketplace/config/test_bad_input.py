@@ -56,9 +56,9 @@ def key(**values: object) -> str:
     ids=range(10),
 )
 def test_a_body_that_cannot_be_kept_is_400(client: Client, body: str) -> None:
-    told = client.post("/api/v1/keys", body, content_type="application/json")
-    assert told.status_code == 400, told.content
-    assert told["Content-Type"] == PROBLEM
+    answer = client.post("/api/v1/keys", body, content_type="application/json")
+    assert answer.status_code == 400, answer.content
+    assert answer["Content-Type"] == PROBLEM
 
 
 @pytest.mark.parametrize("method", ["get", "post", "patch", "delete"])
@@ -85,8 +85,8 @@ def test_a_form_with_a_nul_is_400(client: Client, path: str, form: dict[str, str
 
 @pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute", "calls_at_once"])
 def test_a_limit_beyond_the_column_is_refused_by_the_form(client: Client, name: str) -> None:
-    told = client.post("/keys/create", {"name": "k", "scopes": ["inference"], name: str(2**31)})
-    assert told.status_code == 422
+    answer = client.post("/keys/create", {"name": "k", "scopes": ["inference"], name: str(2**31)})
+    assert answer.status_code == 422
 
 
 def cursor(text: str) -> str:
@@ -104,8 +104,8 @@ LISTS = [
 @pytest.mark.parametrize("path", [path for path in LISTS if "{" not in path])
 def test_a_cursor_that_none_of_ours_gave_is_no_fault(client: Client, path: str) -> None:
     for text in (*(cursor(item) for item in BROKEN), "%%%", "é"):
-        told = client.get(path, {"cursor": text, "organisation": "acme"})
-        assert told.status_code in {200, 400, 403, 404}, (path, text, told.content)
+        answer = client.get(path, {"cursor": text, "organisation": "acme"})
+        assert answer.status_code in {200, 400, 403, 404}, (path, text, answer.content)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_a_date_at_the_end_of_time_is_no_fault(
 
 def test_a_recharge_that_does_not_say_whether_it_is_on_is_400(client: Client) -> None:
     rule = {"organisation": "acme", "threshold_cents": 1, "amount_cents": 500, "cap_cents": 500}
-    told = client.post("/api/v1/auto-recharge", rule, content_type="application/json")
-    assert told.status_code == 400
-    assert [error["field"] for error in told.json()["errors"]] == ["enabled"]
+    answer = client.post("/api/v1/auto-recharge", rule, content_type="application/json")
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == ["enabled"]
 
 
 def test_a_body_over_the_bound_is_413(client: Client) -> None:
     body = key(name="a" * 3_000_000)
-    told = client.post("/api/v1/keys", body, content_type="application/json")
-    assert (told.status_code, told["Content-Type"]) == (413, PROBLEM)
+    answer = client.post("/api/v1/keys", body, content_type="application/json")
+    assert (answer.status_code, answer["Content-Type"]) == (413, PROBLEM)
     assert client.post("/login/", {"login": "a" * 3_000_000}).status_code == 413
 
 
@@ -145,8 +145,8 @@ def test_while_the_database_is_away_it_is_503(
         raise error("terminating connection due to administrator command")
 
     monkeypatch.setattr(QuerySet, "_fetch_all", away)
-    told = client.get(path)
-    assert (told.status_code, told["Retry-After"]) == (503, "5")
+    answer = client.get(path)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
 
 
 def test_what_the_database_refuses_as_a_value_is_400(
@@ -183,6 +183,6 @@ def test_next_stays_on_the_site(acme: Acme, elsewhere: str) -> None:
     shop.owner.set_password("a-good-password-17")
     shop.owner.save()
     form = {"login": shop.owner.email, "password": "a-good-password-17", "next": elsewhere}
-    told = Client(headers={"host": "127.0.0.1:9999"}).post("/login/", form)
-    assert told.status_code == 302
-    assert told["Location"] == "/"
+    answer = Client(headers={"host": "127.0.0.1:9999"}).post("/login/", form)
+    assert answer.status_code == 302
+    assert answer["Location"] == "/"

@@ -105,7 +105,7 @@ def test_a_stranger_reads_and_changes_nothing_of_acme(
     }
     public |= {name: acme.rows.get(name, (0,))[0] for name in PUBLIC - public.keys()}
     public |= {"workers": shop.worker.pk, "deployments": shop.deployment.pk}
-    told: dict[str, Any] = {}
+    received: dict[str, Any] = {}
     before, secrets = acme.stored(), secrets_of(acme)
     for operation, asks_for in itertools.product(operations(), ({}, known)):
         if operation.method != "get" and not asks_for:
@@ -123,11 +123,11 @@ def test_a_stranger_reads_and_changes_nothing_of_acme(
             content = answer.content.decode(errors="replace")
             allowed = allowed_to_strangers(operation) | (set() if asks_for else {400})
             if not is_public and answer.status_code not in allowed:
-                told[str(operation)] = (answer.status_code, content[:300])
+                received[str(operation)] = (answer.status_code, content[:300])
             # What a stranger sent may be said again by an error; nothing else may.
             unsent = {secret for secret in secrets if secret not in path + json.dumps(sent)}
             found = unsent if answer.status_code >= 400 else secrets
             if leaked := [secret for secret in found if secret in content]:
-                told[str(operation)] = (answer.status_code, leaked, content[:300])
-    assert not told, "\n".join(f"{name}: {what}" for name, what in told.items())
+                received[str(operation)] = (answer.status_code, leaked, content[:300])
+    assert not received, "\n".join(f"{name}: {what}" for name, what in received.items())
     assert acme.stored() == before

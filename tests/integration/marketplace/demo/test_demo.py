@@ -162,9 +162,11 @@ def test_a_model_whose_workers_could_not_be_started_says_so_everywhere(
         shown = client.get(page, {"tab": tab}).text
         assert "could not be started: llama.cpp cannot start: libgomp.so.1" in shown
         assert "data-playground" not in shown
-    told = {row["name"]: row["left_out"] for row in client.get("/api/v1/models").json()["results"]}
-    assert told[chat] == reason
-    assert told["waypost/fraud-scorer"] == ""
+    received = {
+        row["name"]: row["left_out"] for row in client.get("/api/v1/models").json()["results"]
+    }
+    assert received[chat] == reason
+    assert received["waypost/fraud-scorer"] == ""
     workers = {row["id"]: row["left_out"] for row in snapshot()["workers"] if row["left_out"]}
     assert workers == {"llama-fast-0": reason, "llama-small-0": reason}
     assert {worker.pool.name for worker in workers_to_probe()} == {

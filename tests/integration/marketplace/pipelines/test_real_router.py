@@ -58,15 +58,15 @@ def test_a_killed_process_charges_each_stage_once(served: Caller, where: str) ->
     killed("tests.integration.marketplace.pipelines.job_process", where)
     taken_over()
     prediction.refresh_from_db()
-    told = prediction_as_json(prediction)
-    assert (told["status"], prediction.attempts) == ("succeeded", 2), told["error"]
-    assert told["output"]["usage"]["completion_tokens"] == TOKENS
+    received = prediction_as_json(prediction)
+    assert (received["status"], prediction.attempts) == ("succeeded", 2), received["error"]
+    assert received["output"]["usage"]["completion_tokens"] == TOKENS
     calls = usage(2)
     assert [call.completion_tokens for call in calls] == [TOKENS] * 2
-    assert [stage["request_id"] for stage in told["stages"]] == [str(call.pk) for call in calls]
-    assert [stage["worker"] for stage in told["stages"]] == ["fast-0"] * 2
-    assert told["metrics"]["cost"] == sum(call.charge_nano for call in calls) / 1e9
-    assert ("was answered before" in told["logs"]) is (where == "between")
+    assert [stage["request_id"] for stage in received["stages"]] == [str(call.pk) for call in calls]
+    assert [stage["worker"] for stage in received["stages"]] == ["fast-0"] * 2
+    assert received["metrics"]["cost"] == sum(call.charge_nano for call in calls) / 1e9
+    assert ("was answered before" in received["logs"]) is (where == "between")
 
 
 def test_nothing_runs_after_a_stage_that_fails(served: Caller) -> None:
@@ -77,12 +77,12 @@ def test_nothing_runs_after_a_stage_that_fails(served: Caller) -> None:
     )
     job_run_next(Prediction)
     prediction.refresh_from_db()
-    told = prediction_as_json(prediction)
-    assert told["status"] == "failed"
-    assert told["error"].startswith("Stage second: ")
-    assert "author/none" in told["error"]
-    first, second = told["stages"]
+    received = prediction_as_json(prediction)
+    assert received["status"] == "failed"
+    assert received["error"].startswith("Stage second: ")
+    assert "author/none" in received["error"]
+    first, second = received["stages"]
     assert (first["status"], second["status"]) == ("succeeded", "failed")
     assert first["output"]["usage"]["completion_tokens"] == TOKENS
     (call,) = usage(1)
-    assert told["metrics"]["cost"] == first["metrics"]["cost"] == call.charge_nano / 1e9
+    assert received["metrics"]["cost"] == first["metrics"]["cost"] == call.charge_nano / 1e9

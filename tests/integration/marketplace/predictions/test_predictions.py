@@ -195,23 +195,25 @@ def test_a_webhook_is_told_what_its_filter_names(api: Api, router: FakeRouter) -
     silent = api.ask()
     for _ in range(3):
         run_one()
-    told: dict[str, list[tuple[str, Any]]] = {}
+    received: dict[str, list[tuple[str, Any]]] = {}
     for delivery in Delivery.objects.order_by("pk"):
         event = json.loads(delivery.body)
         assert event["type"] == delivery.event_type
-        told.setdefault(event["data"]["id"], []).append((delivery.event_type, event["data"]))
-    assert [kind for kind, _ in told[quiet.json()["id"]]] == [
+        received.setdefault(event["data"]["id"], []).append((delivery.event_type, event["data"]))
+    assert [kind for kind, _ in received[quiet.json()["id"]]] == [
         "prediction.start",
         "prediction.completed",
     ]
-    assert {kind for kind, _ in told[loud.json()["id"]]} == {f"prediction.{item}" for item in every}
-    last = told[loud.json()["id"]][-1][1]
+    assert {kind for kind, _ in received[loud.json()["id"]]} == {
+        f"prediction.{item}" for item in every
+    }
+    last = received[loud.json()["id"]][-1][1]
     assert (last["status"], last["output"]["choices"][0]["message"]["content"]) == (
         "succeeded",
         SENTENCE,
     )
     assert last["completed_at"]
-    assert silent.json()["id"] not in told
+    assert silent.json()["id"] not in received
 
 
 def test_a_webhook_gets_no_data_that_is_too_large(

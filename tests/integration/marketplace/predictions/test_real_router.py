@@ -88,7 +88,7 @@ def test_a_prediction_that_is_cancelled_amid_its_answer_is_billed_for_what_came(
     assert call.outcome == "client_gone"
     assert 0 < call.completion_tokens < TOKENS
     assert prediction.request_id == call.pk
-    told = prediction_as_json(prediction)
-    assert told["metrics"]["cost"] == call.charge_nano / 1e9
-    assert told["metrics"]["predict_time"] == round(call.upstream_ms / 1e3, 3)
-    assert told["logs"].endswith("The call was ended.\n")
+    received = prediction_as_json(prediction)
+    assert received["metrics"]["cost"] == call.charge_nano / 1e9
+    assert received["metrics"]["predict_time"] == round(call.upstream_ms / 1e3, 3)
+    assert received["logs"].endswith("The call was ended.\n")

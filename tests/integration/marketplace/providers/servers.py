@@ -167,7 +167,7 @@ class FakeOpenAi:
 @contextlib.contextmanager
 def serving(make: Any) -> Iterator[str]:
     """Run an aiohttp application, made on its own loop in a thread; yields its base URL."""
-    started, stop, told = threading.Event(), threading.Event(), {}
+    started, stop, received = threading.Event(), threading.Event(), {}
 
     async def run() -> None:
         runner = web.AppRunner(
@@ -176,7 +176,7 @@ def serving(make: Any) -> Iterator[str]:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        told["port"] = runner.addresses[0][1]
+        received["port"] = runner.addresses[0][1]
         started.set()
         await asyncio.to_thread(stop.wait)
         await runner.cleanup()
@@ -185,7 +185,7 @@ def serving(make: Any) -> Iterator[str]:
     thread.start()
     assert started.wait(60)
     try:
-        yield f"http://127.0.0.1:{told['port']}"
+        yield f"http://127.0.0.1:{received['port']}"
     finally:
         stop.set()
         thread.join(10)

@@ -125,7 +125,7 @@ def test_an_inside_address_is_not_called_unless_the_installation_allows_it(url: 
 
 
 def test_it_stops_soon_after_it_is_cancelled() -> None:
-    told: list[Finding] = []
+    reports: list[Finding] = []
     with fake_openai(token_s=0.5) as url:
         target = Target(url, "openai", 1, "chat", MODEL)
         begun = time.monotonic()
@@ -133,8 +133,8 @@ def test_it_stops_soon_after_it_is_cancelled() -> None:
             check_all(
                 [target],
                 LOOPBACK,
-                tell=lambda _t, finding: told.append(finding),
-                is_cancelled=lambda: bool(told),
+                tell=lambda _t, finding: reports.append(finding),
+                is_cancelled=lambda: bool(reports),
             )
     assert time.monotonic() - begun < 3
 

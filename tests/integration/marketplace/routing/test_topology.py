@@ -355,13 +355,13 @@ def test_only_staff_look(shop: Shop, path: str) -> None:
 
 def test_the_api_tells_it_all(staff: Client, shop: Shop, hear: Callable[..., Routers]) -> None:
     hear(left=said(in_flight=1, waiting=2))
-    told = staff.get("/api/v1/topology").json()
-    assert told["is_known"] is True
-    assert told["queues"][0] | {} == told["queues"][0]
-    assert (told["queues"][0]["model"], told["queues"][0]["waiting"]) == ("author/slug", 2)
-    worker = told["pools"][0]["workers"][0]
+    received = staff.get("/api/v1/topology").json()
+    assert received["is_known"] is True
+    assert received["queues"][0] | {} == received["queues"][0]
+    assert (received["queues"][0]["model"], received["queues"][0]["waiting"]) == ("author/slug", 2)
+    worker = received["pools"][0]["workers"][0]
     assert (worker["worker_id"], worker["condition"], worker["in_flight"]) == ("fast-0", "busy", 1)
-    assert told["overview"]["calls"] == 0
+    assert received["overview"]["calls"] == 0
 
 
 def second_worker(shop: Shop) -> Worker:

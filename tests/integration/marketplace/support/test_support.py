@@ -126,9 +126,9 @@ def test_the_api_shows_the_same_and_records_it(staff: Client, shop: Shop) -> Non
     settled_call(shop)
     hits = staff.post("/api/v1/support", {"q": "acme"}, content_type="application/json").json()
     assert hits[0]["organisation"] == "acme"
-    told = staff.get("/api/v1/support/acme").json()
-    assert told["keys"][0]["masked"] == row.masked
-    assert told["calls"][0]["model"] == "author/slug"
+    received = staff.get("/api/v1/support/acme").json()
+    assert received["keys"][0]["masked"] == row.masked
+    assert received["calls"][0]["model"] == "author/slug"
     looks = staff.get("/api/v1/looks").json()["results"]
     assert [look["kind"] for look in looks] == ["organisation", "search"]
 

@@ -177,9 +177,9 @@ def test_the_api_locks_tries_compares_and_rolls_back(staff: Client, shop: Shop) 
     assert Client().get(f"/api/v1/policies/{first.json()['id']}").json()["created_by"] is None
     problem = staff.post("/api/v1/policies", {**sent, "kind": "round_robin"}, **JSON)
     assert problem.status_code == 409
-    told = problem.json()
-    assert told["current_version"] == 1
-    assert told["changed_meanwhile"][0]["field"] == "kind"
+    received = problem.json()
+    assert received["current_version"] == 1
+    assert received["changed_meanwhile"][0]["field"] == "kind"
     second = {**sent, "expected_version": 1, "wait_weight": 8.0}
     assert staff.post("/api/v1/policies", second, **JSON).status_code == 201
     path = "/api/v1/policies/diff?model=author/slug&before=1&after="

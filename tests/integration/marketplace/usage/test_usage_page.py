@@ -246,8 +246,8 @@ def test_an_engine_that_lost_says_which_part_of_its_cost_was_it() -> None:
 
 
 def test_a_record_shows_of_what_each_engines_score_was_made(shop: Shop, owner: Client) -> None:
-    told = TermsRecord(12.0, 34.0, 56.0, 78.0, 1_500, 640, 20)
-    engine = CandidateRecord(1, "fast-0", "fast", "chosen", 0.0, 102.0, 0.18, told)
+    received = TermsRecord(12.0, 34.0, 56.0, 78.0, 1_500, 640, 20)
+    engine = CandidateRecord(1, "fast-0", "fast", "chosen", 0.0, 102.0, 0.18, received)
     slots = CandidateRecord(2, "fast-1", "fast", "slower", 0.0, 300.0, 0.3)
     call = settled_call(shop, candidates=Candidates(lambda: (engine, slots)))
     page = owner.get(f"/usage/{call}")
@@ -263,7 +263,7 @@ def test_a_record_shows_of_what_each_engines_score_was_made(shop: Shop, owner: C
     assert "Quanto cada motor levaria" in portuguese.content.decode()
     assert "escolhido" in portuguese.content.decode()
     kept = owner.get(f"/api/v1/usage/{call}").json()["candidates"]
-    assert kept[0]["terms"] == msgspec.to_builtins(told)
+    assert kept[0]["terms"] == msgspec.to_builtins(received)
     assert "terms" not in kept[1]
 
 

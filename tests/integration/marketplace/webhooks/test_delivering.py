@@ -100,12 +100,12 @@ def test_an_event_that_is_sent_twice_is_told_once(shop: Shop, receiver: Receiver
 def test_nothing_is_told_of_a_transaction_that_is_rolled_back(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(services, "task_send", lambda name, **_: told.append(name))
+    reports: list[str] = []
+    monkeypatch.setattr(services, "task_send", lambda name, **_: reports.append(name))
     with django_capture_on_commit_callbacks(execute=True):
         sent(shop, "https://hooks.example/x")
-        assert told == []
-    assert told == ["webhooks.deliver"]
+        assert reports == []
+    assert reports == ["webhooks.deliver"]
 
 
 @pytest.mark.parametrize("event_id", ["", "a b", "a\nb", "é", "x" * 121])

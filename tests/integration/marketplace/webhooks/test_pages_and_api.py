@@ -134,8 +134,8 @@ def test_a_viewer_looks_and_changes_nothing(shop: Shop, delivery: Delivery) -> N
     assert "Create a secret" not in viewer.get("/webhooks").content.decode()
     assert viewer.post(f"/webhooks/{delivery.pk}/resend").status_code == 403
     assert viewer.post("/webhooks/secret", {"overlap_hours": "0"}).status_code == 403
-    told = viewer.post(f"/api/v1/webhook-deliveries/{delivery.pk}/resend")
-    assert told.status_code == 403
+    answer = viewer.post(f"/api/v1/webhook-deliveries/{delivery.pk}/resend")
+    assert answer.status_code == 403
 
 
 # --- the management API ---------------------------------------------------------------------------
@@ -153,8 +153,8 @@ def test_the_api_lists_and_tells_one_delivery(by_key: Client, delivery: Delivery
 
 
 def test_the_api_sends_again(by_key: Client, delivery: Delivery, receiver: Receiver) -> None:
-    told = by_key.post(f"/api/v1/webhook-deliveries/{delivery.pk}/resend")
-    assert (told.status_code, told.json()["state"]) == (202, "waiting")
+    answer = by_key.post(f"/api/v1/webhook-deliveries/{delivery.pk}/resend")
+    assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
     deliver()
     assert receiver.ids == ["evt_1", "evt_1"]
 
@@ -181,6 +181,6 @@ def test_the_api_rotates_and_tells_the_secret_once(shop: Shop, by_key: Client) -
 @pytest.mark.parametrize("hours", [-1, 721, "x"])
 def test_an_overlap_beyond_its_bounds_is_a_problem(by_key: Client, hours: object) -> None:
     asked = {"organisation": "acme", "overlap_hours": hours}
-    told = by_key.post("/api/v1/webhook-secrets", asked, content_type="application/json")
-    assert told.status_code == 400
-    assert told["Content-Type"] == "application/problem+json"
+    answer = by_key.post("/api/v1/webhook-secrets", asked, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"

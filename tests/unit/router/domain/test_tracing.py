@@ -16,8 +16,8 @@ def test_without_tracing_the_callers_header_goes_on_as_it_came() -> None:
 
 
 def test_a_callers_trace_goes_on_with_a_span_of_its_own() -> None:
-    told, parent = traceparent_of(CALLER, ID, 0.5)
-    assert told == "00-0af7651916cd43dd8448eb211c80319c-8333444455556666-01"
+    received, parent = traceparent_of(CALLER, ID, 0.5)
+    assert received == "00-0af7651916cd43dd8448eb211c80319c-8333444455556666-01"
     assert parent == "b7ad6b7169203331"
 
 
@@ -33,8 +33,8 @@ def test_a_callers_trace_goes_on_with_a_span_of_its_own() -> None:
     ],
 )
 def test_what_is_no_context_begins_a_trace_under_the_calls_id(header: str) -> None:
-    told, parent = traceparent_of(header, ID, 1.0)
-    assert told == "00-0193a0b0111172228333444455556666-8333444455556666-01"
+    received, parent = traceparent_of(header, ID, 1.0)
+    assert received == "00-0193a0b0111172228333444455556666-8333444455556666-01"
     assert parent == ""
     assert traceparent_of(header, ID, None) == ("", "")
 

@@ -346,10 +346,10 @@ async def test_any_page_may_call_where_that_is_configured(origin: str) -> None:
     asked = "authorization, x-stainless-lang, anthropic-version, x-anything-to-come"
     headers = {"origin": origin, "access-control-request-headers": asked}
     async with client_of(Line(FakeUpstream(lambda _: ANSWER)), "*") as client:
-        told = await client.options("/v1/chat/completions", headers=headers)
-        assert told.status_code == 204
-        assert told.headers["access-control-allow-origin"] == origin
-        assert told.headers["access-control-allow-headers"] == asked
+        response = await client.options("/v1/chat/completions", headers=headers)
+        assert response.status_code == 204
+        assert response.headers["access-control-allow-origin"] == origin
+        assert response.headers["access-control-allow-headers"] == asked
         answer = await client.post(
             "/v1/chat/completions", json=CHAT, headers={**AUTH, "origin": origin}
         )

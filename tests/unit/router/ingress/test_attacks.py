@@ -44,11 +44,11 @@ async def raw(client: httpx.AsyncClient, *pieces: bytes) -> bytes:
             writer.write(piece)
             await writer.drain()
         writer.write_eof()
-    told = b""
+    received = b""
     with contextlib.suppress(OSError):
-        told = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        received = await asyncio.wait_for(reader.read(), PATIENCE_S)
     writer.close()
-    return told
+    return received
 
 
 @pytest.mark.parametrize("path", ["/admin/state", "/metrics"])
@@ -89,8 +89,8 @@ async def test_paths_are_taken_as_they_are_written() -> None:
             "/v2/../v1/models",
             "/V1/models",
         ):
-            told = await raw(client, f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
-            assert told.startswith(b"HTTP/1.1 404 "), path
+            received = await raw(client, f"GET {path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
+            assert received.startswith(b"HTTP/1.1 404 "), path
         encoded = await client.get("/v1/models/a%2Fm", headers=AUTH)
         assert encoded.json()["id"] == "a/m"
         split = await client.get("/v1/models/a%0d%0aset-cookie:x", headers=AUTH)
@@ -109,8 +109,8 @@ async def test_a_body_that_nobody_asked_for_is_thrown_away(method: str) -> None:
     async with shop() as (client, _):
         bare = await raw(client, head + b"\r\n")
         for body in bodies:
-            told = await raw(client, head + body)
-            assert told.split(b"\r\n")[0] == bare.split(b"\r\n")[0]
+            received = await raw(client, head + body)
+            assert received.split(b"\r\n")[0] == bare.split(b"\r\n")[0]
 
 
 async def test_such_a_body_is_bounded_too() -> None:
@@ -137,8 +137,8 @@ async def test_nothing_of_a_request_can_be_without_end(
     begin: bytes, more: bytes, status: bytes
 ) -> None:
     async with shop() as (client, line):
-        told = await raw(client, begin, *[more] * 40)
-        assert told.split(b" ")[1] == status, told
+        received = await raw(client, begin, *[more] * 40)
+        assert received.split(b" ")[1] == status, received
     assert not line.records
 
 
@@ -169,25 +169,25 @@ async def test_a_request_that_a_proxy_might_read_otherwise_is_refused_and_ends_t
     request_: bytes,
 ) -> None:
     async with shop() as (client, line):
-        told = await raw(client, request_ + b"GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
-    assert told.startswith(b"HTTP/1.1 400 "), told
-    assert told.count(b"HTTP/1.1 ") == 1, "the rest was taken for another request"
+        received = await raw(client, request_ + b"GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 "), received
+    assert received.count(b"HTTP/1.1 ") == 1, "the rest was taken for another request"
     assert not line.records
 
 
 async def test_an_explanation_says_nothing_of_other_customers_or_of_where_workers_are() -> None:
     async with shop() as (client, _):
         for _ in range(3):
-            told = await client.post(
+            answer = await client.post(
                 "/v1/chat/completions", json=CHAT, headers={**AUTH, "x-route-explain": "1"}
             )
         generation = await client.get(
-            f"/v1/generation?id={told.headers['x-request-id']}", headers=AUTH
+            f"/v1/generation?id={answer.headers['x-request-id']}", headers=AUTH
         )
-    for text in (told.text, generation.text):
+    for text in (answer.text, generation.text):
         for secret in ("organisation", "account", "key_id", "lease", "http://x", KEY):
             assert secret not in text
-    assert told.json()["route"]["request_id"] == told.headers["x-request-id"]
+    assert answer.json()["route"]["request_id"] == answer.headers["x-request-id"]
 
 
 async def test_no_header_of_a_client_decides_for_whom_or_where_a_call_runs() -> None:
@@ -209,9 +209,9 @@ async def test_no_header_of_a_client_decides_for_whom_or_where_a_call_runs() -> 
         "cookie": "a=b",
     }
     async with calling(line, LIMITS) as client:
-        told = await client.post("/v1/chat/completions", json=CHAT, headers=headers)
-    assert told.status_code == 200
-    assert told.headers["x-request-id"] != "mine"
+        response = await client.post("/v1/chat/completions", json=CHAT, headers=headers)
+    assert response.status_code == 200
+    assert response.headers["x-request-id"] != "mine"
     assert not seen[0].payload_headers
     assert line.records[0].organisation_id == 1
 
@@ -249,8 +249,8 @@ async def test_no_header_of_an_inference_is_a_fault_of_ours(
     body = b'{"inputs":[{"name":"X","datatype":"FP32","shape":[1],"data":[1]}]}'
     sent = [(b"authorization", f"Bearer {KEY}".encode()), *headers.items()]
     async with calling(line, Limits()) as client:
-        told = await client.post("/v2/models/a/t/infer", content=body, headers=sent)
-    assert told.status_code == status, told.text
+        answer = await client.post("/v2/models/a/t/infer", content=body, headers=sent)
+    assert answer.status_code == status, answer.text
 
 
 async def test_a_parameter_without_a_value_is_the_clients_error() -> None:
@@ -297,8 +297,8 @@ async def test_targets_hosts_and_heads_are_taken_by_the_standard(
     head: bytes, status: bytes
 ) -> None:
     async with shop() as (client, _):
-        told = await raw(client, head + SIZED)
-    assert told.split(b" ")[1] == status, told
+        received = await raw(client, head + SIZED)
+    assert received.split(b" ")[1] == status, received
 
 
 async def test_an_empty_idempotency_key_is_none() -> None:
@@ -319,13 +319,13 @@ async def test_the_bodies_of_all_calls_together_are_bounded_and_let_go_of() -> N
         _, slow = await asyncio.open_connection("127.0.0.1", client.base_url.port)
         slow.write(head + b"x" * 1_400)
         await slow.drain()
-        told = b""
+        received = b""
         for _ in range(50):  # Until the first one's have come.
-            told = await raw(client, head + b"x" * 1_500)
-            if told.startswith(b"HTTP/1.1 503"):
+            received = await raw(client, head + b"x" * 1_500)
+            if received.startswith(b"HTTP/1.1 503"):
                 break
-        assert told.startswith(b"HTTP/1.1 503")
-        assert b"retry-after: 1\r\n" in told
+        assert received.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1\r\n" in received
         slow.close()
         await slow.wait_closed()
         answer = None

@@ -72,9 +72,9 @@ async def test_a_decision_on_engines_is_as_it_is_described() -> None:
     async with calling(line) as client:
         call = await client.post("/v1/chat/completions", json=asked, headers=auth)
         path = f"/v1/generation?id={call.headers['x-request-id']}"
-        told = (await client.get(path, headers=auth)).json()
+        received = (await client.get(path, headers=auth)).json()
     described = DESCRIPTION | {"$ref": "#/components/schemas/Generation"}
-    Draft202012Validator(described).validate(told)
-    assert all(item["terms"] for item in told["data"]["decision"])
-    del told["data"]["decision"][0]["terms"]["others_ms"]
-    assert not Draft202012Validator(described).is_valid(told)
+    Draft202012Validator(described).validate(received)
+    assert all(item["terms"] for item in received["data"]["decision"])
+    del received["data"]["decision"][0]["terms"]["others_ms"]
+    assert not Draft202012Validator(described).is_valid(received)

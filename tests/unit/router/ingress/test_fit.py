@@ -258,10 +258,10 @@ async def test_a_message_that_does_not_fit_is_refused_in_words_of_its_dialect(
     async with calling(line) as client:
         answer = await client.post(MESSAGES, json=body, headers=AUTH)
     assert answer.status_code == 422, answer.text
-    told = answer.json()
-    assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error")
-    assert next(iter(fields)) in told["error"]["message"]
-    assert not any(word in told["error"]["message"] for word in PYTHON), told
+    received = answer.json()
+    assert (received["type"], received["error"]["type"]) == ("error", "invalid_request_error")
+    assert next(iter(fields)) in received["error"]["message"]
+    assert not any(word in received["error"]["message"] for word in PYTHON), received
     assert not line.upstream.called
 
 

@@ -219,11 +219,11 @@ CHUNKS = [
 
 @given(st.sets(st.integers(1, len(CHUNKS) - 1)))
 def test_a_stream_is_the_same_however_it_comes(cuts: set[int]) -> None:
-    stream, told, start = MessageStream(ID), b"", 0
+    stream, received, start = MessageStream(ID), b"", 0
     for cut in [*sorted(cuts), len(CHUNKS)]:
-        told += stream.feed(b"".join(CHUNKS[start:cut]))
+        received += stream.feed(b"".join(CHUNKS[start:cut]))
         start = cut
-    found = events(told + stream.end())
+    found = events(received + stream.end())
     assert [event["type"] for event in found] == [
         "message_start",
         *("content_block_start", "content_block_delta", "content_block_stop"),
@@ -368,11 +368,11 @@ TWO_CALLS = {
 @pytest.mark.parametrize("chunks", TWO_CALLS.values(), ids=TWO_CALLS)
 def test_calls_of_several_tools_are_told_apart_and_one_after_the_other(chunks: list) -> None:
     stream = MessageStream("r")
-    told = b"".join(stream.feed(delta(tool_calls=calls)) for calls in chunks)
-    told += stream.feed(delta("stop")) + stream.end()
+    received = b"".join(stream.feed(delta(tool_calls=calls)) for calls in chunks)
+    received += stream.feed(delta("stop")) + stream.end()
     blocks: list[list] = []
     is_open = False
-    for event in events(told):
+    for event in events(received):
         if event["type"] == "content_block_start":
             assert not is_open
             is_open = True
@@ -394,8 +394,8 @@ def test_calls_of_several_tools_are_told_apart_and_one_after_the_other(chunks: l
 def test_what_a_model_thought_is_kept_under_either_name() -> None:
     for name in ("reasoning_content", "reasoning"):
         stream = MessageStream("r")
-        told = events(stream.feed(delta(**{name: "hm"}) + delta(content="so")))
-        deltas = [e["delta"] for e in told if e["type"] == "content_block_delta"]
+        received = events(stream.feed(delta(**{name: "hm"}) + delta(content="so")))
+        deltas = [e["delta"] for e in received if e["type"] == "content_block_delta"]
         assert [item.get("thinking") or item["text"] for item in deltas] == ["hm", "so"]
         whole = {"choices": [{"message": {name: "hm", "content": "so"}}]}
         content = json.loads(message_of(json.dumps(whole).encode(), "r"))["content"]

@@ -160,16 +160,20 @@ async def ask(stream: Any) -> None:
 async def rest_of(stream: Any) -> list[Any]:
     """Everything that still arrives after the last request."""
     await stream.done_writing()
-    return [told async for told in stream]
+    return [received async for received in stream]
 
 
 async def test_every_answer_comes_and_the_rows_are_billed_once() -> None:
     async with working(three) as (_, line), streaming(line) as stream:
         for _ in range(2):
             await ask(stream)
-        told = [item.infer_response for item in await rest_of(stream)]
-    assert [list(answer.raw_output_contents) for answer in told] == [[b"\0"], [b"\1"], [b"\2"]] * 2
-    assert {answer.model_name for answer in told} == {MODEL}
+        received = [item.infer_response for item in await rest_of(stream)]
+    assert [list(answer.raw_output_contents) for answer in received] == [
+        [b"\0"],
+        [b"\1"],
+        [b"\2"],
+    ] * 2
+    assert {answer.model_name for answer in received} == {MODEL}
     assert [record.outcome for record in line.records] == ["completed"] * 2
     assert [record.charge_nano for record in line.records] == [ROWS * ROW_NANO] * 2
     assert line.unresolved_nano == line.slots_taken == 0
@@ -189,8 +193,8 @@ async def test_a_model_that_fails_may_say_that_it_is_done() -> None:
 async def test_a_worker_without_room_is_left_for_another() -> None:
     async with working(full) as (worker, line), streaming(line) as stream:
         await ask(stream)
-        (told,) = await rest_of(stream)
-    assert told.infer_response.raw_output_contents
+        (received,) = await rest_of(stream)
+    assert received.infer_response.raw_output_contents
     assert worker.calls == 2
 
 
@@ -212,8 +216,8 @@ async def test_a_worker_that_breaks_off_is_told_of_and_what_was_delivered_is_bil
 async def test_before_the_first_answer_another_worker_is_tried() -> None:
     async with working(failing_once) as (worker, line), streaming(line) as stream:
         await ask(stream)
-        (told,) = await rest_of(stream)
-    assert told.infer_response.raw_output_contents
+        (received,) = await rest_of(stream)
+    assert received.infer_response.raw_output_contents
     assert worker.calls == 2
     assert line.records[0].attempts[0].outcome == "worker_failed:grpc_internal"
 
@@ -221,8 +225,8 @@ async def test_before_the_first_answer_another_worker_is_tried() -> None:
 async def test_what_the_worker_finds_wrong_is_the_callers_and_free() -> None:
     async with working(refusing) as (worker, line), streaming(line) as stream:
         await ask(stream)
-        (told,) = await rest_of(stream)
-    assert told.error_message == "unexpected shape"
+        (received,) = await rest_of(stream)
+    assert received.error_message == "unexpected shape"
     assert (worker.calls, line.records[0].charge_nano) == (1, 0)
 
 
@@ -240,11 +244,11 @@ async def test_what_the_worker_finds_wrong_is_the_callers_and_free() -> None:
 )
 async def test_fields_of_other_kinds_are_the_callers_error(odd: dict[str, Any]) -> None:
     async with working(three) as (_, line), calling(line) as client:
-        told = await client.post(
+        answer = await client.post(
             "/v2/models/a/t/infer", json={**INFERENCE, **odd}, headers=dict(METADATA)
         )
-    assert told.status_code == 422, told.text
-    assert next(iter(odd)) in told.json()["error"] or "cannot be read" in told.json()["error"]
+    assert answer.status_code == 422, answer.text
+    assert next(iter(odd)) in answer.json()["error"] or "cannot be read" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -259,9 +263,9 @@ async def test_a_worker_that_cannot_be_found_is_a_failure(url: str, reason: str)
     transport = GRPCTransport(LIMITS, AddressPolicy(EVERYWHERE))
     line = Line(OIPUpstream(transport), catalog=shop(url))
     async with calling(line) as client:
-        told = await client.post("/v2/models/a/t/infer", json=INFERENCE, headers=dict(METADATA))
-    assert told.status_code == 502
-    assert reason in told.json()["error"]
+        answer = await client.post("/v2/models/a/t/infer", json=INFERENCE, headers=dict(METADATA))
+    assert answer.status_code == 502
+    assert reason in answer.json()["error"]
     assert line.slots_taken == 0
 
 
@@ -279,8 +283,8 @@ async def test_a_decoupled_worker_that_goes_away_is_a_failure_to_connect() -> No
         await server.stop(None)
         for _ in range(3):
             await ask(stream)
-            told = await stream.read()
-            assert "connect" in told.error_message
+            received = await stream.read()
+            assert "connect" in received.error_message
     await transport.close()
 
 
@@ -308,8 +312,8 @@ async def test_a_decoupled_worker_that_takes_nothing_is_given_up() -> None:
         assert request.inputs.add(name="X", datatype="UINT8", shape=[1, 8_000_000]).name
         request.raw_input_contents.append(bytes(8_000_000))
         await stream.write(request)
-        told = await asyncio.wait_for(stream.read(), PATIENCE_S)
-    assert "timeout" in told.error_message
+        received = await asyncio.wait_for(stream.read(), PATIENCE_S)
+    assert "timeout" in received.error_message
     await transport.close()
     await server.stop(None)
 
@@ -351,10 +355,10 @@ async def test_a_stream_goes_through_the_router_that_owns_the_model(
             here = Forwarder(view, client, PEPPER, 10_000)
             async with streaming(left, here) as stream:
                 await ask(stream)
-                told = await rest_of(stream)
-    answers = [answer for answer in told if not answer.error_message]
+                received = await rest_of(stream)
+    answers = [answer for answer in received if not answer.error_message]
     assert len(answers) == ends
     assert all(answer.infer_response.raw_output_contents for answer in answers)
-    assert len(told) == (ends if script is three else ends + 1)
+    assert len(received) == (ends if script is three else ends + 1)
     assert not left.records
     assert right.records[0].charge_nano == (ROWS * ROW_NANO if ends else 0)

@@ -62,17 +62,17 @@ async def test_a_stream_ends_with_done() -> None:
 
 
 async def test_an_explained_stream_tells_its_route_in_a_last_chunk_without_choices() -> None:
-    one, two, told, done = await streamed(report=REPORT)
+    one, two, received, done = await streamed(report=REPORT)
     assert (one, two, done) == (b"one", b"two", b"[DONE]")
-    chunk = json.loads(told)
+    chunk = json.loads(received)
     assert (chunk["choices"], chunk["route"]) == ([], REPORT)
     assert (chunk["id"], chunk["model"]) == ("served", "its/model"), "of the model that answered"
 
 
 async def test_a_stream_that_an_error_ends_has_it_last_and_is_not_done() -> None:
-    told = json.loads((await streamed(errors.CreditUsedUp("top up")))[-1])
-    assert told["error"]["code"] == "credit_used_up"
-    assert told["error"]["message"] == "top up"
+    received = json.loads((await streamed(errors.CreditUsedUp("top up")))[-1])
+    assert received["error"]["code"] == "credit_used_up"
+    assert received["error"]["message"] == "top up"
 
 
 def test_each_error_has_a_word_in_each_dialect() -> None:

@@ -109,8 +109,8 @@ async def test_the_state_tells_what_is_in_an_engines_batch_and_slots_have_none()
     ):
 
         async def workers() -> dict[str, dict[str, Any]]:
-            told = (await client.get("/admin/state", headers=ADMIN)).json()
-            return {worker["id"]: worker for worker in told["workers"]}
+            received = (await client.get("/admin/state", headers=ADMIN)).json()
+            return {worker["id"]: worker for worker in received["workers"]}
 
         async with client.stream(
             "POST", "/v1/chat/completions", json=body, headers=AUTH
@@ -146,9 +146,9 @@ async def test_the_state_is_told_again_and_again_and_to_so_many_at_once() -> Non
     ):
         assert response.headers["content-type"].startswith("text/event-stream")
         seen = 0
-        async for told in response.aiter_lines():
-            if told.startswith("data: "):
-                state = msgspec.json.decode(told.removeprefix("data: "))
+        async for received in response.aiter_lines():
+            if received.startswith("data: "):
+                state = msgspec.json.decode(received.removeprefix("data: "))
                 assert {worker["id"] for worker in state["workers"]} >= {"one-0", "two-0"}
                 seen += 1
             if seen == 3:

@@ -367,11 +367,11 @@ async def test_an_early_answer_reaches_who_still_sends_and_ends_the_connection()
     )
     async with passing(saying(busy)) as ways, ways.raw() as (reader, writer):
         writer.write(head("/v1/files", "content-length: 900") + b"x" * 10)
-        told = await asyncio.wait_for(reader.read(), PATIENCE_S)
-    assert told.startswith(b"HTTP/1.1 503")
-    assert b"retry-after: 5" in told
-    assert b"connection: close" in told
-    assert told.endswith(b"full")
+        received = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    assert received.startswith(b"HTTP/1.1 503")
+    assert b"retry-after: 5" in received
+    assert b"connection: close" in received
+    assert received.endswith(b"full")
 
 
 @pytest.mark.parametrize("sent", [b"", b"x" * 10])
@@ -384,11 +384,11 @@ async def test_a_client_that_leaves_takes_its_request_with_it(sent: bytes) -> No
 
 
 async def test_events_come_down_one_by_one_until_the_client_leaves() -> None:
-    told = asyncio.Event()
+    received = asyncio.Event()
 
     async def tell(web: Web, reader: Reader, writer: Writer) -> None:
         writer.write(EVENTS + b"data: 1\n\n")
-        await told.wait()
+        await received.wait()
         writer.write(b"data: 2\n\n")
         await say_nothing(web, reader, writer)
 
@@ -398,7 +398,7 @@ async def test_events_come_down_one_by_one_until_the_client_leaves() -> None:
             assert answer.headers["content-type"] == "text/event-stream"
             events = answer.aiter_raw()
             assert await anext(events) == b"data: 1\n\n"
-            told.set()
+            received.set()
             assert await anext(events) == b"data: 2\n\n"
         await asyncio.wait_for(ways.web.left.wait(), PATIENCE_S)
 
@@ -419,11 +419,11 @@ async def test_a_web_process_that_is_away_is_a_503_and_the_connection_stays() ->
     async with without_web() as ways, ways.raw() as (reader, writer):
         for _ in range(2):
             writer.write(head(method="GET"))
-            told = await reader.readuntil(b"\r\n\r\n")
-            assert told.startswith(b"HTTP/1.1 503")
-            assert b"retry-after: 5" in told
-            assert b"connection: close" not in told
-            length = int(told.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            received = await reader.readuntil(b"\r\n\r\n")
+            assert received.startswith(b"HTTP/1.1 503")
+            assert b"retry-after: 5" in received
+            assert b"connection: close" not in received
+            length = int(received.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
             body = await reader.readexactly(length)
             assert b'"jobs_unavailable"' in body
             for kind in JOBS:
@@ -496,8 +496,8 @@ async def test_who_asks_whether_to_send_is_told_to_once_somebody_reads() -> None
 async def test_who_speaks_http_1_0_is_served() -> None:
     async with passing(saying(EVENTS + b"data: 1\n\n")) as ways, ways.raw() as (reader, writer):
         writer.write(head("/v1/predictions/p", method="GET").replace(b"HTTP/1.1", b"HTTP/1.0"))
-        told = await asyncio.wait_for(reader.read(), PATIENCE_S)
-    assert told.partition(b"\r\n\r\n")[2] == b"data: 1\n\n"
+        received = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    assert received.partition(b"\r\n\r\n")[2] == b"data: 1\n\n"
 
 
 async def test_so_many_run_at_once_and_no_more() -> None:

@@ -82,26 +82,26 @@ async def test_a_stream_that_asks_is_told_until_its_answer_begins() -> None:
 async def test_who_waits_for_a_worker_is_told_its_place_and_when() -> None:
     """In comments, and to callers of its organisation that ask about the call."""
     gate = asyncio.Event()
-    told: dict[str, str] = {}
+    received: dict[str, str] = {}
 
     async def call(client: httpx.AsyncClient) -> None:
         post = client.stream("POST", "/v1/chat/completions", json=CHAT, headers=ASKING)
         async with post as answer:
             (said,) = await comments(answer.aiter_lines(), 1)
-            told[answer.headers["x-request-id"]] = said
+            received[answer.headers["x-request-id"]] = said
             await gate.wait()
 
     line = Line(upstream_that_waits(gate), catalog=two_organisations())
     async with calling(line, OFTEN) as client, asyncio.TaskGroup() as all_:
         for _ in range(20):
             all_.create_task(call(client))
-        await in_time(lambda: len(told) == 20)
-        queued = [id_ for id_, said in told.items() if said.startswith(": queued place=")]
+        await in_time(lambda: len(received) == 20)
+        queued = [id_ for id_, said in received.items() if said.startswith(": queued place=")]
         asked = f"/v1/generation?id={queued[-1]}"
         known = await client.get(asked, headers=AUTH)
         strange = await client.get(asked, headers={"authorization": f"Bearer {OTHER_KEY}"})
         gate.set()
-    assert all(int(told[id_].rpartition("eta_ms=")[2]) > 0 for id_ in queued)
+    assert all(int(received[id_].rpartition("eta_ms=")[2]) > 0 for id_ in queued)
     standing = known.json()["data"]
     assert (standing["outcome"], standing["model"]) == ("waiting", "a/m")
     assert 1 <= standing["place"] <= len(queued)

@@ -221,11 +221,11 @@ async def test_what_calls_are_told_as_they_begin_to_wait_is_on_their_records() -
     await until(lambda: line.gateway.waiting == 2)
     upstream.gate.set()
     await asyncio.wait(calls)
-    told = {record.request_id: record for record in line.records}
-    assert [told[f"c{n}"].place for n in range(len(calls))] == [0] * FAST_ROOM + [1, 2]
-    first, second = (told[f"c{n}"].eta_ms for n in (FAST_ROOM, FAST_ROOM + 1))
+    received = {record.request_id: record for record in line.records}
+    assert [received[f"c{n}"].place for n in range(len(calls))] == [0] * FAST_ROOM + [1, 2]
+    first, second = (received[f"c{n}"].eta_ms for n in (FAST_ROOM, FAST_ROOM + 1))
     assert 0 < first < second
-    assert told["c0"].eta_ms == 0
+    assert received["c0"].eta_ms == 0
     last = clients[-1]
     assert (last.headers["x-route-place"], last.report["place"]) == ("2", 2)
     assert float(last.headers["x-route-eta-ms"]) == pytest.approx(second, abs=0.5)

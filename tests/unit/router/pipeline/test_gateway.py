@@ -92,9 +92,9 @@ async def test_an_explained_stream_ends_with_its_route() -> None:
 async def test_a_stream_is_told_of_what_each_engines_score_was_made_and_so_is_its_record() -> None:
     line = Line(FakeUpstream(lambda _: [*TOKENS, LAST]))
     client = await line.call(stream=True, explain=True)
-    told = client.report["candidates"]
-    assert told == json.loads(encode_record(line.records[0]))["candidates"]
-    for candidate in told:
+    received = client.report["candidates"]
+    assert received == json.loads(encode_record(line.records[0]))["candidates"]
+    for candidate in received:
         terms = candidate["terms"]
         own_ms = terms["ahead_ms"] + terms["prefill_ms"] + terms["decode_ms"]
         assert candidate["service_ms"] == pytest.approx(own_ms, abs=0.002)

@@ -224,13 +224,13 @@ def test_a_newer_benchmark_acts_on_engines_that_run_and_counts_like_what_they_ha
         for engine in engines
     ]
     made.apply(anew, now_s)
-    for known, before, told in (
+    for known, before, received in (
         (speed.first, first, CPU.first),
         (speed.step, step, CPU.step),
     ):
         # Once, though it has two engines.
         assert known.weights == pytest.approx(
-            [(own * other) ** 0.5 for own, other in zip(before, told, strict=True)]
+            [(own * other) ** 0.5 for own, other in zip(before, received, strict=True)]
         )
     made.apply(anew, now_s)
     without = [

@@ -193,8 +193,8 @@ def test_places_are_found_anew_where_other_slots_were_configured() -> None:
     made = scheduler(LLM)
     learn_engine(made)
     engine_of(made).worker.places.count = 9
-    for told in ({"slots": 6}, {"url": "http://elsewhere"}):
-        now = changed(LLM, worker=told)
+    for received in ({"slots": 6}, {"url": "http://elsewhere"}):
+        now = changed(LLM, worker=received)
         places = engine_of(restarted(made.learned(), now)).worker.places
         assert places.count == now.worker.slots
 

@@ -50,12 +50,12 @@ def test_who_comes_is_told_what_a_look_at_everybody_would_say(
     for number, (work, now_s) in enumerate(calls):
         queued = ticket(str(number), "a", now_s=float(now_s), work=work, tenant=number % tenants)
         queue.add(queued, slate)
-    told = standing_of(queue, slate, queued)
+    received = standing_of(queue, slate, queued)
     seen = standings(queue, 60.0)[queued.id]
-    assert told is not None
-    assert 1 <= told.place <= len(calls)
+    assert received is not None
+    assert 1 <= received.place <= len(calls)
     if tenants == 1:
-        assert told.place == seen.place
+        assert received.place == seen.place
 
 
 def test_who_does_not_wait_is_told_nothing() -> None:

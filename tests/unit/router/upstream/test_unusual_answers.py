@@ -67,14 +67,14 @@ def test_every_framing_of_the_standard_says_the_same(
     assert sum(part.tokens for part in parts) == 2
     assert [part.usage for part in parts if part.usage] == [Usage(5, completion_tokens=2)]
     assert [part.finish_reason for part in parts if part.finish_reason] == ["stop"]
-    told = b"".join(part.chunk for part in parts).decode()
+    received = b"".join(part.chunk for part in parts).decode()
     texts = [
         "".join(line[5:] for line in event.split("\n") if line.startswith("data:"))
-        for event in told.lstrip("\ufeff").split("\n\n")
+        for event in received.lstrip("\ufeff").split("\n\n")
     ]
     names = [json.loads(text)["model"] for text in texts if text]
     assert names == [model or "up"] * 3
-    assert "\r" not in told
+    assert "\r" not in received
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_an_event_of_a_nearly_right_shape_is_a_token(text: str, model: str) -> N
     for raw in (text, noted):
         (part,) = fed(opened(model), [f"data: {raw}\n\n".encode()])
         assert part.tokens == 1
-        told = json.loads(part.chunk.removeprefix(b"data: "))
-        assert told["choices"]
+        received = json.loads(part.chunk.removeprefix(b"data: "))
+        assert received["choices"]
         if model:
-            assert told["model"] == model
+            assert received["model"] == model
 
 
 @pytest.mark.parametrize(

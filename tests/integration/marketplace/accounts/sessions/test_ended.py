@@ -74,9 +74,9 @@ def test_15_a_session_token_ends_within_two_seconds_of_its_session_or_membership
     snapshot_publish()
     client = Client()
     client.force_login(user)
-    told = client.post("/api/v1/session-token", {}, content_type="application/json")
-    assert told.status_code == 201, told.content
-    token = told.json()["token"]
+    answer = client.post("/api/v1/session-token", {}, content_type="application/json")
+    assert answer.status_code == 201, answer.content
+    token = answer.json()["token"]
     where = connection.settings_dict
     url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**where)
     pepper = os.environ["WAYPOST_KEY_PEPPER"]
@@ -95,8 +95,8 @@ def test_a_logout_ends_the_tokens_of_that_browser_alone(shop: Shop) -> None:
     for browser in (here, there, without):
         browser.force_login(user)
     for browser in (here, there):
-        told = browser.post("/api/v1/session-token", {}, content_type="application/json").json()
-        claims.append(verify_session(told["token"], settings.WAYPOST_KEY_PEPPER))
+        received = browser.post("/api/v1/session-token", {}, content_type="application/json").json()
+        claims.append(verify_session(received["token"], settings.WAYPOST_KEY_PEPPER))
     without.post("/logout/")
     assert snapshot_build().ended_sessions == ()
     here.post("/logout/")

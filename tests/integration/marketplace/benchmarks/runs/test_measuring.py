@@ -71,10 +71,10 @@ def test_a_curve_of_an_emulated_worker_becomes_the_prior(
     level = isotonic(means, [point.samples for point in points[:2]])[0]
     assert profile.service_ms == pytest.approx(level, rel=1e-4)
     assert [n for n, _factor in profile.batch_curve] == [1, 4]
-    (told,) = [
+    (received,) = [
         row for row in SnapshotRow.objects.first().body["deployments"] if row["id"] == deployment.pk
     ]
-    assert told["service_prior_ms"] == profile.service_ms
+    assert received["service_prior_ms"] == profile.service_ms
     # Loads beyond its four slots would have it wait for a slot, which is no engine's doing.
     engine = profile.engine_figures
     assert engine is not None
@@ -82,8 +82,8 @@ def test_a_curve_of_an_emulated_worker_becomes_the_prior(
     # A token takes microseconds here: some are held up by whatever else the machine does.
     tokens_ms = points[0].latency["tpot_ms"]
     assert tokens_ms["p50"][0] / 2 < engine.alone_ms < tokens_ms["p99"][0] * 2
-    assert told["engine_prior"]["step"] == pytest.approx(engine.step.weights)
-    assert told["engine_prior"]["first"] == pytest.approx(engine.first.weights)
+    assert received["engine_prior"]["step"] == pytest.approx(engine.step.weights)
+    assert received["engine_prior"]["first"] == pytest.approx(engine.first.weights)
 
 
 def test_a_second_attempt_keeps_nothing_of_the_first(

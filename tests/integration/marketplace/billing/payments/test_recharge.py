@@ -287,8 +287,8 @@ def test_a_charge_that_takes_days_is_waited_for(shop: Shop, kept_card: Callable[
     assert payment is not None
     made = recharge_create(payment, customer_id=PaymentProfile.objects.get().customer_id or "")
     # As a bank's debit stands meanwhile.
-    told = intent(payment, id=made.id, status="processing")
-    intent_record(intent=msgspec.convert(told, Intent), now=timezone.now())
+    received = intent(payment, id=made.id, status="processing")
+    intent_record(intent=msgspec.convert(received, Intent), now=timezone.now())
     payment.refresh_from_db()
     assert (payment.state, payment.intent_id) == ("pending", made.id)
     payments_pursue(now=payment.created_at + UNANSWERED_MAX * 3)

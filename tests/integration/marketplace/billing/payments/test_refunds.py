@@ -71,8 +71,8 @@ def test_refunds_in_part_take_their_parts(shop: Shop) -> None:
 
 def test_a_refund_without_a_state_is_under_way(shop: Shop) -> None:
     payment = paid(shop.organisation)
-    told = refund(payment, 500, status=None)
-    assert deliver(event("refund.created", told)) == 200
+    received = refund(payment, 500, status=None)
+    assert deliver(event("refund.created", received)) == 200
     assert Refund.objects.get().state == "pending"
 
 
@@ -250,8 +250,8 @@ def test_two_refunds_and_spending_at_once_never_overdraw(committed_shop: Shop) -
     shop = committed_shop
     transfer_reverse(transfer=Transfer.objects.get(idem_key="welcome"))
     payment = paid(shop.organisation)
-    told = [event("refund.created", refund(payment, 1_250)) for _ in range(2)] * 2
-    start = threading.Barrier(len(told) + 1)
+    received = [event("refund.created", refund(payment, 1_250)) for _ in range(2)] * 2
+    start = threading.Barrier(len(received) + 1)
     statuses: list[int] = []
 
     def post(each: dict[str, Any]) -> None:
@@ -261,14 +261,14 @@ def test_two_refunds_and_spending_at_once_never_overdraw(committed_shop: Shop) -
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=post, args=(each,)) for each in told]
+    threads = [threading.Thread(target=post, args=(each,)) for each in received]
     for thread in threads:
         thread.start()
     start.wait()
     lease = lease_take(shop.customer_account.pk, 0, 5 * USD)
     for thread in threads:
         thread.join()
-    assert statuses == [200] * len(told)
+    assert statuses == [200] * len(received)
     account = shop.customer_account
     assert account.posted_nano >= account.held_nano
     assert account.posted_nano - owed_nano(shop.organisation) == 0
@@ -280,9 +280,9 @@ def test_a_refund_takes_what_is_left_when_its_turn_comes(committed_shop: Shop) -
     shop = committed_shop
     transfer_reverse(transfer=Transfer.objects.get(idem_key="welcome"))
     payment = paid(shop.organisation)
-    told = event("refund.created", refund(payment, 2_500))
+    received = event("refund.created", refund(payment, 2_500))
     own = Account.objects.filter(organisation=shop.organisation)
-    with meanwhile(lambda: deliver(told), locked=own) as statuses:
+    with meanwhile(lambda: deliver(received), locked=own) as statuses:
         spend(shop, 20 * USD)
     assert statuses == [200]
     assert shop.customer_account.posted_nano == 0

@@ -51,8 +51,8 @@ async def test_a_thousand_slow_clients_hold_nobody_up_and_are_ended(
     assert took_s < ASKED * PAUSED_S
     async with asyncio.timeout(PATIENCE_S):
         for reader, writer in slow:
-            told = await reader.read()
-            assert told == b"" or told.startswith(b"HTTP/1.1 408")
+            received = await reader.read()
+            assert received == b"" or received.startswith(b"HTTP/1.1 408")
             writer.close()
 
 
@@ -60,6 +60,6 @@ async def ask(port: int) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /robots.txt HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
     async with asyncio.timeout(PATIENCE_S):
-        told = await reader.read()
+        received = await reader.read()
     writer.close()
-    return told
+    return received

@@ -372,10 +372,10 @@ def test_published_systems_are_listed_and_chosen_once_they_have_a_price(yard: Sh
 
 def test_the_command_answers_and_checks(yard: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("advise", NAME, "--rate", "20", "--slo", "p90=900", "--size-cv", "0.5", "--check")
-    told = capsys.readouterr().out
-    assert "x fast (CPU; measured)" in told
-    assert "emulated:" in told
-    assert "no cheaper one meets the SLO" in told
+    received = capsys.readouterr().out
+    assert "x fast (CPU; measured)" in received
+    assert "emulated:" in received
+    assert "no cheaper one meets the SLO" in received
 
 
 def test_the_command_refuses_what_makes_no_sense(yard: Shop) -> None:

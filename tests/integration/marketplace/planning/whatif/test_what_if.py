@@ -183,8 +183,8 @@ def test_a_fleet_that_is_not_all_known_as_engines_is_replayed_as_slots(since: da
     slots = ask(since)
     engines_known("fast", "middle")
     made = ask(since)
-    told = [note.values for note in made.notes if note.code == "engines_as_slots"]
-    assert told == [{"pool": "slow"}]
+    received = [note.values for note in made.notes if note.code == "engines_as_slots"]
+    assert received == [{"pool": "slow"}]
     assert made.now.mean_ms == slots.now.mean_ms
 
 

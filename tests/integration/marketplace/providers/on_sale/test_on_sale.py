@@ -118,9 +118,9 @@ def test_the_page_and_the_api_say_the_same(shop: Shop, sold: Deployment, rival: 
     page = client.get(f"/provide/deployments/{sold.pk}?range=24h").content.decode()
     assert "Busy: a wait was expected" in page
     assert "HTTP 503" in page
-    told = api(shop.owner).get(f"/api/v1/offerings/{sold.pk}?range=24h").json()
-    assert told["lost"] == [{"reason": "busy", "calls": 1, "share": 1.0}]
-    assert told["workers"][0]["health_error"] == "HTTP 503"
+    received = api(shop.owner).get(f"/api/v1/offerings/{sold.pk}?range=24h").json()
+    assert received["lost"] == [{"reason": "busy", "calls": 1, "share": 1.0}]
+    assert received["workers"][0]["health_error"] == "HTTP 503"
     stranger = User.objects.create_user("s@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
     assert api(stranger).get(f"/api/v1/offerings/{sold.pk}").status_code == 404
@@ -130,8 +130,8 @@ def test_the_page_and_the_api_say_the_same(shop: Shop, sold: Deployment, rival: 
 
 
 def counts(deployment: Deployment, **values: Any) -> RouterState:
-    told = CountedState(deployment.pk, **values)
-    return RouterState(1, 0, 0, (), counted=(told, CountedState(deployment.pk + 99, answers=7)))
+    received = CountedState(deployment.pk, **values)
+    return RouterState(1, 0, 0, (), counted=(received, CountedState(deployment.pk + 99, answers=7)))
 
 
 def test_how_workers_count_is_shown_to_who_provides_them(
@@ -146,8 +146,8 @@ def test_how_workers_count_is_shown_to_who_provides_them(
     page = client.get(f"/provide/deployments/{sold.pk}").content.decode()
     assert "1 router could not be asked." in page
     assert page.count("too many") == 1
-    told = api(shop.owner).get(f"/api/v1/offerings/{sold.pk}").json()["counted"]
-    assert told == {
+    received = api(shop.owner).get(f"/api/v1/offerings/{sold.pk}").json()["counted"]
+    assert received == {
         "answers": 100,
         "cut": 30,
         "unbilled_tokens": 4_000,

@@ -46,9 +46,9 @@ def test_an_answer_that_is_not_json_is_an_error() -> None:
 
 
 def test_a_line_without_an_answer_says_why() -> None:
-    told = json.loads(broken("1", "a", "batch_expired", "Too late.").text)
-    assert told["response"] is None
-    assert told["error"] == {"code": "batch_expired", "message": "Too late."}
+    received = json.loads(broken("1", "a", "batch_expired", "Too late.").text)
+    assert received["response"] is None
+    assert received["error"] == {"code": "batch_expired", "message": "Too late."}
 
 
 def test_a_part_has_its_results_in_the_order_of_the_lines() -> None:

@@ -69,8 +69,8 @@ def echo(environ: Environ, start_response: Any) -> Iterable[bytes]:
     body = environ["wsgi.input"].read()
     start_response("200 OK", [("X-Length", environ["CONTENT_LENGTH"]), ("Set-Cookie", " a=b")])
     names = ("PATH_INFO", "REMOTE_ADDR", "HTTP_COOKIE", "HTTP_X_TWICE", "HTTP_X_LOW")
-    told = {name: environ.get(name) for name in names}
-    return [json.dumps(told).encode(), b"\n", body]
+    received = {name: environ.get(name) for name in names}
+    return [json.dumps(received).encode(), b"\n", body]
 
 
 def front(**bounds: Any) -> Front:
@@ -140,10 +140,10 @@ async def test_the_application_gets_what_wsgi_promises() -> None:
     ]
     served = front(body_bytes_max=1000)
     asked = await ask(served, Client("/é", chunks=(b"one", b"two"), headers=headers))
-    told, body = asked.body.split(b"\n")
+    received, body = asked.body.split(b"\n")
     assert body == b"onetwo"
     assert asked.headers == {"x-length": "6", "set-cookie": "a=b"}
-    assert json.loads(told) == {
+    assert json.loads(received) == {
         "PATH_INFO": "/é".encode().decode("latin-1"),
         "REMOTE_ADDR": "192.0.2.7",
         "HTTP_COOKIE": "a=1; b=2",

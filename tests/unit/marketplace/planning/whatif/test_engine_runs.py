@@ -28,9 +28,9 @@ POLICY = Policy(1, 1, MODEL)
 
 def figures_of(worker: str) -> EngineFigures:
     """What the emulator reports about itself."""
-    told = WORKERS[worker].engines()[MODEL]
-    first, step = Sum(told["first"], (True,) * 3, 0.0), Sum(told["step"], (True,) * 4, 0.0)
-    return EngineFigures(first, step, 0, told["sequences"], 128.0, 1.0, told["kv_tokens"])
+    received = WORKERS[worker].engines()[MODEL]
+    first, step = Sum(received["first"], (True,) * 3, 0.0), Sum(received["step"], (True,) * 4, 0.0)
+    return EngineFigures(first, step, 0, received["sequences"], 128.0, 1.0, received["kv_tokens"])
 
 
 def part(pool: str = "emulated-h100", workers: int = 1, **changes: object) -> Part:

@@ -40,8 +40,8 @@ def test_a_payment_becomes_credit_when_stripe_says_so(shop: Shop) -> None:
 
 def test_an_event_counts_once_and_so_does_its_payment(shop: Shop) -> None:
     payment = pending_payment(shop.organisation)
-    told = event("checkout.session.completed", session(payment))
-    assert [deliver(told) for _ in range(3)] == [200] * 3
+    received = event("checkout.session.completed", session(payment))
+    assert [deliver(received) for _ in range(3)] == [200] * 3
     payment.refresh_from_db()
     # Another event about the same payment, as Stripe sends for each.
     assert deliver(event("payment_intent.succeeded", intent(payment))) == 200
@@ -57,8 +57,8 @@ def test_deliveries_at_the_same_time_move_money_once(
     intent_id = "pi_raced"
     completed = event("checkout.session.completed", session(payment, payment_intent=intent_id))
     succeeded = event("payment_intent.succeeded", intent(payment, id=intent_id))
-    told = [completed, completed if same_event else succeeded] * 3
-    start = threading.Barrier(len(told))
+    received = [completed, completed if same_event else succeeded] * 3
+    start = threading.Barrier(len(received))
     statuses: list[int] = []
 
     def post(each: dict[str, Any]) -> None:
@@ -68,12 +68,12 @@ def test_deliveries_at_the_same_time_move_money_once(
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=post, args=(each,)) for each in told]
+    threads = [threading.Thread(target=post, args=(each,)) for each in received]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert statuses == [200] * len(told)
+    assert statuses == [200] * len(received)
     assert Transfer.objects.filter(kind="topup").count() == 1
     assert committed_shop.customer_account.posted_nano == 10 * USD + TOPUP_NANO
     assert ledger_proof().gaps == ()
@@ -121,14 +121,14 @@ def test_a_payment_that_is_not_ours_is_acknowledged_and_on_record(
     shop: Shop, stripe_url: str
 ) -> None:
     stray = Payment(organisation=shop.organisation, amount_cents=700)
-    for told in (
+    for received in (
         event("checkout.session.completed", session(stray)),
         event("checkout.session.completed", session(stray, client_reference_id="theirs")),
         event("payment_intent.succeeded", intent(stray, metadata={})),
         event("refund.created", refund(stray, 700, payment_intent="pi_theirs")),
         event("refund.created", refund(stray, 700, payment_intent=None)),
     ):
-        assert deliver(told) == 200
+        assert deliver(received) == 200
     assert set(StripeEvent.objects.values_list("verdict", flat=True)) == {"unknown"}
     assert shop.customer_account.posted_nano == 10 * USD
 
