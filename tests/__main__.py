@@ -158,12 +158,12 @@ def run(part: Part, timeout_s: float) -> Ended:
             threading.Timer(timeout_s + more_s, os.kill, [process.pid, number])
             for more_s, number in ((0, signal.SIGINT), (INTERRUPTED_S, signal.SIGKILL))
         ]
-        for one in ends:
-            one.start()
-        # Unlike Popen.wait, this also tells what the processor did, for all its children.
+        for timer in ends:
+            timer.start()
+        # Unlike Popen.wait, this also returns the CPU time of all its children.
         _, status, used = os.wait4(process.pid, 0)
-        for one in ends:
-            one.cancel()
+        for timer in ends:
+            timer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         cpu_s = used.ru_utime + used.ru_stime
@@ -185,37 +185,39 @@ def main(argv: list[str]) -> int:
         data.start()
         os.environ |= {"DATABASE_URL": data.database_url, "BROKER_URL": data.broker_url}
         with concurrent.futures.ThreadPoolExecutor(len(beside)) as pool:
-            side_by_side = pool.map(lambda lane: [told(part, timeout_s) for part in lane], beside)
-            ended = [one for lane in side_by_side for one in lane]
-        ended.append(told(timed(nightly=nightly), timeout_s))
+            side_by_side = pool.map(
+                lambda lane: [reported(part, timeout_s) for part in lane], beside
+            )
+            ended = [part for lane in side_by_side for part in lane]
+        ended.append(reported(timed(nightly=nightly), timeout_s))
     return close(ended, time.monotonic() - began)
 
 
-def told(part: Part, timeout_s: float) -> Ended:
-    """Run one, then print all that it said under its name."""
+def reported(part: Part, timeout_s: float) -> Ended:
+    """Run a part, then print its output under its name."""
     print(f"… {part.name}", flush=True)
     ended = run(part, timeout_s)
     mark = "✗" if ended.status else "✓"
     took = f"{ended.wall_s:.0f} s, {ended.cpu_s:.0f} s of processor"
-    # In one piece: others print too.
+    # In one print: other parts print too.
     print(f"\n──── {part.name}\n{ended.output.rstrip()}\n{mark} {part.name}: {took}\n", flush=True)
     return ended
 
 
 def close(ended: Iterable[Ended], wall_s: float) -> int:
     """The end of the log: a line for each failure, then the counts as pytest words them."""
-    failures = [line for one in ended for line in one.failures]
-    counts: Counter[str] = sum((one.counts for one in ended), Counter())
+    failures = [line for part in ended for line in part.failures]
+    counts: Counter[str] = sum((part.counts for part in ended), Counter())
     unnamed = len(failures) - counts["failed"] - counts["error"]
     counts["failed"] += max(unnamed, 0)
     if failures:
         print(" short test summary info ".center(100, "="))
         print("\n".join(failures))
     order = ("failed", "passed", "skipped", "xfailed", "xpassed", "error")
-    told = ", ".join(f"{counts[kind]} {kind}" for kind in order if counts[kind])
+    totals = ", ".join(f"{counts[kind]} {kind}" for kind in order if counts[kind])
     minutes, seconds = divmod(int(wall_s), 60)
-    print(f" {told} in {wall_s:.2f}s (0:{minutes:02}:{seconds:02}) ".center(100, "="))
-    return 1 if any(one.status for one in ended) else 0
+    print(f" {totals} in {wall_s:.2f}s (0:{minutes:02}:{seconds:02}) ".center(100, "="))
+    return 1 if any(part.status for part in ended) else 0
 
 
 if __name__ == "__main__":
