@@ -22,16 +22,13 @@ from router.adapters.memory import (
     MemoryLedger,
     MemorySnapshotSource,
 )
-from router.adapters.postgres import (
-    POLL_S,
-    PostgresBank,
-    PostgresCluster,
-    PostgresIdempotencyStore,
-    PostgresLedger,
-    PostgresRefusals,
-    PostgresSnapshotSource,
-    open_pool,
-)
+from router.adapters.postgres.bank import PostgresBank
+from router.adapters.postgres.cluster import PostgresCluster
+from router.adapters.postgres.idempotency import PostgresIdempotencyStore
+from router.adapters.postgres.ledger import PostgresLedger
+from router.adapters.postgres.pool import open_pool
+from router.adapters.postgres.refusals import PostgresRefusals
+from router.adapters.postgres.snapshots import POLL_S, PostgresSnapshotSource
 from router.adapters.snapshot_file import SnapshotFile
 from router.adapters.static_fleet import load_fleet
 from router.compose import MemoryRecorder, Router, Stores, compose

@@ -9,7 +9,9 @@ import psycopg
 import pytest
 
 from router.adapters.memory import MemoryBank, MemoryBudget, MemoryLedger
-from router.adapters.postgres import Pool, PostgresBank, PostgresLedger, open_pool
+from router.adapters.postgres.bank import PostgresBank
+from router.adapters.postgres.ledger import PostgresLedger
+from router.adapters.postgres.pool import Pool, open_pool
 from router.domain.money import Purse
 from router.ports.bank import LeaseBank, LeaseGrant
 from tests.databases import copied

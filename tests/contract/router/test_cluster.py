@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.adapters.memory import MemoryCluster
-from router.adapters.postgres import PostgresCluster, open_pool
+from router.adapters.postgres.cluster import PostgresCluster
+from router.adapters.postgres.pool import open_pool
 from router.contracts.word import SILENT, Load, Word
 from router.domain.errors import LedgerUnavailable
 from router.ports.cluster import Member, SlotClaim

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from router.adapters.memory import MemoryIdempotencyStore
-from router.adapters.postgres import PostgresIdempotencyStore, open_pool
+from router.adapters.postgres.idempotency import PostgresIdempotencyStore
+from router.adapters.postgres.pool import open_pool
 from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
 
 ANSWER = KeptAnswer(

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from router.adapters import postgres
+from router.adapters.postgres.bank import PostgresBank
+from router.adapters.postgres.ledger import PostgresLedger
+from router.adapters.postgres.pool import open_pool
 from router.contracts.record import CandidateRecord, Candidates, TermsRecord, UsageRecord
 from router.domain.errors import LedgerUnavailable
 from router.domain.money import Purse
@@ -130,13 +132,11 @@ async def test_a_ledger_that_lets_nobody_write_is_away_and_refuses_no_record(
     ledger_database: str,
 ) -> None:
     read_only = "?options=-c%20default_transaction_read_only%3Don"
-    async with postgres.open_pool(ledger_database + read_only) as pool:
-        ledger = postgres.PostgresLedger(pool)
+    async with open_pool(ledger_database + read_only) as pool:
+        ledger = PostgresLedger(pool)
         with pytest.raises(LedgerUnavailable):
             await ledger.settle([record(str(uuid.uuid4()))])
-        bank = postgres.PostgresBank(
-            pool, ledger_database, router_id="r", life="1", lease_ttl_s=TTL_S
-        )
+        bank = PostgresBank(pool, ledger_database, router_id="r", life="1", lease_ttl_s=TTL_S)
         with pytest.raises(LedgerUnavailable):
             await bank.take(str(uuid.uuid4()), Purse(1), 1, 1)
 
@@ -159,10 +159,10 @@ async def test_a_new_life_closes_the_leases_of_earlier_ones(till: Till) -> None:
 async def test_a_router_whose_name_is_taken_is_refused_and_closes_nothing(
     ledger_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = postgres.open_pool(ledger_database)
+    pool = open_pool(ledger_database)
     name = str(uuid.uuid4())
     first, second = (
-        postgres.PostgresBank(pool, ledger_database, router_id=name, life=life, lease_ttl_s=9)
+        PostgresBank(pool, ledger_database, router_id=name, life=life, lease_ttl_s=9)
         for life in ("1", "2")
     )
     async with pool, following(first):
@@ -171,7 +171,7 @@ async def test_a_router_whose_name_is_taken_is_refused_and_closes_nothing(
                 while True:  # Until the first has the name to itself.
                     await second.close_earlier()
                     await asyncio.sleep(0.02)
-        monkeypatch.setattr(postgres, "ALONE_WITHIN_S", 0.0)
+        monkeypatch.setattr("router.adapters.postgres.bank.ALONE_WITHIN_S", 0.0)
         with pytest.raises(Taken, match="ROUTER_ID"):
             await anext(aiter(second.recalls()))
         with pytest.raises(LedgerUnavailable):

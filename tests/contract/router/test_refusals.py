@@ -2,7 +2,8 @@
 
 import psycopg
 
-from router.adapters.postgres import PostgresRefusals, open_pool
+from router.adapters.postgres.pool import open_pool
+from router.adapters.postgres.refusals import PostgresRefusals
 from router.ports.records import RefusalCount
 
 HOUR_MS = 3_600_000

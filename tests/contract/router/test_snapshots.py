@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from router.adapters.memory import MemorySnapshotSource
-from router.adapters.postgres import PostgresSnapshotSource
+from router.adapters.postgres.snapshots import PostgresSnapshotSource
 from router.adapters.snapshot_file import SnapshotFile
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from router.domain.catalog import Model

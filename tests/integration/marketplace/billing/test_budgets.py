@@ -19,7 +19,7 @@ from marketplace.billing.budgets.services import budget_remove, budget_set
 from marketplace.billing.models import Budget, Lease, Window
 from marketplace.billing.selectors import ledger_proof
 from marketplace.routing.models import SnapshotRow
-from router.adapters.postgres import RECALL_CHANNEL
+from router.adapters.postgres.bank import RECALL_CHANNEL
 from router.domain.money import Purse
 from router.pipeline.routing_table import build_table
 from tests.integration.marketplace.config.test_api import PROBLEM, client_of, member

@@ -20,7 +20,7 @@ from marketplace.billing.models import Lease, Transfer, TransferKind, Window, Wr
 from marketplace.billing.selectors import ledger_proof
 from marketplace.usage.models import UsageEvent
 from router.adapters.file_disk import FileDisk, LineFile
-from router.adapters.postgres import ALONE_SQL
+from router.adapters.postgres.bank import ALONE_SQL
 from router.contracts.record import UsageRecord, encode_record
 from router.metering.journal import Journal
 from tests.integration.marketplace.ledger import (
