@@ -46,11 +46,6 @@ class Journal:
         """Why nothing can be written any more, or ""."""
         return self._broken
 
-    @property
-    def dirty(self) -> bool:
-        """Whether something was written since the last sync."""
-        return self._dirty
-
     def append(self, payload: bytes) -> int:
         """Write one record; returns its segment, for :meth:`acknowledge`."""
         if self._broken or self._file is None:

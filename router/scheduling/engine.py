@@ -42,7 +42,6 @@ FADING_S = 10.0
 
 LATE_FIRST = 1.5
 LATE_STEP = 2.0
-LATE_WHOLE = 1.5
 """A silence this many times longer than expected counts as slowness."""
 
 SMOOTHING = 0.02

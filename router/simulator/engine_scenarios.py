@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from router.simulator.batching import EngineSpec, StepForm
 from router.simulator.hardware import Event, Trouble
-from router.simulator.sessions import Lengths, Load, Systems, plan
+from router.simulator.sessions import Lengths, Load, Systems
 
 SPEED = 2.0
 EVENT_TOKENS = 8
@@ -98,14 +98,6 @@ def capacity_hz(
         step_s = (spec.base_s + spec.context_s * batch * context) / batch + spec.batch_s
         rate += 1 / (prompt_tokens * (1 - hit) / spec.prefill_hz + answer_events * step_s)
     return rate
-
-
-def mean_lengths(load: Load) -> tuple[float, float]:
-    """Prompt tokens and answer events of a mean turn."""
-    sessions = plan(replace(load, rate_hz=20.0), 200.0, EVENT_TOKENS, 5)
-    turns = [turn for session in sessions for turn in session.turns]
-    prompts = sum(turn.prompt_tokens for turn in turns)
-    return prompts / len(turns), sum(turn.answer_events for turn in turns) / len(turns)
 
 
 _ANSWER = Lengths(17, 0.6, 4, 60)

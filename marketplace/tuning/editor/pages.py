@@ -1,6 +1,5 @@
 """The pages of the policy editor: draft, changes, preview by replay, publishing."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -24,8 +23,6 @@ from marketplace.tuning import sentences
 from marketplace.tuning.editor.forms import PolicyForm
 from marketplace.tuning.editor.services import PolicyConflict, draft_check, policy_edit
 from marketplace.tuning.services import policy_in_force, tuning_of
-
-DEFAULT_STRETCH = timedelta(hours=1)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
