@@ -87,7 +87,8 @@ async def test_who_waits_for_a_worker_is_told_its_place_and_when() -> None:
     async def call(client: httpx.AsyncClient) -> None:
         post = client.stream("POST", "/v1/chat/completions", json=CHAT, headers=ASKING)
         async with post as answer:
-            (said,) = await comments(answer.aiter_lines(), 1)
+            lines = answer.aiter_lines()  # Once nobody has them, the client leaves.
+            (said,) = await comments(lines, 1)
             received[answer.headers["x-request-id"]] = said
             await gate.wait()
 
