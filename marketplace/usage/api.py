@@ -168,7 +168,7 @@ class UsageViewSet(viewsets.ReadOnlyModelViewSet[Any]):
     @extend_schema(parameters=[SummaryQuery], responses=SummarySerializer, filters=False)
     @action(detail=False, pagination_class=None, filterset_class=None)
     def summary(self, request: Request) -> Response:
-        """What an organisation's calls come to, over time and taken apart, as the usage page."""
+        """An organisation's calls over time and in groups, as on the usage page."""
         query = SummaryQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         asked = {name: str(value) for name, value in query.validated_data.items()}

@@ -40,7 +40,7 @@ test("the score is service and a rest", () => {
   assert.equal(restOfScore(place("a", "chosen", 0.05, 100)), 0);
 });
 
-test("time is taken apart, with each try where there were several", () => {
+test("time is split into parts, with each attempt if there were several", () => {
   assert.deepEqual(bars(route({}), NAMES, WORDS).map(({ from, to }) => [from, to]), [[0, 10], [10, 30], [30, 100]]);
   const attempts = [attempt("b", "completed", 40), attempt("a", "outrun", 10)];
   const tried = bars(route({ attempts }), NAMES, WORDS).slice(3);

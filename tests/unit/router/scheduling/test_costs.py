@@ -1,4 +1,4 @@
-"""What a generation costs on an engine, whole and taken apart."""
+"""What a generation costs on an engine, as a whole and in parts."""
 
 from math import inf
 
