@@ -21,7 +21,7 @@ from router.domain.errors import (
 )
 from router.ingress.exchange import Exchange, Headers, Sink
 from router.pipeline.routing_table import Grant
-from router.ports.idempotency import Claimant, ClaimState, IdempotencyStore, KeptAnswer
+from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
 
 HEADER = b"idempotency-key"
@@ -46,6 +46,8 @@ Also the pause between tries to keep it while the store is away.
 """
 ENDINGS_MAX = 64
 """The most answers that wait to be kept."""
+ABANDONED_MAX = 256
+"""The most claims without a call that wait to be forgotten. One beyond them expires."""
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,7 @@ class Idempotency:
         self._store = store
         self._limits = limits
         self._ending: set[asyncio.Future[None]] = set()
+        self._abandoned: set[asyncio.Future[None]] = set()
         self._running: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._lingering: set[asyncio.Future[None]] = set()
 
@@ -124,7 +127,7 @@ class Idempotency:
         claimant = Claimant(_scope(grant), _key(exchange), str(uuid4()))
         linger_s = _linger_s(exchange)
         fingerprint = sha256(exchange.path.encode() + b"\0" + exchange.body).hexdigest()
-        claim = await self._store.claim(claimant, fingerprint, self._limits.idempotency_claim_s)
+        claim = await self._claim(claimant, fingerprint)
         if claim.state is ClaimState.RUNNING:
             raise IdempotencyInFlight(
                 f"the call with Idempotency-Key {claimant.key!r} still runs, try again",
@@ -159,6 +162,30 @@ class Idempotency:
         """End the call that runs here under the key of this request; False if there is none."""
         running = self._running.get((_scope(grant), _key(exchange)))
         return running is not None and running.cancel()
+
+    async def _claim(self, claimant: Claimant, fingerprint: str) -> Claim:
+        """Take the key, or see who has it.
+
+        The key may be taken though the client has left or the store went away: then no call runs
+        under it, and it is free again once the store can be told.
+        """
+        claiming = asyncio.ensure_future(
+            self._store.claim(claimant, fingerprint, self._limits.idempotency_claim_s)
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except (asyncio.CancelledError, LedgerUnavailable):
+            if len(self._abandoned) < ABANDONED_MAX:
+                abandoned = asyncio.ensure_future(self._abandon(claimant, claiming))
+                self._abandoned.add(abandoned)
+                abandoned.add_done_callback(self._abandoned.discard)
+            raise
+
+    async def _abandon(self, claimant: Claimant, claiming: asyncio.Future[Claim]) -> None:
+        await asyncio.wait({claiming})
+        if not claiming.cancelled():
+            claiming.exception()  # The client was told, or has left.
+        await self._ended(claimant, None)
 
     async def _serving(
         self,
@@ -226,7 +253,7 @@ class Idempotency:
                 return await self._store.keep(claimant, kept, self._limits.idempotency_ttl_s)
             except LedgerUnavailable:
                 if loop.time() + END_S >= until_s:
-                    log.error("an answer could not be kept for its Idempotency-Key")
+                    log.error("the end of a call could not be kept for its Idempotency-Key")
                     return
                 await asyncio.sleep(END_S)
 

@@ -1,6 +1,7 @@
 """``Idempotency-Key``: the same request twice is one call."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -246,6 +247,58 @@ async def test_without_its_store_a_call_with_a_key_does_not_run(
         )
     assert refused.status_code == 503
     assert plain.status_code == 200
+    assert len(line.records) == 1
+
+
+async def test_a_client_that_leaves_while_its_key_is_taken_leaves_it_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken, gate = asyncio.Event(), asyncio.Event()
+    claim = MemoryIdempotencyStore.claim
+
+    async def late(*words: Any) -> Claim:
+        found = await claim(*words)
+        taken.set()
+        await gate.wait()
+        return found
+
+    monkeypatch.setattr(MemoryIdempotencyStore, "claim", late)
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    sent = headers()
+    async with calling(line) as client, asyncio.timeout(PATIENCE_S):
+        first = asyncio.ensure_future(client.post(PATH, json=CHAT, headers=sent))
+        await taken.wait()
+        await leave(first)
+        gate.set()
+        again = await client.post(PATH, json=CHAT, headers=sent)
+        while again.status_code == 409:  # It is forgotten a moment later.
+            again = await client.post(PATH, json=CHAT, headers=sent)
+    assert again.status_code == 200
+    assert "idempotent-replayed" not in again.headers
+    assert len(line.records) == 1
+
+
+async def test_a_key_is_free_though_the_store_went_away_as_it_was_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claim = MemoryIdempotencyStore.claim
+    answers = iter([LedgerUnavailable("away", retry_after_s=2)])
+
+    async def broken(*words: Any) -> Claim:
+        found = await claim(*words)
+        for error in answers:
+            raise error
+        return found
+
+    monkeypatch.setattr(MemoryIdempotencyStore, "claim", broken)
+    line = Line(FakeUpstream(lambda _: ANSWER))
+    sent = headers()
+    async with calling(line) as client, asyncio.timeout(PATIENCE_S):
+        refused = await client.post(PATH, json=CHAT, headers=sent)
+        again = await client.post(PATH, json=CHAT, headers=sent)
+        while again.status_code == 409:
+            again = await client.post(PATH, json=CHAT, headers=sent)
+    assert (refused.status_code, again.status_code) == (503, 200)
     assert len(line.records) == 1
 
 
