@@ -324,3 +324,18 @@ def test_the_charts_are_a_table_for_whoever_asks(owner: Client, shop: Shop) -> N
     shown = owner.get("/usage?range=24h&steps=1")
     rows = [page.content.decode().count("<tr>") for page in (without, shown)]
     assert rows[1] - rows[0] == len(shown.context["summary"].steps) + 1
+
+
+def test_a_call_says_what_it_was_told_as_it_waited_and_in_which_class_it_paid(
+    shop: Shop, owner: Client
+) -> None:
+    request_id = settled_call(
+        shop, place=3, eta_ms=1_500.0, queue_ms=2_250.0, total_ms=3_000.0, price_class="batch"
+    )
+    page = owner.get(f"/usage/{request_id}").content.decode()
+    assert "place 3 in the queue, expected start in 1.50 s. It started after 2.25 s." in page
+    assert "<dt>Price class</dt><dd>Batch" in page
+    portuguese = {"Accept-Language": "pt-BR"}
+    page = owner.get(f"/usage/{request_id}", headers=portuguese).content.decode()
+    assert "posição 3 na fila, início previsto em 1,50 s" in page
+    assert "<dt>Classe de preço</dt><dd>Lote" in page
