@@ -42,6 +42,12 @@ def price_of(offer: Offer) -> Price:
     )
 
 
+def typical_price(offer: Offer) -> int:
+    """The price to sort offers by: 1,000 tokens each way, a request, a row, an image, a second."""
+    tokens = (offer.prompt_nano_per_million + offer.completion_nano_per_million) // 1000
+    return tokens + offer.request_nano + offer.row_nano + offer.image_nano + offer.second_nano
+
+
 def quantity_text(item: str, quantity: int) -> str:
     """A quantity in the unit that its label names."""
     if item == "hardware_ms":

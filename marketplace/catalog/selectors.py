@@ -17,6 +17,7 @@ from marketplace.catalog.models import (
     Task,
     Worker,
 )
+from marketplace.catalog.prices import typical_price
 
 PRICES_SHOWN = 50
 FACETS_AGE_S = 60
@@ -67,6 +68,36 @@ def deployments_live(model: AIModel) -> QuerySet[Deployment]:
         .prefetch_related("pool__workers", Prefetch("offers", queryset=offers))
         .order_by("id")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A live deployment with its offer in force."""
+
+    deployment: Deployment
+    offer: Offer
+
+
+def priced_by_model(models: Iterable[AIModel]) -> dict[int, list[Priced]]:
+    """By the ids of these models what is offered of them, in a fixed number of queries."""
+    offers = Offer.objects.filter(effective_at__lte=timezone.now()).order_by("-effective_at", "-id")
+    live = (
+        Deployment.objects.filter(status=DeploymentStatus.LIVE)
+        .select_related("version__model", "provider", "pool")
+        .prefetch_related("pool__workers", Prefetch("offers", queryset=offers))
+        .order_by("id")
+    )
+    found: dict[int, list[Priced]] = {}
+    for deployment in live.filter(version__model__in=[model.pk for model in models]):
+        offer = next(iter(deployment.offers.all()), None)
+        if offer is not None:
+            found.setdefault(deployment.version.model_id, []).append(Priced(deployment, offer))
+    return found
+
+
+def cheapest_of(priced: Iterable[Priced]) -> Offer | None:
+    """The offer with the lowest price of a typical call."""
+    return min((one.offer for one in priced), key=typical_price, default=None)
 
 
 def offer_in_force(deployment: Deployment) -> Offer | None:

@@ -82,6 +82,11 @@ SECTIONS = (
                     | {"deployment", "deployment-price"}
                 ),
             ),
+            Entry(
+                _("Pipelines"),
+                "pipelines",
+                frozenset({"pipeline", "pipeline-new", "pipeline-version"}),
+            ),
             Entry(_("Earnings"), "earnings"),
             Entry(_("Reviews"), "reviews", frozenset({"review"}), Audience.STAFF),
         ),

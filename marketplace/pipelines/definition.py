@@ -5,18 +5,22 @@ A stage takes values of the pipeline's input and of stages before it, so there c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import jsonschema_rs
 import msgspec
+from django.utils.translation import gettext as _
 
 from marketplace.catalog.models import AIModel, Task
 from marketplace.pipelines.kinds import (
+    ANYTHING,
     NotThere,
     Schema,
     fits,
     input_schema,
+    kind_named,
     output_schema,
     schema_at,
 )
@@ -36,8 +40,23 @@ OWN_FIELDS = ("model", "stream_options")
 """Fields of a call that a prediction sets itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``at`` is the place of what is wrong, like ``stages[1].input.messages``; "" is all of it."""
+
+    at: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.at}: {self.message}" if self.at else self.message
+
+
 class DefinitionInvalid(Exception):
-    """The definition cannot be used; the message begins with the place of what is wrong."""
+    """The definition cannot be used; ``problems`` are all that were found, in its order."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
 
 
 class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,90 +81,120 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def definition_read(text: bytes) -> Definition:
     """Read and check what needs no catalog. Raises :class:`DefinitionInvalid`."""
     if len(text) > BYTES_MAX:
-        raise DefinitionInvalid(f"a definition has at most {BYTES_MAX:,} bytes")
+        raise DefinitionInvalid(
+            Problem("", _("a definition has at most %(n)s bytes") % {"n": f"{BYTES_MAX:,}"})
+        )
     try:
         definition = msgspec.json.decode(text, type=Definition)
     except msgspec.ValidationError as error:
-        raise DefinitionInvalid(str(error)) from error
+        message, _at, path = str(error).partition(" - at `$")
+        raise DefinitionInvalid(Problem(path.rstrip("`").lstrip("."), message)) from error
     except (msgspec.DecodeError, RecursionError) as error:
-        raise DefinitionInvalid(f"this is no JSON: {error}") from error
-    _check_schema(definition)
-    known = {INPUT}
-    for at, stage in enumerate(definition.stages):
-        if stage.name in known:
-            raise DefinitionInvalid(f"stages[{at}].name: {stage.name!r} is taken")
-        _check_heads(references_in(stage.input, f"stages[{at}].input"), known, f"stages[{at}]")
-        known.add(stage.name)
-    _check_heads(references_in(definition.output, "output"), known, "output")
+        raise DefinitionInvalid(
+            Problem("", _("this is no JSON: %(why)s") % {"why": error})
+        ) from error
+    _refuse(_problems_alone(definition))
     return definition
 
 
 def definition_check(definition: Definition, models: Mapping[str, AIModel]) -> None:
     """Check it against the models that there are. Raises :class:`DefinitionInvalid`."""
+    _refuse(_problems_with(definition, models))
+
+
+def _refuse(problems: Iterator[Problem]) -> None:
+    if found := tuple(problems):
+        raise DefinitionInvalid(*found)
+
+
+def _problems_alone(definition: Definition) -> Iterator[Problem]:
+    yield from _schema_problems(definition)
+    known = {INPUT}
+    for at, stage in enumerate(definition.stages):
+        if stage.name in known:
+            yield Problem(
+                f"stages[{at}].name", _("the name %(name)s is taken") % {"name": repr(stage.name)}
+            )
+        yield from _head_problems(stage.input, f"stages[{at}].input", known)
+        known.add(stage.name)
+    yield from _head_problems(definition.output, "output", known)
+
+
+def _problems_with(definition: Definition, models: Mapping[str, AIModel]) -> Iterator[Problem]:
     known: dict[str, Schema] = {INPUT: definition.input_schema}
     for at, stage in enumerate(definition.stages):
         model = models.get(stage.model)
         if model is None:
-            raise DefinitionInvalid(f"stages[{at}].model: there is no model {stage.model!r}")
+            yield Problem(
+                f"stages[{at}].model", _("there is no model %(name)s") % {"name": repr(stage.model)}
+            )
+            known[stage.name] = ANYTHING
+            continue
         place = f"stages[{at}].input"
-        _check_fields(model, stage.input, place)
-        for reference in references_in(stage.input, place):
-            _check_reference(reference, known, input_schema(model), place)
+        yield from _field_problems(model, stage.input, place)
+        for reference in references_of(stage.input, place):
+            yield from _reference_problems(reference, known, input_schema(model), place)
         known[stage.name] = output_schema(model)
-    for reference in references_in(definition.output, "output"):
-        _check_reference(reference, known, {}, "output")
+    for reference in references_of(definition.output, "output"):
+        yield from _reference_problems(reference, known, ANYTHING, "output")
 
 
-def references_in(template: Any, at: str) -> list[Reference]:
-    """The paths of a template. Raises :class:`DefinitionInvalid`."""
+def _head_problems(template: Any, place: str, known: set[str]) -> Iterator[Problem]:
     try:
-        return references_of(template, at)
+        references = references_of(template, place)
     except TemplateInvalid as error:
-        raise DefinitionInvalid(f"{error.at}: {error}") from error
-
-
-def _check_heads(references: Iterable[Reference], known: set[str], at: str) -> None:
+        yield Problem(error.at, str(error))
+        return
     for reference in references:
         if reference.path.head not in known:
-            raise DefinitionInvalid(
-                f"{at}: {reference.path.text} is of {reference.path.head!r}, which is neither "
-                "the input nor a stage before it"
+            yield Problem(
+                at_place(place, reference.place),
+                _("%(path)s is of %(name)s, which is neither the input nor a stage before it")
+                % {"path": reference.path.text, "name": repr(reference.path.head)},
             )
 
 
-def _check_schema(definition: Definition) -> None:
+def _schema_problems(definition: Definition) -> Iterator[Problem]:
     try:
         jsonschema_rs.Draft202012Validator(
             definition.input_schema, offline=True, pattern_options=jsonschema_rs.RegexOptions()
         )
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        raise DefinitionInvalid(f"input_schema: {str(error)[:300]}") from error
+        yield Problem("input_schema", str(error)[:300])
 
 
-def _check_fields(model: AIModel, given: Mapping[str, Any], place: str) -> None:
+def _field_problems(model: AIModel, given: Mapping[str, Any], place: str) -> Iterator[Problem]:
     if model.task in (Task.CHAT, Task.EMBEDDINGS):
         wanted = {"messages", "prompt"} if model.task == Task.CHAT else {"input"}
         if not wanted & given.keys():
-            raise DefinitionInvalid(f"{place}: {' or '.join(sorted(wanted))} is missing")
+            yield Problem(place, _("%(names)s is missing") % {"names": " | ".join(sorted(wanted))})
         for name in OWN_FIELDS:
             if name in given:
-                raise DefinitionInvalid(f"{place}.{name}: a stage sets this itself")
+                yield Problem(f"{place}.{name}", _("a stage sets this itself"))
         return
     names = [str(tensor["name"]) for tensor in model.tensors.get("inputs", ())]
     if not names:
-        raise DefinitionInvalid(f"{place}: nobody has said which tensors {model.name} takes")
-    for name in {*names} ^ {*given}:
-        raise DefinitionInvalid(f"{place}: {model.name} takes {', '.join(names)}, see {name!r}")
+        yield Problem(
+            place, _("nobody has said which tensors %(name)s takes") % {"name": model.name}
+        )
+        return
+    for name in sorted({*names} ^ {*given}):
+        yield Problem(
+            place,
+            _("%(model)s takes %(names)s, see %(name)s")
+            % {"model": model.name, "names": ", ".join(names), "name": repr(name)},
+        )
 
 
-def _check_reference(
+def _reference_problems(
     reference: Reference, known: Mapping[str, Schema], wanted: Schema, place: str
-) -> None:
+) -> Iterator[Problem]:
     path, at = reference.path, at_place(place, reference.place)
     try:
         given = schema_at(known[path.head], path.steps)
     except NotThere as error:
-        raise DefinitionInvalid(f"{at}: {path.text}: {error}") from error
+        yield Problem(at, f"{path.text}: {error}")
+        return
     try:
         target = schema_at(wanted, reference.place)
     except NotThere:
@@ -153,4 +202,8 @@ def _check_reference(
     if reference.is_piece:
         given = {"type": "string"}
     if not fits(given, target):
-        raise DefinitionInvalid(f"{at}: {path.text} is {given}, and {target} is taken here")
+        yield Problem(
+            at,
+            _("%(path)s is %(given)s, and %(wanted)s is taken here")
+            % {"path": path.text, "given": kind_named(given), "wanted": kind_named(target)},
+        )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from marketplace.catalog.models import AIModel, Task
 from marketplace.pipelines.templates import EVERY, Step
 
@@ -37,6 +39,8 @@ _ANSWER: Mapping[str, Schema] = {
     "model": _TEXT,
     "usage": {"type": "object"},
 }
+ANSWER_FIELDS = frozenset(_ANSWER) | {"system_fingerprint", "service_tier"}
+"""What every answer of OpenAI's API has beside its own."""
 _MESSAGE: Schema = {"type": "object", "properties": {"role": _TEXT, "content": _TEXT}}
 _CHOICE: Schema = {"type": "object", "properties": {"message": _MESSAGE, "text": _TEXT}}
 COMPLETION = _object(
@@ -83,10 +87,10 @@ def schema_at(schema: Schema, steps: Sequence[Step]) -> Schema:
             schema = _property(schema, step)
             continue
         if not _may_be(schema, "array"):
-            raise NotThere(f"{_kinds(schema)} has no items")
+            raise NotThere(_("%(kind)s has no items") % {"kind": _kinds(schema)})
         most = schema.get("maxItems")
         if isinstance(step, int) and most is not None and step >= most:
-            raise NotThere(f"there are {most} items, counted from 0")
+            raise NotThere(_("there are %(n)s items, counted from 0") % {"n": most})
         items = _schema(schema.get("items"))
         if step == EVERY:
             return {"type": "array", "items": schema_at(items, steps[at + 1 :])}
@@ -102,6 +106,16 @@ def fits(given: Schema, wanted: Schema) -> bool:
     if both == {"array"}:
         return fits(_schema(given.get("items")), _schema(wanted.get("items")))
     return bool(both)
+
+
+def kind_named(schema: Schema) -> str:
+    """A schema in words, as "array of number"; "any" where nothing is said."""
+    kinds = _types(schema) - ({"integer"} if "number" in _types(schema) else set())
+    if not kinds:
+        return "any"
+    items = _schema(schema.get("items"))
+    of = f" of {kind_named(items)}" if "array" in kinds and _types(items) else ""
+    return " or ".join(f"{kind}{of}" if kind == "array" else kind for kind in sorted(kinds))
 
 
 def _by_name(tensors: Sequence[Mapping[str, Any]]) -> dict[str, Schema]:
@@ -120,10 +134,13 @@ def _tensor(tensor: Mapping[str, Any]) -> Schema:
 
 def _property(schema: Schema, name: str) -> Schema:
     if not _may_be(schema, "object"):
-        raise NotThere(f"{_kinds(schema)} has no {name!r}")
+        raise NotThere(_("%(kind)s has no %(name)s") % {"kind": _kinds(schema), "name": repr(name)})
     properties = schema.get("properties", {})
     if name not in properties and schema.get("additionalProperties") is False:
-        raise NotThere(f"there is no {name!r}; there is {', '.join(sorted(properties))}")
+        raise NotThere(
+            _("there is no %(name)s; there is %(names)s")
+            % {"name": repr(name), "names": ", ".join(sorted(properties))}
+        )
     return _schema(properties.get(name))
 
 

@@ -38,6 +38,16 @@ class Pipeline(models.Model):
         return f"{self.name}:{self.version}"
 
     @property
+    def author(self) -> str:
+        """The name's first part."""
+        return self.name.partition("/")[0]
+
+    @property
+    def slug(self) -> str:
+        """The name's second part."""
+        return self.name.partition("/")[2]
+
+    @property
     def definition(self) -> Definition:
         """What was checked when it was defined."""
         return msgspec.json.decode(self.definition_text, type=Definition)

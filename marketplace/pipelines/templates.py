@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 FROM = "$from"
 TEXT = "$text"
 EVERY = "*"
@@ -65,13 +67,15 @@ def path_read(text: Any, at: str) -> Path:
     """Read a path. Raises :class:`TemplateInvalid`."""
     head = _HEAD.match(text) if isinstance(text, str) else None
     if head is None:
-        raise TemplateInvalid("a path looks like stage.key[0].key", at)
+        raise TemplateInvalid(_("a path looks like stage.key[0].key"), at)
     steps: list[Step] = []
     end = head.end()
     while end < len(text):
         found = _STEP.match(text, end)
         if found is None or len(steps) == STEPS_MAX:
-            raise TemplateInvalid(f"the path {text[:80]!r} cannot be read", at)
+            raise TemplateInvalid(
+                _("the path %(path)s cannot be read") % {"path": repr(text[:80])}, at
+            )
         index = found["index"]
         steps.append(found["key"] or (EVERY if index == EVERY else int(index)))
         end = found.end()
@@ -82,7 +86,7 @@ def references_of(template: Any, at: str) -> list[Reference]:
     """All paths of a template. Raises :class:`TemplateInvalid`."""
     found = list(_references(template, at, ()))
     if len(found) > REFERENCES_MAX:
-        raise TemplateInvalid(f"there are more than {REFERENCES_MAX} paths", at)
+        raise TemplateInvalid(_("there are more than %(n)s paths") % {"n": REFERENCES_MAX}, at)
     return found
 
 
@@ -113,13 +117,15 @@ def at_place(at: str, place: tuple[Step, ...]) -> str:
 def _references(template: Any, at: str, place: tuple[Step, ...]) -> Iterator[Reference]:
     here = at_place(at, place)
     if len(place) > DEPTH_MAX:
-        raise TemplateInvalid(f"this is deeper than {DEPTH_MAX} levels", here)
+        raise TemplateInvalid(_("this is deeper than %(n)s levels") % {"n": DEPTH_MAX}, here)
     if isinstance(template, list):
         for index, item in enumerate(template):
             yield from _references(item, at, (*place, index))
     elif isinstance(template, dict):
         if template.keys() & {FROM, TEXT} and len(template) > 1:
-            raise TemplateInvalid(f"{FROM} or {TEXT} must stand alone", here)
+            raise TemplateInvalid(
+                _("%(one)s or %(other)s must stand alone") % {"one": FROM, "other": TEXT}, here
+            )
         if FROM in template:
             yield Reference(path_read(template[FROM], here), place, is_piece=False)
         elif TEXT in template:
@@ -131,12 +137,14 @@ def _references(template: Any, at: str, place: tuple[Step, ...]) -> Iterator[Ref
 
 def _pieces(pieces: Any, here: str, place: tuple[Step, ...]) -> Iterator[Reference]:
     if not isinstance(pieces, list):
-        raise TemplateInvalid(f"{TEXT} takes a list of texts and paths", here)
+        raise TemplateInvalid(_("%(name)s takes a list of texts and paths") % {"name": TEXT}, here)
     for piece in pieces:
         if isinstance(piece, dict) and piece.keys() == {FROM}:
             yield Reference(path_read(piece[FROM], here), place, is_piece=True)
         elif not isinstance(piece, str):
-            raise TemplateInvalid(f"a piece of {TEXT} is a text or a path", here)
+            raise TemplateInvalid(
+                _("a piece of %(name)s is a text or a path") % {"name": TEXT}, here
+            )
 
 
 def _value(value: Any, path: Path, steps: tuple[Step, ...]) -> Any:

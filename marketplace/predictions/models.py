@@ -164,6 +164,7 @@ class PredictionStage(models.Model):
 
     class Meta:
         ordering = ["place"]
+        indexes = [models.Index(fields=["request_id"], name="prediction_stage_by_call")]
         constraints = [
             models.UniqueConstraint(fields=["prediction", "place"], name="prediction_stage_unique")
         ]

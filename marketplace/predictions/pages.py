@@ -24,6 +24,7 @@ from marketplace.predictions.selectors import (
 )
 from marketplace.predictions.services import prediction_cancel
 from marketplace.predictions.showing import as_text, output_shown, output_so_far
+from marketplace.predictions.trace import trace_of
 from marketplace.shared.jobs.models import STATES_OPEN, JobState
 from marketplace.usage.models import UsageEvent
 
@@ -63,6 +64,7 @@ def prediction(request: HttpRequest, organisation: Organisation, uid: UUID) -> H
     context = {
         "row": row,
         "shown": output_shown(output),
+        "trace": trace_of(row.stages_known),
         "input": as_text(row.input),
         "queue_ms": _ms(figures["queue_time"]),
         "predict_ms": _ms(figures["predict_time"]),

@@ -122,3 +122,9 @@ def of_key(caller_key: tuple[int, int, int], idempotency_key: str) -> Prediction
 def by_uid(organisation_id: int, uid: UUID) -> Prediction | None:
     """One of the organisation's predictions."""
     return predictions_of(organisation_id).filter(uid=uid).first()
+
+
+def prediction_with_stage(organisation_id: int, request_id: UUID) -> Prediction | None:
+    """The organisation's prediction of a pipeline that this call is a stage of."""
+    stages = PredictionStage.objects.filter(request_id=request_id)
+    return predictions_of(organisation_id).filter(pk__in=stages.values("prediction")).first()

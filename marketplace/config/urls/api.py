@@ -20,6 +20,7 @@ from marketplace.keys import api as keys
 from marketplace.planning.advisor import api as advisor
 from marketplace.planning.whatif import api as what_ifs
 from marketplace.providers import api as offerings
+from marketplace.providers import pipelines_api as pipelines
 from marketplace.providers import providers_api as providers
 from marketplace.routing.topology import api as topology
 from marketplace.storefront.browse import api as browse
@@ -47,6 +48,7 @@ router.register("deployments", catalog.DeploymentViewSet)
 router.register("offers", catalog.OfferViewSet)
 router.register("listings", offerings.ListingViewSet)
 router.register("offerings", offerings.OfferingViewSet, basename="offering")
+router.register("pipelines", pipelines.PipelineViewSet)
 router.register("rankings", rankings.RankingViewSet, basename="ranking")
 router.register("estimates", compare.EstimateViewSet, basename="estimate")
 router.register("quotes", quotes.QuoteViewSet, basename="quote")

@@ -20,6 +20,7 @@ from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
 from marketplace.predictions import pages as predictions
 from marketplace.providers import pages as providers
+from marketplace.providers import pipelines_pages as pipelines
 from marketplace.providers.on_sale import pages as sold
 from marketplace.routing import pages as routing
 from marketplace.routing.topology import pages as topology
@@ -156,6 +157,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "provide/deployments/<int:deployment_id>/price/withdraw",
         sold.price_take_back,
         name="price-withdraw",
+    ),
+    path("provide/pipelines", pipelines.pipelines, name="pipelines"),
+    path("provide/pipelines/new", pipelines.pipeline_new, name="pipeline-new"),
+    path("provide/pipelines/<str:author>/<str:slug>", pipelines.pipeline, name="pipeline"),
+    path(
+        "provide/pipelines/<str:author>/<str:slug>/version",
+        pipelines.pipeline_version,
+        name="pipeline-version",
+    ),
+    path(
+        "provide/pipelines/<str:author>/<str:slug>/retire",
+        pipelines.pipeline_retire,
+        name="pipeline-retire",
     ),
     path("reviews", providers.reviews, name="reviews"),
     path("reviews/<int:listing_id>", providers.review, name="review"),

@@ -5,24 +5,22 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import F, OrderBy, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import F, OrderBy, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Lower
 from django.utils import timezone
 
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer
-from marketplace.catalog.selectors import is_served_over, models_published
+from marketplace.catalog.selectors import (
+    Priced,
+    cheapest_of,
+    is_served_over,
+    models_published,
+    priced_by_model,
+)
 from marketplace.storefront.browse.filters import RELEVANCE, TASKS_BY_MODALITY, Filters
 from marketplace.storefront.browse.search import by_rank, search, search_alike
 from marketplace.usage.models import ModelFigures
 from router.domain.money import NANO_PER_USD
-
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """A live deployment with its offer in force."""
-
-    deployment: Deployment
-    offer: Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Listing:
     @property
     def cheapest(self) -> Offer | None:
         """The offer with the lowest price of a typical call."""
-        return min((p.offer for p in self.priced), key=typical_price, default=None)
+        return cheapest_of(self.priced)
 
     @property
     def hardware(self) -> list[str]:
@@ -64,29 +62,12 @@ class Listing:
 def listings(rows: Iterable[AIModel]) -> list[Listing]:
     """The rows of these models, in a fixed number of queries."""
     models = list(rows)
-    offers = Offer.objects.filter(effective_at__lte=timezone.now()).order_by("-effective_at", "-id")
-    live = (
-        Deployment.objects.filter(status=DeploymentStatus.LIVE)
-        .select_related("version__model", "provider", "pool")
-        .prefetch_related("pool__workers", Prefetch("offers", queryset=offers))
-        .order_by("id")
-    )
-    by_model: dict[int, list[Priced]] = {}
-    for deployment in live.filter(version__model__in=[model.pk for model in models]):
-        offer = next(iter(deployment.offers.all()), None)
-        if offer is not None:
-            by_model.setdefault(deployment.version.model_id, []).append(Priced(deployment, offer))
+    by_model = priced_by_model(models)
     measured = ModelFigures.objects.in_bulk([model.name for model in models])
     return [
         Listing(model, tuple(by_model.get(model.pk, ())), measured.get(model.name))
         for model in models
     ]
-
-
-def typical_price(offer: Offer) -> int:
-    """The price to sort offers by: 1,000 tokens each way, a request, a row, an image, a second."""
-    tokens = (offer.prompt_nano_per_million + offer.completion_nano_per_million) // 1000
-    return tokens + offer.request_nano + offer.row_nano + offer.image_nano + offer.second_nano
 
 
 _TYPICAL_PRICE = (

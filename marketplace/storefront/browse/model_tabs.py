@@ -8,8 +8,8 @@ from typing import Any
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import Deployment
-from marketplace.catalog.selectors import price_history
-from marketplace.storefront.browse.listing import Listing, Priced
+from marketplace.catalog.selectors import Priced, price_history
+from marketplace.storefront.browse.listing import Listing
 from marketplace.usage.models import DeploymentRollup, Span
 from marketplace.usage.rollups.deployments import (
     Measured,

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.paginator import Paginator
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -12,8 +13,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
+from marketplace.accounts.selectors import organisations_of
 from marketplace.catalog.models import AIModel, Task
 from marketplace.catalog.selectors import facets, models_published
+from marketplace.pipelines.models import Pipeline
+from marketplace.pipelines.selectors import pipelines_last
+from marketplace.predictions.pipeline_shown import pipeline_shown
 from marketplace.storefront.browse.filters import (
     COMPARED_MAX,
     CONTEXTS,
@@ -93,10 +98,16 @@ def absolute(path: str, query: str = "") -> str:
 
 @require_safe
 def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
-    """A model's page: description, playground, how to call it, and providers."""
-    rows = listings(models_published().filter(name=f"{author}/{slug}"))
+    """A model's page: description, playground, how to call it, and providers.
+
+    Of a pipeline that everybody may call, or that is the viewer's organisation's: its graph.
+    """
+    name = f"{author}/{slug}"
+    rows = listings(models_published().filter(name=name))
     if not rows:
-        raise Http404(f"{author}/{slug}")
+        if (row := _pipeline_seen(request, name)) is None:
+            raise Http404(name)
+        return _pipeline(request, row)
     tab = request.GET.get("tab", "overview")
     listing, shows = rows[0], TAB_CONTEXTS.get(tab)
     context = {
@@ -114,6 +125,22 @@ def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
         **(shows(listing, request.GET.dict(), timezone.now()) if shows else {}),
     }
     return render(request, "catalog/model.html", context)
+
+
+def _pipeline_seen(request: HttpRequest, name: str) -> Pipeline | None:
+    everybodys = Q(organisation=None)
+    own = Q(organisation__in=organisations_of(request.user))
+    return pipelines_last().filter(everybodys | own, name=name, published=True).first()
+
+
+def _pipeline(request: HttpRequest, row: Pipeline) -> HttpResponse:
+    context = {
+        "row": row,
+        "shown": pipeline_shown(row),
+        "router_url": settings.WAYPOST_ROUTER_URL,
+        "canonical": absolute(reverse("model", args=row.name.split("/", 1))),
+    }
+    return render(request, "catalog/pipeline.html", context)
 
 
 def _first_input(model: AIModel) -> dict[str, Any]:

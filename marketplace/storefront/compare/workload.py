@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.catalog.models import Task
 from marketplace.catalog.prices import price_of
-from marketplace.storefront.browse.listing import Listing, Priced
+from marketplace.catalog.selectors import Priced
+from marketplace.storefront.browse.listing import Listing
 from marketplace.usage.rollups.deployments import Measured
 from router.domain.pricing import Usage, charge_nano
 

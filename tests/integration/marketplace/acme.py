@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from unittest import mock
@@ -26,6 +27,7 @@ from marketplace.billing.models import Transfer
 from marketplace.billing.payments.models import AutoRecharge, Payment
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.services import payout_record
+from marketplace.pipelines.services import pipeline_apply
 from marketplace.planning.advisor.models import Advice
 from marketplace.providers.services import listing_create
 from marketplace.usage.models import UsageEvent
@@ -110,6 +112,16 @@ def open_acme(shop: Shop) -> Acme:
     entry = entries_of(Organisation.objects.filter(pk=organisation.pk))[0]
     _, token = worker_token_create(pool=shop.worker.pool, created_by=shop.owner)
     agent, _ = agent_register(token=token, who=Introduction("gpu-of-acme", [], "ab" * 8, "1"))
+    pipeline, _ = pipeline_apply(
+        text=json.dumps(
+            {
+                "name": f"{organisation.slug}/of-acme",
+                "stages": [{"name": "say", "model": shop.model.name, "input": {"prompt": "x"}}],
+                "output": 1,
+            }
+        ).encode(),
+        organisation=organisation,
+    )
     event = UsageEvent.objects.get()
     transfer = Transfer.objects.filter(credit=shop.provider_account).first()
     assert transfer is not None
@@ -141,5 +153,6 @@ def open_acme(shop: Shop) -> Acme:
         "audit-log": (entry.pk, entry),
         "agents": (agent.pk, agent),
         "worker-tokens": (agent.token.pk, agent.token),
+        "pipelines": (pipeline.name, pipeline),
     }
     return Acme(shop, rows)

@@ -27,7 +27,7 @@ PUBLIC = frozenset(
 )
 """Everybody signed in may read; only staff write."""
 STAFF = frozenset({"proposals", "route-tunings", "what-ifs", "topology", "support", "looks"})
-OWN = frozenset({"session-token", "ledger/accounts/balance", "usage/summary"})
+OWN = frozenset({"session-token", "ledger/accounts/balance", "usage/summary", "pipelines/validate"})
 """They name no row; the body or the query names an organisation."""
 
 AGENTS = frozenset({"agents/register", "agents/heartbeat"})

@@ -18,7 +18,10 @@ from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import AIModel
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.services import pipeline_apply
+from marketplace.predictions.models import PredictionStage
 from marketplace.predictions.running import job as running
+from marketplace.usage.models import UsageEvent
+from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.predictions.asking import Api, error_of, run_one
 from tests.integration.marketplace.predictions.routers import REQUEST_ID, FakeRouter, fake_router
 from tests.integration.marketplace.shop import Shop
@@ -221,5 +224,36 @@ def test_its_page_shows_the_stages(shop: Shop, api: Api, router: FakeRouter) -> 
     shown = client.get(f"/predictions/{uid}").content.decode()
     for said in ("score", "author/score", "author/slug", SENTENCE, "Stages"):
         assert said in shown
-    assert shown.count("fast-0</span>") == 2
+    assert shown.count("fast-0</span>") == 4  # In the trace and in the table.
     assert "acme/line" in client.get("/predictions").content.decode()
+    assert shown.count('class="bar-stream"') == 2
+
+
+def test_the_page_of_a_stages_call_shows_all_stages_as_one_trace(
+    shop: Shop, api: Api, router: FakeRouter
+) -> None:
+    define()
+    uid = ask(api).json()["id"]
+    run_one()
+    settle(
+        record(
+            account_id=shop.customer_account.pk,
+            organisation_id=shop.organisation.pk,
+            provider_account_id=shop.provider_account.pk,
+            charge_nano=1_000,
+        )
+    )
+    event = UsageEvent.objects.get()
+    PredictionStage.objects.filter(name="say").update(request_id=event.pk)
+    client = Client()
+    client.force_login(shop.owner)
+    shown = client.get(f"/usage/{event.pk}").content.decode()
+    for said in (
+        "one of 2 stages of a call of acme/line",
+        uuid.UUID(uid).hex,
+        "<strong>say</strong>",
+    ):
+        assert said in shown, said
+    assert f"/predictions/{uid}" in shown
+    PredictionStage.objects.update(request_id=None)
+    assert "Part of a pipeline" not in client.get(f"/usage/{event.pk}").content.decode()

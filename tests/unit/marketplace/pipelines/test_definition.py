@@ -71,14 +71,14 @@ def test_what_fits_is_taken(stages: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("stages", "said"),
     [
-        ([SCORE, EMBED], r"stages\[0\]: embed\.data.* nor a stage before it"),
+        ([SCORE, EMBED], r"stages\[0\].input.X: embed\.data.* nor a stage before it"),
         ([stage("a", "a/embed", input={"$from": "a.data"})], "nor a stage before it"),
-        ([EMBED, EMBED], r"stages\[1\]\.name: 'embed' is taken"),
+        ([EMBED, EMBED], r"stages\[1\]\.name: the name 'embed' is taken"),
         ([stage("input", "a/embed", input="x")], "is taken"),
         ([stage("a", "a/none", input="x")], "there is no model 'a/none'"),
         ([stage("a", "a/unsaid", X=[1])], "nobody has said which tensors"),
         ([stage("a", "a/embed", text="x")], "input is missing"),
-        ([stage("a", "a/chat", input="x")], "messages or prompt is missing"),
+        ([stage("a", "a/chat", input="x")], r"messages \| prompt is missing"),
         ([stage("a", "a/chat", prompt="x", model="b/c")], "sets this itself"),
         ([stage("a", "a/score", X=[[1]], Y=[[1]])], "takes X, see 'Y'"),
         ([stage("a", "a/score")], "takes X, see 'X'"),
