@@ -136,6 +136,7 @@ class WorkerWordSerializer(serializers.Serializer[Any]):
     worker_id = serializers.CharField()
     routable = serializers.BooleanField()
     in_flight = serializers.IntegerField(allow_null=True)
+    fault = serializers.CharField(help_text="Why it is not healthy.")
 
 
 class HeardSerializer(serializers.Serializer[Any]):

@@ -54,10 +54,12 @@ class WorkerWord:
     """What the marketplace tells an agent of a worker.
 
     ``routable`` says that routers may send it calls. ``in_flight`` are the calls that routers have
-    there while it drains, None while that is not known for sure.
+    there while it drains, None while that is not known for sure. ``fault`` is why the prober does
+    not find it healthy, as "1 of 2 members are up; rank 1: it is missing".
     """
 
     name: str
     worker_id: str
     routable: bool
     in_flight: int | None
+    fault: str

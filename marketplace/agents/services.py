@@ -95,6 +95,11 @@ def heartbeat_take(*, agent: Agent, beat: Heartbeat) -> list[WorkerWord]:
 
 def _follow(agent: Agent, row: AgentWorker | None, report: WorkerReport) -> AgentWorker | None:
     """None for a member of a gang whose first rank nobody has reported yet."""
+    if row is not None and report.gang and report.gang != row.worker.worker_id:
+        # The agent uses the name of a server that is gone for a part of another gang.
+        _let_go(row)
+        row.delete()
+        row = None
     if row is None:
         worker = _member_of(agent, report) if report.rank else _worker(agent, report)
         if worker is None:
@@ -189,6 +194,7 @@ def _words(rows: list[AgentWorker]) -> list[WorkerWord]:
             in_flight=running_on(row.worker.worker_id, reading, newest)
             if reading is not None and row.worker.draining
             else None,
+            fault="" if row.worker.healthy else row.worker.health_error,
         )
         for row in rows
     ]

@@ -22,6 +22,7 @@ from workers.agent.lifecycle import (
     Stop,
     Wanted,
     backoff_s,
+    change_refused,
     next_steps,
 )
 from workers.agent.marketplace import Host, Marketplace, Refused, Unreachable, Word
@@ -89,8 +90,8 @@ class Agent:
         """Bring up this server, and let the one that runs now go once it takes calls."""
         if self._wanted.spec is None or spec == self._wanted.spec:
             return
-        if spec.gang or self._wanted.spec.gang:
-            log.error("nothing changes: a gang's version is changed by another gang beside it")
+        if refused := change_refused([one.spec for one in self._servers.values()], spec):
+            log.error("nothing changes: %s", refused)
             return
         log.info("a new version: %s", spec.model_version or spec.called)
         self._failures = 0
@@ -299,6 +300,7 @@ class Agent:
             routable=word.routable,
             told=is_draining,
             in_flight=word.in_flight if is_draining else None,
+            fault=word.fault,
         )
 
     def _report(self, server: Server) -> dict[str, Any]:

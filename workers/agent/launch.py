@@ -6,14 +6,15 @@ or ``flag``, and the page that documents them.
 
 import functools
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 OPTIONS = Path(__file__).with_name("options")
-MASTER_PORT = 20_000
-"""Where SGLang's processes of a gang meet. vLLM has one of its own."""
+MEETING_PORT, MEETING_PORTS = 20_000, 1_000
+"""The processes of a gang meet at one of so many ports from the first, on the host of rank 0."""
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # routers are on other hosts
 
@@ -28,6 +29,7 @@ class Split:
 
     ``tensor`` devices share each layer, ``pipeline`` groups of them follow one another. ``hosts``
     processes run them, an equal part each; this is that of ``rank``, and rank 0 is at ``head``.
+    ``gang`` is the name of all of them.
     """
 
     tensor: int = 1
@@ -35,6 +37,7 @@ class Split:
     hosts: int = 1
     rank: int = 0
     head: str = ""
+    gang: str = ""
 
     @property
     def devices_here(self) -> int:
@@ -45,6 +48,11 @@ class Split:
                 f"{self.tensor} × {self.pipeline} devices cannot be shared by {self.hosts} hosts"
             )
         return devices
+
+
+def meeting_port(gang: str) -> int:
+    """The same for all its processes, and another than that of a gang that it takes over from."""
+    return MEETING_PORT + zlib.crc32(gang.encode()) % MEETING_PORTS
 
 
 @functools.cache
@@ -69,6 +77,7 @@ def vllm_words(model: str, served_name: str, slots: int, split: Split) -> tuple[
             "--nnodes": split.hosts,
             "--node-rank": split.rank,
             "--master-addr": split.head,
+            "--master-port": meeting_port(split.gang),
         }
     if split.rank:
         options["--headless"] = True
@@ -91,7 +100,7 @@ def sglang_words(model: str, served_name: str, slots: int, split: Split) -> tupl
         options |= {
             "--nnodes": split.hosts,
             "--node-rank": split.rank,
-            "--dist-init-addr": f"{split.head}:{MASTER_PORT}",
+            "--dist-init-addr": f"{split.head}:{meeting_port(split.gang)}",
         }
     return _words("sglang", [], options)
 

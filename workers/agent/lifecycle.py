@@ -1,14 +1,15 @@
 """Which server to start, drain or stop next. Pure: time comes in, steps come out.
 
 The agent wants one server of one spec. A changed spec is a new version: the new server is started
-and warmed, and takes calls, before the old one drains; so no call fails. When the agent leaves,
-every server drains.
+and warmed, and takes calls, before the old one drains; so no call fails. A part of a gang takes
+calls once all parts are up. When the agent leaves, every server drains.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from workers.agent.launch import meeting_port
 from workers.agent.settings import EngineSpec
 
 NAMES = ("a", "b", "c", "d")
@@ -40,7 +41,8 @@ class Server:
 
     ``told`` says that the marketplace knows that it drains. ``in_flight`` are the calls that the
     routers have there, ``running`` those that the server itself reports, None for unknown;
-    ``idle_since_s`` is since when neither says that anything runs.
+    ``idle_since_s`` is since when neither says that anything runs. ``fault`` is why the marketplace
+    does not let it take calls.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Server:
     in_flight: int | None = None
     running: int | None = None
     idle_since_s: float | None = None
+    fault: str = ""
 
     @property
     def is_idle(self) -> bool:
@@ -98,6 +101,21 @@ class Stop:
 Step = Start | Drain | Stop
 
 
+def change_refused(running: Sequence[EngineSpec], new: EngineSpec) -> str:
+    """Why a new version cannot come up beside what runs, "" where it can."""
+    for old in running:
+        if not new.gang or not old.gang or old == new:
+            continue
+        if old.gang == new.gang:
+            return (
+                f"the gang {old.gang} serves until the next one does: give that another --gang, "
+                "alike on all its hosts"
+            )
+        if meeting_port(old.gang) == meeting_port(new.gang):
+            return f"gangs {old.gang} and {new.gang} would meet at one port: name the new one else"
+    return ""
+
+
 def next_steps(servers: Sequence[Server], wanted: Wanted, now_s: float) -> list[Step]:
     """What to do now. The same question, asked after the steps are done, has none left."""
     steps: list[Step] = []
@@ -115,7 +133,10 @@ def next_steps(servers: Sequence[Server], wanted: Wanted, now_s: float) -> list[
         elif server not in current and may_go:
             steps.append(Drain(server.name))
         else:
-            steps += _stuck(server, wanted.start_timeout_s, now_s)
+            others = [s for s in servers if s not in current]
+            steps += _stuck(server, wanted.start_timeout_s, now_s) or _alone(
+                server, others, wanted.start_timeout_s, now_s
+            )
     return steps
 
 
@@ -139,6 +160,19 @@ def _stuck(server: Server, start_timeout_s: float, now_s: float) -> list[Step]:
     if server.phase is Phase.DOWN and waited_s >= RESTART_AFTER_S:
         return [Stop(server.name, f"it has not answered for {RESTART_AFTER_S:g} s", failed=True)]
     return []
+
+
+def _alone(
+    server: Server, others: Sequence[Server], start_timeout_s: float, now_s: float
+) -> list[Step]:
+    """A part of a new gang whose others do not come up gives its room back; the old gang serves."""
+    is_ready = server.phase is Phase.READY and not server.routable
+    is_late = now_s - server.since_s >= start_timeout_s
+    if not (server.spec.gang and is_ready and is_late and any(s.routable for s in others)):
+        return []
+    why = server.fault or "its rank 0 is not up"
+    said = f"its gang takes no calls after {start_timeout_s:g} s ({why}), and the old one goes on"
+    return [Stop(server.name, said, failed=True)]
 
 
 def backoff_s(failures: int) -> float:

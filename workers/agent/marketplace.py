@@ -44,6 +44,7 @@ class Word:
     worker_id: str
     routable: bool
     in_flight: int | None
+    fault: str = ""
 
 
 class Marketplace:
@@ -77,7 +78,7 @@ class Marketplace:
         answer = await self._post("heartbeat", {**host.told(), "workers": workers}, headers)
         try:
             self._pace(answer)
-            return [Word(**word) for word in answer["workers"]]
+            return [_word(word) for word in answer["workers"]]
         except (KeyError, TypeError) as error:
             raise Unreachable(f"its answer cannot be read: {error!r}") from error
 
@@ -99,6 +100,17 @@ class Marketplace:
         if response.status_code in (408, 429) or response.status_code >= 500:
             raise Unreachable(said)
         raise Refused(said)
+
+
+def _word(told: dict[str, Any]) -> Word:
+    """A marketplace that is newer may say more, an older one no fault."""
+    return Word(
+        name=told["name"],
+        worker_id=told["worker_id"],
+        routable=told["routable"],
+        in_flight=told["in_flight"],
+        fault=told.get("fault", ""),
+    )
 
 
 def _said(response: httpx.Response) -> str:

@@ -144,6 +144,7 @@ def _command(given: argparse.Namespace) -> tuple[str, ...]:
         hosts=int(given.gang_size),
         rank=int(given.rank),
         head=given.head,
+        gang=given.gang,
     )
     try:
         here = split.devices_here

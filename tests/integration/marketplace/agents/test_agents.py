@@ -94,7 +94,8 @@ def test_two_hosts_of_the_same_name_are_two_agents(shop: Shop) -> None:
 def test_a_ready_server_is_a_worker_once_the_prober_has_found_it(shop: Shop) -> None:
     agent = registered(shop)
     (word,) = beat(agent, READY).json()["workers"]
-    assert word == {"name": "a", "worker_id": "gpu-a", "routable": False, "in_flight": None}
+    told = {"name": "a", "worker_id": "gpu-a", "routable": False, "in_flight": None, "fault": ""}
+    assert word == told
     row = Worker.objects.get(worker_id="gpu-a")
     assert (row.pool.name, row.url, row.slots) == ("fast", "http://10.0.0.5:8000", 64)
     Worker.objects.update(healthy=True)
@@ -204,10 +205,10 @@ def gang(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> list[APIClient]:
     return agents
 
 
-def is_routed() -> bool:
+def is_routed(name: str = "big") -> bool:
     """As the next snapshot says, after a round of the prober."""
     probe_workers()
-    (worker,) = [row for row in snapshot_build().workers if row.id == "big"]
+    (worker,) = [row for row in snapshot_build().workers if row.id == name]
     return worker.healthy and not worker.draining
 
 
@@ -250,6 +251,36 @@ def test_a_gang_drains_as_one_and_returns_when_all_are_back(gang: list[APIClient
     assert not is_routed()
     beat(gang[2], RANKS[2])
     assert is_routed()
+
+
+def test_a_next_gang_beside_it_is_routed_once_whole_and_the_old_one_drains_as_one(
+    gang: list[APIClient],
+) -> None:
+    assert is_routed()
+    following = [{**one, "name": "b", "gang": "big-2", "model_version": "2"} for one in RANKS]
+
+    def both(rank: int, old: str = "ready") -> list[dict[str, Any]]:
+        reports = [{**RANKS[rank], "state": old}, following[rank]]
+        return list(beat(gang[rank], *reports).json()["workers"])
+
+    both(0)
+    both(1)
+    assert (is_routed(), is_routed("big-2")) == (True, False)
+    assert "rank 2: it is missing" in both(1)[1]["fault"]
+    both(2)
+    assert (is_routed(), is_routed("big-2")) == (True, True)
+    assert both(0)[1]["routable"]
+    both(0, "draining")
+    assert [word["routable"] for word in both(1)] == [False, True]
+    assert (is_routed(), is_routed("big-2")) == (False, True)
+    for rank in range(3):
+        beat(gang[rank], following[rank])
+    # The third version takes the first one's names, and not its worker.
+    third = [{**one, "gang": "big-3"} for one in RANKS]
+    for rank in range(3):
+        assert beat(gang[rank], third[rank], following[rank]).status_code == 200
+    assert is_routed("big-3")
+    assert not is_routed()
 
 
 def test_a_rank_before_the_first_is_told_to_wait(shop: Shop) -> None:

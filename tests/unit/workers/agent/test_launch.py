@@ -56,6 +56,17 @@ def test_sglang_on_two_hosts_meets_at_the_first() -> None:
     assert options_of(second)["--node-rank"] == "1"
 
 
+def test_all_parts_of_a_gang_meet_at_one_port_and_those_of_the_next_at_another() -> None:
+    def port(engine: str, gang: str, rank: int) -> str:
+        split = Split(tensor=2, hosts=2, rank=rank, head="gpu-a", gang=gang)
+        options = options_of(COMMANDS[engine]("org/m", "m", 8, split))
+        return options.get("--master-port") or options["--dist-init-addr"].partition(":")[2]
+
+    for engine in COMMANDS:
+        assert port(engine, "big", 0) == port(engine, "big", 1)
+        assert port(engine, "big", 0) != port(engine, "big-2", 0)
+
+
 def test_triton_has_instances_on_chosen_gpus_or_on_the_cpu() -> None:
     assert triton_instance_group(2, [0, 1]) == (
         "instance_group [\n  {\n    count: 2\n    kind: KIND_GPU\n    gpus: [0, 1]\n  }\n]\n"

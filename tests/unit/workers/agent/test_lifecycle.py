@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.agent.launch import meeting_port
 from workers.agent.lifecycle import (
     BACKOFF_MAX_S,
     NAMES,
@@ -20,6 +22,7 @@ from workers.agent.lifecycle import (
     Stop,
     Wanted,
     backoff_s,
+    change_refused,
     next_steps,
 )
 from workers.agent.settings import EngineSpec
@@ -56,6 +59,45 @@ def test_a_new_version_that_does_not_come_up_leaves_the_old_one_alone() -> None:
     (step,) = next_steps([READY, new], wanted, 100.0)
     assert step == Stop("b", "it was not ready after 100 s", failed=True)
     assert next_steps([READY], replace(wanted, not_before_s=110.0), 101.0) == []
+
+
+GANG = replace(OLD, gang="big", gang_size=2, rank=1)
+NEXT_GANG = replace(GANG, gang="big-2", model_version="2")
+
+
+def test_a_part_of_a_gang_drains_once_the_next_gang_takes_calls() -> None:
+    wanted = replace(WANTED, spec=NEXT_GANG)
+    old = replace(READY, spec=GANG)
+    assert next_steps([old], wanted, 1.0) == [Start("b", NEXT_GANG)]
+    new = Server("b", NEXT_GANG, Phase.READY, 2.0)
+    assert next_steps([old, new], wanted, 101.0) == []
+    assert next_steps([old, replace(new, routable=True)], wanted, 3.0) == [Drain("a")]
+
+
+def test_a_next_gang_that_lacks_a_part_is_given_up_and_says_what_is_missing() -> None:
+    wanted = replace(WANTED, spec=NEXT_GANG)
+    old = replace(READY, spec=GANG)
+    new = Server("b", NEXT_GANG, Phase.READY, 2.0, fault="1 of 2 members are up; rank 0: down")
+    (step,) = next_steps([old, new], wanted, 102.0)
+    assert isinstance(step, Stop)
+    assert (step.name, step.failed) == ("b", True)
+    assert "1 of 2 members are up; rank 0: down" in step.why
+    (step,) = next_steps([old, replace(new, fault="")], wanted, 102.0)
+    assert "rank 0 is not up" in str(step)
+    assert next_steps([new], wanted, 500.0) == [], "where nothing else serves, it is waited for"
+
+
+def test_gangs_beside_each_other_need_names_and_ports_of_their_own() -> None:
+    assert change_refused([GANG], NEXT_GANG) == ""
+    assert change_refused([GANG], GANG) == ""
+    assert change_refused([OLD], GANG) == change_refused([OLD], NEW) == ""
+    assert "another --gang" in change_refused([GANG], replace(GANG, model_version="2"))
+    alike = next(
+        f"g{number}"
+        for number in itertools.count()
+        if meeting_port(f"g{number}") == meeting_port("big")
+    )
+    assert "at one port" in change_refused([GANG], replace(GANG, gang=alike))
 
 
 def test_who_leaves_drains_what_is_up_and_stops_what_only_starts() -> None:
