@@ -21,12 +21,16 @@ DOWN_TIMEOUT_S = 120
 
 @dataclass(frozen=True, slots=True)
 class LocalStack:
-    """A home folder and two ports. Nothing of the test run's own environment reaches it."""
+    """A home folder and its ports. Nothing of the test run's own environment reaches it.
+
+    ``broker_url`` takes the place of the embedded Valkey.
+    """
 
     home: Path
     web_port: int
     router_port: int
     router_grpc_port: int
+    broker_url: str = ""
 
     @property
     def web_url(self) -> str:
@@ -59,6 +63,7 @@ class LocalStack:
             env={
                 **inherited,
                 **({"WAYPOST_HOME": str(self.home)} if knows_home else {}),
+                **({"BROKER_URL": self.broker_url} if self.broker_url else {}),
                 "WAYPOST_BENCHMARKS_AUTO": "0",
             },
             capture_output=True,
@@ -77,9 +82,9 @@ class LocalStack:
 
 
 @contextlib.contextmanager
-def running_stack(home: Path, *words: str) -> Iterator[LocalStack]:
+def running_stack(home: Path, *words: str, broker_url: str = "") -> Iterator[LocalStack]:
     """Yield a stack that is up and healthy (`words` go to `up`); stop it afterwards."""
-    stack = LocalStack(home, *free_ports(3))
+    stack = LocalStack(home, *free_ports(3), broker_url=broker_url)
     try:
         start(stack, *words)
         yield stack
