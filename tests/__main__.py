@@ -109,8 +109,8 @@ def lanes(*, nightly: bool) -> list[list[Part]]:
     pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
     unit = pytest_part("unit", "--dist=worksteal", *pure, workers=2, nightly=nightly)
     servers = ("--dist=loadfile", "tests/contract", "tests/integration")
-    # A third one has something to do while the others wait for servers.
-    integration = pytest_part("integration", *servers, workers=3, nightly=nightly)
+    # Each worker collects all tests, which takes it ten seconds of processor.
+    integration = pytest_part("integration", *servers, workers=2, nightly=nightly)
     e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
     faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale(nightly))
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 UP_TIMEOUT_S = 600
-DOWN_TIMEOUT_S = 120
+DOWN_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class LocalStack:
         return found
 
     def manage(
-        self, *words: str, timeout_s: float = 180, knows_home: bool = True
+        self, *words: str, timeout_s: float = PATIENCE_S, knows_home: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run a manage.py command next to this stack, which its environment says or its words."""
         inherited = {

@@ -30,9 +30,9 @@ from tests.chaos.harness import KEY
 from tests.contract.router.conftest import GRANT_SQL, open_accounts
 from tests.embedded import wait_until
 from tests.local_stack import ROOT
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
-PATIENCE_S = 60.0
 STOP_S = 90.0
 """More than a router lets its streams run."""
 PEPPER = "a-pepper-for-tests"

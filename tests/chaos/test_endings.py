@@ -13,12 +13,12 @@ import pytest
 from tests.chaos.clients import call
 from tests.chaos.market import TOKEN_NANO, Database, Market, market
 from tests.chaos.worker import produced
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
 SLOTS = 2
 QUEUE_MAX = 1
-PATIENCE_S = 60.0
 CREDIT_NANO = 10**10
 DEAR_TOKENS = CREDIT_NANO // TOKEN_NANO + 1
 

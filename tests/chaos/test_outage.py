@@ -15,6 +15,7 @@ from tests.chaos.clients import Seen, call
 from tests.chaos.harness import SCALE
 from tests.chaos.market import OWNED, PLENTY_NANO, SHARED, Database, Market
 from tests.embedded import wait_until
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
@@ -63,7 +64,7 @@ async def test_4_an_outage_of_the_database_fails_no_call(
     await asyncio.to_thread(
         wait_until,
         lambda: leased(shop) > spent_per_s * COVER_S * REFILL_BELOW,
-        20,
+        PATIENCE_S,
         "leases that last",
     )
     await asyncio.to_thread(leave, shop.database)

@@ -17,6 +17,7 @@ from marketplace.config.errors.faults import RETRY_AFTER_S
 from tests.backend import backend
 from tests.chaos.market import Database
 from tests.local_stack import ROOT
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -35,7 +36,6 @@ print(api_key_create(organisation=acme, name="k", scopes=["management"])[1])
 """
 OUTAGE_S = 16.0
 """So long that waits which double would outlive the outage by as much."""
-PATIENCE_S = 60.0
 EVERY_S = 0.5
 STRUCK_S = 6.0
 """Longer than a request waits for a connection."""

@@ -17,10 +17,9 @@ import pytest
 from router.settings import Limits
 from tests.chaos.harness import SCALE, Router, Told, Worker, ask, request, routing, working
 from tests.chaos.load import Flow, load, percentile
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
-
-PATIENCE_S = 60.0
 
 
 async def calls(port: int, seconds: float, at_once: int) -> tuple[list[Told], int]:

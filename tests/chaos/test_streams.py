@@ -17,6 +17,7 @@ from tests.chaos.clients import CONTENT, Seen, call, insist
 from tests.chaos.harness import SCALE
 from tests.chaos.market import OWNED, SHARED, TOKEN_NANO, Market, Worker
 from tests.chaos.worker import SLOW_GAP_S, produced
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -30,7 +31,6 @@ SILENCE_S = Limits().silence_timeout_s if IS_LONG else 1.5
 STREAM_S = 50.0 if IS_LONG else 2.0
 DRAIN_S = Limits().drain_s if IS_LONG else 6.0
 CALLERS = 6
-PATIENCE_S = 60.0
 
 
 def hire_apart(shop: Market, count: int) -> dict[Path, Worker]:

@@ -23,6 +23,7 @@ from tests.chaos.market import OWNED, PEPPER, PLENTY_NANO, SHARED, TOKEN_NANO, M
 from tests.chaos.worker import produced
 from tests.contract.router.conftest import open_accounts
 from tests.embedded import wait_until
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
@@ -82,7 +83,9 @@ def _try_everything(shop: Market, client: httpx.Client) -> None:
     assert {call.status_code for call in calls} == {200}
     ids = [call.headers["x-request-id"] for call in calls]
     assert owners[1].ask("get", f"/v1/generation?id={ids[0]}").status_code == 200
-    wait_until(lambda: set(ids) <= shop.ledger().keys(), 60, "the owner's calls are settled")
+    wait_until(
+        lambda: set(ids) <= shop.ledger().keys(), PATIENCE_S, "the owner's calls are settled"
+    )
     before = shop.ledger(), shop.balance()[0]
     credits = owners[0].ask("get", "/v1/credits").json()
 
@@ -130,6 +133,6 @@ def _try_everything(shop: Market, client: httpx.Client) -> None:
     def theirs() -> dict[str, Any]:
         return strangers[1].ask("get", "/v1/key").json()["data"]
 
-    wait_until(lambda: theirs()["usage"] > 0, 60, "the stranger's own call is settled")
+    wait_until(lambda: theirs()["usage"] > 0, PATIENCE_S, "the stranger's own call is settled")
     assert theirs()["usage"] == pytest.approx(spent), "of its own call, and nobody else's"
     print(f"{tried} tries of {len(list(operations()))} operations told nothing")

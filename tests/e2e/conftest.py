@@ -16,9 +16,10 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import MISSING, chromium_path, open_browser, sign_in
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack, shared_stack
+from tests.patience import PATIENCE_S
 
 # A machine that is busy with a second test answers later than Playwright's five seconds.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=1_000 * PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +107,9 @@ def customer(request: pytest.FixtureRequest, local_stack: LocalStack) -> Iterato
     made = local_stack.manage("shell", "-v", "0", "-c", CUSTOMER.format(slug=slug))
     assert made.returncode == 0, made.stderr
     headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
-    with httpx.Client(base_url=local_stack.router_url, headers=headers, timeout=60) as client:
+    with httpx.Client(
+        base_url=local_stack.router_url, headers=headers, timeout=PATIENCE_S
+    ) as client:
         # A snapshot with the new key is on its way.
         wait_until(
             lambda: client.get("/v1/models").status_code == 200, 60, "the key was not accepted"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Page, expect
 
 from tests.local_stack import LocalStack
+from tests.patience import PATIENCE_S
 
 MODEL = "emulated/gpt-j-6b"
 FRAUD = "waypost/fraud-scorer"
@@ -19,7 +20,7 @@ FEATURES = (
     ",merchant_risk,card_present,account_age_days"
 )
 ROWS = 3_000
-RUN_MS = 180_000
+RUN_MS = 1_000 * PATIENCE_S
 
 
 def calls(count: int, tokens: int) -> bytes:

@@ -6,11 +6,12 @@ import httpx
 from playwright.sync_api import Page, expect
 
 from tests.local_stack import LocalStack
+from tests.patience import PATIENCE_S
 
 WORKER = "emulated-rtx4090-1"
 MODEL = "emulated/mixtral-8x7b-instruct"
 REPLAYED = 20
-REPLAY_MS = 60_000
+REPLAY_MS = 1_000 * PATIENCE_S
 
 
 def test_a_worker_is_drained_and_put_back(page: Page, local_stack: LocalStack) -> None:

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack
+from tests.patience import PATIENCE_S
 
 CHAT = "huggingfacetb/smollm2-135m-instruct"
 PIPELINE = "waypost/fraud-note"
@@ -83,7 +84,7 @@ def test_a_prediction_that_runs_is_cancelled_from_its_page_and_billed_for_what_c
             ended = client.get(f"/v1/predictions/{uid}").json()
             return ended["status"] == "canceled" and (ended["metrics"]["cost"] or 0) > 0
 
-        wait_until(charged, 60, "what came was not charged")
+        wait_until(charged, PATIENCE_S, "what came was not charged")
         page.reload()
         page.get_by_role("link", name="Why there?").click()
         expect(page.get_by_text("Client left").first).to_be_visible()

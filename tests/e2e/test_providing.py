@@ -10,10 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from deploy.local import state
 from tests.local_stack import LocalStack
+from tests.patience import PATIENCE_S
 
 MODEL = "harbourside/words"
-CHECKED_MS = 60_000
-MEASURED_MS = 180_000
+CHECKED_MS = MEASURED_MS = 1_000 * PATIENCE_S
 SETTLED_MS = 15_000
 DRAFT = {
     "Name": MODEL,

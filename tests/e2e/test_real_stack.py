@@ -16,6 +16,7 @@ from deploy.local import state
 from deploy.local.banner import first_call
 from tests.embedded import wait_until
 from tests.local_stack import LocalStack, running_stack
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.xdist_group("calls")
 
@@ -59,7 +60,7 @@ def test_a_key_made_beside_the_running_stack_opens_the_router(local_stack: Local
         done = subprocess.run([*argv, url], capture_output=True, text=True, check=False)
         return done.stdout == "200"
 
-    wait_until(is_accepted, 60, "the new key was not accepted")
+    wait_until(is_accepted, PATIENCE_S, "the new key was not accepted")
 
 
 def test_the_services_cannot_write_the_books_and_commands_of_the_owner_can(
@@ -95,7 +96,9 @@ def test_a_sigkilled_stack_leaves_nothing_and_its_data_is_there_again(tmp_path: 
         os.kill(running.launcher.pid, signal.SIGKILL)
         services = [service.process for service in running.services if service.process]
         wait_until(
-            lambda: not any(service.is_alive() for service in services), 60, "services live on"
+            lambda: not any(service.is_alive() for service in services),
+            PATIENCE_S,
+            "services live on",
         )
 
         started = time.monotonic()

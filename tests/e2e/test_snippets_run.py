@@ -4,28 +4,40 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.architecture import pages
 from tests.architecture.pages import DOCS, ROOT, Snippet
+from tests.examples import rest_nightly
 from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.xdist_group("calls")
 
+TUTORIAL = DOCS / "tutorial" / "first-call.md"
+"""It tells at length what the README tells in short; and so do their tests."""
 PAGES = (
     ROOT / "README.md",
-    DOCS / "tutorial" / "first-call.md",
+    TUTORIAL,
     DOCS / "how-to" / "score-transactions.md",
 )
+
+
+def tutorial_nightly(found: Iterable[Snippet]) -> list[ParameterSet]:
+    every = list(found)
+    return rest_nightly(every, [one for one in every if one.page != TUTORIAL])
+
+
 SNIPPETS = [snippet for snippet in pages.snippets() if snippet.page in PAGES]
-PROGRAMS = [snippet for snippet in SNIPPETS if snippet.language == "python"]
-COMMANDS = [
+PROGRAMS = tutorial_nightly(snippet for snippet in SNIPPETS if snippet.language == "python")
+COMMANDS = tutorial_nightly(
     snippet
     for snippet in SNIPPETS
     # What else is tested at the same time would be measured too.
     if "manage.py" in snippet.text and "benchmark" not in snippet.text
-]
+)
 TIMEOUT_S = 300
 
 

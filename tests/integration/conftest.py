@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.backend import backend
+from tests.examples import rest_nightly
 from tests.ports import free_ports
 from tests.rabbitmq import rabbitmq
 
@@ -19,7 +20,7 @@ def rabbitmq_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=["valkey", "rabbitmq"])
+@pytest.fixture(scope="module", params=rest_nightly(["valkey", "rabbitmq"], ["valkey"]))
 def broker_url(request: pytest.FixtureRequest) -> str:
     """The URL of each broker in turn; no service of the run sends to it."""
     if request.param == "rabbitmq":

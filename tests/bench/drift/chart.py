@@ -3,11 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
 from tests.bench.drift.figures import Window
 
 STYLES = {
@@ -25,6 +20,12 @@ def chart(
     true_ms: Mapping[str, float],
 ) -> None:
     """Mean and p99 around the drift, and the profiles in the minutes after it, as SVG."""
+    # Seconds to load, and tests of the figures need no picture.
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
     mpl.rcParams["svg.hashsalt"] = "waypost"  # The same figures make the same file.
     figure, axes = plt.subplots(1, 3, figsize=(13, 4))
     for axis, field, label in zip(

@@ -15,7 +15,7 @@ from router.adapters.postgres.pool import open_pool
 from router.contracts.word import SILENT, Load, Word
 from router.domain.errors import LedgerUnavailable
 from router.ports.cluster import Member, SlotClaim
-from tests.examples import examples
+from tests.examples import stored_examples
 
 TTL_S = 60.0
 EXPIRED_S = 1e-6
@@ -103,7 +103,7 @@ async def test_who_leaves_is_gone_at_once(cluster: MemoryCluster | PostgresClust
 
 
 @settings(
-    max_examples=examples(10),
+    max_examples=stored_examples(10),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

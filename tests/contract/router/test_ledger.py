@@ -20,6 +20,7 @@ from router.ports.books import BudgetState, Spending
 from router.ports.records import RecordRejected
 from router.ports.taken import Taken
 from tests.contract.router.conftest import CREDIT_NANO, TTL_S, Till
+from tests.patience import PATIENCE_S
 from tests.unit.router.records import record
 
 
@@ -167,7 +168,7 @@ async def test_a_router_whose_name_is_taken_is_refused_and_closes_nothing(
     )
     async with pool, following(first):
         with contextlib.suppress(LedgerUnavailable):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while True:  # Until the first has the name to itself.
                     await second.close_earlier()
                     await asyncio.sleep(0.02)
@@ -205,11 +206,11 @@ async def test_what_a_router_that_is_gone_holds_is_told_apart_from_what_is_spent
         return short.stranded_nano
 
     async with following(other):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while await stranded():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)  # Until the ledger knows that it is there.
     till.bank("other", "o2")  # It has started again; nobody has settled what it was doing.
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while await stranded() != 500:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await here.close(own.id)

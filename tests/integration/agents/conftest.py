@@ -21,6 +21,7 @@ from django.conf import settings
 from tests.backend import answers, wait_until_ready
 from tests.databases import copied, named_parts
 from tests.integration.router import routers
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Market:
                 assert agent.process.poll() in (None, 0, -signal.SIGKILL), agent.said
             return condition()
 
-        routers.until(is_so, 120)
+        routers.until(is_so)
 
     @contextlib.contextmanager
     def caller(self) -> Iterator[list[str]]:
@@ -162,7 +163,7 @@ def _pages(database_url: str, home: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="package")
@@ -214,7 +215,7 @@ def market(_market: Market) -> Iterator[Market]:
             agent.send(signal.SIGINT)
             agent.send(signal.SIGINT)
     for agent in _market.agents:
-        agent.process.wait(60)
+        agent.process.wait(PATIENCE_S)
     _market.agents.clear()
 
 

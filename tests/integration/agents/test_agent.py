@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.agents.conftest import UPSTREAM, Market
 from tests.integration.router.routers import until
+from tests.patience import PATIENCE_S
 
 LLAMA = f"{sys.executable} -m workers.backends.llama_cpp --port {{port}} --slots 2"
 STARTED = ["--engine", "llama_cpp", "--served-name", UPSTREAM, "--slots", "2"]
@@ -47,7 +48,7 @@ def test_one_command_makes_a_host_a_worker_that_serves_and_sigterm_drains_it(
     market.probed_until(lambda: market.routed() == {"first-a", "second-a"})
     with market.caller() as answered:
         first.send(signal.SIGTERM)
-        assert first.process.wait(120) == 0, first.said
+        assert first.process.wait(PATIENCE_S) == 0, first.said
         seen = len(answered)
         until(lambda: len(answered) > seen)
     assert answered[-1] == "second-a"
@@ -56,6 +57,7 @@ def test_one_command_makes_a_host_a_worker_that_serves_and_sigterm_drains_it(
     assert second.process.poll() is None
 
 
+@pytest.mark.nightly  # In short: what an agent decides, in tests/unit/workers/agent.
 def test_a_new_version_takes_over_without_a_failed_call(market: Market) -> None:
     config = market.home / "engine.toml"
 
@@ -129,9 +131,9 @@ def test_a_token_works_once_and_a_revoked_agent_drains_and_ends(
     agent = market.agent("revoked", "--token", token, *adopted)
     market.probed_until(lambda: market.routed() == {"revoked-a"})
     thief = market.agent("thief", "--token", token, *adopted)
-    assert thief.process.wait(60) == 2
+    assert thief.process.wait(PATIENCE_S) == 2
     assert "was already used" in thief.said
     agent_revoke(agent=Agent.objects.get(name="revoked"))
-    assert agent.process.wait(60) == 2
+    assert agent.process.wait(PATIENCE_S) == 2
     assert "the marketplace refuses this agent" in agent.said
     assert market.routed() == set()

@@ -17,6 +17,7 @@ import pytest
 from tests.integration.agents.conftest import MODEL, POOL, QUESTION, UPSTREAM, Market
 from tests.integration.router.routers import ADMIN_TOKEN
 from tests.local_stack import ROOT
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 EMULATOR = f" --command '{sys.executable} -m workers.backends.emulator --port {{port}}'"
@@ -47,7 +48,7 @@ def autoscaling(market: Market, home: Path, agent: str) -> Iterator[subprocess.P
         yield process
     finally:
         process.terminate()
-        assert process.wait(120) == 0, (home / "autoscale.log").read_text()
+        assert process.wait(PATIENCE_S) == 0, (home / "autoscale.log").read_text()
 
 
 @pytest.fixture

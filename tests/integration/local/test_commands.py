@@ -22,6 +22,8 @@ from deploy.local.ports import accepts
 from deploy.local.process import Process
 from deploy.local.reaper import ROOT
 from tests.embedded import wait_until
+from tests.examples import rest_nightly
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 ARGV = [sys.executable, "-m", "tests.integration.local.fake_stack"]
@@ -64,6 +66,11 @@ class Local:
 
     def answers(self) -> bool:
         return accepts(self.web_port) and accepts(self.router_port)
+
+
+WITHOUT_AND_WITH_DETACH = pytest.mark.parametrize(
+    "detach", rest_nightly([(), ("--detach",)], [("--detach",)])
+)
 
 
 @pytest.fixture
@@ -112,7 +119,9 @@ def test_everything_ends_when_the_launcher_is_sigkilled(local: Local) -> None:
     os.kill(running.launcher.pid, signal.SIGKILL)
     services = [service.process for service in running.services if service.process]
     assert len(services) == 2
-    wait_until(lambda: not any(service.is_alive() for service in services), 60, "services live on")
+    wait_until(
+        lambda: not any(service.is_alive() for service in services), PATIENCE_S, "services live on"
+    )
     assert local.run("status").returncode == 1
     # The folder is free again.
     assert local.run("up", "--detach").returncode == 0
@@ -130,7 +139,7 @@ def test_a_second_stack_on_the_same_folder_is_refused_in_one_line(local: Local) 
     assert local.answers()
 
 
-@pytest.mark.parametrize("detach", [(), ("--detach",)])
+@WITHOUT_AND_WITH_DETACH
 def test_a_taken_port_is_named_in_one_line(local: Local, detach: tuple[str, ...]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", local.web_port))
@@ -142,7 +151,7 @@ def test_a_taken_port_is_named_in_one_line(local: Local, detach: tuple[str, ...]
     )
 
 
-@pytest.mark.parametrize("detach", [(), ("--detach",)])
+@WITHOUT_AND_WITH_DETACH
 def test_a_failing_service_is_named_with_the_end_of_its_log(
     local: Local, detach: tuple[str, ...]
 ) -> None:
@@ -157,7 +166,7 @@ def test_a_failing_service_is_named_with_the_end_of_its_log(
     assert "the last start failed: web left with exit status 1" in status.stdout
 
 
-@pytest.mark.parametrize("detach", [(), ("--detach",)])
+@WITHOUT_AND_WITH_DETACH
 def test_a_fault_nobody_thought_of_is_one_line_too(local: Local, detach: tuple[str, ...]) -> None:
     up = local.run("up", *detach, mode="fault")
     log = local.home / "logs" / "manage.log"
@@ -196,4 +205,4 @@ def test_down_ends_what_a_killed_launcher_and_its_killed_reaper_left(local: Loca
         services = (replace(running.services[0], process=process), *running.services[1:])
         state.save(local.home, replace(running, services=services))
         assert local.run("down").stdout.strip() == "Stopped."
-        assert leftover.wait(60) != 0
+        assert leftover.wait(PATIENCE_S) != 0

@@ -16,15 +16,20 @@ from deploy.local import child
 from deploy.local.process import Process, group_members
 from deploy.local.reaper import ROOT, Reaper, read_orders
 from tests.embedded import wait_until
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
 def launched(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, int]]]:
     argv = [sys.executable, "-m", "tests.integration.local.launcher", str(tmp_path)]
     launcher = subprocess.Popen(argv, cwd=ROOT)
-    wait_until((tmp_path / "pids.json").exists, 60, "the launcher did not start its services")
+    wait_until(
+        (tmp_path / "pids.json").exists, PATIENCE_S, "the launcher did not start its services"
+    )
     pids: dict[str, int] = json.loads((tmp_path / "pids.json").read_text())
-    wait_until(lambda: len(group_members(pids["stubborn"])) == 2, 60, "stubborn did not fork")
+    wait_until(
+        lambda: len(group_members(pids["stubborn"])) == 2, PATIENCE_S, "stubborn did not fork"
+    )
     yield launcher, pids
     launcher.kill()
     launcher.wait()
@@ -37,7 +42,9 @@ def test_services_die_with_a_sigkilled_launcher(
     os.kill(launcher.pid, signal.SIGKILL)
     launcher.wait()
     for name, pid in pids.items():
-        wait_until(lambda pid=pid: not group_members(pid), 60, f"{name} outlived its launcher")
+        wait_until(
+            lambda pid=pid: not group_members(pid), PATIENCE_S, f"{name} outlived its launcher"
+        )
 
 
 def test_a_child_dies_with_its_parent_even_without_a_reaper(tmp_path: Path) -> None:
@@ -58,7 +65,7 @@ def test_a_child_dies_with_its_parent_even_without_a_reaper(tmp_path: Path) -> N
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_until(lambda: not orphan.is_alive(), 60, "the child outlived its parent")
+    wait_until(lambda: not orphan.is_alive(), PATIENCE_S, "the child outlived its parent")
 
 
 def test_the_reaper_leaves_alone_what_was_taken_off_its_list() -> None:

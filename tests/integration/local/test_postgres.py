@@ -17,6 +17,7 @@ import pytest
 from deploy.local.postgres import INSTALLED, SERVICES, Postgres
 from deploy.local.wheels import package_folder
 from tests.embedded import wait_until
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
@@ -74,7 +75,7 @@ def test_the_services_come_as_a_role_that_owns_nothing(folder: Path) -> None:
     server.prepare()
     with subprocess.Popen(server.argv) as process:
         try:
-            wait_until(server.is_ready, 60, "it did not start")
+            wait_until(server.is_ready, PATIENCE_S, "it did not start")
             with psycopg.connect(server.owner_url, autocommit=True) as owner:
                 owner.execute(f"DROP ROLE {SERVICES}")  # type: ignore[arg-type]
             for again in (server, replace(server, services_password="z")):

@@ -18,6 +18,7 @@ from deploy.local.process import Process, group_members
 from deploy.local.state import Condition, ServiceState
 from deploy.local.supervisor import Service, StartFailed, StopRequested, Supervisor
 from tests.embedded import wait_until
+from tests.patience import PATIENCE_S
 
 SLEEP = ("sleep", "600")
 
@@ -50,7 +51,7 @@ class Owner:
 
         def waiter() -> None:
             try:
-                wait_until(condition, 60, "the expected state was not seen")
+                wait_until(condition, PATIENCE_S, "the expected state was not seen")
             finally:
                 self.asked = True
 
@@ -88,7 +89,9 @@ def test_a_service_starts_after_what_it_needs_and_a_job_runs_once(owner: Owner) 
         ),
     )
     supervisor.start()
-    wait_until(lambda: order.read_text().count("\n") == 3, 60, "three lines were not written")
+    wait_until(
+        lambda: order.read_text().count("\n") == 3, PATIENCE_S, "three lines were not written"
+    )
     assert order.read_text().split() == ["database", "migrate", "web"]
     assert state_of(supervisor, "migrate").condition is Condition.DONE
     assert state_of(supervisor, "web").condition is Condition.READY
@@ -260,7 +263,7 @@ def test_a_log_is_cut_when_it_grows_too_long(owner: Owner, monkeypatch: pytest.M
     log = owner.folder / "logs" / "chatty.log"
     assert log.stat().st_size < older.stat().st_size
     # It goes on at the new start, not behind a hole where the old end was.
-    wait_until(lambda: log.read_bytes().startswith(b"0123"), 60, "nothing more was logged")
+    wait_until(lambda: log.read_bytes().startswith(b"0123"), PATIENCE_S, "nothing more was logged")
     assert state_of(supervisor, "chatty").condition is Condition.READY
 
 

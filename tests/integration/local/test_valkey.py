@@ -10,6 +10,7 @@ from redis.retry import Retry
 
 from deploy.local.valkey import Valkey
 from tests.embedded import wait_until
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 
@@ -22,7 +23,7 @@ def test_only_who_has_the_password_may_queue_jobs(tmp_path: Path, password: str)
     assert password not in " ".join(valkey.argv)
     process = subprocess.Popen(valkey.argv, stdout=subprocess.DEVNULL)
     try:
-        wait_until(valkey.is_ready, 60, "Valkey did not become ready")
+        wait_until(valkey.is_ready, PATIENCE_S, "Valkey did not become ready")
         assert redis.Redis.from_url(valkey.url).lpush("control", "a job") == 1
         for wrong in (None, "another"):
             # By itself it tries again for seconds.
@@ -31,4 +32,4 @@ def test_only_who_has_the_password_may_queue_jobs(tmp_path: Path, password: str)
                 stranger.lpush("control", "a job")
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE_S)

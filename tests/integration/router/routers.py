@@ -14,6 +14,7 @@ import psycopg
 
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from tests.backend import answers, get, wait_until_ready
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 PEPPER = "a-pepper-for-tests"
@@ -86,10 +87,10 @@ def started(
         yield Router(name, f"http://127.0.0.1:{port}", process)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE_S)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be in time"

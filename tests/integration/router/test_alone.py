@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from tests.backend import backend, get
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 KEY = "a-key-of-ones-own"
@@ -140,17 +141,18 @@ def test_a_stopping_router_lets_a_stream_finish(emulator_url: str, tmp_path: Pat
         process.send_signal(signal.SIGTERM)
         words += list(stream)
         assert sum(bool(w.choices[0].delta.content) for w in words) == 60
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         ("[]", "the list is empty"),
-        ("{", "expected"),
-        (
+        pytest.param("{", "expected", marks=pytest.mark.nightly),
+        pytest.param(
             '[{"id": "a", "url": "ftp://x", "class": "c", "slots": 1}]',
             "begins with http:// or https://",
+            marks=pytest.mark.nightly,
         ),
         ('[{"id": "a", "url": "http://x", "class": "c"}]', "slots"),
     ],

@@ -140,6 +140,7 @@ def test_anthropic(url: str) -> None:
     assert final.usage.output_tokens > 0
 
 
+@pytest.mark.nightly  # It calls by the client of test_openai.
 def test_langchain(url: str) -> None:
     from langchain_openai import ChatOpenAI
 
@@ -150,6 +151,7 @@ def test_langchain(url: str) -> None:
     assert len(list(chat.stream("hi"))) > 1
 
 
+@pytest.mark.nightly  # Its import alone takes seconds.
 def test_litellm(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm

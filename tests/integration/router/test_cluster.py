@@ -34,6 +34,7 @@ from tests.integration.router.routers import (
     running,
     until,
 )
+from tests.patience import PATIENCE_S
 
 __all__ = ["ledger_database"]
 
@@ -108,7 +109,7 @@ def test_two_routers_share_models_and_slots_and_survive_each_other(
         until(lambda: used(left) + used(right) == Counter(dict.fromkeys(WORKERS, SLOTS)))
 
         right.process.kill()
-        right.process.wait(60)
+        right.process.wait(PATIENCE_S)
         # Not one call fails while the others find out: connections are refused, and the
         # slots of the dead are leased again when their time is up.
         for model in MODELS:

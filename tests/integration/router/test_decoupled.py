@@ -15,11 +15,11 @@ from tritonclient.utils import InferenceServerException
 
 from tests.backend import backend
 from tests.integration.router.routers import until
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 KEY = "a-key"
 AUTH = {"authorization": f"Bearer {KEY}"}
-PATIENCE_S = 60
 FOREVER = 100_000
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.backend import backend
 from tests.load.slo import MISSED_EXIT_CODE
 from tests.local_stack import ROOT
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 KEY = "a-key-for-rehearsals"
@@ -38,7 +39,7 @@ def rehearse(url: str, *words: str, key: str = KEY) -> subprocess.CompletedProce
         env={**os.environ, "WAYPOST_KEY": key},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -122,7 +123,10 @@ def test_a_missed_objective_makes_the_exit_code(router_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "why"),
-    [(["--mix", "tabular=1"], "nothing of the mix"), (["--mix", "chess=1"], "no kind 'chess'")],
+    [
+        (["--mix", "tabular=1"], "nothing of the mix"),
+        pytest.param(["--mix", "chess=1"], "no kind 'chess'", marks=pytest.mark.nightly),
+    ],
 )
 def test_what_cannot_be_rehearsed_says_why(router_url: str, words: list[str], why: str) -> None:
     run = rehearse(router_url, *words)

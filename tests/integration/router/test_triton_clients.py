@@ -18,6 +18,7 @@ import tritonclient.http.aio as over_http_aio
 from tritonclient.utils import InferenceServerException
 
 from tests.backend import backend
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 KEY = "a-key"
@@ -27,7 +28,6 @@ ROWS = np.array(
     [[20, 14, 3, 300, 1, 0.1, 1, 900], [900, 3, 400, 2, 6, 0.6, 0, 20]], dtype=np.float32
 )
 OUTPUT = "FRAUD_PROBABILITY"
-PATIENCE_S = 60
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,7 @@ from marketplace.shared.jobs.letters import (
 )
 from marketplace.shared.jobs.periodic import Queue
 from tests.embedded import wait_until
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -187,6 +186,8 @@ def test_of_a_large_message_the_letter_has_no_body(broker: Broker) -> None:
 # --- priorities and confirmations -----------------------------------------------------------------
 
 
+# On both also in ordinary runs, which have the rest on Valkey alone.
+@pytest.mark.parametrize("broker_url", ["valkey", "rabbitmq"], indirect=True)
 def test_the_first_comes_first_whichever_broker_it_is(broker: Broker, tmp_path: Path) -> None:
     broker.send("tests.hold", str(tmp_path / "go"))
     broker.wait_for("held")

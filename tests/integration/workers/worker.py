@@ -10,10 +10,10 @@ from pathlib import Path
 
 from celery import Celery
 
+from tests.patience import PATIENCE_S
 from workers.delivery import delivery_conf
 
 LONGEST_S = 0.5
-PATIENCE_S = 60.0
 
 # Its tasks need no Django, which takes seconds to set up.
 os.environ.pop("DJANGO_SETTINGS_MODULE", None)

@@ -32,7 +32,7 @@ from marketplace.catalog.prices import price_of
 from marketplace.catalog.services import offer_publish
 from router.domain.money import commission_nano
 from router.domain.pricing import Price, PriceClass, Usage, charge_nano
-from tests.examples import examples
+from tests.examples import stored_examples
 from tests.integration.marketplace.ledger import (
     USD,
     as_owner,
@@ -45,6 +45,7 @@ from tests.integration.marketplace.ledger import (
     transfer_reverse,
 )
 from tests.integration.marketplace.shop import Shop, open_shop
+from tests.patience import PATIENCE_S
 
 PLENTY = 10**14
 THIS_MONTH = Month.of(timezone.now())
@@ -223,7 +224,7 @@ moves = st.lists(
 
 
 @pytest.mark.django_db
-@settings(max_examples=examples(10), suppress_health_check=list(HealthCheck))
+@settings(max_examples=stored_examples(10), suppress_health_check=list(HealthCheck))
 @given(moves)
 def test_any_movements_are_invoiced_whole_and_each_month_goes_on_from_the_last(moved: Any) -> None:
     with transaction.atomic():
@@ -302,7 +303,7 @@ def test_an_invoice_waits_for_transfers_that_are_under_way(
         with transaction.atomic():
             credit_grant(organisation=committed_shop.organisation, amount_nano=3)
             posted.set()
-            may_commit.wait(30)
+            may_commit.wait(PATIENCE_S)
         connection.close()
 
     def state() -> None:
@@ -311,7 +312,7 @@ def test_an_invoice_waits_for_transfers_that_are_under_way(
 
     threads = [threading.Thread(target=post), threading.Thread(target=state)]
     threads[0].start()
-    assert posted.wait(30)
+    assert posted.wait(PATIENCE_S)
     threads[1].start()
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     give_up_at_s = time.monotonic() + 30

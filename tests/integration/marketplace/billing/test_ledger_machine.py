@@ -16,7 +16,7 @@ from marketplace.billing.payments.services import payment_succeed
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import payout_record
-from tests.examples import examples
+from tests.examples import stored_examples
 from tests.integration.marketplace.ledger import (
     USD,
     credit_grant,
@@ -206,7 +206,7 @@ def test_no_sequence_breaks_the_books() -> None:
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=examples(10),
+            max_examples=stored_examples(10),
             stateful_step_count=15,
             suppress_health_check=list(HealthCheck),
         ),

@@ -14,6 +14,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from tests.patience import PATIENCE_S
+
 WORDS = [
     "The",
     "sea",
@@ -183,7 +185,7 @@ def serving(make: Any) -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
-    assert started.wait(60)
+    assert started.wait(PATIENCE_S)
     try:
         yield f"http://127.0.0.1:{received['port']}"
     finally:

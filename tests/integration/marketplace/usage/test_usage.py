@@ -33,7 +33,7 @@ from marketplace.usage.selectors import calls_in, calls_page
 from marketplace.usage.services import figures_compute, rollups_rebuild
 from marketplace.usage.windows import Window, window_of
 from router.domain.ids import uuid7
-from tests.examples import examples
+from tests.examples import stored_examples
 from tests.integration.marketplace.ledger import as_owner, call, intrude, record, settle
 from tests.integration.marketplace.shop import Shop
 
@@ -160,7 +160,7 @@ CALLS = st.builds(
 
 
 @settings(
-    max_examples=examples(10),
+    max_examples=stored_examples(10),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(batches=st.lists(st.lists(CALLS, max_size=12), max_size=5), data=st.data())

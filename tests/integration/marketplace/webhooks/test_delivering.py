@@ -38,9 +38,9 @@ from marketplace.webhooks.services import (
 from tests.databases import as_services, named
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.webhooks.receiver import Receiver, receiving
+from tests.patience import PATIENCE_S
 
 PAYLOAD = {"id": "p1", "output": "Olá, \0 and 😀"}
-PATIENCE_S = 60.0
 
 
 def sent(shop: Shop, url: str, event_id: str = "evt_1", **payload: Any) -> Delivery:

@@ -18,8 +18,7 @@ from marketplace.webhooks.services import webhook_send
 from tests.databases import as_services, named
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.webhooks.receiver import Receiver
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 @contextmanager

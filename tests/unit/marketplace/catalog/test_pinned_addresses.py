@@ -16,12 +16,12 @@ from marketplace.catalog.addresses import AddressRefused, address_of, address_po
 from marketplace.catalog.models import Worker
 from marketplace.providers.conformance.findings import Target
 from marketplace.providers.conformance.probing import check_endpoint
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 OUTSIDE, INSIDE = "127.0.0.1", "127.0.0.2"
 NAME = "rebind.example"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
-PATIENCE_S = 60.0
 
 
 class Servers:

@@ -25,11 +25,11 @@ from router.ingress.pass_through import PassThrough
 from router.pipeline.engine_polls import EnginePolls
 from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 from tests.unit.router.pipeline.line import Line
 
 ADMIN_TOKEN = "admin"
-PATIENCE_S = 30.0
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ from router.domain.catalog import Endpoint
 from router.domain.request import InferenceRequest
 from router.ports.upstream import Answer
 from router.settings import Limits
+from tests.patience import PATIENCE_S
 from tests.unit.router.ingress.serving import calling, calling_grpc
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line
 
@@ -26,7 +27,6 @@ CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
 LIMITS = Limits(body_bytes_max=4_000, header_bytes_max=2_000)
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: Bearer " + KEY.encode()
 CHUNKED = HEAD + b"\r\ntransfer-encoding: chunked\r\n\r\n"
-PATIENCE_S = 30.0
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,7 @@ from router.ingress.http1 import Connection
 from router.ingress.http_server import HTTPServer
 from router.settings import Limits
 from tests.examples import examples
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 from tests.unit.router.ingress.serving import serving
 from tests.unit.router.pipeline.line import until
@@ -27,7 +28,6 @@ from tests.unit.router.pipeline.line import until
 LIMITS = Limits(body_bytes_max=1_000, header_bytes_max=2_000, idle_timeout_s=0.4)
 SHORT = structs.replace(LIMITS, header_timeout_s=0.2, body_timeout_s=0.2, client_stall_s=0.3)
 """For what is about time alone: a machine that pauses for so long is not rare."""
-PATIENCE_S = 30.0
 POST = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi"
 
 

@@ -15,6 +15,7 @@ from router.domain.keys import SessionClaims, digest_key, sign_session
 from router.ports.idempotency import Claim, Claimant, ClaimState
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
+from tests.patience import PATIENCE_S
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import (
     ACCOUNT,
@@ -32,7 +33,6 @@ ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop
 CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
 PATH = "/v1/chat/completions"
 EVENT = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
-PATIENCE_S = 30.0
 
 
 def headers(key: str | None = None, credential: str = KEY) -> dict[str, str]:
@@ -243,7 +243,10 @@ async def test_without_its_store_a_call_with_a_key_does_not_run(
     async with calling(line) as client:
         refused = await client.post(PATH, json=CHAT, headers=headers())
         plain = await client.post(
-            PATH, json=CHAT, headers={"authorization": f"Bearer {KEY}"}, timeout=httpx.Timeout(5)
+            PATH,
+            json=CHAT,
+            headers={"authorization": f"Bearer {KEY}"},
+            timeout=httpx.Timeout(PATIENCE_S),
         )
     assert refused.status_code == 503
     assert plain.status_code == 200

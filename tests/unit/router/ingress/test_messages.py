@@ -19,7 +19,8 @@ from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient
 from router.upstream.openai_http import OpenAIUpstream
-from tests.unit.router.ingress.serving import PATIENCE_S, calling
+from tests.patience import PATIENCE_S
+from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, snapshot
 from tests.unit.router.upstream.test_http_workers import serving as serving_workers
 

@@ -22,6 +22,7 @@ from router.settings import Limits
 from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import OIPUpstream
+from tests.patience import PATIENCE_S
 from tests.unit.router.ingress.serving import calling, calling_grpc
 from tests.unit.router.ingress.test_forward import GONE, view_of
 from tests.unit.router.pipeline.line import KEY, PEPPER, Line, in_time, snapshot
@@ -35,7 +36,6 @@ LIMITS = Limits(silence_timeout_s=2)
 LARGE = b"x" * 65_536
 HELD_BYTES_MAX = 2 * LIMITS.grpc_ahead_bytes
 """What the router lets a worker send ahead, and what gRPC has in hand at either end."""
-PATIENCE_S = 30.0
 TENSOR = {"name": "X", "datatype": "FP32", "shape": [1], "data": [1]}
 INFERENCE = {"inputs": [TENSOR]}
 

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from router.pipeline import meters
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
+from tests.patience import PATIENCE_S
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line, Step
 
@@ -19,7 +20,6 @@ ANSWER = Answer(b'{"model":"a/m","choices":[]}', "application/json", USED, "stop
 ADMIN = {"authorization": f"Bearer {ADMIN_TOKEN}"}
 AUTH = {"authorization": f"Bearer {KEY}"}
 CHAT = {"model": "a/m", "messages": [{"role": "user", "content": "hi"}]}
-PATIENCE_S = 30.0
 
 
 async def scraped(client: httpx.AsyncClient) -> dict[str, dict[tuple[str, ...], float]]:

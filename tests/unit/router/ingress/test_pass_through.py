@@ -17,6 +17,7 @@ from router.ingress.http1 import Connection
 from router.ingress.inflow import HELD_BYTES_MAX, Inflow
 from router.ingress.pass_through import JOBS, PassThrough
 from router.settings import Limits, SettingsInvalid, settings_from_env
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, FakeUpstream, Line, in_time
@@ -25,7 +26,6 @@ ORIGIN = "http://pages.example"
 AUTH = {"authorization": f"Bearer {KEY}"}
 LIMITS = Limits(connect_timeout_s=30, file_bytes_max=1_000, body_bytes_max=100)
 WIDE = Limits(connect_timeout_s=30, file_bytes_max=1 << 30)
-PATIENCE_S = 60.0
 MIB = 1024 * 1024
 SOCKETS_BYTES = 24 * MIB
 """More than kernels hold of a body between two ends that wait."""

@@ -10,6 +10,7 @@ from router.contracts.record import hedge_ms
 from router.domain.catalog import Endpoint
 from router.domain.errors import WorkerFailed, WorkerRefused
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed, UpstreamRefused
+from tests.patience import PATIENCE_S
 from tests.unit.router.pipeline.line import (
     COST_NANO,
     USED,
@@ -34,7 +35,7 @@ def in_order(*outcomes: Outcome) -> Callable[[Endpoint], Outcome]:
 
 async def finished(line: Line, **fields: object) -> None:
     """Call, and see that nothing is left behind."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await line.call(**fields)
     await settled(line)
 

@@ -14,11 +14,11 @@ from router.settings import Limits
 from router.upstream.connection import BUFFER_BYTES_MAX, HEAD_BYTES_MAX
 from router.upstream.http import HTTPClient, header_lines, post_for_answer
 from tests.examples import examples
+from tests.patience import PATIENCE_S
 
 LIMITS = Limits(connect_timeout_s=30)
 SHORT = Limits(silence_timeout_s=0.3, connect_timeout_s=30)
 """For what is about silence: a machine that pauses for so long is not rare."""
-PATIENCE_S = 30.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 BYTES_MAX = 1_000
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"

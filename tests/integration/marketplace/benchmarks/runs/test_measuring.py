@@ -21,6 +21,7 @@ from marketplace.benchmarks.services import benchmark_request
 from marketplace.routing.models import SnapshotRow
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_cancel
+from tests.examples import rest_nightly
 from tests.integration.marketplace.benchmarks.conftest import TINY
 
 GPT_J = "emulated/gpt-j-6b"
@@ -112,7 +113,12 @@ def test_the_raw_results_are_kept(offered: Callable[..., Any], emulator_url: str
 
 @pytest.mark.parametrize(
     ("scenario", "loads"),
-    [("single_stream", [1]), ("multi_stream", [3]), ("server", [30]), ("offline", [3])],
+    [
+        pytest.param("single_stream", [1], marks=pytest.mark.nightly),
+        pytest.param("multi_stream", [3], marks=pytest.mark.nightly),
+        ("server", [30]),
+        ("offline", [3]),
+    ],
 )
 def test_every_scenario_runs(
     offered: Callable[..., Any], emulator_url: str, scenario: str, loads: list[float]
@@ -141,7 +147,7 @@ def test_a_real_language_model_is_measured(offered: Callable[..., Any], llama_ur
     assert benchmark.fingerprint["host"]["cores"] >= 1
 
 
-@pytest.mark.parametrize("over", ["http", "grpc"])
+@pytest.mark.parametrize("over", rest_nightly(["http", "grpc"], ["grpc"]))
 def test_triton_is_measured_over_http_and_grpc(
     offered: Callable[..., Any], triton_addresses: dict[str, str], over: str
 ) -> None:
@@ -159,6 +165,7 @@ def test_triton_is_measured_over_http_and_grpc(
     assert benchmark.fingerprint["asked"]["name"] == "triton"
 
 
+@pytest.mark.nightly
 def test_embeddings_of_texts_over_oip(offered: Callable[..., Any], triton_url: str) -> None:
     deployment = offered(
         "wordllama/wordllama-256",
@@ -171,6 +178,7 @@ def test_embeddings_of_texts_over_oip(offered: Callable[..., Any], triton_url: s
     assert [(p.errors, p.invalid_because) for p in benchmark.points.all()] == [(0, "")]
 
 
+@pytest.mark.nightly
 def test_images_are_sent_as_binary_tensors(offered: Callable[..., Any], emulator_url: str) -> None:
     worker = ("emulated-h100-tensor-0", f"{emulator_url}/emulated-h100-tensor-0", "oip")
     inputs = [{"name": "INPUT", "datatype": "FP32", "shape": [-1, 3, 224, 224]}]

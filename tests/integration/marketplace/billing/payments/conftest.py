@@ -15,6 +15,7 @@ import pytest
 
 from tests.backend import get
 from tests.embedded import wait_until
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 
@@ -50,11 +51,11 @@ def stripe_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             return False
 
     try:
-        wait_until(answers, 60, "the fake Stripe did not answer")
+        wait_until(answers, PATIENCE_S, "the fake Stripe did not answer")
         yield url
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE_S)
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from marketplace.billing.models import Account
 from marketplace.billing.services import account_lock
 from tests.embedded import wait_until
 from tests.integration.marketplace.ledger import call
-
-WAIT_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 def _somebody_waits() -> bool:
@@ -48,6 +47,6 @@ def meanwhile(work: Callable[[], Any], *, locked: QuerySet[Any]) -> Iterator[lis
         else:
             list(locked.select_for_update())
         thread.start()
-        wait_until(_somebody_waits, WAIT_S, "nobody waited for the lock")
+        wait_until(_somebody_waits, PATIENCE_S, "nobody waited for the lock")
         yield results
-    thread.join(WAIT_S)
+    thread.join(PATIENCE_S)

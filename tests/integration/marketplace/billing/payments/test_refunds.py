@@ -17,7 +17,7 @@ from marketplace.billing.payments.follow_up import payments_pursue
 from marketplace.billing.payments.refunds import refund_request
 from marketplace.billing.payments.staff import write_off_order
 from marketplace.billing.selectors import ledger_proof
-from tests.examples import examples
+from tests.examples import stored_examples
 from tests.integration.marketplace.billing.payments.locks import meanwhile
 from tests.integration.marketplace.billing.payments.stripe_events import (
     NANO_PER_CENT,
@@ -218,7 +218,7 @@ def test_a_receivable_never_stands_above_zero(emptied: Shop) -> None:
         max_size=5,
     ),
 )
-@settings(max_examples=examples(10), suppress_health_check=list(HealthCheck))
+@settings(max_examples=stored_examples(10), suppress_health_check=list(HealthCheck))
 def test_no_mix_of_takings_breaks_the_books(
     cents: int, spent: int, taken: list[tuple[str, int, bool]]
 ) -> None:

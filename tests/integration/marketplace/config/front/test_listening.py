@@ -12,8 +12,7 @@ from marketplace.config.front import listening
 from marketplace.config.front.listening import Listener
 from marketplace.shared.changes import changed
 from tests.integration.marketplace.shop import Shop
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 def tell(topic: str) -> None:

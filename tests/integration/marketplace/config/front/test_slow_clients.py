@@ -12,13 +12,13 @@ import pytest
 
 from deploy.local import stack
 from tests.backend import backend
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 SLOW = 1_000
 ASKED = 20
 PAUSED_S = 2.0
 """What a busy machine may take for twenty pages; they stood still for ever before."""
-PATIENCE_S = 60.0
 HEAD = b"POST /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
 
 

@@ -104,6 +104,7 @@ def test_more_workers_are_not_worse_and_cost_what_they_cost(since: datetime) -> 
     assert [part.workers for part in made.fleet_then] == [4, 2, 2]
 
 
+@pytest.mark.nightly  # As a slower pool.
 def test_fewer_slots_and_more_calls_are_worse(since: datetime) -> None:
     assert verdicts(ask(since, pools={"fast": {"slots": 1}}))["mean_ms"] == "worse"
     busier = ask(since, scale=1.3)
@@ -127,6 +128,7 @@ def test_a_dollar_that_counts_moves_calls_to_the_cheap_pool(since: datetime) -> 
     assert verdicts(made)["mean_ms"] == "worse"
 
 
+@pytest.mark.nightly  # As a dollar that counts.
 def test_another_policy_is_seen_through(since: datetime) -> None:
     made = ask(since, policy={"kind": "round_robin"})
     assert made.policy_then.kind == "round_robin"

@@ -24,6 +24,8 @@ from kombu import Connection
 
 from marketplace.benchmarks.models import Benchmark
 from marketplace.planning.models import WhatIf
+from marketplace.predictions.models import Prediction
+from marketplace.providers.models import ConformanceRun
 from marketplace.shared.jobs import services
 from marketplace.shared.jobs.brokers import queues
 from marketplace.shared.jobs.kinds import job_kinds, task_name
@@ -44,12 +46,17 @@ from marketplace.shared.jobs.services import (
 )
 from tests.databases import as_services, named
 from tests.embedded import wait_until
+from tests.examples import rest_nightly
 from tests.integration.marketplace.shared.jobs.jobs_asked import ASKED
 from tests.integration.marketplace.shop import Shop
+from tests.patience import PATIENCE_S
 from workers.celery_app import app
 
-PATIENCE_S = 60.0
-ALL = pytest.mark.parametrize("model", job_kinds, ids=lambda model: model._meta.label)
+
+def kinds(*ordinary: type[Job]) -> pytest.MarkDecorator:
+    """Over each kind's own work; where that takes seconds, of all but the ``ordinary`` nightly."""
+    models = rest_nightly(job_kinds, ordinary or tuple(job_kinds))
+    return pytest.mark.parametrize("model", models, ids=lambda model: model._meta.label)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +77,7 @@ def test_every_kind_is_in_this_suite_and_has_a_task() -> None:
 # --- every kind, over its own work ----------------------------------------------------------------
 
 
-@ALL
+@kinds(ConformanceRun)
 def test_a_job_whose_process_is_killed_runs_again_and_ends_once(
     model: type[Job], committed_shop: Shop
 ) -> None:
@@ -91,7 +98,7 @@ def test_a_job_whose_process_is_killed_runs_again_and_ends_once(
         assert model._default_manager.count() == 1
 
 
-@ALL
+@kinds()
 def test_a_job_that_loses_its_process_each_time_fails(model: type[Job], shop: Shop) -> None:
     with ASKED[model](shop) as job:
         for _ in range(job_kinds[model].attempts_max):
@@ -103,7 +110,7 @@ def test_a_job_that_loses_its_process_each_time_fails(model: type[Job], shop: Sh
         assert run_next(model) is None
 
 
-@ALL
+@kinds()
 def test_a_job_that_waits_is_cancelled_at_once(model: type[Job], shop: Shop) -> None:
     with ASKED[model](shop) as job:
         job_cancel(job)
@@ -111,7 +118,7 @@ def test_a_job_that_waits_is_cancelled_at_once(model: type[Job], shop: Shop) -> 
         assert run_next(model) is None
 
 
-@ALL
+@kinds()
 def test_a_job_that_runs_stops_when_it_is_cancelled(
     model: type[Job], shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +136,7 @@ def test_a_job_that_runs_stops_when_it_is_cancelled(
         assert job.progress < 1
 
 
-@ALL
+@kinds(Prediction, WhatIf)
 def test_a_message_that_is_lost_is_sent_by_the_sweep(
     model: type[Job], shop: Shop, messages: Messages
 ) -> None:

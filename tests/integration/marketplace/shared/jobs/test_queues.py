@@ -25,9 +25,9 @@ from tests.databases import as_services, named
 from tests.embedded import wait_until
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.tuning.test_tuning import around, calls, running_trial
+from tests.patience import PATIENCE_S
 from workers.celery_app import app
 
-PATIENCE_S = 60.0
 WORK_PROCESSES = 1
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
 

@@ -17,9 +17,8 @@ from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import Run, job_ask
 from marketplace.shared.jobs.together import Together
 from tests.integration.marketplace.shop import Shop
+from tests.patience import PATIENCE_S
 from workers import celery_app  # noqa: F401 # registers all kinds
-
-PATIENCE_S = 60.0
 
 
 def ask(shop: Shop) -> WhatIf:

@@ -14,8 +14,7 @@ import pytest
 
 from marketplace.config.front.front import Environ, Front, Uploads
 from marketplace.shared.held import ENVIRON, Step
-
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 class Client:

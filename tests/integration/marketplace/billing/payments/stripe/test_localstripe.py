@@ -26,8 +26,7 @@ from tests.embedded import wait_until
 from tests.integration.marketplace.billing.payments.stripe_events import SECRET
 from tests.integration.marketplace.ledger import USD
 from tests.integration.marketplace.shop import Shop
-
-WEBHOOK_WAIT_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 def intent_at_stripe(payment: Payment, card: str = "pm_card_visa") -> str:
@@ -90,10 +89,10 @@ def test_from_the_form_to_the_credit(
     def arrived() -> bool:
         return shop.customer_account.posted_nano == 35 * USD
 
-    wait_until(arrived, WEBHOOK_WAIT_S, "the webhook did not arrive")
+    wait_until(arrived, PATIENCE_S, "the webhook did not arrive")
     assert "is in your account" in browser.get(page).content.decode()
     saved = PaymentProfile.objects.filter(payment_method_id__startswith="pm_").exists
-    wait_until(saved, WEBHOOK_WAIT_S, "the card was not kept")
+    wait_until(saved, PATIENCE_S, "the card was not kept")
     assert ledger_proof().gaps == ()
 
 
