@@ -118,53 +118,46 @@ def test_two_routers_share_models_and_slots_and_survive_each_other(
         until(lambda: {w["slots"] for w in left.state()["workers"]} == {SLOTS})
 
 
-def test_a_router_that_stops_leaves_at_once(cluster_database: str, tmp_path: Path) -> None:
+def test_two_routers_are_one_to_their_callers(cluster_database: str, tmp_path: Path) -> None:
     with running("left", cluster_database, tmp_path) as left:
         with running("right", cluster_database, tmp_path) as right:
-            until(lambda: left.state()["routers"] == ["left", "right"])
+            both = ["left", "right"]
+            until(lambda: left.state()["routers"] == right.state()["routers"] == both)
+            what_the_owner_says_comes_through_whole(left)
+            a_limit_on_a_key_holds_over_both(left, right)
         assert right.process.returncode == 0
         with psycopg.connect(cluster_database) as connection:
             rows = connection.execute("SELECT router_id FROM routing_router").fetchall()
-        assert rows == [("left",)]
+        assert rows == [("left",)], "one that stops leaves at once"
 
 
-def test_what_the_owner_says_comes_through_whole(cluster_database: str, tmp_path: Path) -> None:
-    with (
-        running("left", cluster_database, tmp_path) as left,
-        running("right", cluster_database, tmp_path) as right,
-    ):
-        until(lambda: left.state()["routers"] == right.state()["routers"] == ["left", "right"])
-        model = next(model for model in MODELS if owner(model, ["left", "right"]) == "right")
-        client = openai.OpenAI(base_url=f"{left.url}/v1", api_key=KEY, max_retries=0, timeout=120)
-        chunks = list(
-            client.chat.completions.create(
-                model=model, messages=HELLO, max_tokens=5, stream=True, extra_headers={"x": "y"}
-            )
+def what_the_owner_says_comes_through_whole(left: Router) -> None:
+    model = next(model for model in MODELS if owner(model, ["left", "right"]) == "right")
+    client = openai.OpenAI(base_url=f"{left.url}/v1", api_key=KEY, max_retries=0, timeout=120)
+    chunks = list(
+        client.chat.completions.create(
+            model=model, messages=HELLO, max_tokens=5, stream=True, extra_headers={"x": "y"}
         )
-        assert sum(bool(chunk.choices[0].delta.content) for chunk in chunks) == 5
-        with pytest.raises(openai.UnprocessableEntityError) as refused:
-            client.chat.completions.create(model=model, messages=HELLO, n=99)
-        assert refused.value.body is not None
-        body = json.dumps({"model": model, "messages": HELLO, "max_tokens": 2}).encode()
-        forged = {
-            "authorization": f"Bearer {KEY}",
-            "x-waypost-forwarded": "1",
-            "x-route-explain": "1",
-        }
-        answer = httpx.post(f"{left.url}/v1/chat/completions", content=body, headers=forged)
-        assert answer.headers["x-route-router"] == "right", "a forged proof was believed"
-        assert msgspec.json.decode(answer.content)["route"]["worker"] in WORKERS
+    )
+    assert sum(bool(chunk.choices[0].delta.content) for chunk in chunks) == 5
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        client.chat.completions.create(model=model, messages=HELLO, n=99)
+    assert refused.value.body is not None
+    body = json.dumps({"model": model, "messages": HELLO, "max_tokens": 2}).encode()
+    forged = {
+        "authorization": f"Bearer {KEY}",
+        "x-waypost-forwarded": "1",
+        "x-route-explain": "1",
+    }
+    answer = httpx.post(f"{left.url}/v1/chat/completions", content=body, headers=forged)
+    assert answer.headers["x-route-router"] == "right", "a forged proof was believed"
+    assert msgspec.json.decode(answer.content)["route"]["worker"] in WORKERS
 
 
-def test_a_limit_on_a_key_holds_over_both(cluster_database: str, tmp_path: Path) -> None:
+def a_limit_on_a_key_holds_over_both(left: Router, right: Router) -> None:
     body = {"model": SHARED, "messages": HELLO, "max_tokens": 1}
     headers = {"authorization": f"Bearer {LIMITED_KEY}"}
-    with (
-        running("left", cluster_database, tmp_path) as left,
-        running("right", cluster_database, tmp_path) as right,
-        httpx.Client(headers=headers, timeout=120) as client,
-    ):
-        until(lambda: left.state()["routers"] == right.state()["routers"] == ["left", "right"])
+    with httpx.Client(headers=headers, timeout=PATIENCE_S) as client:
         begun_s = time.monotonic()
         answers: list[httpx.Response] = []
         served: set[str] = set()
@@ -172,7 +165,9 @@ def test_a_limit_on_a_key_holds_over_both(cluster_database: str, tmp_path: Path)
             for router in (left, right):
                 answers.append(client.post(f"{router.url}/v1/chat/completions", json=body))
                 served |= {answers[-1].headers.get("x-route-router", "")} - {""}
-            assert time.monotonic() < begun_s + 60, "one of them never got a part of the limit"
+            assert time.monotonic() < begun_s + PATIENCE_S, (
+                "one of them never got a part of the limit"
+            )
         lasted_s = time.monotonic() - begun_s
     counts = Counter(answer.status_code for answer in answers)
     assert counts.keys() == {200, 429}

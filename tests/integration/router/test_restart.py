@@ -25,6 +25,7 @@ from tests.integration.router.routers import (
     running,
     started,
 )
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 __all__ = ["ledger_database"]
@@ -86,22 +87,15 @@ def test_a_restarted_router_places_its_first_call_by_what_it_knew(
     assert (went[0], went[-1]) == (SLOW, FAST)
     with running("one", unmeasured, tmp_path, port=port, ROUTER_LEARNED_MAX_AGE_S="0") as router:
         assert worker_of_a_call(router) == SLOW, "it had nothing to remember by"
-    with running("one", unmeasured, tmp_path, port=port) as router:
-        assert worker_of_a_call(router) == FAST
-
-
-def test_a_restarted_router_listens_once_it_has_a_catalog(unmeasured: str, tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    with running("one", unmeasured, tmp_path, port=port):
-        pass
     with started("one", unmeasured, tmp_path, port=port) as router:
-        assert first_answer(f"{router.url}/readyz") == 200
+        assert first_answer(f"{router.url}/readyz") == 200, "it listens once it has a catalog"
+        assert worker_of_a_call(router) == FAST
 
 
 def first_answer(url: str) -> int:
     """The status of the first that comes, asked for without a pause."""
-    deadline = time.monotonic() + 60
-    with httpx.Client(timeout=60) as client:
+    deadline = time.monotonic() + PATIENCE_S
+    with httpx.Client(timeout=PATIENCE_S) as client:
         while True:
             try:
                 return client.get(url).status_code

@@ -43,17 +43,18 @@ def job_processes(committed_shop: Shop, postgres_url: str, tmp_path: Path) -> It
     services = stack.build(Options(tmp_path), secrets.load_or_make(tmp_path, {})).services
     with ExitStack() as up:
         for service in services:
-            if "--queues" in service.argv:
+            if service.name in {"jobs-control", "jobs-work"}:
                 log = tmp_path / service.name
                 words = list(service.argv[service.argv.index("celery") :])
                 up.enter_context(running(words, lambda log=log: logged(" ready.")(log), log, env))
         yield
 
 
-def test_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
+def test_a_job_begins_at_once_and_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
     committed_shop: Shop, job_processes: None, by_admin: psycopg.Connection
 ) -> None:
     shop = committed_shop
+    a_job_begins_as_it_is_asked_for_though_no_clock_runs(shop)
     trial = running_trial(shop, User.objects.create_user("staff@example.com", is_staff=True))
     calls(shop.deployment, around(200.0, 300, 1), policy=trial.baseline_id)
     calls(shop.deployment, around(1_500.0, 100, 2, 0.1), policy=trial.policy_id)
@@ -76,10 +77,8 @@ def test_a_bad_canary_is_rolled_back_while_long_jobs_fill_their_queue(
     assert work_is_full()
 
 
-def test_a_job_begins_as_it_is_asked_for_though_no_clock_runs(
-    committed_shop: Shop, job_processes: None
-) -> None:
-    question = WhatIf(model=committed_shop.model, question={})
+def a_job_begins_as_it_is_asked_for_though_no_clock_runs(shop: Shop) -> None:
+    question = WhatIf(model=shop.model, question={})
     job_ask(question)
     ended = WhatIf.objects.filter(pk=question.pk, ended_at__isnull=False)
     wait_until(ended.exists, PATIENCE_S, "nobody took up the job")
