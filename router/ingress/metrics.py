@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -87,8 +87,21 @@ class RouterCollector(Collector):
         yield _gauge("set_aside_bytes", "Size of the file of such calls", losses.set_aside_bytes)
         yield _gauge(
             "damaged_segments",
-            "Segments of the journal with bytes that are no record",
+            "Segments of the journal with bytes that are no record, until they are moved away",
             losses.damaged_segments,
+        )
+        yield _gauge(
+            "journal_broken", "1 once the journal cannot be written", losses.journal_broken
+        )
+        yield CounterMetricFamily(
+            "waypost_router_lease_failures",
+            "Times that the ledger was away when leases of credit were asked for or kept",
+            value=self._gateway.lease_failures,
+        )
+        yield _gauge(
+            "snapshot_age_seconds",
+            "Time since the catalog in use was known to be the newest",
+            self._gateway.snapshot_age_s,
         )
         yield _gauge("snapshot_version", "Version of the catalog in use", table.version)
         build = _gauges("build", "1 for the build of the router that runs", ("build",))
@@ -170,6 +183,7 @@ class Exposition:
     def __init__(self, collector: RouterCollector) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(collector)
+        ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""

@@ -36,8 +36,6 @@ class Journal:
         self._segment = max(self._numbers(), default=0)
         self._file: AppendFile | None = None
         self._bytes = 0
-        self.damaged = 0
-        """Segments of earlier processes with bytes that are no record."""
         self.recovered = list(self._recover())
         self._rotate()
 
@@ -45,6 +43,17 @@ class Journal:
     def broken(self) -> str:
         """Why nothing can be written any more, or ""."""
         return self._broken
+
+    @property
+    def damaged(self) -> int:
+        """Segments with bytes that are no record whose copies still lie on the disk.
+
+        0 where the folder is gone: the next write says so.
+        """
+        try:
+            return sum(name.endswith(TORN) for name in self._disk.names())
+        except OSError:
+            return 0
 
     def append(self, payload: bytes) -> int:
         """Write one record; returns its segment, for :meth:`acknowledge`."""
@@ -123,7 +132,6 @@ class Journal:
             found = read_segment(raw)
             payloads = found.payloads
             if found.lost_bytes:
-                self.damaged += 1
                 kept = f"{number:08d}{TORN}"
                 log.critical(
                     "%d of %d bytes of %s are no record (%s): calls may be unbilled; see %s",

@@ -79,7 +79,8 @@ class Settler:
     @property
     def losses(self) -> Losses:
         """Records that may not have reached the ledger."""
-        return Losses(self.rejected, self._set_aside_bytes(), self._journal.damaged)
+        journal = self._journal
+        return Losses(self.rejected, self._set_aside_bytes(), journal.damaged, bool(journal.broken))
 
     @property
     def earlier_is_settled(self) -> bool:

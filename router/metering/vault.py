@@ -83,6 +83,8 @@ class Vault:
         self._doubtful: dict[str, float] = {}
         self._low = asyncio.Event()
         self.book = LeaseBook()
+        self.failures = 0
+        """Requests of leases, and sweeps of them, for which the ledger was away."""
 
     async def hold(self, purse: Purse, amount_nano: int) -> Hold:
         """Reserve money for a call.
@@ -210,6 +212,7 @@ class Vault:
             # The ledger may have granted it all the same; the sweep gives it back.
             self._doubtful[lease_id] = inf
             if isinstance(error, LedgerUnavailable):
+                self.failures += 1
                 self._asked += 1  # So it answers calls that arrived during the wait too.
                 self._refusals[purse] = Refusal(self._asked, 0, error)
             raise
@@ -247,6 +250,7 @@ class Vault:
             try:
                 await self.sweep()
             except LedgerUnavailable as error:
+                self.failures += 1
                 log.warning("leases could not be swept: %s", error)
 
     async def _follow_recalls(self) -> None:

@@ -110,7 +110,7 @@ class Gateway:
         self.unpaid: Counter[str] = Counter()
         """Nano-USD that calls cost beyond their hold, by model: billed to nobody."""
         self._holding = Holding(self.counts, dispatcher.scheduler.tokens)
-        self._stale_at_s = time.time() + snapshot_age_max_s
+        self._confirmed_s = time.time()
 
     def use(self, table: RoutingTable) -> None:
         """Route by this table from now on. Running calls keep their plan."""
@@ -120,20 +120,30 @@ class Gateway:
 
     def confirm(self) -> None:
         """The table in use is the newest as of now."""
-        self._stale_at_s = time.time() + self._snapshot_age_max_s
+        self._confirmed_s = time.time()
 
     def authenticate(self, authorization: str) -> Grant:
         """See :func:`router.pipeline.authenticate.authenticate`."""
         if self.table.version == 0:
             raise SnapshotUnavailable("the catalog is not loaded yet, try again", retry_after_s=1)
         now_s = time.time()
-        if now_s > self._stale_at_s:
+        if now_s > self._confirmed_s + self._snapshot_age_max_s:
             raise SnapshotUnavailable(
                 f"nobody has confirmed the catalog for {self._snapshot_age_max_s:g} s, and keys "
                 "may have been revoked since; try again",
                 retry_after_s=5,
             )
         return authenticate(self.table, authorization, pepper=self._key_pepper, now_s=now_s)
+
+    @property
+    def snapshot_age_s(self) -> float:
+        """Seconds since somebody confirmed the catalog; 0 where nobody has to."""
+        return 0.0 if self._snapshot_age_max_s == inf else time.time() - self._confirmed_s
+
+    @property
+    def lease_failures(self) -> int:
+        """How often leases could not be had or kept, because the ledger was away."""
+        return self._vault.failures
 
     def service_s(self, endpoint_id: str) -> float | None:
         """Learned seconds of a mean request on an endpoint; None before any was seen."""

@@ -11,13 +11,15 @@ from router.contracts.record import UsageRecord
 class Losses(Struct, frozen=True):
     """Records that may not have reached the ledger, for a person to look at.
 
-    ``refused_records`` were set aside since the start, ``set_aside_bytes`` lie there now, and
-    ``damaged_segments`` of the journal had bytes at the start that are no record.
+    ``refused_records`` were set aside since the start, and ``set_aside_bytes`` lie there now.
+    ``damaged_segments`` of the journal have bytes that are no record, and copies on the disk.
+    ``journal_broken`` says that the disk refused a write: no call is admitted any more.
     """
 
     refused_records: int = 0
     set_aside_bytes: int = 0
     damaged_segments: int = 0
+    journal_broken: bool = False
 
 
 NO_LOSSES = Losses()

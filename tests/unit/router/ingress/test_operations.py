@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from typing import Any
 
 import httpx
@@ -53,7 +54,21 @@ async def test_calls_are_counted_by_how_they_ended() -> None:
     assert set(found["worker_slots"]) >= {("one-0",), ("two-0",)}
     assert found["snapshot_version"][()] > 0
     assert found["running_calls"][()] == 1, "the scrape itself"
+    assert found["snapshot_age_seconds"][()] == 0, "nobody has to confirm this catalog"
+    assert found["process_open_fds"][()] > 0
     assert found["build"] == {(os.environ.get("ROUTER_BUILD", "plain"),): 1}
+
+
+async def test_the_age_of_the_catalog_begins_again_when_it_is_confirmed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(FakeUpstream(lambda _: ANSWER), snapshot_age_max_s=300.0)
+    began_s = time.time()
+    monkeypatch.setattr("router.pipeline.gateway.time.time", lambda: began_s + 100)
+    async with calling(line) as client:
+        assert (await scraped(client))["snapshot_age_seconds"][()] == pytest.approx(100, abs=1)
+        line.gateway.confirm()
+        assert (await scraped(client))["snapshot_age_seconds"][()] == 0
 
 
 async def test_failed_attempts_and_ejections_are_counted() -> None:

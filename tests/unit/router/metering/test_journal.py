@@ -199,6 +199,7 @@ def test_a_failed_rotation_breaks_the_journal_and_keeps_what_was_written(
     with pytest.raises(JournalBroken, match="No such file"):
         journal.append(b"x")
     assert journal.broken
+    assert journal.damaged == 0
     journal.close()
     assert [payload for _, payload in Journal(FileDisk(tmp_path / "moved")).recovered] == [b"kept"]
 
@@ -215,6 +216,13 @@ def test_a_damaged_segment_is_said_kept_and_read_on(
     assert journal.damaged == 1
     (said,) = caplog.messages
     assert f"20 of {len(damaged)} bytes of {segment.name} are no record" in said
+    for number, _payload in journal.recovered:
+        journal.acknowledge(number)
+    journal.close()
+    later = Journal(FileDisk(tmp_path))
+    assert later.damaged == 1, "another start does not hide it"
+    segment.with_suffix(".torn").unlink()
+    assert later.damaged == 0
 
 
 def test_a_sound_journal_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -445,6 +445,7 @@ async def test_calls_that_wait_for_a_ledger_that_is_away_are_refused_together() 
     assert {type(error) for error in found} == {LedgerUnavailable}
     assert {error.retry_after_s for error in found if isinstance(error, LedgerUnavailable)} == {2}
     assert bank.asked == 1
+    assert made.failures == 1
     bank.away = 0
     assert await made.hold(PURSE, 50)
 

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from math import inf
 
 import msgspec
 
@@ -171,6 +172,7 @@ class Line:
         limits: Limits | None = None,
         lease_nano: int = 1,
         refusals: Refusals | None = None,
+        snapshot_age_max_s: float = inf,
     ) -> None:
         self.upstream = upstream
         self.ledger = MemoryLedger(clock=lambda: 0.0, balances_nano={ACCOUNT: funds_nano})
@@ -215,6 +217,7 @@ class Line:
             hardware_max_s=Limits().hardware_max_s,
             stream_max_s=(limits or Limits()).stream_max_s,
             refusals=refusals,
+            snapshot_age_max_s=snapshot_age_max_s,
         )
         self.gateway.use(build_table(catalog or snapshot()))
 
