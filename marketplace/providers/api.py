@@ -24,7 +24,6 @@ from marketplace.providers.listings.drafts import ENDPOINTS_MAX, SLOTS_MAX
 from marketplace.providers.listings.states import BY_PEOPLE, STEPS, ListingAction, Who
 from marketplace.providers.models import (
     MODEL_FIELDS,
-    PRICE_FIELDS,
     ConformanceResult,
     ConformanceRun,
     Listing,
@@ -48,7 +47,7 @@ from marketplace.providers.services import (
 )
 from marketplace.routing.topology import polling
 from marketplace.usage.windows import RANGES, window_of
-from router.domain.pricing import Price
+from router.domain.pricing import PRICE_FIELDS, Price
 
 VERBS = "|".join(action.value for action in BY_PEOPLE)
 DRAFT = (

@@ -12,10 +12,10 @@ from django.utils.translation import gettext_lazy
 from marketplace.catalog.models import AIModel, Protocol, Provider
 from marketplace.catalog.selectors import models_published
 from marketplace.providers.listings.drafts import ENDPOINTS_MAX, SLOTS_MAX
-from marketplace.providers.models import MODEL_FIELDS, PRICE_FIELDS, Listing
+from marketplace.providers.models import MODEL_FIELDS, Listing
 from marketplace.providers.services import PROVIDER_FIELDS
 from router.domain.money import NANO_PER_USD
-from router.domain.pricing import Price
+from router.domain.pricing import PRICE_FIELDS, Price
 
 SPARE_ENDPOINTS = 2
 USD_MAX = Decimal(1_000_000)

@@ -35,7 +35,7 @@ from marketplace.providers.listings.states import (
     Who,
     actions_of,
 )
-from marketplace.providers.models import PRICE_FIELDS, Listing, Verdict
+from marketplace.providers.models import Listing, Verdict
 from marketplace.providers.selectors import (
     deployments_of,
     listings_of,
@@ -54,6 +54,7 @@ from marketplace.providers.services import (
 )
 from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
+from router.domain.pricing import PRICE_FIELDS
 
 ROWS_PER_PAGE = 50
 EVENTS_SHOWN = 50

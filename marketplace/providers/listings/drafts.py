@@ -19,8 +19,9 @@ from marketplace.catalog.models import (
     Provider,
     Task,
 )
-from marketplace.providers.models import PRICE_FIELDS, Listing
+from marketplace.providers.models import Listing
 from router.contracts.oip import BYTES, DTYPES
+from router.domain.pricing import PRICE_FIELDS
 from router.domain.protocols import protocols_of, speaks
 
 ENDPOINTS_MAX = 8

@@ -13,11 +13,10 @@ from marketplace.catalog.models import Deployment, Offer, Task
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import offer_in_force
 from marketplace.catalog.services import offer_publish
-from marketplace.providers.models import PRICE_FIELDS
 from marketplace.usage.models import Span, UsageRollup
 from router.domain.money import commission_nano
 from router.domain.outcome import Outcome
-from router.domain.pricing import Price, Usage, charge_nano
+from router.domain.pricing import PRICE_FIELDS, Price, Usage, charge_nano
 
 TYPICAL_WINDOW = timedelta(days=30)
 TYPICAL_BY_TASK = {

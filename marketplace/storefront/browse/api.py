@@ -12,7 +12,7 @@ from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.catalog.api import PRICE_FIELDS, CatalogViewSet
+from marketplace.catalog.api import CatalogViewSet
 from marketplace.catalog.models import AIModel, ModelVersion, Offer, Task
 from marketplace.catalog.selectors import models_published
 from marketplace.storefront.browse.filters import (
@@ -24,6 +24,7 @@ from marketplace.storefront.browse.filters import (
 )
 from marketplace.storefront.browse.listing import Listing, found, listings
 from marketplace.usage.models import ModelFigures
+from router.domain.pricing import PRICE_FIELDS
 
 
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
