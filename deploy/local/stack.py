@@ -28,7 +28,6 @@ from marketplace.shared.jobs.periodic import Queue
 from workers.backends.emulator.fleet import WORKERS as EMULATED_WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
-MIGRATE_TIMEOUT_S = 180.0
 # What llama.cpp's backend says after a first inference; its own `/health` is earlier.
 WARM = "llama.cpp: warm, "
 # Django's checks import every page and what those compute with, which these processes never use.
@@ -149,7 +148,6 @@ def _migrate(owner_url: str, needs: tuple[str, ...]) -> Service:
         needs=needs,
         env={OWNER_URL: owner_url} if owner_url else {},
         job=True,
-        ready_timeout_s=MIGRATE_TIMEOUT_S,
     )
 
 
@@ -256,7 +254,6 @@ def _triton_backends(home: Path) -> list[Backend]:
             ready=answers_http(http_port, "/v2/health/ready"),
             address=f"{HOST}:{http_port}",
             essential=False,
-            ready_timeout_s=120,
         )
         # One of the two is called over gRPC, so that both ways are always in use.
         over_grpc = f"grpc://{HOST}:{grpc_port}", "oip_grpc"

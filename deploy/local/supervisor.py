@@ -28,6 +28,8 @@ HUNG_S = 60.0
 # A service whose process is stopped (SIGSTOP) answers nobody, whatever it listens on.
 STOPPED_S = 10.0
 REAPER_GRACE_S = 8.0
+# A guard against services that hang, not a promise: on a busy machine each takes minutes.
+READY_TIMEOUT_S = 300.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 30.0
 # A service that ran this long before it crashed starts over with the shortest backoff.
@@ -82,7 +84,7 @@ class Service:
     prepare: Callable[[Mapping[str, str]], None] = lambda unavailable: None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace_s: float = 10.0
-    ready_timeout_s: float = 60.0
+    ready_timeout_s: float = READY_TIMEOUT_S
     # If a service that is not essential cannot start, the stack runs without it.
     essential: bool = True
 
