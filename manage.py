@@ -11,6 +11,7 @@ from django.core.management import execute_from_command_line
 from deploy.local.environment import (
     adopt_running_stack,
     default_home,
+    hint_of_home,
     home_named,
     keep_traceback,
 )
@@ -31,7 +32,7 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error}{hint_of_home()}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception as error:

@@ -48,6 +48,13 @@ def keep_traceback(error: Exception, home: Path) -> str:
     return f"{said} (the traceback is in {log})"
 
 
+def hint_of_home() -> str:
+    """Say that no stack was found, where neither the environment nor a stack names a database."""
+    if "DATABASE_URL" in os.environ:
+        return ""
+    return f" (no stack runs in {default_home()}: name another state folder with --home)"
+
+
 def adopt_running_stack() -> None:
     """Copy the environment of the running stack's services, if a stack runs."""
     running = state.load(default_home())

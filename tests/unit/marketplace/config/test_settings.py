@@ -40,6 +40,14 @@ def test_a_missing_secret_is_named_in_one_line(missing: str) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_command_that_finds_no_stack_says_where_it_looked(tmp_path: Path) -> None:
+    for words, env in (((f"--home={tmp_path}",), {}), ((), {"WAYPOST_HOME": str(tmp_path)})):
+        done = manage("workers", "token", "--pool", "h200", *words, **env)
+        assert done.returncode == 1
+        assert f"no stack runs in {tmp_path}: name another state folder with --home" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
