@@ -19,6 +19,7 @@ from kombu import Connection
 from deploy.bootstrap import TOOLS
 from deploy.programs import RABBITMQ
 from tests.embedded import START_TIMEOUT_S, STOP_TIMEOUT_S, wait_until
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 HOST = "127.0.0.1"
@@ -52,9 +53,15 @@ def rabbitmq() -> Iterator[str]:
         def is_over() -> bool:
             return mapper.poll() is not None or server.poll() is not None
 
-        wait_until(lambda: _answers(url) or is_over(), START_TIMEOUT_S, "RabbitMQ did not answer")
+        def said() -> str:
+            return (home / "log").read_text()[-2000:]
+
+        try:
+            wait_until(lambda: _answers(url) or is_over(), PATIENCE_S, "RabbitMQ did not answer")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}:\n{said()}") from error
         if is_over():
-            raise RuntimeError(f"RabbitMQ left at once:\n{(home / 'log').read_text()[-2000:]}")
+            raise RuntimeError(f"RabbitMQ left at once:\n{said()}")
         yield url
 
 
@@ -121,7 +128,7 @@ def _listens(port: int) -> bool:
 
 
 def _answers(url: str) -> bool:
-    with suppress(OSError, AMQPError), Connection(url, connect_timeout=2) as connection:
+    with suppress(OSError, AMQPError), Connection(url, connect_timeout=PATIENCE_S) as connection:
         connection.connect()
         return True
     return False

@@ -171,6 +171,7 @@ def opened(
     postgres_url: str, django_db_setup: None, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[str]:
     """A shop without a worker, in a database that this process and others see; its URL."""
+    from django.contrib.contenttypes.models import ContentType
     from django.db import connection
 
     from marketplace.catalog.models import Worker
@@ -182,6 +183,8 @@ def opened(
         connection.close()
         connection.close_pool()
         connection.settings_dict |= parts
+        # Those of another database may have other numbers.
+        ContentType.objects.clear_cache()
 
     with copied(postgres_url) as url, django_db_blocker.unblock():
         connect_to(named_parts(url))

@@ -183,6 +183,7 @@ def test_a_full_disk_is_one_line(local: Local) -> None:
     assert up.stderr == f"CommandError: the disk of {local.home} is full (web could not write)\n"
 
 
+@pytest.mark.nightly  # Starts a stack of its own.
 def test_down_never_touches_a_process_that_only_has_a_recorded_pid(local: Local) -> None:
     assert local.run("up", "--detach").returncode == 0
     running = local.state()
@@ -196,6 +197,7 @@ def test_down_never_touches_a_process_that_only_has_a_recorded_pid(local: Local)
         bystander.kill()
 
 
+@pytest.mark.nightly  # Starts a stack of its own.
 def test_down_ends_what_a_killed_launcher_and_its_killed_reaper_left(local: Local) -> None:
     assert local.run("up", "--detach").returncode == 0
     running = local.state()

@@ -111,8 +111,10 @@ def _triggers_back(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_cached() -> None:
-    """What one test's database had is not kept for the next one's."""
+def _nothing_kept() -> None:
+    """What one test's database had, or its last page's language, is not the next one's."""
     from django.core.cache import caches
+    from django.utils import translation
 
     caches["process"].clear()
+    translation.deactivate()

@@ -70,6 +70,7 @@ def test_it_answers_streams_and_counts(emulator_url: str, tmp_path: Path) -> Non
             openai.OpenAI(base_url=f"{url}/v1", api_key="another").models.list()
 
 
+@pytest.mark.nightly  # As in the scheduler's own tests.
 def test_it_learns_which_worker_is_fast(emulator_url: str, tmp_path: Path) -> None:
     fleet = [worker(emulator_url, "emulated-cpu-0"), worker(emulator_url, "emulated-h100-1")]
     with router(fleet, tmp_path) as (_, url):

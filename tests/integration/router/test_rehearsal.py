@@ -115,6 +115,7 @@ def test_its_figures_are_the_routers_own(router_url: str) -> None:
     assert first["total_response_time"] < whole["total_response_time"]
 
 
+@pytest.mark.nightly  # A Locust run each.
 def test_a_missed_objective_makes_the_exit_code(router_url: str) -> None:
     run = rehearse(router_url, "--mix", "chat=1", "--slos", "chat=1")
     assert run.returncode == MISSED_EXIT_CODE, run.stdout + run.stderr
@@ -134,6 +135,7 @@ def test_what_cannot_be_rehearsed_says_why(router_url: str, words: list[str], wh
     assert why in run.stdout + run.stderr
 
 
+@pytest.mark.nightly  # A Locust run each.
 def test_a_wrong_key_says_so(router_url: str) -> None:
     run = rehearse(router_url, key="another")
     assert run.returncode == 2

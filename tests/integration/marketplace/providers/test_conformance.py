@@ -150,6 +150,7 @@ def test_it_ends_when_its_time_is_over() -> None:
         )
 
 
+@pytest.mark.nightly  # A real language model at work.
 def test_the_real_language_model_conforms(llama_url: str) -> None:
     model = REAL_MODELS[0].upstream_model
     found = findings_of(llama_url, model=model, slots=2)

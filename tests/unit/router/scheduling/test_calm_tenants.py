@@ -8,6 +8,8 @@ from __future__ import annotations
 from math import inf
 from random import Random
 
+import pytest
+
 from router.domain.request import Priority
 from router.simulator.compare import percentile
 from router.simulator.engine import Result, Setup, Simulation
@@ -47,6 +49,7 @@ def p99_s(calls: list[Result], *priorities: Priority) -> float:
     return percentile(sorted(call.latency_s for call in calls if call.priority in priorities), 0.99)
 
 
+@pytest.mark.nightly  # Ten seconds; promise 10 has its processes in every run.
 def test_a_noisy_tenant_takes_nothing_from_calm_ones_by_the_priority_it_asks_for() -> None:
     alone, beside = calm_calls(beside_noise=False), calm_calls(beside_noise=True)
     assert {item.error for item in beside} == {""}, "nothing of the calm ones is shed"

@@ -193,6 +193,7 @@ def past_saturation(name: str, placer: str) -> EngineFigures:
     return figures_of(placer, one, simulate_engines(one, PLACERS[placer](3), 3))
 
 
+@pytest.mark.nightly  # Minutes of simulated overload.
 def test_past_saturation_most_are_answered_in_time_where_a_count_has_most_wait() -> None:
     ours, count = (past_saturation("e-mixed110", item) for item in ("ours", "least_outstanding"))
     assert ours.good > 0.65

@@ -263,6 +263,7 @@ def test_one_benchmark_a_pool_at_a_time(offered: Callable[..., Any], emulator_ur
     assert benchmark_run(second, read_traffic=idle).state == JobState.SUCCEEDED
 
 
+@pytest.mark.nightly  # As one worker.
 def test_a_deployment_of_two_workers_is_measured_in_turn(
     offered: Callable[..., Any], emulator_url: str
 ) -> None:

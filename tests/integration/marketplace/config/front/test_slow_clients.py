@@ -36,7 +36,13 @@ def port(tmp_path: Path) -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("begun", [HEAD + b"\r\na=", HEAD], ids=["bodies", "heads"])
+@pytest.mark.parametrize(
+    "begun",
+    [
+        pytest.param(HEAD + b"\r\na=", id="bodies"),
+        pytest.param(HEAD, id="heads", marks=pytest.mark.nightly),
+    ],
+)
 async def test_a_thousand_slow_clients_hold_nobody_up_and_are_ended(
     port: int, begun: bytes
 ) -> None:

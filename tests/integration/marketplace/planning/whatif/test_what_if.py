@@ -96,6 +96,7 @@ def test_a_slower_pool_is_worse(since: datetime) -> None:
     assert made.then.mean_ms > 1.3 * made.now.mean_ms
 
 
+@pytest.mark.nightly  # As a slower pool.
 def test_more_workers_are_not_worse_and_cost_what_they_cost(since: datetime) -> None:
     made = ask(since, pools={"fast": {"workers": 2}})
     assert verdicts(made)["mean_ms"] == verdicts(made)["p99_ms"] == "better"
@@ -135,6 +136,7 @@ def test_another_policy_is_seen_through(since: datetime) -> None:
     assert verdicts(made)["mean_ms"] == "worse"
 
 
+@pytest.mark.nightly  # As a slower pool.
 def test_a_pool_that_is_not_there_helps(since: datetime) -> None:
     profile = Profile.objects.get(deployment__pool__name="fast")
     made = ask(since, pools={"new": {"profile": profile.pk, "workers": 2, "slots": 4}})
@@ -181,6 +183,7 @@ def test_fewer_or_slower_engines_are_worse(
     assert verdicts(slower)["mean_ms"] == "worse"
 
 
+@pytest.mark.nightly  # Each takes seconds to replay.
 def test_a_fleet_that_is_not_all_known_as_engines_is_replayed_as_slots(since: datetime) -> None:
     slots = ask(since)
     engines_known("fast", "middle")
