@@ -16,7 +16,13 @@ from typing import Any
 import django
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import celeryd_init, worker_init, worker_ready
+from celery.signals import (
+    celeryd_init,
+    heartbeat_sent,
+    import_modules,
+    worker_init,
+    worker_ready,
+)
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -37,6 +43,7 @@ PROCESSES = {
     Queue.CALLS: settings.WAYPOST_CALLS_PROCESSES,
 }
 ROOT = Path(__file__).resolve().parent.parent
+RUN = Path(settings.WAYPOST_HOME) / "run"
 RUNS_SPACE = 0x5750_524E  # "WPRN": this task runs now
 
 django.setup()
@@ -75,13 +82,25 @@ app.conf.update(
     **delivery_conf(settings.BROKER_URL, max(task.time_limit_s for task in registered.values())),
     task_routes={task.name: {"queue": task.queue} for task in registered.values()},
     timezone="UTC",
-    beat_schedule_filename=str(Path(settings.WAYPOST_HOME) / "run" / "celerybeat-schedule"),
+    beat_schedule_filename=str(RUN / "celerybeat-schedule"),
     beat_schedule={
         task.name: _beat_entry(task) for task in registered.values() if task.every_s or task.hours
     },
 )
 for _task in registered.values():
     app.task(_run_of(_task), name=_task.name, time_limit=_task.time_limit_s)
+
+
+@import_modules.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def _make_run_folder(**_: object) -> None:
+    """Before a process or the clock starts: `beat_init` comes after the clock opens its file."""
+    RUN.mkdir(parents=True, exist_ok=True)
+
+
+@heartbeat_sent.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def _show_life(sender: Any, **_: object) -> None:
+    """Every two seconds while its loop runs and the broker answers: a probe looks at the file."""
+    (RUN / f"{sender.eventer.hostname.partition('@')[0]}.alive").touch()
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]  # Celery has no types

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
 
@@ -263,6 +264,8 @@ def test_a_snippet_is_well_formed(snippet: Snippet) -> None:
         json.loads(snippet.text)
     elif snippet.language == "sh":
         subprocess.run(["bash", "-n"], input=snippet.text.encode(), check=True, timeout=300)
+    elif snippet.language == "yaml":
+        assert yaml.safe_load(snippet.text)
     else:
         assert snippet.language in {"mermaid", "sql", "text"}, "say what the snippet is"
 
