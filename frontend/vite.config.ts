@@ -3,6 +3,8 @@ import { defineConfig } from "vite";
 // Django serves the result: django-vite reads the manifest, WhiteNoise the files under /static/.
 export default defineConfig({
   base: "/static/",
+  // The manifest names files of packages as if below here, also where node_modules is a link.
+  resolve: { preserveSymlinks: true },
   build: {
     manifest: true,
     outDir: "dist",

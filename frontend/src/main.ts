@@ -2,6 +2,7 @@
 import "vite/modulepreload-polyfill";
 import htmx from "htmx.org";
 import "./drawer";
+import "./typeface.css";
 import "./styles.css";
 
 // The page's policy forbids evaluated code; nothing here needs it.

@@ -342,7 +342,7 @@ CONTENT_SECURITY_POLICY = {
         "script-src": [NONCE, STRICT_DYNAMIC],
         "style-src": [SELF, *_VITE],
         "img-src": [SELF, "data:", "blob:"],
-        "font-src": [SELF, "data:"],
+        "font-src": [SELF, *_VITE],
         # The playground also talks to the router.
         "connect-src": [SELF, WAYPOST_ROUTER_URL, *_VITE],
         "object-src": [NONE],

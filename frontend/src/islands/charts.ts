@@ -2,7 +2,7 @@
 // (data-charts) and which columns go together (data-chart).
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { colour, follow } from "./following";
+import { axisLook, colour, follow } from "./following";
 
 type Columns = Record<string, (number | null)[]> & { at: number[] };
 
@@ -32,7 +32,7 @@ function axisWidth(_: uPlot, labels: string[] | null): number {
 function draw(holder: HTMLElement, columns: Columns): uPlot {
   const names = (holder.dataset.chart ?? "").split(" ");
   const labels = (holder.dataset.labels ?? "").split("|");
-  const axis = { stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+  const axis = axisLook();
   const series = names.map((name, i) => ({
     label: labels[i] ?? name,
     stroke: colour(COLOURS[i % COLOURS.length] ?? "--rail"),
@@ -61,5 +61,5 @@ for (const root of document.querySelectorAll<HTMLElement>("[data-charts]")) {
   const source = document.getElementById(root.dataset.charts ?? "");
   const columns = JSON.parse(source?.textContent ?? "{}") as Columns;
   const holders = [...root.querySelectorAll<HTMLElement>("[data-chart]")];
-  follow(holders, HEIGHT, (holder) => draw(holder, columns));
+  void follow(holders, HEIGHT, (holder) => draw(holder, columns));
 }

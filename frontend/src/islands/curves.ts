@@ -2,7 +2,7 @@
 // go together (data-curve) and how they are called (data-labels). `x` is the column that they are over.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { colour, follow } from "./following";
+import { axisLook, colour, follow } from "./following";
 
 type Columns = Record<string, (number | null)[]> & { x: number[] };
 
@@ -50,7 +50,7 @@ function draw(holder: HTMLElement, columns: Columns): uPlot {
   const names = (holder.dataset.curve ?? "").split(" ").filter(Boolean);
   const labels = (holder.dataset.labels ?? "").split("|");
   const overTime = holder.dataset.over === "time";
-  const axis = { stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+  const axis = axisLook();
   const highest = Math.max(1e-9, ...names.flatMap((name) => [...(columns[name] ?? []), ...(columns[`${name}_high`] ?? [])].map((value) => value ?? 0)));
   // A single point has a place in the middle of an hour, or of two loads.
   const pad = overTime ? 1800 : 1;
@@ -82,5 +82,5 @@ for (const root of document.querySelectorAll<HTMLElement>("[data-curves]")) {
   const source = document.getElementById(root.dataset.curves ?? "");
   const columns = JSON.parse(source?.textContent ?? '{"x":[]}') as Columns;
   const holders = [...root.querySelectorAll<HTMLElement>("[data-curve]")];
-  follow(holders, HEIGHT, (holder) => draw(holder, columns));
+  void follow(holders, HEIGHT, (holder) => draw(holder, columns));
 }

@@ -10,8 +10,16 @@ export function colour(name: string): string {
   return resolved;
 }
 
+/** What is alike in both axes of every chart. */
+export function axisLook(): uPlot.Axis {
+  const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  return { font, stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+}
+
 /** Draw a chart in each holder, as wide as the holder; redraw it when the theme changes. */
-export function follow(holders: HTMLElement[], height: number, draw: (holder: HTMLElement) => uPlot): void {
+export async function follow(holders: HTMLElement[], height: number, draw: (holder: HTMLElement) => uPlot): Promise<void> {
+  // A canvas keeps the font that was there as it was drawn.
+  await document.fonts.ready;
   let charts = holders.map(draw);
   addEventListener("resize", () => {
     charts.forEach((chart, i) => { chart.setSize({ width: holders[i]?.clientWidth ?? 0, height }); });
