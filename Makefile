@@ -41,6 +41,7 @@ check-router-types:
 	$(BIN)/mypy --config-file= --ignore-missing-imports --cache-dir .mypy_cache/compiled $(COMPILED)
 check-types:
 	$(BIN)/mypy marketplace workers deploy manage.py
+	MYPYPATH=deploy/sdk $(BIN)/mypy --config-file= --strict --python-version 3.10 --cache-dir .mypy_cache/sdk -p waypost
 check-migrations:
 	$(STATIC) $(BIN)/python manage.py makemigrations --check --dry-run
 check-templates:

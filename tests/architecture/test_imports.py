@@ -4,6 +4,7 @@ Every contract gets one planted violation, in a copy of the sources: a contract 
 break guards nothing.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("router", "marketplace", "workers")
+SDK = "deploy/sdk"
+PACKAGES = ("router", "marketplace", "workers", f"{SDK}/waypost")
 CONTRACT_LINE = re.compile(r"^(?P<name>.+) (?P<verdict>KEPT|BROKEN)(?: \(.+\))?$", re.MULTILINE)
 TIMEOUT_S = 300
 
@@ -75,6 +77,21 @@ VIOLATIONS = (
         "workers/agent/planted.py",
         "import django\n",
     ),
+    Violation(
+        "The SDK stands alone where it is installed",
+        f"{SDK}/waypost/planted.py",
+        "import router.domain.money\n",
+    ),
+    Violation(
+        "What the SDK decides is apart from its transports",
+        f"{SDK}/waypost/api/planted.py",
+        "import httpx\n",
+    ),
+    Violation(
+        "The product does not call itself by its SDK",
+        "workers/planted.py",
+        "import waypost\n",
+    ),
 )
 
 
@@ -90,6 +107,8 @@ def lint(folder: Path) -> dict[str, str]:
     run = subprocess.run(
         [program, "--no-cache", "--no-logo"],
         cwd=folder,
+        # Before the SDK that is installed.
+        env={**os.environ, "PYTHONPATH": str(folder / SDK)},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
