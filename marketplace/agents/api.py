@@ -31,7 +31,12 @@ from marketplace.agents.services import (
     agent_revoke,
     heartbeat_take,
 )
-from marketplace.agents.tokens import HOURS_DEFAULT, HOURS_MAX, worker_token_create
+from marketplace.agents.tokens import (
+    HOURS_DEFAULT,
+    HOURS_REUSABLE_MAX,
+    worker_token_create,
+    worker_token_end,
+)
 from marketplace.catalog.models import BASE_URL, GANG_SIZE_MAX, NAME, Protocol
 
 HEARTBEAT_S = 5
@@ -61,7 +66,9 @@ class HostSerializer(serializers.Serializer[Any]):
 
 
 class RegistrationSerializer(HostSerializer):
-    token = serializers.CharField(max_length=200, help_text="Made for a pool; it works once.")
+    token = serializers.CharField(
+        max_length=200, help_text="Made for a pool; it works once, unless it is reusable."
+    )
     name = serializers.CharField(
         max_length=AGENT_NAME_CHARACTERS,
         validators=[NAME],
@@ -188,7 +195,7 @@ class WorkerTokenSerializer(serializers.ModelSerializer[WorkerToken]):
 
     pool = serializers.CharField(source="pool.name", max_length=60)
     hours = serializers.IntegerField(
-        min_value=1, max_value=HOURS_MAX, default=HOURS_DEFAULT, write_only=True
+        min_value=1, max_value=HOURS_REUSABLE_MAX, default=HOURS_DEFAULT, write_only=True
     )
     state = serializers.ChoiceField(
         choices=[("open", "open"), ("used", "used"), ("expired", "expired")], read_only=True
@@ -197,7 +204,17 @@ class WorkerTokenSerializer(serializers.ModelSerializer[WorkerToken]):
 
     class Meta:
         model = WorkerToken
-        fields = ["id", "pool", "hours", "state", "token", "created_at", "expires_at", "used_at"]
+        fields = [
+            "id",
+            "pool",
+            "hours",
+            "reusable",
+            "state",
+            "token",
+            "created_at",
+            "expires_at",
+            "used_at",
+        ]
         read_only_fields = ["expires_at", "used_at"]
 
 
@@ -226,7 +243,7 @@ class AgentViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[Agent
         pagination_class=None,
     )
     def register(self, request: Request) -> Response:
-        """Exchange a one-time token for a credential. For agents."""
+        """Exchange a token for a credential. For agents."""
         asked = RegistrationSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         values = dict(asked.validated_data)
@@ -265,8 +282,15 @@ class AgentViewSet(mixins.DestroyModelMixin, viewsets.ReadOnlyModelViewSet[Agent
         return Response(HeardSerializer(told).data)
 
 
-class WorkerTokenViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[WorkerToken]):
-    """One-time tokens with which agents join a pool: for who alone sells on it, and for staff."""
+class WorkerTokenViewSet(
+    mixins.CreateModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.ReadOnlyModelViewSet[WorkerToken],
+):
+    """Tokens with which agents join a pool: for who alone sells on it, and for staff.
+
+    Deleting ends one: agents that joined by it stay.
+    """
 
     permission_classes = [IsAuthenticated]
     serializer_class = WorkerTokenSerializer
@@ -285,7 +309,12 @@ class WorkerTokenViewSet(mixins.CreateModelMixin, viewsets.ReadOnlyModelViewSet[
         row, token = worker_token_create(
             pool=pool,
             hours=values["hours"],
+            reusable=values.get("reusable", False),
             created_by=user if isinstance(user, User) else None,
         )
         row.token = token  # type: ignore[attr-defined]  # for this one answer
         serializer.instance = row
+
+    def perform_destroy(self, instance: WorkerToken) -> None:
+        pool_demand(self.request, instance.pool.name)
+        worker_token_end(instance)

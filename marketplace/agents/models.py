@@ -11,7 +11,10 @@ AGENT_NAME_CHARACTERS = 60
 
 
 class WorkerToken(models.Model):
-    """Lets one agent register once, for the pool that it names. Only a digest of it is kept."""
+    """Lets agents register for the pool that it names: one, or all that bring a reusable one.
+
+    Only a digest of it is kept.
+    """
 
     pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="worker_tokens")
     digest = models.CharField(max_length=64, unique=True)
@@ -21,6 +24,7 @@ class WorkerToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
+    reusable = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["-id"]
@@ -31,7 +35,7 @@ class WorkerToken(models.Model):
     @property
     def state(self) -> str:
         """``used``, ``expired`` or ``open``."""
-        if self.used_at is not None:
+        if self.used_at is not None and not self.reusable:
             return "used"
         return "open" if self.expires_at > timezone.now() else "expired"
 
@@ -41,7 +45,7 @@ class Agent(models.Model):
 
     name = models.CharField(max_length=AGENT_NAME_CHARACTERS, unique=True, validators=[NAME])
     pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="agents")
-    token = models.OneToOneField(WorkerToken, on_delete=models.RESTRICT, related_name="agent")
+    token = models.ForeignKey(WorkerToken, on_delete=models.RESTRICT, related_name="agents")
     digest = models.CharField(max_length=64, unique=True)
     hardware = models.JSONField(default=list, blank=True)
     fingerprint = models.CharField(max_length=64)

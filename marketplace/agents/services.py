@@ -35,7 +35,11 @@ class TokenRefused(Exception):
 
 @transaction.atomic
 def agent_register(*, token: str, who: Introduction) -> tuple[Agent, str]:
-    """Exchange a one-time token for an agent and its credential. Raises :class:`TokenRefused`."""
+    """Exchange a token for an agent and its credential. Raises :class:`TokenRefused`.
+
+    Who brings a reusable token and the name of an agent that joined by it is that agent: a pod that
+    comes back continues as the same worker, and its earlier credential ends.
+    """
     row = (
         WorkerToken.objects.select_for_update(of=("self",))
         .select_related("pool")
@@ -49,18 +53,19 @@ def agent_register(*, token: str, who: Introduction) -> tuple[Agent, str]:
     row.used_at = timezone.now()
     row.save(update_fields=["used_at"])
     credential = credential_make()
-    agent = Agent(
-        name=_free_name(who.name),
-        pool=row.pool,
-        token=row,
-        digest=digest_of(credential),
-        hardware=who.hardware,
-        fingerprint=who.fingerprint,
-        version=who.version,
-    )
+    agent = _returning(row, who.name) or Agent(name=_free_name(who.name), pool=row.pool, token=row)
+    agent.digest = digest_of(credential)
+    agent.hardware, agent.fingerprint = who.hardware, who.fingerprint
+    agent.version = who.version
     agent.full_clean()
     agent.save()
     return agent, credential
+
+
+def _returning(token: WorkerToken, name: str) -> Agent | None:
+    if not token.reusable:
+        return None
+    return token.agents.filter(name=name, revoked_at=None).first()
 
 
 def _free_name(wanted: str) -> str:

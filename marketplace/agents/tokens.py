@@ -1,4 +1,4 @@
-"""One-time tokens of pools, and the credentials that agents get for them."""
+"""Tokens of pools, and the credentials that agents get for them."""
 
 import secrets
 from datetime import timedelta
@@ -19,6 +19,7 @@ CREDENTIAL_PREFIX = "wp_agent_"
 SECRET_BYTES = 32
 HOURS_DEFAULT = 24
 HOURS_MAX = 24 * 30
+HOURS_REUSABLE_MAX = 24 * 366
 
 
 def digest_of(secret: str) -> str:
@@ -33,22 +34,35 @@ def credential_make() -> str:
 
 @transaction.atomic
 def worker_token_create(
-    *, pool: Pool, hours: int = HOURS_DEFAULT, created_by: User | None = None
+    *,
+    pool: Pool,
+    hours: int = HOURS_DEFAULT,
+    reusable: bool = False,
+    created_by: User | None = None,
 ) -> tuple[WorkerToken, str]:
     """A token with which one agent may join the pool, and the token itself, shown once.
 
-    Raises ``ValidationError`` unless it is valid for 1 to `HOURS_MAX` hours.
+    Any number may join by a reusable one. Raises ``ValidationError`` unless it is valid for 1 to
+    `HOURS_MAX` hours, or `HOURS_REUSABLE_MAX`.
     """
-    if not 1 <= hours <= HOURS_MAX:
-        raise ValidationError({"hours": _("From 1 to %(n)s hours.") % {"n": HOURS_MAX}})
+    hours_max = HOURS_REUSABLE_MAX if reusable else HOURS_MAX
+    if not 1 <= hours <= hours_max:
+        raise ValidationError({"hours": _("From 1 to %(n)s hours.") % {"n": hours_max}})
     token = TOKEN_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     row = WorkerToken.objects.create(
         pool=pool,
         digest=digest_of(token),
+        reusable=reusable,
         created_by=created_by,
         expires_at=timezone.now() + timedelta(hours=hours),
     )
     return row, token
+
+
+def worker_token_end(token: WorkerToken) -> None:
+    """Let no agent join by it from now on. Those that did stay."""
+    token.expires_at = timezone.now()
+    token.save(update_fields=["expires_at"])
 
 
 def agent_of_credential(credential: str) -> Agent | None:

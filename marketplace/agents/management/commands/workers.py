@@ -1,4 +1,4 @@
-"""``manage.py workers token|list|revoke``: agents of GPU hosts, from the command line."""
+"""``manage.py workers token|end-tokens|list|revoke``: agents of GPU hosts."""
 
 import json
 from typing import Any
@@ -7,9 +7,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from marketplace.agents.models import Agent
+from marketplace.agents.models import Agent, WorkerToken
 from marketplace.agents.services import agent_revoke
-from marketplace.agents.tokens import HOURS_DEFAULT, worker_token_create
+from marketplace.agents.tokens import HOURS_DEFAULT, worker_token_create, worker_token_end
 from marketplace.catalog.models import Pool
 
 
@@ -19,24 +19,28 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        token = verbs.add_parser("token", help="make a one-time token and print it, once")
+        token = verbs.add_parser("token", help="make a token and print it, once")
         token.add_argument("--pool", required=True, help="the pool that the host joins")
         token.add_argument("--hours", type=int, default=HOURS_DEFAULT, help="how long it is valid")
+        token.add_argument("--reusable", action="store_true", help="any number of hosts join by it")
         token.add_argument("--json", action="store_true", dest="as_json")
+        end = verbs.add_parser("end-tokens", help="let nobody join by a pool's tokens any longer")
+        end.add_argument("--pool", required=True)
         verbs.add_parser("list", help="list the agents")
         revoke = verbs.add_parser("revoke", help="end an agent for good and drain its workers")
         revoke.add_argument("name")
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
-        {"token": self._token, "list": self._list, "revoke": self._revoke}[verb](options)
+        verbs = {"token": self._token, "end-tokens": self._end_tokens}
+        verbs |= {"list": self._list, "revoke": self._revoke}
+        verbs[verb](options)
 
     def _token(self, options: dict[str, Any]) -> None:
-        pool = Pool.objects.filter(name=options["pool"]).first()
-        if pool is None:
-            known = ", ".join(Pool.objects.values_list("name", flat=True)[:10]) or "none yet"
-            raise CommandError(f"no pool is called {options['pool']!r} (there is: {known})")
+        pool = self._pool(options["pool"])
         try:
-            row, token = worker_token_create(pool=pool, hours=options["hours"])
+            row, token = worker_token_create(
+                pool=pool, hours=options["hours"], reusable=options["reusable"]
+            )
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         if options["as_json"]:
@@ -44,6 +48,20 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(told | {"marketplace": settings.WAYPOST_PUBLIC_URL}))
         else:
             self.stdout.write(token)
+
+    def _end_tokens(self, options: dict[str, Any]) -> None:
+        tokens = WorkerToken.objects.filter(pool=self._pool(options["pool"]))
+        still_open = [token for token in tokens if token.state == "open"]
+        for token in still_open:
+            worker_token_end(token)
+        self.stdout.write(f"{len(still_open)} tokens are ended")
+
+    def _pool(self, name: str) -> Pool:
+        pool = Pool.objects.filter(name=name).first()
+        if pool is None:
+            known = ", ".join(Pool.objects.values_list("name", flat=True)[:10]) or "none yet"
+            raise CommandError(f"no pool is called {name!r} (there is: {known})")
+        return pool
 
     def _list(self, options: dict[str, Any]) -> None:
         for agent in Agent.objects.select_related("pool"):

@@ -314,6 +314,60 @@ def test_its_credential_opens_nothing_else(shop: Shop) -> None:
         assert agent.get(f"/api/v1/{path}").status_code == 401
 
 
+def test_by_a_reusable_token_many_join_and_come_back_as_themselves(shop: Shop) -> None:
+    row, token = worker_token_create(pool=shop.worker.pool, reusable=True)
+
+    def joined(name: str) -> tuple[str, APIClient]:
+        answer = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": name})
+        assert answer.status_code == 201, answer.content
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['credential']}")
+        return answer.json()["name"], client
+
+    first, before = joined("pool-0")
+    second, _ = joined("pool-1")
+    assert (first, second) == ("pool-0", "pool-1")
+    assert beat(before, READY).status_code == 200
+    assert beat(before).status_code == 200  # It has drained and is gone.
+    again, client = joined("pool-0")
+    assert again == "pool-0"
+    assert beat(before, READY).status_code == 401
+    assert beat(client, {**READY, "url": "http://10.0.0.9:8000"}).status_code == 200
+    (worker,) = Worker.objects.filter(worker_id="pool-0-a")
+    assert (worker.url, worker.draining) == ("http://10.0.0.9:8000", False)
+    services.agent_revoke(agent=Agent.objects.get(name="pool-0"))
+    assert joined("pool-0")[0] == "pool-0-2"
+    other, _ = worker_token_create(pool=shop.worker.pool, reusable=True)
+    call_command("workers", "end-tokens", pool="fast", stdout=StringIO())
+    assert {row.state for row in WorkerToken.objects.filter(pk__in=[row.pk, other.pk])} == {
+        "expired"
+    }
+    refused = APIClient().post("/api/v1/agents/register", {**HOST, "token": token, "name": "x"})
+    assert refused.status_code == 403
+
+
+def test_a_one_time_token_does_not_give_somebody_elses_name(shop: Shop) -> None:
+    registered(shop, "gpu")
+    _, reusable = worker_token_create(pool=shop.worker.pool, reusable=True)
+    answer = APIClient().post("/api/v1/agents/register", {**HOST, "token": reusable, "name": "gpu"})
+    assert answer.json()["name"] == "gpu-2"
+
+
+def test_who_runs_the_pool_ends_its_tokens(shop: Shop) -> None:
+    owner, viewer = APIClient(), APIClient()
+    owner.force_login(shop.owner)
+    looks = User.objects.create_user("sees@example.com")
+    member_set(organisation=shop.organisation, user=looks, role=Role.VIEWER)
+    viewer.force_login(looks)
+    made = owner.post("/api/v1/worker-tokens", {"pool": "fast", "reusable": True, "hours": 8784})
+    assert made.status_code == 201, made.content
+    assert made.json()["reusable"] is True
+    path = f"/api/v1/worker-tokens/{made.json()['id']}"
+    assert viewer.delete(path).status_code == 403
+    assert owner.delete(path).status_code == 204
+    assert owner.get(path).json()["state"] == "expired"
+
+
 def test_tokens_are_made_by_who_alone_sells_on_the_pool(shop: Shop) -> None:
     owner, viewer, staff = (APIClient() for _ in range(3))
     owner.force_login(shop.owner)
