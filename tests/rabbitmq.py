@@ -30,7 +30,10 @@ log.console = true
 log.console.level = warning
 disk_free_limit.absolute = 1MB
 """
-WORDS = ("-noinput", "-s", "rabbit", "boot", "+W", "w", "+S", "1:1", "+sbwt", "none", "-kernel")
+WORDS = ("-noinput", "-s", "rabbit", "boot", "+W", "w", "-kernel")
+# Few threads, none of which spins: they yield to each other, and on a busy machine to everybody
+# else first, so that a start took minutes.
+THREADS = ("+S", "1:1", "+SDio", "1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
 KERNEL = ("inet_dist_use_interface", "{127,0,0,1}", "prevent_overlapping_partitions", "false")
 
 
@@ -46,7 +49,7 @@ def rabbitmq() -> Iterator[str]:
         mapper = stack.enter_context(_child([f"{erlang}/epmd"], environment, log.fileno()))
         wait_until(lambda: _listens(epmd_port), START_TIMEOUT_S, "epmd did not listen")
         boot = ("-boot", f"{environment['ROOTDIR']}/bin/start_sasl")
-        words = [f"{erlang}/erlexec", *WORDS, *KERNEL, *boot]
+        words = [f"{erlang}/erlexec", *THREADS, *WORDS, *KERNEL, *boot]
         server = stack.enter_context(_child(words, environment, log.fileno()))
         url = f"amqp://guest:guest@{HOST}:{port}//"
 
