@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -22,6 +24,7 @@ PAGES = (
     ROOT / "README.md",
     TUTORIAL,
     DOCS / "how-to" / "score-transactions.md",
+    DOCS / "how-to" / "use-the-python-sdk.md",
 )
 
 
@@ -36,7 +39,7 @@ COMMANDS = tutorial_nightly(
     snippet
     for snippet in SNIPPETS
     # What else is tested at the same time would be measured too.
-    if "manage.py" in snippet.text and "benchmark" not in snippet.text
+    if re.search(r"manage\.py|bin/waypost", snippet.text) and "benchmark" not in snippet.text
 )
 TIMEOUT_S = 300
 
@@ -57,7 +60,7 @@ def run(argv: list[str], stack: LocalStack) -> str:
     """Run a page's snippet against this stack; returns its output."""
     *words, text = argv
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{stack.router_port}")
-    text = text.replace(".venv/bin/python", sys.executable)
+    text = text.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     done = subprocess.run(
         [*words, text],
         cwd=ROOT,
@@ -65,6 +68,10 @@ def run(argv: list[str], stack: LocalStack) -> str:
             "PATH": os.environ["PATH"],
             "WAYPOST_HOME": str(stack.home),
             "WAYPOST_KEY": stack.demo["api_key"],
+            "WAYPOST_API_KEY": stack.demo["api_key"],
+            "WAYPOST_BASE_URL": stack.router_url,
+            "WAYPOST_MANAGEMENT_URL": stack.web_url,
+            "WAYPOST_CONFIG": str(stack.home / "no-settings.json"),
         },
         capture_output=True,
         text=True,

@@ -157,20 +157,21 @@ class Calls(Resource[IO]):
 
         Raises :class:`CallUnknown` for one that is not your organisation's.
         """
-        found = yield from self._json(
-            json_request("GET", "/v1/generation", params={"id": request_id})
-        )
-        return mapping(found)
+        return (yield from self._data("/v1/generation", id=request_id))
 
     @operation
     def key(self) -> Steps[Json]:
         """What this key has cost, and what is left of its budget, in dollars."""
-        return mapping((yield from self._json(json_request("GET", "/v1/key"))))
+        return (yield from self._data("/v1/key"))
 
     @operation
     def credits(self) -> Steps[Json]:
         """All credit received and used so far, in dollars."""
-        return mapping((yield from self._json(json_request("GET", "/v1/credits"))))
+        return (yield from self._data("/v1/credits"))
+
+    def _data(self, path: str, **params: str) -> Steps[Json]:
+        found = mapping((yield from self._json(json_request("GET", path, params=params))))
+        return mapping(found.get("data"))
 
     def _datatype(self, model: str, name: str) -> Steps[str]:
         known = self._datatypes.get(model)

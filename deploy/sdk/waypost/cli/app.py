@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from waypost.client import Client
 from waypost.config import ENVIRONMENT
 
+
+class _ByName(TyperGroup):
+    """The same order however the modules were imported."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(self.commands)
+
+
 app = typer.Typer(
     name="waypost",
+    cls=_ByName,
     help="Call models, run batches and look at what they cost.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -19,7 +19,7 @@ Sort = Annotated[str | None, typer.Option(metavar="BY", help="price, latency or 
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False
+    name: Annotated[str | None, typer.Argument(metavar="MODEL")] = None, as_json: Json = False
 ) -> None:
     """List the models that you may call; with a name, who offers it."""
     with client() as waypost:
@@ -81,7 +81,7 @@ def _dollars(text: Any) -> float | None:
 def run(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     prompt: Annotated[
-        str | None, typer.Argument(metavar="[PROMPT]", help="Or - to read it from stdin.")
+        str | None, typer.Argument(metavar="PROMPT", help="Or - to read it from stdin.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="A message of the system before it.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
@@ -203,13 +203,12 @@ def record(request_id: str, as_json: Json = False) -> None:
     """What happened to a call: its tokens, cost, times, and why it went where it went."""
     with client() as waypost:
         found = waypost.record(request_id)
-    body = found.get("data", found)
     if as_json:
         show.as_json(found)
         return
     plain = (str, int, float, bool)
-    show.facts({name: value for name, value in body.items() if isinstance(value, plain)})
-    decision = body.get("decision")
+    show.facts({name: value for name, value in found.items() if isinstance(value, plain)})
+    decision = found.get("decision")
     candidates = decision.get("candidates") if isinstance(decision, dict) else decision
     rows = [
         (

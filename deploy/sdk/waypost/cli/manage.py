@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import Annotated, Any
 
 import typer
@@ -246,8 +247,8 @@ def whatif(
             pools.setdefault(pool, {})[name] = value
     question = {
         "model": model,
-        "since": since,
-        "until": until,
+        "since": _time(since, "--since"),
+        "until": _time(until, "--until"),
         "policy": {"kind": kind} if kind else {},
         "pools": pools,
         "prices": pairs(price, "--price", float),
@@ -265,6 +266,18 @@ def whatif(
     if made.get("state") != "done":
         show.aside.print(f"{made.get('state')}: {made.get('error')}", style="red", markup=False)
         raise typer.Exit(NOT_ALL_ANSWERED)
+
+
+def _time(text: str, option: str) -> str:
+    """With seconds and a zone, which is UTC where none is said."""
+    try:
+        # Python 3.10 does not read the Z.
+        at = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} does not look like 2026-11-24T15:00Z", param_hint=option
+        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).isoformat()
 
 
 def _sides(answer: Document) -> None:

@@ -25,7 +25,9 @@ from rich.text import Text
 from waypost.shapes import Batch
 
 NANO_PER_USD = 1_000_000_000
-output = Console(soft_wrap=True)
+PIPED_COLUMNS = 200
+"""Of a table that is read by a program."""
+output = Console(width=None if sys.stdout.isatty() else PIPED_COLUMNS)
 aside = Console(stderr=True)
 
 

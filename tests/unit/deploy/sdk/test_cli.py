@@ -199,6 +199,7 @@ def test_a_what_if_is_asked_and_followed(waypost: Say, capsys: pytest.CaptureFix
     assert waypost(service, *words, "--workers", "h100=-1", "--price", "12=0.9") == 0
     question = json.loads(service.asked[0].content)["question"]
     assert (question["pools"], question["prices"]) == ({"h100": {"workers": -1}}, {"12": 0.9})
+    assert question["since"] == "2026-11-24T15:00:00+00:00"
     assert "NOT RELIABLE" in capsys.readouterr().out
     assert waypost(Service([]), *words, "--workers", "h100") == 2
 
@@ -212,7 +213,7 @@ def test_a_key_is_kept_once_it_was_tried(
     path = tmp_path / "kept.json"
     assert waypost(Service([error(401, "invalid_api_key")]), "login", "--key-stdin", stdin="k") == 3
     assert not path.exists()
-    service = Service([said(200, {})])
+    service = Service([said(200, {"data": {}})])
     words = ("--base-url", "http://there", "login", "--key-stdin")
     assert waypost(service, *words, stdin="wp_live_0123456789abcdef\n") == 0
     assert service.asked[0].headers["authorization"] == "Bearer wp_live_0123456789abcdef"

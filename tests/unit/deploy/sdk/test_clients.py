@@ -248,7 +248,7 @@ def test_embeddings_are_in_the_order_of_their_texts(run: Run) -> None:
 
 
 def test_a_name_cannot_leave_its_place_in_the_path(run: Run) -> None:
-    service = Service([said(200, {"id": "x"}), said(200, PREDICTION), said(200, {})])
+    service = Service([said(200, {"id": "x"}), said(200, PREDICTION), said(200, {"data": {}})])
     run(service, lambda client: client.models.get("a/b?x=1#y"))
     run(service, lambda client: client.predictions.get("../v1/key"))
     run(service, lambda client: client.record("a&b=c"))
