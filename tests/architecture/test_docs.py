@@ -39,7 +39,6 @@ MODEL_NAME = re.compile(
     r"(?<![\w.])(?:huggingfacetb|waypost|wordllama|emulated)/[a-z0-9][a-z0-9.-]+"
 )
 COMMANDS = {
-    "batch": "marketplace.batches",
     "benchmark": "marketplace.benchmarks",
     "up": "deploy.local",
     "down": "deploy.local",

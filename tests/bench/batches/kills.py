@@ -7,12 +7,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.batches.client import batch_client
+from waypost import Batch, Client
+
 from tests.bench.batches.rows import MODEL
 from tests.bench.batches.site import Site
 
@@ -31,14 +31,15 @@ def run(site: Site, count: int, times: int, services: Sequence[str]) -> tuple[st
     killer = Killer(site, times, services)
     with (
         tempfile.TemporaryDirectory() as folder,
-        closing(batch_client(site.router_url, key.key)) as client,
+        Client(api_key=key.key, base_url=site.router_url) as client,
     ):
         path, output = Path(folder, "calls.jsonl"), Path(folder, "output.jsonl")
         path.write_bytes(b"".join(_line(number) for number in range(count)))
-        batch = client.follow(client.begin(path), killer.see)
+        for batch in client.batches.follow(client.batches.start(path).id):
+            killer.see(batch)
         killer.end()
-        if batch["output_file_id"]:
-            client.fetch(batch["output_file_id"], output)
+        if batch.output_file_id:
+            client.files.download(batch.output_file_id, output)
             answered = Counter(json.loads(line)["custom_id"] for line in output.open())
         else:
             answered = Counter()
@@ -51,7 +52,7 @@ def run(site: Site, count: int, times: int, services: Sequence[str]) -> tuple[st
         "",
         "| lines | answered once | answers | charged calls | status |",
         "|---|---|---|---|---|",
-        f"| {count:,} | {once:,} | {answered.total():,} | {charged:,} | {batch['status']} |",
+        f"| {count:,} | {once:,} | {answered.total():,} | {charged:,} | {batch.status} |",
     ]
     return "\n".join(lines), is_well
 
@@ -66,11 +67,11 @@ class Killer:
         self._done = 0
         self.killed: Counter[str] = Counter()
 
-    def see(self, batch: Mapping[str, Any]) -> None:
+    def see(self, batch: Batch) -> None:
         """How far the batch is; the killing begins with its first answers."""
-        self._done = batch["request_counts"]["completed"]
+        self._done = batch.completed
         print(
-            f"bench: {batch['status']}, {self._done:,} lines, killed {self.killed.total()}",
+            f"bench: {batch.status}, {self._done:,} lines, killed {self.killed.total()}",
             flush=True,
         )
         if self._done and not self._thread.is_alive() and not self.killed:

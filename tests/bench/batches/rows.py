@@ -6,15 +6,14 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import aiohttp
 import numpy as np
+from waypost import Client
 
-from tests.bench.batches.client import batch_client
 from tests.bench.batches.site import Site
 from workers.backends.triton.fraud.transactions import generate, write_csv
 from workers.backends.triton.repository import FRAUD_ROWS_MAX
@@ -109,20 +108,16 @@ def _used(site: Site, before: Mapping[str, float], rows: int) -> dict[str, float
 
 def _batch(url: str, key: str, path: Path, count: int) -> tuple[float, float]:
     """Seconds until its file was checked, and until its output was there."""
-    client = batch_client(url, key)
     begun_s = time.monotonic()
     checked_s = 0.0
 
-    def show(batch: dict) -> None:
-        nonlocal checked_s
-        if not checked_s and batch["status"] != "validating":
-            checked_s = time.monotonic() - begun_s
-        _say(f"batch {batch['status']}: {batch['request_counts']['completed']:,} rows")
-
-    with closing(client):
-        batch = client.follow(client.begin(path, model=MODEL), show)
-    if batch["request_counts"]["completed"] != count:
-        raise RuntimeError(f"not all rows were scored: {json.dumps(batch)}")
+    with Client(api_key=key, base_url=url) as client:
+        for batch in client.batches.follow(client.batches.start(path, model=MODEL).id):
+            if not checked_s and batch.status != "validating":
+                checked_s = time.monotonic() - begun_s
+            _say(f"batch {batch.status}: {batch.completed:,} rows")
+    if batch.completed != count:
+        raise RuntimeError(f"not all rows were scored: {json.dumps(batch.raw)}")
     return checked_s, time.monotonic() - begun_s
 
 
