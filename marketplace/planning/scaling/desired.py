@@ -2,7 +2,8 @@
 
 The slots of all workers are the servers of a queue. Enough are those with which no more than
 `LATE_MAX` of the calls wait longer than the SLO leaves them (Erlang C, with exponential waits), and
-with which what waits already is worked off within the SLO.
+with which what waits already is worked off within the SLO, beside what runs. What runs says nothing
+of calls to come: a single call has one worker started, not several.
 """
 
 from __future__ import annotations
@@ -47,22 +48,22 @@ class Bounds:
 def desired_workers(demand: Demand, bounds: Bounds) -> int:
     """Workers that the pool should have now, within its bounds."""
     steady, backlog = steady_slots(demand), backlog_slots(demand)
-    if steady <= 0 and backlog <= 0:
+    taken = backlog + demand.in_flight
+    if steady <= 0 and taken <= 0:
         return bounds.least
     counts = range(max(bounds.least, 1), bounds.most + 1)
     enough = (
-        n for n in counts if _late_share(n * demand.slots - backlog, steady, demand) <= LATE_MAX
+        n
+        for n in counts
+        if taken <= n * demand.slots
+        and _late_share(n * demand.slots - backlog, steady, demand) <= LATE_MAX
     )
     return next(enough, bounds.most)
 
 
 def steady_slots(demand: Demand) -> float:
-    """Slots that are busy in the mean if nobody waits.
-
-    What runs now counts where it is more than the rate explains: calls that are long have not
-    ended yet.
-    """
-    return max(demand.rate_hz * demand.service_ms / 1e3, float(demand.in_flight))
+    """Slots that are busy in the mean if nobody waits."""
+    return demand.rate_hz * demand.service_ms / 1e3
 
 
 def backlog_slots(demand: Demand) -> float:
@@ -79,7 +80,8 @@ def _late_share(servers: float, steady: float, demand: Demand) -> float:
         return 0.0  # Nothing comes, or nothing is known but that there are enough.
     if int(servers) <= steady:
         return 1.0
+    if not demand.slo_ms:
+        return 0.0  # A call may wait as long as it takes; those that wait are the backlog.
     waits = waiting_probability(int(servers), steady)
-    slack_ms = demand.slo_ms - demand.service_ms if demand.slo_ms else demand.service_ms
-    slack = max(slack_ms / demand.service_ms, SLACK_MIN)
+    slack = max((demand.slo_ms - demand.service_ms) / demand.service_ms, SLACK_MIN)
     return waits * math.exp(-(int(servers) - steady) * slack)

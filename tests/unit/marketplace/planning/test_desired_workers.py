@@ -62,7 +62,15 @@ def test_a_backlog_is_worked_off_within_the_slo() -> None:
 
 
 def test_calls_that_are_long_count_before_they_end() -> None:
-    assert desired_workers(replace(IDLE, in_flight=8), BOUNDS) == 3
+    assert desired_workers(replace(IDLE, in_flight=8), BOUNDS) == 2
+    assert desired_workers(replace(IDLE, in_flight=9), BOUNDS) == 3
+
+
+def test_one_call_has_one_worker_started_and_not_several() -> None:
+    """Also while it runs, and once it has ended: 0.3 s of work within the last ten seconds."""
+    alone = replace(IDLE, slots=1, service_ms=300, slo_ms=0)
+    for seen in ({"waiting": 1}, {"in_flight": 1}, {"rate_hz": 0.1, "in_flight": 1}):
+        assert desired_workers(replace(alone, **seen), BOUNDS) == 1, seen
 
 
 @given(demands, st.integers(0, 5), st.integers(5, 60))
