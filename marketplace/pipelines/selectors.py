@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.db.models import Q, QuerySet
 
 from marketplace.catalog.models import AIModel
@@ -12,8 +14,13 @@ from marketplace.pipelines.models import Pipeline
 
 def pipelines_callable(organisation_id: int) -> QuerySet[Pipeline]:
     """What an organisation may call: everybody's and its own, each in its last version."""
-    own = Q(organisation_id=None) | Q(organisation_id=organisation_id)
-    return pipelines_last().filter(own, published=True)
+    return pipelines_seen([organisation_id])
+
+
+def pipelines_seen(organisation_ids: Collection[int]) -> QuerySet[Pipeline]:
+    """What somebody in these organisations may see: everybody's and theirs."""
+    theirs = Q(organisation_id=None) | Q(organisation_id__in=organisation_ids)
+    return pipelines_last().filter(theirs, published=True)
 
 
 def pipelines_last() -> QuerySet[Pipeline]:

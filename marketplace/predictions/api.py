@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -21,24 +20,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.accounts.models import User
-from marketplace.catalog.models import AIModel
 from marketplace.inference.errors import JobError
 from marketplace.inference.views import JobsView
-from marketplace.pipelines.models import Pipeline
-from marketplace.pipelines.selectors import pipeline_wanted
 from marketplace.predictions import preferences
-from marketplace.predictions.calls.call import call_of
 from marketplace.predictions.calls.invalid import InputInvalid
 from marketplace.predictions.following import Stream, Wait, stream_begin
 from marketplace.predictions.models import Event, Prediction
 from marketplace.predictions.representation import prediction_as_json
-from marketplace.predictions.running.stages import input_check
 from marketplace.predictions.selectors import (
     by_uid,
     figures_fill,
-    model_wanted,
     predictions_listed,
-    version_served,
 )
 from marketplace.predictions.services import (
     Asked,
@@ -48,6 +40,7 @@ from marketplace.predictions.services import (
     prediction_cancel,
     prediction_create,
 )
+from marketplace.predictions.wanted import Called, called
 from marketplace.shared.held import hold
 from marketplace.webhooks.services import webhook_url_checked
 from router.domain.request import Priority
@@ -222,18 +215,18 @@ def _asked(request: Request, organisation_id: int) -> Asked:
     if not serializer.is_valid():
         raise _unprocessable(serializer.errors)
     given = serializer.validated_data
-    called = _called(given, organisation_id)
+    wanted = _called(given, organisation_id)
     try:
-        called.check(given["input"])
+        wanted.check(given["input"])
         seconds = preferences.cancel_after_s(request.headers.get("Cancel-After", ""))
     except (InputInvalid, preferences.HeaderInvalid) as error:
         raise JobError(str(error), param=error.param, status=422) from None
     waits = _wait_s(request)
     priority = given["priority"] or (Priority.INTERACTIVE if waits else Priority.STANDARD)
     return Asked(
-        model=called.model,
-        pipeline=called.pipeline,
-        version=called.version,
+        model=wanted.model,
+        pipeline=wanted.pipeline,
+        version=wanted.version,
         input_text=json.dumps(given["input"], separators=(",", ":")),
         priority=str(priority),
         webhook=_webhook(given["webhook"]),
@@ -244,46 +237,11 @@ def _asked(request: Request, organisation_id: int) -> Asked:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Called:
-    """What is asked of: a model or a pipeline."""
-
-    version: str
-    model: AIModel | None = None
-    pipeline: Pipeline | None = None
-
-    def check(self, given: Any) -> None:
-        """Raise :class:`InputInvalid` for an input that it cannot take."""
-        if self.model is not None:
-            call_of(self.model, given)
-        elif self.pipeline is not None:
-            input_check(self.pipeline.definition, given)
-
-
-def _called(given: Mapping[str, Any], organisation_id: int) -> _Called:
+def _called(given: Mapping[str, Any], organisation_id: int) -> Called:
     name, version = _named(given.get("model", ""), given.get("version", ""))
-    model = model_wanted(name)
-    pipeline = pipeline_wanted(organisation_id, name) if model is None else None
-    if model is not None:
-        served = version_served(model)
-    elif pipeline is not None:
-        served = str(pipeline.version)
-    else:
-        raise JobError(
-            f"model {name!r} does not exist; GET /v1/models and GET /v1/pipelines list those "
-            "that do",
-            code="model_not_found",
-            param="model" if given.get("model") else "version",
-            status=404,
-        )
-    if version and version != served:
-        raise JobError(
-            f"version {version!r} of {name} is not served; {served or 'none'} is",
-            code="model_not_found",
-            param="version",
-            status=404,
-        )
-    return _Called(served or version, model, pipeline)
+    return called(
+        name, version, organisation_id, param="model" if given.get("model") else "version"
+    )
 
 
 def _named(model: str, version: str) -> tuple[str, str]:

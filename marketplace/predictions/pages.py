@@ -47,6 +47,7 @@ def predictions(request: HttpRequest, organisation: Organisation) -> HttpRespons
         "state": state,
         "is_moving": any(row.state in STATES_OPEN for row in page.object_list),
         "emulated_pools": _emulated_pools(),
+        "may_call": may(request.user, organisation, Permission.CALL),
     }
     return render(request, "predictions/predictions.html", context)
 

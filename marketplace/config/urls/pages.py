@@ -19,6 +19,7 @@ from marketplace.keys import pages as keys
 from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
 from marketplace.predictions import pages as predictions
+from marketplace.predictions.new_page import prediction_new
 from marketplace.providers import pages as providers
 from marketplace.providers import pipelines_pages as pipelines
 from marketplace.providers.on_sale import pages as sold
@@ -57,6 +58,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage.csv", usage.usage_csv, name="usage-csv"),
     path("usage/<uuid:request_id>", usage.call, name="call"),
     path("predictions", predictions.predictions, name="predictions"),
+    path("predictions/new", prediction_new, name="prediction-new"),
     path("predictions/<uuid:uid>", predictions.prediction, name="prediction"),
     path("predictions/<uuid:uid>/cancel", predictions.cancel, name="prediction-cancel"),
     path("billing", billing.billing, name="billing"),

@@ -80,6 +80,12 @@ class Filters:
             return self.sort
         return RELEVANCE if self.words else "name"
 
+    @property
+    def narrows(self) -> bool:
+        """Whether it has a filter besides the search words."""
+        shown = replace(self, words="", sort="", view="cards", chosen=())
+        return shown != Filters()
+
     def pairs(self) -> Iterator[tuple[str, Any]]:
         """The pairs of the URL's query, without defaults."""
         for name, value in (

@@ -1,11 +1,11 @@
 """The catalog and a model's page."""
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.paginator import Paginator
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -16,8 +16,9 @@ from django.views.decorators.http import require_safe
 from marketplace.accounts.selectors import organisations_of
 from marketplace.catalog.models import AIModel, Task
 from marketplace.catalog.selectors import facets, models_published
+from marketplace.pipelines.examples import example_of
 from marketplace.pipelines.models import Pipeline
-from marketplace.pipelines.selectors import pipelines_last
+from marketplace.pipelines.selectors import pipelines_seen
 from marketplace.predictions.pipeline_shown import pipeline_shown
 from marketplace.storefront.browse.filters import (
     COMPARED_MAX,
@@ -32,6 +33,7 @@ from marketplace.storefront.browse.filters import (
 )
 from marketplace.storefront.browse.listing import found, listings
 from marketplace.storefront.browse.model_tabs import TAB_CONTEXTS
+from marketplace.storefront.browse.pipelines import pipelines_found
 from marketplace.storefront.browse.playground import (
     example_row,
     playground_kind,
@@ -56,6 +58,10 @@ def catalog(request: HttpRequest) -> HttpResponse:
     filters = filters_of(request.GET)
     models, is_alike = found(filters)
     per_page = CARDS_PER_PAGE if filters.view == "cards" else ROWS_PER_PAGE
+    organisation_ids = [one.pk for one in organisations_of(request.user)]
+    pipelines = pipelines_found(filters, organisation_ids)
+    if is_alike and pipelines:
+        models, is_alike = models.none(), False
     page = Paginator(models, per_page).get_page(request.GET.get("page"))
     known = facets()
     rows = listings(page.object_list)
@@ -63,6 +69,7 @@ def catalog(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "rows": rows,
+        "pipelines": pipelines if page.number == 1 else [],
         "is_alike": is_alike,
         "filters": filters,
         "chips": chips(filters, known.providers),
@@ -128,19 +135,25 @@ def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
 
 
 def _pipeline_seen(request: HttpRequest, name: str) -> Pipeline | None:
-    everybodys = Q(organisation=None)
-    own = Q(organisation__in=organisations_of(request.user))
-    return pipelines_last().filter(everybodys | own, name=name, published=True).first()
+    organisation_ids = [one.pk for one in organisations_of(request.user)]
+    return pipelines_seen(organisation_ids).filter(name=name).first()
 
 
 def _pipeline(request: HttpRequest, row: Pipeline) -> HttpResponse:
+    shown = pipeline_shown(row)
     context = {
         "row": row,
-        "shown": pipeline_shown(row),
+        "shown": shown,
+        "example": _for_shell(shown.definition.input_schema),
         "router_url": settings.WAYPOST_ROUTER_URL,
         "canonical": absolute(reverse("model", args=row.name.split("/", 1))),
     }
     return render(request, "catalog/pipeline.html", context)
+
+
+def _for_shell(schema: dict[str, Any]) -> str:
+    """An example input as JSON that stands between a shell's single quotes."""
+    return json.dumps(example_of(schema), ensure_ascii=False).replace("'", r"'\''")
 
 
 def _first_input(model: AIModel) -> dict[str, Any]:

@@ -22,9 +22,9 @@ LIKENESS_MIN = 0.3
 """Least similarity of a word; pg_trgm's default for texts. One wrong letter in five passes."""
 
 
-def words_of(text: str) -> list[str]:
+def words_of(text: str, most: int | None = WORDS_MAX) -> list[str]:
     """The search words in a text."""
-    return WORD.findall(text.casefold())[:WORDS_MAX]
+    return WORD.findall(text.casefold())[:most]
 
 
 def search(models: QuerySet[AIModel], text: str) -> QuerySet[AIModel]:

@@ -110,3 +110,52 @@ def test_everybodys_has_a_public_page_with_the_same_graph(client: Client) -> Non
     assert "not offered any more" in text(Client().get("/models/all/line"))
     Pipeline.objects.update(published=False)
     assert Client().get("/models/all/line").status_code == 404
+
+
+def found(client: Client, query: str) -> list[str]:
+    return [card.row.name for card in client.get(f"/?{query}").context["pipelines"]]
+
+
+def test_the_catalog_finds_them_beside_the_models(shop: Shop, client: Client) -> None:
+    more = {"name": "all/line", "description": "Reads a résumé."}
+    pipeline_apply(text=json.dumps(TALK | more).encode(), organisation=None)
+    post(client, PAGES + "/new", TALK)
+    assert found(client, "") == ["acme/line", "all/line"]
+    assert found(Client(), "") == ["all/line"], "an organisation's own are shown to it alone"
+    page = text(client.get("/"))
+    assert "Of Acme alone" in page
+    assert page.index("author/slug") < page.index("all/line"), "models come first"
+    for query in ("q=résumé+line", "q=AUTHOR", "q=al&view=table&sort=use"):
+        assert "all/line" in found(client, query), query
+    for query in ("q=reads+nothing", "q=input", "q=%25", "task=chat"):
+        assert "all/line" not in found(client, query), query
+    only = text(client.get("/?q=résumé"))
+    assert "all/line" in only
+    assert "No models match" not in only
+    assert "similar names" not in only
+    Pipeline.objects.update(published=False)
+    assert "No models match" in text(client.get("/?q=résumé"))
+
+
+def test_so_many_are_shown_and_a_search_finds_the_others(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from marketplace.storefront.browse import pipelines
+
+    monkeypatch.setattr(pipelines, "SHOWN_MAX", 2)
+    for name in ("all/a", "all/b", "all/c"):
+        pipeline_apply(text=json.dumps(TALK | {"name": name}).encode(), organisation=None)
+    assert found(client, "") == ["all/a", "all/b"]
+    assert found(client, "q=all/c") == ["all/c"]
+
+
+def test_the_page_shows_a_call_that_can_be_pasted(client: Client) -> None:
+    asked = {"type": "object", "properties": {"x": {"type": "string", "examples": ["it's"]}}}
+    pipeline_apply(
+        text=json.dumps(TALK | {"name": "all/line", "input_schema": asked}).encode(),
+        organisation=None,
+    )
+    answer = Client().get("/models/all/line")
+    assert "/predictions/new?model=all/line" in text(answer)
+    assert "it&#x27;s" in text(client.get("/predictions/new?model=all/line"))
+    assert answer.context["example"] == r"""{"x": "it'\''s"}"""

@@ -151,3 +151,36 @@ def test_another_organisations_is_not_there(prediction: Prediction) -> None:
 def chunk(word: str) -> str:
     choice = {"index": 0, "delta": {"content": word}}
     return json.dumps({"object": "chat.completion.chunk", "choices": [choice]})
+
+
+def test_one_is_asked_for_with_a_form_that_says_what_is_wrong(shop: Shop, member: Client) -> None:
+    new = "/predictions/new"
+    filled = member.get(new, {"model": shop.model.name}).content.decode()
+    assert shop.model.name in filled
+    assert "messages" in filled
+    for model, given, said in (
+        (shop.model.name, "{", "This is no JSON"),
+        (shop.model.name, '{"messages": NaN}', "NaN is no number"),
+        (shop.model.name, "[" * 100_000, "This is no JSON"),
+        (shop.model.name, "[]", "object"),
+        (shop.model.name, "", "This field is required"),
+        ("author/none", CHAT, "author/none&#x27; does not exist"),
+    ):
+        answer = member.post(new, {"model": model, "input": given})
+        assert (answer.status_code, said in answer.content.decode()) == (422, True), said
+    assert not Prediction.objects.exists()
+    made = member.post(new, {"model": shop.model.name, "input": CHAT})
+    row = Prediction.objects.get()
+    assert made.url == f"/predictions/{row.uid}"
+    assert (row.user_id, row.key_id, row.priority) == (shop.owner.pk, 0, "interactive")
+    assert row.input == json.loads(CHAT)
+
+
+def test_who_may_not_call_is_offered_no_form(shop: Shop, db: None) -> None:
+    viewer = User.objects.create_user("looks@example.com")
+    Membership.objects.create(organisation=shop.organisation, user=viewer, role=Role.VIEWER)
+    looking = Client()
+    looking.force_login(viewer)
+    assert "/predictions/new" not in page(looking, "/predictions")
+    assert looking.get("/predictions/new").status_code == 403
+    assert Client().get("/predictions/new").status_code == 302
