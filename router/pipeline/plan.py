@@ -236,6 +236,7 @@ def make_ticket(
         answer_tokens_max=request.completion_tokens_asked,
         streams=request.stream and request.kind in GENERATING,
         priority=wishes.priority,
+        yields=plan.price_class is PriceClass.BATCH,
         tenant=tenant,
         deadline_s=request.arrived_s + wishes.deadline_ms / 1e3 if wishes.deadline_ms else inf,
         sort=wishes.sort,

@@ -103,7 +103,7 @@ class Sender:
             expected = cached_tokens(blocks, self._scoring.block_tokens(ticket), prompt)
             self._prefixes.sent(prefix, state.id)
         attempt = Attempt(self._made, ticket, state, ticket.work, now_s, expected)
-        if ticket.priority is not Priority.BATCH:
+        if not ticket.yields:
             state.worker.others_s = now_s
         state.worker.begin(attempt)
         self._watched.watch(attempt, now_s, patience_s=patience_s)

@@ -33,7 +33,8 @@ class Ticket(Struct, frozen=True, gc=False):
     ``answer_tokens``, at most ``answer_tokens_max`` (0 = no bound), and ``streams`` if its tokens
     are seen one by one (:mod:`router.scheduling.engine`). By endpoint id, ``penalty_s`` is added to
     a candidate's score and ``cost_nano`` is what it would probably charge; both are 0 if absent.
-    ``preferred_s`` is the longest that the answer should take: a wish, not a limit.
+    ``preferred_s`` is the longest that the answer should take: a wish, not a limit. One of a batch
+    ``yields``: it leaves slots free for others (:mod:`router.scheduling.yielding`).
     """
 
     id: str
@@ -50,6 +51,7 @@ class Ticket(Struct, frozen=True, gc=False):
     answer_tokens_max: int = 0
     streams: bool = False
     priority: Priority = Priority.STANDARD
+    yields: bool = False
     tenant: int = 0
     deadline_s: float = inf
     sort: Sort | None = None

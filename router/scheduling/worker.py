@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from math import inf
 
 from router.domain.catalog import Endpoint
-from router.domain.request import Priority
 from router.scheduling.batch_curve import BatchCurve
 from router.scheduling.ejection import Ejection
 from router.scheduling.engines import EngineWorker
@@ -66,7 +65,7 @@ class Attempt:
 class WorkerState:
     """One inference server: what runs on it, whether it is trusted, and its ``model``.
 
-    ``batch_calls`` of what runs are batch work; ``others_s`` is when it was last sent another call.
+    ``batch_calls`` of what runs are of batches; ``others_s`` is when it was last sent another call.
     """
 
     __slots__ = (
@@ -128,14 +127,14 @@ class WorkerState:
     def begin(self, attempt: Attempt) -> None:
         """An attempt is sent to it."""
         self.inflight[attempt.id] = attempt
-        self.batch_calls += attempt.ticket.priority is Priority.BATCH
+        self.batch_calls += attempt.ticket.yields
         self.model.recheck_s = -inf
 
     def release(self, attempt: Attempt, now_s: float) -> bool:
         """Free what an attempt holds. False if it was free already."""
         if self.inflight.pop(attempt.id, None) is None:
             return False
-        self.batch_calls -= attempt.ticket.priority is Priority.BATCH
+        self.batch_calls -= attempt.ticket.yields
         if attempt.is_probe:
             self.probes.running = False
         attempt.run.end(now_s)

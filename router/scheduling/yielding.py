@@ -6,6 +6,9 @@ whose dynamic batching merges sixteen small calls has two instances, and sixteen
 them busy for eight calls' time. So batch work leaves most slots of a worker free, as long as it
 has been sent other calls lately. On a quiet worker it takes all of them.
 
+Batch work is what a batch sends, which is cheaper for it. A caller's own priority only orders the
+queue: its calls may fill all that nobody else uses.
+
 An engine has no slots: a call that joins its batch does not wait for one that runs there.
 """
 
@@ -13,7 +16,6 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from router.domain.request import Priority
 from router.scheduling.ticket import Ticket
 from router.scheduling.worker import EndpointState, WorkerState
 
@@ -34,7 +36,7 @@ class Yielding(Struct, frozen=True):
         self, ticket: Ticket, states: Sequence[EndpointState], now_s: float
     ) -> Sequence[EndpointState]:
         """Those of these endpoints that the ticket may use now."""
-        if ticket.priority is not Priority.BATCH:
+        if not ticket.yields:
             return states
         return [state for state in states if not self.is_full(state.worker, now_s)]
 

@@ -28,7 +28,9 @@ def batch(
     """So many batch calls arrive; those that begin."""
     decisions: list[Decision] = []
     for number in range(since, since + count):
-        one = ticket(f"b{number}", *candidates, now_s=now_s, priority=Priority.BATCH, tenant=7)
+        one = ticket(
+            f"b{number}", *candidates, now_s=now_s, priority=Priority.BATCH, yields=True, tenant=7
+        )
         decisions += made.arrive(one, now_s)
     return begun(decisions)
 
@@ -46,6 +48,13 @@ def test_beside_others_it_takes_its_share_of_the_slots_and_one_at_least(
     made.ended(other, ANSWERED, 0.05)
     assert len(batch(made, 50, "w0", now_s=0.1)) == begin
     assert made.waiting == 50 - begin
+
+
+def test_who_only_asks_for_the_priority_may_fill_what_others_leave() -> None:
+    made = scheduler(16)
+    place(made, "other", "w0")
+    for number in range(15):
+        place(made, f"own{number}", "w0", now_s=0.1, priority=Priority.BATCH)
 
 
 def test_others_find_room_beside_it_though_it_waits() -> None:
@@ -109,7 +118,7 @@ def waits_s(yielding: Yielding) -> list[float]:
 
     def carry_out(decisions: list[Decision], now_s: float) -> None:
         for attempt in begun(decisions):
-            is_batch = attempt.ticket.priority is Priority.BATCH
+            is_batch = attempt.ticket.yields
             start_s = max(heapq.heappop(free_s), now_s)
             if not is_batch:
                 waits.append(start_s - attempt.ticket.arrived_s)
@@ -129,7 +138,9 @@ def waits_s(yielding: Yielding) -> list[float]:
             carry_out(made.arrive(one, now_s), now_s)
             push(now_s + rng.expovariate(50), "other")
         elif kind == "batch":
-            one = ticket(f"b{number}", "w0", now_s=now_s, priority=Priority.BATCH, tenant=7)
+            one = ticket(
+                f"b{number}", "w0", now_s=now_s, priority=Priority.BATCH, yields=True, tenant=7
+            )
             carry_out(made.arrive(one, now_s), now_s)
     return sorted(waits)
 
