@@ -19,6 +19,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from marketplace.accounts.models import Organisation
 from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, demand, may
+from marketplace.catalog.models import Task
+from marketplace.catalog.selectors import models_published
 from marketplace.pipelines.definition import BYTES_MAX, DefinitionInvalid, Problem
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.selectors import pipelines_last
@@ -164,7 +166,8 @@ def _pretty(row: Pipeline) -> str:
 
 
 def _example(organisation: Organisation) -> dict[str, Any]:
-    """Something to begin with."""
+    """Something to begin with: it can be published as it is, where there is a chat model."""
+    chat = models_published().filter(task=Task.CHAT).order_by("emulated", "name").first()
     return {
         "name": f"{organisation.slug}/my-pipeline",
         "description": "",
@@ -176,7 +179,7 @@ def _example(organisation: Organisation) -> dict[str, Any]:
         "stages": [
             {
                 "name": "answer",
-                "model": "author/model",
+                "model": chat.name if chat else "author/model",
                 "input": {"messages": [{"role": "user", "content": {"$from": "input.text"}}]},
             }
         ],

@@ -46,7 +46,8 @@ def text(answer: Any) -> str:
 def test_one_is_checked_published_changed_and_retired(shop: Shop, client: Client) -> None:
     assert "No pipeline yet" in text(client.get(PAGES))
     new = PAGES + "/new"
-    assert "acme/my-pipeline" in text(client.get(new))
+    begun = client.get(new).context["form"].initial["definition"]
+    assert "Nothing is wrong" in text(post(client, new, json.loads(begun), "check"))
     checked = post(client, new, TALK, "check")
     assert (checked.status_code, Pipeline.objects.count()) == (200, 0)
     assert "Nothing is wrong" in text(checked)
