@@ -7,7 +7,7 @@ and in uv's and npm's own caches. Doing it again when nothing changed takes less
 
     python3 deploy/bootstrap.py                set up
     python3 deploy/bootstrap.py npm WORDS...   run npm in frontend/, with the same Node.js
-    python3 deploy/bootstrap.py test-programs  bring a Chromium, a curl, a RabbitMQ
+    python3 deploy/bootstrap.py test-programs  bring a Chromium, a curl, a RabbitMQ, a promtool
 """
 
 from __future__ import annotations

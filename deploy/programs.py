@@ -29,7 +29,11 @@ FONTS = """<?xml version="1.0"?>
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program, its package of Debian and Ubuntu, and what else does as well."""
+    """A program, its package of Debian and Ubuntu, and what else does as well.
+
+    ``also`` are other names that the system may have it under. A launcher's program is called as
+    its package is.
+    """
 
     package: str
     executable: str
@@ -37,18 +41,27 @@ class Program:
     also: tuple[str, ...] = ()
     launched: bool = True
     """Whether a launcher calls it, with the libraries that were brought."""
+    alone: bool = False
+    """Whether it needs nothing else of what was unpacked."""
 
     def find(self, tools: Path) -> str | None:
         """Return the path of the system's, else of the one in `tools`."""
         ours = tools / self.package / (self.package if self.launched else self.executable)
-        found = next(filter(None, map(shutil.which, (self.package, *self.also))), None)
+        name = self.package if self.launched else Path(self.executable).name
+        found = next(filter(None, map(shutil.which, (name, *self.also))), None)
         return found or (str(ours) if ours.exists() else None)
 
     def bring(self, unpack: Callable[[str], Path], tools: Path) -> None:
         """Unpack it and what it depends on, and write the launcher where it has one."""
         folder = tools / self.package
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.move(unpack(self.package), folder)
+        unpacked = unpack(self.package)
+        if self.alone:
+            (folder / self.executable).parent.mkdir(parents=True)
+            shutil.move(unpacked / self.executable, folder / self.executable)
+            shutil.rmtree(unpacked)
+        else:
+            shutil.move(unpacked, folder)
         if self.launched:
             self._write_launcher(folder)
 
@@ -72,4 +85,6 @@ CHROMIUM = Program(
 CURL = Program("curl", "usr/bin/curl")
 RABBITMQ = Program("rabbitmq-server", "usr/sbin/rabbitmq-server", launched=False)
 """22 MB to download, 60 MB then. Its own script wants a user: `tests/rabbitmq.py` starts it."""
-FOR_TESTS = (CHROMIUM, CURL, RABBITMQ)
+PROMTOOL = Program("prometheus", "usr/bin/promtool", launched=False, alone=True)
+"""36 MB to download, 48 MB then."""
+FOR_TESTS = (CHROMIUM, CURL, RABBITMQ, PROMTOOL)

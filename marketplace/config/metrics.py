@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from marketplace.benchmarks.metrics import ProfileCollector
 from marketplace.billing.metrics import LedgerCollector
+from marketplace.operations.metrics import JobsCollector
 from marketplace.planning.scaling.metrics import ScaleCollector
 from marketplace.tuning.metrics import TuningCollector
 
@@ -32,4 +33,5 @@ def metrics(request: HttpRequest) -> HttpResponse:
     registry.register(ProfileCollector())
     registry.register(TuningCollector())
     registry.register(ScaleCollector())
+    registry.register(JobsCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE)

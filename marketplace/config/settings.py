@@ -23,7 +23,17 @@ from router.domain.addresses import AddressPolicy
 BASE_DIR = Path(__file__).resolve().parents[2]
 OWNER_COMMANDS = {"migrate", "usage", "flush"}
 """Commands that create or drop tables, which needs the role that owns them."""
-SECRETLESS_COMMANDS = {"", "help", "up", "down", "status", "collectstatic", "version", "--version"}
+SECRETLESS_COMMANDS = {
+    "",
+    "help",
+    "up",
+    "down",
+    "status",
+    "doctor",
+    "collectstatic",
+    "version",
+    "--version",
+}
 
 env = environ.Env()
 
@@ -204,6 +214,7 @@ INSTALLED_APPS = [
     "marketplace.planning",
     "marketplace.tuning",
     "marketplace.dead_letters",
+    "marketplace.operations",
     "marketplace.support",
     "marketplace.storefront",
     "marketplace.providers",

@@ -38,7 +38,7 @@ def router_state(
     routers: Iterable[str],
     polls: EnginePolls,
 ) -> bytes:
-    """Snapshot version, queues, counts, and every worker with the learned speed of its endpoints.
+    """Snapshot version and age, queues, counts, and every worker with the learned speed of its endpoints.
 
     ``models`` says for each routed model how many calls wait, and how many ended and failed since
     the router's start; two readings give a rate. ``slots`` are those that this router may use.
@@ -52,6 +52,7 @@ def router_state(
     body = {
         "router_id": router_id,
         "snapshot_version": gateway.table.version,
+        "snapshot_age_s": gateway.snapshot_age_s,
         "draining": draining,
         "waiting": gateway.waiting,
         "unsettled": unsettled,

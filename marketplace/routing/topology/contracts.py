@@ -90,6 +90,7 @@ class RouterState(Struct, frozen=True):
     unsettled: int
     workers: tuple[WorkerState, ...]
     router_id: str = ""
+    snapshot_age_s: float = 0.0
     draining: bool = False
     models: dict[str, ModelState] = {}
     counted: tuple[CountedState, ...] = ()

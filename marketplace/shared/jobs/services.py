@@ -208,8 +208,7 @@ def jobs_sweep() -> int:
     """Take back what lost its process, and tell of what waits; returns how many were lost."""
     lost = 0
     for kind in job_kinds.values():
-        rows = _rows(kind.model)
-        for job in rows.filter(_lost(), state=JobState.RUNNING):
+        for job in jobs_lost(kind.model):
             try:
                 lost += _take_back(kind, job)
             except Exception:
@@ -218,6 +217,11 @@ def jobs_sweep() -> int:
         if jobs_running(kind.model).count() < kind.at_once:
             _tell_of_next(kind.model, expires_s=SWEEP_EVERY_S)
     return lost
+
+
+def jobs_lost(model: type[Job]) -> QuerySet[Any]:
+    """Running jobs that have no process any more, or never got one."""
+    return _rows(model).filter(_lost(), state=JobState.RUNNING)
 
 
 def state_after_loss(job: Job, attempts_max: int) -> JobState:
@@ -283,7 +287,6 @@ def _heartbeat(own: QuerySet[Job]) -> Iterator[None]:
 
 
 def _lost() -> Q:
-    """Of running jobs those that have no process any more, or never got one."""
     now = timezone.now()
     never = Q(heartbeat_at=None, started_at__lt=now - BEGIN_WITHIN)
     return never | Q(heartbeat_at__lt=now - LOST_AFTER)

@@ -12,7 +12,7 @@ import pytest
 
 from deploy import bootstrap, libraries
 from deploy.bootstrap import SetupError
-from deploy.programs import CHROMIUM, CURL
+from deploy.programs import CHROMIUM, CURL, PROMTOOL
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,19 @@ def test_a_program_that_was_brought_is_called_with_all_its_words(tmp_path: Path)
     assert said.stdout == "-H|a: b c|"
 
 
+def test_a_program_that_needs_no_launcher_is_called_where_its_package_has_it(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "unpacked" / "usr" / "bin" / "promtool"
+    program.parent.mkdir(parents=True)
+    program.write_text("")
+    (tmp_path / "unpacked" / "usr" / "share").mkdir()
+    assert PROMTOOL.find(tmp_path) is None
+    PROMTOOL.bring(lambda package: tmp_path / "unpacked", tmp_path)
+    assert PROMTOOL.find(tmp_path) == str(tmp_path / "prometheus/usr/bin/promtool")
+    assert [path.name for path in (tmp_path / "prometheus/usr").iterdir()] == ["bin"]
+
+
 def test_without_packages_the_line_says_how_to_install_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +86,6 @@ def test_without_packages_the_line_says_how_to_install_one(
     monkeypatch.setattr(libraries, "apt", apt)
     assert bootstrap.main(["test-programs"]) == 1
     assert capsys.readouterr().err == (
-        "setup: no chromium curl rabbitmq-server: the network can't be reached;"
-        " as root: apt-get install chromium curl rabbitmq-server\n"
+        "setup: no chromium curl rabbitmq-server prometheus: the network can't be reached;"
+        " as root: apt-get install chromium curl rabbitmq-server prometheus\n"
     )

@@ -11,6 +11,7 @@ from django.test import Client
 
 from marketplace.billing.services import ledger_reconcile
 from marketplace.routing.trials.models import Straggler
+from tests.architecture.observed import metrics_used
 from tests.integration.marketplace.ledger import intrude, lease_take
 from tests.integration.marketplace.shop import Shop
 
@@ -74,21 +75,21 @@ def test_a_straggler_is_scraped_and_documented(shop: Shop) -> None:
     text = answer.content.decode()
     assert 'waypost_tuning_straggler_ratio{pool="fast",worker="fast-0"} 4.0' in text
     exposed = set(re.findall(r"^# TYPE waypost_tuning_(\w+) ", text, re.MULTILINE))
-    alerts = (ROOT / "deploy/prometheus/alerts.yml").read_text()
-    assert set(re.findall(r"waypost_tuning_(\w+)", alerts)) <= exposed
     page = (ROOT / "docs/how-to/observe.md").read_text()
     assert set(re.findall(r"`waypost_tuning_(\w+)`", page)) == exposed
 
 
-def test_alerts_and_documentation_name_what_is_scraped(shop: Shop) -> None:
+def test_rules_dashboards_and_documentation_name_what_is_scraped(shop: Shop) -> None:
+    """Those of routers are in tests/architecture/test_prometheus.py."""
     ledger_reconcile()
-    exposed = set(scraped())
-    alerts = (ROOT / "deploy/prometheus/alerts.yml").read_text()
-    alerted = set(re.findall(r"waypost_ledger_(\w+)", alerts))
-    assert alerted
-    assert alerted <= exposed
+    answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    exposed = set(re.findall(r"^# TYPE (\w+) ", answer.content.decode(), re.MULTILINE))
+    used = {name for name in metrics_used() if name.startswith("waypost_")}
+    ours = {name for name in used if not name.startswith("waypost_router_")}
+    assert ours
+    assert ours <= exposed
     page = (ROOT / "docs/how-to/observe.md").read_text()
-    assert set(re.findall(r"`waypost_ledger_(\w+)`", page)) == exposed
+    assert {name for name in re.findall(r"`(waypost_\w+)`", page) if name[-1] != "_"} == exposed
 
 
 def test_the_workers_of_each_pool_are_scraped_and_nothing_is_wished_for_in_the_dark(

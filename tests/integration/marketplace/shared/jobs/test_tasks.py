@@ -54,6 +54,7 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
         "catalog.probe_workers",
         "dead_letters.keep",
         "jobs.benchmarks.benchmark",
+        "operations.beat_of_control",
         "predictions.abort",
         "providers.follow_benchmarks",
         "routing.publish_what_came_due",
