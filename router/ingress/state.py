@@ -38,7 +38,7 @@ def router_state(
     routers: Iterable[str],
     polls: EnginePolls,
 ) -> bytes:
-    """Snapshot version and age, queues, counts, and every worker with the learned speed of its endpoints.
+    """Snapshot version and age, queues, counts, every worker with its endpoints' learned speed.
 
     ``models`` says for each routed model how many calls wait, and how many ended and failed since
     the router's start; two readings give a rate. ``slots`` are those that this router may use.

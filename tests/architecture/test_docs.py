@@ -42,6 +42,7 @@ COMMANDS = {
     "benchmark": "marketplace.benchmarks",
     "up": "deploy.local",
     "down": "deploy.local",
+    "doctor": "marketplace.operations",
     "status": "deploy.local",
     "advise": "marketplace.planning",
     "autoscale": "marketplace.planning",

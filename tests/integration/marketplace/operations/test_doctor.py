@@ -1,0 +1,166 @@
+"""What the doctor reads from the database: each fault is found, and soundness is too."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from marketplace.billing.services import ledger_reconcile
+from marketplace.dead_letters.models import DeadLetter
+from marketplace.operations.doctor import data_services, work
+from marketplace.operations.doctor.checks import CHECKS
+from marketplace.operations.doctor.findings import Finding, Verdict, examine
+from marketplace.operations.models import Heartbeat
+from marketplace.planning.models import WhatIf
+from marketplace.shared.jobs.models import JobState
+from marketplace.shared.jobs.periodic import Queue
+from marketplace.webhooks.models import Delivery
+from tests.integration.marketplace.ledger import intrude, lease_take
+from tests.integration.marketplace.shop import Shop
+from tests.ports import free_ports
+
+HOUR = timedelta(hours=1)
+OF_ROWS = (
+    "database",
+    "migrations",
+    "clock",
+    "queues",
+    "jobs",
+    "dead letters",
+    "webhooks",
+    "books",
+    "leases",
+)
+
+
+@pytest.fixture
+def shop(kept_shop: Shop) -> Shop:
+    return kept_shop
+
+
+def looked(name: str) -> list[Finding]:
+    (check,) = (check for check in CHECKS if check.name == name)
+    return check.look()
+
+
+def verdicts(name: str) -> list[Verdict]:
+    return [finding.verdict for finding in looked(name)]
+
+
+def beat(queue: Queue, age: timedelta = timedelta()) -> None:
+    Heartbeat.objects.update_or_create(queue=queue, defaults={"beat_at": timezone.now() - age})
+
+
+def test_a_sound_installation_has_nothing_wrong(shop: Shop) -> None:
+    for queue in Queue:
+        beat(queue)
+    ledger_reconcile()
+    found = examine(tuple(check for check in CHECKS if check.name in OF_ROWS))
+    assert [finding for finding in found if finding.verdict is not Verdict.GOOD] == []
+    assert len(found) == len(OF_ROWS) - 1 + len(Queue)
+
+
+def test_migrations_that_are_not_applied_are_named(shop: Shop) -> None:
+    intrude("DELETE FROM django_migrations WHERE app = 'operations'")
+    (found,) = looked("migrations")
+    assert found.verdict is Verdict.BAD
+    assert "operations.0001_initial" in found.text
+    assert "manage.py migrate" in found.advice
+
+
+def test_a_clock_that_differs_is_found(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        ((now_s,),) = cursor.fetchall()
+    monkeypatch.setattr(data_services.time, "time", lambda: now_s - 3_600)
+    assert verdicts("clock") == [Verdict.BAD]
+
+
+def test_a_silent_queue_is_told_from_a_silent_clock(shop: Shop) -> None:
+    (found,) = looked("queues")
+    assert found.verdict is Verdict.BAD
+    assert "the clock" in found.text
+    beat(Queue.CONTROL)
+    beat(Queue.CALLS, HOUR)
+    beat(Queue.WORK, timedelta(minutes=10))
+    found = {finding.name: finding.verdict for finding in looked("queues")}
+    assert found == {
+        "queue control": Verdict.GOOD,
+        "queue calls": Verdict.BAD,
+        "queue work": Verdict.GOOD,
+    }
+
+
+def test_lost_jobs_dead_letters_and_late_webhooks_are_found(shop: Shop) -> None:
+    WhatIf.objects.create(
+        asked_by=shop.owner,
+        model=shop.model,
+        question={},
+        state=JobState.RUNNING,
+        heartbeat_at=timezone.now() - HOUR,
+    )
+    DeadLetter.objects.create(letter_id=uuid.uuid4(), reason="killed", headers="{}")
+    Delivery.objects.create(
+        organisation=shop.organisation,
+        url="https://example.com/hook",
+        event_id="event",
+        event_type="test",
+        due_at=timezone.now() - HOUR,
+    )
+    for name in ("jobs", "dead letters", "webhooks"):
+        assert verdicts(name) == [Verdict.BAD], name
+
+
+def test_books_that_were_never_proven_or_have_gaps_are_found(shop: Shop) -> None:
+    assert verdicts("books") == [Verdict.BAD]
+    lease_take(shop.customer_account.pk, 1, 500_000_000, router="lost")
+    intrude("UPDATE billing_lease SET expires_at = now() - interval '1 h' WHERE router_id = 'lost'")
+    ledger_reconcile()
+    assert verdicts("books") == [Verdict.BAD]
+    (found,) = looked("leases")
+    assert found.verdict is Verdict.BAD
+    assert "lost" in found.text
+    intrude("UPDATE billing_reconciliationreport SET created_at = now() - interval '1 h'")
+    assert ["gaps" in looked("books")[0].text, "last proven" in looked("books")[1].text] == [
+        True,
+        True,
+    ]
+
+
+def test_a_router_that_does_not_answer_is_named(shop: Shop, settings: Any) -> None:
+    settings.ROUTER_ADMIN_TOKEN = "admin"
+    (found,) = looked("routers")
+    assert found.text == "none is a member"
+    (port,) = free_ports(1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT routing_beat('one:1', %s, 60, '{}', '{}')", [f"http://127.0.0.1:{port}"]
+        )
+    (found,) = looked("routers")
+    assert (found.name, found.verdict) == ("router one:1", Verdict.BAD)
+    assert "no answer" in found.text
+
+
+def test_a_router_with_an_old_catalog_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = {
+        "new": work.RouterState(snapshot_version=8, waiting=0, unsettled=0, workers=()),
+        "behind": work.RouterState(snapshot_version=7, waiting=0, unsettled=0, workers=()),
+        "cut off": work.RouterState(
+            snapshot_version=8, waiting=0, unsettled=0, workers=(), snapshot_age_s=200.0
+        ),
+        "late": work.RouterState(snapshot_version=8, waiting=0, unsettled=20_000, workers=()),
+    }
+    members = [work.Member(name, "http://router", beats=True) for name in states]
+    monkeypatch.setattr(work, "members_known", lambda: members)
+    monkeypatch.setattr(work, "state_fetch", lambda member: states[member.router_id])
+    assert [(one.name, one.verdict) for one in looked("routers")] == [
+        ("router new", Verdict.GOOD),
+        ("router behind", Verdict.BAD),
+        ("router cut off", Verdict.BAD),
+        ("router late", Verdict.BAD),
+    ]
