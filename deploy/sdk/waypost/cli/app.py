@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from waypost.client import Client
 from waypost.config import ENVIRONMENT
+from waypost.retries import Retries
 
 
 class _ByName(TyperGroup):
@@ -40,6 +41,7 @@ Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most, t
 class _Given:
     base_url: str | None = None
     management_url: str | None = None
+    tries_max: int = Retries.tries_max
 
 
 GIVEN = _Given()
@@ -58,14 +60,21 @@ def root(
             help=f"Address of the management API ({ENVIRONMENT['management_url']}).",
         ),
     ] = None,
+    tries: Annotated[
+        int, typer.Option(min=1, max=100, help="How often at most what may do later is tried.")
+    ] = Retries.tries_max,
 ) -> None:
     """Call models, run batches and look at what they cost."""
-    GIVEN.base_url, GIVEN.management_url = base_url, management_url
+    GIVEN.base_url, GIVEN.management_url, GIVEN.tries_max = base_url, management_url, tries
 
 
 def client() -> contextlib.AbstractContextManager[Client]:
     """The client of a command."""
-    return Client(base_url=GIVEN.base_url, management_url=GIVEN.management_url)
+    return Client(
+        base_url=GIVEN.base_url,
+        management_url=GIVEN.management_url,
+        retries=Retries(tries_max=GIVEN.tries_max),
+    )
 
 
 def pairs(texts: list[str], option: str, what: Any) -> dict[str, Any]:

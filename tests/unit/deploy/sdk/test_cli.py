@@ -32,6 +32,8 @@ def waypost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Say:
 
     def say(service: Service, *words: str, stdin: str = "") -> int:
         def client(**given: Any) -> Client:
+            # Without the pauses between tries.
+            given.pop("retries", None)
             wanted = {name: value for name, value in given.items() if value is not None}
             transport = httpx.MockTransport(service)
             return Client(**{**SETTINGS, **wanted, "transport": transport})
