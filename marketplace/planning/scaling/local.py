@@ -98,8 +98,9 @@ class LocalScaler:
         token = ""
         if not (home / CREDENTIAL).exists():
             _row, token = worker_token_create(pool=self.pool, hours=1)
-        log.info("%s: agent %s starts", self.pool.name, number)
-        with (home / "agent.log").open("ab") as output:
+        log_file = home / "agent.log"
+        log.info("%s: agent %s starts, see %s", self.pool.name, number, log_file)
+        with log_file.open("ab") as output:
             self.running[number] = subprocess.Popen(  # noqa: S603  # the operator's own words
                 [
                     *(sys.executable, "-m", "workers.agent"),
