@@ -23,6 +23,8 @@ from marketplace.usage.windows import RANGES, Window, window_of
 LINES_MAX = 6
 """Deployments in a chart at most, the busiest; a table has all."""
 BARS = 30
+HOURS_MIN = 6
+"""Hours in the overview's chart at least: fewer would be a dot or two."""
 DAYS_RANGE, HOURS_RANGE = "30d", "24h"
 CHARTS: dict[str, Callable[[Measured], float | None]] = {
     "ttft": lambda measured: measured.ttft_ms_p50,
@@ -55,6 +57,40 @@ class Offering:
     priced: Priced
     measured: Measured
     bars: list[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A deployment that the overview recommends: the fastest, or the cheapest."""
+
+    priced: Priced
+    measured: Measured
+
+
+def overview_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """Latency over the last day, by the hour from the first call on, and which provider is best."""
+    window = window_of({"range": HOURS_RANGE}, now)
+    rows = [row for row in rollups_in([listing.model.name], window) if row.deployment_id]
+    steps = steps_of(rows, window)
+    first = next((i for i, (_at, one) in enumerate(steps) if one.completed), len(steps))
+    shown = steps[max(0, min(first, len(steps) - HOURS_MIN)) :]
+    by_deployment = measured_by(rows, lambda row: row.deployment_id)
+    offered = [
+        Choice(priced, by_deployment.get(priced.deployment.pk, Measured()))
+        for priced in listing.priced
+    ]
+    timed = [choice for choice in offered if choice.measured.ttft_ms_p50]
+    cheapest = listing.cheapest
+    return {
+        "is_charted": sum(one.completed > 0 for _at, one in steps) > 1,
+        "fastest": min(timed, key=lambda choice: choice.measured.ttft_ms_p50 or 0, default=None),
+        "cheapest": next((choice for choice in offered if choice.priced.offer is cheapest), None),
+        "columns": {
+            "at": [int(at.timestamp()) for at, _one in shown],
+            "p50": [one.total_ms_p50 for _at, one in shown],
+            "p99": [one.total_ms_p99 for _at, one in shown],
+        },
+    }
 
 
 def providers_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
@@ -147,6 +183,7 @@ def activity_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> d
 
 
 TAB_CONTEXTS: dict[str, Callable[[Listing, Mapping[str, str], datetime], dict[str, Any]]] = {
+    "overview": overview_tab,
     "providers": providers_tab,
     "performance": performance_tab,
     "versions": versions_tab,

@@ -115,13 +115,14 @@ def model(request: HttpRequest, author: str, slug: str) -> HttpResponse:
         if (row := _pipeline_seen(request, name)) is None:
             raise Http404(name)
         return _pipeline(request, row)
-    tab = request.GET.get("tab", "overview")
+    asked = request.GET.get("tab", "")
+    tab = asked if asked in TABS else "overview"
     listing, shows = rows[0], TAB_CONTEXTS.get(tab)
     context = {
         "listing": listing,
         "model": listing.model,
         "tabs": TABS,
-        "tab": tab if tab in TABS else "overview",
+        "tab": tab,
         "router_url": settings.WAYPOST_ROUTER_URL,
         "router_host": settings.WAYPOST_ROUTER_URL.partition("://")[2],
         "playground": playground_kind(listing.model),
