@@ -86,5 +86,5 @@ CURL = Program("curl", "usr/bin/curl")
 RABBITMQ = Program("rabbitmq-server", "usr/sbin/rabbitmq-server", launched=False)
 """22 MB to download, 60 MB then. Its own script wants a user: `tests/rabbitmq.py` starts it."""
 PROMTOOL = Program("prometheus", "usr/bin/promtool", launched=False, alone=True)
-"""36 MB to download, 48 MB then."""
+"""19 MB to download, and what it depends on. 48 MB then."""
 FOR_TESTS = (CHROMIUM, CURL, RABBITMQ, PROMTOOL)
