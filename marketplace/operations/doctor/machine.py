@@ -16,6 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.mail import get_connection
 
+from marketplace.operations.doctor.data_services import is_database_given
 from marketplace.operations.doctor.findings import Finding, bad, good, unknown
 
 NEEDED = ("DJANGO_SECRET_KEY", "WAYPOST_KEY_PEPPER", "DATABASE_URL", "BROKER_URL")
@@ -37,7 +38,7 @@ def settings_given() -> list[Finding]:
     given = {
         "DJANGO_SECRET_KEY": _has_secret_key(),
         "WAYPOST_KEY_PEPPER": bool(settings.WAYPOST_KEY_PEPPER),
-        "DATABASE_URL": bool(settings.DATABASES["default"]),
+        "DATABASE_URL": is_database_given(),
         "BROKER_URL": bool(settings.BROKER_URL),
     }
     if missing := [name for name in NEEDED if not given[name]]:
