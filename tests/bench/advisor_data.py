@@ -5,6 +5,7 @@ says when the two differ.
 """
 
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
@@ -35,6 +36,8 @@ def _one(pool: EmulatedPool, name: str, chips: int) -> EmulatedOption:
     many = 10**9
     overhead_ms = REQUEST_OVERHEAD_S * 1e3
     read_ms = profile.prefill_s(1) * 1e3 - overhead_ms
+    engine = profile.engine(name, pool.sequences) if model.task == "chat" else None
+    curve = engine.curve if engine else None
     steps = sorted({1, 2, 4, 8, 16, pool.slots})
     return EmulatedOption(
         model=name,
@@ -55,7 +58,15 @@ def _one(pool: EmulatedPool, name: str, chips: int) -> EmulatedOption:
             for n in steps
             if n <= pool.slots
         ),
+        first=_rounded(curve.first) if curve else (),
+        step=_rounded(curve.step) if curve else (),
+        sequences=engine.sequences_max if engine else 0,
+        kv_tokens=max(engine.kv_tokens, 0) if engine else 0,
     )
+
+
+def _rounded(weights: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(weight, DIGITS) for weight in weights)
 
 
 def main() -> int:

@@ -68,6 +68,21 @@ class EngineFigures:
         y0, y1, y2, _ = self.step.weights
         return (y0 + answers * (y1 + y2 * self.context_tokens / CONTEXT_UNIT)) * 1e3
 
+    def call_s(
+        self, prompt_tokens: float, answer_tokens: float, together: float, context_tokens: float
+    ) -> float:
+        """How long a call takes of so many uncached and answer tokens, where ``together`` calls
+        run, itself among them, which attend to ``context_tokens`` each.
+
+        It waits for its own prompt, for those of the calls that replace the others, and for its
+        steps.
+        """
+        x0, x1, x2 = self.first.weights
+        y0, y1, y2, _ = self.step.weights
+        first_s = x0 + (together - 1) * x1 + together * x2 * prompt_tokens / PROMPT_UNIT
+        step_s = y0 + together * (y1 + y2 * context_tokens / CONTEXT_UNIT)
+        return first_s + (answer_tokens - 1) * step_s
+
     def slower(self, factor: float) -> EngineFigures:
         """The same engine where everything takes ``factor`` times as long."""
         return replace(self, first=_slower(self.first, factor), step=_slower(self.step, factor))

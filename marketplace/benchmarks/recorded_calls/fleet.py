@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from marketplace.benchmarks.models import Profile
-from marketplace.benchmarks.profiles.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
+from marketplace.benchmarks.profiles.engine_figures import EngineFigures
 from marketplace.benchmarks.recorded_calls.sizes import (
     SAMPLES_MIN,
     CallSizes,
@@ -282,17 +282,10 @@ def _engine(
 
 
 def expected_s(figures: EngineFigures, usage: Usage, together: int) -> float:
-    """How long a call takes on an engine where ``together`` calls run as it begins, with itself.
-
-    It waits for its own prompt, for those of the calls that replace the others, and for its steps.
-    """
+    """How long a call takes on an engine where ``together`` calls run as it begins, with itself."""
     tokens = max(usage.completion_tokens + usage.reasoning_tokens, 1)
     context = usage.prompt_tokens + usage.cached_tokens + tokens / 2
-    x0, x1, x2 = figures.first.weights
-    y0, y1, y2, _ = figures.step.weights
-    first_s = x0 + (together - 1) * x1 + together * x2 * usage.prompt_tokens / PROMPT_UNIT
-    step_s = y0 + together * (y1 + y2 * context / CONTEXT_UNIT)
-    return first_s + (tokens - 1) * step_s
+    return figures.call_s(usage.prompt_tokens, tokens, together, context)
 
 
 def _deployments(model: AIModel, used: Collection[int]) -> list[Deployment]:

@@ -8,7 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from marketplace.planning.advisor.emulation import Emulated, Verdict, emulate
+from marketplace.planning.advisor.emulation import (
+    Emulated,
+    Verdict,
+    WorkerModel,
+    emulate,
+    worker_model_of,
+)
+from marketplace.planning.advisor.engines import are_engines
 from marketplace.planning.advisor.model import (
     Fleet,
     Step,
@@ -99,6 +106,8 @@ class Answer(Struct, frozen=True):
 
     ``fleet`` holds the model's figures; once checked, ``check`` holds the emulated ones, and the
     fleet is the one that was shown to meet the SLO. ``confidence`` is high, medium or low.
+    ``worker_model`` says whether its instances are taken as LLM engines, which batch and have a KV
+    cache, or as machines with slots; without a fleet it is that of the options.
     """
 
     task: str
@@ -112,6 +121,7 @@ class Answer(Struct, frozen=True):
     pilots: tuple[Pilot, ...]
     assumptions: tuple[str, ...]
     check: Checked | None = None
+    worker_model: WorkerModel = WorkerModel.SLOTS
 
 
 def answer(
@@ -161,6 +171,7 @@ def answer(
         pilots=_pilots(used),
         assumptions=_assumptions(task, used),
         check=checked,
+        worker_model=worker_model_of(used or options),
     )
 
 
@@ -175,14 +186,21 @@ def answer_of(kept: Any) -> Answer:
 
 
 def undominated(options: Sequence[Option]) -> list[Option]:
-    """Without those that cost as much as another or more, are as slow, and have no more slots."""
+    """Without those that cost as much as another or more, have no more slots, and are as slow
+    however many calls run.
+    """
 
     def beats(better: Option, other: Option) -> bool:
+        at = {at for curve in (better.batch_curve, other.batch_curve) for at, _ in curve}
         return (
             better.cost_nano <= other.cost_nano
             and better.slots >= other.slots
-            and better.service_ms <= other.service_ms
-            and better.batch_curve == other.batch_curve
+            and (better.engine is None) == (other.engine is None)
+            and all(
+                better.service_ms_at(n) <= other.service_ms_at(n)
+                for n in {1, other.slots, *at}
+                if n <= other.slots
+            )
         )
 
     kept: list[Option] = []
@@ -212,6 +230,8 @@ def _left_out(question: Question, option: Option) -> str:
         return "region"
     if not option.cost_nano:
         return "price"
+    if not option.has_room:
+        return "memory"
     return ""
 
 
@@ -288,9 +308,15 @@ def _confidence(used: Sequence[Option]) -> str:
 def _assumptions(task: str, used: Sequence[Option]) -> tuple[str, ...]:
     """Codes of :data:`.wording.ASSUMPTIONS`."""
     evidence = {option.evidence for option in used}
-    found = ["poisson", "lognormal", "end_to_end"]
-    if task == "chat":
+    engines = [option.engine for option in used if option.engine]
+    found = ["poisson", "lognormal_answers" if engines and are_engines(used) else "lognormal"]
+    found.append("end_to_end")
+    if task == "chat" and not are_engines(used):
         found.append("prompt_share")
+    if engines and not are_engines(used):
+        found.append("engines_as_slots")
+    if any(not engine.kv_tokens for engine in engines):
+        found.append("cache_unknown")
     if Evidence.EMULATED in evidence:
         found.append("roofline")
     if Evidence.PUBLISHED in evidence:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from marketplace.benchmarks.models import Origin, Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import AIModel, DeploymentStatus, Protocol, Task
+from marketplace.planning.advisor.engines import as_engine
 from marketplace.planning.advisor.option import Evidence, Option, chips_of, kind_of
 from marketplace.planning.advisor.published import benchmarks, published_options
 from marketplace.planning.advisor.question import Question
@@ -74,15 +75,15 @@ def _option(question: Question, profile: Profile) -> Option:
     else:
         scale, fits = _scale(question, profile, task)
     workers = pool.workers.filter(_speaks(task))
-    slots = profile.slots or max((worker.slots for worker in workers), default=1)
-    return Option(
+    slots_there = max((worker.slots for worker in workers), default=0)
+    option = Option(
         name=pool.name,
         hardware=pool.hardware,
         kind=kind_of(pool.hardware),
         chips=chips_of(pool.hardware),
         region=pool.region,
         service_ms=profile.service_ms * scale,
-        slots=slots,
+        slots=profile.slots or slots_there or 1,
         batch_curve=curve,
         evidence=_evidence(profile),
         cost_nano=pool.cost_nano_per_hour,
@@ -94,6 +95,9 @@ def _option(question: Question, profile: Profile) -> Option:
         in_service=sum(worker.healthy and not worker.draining for worker in workers),
         mix_fits=fits,
     )
+    if (figures := profile.engine_figures) is None:
+        return option
+    return as_engine(option, figures, slots_there or figures.at_once, question)
 
 
 def _measured_ms(known: EmulatedOption, profile: Profile) -> float:
@@ -151,21 +155,22 @@ def _variants(question: Question) -> Sequence[Option]:
             continue
         service_ms, curve = variant.of(question)
         hardware = f"{variant.chips} × {variant.hardware} (emulated)"
-        options.append(
-            Option(
-                name=f"{variant.pool} ×{variant.chips}",
-                hardware=hardware,
-                kind=kind_of(variant.hardware),
-                chips=variant.chips,
-                region=pool.region,
-                service_ms=service_ms,
-                slots=variant.slots,
-                batch_curve=curve,
-                evidence=Evidence.EMULATED,
-                cost_nano=pool.cost_nano_per_hour * variant.chips // variant.pool_chips,
-                source="emulator: roofline over published peaks, another number of chips",
-            )
+        option = Option(
+            name=f"{variant.pool} ×{variant.chips}",
+            hardware=hardware,
+            kind=kind_of(variant.hardware),
+            chips=variant.chips,
+            region=pool.region,
+            service_ms=service_ms,
+            slots=variant.slots,
+            batch_curve=curve,
+            evidence=Evidence.EMULATED,
+            cost_nano=pool.cost_nano_per_hour * variant.chips // variant.pool_chips,
+            source="emulator: roofline over published peaks, another number of chips",
+            has_room=variant.has_room,
         )
+        figures = variant.engine
+        options.append(as_engine(option, figures, figures.at_once, question) if figures else option)
     return options
 
 

@@ -1,4 +1,8 @@
-"""A fleet in the simulator: the real scheduler under virtual time, at the asked rate and mix."""
+"""A fleet in the simulator: the real scheduler under virtual time, at the asked rate and mix.
+
+Where all its instances are known as LLM engines they are simulated as such (:mod:`.engines`), else
+all as machines with slots.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from random import Random
 
 from msgspec import Struct
 
+from marketplace.planning.advisor.engines import are_engines, engine_results
 from marketplace.planning.advisor.option import Option
 from marketplace.planning.advisor.program import Counts
 from marketplace.planning.advisor.question import Question
@@ -40,6 +45,13 @@ class Verdict(StrEnum):
     """The interval holds the asked share: neither is shown."""
 
 
+class WorkerModel(StrEnum):
+    """How instances are emulated."""
+
+    ENGINES = "engines"
+    SLOTS = "slots"
+
+
 class Emulated(Struct, frozen=True):
     """Figures of one run. ``within`` is the share of calls within the SLO: value, low, high."""
 
@@ -51,6 +63,7 @@ class Emulated(Struct, frozen=True):
     calls: int
     traffic: dict[str, float]
     """Share of the calls by option."""
+    worker_model: WorkerModel = WorkerModel.SLOTS
 
 
 def emulate(
@@ -63,21 +76,33 @@ def emulate(
     in_time: Callable[[], bool] = lambda: True,
 ) -> Emulated:
     """Run a fleet at the peak rate until it is clear whether it meets the SLO, or time is over."""
-    machines = machines_of(options, counts)
     figures = None
-    used = [option.service_ms for option, n in zip(options, counts, strict=True) if n]
-    filling = int(FILLS * question.peak_hz * max(used) / 1e3)
+    used = [option for option, n in zip(options, counts, strict=True) if n]
+    filling = int(FILLS * question.peak_hz * max(option.service_ms for option in used) / 1e3)
+    model = worker_model_of(used)
+    results = engine_results if model is WorkerModel.ENGINES else slot_results
     for calls in sorted({min(max(stage, filling), CALLS_MAX) for stage in stages}):
-        simulation = Simulation(Setup(machines, policy=Policy(1, 1, MODEL)), seed)
-        arrivals = poisson(question.peak_hz, Sizes(question.size_cv)).arrivals(
-            Random(f"advice-{seed}")
-        )
-        figures = _judged(simulation.run(arrivals, calls), options, question)
+        made = results(options, counts, question, seed=seed, calls=calls)
+        figures = _judged(made, options, question, model)
         if figures.verdict is not Verdict.BORDERLINE or not in_time():
             break
     if figures is None:
         raise ValueError("no stage to run")
     return figures
+
+
+def worker_model_of(used: Sequence[Option]) -> WorkerModel:
+    """How a fleet of these options is emulated."""
+    return WorkerModel.ENGINES if are_engines(used) else WorkerModel.SLOTS
+
+
+def slot_results(
+    options: Sequence[Option], counts: Counts, question: Question, *, seed: int, calls: int
+) -> list[Result]:
+    """So many calls at the peak rate, on machines with slots behind the real scheduler."""
+    simulation = Simulation(Setup(machines_of(options, counts), policy=Policy(1, 1, MODEL)), seed)
+    arrivals = poisson(question.peak_hz, Sizes(question.size_cv)).arrivals(Random(f"advice-{seed}"))
+    return simulation.run(arrivals, calls)
 
 
 def machines_of(options: Sequence[Option], counts: Counts) -> tuple[Machine, ...]:
@@ -96,7 +121,9 @@ def machines_of(options: Sequence[Option], counts: Counts) -> tuple[Machine, ...
     )
 
 
-def _judged(results: Sequence[Result], options: Sequence[Option], question: Question) -> Emulated:
+def _judged(
+    results: Sequence[Result], options: Sequence[Option], question: Question, model: WorkerModel
+) -> Emulated:
     ordered = sorted(results, key=lambda result: result.at_s)
     counted = ordered[int(len(ordered) * WARM_UP_SHARE) :]
     good = [not r.error and r.latency_s * 1e3 <= question.slo_ms for r in counted]
@@ -116,6 +143,7 @@ def _judged(results: Sequence[Result], options: Sequence[Option], question: Ques
         percentile(latencies, 0.99),
         len(counted),
         {options[int(n)].name: calls / len(counted) for n, calls in sorted(traffic.items())},
+        model,
     )
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from marketplace.benchmarks.profiles.engine_figures import EngineFigures
 from router.domain.money import NANO_PER_USD
 
 FACTOR_MIN = 0.01
@@ -45,6 +46,9 @@ class Option(Struct, frozen=True, kw_only=True):
     ``slots`` as in :class:`marketplace.benchmarks.models.Profile`. ``cost_nano`` an hour is 0 when
     no price is known: such an option is listed and never chosen. ``in_service`` instances are up
     today.
+
+    ``engine`` is set where it is known as an LLM engine (:func:`.engines.as_engine`), which takes
+    ``sequences`` calls; ``slots`` are then as many as its KV cache has room for.
     """
 
     name: str
@@ -66,11 +70,21 @@ class Option(Struct, frozen=True, kw_only=True):
     in_service: int = 0
     mix_fits: bool = True
     """Whether the figures are for, or could be scaled to, the asked sizes."""
+    varying: float = 1.0
+    """The share of the service time that goes with a call's size."""
+    engine: EngineFigures | None = None
+    sequences: int = 0
+    has_room: bool = True
+    """Whether a call's tokens fit into its KV cache."""
 
     @property
     def capacity_hz(self) -> float:
         """Mean calls a second with every slot busy."""
-        return self.slots / (self.service_ms / 1e3 * curve_factor(self.batch_curve, self.slots))
+        return self.slots / self.service_ms_at(self.slots) * 1e3
+
+    def service_ms_at(self, concurrency: float) -> float:
+        """Mean service time with so many calls on the instance."""
+        return self.service_ms * curve_factor(self.batch_curve, concurrency)
 
     @property
     def cost_usd(self) -> float:

@@ -3,7 +3,8 @@
 The slots of all instances of an option are the servers of an M/G/c queue. Waiting follows Allen and
 Cunneen (1990): Erlang's probability of waiting, and its mean wait times (1 + cv²)/2; the wait of
 those that wait is taken as exponential. Service is lognormal, and slows with the mean concurrency
-by the batch curve. It is an approximation: :mod:`.search` checks what it leads to.
+by the batch curve. Where a part of it does not go with the size, as an engine's prompts do not, it
+spreads that much less. It is an approximation: :mod:`.search` checks what it leads to.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def waiting_probability(servers: int, offered: float) -> float:
 
 def load_of(option: Option, count: int, rate_hz: float, cv: float) -> Load:
     """The option's instances under a rate that is spread evenly over them."""
-    return _load(option.service_ms, option.slots, option.batch_curve, count, rate_hz, cv)
+    spread = cv * option.varying
+    return _load(option.service_ms, option.slots, option.batch_curve, count, rate_hz, spread)
 
 
 def _load(alone_ms: float, slots: int, curve: Curve, count: int, rate_hz: float, cv: float) -> Load:
@@ -117,7 +119,7 @@ def rate_carried(
 ) -> float:
     """The highest rate (calls a second) that ``count`` instances carry; 0 if not even one call."""
     station = (option.service_ms, option.slots, option.batch_curve)
-    return _carried(station, count, slo_ms, share, cv, utilisation_max)
+    return _carried(station, count, slo_ms, share, cv * option.varying, utilisation_max)
 
 
 @lru_cache(maxsize=CARRIED_MAX)

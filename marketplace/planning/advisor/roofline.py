@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from marketplace.benchmarks.profiles.engine_figures import EngineFigures, Sum
 from marketplace.planning.advisor.question import Question
 
 FILE = Path(__file__).with_name("emulated.json")
@@ -26,6 +27,10 @@ class EmulatedOption(Struct, frozen=True, forbid_unknown_fields=True):
     A prompt takes the longer of ``read_ms`` and its tokens' ``token_ms``, and ``overhead_ms``;
     ``step_ms`` is one completion token by concurrency (0 unless the task is chat); an image takes
     ``item_ms``, shared out over what runs at once.
+
+    What is known beforehand of its engine is ``first`` and ``step``, in seconds, as in
+    :class:`~router.domain.catalog.EngineCurve`. It runs ``sequences`` calls, and its KV cache holds
+    ``kv_tokens``, none where the model does not fit. Empty and 0 where the task is not chat.
     """
 
     model: str
@@ -40,6 +45,32 @@ class EmulatedOption(Struct, frozen=True, forbid_unknown_fields=True):
     item_ms: float
     overhead_ms: float
     step_ms: tuple[tuple[int, float], ...]
+    first: tuple[float, ...] = ()
+    step: tuple[float, ...] = ()
+    sequences: int = 0
+    kv_tokens: int = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the model fits, with room for a KV cache; known of chat alone."""
+        return self.task != "chat" or self.kv_tokens > 0
+
+    @property
+    def engine(self) -> EngineFigures | None:
+        """As a profile keeps it; None where it is no engine, or the model does not fit."""
+        if not self.kv_tokens:
+            return None
+        first = Sum(self.first, (True,) * len(self.first), 0.0)
+        step = Sum(self.step, (True,) * len(self.step), 0.0)
+        return EngineFigures(
+            first,
+            step,
+            answers=0,
+            at_once=self.sequences,
+            context_tokens=1.5 * REFERENCE_TOKENS,
+            event_tokens=1.0,
+            kv_tokens=self.kv_tokens,
+        )
 
     def service_ms(self, prompt: float, completion: float, rows: float, at_once: int) -> float:
         """One call's mean time with ``at_once`` running."""

@@ -27,6 +27,7 @@ LEFT_OUT = {
     "kind": _("this kind of hardware is not allowed"),
     "region": _("its region is not allowed"),
     "price": _("no price is known"),
+    "memory": _("the model, or one call, does not fit into its memory"),
 }
 PILOT = {
     "given": _("its figures come from the provider"),
@@ -39,17 +40,27 @@ PILOT = {
 ASSUMPTIONS = {
     "poisson": _("Calls come at random (Poisson), at the peak rate."),
     "lognormal": _("Sizes are lognormal around the mean, with the spread given."),
+    "lognormal_answers": _(
+        "Answers' lengths are lognormal around the mean, with the spread given. All prompts have "
+        "the mean length, and none is cached."
+    ),
     "end_to_end": _("The SLO is for the whole answer, up to its last token."),
     "prompt_share": _(
         "Where a profile was measured with other sizes, a prompt token counts as a "
         "hundredth of a completion token."
     ),
     "roofline": _(
-        "Emulated figures are a roofline over published peaks: memory size and communication "
-        "between chips are left out."
+        "Emulated figures are a roofline over published peaks: communication between chips is left "
+        "out, and memory counts for LLM engines alone."
     ),
     "one_point": _(
         "Only one load is known for a published system: it is assumed to be as slow at any other."
+    ),
+    "engines_as_slots": _(
+        "Not all of these machines are known as LLM engines, so all are emulated with slots."
+    ),
+    "cache_unknown": _(
+        "The size of some KV caches is not known: they are taken to have room for every call."
     ),
     "mix": _("The sizes behind some figures are unknown and assumed to be yours."),
 }
@@ -59,6 +70,16 @@ COMPARED = {
     "tpu": _("Best with TPUs alone"),
     "cpu": _("Best with CPUs alone"),
     "now": _("What is in service now"),
+}
+WORKER_MODEL = {
+    "engines": _(
+        "Batching and the KV cache are counted: calls on one machine slow each other, prompts hold "
+        "up answers, and only as many calls run as its memory has room for."
+    ),
+    "slots": _(
+        "Each machine is counted as slots: a call has one to itself, and others slow it only as "
+        "was measured. Batching and the KV cache of LLM engines are not counted."
+    ),
 }
 CONFIDENCE = {"high": _("high"), "medium": _("medium"), "low": _("low")}
 VERDICT = {
@@ -77,6 +98,7 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
     "assumption": ASSUMPTIONS,
     "compared": COMPARED,
     "confidence": CONFIDENCE,
+    "worker_model": WORKER_MODEL,
     "verdict": VERDICT,
     "step": STEPS,
 }

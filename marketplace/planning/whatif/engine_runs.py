@@ -10,9 +10,9 @@ from math import ceil, inf
 
 import msgspec
 
-from marketplace.benchmarks.profiles.engine_figures import CONTEXT_UNIT, PROMPT_UNIT, EngineFigures
 from marketplace.benchmarks.recorded_calls.fleet import Fleet, Part
 from marketplace.benchmarks.recorded_calls.sizes import RecordedCall
+from marketplace.planning.engine_specs import CLIENT_TIMEOUT_S, NO_LOAD, fixed_s, spec_of
 from marketplace.planning.whatif.runs import (
     QUEUE_MAX,
     QUEUE_WAIT_S,
@@ -27,22 +27,14 @@ from router.domain.pricing import Price
 from router.simulator.batching import EngineSpec
 from router.simulator.engine_run import Call, EngineResult, simulate_engines
 from router.simulator.engine_scenarios import EngineScenario
-from router.simulator.kv_cache import BLOCK_TOKENS
 from router.simulator.scheduled import MODEL, Scheduled
-from router.simulator.sessions import Lengths, Load, alone
+from router.simulator.sessions import alone
 from router.simulator.workload import Arrival
-
-CLIENT_TIMEOUT_S = 600.0
-STEP_TOKENS = 2048
-"""An engine computes so many in a step at most: a common default."""
 
 EVENTS_MAX = 400_000
 """Up to so many tokens of all answers are simulated one by one, more of them several at a time, so
 that a run ends within seconds.
 """
-
-ANY = Lengths(1.0, 0.0, 1.0, 1.0)
-"""Lengths are those of the recorded calls."""
 
 
 def simulation_of(*fleets: Fleet) -> Simulate:
@@ -80,9 +72,8 @@ def engines_simulated(
         )
         for number, (call, arrival) in enumerate(zip(calls, arrivals, strict=True))
     ]
-    load = Load(1.0, ANY, ANY, answer_max=0)
     scenario = EngineScenario(
-        "replay", "recorded calls", engines, load, inf, client_timeout_s=CLIENT_TIMEOUT_S
+        "replay", "recorded calls", engines, NO_LOAD, inf, client_timeout_s=CLIENT_TIMEOUT_S
     )
     placer = _Ticking(
         msgspec.structs.replace(policy, model=MODEL, shared=False),
@@ -101,30 +92,17 @@ def specs_of(part: Part, *, event_tokens: int, kv_tokens_min: int) -> list[Engin
     """Its workers as the simulator has engines. Raises ``ValueError`` where it has none."""
     if part.engine is None:
         raise ValueError(f"pool {part.pool!r} is not known as an engine")
-    _, _, prompts_s = part.engine.first.weights
-    base_s, batch_s, context_s, beside_s = part.engine.step.weights
-    kv_tokens = part.engine.kv_tokens or 1 << 40
     return [
-        EngineSpec(
+        spec_of(
+            part.engine,
             name=name,
             kind=part.pool,
-            prefill_hz=PROMPT_UNIT / prompts_s,
-            base_s=base_s * event_tokens,
-            batch_s=batch_s * event_tokens,
-            context_s=context_s / CONTEXT_UNIT * event_tokens,
-            kv_tokens=max(kv_tokens, kv_tokens_min + BLOCK_TOKENS),
-            step_tokens=STEP_TOKENS,
             sequences_max=slots,
             event_tokens=event_tokens,
-            beside_hz=PROMPT_UNIT / beside_s,
+            kv_tokens_min=kv_tokens_min,
         )
         for name, slots in zip(part.workers, part.slots, strict=True)
     ]
-
-
-def fixed_s(figures: EngineFigures) -> float:
-    """The part of the time to the first token that is neither a step nor the prompt."""
-    return max(figures.first.weights[0] - 1.5 * figures.step.weights[0], 0.0)
 
 
 class _Ticking(Scheduled):

@@ -7,6 +7,7 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from marketplace.planning.advisor.answer import Answer
+from marketplace.planning.advisor.emulation import WorkerModel
 from marketplace.planning.advisor.model import Fleet
 from marketplace.planning.advisor.question import KINDS, Question, question_of, slo_parse
 from marketplace.planning.advisor.search import Checked
@@ -14,6 +15,10 @@ from marketplace.planning.advisor.services import CHECK_SECONDS, answer_question
 from marketplace.planning.asking import QuestionInvalid
 
 PUBLISHED = "published, not measured here"
+WORKERS = {
+    WorkerModel.ENGINES: "LLM engines: with batching and KV cache",
+    WorkerModel.SLOTS: "machines with slots",
+}
 
 
 class Command(BaseCommand):
@@ -100,6 +105,7 @@ def _fleet(made: Answer) -> list[str]:
             else ""
         ),
         f"  by the queueing model: {_latency(fleet)}, {fleet.within:.2%} within the SLO",
+        f"  counted as {WORKERS[made.worker_model]}",
         f"  bound by: {', '.join(made.binding)}; enough up to {made.rate_until_hz:g} a second",
     ]
     return lines

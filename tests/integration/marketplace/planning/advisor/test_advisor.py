@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
@@ -52,6 +53,17 @@ def yard(shop: Shop) -> Shop:
     return shop
 
 
+ENGINE: dict[str, Any] = {
+    "first": {"weights": [0.03, 0.001, 0.1], "told": [True] * 3, "missed": 0.05},
+    "step": {"weights": [0.005, 0.0005, 0.01, 0.1], "told": [True] * 4, "missed": 0.05},
+    "answers": 400,
+    "at_once": 8,
+    "context_tokens": 128.0,
+    "event_tokens": 1.0,
+    "kv_tokens": 4_000,
+}
+
+
 def profile_of(deployment: Deployment, **changed: Any) -> Profile:
     benchmark = Benchmark.objects.create(
         model=deployment.version.model,
@@ -90,6 +102,17 @@ def test_a_measured_profile_is_an_option_scaled_to_the_asked_sizes(yard: Shop) -
     assert (option.evidence, option.kind, option.region) == (Evidence.MEASURED, "cpu", "lisbon")
     assert (option.in_service, option.cost_usd, option.mix_fits) == (1, 0.5, True)
     assert option.batch_curve == ((2, 1.1), (4, 1.4))
+
+
+def test_a_profile_of_an_engine_is_an_option_that_batches(yard: Shop) -> None:
+    Profile.objects.update(engine=ENGINE)
+    (option,) = options_of(Question(**{**ASKED, "prompt_tokens": 500, "completion_tokens": 100}))
+    alone_s = 0.03 + 0.5 * 0.1 + 99 * (0.005 + 0.0005 + 0.01 * 562.5 / 1e4)
+    assert option.service_ms == pytest.approx(1e3 * alone_s)
+    # Of the worker's slots as many are used as the cache has room for.
+    assert option.sequences == yard.worker.slots
+    assert option.slots == min(yard.worker.slots, int(4_000 / 562.5))
+    assert option.capacity_hz < option.slots / alone_s
 
 
 def test_a_profile_that_expired_or_is_not_published_is_no_option(yard: Shop) -> None:
@@ -342,6 +365,33 @@ def test_the_page_answers_at_once_and_then_shows_the_check(yard: Shop) -> None:
     assert "hx-trigger" not in page
     assert "No cheaper one was shown to meet the SLO" in page
     assert "Best with TPUs alone" in page
+
+
+@pytest.mark.parametrize(
+    ("language", "engines", "slots"),
+    [
+        ("en", "Batching and the KV cache are counted", "Each machine is counted as slots"),
+        (
+            "pt-br",
+            "O processamento em lote e o cache KV são considerados:",
+            "Cada máquina é tratada como",
+        ),
+    ],
+)
+def test_the_page_says_whether_batching_and_the_cache_are_counted(
+    yard: Shop, language: str, engines: str, slots: str
+) -> None:
+    client = member(yard)
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = language
+
+    def page() -> str:
+        return client.post("/advisor", FORM, follow=True).content.decode()
+
+    assert slots in page()
+    Profile.objects.update(engine=ENGINE)
+    assert engines in page()
+    kept = client.get("/api/v1/advice").json()["results"]
+    assert [row["answer"]["worker_model"] for row in kept] == ["engines", "slots"]
 
 
 def test_a_form_that_does_not_fit_says_where(yard: Shop) -> None:
