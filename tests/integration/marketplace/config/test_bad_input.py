@@ -14,7 +14,7 @@ from django.db.models.query import QuerySet
 from django.test import Client
 
 from tests.integration.marketplace.acme import Acme, open_acme
-from tests.integration.marketplace.operations import operations
+from tests.integration.marketplace.api_operations import operations
 from tests.integration.marketplace.shop import open_shop
 
 pytestmark = pytest.mark.django_db

@@ -16,7 +16,7 @@ from marketplace.accounts.services import api_key_create
 from marketplace.config.errors.faults import RETRY_AFTER_S
 from marketplace.config.urls import pages as urls_pages
 from tests.integration.marketplace.acme import Acme, open_acme
-from tests.integration.marketplace.operations import Operation, operations
+from tests.integration.marketplace.api_operations import Operation, operations
 from tests.integration.marketplace.shop import open_shop
 
 QUERIES_MAX = 200

@@ -30,7 +30,7 @@ from marketplace.routing.models import PolicyKind
 from marketplace.routing.services import policy_publish
 from tests.examples import examples
 from tests.integration.marketplace.acme import Acme, open_acme
-from tests.integration.marketplace.operations import operations, schema
+from tests.integration.marketplace.api_operations import operations, schema
 from tests.integration.marketplace.shop import open_shop
 
 pytestmark = pytest.mark.django_db

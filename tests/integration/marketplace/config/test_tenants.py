@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from marketplace.accounts.models import Scope, User
 from marketplace.accounts.services import api_key_create, organisation_create
 from tests.integration.marketplace.acme import Acme, open_acme
-from tests.integration.marketplace.operations import Operation, operations
+from tests.integration.marketplace.api_operations import Operation, operations
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db
