@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from waypost.errors import StreamBroken
@@ -12,7 +13,7 @@ from waypost.wire import Broken, Close, Emit, Head, Items, More, Steps
 T = TypeVar("T")
 
 
-class StreamParser(Generic[T]):
+class StreamParser(ABC, Generic[T]):
     """Reads events of one kind of stream; sets ``is_over`` at the one that ends it."""
 
     is_over = False
@@ -20,9 +21,9 @@ class StreamParser(Generic[T]):
     def begin(self, head: Head) -> None:
         """The stream is open."""
 
+    @abstractmethod
     def read(self, event: Event) -> T | None:
         """What the event tells, if anything. Raises the error that it is."""
-        raise NotImplementedError
 
 
 def streamed(opening: Steps[Head], parser: StreamParser[T]) -> Items[T]:

@@ -92,12 +92,12 @@ def run(
         typer.Option(metavar="FILE.json", help="Tensors instead of a prompt: lists by name."),
     ] = None,
     sort: Sort = None,
-    only: Annotated[list[str], typer.Option(metavar="PROVIDER", help="May serve it.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(metavar="PROVIDER", help="May serve it.")] = [],
     deadline_ms: Annotated[int | None, typer.Option(min=1)] = None,
     priority: Annotated[
         str | None, typer.Option(metavar="P", help="interactive, standard or batch.")
     ] = None,
-    fallback: Annotated[list[str], typer.Option(metavar="MODEL", help="Tried next.")] = [],  # noqa: B006
+    fallback: Annotated[list[str], typer.Option(metavar="MODEL", help="Tried next.")] = [],
     explain: Annotated[bool, typer.Option("--explain", help="And why it went there.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -91,7 +91,7 @@ def bench_run(
     ] = "offline",
     setting: Annotated[
         list[str], typer.Option(metavar="NAME=VALUE", help="Such as samples=100; repeat it.")
-    ] = [],  # noqa: B006
+    ] = [],
     wait: Annotated[bool, typer.Option(help="Follow it to its end.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -225,10 +225,10 @@ def whatif(
     since: Annotated[str, typer.Option(metavar="TIME", help="Like 2026-11-24T15:00Z.")],
     until: Annotated[str, typer.Option(metavar="TIME", help="Not included.")],
     kind: Annotated[str | None, typer.Option(metavar="NAME", help="Another policy.")] = None,
-    workers: Annotated[list[str], typer.Option(metavar="POOL=±N", help="More or fewer.")] = [],  # noqa: B006
-    slots: Annotated[list[str], typer.Option(metavar="POOL=N", help="Of each worker.")] = [],  # noqa: B006
-    speed: Annotated[list[str], typer.Option(metavar="POOL=X", help="0.5 is half as fast.")] = [],  # noqa: B006
-    price: Annotated[list[str], typer.Option(metavar="DEPLOYMENT=X", help="So many times.")] = [],  # noqa: B006
+    workers: Annotated[list[str], typer.Option(metavar="POOL=±N", help="More or fewer.")] = [],
+    slots: Annotated[list[str], typer.Option(metavar="POOL=N", help="Of each worker.")] = [],
+    speed: Annotated[list[str], typer.Option(metavar="POOL=X", help="0.5 is half as fast.")] = [],
+    price: Annotated[list[str], typer.Option(metavar="DEPLOYMENT=X", help="So many times.")] = [],
     scale: Annotated[float, typer.Option(help="So many times the calls.")] = 1.0,
     slo: Annotated[float, typer.Option(metavar="MS", help="By when an answer is good.")] = 0.0,
     as_json: Json = False,
