@@ -1,1 +1,1 @@
-"""The APIs that clients use: OpenAI's, Anthropic's Messages and the Open Inference Protocol."""
+"""The APIs that clients use: the faces, and what is not a call."""

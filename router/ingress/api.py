@@ -19,24 +19,24 @@ from router.domain.errors import (
     NothingEligible,
     QueueFull,
     RequestInvalid,
-    RouteNotFound,
     RouterBusy,
     WorkerFailed,
 )
 from router.domain.ids import uuid7
 from router.domain.request import InferenceRequest, Kind, Priority, prioritised, traced
-from router.ingress import description, listing, messages, oip_http, openai, quote
+from router.ingress import description, listing, oip_http, quote
 from router.ingress.account import Account
 from router.ingress.content_coding import decoded
-from router.ingress.errors import anthropic_error, error_headers, oip_error, openai_error
+from router.ingress.errors import error_headers
 from router.ingress.exchange import Exchange, Headers, Sink
+from router.ingress.faces.face import Arrival, Face
+from router.ingress.faces.messages import face as messages
+from router.ingress.faces.table import FACES, face_of, speaker_of
 from router.ingress.forward import Forwarder
 from router.ingress.idempotency import CANCEL, HEADER, Idempotency
 from router.ingress.inflow import Inflow
-from router.ingress.messages_answer import MessagesClient
-from router.ingress.openai_answer import OpenAIClient
 from router.ingress.operations import JSON, Operations
-from router.ingress.pass_through import PassThrough, is_job
+from router.ingress.pass_through import PassThrough, is_job, no_such
 from router.ingress.progress import HEADER as PROGRESS
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client, Gateway
@@ -95,7 +95,7 @@ class API:
             raise RouterBusy(
                 f"{self._limits.calls_max} calls are running here, try again", retry_after_s=1
             )
-        if exchange.path not in openai.PATHS and is_job(exchange) and self._jobs is not None:
+        if exchange.path not in FACES and is_job(exchange) and self._jobs is not None:
             exchange.inflow = self._jobs.inflow_of(exchange)
             if exchange.inflow.has_body:
                 exchange.grant = self._gateway.authenticate(exchange.credential)
@@ -137,13 +137,8 @@ class API:
     ) -> tuple[int, Headers, bytes]:
         """Status, headers and body of an error, in the dialect of the path."""
         self._operations.meters.errors[error.code] += 1
-        shape = openai_error
-        if exchange.path.startswith(OIP_PREFIX):
-            shape = oip_error
-        elif exchange.path.startswith(messages.PATH):
-            shape = anthropic_error
         headers = [*error_headers(error), ("x-request-id", request_id or self.new_call()[0])]
-        return error.status, headers, shape(error)
+        return error.status, headers, speaker_of(exchange.path).error(error)
 
     async def drain(self, timeout_s: float) -> None:
         """Fail ``/readyz`` from now on, and wait until no call runs or the time is up."""
@@ -160,27 +155,25 @@ class API:
             if CODING in exchange.headers:
                 coding = exchange.headers.pop(CODING).decode("latin-1")
                 exchange.body = decoded(exchange.body, coding, self._limits.body_bytes_max)
-            kind = openai.PATHS.get(path)
             if path == messages.COUNT_PATH:
                 return await self._count_tokens(exchange)
-            if kind is not None:
-                is_message = path == messages.PATH
-                call = openai.parse_call(
-                    kind,
-                    messages.chat_body(exchange.body) if is_message else exchange.body,
-                    request_id=request_id,
-                    explain=exchange.header(b"x-route-explain") == "1",
-                    arrived_s=time.monotonic(),
-                    created_at_ms=now_ms,
+            face = face_of(path)
+            if face is not None:
+                forwarder = self._forwarder
+                arrival = Arrival(
+                    request_id,
+                    time.monotonic(),
+                    now_ms,
+                    exchange.header(b"x-route-explain") == "1",
+                    face.is_root and forwarder is not None and forwarder.streams(exchange),
+                    self._gateway.table,
                 )
-                return await self._serve(exchange, call)
-            if path.startswith(OIP_PREFIX):
-                return await self._infer(exchange, request_id, now_ms)
+                return await self._serve(exchange, face, face.read(exchange, arrival))
         elif method == "GET":
             return await self._get(exchange)
         elif method == "OPTIONS":
             return await exchange.allow_cross_origin()
-        raise _no_such(exchange)
+        raise no_such(exchange)
 
     async def _pass_on(self, exchange: Exchange, inflow: Inflow, request_id: str) -> None:
         if exchange.grant is None:
@@ -191,36 +184,11 @@ class API:
     async def _count_tokens(self, exchange: Exchange) -> None:
         """Estimate the tokens of a message's prompt. Nothing runs and nothing is charged."""
         grant = self._gateway.authenticate(exchange.credential)
-        call = openai.parse_call(
-            Kind.CHAT,
-            messages.chat_body(exchange.body, counting=True),
-            request_id="",
-            explain=False,
-            arrived_s=0.0,
-            created_at_ms=0,
-        )
+        call = messages.counted(exchange.body, Arrival("", 0.0, 0))
         find_route(self._gateway.table, grant, call)
         await exchange.answer(200, JSON, listing.encode({"input_tokens": call.prompt_tokens}))
 
-    async def _infer(self, exchange: Exchange, request_id: str, now_ms: int) -> None:
-        target = oip_http.parse_path(exchange.path)
-        if target is None or target.action != "infer":
-            raise _no_such(exchange)
-        route = oip_http.find_route(self._gateway.table, target)
-        call = oip_http.parse_infer(
-            route.model,
-            exchange.body,
-            exchange.headers,
-            checked=quote.HEADER not in exchange.headers,
-            stream=self._forwarder is not None and self._forwarder.streams(exchange),
-            request_id=request_id,
-            explain=exchange.header(b"x-route-explain") == "1",
-            arrived_s=time.monotonic(),
-            created_at_ms=now_ms,
-        )
-        await self._serve(exchange, call)
-
-    async def _serve(self, exchange: Exchange, call: InferenceRequest) -> None:
+    async def _serve(self, exchange: Exchange, face: Face, call: InferenceRequest) -> None:
         if self._trace_share is not None or TRACEPARENT in exchange.headers:
             call = traced(call, exchange.header(TRACEPARENT), self._trace_share)
         if PRIORITY in exchange.headers:
@@ -234,25 +202,21 @@ class API:
             body = quote.quote_of(*self._gateway.quoted(exchange.grant, call))
             return await exchange.answer(200, JSON, body)
         if not exchange.headers.get(HEADER):  # All clients would share an empty key.
-            return await self._running(exchange, exchange.grant, call, exchange)
+            return await self._running(exchange, face, exchange.grant, call, exchange)
         grant = exchange.grant
         if CANCEL in exchange.headers:
             body = listing.encode({"cancelled": self._idempotency.cancel(exchange, grant)})
             return await exchange.answer(200, JSON, body)
         await self._idempotency.once(
-            exchange, grant, lambda sink: self._running(exchange, grant, call, sink)
+            exchange, grant, lambda sink: self._running(exchange, face, grant, call, sink)
         )
 
     def _running(
-        self, exchange: Exchange, grant: Grant, call: InferenceRequest, sink: Sink
+        self, exchange: Exchange, face: Face, grant: Grant, call: InferenceRequest, sink: Sink
     ) -> Coroutine[None, None, None]:
         """The coroutine that serves a call."""
         progress = self._progress(exchange, call, sink)
-        client: Client
-        if exchange.path == messages.PATH:
-            client = MessagesClient(sink, call.id, progress)
-        else:
-            client = OpenAIClient(sink, call, progress)
+        client = face.client(sink, call, progress, exchange.body)
         if progress is not None:
             return self._told(exchange, grant, call, client, progress)
         if call.fallbacks:
@@ -335,7 +299,7 @@ class API:
         target = oip_http.parse_path(path)
         if target is not None and target.action != "infer":
             return await self._model_status(exchange, target)
-        raise _no_such(exchange)
+        raise no_such(exchange)
 
     async def _model_status(self, exchange: Exchange, target: oip_http.ModelPath) -> None:
         table = self._gateway.table
@@ -354,11 +318,6 @@ class API:
         if exchange.started:
             return  # The answer has begun, so all that is left is to close the connection.
         exchange.answer_now(*self.refusal(exchange, error, request_id))
-
-
-def _no_such(exchange: Exchange) -> RouteNotFound:
-    why = "ROUTER_JOBS_URL is not set" if is_job(exchange) else "see the API reference"
-    return RouteNotFound(f"there is no {exchange.method} {exchange.path} here; {why}")
 
 
 def _priority(asked: str) -> Priority:

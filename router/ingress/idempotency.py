@@ -20,6 +20,7 @@ from router.domain.errors import (
     RequestInvalid,
 )
 from router.ingress.exchange import Exchange, Headers, Sink
+from router.ingress.faces.table import ALL
 from router.pipeline.routing_table import Grant
 from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
@@ -34,7 +35,7 @@ LINGERING_MAX = 256
 """The most calls that go on without their clients. One beyond them ends as its client leaves."""
 REPLAYED = ("idempotent-replayed", "true")
 KEY_BYTES_MAX = 255
-ENDINGS = (b"data: [DONE]\n\n", b'data: {"type":"message_stop"}\n\n')
+ENDINGS = tuple({face.ending for face in ALL})
 """A stream that ends with one of these is complete."""
 
 RENEWALS = 3

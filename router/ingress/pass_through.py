@@ -12,7 +12,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from router.domain.errors import CodingUnknown, JobsUnavailable, RouterBusy
+from router.domain.errors import CodingUnknown, JobsUnavailable, RouteNotFound, RouterBusy
 from router.ingress.exchange import BODILESS, Exchange, Headers
 from router.ingress.inflow import Inflow
 from router.settings import Limits
@@ -65,6 +65,12 @@ def is_job(exchange: Exchange) -> bool:
 def is_job_path(path: str) -> bool:
     """Whether the path is one of the web process."""
     return path.startswith(ROOT) and path[len(ROOT) :].partition("/")[0] in JOBS
+
+
+def no_such(exchange: Exchange) -> RouteNotFound:
+    """The error for a path or a method that nothing here serves."""
+    why = "ROUTER_JOBS_URL is not set" if is_job(exchange) else "see the API reference"
+    return RouteNotFound(f"there is no {exchange.method} {exchange.path} here; {why}")
 
 
 class PassThrough:

@@ -21,7 +21,7 @@ from marketplace.routing.models import PolicyKind
 from router.contracts.openai_error import TYPES
 from router.domain.errors import CallError
 from router.domain.outcome import BILLED, Outcome
-from router.ingress import openai
+from router.ingress.faces.table import FACES
 from router.scheduling.policies import POLICIES
 from router.settings import Limits
 from tests.architecture import pages
@@ -196,9 +196,9 @@ def test_every_command_of_ours_is_known_here() -> None:
 # --- APIs, models, policies, outcomes ----------------------------------------------------------
 
 
-def test_every_openai_path_is_documented() -> None:
+def test_every_face_is_documented() -> None:
     text = (REFERENCE / "http-api.md").read_text()
-    assert {path for path in openai.PATHS if f"`POST {path}`" in text} == set(openai.PATHS)
+    assert {path for path in FACES if f"`POST {path}`" in text} == set(FACES)
 
 
 def test_every_management_resource_is_documented_and_no_other() -> None:

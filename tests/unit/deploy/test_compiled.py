@@ -21,7 +21,7 @@ HOT = (
     "ingress/exchange.py",
     "ingress/http1.py",
     "ingress/http1_bounds.py",
-    "ingress/openai.py",
+    "ingress/faces/openai.py",
     "ingress/request_target.py",
     "metering/journal.py",
     "metering/lease.py",

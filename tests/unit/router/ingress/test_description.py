@@ -23,7 +23,7 @@ IN_THE_REFERENCE = re.compile(r"`(GET|POST) (/[^`?]+?)(?:\?[^`]*)?`")
 
 
 def test_every_path_in_the_code_is_described() -> None:
-    files = (file for file in (SOURCES / "ingress").glob("*.py") if file.name != "description.py")
+    files = (file for file in (SOURCES / "ingress").rglob("*.py") if file.name != "description.py")
     found = {path for file in files for path in LITERAL.findall(file.read_text())}
     found = {path for path in found if not is_job_path(path)}
     assert {"/v1/chat/completions", "/v1/generation", "/v2", "/readyz"} <= found

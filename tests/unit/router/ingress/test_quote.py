@@ -16,9 +16,9 @@ from router.contracts.snapshot import Snapshot
 from router.domain.money import format_usd
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.openai import parse_call
 from router.ports.upstream import Answer
 from tests.examples import examples
+from tests.unit.router.ingress.reading import parse_call
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import ACCOUNT, KEY, FakeUpstream, Line, snapshot
 

@@ -18,7 +18,6 @@ from router.domain.errors import CallError
 from router.domain.keys import digest_key
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.openai import parse_call
 from router.metering.vault import Vault
 from router.pipeline.attempts import Attempts
 from router.pipeline.counting import WorkerCounts
@@ -38,6 +37,7 @@ from router.scheduling.scheduler import Scheduler
 from router.scheduling.starting import Starts
 from router.scheduling.tokens import TokenEstimates
 from router.settings import Limits
+from tests.unit.router.ingress.reading import parse_call
 
 PEPPER = b"pepper"
 QUEUE_MAX = 10

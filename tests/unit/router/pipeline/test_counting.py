@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.openai import parse_call
 from router.pipeline.counting import (
     ANSWER_SLACK_TOKENS,
     PROMPT_SLACK_TOKENS,
@@ -19,6 +18,7 @@ from router.pipeline.counting import (
     WorkerCounts,
 )
 from router.ports.upstream import Answer, StreamPart
+from tests.unit.router.ingress.reading import parse_call
 from tests.unit.router.pipeline.line import PRICE, USED, FakeUpstream, Line, until
 
 ANSWERS = 400

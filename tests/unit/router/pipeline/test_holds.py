@@ -16,13 +16,13 @@ from router.domain.errors import CreditExhausted
 from router.domain.money import Purse
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.openai import parse_call
 from router.pipeline.cover import HOLD_SLACK_TOKENS
 from router.pipeline.holding import ANSWER_TOKENS_MIN
 from router.pipeline.plan import make_plan
 from router.pipeline.routing_table import Grant, build_table
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from tests.simulation.virtual_time import run as in_virtual_time
+from tests.unit.router.ingress.reading import parse_call
 from tests.unit.router.pipeline.line import (
     ACCOUNT,
     FUNDS_NANO,

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from router.domain.outcome import Outcome
 from router.domain.pricing import Price, Usage
 from router.domain.request import Kind
-from router.ingress.openai import parse_call
 from router.metering.lease import Hold
 from router.pipeline.plan import Plan, make_plan
 from router.pipeline.routing_table import Grant, build_table
 from router.pipeline.settle import Settlement, settle
 from router.pipeline.trace import Abandoned, Trace
+from tests.unit.router.ingress.reading import parse_call
 from tests.unit.router.pipeline.line import NOTHING_LEARNED, USED, snapshot
 
 SECOND_NANO = 2_000_000

@@ -13,12 +13,12 @@ from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Deployment, Endpoint, Pool, Worker
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.openai import parse_call
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
 from router.settings import Limits
 from router.upstream.http import HTTPClient
 from router.upstream.oip_http import HEADER_LENGTH, HTTPTransport, OIPUpstream
 from router.upstream.openai_http import LENGTHS, OpenAIUpstream
+from tests.unit.router.ingress.reading import parse_call
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIMITS = Limits(connect_timeout_s=30, answer_bytes_max=10_000, event_bytes_max=1_000)

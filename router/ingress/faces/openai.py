@@ -1,6 +1,7 @@
 """OpenAI's dialect: turns JSON bodies into validated calls."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -16,29 +17,10 @@ from router.domain.request import (
     Modality,
     Wishes,
 )
-from router.ingress import messages
-from router.ingress.bodies import (
-    TEXT_ALONE,
-    TRUNCATED,
-    Body,
-    ChatBody,
-    CompletionBody,
-    EmbeddingBody,
-    check_chat,
-    check_texts,
-    fewest_tokens,
-    tokens_listed,
-    tokens_of,
-)
+from router.ingress.faces.bodies import TEXT_ALONE, TRUNCATED, Body
+from router.ingress.faces.face import Arrival
 from router.ingress.unfit import unfit
 
-PATHS = {
-    "/v1/chat/completions": Kind.CHAT,
-    "/v1/completions": Kind.COMPLETION,
-    "/v1/embeddings": Kind.EMBEDDING,
-    messages.PATH: Kind.CHAT,
-}
-PROMPT_FIELDS = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt", Kind.EMBEDDING: "input"}
 ASIDE_FIELDS = ("documents", "functions", "response_format", "suffix")
 """Fields besides messages and tools that a template may put into a prompt."""
 
@@ -59,7 +41,7 @@ _decode_wishes = msgspec.json.Decoder(Wishes).decode
 encode = msgspec.json.Encoder().encode
 
 
-class _Asked(msgspec.Struct, frozen=True, gc=False):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """What the fields of one kind of call ask for. ``texts`` is the number of prompts;
     ``tokens_listed`` is 0 for text.
     """
@@ -71,28 +53,34 @@ class _Asked(msgspec.Struct, frozen=True, gc=False):
     modalities: frozenset[Modality] = TEXT_ALONE
 
 
-def parse_call(
-    kind: Kind,
-    body: bytes,
-    *,
-    request_id: str,
-    explain: bool,
-    arrived_s: float,
-    created_at_ms: int,
-) -> InferenceRequest:
+class Shape(msgspec.Struct, frozen=True):
+    """A kind of call in OpenAI's words.
+
+    ``asked`` checks a decoded body and says its size. ``prompt`` is the field with the prompt. What
+    ``generates`` may be streamed, and asked for ``tokens_least`` tokens or more.
+    """
+
+    kind: Kind
+    decode: Callable[[bytes], Body]
+    asked: Callable[[Any], Asked]
+    prompt: str
+    tokens_least: int = 1
+    generates: bool = True
+
+
+def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
     """The call that a JSON body describes. Raises ``RequestInvalid`` that names the bad field."""
     try:
-        known = DECODE[kind](body)
+        known = shape.decode(body)
         fields = _decode_fields(body)
     except msgspec.ValidationError as error:
         raise unfit(error) from None
     except UNREADABLE as unreadable:
         raise RequestInvalid(f"the body is not JSON: {unreadable}") from None
     model, fallbacks = _models(known)
-    asked = _checked(known)
+    asked = shape.asked(known)
     choices = 1 if known.n is None else _between("n", known.n, 1, CHOICES_MAX)
-    tokens_asked = _tokens_asked(known, kind)
-    prompt_bytes = len(memoryview(fields[PROMPT_FIELDS[kind]]))
+    prompt_bytes = len(memoryview(fields[shape.prompt]))
     if asked.tokens_listed:
         prompt_bytes = asked.tokens_listed * BYTES_PER_TOKEN
     image_bytes = sum(len(url) for url in asked.images)
@@ -100,63 +88,40 @@ def parse_call(
     tokens_max = (
         len(body) - image_bytes + len(asked.images) * IMAGE_TOKENS_MAX + TEMPLATE_TOKENS_MAX
     )
-    stream = bool(known.stream) and kind is not Kind.EMBEDDING
     return InferenceRequest(
-        id=request_id,
-        kind=kind,
+        id=arrival.request_id,
+        kind=shape.kind,
         model=model,
         fallbacks=fallbacks,
         bound=Usage(prompt_tokens=tokens_max, images=len(asked.images)),
-        arrived_s=arrived_s,
-        created_at_ms=created_at_ms,
+        arrived_s=arrival.arrived_s,
+        created_at_ms=arrival.created_at_ms,
         prompt_bytes=prompt_bytes - image_bytes + len(memoryview(fields.get("tools", b""))),
         aside_bytes=sum(len(memoryview(fields.get(name, b""))) for name in ASIDE_FIELDS),
         prompt_tokens_min=0 if TRUNCATED in fields else asked.tokens_min,
         modalities=asked.modalities,
-        completion_tokens_asked=tokens_asked,
-        choices_asked=choices if kind is Kind.EMBEDDING else choices * asked.texts,
+        completion_tokens_asked=_tokens_asked(known, shape),
+        choices_asked=choices * asked.texts if shape.generates else choices,
         texts=asked.texts,
-        stream=stream,
+        stream=bool(known.stream) and shape.generates,
         include_usage=bool(known.stream_options and known.stream_options.include_usage),
-        explain=explain,
+        explain=arrival.explain,
         wishes=_wishes(known.provider),
         fields=fields,
     )
 
 
-DECODE: dict[Kind, Callable[[bytes], Body]] = {
-    Kind.CHAT: msgspec.json.Decoder(ChatBody).decode,
-    Kind.COMPLETION: msgspec.json.Decoder(CompletionBody).decode,
-    Kind.EMBEDDING: msgspec.json.Decoder(EmbeddingBody).decode,
-}
-
-
-def _checked(body: Body) -> _Asked:
-    if isinstance(body, ChatBody):
-        chat = check_chat(body)
-        least = tokens_of(chat.characters)
-        return _Asked(1, least, images=chat.images, modalities=chat.modalities)
-    if isinstance(body, CompletionBody):
-        prompts = check_texts("prompt", body.prompt)
-        return _Asked(len(prompts), fewest_tokens(prompts), tokens_listed(prompts))
-    if isinstance(body, EmbeddingBody):
-        if body.input == "":
-            raise RequestInvalid("input is empty; give at least one text", param="input")
-        texts = check_texts("input", body.input)
-        return _Asked(len(texts), tokens_listed=tokens_listed(texts))
-    return _Asked()
-
-
-def _tokens_asked(known: Body, kind: Kind) -> int:
-    """The requested length of an answer, 0 if none. A completion of 0 tokens only scores."""
-    if kind is Kind.EMBEDDING:
+def _tokens_asked(known: Body, shape: Shape) -> int:
+    """The requested length of an answer, 0 if none."""
+    if not shape.generates:
         return 0
-    least = 0 if kind is Kind.COMPLETION else 1
     asked = [
         ("max_completion_tokens", known.max_completion_tokens),
         ("max_tokens", known.max_tokens),
     ]
-    given = [_between(name, n, least, TOKENS_MAX) for name, n in asked if n is not None]
+    given = [
+        _between(name, n, shape.tokens_least, TOKENS_MAX) for name, n in asked if n is not None
+    ]
     return given[0] if given else 0
 
 

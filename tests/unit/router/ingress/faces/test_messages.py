@@ -13,8 +13,8 @@ from msgspec import structs
 
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.errors import RequestInvalid, StreamBroken
-from router.ingress.messages import chat_body
-from router.ingress.messages_answer import MessageStream, message_of
+from router.ingress.faces.messages.answer import MessageStream, message_of
+from router.ingress.faces.messages.request import chat_body
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from router.upstream.http import HTTPClient

@@ -13,9 +13,10 @@ from router.contracts.snapshot import Snapshot
 from router.domain.errors import RequestInvalid
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ingress import messages
-from router.ingress.openai import IMAGE_TOKENS_MAX, TEMPLATE_TOKENS_MAX, parse_call
+from router.ingress.faces.messages import request as messages
+from router.ingress.faces.openai import IMAGE_TOKENS_MAX, TEMPLATE_TOKENS_MAX
 from router.ports.upstream import Answer
+from tests.unit.router.ingress.reading import parse_call
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import KEY, FakeUpstream, Line, snapshot
 

@@ -14,8 +14,6 @@ from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
 from router.ingress.unfit import missing, unfit
 
-PATH = "/v1/messages"
-COUNT_PATH = PATH + "/count_tokens"
 OpenAIObject = dict[str, Any]
 """A message, part, tool or tool call in OpenAI's shape."""
 

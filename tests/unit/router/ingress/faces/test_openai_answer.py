@@ -9,7 +9,7 @@ from router.domain import errors
 from router.domain.errors import CallError
 from router.ingress.errors import ANTHROPIC_TYPES
 from router.ingress.exchange import Headers
-from router.ingress.openai_answer import OpenAIClient
+from router.ingress.faces.openai_answer import OpenAIClient
 from tests.unit.router.pipeline.line import chat
 
 REPORT = {"worker": "w"}

@@ -1,0 +1,1 @@
+"""What clients speak: one module for each face, and one row of the table."""

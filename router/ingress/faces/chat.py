@@ -1,0 +1,59 @@
+"""OpenAI's chat."""
+
+import msgspec
+
+from router.domain.request import InferenceRequest, Kind
+from router.ingress.describing import (
+    EVENTS,
+    GENERATION,
+    MESSAGE,
+    ROUTING,
+    TEXT,
+    list_of,
+    object_with,
+    operation,
+    ref,
+)
+from router.ingress.errors import openai_error
+from router.ingress.exchange import Exchange
+from router.ingress.faces.bodies import ChatBody, check_chat, tokens_of
+from router.ingress.faces.face import Arrival, Face
+from router.ingress.faces.openai import Asked, Shape, parse_call
+from router.ingress.faces.openai_answer import DONE, client_of
+
+PATH = "/v1/chat/completions"
+
+
+def _asked(body: ChatBody) -> Asked:
+    chat = check_chat(body)
+    least = tokens_of(chat.characters)
+    return Asked(1, least, images=chat.images, modalities=chat.modalities)
+
+
+SHAPE = Shape(Kind.CHAT, msgspec.json.Decoder(ChatBody).decode, _asked, prompt="messages")
+
+
+def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
+    return parse_call(SHAPE, exchange.body, arrival)
+
+
+FACE = Face(
+    path=PATH,
+    read=_read,
+    client=client_of,
+    error=openai_error,
+    ending=DONE,
+    described={
+        PATH: {"post": operation("OpenAI chat.", "Completion", EVENTS, takes="ChatRequest")}
+    },
+    schemas={
+        "ChatRequest": object_with(
+            {"model": TEXT, "messages": list_of(MESSAGE, 1)},
+            GENERATION | ROUTING | {"n": {"type": "integer", "minimum": 1, "maximum": 16}},
+        ),
+        "Completion": object_with(
+            {"choices": list_of({"type": "object"}, 1)},
+            {"model": TEXT, "usage": {"type": "object"}, "route": ref("Route")},
+        ),
+    },
+)

@@ -1,0 +1,46 @@
+"""What a face is: how its calls are read, and how its answers, its errors and itself are told."""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from router.domain.errors import CallError
+from router.domain.request import InferenceRequest
+from router.ingress.describing import Schema
+from router.ingress.exchange import Exchange, Sink
+from router.ingress.progress import Progress
+from router.pipeline.gateway import Client
+from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
+
+
+class Arrival(Struct, frozen=True, gc=False):
+    """One call that came. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` Unix time.
+
+    ``table`` is for faces that read a body by its model. ``streams`` says that another router wants
+    each answer as it comes.
+    """
+
+    request_id: str
+    arrived_s: float
+    created_at_ms: int
+    explain: bool = False
+    streams: bool = False
+    table: RoutingTable = EMPTY_TABLE
+
+
+class Face(Struct, frozen=True):
+    """One dialect at one path, or below it if ``is_root``. It answers ``POST``.
+
+    ``read`` gives the call, sized and checked, or raises a ``CallError``. ``client`` writes its
+    answer, usage included; its last argument is the body that was read. A stream that ends with
+    ``ending`` is whole. ``error`` renders an error, also for paths below ``path``.
+    """
+
+    path: str
+    read: Callable[[Exchange, Arrival], InferenceRequest]
+    client: Callable[[Sink, InferenceRequest, Progress | None, bytes], Client]
+    error: Callable[[CallError], bytes]
+    ending: bytes
+    described: Mapping[str, Schema]
+    schemas: Mapping[str, Schema]
+    is_root: bool = False

@@ -1,0 +1,42 @@
+"""The Open Inference Protocol v2 over REST: calls of models named in the path."""
+
+from router.domain.request import InferenceRequest
+from router.ingress import oip_http, quote
+from router.ingress.describing import TEXT, object_with
+from router.ingress.errors import oip_error
+from router.ingress.exchange import Exchange
+from router.ingress.faces.face import Arrival, Face
+from router.ingress.faces.openai_answer import DONE, client_of
+from router.ingress.pass_through import no_such
+
+ROOT = "/v2"
+
+
+def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
+    target = oip_http.parse_path(exchange.path)
+    if target is None or target.action != "infer":
+        raise no_such(exchange)
+    route = oip_http.find_route(arrival.table, target)
+    return oip_http.parse_infer(
+        route.model,
+        exchange.body,
+        exchange.headers,
+        checked=quote.HEADER not in exchange.headers,
+        stream=arrival.streams,
+        request_id=arrival.request_id,
+        explain=arrival.explain,
+        arrived_s=arrival.arrived_s,
+        created_at_ms=arrival.created_at_ms,
+    )
+
+
+FACE = Face(
+    path=ROOT,
+    is_root=True,
+    read=_read,
+    client=client_of,
+    error=oip_error,
+    ending=DONE,
+    described={},
+    schemas={"TensorError": object_with({"error": TEXT})},
+)

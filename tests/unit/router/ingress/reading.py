@@ -1,0 +1,22 @@
+"""Calls of OpenAI's kinds, read as the router reads them."""
+
+from router.domain.request import InferenceRequest, Kind
+from router.ingress.faces import chat, completions, embeddings
+from router.ingress.faces import openai as faces
+from router.ingress.faces.face import Arrival
+
+SHAPES = {shape.kind: shape for shape in (chat.SHAPE, completions.SHAPE, embeddings.SHAPE)}
+
+
+def parse_call(
+    kind: Kind,
+    body: bytes,
+    *,
+    request_id: str = "0193-test",
+    explain: bool = False,
+    arrived_s: float = 0.0,
+    created_at_ms: int = 0,
+) -> InferenceRequest:
+    return faces.parse_call(
+        SHAPES[kind], body, Arrival(request_id, arrived_s, created_at_ms, explain)
+    )
