@@ -44,9 +44,9 @@ from router.ports.cluster import Cluster, Member
 from router.ports.idempotency import IdempotencyStore
 from router.ports.records import NO_LOSSES, Recorder
 from router.ports.upstream import Upstream
+from router.scheduling.fleet.yielding import Yielding
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.starting import Starts
-from router.scheduling.yielding import Yielding
+from router.scheduling.waiting.starting import Starts
 from router.settings import Limits, Settings
 from router.upstream.engine_reports import MetricsReports
 from router.upstream.http import HTTPClient

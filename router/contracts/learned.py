@@ -30,7 +30,7 @@ class LearnedService(Struct, frozen=True):
 
 class LearnedEngines(Struct, frozen=True):
     """How the engines of a deployment serve: the weights of their first token and of a step, and
-    the mean request (:mod:`router.scheduling.engine`).
+    the mean request (:mod:`router.scheduling.worker_models.engine`).
     """
 
     first: tuple[Positive, Positive, Positive]

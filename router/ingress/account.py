@@ -23,7 +23,7 @@ from router.pipeline.gateway import Gateway
 from router.pipeline.recent import RecentCalls
 from router.pipeline.routing_table import Grant
 from router.ports.books import Books, BudgetState
-from router.scheduling.standing import Standing
+from router.scheduling.waiting.standing import Standing
 
 RESETS = {"day": "daily", "week": "weekly", "month": "monthly"}
 """What marketplaces call the windows of budgets. A budget that never resets has none."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from router.ingress.exchange import Headers, Sink
-from router.scheduling.standing import Standing
+from router.scheduling.waiting.standing import Standing
 
 HEADER = b"x-route-progress"
 

@@ -13,11 +13,11 @@ from router.pipeline.counting import PROMPT, STREAM, WHOLE, WorkerCounts
 from router.pipeline.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
 from router.pipeline.meters import Meters
-from router.scheduling.batch import Batch
-from router.scheduling.engine import Engine
-from router.scheduling.engines import EngineEndpoint, EngineRun, EngineWorker
+from router.scheduling.fleet.worker import EndpointState, WorkerState
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.worker import EndpointState, WorkerState
+from router.scheduling.worker_models.batch import Batch
+from router.scheduling.worker_models.engine import Engine
+from router.scheduling.worker_models.engines import EngineEndpoint, EngineRun, EngineWorker
 
 NOT_FAILED = {Outcome.COMPLETED.value, Outcome.CLIENT_GONE.value, Outcome.REFUSED.value}
 """Neither the router nor a worker failed these calls: the client left or sent a bad request."""

@@ -19,8 +19,7 @@ from router.pipeline.plan import Plan, make_ticket
 from router.pipeline.race import Course, Race
 from router.pipeline.trace import Trace
 from router.ports.upstream import Answer, StreamPart, Upstream, UpstreamFailed, UpstreamRefused
-from router.scheduling.budget import retry_budget
-from router.scheduling.endings import (
+from router.scheduling.attempts.endings import (
     ANSWERED,
     ANSWERED_WRONGLY,
     BUSY,
@@ -29,8 +28,9 @@ from router.scheduling.endings import (
     REFUSED,
     Ending,
 )
+from router.scheduling.fleet.budget import retry_budget
+from router.scheduling.fleet.worker import Attempt
 from router.scheduling.ticket import Used
-from router.scheduling.worker import Attempt
 from router.settings import Limits
 
 T = TypeVar("T")

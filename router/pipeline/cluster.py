@@ -24,8 +24,8 @@ from router.pipeline.dispatch import Dispatcher
 from router.pipeline.rate_limit import RateLimiter
 from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
 from router.ports.cluster import Beat, Cluster, Member, SlotClaim
-from router.scheduling.sharding import owner
-from router.scheduling.slot_share import slot_shares
+from router.scheduling.fleet.sharding import owner
+from router.scheduling.fleet.slot_share import slot_shares
 
 BEATS_PER_TTL = 3
 

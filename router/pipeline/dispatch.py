@@ -14,6 +14,7 @@ from router.domain.errors import DeadlineExceeded, NothingEligible, QueueFull
 from router.pipeline.probes import Probes
 from router.pipeline.race import Races
 from router.ports.upstream import Upstream
+from router.scheduling.attempts.endings import NOT_SENT, Ending
 from router.scheduling.decisions import (
     Cancel,
     Decision,
@@ -23,11 +24,10 @@ from router.scheduling.decisions import (
     Reject,
     RejectReason,
 )
-from router.scheduling.endings import NOT_SENT, Ending
+from router.scheduling.fleet.worker import Attempt
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.standing import Standing
 from router.scheduling.ticket import Ticket, Used
-from router.scheduling.worker import Attempt
+from router.scheduling.waiting.standing import Standing
 
 STANDINGS_S = 0.5
 """How long the standings of those who wait are used before they are looked up again."""

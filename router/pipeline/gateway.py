@@ -41,9 +41,9 @@ from router.pipeline.starting import WaitingRoom
 from router.pipeline.trace import Trace
 from router.ports.records import Recorder
 from router.ports.upstream import StreamPart, UpstreamFailed
-from router.scheduling.endings import ANSWERED, GIVEN_UP, TRUNCATED
-from router.scheduling.standing import Standing
-from router.scheduling.worker import Attempt
+from router.scheduling.attempts.endings import ANSWERED, GIVEN_UP, TRUNCATED
+from router.scheduling.fleet.worker import Attempt
+from router.scheduling.waiting.standing import Standing
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from router.domain.catalog import Model
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
 from router.pipeline.counting import WorkerCounts
-from router.scheduling.tokens import TokenEstimates
+from router.scheduling.estimates.tokens import TokenEstimates
 
 GENERATING = frozenset({Kind.CHAT, Kind.COMPLETION})
 OPEN_ENDED_TOKENS = 8_192

@@ -35,9 +35,9 @@ from router.pipeline.holding import GENERATING, Holding
 from router.pipeline.routing_table import NO_STARTS, Grant, Route, RoutingTable
 from router.pipeline.sizing import prefix_blocks, size_features
 from router.pipeline.utility import costs_nano, expected_latency_s, penalties_s
-from router.scheduling.size import SizePredictor
+from router.scheduling.estimates.size import SizePredictor
+from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.ticket import NO_TERMS, Ticket
-from router.scheduling.tokens import TokenEstimates
 
 RETRY_AFTER_S = 5.0
 WISHES: Mapping[str, str] = {

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from router.ports.upstream import Upstream, UpstreamFailed, UpstreamRefused
-from router.scheduling.endings import ANSWERED, FAILED, Ending
-from router.scheduling.worker import Attempt
+from router.scheduling.attempts.endings import ANSWERED, FAILED, Ending
+from router.scheduling.fleet.worker import Attempt
 
 
 class Probes:

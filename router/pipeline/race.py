@@ -9,7 +9,7 @@ import asyncio
 from typing import Any, Generic, Protocol, TypeVar
 
 from router.ports.upstream import UpstreamFailed, UpstreamRefused
-from router.scheduling.worker import Attempt
+from router.scheduling.fleet.worker import Attempt
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from zlib import crc32
 
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
-from router.scheduling.affinity import BLOCK_BYTES, PREFIX_BLOCKS_MAX
+from router.scheduling.caches.affinity import BLOCK_BYTES, PREFIX_BLOCKS_MAX
 
 PREFIXED = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt"}
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from router.domain.errors import CallError, DeadlineExceeded, NothingEligible, QueueFull
 from router.pipeline.plan import Plan, find_eligible
 from router.pipeline.routing_table import EMPTY_TABLE, Route, RoutingTable
-from router.scheduling.standing import Standing
-from router.scheduling.starting import Starts
+from router.scheduling.waiting.standing import Standing
+from router.scheduling.waiting.starting import Starts
 
 FULL_RETRY_S = 1.0
 

@@ -19,10 +19,10 @@ from router.domain.request import InferenceRequest
 from router.domain.verdict import Verdict
 from router.pipeline.plan import Plan
 from router.ports.upstream import StreamPart
-from router.scheduling.costs import Terms
 from router.scheduling.decisions import NOT_EXPLAINED, Dispatch, Ranking
-from router.scheduling.standing import Standing
-from router.scheduling.worker import Attempt
+from router.scheduling.fleet.worker import Attempt
+from router.scheduling.waiting.standing import Standing
+from router.scheduling.worker_models.costs import Terms
 
 
 class Abandoned(Struct, frozen=True, gc=False):

@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from router.scheduling.affinity import NOTHING_CACHED, cached_tokens
-from router.scheduling.costs import Costs, Terms
+from router.scheduling.caches.affinity import NOTHING_CACHED, cached_tokens
+from router.scheduling.fleet.worker import Attempt, EndpointState
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import Attempt, EndpointState
+from router.scheduling.worker_models.costs import Costs, Terms
 
 
 class Considered(Struct, frozen=True, gc=False):

@@ -2,12 +2,12 @@
 of prompts and answers, and how much of prompts an engine keeps.
 """
 
-from router.scheduling.affinity import PrefixIndex
-from router.scheduling.engine_caches import BLOCKS_MAX, EngineCaches
-from router.scheduling.size import SizePredictor
+from router.scheduling.caches.affinity import PrefixIndex
+from router.scheduling.caches.engine_caches import BLOCKS_MAX, EngineCaches
+from router.scheduling.estimates.size import SizePredictor
+from router.scheduling.estimates.tokens import TokenEstimates
+from router.scheduling.fleet.worker import Attempt
 from router.scheduling.ticket import Used
-from router.scheduling.tokens import TokenEstimates
-from router.scheduling.worker import Attempt
 
 QUIET_S = 1.0
 """After this long without news of a worker, news counts more."""

@@ -13,17 +13,17 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from math import inf
 
-from router.scheduling.admission import Admission, nothing_eligible
+from router.scheduling.attempts.sending import Sender
 from router.scheduling.decisions import Decision
-from router.scheduling.fleet import Fleet, Slate
-from router.scheduling.queue import Line, Queue, QueuedTicket
+from router.scheduling.fleet.fleet import Fleet, Slate
+from router.scheduling.fleet.worker import EndpointState, WorkerState
+from router.scheduling.fleet.yielding import Yielding
 from router.scheduling.routes import Routes
 from router.scheduling.scoring import Scoring
-from router.scheduling.sending import Sender
 from router.scheduling.ticket import Ticket
-from router.scheduling.turn import who_cannot_wait, whose_turn
-from router.scheduling.worker import EndpointState, WorkerState
-from router.scheduling.yielding import Yielding
+from router.scheduling.waiting.admission import Admission, nothing_eligible
+from router.scheduling.waiting.queue import Line, Queue, QueuedTicket
+from router.scheduling.waiting.turn import who_cannot_wait, whose_turn
 
 PASS_SPACING_S = 1.5e-6
 """Time between passes, per waiting ticket and worker; a look costs about a tenth of it."""

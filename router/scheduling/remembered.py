@@ -15,11 +15,11 @@ from router.contracts.learned import (
     LearnedService,
     LearnedWorker,
 )
-from router.scheduling.engine import EngineSpeed
-from router.scheduling.engines import EngineEndpoint
-from router.scheduling.estimate import ServiceEstimate
-from router.scheduling.tokens import TokenEstimates
-from router.scheduling.worker import EndpointState
+from router.scheduling.estimates.estimate import ServiceEstimate
+from router.scheduling.estimates.tokens import TokenEstimates
+from router.scheduling.fleet.worker import EndpointState
+from router.scheduling.worker_models.engine import EngineSpeed
+from router.scheduling.worker_models.engines import EngineEndpoint
 
 
 def learned_of(endpoints: Iterable[EndpointState], tokens: TokenEstimates) -> Learned:

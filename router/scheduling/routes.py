@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from router.domain.catalog import Policy
-from router.scheduling.budget import Budget, hedge_budget
+from router.scheduling.fleet.budget import Budget, hedge_budget
 from router.scheduling.policies import DEFAULT, POLICIES, Placement
 
 ROUTES_MAX = 2

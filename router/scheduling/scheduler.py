@@ -18,9 +18,7 @@ from router.contracts.kv_events import KvEvent
 from router.contracts.learned import Learned
 from router.contracts.word import Word
 from router.domain.catalog import Endpoint
-from router.scheduling.admission import Admission, nothing_eligible
-from router.scheduling.decisions import Cancel, Decision, Eject
-from router.scheduling.endings import (
+from router.scheduling.attempts.endings import (
     CENSORED,
     DOUBTED,
     FAILED,
@@ -33,23 +31,31 @@ from router.scheduling.endings import (
     Lesson,
     Trust,
 )
-from router.scheduling.engine_caches import BLOCKS_MAX, Followed
-from router.scheduling.fleet import Fleet
-from router.scheduling.hedging import LATE, LATE_AGAIN, HedgeClock, batch_patience_s, second_place
+from router.scheduling.attempts.hedging import (
+    LATE,
+    LATE_AGAIN,
+    HedgeClock,
+    batch_patience_s,
+    second_place,
+)
+from router.scheduling.attempts.prober import Prober
+from router.scheduling.attempts.sending import Sender
+from router.scheduling.caches.engine_caches import BLOCKS_MAX, Followed
+from router.scheduling.decisions import Cancel, Decision, Eject
+from router.scheduling.estimates.size import SizePredictor
+from router.scheduling.estimates.tokens import TokenEstimates
+from router.scheduling.fleet.fleet import Fleet
+from router.scheduling.fleet.worker import Attempt
+from router.scheduling.fleet.yielding import NOTHING_LEFT_FREE, Yielding
 from router.scheduling.learning import Learning
 from router.scheduling.matching import Matching
-from router.scheduling.prober import Prober
-from router.scheduling.queue import Queue
 from router.scheduling.remembered import Remembered, learned_of
 from router.scheduling.routes import Routes
 from router.scheduling.scoring import Scoring
-from router.scheduling.sending import Sender
-from router.scheduling.size import SizePredictor
-from router.scheduling.standing import Standing, standing_of, standings
 from router.scheduling.ticket import Ticket, Used
-from router.scheduling.tokens import TokenEstimates
-from router.scheduling.worker import Attempt
-from router.scheduling.yielding import NOTHING_LEFT_FREE, Yielding
+from router.scheduling.waiting.admission import Admission, nothing_eligible
+from router.scheduling.waiting.queue import Queue
+from router.scheduling.waiting.standing import Standing, standing_of, standings
 
 TICK_S = 0.005
 """How often a queue is looked at without an event: waits shorten, workers turn out slow."""
@@ -222,7 +228,7 @@ class Scheduler:
         *,
         rest_s: float = 0.0,
     ) -> list[Decision]:
-        """An attempt is over: what follows is said in :mod:`router.scheduling.endings`.
+        """An attempt is over: what follows is said in :mod:`router.scheduling.attempts.endings`.
 
         ``used`` is the worker's count of an answer's tokens. For ``rest_s`` the worker wants to be
         left alone.

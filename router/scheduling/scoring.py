@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from router.scheduling.affinity import BLOCK_BYTES, NOTHING_CACHED, cached_tokens
+from router.scheduling.caches.affinity import BLOCK_BYTES, NOTHING_CACHED, cached_tokens
 from router.scheduling.decisions import Ranking
+from router.scheduling.fleet.worker import EndpointState, costs_s
 from router.scheduling.learning import Learning
 from router.scheduling.routes import Route, Routes
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState, costs_s
 
 
 class Scoring:

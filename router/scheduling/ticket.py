@@ -24,17 +24,18 @@ class Ticket(Struct, frozen=True, gc=False):
 
     ``candidates`` are the endpoint ids that it may go to, in the caller's order of preference.
     ``work`` is its predicted size (the mean per model is 1), predicted from ``features``
-    (:mod:`router.scheduling.size`). ``prefix`` holds the hashes of its prompt's blocks
-    (:mod:`router.scheduling.affinity`). After ``expires_s`` waiting makes no sense, after
+    (:mod:`router.scheduling.estimates.size`). ``prefix`` holds the hashes of its prompt's blocks
+    (:mod:`router.scheduling.caches.affinity`). After ``expires_s`` waiting makes no sense, after
     ``deadline_s`` an answer makes none. Tenants share fairly. ``excluded`` are workers that already
     failed it.
 
     A generation has ``prompt_tokens`` (estimated from ``prompt_bytes``), expected
     ``answer_tokens``, at most ``answer_tokens_max`` (0 = no bound), and ``streams`` if its tokens
-    are seen one by one (:mod:`router.scheduling.engine`). By endpoint id, ``penalty_s`` is added to
-    a candidate's score and ``cost_nano`` is what it would probably charge; both are 0 if absent.
-    ``preferred_s`` is the longest that the answer should take: a wish, not a limit. One of a batch
-    ``yields``: it leaves slots free for others (:mod:`router.scheduling.yielding`).
+    are seen one by one (:mod:`router.scheduling.worker_models.engine`). By endpoint id,
+    ``penalty_s`` is added to a candidate's score and ``cost_nano`` is what it would probably
+    charge; both are 0 if absent. ``preferred_s`` is the longest that the answer should take: a
+    wish, not a limit. One of a batch ``yields``: it leaves slots free for others
+    (:mod:`router.scheduling.fleet.yielding`).
     """
 
     id: str

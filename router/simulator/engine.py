@@ -17,13 +17,13 @@ from msgspec import Struct
 from router.domain.catalog import Canary, Endpoint, Policy
 from router.domain.money import NANO_PER_USD
 from router.domain.request import BYTES_PER_TOKEN, Sort
-from router.scheduling.budget import retry_budget
+from router.scheduling.attempts.endings import ANSWERED, FAILED
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
-from router.scheduling.endings import ANSWERED, FAILED
+from router.scheduling.fleet.budget import retry_budget
+from router.scheduling.fleet.slot_share import slot_shares
+from router.scheduling.fleet.worker import Attempt
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.slot_share import slot_shares
 from router.scheduling.ticket import NO_TERMS, Ticket, Used
-from router.scheduling.worker import Attempt
 from router.simulator.hardware import Event, Job, Machine, MachineState, Trouble
 from router.simulator.workload import Arrival
 

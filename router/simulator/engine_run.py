@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from router.scheduling.affinity import BLOCK_BYTES
+from router.scheduling.caches.affinity import BLOCK_BYTES
 from router.simulator import batching
 from router.simulator.batching import EngineState
 from router.simulator.engine_scenarios import EngineScenario

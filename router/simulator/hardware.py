@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from router.domain.catalog import Deployment, Endpoint, Pool, Worker
 from router.domain.pricing import Price
-from router.scheduling.batch_curve import BatchCurve
-from router.scheduling.worker import Attempt
+from router.scheduling.estimates.batch_curve import BatchCurve
+from router.scheduling.fleet.worker import Attempt
 
 
 class Trouble(StrEnum):

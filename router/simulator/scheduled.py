@@ -12,13 +12,13 @@ from router.domain.catalog import Deployment, Endpoint, EngineCurve, Policy, Poo
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price
 from router.domain.request import BYTES_PER_TOKEN
-from router.scheduling.budget import retry_budget
+from router.scheduling.attempts.endings import ANSWERED, FAILED, GIVEN_UP
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe, Reject
-from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP
+from router.scheduling.estimates.tokens import ANSWER_GUESS
+from router.scheduling.fleet.budget import retry_budget
+from router.scheduling.fleet.worker import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import NO_TERMS, Ticket, Used
-from router.scheduling.tokens import ANSWER_GUESS
-from router.scheduling.worker import Attempt
 from router.simulator import batching
 from router.simulator.batching import EngineSpec
 from router.simulator.engine_run import Call, EngineSimulation

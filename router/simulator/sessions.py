@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from router.domain.request import BYTES_PER_TOKEN
-from router.scheduling.affinity import BLOCK_BYTES
+from router.scheduling.caches.affinity import BLOCK_BYTES
 from router.simulator.kv_cache import BLOCK_TOKENS, Chain
 
 TURN_TOKENS = 6

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from random import Random
 
 from router.contracts.word import SILENT, Word
-from router.scheduling.slot_share import slot_shares
+from router.scheduling.fleet.slot_share import slot_shares
 from router.simulator import batching
 from router.simulator.engine_run import Call, EngineSimulation
 from router.simulator.scheduled import Part, Scheduled, heard, most_sequences

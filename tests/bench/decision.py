@@ -30,11 +30,11 @@ from router.domain.catalog import Deployment, Endpoint, Policy, Pool, Worker
 from router.domain.pricing import Price
 from router.domain.request import BYTES_PER_TOKEN
 from router.scheduling import scheduler
+from router.scheduling.attempts.endings import ANSWERED
 from router.scheduling.decisions import Cancel, Decision, Dispatch, Hedge, Probe
-from router.scheduling.endings import ANSWERED
+from router.scheduling.fleet.worker import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Ticket, Used
-from router.scheduling.worker import Attempt
 
 SLOTS = 4
 SERVICE_MS = (40.0, 60.0, 120.0, 400.0)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from router.domain.catalog import Policy
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.c3 import C3
 from router.scheduling.policies.late_binding import LateBinding
 from router.scheduling.policies.least_latency import LeastLatency
@@ -18,7 +19,6 @@ from router.scheduling.policies.round_robin import RoundRobin
 from router.scheduling.policies.weighted import Weighted
 from router.scheduling.policies.weighted_least_outstanding import WeightedLeastOutstanding
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 
 class Placement(Protocol):

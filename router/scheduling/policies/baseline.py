@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from router.domain.catalog import Policy
-from router.scheduling.worker import EndpointState
+from router.scheduling.fleet.worker import EndpointState
 
 
 class Baseline:

@@ -8,9 +8,9 @@ router, its own requests in flight are the queue (no concurrency compensation is
 from collections.abc import Callable, Sequence
 
 from router.domain.catalog import Policy
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.baseline import Baseline, outstanding
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 SMOOTHING = 0.1
 

@@ -12,8 +12,8 @@ from math import inf
 
 from router.domain.catalog import Policy
 from router.domain.request import Sort
+from router.scheduling.fleet.worker import EndpointState, costs_s
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState, costs_s
 
 PREFERENCE_S = 10.0
 """The cost of missing a preferred latency: more than any ordinary wait."""

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from router.domain.catalog import Policy
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.baseline import Baseline, only
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 RECENT = 10
 BUFFER = 0.5

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.baseline import Baseline, outstanding
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 
 class LeastOutstanding(Baseline):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from math import exp
 
 from router.domain.catalog import Policy
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.baseline import Baseline, only, outstanding, two_of
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 DECAY_S = 10.0
 

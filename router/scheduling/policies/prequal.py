@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from router.domain.catalog import Policy
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.baseline import Baseline, outstanding
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 HOT_QUANTILE = 0.84
 SAMPLED = 16

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from router.domain.catalog import Policy
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.baseline import Baseline
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 
 class RoundRobin(Baseline):

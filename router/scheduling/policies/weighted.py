@@ -7,9 +7,9 @@ The weight is the estimated capacity: slots per second of service.
 from collections.abc import Callable, Sequence
 
 from router.domain.catalog import Policy
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.baseline import Baseline, capacity
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 
 class Weighted(Baseline):

@@ -5,9 +5,9 @@ The weight of an endpoint is its estimated capacity: slots per second of service
 
 from collections.abc import Sequence
 
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.policies.baseline import Baseline, capacity, outstanding
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
 
 
 class WeightedLeastOutstanding(Baseline):

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from marketplace.tuning.drift.detection import stepped
 from router.domain.catalog import Policy
-from router.scheduling.estimate import SMOOTHING, ServiceEstimate
-from router.scheduling.worker import EndpointState
+from router.scheduling.estimates.estimate import SMOOTHING, ServiceEstimate
+from router.scheduling.fleet.worker import EndpointState
 from router.simulator.engine import MODEL, Setup, Simulation
 from router.simulator.hardware import Event, Machine, Trouble
 from router.simulator.scenarios import capacity_hz, fleet

@@ -16,7 +16,7 @@ from router.contracts.snapshot import Snapshot
 from router.domain.catalog import ApiKey, Deployment, Model, Policy, Pool, RateLimits, Worker
 from router.domain.keys import digest_key
 from router.domain.pricing import Price
-from router.scheduling.sharding import owner
+from router.scheduling.fleet.sharding import owner
 from tests.contract.router.conftest import ledger_database, open_accounts
 from tests.integration.router.routers import (
     HELLO,

@@ -19,8 +19,8 @@ from router.domain.catalog import Endpoint, Worker
 from router.pipeline import kv_following
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.kv_following import KvFollowing
-from router.scheduling import kv_chains
-from router.scheduling.endings import ANSWERED
+from router.scheduling.attempts.endings import ANSWERED
+from router.scheduling.caches import kv_chains
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Used
 from router.settings import Limits

@@ -22,10 +22,10 @@ from router.contracts.snapshot import decode_snapshot
 from router.domain.catalog import Policy
 from router.domain.keys import key_is_wellformed
 from router.pipeline.routing_table import build_table
-from router.scheduling.engines import EngineWorker
-from router.scheduling.fleet import Fleet
+from router.scheduling.fleet.fleet import Fleet
+from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import EndpointState
+from router.scheduling.worker_models.engines import EngineWorker
 from workers.backends.emulator.fleet import WORKERS
 
 pytestmark = pytest.mark.django_db

@@ -17,7 +17,7 @@ from router.contracts.snapshot import Snapshot
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Worker
 from router.ingress.forward import Forwarder
-from router.scheduling.sharding import owner
+from router.scheduling.fleet.sharding import owner
 from router.settings import Limits
 from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport

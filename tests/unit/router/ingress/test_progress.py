@@ -14,7 +14,7 @@ from router.domain.catalog import ApiKey, Endpoint, Model
 from router.domain.keys import digest_key
 from router.ingress.progress import comment
 from router.ports.upstream import StreamPart, UpstreamFailed
-from router.scheduling.standing import Standing
+from router.scheduling.waiting.standing import Standing
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling
 from tests.unit.router.pipeline.line import (

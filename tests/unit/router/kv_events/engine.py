@@ -12,7 +12,7 @@ from zlib import crc32
 
 import msgspec
 
-from router.scheduling.affinity import BLOCK_BYTES
+from router.scheduling.caches.affinity import BLOCK_BYTES
 
 BLOCK_TOKENS = 16
 TOKEN_BYTES = 4

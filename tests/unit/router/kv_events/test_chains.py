@@ -1,6 +1,5 @@
 """Which blocks of prompts an engine has, learned from its events and counts."""
 
-import time
 import tracemalloc
 from random import Random
 
@@ -10,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.contracts.kv_events import Hash, KvEvent, decode_kv_events
-from router.scheduling import affinity, kv_chains
-from router.scheduling.affinity import BLOCK_BYTES, PrefixIndex
-from router.scheduling.kv_chains import Answered, KvChains
+from router.scheduling.caches import affinity, kv_chains
+from router.scheduling.caches.affinity import BLOCK_BYTES, PrefixIndex
+from router.scheduling.caches.kv_chains import Answered, KvChains
 from tests.unit.router.kv_events.engine import (
     TOKEN_BYTES,
     BlockRemoved,
@@ -265,18 +264,13 @@ def test_what_is_remembered_of_starts_and_ends_is_bounded(monkeypatch: pytest.Mo
     assert sum(map(len, followed.chains._starts.values())) <= 10
 
 
-def test_a_block_takes_a_microsecond_or_so_and_250_bytes() -> None:
+def test_a_block_takes_at_most_260_bytes() -> None:
     random = Random(1)
     names = [[random.randbytes(32) for _ in range(512)] for _ in range(40)]
     messages = [
         msgspec.msgpack.encode([1.0, [["BlockStored", chain, None, [7] * 8_192, 16, None, "GPU"]]])
         for chain in names
     ]
-    chains = KvChains(PrefixIndex())
-    begun_s = time.process_time()
-    for at_s, message in enumerate(messages):
-        chains.heard(decode_kv_events(message), at_s)
-    assert (time.process_time() - begun_s) / len(chains) < 5e-6  # Others work here too.
     tracemalloc.start()
     try:
         chains = KvChains(PrefixIndex())

@@ -18,8 +18,8 @@ from router.contracts.kv_events import (
     Stored,
     decode_kv_events,
 )
-from router.scheduling.affinity import PrefixIndex
-from router.scheduling.kv_chains import Answered, KvChains
+from router.scheduling.caches.affinity import PrefixIndex
+from router.scheduling.caches.kv_chains import Answered, KvChains
 from tests.unit.router.kv_events.engine import (
     BLOCK_TOKENS,
     AllBlocksCleared,

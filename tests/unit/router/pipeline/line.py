@@ -33,9 +33,9 @@ from router.pipeline.route_report import Report
 from router.pipeline.routing_table import build_table
 from router.pipeline.starting import WaitingRoom
 from router.ports.upstream import Answer, StreamPart, Upstream
+from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.scheduler import Scheduler
-from router.scheduling.starting import Starts
-from router.scheduling.tokens import TokenEstimates
+from router.scheduling.waiting.starting import Starts
 from router.settings import Limits
 from tests.unit.router.ingress.reading import parse_call
 

@@ -7,9 +7,9 @@ from msgspec import structs
 from router.adapters.memory import MemoryCluster
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Limit, Model, Policy, RateLimits
-from router.scheduling.engines import EngineWorker
-from router.scheduling.sharding import owner
+from router.scheduling.fleet.sharding import owner
 from router.scheduling.ticket import Ticket
+from router.scheduling.worker_models.engines import EngineWorker
 from tests.unit.router.pipeline.line import snapshot
 from tests.unit.router.pipeline.routers import TTL_S, Clock, Router, meeting
 

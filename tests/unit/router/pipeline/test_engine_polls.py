@@ -11,8 +11,8 @@ from router.domain.catalog import Pool, Worker
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.engine_polls import REASON_MAX, EnginePolls
 from router.ports.upstream import UpstreamFailed
-from router.scheduling.engines import EngineWorker
 from router.scheduling.scheduler import Scheduler
+from router.scheduling.worker_models.engines import EngineWorker
 from tests.unit.router.scheduling.fleets import endpoint
 
 

@@ -28,8 +28,8 @@ from router.pipeline.cover import HOLD_SLACK_TOKENS
 from router.pipeline.holding import OPEN_ENDED_TOKENS
 from router.pipeline.routing_table import Grant
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed, UpstreamRefused
-from router.scheduling.endings import GIVEN_UP
-from router.scheduling.estimate import UNKNOWN_S
+from router.scheduling.attempts.endings import GIVEN_UP
+from router.scheduling.estimates.estimate import UNKNOWN_S
 from router.settings import Limits
 from tests.unit.router.pipeline.line import (
     COST_NANO,

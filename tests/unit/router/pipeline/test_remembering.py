@@ -15,7 +15,7 @@ from router.domain.pricing import Usage
 from router.pipeline.counting import RATIO_MAX, TEMPLATE_MAX, TOLERANCE, WorkerCounts
 from router.pipeline.dispatch import Dispatcher
 from router.pipeline.remembering import Remembering
-from router.scheduling.endings import ANSWERED
+from router.scheduling.attempts.endings import ANSWERED
 from router.scheduling.scheduler import Scheduler
 from router.settings import SettingsInvalid, limits_from_env
 from tests.unit.router.pipeline.line import in_time

@@ -20,9 +20,9 @@ from router.pipeline.plan import make_plan, make_ticket
 from router.pipeline.routing_table import Grant, build_table
 from router.pipeline.sizing import prefix_blocks, size_features
 from router.ports.upstream import Answer
-from router.scheduling.size import SizePredictor
+from router.scheduling.estimates.size import SizePredictor
+from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.ticket import Ticket
-from router.scheduling.tokens import TokenEstimates
 from tests.unit.router.pipeline.line import (
     NOTHING_LEARNED,
     USED,

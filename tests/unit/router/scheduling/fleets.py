@@ -8,9 +8,9 @@ from typing import Any
 from router.domain.catalog import Deployment, Endpoint, EngineCurve, Policy, Pool, Worker
 from router.domain.pricing import Price
 from router.scheduling.decisions import Decision, Dispatch, Probe
+from router.scheduling.fleet.worker import Attempt
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import NO_TERMS, Ticket
-from router.scheduling.worker import Attempt
 
 POOL = Pool("pool", "cpu")
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from router.domain.request import Priority, Sort
+from router.scheduling.attempts.endings import ANSWERED, BUSY, FAILED, GIVEN_UP, Ending
 from router.scheduling.decisions import (
     Cancel,
     Decision,
@@ -21,9 +22,8 @@ from router.scheduling.decisions import (
     Reject,
     RejectReason,
 )
-from router.scheduling.endings import ANSWERED, BUSY, FAILED, GIVEN_UP, Ending
+from router.scheduling.fleet.worker import Attempt
 from router.scheduling.ticket import Ticket
-from router.scheduling.worker import Attempt
 from tests.examples import examples
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 

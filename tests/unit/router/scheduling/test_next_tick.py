@@ -1,11 +1,11 @@
 """When the scheduler wants to be woken."""
 
+from router.scheduling.attempts.endings import ANSWERED, FAILED
+from router.scheduling.attempts.prober import SWEEP_S
+from router.scheduling.attempts.sending import PROBE_TIMEOUT_S
 from router.scheduling.decisions import Cancel, Hedge
-from router.scheduling.endings import ANSWERED, FAILED
-from router.scheduling.prober import SWEEP_S
-from router.scheduling.probing import TRAFFIC_S
+from router.scheduling.fleet.probing import TRAFFIC_S
 from router.scheduling.scheduler import TICK_S, Scheduler
-from router.scheduling.sending import PROBE_TIMEOUT_S
 from tests.unit.router.scheduling.fleets import endpoint, place, probes, scheduler, ticket
 
 

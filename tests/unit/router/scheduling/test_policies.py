@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from router.domain.catalog import Policy
-from router.scheduling.endings import ANSWERED, FAILED, GIVEN_UP
+from router.scheduling.attempts.endings import ANSWERED, FAILED, GIVEN_UP
 from router.scheduling.policies import POLICIES
 from router.scheduling.policies.baseline import two_of
 from router.scheduling.scheduler import Scheduler

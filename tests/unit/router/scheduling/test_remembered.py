@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from router.contracts.learned import KeptLearned, Learned, decode_learned, encode_learned
 from router.domain.catalog import Endpoint
+from router.scheduling.attempts.endings import ANSWERED
 from router.scheduling.decisions import Decision, Hedge
-from router.scheduling.endings import ANSWERED
-from router.scheduling.engines import EngineEndpoint
-from router.scheduling.estimate import PRIOR_SAMPLES
+from router.scheduling.estimates.estimate import PRIOR_SAMPLES
+from router.scheduling.estimates.tokens import KEPT_MAX, SAMPLES_MIN
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.ticket import Used
-from router.scheduling.tokens import KEPT_MAX, SAMPLES_MIN
+from router.scheduling.worker_models.engines import EngineEndpoint
 from tests.unit.router.scheduling.fleets import endpoint, place, scheduler
 
 SLOW, FAST = endpoint("slow", service_ms=0, deployment=1), endpoint("fast", service_ms=0)

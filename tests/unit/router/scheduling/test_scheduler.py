@@ -3,9 +3,9 @@
 import pytest
 
 from router.domain.request import Priority, Sort
+from router.scheduling.attempts.endings import ANSWERED, BUSY, FAILED, GIVEN_UP
 from router.scheduling.decisions import Dispatch, Eject, Reject, RejectReason
-from router.scheduling.ejection import PAUSE_S
-from router.scheduling.endings import ANSWERED, BUSY, FAILED, GIVEN_UP
+from router.scheduling.fleet.ejection import PAUSE_S
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.request import Sort
-from router.scheduling.endings import ANSWERED
+from router.scheduling.attempts.endings import ANSWERED
 from tests.unit.router.scheduling.fleets import dispatched, endpoint, place, scheduler, ticket
 
 NAMES = "abcd"

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from router.scheduling.affinity import BLOCK_BYTES
+from router.scheduling.caches.affinity import BLOCK_BYTES
 from router.simulator import batching
 from router.simulator.engine_compare import (
     PLACERS,

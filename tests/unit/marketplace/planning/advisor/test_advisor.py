@@ -36,7 +36,7 @@ from marketplace.planning.advisor.queueing import (
 )
 from marketplace.planning.advisor.roofline import emulated_options
 from marketplace.planning.asking import QuestionInvalid
-from router.scheduling.batch_curve import BatchCurve
+from router.scheduling.estimates.batch_curve import BatchCurve
 from router.simulator.scenarios import erlang_c_wait_s
 from tests.bench.advisor_data import figures
 from tests.examples import examples

@@ -1,0 +1,1 @@
+"""How attempts begin and end: a first one, a hedge, a probe."""

@@ -1,0 +1,1 @@
+"""Which engine still has the beginning of a prompt."""

@@ -1,0 +1,1 @@
+"""Who waits, in which order, who is told to come back, and who is refused early."""

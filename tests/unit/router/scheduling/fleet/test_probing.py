@@ -1,0 +1,203 @@
+"""Probes: for workers that nothing is heard of, and for those that were ejected."""
+
+from itertools import pairwise
+
+import pytest
+
+from router.scheduling.attempts.endings import ANSWERED, FAILED
+from router.scheduling.attempts.sending import PROBE_TIMEOUT_S
+from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
+from router.scheduling.fleet.ejection import PAUSE_S
+from router.scheduling.fleet.probing import INTERVAL_MAX_S, INTERVAL_S, ProbeClock
+from router.scheduling.scheduler import Scheduler
+from tests.unit.router.scheduling.fleets import (
+    dispatched,
+    endpoint,
+    place,
+    probes,
+    scheduler,
+    ticket,
+)
+
+
+def ejected() -> Scheduler:
+    made = scheduler(endpoint("bad", slots=4, service_ms=10), endpoint("good", service_ms=500))
+    for name in "ab":
+        made.ended(place(made, name, "bad", "good"), FAILED, 0.0)
+    return made
+
+
+def test_an_ejected_worker_gets_a_probe_when_its_pause_is_over_and_nothing_else() -> None:
+    made = ejected()
+    assert probes(made.tick(0.5 * PAUSE_S)) == []
+    (probe,) = probes(made.tick(1.1 * PAUSE_S))
+    assert probe.endpoint.worker.id == "bad"
+    assert dispatched(made.arrive(ticket("c", "bad", "good"), 1.2 * PAUSE_S)) == ["good"]
+    assert probes(made.tick(2 * PAUSE_S)) == [], "one at a time"
+
+
+def test_a_good_probe_lets_the_worker_back_in_step_by_step() -> None:
+    made = ejected()
+    (probe,) = probes(made.tick(1.1))
+    made.ended(probe, ANSWERED, 1.11)
+    first = place(made, "c", "bad", "good", now_s=1.2)
+    assert first.endpoint.worker.id == "bad"
+    assert made.arrive(ticket("d", "bad"), 1.2) == [], "one at first"
+    (second,) = made.ended(first, ANSWERED, 1.21)
+    assert isinstance(second, Dispatch)
+    third = place(made, "e", "bad", now_s=1.22)
+    assert made.arrive(ticket("f", "bad"), 1.22) == [], "then two"
+    assert len(dispatched(made.ended(third, ANSWERED, 1.23))) == 1
+    assert made.fleet.workers["bad"].limit == 3
+
+
+def test_a_worker_that_is_let_back_in_gets_more_as_soon_as_answers_begin() -> None:
+    """An answer may take long: what has begun shows that prompts are computed."""
+    made = ejected()
+    (probe,) = probes(made.tick(1.1))
+    made.ended(probe, ANSWERED, 1.11)
+    first = place(made, "c", "bad", now_s=1.2)
+    assert made.arrive(ticket("d", "bad"), 1.2) == [], "one at first"
+    (second,) = made.first_byte(first, 1.21)
+    assert isinstance(second, Dispatch)
+    assert made.fleet.workers["bad"].limit == 2
+
+
+def test_what_was_under_way_when_a_worker_failed_does_not_keep_it_away() -> None:
+    made = scheduler(endpoint("bad", slots=9, service_ms=10), endpoint("good", service_ms=500))
+    caught = [place(made, f"t{number}", "bad") for number in range(9)]
+    for attempt in caught:
+        made.ended(attempt, FAILED, 0.5)
+    made.arrive(ticket("c", "good"), 0.5)
+    assert len(probes(made.tick(0.5 + 1.1 * PAUSE_S))) == 1
+
+
+def test_a_pause_doubles_while_probes_fail() -> None:
+    made = ejected()
+    now_s, pauses = 1.1, []
+    for _ in range(3):
+        made.arrive(ticket(f"t{now_s}", "good"), now_s)
+        (probe,) = probes(made.tick(now_s))
+        (eject,) = [d for d in made.ended(probe, FAILED, now_s) if isinstance(d, Eject)]
+        pauses.append(eject.until_s - now_s)
+        now_s = eject.until_s + 0.1
+    assert pauses == pytest.approx([2 * PAUSE_S, 4 * PAUSE_S, 8 * PAUSE_S])
+
+
+def test_a_probe_that_hangs_is_stopped_and_counts_as_a_failure() -> None:
+    made = ejected()
+    (probe,) = probes(made.tick(1.1))
+    decisions = made.tick(1.1 + PROBE_TIMEOUT_S)
+    assert decisions[0] == Cancel(probe)
+    assert [d.worker_id for d in decisions if isinstance(d, Eject)] == ["bad"]
+
+
+def test_an_idle_worker_is_probed_less_and_less_often_while_the_news_is_old() -> None:
+    made = scheduler(endpoint("busy", slots=9, service_ms=10), endpoint("idle", service_ms=900))
+    made.ended(place(made, "x", "idle"), ANSWERED, 0.9)
+    now_s, at = 1.0, []
+    while now_s < 20:
+        made.ended(place(made, f"t{now_s}", "busy", now_s=now_s), ANSWERED, now_s + 0.01)
+        for decision in made.tick(now_s + 0.02):
+            if isinstance(decision, Probe) and decision.attempt.endpoint.id == "idle":
+                at.append(now_s)
+                made.ended(decision.attempt, ANSWERED, now_s + 0.1)
+        now_s += 0.1
+    gaps = [later - earlier for earlier, later in pairwise(at)]
+    assert gaps == pytest.approx([2, 4, 8], abs=0.4)
+
+
+def test_a_probe_tells_that_a_slow_worker_has_recovered() -> None:
+    made = scheduler(
+        endpoint("a", slots=9, service_ms=0, deployment=1),
+        endpoint("b", service_ms=0, deployment=1),
+    )
+    now_s = 0.0
+
+    def probe_b(took_s: float) -> None:
+        nonlocal now_s
+        for _ in range(40):
+            now_s += 0.5
+            made.ended(place(made, f"t{now_s}", "a", now_s=now_s), ANSWERED, now_s + 0.1)
+            for decision in made.tick(now_s + 0.2):
+                if isinstance(decision, Probe):
+                    is_b = decision.attempt.endpoint.id == "b"
+                    made.ended(decision.attempt, ANSWERED, now_s + 0.2 + (took_s if is_b else 0.01))
+
+    made.ended(place(made, "x", "b"), ANSWERED, 0.1)
+    probe_b(0.01)
+    for n in range(30):
+        now_s += 2.0
+        made.ended(place(made, f"slow{n}", "b", now_s=now_s), ANSWERED, now_s + 1.0)
+    slow = made.fleet.endpoints["b"].estimate.seconds
+    assert slow > 0.5
+    probe_b(0.01)
+    assert made.fleet.endpoints["b"].estimate.seconds < slow / 2
+
+
+def test_nobody_is_probed_while_nobody_calls() -> None:
+    made = ejected()
+    assert probes(made.tick(11.0)) == []
+    assert made.next_tick_s(11.0) is None
+
+
+def test_a_worker_that_nobody_ever_used_is_not_probed() -> None:
+    made = scheduler(endpoint("used", slots=9), endpoint("unused"))
+    for number in range(30):
+        made.ended(place(made, str(number), "used", now_s=float(number)), ANSWERED, number + 0.1)
+        assert not [p for p in probes(made.tick(number + 0.2)) if p.endpoint.id == "unused"]
+
+
+def test_a_worker_that_runs_something_is_not_probed() -> None:
+    made = scheduler(endpoint("a", slots=2, service_ms=60_000))
+    made.ended(place(made, "t", "a"), ANSWERED, 1.0)
+    place(made, "long", "a", now_s=1.0)
+    assert probes(made.tick(9.0)) == []
+
+
+def test_news_from_a_client_makes_a_probe_unnecessary_for_a_while() -> None:
+    made = scheduler(endpoint("a"))
+    made.ended(place(made, "t", "a"), ANSWERED, 0.1)
+    assert probes(made.tick(1.05)) == []
+    made.ended(place(made, "u", "a", now_s=1.05), ANSWERED, 1.15)
+    assert probes(made.tick(2.0)) == []
+    assert len(probes(made.tick(2.2))) == 1
+
+
+def test_a_probe_that_surprises_is_followed_soon_by_another() -> None:
+    clock = ProbeClock()
+    for number in range(4):
+        clock.probed(float(number), 1.0)
+    assert clock.due_s() == 3.0 + 16 * INTERVAL_S
+    clock.probed(10.0, 3.0)
+    assert clock.due_s() == 10.0 + INTERVAL_S
+    clock.probed(11.0, 1.0)
+    clock.probed(12.0, 0.5)
+    assert clock.due_s() == 12.0 + INTERVAL_S
+
+
+def test_intervals_do_not_grow_without_bound() -> None:
+    clock = ProbeClock()
+    for _ in range(100):
+        clock.probed(0.0, 1.0)
+    assert clock.due_s() == INTERVAL_MAX_S
+
+
+def test_a_client_that_is_served_by_an_ejected_worker_lets_it_back_in() -> None:
+    made = scheduler(endpoint("only", slots=4))
+    running = [place(made, name, "only") for name in "abc"]
+    for attempt in running[:2]:
+        made.ended(attempt, FAILED, 0.0)
+    assert made.fleet.workers["only"].ejection.is_ejected
+    made.ended(running[2], ANSWERED, 0.1)
+    assert not made.fleet.workers["only"].ejection.is_ejected
+    assert made.fleet.workers["only"].limit == 1
+
+
+def test_a_probe_that_fails_late_is_told_once() -> None:
+    made = ejected()
+    (probe,) = probes(made.tick(1.1))
+    made.tick(1.1 + PROBE_TIMEOUT_S)
+    failures = made.fleet.workers["bad"].ejection.consecutive_failures
+    assert made.ended(probe, FAILED, 4.0) == []
+    assert made.fleet.workers["bad"].ejection.consecutive_failures == failures
