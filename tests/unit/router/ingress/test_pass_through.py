@@ -322,7 +322,7 @@ def resident_bytes() -> int:
 
 
 def connection_of() -> Connection:
-    """The router's side of the one connection that is open; those of other tests may be in memory."""
+    """The router's side of the one connection that is open; others may still be in memory."""
     every = [each for each in gc.get_objects() if type(each) is Connection]
     (found,) = (each for each in every if each in each._shared.connections)
     return found
