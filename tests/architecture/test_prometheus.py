@@ -11,8 +11,9 @@ import yaml
 from deploy.grafana import dashboards
 from deploy.programs import PROMTOOL
 from router.ports.upstream import Answer
-from tests.architecture import observed
+from tests.architecture import observed, pages
 from tests.architecture.observed import DASHBOARDS, PROMETHEUS, ROOT, RULES
+from tests.architecture.pages import REFERENCE
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import FakeUpstream, Line
 
@@ -31,15 +32,20 @@ RULE_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 PROMTOOL_TIMEOUT_S = 300
 
 
-async def exposed() -> set[str]:
+async def types() -> dict[str, str]:
+    """What a router shows, by name: `counter`, `gauge` or `histogram`."""
     line = Line(FakeUpstream(lambda _: Answer(b"{}", "application/json", None)))
     async with calling(line) as client:
         headers = {"authorization": f"Bearer {ADMIN_TOKEN}"}
         text = (await client.get("/metrics", headers=headers)).text
-    types = re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE)
-    names = {name for name, _ in types}
-    histograms = {name for name, kind in types if kind == "histogram"}
-    return names | {f"{name}_{end}" for name in histograms for end in ("bucket", "count", "sum")}
+    return dict(re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE))
+
+
+async def exposed() -> set[str]:
+    found = await types()
+    histograms = {name for name, kind in found.items() if kind == "histogram"}
+    ends = ("bucket", "count", "sum")
+    return set(found) | {f"{name}_{end}" for name in histograms for end in ends}
 
 
 @pytest.mark.parametrize("path", [*RULES, *DASHBOARDS], ids=lambda path: path.stem)
@@ -54,16 +60,13 @@ async def test_every_metric_of_rules_and_dashboards_exists(path: Path) -> None:
     assert ours <= await exposed() | recorded
 
 
-async def test_the_page_on_metrics_has_every_one() -> None:
-    page = (ROOT / "docs/how-to/observe.md").read_text()
-    rows = [row for row in page.splitlines() if row.startswith("| `")]
-    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    documented -= {name for name in documented if name.startswith(CONTROL_PLANE)}
-    ends = ("_bucket", "_count", "_sum")
-    assert documented == {
-        name.removeprefix(PREFIX)
-        for name in await exposed()
-        if name.startswith(PREFIX) and not name.endswith(ends)
+async def test_the_page_on_metrics_has_every_one_with_its_type() -> None:
+    """Those of the marketplace are in tests/integration/marketplace/config/test_metrics.py."""
+    routers = [row for row in pages.rows(REFERENCE / "metrics.md") if len(row) == 4]
+    assert {name: kind for names, kind, *_ in routers for name in pages.code(names)} == {
+        name.removeprefix(PREFIX): kind
+        for name, kind in (await types()).items()
+        if name.startswith(PREFIX)
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +10,12 @@ from django.test import Client
 
 from marketplace.billing.services import ledger_reconcile
 from marketplace.routing.trials.models import Straggler
+from tests.architecture import pages
 from tests.architecture.observed import metrics_used
+from tests.architecture.pages import REFERENCE
 from tests.integration.marketplace.ledger import intrude, lease_take
 from tests.integration.marketplace.shop import Shop
 
-ROOT = Path(__file__).parents[4]
 TOKEN = "a token for tests"
 
 
@@ -67,29 +67,28 @@ def test_nobody_else_scrapes(header: str, settings: Any) -> None:
         assert answer["www-authenticate"] == "Bearer"
 
 
-def test_a_straggler_is_scraped_and_documented(shop: Shop) -> None:
+def test_a_straggler_is_scraped(shop: Shop) -> None:
     Straggler.objects.create(
         worker=shop.worker, deployment=shop.deployment, evidence={"ratio": 4.0}
     )
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     text = answer.content.decode()
     assert 'waypost_tuning_straggler_ratio{pool="fast",worker="fast-0"} 4.0' in text
-    exposed = set(re.findall(r"^# TYPE waypost_tuning_(\w+) ", text, re.MULTILINE))
-    page = (ROOT / "docs/how-to/observe.md").read_text()
-    assert set(re.findall(r"`waypost_tuning_(\w+)`", page)) == exposed
 
 
 def test_rules_dashboards_and_documentation_name_what_is_scraped(shop: Shop) -> None:
     """Those of routers are in tests/architecture/test_prometheus.py."""
     ledger_reconcile()
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
-    exposed = set(re.findall(r"^# TYPE (\w+) ", answer.content.decode(), re.MULTILINE))
+    types = dict(re.findall(r"^# TYPE (\w+) (\w+)", answer.content.decode(), re.MULTILINE))
+    exposed = set(types)
     used = {name for name in metrics_used() if name.startswith("waypost_")}
     ours = {name for name in used if not name.startswith("waypost_router_")}
     assert ours
     assert ours <= exposed
-    page = (ROOT / "docs/how-to/observe.md").read_text()
-    assert {name for name in re.findall(r"`(waypost_\w+)`", page) if name[-1] != "_"} == exposed
+    ours = [row for row in pages.rows(REFERENCE / "metrics.md") if len(row) == 2]
+    assert {name for names, _ in ours for name in pages.code(names)} == exposed
+    assert set(types.values()) == {"gauge"}
 
 
 def test_the_workers_of_each_pool_are_scraped_and_nothing_is_wished_for_in_the_dark(
