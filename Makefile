@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run compile check test nightly fmt bench bench-overhead bench-settlement bench-pages
 .PHONY: bench-partitions bench-agreement bench-batches bench-engine-change rehearse judge drift chaos sim
-.PHONY: fresh clean
+.PHONY: docs fresh clean
 
 BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
@@ -25,9 +25,9 @@ compile: setup ## Compile the router's hot path, for ROUTER_BUILD=compiled (abou
 # What mypyc compiles must be right by mypy too.
 COMPILED := $(addprefix -p router.,contracts domain ingress metering pipeline scheduling upstream)
 CHECKS := check-format check-lint check-imports check-router-types check-types check-migrations
-CHECKS += check-templates check-front-end
+CHECKS += check-templates check-docs check-front-end
 
-check: setup ## Format, lint, import contracts, types, migrations, templates (-k goes on to the next)
+check: setup ## Format, lint, import contracts, types, migrations, templates, docs (-k goes on to the next)
 	@$(MAKE) --no-print-directory $(CHECKS)
 
 check-format:
@@ -46,6 +46,8 @@ check-migrations:
 	$(STATIC) $(BIN)/python manage.py makemigrations --check --dry-run
 check-templates:
 	git ls-files -z 'frontend/templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2 --check
+check-docs:
+	$(BIN)/python -m deploy.docs --check
 check-front-end:
 	$(BIN)/python deploy/bootstrap.py npm run check
 
@@ -106,10 +108,13 @@ chaos: setup ## The promises under faults, ten times longer and larger than in `
 sim: setup ## 10,000 histories of leases, journal and settlement under simulated faults
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
+docs: setup ## Build the documentation's site, which the pages' server has at /docs (`setup` does too)
+	@$(BIN)/python -m deploy.docs
+
 fresh: ## `run` and `test` in bare Debians, measured; as root, with debootstrap (ARGS="--help")
 	@python3 -m tests.fresh $(ARGS)
 
 clean: ## Remove what `setup` installed and built; data in .waypost stays
-	rm -rf .venv .tools frontend/node_modules frontend/dist frontend/dist-tests staticfiles
+	rm -rf .venv .tools frontend/node_modules frontend/dist frontend/dist-tests site staticfiles
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Set up Waypost: a pinned uv, the locked Python packages, the front end.
+"""Set up Waypost: a pinned uv, the locked Python packages, the front end, the docs' site.
 
 Standard library only, and no pip or venv needed: this runs on a bare `python3`. Everything
-lands inside the repository (`.tools/`, `.venv/`, `frontend/node_modules/`, `frontend/dist/`)
-and in uv's and npm's own caches. Doing it again when nothing changed takes less than a second.
+lands inside the repository (`.tools/`, `.venv/`, `frontend/node_modules/`, `frontend/dist/`,
+`site/`) and in uv's and npm's own caches. Doing it again when nothing changed takes less than a
+second.
 
     python3 deploy/bootstrap.py                set up
     python3 deploy/bootstrap.py npm WORDS...   run npm in frontend/, with the same Node.js
@@ -36,6 +37,7 @@ from deploy import libraries, programs  # noqa: E402 - found once the clone is o
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 FRONTEND = ROOT / "frontend"
+SITE = ROOT / "site"
 LOG = TOOLS / "setup.log"
 
 PYTHON_OLDEST = (3, 11)
@@ -308,15 +310,38 @@ def build_front_end() -> None:
     once("Front end", ["npm", "run", "build"], sources, build_stamp, env)
 
 
-def once(title: str, argv: list[str], inputs: list[Path], stamp: Path, env: dict[str, str]) -> None:
-    """Run a front-end command unless `stamp` says that it ran on the same inputs."""
+def build_docs() -> None:
+    """Build the documentation's site when a page, the theme or a package that it uses changed."""
+    sources = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*"),
+        *(ROOT / "deploy" / "docs").rglob("*"),
+        ROOT / "uv.lock",
+        FRONTEND / "package-lock.json",
+        FRONTEND / "public" / "favicon.svg",
+    ]
+    inputs = sorted(path for path in sources if path.is_file() and path.suffix != ".pyc")
+    argv = [str(VENV / "bin" / "python"), "-m", "deploy.docs"]
+    once("Documentation", argv, inputs, SITE / ".waypost-inputs", {}, cwd=ROOT)
+
+
+def once(
+    title: str,
+    argv: list[str],
+    inputs: list[Path],
+    stamp: Path,
+    env: dict[str, str],
+    *,
+    cwd: Path = FRONTEND,
+) -> None:
+    """Run a command unless `stamp` says that it ran on the same inputs."""
     digest = digest_of(inputs)
     if stamp.exists() and stamp.read_text() == digest:
         return
     step = Step(title)
     try:
-        program = shutil.which(argv[0], path=env["PATH"]) or argv[0]
-        step.run([program, *argv[1:]], cwd=FRONTEND, env=env)
+        program = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
+        step.run([program, *argv[1:]], cwd=cwd, env=env)
     except BaseException:
         step.failed()
         raise
@@ -398,6 +423,7 @@ def main(argv: list[str]) -> int:
         install_python_packages()
         bring_libraries()
         build_front_end()
+        build_docs()
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

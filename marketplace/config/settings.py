@@ -4,12 +4,12 @@ Secrets have no default. The commands of ``SECRETLESS_COMMANDS`` use neither the
 signatures, so they also run on a checkout where nothing is set yet.
 """
 
-import re
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from wsgiref.headers import Headers
 
 import environ
 from csp.constants import NONCE, NONE, SELF, STRICT_DYNAMIC
@@ -306,15 +306,13 @@ STORAGES = {
 }
 # Served from the build folder: `make run` has no collectstatic step.
 WHITENOISE_USE_FINDERS = True
-warnings.filterwarnings("ignore", message="No directory at: .*staticfiles")
-_VITE_HASHED = re.compile(r"^.+-[0-9A-Za-z_-]{8}\.\w+$")
-
-
-def _is_immutable(path: str, url: str) -> bool:
-    return url.startswith(f"{STATIC_URL}assets/") and _VITE_HASHED.match(url) is not None
-
-
-WHITENOISE_IMMUTABLE_FILE_TEST = _is_immutable
+warnings.filterwarnings("ignore", message="No directory at: .*(staticfiles|site)")
+# The documentation, built by `deploy.docs`: site/docs/ is at /docs/, to anybody.
+WHITENOISE_ROOT = BASE_DIR / "site"
+WHITENOISE_INDEX_FILE = True
+WHITENOISE_IMMUTABLE_FILE_TEST = (
+    r"^/static/assets/.+-[0-9A-Za-z_-]{8}\.\w+$|^/docs/assets/.+\.[0-9a-f]{8}\.min\.\w+$"
+)
 # Commands also run before the front end is built; a page without its manifest still fails.
 SILENCED_SYSTEM_CHECKS = ["django_vite.W001"]
 DJANGO_VITE = {
@@ -362,6 +360,20 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+# The generated pages have scripts and styles of their own inside, and nothing that visitors wrote.
+_DOCS_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+
+
+def _add_docs_policy(headers: Headers, path: str, url: str) -> None:
+    if url.startswith("/docs/"):
+        headers["Content-Security-Policy"] = _DOCS_POLICY
+
+
+WHITENOISE_ADD_HEADERS_FUNCTION = _add_docs_policy
 if _BEHIND_TLS:
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import subprocess
+import tomllib
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 import yaml
 from django.core.management import load_command_class
 from django.core.management.base import BaseCommand
+from markdown import Markdown
+from markdown_it import MarkdownIt
 
+from deploy.docs.__main__ import PAGES as TOP_PAGES
 from deploy.local import secrets
 from marketplace.config.urls import api as urls_api
 from marketplace.demo.offering import EMULATED_MODELS, POOLS, REAL_MODELS
@@ -268,6 +272,35 @@ def test_a_snippet_is_well_formed(snippet: Snippet) -> None:
         assert yaml.safe_load(snippet.text)
     else:
         assert snippet.language in {"mermaid", "sql", "text"}, "say what the snippet is"
+
+
+SAME_ON_THE_SITE = ("li", "ol", "ul", "pre", "table", "tr", "strong", "em")
+
+
+@pytest.mark.parametrize("page", pages.pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_reads_the_same_on_the_site_as_in_the_repository(page: Path) -> None:
+    """The site's Markdown wants a blank line before a list, and four spaces inside one."""
+    text = page.read_text()
+    repository = MarkdownIt("commonmark").enable("table").render(text)
+    site = Markdown(extensions=["tables", "pymdownx.superfences"]).convert(text)
+    for tag in SAME_ON_THE_SITE:
+        here, there = (len(re.findall(rf"<{tag}[ >]", html)) for html in (repository, site))
+        assert here == there, f"<{tag}>"
+
+
+def test_the_site_has_every_page_once() -> None:
+    def leaves(entries: object) -> Iterator[str]:
+        if isinstance(entries, str):
+            yield entries
+        elif isinstance(entries, list | dict):
+            for entry in entries.values() if isinstance(entries, dict) else entries:
+                yield from leaves(entry)
+
+    site = tomllib.loads((ROOT / "deploy" / "docs" / "zensical.toml").read_text())
+    expected = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} | set(TOP_PAGES)
+    # The index of decisions leads to them.
+    expected -= {name for name in expected if re.match(r"adr/\d", name)}
+    assert sorted(leaves(site["project"]["nav"])) == sorted(expected)
 
 
 def test_decisions_are_numbered_listed_and_complete() -> None:

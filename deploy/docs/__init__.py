@@ -1,0 +1,1 @@
+"""The documentation as a site, which the pages' server has at `/docs`."""
