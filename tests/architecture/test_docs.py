@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import subprocess
 import tomllib
 from argparse import ArgumentParser
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from django.core.management import load_command_class
+from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 from markdown import Markdown
 from markdown_it import MarkdownIt
@@ -186,6 +187,31 @@ def test_the_commands_page_has_every_command_and_option() -> None:
         expected |= {command} | (options_of(parser) - inherited)
     missing = {word for word in expected if not re.search(rf"`{word}\b", text)}
     assert not missing
+
+
+WORDS = r"""(?:"[^"]*"|'[^']*'|[^|&;>#()"'])*"""
+"""As far as the shell takes them for one command."""
+MANAGE = re.compile(rf"manage\.py (?P<command>\w+)(?P<words>{WORDS})")
+
+
+def calls_of_manage(snippet: Snippet) -> list[tuple[str, list[str]]]:
+    """The commands of a snippet with their words; what the shell does with them is left out."""
+    text = snippet.text.replace("\\\n", " ")
+    found = [match for line in text.splitlines() for match in MANAGE.finditer(line)]
+    return [(match["command"], shlex.split(match["words"])) for match in found]
+
+
+@pytest.mark.parametrize(
+    "snippet", [one for one in pages.snippets() if calls_of_manage(one)], ids=str
+)
+def test_a_command_of_a_page_is_one_that_its_parser_takes(snippet: Snippet) -> None:
+    for command, words in calls_of_manage(snippet):
+        if command in COMMANDS:
+            load_command_class(COMMANDS[command], command).create_parser(
+                "manage.py", command
+            ).parse_args(words)
+        else:
+            assert command in get_commands(), command
 
 
 def test_every_command_of_ours_is_known_here() -> None:
