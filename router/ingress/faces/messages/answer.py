@@ -8,13 +8,13 @@ from router.contracts.completion import (
     Choice,
     Completion,
     TokenCounts,
-    ToolCall,
     decode_completion,
 )
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
 from router.ingress.errors import anthropic_error
 from router.ingress.exchange import Headers, Sink
+from router.ingress.faces.tool_calls import HeardCall, ToolCalls
 from router.ingress.progress import Progress
 from router.pipeline.route_report import Report
 from router.ports.upstream import UpstreamFailed
@@ -66,33 +66,6 @@ def message_of(body: bytes, request_id: str, report: Report | None = None) -> by
     return _encode(message)
 
 
-class _Call:
-    """A tool call of a stream: what has arrived, and what the client got."""
-
-    __slots__ = ("id", "index", "is_open", "name", "told", "untold")
-
-    def __init__(self, index: int | None, id_: str, name: str) -> None:
-        self.index = index
-        self.id = id_
-        self.name = name
-        self.told = self.untold = ""
-        self.is_open = False
-
-    def is_whole(self) -> bool:
-        """Whether its arguments are a complete object."""
-        arguments = self.told + self.untold
-        return arguments.rstrip().endswith("}") and _is_json(arguments)
-
-    def goes_on_with(self, piece: ToolCall) -> bool:
-        """Whether a piece continues this call."""
-        if piece.index != self.index or (piece.id and self.id and piece.id != self.id):
-            return False
-        name = piece.function.name
-        if (piece.id and self.id) or not name:
-            return True
-        return name == self.name and not (piece.function.arguments and self.is_whole())
-
-
 class MessageStream:
     """Turns whole server-sent events of chunks into Anthropic's events."""
 
@@ -101,9 +74,7 @@ class MessageStream:
         self._started = False
         self._kind = ""
         self._blocks = 0
-        self._calls: list[_Call] = []
-        self._current = 0
-        """The call that the client is receiving; later calls wait."""
+        self._calls = ToolCalls()
         self._last = Choice()
         self._usage: TokenCounts | None = None
 
@@ -121,10 +92,10 @@ class MessageStream:
         if error is not None:
             return b"event: error\ndata: %b\n\n" % anthropic_error(error)
         out: list[bytes] = []
-        self._tell_calls(out)
+        self._tell_rest(out)
         self._close(out)
         delta = {
-            "stop_reason": _stop_reason(self._last, called=bool(self._calls)),
+            "stop_reason": _stop_reason(self._last, called=len(self._calls) > 0),
             "stop_sequence": _stop_sequence(self._last),
         }
         data: dict[str, Any] = {"delta": delta, "usage": _usage(self._usage)}
@@ -152,49 +123,22 @@ class MessageStream:
             self._last = choice
         delta = choice.delta
         if delta.thought or delta.content:
-            self._tell_calls(out)
+            self._tell_rest(out)
         if delta.thought:
             self._open("thinking", {"type": "thinking", "thinking": "", "signature": ""}, out)
             self._delta({"type": "thinking_delta", "thinking": delta.thought}, out)
         if delta.content:
             self._open("text", {"type": "text", "text": ""}, out)
             self._delta({"type": "text_delta", "text": delta.content}, out)
-        for call in delta.tool_calls or ():
-            self._call(call, out)
+        for piece in delta.tool_calls or ():
+            for call in self._calls.take(piece):
+                self._tell(call, out)
 
-    def _call(self, piece: ToolCall, out: list[bytes]) -> None:
-        """Chunks may mix the pieces of several calls, but a message has one block open at a time:
-        later calls wait until the first one's arguments are complete.
-        """
-        call = self._call_of(piece)
-        if call is None:
-            call = _Call(piece.index, piece.id or "", piece.function.name or "")
-            self._calls.append(call)
-        call.untold += piece.function.arguments or ""
-        while self._current < len(self._calls):
-            current = self._calls[self._current]
-            self._tell(current, out)
-            if self._current + 1 == len(self._calls) or not current.is_whole():
-                return
-            self._current += 1
-
-    def _call_of(self, piece: ToolCall) -> "_Call | None":
-        """The call that a piece continues, None for a new one.
-
-        Engines identify a call by its index. Some give every call the same index or none, and a new
-        call has a new id or name.
-        """
-        if piece.index is None and not piece.id and not piece.function.name:
-            return self._calls[-1] if self._calls else None
-        return next((call for call in reversed(self._calls) if call.goes_on_with(piece)), None)
-
-    def _tell_calls(self, out: list[bytes]) -> None:
-        """Tell the waiting calls: something else follows, or nothing more."""
-        for call in self._calls[self._current :]:
+    def _tell_rest(self, out: list[bytes]) -> None:
+        for call in self._calls.rest():
             self._tell(call, out)
-        self._current = len(self._calls)
 
-    def _tell(self, call: "_Call", out: list[bytes]) -> None:
+    def _tell(self, call: HeardCall, out: list[bytes]) -> None:
         if not call.is_open:
             self._close(out)
             call.is_open = True
@@ -288,14 +232,6 @@ def _stop_reason(choice: Choice, *, called: bool) -> str:
 
 def _stop_sequence(choice: Choice) -> str | None:
     return choice.stop_reason if isinstance(choice.stop_reason, str) else None
-
-
-def _is_json(text: str) -> bool:
-    try:
-        msgspec.json.decode(text)
-    except UNREADABLE:
-        return False
-    return True
 
 
 def _arguments(text: str | None) -> object:
