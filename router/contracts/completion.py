@@ -37,6 +37,7 @@ class Message(Struct, frozen=True, gc=False):
     """A message, or what a chunk adds to it."""
 
     content: str | None = None
+    refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -48,6 +49,12 @@ class Message(Struct, frozen=True, gc=False):
 
 
 NO_MESSAGE = Message()
+
+
+class Logprobs(Struct, frozen=True, gc=False):
+    """The probabilities of an answer's tokens, as they come."""
+
+    content: list[Raw] | None = None
 
 
 class Choice(Struct, frozen=True, gc=False):
@@ -62,6 +69,7 @@ class Choice(Struct, frozen=True, gc=False):
     text: str = ""
     finish_reason: str | None = None
     stop_reason: str | int | None = None
+    logprobs: Logprobs | None = None
 
 
 class PromptDetails(Struct, frozen=True, gc=False):
@@ -150,6 +158,7 @@ def _message(fields: Fields) -> Message:
         raise msgspec.DecodeError("content is no text, or tool_calls are no list")
     return Message(
         content=text_of(cast("object", content)),
+        refusal=text_of(fields.get("refusal")),
         reasoning_content=text_of(fields.get("reasoning_content")),
         reasoning=text_of(fields.get("reasoning")),
         tool_calls=[_tool_call(call) for call in objects_of(cast("object", calls))],

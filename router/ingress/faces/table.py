@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from router.ingress.faces import chat, completions, embeddings, oip
 from router.ingress.faces.face import Face
 from router.ingress.faces.messages import face as messages
+from router.ingress.faces.responses import face as responses
 
 ALL = (
     chat.FACE,
     completions.FACE,
     embeddings.FACE,
     messages.FACE,
+    responses.FACE,
     oip.FACE,
 )
 FACES: Mapping[str, Face] = {face.path: face for face in ALL if not face.is_root}

@@ -30,13 +30,20 @@ let chunks = 0;
 for await (const chunk of await client.chat.completions.create({ ...ask, stream: true })) {
   chunks += chunk.choices.length;
 }
+const reply = await client.responses.create({ model, input: "hi", max_output_tokens: 12 });
+const stream = client.responses.stream({ model, input: "hi", max_output_tokens: 12 });
+const types = [];
+for await (const event of stream) types.push(event.type);
+const final = await stream.finalResponse();
 let refused = "";
 try {
   await new OpenAI({ baseURL, apiKey: "x", maxRetries: 0 }).models.list();
 } catch (error) {
   refused = error.constructor.name;
 }
-console.log(JSON.stringify({ text: whole.choices[0].message.content, chunks, refused }));
+const text = whole.choices[0].message.content;
+const responses = { reply: reply.output_text, types, final: final.output_text };
+console.log(JSON.stringify({ text, chunks, refused, ...responses }));
 """
 
 
@@ -75,6 +82,21 @@ def test_openai(url: str) -> None:
     text = client.completions.create(model=MODEL, prompt="Once upon", max_tokens=TOKENS)
     assert text.choices[0].text
     assert MODEL in [model.id for model in client.models.list()]
+
+
+def test_openais_responses(url: str) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+    ask = {"model": MODEL, "instructions": "Be brief.", "max_output_tokens": TOKENS}
+    response = client.responses.create(input=QUESTION, **ask)
+    assert response.output_text
+    assert 0 < response.usage.output_tokens <= TOKENS
+    assert response.usage.input_tokens > 0
+    said = [*QUESTION, *response.output, {"role": "user", "content": "And of Italy?"}]
+    with client.responses.stream(input=said, **ask) as stream:
+        heard = "".join(event.delta for event in stream if event.type.endswith("text.delta"))
+        final = stream.get_final_response()
+    assert heard == final.output_text
+    assert final.usage.input_tokens > response.usage.input_tokens
 
 
 def test_openais_json_mode_reaches_the_worker(url: str) -> None:
@@ -120,6 +142,10 @@ def test_openai_for_node(url: str) -> None:
     assert received["text"]
     assert received["chunks"] > 1
     assert received["refused"] == "AuthenticationError"
+    assert received["reply"]
+    assert received["final"]
+    assert received["types"][:2] == ["response.created", "response.in_progress"]
+    assert received["types"][-1] in ("response.completed", "response.incomplete")
 
 
 def test_anthropic(url: str) -> None:

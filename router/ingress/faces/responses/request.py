@@ -1,0 +1,246 @@
+"""OpenAI's Responses API: turns a request into the equivalent chat call.
+
+Fields that neither API knows pass through to the worker, as everywhere.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from router.contracts.wire import UNREADABLE
+from router.domain.errors import RequestInvalid
+from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier, Item, messages_of
+from router.ingress.unfit import missing, unfit
+
+NULL = b"null"
+LOGPROBS = "message.output_text.logprobs"
+"""The value of ``include`` that asks for the probabilities of an answer's tokens."""
+
+MODES = frozenset({"none", "auto", "required"})
+ELSEWHERE = ("conversation", "prompt")
+"""Fields for what only OpenAI keeps."""
+
+
+class _Object(msgspec.Struct, gc=False):
+    """Any object."""
+
+
+class Tool(msgspec.Struct, gc=False):
+    """A tool of a request."""
+
+    type: str
+    name: str | None = None
+    description: str | None = None
+    parameters: Raw = Raw(NULL)
+    strict: bool | None = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    """A choice among tools: of one function, or of those that are allowed."""
+
+    type: str
+    name: str | None = None
+    mode: str | None = None
+    tools: "list[Choice] | None" = None
+
+
+class Format(msgspec.Struct, gc=False):
+    """The format of an answer's text."""
+
+    type: str
+    name: str | None = None
+    description: str | None = None
+    schema: Raw = Raw(NULL)
+    strict: bool | None = None
+
+
+class TextSettings(msgspec.Struct, gc=False):
+    """``text``."""
+
+    format: Format | None = None
+    verbosity: str | None = None
+
+
+class Reasoning(msgspec.Struct, gc=False):
+    """``reasoning``."""
+
+    effort: str | None = None
+    summary: str | None = None
+
+
+class Request(msgspec.Struct, gc=False):
+    """The fields that are translated, or told again in the answer."""
+
+    input: str | list[Item] | None = None
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
+    background: bool | None = None
+    stream: bool | None = None
+    include: list[str] | None = None
+    metadata: dict[str, str] | None = None
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    parallel_tool_calls: bool | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | Choice | None = None
+    text: TextSettings | None = None
+    reasoning: Reasoning | None = None
+    truncation: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_logprobs: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    user: str | None = None
+
+
+TRANSLATED = (
+    *("input", "instructions", "previous_response_id", "store", "background", "include"),
+    *("metadata", "max_output_tokens", "max_tool_calls", "text", "reasoning", "truncation"),
+    *("tools", "tool_choice", "stream_options", "top_logprobs", *ELSEWHERE),
+)
+"""Fields that a chat does not have, or not so."""
+
+decode = msgspec.json.Decoder(Request).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_object = msgspec.json.Decoder(_Object).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def chat_body(body: bytes, earlier: Earlier = NOTHING_EARLIER) -> bytes:
+    """The body of the chat call. Raises ``RequestInvalid`` that names the field at fault."""
+    try:
+        asked = decode(body)
+        given = _decode_fields(body)
+    except msgspec.ValidationError as error:
+        raise unfit(error) from None
+    except UNREADABLE as unreadable:
+        raise RequestInvalid(f"the body is not a JSON object: {unreadable}") from None
+    for name in ELSEWHERE:
+        if bytes(given.get(name, Raw(NULL))) != NULL:
+            raise RequestInvalid(f"{name} is not kept here; send what it stands for", param=name)
+    if asked.previous_response_id is not None:
+        raise RequestInvalid(
+            f"the response {asked.previous_response_id!r} is not kept; send its items as input",
+            param="previous_response_id",
+        )
+    if asked.background:
+        raise RequestInvalid(
+            "a response is not made in the background here; make a prediction", param="background"
+        )
+    fields: dict[str, Any] = {
+        name: value for name, value in given.items() if name not in TRANSLATED
+    }
+    fields["messages"] = messages_of(asked.input, asked.instructions, earlier)
+    if asked.tools:
+        fields["tools"] = [_tool(tool, number) for number, tool in enumerate(asked.tools)]
+    if asked.tool_choice is not None:
+        _choose(fields, asked.tool_choice)
+    if asked.text is not None:
+        _shape(fields, asked.text)
+    _settle(fields, asked)
+    return _encode(fields)
+
+
+def _settle(fields: dict[str, Any], asked: Request) -> None:
+    """The settings that a chat has under other names."""
+    length = asked.max_output_tokens
+    if length is not None:
+        if length < 1:
+            raise RequestInvalid(
+                f"max_output_tokens is {length}; it must be at least 1", param="max_output_tokens"
+            )
+        fields["max_tokens"] = length
+    if asked.reasoning is not None and asked.reasoning.effort is not None:
+        fields["reasoning_effort"] = asked.reasoning.effort
+    if asked.top_logprobs or LOGPROBS in (asked.include or ()):
+        fields |= {"logprobs": True, "top_logprobs": asked.top_logprobs or 0}
+    if asked.stream:
+        fields["stream_options"] = {"include_usage": True}
+
+
+def _tool(tool: Tool, number: int) -> dict[str, Any]:
+    path = f"tools[{number}]"
+    if tool.type != "function":
+        raise RequestInvalid(
+            f"{path} is of type {tool.type!r}, which is not there; give tools of type 'function'",
+            param="tools",
+        )
+    if not tool.name:
+        raise missing(f"{path}.name")
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if bytes(tool.parameters) != NULL:
+        function["parameters"] = _object(tool.parameters, f"{path}.parameters")
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _choose(fields: dict[str, Any], choice: str | Choice) -> None:
+    if isinstance(choice, str):
+        if choice not in MODES:
+            raise RequestInvalid(
+                f"tool_choice is {choice!r}; it must be one of {', '.join(sorted(MODES))}, or an "
+                "object that names a tool",
+                param="tool_choice",
+            )
+        fields["tool_choice"] = choice
+    elif choice.type == "function":
+        if choice.name is None:
+            raise missing("tool_choice.name")
+        fields["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
+    elif choice.type == "allowed_tools":
+        allowed = {tool.name for tool in choice.tools or ()}
+        tools: list[dict[str, Any]] = fields.get("tools", [])
+        fields["tools"] = [tool for tool in tools if tool["function"]["name"] in allowed]
+        fields["tool_choice"] = choice.mode or "auto"
+    else:
+        raise RequestInvalid(
+            f"tool_choice of type {choice.type!r} is not known; use 'function' or 'allowed_tools'",
+            param="tool_choice",
+        )
+
+
+def _shape(fields: dict[str, Any], text: TextSettings) -> None:
+    if text.verbosity is not None:
+        fields["verbosity"] = text.verbosity
+    wanted = text.format
+    if wanted is None or wanted.type == "text":
+        return
+    if wanted.type == "json_object":
+        fields["response_format"] = {"type": "json_object"}
+        return
+    if wanted.type != "json_schema":
+        raise RequestInvalid(
+            f"text.format is of type {wanted.type!r}; it must be text, json_object or json_schema",
+            param="text",
+        )
+    if not wanted.name:
+        raise missing("text.format.name")
+    if bytes(wanted.schema) == NULL:
+        raise missing("text.format.schema")
+    schema: dict[str, Any] = {
+        "name": wanted.name,
+        "schema": _object(wanted.schema, "text.format.schema"),
+    }
+    if wanted.description is not None:
+        schema["description"] = wanted.description
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+
+
+def _object(raw: Raw, path: str) -> Raw:
+    """The same. Raises ``RequestInvalid`` if it is no object."""
+    try:
+        _decode_object(raw)
+    except msgspec.ValidationError as error:
+        raise unfit(error, path) from None
+    return raw

@@ -1,0 +1,142 @@
+"""A response as clients get it: what was asked, and what came of it."""
+
+from typing import Any, cast
+
+import msgspec
+
+from router.contracts.completion import TokenCounts
+from router.domain.errors import CallError
+from router.domain.request import InferenceRequest
+from router.ingress.faces.responses.request import Request
+
+Fields = dict[str, Any]
+INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""Why an answer is incomplete, by its finish reason."""
+
+_PLAIN = {"type": "text"}
+_NOTHING: Fields = {}
+
+
+class Resource:
+    """One response. ``is_stored`` says whether it is kept; ``output`` grows."""
+
+    def __init__(self, call: InferenceRequest, asked: Request, *, is_stored: bool = False) -> None:
+        self.key = call.id.replace("-", "")
+        self.id = f"resp_{self.key}"
+        self.output: list[Fields] = []
+        self.model = call.model
+        self.usage: TokenCounts | None = None
+        self.finish_reason = ""
+        self._asked = asked
+        self._created_s = call.created_at_ms // 1000
+        self._is_stored = is_stored
+
+    @property
+    def status(self) -> str:
+        """What became of it once its answer ended."""
+        return "incomplete" if self.finish_reason in INCOMPLETE else "completed"
+
+    def running(self) -> Fields:
+        """While it is answered."""
+        return self._fields("in_progress")
+
+    def ended(self, now_s: float) -> Fields:
+        """With its whole answer, at Unix seconds ``now_s``."""
+        why = INCOMPLETE.get(self.finish_reason)
+        return self._fields(self.status) | {
+            "completed_at": None if why else int(now_s),
+            "incomplete_details": {"reason": why} if why else None,
+            "usage": _usage(self.usage),
+        }
+
+    def failed(self, error: CallError) -> Fields:
+        """Broken off by an error."""
+        told = {"code": error.code, "message": error.message}
+        return self._fields("failed") | {"error": told}
+
+    def _fields(self, status: str) -> Fields:
+        asked = self._asked
+        text = asked.text
+        reasoning = asked.reasoning
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self._created_s,
+            "completed_at": None,
+            "status": status,
+            "background": bool(asked.background),
+            "error": None,
+            "incomplete_details": None,
+            "instructions": asked.instructions,
+            "max_output_tokens": asked.max_output_tokens,
+            "max_tool_calls": asked.max_tool_calls,
+            "model": self.model,
+            "output": list(self.output),
+            "parallel_tool_calls": asked.parallel_tool_calls is not False,
+            "previous_response_id": asked.previous_response_id,
+            "reasoning": {
+                "effort": reasoning.effort if reasoning else None,
+                "summary": reasoning.summary if reasoning else None,
+            },
+            "safety_identifier": asked.safety_identifier,
+            "prompt_cache_key": asked.prompt_cache_key,
+            "service_tier": asked.service_tier or "default",
+            "store": self._is_stored,
+            "temperature": 1.0 if asked.temperature is None else asked.temperature,
+            "text": {
+                "format": _given(text.format) if text and text.format else _PLAIN,
+                "verbosity": (text and text.verbosity) or "medium",
+            },
+            "tool_choice": _given(asked.tool_choice) if asked.tool_choice else "auto",
+            "tools": [_tool(_given(tool)) for tool in asked.tools or ()],
+            "top_logprobs": asked.top_logprobs or 0,
+            "top_p": 1.0 if asked.top_p is None else asked.top_p,
+            "presence_penalty": asked.presence_penalty or 0.0,
+            "frequency_penalty": asked.frequency_penalty or 0.0,
+            "truncation": asked.truncation or "disabled",
+            "usage": None,
+            "user": asked.user,
+            "metadata": asked.metadata or _NOTHING,
+        }
+
+
+def _given(value: Any) -> Any:
+    """A struct as the client wrote it; other values as they are."""
+    if not isinstance(value, msgspec.Struct):
+        return value
+    fields = msgspec.structs.asdict(value)
+    return {name: _each(given) for name, given in fields.items() if not _is_null(given)}
+
+
+def _each(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_given(item) for item in cast("list[Any]", value)]
+    return _given(value)
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, msgspec.Raw) and bytes(value) == b"null")
+
+
+def _tool(given: Fields) -> Fields:
+    """With what clients expect of every function."""
+    return {"description": None, "parameters": None, "strict": None, **given}
+
+
+def _usage(usage: TokenCounts | None) -> Fields:
+    usage = usage or TokenCounts()
+    prompts, completions = usage.prompt_tokens_details, usage.completion_tokens_details
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {
+            "cached_tokens": (prompts.cached_tokens or 0) if prompts is not None else 0,
+            "cache_write_tokens": 0,
+        },
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {
+            "reasoning_tokens": (completions.reasoning_tokens or 0)
+            if completions is not None
+            else 0
+        },
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }
