@@ -40,7 +40,7 @@ def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
     return parse_call(SHAPE, exchange.body, arrival)
 
 
-FACE = Face(
+FACE: Face = Face(
     path=PATH,
     read=_read,
     client=client_of,

@@ -30,7 +30,7 @@ def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
     )
 
 
-FACE = Face(
+FACE: Face = Face(
     path=ROOT,
     is_root=True,
     read=_read,

@@ -40,7 +40,7 @@ def _client(sink: Sink, call: InferenceRequest, progress: Progress | None, _: by
     return MessagesClient(sink, call.id, progress)
 
 
-FACE = Face(
+FACE: Face = Face(
     path=PATH,
     read=_read,
     client=_client,
