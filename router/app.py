@@ -84,7 +84,12 @@ async def serve(settings: Settings) -> None:
         set_aside_bytes=aside.size,
         unsettled_max=settings.limits.unsettled_max,
     )
-    vault = open_vault(bank, settings.limits, earlier_is_settled=lambda: settler.earlier_is_settled)
+    vault = open_vault(
+        bank,
+        settings.limits,
+        earlier_is_settled=lambda: settler.earlier_is_settled,
+        pages_url=settings.pages_url,
+    )
     kept = SnapshotFile(settings.home / "snapshot.json")
     answers = PostgresIdempotencyStore(pool, router_id=settings.router_id, life=life)
     refusals = Refusals(PostgresRefusals(pool), clock=time.time)
@@ -243,7 +248,11 @@ def new_id() -> str:
 
 
 def open_vault(
-    bank: LeaseBank, limits: Limits, *, earlier_is_settled: Callable[[], bool] = lambda: True
+    bank: LeaseBank,
+    limits: Limits,
+    *,
+    earlier_is_settled: Callable[[], bool] = lambda: True,
+    pages_url: str = "",
 ) -> Vault:
     """A vault that uses the wall clock."""
     return Vault(
@@ -253,6 +262,7 @@ def open_vault(
         clock=time.time,
         new_id=new_id,
         earlier_is_settled=earlier_is_settled,
+        pages_url=pages_url,
     )
 
 

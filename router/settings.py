@@ -132,6 +132,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     admin_token: str = ""
     upstream_networks: tuple[str, ...] = ()
     """Private networks (CIDR) in which workers may be; public addresses are always allowed."""
+    pages_url: str = ""
+    """Where people add credit, for the messages of refused calls; "": not known."""
     jobs_url: str = ""
     """The web process, which serves files, batches, pipelines and predictions; "": nobody does."""
     log_calls: bool = False
@@ -165,6 +167,7 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         cors_origins=_list(env, "ROUTER_CORS_ORIGINS"),
         admin_token=env.get("ROUTER_ADMIN_TOKEN", ""),
         upstream_networks=_networks(env, "ROUTER_UPSTREAM_NETWORKS"),
+        pages_url=env.get("WAYPOST_PUBLIC_URL", "").rstrip("/"),
         jobs_url=_jobs_url(env),
         log_calls=env.get("ROUTER_LOG_CALLS", "0") == "1",
         trace_share=_trace_share(env),

@@ -43,12 +43,12 @@ class Refusal(Struct, frozen=True):
     amount_nano: int
     found: LeaseGrant | Shortage | LedgerUnavailable
 
-    def error(self, amount_nano: int) -> CallError:
+    def error(self, amount_nano: int, pages_url: str) -> CallError:
         """The error for a call that needs this amount; each call is told its own amount."""
         if isinstance(self.found, LedgerUnavailable):
             away = self.found
             return LedgerUnavailable(away.message, retry_after_s=away.retry_after_s)
-        return _refusal(amount_nano, self.found)
+        return _refusal(amount_nano, self.found, pages_url)
 
 
 class Vault:
@@ -56,7 +56,8 @@ class Vault:
 
     ``clock`` returns Unix seconds. ``lease_nano`` is the least to ask for at a time, a lease lasts
     ``lease_ttl_s``, ``new_id`` makes lease ids. ``earlier_is_settled`` says whether the ledger has
-    everything that earlier processes of this router journalled.
+    everything that earlier processes of this router journalled. ``pages_url`` is where people add
+    credit, for messages; "": not known.
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class Vault:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         earlier_is_settled: Callable[[], bool] = lambda: True,
+        pages_url: str = "",
     ) -> None:
+        self.pages_url = pages_url
         self._bank = bank
         self._lease_nano = lease_nano
         self._extend_below_s = lease_ttl_s / 2
@@ -157,7 +160,7 @@ class Vault:
                 return hold
             refusal = self._refusals.get(purse)
             if refusal and refusal.asked > arrived and refusal.amount_nano <= amount_nano:
-                raise refusal.error(amount_nano)
+                raise refusal.error(amount_nano, self.pages_url)
             self._asked += 1
             asked = self._asked
             want_nano = max(amount_nano, self._lease_nano)
@@ -167,7 +170,7 @@ class Vault:
             hold = self.book.reserve(purse, amount_nano, self._clock())
             if hold is None:
                 refusal = self._refusals[purse] = Refusal(asked, amount_nano, found)
-                raise refusal.error(amount_nano)
+                raise refusal.error(amount_nano, self.pages_url)
             return hold
 
     async def _grown_hold(self, hold: Hold, more_nano: int) -> Hold:
@@ -189,7 +192,7 @@ class Vault:
                 break
             await self.give_back(hold.purse.account_id)
             await asyncio.sleep(RECALL_STEP_S)
-        raise _refusal(more_nano, found)
+        raise _refusal(more_nano, found, self.pages_url)
 
     async def _recalled(
         self, purse: Purse, need_nano: int, found: LeaseGrant | Shortage
@@ -259,7 +262,12 @@ class Vault:
                 await self.give_back(account_id)
 
 
-def _refusal(amount_nano: int, found: LeaseGrant | Shortage | int) -> CallError:
+def page_named(name: str, pages_url: str) -> str:
+    """Where a page is: its address, or its name if the pages' URL is not known."""
+    return f"at {pages_url}/{name}" if pages_url else f"on the {name.capitalize()} page"
+
+
+def _refusal(amount_nano: int, found: LeaseGrant | Shortage | int, pages_url: str) -> CallError:
     if isinstance(found, Shortage) and found.left_nano + found.stranded_nano >= amount_nano:
         return LedgerUnavailable(
             "credit of this account is set aside in a router that is down, until that one has "
@@ -270,8 +278,10 @@ def _refusal(amount_nano: int, found: LeaseGrant | Shortage | int) -> CallError:
     if isinstance(found, Shortage) and found.budget_id:
         return BudgetExhausted(
             f"{cost}, more than is left of a budget of this key, its member or the organisation; "
-            "raise the budget on the Keys page, wait for its reset, or lower max_tokens"
+            f"raise the budget {page_named('budgets', pages_url)}, wait for its reset, or lower "
+            "max_tokens"
         )
     return CreditExhausted(
-        f"{cost}, more than the credit that is left; top up, or lower max_tokens"
+        f"{cost}, more than the credit that is left; add credit or ask for it "
+        f"{page_named('billing', pages_url)}, or lower max_tokens"
     )

@@ -17,7 +17,7 @@ from router.domain.errors import (
     LedgerUnavailable,
 )
 from router.domain.pricing import Price, answer_nano
-from router.metering.vault import Vault
+from router.metering.vault import Vault, page_named
 from router.pipeline.plan import Plan
 from router.pipeline.settle import CallAccount
 from router.ports.upstream import StreamPart
@@ -92,7 +92,8 @@ class Cover:
         if self._refused and short and not await self._raised(short):
             return CreditUsedUp(
                 "the credit, or what is left of a budget, does not cover more of this answer; what "
-                "was delivered is billed; top up, or raise the budget"
+                "was delivered is billed; add credit, ask for it or raise the budget "
+                f"{page_named('billing', self._vault.pages_url)}"
             )
         self._reaches()
         return None
