@@ -9,6 +9,6 @@ export default defineConfig({
     manifest: true,
     outDir: "dist",
     assetsInlineLimit: 0,
-    rollupOptions: { input: { main: "src/main.ts", playground: "src/islands/playground.ts", charts: "src/islands/charts.ts", curves: "src/islands/curves.ts", topology: "src/islands/topology.ts", passkeys: "src/islands/passkeys.ts" } },
+    rollupOptions: { input: { main: "src/main.ts", playground: "src/islands/playground.ts", charts: "src/islands/charts.ts", curves: "src/islands/curves.ts", topology: "src/islands/topology.ts", passkeys: "src/islands/passkeys.ts", start: "src/islands/start.ts" } },
   },
 });

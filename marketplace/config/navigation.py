@@ -63,6 +63,7 @@ SECTIONS = (
             Entry(_("Batches"), "batches", frozenset({"batch"})),
             Entry(_("Predictions"), "predictions", frozenset({"prediction"})),
             Entry(_("Keys"), "keys", frozenset({"key", "key-rotate"})),
+            Entry(_("First call"), "start"),
             Entry(_("Webhooks"), "webhooks", frozenset({"webhook-delivery"})),
             Entry(_("Billing"), "billing", frozenset({"payment"})),
             Entry(_("Budgets"), "budgets"),

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from marketplace.accounts.models import ApiKey, Organisation, Scope
 from marketplace.accounts.organisations.current import organisation_required
+from marketplace.accounts.organisations.new_key import new_key_keep, new_key_take
 from marketplace.accounts.permissions import Permission, demand, may, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.billing.budgets.selectors import BudgetState, budget_states
@@ -19,9 +20,6 @@ from marketplace.keys.forms import KeyForm, NewKeyForm, RotationForm
 from marketplace.keys.rotation import api_key_rotate
 from marketplace.shared.confirming import confirmation, is_confirmed
 from marketplace.usage.selectors import calls_lately, calls_lately_text
-
-NEW_KEY = "new_key"
-"""Session key that holds a new key for the one page view that shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def key_create(request: HttpRequest, organisation: Organisation) -> HttpResponse
             **form.key_fields,
         )
         form.put(organisation=organisation, key=row)
-    request.session[NEW_KEY] = key
+    new_key_keep(request, key)
     return redirect("keys")
 
 
@@ -91,7 +89,7 @@ def key_rotate(request: HttpRequest, organisation: Organisation, key_id: int) ->
             overlap=form.overlap,
             created_by=request.user,  # type: ignore[arg-type] # login_required
         )
-        request.session[NEW_KEY] = made
+        new_key_keep(request, made)
         return redirect("keys")
     context = {"key": row, "form": form}
     status = 422 if form.is_bound else 200
@@ -143,7 +141,7 @@ def _keys_page(
     context = {
         "form": form,
         "rows": [KeyRow(row, budgets.get(row.pk), allowed[permission_over(row)]) for row in listed],
-        "new_key": request.session.pop(NEW_KEY, ""),
+        "new_key": new_key_take(request),
         "may_change": allowed[Permission.KEYS],
         "may_manage": allowed[Permission.MANAGEMENT_KEYS],
     }

@@ -5,9 +5,9 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -32,6 +32,7 @@ from marketplace.accounts.invitations.tokens import (
 )
 from marketplace.accounts.models import Invitation, Membership, Organisation, Role, User
 from marketplace.accounts.organisations.current import SESSION_KEY, organisation_required
+from marketplace.accounts.organisations.new_key import new_key_keep
 from marketplace.accounts.permissions import (
     GRANTS,
     WORDS,
@@ -41,6 +42,7 @@ from marketplace.accounts.permissions import (
     permission_over_member,
 )
 from marketplace.accounts.services import (
+    api_key_create,
     member_remove,
     member_set,
     organisation_found,
@@ -200,18 +202,24 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def welcome(request: HttpRequest) -> HttpResponse:
-    """A new user's first page: accept the invitation they followed, or found an organisation."""
+    """A new user's first page: accept the invitation they followed, or found an organisation.
+
+    The founder gets a key with it, which the next page shows.
+    """
     waiting = invitation_waiting(request)
     if request.method != "POST" and waiting is not None:
         return redirect("invitation", request.session[INVITATION_KEY])
-    form = OrganisationForm(request.POST or None)
+    person = _person(request)
+    form = OrganisationForm(request.POST or None, initial={"name": _suggested_name(person)})
     if request.method == "POST" and form.is_valid():
-        made = organisation_found(
-            name=form.cleaned_data["name"], slug=form.slug(), owner=_person(request)
-        )
+        with transaction.atomic():
+            made = organisation_found(
+                name=form.cleaned_data["name"], slug=form.slug(), owner=person
+            )
+            _row, key = api_key_create(organisation=made, name=_("First key"), created_by=person)
         request.session[SESSION_KEY] = made.slug
-        messages.success(request, _("%(name)s is yours.") % {"name": made.name})
-        return redirect("organisation")
+        new_key_keep(request, key)
+        return redirect("start")
     status = 422 if form.is_bound else 200
     return render(request, "accounts/welcome.html", {"form": form}, status=status)
 
@@ -233,6 +241,10 @@ def effects_of_leaving(membership: Membership) -> list[str]:
         )
         % {"n": keys},
     ]
+
+
+def _suggested_name(person: User) -> str:
+    return person.full_name or person.email.partition("@")[0]
 
 
 def _person(request: HttpRequest) -> User:

@@ -28,6 +28,7 @@ from marketplace.routing.topology import pages as topology
 from marketplace.storefront.browse import pages as browse
 from marketplace.storefront.compare import pages as compare
 from marketplace.storefront.rankings import pages as rankings
+from marketplace.storefront.start import pages as start
 from marketplace.support import pages as support
 from marketplace.tuning import pages as tuning
 from marketplace.tuning.editor import pages as editor
@@ -39,6 +40,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("models/<str:author>/<str:slug>", browse.model, name="model"),
     path("compare", compare.compare, name="compare"),
     path("rankings", rankings.rankings, name="rankings"),
+    path("start", start.start, name="start"),
+    path("start/key", start.key_make, name="start-key"),
+    path("start/call", start.call, name="start-call"),
     path("organisation/switch", accounts.organisation_switch, name="organisation-switch"),
     path("keys", keys.keys, name="keys"),
     path("keys/create", keys.key_create, name="key-create"),

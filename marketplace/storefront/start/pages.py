@@ -1,0 +1,81 @@
+"""The page of the first call, in three steps."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from marketplace.accounts.models import Organisation
+from marketplace.accounts.organisations.current import organisation_required
+from marketplace.accounts.organisations.new_key import new_key_keep, new_key_take
+from marketplace.accounts.permissions import Permission, demand, may
+from marketplace.accounts.services import api_key_create
+from marketplace.storefront.start.selectors import call_seen, model_to_try
+
+PROMPT = "What is the capital of France?"
+TOKENS_MAX = 24
+LOOKS_MAX = 900
+"""A page that is left open looks for the first call this often, once a second, and then stops."""
+
+
+@require_safe
+@organisation_required
+def start(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Three steps: a key, a request with that key, and where it went."""
+    listing = model_to_try()
+    keys = organisation.api_keys.filter(disabled_at=None).order_by("-id")
+    context = {
+        "new_key": new_key_take(request),
+        "last_key": keys.first(),
+        "may_make_keys": may(request.user, organisation, Permission.KEYS),
+        "may_call": may(request.user, organisation, Permission.CALL),
+        "listing": listing,
+        "router_url": settings.WAYPOST_ROUTER_URL,
+        "prompt": PROMPT,
+        "tokens_max": TOKENS_MAX,
+        "first_request": _first_request(listing.model.name) if listing else None,
+        "seen": call_seen(organisation.pk),
+        "look": 1,
+    }
+    response = render(request, "start/start.html", context)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@require_POST
+@organisation_required
+def key_make(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Make another key for the page: the first one was shown once."""
+    demand(request, organisation, Permission.KEYS)
+    _row, key = api_key_create(
+        organisation=organisation,
+        name=_("First steps"),
+        created_by=request.user,  # type: ignore[arg-type] # organisation_required
+    )
+    new_key_keep(request, key)
+    return redirect("start")
+
+
+@require_safe
+@organisation_required
+def call(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """The third step alone, which the page asks for until there is a call."""
+    context = {"seen": call_seen(organisation.pk), "look": _next_look(request.GET.get("look", ""))}
+    return render(request, "start/call.html", context)
+
+
+def _next_look(text: str) -> int:
+    """The number of the next look; 0 after the last, and for what is no number."""
+    is_number = text.isdecimal() and len(text) <= len(str(LOOKS_MAX))
+    return int(text) + 1 if is_number and 0 < int(text) < LOOKS_MAX else 0
+
+
+def _first_request(model: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": PROMPT}],
+        "max_tokens": TOKENS_MAX,
+    }
