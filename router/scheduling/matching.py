@@ -205,11 +205,10 @@ class Matching:
         decisions: list[Decision] = []
         tolerance = AS_GOOD if self._queue.is_shared else 1.0
         before: list[QueuedTicket] = []
+        closed: set[Slate] = set()
         for queued in self._queue.in_order(now_s):
-            state = queued.slate.by_worker.get(worker.id)
-            if not queued.is_waiting or state is None or worker.id in queued.ticket.excluded:
-                continue
-            if not self._yielding.open_to(queued.ticket, (state,), now_s):
+            state = self._endpoint(queued, worker, closed, now_s)
+            if state is None:
                 continue
             if self._suits(queued, state, tolerance, now_s):
                 first = (
@@ -224,6 +223,23 @@ class Matching:
             if queued.ticket.streams:
                 before.append(queued)
         return decisions
+
+    def _endpoint(
+        self, queued: QueuedTicket, worker: WorkerState, closed: set[Slate], now_s: float
+    ) -> EndpointState | None:
+        """Where the worker could answer a ticket that may have a slot of it."""
+        ticket, slate = queued.ticket, queued.slate
+        state = slate.by_worker.get(worker.id)
+        if not queued.is_waiting or state is None or worker.id in ticket.excluded:
+            return None
+        if ticket.yields:
+            # What is closed to one call of a batch is closed to the hundreds behind it.
+            if slate in closed:
+                return None
+            if state not in self._yielding.open_to(ticket, slate.usable(ticket.excluded), now_s):
+                closed.add(slate)
+                return None
+        return state
 
     def _suits(
         self, queued: QueuedTicket, state: EndpointState, tolerance: float, now_s: float

@@ -84,12 +84,37 @@ def test_the_next_begins_as_one_ends() -> None:
     assert len(begun(made.ended(running, ANSWERED, 0.2))) == 1
 
 
-def test_it_goes_to_another_worker_that_has_room_for_it() -> None:
-    made = scheduler(16, 2)
+def test_of_workers_with_one_slot_each_it_takes_its_share_too() -> None:
+    made = scheduler(*[1] * 20)
+    names = [f"w{n}" for n in range(20)]
+    for name in names:
+        made.ended(place(made, f"other-{name}", name), ANSWERED, 0.05)
+    assert len(batch(made, 50, *names, now_s=0.1)) == 2
+
+
+def test_it_has_one_slot_of_a_small_worker_and_one_of_a_large_one() -> None:
+    made = scheduler(16, 1)
     for name in ("w0", "w1"):
         made.ended(place(made, f"other-{name}", name), ANSWERED, 0.05)
     found = batch(made, 5, "w0", "w1", now_s=0.1)
-    assert sorted(result.endpoint.id for result in found) == ["w0", "w1"]
+    assert sorted(attempt.endpoint.id for attempt in found) == ["w0", "w1"]
+
+
+def test_it_leaves_the_only_slot_that_others_use_while_another_worker_is_quiet() -> None:
+    made = scheduler(16, 1)
+    made.ended(place(made, "other", "w1"), ANSWERED, 0.05)
+    found = batch(made, 50, "w0", "w1", now_s=0.1)
+    assert {attempt.endpoint.id for attempt in found} == {"w0"}
+    assert len(found) >= 16
+    # So the next one has its usual place, and does not wait behind sixteen calls for two instances.
+    assert place(made, "next", "w0", "w1", now_s=0.2).endpoint.id == "w1"
+
+
+def test_it_goes_on_there_once_that_is_quiet_too() -> None:
+    made = scheduler(1, 1)
+    made.ended(place(made, "other", "w1"), ANSWERED, 0.05)
+    assert {attempt.endpoint.id for attempt in batch(made, 5, "w0", "w1", now_s=0.1)} == {"w0"}
+    assert {attempt.endpoint.id for attempt in begun(made.tick(5.1))} == {"w1"}
 
 
 def test_other_work_than_batches_fills_all_slots() -> None:
