@@ -30,6 +30,8 @@ class Entry:
     url_name: str
     beneath: frozenset[str] = frozenset()
     audience: Audience = Audience.EVERYONE
+    guide: str = ""
+    """The page of the documentation about it, as below `/docs/`."""
 
     def holds(self, url_name: str) -> bool:
         """Whether the page with this name is this one or below it."""
@@ -52,23 +54,54 @@ SECTIONS = (
             Entry(_("Catalog"), "catalog", frozenset({"model"})),
             Entry(_("Rankings"), "rankings"),
             Entry(_("Compare"), "compare"),
-            Entry(_("Benchmarks"), "benchmarks", frozenset({"benchmark", "benchmarks-compare"})),
-            Entry(_("Hardware advisor"), "advisor", frozenset({"advice"}), Audience.MEMBERS),
+            Entry(
+                _("Benchmarks"),
+                "benchmarks",
+                frozenset({"benchmark", "benchmarks-compare"}),
+                guide="explanation/benchmarks/",
+            ),
+            Entry(
+                _("Hardware advisor"),
+                "advisor",
+                frozenset({"advice"}),
+                Audience.MEMBERS,
+                guide="explanation/advisor/",
+            ),
         ),
     ),
     Section(
         _("Console"),
         (
-            Entry(_("Usage"), "usage", frozenset({"call"})),
-            Entry(_("Batches"), "batches", frozenset({"batch"})),
-            Entry(_("Predictions"), "predictions", frozenset({"prediction"})),
-            Entry(_("Keys"), "keys", frozenset({"key", "key-rotate"})),
-            Entry(_("First call"), "start"),
-            Entry(_("Webhooks"), "webhooks", frozenset({"webhook-delivery"})),
-            Entry(_("Billing"), "billing", frozenset({"payment"})),
-            Entry(_("Budgets"), "budgets"),
+            Entry(
+                _("Usage"),
+                "usage",
+                frozenset({"call"}),
+                guide="explanation/billing/#the-rule-for-each-way-of-ending",
+            ),
+            Entry(_("Batches"), "batches", frozenset({"batch"}), guide="how-to/run-a-batch/"),
+            Entry(
+                _("Predictions"),
+                "predictions",
+                frozenset({"prediction"}),
+                guide="reference/http-api/#predictions",
+            ),
+            Entry(
+                _("Keys"),
+                "keys",
+                frozenset({"key", "key-rotate"}),
+                guide="reference/http-api/#authentication",
+            ),
+            Entry(_("First call"), "start", guide="tutorial/first-call/"),
+            Entry(
+                _("Webhooks"),
+                "webhooks",
+                frozenset({"webhook-delivery"}),
+                guide="how-to/receive-webhooks/",
+            ),
+            Entry(_("Billing"), "billing", frozenset({"payment"}), guide="explanation/billing/"),
+            Entry(_("Budgets"), "budgets", guide="explanation/billing/#budgets"),
             Entry(_("Organisation"), "organisation"),
-            Entry(_("Audit log"), "audit-log"),
+            Entry(_("Audit log"), "audit-log", guide="how-to/sign-people-in/#the-audit-log"),
         ),
         Audience.MEMBERS,
     ),
@@ -82,32 +115,59 @@ SECTIONS = (
                     {"listing", "listing-edit", "provider-create", "provider-edit"}
                     | {"deployment", "deployment-price"}
                 ),
+                guide="how-to/publish-a-model/",
             ),
             Entry(
                 _("Pipelines"),
                 "pipelines",
                 frozenset({"pipeline", "pipeline-new", "pipeline-version"}),
+                guide="how-to/run-a-pipeline/",
             ),
-            Entry(_("Earnings"), "earnings"),
-            Entry(_("Reviews"), "reviews", frozenset({"review"}), Audience.STAFF),
+            Entry(_("Earnings"), "earnings", guide="explanation/billing/#what-a-provider-earns"),
+            Entry(
+                _("Reviews"),
+                "reviews",
+                frozenset({"review"}),
+                Audience.STAFF,
+                guide="how-to/publish-a-model/#measured-reviewed-live",
+            ),
         ),
         Audience.MEMBERS,
     ),
     Section(
         _("Platform"),
         (
-            Entry(_("Topology"), "topology", frozenset({"worker"})),
-            Entry(_("Routes"), "routes", frozenset({"route", "policy-edit"})),
-            Entry(_("What if"), "what-if", frozenset({"what-if-answer"})),
-            Entry(_("Credit requests"), "credit-requests"),
-            Entry(_("Reconciliation"), "reconciliation"),
-            Entry(_("Dead letters"), "dead-letters"),
+            Entry(
+                _("Topology"),
+                "topology",
+                frozenset({"worker"}),
+                guide="how-to/run-the-platform/#the-live-topology",
+            ),
+            Entry(
+                _("Routes"),
+                "routes",
+                frozenset({"route", "policy-edit"}),
+                guide="explanation/tuning/",
+            ),
+            Entry(
+                _("What if"), "what-if", frozenset({"what-if-answer"}), guide="how-to/ask-what-if/"
+            ),
+            Entry(
+                _("Credit requests"),
+                "credit-requests",
+                guide="explanation/billing/#money-from-outside",
+            ),
+            Entry(
+                _("Reconciliation"), "reconciliation", guide="how-to/when-the-books-do-not-balance/"
+            ),
+            Entry(_("Dead letters"), "dead-letters", guide="how-to/run-the-platform/#dead-letters"),
             Entry(
                 _("Support"),
                 "support",
                 frozenset({"support-organisation", "support-person", "support-call"}),
+                guide="how-to/run-the-platform/#support-a-customer",
             ),
-            Entry(_("Every change"), "audit-log-all"),
+            Entry(_("Every change"), "audit-log-all", guide="how-to/sign-people-in/#the-audit-log"),
             Entry(_("Admin"), "admin:index"),
         ),
         Audience.STAFF,
@@ -116,7 +176,7 @@ SECTIONS = (
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """Context of every page: ``sections`` with the entries that the viewer may see."""
+    """Context of every page: ``sections`` with entries for the viewer, and the page's ``guide``."""
     audience = Audience.EVERYONE
     if request.user.is_authenticated:
         audience = Audience.STAFF if is_staff(request) else Audience.MEMBERS
@@ -135,7 +195,10 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         for section in SECTIONS
         if section.audience <= audience
     ]
+    open_entries = (entry for section in SECTIONS for entry in section.entries if entry.holds(here))
+    guide = next((entry.guide for entry in open_entries), "")
     return {
+        "guide": f"/docs/{guide}",
         "sections": seen,
         "section": next((section for section in seen if section["is_open"]), None),
     }

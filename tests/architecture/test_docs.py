@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 
 from deploy.docs.__main__ import PAGES as TOP_PAGES
 from deploy.local import secrets
+from marketplace.config.navigation import SECTIONS
 from marketplace.config.urls import api as urls_api
 from marketplace.demo.offering import EMULATED_MODELS, POOLS, REAL_MODELS
 from marketplace.demo.services import PIPELINE
@@ -327,6 +328,16 @@ def test_the_site_has_every_page_once() -> None:
     # The index of decisions leads to them.
     expected -= {name for name in expected if re.match(r"adr/\d", name)}
     assert sorted(leaves(site["project"]["nav"])) == sorted(expected)
+
+
+def test_a_page_of_the_product_leads_to_its_page_here() -> None:
+    guides = {entry.guide for section in SECTIONS for entry in section.entries if entry.guide}
+    assert guides
+    for guide in guides:
+        path, _, anchor = guide.partition("/#")
+        page = DOCS / f"{path.rstrip('/')}.md"
+        assert page.exists(), guide
+        assert not anchor or anchor in pages.anchors(page), guide
 
 
 def test_decisions_are_numbered_listed_and_complete() -> None:
