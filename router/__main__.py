@@ -18,7 +18,7 @@ from router.ports.taken import Taken
 from router.settings import (
     Settings,
     SettingsInvalid,
-    check_port,
+    check_ports,
     settings_from_env,
     standalone_settings,
 )
@@ -32,8 +32,7 @@ def main() -> int:
     try:
         configure_logs(os.environ)
         settings = _settings(arguments)
-        for port in filter(None, (settings.port, settings.grpc_port)):
-            check_port(settings.host, port)
+        check_ports(settings)
         calm_garbage_collector()
         uvloop.run(serve(settings))
     except (SettingsInvalid, Taken) as error:

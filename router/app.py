@@ -161,9 +161,14 @@ async def serve_http(settings: Settings, stores: Stores) -> None:
             *([remembering.run()] if remembering else []),
         ):
             await server.listen(settings.host, settings.port)
+            stop = _stop_signal()
+            if settings.public_port:
+                # The kernel gives a router its part of the calls as soon as it listens.
+                await asyncio.wait((stop, follower.ready), return_when=asyncio.FIRST_COMPLETED)
+                await server.listen(settings.host, settings.public_port, shares=True)
             grpc_server = await _listen_grpc(settings, router)
             try:
-                await _stop_signal()
+                await stop
                 if view is not None:
                     await view.leave()
                 await server.stop_listening()
@@ -184,7 +189,7 @@ async def _listen_grpc(settings: Settings, router: Router) -> GRPCServer | None:
         trace_share=settings.trace_share,
         forwarder=router.forwarder,
     )
-    server = GRPCServer(service, settings.limits)
+    server = GRPCServer(service, settings.limits, shares=bool(settings.public_port))
     await server.listen(settings.host, settings.grpc_port)
     return server
 
@@ -206,6 +211,8 @@ class _Follower:
         self._gateway = gateway
         self._kept = kept
         self._view = view
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once there is a catalog."""
 
     async def recall(self) -> None:
         """Begin with the snapshot on disk, so that a restarted router always listens with one."""
@@ -232,6 +239,8 @@ class _Follower:
         self._gateway.use(table)
         if self._view is not None:
             self._view.use(table)
+        if not self.ready.done():
+            self.ready.set_result(None)
 
     async def _keep(self, snapshot: Snapshot) -> None:
         if self._kept is None:

@@ -120,6 +120,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    """Its own port: operators and other routers reach this very router there."""
+    public_port: int = 0
+    """A port that it shares with the machine's other routers, as their ``grpc_port``; 0 is none."""
     grpc_port: int = 0
     """The port of the Open Inference Protocol over gRPC; 0 is none."""
     router_id: str
@@ -158,7 +161,8 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         host=env.get("ROUTER_HOST", "127.0.0.1"),
         port=port,
-        grpc_port=_grpc_port(env),
+        public_port=_number(env, "ROUTER_PUBLIC_PORT", 0, may_be_zero=True),
+        grpc_port=_number(env, "ROUTER_GRPC_PORT", 0, may_be_zero=True),
         router_id=env.get("ROUTER_ID") or f"{socket.gethostname()}:{port}",
         url=env.get("ROUTER_URL", "").rstrip("/"),
         home=Path(env.get("WAYPOST_HOME", ".waypost")),
@@ -221,10 +225,18 @@ def limits_from_env(env: Mapping[str, str]) -> Limits:
     return Limits(**values)
 
 
-def check_port(host: str, port: int) -> None:
-    """Raises :class:`SettingsInvalid` if the router cannot listen on the address."""
+def check_ports(settings: Settings) -> None:
+    """Raises :class:`SettingsInvalid` if the router cannot listen on one of its ports."""
+    shares = bool(settings.public_port)
+    _check_port(settings.host, settings.port, shares=False)
+    for port in filter(None, (settings.public_port, settings.grpc_port)):
+        _check_port(settings.host, port, shares=shares)
+
+
+def _check_port(host: str, port: int, *, shares: bool) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
         try:
             probe.bind((host, port))
         except OSError as error:
@@ -247,10 +259,6 @@ def _jobs_url(env: Mapping[str, str]) -> str:
     if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.path):
         raise SettingsInvalid(f"ROUTER_JOBS_URL={url!r} must look like http://host[:port]")
     return url
-
-
-def _grpc_port(env: Mapping[str, str]) -> int:
-    return _number(env, "ROUTER_GRPC_PORT", 0) if env.get("ROUTER_GRPC_PORT", "0") != "0" else 0
 
 
 def _trace_share(env: Mapping[str, str]) -> float | None:

@@ -26,16 +26,21 @@ class HTTPServer:
     def __init__(self, app: App, limits: Limits, cors_origins: frozenset[str]) -> None:
         self._loop = asyncio.get_running_loop()
         self.shared = Shared(app, limits, cors_origins)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._sweep_s = min(SWEEP_S, min(self.shared.bounds_s.values()) / SWEEPS)
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def listen(self, host: str, port: int) -> None:
-        """Begin to accept connections."""
-        self._server = await self._loop.create_server(
-            lambda: Connection(self.shared), host, port, backlog=BACKLOG
+    async def listen(self, host: str, port: int, *, shares: bool = False) -> None:
+        """Begin to accept connections.
+
+        If it ``shares`` the port with other processes, the kernel gives each its part of them.
+        """
+        server = await self._loop.create_server(
+            lambda: Connection(self.shared), host, port, backlog=BACKLOG, reuse_port=shares
         )
-        self._sweep()
+        self._servers.append(server)
+        if self._sweeper is None:
+            self._sweep()
 
     async def stop_listening(self) -> None:
         """Accept no more connections, and no more calls on those that are open.
@@ -44,13 +49,12 @@ class HTTPServer:
         call began. So each such connection is served once more, if it asks within a second.
         """
         self.shared.closing = True
-        if self._server is not None:
-            server: Any = self._server  # uvloop has a list where asyncio has a tuple.
-            listening = [
-                socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets
-            ]
-            self._server.close()
+        for server in self._servers:
+            sockets: Any = server.sockets  # uvloop has a list where asyncio has a tuple.
+            listening = [socket.socket(fileno=os.dup(listener.fileno())) for listener in sockets]
+            server.close()
             await asyncio.gather(*(self._take(connected) for connected in _waiting(listening)))
+        self._servers.clear()
         for connection in list(self.shared.connections):
             connection.close_if_idle(self._loop.time() - ASK_WITHIN_S)
         with contextlib.suppress(TimeoutError):

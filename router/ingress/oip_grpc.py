@@ -333,14 +333,15 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
 class GRPCServer:
     """Listens alongside the HTTP server, in the same event loop."""
 
-    def __init__(self, service: InferenceService, limits: Limits) -> None:
+    def __init__(self, service: InferenceService, limits: Limits, *, shares: bool = False) -> None:
+        """It may share its port with other processes, as ``HTTPServer`` does."""
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=limits.calls_max,
             options=[
                 ("grpc.max_receive_message_length", limits.body_bytes_max),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", limits.header_bytes_max),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(shares)),
                 *oip.flow_control(limits.grpc_ahead_bytes),
             ],
         )

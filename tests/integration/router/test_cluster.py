@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -35,6 +36,7 @@ from tests.integration.router.routers import (
     until,
 )
 from tests.patience import PATIENCE_S
+from tests.ports import free_ports
 
 __all__ = ["ledger_database"]
 
@@ -91,11 +93,14 @@ def leased(database: str) -> dict[str, int]:
 def test_two_routers_share_models_and_slots_and_survive_each_other(
     cluster_database: str, tmp_path: Path
 ) -> None:
+    public, grpc = free_ports(2)
+    shared = {"ROUTER_PUBLIC_PORT": str(public), "ROUTER_GRPC_PORT": str(grpc)}
     with (
-        running("left", cluster_database, tmp_path) as left,
-        running("right", cluster_database, tmp_path) as right,
+        running("left", cluster_database, tmp_path, **shared) as left,
+        running("right", cluster_database, tmp_path, **shared) as right,
     ):
         both = ["left", "right"]
+        either = replace(left, url=f"http://127.0.0.1:{public}")
         until(lambda: left.state()["routers"] == right.state()["routers"] == both)
         owners = {model: owner(model, both) for model in MODELS}
         assert set(owners.values()) == set(both), "the test wants models on either side"
@@ -104,6 +109,8 @@ def test_two_routers_share_models_and_slots_and_survive_each_other(
             assert right.ask(model) == name
         assert left.ask(SHARED) == "left"
         assert right.ask(SHARED) == "right"
+        received: set[str] = set()
+        until(lambda: received.add(either.ask(SHARED)) or received == set(both))
 
         until(lambda: leased(cluster_database) == dict.fromkeys(WORKERS, SLOTS))
         until(lambda: used(left) + used(right) == Counter(dict.fromkeys(WORKERS, SLOTS)))
@@ -114,6 +121,7 @@ def test_two_routers_share_models_and_slots_and_survive_each_other(
         # slots of the dead are leased again when their time is up.
         for model in MODELS:
             assert left.ask(model) == "left"
+            assert either.ask(model) == "left"
         until(lambda: left.state()["routers"] == ["left"])
         until(lambda: {w["slots"] for w in left.state()["workers"]} == {SLOTS})
 
