@@ -2,6 +2,7 @@
 
 python -m router                                           settings from the environment
 python -m router --fleet FILE.json --port 8080 --key KEY   no marketplace, no database
+python -m router --settle                                  of one that will not come back
 """
 
 import argparse
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import uvloop
 
-from router.app import serve
+from router.app import serve, settle
+from router.domain.errors import LedgerUnavailable
 from router.logs import configure_logs
 from router.ports.taken import Taken
 from router.settings import (
@@ -32,10 +34,13 @@ def main() -> int:
     try:
         configure_logs(os.environ)
         settings = _settings(arguments)
+        if arguments.settle:
+            uvloop.run(settle(settings))
+            return 0
         check_ports(settings)
         calm_garbage_collector()
         uvloop.run(serve(settings))
-    except (SettingsInvalid, Taken) as error:
+    except (SettingsInvalid, Taken, LedgerUnavailable) as error:
         return _refused(error)
     except BaseExceptionGroup as group:
         taken = group.subgroup(Taken)
@@ -78,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m router", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--fleet", type=Path, metavar="FILE.json", help="a static fleet")
+    parser.add_argument(
+        "--settle",
+        action="store_true",
+        help="serve nobody: settle what is left in the journal, return the credit, and end",
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--grpc-port", type=int, default=0, help="OIP over gRPC; 0 is nowhere")

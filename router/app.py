@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
 
+from msgspec import Struct
+
 from router.adapters.file_disk import FileDisk, LineFile
 from router.adapters.memory import (
     UNLIMITED_NANO,
@@ -26,7 +28,7 @@ from router.adapters.postgres.bank import PostgresBank
 from router.adapters.postgres.cluster import PostgresCluster
 from router.adapters.postgres.idempotency import PostgresIdempotencyStore
 from router.adapters.postgres.ledger import PostgresLedger
-from router.adapters.postgres.pool import open_pool
+from router.adapters.postgres.pool import Pool, open_pool
 from router.adapters.postgres.refusals import PostgresRefusals
 from router.adapters.postgres.snapshots import POLL_S, PostgresSnapshotSource
 from router.adapters.snapshot_file import SnapshotFile
@@ -50,6 +52,7 @@ from router.ports.catalog import SnapshotSource
 from router.settings import Limits, Settings, SettingsInvalid
 
 SETTLE_AT_STOP_S = 5.0
+SETTLE_LEFT_S = 120.0
 POLLS_PER_AGE = 4
 FREE_AGAIN_S = 1.0
 
@@ -60,9 +63,67 @@ async def serve(settings: Settings) -> None:
     """Run the router until SIGTERM or SIGINT, then drain, settle and return."""
     if settings.fleet_path is not None:
         return await _serve_alone(settings, settings.fleet_path)
+    life = new_id()
+    async with _books(settings, life) as books:
+        answers = PostgresIdempotencyStore(books.pool, router_id=settings.router_id, life=life)
+        refusals = Refusals(PostgresRefusals(books.pool), clock=time.time)
+        beside = books.settler.run(), books.vault.run(), refusals.run(), _free_keys(answers)
+        async with _background(*beside):
+            source = PostgresSnapshotSource(
+                settings.database_url,
+                poll_s=min(POLL_S, settings.limits.snapshot_age_max_s / POLLS_PER_AGE),
+            )
+            stores = Stores(
+                books.vault,
+                books.settler,
+                books.ledger,
+                answers,
+                source,
+                SnapshotFile(settings.home / "snapshot.json"),
+                PostgresCluster(books.pool),
+                refusals,
+            )
+            await serve_http(settings, stores)
+        await books.settler.flush(SETTLE_AT_STOP_S)
+        await refusals.flush()
+        books.vault.book.retire_all()
+        with contextlib.suppress(LedgerUnavailable):
+            await books.vault.sweep()
+
+
+async def settle(settings: Settings) -> None:
+    """Do the last of a router that will not come back: settle its journal, return its credit.
+
+    Its folder goes when nothing is left in it. Raises ``LedgerUnavailable`` while the database is
+    away or another router has its name.
+    """
+    life = new_id()
+    async with _books(settings, life) as books:
+        if not await books.settler.flush(SETTLE_LEFT_S):
+            left = books.settler.unsettled
+            raise LedgerUnavailable(f"the ledger is away: {left} calls wait in the journal")
+        await books.vault.sweep()
+        await PostgresCluster(books.pool).leave(settings.router_id)
+        answers = PostgresIdempotencyStore(books.pool, router_id=settings.router_id, life=life)
+        await answers.forget_earlier()
+    with contextlib.suppress(OSError):
+        _journal_folder(settings).rmdir()
+
+
+class _Books(Struct, frozen=True):
+    """A router's part in the ledger: its credit, and the calls that it has not settled."""
+
+    pool: Pool
+    ledger: PostgresLedger
+    settler: Settler
+    vault: Vault
+
+
+@asynccontextmanager
+async def _books(settings: Settings, life: str) -> AsyncGenerator[_Books]:
+    """Open them for this run, with what earlier ones left in the journal."""
     pool = open_pool(settings.database_url)
     ledger = PostgresLedger(pool)
-    life = new_id()
     bank = PostgresBank(
         pool,
         settings.database_url,
@@ -74,7 +135,7 @@ async def serve(settings: Settings) -> None:
     def acknowledge(record: UsageRecord) -> None:
         vault.book.acknowledge(record.lease_id)
 
-    journal = open_journal(settings.home / "journal" / str(settings.port))
+    journal = open_journal(_journal_folder(settings))
     aside = LineFile(settings.home / "journal" / f"{settings.port}-rejected.jsonl")
     settler = Settler(
         journal,
@@ -90,29 +151,16 @@ async def serve(settings: Settings) -> None:
         earlier_is_settled=lambda: settler.earlier_is_settled,
         pages_url=settings.pages_url,
     )
-    kept = SnapshotFile(settings.home / "snapshot.json")
-    answers = PostgresIdempotencyStore(pool, router_id=settings.router_id, life=life)
-    refusals = Refusals(PostgresRefusals(pool), clock=time.time)
     await pool.open(wait=False)
     try:
-        beside = settler.run(), vault.run(), refusals.run(), _free_keys(answers)
-        async with _background(*beside):
-            source = PostgresSnapshotSource(
-                settings.database_url,
-                poll_s=min(POLL_S, settings.limits.snapshot_age_max_s / POLLS_PER_AGE),
-            )
-            stores = Stores(
-                vault, settler, ledger, answers, source, kept, PostgresCluster(pool), refusals
-            )
-            await serve_http(settings, stores)
-        await settler.flush(SETTLE_AT_STOP_S)
-        await refusals.flush()
-        vault.book.retire_all()
-        with contextlib.suppress(LedgerUnavailable):
-            await vault.sweep()
+        yield _Books(pool, ledger, settler, vault)
     finally:
         journal.close()
         await pool.close()
+
+
+def _journal_folder(settings: Settings) -> Path:
+    return settings.home / "journal" / str(settings.port)
 
 
 async def _free_keys(answers: PostgresIdempotencyStore) -> None:

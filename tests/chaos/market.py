@@ -180,6 +180,11 @@ class Router(Program):
 
         wait_until(ready, PATIENCE_S, f"router {self.name} did not become ready")
 
+    def settle(self) -> None:
+        """The command for one that will not come back."""
+        words = [sys.executable, "-m", "router", "--settle"]
+        subprocess.run(words, cwd=ROOT, env=self.env, check=True, timeout=PATIENCE_S)
+
     @property
     def journal(self) -> list[str]:
         """What waits in its journal's folder.

@@ -85,20 +85,28 @@ async def test_4_an_outage_of_the_database_fails_no_call(
     shop.close()
 
 
-async def test_4_a_router_that_stops_without_the_database_keeps_what_is_owed(shop: Market) -> None:
+async def test_4_routers_that_stop_without_the_database_keep_what_is_owed(shop: Market) -> None:
+    """One comes back; what the other left is settled by a command."""
     shop.hire(1)
     shop.publish()
-    shop.open(1)
-    (router,) = shop.routers
-    assert (await call(router.port, "warm")).status == 200
+    shop.open(2)
+    ports = [router.port for router in shop.routers]
+    warm = await asyncio.gather(*(call(port, "warm", model=SHARED) for port in ports))
+    assert {seen.status for seen in warm} == {200}
     await asyncio.to_thread(shop.database.kill)
-    owed = await asyncio.gather(*(call(router.port, f"owed{n}") for n in range(5)))
+    owed = await asyncio.gather(
+        *(call(port, f"owed{n}", model=SHARED) for n in range(5) for port in ports)
+    )
     assert {seen.status for seen in owed} == {200}
-    assert await asyncio.to_thread(router.stop) == 0
-    assert len(router.journal) == 1
+    for router in shop.routers:
+        assert await asyncio.to_thread(router.stop) == 0
+        assert len(router.journal) == 1
     await asyncio.to_thread(shop.database.start)
-    router.start()
-    await asyncio.to_thread(router.wait)
+    back, gone = shop.routers
+    back.start()
+    await asyncio.to_thread(gone.settle)
+    assert not list((gone.home / "journal").iterdir())
+    await asyncio.to_thread(back.wait)
     shop.close()
     assert {seen.id for seen in owed} <= shop.ledger().keys()
 
