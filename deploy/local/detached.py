@@ -58,7 +58,7 @@ def start(options: Options, *, show: Callable[[tuple[ServiceState, ...]], None])
 
 def _command(options: Options) -> list[str]:
     words = ["--port", options.web_port, "--router-port", options.router_port]
-    words += ["--router-grpc-port", options.router_grpc_port]
+    words += ["--router-grpc-port", options.router_grpc_port, "--routers", options.routers]
     words += ["--home", options.home, *([] if options.emulated else ["--no-emulated"])]
     return [*LAUNCHER, "up", *map(str, words)]
 

@@ -95,18 +95,20 @@ def check_ports(options: Options) -> None:
     running = state.load(options.home)
     if running is not None and running.is_live():
         raise LaunchError(_already_running(options.home, running))
-    choices = (
+    choices = [
         ("--port", options.web_port),
         ("--router-port", options.router_port),
         ("--router-grpc-port", options.router_grpc_port),
-    )
+    ]
+    if options.routers > 1:
+        choices += [("--router-port", port) for port in options.own_router_ports]
     for option, port in choices:
         if not is_free(port):
             raise LaunchError(f"port {port} is taken by another program: choose one with {option}")
     chosen: dict[int, str] = {}
     for option, port in choices:
         if port in chosen:
-            raise LaunchError(f"{chosen[port]} and {option} are both {port}")
+            raise LaunchError(f"{chosen[port]} and {option} both need {port}")
         chosen[port] = option
 
 

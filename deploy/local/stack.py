@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,9 @@ ROOT = Path(__file__).resolve().parents[2]
 WARM = "llama.cpp: warm, "
 # Django's checks import every page and what those compute with, which these processes never use.
 SKIPS_CHECKS = {"CELERY_SKIP_CHECKS": "1"}
+ROUTERS_MAX = 16
+# The port after the routers' shared one is gRPC's.
+OWN_PORTS_FROM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Options:
     web_port: int = 8000
     router_port: int = 8080
     router_grpc_port: int = 8081
+    routers: int = 1
     emulated: bool = True
     database_url: str | None = None
     owner_url: str | None = None
@@ -54,8 +59,19 @@ class Options:
 
     @property
     def router_url(self) -> str:
-        """Where the router is."""
+        """Where the routers are."""
         return f"http://{HOST}:{self.router_port}"
+
+    @property
+    def own_router_ports(self) -> tuple[int, ...]:
+        """Each router's own port, which is not ``router_port`` where several share that.
+
+        It is the same in every start: a router's name and journal go by it.
+        """
+        if self.routers == 1:
+            return (self.router_port,)
+        first = self.router_port + OWN_PORTS_FROM
+        return tuple(range(first, first + self.routers))
 
 
 class Worker(TypedDict):
@@ -99,12 +115,14 @@ def build(options: Options, secrets: Mapping[str, str]) -> Stack:
     if options.emulated:
         backends.append(_emulator())
     data_names = tuple(service.name for service in data)
+    settling = _settling(options)
     services = (
         *data,
         _migrate(owner_url, needs=tuple(name for name in data_names if name == "postgres")),
         *(backend.service for backend in backends),
         _seed(options.home, backends),
-        _router(options, needs=(*data_names, "seed")),
+        *settling,
+        *_routers(options, needs=(*data_names, "seed", *(job.name for job in settling))),
         _web(options, needs=(*data_names, "seed")),
         *_jobs(needs=(*data_names, "seed")),
     )
@@ -301,21 +319,61 @@ def _fleet_writer(path: Path, backends: list[Backend]) -> Callable[[Mapping[str,
     return write
 
 
-def _router(options: Options, needs: tuple[str, ...]) -> Service:
+def _routers(options: Options, needs: tuple[str, ...]) -> list[Service]:
+    ports = options.own_router_ports
+    if len(ports) == 1:
+        return [_router("router", options, ports[0], {}, needs)]
+    return [
+        _router(f"router-{number}", options, port, _one_of_several(options, port), needs)
+        for number, port in enumerate(ports, start=1)
+    ]
+
+
+def _one_of_several(options: Options, port: int) -> dict[str, str]:
+    return {"ROUTER_PUBLIC_PORT": str(options.router_port), "ROUTER_ID": _router_id(port)}
+
+
+def _router_id(port: int) -> str:
+    """As a router calls itself that is given no id."""
+    return f"{socket.gethostname()}:{port}"
+
+
+def _settling(options: Options) -> list[Service]:
+    """For each router of an earlier start that is not in this one: settle what it left."""
+    journals = options.home / "journal"
+    kept = sorted(int(path.name) for path in journals.glob("*") if path.name.isdecimal())
+    return [
+        Service(
+            f"settle-{port}",
+            _python("-m", "router", "--settle"),
+            needs=("seed",),
+            env={"ROUTER_PORT": str(port), "ROUTER_ID": _router_id(port)},
+            job=True,
+            essential=False,
+        )
+        for port in kept
+        if port not in options.own_router_ports
+    ]
+
+
+def _router(
+    name: str, options: Options, port: int, env: Mapping[str, str], needs: tuple[str, ...]
+) -> Service:
     return Service(
-        "router",
+        name,
         _python("-m", "router"),
-        ready=answers_http(options.router_port, "/readyz"),
+        ready=answers_http(port, "/readyz"),
         needs=needs,
         env={
-            "ROUTER_PORT": str(options.router_port),
+            **env,
+            "ROUTER_PORT": str(port),
             "ROUTER_GRPC_PORT": str(options.router_grpc_port),
             "ROUTER_JOBS_URL": options.web_url,
             "ROUTER_CORS_ORIGINS": f"{options.web_url},http://localhost:{options.web_port}",
             # Ctrl-C should not wait for a long answer to end.
             "ROUTER_DRAIN_S": "5",
         },
-        address=options.router_url,
+        address=f"http://{HOST}:{port}",
         build=os.environ.get("ROUTER_BUILD", "plain"),
         stop_grace_s=15,
     )

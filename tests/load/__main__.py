@@ -8,13 +8,14 @@ objective was missed.
 
 import argparse
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from deploy.local import state
+from deploy.local.launch import demo_access
 from tests.local_stack import ROOT, running_stack
 
 HOME = ROOT / ".waypost"
@@ -50,18 +51,10 @@ def main() -> int:
 
 def _running(home: Path) -> tuple[str, str] | None:
     """Router and demo key of the local stack in a state folder, if it runs."""
-    status = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "status", "--home", str(home), "--json"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    if status.returncode != 0:
+    found = state.load(home)
+    if found is None or not found.is_healthy:
         return None
-    services = json.loads(status.stdout)["services"]
-    address = next(service["address"] for service in services if service["name"] == "router")
-    return address, json.loads((home / "demo.json").read_text())["api_key"]
+    return found.environment["WAYPOST_ROUTER_URL"], demo_access(home)["api_key"]
 
 
 def _locust(host: str, key: str, options: argparse.Namespace, others: list[str]) -> int:

@@ -162,7 +162,7 @@ def test_a_stack_that_is_gone_is_not_adopted(home: Path, monkeypatch: pytest.Mon
 
 def test_one_port_cannot_serve_both(home: Path) -> None:
     (port,) = ports.free_ports(1)
-    with pytest.raises(LaunchError, match=f"--port and --router-port are both {port}"):
+    with pytest.raises(LaunchError, match=f"--port and --router-port both need {port}"):
         check_ports(Options(home, web_port=port, router_port=port))
 
 
@@ -363,3 +363,29 @@ def test_a_terminal_is_redrawn_in_place_until_the_stack_has_settled() -> None:
     progress.show((starting.now(Condition.RESTARTING, reason="left with SIGKILL"),))
     assert out.getvalue().count("\033[1F") == 1
     assert out.getvalue().endswith("left with SIGKILL\n")
+
+
+def test_several_routers_share_a_port_and_each_has_its_own_name_and_journal(home: Path) -> None:
+    made = secrets.load_or_make(home, {})
+    for port in (8080, 8083, 8084):
+        (home / "journal" / str(port)).mkdir(parents=True)
+    (home / "journal" / "8080-rejected.jsonl").touch()
+    layout = stack.build(Options(home, routers=2), made)
+    routers = {s.name: s for s in layout.services if s.name.startswith("router")}
+    assert list(routers) == ["router-1", "router-2"]
+    ports = [service.env["ROUTER_PORT"] for service in routers.values()]
+    assert ports == ["8082", "8083"]
+    assert {service.env["ROUTER_PUBLIC_PORT"] for service in routers.values()} == {"8080"}
+    assert len({service.env["ROUTER_ID"] for service in routers.values()}) == 2
+
+    # Those of earlier starts are settled before anybody is served.
+    settling = {s.name: s.env["ROUTER_PORT"] for s in layout.services if "--settle" in s.argv}
+    assert settling == {"settle-8080": "8080", "settle-8084": "8084"}
+    assert all(set(settling) <= set(service.needs) for service in routers.values())
+
+
+def test_a_port_of_its_own_that_a_router_cannot_have_is_named(home: Path) -> None:
+    _, port = ports.free_ports(2)
+    options = Options(home, web_port=port + 2, router_port=port, routers=2)
+    with pytest.raises(LaunchError, match=f"--port and --router-port both need {port + 2}"):
+        check_ports(options)

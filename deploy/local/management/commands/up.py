@@ -15,7 +15,7 @@ from deploy.local.banner import banner
 from deploy.local.environment import default_home
 from deploy.local.launch import LaunchError
 from deploy.local.progress import Progress
-from deploy.local.stack import Options
+from deploy.local.stack import ROUTERS_MAX, Options
 
 
 class Command(BaseCommand):
@@ -32,6 +32,14 @@ class Command(BaseCommand):
             "--router-grpc-port", type=int, help="of the router's gRPC (the router's + 1)"
         )
         parser.add_argument(
+            "--routers",
+            type=int,
+            choices=range(1, ROUTERS_MAX + 1),
+            metavar="N",
+            default=1,
+            help="how many share its port, one for each processor to be used (1)",
+        )
+        parser.add_argument(
             "--home", type=Path, default=default_home(), help="state folder (.waypost)"
         )
         parser.add_argument(
@@ -44,6 +52,7 @@ class Command(BaseCommand):
             web_port=given["port"],
             router_port=given["router_port"],
             router_grpc_port=given["router_grpc_port"] or given["router_port"] + 1,
+            routers=given["routers"],
             emulated=not given["no_emulated"],
             database_url=os.environ.get("DATABASE_URL") or None,
             owner_url=os.environ.get("MIGRATE_DATABASE_URL") or None,
