@@ -1,4 +1,4 @@
-"""Reading the live traffic: the router's state, and the calls that were recorded last."""
+"""Reading the live traffic: the routers' state, and the calls that were recorded last."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.utils import timezone
 from marketplace.accounts.models import Organisation
 from marketplace.benchmarks.runs.idle_slots import Traffic
 from marketplace.benchmarks.runs.platform_account import ORGANISATION
+from marketplace.routing.topology.polling import ROUTERS_MAX, Member, members_known
 from marketplace.usage.models import UsageEvent
 from marketplace.usage.partitions import id_floor
 
@@ -25,10 +26,10 @@ CALL_S_MAX = 120.0
 def traffic_on(worker_ids: Sequence[str], own: int = 0) -> Traffic:
     """The traffic of these workers now.
 
-    Up to ``own`` of the requests in the router are the benchmark's; the others are live traffic.
+    Up to ``own`` of the requests in the routers are the benchmark's; the others are live traffic.
     """
     recent = _recent_calls(worker_ids)
-    in_flight, waiting = _router_state(set(worker_ids))
+    in_flight, waiting = _routers_state(set(worker_ids))
     if own:
         return Traffic(max(0, in_flight + waiting - own), recent=recent)
     return Traffic(in_flight, waiting, recent)
@@ -45,16 +46,22 @@ def _recent_calls(worker_ids: Sequence[str]) -> int:
     return calls.exclude(organisation_id=own).count() if own else calls.count()
 
 
-def _router_state(worker_ids: set[str]) -> tuple[int, int]:
-    """Requests in flight on these workers, and requests that wait.
-
-    A router that cannot be reached serves nobody; one that has no time to answer is busy.
-    """
+def _routers_state(worker_ids: set[str]) -> tuple[int, int]:
+    """Requests in flight on these workers, and requests that wait, in all routers."""
     if not settings.ROUTER_ADMIN_TOKEN:
         return 0, 0
+    members = [member for member in members_known() if member.beats][:ROUTERS_MAX]
+    states = [_router_state(member, worker_ids) for member in members]
+    return sum(in_flight for in_flight, _ in states), sum(waiting for _, waiting in states)
+
+
+def _router_state(member: Member, worker_ids: set[str]) -> tuple[int, int]:
+    """Those in one router. One that cannot be reached serves nobody; one that has no time to
+    answer is busy.
+    """
     try:
         response = httpx.get(
-            f"{settings.WAYPOST_ROUTER_URL}/admin/state",
+            f"{member.url}/admin/state",
             headers={"Authorization": f"Bearer {settings.ROUTER_ADMIN_TOKEN}"},
             timeout=ROUTER_TIMEOUT_S,
             trust_env=False,

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from marketplace.benchmarks.models import Benchmark
@@ -112,7 +113,7 @@ def test_nothing_is_measured_unasked_where_somebody_calls(shop: Shop, settings: 
     settings.ROUTER_ADMIN_TOKEN = "t"
     with socket.create_server(("127.0.0.1", 0)) as busy:
         # It takes the connection, and has no time to answer.
-        settings.WAYPOST_ROUTER_URL = f"http://127.0.0.1:{busy.getsockname()[1]}"
+        join("busy", f"http://127.0.0.1:{busy.getsockname()[1]}")
         assert traffic_on([shop.worker.worker_id]).waiting
         assert lacking_request() == []
     assert traffic_on([shop.worker.worker_id]) == Traffic()
@@ -124,10 +125,23 @@ def test_of_the_routers_calls_those_beyond_the_benchmarks_own_are_others(
 ) -> None:
     workers = [{"id": shop.worker.worker_id, "in_flight": 5}, {"id": "another", "in_flight": 9}]
     settings.ROUTER_ADMIN_TOKEN = "t"
-    with state_server({"workers": workers, "waiting": 2}) as settings.WAYPOST_ROUTER_URL:
-        assert traffic_on([shop.worker.worker_id]) == Traffic(5, 2)
-        assert traffic_on([shop.worker.worker_id], own=4) == Traffic(3)
-        assert traffic_on([shop.worker.worker_id], own=8) == Traffic()
+    with state_server({"workers": workers, "waiting": 2}) as url:
+        for router_id in ("left", "right"):
+            join(router_id, url)
+        join("gone", url, "-1 s")
+        assert traffic_on([shop.worker.worker_id]) == Traffic(10, 4)
+        assert traffic_on([shop.worker.worker_id], own=4) == Traffic(10)
+        assert traffic_on([shop.worker.worker_id], own=14) == Traffic()
+
+
+def join(router_id: str, url: str, expires_in: str = "60 s") -> None:
+    """Make a router a member."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO routing_router (router_id, url, demands, expires_at) "
+            "VALUES (%s, %s, '{}', clock_timestamp() + %s::interval)",
+            [router_id, url, expires_in],
+        )
 
 
 @contextmanager
