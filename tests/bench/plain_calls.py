@@ -32,7 +32,9 @@ class Worker(asyncio.Protocol):
         )
 
 
-async def load(port: int, path: str, seconds: float, headers: str) -> float:
+async def load(
+    port: int, path: str, seconds: float, headers: str, callers: int = CONCURRENCY
+) -> float:
     """Calls a second with a fixed number under way."""
     until_s = time.perf_counter() + seconds
 
@@ -45,7 +47,7 @@ async def load(port: int, path: str, seconds: float, headers: str) -> float:
         writer.close()
         return done
 
-    return sum(await asyncio.gather(*(caller() for _ in range(CONCURRENCY)))) / seconds
+    return sum(await asyncio.gather(*(caller() for _ in range(callers)))) / seconds
 
 
 async def answers(port: int, path: str, headers: str) -> None:
