@@ -28,6 +28,7 @@ TESTS = Path(__file__).parent
 TEST_SECRETS = {
     "DJANGO_SECRET_KEY": "test-secret-key-of-no-value-outside-this-run",
     "WAYPOST_KEY_PEPPER": "test-pepper-of-no-value-outside-this-run",
+    "WAYPOST_SECRETS_KEYS": "test-key-of-secrets-of-no-value-outside-this-run",
     "WAYPOST_PUBLIC_URL": "http://127.0.0.1:8000",
     "WAYPOST_ROUTER_URL": "http://127.0.0.1:8080",
     "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",

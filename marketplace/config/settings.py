@@ -126,6 +126,13 @@ WAYPOST_EMULATED = env.bool("WAYPOST_EMULATED", default=True)
 # --- Secrets ---------------------------------------------------------------------------------
 SECRET_KEY = _required("DJANGO_SECRET_KEY")
 WAYPOST_KEY_PEPPER = _required("WAYPOST_KEY_PEPPER").encode()
+SECRETS_KEY_CHARACTERS_MIN = 32
+WAYPOST_SECRETS_KEYS = [key.encode() for key in env.list("WAYPOST_SECRETS_KEYS", default=[])]
+if any(len(key) < SECRETS_KEY_CHARACTERS_MIN for key in WAYPOST_SECRETS_KEYS):
+    raise ImproperlyConfigured(
+        "WAYPOST_SECRETS_KEYS must be random texts, separated by commas, each of at least "
+        f"{SECRETS_KEY_CHARACTERS_MIN} characters"
+    )
 SESSION_TOKEN_TTL_S = 600
 WAYPOST_METRICS_TOKEN = str(env.str("WAYPOST_METRICS_TOKEN", default=""))
 ROUTER_ADMIN_TOKEN = str(env.str("ROUTER_ADMIN_TOKEN", default=""))

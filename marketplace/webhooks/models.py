@@ -11,7 +11,8 @@ EVENT_ID_MAX = 120
 
 
 class WebhookSecret(models.Model):
-    """What an organisation's webhooks are signed with. It is kept sealed: see :mod:`.sealing`.
+    """What an organisation's webhooks are signed with. It is kept sealed: see
+    :mod:`marketplace.shared.sealing`.
 
     One has no ``expires_at``. The one that it replaced signs too until it expires.
     """

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
@@ -22,6 +21,7 @@ from django.utils.translation import gettext as _
 from marketplace.accounts.models import Organisation, User
 from marketplace.shared.jobs.messages import task_send
 from marketplace.shared.jobs.periodic import Priority
+from marketplace.shared.sealing import Purpose, Unreadable, vault
 from marketplace.webhooks.addresses import webhook_url_checked
 from marketplace.webhooks.models import (
     EVENT_ID_MAX,
@@ -30,7 +30,6 @@ from marketplace.webhooks.models import (
     DisabledEndpoint,
     WebhookSecret,
 )
-from marketplace.webhooks.sealing import Unreadable, seal, unseal
 
 __all__ = ["delivery_resend", "secret_rotate", "webhook_send", "webhook_url_checked"]
 
@@ -156,7 +155,7 @@ def _read(organisation_id: int, now: datetime) -> tuple[str, ...]:
     found = []
     for row in WebhookSecret.objects.filter(lasting, organisation_id=organisation_id):
         try:
-            found.append(unseal(row.sealed, settings.WAYPOST_KEY_PEPPER))
+            found.append(vault(Purpose.WEBHOOKS).open(row.sealed))
         except Unreadable as error:
             log.error("the webhook secret %s of organisation %s: %s", row, organisation_id, error)
     return tuple(found)
@@ -166,7 +165,7 @@ def _secret_create(organisation_id: int, created_by: User | None) -> tuple[Webho
     secret = SECRET_PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
     row = WebhookSecret.objects.create(
         organisation_id=organisation_id,
-        sealed=seal(secret, settings.WAYPOST_KEY_PEPPER),
+        sealed=vault(Purpose.WEBHOOKS).seal(secret),
         masked=f"{SECRET_PREFIX}…{secret.rstrip('=')[-4:]}",
         created_by=created_by,
     )

@@ -57,6 +57,7 @@ COMMANDS = {
     "ledger": "marketplace.billing",
     "pipelines": "marketplace.pipelines",
     "seed_demo": "marketplace.demo",
+    "secrets": "marketplace.operations",
     "usage": "marketplace.usage",
     "whatif": "marketplace.planning",
     "workers": "marketplace.agents",

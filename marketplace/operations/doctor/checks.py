@@ -17,6 +17,7 @@ CHECKS = (
     Check("database", data_services.database, f"is PostgreSQL up at DATABASE_URL? {START}"),
     Check("migrations", data_services.migrations, SEE_LOG, DATABASE),
     Check("rights", data_services.rights, SEE_LOG, TABLES),
+    Check("secrets", data_services.secrets, SEE_LOG, TABLES),
     Check("clock", data_services.clock, SEE_LOG, DATABASE),
     Check("broker", data_services.broker, f"is it up at BROKER_URL? {START}"),
     Check("router", work.router_answers, f"is it up at WAYPOST_ROUTER_URL? {START}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from django.conf import settings
 from django.db import connection
@@ -11,10 +12,12 @@ from kombu import Connection
 
 from marketplace.billing.rights import weaknesses
 from marketplace.operations.doctor.findings import Finding, bad, good, unknown
+from marketplace.operations.resealing import Sealed, secrets_look
 from marketplace.shared.jobs.brokers import is_rabbitmq, options_to_send
 
 STATEMENT_TIMEOUT_MS = 5_000
 BROKER_TIMEOUT_S = 3.0
+SECRETS_PAGE = "docs/how-to/rotate-secrets.md"
 SKEW_MAX_S = 1.0
 """Routers count on two seconds."""
 
@@ -56,6 +59,21 @@ def rights() -> list[Finding]:
         advice = "see docs/how-to/use-your-own-postgresql-and-valkey.md: two roles"
         return [bad("rights", "; ".join(found), advice)]
     return [good("rights", f"{settings.SERVICES_ROLE} cannot change the books by itself")]
+
+
+def secrets() -> list[Finding]:
+    """Sealed secrets are under the newest key, which is not the pepper."""
+    if not settings.WAYPOST_SECRETS_KEYS:
+        text = "WAYPOST_SECRETS_KEYS is not set: secrets are sealed under the pepper"
+        return [bad("secrets", text, f"set it, then rotate: {SECRETS_PAGE}")]
+    counts = sum(secrets_look().values(), Counter[Sealed]())
+    if unreadable := counts[Sealed.UNREADABLE]:
+        text = f"{unreadable} of {counts.total()} sealed secrets cannot be read"
+        return [bad("secrets", text, "put the key that is missing back into WAYPOST_SECRETS_KEYS")]
+    if older := counts[Sealed.OLDER]:
+        text = f"{older} of {counts.total()} sealed secrets are under an older key"
+        return [bad("secrets", text, "manage.py secrets rotate")]
+    return [good("secrets", f"{counts.total()} are sealed under the newest key")]
 
 
 def clock() -> list[Finding]:

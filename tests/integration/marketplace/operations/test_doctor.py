@@ -28,6 +28,7 @@ HOUR = timedelta(hours=1)
 OF_ROWS = (
     "database",
     "migrations",
+    "secrets",
     "clock",
     "queues",
     "jobs",

@@ -165,7 +165,7 @@ def test_without_a_readable_secret_a_new_one_signs(
     shop: Shop, receiver: Receiver, settings: Any
 ) -> None:
     secret_of(shop.organisation)
-    settings.WAYPOST_KEY_PEPPER = b"another"
+    settings.WAYPOST_SECRETS_KEYS = [b"another"]
     sent(shop, receiver.url)
     deliver()
     secret = services.secrets_signing(shop.organisation.pk, timezone.now())

@@ -56,6 +56,7 @@ def test_a_command_that_finds_no_stack_says_where_it_looked(tmp_path: Path) -> N
         ("STRIPE_SECRET_KEY", "sk_test_x", "STRIPE_WEBHOOK_SECRET is not set"),
         ("STRIPE_WEBHOOK_SECRET", "whsec_x", "STRIPE_SECRET_KEY is not set"),
         ("STRIPE_API_URL", "api.stripe.com", "https://host"),
+        ("WAYPOST_SECRETS_KEYS", "short", "at least 32 characters"),
         ("WAYPOST_WEBHOOK_NETWORKS", "10.0.0.0/33", "CIDR"),
         ("WAYPOST_STAFF_MAIL", "a@example.com", "no EMAIL_URL"),
         ("WAYPOST_BENCHMARK_RESERVE_AFTER_S", "-1", "below zero"),

@@ -1,4 +1,4 @@
-"""Delays, statuses, sealing and signatures: what needs no database."""
+"""Delays, statuses and signatures: what needs no database."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,6 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from marketplace.webhooks.models import Outcome
 from marketplace.webhooks.schedule import DELAYS, due_after, outcome_of
-from marketplace.webhooks.sealing import Unreadable, seal, unseal
 from marketplace.webhooks.sending import Message, headers_of
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -40,19 +39,6 @@ def test_after_each_failure_it_waits_longer_and_after_the_last_no_more() -> None
 )
 def test_only_success_is_heard(status: int, outcome: Outcome) -> None:
     assert outcome_of(status) == outcome
-
-
-@given(st.text(), st.binary(min_size=1))
-def test_what_is_sealed_is_read_with_the_same_pepper_only(secret: str, pepper: bytes) -> None:
-    sealed = seal(secret, pepper)
-    assert unseal(sealed, pepper) == secret
-    with pytest.raises(Unreadable):
-        unseal(sealed, pepper + b"x")
-
-
-def test_a_damaged_secret_is_not_read() -> None:
-    with pytest.raises(Unreadable):
-        unseal("gAAAA-nonsense", b"pepper")
 
 
 @given(body=st.text(), event_id=st.from_regex(r"[A-Za-z0-9_:-]{1,40}", fullmatch=True))
