@@ -29,6 +29,8 @@ TEST_SECRETS = {
     "DJANGO_SECRET_KEY": "test-secret-key-of-no-value-outside-this-run",
     "WAYPOST_KEY_PEPPER": "test-pepper-of-no-value-outside-this-run",
     "WAYPOST_SECRETS_KEYS": "test-key-of-secrets-of-no-value-outside-this-run",
+    # What staff do is tested without signing in: test_staff.py has it on.
+    "WAYPOST_STAFF_SECOND_FACTOR": "0",
     "WAYPOST_PUBLIC_URL": "http://127.0.0.1:8000",
     "WAYPOST_ROUTER_URL": "http://127.0.0.1:8080",
     "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",

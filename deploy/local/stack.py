@@ -147,6 +147,8 @@ def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]
         "WAYPOST_WEBHOOK_NETWORKS": os.environ.get("WAYPOST_WEBHOOK_NETWORKS", "127.0.0.0/8"),
         "WAYPOST_EMULATED": "1" if options.emulated else "0",
         "WAYPOST_TRIAL_CREDIT_CENTS": os.environ.get("WAYPOST_TRIAL_CREDIT_CENTS", "500"),
+        # The demo's user is of the staff, and signs in with a password that is printed.
+        "WAYPOST_STAFF_SECOND_FACTOR": os.environ.get("WAYPOST_STAFF_SECOND_FACTOR", "0"),
         "PYTHONUNBUFFERED": "1",
     }
 

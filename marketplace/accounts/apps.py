@@ -6,6 +6,7 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
+        from marketplace.accounts import checks  # noqa: F401 - registers itself
         from marketplace.accounts.sessions import ended as ended_sessions
 
         ended_sessions.connect()

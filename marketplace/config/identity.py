@@ -122,6 +122,7 @@ if ALLAUTH_TRUSTED_PROXY_COUNT < 0:
     )
 
 # --- A second factor, passkeys, sessions -----------------------------------------------------
+WAYPOST_STAFF_SECOND_FACTOR = env.bool("WAYPOST_STAFF_SECOND_FACTOR", default=True)
 MFA_ADAPTER = "marketplace.accounts.sign_in.second_factors.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True

@@ -266,6 +266,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "marketplace.accounts.people.language.PersonsLanguageMiddleware",
+    "marketplace.config.middleware.staff.StaffSecondFactorMiddleware",
     "marketplace.audit.middleware.AuditMiddleware",
 ]
 TEMPLATES: list[dict[str, Any]] = [
