@@ -34,6 +34,7 @@ BOOKS = {
     "billing_stripeevent": f"{ADD}, UPDATE (verdict)",
     "catalog_offer": ADD,
     "support_look": ADD,
+    "audit_auditentry": ADD,
     # Their state changes, and they stay.
     "billing_payment": KEEP,
     "billing_refund": KEEP,

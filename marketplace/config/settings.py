@@ -21,8 +21,8 @@ from marketplace.config.identity import *  # noqa: F403
 from router.domain.addresses import AddressPolicy
 
 BASE_DIR = Path(__file__).resolve().parents[2]
-OWNER_COMMANDS = {"migrate", "usage", "flush"}
-"""Commands that create or drop tables, which needs the role that owns them."""
+OWNER_COMMANDS = {"migrate", "usage", "flush", "audit"}
+"""Commands for which the rights of the services do not suffice: they come as the tables' owner."""
 SECRETLESS_COMMANDS = {
     "",
     "help",

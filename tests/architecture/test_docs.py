@@ -45,6 +45,7 @@ MODEL_NAME = re.compile(
     r"(?<![\w.])(?:huggingfacetb|waypost|wordllama|emulated)/[a-z0-9][a-z0-9.-]+"
 )
 COMMANDS = {
+    "audit": "marketplace.audit",
     "benchmark": "marketplace.benchmarks",
     "up": "deploy.local",
     "down": "deploy.local",

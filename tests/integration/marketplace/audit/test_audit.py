@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import models
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, models, transaction
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -32,6 +33,7 @@ from marketplace.billing.budgets.services import budget_set
 from marketplace.catalog.models import Worker
 from marketplace.catalog.services import HealthReading, worker_health_record
 from marketplace.shared.jobs.current import acting_as
+from tests.integration.marketplace.ledger import as_owner, call, intrude
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -231,3 +233,44 @@ def test_no_secret_of_an_audited_model_is_written_in_the_clear() -> None:
 def test_usage_and_snapshots_are_not_audited() -> None:
     assert not {"usage.UsageEvent", "routing.SnapshotRow", "billing.Lease"} & set(AUDITED)
     assert ApiKey._meta.label in AUDITED
+
+
+# --- append-only ----------------------------------------------------------------------------------
+
+
+def aged(days: int) -> AuditEntry:
+    """An entry of so many days ago."""
+    entry = AuditEntry.objects.order_by("id")[0]
+    moment = (timezone.now() - timedelta(days=days)).isoformat()
+    intrude("UPDATE audit_auditentry SET timestamp = %s WHERE id = %s", moment, entry.pk)
+    return entry
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_auditentry SET actor_name = 'nobody'",
+        "DELETE FROM audit_auditentry WHERE timestamp > now() - interval '364 days'",
+        "TRUNCATE audit_auditentry",
+    ],
+)
+def test_not_even_the_owner_of_the_tables_rewrites_it(shop: Shop, statement: str) -> None:
+    """The services' role is refused by its rights: test_rights.py."""
+    call("SET CONSTRAINTS ALL IMMEDIATE")
+    with pytest.raises(DatabaseError, match="what happened is not rewritten"), transaction.atomic():
+        as_owner(statement)
+
+
+def test_what_is_more_than_a_year_old_can_be_deleted_by_the_owner_only(shop: Shop) -> None:
+    old = aged(366)
+    others = AuditEntry.objects.exclude(pk=old.pk).count()
+    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+        call_command("audit", "prune", "--days", "366")
+    as_owner("DELETE FROM audit_auditentry WHERE id = %s", old.pk)
+    assert not AuditEntry.objects.filter(pk=old.pk).exists()
+    assert AuditEntry.objects.count() == others > 0
+
+
+def test_a_retention_of_less_than_a_year_is_refused(shop: Shop) -> None:
+    with pytest.raises(CommandError, match="366"):
+        call_command("audit", "prune", "--days", "365")

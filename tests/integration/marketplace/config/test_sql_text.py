@@ -21,6 +21,7 @@ FILES = [
     *sorted(MARKETPLACE.glob("billing/ledger/*.sql")),
 ]
 FROZEN = {
+    "audit/migrations/sql/0002_append_only.sql": "f970f5d3715a4ad2",
     "billing/migrations/sql/0001_baseline.sql": "23f4f6e71b5b6582",
     "billing/migrations/sql/0002_places.sql": "0733d9ff7e0b9378",
     "billing/migrations/sql/0003_price_classes.sql": "1821fbf306e947c0",
