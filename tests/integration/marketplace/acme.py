@@ -18,6 +18,7 @@ from marketplace.agents.reports import Introduction
 from marketplace.agents.services import agent_register
 from marketplace.agents.tokens import worker_token_create
 from marketplace.audit.selectors import entries_of
+from marketplace.batches.models import Batch, File
 from marketplace.benchmarks.models import Benchmark
 from marketplace.billing.budgets.services import budget_set
 from marketplace.billing.credit.services import credit_request
@@ -29,6 +30,7 @@ from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.services import payout_record
 from marketplace.pipelines.services import pipeline_apply
 from marketplace.planning.advisor.models import Advice
+from marketplace.predictions.models import Prediction
 from marketplace.providers.services import listing_create
 from marketplace.usage.models import UsageEvent
 from marketplace.webhooks.services import secret_rotate, webhook_send
@@ -122,6 +124,32 @@ def open_acme(shop: Shop) -> Acme:
         ).encode(),
         organisation=organisation,
     )
+    file = File.objects.create(
+        organisation=organisation,
+        purpose="batch",
+        filename="lines-of-acme.jsonl",
+        size_bytes=1,
+        stored_as="nowhere",
+        expires_at=month.end,
+    )
+    batch = Batch.objects.create(
+        organisation=organisation,
+        account_id=shop.customer_account.pk,
+        key_id=key.pk,
+        endpoint="/v1/chat/completions",
+        input_file=file,
+        completion_window="24h",
+        expires_at=month.end,
+    )
+    prediction = Prediction.objects.create(
+        organisation=organisation,
+        account_id=shop.customer_account.pk,
+        key_id=key.pk,
+        model=shop.model,
+        version="1",
+        input_text='{"prompt": "asked-by-acme"}',
+        priority="standard",
+    )
     event = UsageEvent.objects.get()
     transfer = Transfer.objects.filter(credit=shop.provider_account).first()
     assert transfer is not None
@@ -154,5 +182,8 @@ def open_acme(shop: Shop) -> Acme:
         "agents": (agent.pk, agent),
         "worker-tokens": (agent.token.pk, agent.token),
         "pipelines": (pipeline.name, pipeline),
+        "files": (file.public_id, file),
+        "batches": (batch.public_id, batch),
+        "predictions": (prediction.uid, prediction),
     }
     return Acme(shop, rows)

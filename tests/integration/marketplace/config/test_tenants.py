@@ -1,20 +1,25 @@
-"""The tenant boundary: every operation of the management API, tried by another organisation.
+"""The tenant boundary: every operation of the APIs and every page, tried by another organisation.
 
-The operations come out of the API's own schema, so a new one is tried without being listed here;
-only where its rows are somebody's has it to say which.
+The operations come out of the API's own schema and the pages out of the URLs, so a new one is tried
+without being listed here; only where its rows are somebody's has it to say which.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import URLPattern
 from rest_framework.test import APIClient
 
 from marketplace.accounts.models import Scope, User
 from marketplace.accounts.services import api_key_create, organisation_create
+from marketplace.config.urls import jobs as urls_jobs
+from marketplace.config.urls import pages as urls_pages
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.api_operations import Operation, operations
 from tests.integration.marketplace.shop import Shop
@@ -41,6 +46,7 @@ def secrets_of(acme: Acme) -> set[str]:
     return numbers | {
         *("acme", "Acme", "owner@example.com", "of-acme", "new@example.com", "gpu-of-acme"),
         *("a gift", "a transfer", str(rows["usage"].pk), rows["keys"].masked),
+        *("lines-of-acme", "asked-by-acme"),
     }
 
 
@@ -130,4 +136,105 @@ def test_a_stranger_reads_and_changes_nothing_of_acme(
             if leaked := [secret for secret in found if secret in content]:
                 received[str(operation)] = (answer.status_code, leaked, content[:300])
     assert not received, "\n".join(f"{name}: {what}" for name, what in received.items())
+    assert acme.stored() == before
+
+
+# --- pages and jobs -------------------------------------------------------------------------------
+
+PUBLIC_PAGES = frozenset({"model", "benchmark", "benchmark-file"})
+"""Everybody may read these of anybody's."""
+
+
+def named(route: str, acme: Acme) -> str:
+    """A path for the route, with Acme's rows in it."""
+    rows = {name: row for name, (row, _) in acme.rows.items()}
+    shop = acme.shop
+    author, _, slug = str(rows["pipelines"] if "pipelines" in route else shop.model.name).partition(
+        "/"
+    )
+    slugs = {"provide": shop.provider.slug, "reviews": shop.provider.slug}
+    values = {
+        "str:author": author,
+        "str:slug": slug,
+        "slug:slug": slugs.get(route.partition("/")[0], shop.organisation.slug),
+        "str:public_id": rows["files" if route.startswith("files") else "batches"],
+        "str:kind": "json" if route.startswith("benchmarks") else "output",
+        "str:prediction_id": rows["predictions"],
+        "uuid:uid": rows["predictions"],
+        "uuid:request_id": rows["usage"],
+        "uuid:payment_id": rows["payments"],
+        "int:request_id": rows["credit-requests"],
+        "int:key_id": rows["keys"],
+        "int:delivery_id": rows["webhook-deliveries"],
+        "int:user_id": shop.owner.pk,
+        "int:advice_id": rows["advice"],
+        "int:benchmark_id": rows["benchmarks"],
+        "int:listing_id": rows["listings"],
+        "int:deployment_id": rows["offerings"],
+        "int:member_id": rows["members"],
+        "int:invitation_id": rows["invitations"],
+        "str:number": rows["invoices"],
+        "str:name": shop.worker.pool.name,
+        "str:agent": "gpu-of-acme",
+        "str:worker_id": shop.worker.worker_id,
+        # Only staff see these, whoever's they are.
+        **dict.fromkeys(("int:what_if_id", "int:trial_id", "int:letter_id"), 1),
+        "str:token": "guessed",
+    }
+    return "/" + re.sub(r"<(\w+:\w+)>", lambda match: str(values[match[1]]), route)
+
+
+def content_of(answer: Any) -> str:
+    """The whole of it, though it is a stream."""
+    if answer.streaming and answer.is_async:
+        return ""
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    return bytes(content).decode(errors="replace")
+
+
+def leaked(answer: Any, path: str, secrets: set[str]) -> list[str]:
+    """What of Acme's it says that its path does not."""
+    content = content_of(answer)
+    return sorted(secret for secret in secrets if secret in content and secret not in path)
+
+
+def test_a_stranger_opens_no_page_of_acme(acme: Acme) -> None:
+    user = User.objects.create_user("stranger@example.org")
+    organisation_create(name="Other", slug="other", owner=user)
+    client = Client()
+    client.force_login(user)
+    found: dict[str, Any] = {}
+    before, secrets = acme.stored(), secrets_of(acme)
+    for page in (page for page in urls_pages.urlpatterns if isinstance(page, URLPattern)):
+        route = str(page.pattern)
+        path = named(route, acme)
+        is_public = "<" not in route or page.name in PUBLIC_PAGES
+        for method in ("get",) if "<" not in route else ("get", "post"):
+            answer = getattr(client, method)(path)
+            is_refused = answer.status_code in {403, 404, 405}
+            if not is_refused and not (is_public and method == "get"):
+                found[f"{method} {path}"] = answer.status_code
+            if told := leaked(answer, path, secrets):
+                found[f"{method} {path}"] = told
+    assert not found
+    assert acme.stored() == before
+
+
+def test_a_stranger_reaches_no_file_batch_or_prediction_of_acme(acme: Acme) -> None:
+    user = User.objects.create_user("stranger@example.org")
+    other = organisation_create(name="Other", slug="other", owner=user)
+    _, key = api_key_create(organisation=other, name="theirs")
+    client = Client(headers={"Authorization": f"Bearer {key}"})
+    found: dict[str, Any] = {}
+    before, secrets = acme.stored(), secrets_of(acme)
+    for operation in (item for item in urls_jobs.urlpatterns if isinstance(item, URLPattern)):
+        route = str(operation.pattern)
+        path = "/v1" + named(route, acme)
+        for method in ("get", "post", "delete") if "<" in route else ("get",):
+            answer = getattr(client, method)(path)
+            if "<" in route and answer.status_code not in {404, 405}:
+                found[f"{method} {path}"] = answer.status_code
+            if told := leaked(answer, path, secrets):
+                found[f"{method} {path}"] = told
+    assert not found
     assert acme.stored() == before
