@@ -7,6 +7,8 @@ BIN := .venv/bin
 # Tools that import the settings and connect to nothing.
 STATIC := DJANGO_SETTINGS_MODULE=marketplace.config.settings_check
 ARGS ?=
+# As in production, whatever stack runs here.
+DEPLOYED := WAYPOST_HOME=none WAYPOST_PUBLIC_URL=https://waypost.example.com
 # A run starts some two hundred Python processes: none must compile what another did before.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -25,7 +27,7 @@ compile: setup ## Compile the router's hot path, for ROUTER_BUILD=compiled (abou
 # What mypyc compiles must be right by mypy too.
 COMPILED := $(addprefix -p router.,contracts domain ingress metering pipeline scheduling upstream)
 CHECKS := check-format check-lint check-imports check-router-types check-types check-migrations
-CHECKS += check-templates check-docs check-front-end
+CHECKS += check-deploy check-templates check-docs check-front-end
 
 check: setup ## Format, lint, import contracts, types, migrations, templates, docs (-k goes on to the next)
 	@$(MAKE) --no-print-directory $(CHECKS)
@@ -44,6 +46,8 @@ check-types:
 	MYPYPATH=deploy/sdk $(BIN)/mypy --config-file= --strict --python-version 3.10 --cache-dir .mypy_cache/sdk -p waypost
 check-migrations:
 	$(STATIC) $(BIN)/python manage.py makemigrations --check --dry-run
+check-deploy:
+	$(STATIC) $(DEPLOYED) $(BIN)/python manage.py check --deploy --fail-level WARNING
 check-templates:
 	git ls-files -z 'frontend/templates/*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2 --check
 check-docs:
