@@ -1,14 +1,15 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run compile check test nightly fmt bench bench-overhead bench-settlement bench-pages
 .PHONY: bench-partitions bench-agreement bench-batches bench-engine-change rehearse judge drift chaos sim
-.PHONY: docs fresh clean
+.PHONY: docs fresh clean audit sbom
 
 BIN := .venv/bin
+UV = $(lastword $(sort $(wildcard .tools/uv-*/bin/uv)))
 # Tools that import the settings and connect to nothing.
 STATIC := DJANGO_SETTINGS_MODULE=marketplace.config.settings_check
-ARGS ?=
 # As in production, whatever stack runs here.
 DEPLOYED := WAYPOST_HOME=none WAYPOST_PUBLIC_URL=https://waypost.example.com
+ARGS ?=
 # A run starts some two hundred Python processes: none must compile what another did before.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -117,6 +118,16 @@ docs: setup ## Build the documentation's site, which the pages' server has at /d
 
 fresh: ## `run` and `test` in bare Debians, measured; as root, with debootstrap (ARGS="--help")
 	@python3 -m tests.fresh $(ARGS)
+
+audit: setup ## Known vulnerabilities of what ships: asks osv.dev and npm's registry
+	$(UV) audit --frozen --no-dev --preview-features audit-command
+	$(BIN)/python deploy/bootstrap.py npm audit --omit=dev
+
+SBOM ?= sbom
+sbom: setup ## What ships, as CycloneDX, into sbom/
+	mkdir -p $(SBOM)
+	$(UV) export --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export --quiet -o $(SBOM)/python.cdx.json
+	$(BIN)/python deploy/bootstrap.py npm sbom --sbom-format cyclonedx --package-lock-only --omit dev > $(SBOM)/npm.cdx.json
 
 clean: ## Remove what `setup` installed and built; data in .waypost stays
 	rm -rf .venv .tools frontend/node_modules frontend/dist frontend/dist-tests site staticfiles

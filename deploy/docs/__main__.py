@@ -27,7 +27,7 @@ ASSETS = (
     NODE_MODULES / "@mermaid-js/tiny/dist/mermaid.tiny.js",
 )
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 """Pages of the repository's top that the site has too."""
 
 

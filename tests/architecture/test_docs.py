@@ -57,8 +57,8 @@ COMMANDS = {
     "keys": "marketplace.keys",
     "ledger": "marketplace.billing",
     "pipelines": "marketplace.pipelines",
-    "seed_demo": "marketplace.demo",
     "secrets": "marketplace.operations",
+    "seed_demo": "marketplace.demo",
     "usage": "marketplace.usage",
     "whatif": "marketplace.planning",
     "workers": "marketplace.agents",
@@ -362,3 +362,26 @@ def test_every_page_is_reached_from_the_index() -> None:
         }
         front = {page for page in linked if page.suffix == ".md" and page.exists()} - reached
     assert set(pages.pages()) <= reached
+
+
+# --- the threat model -------------------------------------------------------------------------
+
+THREAT_MODEL = DOCS / "explanation" / "threat-model.md"
+
+
+def claims() -> list[tuple[str, str]]:
+    """Each claim with the test that it names; of the tables whose second column is tests."""
+    return [
+        (cells[0], pages.code(cells[1])[0] if pages.code(cells[1]) else "")
+        for cells in pages.rows(THREAT_MODEL)
+        if len(cells) == 2
+    ]
+
+
+def test_each_claim_of_the_threat_model_names_a_test_that_is_there() -> None:
+    assert len(claims()) > 30
+    for claim, test in claims():
+        path, _, name = test.partition("::")
+        source = ROOT / path
+        assert source.is_file(), claim
+        assert re.search(rf"^(async )?def {name}\(", source.read_text(), re.MULTILINE), claim

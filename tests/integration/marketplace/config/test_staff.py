@@ -9,6 +9,7 @@ from allauth.mfa.models import Authenticator
 from django.test import Client
 from django.urls import URLPattern, reverse
 
+from marketplace.accounts.checks import staff_have_a_second_factor
 from marketplace.accounts.models import User
 from marketplace.config.urls import pages as urls_pages
 
@@ -88,3 +89,9 @@ def test_customers_need_none_and_it_can_be_turned_off(staff: User, settings: Any
     assert signed_in(customer).get("/settings").status_code == 200
     settings.WAYPOST_STAFF_SECOND_FACTOR = False
     assert signed_in(staff).get("/support").status_code == 200
+
+
+def test_a_deployment_that_turns_it_off_is_warned(settings: Any) -> None:
+    assert staff_have_a_second_factor() == []
+    settings.WAYPOST_STAFF_SECOND_FACTOR = False
+    assert [found.id for found in staff_have_a_second_factor()] == ["accounts.W001"]
