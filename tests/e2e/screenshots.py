@@ -70,6 +70,8 @@ PAGES = {
     "sessions": "/sessions/",
     "welcome": "/welcome",
     "fraud": "/models/waypost/fraud-scorer?tab=playground",
+    "docs": "/docs/",
+    "docs-settings": "/docs/reference/settings/",
 }
 MARGIN = 16
 """Pixels around a section."""
