@@ -5,6 +5,7 @@ read, so that a slow client slows its worker down instead of filling memory.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -16,6 +17,10 @@ BUFFER_BYTES_MAX = 256 * 1024
 HEAD_BYTES_MAX = 64 * 1024
 INFORMATIONAL = range(100, 200)
 BODILESS = frozenset({204, 304})
+LOST_S = 5
+"""A host that acknowledges nothing for so long is gone: its network may be cut, or its power."""
+KEEPALIVE_FROM_S = 2
+KEEPALIVE_EVERY_S = 1
 
 
 Origin = tuple[str, str, int]
@@ -159,6 +164,7 @@ class Connection(asyncio.Protocol):
         """See :class:`asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
+        _notice_lost_host(cast("socket.socket", transport.get_extra_info("socket")))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
@@ -265,3 +271,11 @@ class Connection(asyncio.Protocol):
 
 def _too_large(bytes_max: int) -> UpstreamFailed:
     return UpstreamFailed("answer_too_large", f"over {bytes_max} bytes")
+
+
+def _notice_lost_host(connected: socket.socket) -> None:
+    """Have the kernel end the connection, idle or not, once its other end is silent for LOST_S."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_FROM_S)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY_S)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_S * 1_000)

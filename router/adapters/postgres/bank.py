@@ -9,7 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from router.adapters.postgres.pool import RECONNECT_S, Pool, fetch
+from router.adapters.postgres.pool import NOTICES_LOSS, RECONNECT_S, Pool, fetch
 from router.domain.errors import LedgerUnavailable
 from router.domain.money import Purse
 from router.ports.bank import LeaseGrant, Shortage
@@ -116,7 +116,7 @@ class PostgresBank:
         while True:
             try:
                 async with await AsyncConnection.connect(
-                    self._database_url, autocommit=True, connect_timeout=3
+                    self._database_url, autocommit=True, **NOTICES_LOSS
                 ) as connection:
                     await self._be_alone(connection)
                     await connection.execute(f"LISTEN {RECALL_CHANNEL}")

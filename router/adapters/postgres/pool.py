@@ -23,6 +23,16 @@ RECONNECT_S = 1.0
 RETRY_S = 2.0
 """How long the pool tries to connect with growing pauses before it starts over."""
 
+NOTICES_LOSS: dict[str, Any] = {
+    "connect_timeout": 3,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5_000,
+}
+"""Of every connection: a network that was cut is noticed within seconds. The kernel's own
+retransmissions come ever later, and would find it healed a minute late."""
+
 log = logging.getLogger(__name__)
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -37,7 +47,7 @@ def open_pool(database_url: str) -> Pool:
         open=False,
         timeout=WAIT_S,
         reconnect_timeout=RETRY_S,
-        kwargs={"autocommit": True, "connect_timeout": 3},
+        kwargs={"autocommit": True, **NOTICES_LOSS},
         name="router",
     )
 

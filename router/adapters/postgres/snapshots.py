@@ -10,7 +10,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from router.adapters.postgres.pool import RECONNECT_S
+from router.adapters.postgres.pool import NOTICES_LOSS, RECONNECT_S
 from router.contracts.snapshot import SNAPSHOT_CHANNEL, Snapshot, decode_snapshot
 
 POLL_S = 30.0
@@ -41,7 +41,7 @@ class PostgresSnapshotSource:
         while True:
             try:
                 async with await AsyncConnection.connect(
-                    self._database_url, autocommit=True, connect_timeout=3
+                    self._database_url, autocommit=True, **NOTICES_LOSS
                 ) as connection:
                     await connection.execute(f"LISTEN {SNAPSHOT_CHANNEL}")
                     while True:
