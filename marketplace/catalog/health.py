@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import grpc.aio
 import httpx
@@ -42,18 +43,36 @@ async def probe(
     return [probe.result() for probe in probes]
 
 
+def readings_that_count(
+    workers: Sequence[Worker], readings: Sequence[HealthReading]
+) -> list[HealthReading]:
+    """All, unless no worker of several hosts was reached: then it is we who are cut off.
+
+    Nothing follows then for those that were well; routers go by what they see themselves.
+    """
+    hosts = {urlsplit(worker.url).hostname for worker in workers}
+    if len(hosts) < 2 or any(reading.reached for reading in readings):
+        return list(readings)
+    return [
+        reading
+        for worker, reading in zip(workers, readings, strict=True)
+        if worker.health_error or worker.health_checked_at is None
+    ]
+
+
 async def _probe_one(
     client: httpx.AsyncClient, slots: asyncio.Semaphore, worker: Worker
 ) -> HealthReading:
     error = ""
     async with slots:
         if worker.protocol == Protocol.OIP_GRPC:
-            return HealthReading(worker.pk, await _grpc_error(worker.url))
+            return await _grpc_reading(worker)
         for path in READY_PATHS[Protocol(worker.protocol)]:
             try:
                 response = await client.get(worker.url.rstrip("/") + path)
             except (httpx.HTTPError, httpx.InvalidURL) as refused:
-                return HealthReading(worker.pk, f"{type(refused).__name__}: {refused}".strip(": "))
+                said = f"{type(refused).__name__}: {refused}".strip(": ")
+                return HealthReading(worker.pk, said, reached=False)
             if response.is_success:
                 return HealthReading(worker.pk)
             error = f"GET {path}: HTTP {response.status_code}"
@@ -62,12 +81,11 @@ async def _probe_one(
     return HealthReading(worker.pk, error)
 
 
-async def _grpc_error(url: str) -> str:
-    """Why a gRPC worker is not ready; "" if it is."""
+async def _grpc_reading(worker: Worker) -> HealthReading:
     try:
-        target = await grpc_target(url, address_policy())
+        target = await grpc_target(worker.url, address_policy())
         async with InferenceServerClient(target) as client:
             ready = await client.is_server_ready(client_timeout=TIMEOUT_S)
     except (AddressRefused, InferenceServerException, grpc.aio.AioRpcError) as refused:
-        return f"gRPC: {refused}"[:ERROR_MAX]
-    return "" if ready else "gRPC: the server is not ready"
+        return HealthReading(worker.pk, f"gRPC: {refused}"[:ERROR_MAX], reached=False)
+    return HealthReading(worker.pk, "" if ready else "gRPC: the server is not ready")

@@ -150,12 +150,14 @@ def worker_drain(
 class HealthReading:
     """One probe of one worker; ``error`` is "" when it was ready.
 
-    A ``certain`` error counts at once; else the second in a row does.
+    A ``certain`` error counts at once; else the second in a row does. ``reached`` is false where
+    nobody answered at all.
     """
 
     worker_pk: int
     error: str = ""
     certain: bool = False
+    reached: bool = True
 
     @property
     def healthy(self) -> bool:

@@ -5,7 +5,7 @@ import logging
 
 from django.utils import timezone
 
-from marketplace.catalog.health import probe
+from marketplace.catalog.health import probe, readings_that_count
 from marketplace.catalog.heartbeats import gang_fault, report_faults
 from marketplace.catalog.selectors import workers_to_probe
 from marketplace.catalog.services import (
@@ -39,7 +39,8 @@ def probe_workers() -> list[str]:
             readings.append(HealthReading(worker.pk, fault))
         else:
             asked.append(worker)
-    readings += asyncio.run(probe(asked)) if asked else []
+    if asked:
+        readings += readings_that_count(asked, asyncio.run(probe(asked)))
     changed = worker_health_record(readings=readings)
     if changed:
         log.info("health changed: %s", ", ".join(changed))

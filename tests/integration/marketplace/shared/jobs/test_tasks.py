@@ -108,7 +108,7 @@ async def test_each_protocol_is_asked_its_own_way() -> None:
         HealthReading(2),
         HealthReading(3),
         HealthReading(4, "GET /health: HTTP 503"),
-        HealthReading(5, "ConnectTimeout: too slow"),
+        HealthReading(5, "ConnectTimeout: too slow", reached=False),
     ]
     assert set(asked) == {
         "http://w1/base/health",
@@ -127,6 +127,7 @@ async def test_a_worker_over_grpc_is_asked_over_grpc(triton_addresses: dict[str,
     ready, refused = await health.probe(workers)
     assert ready == HealthReading(1)
     assert refused.error.startswith("gRPC: ")
+    assert not refused.reached
     assert len(refused.error) <= 200
 
 
