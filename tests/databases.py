@@ -24,6 +24,7 @@ MIGRATE_TIMEOUT_S = 600
 # Any number that the product's own locks do not have.
 LOCK = 7_320_001
 ROLE = "waypost_tests"
+ROUTERS_ROLE = "waypost_routers"
 PASSWORD = "test"
 
 INTRUDER = """
@@ -79,11 +80,12 @@ def _migrated(server_url: str, admin: psycopg.Connection) -> str:
 
 
 def make_role(admin: psycopg.Connection) -> None:
-    """Create the role of the tests, unless it exists."""
-    if admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
-        admin.execute(
-            SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(ROLE), Literal(PASSWORD))
-        )
+    """Create the roles of the tests and of their routers, unless they exist."""
+    for role in (ROLE, ROUTERS_ROLE):
+        if admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+            admin.execute(
+                SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(role), Literal(PASSWORD))
+            )
 
 
 def urls(owner_url: str) -> dict[str, str]:
@@ -93,9 +95,18 @@ def urls(owner_url: str) -> dict[str, str]:
 
 def as_services(url: str) -> str:
     """The same database, as the services come to it."""
+    return _as(ROLE, url)
+
+
+def as_routers(url: str) -> str:
+    """The same database, as routers come to it, which have a role of their own."""
+    return _as(ROUTERS_ROLE, url)
+
+
+def _as(role: str, url: str) -> str:
     parts = urlsplit(url)
     where = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{ROLE}:{PASSWORD}@{where}"))
+    return urlunsplit(parts._replace(netloc=f"{role}:{PASSWORD}@{where}"))
 
 
 def named_parts(url: str) -> dict[str, str]:

@@ -75,6 +75,7 @@ class DataServices:
             postgres_port,
             password="test",
             services_password="test",
+            routers_password="test",
             durable=False,
         )
         self._valkey = Valkey(self._home / "valkey", valkey_port, password="test", durable=False)

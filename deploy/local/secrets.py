@@ -8,14 +8,17 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-# Of the embedded PostgreSQL only: of the role that owns the tables, and of that of the services,
-# who get theirs inside DATABASE_URL.
+# Of the embedded PostgreSQL only: of the role that owns the tables, and of those of the services
+# and the routers, who get theirs inside DATABASE_URL.
 DATABASE_PASSWORD = "WAYPOST_DATABASE_PASSWORD"  # noqa: S105 (its name)
 SERVICES_PASSWORD = "WAYPOST_SERVICES_PASSWORD"  # noqa: S105 (its name)
+ROUTERS_PASSWORD = "WAYPOST_ROUTERS_PASSWORD"  # noqa: S105 (its name)
 # Of the embedded Valkey only, inside BROKER_URL.
 BROKER_PASSWORD = "WAYPOST_BROKER_PASSWORD"  # noqa: S105 (its name)
 OWNER_URL = "MIGRATE_DATABASE_URL"
-NOT_FOR_SERVICES = frozenset({DATABASE_PASSWORD, SERVICES_PASSWORD, BROKER_PASSWORD, OWNER_URL})
+NOT_FOR_SERVICES = frozenset(
+    {DATABASE_PASSWORD, SERVICES_PASSWORD, ROUTERS_PASSWORD, BROKER_PASSWORD, OWNER_URL}
+)
 """Services have in URLs what they need: one that had the owner's could write the books."""
 NAMES = (
     "DJANGO_SECRET_KEY",
@@ -24,6 +27,7 @@ NAMES = (
     DATABASE_PASSWORD,
     BROKER_PASSWORD,
     SERVICES_PASSWORD,
+    ROUTERS_PASSWORD,
     "ROUTER_ADMIN_TOKEN",
     "WAYPOST_METRICS_TOKEN",
 )

@@ -21,6 +21,7 @@ from deploy.local.secrets import (
     DATABASE_PASSWORD,
     NOT_FOR_SERVICES,
     OWNER_URL,
+    ROUTERS_PASSWORD,
     SERVICES_PASSWORD,
 )
 from deploy.local.supervisor import Service
@@ -108,29 +109,43 @@ class Stack:
     owner_url: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DataServices:
+    """The embedded data services that are wanted, and the URLs of all.
+
+    ``routers_url`` is that of the database for routers.
+    """
+
+    services: list[Service]
+    urls: dict[str, str]
+    owner_url: str
+    routers_url: str
+
+
 def build(options: Options, secrets: Mapping[str, str]) -> Stack:
     """Lay out a stack on ports that are free now. Starts nothing."""
-    data, urls, owner_url = _data_services(options, secrets)
+    data = _data_services(options, secrets)
     backends = [*_llama_backends(), *_triton_backends(options.home)]
     if options.emulated:
         backends.append(_emulator())
-    data_names = tuple(service.name for service in data)
+    data_names = tuple(service.name for service in data.services)
     settling = _settling(options)
+    after = (*data_names, "seed", *(job.name for job in settling))
+    routers = (*settling, *_routers(options, needs=after))
     services = (
-        *data,
-        _migrate(owner_url, needs=tuple(name for name in data_names if name == "postgres")),
+        *data.services,
+        _migrate(data.owner_url, needs=tuple(name for name in data_names if name == "postgres")),
         *(backend.service for backend in backends),
         _seed(options.home, backends),
-        *settling,
-        *_routers(options, needs=(*data_names, "seed", *(job.name for job in settling))),
+        *(replace(item, env={"DATABASE_URL": data.routers_url, **item.env}) for item in routers),
         _web(options, needs=(*data_names, "seed")),
         *_jobs(needs=(*data_names, "seed")),
     )
-    environment = _environment(options, secrets) | urls
+    environment = _environment(options, secrets) | data.urls
     return Stack(
         tuple(replace(service, env={**environment, **service.env}) for service in services),
         environment,
-        owner_url,
+        data.owner_url,
     )
 
 
@@ -183,13 +198,10 @@ def _seed(home: Path, backends: list[Backend]) -> Service:
     )
 
 
-def _data_services(
-    options: Options, secrets: Mapping[str, str]
-) -> tuple[list[Service], dict[str, str], str]:
-    """Return the embedded data services that are wanted, the URLs of all, and the owner's."""
+def _data_services(options: Options, secrets: Mapping[str, str]) -> DataServices:
     services = []
     database_url, broker_url = options.database_url, options.broker_url
-    owner_url = options.owner_url or ""
+    owner_url, routers_url = options.owner_url or "", database_url or ""
     database_port, broker_port = free_ports(2)
     if database_url is None:
         database = Postgres(
@@ -197,8 +209,10 @@ def _data_services(
             database_port,
             secrets[DATABASE_PASSWORD],
             secrets[SERVICES_PASSWORD],
+            secrets[ROUTERS_PASSWORD],
         )
         database_url, owner_url = database.url, database.owner_url
+        routers_url = database.routers_url
         services.append(
             Service(
                 "postgres",
@@ -223,7 +237,8 @@ def _data_services(
                 address=f"{HOST}:{broker_port}",
             )
         )
-    return services, {"DATABASE_URL": database_url, "BROKER_URL": broker_url}, owner_url
+    urls = {"DATABASE_URL": database_url, "BROKER_URL": broker_url}
+    return DataServices(services, urls, owner_url, routers_url)
 
 
 def _worker(pool: str, url: str, protocol: str, slots: int) -> Worker:

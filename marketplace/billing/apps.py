@@ -21,10 +21,12 @@ def _open_system_accounts(*, apps: Apps = registry, **kwargs: Any) -> None:
 
 
 def _give_rights(*, using: str = DEFAULT_DB_ALIAS, **kwargs: Any) -> None:
-    from marketplace.billing.rights import rights_give
+    from marketplace.billing.rights import ROUTERS, rights_give
 
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         rights_give(cursor, settings.SERVICES_ROLE)
+        if settings.WAYPOST_ROUTERS_ROLE != settings.SERVICES_ROLE:
+            rights_give(cursor, settings.WAYPOST_ROUTERS_ROLE, ROUTERS)
 
 
 class BillingConfig(AppConfig):

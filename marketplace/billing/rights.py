@@ -1,10 +1,14 @@
-"""The rights of the services' PostgreSQL role: all on most tables, few on the ledger's.
+"""The rights of the services' PostgreSQL roles: all on most tables, few on the ledger's.
 
 The owner of the tables runs migrations, and the ledger's functions run as the owner (``SECURITY
-DEFINER``, in ``ledger/``). Pages, jobs and routers use another role. It may call those functions,
-but may not otherwise move money or delete causes. If both are the same role, only the ledger's
-triggers protect the books, and `weaknesses` says so.
+DEFINER``, in ``ledger/``). Pages and jobs use another role. It may call those functions, but may
+not otherwise move money or delete causes. If both are the same role, only the ledger's triggers
+protect the books, and `weaknesses` says so. Routers may have a role of their own, which can take
+leases and settle calls, and reads no more than that needs: neither people nor secrets.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from django.db.backends.utils import CursorWrapper
 
@@ -44,13 +48,53 @@ BOOKS = {
     "django_migrations": READ,
 }
 """The services' rights by table; ``ALL`` on every other table."""
+OF_ROUTERS = {
+    "billing_account": READ,
+    "billing_budget": READ,
+    "billing_lease": READ,
+    "usage_event": READ,
+    "usage_rollup": READ,
+    "routing_snapshot": READ,
+    "usage_refusal": KEEP,
+    "routing_router": ALL,
+    "routing_slot_lease": ALL,
+    "routing_idempotency": ALL,
+}
+"""The routers' rights by table; none on any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Rights by table, those on tables that are not named, and which functions of the owner."""
+
+    tables: Mapping[str, str]
+    otherwise: str
+    functions: frozenset[str] | None
+    """None for all that run as the owner."""
+
+
+SERVICES = Rights(BOOKS, ALL, None)
+ROUTERS = Rights(
+    OF_ROUTERS,
+    "",
+    frozenset(
+        {
+            "billing_lease_take",
+            "billing_lease_grow",
+            "billing_lease_extend",
+            "billing_lease_shrink",
+            "billing_lease_close",
+            "billing_settle",
+        }
+    ),
+)
 
 _TABLES = """
 SELECT relname, relispartition FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
 """
 _DEFINERS = """
-SELECT oid::regprocedure::text FROM pg_proc
+SELECT oid::regprocedure::text, proname FROM pg_proc
 WHERE prosecdef AND pronamespace = current_schema()::regnamespace
 """
 _WEAKNESSES = """
@@ -62,8 +106,8 @@ WHERE c.oid = to_regclass('billing_transfer') AND r.rolname = %s
 """
 
 
-def rights_give(cursor: CursorWrapper, role: str) -> None:
-    """Give ``role`` the rights that the services need, and no more. Safe to repeat; for the owner.
+def rights_give(cursor: CursorWrapper, role: str, rights: Rights = SERVICES) -> None:
+    """Give ``role`` these rights, and no more. Safe to repeat; for the owner.
 
     Does nothing if ``role`` is the owner itself or does not exist.
     """
@@ -81,16 +125,21 @@ def rights_give(cursor: CursorWrapper, role: str) -> None:
     cursor.execute(f"REVOKE ALL ON SCHEMA {schema} FROM {to}")
     cursor.execute(f"GRANT USAGE ON SCHEMA {schema} TO {to}")
     cursor.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {to}")
-    cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {to}")
+    if rights.otherwise:
+        cursor.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {to}")
     cursor.execute(_TABLES)
     for table, is_partition in cursor.fetchall():
+        given = rights.tables.get(table, rights.otherwise)
         # Writes to a partition go through its parent table.
-        rights = READ if is_partition else BOOKS.get(table, ALL)
-        cursor.execute(f"GRANT {rights} ON {_quoted(table)} TO {to}")
+        if is_partition:
+            given = READ if rights.otherwise else ""
+        if given:
+            cursor.execute(f"GRANT {given} ON {_quoted(table)} TO {to}")
     cursor.execute(_DEFINERS)
-    for (function,) in cursor.fetchall():
-        cursor.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
-        cursor.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {to}")
+    for function, name in cursor.fetchall():
+        cursor.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC, {to}")
+        if rights.functions is None or name in rights.functions:
+            cursor.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {to}")
 
 
 def weaknesses(cursor: CursorWrapper, role: str) -> list[str]:

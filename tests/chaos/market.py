@@ -104,7 +104,7 @@ class Database(Program):
 
     def __init__(self, home: Path) -> None:
         self._server = Postgres(
-            home / "pg", free_ports(1)[0], password="test", services_password="test"
+            home / "pg", free_ports(1)[0], "test", services_password="test", routers_password="test"
         )
         self._server.prepare()
         super().__init__([*self._server.argv, "-c", "fsync=off"], home / "pg.log")

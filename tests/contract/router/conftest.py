@@ -14,7 +14,7 @@ from router.adapters.postgres.ledger import PostgresLedger
 from router.adapters.postgres.pool import Pool, open_pool
 from router.domain.money import Purse
 from router.ports.bank import LeaseBank, LeaseGrant
-from tests.databases import copied
+from tests.databases import as_routers, copied
 
 CREDIT_NANO = 1_000
 TTL_S = 600
@@ -146,7 +146,7 @@ async def till(request: pytest.FixtureRequest) -> AsyncIterator[Till]:
         return
     url = request.getfixturevalue("ledger_database")
     customer, provider = open_accounts(url)
-    pool = open_pool(url)
+    pool = open_pool(as_routers(url))
     await pool.open()
     try:
         yield Till(PostgresLedger(pool), customer, provider, url, pool)

@@ -15,6 +15,7 @@ from router.adapters.postgres.pool import open_pool
 from router.contracts.word import SILENT, Load, Word
 from router.domain.errors import LedgerUnavailable
 from router.ports.cluster import Member, SlotClaim
+from tests.databases import as_routers
 from tests.examples import stored_examples
 
 TTL_S = 60.0
@@ -29,7 +30,7 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[MemoryCluster
     url = request.getfixturevalue("ledger_database")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DELETE FROM routing_router")
-    pool = open_pool(url)
+    pool = open_pool(as_routers(url))
     await pool.open()
     try:
         yield PostgresCluster(pool)

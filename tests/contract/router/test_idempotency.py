@@ -11,6 +11,7 @@ from router.adapters.memory import MemoryIdempotencyStore
 from router.adapters.postgres.idempotency import PostgresIdempotencyStore
 from router.adapters.postgres.pool import open_pool
 from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
+from tests.databases import as_routers
 
 ANSWER = KeptAnswer(
     200, (("x-a", "b"), ("content-type", "application/json")), b'{"a":"\xc3\xa9"}\0'
@@ -23,7 +24,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[IdempotencyStor
     if request.param == "memory":
         yield MemoryIdempotencyStore(time.monotonic)
         return
-    pool = open_pool(request.getfixturevalue("ledger_database"))
+    pool = open_pool(as_routers(request.getfixturevalue("ledger_database")))
     await pool.open()
     try:
         yield PostgresIdempotencyStore(pool, router_id="r1", life="1")
@@ -124,7 +125,7 @@ async def test_a_router_that_starts_again_frees_what_its_earlier_life_had_under_
     ledger_database: str,
 ) -> None:
     answered, died, elsewhere, mine = (str(uuid.uuid4()) for _ in range(4))
-    pool = open_pool(ledger_database)
+    pool = open_pool(as_routers(ledger_database))
     await pool.open()
     try:
         earlier = PostgresIdempotencyStore(pool, router_id="r1", life="1")

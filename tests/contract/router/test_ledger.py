@@ -20,6 +20,7 @@ from router.ports.books import BudgetState, Spending
 from router.ports.records import RecordRejected
 from router.ports.taken import Taken
 from tests.contract.router.conftest import CREDIT_NANO, TTL_S, Till
+from tests.databases import as_routers
 from tests.patience import PATIENCE_S
 from tests.unit.router.records import record
 
@@ -160,7 +161,7 @@ async def test_a_new_life_closes_the_leases_of_earlier_ones(till: Till) -> None:
 async def test_a_router_whose_name_is_taken_is_refused_and_closes_nothing(
     ledger_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = open_pool(ledger_database)
+    pool = open_pool(as_routers(ledger_database))
     name = str(uuid.uuid4())
     first, second = (
         PostgresBank(pool, ledger_database, router_id=name, life=life, lease_ttl_s=9)

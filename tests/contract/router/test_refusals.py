@@ -5,6 +5,7 @@ import psycopg
 from router.adapters.postgres.pool import open_pool
 from router.adapters.postgres.refusals import PostgresRefusals
 from router.ports.records import RefusalCount
+from tests.databases import as_routers
 
 HOUR_MS = 3_600_000
 
@@ -12,7 +13,7 @@ HOUR_MS = 3_600_000
 async def test_counts_of_several_routers_add_up(ledger_database: str) -> None:
     limited = RefusalCount(901, 5 * HOUR_MS, 3, 0, "a/m", "rate_limited")
     later = RefusalCount(901, 6 * HOUR_MS, 3, 0, "a/m", "rate_limited")
-    pool = open_pool(ledger_database)
+    pool = open_pool(as_routers(ledger_database))
     await pool.open()
     try:
         for counted in ({limited: 2, later: 1}, {limited: 5}):

@@ -13,6 +13,7 @@ from router.adapters.postgres.snapshots import PostgresSnapshotSource
 from router.adapters.snapshot_file import SnapshotFile
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from router.domain.catalog import Model
+from tests.databases import as_routers
 
 TIMEOUT_S = 30
 
@@ -49,7 +50,7 @@ async def publisher(request: pytest.FixtureRequest) -> AsyncIterator[Publisher]:
         yield Publisher(MemorySnapshotSource(catalog("a/first")), "")
         return
     url = request.getfixturevalue("ledger_database")
-    made = Publisher(PostgresSnapshotSource(url), url)
+    made = Publisher(PostgresSnapshotSource(as_routers(url)), url)
     await made.publish("a/first")
     yield made
 
@@ -65,7 +66,7 @@ async def test_the_current_snapshot_comes_at_once_and_newer_ones_follow(
 
 
 async def test_a_broken_snapshot_is_passed_over(ledger_database: str) -> None:
-    made = Publisher(PostgresSnapshotSource(ledger_database), ledger_database)
+    made = Publisher(PostgresSnapshotSource(as_routers(ledger_database)), ledger_database)
     await made.publish("a/good")
     snapshots = made.source.snapshots()
     async with asyncio.timeout(TIMEOUT_S):

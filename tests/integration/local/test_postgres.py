@@ -47,6 +47,7 @@ def test_it_runs_in_a_folder_that_only_its_owner_may_enter(folder: Path, mode: i
         port,
         password="x",
         services_password="y",
+        routers_password="z",
         durable=False,
         packages=packages,
         readable=folder / "cache",
@@ -71,7 +72,7 @@ def test_it_runs_in_a_folder_that_only_its_owner_may_enter(folder: Path, mode: i
 def test_the_services_come_as_a_role_that_owns_nothing(folder: Path) -> None:
     """Also to a cluster of an earlier release, which had one role, and with another password."""
     (port,) = free_ports(1)
-    server = Postgres(folder / "pg", port, "x", "y", durable=False)
+    server = Postgres(folder / "pg", port, "x", "y", "w", durable=False)
     server.prepare()
     with subprocess.Popen(server.argv) as process:
         try:

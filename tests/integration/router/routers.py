@@ -14,6 +14,7 @@ import psycopg
 
 from router.contracts.snapshot import Snapshot, encode_snapshot
 from tests.backend import answers, get, wait_until_ready
+from tests.databases import as_routers
 from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
@@ -69,7 +70,7 @@ def started(
     log = home / f"{name}.log"
     env = {
         **os.environ,
-        "DATABASE_URL": database,
+        "DATABASE_URL": as_routers(database),
         "WAYPOST_KEY_PEPPER": PEPPER,
         "WAYPOST_HOME": str(home / name),
         "ROUTER_ID": name,

@@ -250,7 +250,9 @@ def test_only_what_migrates_is_given_the_owner_of_the_tables(
     assert {
         name for name, words in received.items() if made[secrets.DATABASE_PASSWORD] in words
     } == {"migrate"}
-    assert made[secrets.SERVICES_PASSWORD] in received["router"]
+    assert made[secrets.SERVICES_PASSWORD] in received["web"]
+    assert made[secrets.ROUTERS_PASSWORD] in received["router"]
+    assert made[secrets.SERVICES_PASSWORD] not in received["router"]
     assert made[secrets.DATABASE_PASSWORD] in layout.owner_url
 
     given = Options(home, database_url="postgres://db/x", owner_url="postgres://owner@db/x")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 from django.core.checks import Tags, run_checks
@@ -9,8 +11,8 @@ from django.db import DatabaseError, connection, transaction
 from django.test import override_settings
 
 from marketplace.billing.models import AccountKind
-from marketplace.billing.rights import BOOKS, rights_give, weaknesses
-from tests.databases import ROLE
+from marketplace.billing.rights import BOOKS, OF_ROUTERS, READ, rights_give, weaknesses
+from tests.databases import ROLE, as_routers, named
 from tests.integration.marketplace.ledger import call
 from tests.integration.marketplace.shop import Shop
 
@@ -186,3 +188,53 @@ def test_roles_that_could_write_are_named(by_admin: psycopg.Connection) -> None:
         (found,) = weaknesses(cursor, "t_writer")  # type: ignore[arg-type]
         assert "may write billing_transfer" in found
     by_admin.rollback()
+
+
+# --- routers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT billing_transfer_post(1, 2, 7, 'k', 'grant')",
+        "SELECT billing_budget_change(1, 7, 'month')",
+        "INSERT INTO billing_stafftransfer DEFAULT VALUES",
+        "INSERT INTO billing_systemorder DEFAULT VALUES",
+        "INSERT INTO billing_transfer DEFAULT VALUES",
+        "UPDATE billing_account SET posted_nano = 1",
+        "DELETE FROM usage_event",
+        "INSERT INTO routing_snapshot DEFAULT VALUES",
+        "SELECT * FROM accounts_user",
+        "SELECT * FROM accounts_apikey",
+        "SELECT * FROM mfa_authenticator",
+        "SELECT * FROM webhooks_webhooksecret",
+        "SELECT * FROM django_session",
+        "SELECT * FROM audit_auditentry",
+        "SET ROLE waypost_tests",
+    ],
+)
+def test_a_routers_role_can_do_no_more_than_a_router_must(
+    by_router: psycopg.Connection, statement: str
+) -> None:
+    """What it must be able to do, every test of a real router shows: they come as it."""
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        by_router.execute(statement)  # type: ignore[call-overload]
+
+
+def test_a_routers_role_writes_its_own_tables_only(by_router: psycopg.Connection) -> None:
+    writable = by_router.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        " AND relkind IN ('r', 'p') AND has_table_privilege(oid, 'INSERT, UPDATE, DELETE')"
+    ).fetchall()
+    assert {name for (name,) in writable} == {
+        name for name, rights in OF_ROUTERS.items() if rights != READ
+    }
+
+
+@pytest.fixture
+def by_router(django_db_setup: None, postgres_url: str) -> Iterator[psycopg.Connection]:
+    """A session as routers have it."""
+    url = named(as_routers(postgres_url), connection.settings_dict["NAME"])
+    with psycopg.connect(url) as opened:
+        yield opened
+        opened.rollback()
