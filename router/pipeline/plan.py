@@ -190,7 +190,8 @@ def find_route(
         request, route = _with_suffix(table, request)
     if route is None:
         raise ModelUnknown(
-            f"model {request.model!r} does not exist; GET /v1/models lists those that do",
+            f"model {request.model!r} does not exist; GET /v1/models lists those that do. "
+            "A pipeline is run by POST /v1/predictions",
             param="model",
         )
     check_permitted(grant, request.model)

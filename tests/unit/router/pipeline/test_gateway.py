@@ -396,7 +396,7 @@ async def test_max_tokens_is_clamped_to_the_models_limit() -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "says"),
     [
-        ({"model": "a/none"}, ModelUnknown, "GET /v1/models"),
+        ({"model": "a/none"}, ModelUnknown, "GET /v1/models .* POST /v1/predictions"),
         ({"model": "a/t"}, RequestInvalid, "tabular"),
         ({"provider": {"only": ["west"]}}, NothingEligible, "provider wishes"),
     ],
