@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import psycopg
 import pytest
 
-from tests.databases import as_services, named
+from tests.databases import as_services, empty, named
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
@@ -57,16 +57,30 @@ def kept_shop(opened_shop: Shop, db: None) -> Shop:
 
 
 @pytest.fixture
-def committed_shop(transactional_db: None, postgres_url: str) -> Iterator[Shop]:
+def committed_shop(transactional_db: None) -> Shop:
     """As `shop`, seen by every connection."""
-    yield _open()
-    from django.db import connection
+    return _open()
 
-    # pytest-django empties the tables with TRUNCATE, which the ledger refuses: only here, only
-    # on this connection, its triggers stand aside.
-    _connect_as(urlsplit(postgres_url))
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
+
+@pytest.fixture(scope="session", autouse=True)
+def _emptied_after_transactions(django_db_setup: None, postgres_url: str) -> Iterator[None]:
+    """What `transactional_db` does after a test: Django's `flush` would take the ledger's TRUNCATE,
+    which the ledger refuses, and make every permission anew."""
+    from django.db import connection
+    from django.test import TransactionTestCase
+
+    from marketplace.billing.services import system_accounts_open
+
+    def empty_again(case: TransactionTestCase) -> None:
+        # Whatever state the test left its sessions in.
+        connection.close()
+        connection.close_pool()
+        empty(named(postgres_url, connection.settings_dict["NAME"]))
+        system_accounts_open()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_again)
+        yield
 
 
 def _connect_as(who: SplitResult) -> None:
@@ -100,14 +114,6 @@ def by_admin(django_db_setup: None, postgres_url: str) -> Iterator[psycopg.Conne
     with psycopg.connect(url) as admin:
         yield admin
         admin.rollback()
-
-
-@pytest.fixture(autouse=True)
-def _triggers_back(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "transactional_db" in request.fixturenames:
-        # The session goes with it: the pool would hand it on with its triggers still off.
-        _connect_as(urlsplit(as_services(request.getfixturevalue("postgres_url"))))
 
 
 @pytest.fixture(autouse=True)
