@@ -1,12 +1,25 @@
 """A database that chaos tests may kill; it runs again when the next test begins."""
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.chaos.market import Database, Market, database_of_its_own, market
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ledgers_may_be_read(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """By `verify_ledger`, in databases that are not Django's test database."""
+    with django_db_blocker.unblock():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +35,5 @@ def mortal_database() -> Iterator[Database]:
 @pytest.fixture
 def shop(mortal_database: Database, tmp_path: Path) -> Iterator[Market]:
     """A market without routers and workers, whose customer has plenty of credit."""
-    with market(tmp_path, mortal_database) as made:
+    with market(tmp_path, mortal_database.back()) as made:
         yield made

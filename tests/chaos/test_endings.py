@@ -28,7 +28,7 @@ def one_shop(
     mortal_database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Market]:
     home: Path = tmp_path_factory.mktemp("endings")
-    with market(home, mortal_database, CREDIT_NANO) as made:
+    with market(home, mortal_database.back(), CREDIT_NANO) as made:
         made.hire(2)
         made.publish(slots=SLOTS, hedge_share=1.0)
         made.open(1, queue_max=str(QUEUE_MAX), queue_wait_s="1")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.chaos.clients import Seen, insist
 from tests.chaos.harness import SCALE
-from tests.chaos.market import OWNED, SHARED, TOKEN_NANO, Market, Program
+from tests.chaos.market import OWNED, SHARED, TOKEN_NANO, Database, Market, Program
 from tests.chaos.worker import SLOW_GAP_S, produced
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
@@ -115,14 +115,17 @@ def apart_max(seen: Seen) -> int:
     return int(APART_S / SLOW_GAP_S) + 1 if is_slow else APART_TOKENS
 
 
-async def test_1_whatever_is_killed_no_call_is_lost_or_billed_twice(shop: Market) -> None:
+async def test_1_whatever_is_killed_no_call_is_lost_or_billed_twice(
+    shop: Market, mortal_database: Database
+) -> None:
     shop.hire(2)
     shop.publish()
     shop.open(3)
     stopping = asyncio.Event()
     loading = asyncio.create_task(load(shop, stopping, streams=0.4))
     began_s = time.monotonic()
-    killed = await rampage(shop, shop.kinds, KILLS, pause_s=1.0)
+    kinds = [[mortal_database], shop.workers, shop.routers]
+    killed = await rampage(shop, kinds, KILLS, pause_s=1.0)
     stopping.set()
     log = await loading
     took_s = time.monotonic() - began_s

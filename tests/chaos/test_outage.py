@@ -52,7 +52,10 @@ def leased(shop: Market) -> int:
     ],
 )
 async def test_4_an_outage_of_the_database_fails_no_call(
-    shop: Market, leave: Callable[[Database], None], come_back: Callable[[Database], None]
+    shop: Market,
+    mortal_database: Database,
+    leave: Callable[[Database], None],
+    come_back: Callable[[Database], None],
 ) -> None:
     shop.hire(2)
     shop.publish()
@@ -67,9 +70,9 @@ async def test_4_an_outage_of_the_database_fails_no_call(
         PATIENCE_S,
         "leases that last",
     )
-    await asyncio.to_thread(leave, shop.database)
+    await asyncio.to_thread(leave, mortal_database)
     await asyncio.sleep(OUTAGE_S)
-    await asyncio.to_thread(come_back, shop.database)
+    await asyncio.to_thread(come_back, mortal_database)
     back_s = time.monotonic()
     stopping.set()
     log = await loading
@@ -85,7 +88,9 @@ async def test_4_an_outage_of_the_database_fails_no_call(
     shop.close()
 
 
-async def test_4_routers_that_stop_without_the_database_keep_what_is_owed(shop: Market) -> None:
+async def test_4_routers_that_stop_without_the_database_keep_what_is_owed(
+    shop: Market, mortal_database: Database
+) -> None:
     """One comes back; what the other left is settled by a command."""
     shop.hire(1)
     shop.publish()
@@ -93,7 +98,7 @@ async def test_4_routers_that_stop_without_the_database_keep_what_is_owed(shop: 
     ports = [router.port for router in shop.routers]
     warm = await asyncio.gather(*(call(port, "warm", model=SHARED) for port in ports))
     assert {seen.status for seen in warm} == {200}
-    await asyncio.to_thread(shop.database.kill)
+    await asyncio.to_thread(mortal_database.kill)
     owed = await asyncio.gather(
         *(call(port, f"owed{n}", model=SHARED) for n in range(5) for port in ports)
     )
@@ -101,7 +106,7 @@ async def test_4_routers_that_stop_without_the_database_keep_what_is_owed(shop: 
     for router in shop.routers:
         assert await asyncio.to_thread(router.stop) == 0
         assert len(router.journal) == 1
-    await asyncio.to_thread(shop.database.start)
+    await asyncio.to_thread(mortal_database.start)
     back, gone = shop.routers
     back.start()
     await asyncio.to_thread(gone.settle)
@@ -111,14 +116,16 @@ async def test_4_routers_that_stop_without_the_database_keep_what_is_owed(shop: 
     assert {seen.id for seen in owed} <= shop.ledger().keys()
 
 
-async def test_5_without_the_database_a_router_starts_and_says_503_not_402(shop: Market) -> None:
+async def test_5_without_the_database_a_router_starts_and_says_503_not_402(
+    shop: Market, mortal_database: Database
+) -> None:
     shop.hire(1)
     shop.publish()
     shop.open(1)
     (router,) = shop.routers
     assert (await call(router.port, "warm")).status == 200
     router.kill()
-    await asyncio.to_thread(shop.database.kill)
+    await asyncio.to_thread(mortal_database.kill)
     router.start()
     await asyncio.to_thread(router.wait)
     began_s = time.monotonic()
@@ -128,7 +135,7 @@ async def test_5_without_the_database_a_router_starts_and_says_503_not_402(shop:
     assert all(b"ledger_unavailable" in seen.body for seen in received)
     assert all(int(seen.headers["retry-after"]) >= 1 for seen in received)
     assert took_s < 10, "they do not wait one after the other"
-    await asyncio.to_thread(shop.database.start)
+    await asyncio.to_thread(mortal_database.start)
 
     async with asyncio.timeout(RECOVERED_S):
         while (await call(router.port, "again")).status != 200:  # noqa: ASYNC110
@@ -138,18 +145,20 @@ async def test_5_without_the_database_a_router_starts_and_says_503_not_402(shop:
     assert (posted, held) == (PLENTY_NANO - 2 * 2 * 1_000, 0)
 
 
-async def test_5_a_database_that_stands_still_is_told_as_503_within_seconds(shop: Market) -> None:
+async def test_5_a_database_that_stands_still_is_told_as_503_within_seconds(
+    shop: Market, mortal_database: Database
+) -> None:
     shop.hire(1)
     shop.publish()
     shop.open(1)
     (router,) = shop.routers
-    shop.database.freeze()
+    mortal_database.freeze()
     try:
         began_s = time.monotonic()
         received = await asyncio.gather(*(call(router.port, f"cold{n}") for n in range(20)))
         took_s = time.monotonic() - began_s
     finally:
-        shop.database.thaw()
+        mortal_database.thaw()
     print(f"told after {took_s:.1f} s")
     assert {seen.status for seen in received} == {503}
     assert took_s < 10

@@ -27,7 +27,7 @@ TOKENS = 400
 @pytest.fixture
 def poor_shop(mortal_database: Database, tmp_path: Path) -> Iterator[Market]:
     """A market whose customer has funds for ten calls."""
-    with market(tmp_path, mortal_database, FUNDED * CALL_NANO) as made:
+    with market(tmp_path, mortal_database.back(), FUNDED * CALL_NANO) as made:
         yield made
 
 

@@ -65,7 +65,7 @@ def operations() -> Iterator[tuple[str, str]]:
 async def test_17_a_stranger_learns_and_changes_nothing_of_another_tenants_calls(
     shop: Market,
 ) -> None:
-    customer, _ = open_accounts(shop.database.url, PLENTY_NANO)
+    customer, _ = open_accounts(shop.database_url, PLENTY_NANO)
     stranger_key = ApiKey(2, digest_key(STRANGER, PEPPER.encode()), 2, customer)
     shop.hire(1)
     shop.publish(keys=(stranger_key,))
