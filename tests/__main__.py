@@ -23,12 +23,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deploy.compiled import missing
 from tests.browser import MISSING, chromium_path
 from tests.embedded import DataServices
+from tests.together import SERVERS
 
 ROOT = Path(__file__).resolve().parent.parent
 PART_TIMEOUT_S = 60 * 60
@@ -40,7 +41,10 @@ TOLD = ("--durations=20", "--durations-min=2", "--tb=short", "-r", "fE")
 
 FAULTS = tuple(
     f"tests/chaos/test_{name}.py"
-    for name in ("endings", "inside", "kills", "outage", "pages_outage", "storm", "twins", "walls")
+    for name in (
+        *("endings", "inside", "kills", "memory", "outage", "pages_outage", "restarts", "storm"),
+        *("twins", "walls"),
+    )
 )
 """Promises that have to hold however long it takes; they mostly wait."""
 
@@ -103,19 +107,28 @@ def pytest_part(
 def lanes(*, nightly: bool) -> list[list[Part]]:
     """What runs side by side, each lane one part after the other.
 
-    The longest has a lane of its own. Browsers and faults mostly wait, and what computes fills in.
+    Servers, browsers and faults mostly wait: they have the processors when they ask for them. What
+    computes takes the time that they leave, and so both processors are busy to the end.
     """
     checks = Part("check", ("make", "--no-print-directory", "--keep-going", "check"))
     pure = ("tests/unit", "tests/architecture", "tests/load", "tests/simulation", "tests/judge")
-    unit = pytest_part("unit", "--dist=worksteal", *pure, workers=2, nightly=nightly)
-    servers = ("--dist=loadfile", "tests/contract", "tests/integration")
-    # Each worker collects all tests, which takes it ten seconds of processor.
-    integration = pytest_part("integration", *servers, workers=2, nightly=nightly)
+    # Each worker collects all tests of a part, which takes it seconds of processor.
+    unit = pytest_part("unit", *pure, workers=2 if nightly else 0, nightly=nightly)
+    servers = pytest_part("servers", "--dist=loadfile", *SERVERS, workers=2, nightly=nightly)
+    others = ("tests/integration/marketplace", *(f"--ignore={path}" for path in SERVERS))
+    market = pytest_part("marketplace", "--dist=loadfile", *others, workers=2, nightly=nightly)
     e2e = pytest_part("e2e", "--dist=loadgroup", "tests/e2e", workers=2, nightly=nightly)
     faults = pytest_part("faults", *FAULTS, workers=0, nightly=nightly, env=scale(nightly))
     histories = Part("simulation", (sys.executable, "-m", "tests.simulation"))
     long = [histories, *compiled()] if nightly else []
-    return [[integration], [e2e, checks], [faults, unit, *long]]
+    waiting = [[servers], [e2e], [faults]]
+    computing = [[market], [unit, checks, *long]]
+    return [*waiting, *([yielding(part) for part in lane] for lane in computing)]
+
+
+def yielding(part: Part) -> Part:
+    """The same, for when nothing else asks for the processor."""
+    return replace(part, argv=("nice", "-n", "5", *part.argv))
 
 
 def compiled() -> list[Part]:

@@ -20,6 +20,7 @@ from deploy.bootstrap import TOOLS
 from deploy.programs import CURL
 from tests.databases import copied, named_parts
 from tests.embedded import DataServices
+from tests.together import LONG, TOGETHER
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
@@ -46,24 +47,6 @@ MARKS = {
 ON_DATA_SERVICES = ("tests/contract/", "tests/integration/", "tests/chaos/")
 WITHOUT_DJANGO = "tests/unit/router"
 """The data plane has none: its tests alone need not wait for it (1 s)."""
-TOGETHER = {
-    # They share inference servers that take long to start; those of routers have their own.
-    "routers": ("tests/integration/router/",),
-    "brokers": ("tests/integration/workers/", "tests/integration/marketplace/shared/jobs/"),
-    "agents": ("tests/integration/agents/",),
-    "engines": (
-        "tests/integration/backends/",
-        "tests/integration/marketplace/providers/test_conformance.py",
-        "tests/integration/marketplace/benchmarks/loadgen/test_callers.py",
-        "tests/integration/marketplace/benchmarks/runs/test_measuring.py",
-    ),
-}
-LONG = (
-    "tests/integration/local/test_commands.py",
-    "tests/integration/marketplace/planning/whatif/test_what_if.py",
-    "tests/integration/marketplace/usage/test_usage.py",
-    "tests/integration/marketplace/config/test_roles.py",
-)
 
 # The same examples in every run, however long each takes: a machine that pauses, or an example that
 # nobody has met before, must not refuse a change that has nothing to do with it.
