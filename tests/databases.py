@@ -82,7 +82,7 @@ def _migrated(server_url: str, admin: psycopg.Connection) -> str:
         partial = f"partial_{uuid.uuid4().hex[:8]}"
         admin.execute(SQL("CREATE DATABASE {}").format(Identifier(partial)))
         subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"],
+            [sys.executable, "manage.py", "migrate", "--no-input", "--skip-checks", "-v", "0"],
             cwd=ROOT,
             env={**os.environ, **urls(named(server_url, partial))},
             check=True,

@@ -367,7 +367,7 @@ def database_of_its_own(home: Path) -> Iterator[Database]:
     database.start()
     try:
         subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--no-input", "--verbosity", "0"],
+            [sys.executable, "manage.py", "migrate", "--no-input", "--skip-checks", "-v", "0"],
             cwd=ROOT,
             env={
                 **os.environ,
