@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tests.chaos.harness import KEY
 from tests.chaos.market import OWNED
 
+CONNECT_S = 1.0
 CONTENT = b'"content":"x "'
 
 
@@ -43,14 +44,17 @@ async def call(
     stream: bool = False,
     model: str = OWNED,
     leave_after: int | None = None,
+    host: str = "127.0.0.1",
+    key: str = KEY,
     **fields: object,
 ) -> Seen:
-    """One call on its own connection. Raises ``OSError`` when nobody listens.
+    """One call on its own connection. Raises ``OSError`` when nobody listens within a second.
 
     With ``leave_after`` the client hangs up once it has so many tokens, or at once when 0.
     """
     seen = Seen(name, stream)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(CONNECT_S):
+        reader, writer = await asyncio.open_connection(host, port)
     try:
         body = {
             "model": model,
@@ -61,7 +65,7 @@ async def call(
         raw = json.dumps(body).encode()
         writer.write(
             (
-                f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n"
+                f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
                 f"content-length: {len(raw)}\r\nconnection: close\r\n\r\n"
             ).encode()
             + raw

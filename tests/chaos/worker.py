@@ -1,8 +1,8 @@
 """A worker that does what the prompt says and records what it produced.
 
-In this process, or as one of its own: ``python -m tests.chaos.worker PORT LOG``. A prompt is
-``<call> <tokens> <deed>``. The log has a line ``<call> <what>`` for each token that went out, and
-for what else happened to the call.
+In this process, or as one of its own: ``python -m tests.chaos.worker PORT LOG [ADDRESS]``. A
+prompt is ``<call> <tokens> <deed>``. The log has a line ``<call> <what>`` for each token that went
+out, and for what else happened to the call.
 """
 
 import asyncio
@@ -32,14 +32,15 @@ class ObedientWorker:
     ``lag`` (wait).
     """
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, address: str = "127.0.0.1") -> None:
         self.port = port
+        self._address = address
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._path = log
 
     async def start(self) -> asyncio.Server:
         """Listen."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024)
+        server = await asyncio.start_server(self._serve, self._address, self.port, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
         return server
 
@@ -50,6 +51,9 @@ class ObedientWorker:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"GET "):
+                    _send(writer, 200 if head.startswith(b"GET /health ") else 404, {})
+                    continue
                 length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
                 body = json.loads(await reader.readexactly(length))
                 await self._answer(reader, writer, body)
@@ -132,10 +136,10 @@ def _send(writer: asyncio.StreamWriter, status: int, body: dict[str, object]) ->
     writer.write(head.encode() + b"\r\n\r\n" + raw)
 
 
-async def _main(port: int, log: Path) -> None:
-    async with await ObedientWorker(port, log).start() as server:
+async def _main(port: int, log: Path, *address: str) -> None:
+    async with await ObedientWorker(port, log, *address).start() as server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(_main(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))
