@@ -32,6 +32,7 @@ from marketplace.accounts.services import (
     session_token_issue,
 )
 from marketplace.accounts.sessions.ended import TOKENS_UNTIL
+from marketplace.shared.known_fields import KnownFieldsOnly
 
 
 class OrganisationFilter(filters.FilterSet):
@@ -48,7 +49,7 @@ class OrganisationSerializer(serializers.ModelSerializer[Organisation]):
         read_only_fields = ["id", *LIMIT_FIELDS, "created_at"]
 
 
-class RenameSerializer(serializers.Serializer[Any]):
+class RenameSerializer(KnownFieldsOnly):
     name = serializers.CharField(max_length=120)
 
 
@@ -93,7 +94,7 @@ class MembershipSerializer(serializers.ModelSerializer[Membership]):
         return {**super().to_representation(instance), "organisation": instance.organisation.slug}
 
 
-class RoleSerializer(serializers.Serializer[Any]):
+class RoleSerializer(KnownFieldsOnly):
     role = serializers.ChoiceField(Role.choices)
 
 

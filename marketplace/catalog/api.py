@@ -15,6 +15,7 @@ from marketplace.accounts.access import StaffWritesAllRead
 from marketplace.accounts.models import User
 from marketplace.catalog.models import Deployment, Offer, Pool, Provider, Worker
 from marketplace.catalog.services import offer_publish, pool_put, worker_drain, worker_put
+from marketplace.shared.known_fields import KnownFieldsOnly
 from router.domain.pricing import PRICE_FIELDS, Price
 
 
@@ -64,7 +65,7 @@ class StaffWorkerSerializer(serializers.ModelSerializer[Worker]):
         read_only_fields = ["healthy", "draining"]
 
 
-class WorkerChangeSerializer(serializers.ModelSerializer[Worker]):
+class WorkerChangeSerializer(KnownFieldsOnly, serializers.ModelSerializer[Worker]):
     """Any of them. ``why`` is kept with a drain, ``confirmed`` drains a model's last worker too."""
 
     pool = serializers.SlugRelatedField("name", queryset=Pool.objects.all(), required=False)
@@ -81,7 +82,7 @@ class WorkerChangeSerializer(serializers.ModelSerializer[Worker]):
         extra_kwargs = {name: {"required": False} for name in ("url", "protocol", "slots")}
 
 
-class PoolWriteSerializer(serializers.ModelSerializer[Pool]):
+class PoolWriteSerializer(KnownFieldsOnly, serializers.ModelSerializer[Pool]):
     """``name`` and ``emulated`` are set once, on creation."""
 
     class Meta:

@@ -18,6 +18,7 @@ from marketplace.accounts.permissions import Permission, permission_over
 from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
 from marketplace.keys.rotation import HOUR, OVERLAP_MAX, api_key_rotate
 from marketplace.keys.rules import expiry_check, models_allowed_check
+from marketplace.shared.known_fields import KnownFieldsOnly
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -73,7 +74,7 @@ class ApiKeySerializer(_Checked):
         return {**super().to_representation(instance), "organisation": instance.organisation.slug}
 
 
-class ApiKeyChangeSerializer(_Checked):
+class ApiKeyChangeSerializer(KnownFieldsOnly, _Checked):
     class Meta:
         model = ApiKey
         fields = ["name", "models_allowed", "expires_at", *LIMIT_FIELDS]

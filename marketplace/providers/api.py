@@ -46,6 +46,7 @@ from marketplace.providers.services import (
     listing_update,
 )
 from marketplace.routing.topology import polling
+from marketplace.shared.known_fields import KnownFieldsOnly
 from marketplace.usage.windows import RANGES, window_of
 from router.domain.pricing import PRICE_FIELDS, Price
 
@@ -84,7 +85,7 @@ class EndpointSerializer(serializers.Serializer[Any]):
     slots = serializers.IntegerField(min_value=1, max_value=SLOTS_MAX)
 
 
-class ListingSerializer(serializers.ModelSerializer[Listing]):
+class ListingSerializer(KnownFieldsOnly, serializers.ModelSerializer[Listing]):
     """A draft may be partial. ``actions`` are what the caller may do now."""
 
     provider = serializers.SlugRelatedField("slug", queryset=Provider.objects.all())

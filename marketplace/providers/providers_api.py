@@ -18,9 +18,10 @@ from marketplace.providers.services import (
     provider_open,
     provider_update,
 )
+from marketplace.shared.known_fields import KnownFieldsOnly
 
 
-class ProviderSerializer(catalog.ProviderSerializer):
+class ProviderSerializer(KnownFieldsOnly, catalog.ProviderSerializer):
     """``organisation`` opens it; ``commission_bps`` is set by staff. Neither is shown to all."""
 
     organisation = serializers.SlugField(write_only=True, required=False)

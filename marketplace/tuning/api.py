@@ -14,6 +14,7 @@ from marketplace.accounts.access import StaffOnly
 from marketplace.accounts.models import User
 from marketplace.routing.trials.aim import Aim
 from marketplace.routing.trials.models import RouteTuning, Trial
+from marketplace.shared.known_fields import KnownFieldsOnly
 from marketplace.tuning import sentences
 from marketplace.tuning.proofs.proof import Proof
 from marketplace.tuning.services import (
@@ -118,7 +119,7 @@ class ProposalViewSet(viewsets.ReadOnlyModelViewSet[Trial]):
         return Response(self.get_serializer(trial).data)
 
 
-class RouteTuningSerializer(serializers.ModelSerializer[RouteTuning]):
+class RouteTuningSerializer(KnownFieldsOnly, serializers.ModelSerializer[RouteTuning]):
     model = serializers.CharField(source="model.name", read_only=True)
 
     class Meta:

@@ -16,9 +16,10 @@ from marketplace.accounts.permissions import Permission
 from marketplace.billing.budgets.selectors import budget_state, permission_over_budget
 from marketplace.billing.budgets.services import budget_remove, budget_set
 from marketplace.billing.models import Budget, Window
+from marketplace.shared.known_fields import KnownFieldsOnly
 
 
-class BudgetChangeSerializer(serializers.ModelSerializer[Budget]):
+class BudgetChangeSerializer(KnownFieldsOnly, serializers.ModelSerializer[Budget]):
     class Meta:
         model = Budget
         fields = ["limit_nano", "window"]

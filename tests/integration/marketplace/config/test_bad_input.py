@@ -13,8 +13,10 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.db.models.query import QuerySet
 from django.test import Client
 
+from marketplace.accounts.models import User
+from marketplace.routing.trials.models import RouteTuning
 from tests.integration.marketplace.acme import Acme, open_acme
-from tests.integration.marketplace.api_operations import operations
+from tests.integration.marketplace.api_operations import Operation, operations
 from tests.integration.marketplace.shop import open_shop
 
 pytestmark = pytest.mark.django_db
@@ -87,6 +89,28 @@ def test_a_form_with_a_nul_is_400(client: Client, path: str, form: dict[str, str
 def test_a_limit_beyond_the_column_is_refused_by_the_form(client: Client, name: str) -> None:
     answer = client.post("/keys/create", {"name": "k", "scopes": ["inference"], name: str(2**31)})
     assert answer.status_code == 422
+
+
+CHANGES = [operation for operation in operations() if operation.method == "patch"]
+
+
+@pytest.mark.parametrize("operation", CHANGES, ids=str)
+def test_a_change_of_a_field_that_is_not_there_is_400(acme: Acme, operation: Operation) -> None:
+    shop = acme.shop
+    rows = {name: row for name, (row, _) in acme.rows.items()} | {
+        "providers": shop.provider.slug,
+        "pools": shop.worker.pool.name,
+        "workers": shop.worker.pk,
+        "route-tunings": RouteTuning.objects.get_or_create(model=shop.model)[0].pk,
+    }
+    User.objects.filter(pk=shop.owner.pk).update(is_staff=True, is_superuser=True)
+    client = Client()
+    client.force_login(User.objects.get(pk=shop.owner.pk))
+    changed = {**operation.body({}), "no_such_field": 1}
+    path = operation.path_of(rows[operation.resource])
+    answer = client.patch(path, changed, content_type="application/json")
+    assert answer.status_code == 400, answer.content
+    assert "no_such_field" in answer.content.decode()
 
 
 def cursor(text: str) -> str:
