@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from marketplace.billing.models import Lease, LeaseState, ReconciliationReport
+from marketplace.billing.selectors import gaps_known
 
 
 class LedgerCollector(Collector):
@@ -19,8 +20,13 @@ class LedgerCollector(Collector):
         report = ReconciliationReport.objects.first()
         if report is not None:
             age_s = (timezone.now() - report.created_at).total_seconds()
-            yield _gauge("gaps", "What did not add up in the last report", len(report.gaps))
+            yield _gauge("gaps", "What did not add up in the last report", len(gaps_known()))
             yield _gauge("report_age_seconds", "How old the last report is", age_s)
+        whole = ReconciliationReport.objects.filter(whole=True).first()
+        if whole is not None:
+            age_s = (timezone.now() - whole.created_at).total_seconds()
+            text = "How old the last report from the beginning is"
+            yield _gauge("whole_report_age_seconds", text, age_s)
         open_leases = Lease.objects.filter(state=LeaseState.OPEN)
         yield from _leases("open", open_leases.aggregate(n=Count("pk"), nano=_REST))
         expired = open_leases.filter(expires_at__lt=Now())

@@ -28,6 +28,7 @@ from marketplace.billing.payments.models import (
     StripeEvent,
     SystemOrder,
 )
+from marketplace.billing.seals.models import Seal, SealedSum
 from marketplace.catalog.models import Provider
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "PaymentTransfer",
     "ReconciliationReport",
     "Refund",
+    "Seal",
+    "SealedSum",
     "StaffTransfer",
     "StripeEvent",
     "SystemOrder",
@@ -373,9 +376,13 @@ class WriteOff(models.Model):
 
 
 class ReconciliationReport(models.Model):
-    """The result of one run of the ledger's proof; ``gaps`` is empty if the books are right."""
+    """The result of one run of the ledger's proof; ``gaps`` is empty if the books are right.
+
+    ``whole`` is a proof from the first transfer on; others begin after the last seal.
+    """
 
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    whole = models.BooleanField(default=False, db_default=False)
     transfers = models.BigIntegerField()
     accounts = models.IntegerField()
     gaps = models.JSONField(default=list)

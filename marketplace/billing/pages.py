@@ -21,6 +21,7 @@ from marketplace.billing.models import ReconciliationReport, Transfer, TransferK
 from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
 from marketplace.billing.payments.selectors import payments_shown
 from marketplace.billing.rights import weaknesses
+from marketplace.billing.selectors import gaps_known
 from marketplace.billing.services import customer_account_open
 
 ROWS_PER_PAGE = 50
@@ -79,6 +80,7 @@ def reconciliation(request: HttpRequest) -> HttpResponse:
     covers = Transfer.objects.filter(kind=TransferKind.COVER)
     context = {
         "latest": latest,
+        "gaps": gaps_known(),
         "weak_role": settings.SERVICES_ROLE if is_weak else "",
         "is_late": latest is None or latest.created_at < timezone.now() - REPORT_AGE_MAX,
         "reports": reports,

@@ -24,6 +24,8 @@ BOOKS = {
     "usage_rollup": READ,
     "usage_caller_rollup": READ,
     "usage_detachment": READ,
+    "billing_seal": READ,
+    "billing_sealedsum": READ,
     # Triggers ensure that an account begins empty, and a budget unspent.
     "billing_account": ADD,
     "billing_budget": "SELECT, INSERT, DELETE",

@@ -1,14 +1,17 @@
 """Reads the ledger: balances, and the proof that they follow from the transfers."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
+from django.utils import timezone
 
 from marketplace.billing.budgets.proof import BUDGET_PROOFS
 from marketplace.billing.causes import CAUSE_PROOFS
 from marketplace.billing.invoices.proof import STATEMENT_PROOFS
+from marketplace.billing.models import ReconciliationReport, Seal
 from marketplace.billing.payments.books.proofs import PAYMENT_PROOFS
+from marketplace.billing.seals.proof import chain_gaps, last_seal_gaps
 from marketplace.usage.selectors import calls_kept_since
 
 # Each finds one kind of gap and returns texts.
@@ -24,8 +27,10 @@ _PROOFS = (
            || coalesce(m.posted, 0)
     FROM billing_account a LEFT JOIN (
       SELECT id, sum(amount) AS posted FROM (
-        SELECT credit_id AS id, amount_nano AS amount FROM billing_transfer
-        UNION ALL SELECT debit_id, -amount_nano FROM billing_transfer) side GROUP BY id) m
+        SELECT account_id AS id, amount_nano AS amount FROM billing_sealedsum WHERE %(sealed)s > 0
+        UNION ALL SELECT credit_id, amount_nano FROM billing_transfer WHERE id > %(sealed)s
+        UNION ALL SELECT debit_id, -amount_nano FROM billing_transfer WHERE id > %(sealed)s
+      ) side GROUP BY id) m
     ON m.id = a.id WHERE a.posted_nano <> coalesce(m.posted, 0)
     """,
     # An account's held amount is the rest of its open leases.
@@ -162,6 +167,12 @@ _PROOFS = (
     *STATEMENT_PROOFS,
     *PAYMENT_PROOFS,
 )
+_COUNTS = """
+SELECT (SELECT count(*) FROM billing_transfer WHERE id > %(sealed)s)
+       + (SELECT coalesce(sum(transfers), 0)::bigint FROM billing_seal
+          WHERE through <= %(sealed)s),
+       (SELECT count(*) FROM billing_account)
+"""
 GAPS_MAX = 100
 """Gaps of each kind to list at most."""
 
@@ -175,22 +186,44 @@ class LedgerProof:
     gaps: tuple[str, ...]
 
 
-def ledger_proof(*, calls_since: datetime | None = None) -> LedgerProof:
+@transaction.atomic
+def ledger_proof(*, recent_only: bool = False) -> LedgerProof:
     """Recompute every balance from the transfers, one query for each kind of gap.
 
-    Calls since the start of a day (UTC), by default all that are kept, are compared with their
-    transfers and rollups.
+    Calls that are kept are compared with their transfers and rollups, and each seal with the
+    transfers under it. With ``recent_only`` balances are recomputed from the last seal on, and
+    calls are those of today and yesterday (UTC).
     """
     gaps: list[str] = []
     kept = calls_kept_since()
-    bounds = {"since": max(kept, calls_since) if calls_since else kept, "kept": kept}
     with connection.cursor() as cursor:
+        cursor.execute("SELECT billing_seals_hold()")
+        last = Seal.objects.first()
+        if last is not None:
+            gaps += last_seal_gaps(last)
+            if not recent_only:
+                gaps += chain_gaps()
+        sealed = last.through if last is not None and recent_only else 0
+        since = max(kept, _yesterday()) if recent_only else kept
+        bounds: dict[str, datetime | int] = {"since": since, "kept": kept, "sealed": sealed}
         # Under READ COMMITTED each query sees one snapshot, so settlement may continue.
         for proof in _PROOFS:
             cursor.execute(f"SELECT * FROM ({proof}) gap LIMIT {GAPS_MAX}", bounds)  # noqa: S608
             gaps.extend(str(row[0]) for row in cursor.fetchall())
-        cursor.execute(
-            "SELECT (SELECT count(*) FROM billing_transfer), (SELECT count(*) FROM billing_account)"
-        )
-        transfers, accounts = cursor.fetchone() or (0, 0)
+        cursor.execute(_COUNTS, bounds)
+        ((transfers, accounts),) = cursor.fetchall()
     return LedgerProof(transfers=transfers, accounts=accounts, gaps=tuple(gaps))
+
+
+def _yesterday() -> datetime:
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    return today - timedelta(days=1)
+
+
+def gaps_known() -> list[str]:
+    """Of the last proof, and of the last from the beginning: no other finds what that one does."""
+    reports = (
+        ReconciliationReport.objects.first(),
+        ReconciliationReport.objects.filter(whole=True).first(),
+    )
+    return list(dict.fromkeys(gap for report in reports if report for gap in report.gaps))

@@ -1,11 +1,9 @@
 """Services that move money. Each calls one ledger function in one transaction."""
 
 import uuid
-from datetime import timedelta
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
-from django.utils import timezone
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.billing.models import (
@@ -151,12 +149,11 @@ def payout_record(
 
 
 @transaction.atomic
-def ledger_reconcile() -> ReconciliationReport:
-    """Prove the books, with the calls of today and yesterday, and store a report."""
-    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    proof = ledger_proof(calls_since=today - timedelta(days=1))
+def ledger_reconcile(*, whole: bool = False) -> ReconciliationReport:
+    """Prove the books, from the last seal or from the beginning, and store a report."""
+    proof = ledger_proof(recent_only=not whole)
     return ReconciliationReport.objects.create(
-        transfers=proof.transfers, accounts=proof.accounts, gaps=list(proof.gaps)
+        whole=whole, transfers=proof.transfers, accounts=proof.accounts, gaps=list(proof.gaps)
     )
 
 

@@ -10,12 +10,14 @@ STATEMENT_PROOFS = (
       SELECT id, month, sum(amount) AS amount,
              sum(sum(amount)) OVER (PARTITION BY id ORDER BY month) AS closing
       FROM (
-        SELECT credit_id AS id, amount_nano AS amount,
-               date_trunc('month', created_at AT TIME ZONE 'UTC')::date AS month
-        FROM billing_transfer
+        SELECT account_id AS id, amount_nano AS amount, month
+        FROM billing_sealedsum WHERE %(sealed)s > 0
+        UNION ALL
+        SELECT credit_id, amount_nano, date_trunc('month', created_at AT TIME ZONE 'UTC')::date
+        FROM billing_transfer WHERE id > %(sealed)s
         UNION ALL
         SELECT debit_id, -amount_nano, date_trunc('month', created_at AT TIME ZONE 'UTC')::date
-        FROM billing_transfer) side GROUP BY id, month) m
+        FROM billing_transfer WHERE id > %(sealed)s) side GROUP BY id, month) m
     ON m.id = s.account_id AND m.month = s.period
     WHERE (s.opening_nano, s.closing_nano) IS DISTINCT FROM (closing - amount, closing)
     """,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import timedelta
 
 import httpx
 from django.conf import settings
 from django.utils import timezone
 
 from marketplace.billing.models import Lease, LeaseState, ReconciliationReport
+from marketplace.billing.selectors import gaps_known
 from marketplace.operations.doctor.findings import Finding, bad, good
 from marketplace.operations.selectors import (
     dead_letters_new,
@@ -34,6 +35,7 @@ SILENT_AFTER_S = {Queue.CONTROL: 180.0, Queue.CALLS: 180.0, Queue.WORK: 900.0}
 PREDICTION_WAITS_MAX_S = 300.0
 WEBHOOK_LATE_MAX_S = 300.0
 PROOF_AGE_MAX_S = 900.0
+WHOLE_PROOF_AGE_MAX = timedelta(hours=50)
 RUNBOOKS = "docs/how-to/runbooks"
 PREDICTIONS = "predictions.prediction"
 
@@ -147,13 +149,16 @@ def books() -> list[Finding]:
         return [bad("books", "never proven", "manage.py ledger verify")]
     found: list[Finding] = []
     age_s = (timezone.now() - report.created_at).total_seconds()
-    gaps: Sequence[object] = report.gaps
-    if gaps:
-        text = f"{len(gaps)} gaps: {str(gaps[0])[:200]}"
+    if gaps := gaps_known():
+        text = f"{len(gaps)} gaps: {gaps[0][:200]}"
         found.append(bad("books", text, f"{RUNBOOKS}/money.md#booksdonotbalance"))
     if age_s > PROOF_AGE_MAX_S:
         text = f"last proven {age_s / 60:.0f} min ago"
         found.append(bad("books", text, f"{RUNBOOKS}/money.md#booksnotproven"))
+    whole = ReconciliationReport.objects.filter(whole=True).first()
+    if whole is not None and timezone.now() - whole.created_at > WHOLE_PROOF_AGE_MAX:
+        text = f"last proven from the beginning at {whole.created_at:%Y-%m-%d %H:%M}"
+        found.append(bad("books", text, f"{RUNBOOKS}/money.md#booksnotprovenwhole"))
     return found or [good("books", f"balance, proven {age_s:.0f} s ago")]
 
 

@@ -73,11 +73,15 @@ def every(
     return register
 
 
-def daily(hours: Iterable[int], *, queue: Queue) -> Callable[[Run], Run]:
+def daily(
+    hours: Iterable[int], *, queue: Queue, time_limit_s: float = TIME_LIMIT_S
+) -> Callable[[Run], Run]:
     """Register a function that starts at these hours of the day (UTC); without any, never."""
 
     def register(run: Run) -> Run:
-        task_register(PeriodicTask(_name(run), run, queue, hours=tuple(hours)))
+        task_register(
+            PeriodicTask(_name(run), run, queue, hours=tuple(hours), time_limit_s=time_limit_s)
+        )
         return run
 
     return register

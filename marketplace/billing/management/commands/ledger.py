@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection
 from django.db.models import Sum
 
 from marketplace.accounts.models import User
-from marketplace.billing.models import Transfer, TransferKind
+from marketplace.billing.models import Seal, Transfer, TransferKind
 from marketplace.billing.recovery import (
     JournalCopy,
     journal_compare,
@@ -21,6 +21,8 @@ from marketplace.billing.recovery import (
     routers_alive,
 )
 from marketplace.billing.rights import weaknesses
+from marketplace.billing.seals.proof import unsigned
+from marketplace.billing.seals.services import seal_sign
 from marketplace.billing.selectors import ledger_proof
 from marketplace.billing.services import transfer_explain, transfer_reverse
 from router.domain.money import format_usd
@@ -40,8 +42,16 @@ class Command(BaseCommand):
         verify = verbs.add_parser(
             "verify", help="exit 1 and say what when anything does not add up"
         )
+        verify.add_argument(
+            "--from-beginning",
+            action="store_true",
+            help="from the first transfer and call on, and every seal",
+        )
         verify.add_argument("--journal", type=Path, help="a router's journal, to compare with it")
         verify.add_argument("--max-age", type=float, default=60.0, help="seconds that may pass")
+        verbs.add_parser(
+            "sign", help="after a new DJANGO_SECRET_KEY: prove from the beginning, sign the seal"
+        )
         replay = verbs.add_parser("replay", help="settle the calls of a journal; safe to repeat")
         replay.add_argument("path", type=Path, help="a folder, a segment or a …-rejected.jsonl")
         replay.add_argument("--force", action="store_true", help="also streams that may still run")
@@ -68,7 +78,7 @@ class Command(BaseCommand):
     def _verify(self, options: dict[str, Any]) -> None:
         # The journal is read first: calls that settle during the proof are then in the ledger.
         found = _read(options["journal"], routers_alive()) if options["journal"] else None
-        proof = ledger_proof()
+        proof = ledger_proof(recent_only=not options["from_beginning"])
         gaps = list(proof.gaps)
         if found is not None:
             gaps += self._compared(found, options["max_age"])
@@ -86,6 +96,16 @@ class Command(BaseCommand):
         self.stdout.write(
             f"The ledger balances: {proof.transfers} transfers over {proof.accounts} accounts."
         )
+
+    def _sign(self, options: dict[str, Any]) -> None:
+        last = Seal.objects.first()
+        if last is None:
+            raise CommandError("there is no seal yet")
+        gaps = [gap for gap in ledger_proof().gaps if gap != unsigned(last)]
+        if gaps:
+            raise CommandError("\n".join(["nothing is signed:", *gaps]))
+        seal_sign(seal=last)
+        self.stdout.write(f"Seal {last.pk} is signed, through transfer {last.through}.")
 
     def _compared(self, found: JournalCopy, max_age_s: float) -> list[str]:
         """Print the comparison of a journal with the ledger; returns the gaps."""

@@ -78,7 +78,7 @@ def test_a_straggler_is_scraped(shop: Shop) -> None:
 
 def test_rules_dashboards_and_documentation_name_what_is_scraped(shop: Shop) -> None:
     """Those of routers are in tests/architecture/test_prometheus.py."""
-    ledger_reconcile()
+    ledger_reconcile(whole=True)
     answer = Client().get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)", answer.content.decode(), re.MULTILINE))
     exposed = set(types)

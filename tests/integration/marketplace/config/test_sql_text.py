@@ -25,6 +25,7 @@ FROZEN = {
     "billing/migrations/sql/0001_baseline.sql": "23f4f6e71b5b6582",
     "billing/migrations/sql/0002_places.sql": "0733d9ff7e0b9378",
     "billing/migrations/sql/0003_price_classes.sql": "1821fbf306e947c0",
+    "billing/migrations/sql/0004_seals.sql": "3decc1a29a2703b7",
     "catalog/migrations/sql/0001_baseline.sql": "ebf461b5ff0b8a93",
     "routing/migrations/sql/0001_baseline.sql": "24c2600419393c69",
     "support/migrations/sql/0001_baseline.sql": "4d7c83599e040671",

@@ -133,6 +133,17 @@ def test_books_that_were_never_proven_or_have_gaps_are_found(shop: Shop) -> None
     ]
 
 
+def test_a_proof_from_the_beginning_that_is_old_is_found(shop: Shop) -> None:
+    ledger_reconcile(whole=True)
+    ledger_reconcile()
+    assert verdicts("books") == [Verdict.GOOD]
+    intrude(
+        "UPDATE billing_reconciliationreport SET created_at = now() - interval '3 days' WHERE whole"
+    )
+    (found,) = looked("books")
+    assert "from the beginning" in found.text
+
+
 def test_a_router_that_does_not_answer_is_named(shop: Shop, settings: Any) -> None:
     settings.ROUTER_ADMIN_TOKEN = "admin"
     (found,) = looked("routers")
