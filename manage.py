@@ -16,8 +16,8 @@ from deploy.local.environment import (
     keep_traceback,
 )
 
-# They start and stop the stack themselves: its environment must not look like the caller's wish.
-LAUNCHER_COMMANDS = {"up", "down", "status"}
+# They start and stop services themselves: no stack's environment may look like the caller's wish.
+LAUNCHER_COMMANDS = {"up", "down", "status", "restore"}
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def run(
     Raises LaunchError when it can't start; nothing of it runs any more then.
     """
     check_ports(options)
-    with _claim(options.home), _requests_to_stop() as asked:
+    with claim(options.home), _requests_to_stop() as asked:
         end_leftovers(options.home)
         _check_disk(options.home)
         try:
@@ -169,7 +169,7 @@ class _Record:
 
 
 @contextlib.contextmanager
-def _claim(home: Path) -> Iterator[IO[str]]:
+def claim(home: Path) -> Iterator[IO[str]]:
     """Lock the home folder for this launcher; the kernel unlocks it when we die."""
     try:
         (home / "run").mkdir(parents=True, exist_ok=True)

@@ -166,6 +166,7 @@ WAYPOST_TOPUP_CENTS_MAX = _positive("WAYPOST_TOPUP_CENTS_MAX", 100_000)
 if WAYPOST_TOPUP_CENTS_MAX < WAYPOST_TOPUP_CENTS_MIN:
     raise ImproperlyConfigured("WAYPOST_TOPUP_CENTS_MAX must not be below WAYPOST_TOPUP_CENTS_MIN")
 WAYPOST_TRIAL_CREDIT_CENTS = _not_negative("WAYPOST_TRIAL_CREDIT_CENTS", 0)
+WAYPOST_BACKUP_HOURS_MAX = _not_negative("WAYPOST_BACKUP_HOURS_MAX", 48)
 
 # --- Benchmarks ------------------------------------------------------------------------------
 WAYPOST_BENCHMARKS_AUTO = env.bool("WAYPOST_BENCHMARKS_AUTO", default=True)

@@ -1,4 +1,4 @@
-"""When the job processes of each queue last did something."""
+"""When each queue last did something, and the backups that were made."""
 
 from django.db import models
 
@@ -11,3 +11,16 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.queue}: {self.beat_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Backup(models.Model):
+    """A backup that was made. The row of one is not in it: it is written afterwards."""
+
+    made_at = models.DateTimeField()
+    place = models.TextField()
+
+    class Meta:
+        ordering = ["-made_at"]
+
+    def __str__(self) -> str:
+        return f"{self.made_at:%Y-%m-%d %H:%M}: {self.place}"

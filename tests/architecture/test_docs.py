@@ -50,6 +50,8 @@ COMMANDS = {
     "up": "deploy.local",
     "down": "deploy.local",
     "doctor": "marketplace.operations",
+    "backup": "marketplace.operations",
+    "restore": "deploy.local",
     "status": "deploy.local",
     "advise": "marketplace.planning",
     "autoscale": "marketplace.planning",

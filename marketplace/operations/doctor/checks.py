@@ -27,6 +27,7 @@ CHECKS = (
     Check("dead letters", work.dead_letters, SEE_LOG, TABLES),
     Check("webhooks", work.webhooks, SEE_LOG, TABLES),
     Check("books", work.books, SEE_LOG, TABLES),
+    Check("backups", data_services.backups, SEE_LOG, TABLES),
     Check("leases", work.leases, SEE_LOG, TABLES),
     Check("mail", machine.mail, "is the server of EMAIL_URL up, and the password right?"),
     Check("certificate", machine.certificate, "does WAYPOST_PUBLIC_URL lead to the pages?"),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
 from kombu import Connection
 
 from marketplace.billing.rights import weaknesses
 from marketplace.operations.doctor.findings import Finding, bad, good, unknown
+from marketplace.operations.models import Backup
 from marketplace.operations.resealing import Sealed, secrets_look
 from marketplace.shared.jobs.brokers import is_rabbitmq, options_to_send
 
@@ -74,6 +77,23 @@ def secrets() -> list[Finding]:
         text = f"{older} of {counts.total()} sealed secrets are under an older key"
         return [bad("secrets", text, "manage.py secrets rotate")]
     return [good("secrets", f"{counts.total()} are sealed under the newest key")]
+
+
+def backups() -> list[Finding]:
+    """A backup was made lately."""
+    hours_max = settings.WAYPOST_BACKUP_HOURS_MAX
+    if not hours_max:
+        return [unknown("backups", "not watched: WAYPOST_BACKUP_HOURS_MAX is 0")]
+    last = Backup.objects.first()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT min(applied) FROM django_migrations")
+        ((installed_at,),) = cursor.fetchall()
+    age = timezone.now() - (last.made_at if last else installed_at)
+    said = f"the last is of {last.made_at:%Y-%m-%d %H:%M}, in {last.place}" if last else "none yet"
+    if age > timedelta(hours=hours_max):
+        advice = "manage.py backup, by a timer: docs/how-to/back-up-and-restore.md"
+        return [bad("backups", said, advice)]
+    return [good("backups", said)]
 
 
 def clock() -> list[Finding]:

@@ -15,7 +15,7 @@ from marketplace.dead_letters.models import DeadLetter
 from marketplace.operations.doctor import data_services, work
 from marketplace.operations.doctor.checks import CHECKS
 from marketplace.operations.doctor.findings import Finding, Verdict, examine
-from marketplace.operations.models import Heartbeat
+from marketplace.operations.models import Backup, Heartbeat
 from marketplace.planning.models import WhatIf
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.periodic import Queue
@@ -35,6 +35,7 @@ OF_ROWS = (
     "dead letters",
     "webhooks",
     "books",
+    "backups",
     "leases",
 )
 
@@ -131,6 +132,21 @@ def test_books_that_were_never_proven_or_have_gaps_are_found(shop: Shop) -> None
         True,
         True,
     ]
+
+
+def test_a_backup_that_is_old_or_was_never_made_is_asked_for(shop: Shop, settings: Any) -> None:
+    assert verdicts("backups") == [Verdict.GOOD]
+    intrude("UPDATE django_migrations SET applied = now() - interval '3 days'")
+    (found,) = looked("backups")
+    assert (found.verdict, found.text) == (Verdict.BAD, "none yet")
+    assert "manage.py backup" in found.advice
+    last = Backup.objects.create(made_at=timezone.now() - 47 * HOUR, place="/mnt/kept")
+    assert verdicts("backups") == [Verdict.GOOD]
+    last.made_at -= 2 * HOUR
+    last.save()
+    assert verdicts("backups") == [Verdict.BAD]
+    settings.WAYPOST_BACKUP_HOURS_MAX = 0
+    assert verdicts("backups") == [Verdict.UNKNOWN]
 
 
 def test_a_proof_from_the_beginning_that_is_old_is_found(shop: Shop) -> None:

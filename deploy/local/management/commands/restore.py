@@ -1,0 +1,73 @@
+"""`manage.py restore`: a backup's database and files in place of what is there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from deploy.local import secrets, stack
+from deploy.local.embedded import database_alone
+from deploy.local.environment import default_home
+from deploy.local.launch import LaunchError
+from deploy.local.postgres import PostgresError
+from deploy.local.secrets import OWNER_URL
+from marketplace.operations.backups.archive import BackupError, Manifest, backup_restore
+
+
+class Command(BaseCommand):
+    help = "Put a backup in place of the database and customers' files, and prove the ledger."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("folder", type=Path, help="what manage.py backup made")
+        parser.add_argument(
+            "--home", type=Path, default=default_home(), help="state folder (.waypost)"
+        )
+        parser.add_argument("--yes", action="store_true", help="what is there now may be lost")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        if not given["yes"]:
+            raise CommandError("this replaces the database: add --yes once that is meant")
+        home = given["home"].resolve()
+        try:
+            with contextlib.ExitStack() as opened:
+                urls = _urls_of_environment()
+                if urls is None:
+                    server = opened.enter_context(database_alone(home))
+                    urls = {"DATABASE_URL": server.url, OWNER_URL: server.owner_url}
+                files = None if os.environ.get("WAYPOST_FILES_BUCKET") else home / "files"
+                manifest = backup_restore(
+                    folder=given["folder"].resolve(), database_url=urls[OWNER_URL], files=files
+                )
+                self._prove(manifest, {**secrets.load_or_make(home, os.environ), **urls}, home)
+        except (BackupError, LaunchError, PostgresError, OSError) as error:
+            raise CommandError(str(error)) from error
+
+    def _prove(self, manifest: Manifest, environment: dict[str, str], home: Path) -> None:
+        """By processes of their own: this one has no settings for the database."""
+        known = {**os.environ, **environment, "WAYPOST_HOME": str(home)}
+        # Tables of the backup's version become this version's, and roles have their rights.
+        for words in (
+            ("migrate", "--no-input", "--verbosity", "0"),
+            ("ledger", "verify", "--from-beginning"),
+        ):
+            command = [sys.executable, str(stack.ROOT / "manage.py"), *words]
+            if subprocess.run(command, env=known, check=False).returncode != 0:
+                raise CommandError(f"manage.py {' '.join(words)} failed; the backup is in place")
+        self.stdout.write(
+            f"This is {manifest.made_at:%Y-%m-%d %H:%M} UTC. Start the routers that were "
+            "there, each with its journal: they settle what came later."
+        )
+
+
+def _urls_of_environment() -> dict[str, str] | None:
+    """Of one's own PostgreSQL; None where the embedded one is meant."""
+    url = os.environ.get("DATABASE_URL")
+    return {"DATABASE_URL": url, OWNER_URL: os.environ.get(OWNER_URL) or url} if url else None

