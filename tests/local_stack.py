@@ -24,7 +24,7 @@ DOWN_TIMEOUT_S = 300
 class LocalStack:
     """A home folder and its ports. Nothing of the test run's own environment reaches it.
 
-    ``broker_url`` takes the place of the embedded Valkey.
+    ``broker_url`` takes the place of the embedded Valkey. ``root`` is whose code runs.
     """
 
     home: Path
@@ -32,6 +32,7 @@ class LocalStack:
     router_port: int
     router_grpc_port: int
     broker_url: str = ""
+    root: Path = ROOT
 
     @property
     def web_url(self) -> str:
@@ -58,8 +59,8 @@ class LocalStack:
             and name not in {"DATABASE_URL", "MIGRATE_DATABASE_URL", "BROKER_URL"}
         }
         return subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *words],
-            cwd=ROOT,
+            [sys.executable, str(self.root / "manage.py"), *words],
+            cwd=self.root,
             # No automatic benchmarks while a test runs.
             env={
                 **inherited,
@@ -106,7 +107,8 @@ def shared_stack(folder: Path) -> Iterator[LocalStack]:
         with _alone(folder):
             if kept.exists():
                 found = json.loads(kept.read_text())
-                stack = LocalStack(**{**found, "home": Path(found["home"])})
+                paths = {name: Path(found[name]) for name in ("home", "root")}
+                stack = LocalStack(**{**found, **paths})
             else:
                 stack = LocalStack(folder / "home", *free_ports(3))
                 try:
@@ -114,7 +116,7 @@ def shared_stack(folder: Path) -> Iterator[LocalStack]:
                 except BaseException:
                     stack.down()
                     raise
-                kept.write_text(json.dumps({**asdict(stack), "home": str(stack.home)}))
+                kept.write_text(json.dumps(asdict(stack), default=str))
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield stack
