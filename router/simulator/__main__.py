@@ -5,6 +5,7 @@ python -m router.simulator failure --load 0.5            another scenario
 python -m router.simulator study --load 0.3,0.5,0.7,0.85,0.95 --plot study.svg
 python -m router.simulator study --arrivals day.jsonl    recorded arrivals, one JSON object a line
 python -m router.simulator --engines e-sess75,e-mixed50 --seeds 2 --jobs 2    LLM engines and chat
+python -m router.simulator --capacity 1000,100,10        workers, routers and regions
 """
 
 import argparse
@@ -19,6 +20,7 @@ import msgspec
 from router.domain.catalog import Policy
 from router.scheduling.policies import POLICIES
 from router.simulator.batching import StepForm
+from router.simulator.capacity import CAPACITY_HEAD, capacity_line, carried, layouts
 from router.simulator.compare import REFERENCE, Figures, compare
 from router.simulator.engine import MODEL, Answers
 from router.simulator.engine_compare import (
@@ -44,6 +46,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     if arguments.engines:
         return _engines(arguments)
+    if arguments.capacity:
+        return _capacity(arguments)
     names = arguments.policies.split(",")
     try:
         loads = [float(load) for load in arguments.load.split(",")]
@@ -105,6 +109,24 @@ def _engines(arguments: argparse.Namespace) -> int:
         print(ENGINE_HEAD)
         for row in figures:
             print(engine_line(row, figures[0].penalised_ms), flush=True)
+    return 0
+
+
+def _capacity(arguments: argparse.Namespace) -> int:
+    try:
+        workers, routers, regions = map(int, arguments.capacity.split(","))
+        loads = [float(load) for load in arguments.load.split(",")]
+    except ValueError:
+        return _refuse("--capacity has workers, routers and regions, as in 1000,100,10")
+    if min(workers // regions, routers // regions, regions) < 1:
+        return _refuse("each region needs a worker and a router")
+    print(f"{arguments.requests:,} requests, seed {arguments.seed}; EMULATED hardware")
+    print(CAPACITY_HEAD, flush=True)
+    for load in loads:
+        for layout in layouts(workers, routers, regions):
+            print(
+                capacity_line(carried(layout, load, arguments.requests, arguments.seed)), flush=True
+            )
     return 0
 
 
@@ -172,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=list(Answers),
         help="requests are generations, with tokens by their size or all as many",
     )
+    parser.add_argument("--capacity", metavar="N,N,N", help="workers, routers, regions")
     parser.add_argument("--engines", metavar="NAMES", help="scenarios of LLM engines, or all")
     parser.add_argument("--placers", default="oracle,ours,least_outstanding,round_robin")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each engine scenario")
