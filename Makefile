@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run compile check test nightly fmt bench bench-overhead bench-settlement bench-pages
-.PHONY: bench-partitions bench-agreement bench-batches bench-engine-change rehearse judge drift chaos sim
+.PHONY: bench-partitions bench-agreement bench-batches bench-engine-change rehearse day judge drift chaos sim
 .PHONY: docs fresh clean audit sbom
 
 BIN := .venv/bin
@@ -99,6 +99,9 @@ bench-engine-change: setup ## Engines return as another version, with the loop a
 
 rehearse: setup ## Rehearse a day's load by Locust, on a running stack or its own (ARGS="--help")
 	@$(BIN)/python -m tests.load $(ARGS)
+
+day: setup ## A company's day: that load while parts are killed, stopped and replaced; a report in HTML
+	@$(BIN)/python -m tests.load.company $(ARGS)
 
 judge: setup ## Compare the router with other gateways on emulated workers (ARGS="--help")
 	@$(BIN)/python -m tests.judge $(ARGS)

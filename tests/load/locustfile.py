@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from random import Random
+from typing import IO
 from urllib.request import Request, urlopen
 
 from locust import LoadTestShape, events, task
@@ -39,6 +40,7 @@ def options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--slos", default="", help="milliseconds, as embeddings=300")
     parser.add_argument("--attain", type=float, default=0.99, help="share that has to meet each")
     parser.add_argument("--think-ms", type=float, default=THINK_MS_MEAN, help="between two calls")
+    parser.add_argument("--calls-file", default="", help="gets a JSON object for each call")
     parser.add_argument("--day-seed", type=int, default=1, help="of the bursts and the calls")
 
 
@@ -51,10 +53,14 @@ class Rehearsal:
         self.mix: dict[str, float] = {}
         self.models: dict[str, list[str]] = {}
         self.rng = Random(1)
+        self.log: IO[str] | None = None
 
     def begin(self, environment: Environment) -> None:
         """Take the options in and ask what is on offer. Raises ``ValueError``, ``OSError``."""
         asked = environment.parsed_options
+        if asked.calls_file:
+            # By lines: whoever reads it meanwhile sees whole ones.
+            self.log = open(asked.calls_file, "w", buffering=1)  # noqa: SIM115
         self.attained = slo.fresh(slo.parse_slos(asked.slos))
         self.day = Day(asked.minutes, asked.peak_users, asked.day_seed)
         self.rng = Random(f"calls-{asked.day_seed}")
@@ -91,7 +97,7 @@ class Person(FastHttpUser):
         """One call to its last byte."""
         one = REHEARSAL.next_call()
         headers = {**one.headers, "authorization": f"Bearer {os.environ.get(KEY, '')}"}
-        begun_s = time.perf_counter()
+        at_s, begun_s = time.time(), time.perf_counter()
         with self.client.post(
             one.path,
             data=one.body,
@@ -113,6 +119,18 @@ class Person(FastHttpUser):
             response.request_meta["response_length"] = int(read) + len(body)
             if failed:
                 response.failure(f"{response.status_code}: {body[:200]!r}")
+            request_id = (response.headers or {}).get("x-request-id", "")
+        if REHEARSAL.log is not None:
+            line = {
+                "at_s": at_s,
+                "kind": one.kind,
+                "status": response.status_code,
+                "ok": not failed,
+                "first_ms": first_ms,
+                "total_ms": total_ms,
+                "request_id": request_id,
+            }
+            REHEARSAL.log.write(json.dumps(line) + "\n")
         self._count(one.kind, "total", total_ms, failed=failed)
         if one.kind == "streamed":
             self._count(one.kind, slo.FIRST_BYTE, first_ms, failed=failed)
