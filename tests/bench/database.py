@@ -54,7 +54,7 @@ def _server() -> Iterator[str]:
         # PostgreSQL runs as another user when this runs as root.
         home.chmod(0o755)
         (port,) = free_ports(1)
-        server = Postgres(home / "pg", port, "bench", "bench")
+        server = Postgres(home / "pg", port, "bench", "bench", "bench")
         server.prepare()
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(server.argv, stdout=log, stderr=log)

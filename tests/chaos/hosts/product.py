@@ -70,7 +70,7 @@ class Product:
         self.network = network
         self._home = home
         self.made = home / "produced.log"
-        self._postgres = Postgres(home / "pg", POSTGRES_PORT, "test", services_password="test")
+        self._postgres = Postgres(home / "pg", POSTGRES_PORT, "test", "test", "test")
         self._valkey = Valkey(home / "valkey", VALKEY_PORT, password="test")
         self.database_url = self._reached(self._postgres.url)
         self._env = {
@@ -175,6 +175,7 @@ class Product:
         env = {**self._env, "WAYPOST_HOME": str(self._home / host)}
         if host in (LEFT, RIGHT):
             env |= {"ROUTER_HOST": self.network.address(host), "ROUTER_ID": host}
+            env |= {"DATABASE_URL": self._reached(self._postgres.routers_url)}
         command = self.network.on(host, [sys.executable, "-m", *words])
         return Part(command, self._home / f"{name}.log", env, serves=serves)
 

@@ -321,7 +321,7 @@ def test_a_pid_file_that_names_another_program_is_forgotten(home: Path) -> None:
     (cluster / "PG_VERSION").write_text("18\n")
     pid_file = cluster / "postmaster.pid"
     pid_file.write_text(f"{os.getpid()}\n{cluster}\n")
-    Postgres(cluster, 1, "x", "y").prepare()
+    Postgres(cluster, 1, "x", "y", "z").prepare()
     assert not pid_file.exists()
 
 
