@@ -124,6 +124,8 @@ if ALLAUTH_TRUSTED_PROXY_COUNT < 0:
 # --- A second factor, passkeys, sessions -----------------------------------------------------
 WAYPOST_STAFF_SECOND_FACTOR = env.bool("WAYPOST_STAFF_SECOND_FACTOR", default=True)
 MFA_ADAPTER = "marketplace.accounts.sign_in.second_factors.SecondFactorAdapter"
+# Without mail no address can be verified, and staff would be locked out.
+MFA_ALLOW_UNVERIFIED_EMAIL = not MAIL_ON
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Waypost"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.test import Client
 from django.urls import URLPattern, reverse
@@ -65,6 +66,12 @@ def test_they_are_told_why_and_may_set_it_up_and_sign_out(staff: User) -> None:
     assert begun["Location"].startswith(reverse("account_reauthenticate"))
     assert client.post("/logout/").status_code == 302
     assert "_auth_user_id" not in client.session
+
+
+def test_who_signed_up_where_there_is_no_mail_can_set_one_up(staff: User) -> None:
+    EmailAddress.objects.create(user=staff, email=staff.email, primary=True, verified=False)
+    begun = signed_in(staff).get(reverse("mfa_activate_totp"))
+    assert begun["Location"].startswith(reverse("account_reauthenticate"))
 
 
 @pytest.mark.parametrize(
