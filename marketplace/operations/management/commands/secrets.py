@@ -19,11 +19,13 @@ class Command(BaseCommand):
         verbs.add_parser("rotate", help="seal all under the first of WAYPOST_SECRETS_KEYS")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = secrets_rotate() if options["verb"] == "rotate" else secrets_look()
-        words = "were under an older key" if options["verb"] == "rotate" else "are under an older"
+        is_rotation = options["verb"] == "rotate"
+        found = secrets_rotate() if is_rotation else secrets_look()
+        verb = "were" if is_rotation else "are"
         for purpose, counts in found.items():
+            older = counts[Sealed.OLDER]
             self.stdout.write(
-                f"{purpose}: {counts.total()}, of which {counts[Sealed.OLDER]} {words}"
+                f"{purpose}: {counts.total()}, of which {older} {verb} under an older key"
             )
         if unreadable := _unreadable(found):
             raise CommandError(f"{unreadable} cannot be read: is a key left out?")
