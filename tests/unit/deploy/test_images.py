@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from deploy.bootstrap import UV_VERSION
+from deploy.local.postgres import OWNER, ROUTERS, SERVICES
 from marketplace.shared.jobs.periodic import Queue
 from router.settings import settings_from_env
 from tests.architecture import pages
@@ -145,6 +146,14 @@ def test_settings_are_those_that_the_code_reads() -> None:
 def test_only_migrations_come_as_the_owner() -> None:
     with_owner = {name for name, each in ours().items() if "OWNER_PASSWORD" in str(each)}
     assert with_owner == {"migrate"}
+
+
+def test_each_comes_as_the_role_that_up_gives_it() -> None:
+    for name, each in ours().items():
+        role = ROUTERS if name == "router" else SERVICES
+        assert each["environment"]["DATABASE_URL"].startswith(f"postgres://{role}:"), name
+    made = set(re.findall(r"CREATE ROLE (\w+)", (IMAGES / "roles.sh").read_text()))
+    assert made == {OWNER, SERVICES, ROUTERS}
 
 
 def test_commands_start_what_there_is() -> None:

@@ -44,6 +44,7 @@ MADE_BY_OPERATORS = {
     ("rabbitmq-default-user", "username"),
     ("rabbitmq-default-user", "password"),
 }
+ROUTERS_LOGIN = "waypost-routers-login"
 OF_ENGINES = {"/health", "/v2/health/ready", "/v2/health/live"}
 TAG = re.compile(r":(?P<tag>[\w.-]*\d[\w.-]*)$|@sha256:[0-9a-f]{64}$")
 EXPANSION = re.compile(r"\$\((\w+)\)")
@@ -403,6 +404,15 @@ def only_migrations_come_as_the_owner(manifests: Sequence[Manifest]) -> Iterator
             yield f"{where}: is given the owner of the tables"
 
 
+def routers_alone_come_as_routers(manifests: Sequence[Manifest]) -> Iterator[str]:
+    for where, secret, _ in _secrets(manifests):
+        if where.startswith("StatefulSet router") and secret == "waypost-services-login":
+            yield f"{where}: is given the role of pages and jobs"
+    given = {where for where, secret, _ in _secrets(manifests) if secret == ROUTERS_LOGIN}
+    if given - {"Cluster database"} != {"StatefulSet router, app"}:
+        yield f"{sorted(given)} have the routers' role"
+
+
 # --- network ---------------------------------------------------------------------------------
 
 
@@ -487,6 +497,7 @@ POLICIES: tuple[Policy, ...] = (
     every_queue_has_its_processes,
     beat_is_one,
     only_migrations_come_as_the_owner,
+    routers_alone_come_as_routers,
     nothing_is_allowed_by_default,
     network_policies_name_pods_and_ports,
     workers_reach_the_pages_alone,

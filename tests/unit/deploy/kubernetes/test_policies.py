@@ -295,6 +295,12 @@ PLANTED: dict[str, tuple[Policy, Plant]] = {
             name="database-app"
         ),
     ),
+    "a router as pages come": (
+        policies.routers_alone_come_as_routers,
+        lambda all_: variable(router(all_), "DATABASE_PASSWORD")["valueFrom"][
+            "secretKeyRef"
+        ].update(name="waypost-services-login"),
+    ),
     "an open network": (
         policies.nothing_is_allowed_by_default,
         lambda all_: find(all_, "NetworkPolicy", "default-deny")["spec"].update(
