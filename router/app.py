@@ -24,12 +24,14 @@ from router.adapters.memory import (
     MemoryLedger,
     MemorySnapshotSource,
 )
+from router.adapters.memory_responses import MemoryResponseStore
 from router.adapters.postgres.bank import PostgresBank
 from router.adapters.postgres.cluster import PostgresCluster
 from router.adapters.postgres.idempotency import PostgresIdempotencyStore
 from router.adapters.postgres.ledger import PostgresLedger
 from router.adapters.postgres.pool import Pool, open_pool
 from router.adapters.postgres.refusals import PostgresRefusals
+from router.adapters.postgres.responses import PostgresResponseStore
 from router.adapters.postgres.snapshots import POLL_S, PostgresSnapshotSource
 from router.adapters.snapshot_file import SnapshotFile
 from router.adapters.static_fleet import load_fleet
@@ -78,6 +80,7 @@ async def serve(settings: Settings) -> None:
                 books.settler,
                 books.ledger,
                 answers,
+                PostgresResponseStore(books.pool),
                 source,
                 SnapshotFile(settings.home / "snapshot.json"),
                 PostgresCluster(books.pool),
@@ -188,7 +191,9 @@ async def _serve_alone(settings: Settings, fleet_path: Path) -> None:
     vault = open_vault(bank, settings.limits)
     source = MemorySnapshotSource(snapshot)
     answers = MemoryIdempotencyStore(time.monotonic)
-    await serve_http(settings, Stores(vault, MemoryRecorder(ledger), ledger, answers, source))
+    responses = MemoryResponseStore(time.monotonic)
+    stores = Stores(vault, MemoryRecorder(ledger), ledger, answers, responses, source)
+    await serve_http(settings, stores)
 
 
 async def serve_http(settings: Settings, stores: Stores) -> None:

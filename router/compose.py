@@ -18,6 +18,7 @@ from router.contracts.record import UsageRecord
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.ingress.account import Account
 from router.ingress.api import API
+from router.ingress.faces.responses.turns import Turns
 from router.ingress.forward import Forwarder
 from router.ingress.idempotency import Idempotency
 from router.ingress.operations import Operations
@@ -43,6 +44,7 @@ from router.ports.catalog import SnapshotSource
 from router.ports.cluster import Cluster, Member
 from router.ports.idempotency import IdempotencyStore
 from router.ports.records import NO_LOSSES, Recorder
+from router.ports.responses import ResponseStore
 from router.ports.upstream import Upstream
 from router.scheduling.fleet.yielding import Yielding
 from router.scheduling.scheduler import Scheduler
@@ -85,6 +87,7 @@ class Stores(Struct, frozen=True):
     recorder: MemoryRecorder | Settler
     books: Books
     answers: IdempotencyStore
+    responses: ResponseStore
     source: SnapshotSource
     kept: SnapshotFile | None = None
     cluster: Cluster | None = None
@@ -137,6 +140,7 @@ async def compose(settings: Settings, stores: Stores, closing: AsyncExitStack) -
         operations,
         Account(path.gateway, path.recent, stores.books, forwarder),
         Idempotency(stores.answers, limits),
+        Turns(path.gateway, stores.responses, limits),
         path.histories,
         limits=limits,
         forwarder=forwarder,

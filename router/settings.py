@@ -53,6 +53,8 @@ class Limits(Struct, frozen=True):
     """How long such an answer is kept."""
     idempotency_claim_s: float = 600.0
     """How long a call keeps a key without renewing it; a running call renews it."""
+    response_ttl_s: float = 30 * 86_400.0
+    """How long a response that is stored can be gone on from."""
     progress_s: float = 2.0
     """How often a stream that asks for it (``X-Route-Progress: 1``) is told where its call stands
     until its answer begins."""

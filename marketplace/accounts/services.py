@@ -56,6 +56,15 @@ def organisation_rename(*, organisation: Organisation, name: str) -> Organisatio
 
 
 @transaction.atomic
+def organisation_keep_responses(*, organisation: Organisation, keeps: bool) -> Organisation:
+    """Whether routers keep its responses. What they kept goes within minutes once they do not."""
+    organisation.keeps_responses = keeps
+    organisation.save(update_fields=["keeps_responses"])
+    catalog_changed.send(None)
+    return organisation
+
+
+@transaction.atomic
 def user_update(*, user: User, **changes: str) -> User:
     """Change a person's ``full_name`` or ``language``."""
     for name, value in changes.items():

@@ -61,6 +61,7 @@ OF_ROUTERS = {
     "routing_router": ALL,
     "routing_slot_lease": ALL,
     "routing_idempotency": ALL,
+    "routing_response": "SELECT, INSERT, DELETE",
 }
 """The routers' rights by table; none on any other."""
 

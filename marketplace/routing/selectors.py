@@ -220,7 +220,11 @@ def _keys() -> tuple[wire.ApiKey, ...]:
 
 def _organisations() -> tuple[wire.Organisation, ...]:
     rows = Organisation.objects.order_by("id")
-    return tuple(wire.Organisation(row.pk, _limits(row)) for row in rows if row.is_limited)
+    return tuple(
+        wire.Organisation(row.pk, _limits(row), keeps_responses=row.keeps_responses)
+        for row in rows
+        if row.is_limited or not row.keeps_responses
+    )
 
 
 def _budgets() -> tuple[wire.Budget, ...]:

@@ -1,4 +1,4 @@
-"""Periodic work: offers that take effect, and stored answers that expire."""
+"""Periodic work: offers that take effect, and stored answers and responses that expire."""
 
 from django.db import connection
 
@@ -17,4 +17,12 @@ def purge_idempotency_keys() -> int:
     """Delete idempotency keys older than a day; returns how many."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT routing_idempotency_purge()")
+        return int(cursor.fetchone()[0])
+
+
+@every(600.0, queue=Queue.WORK)
+def purge_responses() -> int:
+    """Delete responses that expired or whose organisation keeps none; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT routing_response_purge()")
         return int(cursor.fetchone()[0])

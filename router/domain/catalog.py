@@ -184,10 +184,11 @@ class Limit(Struct, frozen=True, gc=False):
 
 
 class Organisation(Struct, frozen=True):
-    """The organisation that pays. Listed only when it has limits."""
+    """The organisation that pays. Listed only when it has limits, or keeps no responses."""
 
     id: int
     limits: RateLimits = NO_LIMITS
+    keeps_responses: bool = True
 
 
 class Budget(Struct, frozen=True, gc=False):

@@ -111,6 +111,20 @@ class CallUnknown(CallError):
     status = 404
 
 
+class ResponseUnknown(CallError):
+    """The key's organisation keeps no response with that id."""
+
+    code = "response_not_found"
+    status = 404
+
+
+class PreviousResponseUnknown(CallError):
+    """The response to go on from, or one before it, is not kept."""
+
+    code = "previous_response_not_found"
+    status = 400
+
+
 class IdempotencyInFlight(CallError):
     """The first call with this Idempotency-Key still runs."""
 

@@ -29,8 +29,10 @@ from router.ingress.account import Account
 from router.ingress.content_coding import decoded
 from router.ingress.errors import error_headers
 from router.ingress.exchange import Exchange, Headers, Sink
-from router.ingress.faces.face import Arrival, Face
+from router.ingress.faces.face import Answering, Arrival
 from router.ingress.faces.messages import face as messages
+from router.ingress.faces.responses import face as responses
+from router.ingress.faces.responses.turns import BELOW, Turns
 from router.ingress.faces.table import FACES, face_of, speaker_of
 from router.ingress.forward import Forwarder
 from router.ingress.idempotency import CANCEL, HEADER, Idempotency
@@ -69,6 +71,7 @@ class API:
         operations: Operations,
         account: Account,
         idempotency: Idempotency,
+        turns: Turns,
         histories: Histories,
         *,
         limits: Limits,
@@ -80,6 +83,7 @@ class API:
         self._operations = operations
         self._account = account
         self._idempotency = idempotency
+        self._turns = turns
         self._histories = histories
         self._limits = limits
         self._forwarder = forwarder
@@ -168,9 +172,15 @@ class API:
                     face.is_root and forwarder is not None and forwarder.streams(exchange),
                     self._gateway.table,
                 )
-                return await self._serve(exchange, face, face.read(exchange, arrival))
+                if path == responses.PATH:
+                    return await self._respond(exchange, arrival)
+                return await self._serve(exchange, *face.read(exchange, arrival))
+            if path.startswith(BELOW):
+                return await self._turns.answered(exchange)
         elif method == "GET":
             return await self._get(exchange)
+        elif method == "DELETE" and path.startswith(BELOW):
+            return await self._turns.answered(exchange)
         elif method == "OPTIONS":
             return await exchange.allow_cross_origin()
         raise no_such(exchange)
@@ -181,6 +191,15 @@ class API:
         if self._jobs is not None:
             await self._jobs.pass_on(exchange, inflow, request_id)
 
+    async def _respond(self, exchange: Exchange, arrival: Arrival) -> None:
+        """Serve a response, which may go on from earlier ones and may be kept."""
+        earlier, is_kept = await self._turns.earlier(exchange)
+        arrival = msgspec.structs.replace(arrival, earlier=earlier, is_kept=is_kept)
+        call, answering = responses.FACE.read(exchange, arrival)
+        if is_kept:
+            answering = self._turns.keeping(exchange, answering)
+        await self._serve(exchange, call, answering)
+
     async def _count_tokens(self, exchange: Exchange) -> None:
         """Estimate the tokens of a message's prompt. Nothing runs and nothing is charged."""
         grant = self._gateway.authenticate(exchange.credential)
@@ -188,7 +207,9 @@ class API:
         find_route(self._gateway.table, grant, call)
         await exchange.answer(200, JSON, listing.encode({"input_tokens": call.prompt_tokens}))
 
-    async def _serve(self, exchange: Exchange, face: Face, call: InferenceRequest) -> None:
+    async def _serve(
+        self, exchange: Exchange, call: InferenceRequest, answering: Answering
+    ) -> None:
         if self._trace_share is not None or TRACEPARENT in exchange.headers:
             call = traced(call, exchange.header(TRACEPARENT), self._trace_share)
         if PRIORITY in exchange.headers:
@@ -202,21 +223,26 @@ class API:
             body = quote.quote_of(*self._gateway.quoted(exchange.grant, call))
             return await exchange.answer(200, JSON, body)
         if not exchange.headers.get(HEADER):  # All clients would share an empty key.
-            return await self._running(exchange, face, exchange.grant, call, exchange)
+            return await self._running(exchange, exchange.grant, call, answering, exchange)
         grant = exchange.grant
         if CANCEL in exchange.headers:
             body = listing.encode({"cancelled": self._idempotency.cancel(exchange, grant)})
             return await exchange.answer(200, JSON, body)
         await self._idempotency.once(
-            exchange, grant, lambda sink: self._running(exchange, face, grant, call, sink)
+            exchange, grant, lambda sink: self._running(exchange, grant, call, answering, sink)
         )
 
     def _running(
-        self, exchange: Exchange, face: Face, grant: Grant, call: InferenceRequest, sink: Sink
+        self,
+        exchange: Exchange,
+        grant: Grant,
+        call: InferenceRequest,
+        answering: Answering,
+        sink: Sink,
     ) -> Coroutine[None, None, None]:
         """The coroutine that serves a call."""
         progress = self._progress(exchange, call, sink)
-        client = face.client(sink, call, progress, exchange.body)
+        client = answering(sink, call, progress)
         if progress is not None:
             return self._told(exchange, grant, call, client, progress)
         if call.fallbacks:
@@ -296,6 +322,8 @@ class API:
                 return await exchange.answer(200, JSON, listed)
             entry = listing.model_entry(route)
             return await exchange.answer(200, JSON, listing.encode(entry))
+        if path.startswith(BELOW):
+            return await self._turns.answered(exchange)
         target = oip_http.parse_path(path)
         if target is not None and target.action != "infer":
             return await self._model_status(exchange, target)

@@ -73,7 +73,7 @@ class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.
 
     ``keys`` are by digest, ``keys_by_id`` the same ones by id, ``limits`` and ``budgets`` by
-    organisation, ``ended_sessions`` by user.
+    organisation, ``ended_sessions`` by user. ``unkept`` are organisations that keep no responses.
     Authentication fills ``seen`` with the grants of keys already used with this table, so that they
     need no digest. It goes when the table goes.
     """
@@ -88,6 +88,7 @@ class RoutingTable(Struct, frozen=True):
     ended_sessions: dict[int, list[EndedSession]] = field(
         default_factory=dict[int, list[EndedSession]]
     )
+    unkept: frozenset[int] = frozenset()
     seen: dict[str, Grant] = field(default_factory=dict[str, Grant])
 
     def purse_of(
@@ -166,4 +167,5 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         limits={organisation.id: organisation.limits for organisation in snapshot.organisations},
         budgets=budgets,
         ended_sessions=ended_sessions,
+        unkept=frozenset(row.id for row in snapshot.organisations if not row.keeps_responses),
     )

@@ -37,6 +37,7 @@ from router.adapters.memory import (
     MemoryLedger,
     MemorySnapshotSource,
 )
+from router.adapters.memory_responses import MemoryResponseStore
 from router.adapters.static_fleet import load_fleet
 from router.app import open_vault, serve, serve_http
 from router.compose import Stores
@@ -187,7 +188,9 @@ async def _with_journal(settings: Settings, fleet: Path, folder: str) -> None:
         try:
             answers = MemoryIdempotencyStore(time.monotonic)
             source = MemorySnapshotSource(snapshot)
-            await serve_http(settings, Stores(vault, settler, ledger, answers, source))
+            responses = MemoryResponseStore(time.monotonic)
+            stores = Stores(vault, settler, ledger, answers, responses, source)
+            await serve_http(settings, stores)
         finally:
             settling.cancel()
 

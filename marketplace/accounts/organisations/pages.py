@@ -46,6 +46,7 @@ from marketplace.accounts.services import (
     member_remove,
     member_set,
     organisation_found,
+    organisation_keep_responses,
     organisation_rename,
 )
 from marketplace.accounts.signals import leaving_asked
@@ -88,6 +89,15 @@ def rename(request: HttpRequest, organisation: Organisation) -> HttpResponse:
     if not form.is_valid():
         return _page(request, organisation, InvitationForm(), name_form=form, status=422)
     organisation_rename(organisation=organisation, name=form.cleaned_data["name"])
+    return redirect("organisation")
+
+
+@require_POST
+@organisation_required
+def responses(request: HttpRequest, organisation: Organisation) -> HttpResponse:
+    """Have responses kept, or not."""
+    demand(request, organisation, Permission.ORGANISATION)
+    organisation_keep_responses(organisation=organisation, keeps="keep" in request.POST)
     return redirect("organisation")
 
 

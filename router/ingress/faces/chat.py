@@ -17,9 +17,9 @@ from router.ingress.describing import (
 from router.ingress.errors import openai_error
 from router.ingress.exchange import Exchange
 from router.ingress.faces.bodies import ChatBody, check_chat, tokens_of
-from router.ingress.faces.face import Arrival, Face
+from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import Asked, Shape, parse_call
-from router.ingress.faces.openai_answer import DONE, client_of
+from router.ingress.faces.openai_answer import DONE, OpenAIClient
 
 PATH = "/v1/chat/completions"
 
@@ -33,14 +33,13 @@ def _asked(body: ChatBody) -> Asked:
 SHAPE = Shape(Kind.CHAT, msgspec.json.Decoder(ChatBody).decode, _asked, prompt="messages")
 
 
-def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
-    return parse_call(SHAPE, exchange.body, arrival)
+def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
+    return parse_call(SHAPE, exchange.body, arrival), OpenAIClient
 
 
 FACE: Face = Face(
     path=PATH,
     read=_read,
-    client=client_of,
     error=openai_error,
     ending=DONE,
     described={

@@ -15,9 +15,9 @@ from router.ingress.describing import (
 from router.ingress.errors import openai_error
 from router.ingress.exchange import Exchange
 from router.ingress.faces.bodies import CompletionBody, check_texts, fewest_tokens, tokens_listed
-from router.ingress.faces.face import Arrival, Face
+from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import Asked, Shape, parse_call
-from router.ingress.faces.openai_answer import DONE, client_of
+from router.ingress.faces.openai_answer import DONE, OpenAIClient
 
 PATH = "/v1/completions"
 
@@ -36,14 +36,13 @@ SHAPE = Shape(
 )
 
 
-def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
-    return parse_call(SHAPE, exchange.body, arrival)
+def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
+    return parse_call(SHAPE, exchange.body, arrival), OpenAIClient
 
 
 FACE: Face = Face(
     path=PATH,
     read=_read,
-    client=client_of,
     error=openai_error,
     ending=DONE,
     described={

@@ -8,6 +8,7 @@ from router.domain.errors import CallError
 from router.domain.request import InferenceRequest
 from router.ingress.describing import Schema
 from router.ingress.exchange import Exchange, Sink
+from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client
 from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
@@ -17,7 +18,8 @@ class Arrival(Struct, frozen=True, gc=False):
     """One call that came. ``arrived_s`` is on the monotonic clock, ``created_at_ms`` Unix time.
 
     ``table`` is for faces that read a body by its model. ``streams`` says that another router wants
-    each answer as it comes.
+    each answer as it comes. ``earlier`` is what was kept of turns that it names; ``is_kept`` says
+    that it will be kept itself.
     """
 
     request_id: str
@@ -26,19 +28,24 @@ class Arrival(Struct, frozen=True, gc=False):
     explain: bool = False
     streams: bool = False
     table: RoutingTable = EMPTY_TABLE
+    earlier: Earlier = NOTHING_EARLIER
+    is_kept: bool = False
+
+
+Answering = Callable[[Sink, InferenceRequest, Progress | None], Client]
+"""Makes the client that writes a call's answer, usage included."""
 
 
 class Face(Struct, frozen=True):
     """One dialect at one path, or below it if ``is_root``. It answers ``POST``.
 
-    ``read`` gives the call, sized and checked, or raises a ``CallError``. ``client`` writes its
-    answer, usage included; its last argument is the body that was read. A stream that ends with
-    ``ending`` is whole. ``error`` renders an error, also for paths below ``path``.
+    ``read`` gives the call, sized and checked, and what writes its answer, or raises a
+    ``CallError``. A stream that ends with ``ending`` is whole. ``error`` renders an error, also for
+    paths below ``path``.
     """
 
     path: str
-    read: Callable[[Exchange, Arrival], InferenceRequest]
-    client: Callable[[Sink, InferenceRequest, Progress | None, bytes], Client]
+    read: Callable[[Exchange, Arrival], tuple[InferenceRequest, Answering]]
     error: Callable[[CallError], bytes]
     ending: bytes
     described: Mapping[str, Schema]

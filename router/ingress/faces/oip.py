@@ -5,19 +5,19 @@ from router.ingress import oip_http, quote
 from router.ingress.describing import TEXT, object_with
 from router.ingress.errors import oip_error
 from router.ingress.exchange import Exchange
-from router.ingress.faces.face import Arrival, Face
-from router.ingress.faces.openai_answer import DONE, client_of
+from router.ingress.faces.face import Answering, Arrival, Face
+from router.ingress.faces.openai_answer import DONE, OpenAIClient
 from router.ingress.pass_through import no_such
 
 ROOT = "/v2"
 
 
-def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
+def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
     target = oip_http.parse_path(exchange.path)
     if target is None or target.action != "infer":
         raise no_such(exchange)
     route = oip_http.find_route(arrival.table, target)
-    return oip_http.parse_infer(
+    call = oip_http.parse_infer(
         route.model,
         exchange.body,
         exchange.headers,
@@ -28,13 +28,13 @@ def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
         arrived_s=arrival.arrived_s,
         created_at_ms=arrival.created_at_ms,
     )
+    return call, OpenAIClient
 
 
 FACE: Face = Face(
     path=ROOT,
     is_root=True,
     read=_read,
-    client=client_of,
     error=oip_error,
     ending=DONE,
     described={},

@@ -13,7 +13,6 @@ from router.domain.request import InferenceRequest
 from router.ingress.errors import openai_error
 from router.ingress.exchange import Headers, Sink
 from router.ingress.progress import Progress
-from router.pipeline.gateway import Client
 from router.pipeline.route_report import Report
 
 JSON = ("content-type", "application/json")
@@ -78,8 +77,3 @@ class OpenAIClient:
             "route": report,
         }
         return b"data: %b\n\n" % _encode(chunk)
-
-
-def client_of(sink: Sink, call: InferenceRequest, progress: Progress | None, _: bytes) -> Client:
-    """The client of a call whose answer is passed on as it is."""
-    return OpenAIClient(sink, call, progress)

@@ -12,6 +12,7 @@ from router.contracts.completion import (
 )
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
+from router.domain.request import InferenceRequest
 from router.ingress.errors import anthropic_error
 from router.ingress.exchange import Headers, Sink
 from router.ingress.faces.tool_calls import HeardCall, ToolCalls
@@ -171,11 +172,13 @@ class MessageStream:
 class MessagesClient:
     """The :class:`router.pipeline.gateway.Client` of a call that came as a message."""
 
-    def __init__(self, sink: Sink, request_id: str, progress: Progress | None = None) -> None:
+    def __init__(
+        self, sink: Sink, call: InferenceRequest, progress: Progress | None = None
+    ) -> None:
         self._sink = sink
         self._progress = progress
-        self._request_id = request_id
-        self._stream = MessageStream(request_id)
+        self._request_id = call.id
+        self._stream = MessageStream(call.id)
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
         """See :class:`router.pipeline.gateway.Client`."""

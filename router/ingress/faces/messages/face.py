@@ -14,14 +14,12 @@ from router.ingress.describing import (
     operation,
 )
 from router.ingress.errors import anthropic_error
-from router.ingress.exchange import Exchange, Sink
+from router.ingress.exchange import Exchange
 from router.ingress.faces import chat
-from router.ingress.faces.face import Arrival, Face
+from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.messages.answer import MessagesClient
 from router.ingress.faces.messages.request import chat_body
 from router.ingress.faces.openai import parse_call
-from router.ingress.progress import Progress
-from router.pipeline.gateway import Client
 
 PATH = "/v1/messages"
 COUNT_PATH = PATH + "/count_tokens"
@@ -32,18 +30,13 @@ def counted(body: bytes, arrival: Arrival) -> InferenceRequest:
     return parse_call(chat.SHAPE, chat_body(body, counting=True), arrival)
 
 
-def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
-    return parse_call(chat.SHAPE, chat_body(exchange.body), arrival)
-
-
-def _client(sink: Sink, call: InferenceRequest, progress: Progress | None, _: bytes) -> Client:
-    return MessagesClient(sink, call.id, progress)
+def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
+    return parse_call(chat.SHAPE, chat_body(exchange.body), arrival), MessagesClient
 
 
 FACE: Face = Face(
     path=PATH,
     read=_read,
-    client=_client,
     error=anthropic_error,
     ending=b'data: {"type":"message_stop"}\n\n',
     described={

@@ -8,9 +8,7 @@ import msgspec
 from router.contracts.completion import Choice, Completion, Message, decode_completion
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
-from router.domain.request import InferenceRequest
 from router.ingress.exchange import Headers, Sink
-from router.ingress.faces.responses.request import Request
 from router.ingress.faces.responses.resource import Fields, Resource
 from router.ingress.faces.tool_calls import HeardCall, ToolCalls
 from router.ingress.progress import Progress
@@ -224,13 +222,11 @@ class ResponseStream:
 class ResponsesClient:
     """The :class:`router.pipeline.gateway.Client` of a call that came as a response's request."""
 
-    def __init__(
-        self, sink: Sink, call: InferenceRequest, asked: Request, progress: Progress | None = None
-    ) -> None:
+    def __init__(self, sink: Sink, resource: Resource, progress: Progress | None = None) -> None:
         self._sink = sink
         self._progress = progress
-        self._resource = Resource(call, asked)
-        self._stream = ResponseStream(self._resource)
+        self._resource = resource
+        self._stream = ResponseStream(resource)
 
     async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
         """See :class:`router.pipeline.gateway.Client`."""

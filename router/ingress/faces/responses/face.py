@@ -16,32 +16,49 @@ from router.ingress.describing import (
 from router.ingress.errors import openai_error
 from router.ingress.exchange import Exchange, Sink
 from router.ingress.faces import chat
-from router.ingress.faces.face import Arrival, Face
+from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import parse_call
 from router.ingress.faces.responses.answer import DONE, ResponsesClient
-from router.ingress.faces.responses.request import chat_body, decode
+from router.ingress.faces.responses.request import chat_body
+from router.ingress.faces.responses.resource import Resource
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client
 
 PATH = "/v1/responses"
+KEPT = PATH + "/{response_id}"
+ID = [{"name": "response_id", "in": "path", "required": True, "schema": TEXT | {"minLength": 1}}]
 
 
-def _read(exchange: Exchange, arrival: Arrival) -> InferenceRequest:
-    return parse_call(chat.SHAPE, chat_body(exchange.body), arrival)
+def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
+    asked, body = chat_body(exchange.body, arrival.earlier)
 
+    def answering(sink: Sink, call: InferenceRequest, progress: Progress | None) -> Client:
+        resource = Resource(call, asked, is_kept=arrival.is_kept)
+        return ResponsesClient(sink, resource, progress)
 
-def _client(sink: Sink, call: InferenceRequest, progress: Progress | None, body: bytes) -> Client:
-    return ResponsesClient(sink, call, decode(body), progress)
+    return parse_call(chat.SHAPE, body, arrival), answering
 
 
 FACE = Face(
     path=PATH,
     read=_read,
-    client=_client,
     error=openai_error,
     ending=DONE,
     described={
-        PATH: {"post": operation("OpenAI responses.", "Response", EVENTS, takes="ResponseRequest")}
+        PATH: {"post": operation("OpenAI responses.", "Response", EVENTS, takes="ResponseRequest")},
+        KEPT: {
+            "get": operation("A kept response.", "Response"),
+            "delete": operation("Forget a response.", "Deleted"),
+            "parameters": ID,
+        },
+        f"{KEPT}/cancel": {
+            "post": operation("Cancel a response that runs.", "Response"),
+            "parameters": ID,
+        },
+        f"{KEPT}/input_items": {
+            "get": operation("The input of a kept response.", "Items"),
+            "parameters": ID,
+        },
     },
     schemas={
         "ResponseRequest": object_with(
@@ -56,6 +73,8 @@ FACE = Face(
                 "stream": FLAG,
             },
         ),
+        "Deleted": object_with({"id": TEXT, "deleted": {"const": True}}),
+        "Items": object_with({"object": {"const": "list"}, "data": ANY_LIST, "has_more": FLAG}),
         "Response": object_with(
             {
                 "id": TEXT,

@@ -61,12 +61,12 @@ def messages_of(
     if instructions:
         chat.say("system", instructions)
     for number, item in enumerate(earlier.items):
-        chat.add(item, f"the kept input[{number}]")
+        chat.add(_itself(item, earlier, "a kept input"), f"the kept input[{number}]")
     if isinstance(given, str):
         chat.say("user", given)
     for number, item in enumerate([] if given is None or isinstance(given, str) else given):
         path = f"input[{number}]"
-        chat.add(_kept(item, earlier, path) if item.type == "item_reference" else item, path)
+        chat.add(_itself(item, earlier, path), path)
     chat.show()
     if not chat.messages:
         raise RequestInvalid(
@@ -75,7 +75,10 @@ def messages_of(
     return chat.messages
 
 
-def _kept(item: Item, earlier: Earlier, path: str) -> Item:
+def _itself(item: Item, earlier: Earlier, path: str) -> Item:
+    """The item, or the kept one that it refers to."""
+    if item.type != "item_reference":
+        return item
     kept = earlier.referred.get(item.id or "")
     if kept is None:
         raise RequestInvalid(

@@ -106,16 +106,19 @@ TRANSLATED = (
 )
 """Fields that a chat does not have, or not so."""
 
-decode = msgspec.json.Decoder(Request).decode
+_decode = msgspec.json.Decoder(Request).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_object = msgspec.json.Decoder(_Object).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def chat_body(body: bytes, earlier: Earlier = NOTHING_EARLIER) -> bytes:
-    """The body of the chat call. Raises ``RequestInvalid`` that names the field at fault."""
+def chat_body(body: bytes, earlier: Earlier = NOTHING_EARLIER) -> tuple[Request, bytes]:
+    """What is asked, and the body of the chat call.
+
+    Raises ``RequestInvalid`` that names the field at fault.
+    """
     try:
-        asked = decode(body)
+        asked = _decode(body)
         given = _decode_fields(body)
     except msgspec.ValidationError as error:
         raise unfit(error) from None
@@ -124,11 +127,6 @@ def chat_body(body: bytes, earlier: Earlier = NOTHING_EARLIER) -> bytes:
     for name in ELSEWHERE:
         if bytes(given.get(name, Raw(NULL))) != NULL:
             raise RequestInvalid(f"{name} is not kept here; send what it stands for", param=name)
-    if asked.previous_response_id is not None:
-        raise RequestInvalid(
-            f"the response {asked.previous_response_id!r} is not kept; send its items as input",
-            param="previous_response_id",
-        )
     if asked.background:
         raise RequestInvalid(
             "a response is not made in the background here; make a prediction", param="background"
@@ -144,7 +142,7 @@ def chat_body(body: bytes, earlier: Earlier = NOTHING_EARLIER) -> bytes:
     if asked.text is not None:
         _shape(fields, asked.text)
     _settle(fields, asked)
-    return _encode(fields)
+    return asked, _encode(fields)
 
 
 def _settle(fields: dict[str, Any], asked: Request) -> None:

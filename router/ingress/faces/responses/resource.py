@@ -18,9 +18,9 @@ _NOTHING: Fields = {}
 
 
 class Resource:
-    """One response. ``is_stored`` says whether it is kept; ``output`` grows."""
+    """One response. ``is_kept`` says whether it is kept; ``output`` grows."""
 
-    def __init__(self, call: InferenceRequest, asked: Request, *, is_stored: bool = False) -> None:
+    def __init__(self, call: InferenceRequest, asked: Request, *, is_kept: bool = False) -> None:
         self.key = call.id.replace("-", "")
         self.id = f"resp_{self.key}"
         self.output: list[Fields] = []
@@ -29,7 +29,7 @@ class Resource:
         self.finish_reason = ""
         self._asked = asked
         self._created_s = call.created_at_ms // 1000
-        self._is_stored = is_stored
+        self._is_kept = is_kept
 
     @property
     def status(self) -> str:
@@ -81,7 +81,7 @@ class Resource:
             "safety_identifier": asked.safety_identifier,
             "prompt_cache_key": asked.prompt_cache_key,
             "service_tier": asked.service_tier or "default",
-            "store": self._is_stored,
+            "store": self._is_kept,
             "temperature": 1.0 if asked.temperature is None else asked.temperature,
             "text": {
                 "format": _given(text.format) if text and text.format else _PLAIN,

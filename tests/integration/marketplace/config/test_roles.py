@@ -60,6 +60,7 @@ class Write:
 P = Permission
 PAGES = [
     Write("post", "/organisation/rename", P.ORGANISATION, {"name": "New"}, "organisation-rename"),
+    Write("post", "/organisation/responses", P.ORGANISATION, {}, "organisation-responses"),
     Write(
         "post",
         "/organisation/invite",

@@ -28,6 +28,7 @@ FROZEN = {
     "billing/migrations/sql/0004_seals.sql": "3decc1a29a2703b7",
     "catalog/migrations/sql/0001_baseline.sql": "ebf461b5ff0b8a93",
     "routing/migrations/sql/0001_baseline.sql": "24c2600419393c69",
+    "routing/migrations/sql/0002_responses.sql": "f03dbd633865c63e",
     "support/migrations/sql/0001_baseline.sql": "4d7c83599e040671",
     "usage/migrations/sql/0001_baseline.sql": "fd3564dca9af14cd",
     "usage/migrations/sql/0001_tables.sql": "c209187188e001a2",

@@ -13,7 +13,12 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from marketplace.accounts.models import Organisation
-from marketplace.accounts.services import api_key_create, api_key_revoke, api_key_update
+from marketplace.accounts.services import (
+    api_key_create,
+    api_key_revoke,
+    api_key_update,
+    organisation_keep_responses,
+)
 from marketplace.benchmarks.models import Profile
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Pool
 from marketplace.catalog.services import (
@@ -103,6 +108,15 @@ def test_limits_reach_the_routers_and_leave_again(shop: Shop) -> None:
     snapshot = published()
     assert snapshot.keys[0].limits == RateLimits(requests_per_minute=7)
     assert snapshot.organisations == ()
+
+
+def test_routers_hear_at_once_which_organisations_keep_no_responses(shop: Shop) -> None:
+    organisation_keep_responses(organisation=shop.organisation, keeps=False)
+    assert published().organisations == (
+        wire.Organisation(shop.organisation.pk, keeps_responses=False),
+    )
+    organisation_keep_responses(organisation=shop.organisation, keeps=True)
+    assert published().organisations == ()
 
 
 def test_the_latest_policy_and_published_profile_are_in_force(shop: Shop) -> None:

@@ -10,11 +10,13 @@ import httpx
 from tritonclient.grpc import service_pb2_grpc
 
 from router.adapters.memory import MemoryIdempotencyStore
+from router.adapters.memory_responses import MemoryResponseStore
 from router.contracts.engine_report import EngineReport
 from router.domain.catalog import Worker
 from router.domain.ids import uuid7
 from router.ingress.account import Account
 from router.ingress.api import API
+from router.ingress.faces.responses.turns import Turns
 from router.ingress.forward import Forwarder
 from router.ingress.http1 import App
 from router.ingress.http_server import HTTPServer
@@ -85,6 +87,7 @@ async def calling(
         operations_of(line, limits),
         account,
         idempotency,
+        Turns(line.gateway, MemoryResponseStore(time.monotonic), limits),
         line.histories,
         limits=limits,
         forwarder=forwarder,

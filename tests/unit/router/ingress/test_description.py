@@ -36,7 +36,7 @@ def test_every_path_in_the_code_is_described() -> None:
 @pytest.mark.parametrize("path", PATHS)
 async def test_every_path_that_is_described_is_in_the_code(path: str) -> None:
     line = Line(FakeUpstream(lambda _: Answer(b'{"choices":[]}', "application/json", USED)))
-    names = {"author": "a", "slug": "m", "version": "1"}
+    names = {"author": "a", "slug": "m", "version": "1", "response_id": "resp_1"}
     async with calling(line) as client:
         for method in {"get", "post"} & PATHS[path].keys():
             key = ADMIN_TOKEN if path in ("/metrics", "/admin/state") else KEY

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from deploy.local import secrets, stack
 from deploy.local.stack import Options
+from marketplace.accounts.services import organisation_keep_responses
 from marketplace.billing import tasks as billing
 from marketplace.billing.models import ReconciliationReport
 from marketplace.catalog import health
@@ -163,6 +164,21 @@ def test_idempotency_keys_are_deleted_after_their_day() -> None:
         )
     assert routing.purge_idempotency_keys() == 1
     assert routing.purge_idempotency_keys() == 0
+
+
+def test_responses_are_deleted_when_they_expire_or_their_organisation_keeps_none(
+    shop: Shop,
+) -> None:
+    own = shop.organisation.pk
+    for id_, organisation, age in (("old", own, "-1"), ("new", own, "60"), ("lost", 0, "60")):
+        call(
+            "INSERT INTO routing_response (id, organisation_id, previous_id, items, body, "
+            f"expires_at) VALUES ('{id_}', {organisation}, '', '[]', '{{}}', "
+            f"now() + interval '{age} s')"
+        )
+    assert routing.purge_responses() == 2
+    organisation_keep_responses(organisation=shop.organisation, keeps=False)
+    assert routing.purge_responses() == 1
 
 
 def test_reconciliation_is_kept(shop: Shop) -> None:
