@@ -76,8 +76,9 @@ def test_the_services_cannot_write_the_books_and_commands_of_the_owner_can(
             services.execute("UPDATE billing_account SET posted_nano = 1")
         sessions = services.execute(
             "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE datname = 'waypost'"
+            " ORDER BY 1"
         )
-        assert sessions.fetchall() == [("waypost_services",)]
+        assert sessions.fetchall() == [("waypost_routers",), ("waypost_services",)]
     warned = local_stack.manage("check", "--database", "default")
     assert (warned.returncode, "billing.W001" in warned.stderr) == (0, False), warned.stderr
     for words in (("migrate", "--no-input"), ("usage", "detach", "--before", "2020-01")):

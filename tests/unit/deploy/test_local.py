@@ -161,9 +161,9 @@ def test_a_stack_that_is_gone_is_not_adopted(home: Path, monkeypatch: pytest.Mon
 
 
 def test_one_port_cannot_serve_both(home: Path) -> None:
-    (port,) = ports.free_ports(1)
+    port, grpc = ports.free_ports(2)
     with pytest.raises(LaunchError, match=f"--port and --router-port both need {port}"):
-        check_ports(Options(home, web_port=port, router_port=port))
+        check_ports(Options(home, web_port=port, router_port=port, router_grpc_port=grpc))
 
 
 def test_a_failed_start_is_explained_with_its_log(home: Path) -> None:
@@ -387,7 +387,7 @@ def test_several_routers_share_a_port_and_each_has_its_own_name_and_journal(home
 
 
 def test_a_port_of_its_own_that_a_router_cannot_have_is_named(home: Path) -> None:
-    _, port = ports.free_ports(2)
-    options = Options(home, web_port=port + 2, router_port=port, routers=2)
+    grpc, _, port = ports.free_ports(3)
+    options = Options(home, web_port=port + 2, router_port=port, router_grpc_port=grpc, routers=2)
     with pytest.raises(LaunchError, match=f"--port and --router-port both need {port + 2}"):
         check_ports(options)

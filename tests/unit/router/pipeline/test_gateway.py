@@ -371,7 +371,7 @@ async def test_a_worker_that_is_only_full_is_not_held_to_be_broken() -> None:
 async def test_without_credit_nothing_runs() -> None:
     upstream = FakeUpstream(lambda _: ANSWER)
     line = Line(upstream, funds_nano=10)
-    with pytest.raises(CreditExhausted, match="top up"):
+    with pytest.raises(CreditExhausted, match="add credit"):
         await line.call()
     assert (upstream.called, line.records) == ([], [])
 
