@@ -32,11 +32,12 @@ NAMES = (
     "WAYPOST_METRICS_TOKEN",
 )
 SECRET_BYTES = 32
+FILE = "secrets.json"
 
 
 def load_or_make(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the secrets of `home`, making those that it lacks; one in `environ` wins."""
-    path = home / "secrets.json"
+    path = home / FILE
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     missing = [name for name in NAMES if name not in known]
     if missing:

@@ -29,6 +29,7 @@ SECRETLESS_COMMANDS = {
     "up",
     "down",
     "status",
+    "restore",
     "doctor",
     "collectstatic",
     "version",

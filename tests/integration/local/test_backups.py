@@ -147,6 +147,31 @@ def test_a_backup_that_fails_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def restored(folder: Path, home: Path) -> str:
+    """What the command says that refuses, as in a shell where no setting is."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "restore", str(folder), "--home", str(home), "--yes"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=MIGRATE_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stderr
+
+
+def test_the_command_makes_nothing_of_what_it_cannot_restore(
+    owner_url: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    assert f"{tmp_path / 'nowhere'} is no backup" in restored(tmp_path / "nowhere", home)
+    folder, _ = backup_make(database_url=owner_url, files=None, into=tmp_path)
+    assert "secrets.json is not there" in restored(folder, home)
+    assert not home.exists()
+
+
 def _manage(owner_url: str, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "manage.py", *words],

@@ -18,7 +18,14 @@ from deploy.local.environment import default_home
 from deploy.local.launch import LaunchError
 from deploy.local.postgres import PostgresError
 from deploy.local.secrets import OWNER_URL
-from marketplace.operations.backups.archive import BackupError, Manifest, backup_restore
+from marketplace.operations.backups.archive import (
+    BackupError,
+    Manifest,
+    backup_restore,
+    manifest_read,
+)
+
+PEPPER = "WAYPOST_KEY_PEPPER"
 
 
 class Command(BaseCommand):
@@ -35,17 +42,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         if not given["yes"]:
             raise CommandError("this replaces the database: add --yes once that is meant")
-        home = given["home"].resolve()
+        home, folder = given["home"].resolve(), given["folder"].resolve()
         try:
+            # Before anything is made or started.
+            manifest = manifest_read(folder)
             with contextlib.ExitStack() as opened:
                 urls = _urls_of_environment()
                 if urls is None:
+                    _require_pepper(home)
                     server = opened.enter_context(database_alone(home))
                     urls = {"DATABASE_URL": server.url, OWNER_URL: server.owner_url}
                 files = None if os.environ.get("WAYPOST_FILES_BUCKET") else home / "files"
-                manifest = backup_restore(
-                    folder=given["folder"].resolve(), database_url=urls[OWNER_URL], files=files
-                )
+                backup_restore(folder=folder, database_url=urls[OWNER_URL], files=files)
                 self._prove(manifest, {**secrets.load_or_make(home, os.environ), **urls}, home)
         except (BackupError, LaunchError, PostgresError, OSError) as error:
             raise CommandError(str(error)) from error
@@ -64,6 +72,14 @@ class Command(BaseCommand):
         self.stdout.write(
             f"This is {manifest.made_at:%Y-%m-%d %H:%M} UTC. Start the routers that were "
             "there, each with its journal: they settle what came later."
+        )
+
+
+def _require_pepper(home: Path) -> None:
+    """A new one would be made silently, and every API key of the backup be dead."""
+    if not (home / secrets.FILE).exists() and PEPPER not in os.environ:
+        raise BackupError(
+            f"{home / secrets.FILE} is not there: put it back first, or no API key works any more"
         )
 
 
