@@ -91,7 +91,7 @@ def run(
 
 
 def check_ports(options: Options) -> None:
-    """Refuse ports that somebody listens on. Raises LaunchError."""
+    """Refuse a port that is named twice, or that somebody listens on. Raises LaunchError."""
     running = state.load(options.home)
     if running is not None and running.is_live():
         raise LaunchError(_already_running(options.home, running))
@@ -102,14 +102,14 @@ def check_ports(options: Options) -> None:
     ]
     if options.routers > 1:
         choices += [("--router-port", port) for port in options.own_router_ports]
-    for option, port in choices:
-        if not is_free(port):
-            raise LaunchError(f"port {port} is taken by another program: choose one with {option}")
     chosen: dict[int, str] = {}
     for option, port in choices:
         if port in chosen:
             raise LaunchError(f"{chosen[port]} and {option} both need {port}")
         chosen[port] = option
+    for option, port in choices:
+        if not is_free(port):
+            raise LaunchError(f"port {port} is taken by another program: choose one with {option}")
 
 
 def _check_disk(home: Path) -> None:
