@@ -26,7 +26,9 @@ CALLERS = 7
 """Who share the engines of a picture with the call that it is of."""
 
 PAGES = {
-    "catalog": "/",
+    "landing": "/",
+    "start": "/start",
+    "catalog": "/models",
     "model": f"/models/{CHAT_MODEL}",
     "api": f"/models/{CHAT_MODEL}?tab=api",
     "providers": "/models/emulated/llama-2-70b-chat?tab=providers",
@@ -56,7 +58,7 @@ PAGES = {
     "benchmark": "/benchmarks/1",
     "benchmarks-compare": "/benchmarks/compare",
     "route": "/routes/emulated/gpt-j-6b",
-    "catalog-table": "/?view=table&sort=use&m=emulated/gpt-j-6b&task=chat",
+    "catalog-table": "/models?view=table&sort=use&m=emulated/gpt-j-6b&task=chat",
     "rankings": "/rankings",
     "compare": f"/compare?m={CHAT_MODEL}&m=emulated/gpt-j-6b&m=emulated/llama-2-70b-chat",
     "performance": f"/models/{CHAT_MODEL}?tab=performance&range=24h",

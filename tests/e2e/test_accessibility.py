@@ -14,7 +14,11 @@ from tests.local_stack import LocalStack
 
 AXE = Path(__file__).parents[2] / "frontend/node_modules/axe-core/axe.min.js"
 GRAVE = {"serious", "critical"}
-ALL_PAGES = {**PAGES, "playground": f"/models/{CHAT_MODEL}?tab=playground", "empty": "/?q=zzz"}
+ALL_PAGES = {
+    **PAGES,
+    "playground": f"/models/{CHAT_MODEL}?tab=playground",
+    "empty": "/models?q=zzz",
+}
 
 
 SHIFTS = """

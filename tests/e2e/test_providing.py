@@ -100,7 +100,7 @@ def test_a_model_is_published_measured_reviewed_and_earns(
     page.get_by_role("row", name=MODEL).get_by_role("link", name="See details").click()
     page.get_by_role("button", name="Approve: go live").click()
     expect(page.get_by_text("Customers can call it.")).to_be_visible()
-    page.goto(f"{local_stack.web_url}/?q=words")
+    page.goto(f"{local_stack.web_url}/models?q=words")
     expect(page.get_by_role("link", name="Words", exact=True)).to_be_visible()
 
     answer = customer.post("/v1/embeddings", json={"model": MODEL, "input": "a word or two"})

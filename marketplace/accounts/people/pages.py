@@ -80,7 +80,7 @@ def delete(request: HttpRequest) -> HttpResponse:
         return _page(request, error=" ".join(refused.messages), status=422)
     logout(request)
     messages.success(request, _("Your account is deleted."))
-    return redirect("catalog")
+    return redirect("landing")
 
 
 @require_POST

@@ -40,7 +40,9 @@ def _redirected_to() -> list[str]:
     return origins
 
 
-PUBLIC_PAGES = frozenset({"catalog", "model", "compare", "rankings", "robots", "favicon"})
+PUBLIC_PAGES = frozenset(
+    {"landing", "catalog", "model", "compare", "rankings", "robots", "sitemap", "favicon"}
+)
 """Pages that caches may keep, as seen without signing in."""
 
 

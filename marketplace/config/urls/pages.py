@@ -27,6 +27,7 @@ from marketplace.routing import pages as routing
 from marketplace.routing.topology import pages as topology
 from marketplace.storefront.browse import pages as browse
 from marketplace.storefront.compare import pages as compare
+from marketplace.storefront.landing import pages as landing
 from marketplace.storefront.rankings import pages as rankings
 from marketplace.storefront.start import pages as start
 from marketplace.support import pages as support
@@ -36,7 +37,8 @@ from marketplace.usage import pages as usage
 from marketplace.webhooks import pages as webhooks
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", browse.catalog, name="catalog"),
+    path("", landing.landing, name="landing"),
+    path("models", browse.catalog, name="catalog"),
     path("models/<str:author>/<str:slug>", browse.model, name="model"),
     path("compare", compare.compare, name="compare"),
     path("rankings", rankings.rankings, name="rankings"),

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from marketplace.config.metrics import metrics
-from marketplace.config.wellknown import favicon, robots
+from marketplace.config.wellknown import favicon, robots, sitemap
 
 # The admin uses the same login, with its rate limits and second factors.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -17,6 +17,7 @@ urlpatterns = [
     path("v1/", include("marketplace.config.urls.jobs")),
     path("metrics", metrics),
     path("robots.txt", robots, name="robots"),
+    path("sitemap.xml", sitemap, name="sitemap"),
     path("favicon.ico", favicon, name="favicon"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),

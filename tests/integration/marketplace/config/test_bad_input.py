@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlencode
 
 import psycopg
@@ -199,6 +201,17 @@ def test_pages_are_asked_for_their_heads(client: Client) -> None:
     assert client.get("/favicon.ico")["Location"] == "/static/favicon.svg"
 
 
+def test_search_engines_find_every_published_model(acme: Acme, settings: Any) -> None:
+    sitemap = f"{settings.WAYPOST_PUBLIC_URL}/sitemap.xml"
+    assert f"Sitemap: {sitemap}\n" in Client().get("/robots.txt").text
+    listed = re.findall(r"<loc>(.*?)</loc>", Client().get("/sitemap.xml").text)
+    paths = [url.removeprefix(settings.WAYPOST_PUBLIC_URL) for url in listed]
+    assert paths[:3] == ["/", "/models", "/rankings"]
+    assert "/models/author/slug" in paths
+    for path in paths:
+        assert Client().get(path).status_code == 200, path
+
+
 @pytest.mark.parametrize(
     "elsewhere", ["http://127.0.0.1:9999/keys", "//localhost/keys", "https://example.com/"]
 )
@@ -209,4 +222,4 @@ def test_next_stays_on_the_site(acme: Acme, elsewhere: str) -> None:
     form = {"login": shop.owner.email, "password": "a-good-password-17", "next": elsewhere}
     answer = Client(headers={"host": "127.0.0.1:9999"}).post("/login/", form)
     assert answer.status_code == 302
-    assert answer["Location"] == "/"
+    assert answer["Location"] == "/models"

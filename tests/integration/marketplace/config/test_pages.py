@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 TEMPLATES = Path(django_settings.BASE_DIR) / "frontend" / "templates"
 MEMBERS_PAGES = ["/keys", "/webhooks", "/usage", "/usage.csv", "/billing", "/budgets", "/earnings"]
-PUBLIC_PAGES = ["/", "/models/author/slug", "/models/author/slug?tab=api", "/login/"]
+PUBLIC_PAGES = ["/", "/models", "/models/author/slug", "/models/author/slug?tab=api", "/login/"]
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_filters_and_sort_live_in_the_url(shop: Shop) -> None:
     client = Client()
 
     def shown(query: str) -> list[str]:
-        return [row.model.name for row in client.get(f"/?{query}").context["rows"]]
+        return [row.model.name for row in client.get(f"/models?{query}").context["rows"]]
 
     assert shown("") == ["author/slug", "b/vision"]
     assert shown("task=vision") == ["b/vision"]
@@ -305,18 +305,18 @@ def test_filters_and_sort_live_in_the_url(shop: Shop) -> None:
     assert shown("task=nonsense&kind=nonsense&sort=nonsense") == ["author/slug", "b/vision"]
     for order in ("price", "speed", "use"):
         assert sorted(shown(f"sort={order}")) == ["author/slug", "b/vision"]
-    assert b"No models match" in client.get("/?q=zzz").content
+    assert b"No models match" in client.get("/models?q=zzz").content
 
 
 def test_htmx_gets_the_results_alone(shop: Shop) -> None:
-    partial = Client().get("/", headers={"HX-Request": "true"}).content
+    partial = Client().get("/models", headers={"HX-Request": "true"}).content
     assert b"author/slug" in partial
     assert b"<html" not in partial
 
 
 def test_what_is_emulated_says_so(shop: Shop) -> None:
     AIModel.objects.create(name="emulated/x", display_name="X", task="chat", emulated=True)
-    for path in ("/", "/models/emulated/x"):
+    for path in ("/", "/models", "/models/emulated/x"):
         assert b'badge-signal"' in Client().get(path).content
 
 
@@ -345,7 +345,17 @@ def add_models(shop: Shop, names: range) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/?sort=price", "/models/author/slug", "/usage", "/keys", "/billing", "/routes"]
+    "path",
+    [
+        "/",
+        "/models",
+        "/models?sort=price",
+        "/models/author/slug",
+        "/usage",
+        "/keys",
+        "/billing",
+        "/routes",
+    ],
 )
 def test_more_rows_cost_no_more_queries(
     shop: Shop,
@@ -375,7 +385,7 @@ def test_more_rows_cost_no_more_queries(
 
 
 def test_pages_speak_portuguese(shop: Shop, member: Client) -> None:
-    page = Client().get("/", headers={"Accept-Language": "pt-BR"}).content.decode()
+    page = Client().get("/models", headers={"Accept-Language": "pt-BR"}).content.decode()
     assert '<html lang="pt-br">' in page
     assert "Modelos, no hardware que responde primeiro" in page
     member.post("/i18n/setlang/", {"language": "pt-br", "next": "/usage"})

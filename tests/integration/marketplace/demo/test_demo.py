@@ -157,7 +157,7 @@ def test_a_model_whose_workers_could_not_be_started_says_so_everywhere(
     )
     out = [{**row, "left_out": reason} if "llama" in row["worker"] else row for row in REAL]
     seed(home, out)
-    assert "not available here" in client.get("/").text
+    assert "not available here" in client.get("/models").text
     for tab in ("overview", "playground"):
         shown = client.get(page, {"tab": tab}).text
         assert "could not be started: llama.cpp cannot start: libgomp.so.1" in shown
@@ -175,7 +175,7 @@ def test_a_model_whose_workers_could_not_be_started_says_so_everywhere(
     }
     # One of two is enough, and later ones start again.
     seed(home, [out[0], *REAL[1:]])
-    assert "not available here" not in client.get("/").text
+    assert "not available here" not in client.get("/models").text
     assert Worker.objects.get(worker_id="llama-small-0").healthy
 
 

@@ -114,7 +114,7 @@ def test_everybodys_has_a_public_page_with_the_same_graph(client: Client) -> Non
 
 
 def found(client: Client, query: str) -> list[str]:
-    return [card.row.name for card in client.get(f"/?{query}").context["pipelines"]]
+    return [card.row.name for card in client.get(f"/models?{query}").context["pipelines"]]
 
 
 def test_the_catalog_finds_them_beside_the_models(shop: Shop, client: Client) -> None:
@@ -123,19 +123,19 @@ def test_the_catalog_finds_them_beside_the_models(shop: Shop, client: Client) ->
     post(client, PAGES + "/new", TALK)
     assert found(client, "") == ["acme/line", "all/line"]
     assert found(Client(), "") == ["all/line"], "an organisation's own are shown to it alone"
-    page = text(client.get("/"))
+    page = text(client.get("/models"))
     assert "Of Acme alone" in page
     assert page.index("author/slug") < page.index("all/line"), "models come first"
     for query in ("q=résumé+line", "q=AUTHOR", "q=al&view=table&sort=use"):
         assert "all/line" in found(client, query), query
     for query in ("q=reads+nothing", "q=input", "q=%25", "task=chat"):
         assert "all/line" not in found(client, query), query
-    only = text(client.get("/?q=résumé"))
+    only = text(client.get("/models?q=résumé"))
     assert "all/line" in only
     assert "No models match" not in only
     assert "similar names" not in only
     Pipeline.objects.update(published=False)
-    assert "No models match" in text(client.get("/?q=résumé"))
+    assert "No models match" in text(client.get("/models?q=résumé"))
 
 
 def test_so_many_are_shown_and_a_search_finds_the_others(

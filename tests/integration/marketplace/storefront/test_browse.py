@@ -55,7 +55,7 @@ def add_model(name: str, *, offers: bool = True, **values: object) -> AIModel:
 
 
 def shown(query: str) -> list[str]:
-    return [row.model.name for row in Client().get(f"/?{query}").context["rows"]]
+    return [row.model.name for row in Client().get(f"/models?{query}").context["rows"]]
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_only_what_was_measured(shop: Shop) -> None:
     ],
 )
 def test_search_by_words_and_their_beginnings(stock: None, words: str, names: list[str]) -> None:
-    page = Client().get("/", {"q": words})
+    page = Client().get("/models", {"q": words})
     assert [row.model.name for row in page.context["rows"]] == names
     assert page.context["is_alike"] == (not names)
 
@@ -155,7 +155,7 @@ def test_a_name_outranks_a_description(shop: Shop) -> None:
 
 
 def test_typing_errors_find_what_is_spelt_alike(stock: None) -> None:
-    page = Client().get("/?q=lamma")
+    page = Client().get("/models?q=lamma")
     assert [row.model.name for row in page.context["rows"]] == ["yard/llama-3.3-70b"]
     assert "No model matches “lamma”" in page.content.decode()
 
@@ -205,7 +205,9 @@ def test_the_url_says_it_all_and_nothing_more() -> None:
 
 
 def test_each_filter_in_force_can_be_taken_away(stock: None) -> None:
-    page = Client().get("/?q=seer&task=vision&takes=image&provider=dock&price=1&m=author/slug")
+    page = Client().get(
+        "/models?q=seer&task=vision&takes=image&provider=dock&price=1&m=author/slug"
+    )
     found = dict(page.context["chips"])
     assert list(found) == ["“seer”", "Vision", "Images", "The dock", "Up to $1"]
     assert "task=vision" not in found["Vision"]
@@ -214,23 +216,26 @@ def test_each_filter_in_force_can_be_taken_away(stock: None) -> None:
 
 
 def test_the_address_bar_keeps_in_step_without_empty_fields(shop: Shop) -> None:
-    answer = Client().get("/?q=&task=chat&price=&view=cards", headers={"HX-Request": "true"})
-    assert answer.headers["HX-Push-Url"] == "/?task=chat"
-    assert Client().get("/?q=", headers={"HX-Request": "true"}).headers["HX-Push-Url"] == "/"
+    answer = Client().get("/models?q=&task=chat&price=&view=cards", headers={"HX-Request": "true"})
+    assert answer.headers["HX-Push-Url"] == "/models?task=chat"
+    assert (
+        Client().get("/models?q=", headers={"HX-Request": "true"}).headers["HX-Push-Url"]
+        == "/models"
+    )
 
 
 def test_models_chosen_to_compare_outlive_the_page_that_shows_them(stock: None) -> None:
-    text = Client().get("/?q=llama&m=dock/seer&m=yard/llama-3.3-70b").content.decode()
+    text = Client().get("/models?q=llama&m=dock/seer&m=yard/llama-3.3-70b").content.decode()
     assert '<input type="hidden" name="m" value="dock/seer">' in text
     assert "/compare?m=dock%2Fseer&amp;m=yard%2Fllama-3.3-70b" in text
-    full = Client().get("/?" + "&".join(f"m=x/{i}" for i in range(6)))
+    full = Client().get("/models?" + "&".join(f"m=x/{i}" for i in range(6)))
     assert full.context["filters"].chosen == ("x/0", "x/1", "x/2", "x/3")
     assert full.content.count(b"disabled") == 4
 
 
 def test_pages_of_the_catalog_have_an_address_of_their_own(shop: Shop) -> None:
-    text = Client().get("/?task=chat&view=table&m=a/b").content.decode()
-    assert 'rel="canonical" href="http://127.0.0.1:8000/?task=chat"' in text
+    text = Client().get("/models?task=chat&view=table&m=a/b").content.decode()
+    assert 'rel="canonical" href="http://127.0.0.1:8000/models?task=chat"' in text
     assert '<meta name="description"' in text
 
 
@@ -238,9 +243,9 @@ def test_pages_of_the_catalog_have_an_address_of_their_own(shop: Shop) -> None:
     "path",
     [
         "/",
-        "/?view=table",
-        "/?q=m&sort=price&price=100&private=1&measured=1",
-        "/?sort=speed",
+        "/models?view=table",
+        "/models?q=m&sort=price&price=100&private=1&measured=1",
+        "/models?sort=speed",
         "/rankings",
         "/compare?m=author/slug&m=bulk/n1",
         "/models/author/slug?tab=performance",

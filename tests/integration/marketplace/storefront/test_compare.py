@@ -175,7 +175,7 @@ def test_a_catalog_is_generated_once(shop: Shop, capsys: pytest.CaptureFixture[s
     assert generate(words) == 0
     made = Provider.objects.filter(slug__startswith="generated-").count()
     assert (AIModel.objects.count(), made) == (21, 3)
-    assert len(Client().get("/?kind=emulated&parameter=tools").context["rows"]) > 0
+    assert len(Client().get("/models?kind=emulated&parameter=tools").context["rows"]) > 0
     with pytest.raises(SystemExit):
         generate(words)
     assert "a generated catalog already" in capsys.readouterr().err
