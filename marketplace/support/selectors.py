@@ -12,6 +12,7 @@ from django.utils import timezone
 from marketplace.accounts.models import ApiKey, Membership, Organisation, User
 from marketplace.audit.selectors import entries_of
 from marketplace.billing.budgets.selectors import BudgetState, budget_states
+from marketplace.billing.credit.models import CreditRequest, CreditRequestState
 from marketplace.billing.invoices.models import Statement
 from marketplace.billing.models import Account, Lease, LeaseState
 from marketplace.billing.payments.models import Payment
@@ -116,6 +117,7 @@ class Customer:
     organisation: Organisation
     account: Account | None
     leased_nano: int
+    credit_request: CreditRequest | None
     members: list[Membership]
     keys: list[ApiKey]
     budgets: list[BudgetState]
@@ -137,6 +139,9 @@ def customer(organisation: Organisation) -> Customer:
         organisation=organisation,
         account=account,
         leased_nano=sum(a - s for a, s in leases.values_list("amount_nano", "spent_nano")),
+        credit_request=organisation.credit_requests.filter(state=CreditRequestState.OPEN)
+        .select_related("requested_by")
+        .first(),
         members=list(
             organisation.memberships.select_related("user").order_by("created_at")[:ROWS_MAX]
         ),

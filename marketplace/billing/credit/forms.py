@@ -1,4 +1,6 @@
-"""The form for a request for credit."""
+"""Forms for credit: a request, and what staff grant without one."""
+
+import uuid
 
 from django import forms
 from django.utils.translation import gettext_lazy
@@ -17,3 +19,9 @@ class CreditRequestForm(forms.Form):
         cents: int = self.cleaned_data["amount"]
         amount_check(cents)
         return cents
+
+
+class CreditGrantForm(CreditRequestForm):
+    """A grant by staff. ``once`` makes of a form that is sent twice one grant."""
+
+    once = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)

@@ -2,8 +2,8 @@
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -57,12 +57,14 @@ def requests(request: HttpRequest) -> HttpResponse:
 @require_POST
 @staff_required
 def answer(request: HttpRequest, request_id: int, action: str) -> HttpResponse:
-    """Grant or decline a request. If it is already answered, the answer stays and is shown."""
+    """Grant or decline a request. If it is already answered, the answer stays and is shown.
+
+    Goes back to the page it was answered on: the list, or the customer's.
+    """
+    row = get_object_or_404(CreditRequest.objects.select_related("organisation"), pk=request_id)
     verb = {"grant": credit_request_grant, "decline": credit_request_decline}[action]
     try:
         row = verb(request_id=request_id, answered_by=request.user)  # type: ignore[arg-type]
-    except CreditRequest.DoesNotExist as missing:
-        raise Http404 from missing
     except ValidationError as refused:
         messages.error(request, " ".join(refused.messages))
     else:
@@ -71,4 +73,6 @@ def answer(request: HttpRequest, request_id: int, action: str) -> HttpResponse:
             _("%(organisation)s: %(state)s.")
             % {"organisation": row.organisation.name, "state": row.get_state_display()},
         )
+    if "on_customer" in request.POST:
+        return redirect("support-organisation", row.organisation.slug)
     return redirect("credit-requests")

@@ -150,6 +150,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dead-letters/<int:letter_id>/retry", dead_letters.retry, name="dead-letter-retry"),
     path("support", support.support, name="support"),
     path("support/<slug:slug>", support.organisation, name="support-organisation"),
+    path("support/<slug:slug>/credit", support.credit, name="support-credit"),
     path("support/people/<int:user_id>", support.person, name="support-person"),
     path("support/calls/<uuid:request_id>", support.call, name="support-call"),
     path("provide", providers.provide, name="provide"),

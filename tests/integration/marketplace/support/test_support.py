@@ -11,10 +11,13 @@ from django.utils import translation
 
 from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create
+from marketplace.billing.credit.services import credit_request
+from marketplace.billing.models import StaffTransfer
+from marketplace.billing.selectors import ledger_proof
 from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
 from tests.integration.marketplace.config.test_pages import settled_call
-from tests.integration.marketplace.ledger import as_owner
+from tests.integration.marketplace.ledger import USD, as_owner
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -143,3 +146,56 @@ def test_a_customer_costs_as_many_queries_however_busy(
         settled_call(shop)
     with django_assert_max_num_queries(12):
         selectors.customer(shop.organisation)
+
+
+def test_a_request_for_credit_is_answered_with_one_click_on_the_customers_page(
+    staff: Client, shop: Shop
+) -> None:
+    asked = credit_request(
+        organisation=shop.organisation,
+        amount_cents=2_000,
+        reason="a first look",
+        requested_by=shop.owner,
+    )
+    page = staff.get("/support/acme").text
+    assert "a first look" in page
+    grant = f"/credit-requests/{asked.pk}/grant"
+    assert grant in page
+    after = staff.post(grant, {"on_customer": "1"}, follow=True)
+    assert after.redirect_chain == [("/support/acme", 302)]
+    assert "Acme: Granted." in after.text
+    assert grant not in after.text
+    assert shop.customer_account.posted_nano == 30 * USD
+
+
+def test_staff_grant_credit_on_the_customers_page_once_for_each_form(
+    staff: Client, shop: Shop
+) -> None:
+    once = staff.get("/support/acme").context["form"]["once"].value()
+    form = {"amount": "5.00", "reason": "a delay of ours", "once": str(once)}
+    for _ in range(2):  # a double click
+        assert "$5.00 granted" in staff.post("/support/acme/credit", form, follow=True).text
+    assert shop.customer_account.posted_nano == 15 * USD
+    order = StaffTransfer.objects.get(reason="a delay of ours")
+    assert order.ordered_by.email == "staff@example.com"
+    assert not ledger_proof().gaps
+
+
+@pytest.mark.parametrize("wrong", [{"amount": "0"}, {"reason": ""}, {"once": ""}, {"once": "x"}])
+def test_a_grant_that_is_wrong_moves_nothing(
+    staff: Client, shop: Shop, wrong: dict[str, str]
+) -> None:
+    form = {
+        "amount": "5.00",
+        "reason": "r",
+        "once": "8a1f6a0e-6a0c-4d8e-9a52-0d3a5b0e6c11",
+        **wrong,
+    }
+    assert staff.post("/support/acme/credit", form).status_code == 422
+    assert shop.customer_account.posted_nano == 10 * USD
+
+
+def test_only_staff_grant_credit(shop: Shop) -> None:
+    client = Client()
+    client.force_login(shop.owner)
+    assert client.post("/support/acme/credit", {"amount": "5.00"}).status_code == 403
