@@ -1,7 +1,9 @@
 """A person's first call, in a real browser against the whole product."""
 
+import time
+
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import sign_in
 from tests.local_stack import LocalStack
@@ -12,6 +14,9 @@ pytestmark = pytest.mark.xdist_group("calls")
 
 CHAT_MODEL = "huggingfacetb/smollm2-135m-instruct"
 ANSWER_TIMEOUT_MS = 1_000 * PATIENCE_S
+CLICKS_MAX = 6
+FIRST_ANSWER_S = 60.0
+"""From the landing page to the record of the first call."""
 
 
 def test_a_person_signs_in_chats_and_sees_the_charge(
@@ -49,6 +54,50 @@ def test_a_person_signs_in_chats_and_sees_the_charge(
     page.get_by_role("link", name="Billing").first.click()
     expect(page.locator("tbody tr").first).to_contain_text("Charge")
     assert complaints == []
+
+
+def test_a_newcomer_is_answered_within_six_clicks_and_a_minute(
+    browser: Browser, local_stack: LocalStack
+) -> None:
+    context = browser.new_context(locale="en", base_url=local_stack.web_url)
+    clicks: list[str] = []
+
+    def clicked(text: str) -> None:
+        clicks.append(text)
+
+    context.expose_function("clicked", clicked)
+    context.add_init_script(
+        "addEventListener('click', (event) => clicked(event.target.textContent.trim()), true)"
+    )
+    page = context.new_page()
+    page.goto("/")
+    begun_s = time.monotonic()
+    page.get_by_role("link", name="Get an API key").click()
+    page.get_by_label("Your name").fill("Newcomer")
+    page.get_by_label("Email").fill("newcomer@example.com")
+    page.get_by_label("Password").fill("correct-horse-battery")
+    page.get_by_role("main").get_by_role("button", name="Create an account").click()
+    page.get_by_role("button", name="Create the organisation").click()
+    expect(page.locator("#new-key")).to_contain_text("wp_live_")
+    page.get_by_role("button", name="Send it from here").click()
+    seen = page.locator("#first-call")
+    expect(seen).to_contain_text("We saw your first call")
+    took_s = time.monotonic() - begun_s
+    expect(page.locator("[data-answer]")).not_to_be_empty()
+    expect(seen).to_contain_text("$0.0")
+    expect(seen).to_contain_text("was chosen out of 2")
+    assert len(clicks) <= CLICKS_MAX, clicks
+    assert took_s <= FIRST_ANSWER_S
+
+    # The key of the first step is good, and the record is a click away.
+    key = page.locator("#new-key").inner_text()
+    page.get_by_role("link", name="Open the record of this call").click()
+    expect(page.get_by_role("heading", name="Why this route?")).to_be_visible()
+    answer = page.request.get(
+        f"{local_stack.router_url}/v1/models", headers={"Authorization": f"Bearer {key}"}
+    )
+    assert answer.status == 200
+    context.close()
 
 
 def test_a_key_is_shown_once_and_works(page: Page, local_stack: LocalStack) -> None:
