@@ -43,7 +43,7 @@ from router.ingress.progress import HEADER as PROGRESS
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client, Gateway
 from router.pipeline.history import Histories
-from router.pipeline.plan import find_route
+from router.pipeline.naming import find_route, named, whole_name
 from router.pipeline.routing_table import Grant
 from router.settings import Limits
 
@@ -217,8 +217,10 @@ class API:
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
         forwarder = self._forwarder
-        if forwarder is not None and await forwarder.forwarded(exchange, call.model):
-            return
+        if forwarder is not None:
+            owned = named(self._gateway.table, exchange.grant, call).model
+            if await forwarder.forwarded(exchange, owned):
+                return
         if quote.HEADER in exchange.headers:
             body = quote.quote_of(*self._gateway.quoted(exchange.grant, call))
             return await exchange.answer(200, JSON, body)
@@ -289,13 +291,14 @@ class API:
         progress: Progress | None = None,
     ) -> None:
         """Serve by the first of the request's models that can."""
-        for model in call.fallbacks:
+        while call.fallbacks:
             try:
                 return await self._gateway.serve(grant, call, client)
             except FALLS_BACK:
                 # The books have a call for each model tried.
                 id_ = uuid7(call.created_at_ms, self._random_bits(74))
-                call = msgspec.structs.replace(call, id=id_, model=model)
+                model, *others = call.fallbacks
+                call = msgspec.structs.replace(call, id=id_, model=model, fallbacks=tuple(others))
                 if progress is not None:
                     progress.call_id = id_
                 call = traced(call, exchange.header(TRACEPARENT), self._trace_share)
@@ -315,9 +318,10 @@ class API:
         if path.startswith(OPENAI_MODEL_PREFIX):
             grant = self._gateway.authenticate(exchange.credential)
             asked = path[len(OPENAI_MODEL_PREFIX) :]
-            name = asked.removesuffix(ENDPOINTS)
+            wanted = asked.removesuffix(ENDPOINTS)
+            name = whole_name(table, grant, wanted)
             route = oip_http.find_route(table, oip_http.ModelPath(name, "", ""), grant)
-            if name != asked:
+            if wanted != asked:
                 listed = listing.endpoint_list(route, self._gateway.service_s, self._histories.of)
                 return await exchange.answer(200, JSON, listed)
             entry = listing.model_entry(route)

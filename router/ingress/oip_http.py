@@ -15,7 +15,7 @@ from router.domain.request import InferenceRequest, Kind
 from router.ingress.tensors import Inference, check_inference, decode
 from router.ingress.unfit import unfit
 from router.pipeline.meters import ModelMeters
-from router.pipeline.plan import check_permitted
+from router.pipeline.naming import check_permitted
 from router.pipeline.routing_table import Grant, Route, RoutingTable
 
 HEADER_LENGTH = b"inference-header-content-length"

@@ -14,7 +14,6 @@ from router.domain.catalog import Deployment, Endpoint, Policy
 from router.domain.errors import (
     CallError,
     ModelUnknown,
-    NotAllowed,
     NothingEligible,
     RequestInvalid,
 )
@@ -32,6 +31,7 @@ from router.pipeline.eligibility import (
 from router.pipeline.fit import check_fit
 from router.pipeline.history import Histories
 from router.pipeline.holding import GENERATING, Holding
+from router.pipeline.naming import find_route
 from router.pipeline.routing_table import NO_STARTS, Grant, Route, RoutingTable
 from router.pipeline.sizing import prefix_blocks, size_features
 from router.pipeline.utility import costs_nano, expected_latency_s, penalties_s
@@ -52,8 +52,6 @@ WISHES: Mapping[str, str] = {
 
 DRAWS = 2**32
 """The number of values of a request id's last digits, which are random and so equally likely."""
-
-SUFFIXES = {"floor": Sort.PRICE, "nitro": Sort.THROUGHPUT}
 
 
 class Plan(Struct, frozen=True):
@@ -178,32 +176,6 @@ def find_eligible(table: RoutingTable, request: InferenceRequest) -> Eligibility
     return found if found.endpoints else _startable(route, request, found).found
 
 
-def find_route(
-    table: RoutingTable, grant: Grant, request: InferenceRequest
-) -> tuple[InferenceRequest, Route]:
-    """The request, its model's suffix removed, and its route.
-
-    Raises ``ModelUnknown`` or ``NotAllowed``.
-    """
-    route = table.routes.get(request.model)
-    if route is None:
-        request, route = _with_suffix(table, request)
-    if route is None:
-        raise ModelUnknown(
-            f"model {request.model!r} does not exist; GET /v1/models lists those that do. "
-            "A pipeline is run by POST /v1/predictions",
-            param="model",
-        )
-    check_permitted(grant, request.model)
-    return request, route
-
-
-def check_permitted(grant: Grant, model: str) -> None:
-    """Raises ``NotAllowed`` unless the grant may use the model."""
-    if not grant.may_use(model):
-        raise NotAllowed(f"this API key may not use model {model!r}", param="model")
-
-
 def make_ticket(
     plan: Plan,
     *,
@@ -256,19 +228,6 @@ def _arm(route: Route, request: InferenceRequest) -> Policy:
     return canary.policy
 
 
-def _with_suffix(
-    table: RoutingTable, request: InferenceRequest
-) -> tuple[InferenceRequest, Route | None]:
-    """``author/slug:floor`` is the cheapest, ``author/slug:nitro`` the fastest."""
-    name, _, suffix = request.model.rpartition(":")
-    sort = SUFFIXES.get(suffix)
-    if sort is None:
-        return request, None
-    wishes = msgspec.structs.replace(request.wishes, sort=request.wishes.sort or sort)
-    request = msgspec.structs.replace(request, model=name, wishes=wishes)
-    return request, table.routes.get(name)
-
-
 def _eligible(route: Route, request: InferenceRequest) -> Eligibility:
     """Without wishes, all calls of a kind have the same answer, which is kept in the route."""
     if request.wishes is not NO_WISHES:
@@ -286,8 +245,7 @@ def _startable(route: Route, request: InferenceRequest, found: Eligibility) -> S
 
     With another model to fall back to, a call waits for none.
     """
-    is_last = not request.fallbacks or request.model == request.fallbacks[-1]
-    if route.starts and not route.left_out and is_last:
+    if route.starts and not route.left_out and not request.fallbacks:
         parameters = required_parameters(request)
         startable_ = startable(
             route.deployments, route.starts, request.wishes, parameters, found.filtered

@@ -72,6 +72,7 @@ class Grant(Struct, frozen=True, gc=False):
 class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.
 
+    ``by_slug`` has the names of the models that are called so after their author.
     ``keys`` are by digest, ``keys_by_id`` the same ones by id, ``limits`` and ``budgets`` by
     organisation, ``ended_sessions`` by user. ``unkept`` are organisations that keep no responses.
     Authentication fills ``seen`` with the grants of keys already used with this table, so that they
@@ -89,6 +90,7 @@ class RoutingTable(Struct, frozen=True):
         default_factory=dict[int, list[EndedSession]]
     )
     unkept: frozenset[int] = frozenset()
+    by_slug: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     seen: dict[str, Grant] = field(default_factory=dict[str, Grant])
 
     def purse_of(
@@ -125,6 +127,11 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
     policies = {policy.model: policy for policy in snapshot.policies}
     canaries = {canary.policy.model: canary for canary in snapshot.canaries}
     models = {model.name: model for model in snapshot.models}
+    by_slug: dict[str, list[str]] = {}
+    for name in models:
+        _, has_author, slug = name.partition("/")
+        if has_author:
+            by_slug.setdefault(slug, []).append(name)
     by_model: dict[str, list[Endpoint]] = {name: [] for name in models}
     offered: dict[str, list[Deployment]] = {name: [] for name in models}
     for deployment in snapshot.deployments:
@@ -168,4 +175,5 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         budgets=budgets,
         ended_sessions=ended_sessions,
         unkept=frozenset(row.id for row in snapshot.organisations if not row.keeps_responses),
+        by_slug=by_slug,
     )

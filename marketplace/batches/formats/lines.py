@@ -26,7 +26,7 @@ ERRORS_SHOWN = 50
 """After so many the rest of the file is not read."""
 MESSAGE_CHARACTERS_MAX = 500
 """Of an error: the values in it are the customer's."""
-SUFFIXES = (":floor", ":nitro")
+SUFFIXES = (":cheapest", ":fastest", ":floor", ":nitro")
 """Of a model's name; they say how to route."""
 TASKS = {
     "/v1/chat/completions": Task.CHAT,

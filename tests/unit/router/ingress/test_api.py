@@ -155,6 +155,7 @@ async def test_models_are_listed_to_key_holders(client: httpx.AsyncClient) -> No
     assert {entry["id"] for entry in listed} == {"a/m", "a/t"}
     one = (await client.get("/v1/models/a/m", headers=AUTH)).json()
     assert one["pricing"]["prompt"] == "0.000001"
+    assert (await client.get("/v1/models/m", headers=AUTH)).json() == one
 
 
 async def test_who_offers_a_model_is_listed(client: httpx.AsyncClient) -> None:

@@ -14,6 +14,7 @@ from router.adapters.memory import MemoryCluster
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import ApiKey, Policy
 from router.domain.keys import digest_key
+from router.ingress.exchange import Exchange
 from router.ingress.forward import FORWARDED, Forwarder
 from router.pipeline.cluster import ClusterView
 from router.pipeline.dispatch import Dispatcher
@@ -109,3 +110,24 @@ async def test_the_mark_of_a_forwarded_call_cannot_be_made_up_and_lets_nobody_in
             refused = await here.post("/v1/chat/completions", json=CHAT, headers=alone)
             assert refused.status_code == 401
     assert left.records
+
+
+class _Noting(Forwarder):
+    """Forwards nothing, and notes whose owner was looked for."""
+
+    def __init__(self) -> None:
+        self.models: list[str] = []
+
+    async def forwarded(self, exchange: Exchange, model: str) -> bool:
+        self.models.append(model)
+        return False
+
+
+async def test_the_owner_of_a_model_is_found_by_every_name_for_it() -> None:
+    noting = _Noting()
+    async with calling(Line(FakeUpstream(lambda _: ANSWER)), forwarder=noting) as client:
+        for name in ("a/m", "a/m:floor", "m", "m:fastest"):
+            body = {**CHAT, "model": name}
+            answer = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+            assert answer.headers["x-route-model"] == "a/m"
+    assert noting.models == ["a/m"] * 4

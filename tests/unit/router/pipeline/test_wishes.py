@@ -90,8 +90,14 @@ async def test_the_cheapest_serves_who_asks_for_it() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER), catalog=shop())
     assert await served_by(line) == "one"
     assert await served_by(line, provider={"sort": "price"}) == "two"
-    assert await served_by(line, model="a/m:floor") == "two"
-    assert await served_by(line, model="a/m:nitro") == "one"
+    for suffix, pool in {
+        "floor": "two",
+        "cheapest": "two",
+        "nitro": "one",
+        "fastest": "one",
+    }.items():
+        assert await served_by(line, model=f"a/m:{suffix}") == pool
+        assert await served_by(line, model=f"m:{suffix}") == pool
 
 
 async def test_the_cheapest_must_meet_the_deadline() -> None:

@@ -38,9 +38,12 @@ def checked(*texts: object, endpoint: str = CHAT, forbidden: str = "") -> Checke
 
 
 def test_a_file_that_is_right_has_no_errors_and_tells_its_models() -> None:
-    body = {"model": "author/chat:floor", "messages": []}
-    found = checked(line(), b"", line(custom_id="b", body=body))
-    assert (found.errors, found.lines, found.models.named) == ([], 2, {"author/chat"})
+    floor, fastest = (
+        line(custom_id=wish, body={"model": f"author/chat:{wish}", "messages": []})
+        for wish in ("floor", "fastest")
+    )
+    found = checked(line(), b"", floor, fastest)
+    assert (found.errors, found.lines, found.models.named) == ([], 3, {"author/chat"})
 
 
 def test_an_endpoint_of_a_model_needs_none_in_the_lines() -> None:
