@@ -85,12 +85,16 @@ class CompletionDetails(Struct, frozen=True, gc=False):
 
 
 class TokenCounts(Struct, frozen=True, gc=False):
-    """``usage`` as workers report it: ``prompt`` includes cached, ``completion`` reasoning."""
+    """``usage`` as workers report it: ``prompt`` includes cached, ``completion`` reasoning.
+
+    ``cost`` is the router's, in dollars, None before the call is settled.
+    """
 
     prompt_tokens: Count = 0
     completion_tokens: Count = 0
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
+    cost: float | None = None
 
 
 class Failure(Struct, frozen=True, gc=False):
@@ -193,4 +197,5 @@ def _usage(fields: Fields) -> TokenCounts | None:
         completion,
         PromptDetails(count_of(prompts.get("cached_tokens"))),
         CompletionDetails(count_of(completions.get("reasoning_tokens"))),
+        cost if isinstance(cost := fields.get("cost"), int | float) else None,
     )

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from math import inf
 from typing import Any, Protocol, TypeVar
 
+from router.contracts.cost import with_cost
 from router.contracts.record import UsageRecord
 from router.domain.catalog import Endpoint
 from router.domain.errors import (
@@ -254,7 +255,10 @@ class Gateway:
         headers.extend(account.permit.headers())
         headers.extend(answer.headers)
         report = self._report(plan, trace, endpoint, account, settlement, now_s)
-        await client.answer(headers, answer.body, report)
+        body = answer.body
+        if plan.request.kind is not Kind.INFER:
+            body = with_cost(body, settlement.charge_nano)
+        await client.answer(headers, body, report)
 
     async def _stream(self, plan: Plan, trace: Trace, account: CallAccount, client: Client) -> None:
         beginning = self._attempts.first_part(plan, trace)
@@ -299,8 +303,17 @@ class Gateway:
             return await client.end_stream(error)
         self._weigh(trace, endpoint, trace.tokens_delivered, completed=True)
         self._attempts.ended(attempt, trace, ANSWERED)
+        await self._tell_end(plan, trace, endpoint, account, client)
+
+    async def _tell_end(
+        self, plan: Plan, trace: Trace, endpoint: Endpoint, account: CallAccount, client: Client
+    ) -> None:
+        """Settle a whole stream, and tell its client what it used and cost."""
         settlement = account.resolve(Outcome.COMPLETED, 200)
         report = self._report(plan, trace, endpoint, account, settlement, time.monotonic())
+        if trace.usage_chunk:
+            chunk = with_cost(trace.usage_chunk, settlement.charge_nano)
+            await client.send(b"data: %b\n\n" % chunk)
         await client.end_stream(report=report)
 
     def _report(

@@ -40,6 +40,7 @@ class Abandoned(Struct, frozen=True, gc=False):
 class Trace:
     """The course of one call. Times are seconds on the monotonic clock.
 
+    ``usage_chunk`` is how the worker told a stream's usage, for a client that wants to know it.
     ``reported`` is the usage that the worker reports, None until it does. ``usage`` is the part of
     it that the router believes. ``told`` is where the call stood as it began to wait, if it did.
     """
@@ -58,6 +59,7 @@ class Trace:
         "tokens_delivered",
         "told",
         "usage",
+        "usage_chunk",
     )
 
     def __init__(self, request: InferenceRequest) -> None:
@@ -72,6 +74,7 @@ class Trace:
         self.finish_reason = ""
         self.reported: Usage | None = None
         self.usage: Usage | None = None
+        self.usage_chunk = b""
         self.tokens_delivered = 0
         self.told: Standing | None = None
 
@@ -106,6 +109,7 @@ class Trace:
         self.tokens_delivered += part.tokens
         if part.usage is not None:
             self.reported = self.usage = part.usage
+            self.usage_chunk = part.usage_chunk or self.usage_chunk
         if part.finish_reason:
             self.finish_reason = part.finish_reason
 

@@ -31,7 +31,8 @@ class StreamPart(Struct, frozen=True, gc=False):
 
     ``tokens`` counts the events with content. ``usage`` and ``finish_reason`` are set on the part
     that carried them. ``done`` marks the last part: the worker sent ``[DONE]``, which is not in
-    ``chunk``.
+    ``chunk``. ``usage_chunk`` is the JSON of a chunk that only tells usage, if the client asked for
+    it; it is not in ``chunk`` either, since it goes out once the call is settled.
     """
 
     chunk: bytes
@@ -39,6 +40,7 @@ class StreamPart(Struct, frozen=True, gc=False):
     usage: Usage | None = None
     finish_reason: str = ""
     done: bool = False
+    usage_chunk: bytes = b""
 
 
 class UpstreamFailed(Exception):

@@ -120,11 +120,12 @@ class EventStream:
         tokens = 0
         usage: Usage | None = None
         finish_reason = ""
+        usage_chunk = b""
         for event in data.split(END):
             payload = _payload(event)
             if payload == DONE:
                 chunk = b"".join(kept)
-                return StreamPart(chunk, tokens, usage, finish_reason, done=True)
+                return StreamPart(chunk, tokens, usage, finish_reason, True, usage_chunk)
             if not payload:
                 if event.strip(b"\n"):
                     kept.append(event + END)  # A comment, which keeps connections open.
@@ -132,7 +133,9 @@ class EventStream:
             parsed, rendered = self._parsed(event, payload)
             if parsed.usage is not None:
                 usage = usage_of(parsed.usage)
-            if not parsed.choices and parsed.usage is not None and not self._keep_usage:
+            if not parsed.choices and parsed.usage is not None:
+                if self._keep_usage:
+                    usage_chunk = _payload(rendered.removesuffix(END))
                 continue
             goes_on = False
             for choice in parsed.choices:
@@ -143,7 +146,7 @@ class EventStream:
                     goes_on = True
             tokens += goes_on
             kept.append(rendered)
-        return StreamPart(b"".join(kept), tokens, usage, finish_reason)
+        return StreamPart(b"".join(kept), tokens, usage, finish_reason, usage_chunk=usage_chunk)
 
     def _parsed(self, event: bytes, payload: bytes) -> tuple[_Event, bytes]:
         """The content of an event, and the event for the client. Raises ``UpstreamFailed``."""

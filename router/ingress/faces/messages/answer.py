@@ -214,14 +214,16 @@ def _message(request_id: str, model: str | None) -> dict[str, Any]:
     return {"id": id_, "type": "message", "role": "assistant", "model": model or ""}
 
 
-def _usage(usage: TokenCounts | None) -> dict[str, int]:
+def _usage(usage: TokenCounts | None) -> dict[str, int | float]:
     usage = usage or TokenCounts()
     details = usage.prompt_tokens_details
     cached = (details.cached_tokens or 0) if details is not None else 0
+    cost = {} if usage.cost is None else {"cost": usage.cost}
     return {
         "input_tokens": max(usage.prompt_tokens - cached, 0),
         "cache_read_input_tokens": max(cached, 0),
         "output_tokens": max(usage.completion_tokens, 0),
+        **cost,
     }
 
 

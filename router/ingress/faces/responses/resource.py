@@ -139,4 +139,5 @@ def _usage(usage: TokenCounts | None) -> Fields:
             else 0
         },
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        **({} if usage.cost is None else {"cost": usage.cost}),
     }

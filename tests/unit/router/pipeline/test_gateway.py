@@ -64,6 +64,31 @@ async def test_a_completed_call_is_billed_by_usage() -> None:
     assert (line.unresolved_nano, line.slots_taken) == (0, 0)
 
 
+async def test_an_answer_tells_what_was_charged() -> None:
+    body = b'{"model":"a/m","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":4}}'
+    line = Line(FakeUpstream(lambda _: structs.replace(ANSWER, body=body)))
+    usage = json.loads((await line.call()).body)["usage"]
+    assert usage == {"prompt_tokens": 10, "completion_tokens": 4, "cost": COST_NANO / 1e9}
+    assert line.records[0].charge_nano == COST_NANO
+
+
+async def test_the_last_chunk_of_a_stream_tells_what_was_charged() -> None:
+    last = structs.replace(LAST, usage_chunk=b'{"choices":[],"usage":{"prompt_tokens":10}}')
+    line = Line(FakeUpstream(lambda _: [*TOKENS, last]))
+    events = (await line.call(stream=True)).body.split(b"\n\n")
+    assert events[:3] == [b"data: one", b"data: two", b"data: end"]
+    usage = json.loads(events[3].removeprefix(b"data: "))["usage"]
+    assert usage["cost"] == line.records[0].charge_nano / 1e9 == COST_NANO / 1e9
+
+
+async def test_a_stream_that_breaks_after_its_usage_tells_no_cost() -> None:
+    told = structs.replace(LAST, usage_chunk=b'{"usage":{}}', done=False)
+    line = Line(FakeUpstream(lambda _: [*TOKENS, told, BROKEN]))
+    client = await line.call(stream=True)
+    assert client.ended_by
+    assert b"usage" not in client.body
+
+
 async def test_the_decision_of_every_candidate_is_on_record() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER))
     await line.call()

@@ -41,7 +41,9 @@ def test_any_cutting_forwards_the_same(cuts: list[int], keep_usage: bool) -> Non
     chunks = [STREAM[a:b] for a, b in itertools.pairwise(edges)]
     parts = feed(opened(keep_usage=keep_usage), chunks)
     kept = STREAM.removesuffix(DONE)
-    assert b"".join(p.chunk for p in parts) == (kept if keep_usage else kept.replace(USAGE, b""))
+    assert b"".join(p.chunk for p in parts) == kept.replace(USAGE, b"")
+    held_back = [p.usage_chunk for p in parts if p.usage_chunk]
+    assert held_back == ([USAGE.removeprefix(b"data: ").strip()] if keep_usage else [])
     assert sum(p.tokens for p in parts) == 3
     assert [p.usage for p in parts if p.usage] == [Usage(prompt_tokens=5, completion_tokens=3)]
     assert [p.finish_reason for p in parts if p.finish_reason] == ["stop"]
@@ -60,8 +62,8 @@ def test_lines_that_end_in_crlf_are_understood() -> None:
 
 
 def test_every_event_gets_the_public_name() -> None:
-    parts = feed(opened(model="author/slug", keep_usage=True), [STREAM])
-    events = b"".join(p.chunk for p in parts).strip().split(b"\n\n")
+    (part,) = feed(opened(model="author/slug", keep_usage=True), [STREAM])
+    events = [*part.chunk.strip().split(b"\n\n"), part.usage_chunk]
     names = [json.loads(line.removeprefix(b"data: "))["model"] for line in events]
     assert names == ["author/slug"] * 5
 

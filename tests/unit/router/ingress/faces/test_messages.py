@@ -171,6 +171,7 @@ def test_a_completion_is_a_message() -> None:
         "prompt_tokens": 9,
         "completion_tokens": 4,
         "prompt_tokens_details": {"cached_tokens": 5},
+        "cost": 0.25,
     }
     body = {
         "model": "a/m",
@@ -185,6 +186,7 @@ def test_a_completion_is_a_message() -> None:
     assert message.usage.input_tokens == 4
     assert message.usage.cache_read_input_tokens == 5
     assert message.usage.output_tokens == 4
+    assert message.usage.model_extra == {"cost": 0.25}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ CHUNKS = [
     delta(tool_calls=[{"index": 0, "function": {"arguments": "1}"}}]),
     delta(tool_calls=[{"index": 1, "id": "t2", "function": {"name": "sub", "arguments": "{}"}}]),
     delta("tool_calls"),
-    chunk(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 7}),
+    chunk(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 7, "cost": 0.5}),
 ]
 
 
@@ -244,6 +246,8 @@ def test_a_stream_is_the_same_however_it_comes(cuts: set[int]) -> None:
     end = found[-2]
     assert end["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
     assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (3, 7)
+    assert end["usage"]["cost"] == 0.5
+    assert "cost" not in found[0]["message"]["usage"]
 
 
 def test_a_stream_that_breaks_ends_with_an_error() -> None:

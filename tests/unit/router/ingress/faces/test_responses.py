@@ -29,6 +29,7 @@ USAGE = {
     "completion_tokens": 4,
     "prompt_tokens_details": {"cached_tokens": 5},
     "completion_tokens_details": {"reasoning_tokens": 2},
+    "cost": 0.25,
 }
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOL = {"type": "function", "name": "weather", "parameters": WEATHER, "strict": True}
@@ -231,6 +232,7 @@ def test_a_completion_is_a_response() -> None:
     assert response.usage.input_tokens_details.cached_tokens == 5
     assert response.usage.output_tokens_details.reasoning_tokens == 2
     assert response.usage.total_tokens == 13
+    assert response.usage.model_extra == {"cost": 0.25}
     assert response.tools[0].name == "weather"
     assert (response.metadata, response.instructions) == ({"a": "b"}, "be brief")
     assert response.created_at == 5
