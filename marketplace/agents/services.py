@@ -17,6 +17,7 @@ from marketplace.agents.models import (
 )
 from marketplace.agents.reports import Heartbeat, Introduction, WorkerReport, WorkerWord
 from marketplace.agents.tokens import credential_make, digest_of
+from marketplace.catalog.heartbeats import unbroken_since
 from marketplace.catalog.models import Worker, WorkerMember
 from marketplace.catalog.services import worker_drain, worker_put
 from marketplace.routing.models import SnapshotRow
@@ -127,11 +128,13 @@ def _follow(agent: Agent, row: AgentWorker | None, report: WorkerReport) -> Agen
 
 
 def _report_keep(row: AgentWorker, error: str) -> None:
-    told = {"reported_at": timezone.now(), "reported_error": error}
+    now = timezone.now()
+    told = {"reported_at": now, "reported_error": error}
     if row.rank:
         WorkerMember.objects.update_or_create(worker=row.worker, rank=row.rank, defaults=told)
     else:
-        Worker.objects.filter(pk=row.worker_id).update(**told)
+        since = unbroken_since(row.worker, now)
+        Worker.objects.filter(pk=row.worker_id).update(reports_since=since, **told)
 
 
 def _may_return(worker: Worker) -> bool:

@@ -52,7 +52,7 @@ AUDITED: Mapping[str, Audited] = {
     "catalog.Worker": Audited(
         without=(
             *("healthy", "health_error", "health_checked_at"),
-            *("reported_at", "reported_error"),
+            *("reported_at", "reports_since", "reported_error"),
         )
     ),
     "agents.WorkerToken": Audited(without=("created_at", "digest")),

@@ -6,6 +6,8 @@ from typing import Protocol
 
 SILENT_AFTER = timedelta(seconds=15)
 """Three heartbeats."""
+MISSED_AFTER = timedelta(seconds=8)
+"""One heartbeat and a little: after a longer pause one was missed, or nobody could hear it."""
 
 
 class Reported(Protocol):
@@ -15,19 +17,47 @@ class Reported(Protocol):
     reported_error: str
 
 
-def report_faults(rows: Sequence[Reported], now: datetime) -> list[str]:
+class Heard(Protocol):
+    """A worker: when its agent last reported it, and since when without a pause."""
+
+    reported_at: datetime | None
+    reports_since: datetime | None
+
+
+def unbroken_since(row: Heard, now: datetime) -> datetime:
+    """Since when a worker that is reported now has been reported without a pause."""
+    is_unbroken = row.reported_at is not None and now - row.reported_at <= MISSED_AFTER
+    return row.reports_since if is_unbroken and row.reports_since is not None else now
+
+
+def hears_since(workers: Sequence[Heard], now: datetime) -> datetime:
+    """Since when the marketplace surely hears who speaks: as long as it has heard one of these.
+
+    ``now`` where it hears nobody: then it may be deaf (its pages restart, say).
+    """
+    return min(
+        (
+            row.reports_since
+            for row in workers
+            if row.reported_at is not None
+            and row.reports_since is not None
+            and now - row.reported_at <= SILENT_AFTER
+        ),
+        default=now,
+    )
+
+
+def report_faults(rows: Sequence[Reported], now: datetime, hearing_since: datetime) -> list[str]:
     """Why each row is down by its agent's reports, in order; "" where nothing speaks for that.
 
-    If several are silent and none is heard, it is the marketplace that was deaf (a restart of the
-    pages, say): then nothing follows from silence, and the prober asks the workers themselves.
+    Silence counts from ``hearing_since`` on. Before that nothing follows from it, and the prober
+    asks the workers themselves.
     """
-    silences = [now - row.reported_at for row in rows if row.reported_at is not None]
-    is_deaf = len(silences) > 1 and min(silences) > SILENT_AFTER
-    return [row.reported_error or _silence(row, now, is_deaf=is_deaf) for row in rows]
+    return [row.reported_error or _silence(row, now, hearing_since) for row in rows]
 
 
-def _silence(row: Reported, now: datetime, *, is_deaf: bool) -> str:
-    if row.reported_at is None or is_deaf or now - row.reported_at <= SILENT_AFTER:
+def _silence(row: Reported, now: datetime, hearing_since: datetime) -> str:
+    if row.reported_at is None or now - max(row.reported_at, hearing_since) <= SILENT_AFTER:
         return ""
     return f"its agent was last heard {(now - row.reported_at).total_seconds():.0f} s ago"
 

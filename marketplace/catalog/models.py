@@ -221,6 +221,8 @@ class Worker(models.Model):
         editable=False,
         help_text=_("When its agent last reported; empty without an agent."),
     )
+    # Without a pause: how long the marketplace has surely heard somebody.
+    reports_since = models.DateTimeField(null=True, blank=True, editable=False)
     reported_error = models.CharField(max_length=200, blank=True, editable=False)
     gang_size = models.PositiveSmallIntegerField(
         default=1,

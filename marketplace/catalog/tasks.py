@@ -6,7 +6,7 @@ import logging
 from django.utils import timezone
 
 from marketplace.catalog.health import probe, readings_that_count
-from marketplace.catalog.heartbeats import gang_fault, report_faults
+from marketplace.catalog.heartbeats import gang_fault, hears_since, report_faults
 from marketplace.catalog.selectors import workers_to_probe
 from marketplace.catalog.services import (
     HealthReading,
@@ -27,7 +27,8 @@ def probe_workers() -> list[str]:
     """
     workers = workers_to_probe()
     members = [member for worker in workers for member in worker.members.all()]
-    faults = report_faults([*workers, *members], timezone.now())
+    now = timezone.now()
+    faults = report_faults([*workers, *members], now, hears_since(workers, now))
     of_members = dict(zip((member.pk for member in members), faults[len(workers) :], strict=True))
     member_health_record(faults=of_members)
     asked, readings = [], []

@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from marketplace.catalog.heartbeats import SILENT_AFTER, gang_fault, report_faults
+from marketplace.catalog.heartbeats import (
+    MISSED_AFTER,
+    SILENT_AFTER,
+    gang_fault,
+    hears_since,
+    report_faults,
+    unbroken_since,
+)
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -16,30 +23,55 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 class Row:
     reported_at: datetime | None = None
     reported_error: str = ""
+    reports_since: datetime | None = None
 
 
-def row(silent_s: float, error: str = "") -> Row:
-    return Row(NOW - timedelta(seconds=silent_s), error)
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def row(silent_s: float, error: str = "", *, since_s: float = 3600.0) -> Row:
+    return Row(ago(silent_s), error, ago(since_s))
+
+
+def faults(*rows: Row) -> list[str]:
+    return report_faults(rows, NOW, hears_since(rows, NOW))
 
 
 def test_a_worker_without_an_agent_is_left_to_the_prober() -> None:
-    assert report_faults([Row(), row(1.0)], NOW) == ["", ""]
+    assert faults(Row(), row(1.0)) == ["", ""]
 
 
 def test_three_missed_heartbeats_take_a_worker_out() -> None:
     limit = SILENT_AFTER.total_seconds()
-    assert report_faults([row(limit), row(1.0)], NOW) == ["", ""]
+    assert faults(row(limit), row(1.0)) == ["", ""]
     silent = "its agent was last heard 16 s ago"
-    assert report_faults([row(limit + 1), row(1.0)], NOW) == [silent, ""]
-    assert report_faults([row(limit + 1)], NOW) == [silent]
+    assert faults(row(limit + 1), row(1.0)) == [silent, ""]
 
 
 def test_what_an_agent_says_counts() -> None:
-    assert report_faults([row(1.0, "GET /health: HTTP 503")], NOW) == ["GET /health: HTTP 503"]
+    assert faults(row(1.0, "GET /health: HTTP 503")) == ["GET /health: HTTP 503"]
 
 
-def test_where_nobody_is_heard_the_marketplace_was_deaf() -> None:
-    assert report_faults([row(60.0), row(60.0), Row()], NOW) == ["", "", ""]
+@pytest.mark.parametrize("count", [1, 2])
+def test_where_nobody_is_heard_the_marketplace_was_deaf(count: int) -> None:
+    assert faults(*[row(60.0)] * count, Row()) == [""] * (count + 1)
+
+
+def test_silence_counts_from_when_somebody_is_heard_again() -> None:
+    limit = SILENT_AFTER.total_seconds()
+    assert faults(row(60.0), row(1.0, since_s=2.0)) == ["", ""]
+    assert faults(row(60.0), row(1.0, since_s=limit)) == ["", ""]
+    assert faults(row(60.0), row(1.0, since_s=limit + 1))[0] != ""
+    assert faults(row(60.0), row(1.0, since_s=2.0), row(2.0))[0] != "", "one was heard all along"
+
+
+def test_a_pause_in_reports_begins_them_anew() -> None:
+    limit = MISSED_AFTER.total_seconds()
+    assert unbroken_since(row(limit, since_s=60.0), NOW) == ago(60.0)
+    assert unbroken_since(row(limit + 1, since_s=60.0), NOW) == NOW
+    assert unbroken_since(Row(), NOW) == NOW
+    assert unbroken_since(Row(ago(1.0)), NOW) == NOW, "reported to a release that kept no beginning"
 
 
 @pytest.mark.parametrize(
