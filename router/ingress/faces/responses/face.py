@@ -30,7 +30,12 @@ ID = [{"name": "response_id", "in": "path", "required": True, "schema": TEXT | {
 
 
 def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
-    asked, body = chat_body(exchange.body, arrival.earlier)
+    def context_of(model: str) -> int:
+        routes = arrival.table.routes
+        route = routes.get(model) or routes.get(model.rpartition(":")[0])
+        return route.model.context_tokens_max if route is not None else 0
+
+    asked, body = chat_body(exchange.body, arrival.earlier, context_of)
 
     def answering(sink: Sink, call: InferenceRequest, progress: Progress | None) -> Client:
         resource = Resource(call, asked, is_kept=arrival.is_kept)

@@ -1,12 +1,13 @@
 """The items of a response's input, and the messages of the chat that they are."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
 from router.domain.errors import RequestInvalid
+from router.domain.request import BYTES_PER_TOKEN
 from router.ingress.unfit import missing
 
 ChatMessage = dict[str, Any]
@@ -73,6 +74,33 @@ def messages_of(
             "input is missing; give a text, or a list of at least one item", param="input"
         )
     return chat.messages
+
+
+def shortened(messages: list[ChatMessage], tokens_max: int) -> list[ChatMessage]:
+    """Without the oldest messages, until the others have so many tokens by estimate.
+
+    System messages and the last one stay. A tool's result does not stay without its call.
+    """
+    sizes = [_tokens(message) for message in messages]
+    over = sum(sizes) - tokens_max
+    kept: list[ChatMessage] = []
+    for number, message in enumerate(messages):
+        is_oldest = len(kept) == sum(each["role"] == "system" for each in kept)
+        is_orphan = message["role"] == "tool" and is_oldest
+        may_go = message["role"] != "system" and number + 1 < len(messages) and is_oldest
+        if may_go and (over > 0 or is_orphan):
+            over -= sizes[number]
+        else:
+            kept.append(message)
+    return kept
+
+
+def _tokens(message: ChatMessage) -> int:
+    """By its text: what an image has is not known here."""
+    content: object = message["content"]
+    parts = cast("list[ChatMessage]", content) if isinstance(content, list) else ()
+    unseen = sum(len(_encode(part)) for part in parts if part["type"] != "text")
+    return (len(_encode(message)) - unseen) // BYTES_PER_TOKEN
 
 
 def _itself(item: Item, earlier: Earlier, path: str) -> Item:
@@ -193,4 +221,5 @@ def _given(part: Part, *names: str) -> dict[str, str]:
     return {name: value for name in names if (value := getattr(part, name)) is not None}
 
 
+_encode = msgspec.json.Encoder().encode
 decode_items = msgspec.json.Decoder(list[Item]).decode

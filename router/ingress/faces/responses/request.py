@@ -3,6 +3,7 @@
 Fields that neither API knows pass through to the worker, as everywhere.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,7 +11,14 @@ from msgspec import Raw
 
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
-from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier, Item, messages_of
+from router.ingress.faces.responses.items import (
+    NOTHING_EARLIER,
+    ChatMessage,
+    Earlier,
+    Item,
+    messages_of,
+    shortened,
+)
 from router.ingress.unfit import missing, unfit
 
 NULL = b"null"
@@ -72,6 +80,7 @@ class Reasoning(msgspec.Struct, gc=False):
 class Request(msgspec.Struct, gc=False):
     """The fields that are translated, or told again in the answer."""
 
+    model: str | None = None
     input: str | list[Item] | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
@@ -106,14 +115,25 @@ TRANSLATED = (
 )
 """Fields that a chat does not have, or not so."""
 
+
+def _unknown(_model: str) -> int:
+    return 0
+
+
 _decode = msgspec.json.Decoder(Request).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_object = msgspec.json.Decoder(_Object).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def chat_body(body: bytes, earlier: Earlier = NOTHING_EARLIER) -> tuple[Request, bytes]:
+def chat_body(
+    body: bytes,
+    earlier: Earlier = NOTHING_EARLIER,
+    context_of: Callable[[str], int] = _unknown,
+) -> tuple[Request, bytes]:
     """What is asked, and the body of the chat call.
+
+    ``context_of`` says how many tokens a model takes, 0 if that is not known.
 
     Raises ``RequestInvalid`` that names the field at fault.
     """
@@ -134,7 +154,8 @@ def chat_body(body: bytes, earlier: Earlier = NOTHING_EARLIER) -> tuple[Request,
     fields: dict[str, Any] = {
         name: value for name, value in given.items() if name not in TRANSLATED
     }
-    fields["messages"] = messages_of(asked.input, asked.instructions, earlier)
+    messages = messages_of(asked.input, asked.instructions, earlier)
+    fields["messages"] = _fitting(messages, asked, context_of)
     if asked.tools:
         fields["tools"] = [_tool(tool, number) for number, tool in enumerate(asked.tools)]
     if asked.tool_choice is not None:
@@ -143,6 +164,19 @@ def chat_body(body: bytes, earlier: Earlier = NOTHING_EARLIER) -> tuple[Request,
         _shape(fields, asked.text)
     _settle(fields, asked)
     return asked, _encode(fields)
+
+
+def _fitting(
+    messages: list[ChatMessage], asked: Request, context_of: Callable[[str], int]
+) -> list[ChatMessage]:
+    if asked.truncation in (None, "disabled"):
+        return messages
+    if asked.truncation != "auto":
+        raise RequestInvalid(
+            f"truncation is {asked.truncation!r}; it must be auto or disabled", param="truncation"
+        )
+    context = context_of(asked.model or "")
+    return shortened(messages, context - (asked.max_output_tokens or 0)) if context else messages
 
 
 def _settle(fields: dict[str, Any], asked: Request) -> None:

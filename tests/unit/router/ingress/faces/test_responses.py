@@ -196,6 +196,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text", "schema"),
     ({"max_output_tokens": 0}, "max_output_tokens", "at least 1"),
     ({"conversation": "conv_1"}, "conversation", "not kept"),
+    ({"truncation": "some"}, "truncation", "auto or disabled"),
     ({"background": True}, "background", "background"),
 ]
 
@@ -205,6 +206,35 @@ def test_what_cannot_be_translated_is_named(fields: dict[str, Any], param: str, 
     with pytest.raises(RequestInvalid, match=says) as refused:
         chat(**fields)
     assert refused.value.param == param
+
+
+def shortened_to(tokens: int, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    body = msgspec.json.encode(
+        ASK | {"input": items, "instructions": "s", "truncation": "auto", "max_output_tokens": 100}
+    )
+    asked_of: list[str] = []
+    _, made = chat_body(body, context_of=lambda model: asked_of.append(model) or 100 + tokens)
+    assert asked_of == ["a/m"]
+    return list(json.loads(made)["messages"])
+
+
+def test_a_conversation_is_shortened_from_its_beginning() -> None:
+    items = [
+        {"role": "user", "content": "x" * 400},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '"' + "y" * 400 + '"'},
+        {"type": "function_call_output", "call_id": "c1", "output": "z"},
+        {"role": "user", "content": "w" * 400},
+    ]
+    assert [message["role"] for message in shortened_to(1_000, items)] == [
+        *("system", "user", "assistant", "tool", "user")
+    ]
+    assert [message["role"] for message in shortened_to(290, items)] == [
+        *("system", "assistant", "tool", "user")
+    ]
+    # A result goes with its call, though it would fit.
+    assert [message["role"] for message in shortened_to(150, items)] == ["system", "user"]
+    assert [message["role"] for message in shortened_to(1, items)] == ["system", "user"]
+    assert chat(truncation="auto")["messages"] == [{"role": "user", "content": "hi"}]
 
 
 def test_a_completion_is_a_response() -> None:
