@@ -208,6 +208,15 @@ def test_a_lease_that_runs_low_says_so_once() -> None:
     assert [lease.grant.id for lease in book.low] == ["lease"]
 
 
+async def test_who_is_refused_for_credit_is_told_where_to_add_it() -> None:
+    made = Till(10).vault()
+    with pytest.raises(CreditExhausted, match="add credit or ask for it on the Billing page"):
+        await made.hold(PURSE, 80)
+    made.pages_url = "http://pages"
+    with pytest.raises(CreditExhausted, match="at http://pages/billing, or lower"):
+        await made.hold(PURSE, 80)
+
+
 async def test_a_hold_grows_out_of_its_lease_and_the_lease_out_of_the_purse() -> None:
     till = Till(1_000)
     made = till.vault(lease_nano=100)
