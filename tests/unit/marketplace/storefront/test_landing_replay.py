@@ -62,7 +62,7 @@ def test_the_chart_stays_in_its_picture_and_begins_at_zero(trace: Replay) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "top"), [(1.0, 1), (1.1, 2), (230.0, 300), (500.0, 500), (0.03, 0.05), (999.0, 1000)]
+    ("value", "top"), [(1.0, 1), (1.1, 2), (230.0, 300), (500.0, 500), (0.035, 0.04), (999.0, 1000)]
 )
 def test_an_axis_ends_at_a_round_number(value: float, top: float) -> None:
     assert math.isclose(rounded_up(value), top)
