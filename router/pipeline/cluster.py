@@ -10,13 +10,15 @@ Every beat tells the other routers of this one and its demand, renews its leases
 routers are there. A router that stops beating loses its membership and its leases after the same
 time, and its models get new owners. While the beat itself fails (the database is away), routers go
 on with what they have. Only what the others said of their work on engines expires, when their
-membership would.
+membership would. Once it is back, all memberships have expired, and each router has that time to
+renew its own: one that took itself for alone would queue calls for slots that others have.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from math import inf
 
 from router.contracts.word import SILENT
 from router.domain.errors import LedgerUnavailable
@@ -62,6 +64,8 @@ class ClusterView:
         self._beaten = asyncio.Condition()
         self._my_demands: Mapping[str, float] = {}
         self._heard_s = clock()
+        self._is_cut_off = False
+        self._absent_until_s = -inf
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -113,6 +117,7 @@ class ClusterView:
             beat = await self._cluster.beat(self._me, self._ttl_s, self._my_demands, claims, word)
         except LedgerUnavailable as error:
             log.warning("cluster: going on with what is known: %s", error)
+            self._is_cut_off = True
             if self._clock() >= self._heard_s + self._ttl_s:
                 self._dispatcher.others_said(())
         else:
@@ -129,13 +134,17 @@ class ClusterView:
             log.warning("cluster: left without a word: %s", error)
 
     def _take_in(self, beat: Beat) -> None:
-        members = {member.router_id: member for member in beat.members}
+        now_s = self._clock()
+        if self._is_cut_off:
+            self._is_cut_off, self._absent_until_s = False, now_s + self._ttl_s
+        known = self._members if now_s < self._absent_until_s else {}
+        members = {**known, **{member.router_id: member for member in beat.members}}
         members[self._me.router_id] = self._me
         if members.keys() != self._members.keys():
             log.info("cluster: routers are now %s", ", ".join(sorted(members)))
         self._members = members
         self._owners.clear()
-        self._heard_s = self._clock()
+        self._heard_s = now_s
         self._dispatcher.others_said([member.word for member in self.others])
         self._dispatcher.lease(beat.granted)
         self._limiter.routers = len(members)

@@ -54,7 +54,11 @@ class Router:
 
     def go_away(self) -> None:
         """Lose the database."""
-        self.view._cluster = Away(Clock())
+        self._there, self.view._cluster = self.view._cluster, Away(Clock())
+
+    def come_back(self) -> None:
+        """Have it again."""
+        self.view._cluster = self._there
 
 
 async def meeting(shop: Snapshot | None = None) -> tuple[Router, Router, Clock]:

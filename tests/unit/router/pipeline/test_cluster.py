@@ -117,6 +117,20 @@ async def test_without_the_database_everyone_goes_on_with_what_they_have() -> No
     assert mine.slots["one-0"] == 4
 
 
+async def test_when_the_database_is_back_nobody_takes_itself_for_alone() -> None:
+    mine, other, clock = await two(snapshot())
+    for router in (mine, other):
+        router.go_away()
+    clock.now_s += 100
+    await other.view.beat()
+    other.come_back()
+    await other.view.beat()
+    assert other.view.elsewhere(MODEL) is not None, "the owner has yet to beat"
+    clock.now_s += TTL_S
+    await other.view.beat()
+    assert other.view.elsewhere(MODEL) is None, "it had its time"
+
+
 async def test_each_hears_what_the_others_have_on_engines_while_they_are_there() -> None:
     shop = structs.replace(snapshot(), policies=(Policy(1, 1, MODEL, shared=True),))
     mine, other, clock = await two(shop)
