@@ -6,8 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.paginator import Paginator
 from django.db import connection
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -18,6 +17,7 @@ from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, may
 from marketplace.billing.credit.forms import CreditRequestForm
 from marketplace.billing.models import ReconciliationReport, Transfer, TransferKind, WriteOff
+from marketplace.billing.movements import movements_csv, movements_of, movements_read
 from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
 from marketplace.billing.payments.selectors import payments_shown
 from marketplace.billing.rights import weaknesses
@@ -34,8 +34,18 @@ INVOICES_SHOWN = 12
 @require_safe
 @organisation_required
 def billing(request: HttpRequest, organisation: Organisation) -> HttpResponse:
-    """Balance, payments, holds and the ledger, newest transfer first."""
+    """Balance, payments, holds and what moved the balance, newest first."""
     return billing_page(request, organisation)
+
+
+@require_safe
+@organisation_required
+def movements_file(request: HttpRequest, organisation: Organisation) -> StreamingHttpResponse:
+    """What moved the balance as a file, newest first; amounts in dollars."""
+    lines = movements_csv(customer_account_open(organisation=organisation))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = 'attachment; filename="ledger.csv"'
+    return response
 
 
 def billing_page(
@@ -43,15 +53,12 @@ def billing_page(
 ) -> HttpResponse:
     """Render the page; ``topup_form``, ``recharge_form`` or ``credit_form`` is a refused form."""
     account = customer_account_open(organisation=organisation)
-    transfers = (
-        Transfer.objects.filter(Q(debit=account) | Q(credit=account))
-        .select_related("debit__provider", "credit__provider", "debit", "credit", "trial")
-        .order_by("-id")
-    )
+    page = Paginator(movements_of(account), ROWS_PER_PAGE).get_page(request.GET.get("page"))
     payments = payments_shown(organisation)
     context = {
         "account": account,
-        "page": Paginator(transfers, ROWS_PER_PAGE).get_page(request.GET.get("page")),
+        "page": page,
+        "movements": list(movements_read(account, page)),
         "invoices": account.statements.all()[:INVOICES_SHOWN],
         "runs_providers": organisation.providers.exists(),
         "report": ReconciliationReport.objects.first(),

@@ -18,6 +18,7 @@ from marketplace.accounts.organisations.current import organisation_required
 from marketplace.catalog.models import Deployment, Offer, Pool
 from marketplace.catalog.prices import ITEMS, price_of, quantity_text, unit_price_text
 from marketplace.catalog.verdicts import TERMS
+from marketplace.shared.spreadsheets import Echo, inert
 from marketplace.usage.decisions.terms import stacks, widest_ms
 from marketplace.usage.decisions.tries import hedge_of, places, reasons, retries, tries
 from marketplace.usage.models import OUTCOMES, UsageEvent
@@ -26,7 +27,7 @@ from marketplace.usage.rollups.selectors import models_called
 from marketplace.usage.rollups.summary import GROUPS, Step, names_of, summary_of
 from marketplace.usage.selectors import calls_in, calls_page
 from marketplace.usage.windows import CUSTOM, RANGES, Window, filters_of, window_of
-from router.domain.money import NANO_PER_USD, PRICE_SCALE
+from router.domain.money import NANO_PER_USD, PRICE_SCALE, format_usd
 from router.domain.pricing import Usage, charge_lines
 
 ROWS_PER_PAGE = 50
@@ -55,7 +56,9 @@ CSV_FIELDS = (
     "ttft_ms",
     "total_ms",
 )
-WORKER, QUEUE = CSV_FIELDS.index("worker_id"), CSV_FIELDS.index("queue_ms")
+WORKER, QUEUE, KEY, USER, CHARGE = map(
+    CSV_FIELDS.index, ("worker_id", "queue_ms", "key_id", "user_id", "charge_nano")
+)
 
 
 @require_safe
@@ -96,19 +99,23 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
 @require_safe
 @organisation_required
 def usage_csv(request: HttpRequest, organisation: Organisation) -> StreamingHttpResponse:
-    """The same calls as a file, newest first; amounts in nano-USD, times in ms."""
+    """The same calls as a file, newest first; amounts in USD and nano-USD, times in ms."""
     window, filters = window_of(request.GET, timezone.now()), filters_of(request.GET)
-    writer = csv.writer(_Echo())
+    keys, members = names_of(organisation, "key"), names_of(organisation, "member")
+    writer = csv.writer(Echo())
 
     def lines() -> Iterator[str]:
-        yield writer.writerow((*CSV_FIELDS[: QUEUE + 1], "hedge_ms", *CSV_FIELDS[QUEUE + 1 :]))
+        header = (*CSV_FIELDS[: QUEUE + 1], "hedge_ms", *CSV_FIELDS[QUEUE + 1 :])
+        yield writer.writerow((*header, "key", "member", "charge_usd"))
         calls = calls_in(organisation.pk, window, (*CSV_FIELDS, "attempts"), **filters)
         for *row, attempts in islice(calls, CSV_ROWS_MAX):
             # Time next to a late attempt is not time in the queue.
             hedged_ms = hedge_of(tries(attempts), row[WORKER], row[QUEUE])
             row[QUEUE] -= hedged_ms
+            key, member = keys.get(row[KEY], ""), members.get(row[USER], "")
+            charged = format_usd(row[CHARGE])
             row.insert(QUEUE + 1, hedged_ms)
-            yield writer.writerow(row)
+            yield writer.writerow((*row, inert(str(key)), inert(str(member)), charged))
 
     response = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = 'attachment; filename="usage.csv"'
@@ -152,13 +159,6 @@ def call(request: HttpRequest, organisation: Organisation, request_id: UUID) -> 
     response = render(request, template, context | {"in_drawer": in_drawer})
     response.headers["Vary"] = "HX-Request, Cookie, Accept-Language"
     return response
-
-
-class _Echo:
-    """A file that hands back what is written to it, for a streamed CSV."""
-
-    def write(self, line: str) -> str:
-        return line
 
 
 def _chosen(request: HttpRequest, window: Window) -> dict[str, str]:

@@ -24,12 +24,12 @@ from marketplace.catalog.prices import (
     unit_price_text,
     usd_text,
 )
+from marketplace.shared.spreadsheets import inert
 from router.domain.money import format_usd
 from router.domain.pricing import PriceClass, Usage
 
 TEMPLATE = Path(__file__).parent / "statement.typ"
 DAY = "Y-m-d"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 USED = tuple(Usage.__struct_fields__)
 CSV_FIELDS = (
     "number",
@@ -70,7 +70,7 @@ def _csv_row(line: Line) -> dict[str, Any]:
     row = {"line": line.kind, "amount_usd": format_usd(line.amount_nano)}
     if not line.is_charge:
         at = datetime.fromtimestamp(line.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-        return {**row, "at": at, "reference": _inert(line.reference)}
+        return {**row, "at": at, "reference": inert(line.reference)}
     return {
         **row,
         "model": line.model,
@@ -81,11 +81,6 @@ def _csv_row(line: Line) -> dict[str, Any]:
         **{name: getattr(line.usage, name) for name in USED},
         "commission_usd": format_usd(line.commission_nano),
     }
-
-
-def _inert(text: str) -> str:
-    """A free text made safe for spreadsheets, which would run a formula; other texts are slugs."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def statement_pdf(statement: Statement) -> bytes:

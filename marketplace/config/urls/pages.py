@@ -68,6 +68,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("predictions/<uuid:uid>", predictions.prediction, name="prediction"),
     path("predictions/<uuid:uid>/cancel", predictions.cancel, name="prediction-cancel"),
     path("billing", billing.billing, name="billing"),
+    path("billing.csv", billing.movements_file, name="billing-csv"),
     path("budgets", budgets.budgets, name="budgets"),
     path("budgets/organisation", budgets.budget_put, name="organisation-budget"),
     path("budgets/members/<int:user_id>", budgets.budget_put, name="member-budget"),
