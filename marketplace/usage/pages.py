@@ -23,7 +23,7 @@ from marketplace.usage.decisions.terms import stacks, widest_ms
 from marketplace.usage.decisions.tries import hedge_of, places, reasons, retries, tries
 from marketplace.usage.models import OUTCOMES, UsageEvent
 from marketplace.usage.refusals.selectors import refused_in
-from marketplace.usage.rollups.selectors import models_called
+from marketplace.usage.rollups.selectors import fewest_rollups_of, models_called, sums_of
 from marketplace.usage.rollups.summary import GROUPS, Step, names_of, summary_of
 from marketplace.usage.selectors import calls_in, calls_page
 from marketplace.usage.windows import CUSTOM, RANGES, Window, filters_of, window_of
@@ -81,6 +81,7 @@ def usage(request: HttpRequest, organisation: Organisation) -> HttpResponse:
         "older": older,
         "summary": summary,
         "totals": summary.totals,
+        "before": sums_of(fewest_rollups_of(organisation.pk, window.before, **filters)),
         "chart": _chart(summary.steps),
         "steps_shown": "steps" in request.GET,
         "group_names": {name: label for name, (_field, label) in GROUPS.items()},

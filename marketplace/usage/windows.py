@@ -4,7 +4,7 @@ Bounds lie on whole hours or days (UTC), as rollups do.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -47,6 +47,11 @@ class Window:
         """The start of each step."""
         step = STEPS[self.span]
         return [self.start + i * step for i in range((self.until - self.start) // step)]
+
+    @property
+    def before(self) -> "Window":
+        """The window of the same length that ends where this one starts."""
+        return replace(self, start=self.start - (self.until - self.start), until=self.start)
 
 
 def window_of(query: Mapping[str, str], now: datetime) -> Window:

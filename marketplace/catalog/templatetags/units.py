@@ -14,6 +14,7 @@ register = template.Library()
 
 SIGNIFICANT_DIGITS = 3
 MILLISECONDS_PER_SECOND = 1000
+GREW_MANY_TIMES = 10
 
 
 @register.filter
@@ -103,6 +104,15 @@ def significant(value: float) -> str:
     """Four digits that matter."""
     rounded = Decimal(f"{value:.4g}").normalize()
     return _number(rounded, max(-int(rounded.as_tuple().exponent), 0))
+
+
+@register.filter
+def change_from(now: float, then: float) -> str:
+    """From a figure above 0 to another: a percentage with its sign, or "×12" from ten times on."""
+    if now >= GREW_MANY_TIMES * then:
+        return f"×{_number(now / then, 0)}"
+    percent = round(100 * (now - then) / then)
+    return f"{'−' if percent < 0 else '+'}{_number(abs(percent), 0)} %"
 
 
 @register.filter

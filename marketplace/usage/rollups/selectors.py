@@ -124,6 +124,13 @@ def figures_by(
     }
 
 
+def sums_of(rows: Rollups) -> Figures:
+    """The sums over all rows, without latencies. One query."""
+    wanted = _SUMS if rows.model is UsageRollup else _CALLER_SUMS
+    found = rows.aggregate(**{f"sum_{name}": wanted[name] for name in wanted})
+    return Figures(**{name: found[f"sum_{name}"] for name in _SUMS})
+
+
 def figures_sum(parts: list[Figures]) -> Figures:
     """Figures over all calls from figures over disjoint parts."""
     return Figures(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import msgspec
@@ -339,3 +340,14 @@ def test_a_call_says_what_it_was_told_as_it_waited_and_in_which_class_it_paid(
     page = owner.get(f"/usage/{request_id}", headers=portuguese).content.decode()
     assert "posição 3 na fila, início previsto em 1,50 s" in page
     assert "<dt>Classe de preço</dt><dd>Lote" in page
+
+
+def test_figures_are_compared_with_those_of_the_time_before(shop: Shop, owner: Client) -> None:
+    days_ago_ms = {days: int((time.time() - days * 86_400) * 1_000) for days in (0, 9, 20)}
+    for days in (0, 0, 0, 9, 9, 20):
+        settled_call(shop, created_at_ms=days_ago_ms[days])
+    page = owner.get("/usage?range=7d")
+    totals, before = page.context["totals"], page.context["before"]
+    assert (totals.calls, before.calls, before.charge_nano) == (3, 2, 40_000)
+    assert "+50 %" in page.content.decode()
+    assert owner.get("/usage?range=7d&model=none/such").context["before"].calls == 0

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.catalog.templatetags.units import (
+    change_from,
     dollars,
     duration,
     per_second,
@@ -68,3 +69,11 @@ def test_a_share_has_as_many_decimals_as_are_asked_for() -> None:
 )
 def test_four_digits_matter(value: float, shown: str) -> None:
     assert significant(value).replace(",", "") == shown
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "shown"),
+    [(3, 2, "+50 %"), (1, 2, "−50 %"), (2, 2, "+0 %"), (0, 2, "−100 %"), (24, 2, "×12")],
+)
+def test_a_change_has_its_sign(now: int, then: int, shown: str) -> None:
+    assert change_from(now, then) == shown
