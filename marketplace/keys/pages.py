@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -142,6 +143,7 @@ def _keys_page(
         "form": form,
         "rows": [KeyRow(row, budgets.get(row.pk), allowed[permission_over(row)]) for row in listed],
         "new_key": new_key_take(request),
+        "router_url": settings.WAYPOST_ROUTER_URL,
         "may_change": allowed[Permission.KEYS],
         "may_manage": allowed[Permission.MANAGEMENT_KEYS],
     }
