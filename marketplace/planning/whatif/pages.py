@@ -24,7 +24,13 @@ from marketplace.planning.whatif.selectors import (
     what_ifs,
 )
 from marketplace.planning.whatif.services import what_if_ask
-from marketplace.planning.whatif.table import charts_of, distances_of, pools_of, rows_of
+from marketplace.planning.whatif.table import (
+    charts_of,
+    conclusion_of,
+    distances_of,
+    pools_of,
+    rows_of,
+)
 from marketplace.routing.models import PolicyKind
 
 RECENT = 20
@@ -72,6 +78,11 @@ def answered(request: HttpRequest, what_if_id: int) -> HttpResponse:
     if (answer := answer_kept(row)) is not None:
         context |= {
             "answer": answer,
+            "conclusion": conclusion_of(
+                answer.differences,
+                answer.cost_now.hardware_nano_per_hour,
+                answer.cost_then.hardware_nano_per_hour,
+            ),
             "rows": rows_of(answer),
             "pools": pools_of(answer),
             "calibration": distances_of(answer.calibration),

@@ -1,5 +1,6 @@
 """An answer as the rows and columns that a page and a terminal show."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,6 +61,34 @@ class Distance:
     label: object
     apart: str
     most: str
+
+
+def conclusion_of(
+    differences: Sequence[Difference], hourly_nano_now: int, hourly_nano_then: int
+) -> str:
+    """What the changes would do, in a sentence, and what the hardware costs if that changes."""
+    better, worse = (
+        ", ".join(
+            f"{LABELS[found.metric]} {_value(found.metric, found.now)} → "
+            f"{_value(found.metric, found.then)}"
+            for found in differences
+            if found.verdict == verdict
+        )
+        for verdict in ("better", "worse")
+    )
+    if better and worse:
+        said = _("The changes help some figures (%(better)s) and hurt others (%(worse)s).")
+    elif better:
+        said = _("The changes help: %(better)s.")
+    elif worse:
+        said = _("The changes hurt: %(worse)s.")
+    else:
+        said = _("The changes make no clear difference.")
+    said %= {"better": better, "worse": worse}
+    if hourly_nano_now == hourly_nano_then:
+        return said
+    costs = {"then": usd(hourly_nano_then), "now": usd(hourly_nano_now)}
+    return f"{said} " + _("Hardware would cost %(then)s an hour instead of %(now)s.") % costs
 
 
 def rows_of(answer: Answer) -> list[Row]:
