@@ -52,6 +52,12 @@ class Stage(models.TextChoices):
         return f"{self.value}|{load:g}|{samples}"
 
 
+LOAD_PER_CORE = "load_per_core"
+"""In a fingerprint: how many processes of this machine wanted each core, at most."""
+BUSY_LOAD = 2.0
+"""Above this, answers wait for a core of this machine about as long as they take."""
+
+
 class Benchmark(Job):
     """One run over a load curve. ``target`` says which of ``deployment`` and ``worker`` are set.
 
@@ -89,6 +95,12 @@ class Benchmark(Job):
     def plan(self) -> Plan:
         """What it was asked, as a value. Raises ``PlanInvalid``."""
         return plan_of(self.model.task, {k: v for k, v in self.settings.items() if k != "task"})
+
+    @property
+    def busy_load(self) -> float:
+        """The load per core while it was measured, if that makes its figures doubtful, else 0."""
+        load: float = self.fingerprint.get(LOAD_PER_CORE, 0.0)
+        return load if load > BUSY_LOAD else 0.0
 
     @property
     def stage_text(self) -> str:

@@ -71,6 +71,14 @@ def host() -> dict[str, Any]:
     }
 
 
+def load_per_core() -> float:
+    """How many processes of this machine want each core, over the last minute; 0 if unknown."""
+    try:
+        return round(os.getloadavg()[0] / len(os.sched_getaffinity(0)), 2)
+    except OSError:
+        return 0.0
+
+
 def _cpu_model() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:

@@ -16,8 +16,9 @@ from marketplace.benchmarks.loadgen.messages import Failed, Measured
 from marketplace.benchmarks.loadgen.plan import Plan
 from marketplace.benchmarks.loadgen.process import LoadGenProcess
 from marketplace.benchmarks.loadgen.samples import samples_read
-from marketplace.benchmarks.models import Benchmark, Stage, Target
+from marketplace.benchmarks.models import LOAD_PER_CORE, Benchmark, Stage, Target
 from marketplace.benchmarks.profiles.load_curve import PointFigures, point_of
+from marketplace.benchmarks.runs.fingerprint import load_per_core
 from marketplace.benchmarks.runs.idle_slots import Traffic, must_yield
 from marketplace.benchmarks.runs.outcome import (
     benchmark_conclude,
@@ -105,7 +106,7 @@ class Measurement:
         about = {"plan": plan.as_dict(), "fingerprint": benchmark.fingerprint}
         (folder / "benchmark.json").write_text(json.dumps(about, indent=2) + "\n")
         found: list[PointFigures] = []
-        note = ""
+        note, busiest = "", 0.0
         for index, load in enumerate(plan.loads):
             try:
                 point = self._point(index, load)
@@ -117,9 +118,12 @@ class Measurement:
                 break
             found.append(point)
             point_keep(benchmark, point)
+            busiest = max(busiest, load_per_core())
         with transaction.atomic():
             if self.run.is_stopped():
                 raise JobStopped
+            benchmark.fingerprint |= {LOAD_PER_CORE: busiest}
+            benchmark.save(update_fields=["fingerprint"])
             benchmark_conclude(benchmark, found, self.workers)
         return note
 

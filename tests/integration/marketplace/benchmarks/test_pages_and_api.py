@@ -20,7 +20,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create, organisation_create
-from marketplace.benchmarks.models import Benchmark, Point, Profile
+from marketplace.benchmarks.models import LOAD_PER_CORE, Benchmark, Point, Profile
 from marketplace.benchmarks.results import export
 from marketplace.benchmarks.runs.platform_account import bearer_issue
 from marketplace.benchmarks.selectors import profiles_in_force
@@ -409,3 +409,15 @@ def test_a_profile_without_streams_says_nothing_of_an_engine(done: Benchmark) ->
 def test_the_api_tells_what_the_router_begins_from(done: Benchmark) -> None:
     profile = engine_profile(done, ENGINE)
     assert Client().get(f"/api/v1/profiles/{profile.pk}").json()["engine"] == ENGINE
+
+
+@pytest.mark.parametrize(("load", "is_noisy"), [(0.4, False), (9.5, True)])
+def test_figures_of_a_busy_machine_are_not_called_valid(
+    done: Benchmark, staff: Client, load: float, is_noisy: bool
+) -> None:
+    done.fingerprint |= {LOAD_PER_CORE: load}
+    done.save()
+    page = staff.get(f"/benchmarks/{done.pk}").content.decode()
+    compared = staff.get("/benchmarks/compare").content.decode()
+    assert (">valid<" in page, ">noisy<" in page) == (not is_noisy, is_noisy)
+    assert (">noisy<" in compared) == is_noisy
