@@ -140,9 +140,10 @@ def _traffic(now: Topology, overview: Overview) -> list[Tile]:
             "failed",
             _("Failed"),
             f"{share(figures.failed_share)} %",
-            _("%(n)s calls of the last minute") % {"n": number_format(figures.failed)},
+            _("%(n)s in the last minute, and %(mistakes)s mistakes of callers")
+            % {"n": number_format(figures.failed), "mistakes": number_format(figures.refused)},
             "#queues",
-            is_bad=bool(figures.failed),
+            is_bad=figures.is_failing,
         ),
         Tile(
             "waiting",

@@ -33,9 +33,12 @@ REPORT_OLD = timedelta(minutes=15)
 """A report is due every five minutes; an older one means that the reconciliation does not run."""
 
 # As in the routers' counts, calls fail if neither the client nor the request is at fault.
+FAILED_ALARM, FAILED_ALARM_SHARE = 3, 0.01
+"""Failed calls of a minute, and their share, from which on an operator is told to look."""
 _FIGURES = """
 SELECT count(*),
        count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_gone', 'refused')),
+       count(*) FILTER (WHERE outcome = 'refused'),
        count(*) FILTER (WHERE outcome = 'completed' AND total_ms > 0),
        percentile_cont(0.99) WITHIN GROUP (ORDER BY total_ms)
          FILTER (WHERE outcome = 'completed' AND total_ms > 0)
@@ -123,10 +126,14 @@ def _models(emulated: dict[str, bool]) -> tuple[CatalogModel, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Figures of the last minute's settled calls; ``p99_ms`` is of ``completed`` ones."""
+    """Figures of the last minute's settled calls; ``p99_ms`` is of ``completed`` ones.
+
+    ``refused`` calls are their callers' mistakes, and not among the ``failed``.
+    """
 
     calls: int
     failed: int
+    refused: int
     completed: int
     p99_ms: float | None
 
@@ -137,6 +144,12 @@ class Figures:
     @property
     def failed_share(self) -> float | None:
         return self.failed / self.calls if self.calls else None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether enough calls failed to look into; a single one may."""
+        share = self.failed_share or 0.0
+        return self.failed >= FAILED_ALARM and share >= FAILED_ALARM_SHARE
 
 
 @dataclass(frozen=True, slots=True)

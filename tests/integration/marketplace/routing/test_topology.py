@@ -33,8 +33,9 @@ from marketplace.routing.topology.polling import (
     Unheard,
     Watch,
 )
-from marketplace.routing.topology.selectors import catalog_read, topology_now
+from marketplace.routing.topology.selectors import catalog_read, overview_now, topology_now
 from marketplace.routing.trials.models import EventKind, RoutingEvent
+from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -473,3 +474,14 @@ def test_the_picture_of_nothing(db: None) -> None:
     now = picture(Routers().watch.read(), catalog_read())
     assert not now.is_known
     assert flow_of(now).boxes == ()
+
+
+def test_one_failed_call_is_no_alarm_and_callers_mistakes_are_apart(shop: Shop) -> None:
+    for outcome in ("completed", "refused", "refused", "client_gone", "worker_failed"):
+        settled_call(shop, outcome=outcome)
+    figures = overview_now().figures
+    assert (figures.calls, figures.failed, figures.refused, figures.completed) == (5, 1, 2, 1)
+    assert not figures.is_failing
+    for _ in range(2):
+        settled_call(shop, outcome="worker_failed")
+    assert overview_now().figures.is_failing
