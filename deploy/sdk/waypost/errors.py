@@ -163,6 +163,10 @@ class CallUnknown(NotFound):
     code = "call_not_found"
 
 
+class ResponseUnknown(NotFound):
+    code = "response_not_found"
+
+
 class RouteNotFound(NotFound):
     code = "not_found"
 
@@ -185,6 +189,10 @@ class FileInUse(Conflict):
 
 class PredictionOver(Conflict):
     code = "prediction_over"
+
+
+class PreviousResponseUnknown(BadRequest):
+    code = "previous_response_not_found"
 
 
 class RequestMalformed(BadRequest):
