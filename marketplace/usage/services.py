@@ -36,12 +36,6 @@ LOOK_BACK_FAR = timedelta(days=3)
 """For calls that routers settle late; used less often."""
 BACKFILL = timedelta(days=90)
 """The look-back of the first run."""
-RANKING_AGES = {
-    RankingWindow.DAY: timedelta(),
-    RankingWindow.WEEK: timedelta(minutes=10),
-    RankingWindow.MONTH: timedelta(hours=1),
-}
-"""The greatest age of each ranking."""
 
 
 @transaction.atomic
@@ -137,17 +131,14 @@ def deployment_rollups_compute(*, look_back: timedelta = LOOK_BACK) -> int:
 
 @transaction.atomic
 def rankings_compute() -> int:
-    """Recompute outdated rankings; returns how many models were ranked."""
+    """Recompute the rankings of all windows; returns how many models were ranked."""
     now, ranked = timezone.now(), 0
-    for window, age_max in RANKING_AGES.items():
-        kept = ModelRanking.objects.filter(window=window)
-        last = kept.order_by("-computed_at").values_list("computed_at", flat=True).first()
-        if last is None or now - last >= age_max:
-            kept.delete()
-            # The same rollups as in the chart next to the ranking.
-            of = window_of({"range": window}, now)
-            rows = DeploymentRollup.objects.filter(span=of.span, starts_at__gte=of.start)
-            ranked += len(ModelRanking.objects.bulk_create(_rankings(window, rows, now)))
+    ModelRanking.objects.all().delete()
+    for window in RankingWindow:
+        # The same rollups as in the chart next to the ranking.
+        of = window_of({"range": window}, now)
+        rows = DeploymentRollup.objects.filter(span=of.span, starts_at__gte=of.start)
+        ranked += len(ModelRanking.objects.bulk_create(_rankings(window, rows, now)))
     return ranked
 
 

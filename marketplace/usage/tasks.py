@@ -38,7 +38,7 @@ def note_keys_used() -> int:
 
 @every(120.0, queue=Queue.WORK)
 def compute_rollups() -> int:
-    """Update sums by deployment and rankings; returns how many rows were written."""
+    """Update sums by deployment and the rankings from them; returns how many sums."""
     made = deployment_rollups_compute()
     rankings_compute()
     return made
@@ -46,5 +46,7 @@ def compute_rollups() -> int:
 
 @every(6 * 3600.0, queue=Queue.WORK)
 def compute_late_rollups() -> int:
-    """Count calls that settled late; returns how many rows were written."""
-    return deployment_rollups_compute(look_back=LOOK_BACK_FAR)
+    """Count calls that settled late, in rankings too; returns how many sums were written."""
+    made = deployment_rollups_compute(look_back=LOOK_BACK_FAR)
+    rankings_compute()
+    return made
