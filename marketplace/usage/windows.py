@@ -69,6 +69,17 @@ def window_of(query: Mapping[str, str], now: datetime) -> Window:
     return _window(name, now - RANGES[name][1], now)
 
 
+def shortest_range(since: datetime | None, now: datetime) -> str:
+    """The shortest of `RANGES` that begins by ``since``; `DEFAULT` if nothing is known or it is
+    longer ago.
+    """
+    if since is None:
+        return DEFAULT
+    reaching = (name for name, (_label, back) in RANGES.items() if since >= now - back)
+    name = next(reaching, DEFAULT)
+    return name if RANGES[name][1] < RANGES[DEFAULT][1] else DEFAULT
+
+
 def filters_of(query: Mapping[str, str]) -> dict[str, Any]:
     """The valid filters of ``?model=&outcome=&key=&member=``, by the rollups' fields."""
     filters: dict[str, Any] = {}

@@ -15,9 +15,11 @@ const COMPACT = new Intl.NumberFormat(LANGUAGE, { notation: "compact" });
 // Rollups are kept by UTC hours and days.
 const UTC = { timeZone: "UTC" } as const;
 const DAY = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, day: "numeric", month: "numeric" });
-const HOUR = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, hour: "2-digit", minute: "2-digit" });
+const HOUR = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const MOMENT = new Intl.DateTimeFormat(LANGUAGE, { ...UTC, dateStyle: "short", timeStyle: "short" });
 const DAY_S = 86_400;
+/** Ticks of a chart of days: no hours between them. */
+const DAYS = [1, 2, 3, 7, 14, 30, 90, 365].map((days) => days * DAY_S);
 
 /** What stands below the ticks of a time axis: days, or hours with the day at midnight. */
 function moments(ticks: number[], step: number): string[] {
@@ -38,10 +40,13 @@ function draw(holder: HTMLElement, columns: Columns): uPlot {
     stroke: colour(COLOURS[i % COLOURS.length] ?? "--rail"),
     dash: DASHES[i % DASHES.length] ?? [],
     width: 2,
+    spanGaps: true, // A step without calls measured nothing; the points say which ones did.
     points: { show: columns.at.length <= 60 },
   }));
   const isTime = !holder.dataset.x;
-  const xAxis: uPlot.Axis = isTime ? { ...axis, values: (_, ticks, __, ___, step) => moments(ticks, step) } : axis;
+  const isDaily = isTime && columns.at.every((seconds) => seconds % DAY_S === 0);
+  const times: uPlot.Axis = { ...axis, space: 64, values: (_, ticks, __, ___, step) => moments(ticks, step), ...(isDaily && { incrs: DAYS }) };
+  const xAxis = isTime ? times : axis;
   const x: uPlot.Series = isTime
     ? { label: "UTC", value: (_, seconds: number | null) => (seconds === null ? "–" : MOMENT.format(seconds * 1000)) }
     : { label: holder.dataset.x ?? "" };

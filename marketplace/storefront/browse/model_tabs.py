@@ -7,18 +7,19 @@ from typing import Any
 
 from marketplace.benchmarks.models import Profile
 from marketplace.benchmarks.selectors import profiles_in_force
-from marketplace.catalog.models import Deployment
-from marketplace.catalog.selectors import Priced, price_history
+from marketplace.catalog.models import Deployment, Worker
+from marketplace.catalog.selectors import Priced, is_served_over, price_history
 from marketplace.storefront.browse.listing import Listing
 from marketplace.usage.models import DeploymentRollup, Span
 from marketplace.usage.rollups.deployments import (
     Measured,
+    first_hour,
     measured_by,
     measured_sum,
     rollups_in,
     steps_of,
 )
-from marketplace.usage.windows import RANGES, Window, window_of
+from marketplace.usage.windows import RANGES, Window, shortest_range, window_of
 
 LINES_MAX = 6
 """Deployments in a chart at most, the busiest; a table has all."""
@@ -57,6 +58,16 @@ class Offering:
     priced: Priced
     measured: Measured
     bars: list[Bar]
+
+    @property
+    def workers(self) -> list[Worker]:
+        """The pool's workers that take the model's requests: a pool may have others."""
+        deployment = self.priced.deployment
+        return [
+            worker
+            for worker in deployment.pool.workers.all()
+            if is_served_over(deployment.version.model, worker.protocol)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +132,12 @@ def providers_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> 
 
 
 def performance_tab(listing: Listing, query: Mapping[str, str], now: datetime) -> dict[str, Any]:
-    """Latency, throughput and faults of each deployment over a window, and its profile."""
-    window = window_of(query, now)
+    """Latency, throughput and faults of each deployment over a window, and its profile.
+
+    Without a range in the query the window is the shortest that has all of the last week's calls.
+    """
+    name = listing.model.name
+    window = window_of({"range": shortest_range(first_hour(name, now), now), **query}, now)
     rows = rollups_in([listing.model.name], window)
     by_deployment = measured_by(rows, lambda row: row.deployment_id)
     deployments = _named(listing, by_deployment)
@@ -136,6 +151,7 @@ def performance_tab(listing: Listing, query: Mapping[str, str], now: datetime) -
     return {
         **_window_context(window),
         "whole": measured_sum([row for row in rows if row.deployment_id]),
+        "is_charted": len({row.starts_at for row in rows if row.completed}) > 1,
         "measured": [
             (deployment, by_deployment.get(deployment.pk, Measured()), known.get(deployment.pk))
             for deployment in deployments

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, Sum
 
-from marketplace.usage.models import DeploymentRollup
+from marketplace.usage.models import DeploymentRollup, Span
 from marketplace.usage.rollups.latency import percentile
-from marketplace.usage.windows import Window
+from marketplace.usage.windows import DEFAULT, RANGES, Window
 from router.domain.outcome import Outcome
 
 PLACED = ~Q(outcome=Outcome.REJECTED)
@@ -92,13 +92,20 @@ class Measured:
         return 1000 * self.tokens_answered / busy_ms if self.tokens_answered and busy_ms else None
 
     @property
+    def streamed(self) -> int:
+        """How many calls were streamed: only they have a first byte."""
+        return sum(self.ttft.values())
+
+    @property
     def token_ms(self) -> float | None:
         """The time of a token after the first byte, in ms; None without tokens.
 
-        The whole time counts for calls that were not streamed or whose stream came in one piece:
-        else a token would take no time.
+        Calls that were not streamed have no first byte of their own: they count with the mean of
+        those that were. The whole time counts where nothing was streamed, or in one piece: else a
+        token would take no time.
         """
-        rest_ms = self.total_ms - self.ttft_ms
+        share = self.streamed / self.completed if self.completed else 0
+        rest_ms = self.total_ms - (self.ttft_ms / share if share else 0)
         if rest_ms <= 0:
             rest_ms = self.total_ms - self.queue_ms
         if rest_ms <= 0:
@@ -121,6 +128,33 @@ def rollups_in(models: Iterable[str], window: Window) -> list[DeploymentRollup]:
             starts_at__lt=window.until,
         ).order_by("starts_at", "deployment_id")
     )
+
+
+def first_hour(model: str, now: datetime) -> datetime | None:
+    """The first hour of the last week in which a worker got a call of the model. One query."""
+    hours = DeploymentRollup.objects.filter(
+        model=model,
+        span=Span.HOUR,
+        starts_at__gte=now - RANGES[DEFAULT][1],
+        placed__gt=0,
+    )
+    return hours.order_by("starts_at").values_list("starts_at", flat=True).first()
+
+
+def mean_ms_by_step(models: Iterable[str], window: Window) -> dict[str, list[float | None]]:
+    """By model the mean time of whole calls in each step of a window, in ms. One query."""
+    rows = DeploymentRollup.objects.filter(
+        model__in=list(models),
+        span=window.span,
+        starts_at__gte=window.start,
+        starts_at__lt=window.until,
+        completed__gt=0,
+    )
+    sums = rows.order_by().values_list("model", "starts_at")
+    means: dict[str, dict[datetime, float]] = defaultdict(dict)
+    for model, at, mean in sums.annotate(mean=Sum("total_ms") / Sum("completed")):
+        means[model][at] = mean
+    return {model: [steps.get(at) for at in window.points] for model, steps in means.items()}
 
 
 def measured_by(

@@ -7,9 +7,13 @@ import time
 import pytest
 from django.test import Client
 
-from marketplace.catalog.models import AIModel, Provider
+from marketplace.catalog.models import AIModel, Protocol, Provider, Worker
 from marketplace.storefront.rankings.selectors import SAMPLES_MIN
-from marketplace.usage.services import deployment_rollups_compute, rankings_compute
+from marketplace.usage.services import (
+    LOOK_BACK_FAR,
+    deployment_rollups_compute,
+    rankings_compute,
+)
 from tests.bench.generate.__main__ import main as generate
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop
@@ -134,6 +138,32 @@ def test_performance_names_each_deployment_with_its_sample(measured: Shop) -> No
         b"No measurements in this window"
         in Client().get("/models/yard/dear?tab=performance").content
     )
+
+
+def test_performance_opens_on_the_shortest_window_that_has_the_weeks_calls(shop: Shop) -> None:
+    page = "/models/author/slug?tab=performance"
+    assert Client().get(page).context["window"].name == "7d"
+    hour_ms = 3_600_000
+    for age_h, range_name, is_charted in ((0, "6h", False), (20, "24h", True), (100, "7d", True)):
+        settled_call(shop, created_at_ms=int(time.time() * 1000) - age_h * hour_ms)
+        deployment_rollups_compute(look_back=LOOK_BACK_FAR + LOOK_BACK_FAR)
+        context = Client().get(page).context
+        assert (context["window"].name, context["is_charted"]) == (range_name, is_charted)
+    assert Client().get(f"{page}&range=30d").context["window"].name == "30d"
+
+
+def test_providers_lists_only_workers_that_take_the_models_requests(shop: Shop) -> None:
+    for protocol in (Protocol.OPENAI, Protocol.OIP):
+        Worker.objects.create(
+            worker_id=f"by-{protocol}",
+            pool=shop.deployment.pool,
+            url="http://127.0.0.1:9",
+            protocol=protocol,
+        )
+    (offering,) = Client().get("/models/author/slug?tab=providers").context["offerings"]
+    named = {worker.worker_id for worker in offering.workers}
+    assert "by-openai" in named
+    assert "by-oip" not in named
 
 
 def test_activity_and_versions(measured: Shop) -> None:
