@@ -1,7 +1,7 @@
 """A model as a row of the catalog: its live offers and its measured figures."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -19,17 +19,26 @@ from marketplace.catalog.selectors import (
 )
 from marketplace.storefront.browse.filters import RELEVANCE, TASKS_BY_MODALITY, Filters
 from marketplace.storefront.browse.search import by_rank, search, search_alike
+from marketplace.storefront.browse.sparkline import Sparkline, sparkline
 from marketplace.usage.models import ModelFigures
+from marketplace.usage.rollups.deployments import mean_ms_by_step
+from marketplace.usage.windows import window_of
 from router.domain.money import NANO_PER_USD
+
+EMULATED_SUFFIX = " (emulated)"
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A row; ``measured`` is None if nobody called the model in the last day."""
+    """A row; ``measured`` is None if nobody called the model in the last day.
+
+    ``trend`` is of that day too, in the catalog alone.
+    """
 
     model: AIModel
     priced: tuple[Priced, ...]
     measured: ModelFigures | None
+    trend: Sparkline | None = None
 
     @property
     def cheapest(self) -> Offer | None:
@@ -42,9 +51,21 @@ class Listing:
         return sorted({p.deployment.pool.hardware for p in self.priced})
 
     @property
+    def hardware_short(self) -> list[str]:
+        """The same without the word that the badge of an emulated model says."""
+        if not self.model.emulated:
+            return self.hardware
+        return [name.removesuffix(EMULATED_SUFFIX) for name in self.hardware]
+
+    @property
     def providers(self) -> list[str]:
         """The slugs of its providers."""
         return sorted({p.deployment.provider.slug for p in self.priced})
+
+    @property
+    def parameters(self) -> list[str]:
+        """The request fields that a provider of it supports, without duplicates."""
+        return sorted({name for p in self.priced for name in p.deployment.supported_parameters})
 
     @property
     def left_out(self) -> str:
@@ -68,6 +89,14 @@ def listings(rows: Iterable[AIModel]) -> list[Listing]:
         Listing(model, tuple(by_model.get(model.pk, ())), measured.get(model.name))
         for model in models
     ]
+
+
+def with_trends(rows: Iterable[Listing]) -> list[Listing]:
+    """The same rows with their `Listing.trend`. One query."""
+    shown = list(rows)
+    day = window_of({"range": "24h"}, timezone.now())
+    means = mean_ms_by_step([row.model.name for row in shown], day)
+    return [replace(row, trend=sparkline(means.get(row.model.name, ()))) for row in shown]
 
 
 _TYPICAL_PRICE = (

@@ -31,7 +31,7 @@ from marketplace.storefront.browse.filters import (
     chips,
     filters_of,
 )
-from marketplace.storefront.browse.listing import found, listings
+from marketplace.storefront.browse.listing import found, listings, with_trends
 from marketplace.storefront.browse.model_tabs import TAB_CONTEXTS
 from marketplace.storefront.browse.pipelines import pipelines_found
 from marketplace.storefront.browse.playground import (
@@ -64,7 +64,7 @@ def catalog(request: HttpRequest) -> HttpResponse:
         models, is_alike = models.none(), False
     page = Paginator(models, per_page).get_page(request.GET.get("page"))
     known = facets()
-    rows = listings(page.object_list)
+    rows = with_trends(listings(page.object_list))
     names = {row.model.name for row in rows}
     context = {
         "page": page,
