@@ -56,7 +56,7 @@ def comparison(shown: Sequence[Listing], measured: Mapping[str, Measured]) -> li
         _texts(_("Calls measured"), [_whole(figures.completed) for figures in known]),
         _texts(_("Providers"), [", ".join(listing.providers) for listing in shown]),
         _texts(_("Hardware"), [" · ".join(listing.hardware) for listing in shown]),
-        _texts(_("Supports"), [", ".join(_parameters(listing)) for listing in shown]),
+        _texts(_("Supports"), [", ".join(listing.parameters) for listing in shown]),
         _texts(_("Data policy"), [_policy(listing) for listing in shown]),
         _texts(_("Licence"), [listing.model.license for listing in shown]),
     ]
@@ -93,10 +93,6 @@ def _texts(label: Promise, texts: Sequence[str]) -> Row:
 
 def _whole(value: float) -> str:
     return number_text(int(value), 0)
-
-
-def _parameters(listing: Listing) -> list[str]:
-    return sorted({name for p in listing.priced for name in p.deployment.supported_parameters})
 
 
 def _policy(listing: Listing) -> str:
