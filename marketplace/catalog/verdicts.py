@@ -23,6 +23,23 @@ VERDICTS: Mapping[str, str | Promise] = {
     Verdict.DATA_COLLECTION: _("may keep prompts, which the request forbids"),
     Verdict.PARAMETERS: _("does not support a parameter that the request requires"),
 }
+VERDICT_NAMES: Mapping[str, str | Promise] = {
+    Verdict.CHOSEN: _("chosen"),
+    Verdict.TIED: _("tied"),
+    Verdict.SLOWER: _("slower"),
+    Verdict.BUSY: _("busy"),
+    Verdict.UNHEALTHY: _("down"),
+    Verdict.LEFT_OUT: _("not started"),
+    Verdict.DRAINING: _("draining"),
+    Verdict.PROTOCOL: _("unsuitable"),
+    Verdict.NOT_WANTED: _("not asked for"),
+    Verdict.IGNORED: _("ignored"),
+    Verdict.TOO_DEAR: _("too expensive"),
+    Verdict.QUANTIZATION: _("other precision"),
+    Verdict.DATA_COLLECTION: _("may keep data"),
+    Verdict.PARAMETERS: _("lacks a parameter"),
+}
+"""The same in a word or two, where a column has room for no more."""
 TERMS: dict[str, tuple[str | Promise, str | Promise]] = {
     "wait": (
         _("Wait in the router"),

@@ -1,5 +1,6 @@
 """The playgrounds of every kind of model, and the message after a stop."""
 
+import json
 import re
 
 import pytest
@@ -117,6 +118,33 @@ def test_who_stops_an_answer_pays_for_what_came(page: Page, local_stack: LocalSt
         page.wait_for_timeout(250)
     expect(newest).to_contain_text("Client left")
     expect(newest).to_contain_text("$0.0")
+
+
+def test_an_answer_is_shown_as_markdown_and_runs_nothing(
+    page: Page, local_stack: LocalStack
+) -> None:
+    answer = (
+        "Some **bold**.\n\n```python\nprint(1)\n```\n\n<img src=x onerror='window.ran = 1'>"
+        "<script>window.ran = 1</script><form>[a](javascript:window.ran=1)</form>"
+    )
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": answer}}]})
+    playground(page, local_stack, CHAT_MODEL)
+    page.route(
+        f"{local_stack.router_url}/v1/chat/completions",
+        lambda route: route.fulfill(
+            content_type="text/event-stream",
+            headers={"access-control-allow-origin": "*"},
+            body=f"data: {chunk}\n\ndata: [DONE]\n\n",
+        ),
+    )
+    page.get_by_label("Your message").fill("Hello?")
+    page.get_by_role("button", name="Send").click()
+    shown = page.locator(".bubble").last
+    expect(shown.locator("strong")).to_have_text("bold")
+    expect(shown.get_by_role("button", name="Copy")).to_be_visible()
+    expect(shown.locator("pre")).to_have_text("print(1)")
+    assert shown.locator("img, script, form, a[href]").count() == 0
+    assert page.evaluate("window.ran") is None
 
 
 def test_a_router_that_is_away_is_said_in_words(page: Page, local_stack: LocalStack) -> None:

@@ -25,6 +25,8 @@ export interface Settings {
   urls: Record<string, string>;
   words: Words;
   verdicts: Words;
+  /** The same in a word or two. */
+  verdict_names: Words;
   terms: TermWords;
 }
 

@@ -5,7 +5,7 @@ import { element, find, showFailure, stamped, type Choice, type Settings } from 
 import { quoteLine } from "./quote-line";
 import { showRoute } from "./report";
 import { chatCall, imagesOf, textOf, type Call, type ChatSettings, type Message } from "./request";
-import { dollars, milliseconds, say } from "./words";
+import { dollars, milliseconds, say, type Words } from "./words";
 
 export interface LaneState { model: string; provider: string; history: Message[]; route: Route | null }
 
@@ -31,10 +31,19 @@ interface Owner {
 
 let made = 0;
 
-function bubble(log: HTMLElement, message: Message): HTMLElement {
+/** Loaded for the first answer: the page is there sooner without it. */
+const formatter = () => import("./markdown");
+
+function bubble(log: HTMLElement, message: Message, words: Words): HTMLElement {
   log.querySelector("[data-hint]")?.remove();
   const node = element("div", message.role === "user" ? "bubble bubble-user" : "bubble");
-  node.textContent = textOf(message);
+  const text = node.textContent = textOf(message);
+  if (text && message.role === "assistant") {
+    void formatter().then(({ showMarkdown, offerCopies }) => {
+      showMarkdown(node, text);
+      offerCopies(node, words);
+    });
+  }
   for (const url of imagesOf(message)) {
     const image = document.createElement("img");
     image.src = url;
@@ -100,8 +109,9 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
     state.route = route;
     showRoute(shown, route, settings);
     const { usage } = route;
-    const parts = [milliseconds(route.ttft_ms), milliseconds(route.total_ms), `${usage.completion_tokens} tok`, dollars(route.cost_nano_usd)];
-    figures.textContent = parts.join(" · ");
+    figures.textContent = say(words, "figures", {
+      ttft: milliseconds(route.ttft_ms), total: milliseconds(route.total_ms), tokens: usage.completion_tokens, cost: dollars(route.cost_nano_usd),
+    });
   };
   const clear = (): void => {
     running?.abort();
@@ -120,20 +130,32 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
   };
 
   const stream = async (request: Call, node: HTMLElement, signal: AbortSignal): Promise<string> => {
-    const response = await call(request.path, request.body, signal);
-    let answer = "";
-    for await (const event of events(response)) {
-      if (event.error) throw new CallFailed(event.error.message, 502, answer ? BROKEN_STREAM : "");
-      const more = event.choices?.[0]?.delta?.content ?? "";
-      if (more) {
-        answer += more;
-        const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
-        node.textContent = answer;
-        // Whoever has scrolled back to read is left there.
-        if (atEnd) log.scrollTop = log.scrollHeight;
-        node.dataset.answer = answer;
+    const [response, { showMarkdown, offerCopies }] = await Promise.all([call(request.path, request.body, signal), formatter()]);
+    let answer = "", frame = 0;
+    const draw = (): void => {
+      // Whoever has scrolled back to read is left there.
+      const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 48;
+      frame = 0;
+      showMarkdown(node, answer);
+      if (isAtEnd) log.scrollTop = log.scrollHeight;
+    };
+    try {
+      for await (const event of events(response)) {
+        if (event.error) throw new CallFailed(event.error.message, 502, answer ? BROKEN_STREAM : "");
+        const more = event.choices?.[0]?.delta?.content ?? "";
+        if (more) {
+          answer += more;
+          node.dataset.answer = answer;
+          frame ||= requestAnimationFrame(draw); // Once a frame, however many tokens come in it.
+        }
+        if (event.route) told(event.route);
       }
-      if (event.route) told(event.route);
+    } finally {
+      cancelAnimationFrame(frame);
+      if (answer) {
+        draw();
+        offerCopies(node, words);
+      }
     }
     return answer;
   };
@@ -141,8 +163,8 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
   const send = async (message: Message, chat: ChatSettings): Promise<boolean> => {
     const request = callOf(message, chat);
     failure.hidden = stopped.hidden = true;
-    const asked = bubble(log, message);
-    const reply = bubble(log, { role: "assistant", content: "" });
+    const asked = bubble(log, message, words);
+    const reply = bubble(log, { role: "assistant", content: "" }, words);
     reply.classList.add("bubble-busy");
     announcer.textContent = say(words, "answering");
     const controller = (running = new AbortController());
@@ -186,7 +208,7 @@ export function makeLane(owner: Owner, state: LaneState, isFirst: boolean): Lane
   });
   stopButton.addEventListener("click", () => running?.abort());
   remove.addEventListener("click", () => { running?.abort(); owner.removed(lane); });
-  for (const message of state.history) bubble(log, message);
+  for (const message of state.history) bubble(log, message, words);
   if (state.route) told(state.route);
   requote();
   return lane;

@@ -3,7 +3,7 @@ import type { Candidate, Route } from "../router-client";
 import { element, type Settings } from "./dom";
 import { bars, ordered, reasons, restOfScore, retries, SCORED, type Bar } from "./explain";
 import { stacks, type Stack, type TermWords } from "./terms";
-import { decimal, milliseconds, say } from "./words";
+import { decimal, milliseconds, say, type Words } from "./words";
 
 type Labels = DOMStringMap;
 
@@ -18,7 +18,7 @@ function facts(route: Route, labels: Labels): HTMLElement {
   const { usage } = route;
   list.append(
     fact(labels.labelServed ?? "", `${route.worker} · ${route.hardware}`),
-    fact(labels.labelCost ?? "", `$${route.cost_usd}`),
+    fact(labels.labelCost ?? "", `$${decimal(Number(route.cost_usd), 2, 9)}`),
   );
   if (usage.rows > 0) list.append(fact(labels.labelRows ?? "", String(usage.rows)));
   if (usage.prompt_tokens + usage.cached_tokens + usage.completion_tokens > 0) {
@@ -53,14 +53,14 @@ function waterfall(route: Route, labels: Labels, settings: Settings): HTMLElemen
   return chart;
 }
 
-function candidateRow(candidate: Candidate): HTMLTableRowElement {
+function candidateRow(candidate: Candidate, verdicts: Words): HTMLTableRowElement {
   const row = document.createElement("tr");
   if (candidate.verdict === "chosen") row.className = "chosen";
   const scored = SCORED.has(candidate.verdict);
   const rest = `${decimal(restOfScore(candidate), 3)}`;
   const cells: [string, string][] = [
     [candidate.worker_id, "mono"],
-    [candidate.verdict, ""],
+    [verdicts[candidate.verdict] ?? candidate.verdict, ""],
     [scored ? milliseconds(candidate.wait_ms) : "–", "num"],
     [scored ? milliseconds(candidate.service_ms) : "–", "num"],
     [scored ? rest : "–", "num"],
@@ -72,7 +72,7 @@ function candidateRow(candidate: Candidate): HTMLTableRowElement {
 
 /** A table that scrolls by itself where it is too wide. */
 function tableOf(names: [string | undefined, string][], rows: HTMLTableRowElement[]): HTMLElement {
-  const wrap = element("div", "table-wrap");
+  const wrap = element("div", "table-wrap fit");
   wrap.tabIndex = 0; // What scrolls must be reachable by keyboard.
   const table = document.createElement("table");
   const head = table.createTHead().insertRow();
@@ -86,13 +86,13 @@ function tableOf(names: [string | undefined, string][], rows: HTMLTableRowElemen
   return wrap;
 }
 
-function candidates(route: Route, labels: Labels): HTMLElement {
+function candidates(route: Route, labels: Labels, { verdict_names }: Settings): HTMLElement {
   return tableOf(
     [
       [labels.labelWorker, ""], [labels.labelVerdict, ""], [labels.labelWait, "num"],
       [labels.labelService, "num"], [labels.labelRest, "num"], [labels.labelScore, "num"],
     ],
-    ordered(route.candidates).map(candidateRow),
+    ordered(route.candidates).map((one) => candidateRow(one, verdict_names)),
   );
 }
 
@@ -137,7 +137,7 @@ function termsTable(found: Stack[], labels: Labels, { terms }: Settings): HTMLEl
     name.setAttribute("scope", "row");
     const remembered = say({ of: labels.labelTokensOf ?? "" }, "of", { cached: one.cached, prompt: one.prompt });
     const figures = [...one.parts.map(({ ms }) => milliseconds(ms)), milliseconds(one.totalMs), remembered];
-    row.append(name, ...figures.map((text) => element("td", "num", text)));
+    row.append(name, ...figures.map((text) => element("td", text === remembered ? "num cached" : "num", text)));
     return row;
   }));
 }
@@ -169,7 +169,7 @@ export function showRoute(target: HTMLElement, route: Route, settings: Settings)
   parts.push(
     element("h3", "", labels.labelWhy),
     why(route, settings),
-    candidates(route, labels),
+    candidates(route, labels, settings),
     element("p", "soft small", labels.labelLegend),
     ...engines(route, labels, settings),
   );

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.catalog.models import AIModel, Task
 from marketplace.catalog.selectors import models_published
-from marketplace.catalog.verdicts import REASONS, TERMS, VERDICTS
+from marketplace.catalog.verdicts import REASONS, TERMS, VERDICT_NAMES, VERDICTS
 from marketplace.storefront.browse.listing import Listing, listings
 from marketplace.usage.models import ModelFigures
 
@@ -72,6 +72,9 @@ WORDS: dict[str, str | Promise] = {
     "elided": _("{n} values left out here"),
     "topClasses": _("The {n} highest of {of}"),
     "noText": _("(no text)"),
+    "figures": _("first byte {ttft} · whole answer {total} · {tokens} tokens · {cost}"),
+    "copy": _("Copy"),
+    "copied": _("Copied"),
     "removeImage": _("Remove image {n}"),
 }
 
@@ -95,6 +98,7 @@ def playground_settings(listing: Listing) -> dict[str, Any]:
         "urls": {name: reverse(name) for name in ("billing", "budgets", "login", "usage")},
         "words": {name: str(word) for name, word in (WORDS | REASONS).items()},
         "verdicts": {name: str(word) for name, word in VERDICTS.items()},
+        "verdict_names": {name: str(word) for name, word in VERDICT_NAMES.items()},
         "terms": {name: [str(word) for word in said] for name, said in TERMS.items()},
     }
 
