@@ -14,7 +14,7 @@ from router.domain.verdict import Verdict
 
 BASIC = frozenset(
     {"messages", "metadata", "model", "models", "input", "prompt", "provider", "stream"}
-    | {"stream_options", "user"}
+    | {"stream_options", "user", "session_id", "prompt_cache_key"}
 )
 """Request fields that every worker of a kind acts on, or that are only for the router."""
 

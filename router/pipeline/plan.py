@@ -33,7 +33,7 @@ from router.pipeline.history import Histories
 from router.pipeline.holding import GENERATING, Holding
 from router.pipeline.naming import find_route
 from router.pipeline.routing_table import NO_STARTS, Grant, Route, RoutingTable
-from router.pipeline.sizing import prefix_blocks, size_features
+from router.pipeline.sizing import prefix_blocks, session_of, size_features
 from router.pipeline.utility import costs_nano, expected_latency_s, penalties_s
 from router.scheduling.estimates.size import SizePredictor
 from router.scheduling.estimates.tokens import TokenEstimates
@@ -190,6 +190,7 @@ def make_ticket(
     wishes = request.wishes
     features = size_features(request)
     model, tenant = plan.policy.model, plan.grant.organisation_id
+    prefix = prefix_blocks(request)
     prompt_tokens = answer_tokens = 0.0
     if request.kind in GENERATING:
         prompt_tokens = tokens.prompt(model, request.prompt_bytes)
@@ -202,7 +203,8 @@ def make_ticket(
         expires_s=expires_s,
         work=sizes.predict(model, features),
         features=features,
-        prefix=prefix_blocks(request),
+        prefix=prefix,
+        session=session_of(request, tenant) if prefix else 0,
         prompt_bytes=request.prompt_bytes,
         prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,

@@ -5,6 +5,10 @@ from zlib import crc32
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.scheduling.caches.affinity import BLOCK_BYTES, PREFIX_BLOCKS_MAX
 
+SESSIONS = ("session_id", "prompt_cache_key", "user")
+"""Fields that say which calls belong together. The first one given counts."""
+
+NOTHING = (b"null", b'""')
 PREFIXED = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt"}
 
 
@@ -35,3 +39,12 @@ def prefix_blocks(request: InferenceRequest) -> tuple[int, ...]:
         chained = crc32(prompt[start : start + BLOCK_BYTES], chained)
         blocks.append(chained)
     return tuple(blocks)
+
+
+def session_of(request: InferenceRequest, tenant: int) -> int:
+    """A hash of the session that the request is of, within its tenant and model; 0 for none."""
+    for name in SESSIONS:
+        given = request.fields.get(name)
+        if given is not None and bytes(given) not in NOTHING:
+            return crc32(given, crc32(request.model.encode(), tenant))
+    return 0

@@ -9,6 +9,10 @@ from router.scheduling.learning import Learning
 from router.scheduling.routes import Route, Routes
 from router.scheduling.ticket import Ticket
 
+SESSION_SHARE = 0.25
+"""What of the rest of its prompt a session's home is taken to have: more than estimates of engines
+that are alike differ by, and little to wait for where the session's calls share nothing."""
+
 
 class Scoring:
     """See the module. The lowest score wins."""
@@ -72,14 +76,20 @@ class Scoring:
     def _less_cached(
         self, ticket: Ticket, states: Sequence[EndpointState], seconds: Sequence[float]
     ) -> Sequence[float]:
-        """The same, less what is saved where the beginning of the prompt is cached."""
-        cached = self._prefixes.cached(ticket.prefix)
-        if not cached:
+        """The same, less what is saved where the beginning of the prompt is cached.
+
+        The home of its session counts as having more of it than is known. The record of the call
+        does not, nor does what engines are expected to report.
+        """
+        cached, home = self._prefixes.cached(ticket.prefix), self._prefixes.home(ticket.session)
+        if not cached and home is None:
             return seconds
         each, prompt = self.block_tokens(ticket), ticket.prompt_tokens
         less = list(seconds)
         for place, state in enumerate(states):
-            if state.id in cached:
-                tokens = cached_tokens(cached[state.id], each, prompt)
-                less[place] -= state.model.saved_s(tokens)
+            blocks: float = cached.get(state.id, 0)
+            if state.id == home:
+                blocks += SESSION_SHARE * (len(ticket.prefix) - blocks)
+            if blocks:
+                less[place] -= state.model.saved_s(cached_tokens(blocks, each, prompt))
         return less

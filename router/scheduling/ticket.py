@@ -25,7 +25,8 @@ class Ticket(Struct, frozen=True, gc=False):
     ``candidates`` are the endpoint ids that it may go to, in the caller's order of preference.
     ``work`` is its predicted size (the mean per model is 1), predicted from ``features``
     (:mod:`router.scheduling.estimates.size`). ``prefix`` holds the hashes of its prompt's blocks
-    (:mod:`router.scheduling.caches.affinity`). After ``expires_s`` waiting makes no sense, after
+    (:mod:`router.scheduling.caches.affinity`), ``session`` the session that it is of, 0 for none.
+    After ``expires_s`` waiting makes no sense, after
     ``deadline_s`` an answer makes none. Tenants share fairly. ``excluded`` are workers that already
     failed it.
 
@@ -46,6 +47,7 @@ class Ticket(Struct, frozen=True, gc=False):
     work: float = 1.0
     features: tuple[float, ...] = ()
     prefix: tuple[int, ...] = ()
+    session: int = 0
     prompt_bytes: int = 0
     prompt_tokens: float = 0.0
     answer_tokens: float = 0.0

@@ -23,7 +23,7 @@ PATHS = {
     Kind.EMBEDDING: "/v1/embeddings",
 }
 JSON = b"Content-Type: application/json\r\n"
-OURS = frozenset({"provider", "models"})
+OURS = frozenset({"provider", "models", "session_id"})
 """Fields for the router that a worker must not see."""
 
 LENGTHS = frozenset({"max_tokens", "max_completion_tokens", "n_predict"})

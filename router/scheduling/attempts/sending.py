@@ -101,7 +101,7 @@ class Sender:
         if prefix and state.model.keeps_prompts:
             blocks, prompt = cached.get(state.id, 0), ticket.prompt_tokens
             expected = cached_tokens(blocks, self._scoring.block_tokens(ticket), prompt)
-            self._prefixes.sent(prefix, state.id)
+            self._prefixes.sent(prefix, state.id, ticket.session)
         attempt = Attempt(self._made, ticket, state, ticket.work, now_s, expected)
         if not ticket.yields:
             state.worker.others_s = now_s

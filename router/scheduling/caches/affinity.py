@@ -8,6 +8,9 @@ it keeps. Where an engine publishes what it stores and removes,
 :mod:`router.scheduling.caches.kv_chains` says which blocks are known to be there, until they are
 known to be gone.
 
+Calls of one session (:func:`router.pipeline.sizing.session_of`) share more than their beginnings:
+the index remembers the engine of its last call, its home.
+
 Other routers tell only the last block of each prompt that they sent there. That is enough for the
 next turn of a chat, which begins with the whole turn before. A beginning that many chats share is
 soon sent by every router itself.
@@ -40,6 +43,9 @@ LATEST_MAX = 500
 OTHERS_MAX = 20_000
 """How many prompts of other routers are remembered."""
 
+SESSIONS_MAX = 20_000
+"""How many sessions are remembered, the latest ones."""
+
 NOTHING_CACHED: Mapping[str, int] = {}
 
 
@@ -68,12 +74,13 @@ class PrefixIndex:
         self._holders: dict[int, int] = {}
         self._latest: OrderedDict[int, str] = OrderedDict()
         self._others: OrderedDict[int, str] = OrderedDict()
+        self._sessions: OrderedDict[int, str] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(len(memory.blocks) + len(memory.known) for memory in self._memories.values())
 
-    def sent(self, prefix: Sequence[int], endpoint_id: str) -> None:
-        """The endpoint is sent a prompt of these blocks."""
+    def sent(self, prefix: Sequence[int], endpoint_id: str, session: int = 0) -> None:
+        """The endpoint is sent a prompt of these blocks, in a session or none (0)."""
         memory = self._memory(endpoint_id)
         blocks, holders, bit, known = memory.blocks, self._holders, memory.bit, memory.known
         for block in reversed(prefix):
@@ -87,6 +94,8 @@ class PrefixIndex:
             self._forget(blocks.popitem(last=False)[0], bit)
         if prefix:
             _remember(self._latest, prefix[-1], endpoint_id, LATEST_MAX)
+        if session:
+            _remember(self._sessions, session, endpoint_id, SESSIONS_MAX)
 
     def known(self, endpoint_id: str, block: int) -> None:
         """The endpoint has this block until it is :meth:`gone`."""
@@ -138,6 +147,10 @@ class PrefixIndex:
         for block in blocks:
             _remember(self._others, block, endpoint_id, OTHERS_MAX)
 
+    def home(self, session: int) -> str | None:
+        """The endpoint that had the last call of a session; None if there was none."""
+        return self._sessions.get(session) if session else None
+
     def cached(self, prefix: Sequence[int]) -> dict[str, int]:
         """How many of these blocks each endpoint has, counted from the first. 0 is left out."""
         found = self._sent(prefix)
@@ -181,7 +194,7 @@ class PrefixIndex:
             memory = self._memories.pop(endpoint_id)
             for block in (*memory.known, *memory.blocks):
                 self._forget(block, memory.bit)
-        for prompts in (self._latest, self._others):
+        for prompts in (self._latest, self._others, self._sessions):
             for block in [block for block, holder in prompts.items() if holder not in known]:
                 del prompts[block]
         self._renumber()
@@ -210,14 +223,14 @@ class PrefixIndex:
             self._holders.pop(block, None)
 
 
-def _remember(prompts: OrderedDict[int, str], block: int, endpoint_id: str, most: int) -> None:
-    """Note the endpoint that was last sent the prompt that ends with this block."""
-    prompts[block] = endpoint_id
-    prompts.move_to_end(block)
+def _remember(prompts: OrderedDict[int, str], key: int, endpoint_id: str, most: int) -> None:
+    """Note the endpoint that was last sent the prompt that ends with a block, or a session's."""
+    prompts[key] = endpoint_id
+    prompts.move_to_end(key)
     if len(prompts) > most:
         prompts.popitem(last=False)
 
 
-def cached_tokens(blocks: int, block_tokens: float, prompt_tokens: float) -> float:
+def cached_tokens(blocks: float, block_tokens: float, prompt_tokens: float) -> float:
     """The tokens of a prompt in these blocks, without its last token, which is always computed."""
     return min(blocks * block_tokens, prompt_tokens - 1) if blocks else 0.0

@@ -18,7 +18,7 @@ from router.pipeline.eligibility import required_parameters
 from router.pipeline.history import Histories
 from router.pipeline.plan import make_plan, make_ticket
 from router.pipeline.routing_table import Grant, build_table
-from router.pipeline.sizing import prefix_blocks, size_features
+from router.pipeline.sizing import prefix_blocks, session_of, size_features
 from router.ports.upstream import Answer
 from router.scheduling.estimates.size import SizePredictor
 from router.scheduling.estimates.tokens import TokenEstimates
@@ -150,7 +150,15 @@ async def test_parameters_that_nobody_named_are_not_asked_for() -> None:
     line = Line(FakeUpstream(lambda _: ANSWER), catalog=snapshot())
     with pytest.raises(NothingEligible, match="require_parameters"):
         await line.call(provider={"require_parameters": True})
-    fields = dict(chat(provider={"require_parameters": True}, user="u", stream=True).fields)
+    fields = dict(
+        chat(
+            provider={"require_parameters": True},
+            user="u",
+            session_id="s",
+            prompt_cache_key="k",
+            stream=True,
+        ).fields
+    )
     del fields["max_tokens"]
     request = structs.replace(chat(provider={"require_parameters": True}), fields=fields)
     assert required_parameters(request) == frozenset()
@@ -262,6 +270,31 @@ async def test_wishes_reach_the_scheduler() -> None:
 async def test_sizes_are_told_by_what_is_known_before_a_call_runs() -> None:
     request = chat(messages=[said("x" * 4_000)], max_tokens=8)
     assert size_features(request) == (pytest.approx(1_007.5), 8.0)
+
+
+@pytest.mark.parametrize("field", ["session_id", "prompt_cache_key", "user"])
+async def test_a_session_is_its_tenants_and_its_models(field: str) -> None:
+    one, same, other = (session_of(chat(**{field: name}), 1) for name in ("s", "s", "t"))
+    assert one == same != other
+    assert session_of(chat(**{field: "s"}), 2) != one
+    assert session_of(chat(**{field: "s"}, model="b/m"), 1) != one
+    for nothing in (None, ""):
+        assert session_of(chat(**{field: nothing}), 1) == 0
+
+
+async def test_the_narrowest_word_for_a_session_counts() -> None:
+    def session(**fields: str) -> int:
+        return session_of(chat(**fields), 1)
+
+    assert session(user="u", prompt_cache_key="k", session_id="s") == session(session_id="s")
+    assert session(user="u", prompt_cache_key="k") == session(prompt_cache_key="k")
+
+
+async def test_only_a_prompt_that_a_cache_may_hold_is_of_a_session() -> None:
+    long = [said("x" * 1_000)]
+    assert ticket_of(shop(), messages=long, user="u").session
+    assert ticket_of(shop(), messages=long).session == 0
+    assert ticket_of(shop(), user="u").session == 0
 
 
 async def test_prompts_that_begin_alike_share_their_first_blocks() -> None:

@@ -37,6 +37,26 @@ def test_a_prefix_is_found_where_it_was_sent() -> None:
     assert index.cached(()) == {}
 
 
+def test_the_home_of_a_session_is_where_its_last_call_went() -> None:
+    index = PrefixIndex()
+    assert index.home(7) is None
+    index.sent((1, 2), "a", session=7)
+    index.sent((1, 2), "b")
+    assert (index.home(7), index.home(8), index.home(0)) == ("a", None, None)
+    index.sent((3,), "b", session=7)
+    assert index.home(7) == "b"
+    index.keep_only("a")
+    assert index.home(7) is None
+
+
+def test_so_many_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(affinity, "SESSIONS_MAX", 2)
+    index = PrefixIndex()
+    for session in (1, 2, 3):
+        index.sent((1,), "a", session)
+    assert [index.home(session) for session in (1, 2, 3)] == [None, "a", "a"]
+
+
 @given(SENT, CHAIN, st.integers(1, 10))
 def test_it_is_what_a_memory_for_each_engine_would_say(
     sent: list[tuple[tuple[int, ...], str]], prompt: tuple[int, ...], most: int

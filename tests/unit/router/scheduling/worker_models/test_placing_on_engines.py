@@ -13,6 +13,8 @@ from router.scheduling.worker_models.engines import EngineEndpoint
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
 ANSWER = 20
+WARM = 30
+"""Calls after which estimates of engines that are alike are alike."""
 
 
 def engine(name: str, slots: int = 4) -> Endpoint:
@@ -95,6 +97,28 @@ def test_a_chat_goes_back_to_the_engine_that_has_its_beginning() -> None:
     assert back.endpoint.id == there.endpoint.id != other
     assert back.cached_tokens > 2_000
     assert busy.cached_tokens == 0
+
+
+def test_calls_of_a_session_go_to_its_engine_whatever_they_begin_with() -> None:
+    made = scheduler(engine("a"), engine("b"))
+    now_s, began = 0.0, {7: "a", 8: "b"}
+    for number in range(WARM + 6):
+        for session, name in began.items():
+            candidates = (name,) if number < WARM else ("a", "b")
+            call = asked(f"{session}-{number}", *candidates, now_s=now_s, prompt=2_500)
+            prefix = tuple(hash((session, number, place)) for place in range(40))
+            attempt = sent(made, replace(call, prefix=prefix, session=session))
+            assert attempt.endpoint.id == name
+            now_s = answered(made, attempt, first_s=0.1, step_s=0.02) + 1
+
+
+def test_a_session_goes_elsewhere_rather_than_wait() -> None:
+    made = scheduler(engine("a", slots=1), engine("b", slots=1))
+    one, two = (
+        sent(made, replace(asked(name, "a", "b", now_s=0.0), prefix=(number, 9), session=7))
+        for number, name in enumerate(("one", "two"))
+    )
+    assert {one.endpoint.id, two.endpoint.id} == {"a", "b"}
 
 
 def test_the_decision_says_of_what_each_score_was_made_as_it_was_then() -> None:
