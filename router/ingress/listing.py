@@ -16,7 +16,7 @@ MODALITIES = {
     "chat": (["text"], ["text"]),
     "embeddings": (["text"], ["embeddings"]),
 }
-"""Input and output modalities by task. Every other task has tensors."""
+"""Input and output modalities by task. Every other task has tensors. Chats may take more."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -90,7 +90,14 @@ def _percentiles(measured: Callable[[float], float | None]) -> dict[str, float] 
 
 def _architecture(route: Route) -> dict[str, Any]:
     inputs, outputs = MODALITIES.get(route.model.task, (["tensors"], ["tensors"]))
-    return {"input_modalities": inputs, "output_modalities": outputs, "tokenizer": None}
+    inputs = [*inputs, *(route.model.takes or ())]
+    return {
+        "modality": f"{'+'.join(inputs)}->{'+'.join(outputs)}",
+        "input_modalities": inputs,
+        "output_modalities": outputs,
+        "tokenizer": None,
+        "instruct_type": None,
+    }
 
 
 def _pricing(price: Price) -> dict[str, str]:
@@ -101,6 +108,8 @@ def _pricing(price: Price) -> dict[str, str]:
         "image": format_usd(price.image_nano),
         "row": format_usd(price.row_nano),
         "second": format_usd(price.second_nano),
+        "input_cache_read": _per_token(price.cached_nano_per_million),
+        "internal_reasoning": _per_token(price.reasoning_nano_per_million),
     }
 
 
@@ -138,7 +147,12 @@ def model_entry(route: Route) -> dict[str, Any]:
             {name for endpoint in route.endpoints for name in endpoint.deployment.parameters}
         ),
         "expiration_date": None,
-        "top_provider": {"max_completion_tokens": model.completion_tokens_max or None},
+        "per_request_limits": None,
+        "top_provider": {
+            "context_length": model.context_tokens_max or None,
+            "max_completion_tokens": model.completion_tokens_max or None,
+            "is_moderated": False,
+        },
     }
 
 

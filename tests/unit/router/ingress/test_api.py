@@ -158,6 +158,30 @@ async def test_models_are_listed_to_key_holders(client: httpx.AsyncClient) -> No
     assert (await client.get("/v1/models/m", headers=AUTH)).json() == one
 
 
+async def test_a_list_tells_what_a_model_takes_and_what_its_workers_act_on() -> None:
+    made = snapshot()
+    catalog = msgspec.structs.replace(
+        made,
+        models=(msgspec.structs.replace(made.models[0], takes=("image",)), *made.models[1:]),
+        deployments=tuple(
+            msgspec.structs.replace(deployment, parameters=names)
+            for deployment, names in zip(
+                made.deployments, (("tools", "seed"), ("seed",), ()), strict=True
+            )
+        ),
+    )
+    async with client_of(Line(FakeUpstream(lambda _: ANSWER), catalog=catalog)) as client:
+        listed = (await client.get("/v1/models", headers=AUTH)).json()["data"]
+    chat, table = sorted(listed, key=lambda entry: entry["id"])
+    assert chat["architecture"]["input_modalities"] == ["text", "image"]
+    assert chat["architecture"]["output_modalities"] == ["text"]
+    assert chat["architecture"]["modality"] == "text+image->text"
+    assert chat["supported_parameters"] == ["seed", "tools"]
+    assert chat["top_provider"]["max_completion_tokens"] == 100
+    assert chat["pricing"].keys() >= {"prompt", "completion", "image", "input_cache_read"}
+    assert table["architecture"]["modality"] == "tensors->tensors"
+
+
 async def test_who_offers_a_model_is_listed(client: httpx.AsyncClient) -> None:
     await client.post("/v1/chat/completions", json=CHAT, headers=AUTH)
     found = (await client.get("/v1/models/a/m/endpoints", headers=AUTH)).json()["data"]
