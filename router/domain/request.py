@@ -73,6 +73,20 @@ class MaxPrice(Struct, frozen=True, gc=False):
     image: float | None = None
 
 
+def tighter(one: MaxPrice | None, other: MaxPrice | None) -> MaxPrice | None:
+    """What both allow."""
+    if one is None or other is None:
+        return one or other
+    return MaxPrice(
+        *(
+            min((limit for limit in limits if limit is not None), default=None)
+            for limits in zip(
+                msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True
+            )
+        )
+    )
+
+
 class DataCollection(StrEnum):
     """Whether providers that keep prompts or answers may be used."""
 
@@ -101,7 +115,8 @@ class Wishes(Struct, frozen=True, gc=False, rename=None):
     """A request's own routing wishes (the field ``provider`` of OpenAI-shaped calls).
 
     ``preferred_max_latency`` is in seconds, ``preferred_min_throughput`` in tokens a second.
-    ``deadline_ms`` counts from arrival, 0 is none.
+    ``max_fallback_price`` is about the models that the call falls back to. ``deadline_ms`` counts
+    from arrival, 0 is none.
     """
 
     order: tuple[str, ...] = ()
@@ -113,6 +128,7 @@ class Wishes(Struct, frozen=True, gc=False, rename=None):
     quantizations: tuple[str, ...] = ()
     sort: Sort | None = None
     max_price: MaxPrice | None = None
+    max_fallback_price: MaxPrice | None = None
     preferred_max_latency: Wanted | Percentiles | None = None
     preferred_min_throughput: Wanted | Percentiles | None = None
     deadline_ms: Annotated[int, Meta(ge=0, le=DEADLINE_MS_MAX)] = 0
@@ -165,6 +181,18 @@ class InferenceRequest(Struct, frozen=True, gc=False):
     def prompt_tokens(self) -> int:
         """The estimated length of the prompt, until a worker has counted it."""
         return self.prompt_bytes // BYTES_PER_TOKEN
+
+
+def fallen_back(request: InferenceRequest, id_: str) -> InferenceRequest:
+    """The call of the next model, by the prices that the caller allows to it."""
+    model, *others = request.fallbacks
+    wishes = request.wishes
+    if wishes.max_fallback_price is not None:
+        most = tighter(wishes.max_price, wishes.max_fallback_price)
+        wishes = msgspec.structs.replace(wishes, max_price=most)
+    return msgspec.structs.replace(
+        request, id=id_, model=model, fallbacks=tuple(others), wishes=wishes
+    )
 
 
 def prioritised(request: InferenceRequest, priority: Priority) -> InferenceRequest:

@@ -23,7 +23,14 @@ from router.domain.errors import (
     WorkerFailed,
 )
 from router.domain.ids import uuid7
-from router.domain.request import InferenceRequest, Kind, Priority, prioritised, traced
+from router.domain.request import (
+    InferenceRequest,
+    Kind,
+    Priority,
+    fallen_back,
+    prioritised,
+    traced,
+)
 from router.ingress import description, listing, oip_http, quote
 from router.ingress.account import Account
 from router.ingress.content_coding import decoded
@@ -297,8 +304,7 @@ class API:
             except FALLS_BACK:
                 # The books have a call for each model tried.
                 id_ = uuid7(call.created_at_ms, self._random_bits(74))
-                model, *others = call.fallbacks
-                call = msgspec.structs.replace(call, id=id_, model=model, fallbacks=tuple(others))
+                call = fallen_back(call, id_)
                 if progress is not None:
                     progress.call_id = id_
                 call = traced(call, exchange.header(TRACEPARENT), self._trace_share)

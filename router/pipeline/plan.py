@@ -293,9 +293,12 @@ def _nothing_eligible(route: Route, request: InferenceRequest, found: Eligibilit
             param="model",
         )
     if verdicts and verdicts <= WISHES.keys():
+        named = sorted(WISHES[verdict] for verdict in verdicts)
+        if Verdict.TOO_DEAR in verdicts and request.wishes.max_fallback_price is not None:
+            named.append("max_fallback_price")
         return NothingEligible(
             f"no provider of {route.model.name!r} fits the request's provider wishes; "
-            f"loosen {', '.join(sorted(WISHES[verdict] for verdict in verdicts))}",
+            f"loosen {', '.join(named)}",
             param="provider",
         )
     return NothingEligible(

@@ -11,6 +11,7 @@ import pytest
 from router.adapters.memory import MemoryBudget
 from router.domain.catalog import ApiKey, Budget, Endpoint
 from router.domain.keys import digest_key
+from router.domain.pricing import Price
 from router.domain.request import InferenceRequest
 from router.ports.upstream import Answer, UpstreamFailed
 from router.settings import Limits
@@ -249,6 +250,45 @@ async def test_each_model_that_was_tried_is_a_call_of_its_own() -> None:
     assert response.headers["x-request-id"] == ids[1]
     assert line.records[0].charge_nano == 0
     assert line.slots_taken == line.unresolved_nano == 0
+
+
+@pytest.mark.parametrize(
+    ("wishes", "served"),
+    [
+        ({"max_fallback_price": {"completion": 1.5}}, "c/m"),
+        ({"max_fallback_price": {"completion": 9}, "max_price": {"completion": 1.5}}, "c/m"),
+        ({"max_fallback_price": {"completion": 9}}, "b/m"),
+        ({"max_fallback_price": {"completion": 0.5}}, None),
+    ],
+)
+async def test_a_fallback_costs_no_more_than_the_caller_allows(
+    wishes: dict, served: str | None
+) -> None:
+    """The first model, of 2 dollars, fails; b/m costs 2, c/m 1."""
+
+    def script(endpoint: Endpoint) -> Answer | UpstreamFailed:
+        return UpstreamFailed("reset") if endpoint.deployment.model == "a/m" else ANSWER
+
+    made = snapshot()
+    cheap = Price(8, completion_nano_per_million=10**9)
+    model, offer = made.models[0], made.deployments[0]
+    catalog = msgspec.structs.replace(
+        made,
+        models=(*made.models, *(msgspec.structs.replace(model, name=n) for n in ("b/m", "c/m"))),
+        deployments=(
+            *made.deployments,
+            msgspec.structs.replace(offer, id=8, model="b/m"),
+            msgspec.structs.replace(offer, id=9, model="c/m", price=cheap),
+        ),
+    )
+    line = Line(FakeUpstream(script), catalog=catalog)
+    async with client_of(line) as client:
+        body = {**CHAT, "models": ["b/m", "c/m"], "provider": wishes}
+        response = await client.post("/v1/chat/completions", json=body, headers=AUTH)
+    assert response.headers.get("x-route-model") == served
+    if served is None:
+        assert "max_fallback_price" in response.json()["error"]["message"]
+        assert not any(record.charge_nano for record in line.records)
 
 
 async def test_so_many_models_may_be_named_and_no_more(client: httpx.AsyncClient) -> None:
