@@ -78,6 +78,7 @@ def test_openai(url: str) -> None:
         )
     )
     assert chunks[-1].usage.total_tokens > 0
+    assert whole.usage.cost == chunks[-1].usage.cost == 0, "nobody has to pay this router"
     assert all(chunk.model == MODEL for chunk in chunks)
     text = client.completions.create(model=MODEL, prompt="Once upon", max_tokens=TOKENS)
     assert text.choices[0].text
@@ -97,6 +98,7 @@ def test_openais_responses(url: str) -> None:
         final = stream.get_final_response()
     assert heard == final.output_text
     assert final.usage.input_tokens > response.usage.input_tokens
+    assert response.usage.cost == final.usage.cost == 0
 
 
 def test_openais_json_mode_reaches_the_worker(url: str) -> None:
@@ -164,6 +166,7 @@ def test_anthropic(url: str) -> None:
     assert heard == final.content[0].text
     assert final.stop_reason in ("max_tokens", "end_turn")
     assert final.usage.output_tokens > 0
+    assert message.usage.cost == 0
 
 
 @pytest.mark.nightly  # It calls by the client of test_openai.
