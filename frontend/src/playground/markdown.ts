@@ -8,11 +8,15 @@ const TAGS = [
   "a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong",
   "table", "tbody", "td", "th", "thead", "tr", "ul",
 ];
-// A model breaks lines where it wants them broken.
-const marked = new Marked({ gfm: true, breaks: true });
+const marked = new Marked({
+  gfm: true,
+  breaks: true, // A model breaks lines where it wants them broken.
+  // HTML is shown as it was written.
+  renderer: { html: ({ text }) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;") },
+});
 let blocks = 0;
 
-/** Replace what `target` holds by the answer so far. Pictures and HTML of the answer are left out. */
+/** Replace what `target` holds by the answer so far. Its HTML is text, and its pictures are left out. */
 export function showMarkdown(target: HTMLElement, answer: string): void {
   const html = marked.parse(answer, { async: false });
   target.classList.add("prose");
