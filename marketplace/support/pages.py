@@ -1,9 +1,13 @@
-"""The support view: find a customer, read their data and grant credit, without acting as them."""
+"""The support view: find a customer, read their data, grant credit and set limits.
+
+Nobody acts as the customer.
+"""
 
 from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -17,7 +21,9 @@ from marketplace.billing.payments.staff import grant_order
 from marketplace.catalog.models import Deployment
 from marketplace.catalog.templatetags.units import usd
 from marketplace.catalog.verdicts import TERMS
+from marketplace.shared.signals import catalog_changed
 from marketplace.support import selectors
+from marketplace.support.forms import LimitsForm
 from marketplace.support.models import Look, LookKind
 from marketplace.support.services import look_record
 from marketplace.usage.decisions.terms import stacks, widest_ms
@@ -72,8 +78,29 @@ def credit(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("support-organisation", slug)
 
 
+@require_POST
+@staff_required
+def limits(request: HttpRequest, slug: str) -> HttpResponse:
+    """Set the organisation's limits; routers have them within seconds."""
+    row = get_object_or_404(Organisation, slug=slug)
+    form = LimitsForm(request.POST, instance=row)
+    if not form.is_valid():
+        row.refresh_from_db()
+        return _organisation(request, row, CreditGrantForm(), limits_form=form, status=422)
+    with transaction.atomic():
+        form.save()
+        catalog_changed.send(None)
+    messages.success(request, _("The limits are saved."))
+    return redirect("support-organisation", slug)
+
+
 def _organisation(
-    request: HttpRequest, row: Organisation, form: CreditGrantForm, *, status: int = 200
+    request: HttpRequest,
+    row: Organisation,
+    form: CreditGrantForm,
+    *,
+    limits_form: LimitsForm | None = None,
+    status: int = 200,
 ) -> HttpResponse:
     look_record(
         staff=_user(request),
@@ -85,6 +112,7 @@ def _organisation(
         "customer": selectors.customer(row),
         "errors_within": selectors.ERRORS_WITHIN,
         "form": form,
+        "limits_form": limits_form or LimitsForm(instance=row),
     }
     return _private(render(request, "support/organisation.html", context, status=status))
 

@@ -152,6 +152,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("support", support.support, name="support"),
     path("support/<slug:slug>", support.organisation, name="support-organisation"),
     path("support/<slug:slug>/credit", support.credit, name="support-credit"),
+    path("support/<slug:slug>/limits", support.limits, name="support-limits"),
     path("support/people/<int:user_id>", support.person, name="support-person"),
     path("support/calls/<uuid:request_id>", support.call, name="support-call"),
     path("provide", providers.provide, name="provide"),

@@ -199,3 +199,16 @@ def test_only_staff_grant_credit(shop: Shop) -> None:
     client = Client()
     client.force_login(shop.owner)
     assert client.post("/support/acme/credit", {"amount": "5.00"}).status_code == 403
+
+
+def test_limits_are_set_on_the_customers_page(staff: Client, shop: Shop) -> None:
+    assert staff.post("/support/acme/limits", {"calls_at_once": "0"}).status_code == 422
+    staff.post("/support/acme/limits", {"calls_at_once": "7"})
+    shop.organisation.refresh_from_db()
+    assert (shop.organisation.calls_at_once, shop.organisation.tokens_per_minute) == (7, None)
+
+
+def test_limits_are_for_staff_to_set(shop: Shop) -> None:
+    owner = Client()
+    owner.force_login(shop.owner)
+    assert owner.post("/support/acme/limits", {"calls_at_once": "7"}).status_code == 403
