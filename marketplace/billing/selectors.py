@@ -14,6 +14,21 @@ from marketplace.billing.payments.books.proofs import PAYMENT_PROOFS
 from marketplace.billing.seals.proof import chain_gaps, last_seal_gaps
 from marketplace.usage.selectors import calls_kept_since
 
+# A router extends leases in use and closes others. A live router may keep an expired lease while
+# one of its streams runs.
+_LEASES_LEFT = """
+SELECT 'router ' || l.router_id || ' left '
+       || sum(l.amount_nano - l.spent_nano) || ' nano leased, expired since '
+       || to_char(min(l.expires_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+       || ': start router ' || l.router_id || ' again, or write it off '
+       || '(manage.py ledger write-off ' || l.router_id || ' --reason …)'
+FROM billing_lease l
+LEFT JOIN routing_router r ON r.router_id = l.router_id AND r.expires_at > clock_timestamp()
+WHERE l.state = 'open'
+  AND l.expires_at < clock_timestamp()
+      - CASE WHEN r.router_id IS NULL THEN interval '5 minutes' ELSE interval '1 hour' END
+GROUP BY l.router_id
+"""
 # Each finds one kind of gap and returns texts.
 _PROOFS = (
     # All balances of a currency sum to zero.
@@ -43,21 +58,7 @@ _PROOFS = (
     ON l.account_id = a.id WHERE a.held_nano <> coalesce(l.rest, 0)
     """,
     *BUDGET_PROOFS,
-    # A router extends leases in use and closes others. A live router may keep an expired lease
-    # while one of its streams runs.
-    """
-    SELECT 'router ' || l.router_id || ' left '
-           || sum(l.amount_nano - l.spent_nano) || ' nano leased, expired since '
-           || to_char(min(l.expires_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
-           || ': start router ' || l.router_id || ' again, or write it off '
-           || '(manage.py ledger write-off ' || l.router_id || ' --reason …)'
-    FROM billing_lease l
-    LEFT JOIN routing_router r ON r.router_id = l.router_id AND r.expires_at > clock_timestamp()
-    WHERE l.state = 'open'
-      AND l.expires_at < clock_timestamp()
-          - CASE WHEN r.router_id IS NULL THEN interval '5 minutes' ELSE interval '1 hour' END
-    GROUP BY l.router_id
-    """,
+    _LEASES_LEFT,
     # Every charged call names its transfers, which sum to its charge; there is no charge without a
     # call. They go from its payer to its provider and to the platform.
     """
@@ -187,12 +188,13 @@ class LedgerProof:
 
 
 @transaction.atomic
-def ledger_proof(*, recent_only: bool = False) -> LedgerProof:
+def ledger_proof(*, recent_only: bool = False, routers_stopped: bool = False) -> LedgerProof:
     """Recompute every balance from the transfers, one query for each kind of gap.
 
     Calls that are kept are compared with their transfers and rollups, and each seal with the
     transfers under it. With ``recent_only`` balances are recomputed from the last seal on, and
-    calls are those of today and yesterday (UTC).
+    calls are those of today and yesterday (UTC). With ``routers_stopped`` leases past their end are
+    no gap: their routers close them as they start.
     """
     gaps: list[str] = []
     kept = calls_kept_since()
@@ -208,6 +210,8 @@ def ledger_proof(*, recent_only: bool = False) -> LedgerProof:
         bounds: dict[str, datetime | int] = {"since": since, "kept": kept, "sealed": sealed}
         # Under READ COMMITTED each query sees one snapshot, so settlement may continue.
         for proof in _PROOFS:
+            if proof is _LEASES_LEFT and routers_stopped:
+                continue
             cursor.execute(f"SELECT * FROM ({proof}) gap LIMIT {GAPS_MAX}", bounds)  # noqa: S608
             gaps.extend(str(row[0]) for row in cursor.fetchall())
         cursor.execute(_COUNTS, bounds)

@@ -64,7 +64,7 @@ class Command(BaseCommand):
         # Tables of the backup's version become this version's, and roles have their rights.
         for words in (
             ("migrate", "--no-input", "--verbosity", "0"),
-            ("ledger", "verify", "--from-beginning"),
+            ("ledger", "verify", "--from-beginning", "--routers-stopped"),
         ):
             command = [sys.executable, str(stack.ROOT / "manage.py"), *words]
             if subprocess.run(command, env=known, check=False).returncode != 0:

@@ -47,6 +47,11 @@ class Command(BaseCommand):
             action="store_true",
             help="from the first transfer and call on, and every seal",
         )
+        verify.add_argument(
+            "--routers-stopped",
+            action="store_true",
+            help="leases past their end are no gap: their routers close them as they start",
+        )
         verify.add_argument("--journal", type=Path, help="a router's journal, to compare with it")
         verify.add_argument("--max-age", type=float, default=60.0, help="seconds that may pass")
         verbs.add_parser(
@@ -78,7 +83,9 @@ class Command(BaseCommand):
     def _verify(self, options: dict[str, Any]) -> None:
         # The journal is read first: calls that settle during the proof are then in the ledger.
         found = _read(options["journal"], routers_alive()) if options["journal"] else None
-        proof = ledger_proof(recent_only=not options["from_beginning"])
+        proof = ledger_proof(
+            recent_only=not options["from_beginning"], routers_stopped=options["routers_stopped"]
+        )
         gaps = list(proof.gaps)
         if found is not None:
             gaps += self._compared(found, options["max_age"])
