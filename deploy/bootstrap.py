@@ -413,9 +413,12 @@ def main(argv: list[str]) -> int:
     """Do every step that is needed, or `test-programs`, or `npm WORDS`; return the exit status."""
     if argv[:1] == ["npm"]:
         return run_npm(argv[1:])
+    if argv and argv != ["test-programs"]:
+        print(__doc__)
+        return 0 if argv[0] in {"-h", "--help"} else 2
     started = time.monotonic()
     try:
-        if argv[:1] == ["test-programs"]:
+        if argv:
             bring_test_programs()
             return 0
         check_machine()

@@ -102,3 +102,18 @@ def test_the_wheels_node_has_a_working_npm(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     assert bootstrap.node_version(str(folder / "node")) >= bootstrap.NODE_OLDEST
     assert bootstrap.node_version(str(folder / "npm")) > (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["--help"], 0), (["test-program"], 2), (["test-programs", "x"], 2)]
+)
+def test_words_that_are_no_command_set_nothing_up(
+    words: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bootstrap, "check_machine", lambda: pytest.fail("it sets up"))
+    monkeypatch.setattr(bootstrap, "bring_test_programs", lambda: pytest.fail("it brings programs"))
+    assert bootstrap.main(words) == status
+    assert "npm WORDS" in capsys.readouterr().out
