@@ -33,8 +33,12 @@ def unbroken_since(row: Heard, now: datetime) -> datetime:
 def hears_since(workers: Sequence[Heard], now: datetime) -> datetime:
     """Since when the marketplace surely hears who speaks: as long as it has heard one of these.
 
-    ``now`` where it hears nobody: then it may be deaf (its pages restart, say).
+    ``now`` if it hears none of several: then it may be deaf (its pages restart, say). A single one
+    that is not heard is taken to be silent.
     """
+    told = [row.reported_at for row in workers if row.reported_at is not None]
+    if len(told) == 1:
+        return told[0]
     return min(
         (
             row.reports_since

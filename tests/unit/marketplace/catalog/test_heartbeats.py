@@ -53,9 +53,12 @@ def test_what_an_agent_says_counts() -> None:
     assert faults(row(1.0, "GET /health: HTTP 503")) == ["GET /health: HTTP 503"]
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_where_nobody_is_heard_the_marketplace_was_deaf(count: int) -> None:
-    assert faults(*[row(60.0)] * count, Row()) == [""] * (count + 1)
+def test_where_none_of_several_is_heard_the_marketplace_was_deaf() -> None:
+    assert faults(row(60.0), row(60.0), Row()) == ["", "", ""]
+
+
+def test_a_single_one_that_is_not_heard_is_silent() -> None:
+    assert faults(row(60.0, since_s=90.0), Row()) == ["its agent was last heard 60 s ago", ""]
 
 
 def test_silence_counts_from_when_somebody_is_heard_again() -> None:
