@@ -1,5 +1,6 @@
 """A person's first call, in a real browser against the whole product."""
 
+import re
 import time
 
 import pytest
@@ -52,7 +53,8 @@ def test_a_person_signs_in_chats_and_sees_the_charge(
     expect(page.locator("#calls tbody tr").first).to_contain_text(CHAT_MODEL)
     expect(page.locator("#calls tbody tr").first).to_contain_text(charge)
     page.get_by_role("link", name="Billing").first.click()
-    expect(page.locator("tbody tr").first).to_contain_text("Charge")
+    calls = page.locator("tbody tr").filter(has=page.get_by_role("link", name=CHAT_MODEL))
+    expect(calls.first).to_contain_text("$0.0")
     assert complaints == []
 
 
@@ -85,7 +87,8 @@ def test_a_newcomer_is_answered_within_six_clicks_and_a_minute(
     took_s = time.monotonic() - begun_s
     expect(page.locator("[data-answer]")).not_to_be_empty()
     expect(seen).to_contain_text("$0.0")
-    expect(seen).to_contain_text("was chosen out of 2")
+    # Of two, or of one while the other restarts.
+    expect(seen).to_contain_text(re.compile("was chosen out of|was the only option"))
     assert len(clicks) <= CLICKS_MAX, clicks
     assert took_s <= FIRST_ANSWER_S
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import given, settings
@@ -21,12 +22,13 @@ from tests.examples import examples
 from tests.ports import free_ports
 
 KEY = "a-key"
+AUTHORIZED = {"authorization": f"Bearer {KEY}"}
 AUTHOR, SLUG = "emulated", "gpt-j-6b"
 EMBEDDINGS = "emulated/bge-large"
 EXAMPLES_MAX = examples(6)
 METHODS = {"get", "post"}
-ELSEWHERE = ("/infer", "/generation", "/v1/completions")
-"""Where 200 is for other models than the emulated one, or for calls that were made."""
+ELSEWHERE = ("/infer", "/generation", "/v1/completions", "/cancel")
+"""Where 200 is for other models than the emulated one, or for calls that were made or still run."""
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -50,13 +52,24 @@ def described(emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
+@pytest.fixture(scope="module")
+def response_id(described: Any) -> str:
+    """The id of a response that the router keeps."""
+    asked = {"model": f"{AUTHOR}/{SLUG}", "input": "Hello.", "max_output_tokens": 2}
+    url = described.location.removesuffix("/openapi.json")
+    answer = httpx.post(f"{url}/v1/responses", json=asked, headers=AUTHORIZED, timeout=120)
+    return str(answer.json()["id"])
+
+
 OPERATIONS = [(path, method) for path in PATHS for method in METHODS & PATHS[path].keys()]
 NOT_EMULATED = "/v1/completions"
 """The emulator does not have it: the router says that its worker failed."""
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_operation_answers_as_it_is_described(described: Any, path: str, method: str) -> None:
+def test_every_operation_answers_as_it_is_described(
+    described: Any, response_id: str, path: str, method: str
+) -> None:
     operation = described[path][method]
     statuses: set[int] = set()
     cases = operation.as_strategy()
@@ -74,9 +87,9 @@ def test_every_operation_answers_as_it_is_described(described: Any, path: str, m
             case.body = body | {"model": model} | short
         if case.path_parameters:
             case.path_parameters |= {"author": AUTHOR, "slug": SLUG, "version": "1"}
+            case.path_parameters |= {"response_id": response_id}
         checks = CHECKS[1:] if path == NOT_EMULATED else CHECKS
-        key = {"authorization": f"Bearer {KEY}"}
-        answer = case.call_and_validate(headers=key, checks=checks, timeout=120)
+        answer = case.call_and_validate(headers=AUTHORIZED, checks=checks, timeout=120)
         statuses.add(answer.status_code)
 
     answers()

@@ -221,7 +221,9 @@ def test_the_proof_finds_a_rollup_that_disagrees(shop: Shop, broken: str, said: 
 
 def test_the_frequent_proof_looks_at_recent_calls_only(shop: Shop) -> None:
     now = datetime.now(UTC)
-    settle(charged(shop, created_at_ms=int((now - timedelta(days=20)).timestamp() * 1000)))
+    earlier = now - timedelta(days=20)
+    intrude("SELECT usage_partitions_make(%s, %s)", earlier, now)
+    settle(charged(shop, created_at_ms=int(earlier.timestamp() * 1000)))
     intrude("UPDATE usage_rollup SET calls = 7")
     assert ledger_proof(recent_only=True).gaps == ()
     assert ledger_proof().gaps
