@@ -37,8 +37,6 @@ def hears_since(workers: Sequence[Heard], now: datetime) -> datetime:
     that is not heard is taken to be silent.
     """
     told = [row.reported_at for row in workers if row.reported_at is not None]
-    if len(told) == 1:
-        return told[0]
     return min(
         (
             row.reports_since
@@ -47,7 +45,7 @@ def hears_since(workers: Sequence[Heard], now: datetime) -> datetime:
             and row.reports_since is not None
             and now - row.reported_at <= SILENT_AFTER
         ),
-        default=now,
+        default=told[0] if len(told) == 1 else now,
     )
 
 

@@ -61,6 +61,12 @@ def test_a_single_one_that_is_not_heard_is_silent() -> None:
     assert faults(row(60.0, since_s=90.0), Row()) == ["its agent was last heard 60 s ago", ""]
 
 
+def test_a_member_is_silent_while_the_only_worker_is_heard() -> None:
+    worker, member = row(1.0), row(60.0)
+    told = report_faults([worker, member], NOW, hears_since([worker], NOW))
+    assert told == ["", "its agent was last heard 60 s ago"]
+
+
 def test_silence_counts_from_when_somebody_is_heard_again() -> None:
     limit = SILENT_AFTER.total_seconds()
     assert faults(row(60.0), row(1.0, since_s=2.0)) == ["", ""]
