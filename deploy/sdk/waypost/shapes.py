@@ -25,9 +25,10 @@ class Routing:
     """Wishes about where a call goes: the field ``provider`` of its body.
 
     ``max_price`` has ``prompt`` and ``completion`` in dollars per million tokens, ``request`` and
-    ``image`` in dollars each. ``preferred_max_latency`` is in seconds and
-    ``preferred_min_throughput`` in tokens a second: a number is about the median, a mapping about
-    ``p50``, ``p75``, ``p90`` and ``p99``. ``deadline_ms`` counts from the call's arrival.
+    ``image`` in dollars each; ``max_fallback_price`` is the same for models that a call falls back
+    to. ``preferred_max_latency`` is in seconds and ``preferred_min_throughput`` in tokens a second:
+    a number is about the median, a mapping about ``p50``, ``p75``, ``p90`` and ``p99``.
+    ``deadline_ms`` counts from the call's arrival.
     """
 
     order: Sequence[str] | None = None
@@ -39,6 +40,7 @@ class Routing:
     quantizations: Sequence[str] | None = None
     sort: Literal["price", "latency", "throughput"] | None = None
     max_price: Mapping[str, float] | None = None
+    max_fallback_price: Mapping[str, float] | None = None
     preferred_max_latency: float | Mapping[str, float] | None = None
     preferred_min_throughput: float | Mapping[str, float] | None = None
     deadline_ms: int | None = None
