@@ -15,6 +15,7 @@ from pathlib import Path
 from deploy.local import postgres
 from deploy.local.ports import free_ports
 from deploy.local.postgres import Postgres
+from tests.databases import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 30.0
@@ -54,7 +55,7 @@ def _server() -> Iterator[str]:
         # PostgreSQL runs as another user when this runs as root.
         home.chmod(0o755)
         (port,) = free_ports(1)
-        server = Postgres(home / "pg", port, "bench", "bench", "bench")
+        server = Postgres(home / "pg", port, "bench", "bench", PASSWORD)
         server.prepare()
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(server.argv, stdout=log, stderr=log)
