@@ -14,9 +14,11 @@ from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
 from router.domain.request import InferenceRequest
 from router.ingress.errors import anthropic_error
-from router.ingress.exchange import Headers, Sink
+from router.ingress.exchange import Sink
 from router.ingress.faces.tool_calls import HeardCall, ToolCalls
+from router.ingress.faces.translated import TranslatedClient
 from router.ingress.progress import Progress
+from router.pipeline.gateway import Client
 from router.pipeline.route_report import Report
 from router.ports.upstream import UpstreamFailed
 
@@ -169,37 +171,13 @@ class MessageStream:
             self._kind = ""
 
 
-class MessagesClient:
-    """The :class:`router.pipeline.gateway.Client` of a call that came as a message."""
+def client_of(sink: Sink, call: InferenceRequest, progress: Progress | None = None) -> Client:
+    """The client of a call that came as a message."""
 
-    def __init__(
-        self, sink: Sink, call: InferenceRequest, progress: Progress | None = None
-    ) -> None:
-        self._sink = sink
-        self._progress = progress
-        self._request_id = call.id
-        self._stream = MessageStream(call.id)
+    def whole(body: bytes, report: Report | None) -> bytes:
+        return message_of(body, call.id, report)
 
-    async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
-        await self._sink.answer(200, headers, message_of(body, self._request_id, report))
-
-    async def start_stream(self, headers: Headers) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
-        if self._progress is None or not self._progress.stop():
-            await self._sink.start_stream(headers)
-
-    async def send(self, chunk: bytes) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
-        events = self._stream.feed(chunk)
-        if events:
-            await self._sink.send(events)
-
-    async def end_stream(
-        self, error: CallError | None = None, report: Report | None = None
-    ) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
-        await self._sink.end_stream(self._stream.end(error, report))
+    return TranslatedClient(sink, whole, MessageStream(call.id), progress)
 
 
 def _chunk(data: bytes) -> Completion:

@@ -17,7 +17,7 @@ from router.ingress.errors import anthropic_error
 from router.ingress.exchange import Exchange
 from router.ingress.faces import chat
 from router.ingress.faces.face import Answering, Arrival, Face
-from router.ingress.faces.messages.answer import MessagesClient
+from router.ingress.faces.messages.answer import client_of
 from router.ingress.faces.messages.request import chat_body
 from router.ingress.faces.openai import parse_call
 
@@ -31,7 +31,7 @@ def counted(body: bytes, arrival: Arrival) -> InferenceRequest:
 
 
 def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
-    return parse_call(chat.SHAPE, chat_body(exchange.body), arrival), MessagesClient
+    return parse_call(chat.SHAPE, chat_body(exchange.body), arrival), client_of
 
 
 FACE: Face = Face(

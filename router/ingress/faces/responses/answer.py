@@ -8,10 +8,12 @@ import msgspec
 from router.contracts.completion import Choice, Completion, Message, decode_completion
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
-from router.ingress.exchange import Headers, Sink
+from router.ingress.exchange import Sink
 from router.ingress.faces.responses.resource import Fields, Resource
 from router.ingress.faces.tool_calls import HeardCall, ToolCalls
+from router.ingress.faces.translated import TranslatedClient
 from router.ingress.progress import Progress
+from router.pipeline.gateway import Client
 from router.pipeline.route_report import Report
 from router.ports.upstream import UpstreamFailed
 
@@ -219,35 +221,13 @@ class ResponseStream:
             ]
 
 
-class ResponsesClient:
-    """The :class:`router.pipeline.gateway.Client` of a call that came as a response's request."""
+def client_of(sink: Sink, resource: Resource, progress: Progress | None = None) -> Client:
+    """The client of a call that came as a response's request."""
 
-    def __init__(self, sink: Sink, resource: Resource, progress: Progress | None = None) -> None:
-        self._sink = sink
-        self._progress = progress
-        self._resource = resource
-        self._stream = ResponseStream(resource)
+    def whole(body: bytes, report: Report | None) -> bytes:
+        return response_of(body, resource, report)
 
-    async def answer(self, headers: Headers, body: bytes, report: Report | None) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
-        await self._sink.answer(200, headers, response_of(body, self._resource, report))
-
-    async def start_stream(self, headers: Headers) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
-        if self._progress is None or not self._progress.stop():
-            await self._sink.start_stream(headers)
-
-    async def send(self, chunk: bytes) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
-        events = self._stream.feed(chunk)
-        if events:
-            await self._sink.send(events)
-
-    async def end_stream(
-        self, error: CallError | None = None, report: Report | None = None
-    ) -> None:
-        """See :class:`router.pipeline.gateway.Client`."""
-        await self._sink.end_stream(self._stream.end(error, report))
+    return TranslatedClient(sink, whole, ResponseStream(resource), progress)
 
 
 def _hear(resource: Resource, heard: Completion) -> None:

@@ -18,7 +18,7 @@ from router.ingress.exchange import Exchange, Sink
 from router.ingress.faces import chat
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import parse_call
-from router.ingress.faces.responses.answer import DONE, ResponsesClient
+from router.ingress.faces.responses.answer import DONE, client_of
 from router.ingress.faces.responses.request import chat_body
 from router.ingress.faces.responses.resource import Resource
 from router.ingress.progress import Progress
@@ -39,7 +39,7 @@ def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answe
 
     def answering(sink: Sink, call: InferenceRequest, progress: Progress | None) -> Client:
         resource = Resource(call, asked, is_kept=arrival.is_kept)
-        return ResponsesClient(sink, resource, progress)
+        return client_of(sink, resource, progress)
 
     return parse_call(chat.SHAPE, body, arrival), answering
 
