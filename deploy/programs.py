@@ -79,9 +79,12 @@ class Program:
 
 
 CHROMIUM = Program(
-    "chromium", "usr/lib/chromium/chromium", also=("chromium-browser", "google-chrome")
+    "chromium-headless-shell",
+    "usr/lib/chromium/chromium-headless-shell",
+    also=("chromium", "chromium-browser", "google-chrome"),
 )
-"""210 MB to download, 730 MB then."""
+"""64 MB to download, and what it depends on. 290 MB then. Chromium without its own window: a page
+in a fresh context takes 0.08 s of processor, not 0.28."""
 CURL = Program("curl", "usr/bin/curl")
 RABBITMQ = Program("rabbitmq-server", "usr/sbin/rabbitmq-server", launched=False)
 """22 MB to download, 60 MB then. Its own script wants a user: `tests/rabbitmq.py` starts it."""

@@ -14,7 +14,7 @@ from deploy.programs import CHROMIUM
 
 MISSING = (
     "no Chromium on this machine: `python3 deploy/bootstrap.py test-programs` brings one into the"
-    " clone, and `apt-get install chromium` installs Debian's"
+    " clone, and `apt-get install chromium-headless-shell` installs Debian's"
 )
 
 

@@ -21,7 +21,7 @@ def nothing_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 def unpacked(folder: Path) -> Path:
-    program = folder / "usr" / "lib" / "chromium" / "chromium"
+    program = folder / "usr" / "lib" / "chromium" / "chromium-headless-shell"
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\necho "$LD_LIBRARY_PATH" "$1"\n')
     program.chmod(0o755)
@@ -36,7 +36,7 @@ def test_the_browser_that_was_brought_runs_with_its_own_libraries(tmp_path: Path
     path = CHROMIUM.find(tmp_path)
     assert path is not None
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    there = tmp_path / "chromium"
+    there = tmp_path / "chromium-headless-shell"
     system, root = (there / place / "x86_64-linux-gnu" for place in ("usr/lib", "lib"))
     assert said == f"{system}:{root}:{system}/pulseaudio --version\n"
 
@@ -44,7 +44,7 @@ def test_the_browser_that_was_brought_runs_with_its_own_libraries(tmp_path: Path
 def test_the_fonts_of_the_system_are_found_too(tmp_path: Path) -> None:
     """Those that it has are not brought, and without any the browser dies at its first page."""
     CHROMIUM.bring(lambda package: unpacked(tmp_path / "unpacked"), tmp_path)
-    folder = tmp_path / "chromium"
+    folder = tmp_path / "chromium-headless-shell"
     received = ElementTree.parse(folder / "fonts.conf").getroot().iter("dir")
     assert [event.text for event in received] == ["/usr/share/fonts", f"{folder}/usr/share/fonts"]
 
@@ -86,6 +86,7 @@ def test_without_packages_the_line_says_how_to_install_one(
     monkeypatch.setattr(libraries, "apt", apt)
     assert bootstrap.main(["test-programs"]) == 1
     assert capsys.readouterr().err == (
-        "setup: no chromium curl rabbitmq-server prometheus: the network can't be reached;"
-        " as root: apt-get install chromium curl rabbitmq-server prometheus\n"
+        "setup: no chromium-headless-shell curl rabbitmq-server prometheus:"
+        " the network can't be reached; as root:"
+        " apt-get install chromium-headless-shell curl rabbitmq-server prometheus\n"
     )
