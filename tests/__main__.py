@@ -39,12 +39,15 @@ INTERRUPTED_S = 60
 COLUMNS = 240
 TOLD = ("--durations=20", "--durations-min=2", "--tb=short", "-r", "fE")
 
-FAULTS = tuple(
-    f"tests/chaos/test_{name}.py"
-    for name in (
-        *("endings", "inside", "kills", "memory", "outage", "pages_outage", "restarts", "storm"),
-        *("twins", "walls"),
-    )
+FAULTS = (
+    "tests/chaos/hosts",
+    *(
+        f"tests/chaos/test_{name}.py"
+        for name in (
+            *("endings", "failover", "inside", "kills", "memory", "outage", "pages_outage"),
+            *("restarts", "storm", "twins", "walls"),
+        )
+    ),
 )
 """Promises that have to hold however long it takes; they mostly wait."""
 

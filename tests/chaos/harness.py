@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.backend import backend
+from tests.patience import PATIENCE_S
 from tests.ports import free_ports
 
 KEY = "k"
@@ -226,3 +227,16 @@ async def ask(port: int, *, stream: bool = False, key: str = KEY) -> Told:
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
     return Told(int(first.split(" ")[1]), headers, body, time.perf_counter() - began)
+
+
+async def ask_and_leave(port: int, worker: Worker, *, stream: bool = True) -> None:
+    """Of a stream that has begun, or of a call that its worker has."""
+    asked = worker.asked
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request(stream=stream))
+    if stream:
+        await reader.readuntil(b'"x "')
+    async with asyncio.timeout(PATIENCE_S):
+        while worker.asked == asked:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    writer.transport.abort()
