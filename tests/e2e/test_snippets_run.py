@@ -57,6 +57,8 @@ COMMANDS = long_pages_nightly(
 )
 TIMEOUT_S = 300
 TOKENS = {"ROUTER_ADMIN_TOKEN", "WAYPOST_METRICS_TOKEN"}
+ASSIGNED = re.compile(r"\Aexport (\w+)=.*\s*\Z")
+"""All that some snippets do; they print nothing, and so what they set is printed."""
 REFUSALS_FAIL = 'curl() { command curl --fail-with-body "$@"; }\n'
 
 
@@ -67,7 +69,8 @@ def test_a_program_runs_as_it_is(program: Snippet, local_stack: LocalStack) -> N
 
 @pytest.mark.parametrize("lines", COMMANDS, ids=str)
 def test_shell_lines_run_as_they_are(lines: Snippet, local_stack: LocalStack) -> None:
-    output = run(["bash", "-euo", "pipefail", "-c", REFUSALS_FAIL + lines.text], local_stack)
+    text = ASSIGNED.sub(r"\g<0>\nprintenv \1", lines.text)
+    output = run(["bash", "-euo", "pipefail", "-c", REFUSALS_FAIL + text], local_stack)
     assert output.strip()
     if "chat/completions" in lines.text:
         assert json.loads(output)["choices"][0]["message"]["content"]
