@@ -7,14 +7,17 @@ their router stopped, not to this one (docs/how-to/back-up-and-restore.md).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, cast
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -26,6 +29,9 @@ MANIFEST = "manifest.json"
 PARTIAL = ".partial-"
 TIMEOUT_S = 6 * 3600.0
 CHUNK_BYTES = 1024 * 1024
+PLAYER_WORDS = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
+BEGIN = b"BEGIN; SET LOCAL lock_timeout = '10s'; DROP SCHEMA public CASCADE;\n"
+"""The dump makes the schema again. Who connected meanwhile may hold it."""
 
 _LAST_SEAL = "SELECT id, through, encode(digest, 'hex') FROM billing_seal ORDER BY id DESC LIMIT 1"
 _OTHERS = """
@@ -102,7 +108,8 @@ def manifest_read(folder: Path) -> Manifest:
 def backup_restore(*, folder: Path, database_url: str, files: Path | None) -> Manifest:
     """Replace the database and customers' files by a backup's. Raises `BackupError`, ``OSError``.
 
-    Refused while anybody else is connected. Files that the backup has not stay.
+    Refused while anybody else is connected. The database is replaced in one transaction: whatever
+    fails, it stays as it was. Files that the backup has not stay.
     """
     manifest = manifest_read(folder)
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -111,14 +118,7 @@ def backup_restore(*, folder: Path, database_url: str, files: Path | None) -> Ma
                 f"others use this database ({', '.join(sorted(others))}): stop routers, pages and "
                 "jobs first"
             )
-        # The dump makes it again.
-        connection.execute("DROP SCHEMA public CASCADE")
-    _run(
-        "pg_restore",
-        database_url,
-        *("--no-owner", "--no-acl", "--exit-on-error", "--single-transaction"),
-        str(folder / DUMP),
-    )
+    _replace(folder / DUMP, database_url)
     if files is not None and manifest.files is not None:
         _copied(folder / FILES, files)
     return manifest
@@ -134,9 +134,38 @@ def program(name: str) -> str:
     raise BackupError(f"there is no {name}: install PostgreSQL's client programs")
 
 
+def _replace(dump: Path, database_url: str) -> None:
+    """Play the dump through ``psql``.
+
+    The transaction ends by our word, once all of the dump was read: ``psql`` commits nothing when
+    ``pg_restore`` fails or this process is killed.
+    """
+    reader = [program("pg_restore"), "--no-owner", "--no-acl", "--file=-", str(dump)]
+    player = [program("psql"), _name(database_url), *PLAYER_WORDS]
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(reader, stdout=subprocess.PIPE, stderr=said) as reading,  # noqa: S603 - our own words, no shell
+        subprocess.Popen(  # noqa: S603 - our own words, no shell
+            player,
+            env=_environment(database_url),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        ) as playing,
+    ):
+        # A player that ended early has said why.
+        with contextlib.suppress(BrokenPipeError), cast("IO[bytes]", playing.stdin) as script:
+            script.write(BEGIN)
+            shutil.copyfileobj(cast("IO[bytes]", reading.stdout), script, CHUNK_BYTES)
+            if reading.wait() == 0:
+                script.write(b"COMMIT;\n")
+        if playing.wait() or reading.wait():
+            said.seek(0)
+            raise BackupError(f"nothing is restored: {_error_line(said.read())}")
+
+
 def _run(name: str, database_url: str, *words: str) -> None:
-    parts = urlsplit(database_url)
-    command = [program(name), f"--dbname={parts.path.removeprefix('/')}", *words]
+    command = [program(name), _name(database_url), *words]
     try:
         subprocess.run(  # noqa: S603 - our own words, no shell
             command,
@@ -147,8 +176,17 @@ def _run(name: str, database_url: str, *words: str) -> None:
             timeout=TIMEOUT_S,
         )
     except subprocess.CalledProcessError as error:
-        lines = [line for line in error.stderr.splitlines() if "error" in line.lower()]
-        raise BackupError(f"{name}: {lines[0] if lines else error.stderr.strip()}") from error
+        raise BackupError(f"{name}: {_error_line(error.stderr)}") from error
+
+
+def _error_line(said: str) -> str:
+    lines = [line for line in said.splitlines() if "error" in line.lower()]
+    return lines[0] if lines else said.strip()
+
+
+def _name(database_url: str) -> str:
+    """The option that names the database to a client program."""
+    return f"--dbname={urlsplit(database_url).path.removeprefix('/')}"
 
 
 def _environment(database_url: str) -> Mapping[str, str]:

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import psycopg
 import pytest
 from psycopg import Connection
@@ -18,6 +20,7 @@ from psycopg import Connection
 from marketplace.operations.backups import archive
 from marketplace.operations.backups.archive import (
     DUMP,
+    MANIFEST,
     BackupError,
     backup_make,
     backup_restore,
@@ -131,16 +134,24 @@ def test_a_restored_ledger_balances_once_the_journals_are_settled(
     assert "The ledger balances" in _manage(owner_url, "ledger", "verify", "--from-beginning")
 
 
-def test_a_damaged_backup_is_refused_before_anything_is_dropped(
+def test_a_dump_that_cannot_be_restored_leaves_the_database_as_it_was(
     owner_url: str, tmp_path: Path
 ) -> None:
-    folder, _ = backup_make(database_url=owner_url, files=None, into=tmp_path)
-    with (folder / DUMP).open("ab") as dump:
-        dump.write(b"!")
+    folder, manifest = backup_make(database_url=owner_url, files=None, into=tmp_path)
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        books = Books(connection)
+    dump = folder / DUMP
+    # Tables are made and most are full by then.
+    dump.write_bytes(dump.read_bytes()[: manifest.dump_bytes * 9 // 10])
     with pytest.raises(BackupError, match="is damaged"):
         backup_restore(folder=folder, database_url=owner_url, files=None)
+    # It was already damaged when its sum was taken.
+    told = msgspec.structs.replace(manifest, dump_sha256=sha256(dump.read_bytes()).hexdigest())
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(told))
+    with pytest.raises(BackupError, match="nothing is restored: pg_restore: error"):
+        backup_restore(folder=folder, database_url=owner_url, files=None)
     with psycopg.connect(owner_url) as connection:
-        assert connection.execute("SELECT count(*) FROM billing_account").fetchone() != (0,)
+        assert posted(connection, books.customer) == (1_000_000, 0)
 
 
 def test_a_backup_that_fails_leaves_nothing(
