@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,7 +60,10 @@ class Process:
 async def process_start(
     spec: EngineSpec, port: int, log: Path, environment: Mapping[str, str]
 ) -> Process:
-    """Start a server. Raises ``OSError`` where there is no such program."""
+    """Start a server. Raises ``OSError`` where there is no such program, or a port is taken."""
+    # Whoever has the port would be asked whether the new server is ready, and get its calls.
+    for offset in sorted({int(found[1] or 0) for found in PORT.finditer(" ".join(spec.command))}):
+        _require_free(port + offset)
     words = [PORT.sub(lambda found: str(port + int(found[1] or 0)), word) for word in spec.command]
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -72,6 +76,19 @@ async def process_start(
             start_new_session=True,
         )
     return Process(process, log)
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as tried:
+        # The last server's closed connections take nobody's port.
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("", port))
+        except OSError as error:
+            raise OSError(
+                f"port {port} is not free ({error.strerror}): end what has it, or choose another"
+                " --port"
+            ) from error
 
 
 class Asked:
