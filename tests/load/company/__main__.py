@@ -30,7 +30,6 @@ from tests.local_stack import ROOT, LocalStack, running_stack
 GRACE_S = 180.0
 BACK_S_MAX = 120.0
 SETTLED_S_MAX = 60.0
-ALERTED_AFTER_S = 120.0
 
 
 def main() -> int:
@@ -69,14 +68,13 @@ def _lived(
         ]
         load.wait(options.minutes * 60 + GRACE_S)
     calls = seen.read(log.read_text().splitlines())
-    moments = {w.fault.name: w.from_s + ALERTED_AFTER_S for w in windows}
     return report.Day(
         began_s=began_s,
         calls=len(calls),
         felt=[seen.felt(calls, window) for window in windows],
         outside=seen.outside(calls, windows, slo.DEFAULT_SLOS_MS),
         attain=options.attain,
-        alerts=scrapes.firing(moments),
+        alerts=scrapes.begun({window.fault.name: window.from_s for window in windows}),
         books=_books(stack, running.environment["DATABASE_URL"], calls),
     )
 

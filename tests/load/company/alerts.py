@@ -1,4 +1,4 @@
-"""Which alerts fire, by the product's own rules: promtool runs them over what was scraped."""
+"""Which alerts begin, by the product's own rules: promtool runs them over what was scraped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,39 @@ from tests.architecture.observed import RULES, metrics_of
 SCRAPE_S = 5
 SCRAPE_TIMEOUT_S = 4.0
 PROMTOOL_TIMEOUT_S = 300
-_GOT = re.compile(r'alertname="(\w+)", alertstate="firing"')
+WITHIN_S = 120
+BEGUN = (
+    f"max_over_time(ALERTS[{WITHIN_S}s]) unless ignoring (alertstate) (ALERTS offset {WITHIN_S}s)"
+)
+"""What a fault brought about: an alert that was there before it, if only pending, is another's."""
+_SERIES = re.compile(r"\{([^{}]*alertname=[^{}]*)\}")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+NO_SUBJECT = {"alertname", "alertstate", "severity", "instance", "job"}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Alert:
+    """``subject`` are the labels that say what it is about; a pending one has not lasted yet."""
+
+    name: str
+    subject: str
+    is_firing: bool
+
+    def __str__(self) -> str:
+        about = ", ".join(filter(None, [self.subject, "" if self.is_firing else "pending"]))
+        return f"{self.name} ({about})" if about else self.name
+
+
+def alerts_said(text: str) -> set[Alert]:
+    """The alerts that promtool names. One that fires is not told as pending too."""
+    found = set()
+    for series in _SERIES.findall(text):
+        labels = dict(_LABEL.findall(series))
+        subject = " ".join(v for k, v in sorted(labels.items()) if k not in NO_SUBJECT)
+        found.add(Alert(labels["alertname"], subject, labels["alertstate"] == "firing"))
+    return {
+        one for one in found if one.is_firing or Alert(one.name, one.subject, True) not in found
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +100,11 @@ class Scrapes:
         values.extend([None] * (self.count - len(values)))
         values.append(value)
 
-    def firing(self, moments_s: Mapping[str, float]) -> dict[str, set[str]]:
-        """Alerts that fire at each of these moments (Unix seconds), by the moment's name."""
-        return {name: self._at(at_s) for name, at_s in moments_s.items()}
+    def begun(self, moments_s: Mapping[str, float]) -> dict[str, set[Alert]]:
+        """Alerts that began within two minutes of each moment (Unix seconds), by its name."""
+        return {name: self._begun(at_s) for name, at_s in moments_s.items()}
 
-    def _at(self, at_s: float) -> set[str]:
+    def _begun(self, at_s: float) -> set[Alert]:
         promtool = PROMTOOL.find(TOOLS)
         if promtool is None:
             raise OSError("there is no promtool: python deploy/bootstrap.py test-programs")
@@ -92,8 +124,8 @@ class Scrapes:
                     # It is told to expect nothing, and says what it got.
                     "promql_expr_test": [
                         {
-                            "expr": 'ALERTS{alertstate="firing"}',
-                            "eval_time": f"{max(0, round(at_s - self.at_s))}s",
+                            "expr": BEGUN,
+                            "eval_time": f"{max(0, round(at_s - self.at_s)) + WITHIN_S}s",
                             "exp_samples": [],
                         }
                     ],
@@ -110,7 +142,7 @@ class Scrapes:
                 timeout=PROMTOOL_TIMEOUT_S,
                 check=False,
             )
-        return set(_GOT.findall(done.stdout + done.stderr))
+        return alerts_said(done.stdout + done.stderr)
 
 
 def _fetched(target: Target) -> str:

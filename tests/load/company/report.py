@@ -10,6 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from tests.load import slo
+from tests.load.company.alerts import Alert
 from tests.load.company.seen import Felt
 
 OUTSIDE_MIN = 30
@@ -29,14 +30,14 @@ class Books:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """All that a report says. ``alerts`` fire two minutes after a fault began, by fault."""
+    """All that a report says. ``alerts`` began within two minutes of a fault, by fault."""
 
     began_s: float
     calls: int
     felt: Sequence[Felt]
     outside: Mapping[tuple[str, str], slo.Attainment]
     attain: float
-    alerts: Mapping[str, set[str]]
+    alerts: Mapping[str, set[Alert]]
     books: Books
 
     @property
@@ -68,7 +69,7 @@ def page(day: Day) -> str:
         '<p>From {at} UTC, {calls} calls. <strong class="{mark}">It {verdict}.</strong></p>'
         "<h2>Faults</h2><div><table><thead><tr><th>Fault</th><th>What was done</th>"
         '<th class="n">Calls meanwhile</th><th class="n">Failed</th><th>With</th>'
-        '<th class="n">Longest without an answer</th><th>Alerts two minutes later</th></tr>'
+        '<th class="n">Longest without an answer</th><th>Alerts that it began</th></tr>'
         "</thead><tbody>{faults}</tbody></table></div>"
         "<h2>Outside of faults</h2><div><table><thead><tr><th>Objective</th>"
         '<th class="n">Calls</th><th class="n">Errors</th><th class="n">p50 ms</th>'
@@ -108,7 +109,7 @@ def _fault(day: Day, felt: Felt) -> tuple[object, ...]:
     failed = ", ".join(
         f"{count} × {status or 'no answer'}" for status, count in sorted(felt.failed.items())
     )
-    alerts = ", ".join(sorted(day.alerts.get(fault.name, ()))) or "none"
+    alerts = ", ".join(map(str, sorted(day.alerts.get(fault.name, ())))) or "none"
     count = sum(felt.failed.values())
     return fault.name, done, felt.calls, count, failed, f"{felt.longest_s:.1f}", alerts
 

@@ -4,9 +4,11 @@ import json
 
 from tests.load import slo
 from tests.load.company import report, seen
+from tests.load.company.alerts import Alert, alerts_said
 from tests.load.company.faults import FAULTS, Window, starts
 
 KILL = Window(FAULTS[1], 100.0, 130.0)
+EJECTED = Alert("WorkerEjected", "w-1", is_firing=False)
 
 
 def call(at_s: float, total_ms: float = 100.0, *, ok: bool = True, status: int = 200) -> seen.Seen:
@@ -53,13 +55,21 @@ def test_a_lost_call_or_a_missed_objective_fails_the_day() -> None:
     felt = [seen.felt([call(110.0, ok=False, status=0)], KILL)]
 
     def day(books: report.Books) -> report.Day:
-        return report.Day(0.0, 2, felt, outside, 0.99, {"worker kill": {"WorkerEjected"}}, books)
+        return report.Day(0.0, 2, felt, outside, 0.99, {"worker kill": {EJECTED}}, books)
 
     assert day(good).kept
     assert not day(lost).kept
     assert not report.Day(0.0, 0, [], slo.fresh(), 0.99, {}, good).kept
     html = report.page(day(good))
     assert "1 × no answer" in html
-    assert "WorkerEjected" in html
+    assert "WorkerEjected (w-1, pending)" in html
     outside["chat", "total"].add(5.0, failed=True)
     assert not day(good).kept
+
+
+def test_an_alert_is_told_once_with_what_it_is_about() -> None:
+    down = 'alertname="RouterDown", alertstate="{}", instance="http://a", job="waypost-router"'
+    ejected = 'alertname="WorkerEjected", alertstate="pending", severity="ticket", worker="w-1"'
+    states = [down.format("firing"), down.format("pending"), ejected]
+    said = "exp: nil\n got: " + ", ".join(f"{{{labels}}} 1E+00" for labels in states)
+    assert alerts_said(said) == {Alert("RouterDown", "", is_firing=True), EJECTED}
