@@ -122,6 +122,7 @@ def store(
     since_ms = int(since.timestamp()) * 1_000
     by_at = {arrival.at_s: arrival for arrival in arrivals}
     records: list[UsageRecord] = []
+    payer, payee = shop.customer_account.pk, shop.provider_account.pk
     for number, result in enumerate(results):
         created_at_ms = since_ms + int(result.at_s * 1_000)
         size = by_at[result.at_s].size
@@ -131,9 +132,9 @@ def store(
         price = Price(0, completion_nano_per_million=PRICE_NANO[pool] * 10**6 // TOKENS_MEAN)
         values: dict[str, Any] = {
             "model": (model or shop.model).name,
-            "account_id": shop.customer_account.pk,
+            "account_id": payer,
             "organisation_id": shop.organisation.pk,
-            "provider_account_id": shop.provider_account.pk,
+            "provider_account_id": payee,
             "created_at_ms": created_at_ms,
             "request_id": uuid7(created_at_ms, number),
             "deployment_id": deployments[pool].pk,

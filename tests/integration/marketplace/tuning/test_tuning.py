@@ -230,8 +230,8 @@ def test_a_deployment_slower_than_expected_is_proposed_a_lower_weight(
 ) -> None:
     no_replay(monkeypatch)
     other = second_deployment(shop)
-    calls(shop.deployment, around(200.0, 400, 1), expected_ms=100.0)
-    calls(other, around(100.0, 400, 2), worker="slow-0", expected_ms=100.0)
+    calls(shop.deployment, around(200.0, 400, 1), expected_ms=100.0, apart_ms=100)
+    calls(other, around(100.0, 400, 2), worker="slow-0", expected_ms=100.0, apart_ms=100)
     pairs = pairs_of(shop.model, Window.last(timedelta(minutes=1)))
     assert [round(pair.ratio) for pair in pairs] == [2, 1]
     assert tasks.propose() == 1
