@@ -45,10 +45,10 @@ from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.metering.journal import Journal, JournalBroken
 from router.metering.settler import Settler
 from router.metering.vault import Vault
-from router.pipeline.cluster import ClusterView
+from router.pipeline.access.refusals import Refusals
+from router.pipeline.fleet.cluster import ClusterView
 from router.pipeline.gateway import Gateway
-from router.pipeline.refusals import Refusals
-from router.pipeline.routing_table import build_table
+from router.pipeline.plans.routing_table import build_table
 from router.ports.bank import LeaseBank
 from router.ports.catalog import SnapshotSource
 from router.settings import Limits, Settings, SettingsInvalid

@@ -20,8 +20,8 @@ from router.ingress.exchange import Exchange
 from router.ingress.forward import Forwarder
 from router.ingress.operations import JSON
 from router.pipeline.gateway import Gateway
-from router.pipeline.recent import RecentCalls
-from router.pipeline.routing_table import Grant
+from router.pipeline.plans.routing_table import Grant
+from router.pipeline.recorders.recent import RecentCalls
 from router.ports.books import Books, BudgetState
 from router.scheduling.waiting.standing import Standing
 

@@ -49,9 +49,9 @@ from router.ingress.pass_through import PassThrough, is_job, no_such
 from router.ingress.progress import HEADER as PROGRESS
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client, Gateway
-from router.pipeline.history import Histories
-from router.pipeline.naming import find_route, named, whole_name
-from router.pipeline.routing_table import Grant
+from router.pipeline.plans.naming import find_route, named, whole_name
+from router.pipeline.plans.routing_table import Grant
+from router.pipeline.recorders.history import Histories
 from router.settings import Limits
 
 OPENAI_MODEL_PREFIX = "/v1/models/"

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from router.ingress.inflow import Inflow
-from router.pipeline.routing_table import Grant
+from router.pipeline.plans.routing_table import Grant
 
 Headers = list[tuple[str, str]]
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from router.domain.errors import WorkerFailed
 from router.ingress.exchange import Exchange, Headers
-from router.pipeline.cluster import ClusterView
+from router.pipeline.fleet.cluster import ClusterView
 from router.pipeline.gateway import Client
 from router.ports.cluster import Member
 from router.ports.upstream import UpstreamFailed

@@ -21,7 +21,7 @@ from router.domain.errors import (
 )
 from router.ingress.exchange import Exchange, Headers, Sink
 from router.ingress.faces.table import ALL
-from router.pipeline.routing_table import Grant
+from router.pipeline.plans.routing_table import Grant
 from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
 

@@ -8,9 +8,9 @@ import msgspec
 from router.domain.catalog import Endpoint, Model
 from router.domain.money import PRICE_SCALE, format_usd
 from router.domain.pricing import Price
-from router.pipeline.history import COUNTS_MAX, History
-from router.pipeline.routing_table import Grant, Route, RoutingTable
-from router.pipeline.utility import PERCENTILES
+from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
+from router.pipeline.plans.utility import PERCENTILES
+from router.pipeline.recorders.history import COUNTS_MAX, History
 
 MODALITIES = {
     "chat": (["text"], ["text"]),

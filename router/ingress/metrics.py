@@ -1,7 +1,7 @@
 """``GET /metrics``: what the router counts, in Prometheus's format.
 
-Nothing is counted here. A scrape reads the numbers of :mod:`router.pipeline.meters` and the state
-of the scheduler as they are.
+Nothing is counted here. A scrape reads the numbers of :mod:`router.pipeline.recorders.meters` and
+the state of the scheduler as they are.
 """
 
 import time
@@ -18,9 +18,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from router.build import build_of
-from router.pipeline.dispatch import Dispatcher
+from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.gateway import Gateway
-from router.pipeline.meters import BUCKETS_MS, Histogram, Meters
+from router.pipeline.recorders.meters import BUCKETS_MS, Histogram, Meters
 from router.ports.records import Losses
 from router.scheduling import scheduler as deciding
 from router.scheduling.decisions import Cancel, Eject, Hedge, Probe

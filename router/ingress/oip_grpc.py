@@ -28,8 +28,8 @@ from router.ingress.exchange import Headers
 from router.ingress.forward import Forwarder
 from router.ingress.operations import Operations
 from router.pipeline.gateway import Gateway
-from router.pipeline.route_report import Report
-from router.pipeline.routing_table import Grant
+from router.pipeline.plans.routing_table import Grant
+from router.pipeline.settlement.route_report import Report
 from router.settings import Limits
 
 pb: Any = service_pb2

@@ -14,9 +14,9 @@ from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
 from router.ingress.tensors import Inference, check_inference, decode
 from router.ingress.unfit import unfit
-from router.pipeline.meters import ModelMeters
-from router.pipeline.naming import check_permitted
-from router.pipeline.routing_table import Grant, Route, RoutingTable
+from router.pipeline.plans.naming import check_permitted
+from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
+from router.pipeline.recorders.meters import ModelMeters
 
 HEADER_LENGTH = b"inference-header-content-length"
 SERVER_NAME = "waypost"

@@ -8,10 +8,10 @@ from router.domain.errors import CredentialInvalid, RouterBusy, SnapshotUnavaila
 from router.ingress.exchange import Exchange
 from router.ingress.metrics import CONTENT_TYPE, Exposition, RouterCollector
 from router.ingress.state import router_state
-from router.pipeline.dispatch import Dispatcher
-from router.pipeline.engine_polls import EnginePolls
+from router.pipeline.attempts.dispatch import Dispatcher
+from router.pipeline.fleet.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
-from router.pipeline.meters import Meters
+from router.pipeline.recorders.meters import Meters
 from router.ports.records import NO_LOSSES, Losses
 from router.settings import Limits
 

@@ -4,7 +4,7 @@ from msgspec import Struct, json
 
 from router.domain.money import format_usd
 from router.domain.pricing import hold_nano
-from router.pipeline.plan import Plan
+from router.pipeline.plans.plan import Plan
 
 HEADER = b"x-route-quote"
 

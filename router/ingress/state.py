@@ -9,10 +9,10 @@ import msgspec
 from msgspec import structs
 
 from router.domain.outcome import Outcome
-from router.pipeline.counting import PROMPT, STREAM, WHOLE, WorkerCounts
-from router.pipeline.engine_polls import EnginePolls
+from router.pipeline.fleet.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway
-from router.pipeline.meters import Meters
+from router.pipeline.holds.counting import PROMPT, STREAM, WHOLE, WorkerCounts
+from router.pipeline.recorders.meters import Meters
 from router.scheduling.fleet.worker import EndpointState, WorkerState
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.worker_models.batch import Batch

@@ -1,1 +1,1 @@
-"""The steps that every call goes through, one file each; ``gateway`` runs them in order."""
+"""The steps that every call goes through; ``gateway`` runs them in order."""

@@ -26,20 +26,20 @@ from router.domain.outcome import Outcome
 from router.domain.request import InferenceRequest, Kind
 from router.metering.lease import Hold
 from router.metering.vault import Vault
-from router.pipeline.attempts import Attempts, Parts
-from router.pipeline.authenticate import authenticate
-from router.pipeline.counting import WorkerCounts
-from router.pipeline.cover import Cover, single_events
-from router.pipeline.dispatch import Dispatcher
-from router.pipeline.holding import Holding
-from router.pipeline.plan import Plan, make_plan
-from router.pipeline.rate_limit import NO_PERMIT, Permit, RateLimiter
-from router.pipeline.refusals import Refusals
-from router.pipeline.route_report import Headers, Report, route_headers, route_report
-from router.pipeline.routing_table import EMPTY_TABLE, Grant, RoutingTable
-from router.pipeline.settle import CallAccount, Settlement
-from router.pipeline.starting import WaitingRoom
-from router.pipeline.trace import Trace
+from router.pipeline.access.authenticate import authenticate
+from router.pipeline.access.rate_limit import NO_PERMIT, Permit, RateLimiter
+from router.pipeline.access.refusals import Refusals
+from router.pipeline.attempts.attempts import Attempts, Parts
+from router.pipeline.attempts.dispatch import Dispatcher
+from router.pipeline.attempts.starting import WaitingRoom
+from router.pipeline.holds.counting import WorkerCounts
+from router.pipeline.holds.holding import Holding
+from router.pipeline.plans.plan import Plan, make_plan
+from router.pipeline.plans.routing_table import EMPTY_TABLE, Grant, RoutingTable
+from router.pipeline.settlement.cover import Cover, single_events
+from router.pipeline.settlement.route_report import Headers, Report, route_headers, route_report
+from router.pipeline.settlement.settle import CallAccount, Settlement
+from router.pipeline.settlement.trace import Trace
 from router.ports.records import Recorder
 from router.ports.upstream import StreamPart, UpstreamFailed
 from router.scheduling.attempts.endings import ANSWERED, GIVEN_UP, TRUNCATED
@@ -124,7 +124,7 @@ class Gateway:
         self._confirmed_s = time.time()
 
     def authenticate(self, authorization: str) -> Grant:
-        """See :func:`router.pipeline.authenticate.authenticate`."""
+        """See :func:`router.pipeline.access.authenticate.authenticate`."""
         if self.table.version == 0:
             raise SnapshotUnavailable("the catalog is not loaded yet, try again", retry_after_s=1)
         now_s = time.time()
@@ -199,7 +199,7 @@ class Gateway:
             account.resolve(Outcome.CLIENT_GONE, 499)
 
     def planned(self, grant: Grant, request: InferenceRequest) -> Plan:
-        """See :func:`router.pipeline.plan.make_plan`."""
+        """See :func:`router.pipeline.plans.plan.make_plan`."""
         return make_plan(
             self.table,
             grant,

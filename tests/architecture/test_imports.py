@@ -55,12 +55,17 @@ VIOLATIONS = (
     Violation(
         "The line runs one way",
         "router/domain/planted.py",
-        "import router.pipeline.plan\n",
+        "import router.pipeline.plans.plan\n",
     ),
     Violation(
         "A room of the scheduler imports only what stands below it",
         "router/scheduling/fleet/planted.py",
         "import router.scheduling.caches.affinity\n",
+    ),
+    Violation(
+        "A room of the pipeline imports only what stands below it",
+        "router/pipeline/plans/planted.py",
+        "import router.pipeline.access.authenticate\n",
     ),
     Violation(
         "Adapters, upstream and metering know ports, contracts and domain only",

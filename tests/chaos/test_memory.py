@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from router.pipeline.recent import RECENT_MAX
+from router.pipeline.recorders.recent import RECENT_MAX
 from router.settings import Limits
 from tests.chaos.harness import (
     KEY,

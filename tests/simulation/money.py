@@ -22,7 +22,7 @@ from router.metering.journal import Journal
 from router.metering.lease import Hold
 from router.metering.settler import Settler
 from router.metering.vault import Vault
-from router.pipeline.settle import CHECKPOINT_S, CHECKPOINT_TOKENS
+from router.pipeline.settlement.settle import CHECKPOINT_S, CHECKPOINT_TOKENS
 from tests.simulation.network import Network, RemoteBank, RemoteSink
 from tests.simulation.virtual_time import run
 

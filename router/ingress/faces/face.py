@@ -11,7 +11,7 @@ from router.ingress.exchange import Exchange, Sink
 from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client
-from router.pipeline.routing_table import EMPTY_TABLE, RoutingTable
+from router.pipeline.plans.routing_table import EMPTY_TABLE, RoutingTable
 
 
 class Arrival(Struct, frozen=True, gc=False):

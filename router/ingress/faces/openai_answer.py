@@ -13,7 +13,7 @@ from router.domain.request import InferenceRequest
 from router.ingress.errors import openai_error
 from router.ingress.exchange import Headers, Sink
 from router.ingress.progress import Progress
-from router.pipeline.route_report import Report
+from router.pipeline.settlement.route_report import Report
 
 JSON = ("content-type", "application/json")
 DONE = b"data: [DONE]\n\n"

@@ -6,7 +6,7 @@ from typing import Protocol
 from router.domain.errors import CallError
 from router.ingress.exchange import Headers, Sink
 from router.ingress.progress import Progress
-from router.pipeline.route_report import Report
+from router.pipeline.settlement.route_report import Report
 
 
 class Translation(Protocol):

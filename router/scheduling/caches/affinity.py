@@ -8,7 +8,7 @@ it keeps. Where an engine publishes what it stores and removes,
 :mod:`router.scheduling.caches.kv_chains` says which blocks are known to be there, until they are
 known to be gone.
 
-Calls of one session (:func:`router.pipeline.sizing.session_of`) share more than their beginnings:
+Calls of one session (``session_of``) share more than their beginnings:
 the index remembers the engine of its last call, its home.
 
 Other routers tell only the last block of each prompt that they sent there. That is enough for the

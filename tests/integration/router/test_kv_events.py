@@ -16,9 +16,9 @@ from router.adapters.kv_events import ZmqKvEvents
 from router.contracts.kv_events import Cleared, KvEvent, Removed, Stored
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Endpoint, Worker
-from router.pipeline import kv_following
-from router.pipeline.dispatch import Dispatcher
-from router.pipeline.kv_following import KvFollowing
+from router.pipeline.attempts.dispatch import Dispatcher
+from router.pipeline.fleet import kv_following
+from router.pipeline.fleet.kv_following import KvFollowing
 from router.scheduling.attempts.endings import ANSWERED
 from router.scheduling.caches import kv_chains
 from router.scheduling.scheduler import Scheduler

@@ -30,7 +30,7 @@ from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier, Item,
 from router.ingress.pass_through import no_such
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client, Gateway
-from router.pipeline.routing_table import Grant
+from router.pipeline.plans.routing_table import Grant
 from router.ports.responses import ResponseStore, Turn
 from router.settings import Limits
 

@@ -21,7 +21,7 @@ from marketplace.billing.selectors import ledger_proof
 from marketplace.routing.models import SnapshotRow
 from router.adapters.postgres.bank import RECALL_CHANNEL
 from router.domain.money import Purse
-from router.pipeline.routing_table import build_table
+from router.pipeline.plans.routing_table import build_table
 from tests.integration.marketplace.config.test_api import PROBLEM, client_of, member
 from tests.integration.marketplace.ledger import USD, call, intrude, lease_take, record, settle
 from tests.integration.marketplace.routing.test_snapshot import published

@@ -21,7 +21,7 @@ from marketplace.tuning.services import tuning_set
 from router.contracts.snapshot import decode_snapshot
 from router.domain.catalog import Policy
 from router.domain.keys import key_is_wellformed
-from router.pipeline.routing_table import build_table
+from router.pipeline.plans.routing_table import build_table
 from router.scheduling.fleet.fleet import Fleet
 from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.ticket import Ticket

@@ -24,7 +24,7 @@ from router.ingress.idempotency import Idempotency
 from router.ingress.oip_grpc import GRPCServer, InferenceService
 from router.ingress.operations import Operations
 from router.ingress.pass_through import PassThrough
-from router.pipeline.engine_polls import EnginePolls
+from router.pipeline.fleet.engine_polls import EnginePolls
 from router.ports.upstream import UpstreamFailed
 from router.settings import Limits
 from tests.patience import PATIENCE_S

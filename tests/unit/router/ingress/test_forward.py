@@ -16,10 +16,10 @@ from router.domain.catalog import ApiKey, Policy
 from router.domain.keys import digest_key
 from router.ingress.exchange import Exchange
 from router.ingress.forward import FORWARDED, Forwarder
-from router.pipeline.cluster import ClusterView
-from router.pipeline.dispatch import Dispatcher
-from router.pipeline.rate_limit import RateLimiter
-from router.pipeline.routing_table import build_table
+from router.pipeline.access.rate_limit import RateLimiter
+from router.pipeline.attempts.dispatch import Dispatcher
+from router.pipeline.fleet.cluster import ClusterView
+from router.pipeline.plans.routing_table import build_table
 from router.ports.cluster import Member
 from router.ports.upstream import Answer
 from router.scheduling.scheduler import Scheduler

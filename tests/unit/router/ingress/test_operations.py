@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from router.pipeline import meters
+from router.pipeline.recorders import meters
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
 from tests.patience import PATIENCE_S

@@ -187,7 +187,7 @@ def names_of(tokens: list[int]) -> list[bytes]:
 
 
 def text_blocks(text: bytes) -> tuple[int, ...]:
-    """A prompt's hashes, as :func:`router.pipeline.sizing.prefix_blocks` makes them."""
+    """A prompt's hashes, as :func:`router.pipeline.plans.sizing.prefix_blocks` makes them."""
     blocks: list[int] = []
     chained = 0
     for end in range(BLOCK_BYTES, len(text) + 1, BLOCK_BYTES):

@@ -19,19 +19,19 @@ from router.domain.keys import digest_key
 from router.domain.pricing import Price, Usage
 from router.domain.request import InferenceRequest, Kind
 from router.metering.vault import Vault
-from router.pipeline.attempts import Attempts
-from router.pipeline.counting import WorkerCounts
-from router.pipeline.dispatch import Dispatcher
+from router.pipeline.access.rate_limit import RateLimiter
+from router.pipeline.access.refusals import Refusals
+from router.pipeline.attempts.attempts import Attempts
+from router.pipeline.attempts.dispatch import Dispatcher
+from router.pipeline.attempts.starting import WaitingRoom
 from router.pipeline.gateway import Gateway
-from router.pipeline.history import Histories
-from router.pipeline.holding import Holding
-from router.pipeline.meters import Meters
-from router.pipeline.rate_limit import RateLimiter
-from router.pipeline.recent import RecentCalls
-from router.pipeline.refusals import Refusals
-from router.pipeline.route_report import Report
-from router.pipeline.routing_table import build_table
-from router.pipeline.starting import WaitingRoom
+from router.pipeline.holds.counting import WorkerCounts
+from router.pipeline.holds.holding import Holding
+from router.pipeline.plans.routing_table import build_table
+from router.pipeline.recorders.history import Histories
+from router.pipeline.recorders.meters import Meters
+from router.pipeline.recorders.recent import RecentCalls
+from router.pipeline.settlement.route_report import Report
 from router.ports.upstream import Answer, StreamPart, Upstream
 from router.scheduling.estimates.tokens import TokenEstimates
 from router.scheduling.scheduler import Scheduler

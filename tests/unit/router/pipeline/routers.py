@@ -6,10 +6,10 @@ import random
 from router.adapters.memory import MemoryCluster
 from router.contracts.snapshot import Snapshot
 from router.domain.errors import LedgerUnavailable
-from router.pipeline.cluster import ClusterView
-from router.pipeline.dispatch import Dispatcher
-from router.pipeline.rate_limit import RateLimiter
-from router.pipeline.routing_table import build_table
+from router.pipeline.access.rate_limit import RateLimiter
+from router.pipeline.attempts.dispatch import Dispatcher
+from router.pipeline.fleet.cluster import ClusterView
+from router.pipeline.plans.routing_table import build_table
 from router.ports.cluster import Beat, Member
 from router.scheduling.scheduler import Scheduler
 from tests.unit.router.pipeline.line import snapshot

@@ -24,9 +24,9 @@ from router.domain.errors import (
 from router.domain.money import Purse
 from router.domain.pricing import Price
 from router.ingress.listing import model_list
-from router.pipeline.cover import HOLD_SLACK_TOKENS
-from router.pipeline.holding import OPEN_ENDED_TOKENS
-from router.pipeline.routing_table import Grant
+from router.pipeline.holds.holding import OPEN_ENDED_TOKENS
+from router.pipeline.plans.routing_table import Grant
+from router.pipeline.settlement.cover import HOLD_SLACK_TOKENS
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed, UpstreamRefused
 from router.scheduling.attempts.endings import GIVEN_UP
 from router.scheduling.estimates.estimate import UNKNOWN_S

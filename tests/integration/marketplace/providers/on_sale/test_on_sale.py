@@ -29,7 +29,7 @@ from marketplace.routing.topology.contracts import CountedState, RouterState
 from marketplace.usage.windows import window_of
 from router.contracts.record import CandidateRecord, Candidates
 from router.domain.pricing import Price
-from router.pipeline.counting import TOLERANCE
+from router.pipeline.holds.counting import TOLERANCE
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.routing.test_topology import Routers
 from tests.integration.marketplace.shop import Shop

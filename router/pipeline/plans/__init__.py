@@ -1,0 +1,1 @@
+"""Where a call may go, and the most that it may cost."""

@@ -1,0 +1,79 @@
+"""The name that a call gives to its model, and the route that is meant by it.
+
+A name may lack its author where only one has such a model, and may end in a suffix that is a wish.
+"""
+
+import msgspec
+
+from router.domain.errors import ModelUnknown, NotAllowed, RequestInvalid
+from router.domain.request import InferenceRequest, Sort
+from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
+
+SUFFIXES = {
+    "cheapest": Sort.PRICE,
+    "fastest": Sort.THROUGHPUT,
+    "floor": Sort.PRICE,
+    "nitro": Sort.THROUGHPUT,
+}
+CANDIDATES_SHOWN = 5
+"""Of the models that an ambiguous name may mean."""
+
+
+def find_route(
+    table: RoutingTable, grant: Grant, request: InferenceRequest
+) -> tuple[InferenceRequest, Route]:
+    """The request by its model's whole name, and the route.
+
+    Raises ``ModelUnknown``, ``NotAllowed``, or ``RequestInvalid`` for an ambiguous name.
+    """
+    request = named(table, grant, request)
+    route = table.routes.get(request.model)
+    if route is None:
+        raise ModelUnknown(
+            f"model {request.model!r} does not exist; GET /v1/models lists those that do. "
+            "A pipeline is run by POST /v1/predictions",
+            param="model",
+        )
+    check_permitted(grant, request.model)
+    return request, route
+
+
+def named(table: RoutingTable, grant: Grant, request: InferenceRequest) -> InferenceRequest:
+    """The request by its model's whole name, with the wish of its suffix.
+
+    A name that no model has is kept. Raises ``RequestInvalid`` for an ambiguous one.
+    """
+    if request.model in table.routes:
+        return request
+    name, _, suffix = request.model.rpartition(":")
+    sort = SUFFIXES.get(suffix)
+    if sort is None:
+        name, wishes = request.model, request.wishes
+    else:
+        wishes = msgspec.structs.replace(request.wishes, sort=request.wishes.sort or sort)
+    whole = whole_name(table, grant, name)
+    if whole not in table.routes:
+        return request
+    return msgspec.structs.replace(request, model=whole, wishes=wishes)
+
+
+def whole_name(table: RoutingTable, grant: Grant, name: str) -> str:
+    """``author/slug`` for a slug that one author has, among the models that the grant may use.
+
+    Every other name stays as it is. Raises ``RequestInvalid`` for a slug of several authors.
+    """
+    names = [whole for whole in table.by_slug.get(name, ()) if grant.may_use(whole)]
+    if len(names) > 1:
+        more = ", \N{HORIZONTAL ELLIPSIS}" if len(names) > CANDIDATES_SHOWN else ""
+        raise RequestInvalid(
+            f"model {name!r} is ambiguous; name its author, too: "
+            f"{', '.join(names[:CANDIDATES_SHOWN])}{more}",
+            param="model",
+        )
+    return names[0] if names else name
+
+
+def check_permitted(grant: Grant, model: str) -> None:
+    """Raises ``NotAllowed`` unless the grant may use the model."""
+    if not grant.may_use(model):
+        raise NotAllowed(f"this API key may not use model {model!r}", param="model")

@@ -1,0 +1,179 @@
+"""A snapshot with indexes: built once per publication, read by every call."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from router.contracts.snapshot import Snapshot
+from router.domain.catalog import (
+    ApiKey,
+    Budget,
+    Canary,
+    Deployment,
+    Endpoint,
+    Limit,
+    Model,
+    Policy,
+    RateLimits,
+)
+from router.domain.keys import EndedSession
+from router.domain.money import Purse
+from router.domain.protocols import speaks
+from router.domain.request import Kind
+from router.pipeline.plans.eligibility import Eligibility
+
+NO_STARTS: Mapping[str, float] = {}
+
+
+class Route(Struct, frozen=True):
+    """A public model name, where the model can run, and how a place is chosen.
+
+    Planning fills ``eligible``: the endpoints for a call of a kind without wishes. ``canary`` is a
+    policy on trial, if any. ``deployments`` are those of the endpoints, and those without workers.
+    ``starts`` are pools where a worker is started for calls that wait, with the seconds it takes.
+    """
+
+    model: Model
+    endpoints: tuple[Endpoint, ...]
+    policy: Policy
+    canary: Canary | None = None
+    deployments: tuple[Deployment, ...] = ()
+    starts: Mapping[str, float] = NO_STARTS
+    eligible: dict[Kind, Eligibility] = field(default_factory=dict[Kind, Eligibility])
+
+    @property
+    def left_out(self) -> str:
+        """Why no worker could be started; "" if one could, or if there are no workers."""
+        reasons = [endpoint.worker.left_out for endpoint in self.endpoints]
+        return reasons[0] if reasons and all(reasons) else ""
+
+
+class Grant(Struct, frozen=True, gc=False):
+    """Who calls, who pays, and until when (Unix seconds, 0 is forever).
+
+    An empty ``models`` allows every model. ``limits`` are those of the key and the organisation.
+    ``batch`` says that a batch calls for them.
+    """
+
+    organisation_id: int
+    purse: Purse
+    key_id: int = 0
+    user_id: int = 0
+    models: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    expires_at_s: int = 0
+    batch: bool = False
+
+    def may_use(self, model: str) -> bool:
+        """Whether this caller may call the model and see it in lists."""
+        return not self.models or model in self.models
+
+
+class RoutingTable(Struct, frozen=True):
+    """Everything that authentication and planning look up.
+
+    ``by_slug`` has the names of the models that are called so after their author.
+    ``keys`` are by digest, ``keys_by_id`` the same ones by id, ``limits`` and ``budgets`` by
+    organisation, ``ended_sessions`` by user. ``unkept`` are organisations that keep no responses.
+    Authentication fills ``seen`` with the grants of keys already used with this table, so that they
+    need no digest. It goes when the table goes.
+    """
+
+    version: int
+    routes: dict[str, Route]
+    keys: dict[str, ApiKey]
+    endpoints: dict[str, Endpoint]
+    keys_by_id: dict[int, ApiKey] = field(default_factory=dict[int, ApiKey])
+    limits: dict[int, RateLimits] = field(default_factory=dict[int, RateLimits])
+    budgets: dict[int, list[Budget]] = field(default_factory=dict[int, list[Budget]])
+    ended_sessions: dict[int, list[EndedSession]] = field(
+        default_factory=dict[int, list[EndedSession]]
+    )
+    unkept: frozenset[int] = frozenset()
+    by_slug: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    seen: dict[str, Grant] = field(default_factory=dict[str, Grant])
+
+    def purse_of(
+        self, organisation_id: int, account_id: int, *, user_id: int = 0, key_id: int = 0
+    ) -> Purse:
+        """An organisation's account, with the budgets of organisation, member and key."""
+        budgets = self.budgets.get(organisation_id, ())
+        ids = sorted(b.id for b in budgets if b.user_id in (0, user_id) and b.key_id in (0, key_id))
+        return Purse(account_id, tuple(ids))
+
+    def limits_of(self, organisation_id: int) -> tuple[Limit, ...]:
+        """The limits of an organisation as a whole."""
+        limits = self.limits.get(organisation_id)
+        return (Limit(f"org:{organisation_id}", limits),) if limits else ()
+
+    def budget_of(self, organisation_id: int, key_id: int) -> int:
+        """The id of a key's own budget, 0 if it has none."""
+        budgets = self.budgets.get(organisation_id, ())
+        return next((budget.id for budget in budgets if key_id and budget.key_id == key_id), 0)
+
+
+EMPTY_TABLE = RoutingTable(0, {}, {}, {})
+
+
+def build_table(snapshot: Snapshot) -> RoutingTable:
+    """Join deployments with the workers of their pools. Deployments without workers stay listed."""
+    budgets: dict[int, list[Budget]] = {}
+    for budget in snapshot.budgets:
+        budgets.setdefault(budget.organisation_id, []).append(budget)
+    ended_sessions: dict[int, list[EndedSession]] = {}
+    for ended in snapshot.ended_sessions:
+        ended_sessions.setdefault(ended.user_id, []).append(ended)
+    pools = {pool.name: pool for pool in snapshot.pools}
+    policies = {policy.model: policy for policy in snapshot.policies}
+    canaries = {canary.policy.model: canary for canary in snapshot.canaries}
+    models = {model.name: model for model in snapshot.models}
+    by_slug: dict[str, list[str]] = {}
+    for name in models:
+        _, has_author, slug = name.partition("/")
+        if has_author:
+            by_slug.setdefault(slug, []).append(name)
+    by_model: dict[str, list[Endpoint]] = {name: [] for name in models}
+    offered: dict[str, list[Deployment]] = {name: [] for name in models}
+    for deployment in snapshot.deployments:
+        if deployment.model in models:
+            offered[deployment.model].append(deployment)
+        for worker in snapshot.workers:
+            model = models.get(deployment.model)
+            if worker.pool != deployment.pool or model is None:
+                continue
+            if speaks(worker.protocol, model.task):
+                endpoint = Endpoint(
+                    f"{deployment.id}@{worker.id}",
+                    deployment,
+                    worker,
+                    pools[deployment.pool],
+                    model.task,
+                    model.inputs,
+                )
+                by_model[deployment.model].append(endpoint)
+    return RoutingTable(
+        version=snapshot.version,
+        routes={
+            model.name: Route(
+                model,
+                tuple(by_model[model.name]),
+                policies.get(model.name) or Policy(0, 0, model.name),
+                canaries.get(model.name),
+                tuple(offered[model.name]),
+                {
+                    deployment.pool: pools[deployment.pool].start_s
+                    for deployment in offered[model.name]
+                    if pools[deployment.pool].start_s
+                },
+            )
+            for model in snapshot.models
+        },
+        keys={key.digest: key for key in snapshot.keys},
+        keys_by_id={key.id: key for key in snapshot.keys},
+        endpoints={e.id: e for endpoints in by_model.values() for e in endpoints},
+        limits={organisation.id: organisation.limits for organisation in snapshot.organisations},
+        budgets=budgets,
+        ended_sessions=ended_sessions,
+        unkept=frozenset(row.id for row in snapshot.organisations if not row.keeps_responses),
+        by_slug=by_slug,
+    )
