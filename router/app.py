@@ -40,8 +40,8 @@ from router.contracts.record import UsageRecord
 from router.contracts.snapshot import Snapshot
 from router.domain.errors import LedgerUnavailable
 from router.ingress.api import API
-from router.ingress.http_server import HTTPServer
-from router.ingress.oip_grpc import GRPCServer, InferenceService
+from router.ingress.http.http_server import HTTPServer
+from router.ingress.oip.oip_grpc import GRPCServer, InferenceService
 from router.metering.journal import Journal, JournalBroken
 from router.metering.settler import Settler
 from router.metering.vault import Vault

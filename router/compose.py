@@ -19,10 +19,10 @@ from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.ingress.account import Account
 from router.ingress.api import API
 from router.ingress.faces.responses.turns import Turns
-from router.ingress.forward import Forwarder
 from router.ingress.idempotency import Idempotency
-from router.ingress.operations import Operations
-from router.ingress.pass_through import PassThrough
+from router.ingress.operations.operations import Operations
+from router.ingress.proxy.forward import Forwarder
+from router.ingress.proxy.pass_through import PassThrough
 from router.logs import CallLog
 from router.metering.settler import Settler
 from router.metering.vault import Vault

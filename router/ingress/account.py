@@ -16,9 +16,9 @@ from router.contracts.record import UsageRecord, hedge_ms
 from router.domain.errors import CallUnknown, RequestInvalid
 from router.domain.money import format_usd
 from router.domain.outcome import Outcome
-from router.ingress.exchange import Exchange
-from router.ingress.forward import Forwarder
-from router.ingress.operations import JSON
+from router.ingress.http.exchange import Exchange
+from router.ingress.operations.operations import JSON
+from router.ingress.proxy.forward import Forwarder
 from router.pipeline.gateway import Gateway
 from router.pipeline.plans.routing_table import Grant
 from router.pipeline.recorders.recent import RecentCalls

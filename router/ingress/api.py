@@ -31,23 +31,24 @@ from router.domain.request import (
     prioritised,
     traced,
 )
-from router.ingress import description, listing, oip_http, quote
+from router.ingress import description, listing, quote
 from router.ingress.account import Account
-from router.ingress.content_coding import decoded
 from router.ingress.errors import error_headers
-from router.ingress.exchange import Exchange, Headers, Sink
 from router.ingress.faces.face import Answering, Arrival
 from router.ingress.faces.messages import face as messages
 from router.ingress.faces.responses import face as responses
 from router.ingress.faces.responses.turns import BELOW, Turns
 from router.ingress.faces.table import FACES, face_of, speaker_of
-from router.ingress.forward import Forwarder
+from router.ingress.http.content_coding import decoded
+from router.ingress.http.exchange import Exchange, Headers, Sink
+from router.ingress.http.inflow import Inflow
 from router.ingress.idempotency import CANCEL, HEADER, Idempotency
-from router.ingress.inflow import Inflow
-from router.ingress.operations import JSON, Operations
-from router.ingress.pass_through import PassThrough, is_job, no_such
+from router.ingress.oip import oip_http
+from router.ingress.operations.operations import JSON, Operations
 from router.ingress.progress import HEADER as PROGRESS
 from router.ingress.progress import Progress
+from router.ingress.proxy.forward import Forwarder
+from router.ingress.proxy.pass_through import PassThrough, is_job, no_such
 from router.pipeline.gateway import Client, Gateway
 from router.pipeline.plans.naming import find_route, named, whole_name
 from router.pipeline.plans.routing_table import Grant
@@ -70,7 +71,7 @@ log = logging.getLogger(__name__)
 
 
 class API:
-    """What :class:`router.ingress.http_server.HTTPServer` serves."""
+    """What :class:`router.ingress.http.http_server.HTTPServer` serves."""
 
     def __init__(
         self,

@@ -19,8 +19,8 @@ from router.domain.errors import (
     LedgerUnavailable,
     RequestInvalid,
 )
-from router.ingress.exchange import Exchange, Headers, Sink
 from router.ingress.faces.table import ALL
+from router.ingress.http.exchange import Exchange, Headers, Sink
 from router.pipeline.plans.routing_table import Grant
 from router.ports.idempotency import Claim, Claimant, ClaimState, IdempotencyStore, KeptAnswer
 from router.settings import Limits
@@ -78,23 +78,23 @@ class Recording:
         return KeptAnswer(self._status, tuple(self._headers), body)
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """See :class:`router.ingress.exchange.Sink`."""
+        """See :class:`router.ingress.http.exchange.Sink`."""
         self._status, self._headers = status, headers
         self._take(body)
         await self._client.answer(status, headers, body)
 
     async def start_stream(self, headers: Headers) -> None:
-        """See :class:`router.ingress.exchange.Sink`."""
+        """See :class:`router.ingress.http.exchange.Sink`."""
         self._status, self._headers, self._streams = 200, [*headers, STREAM], True
         await self._client.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
-        """See :class:`router.ingress.exchange.Sink`."""
+        """See :class:`router.ingress.http.exchange.Sink`."""
         self._take(chunk)
         await self._client.send(chunk)
 
     async def end_stream(self, last: bytes = b"") -> None:
-        """See :class:`router.ingress.exchange.Sink`."""
+        """See :class:`router.ingress.http.exchange.Sink`."""
         self._take(last)
         await self._client.end_stream(last)
 

@@ -7,7 +7,7 @@ out with the first one, so an error comes inside the stream then.
 import asyncio
 from collections.abc import Callable
 
-from router.ingress.exchange import Headers, Sink
+from router.ingress.http.exchange import Headers, Sink
 from router.scheduling.waiting.standing import Standing
 
 HEADER = b"x-route-progress"

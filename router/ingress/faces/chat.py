@@ -15,11 +15,11 @@ from router.ingress.describing import (
     ref,
 )
 from router.ingress.errors import openai_error
-from router.ingress.exchange import Exchange
 from router.ingress.faces.bodies import ChatBody, check_chat, tokens_of
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import Asked, Shape, parse_call
 from router.ingress.faces.openai_answer import DONE, OpenAIClient
+from router.ingress.http.exchange import Exchange
 
 PATH = "/v1/chat/completions"
 

@@ -13,11 +13,11 @@ from router.ingress.describing import (
     operation,
 )
 from router.ingress.errors import openai_error
-from router.ingress.exchange import Exchange
 from router.ingress.faces.bodies import CompletionBody, check_texts, fewest_tokens, tokens_listed
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import Asked, Shape, parse_call
 from router.ingress.faces.openai_answer import DONE, OpenAIClient
+from router.ingress.http.exchange import Exchange
 
 PATH = "/v1/completions"
 

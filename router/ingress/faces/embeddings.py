@@ -6,11 +6,11 @@ from router.domain.errors import RequestInvalid
 from router.domain.request import InferenceRequest, Kind
 from router.ingress.describing import COUNT, TEXT, list_of, object_with, operation
 from router.ingress.errors import openai_error
-from router.ingress.exchange import Exchange
 from router.ingress.faces.bodies import EmbeddingBody, check_texts, tokens_listed
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import Asked, Shape, parse_call
 from router.ingress.faces.openai_answer import DONE, OpenAIClient
+from router.ingress.http.exchange import Exchange
 
 PATH = "/v1/embeddings"
 

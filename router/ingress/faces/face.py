@@ -7,8 +7,8 @@ from msgspec import Struct
 from router.domain.errors import CallError
 from router.domain.request import InferenceRequest
 from router.ingress.describing import Schema
-from router.ingress.exchange import Exchange, Sink
 from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier
+from router.ingress.http.exchange import Exchange, Sink
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client
 from router.pipeline.plans.routing_table import EMPTY_TABLE, RoutingTable

@@ -1,13 +1,14 @@
 """The Open Inference Protocol v2 over REST: calls of models named in the path."""
 
 from router.domain.request import InferenceRequest
-from router.ingress import oip_http, quote
+from router.ingress import quote
 from router.ingress.describing import TEXT, object_with
 from router.ingress.errors import oip_error
-from router.ingress.exchange import Exchange
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai_answer import DONE, OpenAIClient
-from router.ingress.pass_through import no_such
+from router.ingress.http.exchange import Exchange
+from router.ingress.oip import oip_http
+from router.ingress.proxy.pass_through import no_such
 
 ROOT = "/v2"
 

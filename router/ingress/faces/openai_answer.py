@@ -11,7 +11,7 @@ from msgspec import Raw
 from router.domain.errors import CallError
 from router.domain.request import InferenceRequest
 from router.ingress.errors import openai_error
-from router.ingress.exchange import Headers, Sink
+from router.ingress.http.exchange import Headers, Sink
 from router.ingress.progress import Progress
 from router.pipeline.settlement.route_report import Report
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from router.domain.errors import CallError
-from router.ingress.exchange import Headers, Sink
+from router.ingress.http.exchange import Headers, Sink
 from router.ingress.progress import Progress
 from router.pipeline.settlement.route_report import Report
 

@@ -14,9 +14,9 @@ from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
 from router.domain.request import InferenceRequest
 from router.ingress.errors import anthropic_error
-from router.ingress.exchange import Sink
 from router.ingress.faces.tool_calls import HeardCall, ToolCalls
 from router.ingress.faces.translated import TranslatedClient
+from router.ingress.http.exchange import Sink
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client
 from router.pipeline.settlement.route_report import Report

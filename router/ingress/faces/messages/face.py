@@ -14,12 +14,12 @@ from router.ingress.describing import (
     operation,
 )
 from router.ingress.errors import anthropic_error
-from router.ingress.exchange import Exchange
 from router.ingress.faces import chat
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.messages.answer import client_of
 from router.ingress.faces.messages.request import chat_body
 from router.ingress.faces.openai import parse_call
+from router.ingress.http.exchange import Exchange
 
 PATH = "/v1/messages"
 COUNT_PATH = PATH + "/count_tokens"

@@ -8,10 +8,10 @@ import msgspec
 from router.contracts.completion import Choice, Completion, Message, decode_completion
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import CallError, WorkerFailed
-from router.ingress.exchange import Sink
 from router.ingress.faces.responses.resource import Fields, Resource
 from router.ingress.faces.tool_calls import HeardCall, ToolCalls
 from router.ingress.faces.translated import TranslatedClient
+from router.ingress.http.exchange import Sink
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client
 from router.pipeline.settlement.route_report import Report

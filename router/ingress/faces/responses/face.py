@@ -14,13 +14,13 @@ from router.ingress.describing import (
     operation,
 )
 from router.ingress.errors import openai_error
-from router.ingress.exchange import Exchange, Sink
 from router.ingress.faces import chat
 from router.ingress.faces.face import Answering, Arrival, Face
 from router.ingress.faces.openai import parse_call
 from router.ingress.faces.responses.answer import DONE, client_of
 from router.ingress.faces.responses.request import chat_body
 from router.ingress.faces.responses.resource import Resource
+from router.ingress.http.exchange import Exchange, Sink
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client
 

@@ -24,11 +24,11 @@ from router.domain.errors import (
     ResponseUnknown,
 )
 from router.domain.request import InferenceRequest
-from router.ingress.exchange import Exchange, Headers, Sink
 from router.ingress.faces.face import Answering
 from router.ingress.faces.responses.items import NOTHING_EARLIER, Earlier, Item, decode_items
-from router.ingress.pass_through import no_such
+from router.ingress.http.exchange import Exchange, Headers, Sink
 from router.ingress.progress import Progress
+from router.ingress.proxy.pass_through import no_such
 from router.pipeline.gateway import Client, Gateway
 from router.pipeline.plans.routing_table import Grant
 from router.ports.responses import ResponseStore, Turn
@@ -216,20 +216,20 @@ class _Keeping:
         self._asked = asked
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """See :class:`router.ingress.exchange.Sink`."""
+        """See :class:`router.ingress.http.exchange.Sink`."""
         await self._turns.keep(self._grant, self._asked, body)
         await self._client.answer(status, headers, body)
 
     async def start_stream(self, headers: Headers) -> None:
-        """See :class:`router.ingress.exchange.Sink`."""
+        """See :class:`router.ingress.http.exchange.Sink`."""
         await self._client.start_stream(headers)
 
     async def send(self, chunk: bytes) -> None:
-        """See :class:`router.ingress.exchange.Sink`."""
+        """See :class:`router.ingress.http.exchange.Sink`."""
         await self._client.send(chunk)
 
     async def end_stream(self, last: bytes = b"") -> None:
-        """See :class:`router.ingress.exchange.Sink`."""
+        """See :class:`router.ingress.http.exchange.Sink`."""
         ended = ENDED.search(last)
         if ended is not None:
             response = bytes(_decode_ended(ended[1]).response)

@@ -9,7 +9,7 @@ from django.urls import Resolver404, resolve
 
 from marketplace.shared.jobs.periodic import Queue
 from router.app import SETTLE_AT_STOP_S
-from router.ingress.operations import READINESS
+from router.ingress.operations.operations import READINESS
 from router.settings import SettingsInvalid, settings_from_env
 from tests.architecture import pages
 from tests.architecture.pages import DOCS, REFERENCE

@@ -13,7 +13,7 @@ from waypost.errors import AnswerInvalid
 from waypost.tensors import HEADER_LENGTH, OF_NUMPY, decode, encode, tensor_of
 
 from router.contracts.oip import DTYPES
-from router.ingress.tensors import decode as router_decode
+from router.ingress.oip.tensors import decode as router_decode
 from tests.unit.deploy.sdk.service import Service, blocking, said
 
 

@@ -17,13 +17,13 @@ from router.domain.ids import uuid7
 from router.ingress.account import Account
 from router.ingress.api import API
 from router.ingress.faces.responses.turns import Turns
-from router.ingress.forward import Forwarder
-from router.ingress.http1 import App
-from router.ingress.http_server import HTTPServer
+from router.ingress.http.http1 import App
+from router.ingress.http.http_server import HTTPServer
 from router.ingress.idempotency import Idempotency
-from router.ingress.oip_grpc import GRPCServer, InferenceService
-from router.ingress.operations import Operations
-from router.ingress.pass_through import PassThrough
+from router.ingress.oip.oip_grpc import GRPCServer, InferenceService
+from router.ingress.operations.operations import Operations
+from router.ingress.proxy.forward import Forwarder
+from router.ingress.proxy.pass_through import PassThrough
 from router.pipeline.fleet.engine_polls import EnginePolls
 from router.ports.upstream import UpstreamFailed
 from router.settings import Limits

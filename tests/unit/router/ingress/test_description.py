@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from router.build import SOURCES
 from router.ingress.description import DESCRIPTION, PATHS, SCHEMAS
-from router.ingress.pass_through import is_job_path
+from router.ingress.proxy.pass_through import is_job_path
 from router.ports.upstream import Answer, StreamPart
 from tests.unit.router.ingress.serving import ADMIN_TOKEN, calling
 from tests.unit.router.pipeline.line import KEY, USED, FakeUpstream, Line

@@ -8,8 +8,8 @@ from router.contracts.openai_error import TYPES
 from router.domain import errors
 from router.domain.errors import CallError
 from router.ingress.errors import ANTHROPIC_TYPES
-from router.ingress.exchange import Headers
 from router.ingress.faces.openai_answer import OpenAIClient
+from router.ingress.http.exchange import Headers
 from tests.unit.router.pipeline.line import chat
 
 REPORT = {"worker": "w"}

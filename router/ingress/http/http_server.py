@@ -7,8 +7,8 @@ import socket
 from math import inf
 from typing import Any
 
-from router.ingress.http1 import App, Connection, Shared
-from router.ingress.http1_bounds import BODY, HEAD
+from router.ingress.http.http1 import App, Connection, Shared
+from router.ingress.http.http1_bounds import BODY, HEAD
 from router.settings import Limits
 
 BACKLOG = 2048

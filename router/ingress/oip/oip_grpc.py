@@ -22,11 +22,11 @@ from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Model
 from router.domain.errors import CallError, RequestInvalid, RouterBusy
 from router.domain.request import InferenceRequest, traced
-from router.ingress import oip_http
 from router.ingress.errors import error_headers
-from router.ingress.exchange import Headers
-from router.ingress.forward import Forwarder
-from router.ingress.operations import Operations
+from router.ingress.http.exchange import Headers
+from router.ingress.oip import oip_http
+from router.ingress.operations.operations import Operations
+from router.ingress.proxy.forward import Forwarder
 from router.pipeline.gateway import Gateway
 from router.pipeline.plans.routing_table import Grant
 from router.pipeline.settlement.route_report import Report

@@ -10,7 +10,7 @@ from hashlib import sha256
 from urllib.parse import quote
 
 from router.domain.errors import WorkerFailed
-from router.ingress.exchange import Exchange, Headers
+from router.ingress.http.exchange import Exchange, Headers
 from router.pipeline.fleet.cluster import ClusterView
 from router.pipeline.gateway import Client
 from router.ports.cluster import Member

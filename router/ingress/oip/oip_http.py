@@ -12,7 +12,7 @@ from router.domain.errors import ModelUnknown, RequestInvalid
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.domain.request import InferenceRequest, Kind
-from router.ingress.tensors import Inference, check_inference, decode
+from router.ingress.oip.tensors import Inference, check_inference, decode
 from router.ingress.unfit import unfit
 from router.pipeline.plans.naming import check_permitted
 from router.pipeline.plans.routing_table import Grant, Route, RoutingTable

@@ -16,8 +16,8 @@ from router.domain.errors import (
     RequestMalformed,
     RouterBusy,
 )
-from router.ingress.exchange import Exchange, Headers
-from router.ingress.http1_bounds import (
+from router.ingress.http.exchange import Exchange, Headers
+from router.ingress.http.http1_bounds import (
     BODY,
     CALL,
     CLOSING,
@@ -31,8 +31,8 @@ from router.ingress.http1_bounds import (
     too_slow,
     wire_bytes_max,
 )
-from router.ingress.inflow import Inflow
-from router.ingress.request_target import path_and_query
+from router.ingress.http.inflow import Inflow
+from router.ingress.http.request_target import path_and_query
 from router.settings import Limits
 
 FRAMED_BY = (b"content-length", b"transfer-encoding")
@@ -306,17 +306,17 @@ class Connection(asyncio.Protocol):
     # For the body that is passed on
 
     def want_body(self) -> None:
-        """See :class:`router.ingress.inflow.Source`."""
+        """See :class:`router.ingress.http.inflow.Source`."""
         expect = self._exchange and self._exchange.headers.get(b"expect")
         if expect and expect.lower() == b"100-continue" and self.phase is BODY:
             self._transport.write(CONTINUE)
 
     def pause(self) -> None:
-        """See :class:`router.ingress.inflow.Source`."""
+        """See :class:`router.ingress.http.inflow.Source`."""
         self._transport.pause_reading()
 
     def resume(self) -> None:
-        """See :class:`router.ingress.inflow.Source`."""
+        """See :class:`router.ingress.http.inflow.Source`."""
         self.since_s = self._shared.loop.time()
         if not self._transport.is_closing():
             self._transport.resume_reading()

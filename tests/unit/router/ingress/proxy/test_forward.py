@@ -14,8 +14,8 @@ from router.adapters.memory import MemoryCluster
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import ApiKey, Policy
 from router.domain.keys import digest_key
-from router.ingress.exchange import Exchange
-from router.ingress.forward import FORWARDED, Forwarder
+from router.ingress.http.exchange import Exchange
+from router.ingress.proxy.forward import FORWARDED, Forwarder
 from router.pipeline.access.rate_limit import RateLimiter
 from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.fleet.cluster import ClusterView

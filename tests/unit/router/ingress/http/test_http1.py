@@ -15,9 +15,9 @@ from msgspec import structs
 
 from router.domain.errors import CallError
 from router.ingress.errors import error_headers, openai_error
-from router.ingress.exchange import Exchange, Headers
-from router.ingress.http1 import Connection
-from router.ingress.http_server import HTTPServer
+from router.ingress.http.exchange import Exchange, Headers
+from router.ingress.http.http1 import Connection
+from router.ingress.http.http_server import HTTPServer
 from router.settings import Limits
 from tests.examples import examples
 from tests.patience import PATIENCE_S

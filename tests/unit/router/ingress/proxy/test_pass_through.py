@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from router.ingress.http1 import Connection
-from router.ingress.inflow import HELD_BYTES_MAX, Inflow
-from router.ingress.pass_through import JOBS, PassThrough
+from router.ingress.http.http1 import Connection
+from router.ingress.http.inflow import HELD_BYTES_MAX, Inflow
+from router.ingress.proxy.pass_through import JOBS, PassThrough
 from router.settings import Limits, SettingsInvalid, settings_from_env
 from tests.patience import PATIENCE_S
 from tests.ports import free_ports

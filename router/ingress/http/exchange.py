@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Protocol
 
-from router.ingress.inflow import Inflow
+from router.ingress.http.inflow import Inflow
 from router.pipeline.plans.routing_table import Grant
 
 Headers = list[tuple[str, str]]

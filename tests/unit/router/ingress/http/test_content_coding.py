@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from router.domain.errors import BodyTooLarge
-from router.ingress.content_coding import decoded
+from router.ingress.http.content_coding import decoded
 from router.ports.upstream import Answer
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling

@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2
 from router.contracts.snapshot import Snapshot
 from router.domain.catalog import Model
 from router.domain.pricing import Usage
-from router.ingress.tensors import is_regular
+from router.ingress.oip.tensors import is_regular
 from router.ports.upstream import Answer
 from router.settings import Limits
 from tests.unit.router.ingress.serving import calling, calling_grpc

@@ -16,15 +16,15 @@ from router.adapters.memory import MemoryCluster
 from router.contracts.snapshot import Snapshot
 from router.domain.addresses import EVERYWHERE, AddressPolicy
 from router.domain.catalog import Worker
-from router.ingress.forward import Forwarder
+from router.ingress.proxy.forward import Forwarder
 from router.scheduling.fleet.sharding import owner
 from router.settings import Limits
 from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import OIPUpstream
 from tests.patience import PATIENCE_S
+from tests.unit.router.ingress.proxy.test_forward import GONE, view_of
 from tests.unit.router.ingress.serving import calling, calling_grpc
-from tests.unit.router.ingress.test_forward import GONE, view_of
 from tests.unit.router.pipeline.line import KEY, PEPPER, Line, in_time, snapshot
 
 pb: Any = service_pb2

@@ -1,7 +1,7 @@
 """Passes requests about jobs, of the kinds in :data:`JOBS`, on to the web process.
 
 So that clients need one address. Bodies go both ways as they come: nothing is parsed, and no more
-is held than :data:`router.ingress.inflow.HELD_BYTES_MAX` and the buffers of two sockets.
+is held than :data:`router.ingress.http.inflow.HELD_BYTES_MAX` and the buffers of two sockets.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ import aiohttp
 from yarl import URL
 
 from router.domain.errors import CodingUnknown, JobsUnavailable, RouteNotFound, RouterBusy
-from router.ingress.exchange import BODILESS, Exchange, Headers
-from router.ingress.inflow import Inflow
+from router.ingress.http.exchange import BODILESS, Exchange, Headers
+from router.ingress.http.inflow import Inflow
 from router.settings import Limits
 
 ROOT = "/v1/"

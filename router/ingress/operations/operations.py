@@ -5,9 +5,9 @@ import hmac
 from collections.abc import Callable, Iterable
 
 from router.domain.errors import CredentialInvalid, RouterBusy, SnapshotUnavailable
-from router.ingress.exchange import Exchange
-from router.ingress.metrics import CONTENT_TYPE, Exposition, RouterCollector
-from router.ingress.state import router_state
+from router.ingress.http.exchange import Exchange
+from router.ingress.operations.metrics import CONTENT_TYPE, Exposition, RouterCollector
+from router.ingress.operations.state import router_state
 from router.pipeline.attempts.dispatch import Dispatcher
 from router.pipeline.fleet.engine_polls import EnginePolls
 from router.pipeline.gateway import Gateway

@@ -1,0 +1,1 @@
+"""HTTP with clients: connections, calls and answers as bytes."""

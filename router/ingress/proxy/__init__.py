@@ -1,0 +1,1 @@
+"""Calls that somebody else answers: another router, or the web process."""
