@@ -15,12 +15,12 @@ from msgspec import Struct
 
 from marketplace.demo.offering import POOLS
 from marketplace.planning.advisor.answer import undominated
-from marketplace.planning.advisor.emulation import emulate
-from marketplace.planning.advisor.option import Evidence, Option, kind_of
-from marketplace.planning.advisor.program import Counts
+from marketplace.planning.advisor.fleets.emulation import emulate
+from marketplace.planning.advisor.fleets.option import Evidence, Option, kind_of
+from marketplace.planning.advisor.fleets.program import Counts
+from marketplace.planning.advisor.fleets.search import Checked, Search
+from marketplace.planning.advisor.options.roofline import EmulatedOption, emulated_options
 from marketplace.planning.advisor.question import Question
-from marketplace.planning.advisor.roofline import EmulatedOption, emulated_options
-from marketplace.planning.advisor.search import Checked, Search
 
 SEARCH_SEED, FRESH_SEED = 1, 1_001
 PROMISE_CALLS = (24_000,)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from marketplace.planning.advisor.roofline import FILE, EmulatedOption
+from marketplace.planning.advisor.options.roofline import FILE, EmulatedOption
 from workers.backends.emulator.fleet import POOLS, EmulatedPool
 from workers.backends.emulator.hardware import MODELS
 from workers.backends.emulator.roofline import REQUEST_OVERHEAD_S, Profile

@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from marketplace.planning.advisor.emulation import (
+from marketplace.planning.advisor.fleets.emulation import (
     Emulated,
     Verdict,
     WorkerModel,
     emulate,
     worker_model_of,
 )
-from marketplace.planning.advisor.engines import are_engines
-from marketplace.planning.advisor.model import (
+from marketplace.planning.advisor.fleets.engines import are_engines
+from marketplace.planning.advisor.fleets.model import (
     Fleet,
     Step,
     binding,
@@ -25,11 +25,11 @@ from marketplace.planning.advisor.model import (
     rate_until,
     sensitivity,
 )
-from marketplace.planning.advisor.option import Evidence, Option
-from marketplace.planning.advisor.program import Counts
+from marketplace.planning.advisor.fleets.option import Evidence, Option
+from marketplace.planning.advisor.fleets.program import Counts
+from marketplace.planning.advisor.fleets.queueing import load_of
+from marketplace.planning.advisor.fleets.search import Checked, Progress, Search
 from marketplace.planning.advisor.question import Question
-from marketplace.planning.advisor.queueing import load_of
-from marketplace.planning.advisor.search import Checked, Progress, Search
 from router.domain.money import NANO_PER_USD
 
 SAMPLES_HIGH = 1_000

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from marketplace.planning.advisor import catalogue
+from marketplace.planning.advisor.options import catalogue
 from marketplace.planning.advisor.question import (
     BUDGET_USD_MAX,
     KINDS,

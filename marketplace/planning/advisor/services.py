@@ -25,9 +25,9 @@ from marketplace.benchmarks.selectors import workers_of
 from marketplace.benchmarks.services import benchmark_request
 from marketplace.catalog.models import Deployment
 from marketplace.planning.advisor.answer import Answer, answer, answer_of
-from marketplace.planning.advisor.catalogue import options_of, task_of
+from marketplace.planning.advisor.fleets.option import Evidence
 from marketplace.planning.advisor.models import Advice
-from marketplace.planning.advisor.option import Evidence
+from marketplace.planning.advisor.options.catalogue import options_of, task_of
 from marketplace.planning.advisor.question import Question
 from marketplace.planning.asking import QuestionInvalid, queue_check
 from marketplace.shared.jobs.models import STATES_OPEN, JobState

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from marketplace.planning.advisor.queueing import waiting_probability
+from marketplace.planning.advisor.fleets.queueing import waiting_probability
 
 LATE_MAX = 0.01
 """Share of calls that may wait for too long."""

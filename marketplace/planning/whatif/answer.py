@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from marketplace.benchmarks.recorded_calls.fleet import Fleet
-from marketplace.planning.whatif.engine_runs import simulation_of
-from marketplace.planning.whatif.notes import Note
 from marketplace.planning.whatif.question import Question
-from marketplace.planning.whatif.runs import (
+from marketplace.planning.whatif.replay.engine_runs import simulation_of
+from marketplace.planning.whatif.replay.notes import Note
+from marketplace.planning.whatif.replay.runs import (
     Course,
     Difference,
     Run,
@@ -25,7 +25,7 @@ from marketplace.planning.whatif.runs import (
     series_of,
     side_of,
 )
-from marketplace.planning.whatif.scene import CALLS_SURE, Scene, Unanswerable, scene_read
+from marketplace.planning.whatif.replay.scene import CALLS_SURE, Scene, Unanswerable, scene_read
 from router.domain.catalog import Policy
 from router.simulator.workload import Arrival
 

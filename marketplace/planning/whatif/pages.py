@@ -13,8 +13,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from marketplace.accounts.access import staff_required
 from marketplace.catalog.models import AIModel
 from marketplace.planning.whatif.form import asked_of, form_of
-from marketplace.planning.whatif.notes import note_text
 from marketplace.planning.whatif.question import Question, question_of
+from marketplace.planning.whatif.replay.notes import note_text
 from marketplace.planning.whatif.selectors import (
     answer_kept,
     deployments_of,

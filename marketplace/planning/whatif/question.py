@@ -57,8 +57,8 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """What if. ``prices`` are factors by deployment id, ``scale`` is a factor of the arrival rate.
 
     ``slo_ms`` 0 stands for the profile's, or for what follows from the recorded median
-    (:mod:`.scene`). ``speeds`` says whether a deployment is as fast as it was in the stretch, or as
-    its profile says.
+    (:mod:`.replay.scene`). ``speeds`` says whether a deployment is as fast as it was in the
+    stretch, or as its profile says.
     """
 
     model: Annotated[str, Meta(min_length=3, max_length=120)]

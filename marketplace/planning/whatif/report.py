@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from marketplace.planning.whatif.answer import Answer
-from marketplace.planning.whatif.notes import note_text
+from marketplace.planning.whatif.replay.notes import note_text
 from marketplace.planning.whatif.table import distances_of, pools_of, rows_of
 
 

@@ -12,7 +12,7 @@ from marketplace.planning.asking import QuestionInvalid, queue_check
 from marketplace.planning.models import WhatIf
 from marketplace.planning.whatif.answer import answer
 from marketplace.planning.whatif.question import Question
-from marketplace.planning.whatif.scene import Unanswerable
+from marketplace.planning.whatif.replay.scene import Unanswerable
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import JobFailed, Run, job_ask
 

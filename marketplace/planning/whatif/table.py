@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from marketplace.catalog.templatetags.units import duration, usd
 from marketplace.planning.whatif.answer import Answer, Calibration, PartSeen
-from marketplace.planning.whatif.runs import Difference
+from marketplace.planning.whatif.replay.runs import Difference
 
 NO_WAIT = "0 ms"
 LABELS = {

@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 
 from marketplace.planning.whatif.answer import calibration_of
-from marketplace.planning.whatif.engine_runs import simulation_of
 from marketplace.planning.whatif.question import PolicyChange, Question
-from marketplace.planning.whatif.runs import Course, Run, paired, recorded, side_of
-from marketplace.planning.whatif.scene import CALLS_SURE, Scene, Unanswerable, scene_read
+from marketplace.planning.whatif.replay.engine_runs import simulation_of
+from marketplace.planning.whatif.replay.runs import Course, Run, paired, recorded, side_of
+from marketplace.planning.whatif.replay.scene import CALLS_SURE, Scene, Unanswerable, scene_read
 from marketplace.routing.models import PolicyKind
 from marketplace.storefront.landing.replay import Line, Replay, Source, line_of
 from marketplace.usage.models import ModelFigures

@@ -15,8 +15,8 @@ from marketplace.benchmarks.recorded_calls.replay import (
 )
 from marketplace.catalog.models import AIModel
 from marketplace.planning.whatif.answer import Calibration, calibration_of
-from marketplace.planning.whatif.engine_runs import simulation_of
-from marketplace.planning.whatif.runs import (
+from marketplace.planning.whatif.replay.engine_runs import simulation_of
+from marketplace.planning.whatif.replay.runs import (
     Course,
     Run,
     Side,
@@ -25,7 +25,7 @@ from marketplace.planning.whatif.runs import (
     recorded,
     side_of,
 )
-from marketplace.planning.whatif.scene import CALLS_SURE
+from marketplace.planning.whatif.replay.scene import CALLS_SURE
 from marketplace.routing.models import WEIGHT_MAX, WEIGHT_MIN
 from marketplace.routing.models import Policy as PolicyRow
 from marketplace.routing.selectors import policy_value

@@ -7,10 +7,10 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from marketplace.planning.advisor.answer import Answer
-from marketplace.planning.advisor.emulation import WorkerModel
-from marketplace.planning.advisor.model import Fleet
+from marketplace.planning.advisor.fleets.emulation import WorkerModel
+from marketplace.planning.advisor.fleets.model import Fleet
+from marketplace.planning.advisor.fleets.search import Checked
 from marketplace.planning.advisor.question import KINDS, Question, question_of, slo_parse
-from marketplace.planning.advisor.search import Checked
 from marketplace.planning.advisor.services import CHECK_SECONDS, answer_question
 from marketplace.planning.asking import QuestionInvalid
 

@@ -14,8 +14,8 @@ from marketplace.benchmarks.recorded_calls.replay import recording_read
 from marketplace.catalog.models import AIModel
 from marketplace.planning.whatif.answer import answer
 from marketplace.planning.whatif.question import Question, question_of
+from marketplace.planning.whatif.replay.scene import ARRIVALS_MAX, Unanswerable
 from marketplace.planning.whatif.report import report
-from marketplace.planning.whatif.scene import ARRIVALS_MAX, Unanswerable
 from marketplace.routing.models import PolicyKind
 
 

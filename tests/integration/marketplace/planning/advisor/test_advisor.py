@@ -26,9 +26,9 @@ from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Pool
 from marketplace.planning.advisor import services
 from marketplace.planning.advisor import tasks as tasks  # registers the kind of job
 from marketplace.planning.advisor.answer import answer_of
-from marketplace.planning.advisor.catalogue import options_of
+from marketplace.planning.advisor.fleets.option import Evidence
 from marketplace.planning.advisor.models import Advice, AdviceState
-from marketplace.planning.advisor.option import Evidence
+from marketplace.planning.advisor.options.catalogue import options_of
 from marketplace.planning.advisor.question import Question
 from marketplace.planning.asking import QuestionInvalid, QueueFull
 from marketplace.shared.jobs.services import job_run_next

@@ -21,7 +21,7 @@ from marketplace.planning.whatif import services
 from marketplace.planning.whatif import tasks as tasks  # registers the kind of job
 from marketplace.planning.whatif.answer import Answer, answer
 from marketplace.planning.whatif.question import question_of
-from marketplace.planning.whatif.scene import Unanswerable
+from marketplace.planning.whatif.replay.scene import Unanswerable
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next
 from marketplace.usage.models import UsageEvent
@@ -163,7 +163,7 @@ def engines_known(*pools: str) -> None:
 def test_pools_that_are_known_as_engines_are_replayed_as_engines(
     since: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marketplace.planning.whatif.engine_runs.EVENTS_MAX", 15_000)
+    monkeypatch.setattr("marketplace.planning.whatif.replay.engine_runs.EVENTS_MAX", 15_000)
     slots = ask(since)
     engines_known(*SERVICE_MS)
     made = ask(since, pools={"fast": {"workers": 2}})
@@ -176,7 +176,7 @@ def test_pools_that_are_known_as_engines_are_replayed_as_engines(
 def test_fewer_or_slower_engines_are_worse(
     since: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marketplace.planning.whatif.engine_runs.EVENTS_MAX", 40_000)
+    monkeypatch.setattr("marketplace.planning.whatif.replay.engine_runs.EVENTS_MAX", 40_000)
     engines_known(*SERVICE_MS)
     assert verdicts(ask(since, pools={"fast": {"workers": -1}}))["mean_ms"] == "worse"
     slower = ask(since, pools={"fast": {"speed": 0.4}}, scale=2.0, speeds="profile")
@@ -208,7 +208,7 @@ def test_profiles_that_are_wrong_are_not_to_be_trusted(since: datetime) -> None:
 def test_few_calls_and_a_cut_stretch_are_said(
     since: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("marketplace.planning.whatif.scene.ARRIVALS_MAX", 150)
+    monkeypatch.setattr("marketplace.planning.whatif.replay.scene.ARRIVALS_MAX", 150)
     until = since + timedelta(seconds=3)
     made = ask(since, until=until)
     assert {"few", "cut"} <= {note.code for note in made.notes}

@@ -16,8 +16,8 @@ from marketplace.catalog.models import Deployment, Pool
 from marketplace.planning.models import WhatIf
 from marketplace.planning.whatif import answer as answering
 from marketplace.planning.whatif import tasks as tasks  # registers the kind of job
-from marketplace.planning.whatif.notes import NOTES, Note, note_text
 from marketplace.planning.whatif.question import question_of
+from marketplace.planning.whatif.replay.notes import NOTES, Note, note_text
 from marketplace.planning.whatif.selectors import stretches
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marketplace.planning.advisor.option import Evidence, Option
+from marketplace.planning.advisor.fleets.option import Evidence, Option
 from marketplace.planning.advisor.question import Question
 
 

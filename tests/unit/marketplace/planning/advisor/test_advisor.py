@@ -9,32 +9,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketplace.planning.advisor.answer import answer, answer_of, undominated
-from marketplace.planning.advisor.emulation import emulate
-from marketplace.planning.advisor.model import propose, rate_until
-from marketplace.planning.advisor.option import (
+from marketplace.planning.advisor.fleets.emulation import emulate
+from marketplace.planning.advisor.fleets.model import propose, rate_until
+from marketplace.planning.advisor.fleets.option import (
     chips_of,
     curve_factor,
     kind_of,
 )
-from marketplace.planning.advisor.program import (
+from marketplace.planning.advisor.fleets.program import (
     Part,
     cheapest,
     cost_of,
     covers,
 )
-from marketplace.planning.advisor.published import benchmarks, published_options, results
-from marketplace.planning.advisor.question import (
-    Question,
-    question_of,
-    slo_parse,
-)
-from marketplace.planning.advisor.queueing import (
+from marketplace.planning.advisor.fleets.queueing import (
     latency_ms,
     load_of,
     rate_carried,
     waiting_probability,
 )
-from marketplace.planning.advisor.roofline import emulated_options
+from marketplace.planning.advisor.options.published import benchmarks, published_options, results
+from marketplace.planning.advisor.options.roofline import emulated_options
+from marketplace.planning.advisor.question import (
+    Question,
+    question_of,
+    slo_parse,
+)
 from marketplace.planning.asking import QuestionInvalid
 from router.scheduling.estimates.batch_curve import BatchCurve
 from router.simulator.scenarios import erlang_c_wait_s

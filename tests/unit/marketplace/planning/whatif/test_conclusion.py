@@ -1,6 +1,6 @@
 """The sentence that a what-if answer begins with."""
 
-from marketplace.planning.whatif.runs import Difference
+from marketplace.planning.whatif.replay.runs import Difference
 from marketplace.planning.whatif.table import conclusion_of
 
 FASTER = Difference("p99_ms", now=900.0, then=300.0, low=-700.0, high=-500.0, verdict="better")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from marketplace.planning.whatif.answer import calibration_of
-from marketplace.planning.whatif.runs import Run, side_of
+from marketplace.planning.whatif.replay.runs import Run, side_of
 from marketplace.routing.trials.aim import Aim
 from marketplace.tuning.proofs.proof import Figure, Proof, Says, Trust, may_begin, says_of
 

@@ -17,7 +17,7 @@ import numpy as np
 import scipy
 from msgspec import Struct
 
-from marketplace.planning.advisor.option import Option, curve_factor
+from marketplace.planning.advisor.fleets.option import Option, curve_factor
 
 NETWORK_MS = 1.0
 """Between router and instance, there and back; as in the simulator."""

@@ -14,9 +14,9 @@ from random import Random
 
 from msgspec import Struct
 
-from marketplace.planning.advisor.engines import are_engines, engine_results
-from marketplace.planning.advisor.option import Option
-from marketplace.planning.advisor.program import Counts
+from marketplace.planning.advisor.fleets.engines import are_engines, engine_results
+from marketplace.planning.advisor.fleets.option import Option
+from marketplace.planning.advisor.fleets.program import Counts
 from marketplace.planning.advisor.question import Question
 from router.domain.catalog import Policy
 from router.simulator.compare import WARM_UP_SHARE, percentile

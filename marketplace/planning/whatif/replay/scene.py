@@ -19,14 +19,14 @@ from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import AIModel
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.selectors import offer_in_force
-from marketplace.planning.whatif.notes import Note
 from marketplace.planning.whatif.question import (
     PoolChange,
     Question,
     changed_fleet,
     changed_policy,
 )
-from marketplace.planning.whatif.runs import recorded, side_of
+from marketplace.planning.whatif.replay.notes import Note
+from marketplace.planning.whatif.replay.runs import recorded, side_of
 from marketplace.routing.selectors import policies_in_force, policy_value
 from marketplace.usage.models import UsageEvent
 from marketplace.usage.partitions import id_floor

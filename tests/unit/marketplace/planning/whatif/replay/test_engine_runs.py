@@ -11,7 +11,7 @@ import pytest
 from marketplace.benchmarks.profiles.engine_figures import EngineFigures, Sum
 from marketplace.benchmarks.recorded_calls.fleet import Basis, Fleet, Part
 from marketplace.benchmarks.recorded_calls.sizes import RecordedCall
-from marketplace.planning.whatif.engine_runs import engines_simulated
+from marketplace.planning.whatif.replay.engine_runs import engines_simulated
 from router.domain.catalog import Policy
 from router.domain.pricing import Price, Usage
 from router.simulator.workload import Arrival
@@ -160,5 +160,5 @@ def test_what_was_cached_is_computed_once() -> None:
 def test_many_tokens_are_simulated_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = asked(8.0, 400)
     one_by_one = mean_s(calls, part())
-    monkeypatch.setattr("marketplace.planning.whatif.engine_runs.EVENTS_MAX", 12_000)
+    monkeypatch.setattr("marketplace.planning.whatif.replay.engine_runs.EVENTS_MAX", 12_000)
     assert mean_s(calls, part()) == pytest.approx(one_by_one, rel=0.1)

@@ -13,7 +13,7 @@ import msgspec
 from marketplace.benchmarks.recorded_calls.fleet import Fleet, Part
 from marketplace.benchmarks.recorded_calls.sizes import RecordedCall
 from marketplace.planning.engine_specs import CLIENT_TIMEOUT_S, NO_LOAD, fixed_s, spec_of
-from marketplace.planning.whatif.runs import (
+from marketplace.planning.whatif.replay.runs import (
     QUEUE_MAX,
     QUEUE_WAIT_S,
     Run,
@@ -51,7 +51,7 @@ def engines_simulated(
     seed: int,
     tick: Callable[[int], None] = lambda _: None,
 ) -> Run:
-    """As :func:`~marketplace.planning.whatif.runs.simulated`, of a fleet of engines."""
+    """As :func:`~marketplace.planning.whatif.replay.runs.simulated`, of a fleet of engines."""
     parts = [part for part in fleet.parts for _ in part.workers]
     event_tokens = ceil(sum(map(_answer_tokens, calls)) / EVENTS_MAX)
     room = max(_prompt_tokens(call) + _answer_tokens(call) + event_tokens for call in calls)

@@ -11,12 +11,12 @@ import pytest
 
 from marketplace.benchmarks.profiles.engine_figures import EngineFigures, Sum
 from marketplace.planning.advisor.answer import Answer, answer, undominated
-from marketplace.planning.advisor.emulation import Verdict, WorkerModel, emulate
-from marketplace.planning.advisor.engines import as_engine
-from marketplace.planning.advisor.model import propose
-from marketplace.planning.advisor.option import Option
+from marketplace.planning.advisor.fleets.emulation import Verdict, WorkerModel, emulate
+from marketplace.planning.advisor.fleets.engines import as_engine
+from marketplace.planning.advisor.fleets.model import propose
+from marketplace.planning.advisor.fleets.option import Option
+from marketplace.planning.advisor.fleets.queueing import load_of, rate_carried
 from marketplace.planning.advisor.question import Question
-from marketplace.planning.advisor.queueing import load_of, rate_carried
 from marketplace.planning.engine_specs import CLIENT_TIMEOUT_S, NO_LOAD
 from router.simulator.engine_run import simulate_engines
 from router.simulator.engine_scenarios import EngineScenario

@@ -13,10 +13,10 @@ from random import Random
 import msgspec
 
 from marketplace.benchmarks.profiles.engine_figures import EngineFigures
-from marketplace.planning.advisor.option import Option
-from marketplace.planning.advisor.program import Counts
+from marketplace.planning.advisor.fleets.option import Option
+from marketplace.planning.advisor.fleets.program import Counts
+from marketplace.planning.advisor.fleets.queueing import NETWORK_MS
 from marketplace.planning.advisor.question import Question
-from marketplace.planning.advisor.queueing import NETWORK_MS
 from marketplace.planning.engine_specs import (
     CLIENT_TIMEOUT_S,
     NO_LOAD,

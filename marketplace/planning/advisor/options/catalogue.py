@@ -11,11 +11,15 @@ from django.utils import timezone
 from marketplace.benchmarks.models import Origin, Profile
 from marketplace.benchmarks.selectors import profiles_in_force
 from marketplace.catalog.models import AIModel, DeploymentStatus, Protocol, Task
-from marketplace.planning.advisor.engines import as_engine
-from marketplace.planning.advisor.option import Evidence, Option, chips_of, kind_of
-from marketplace.planning.advisor.published import benchmarks, published_options
+from marketplace.planning.advisor.fleets.engines import as_engine
+from marketplace.planning.advisor.fleets.option import Evidence, Option, chips_of, kind_of
+from marketplace.planning.advisor.options.published import benchmarks, published_options
+from marketplace.planning.advisor.options.roofline import (
+    REFERENCE_TOKENS,
+    EmulatedOption,
+    emulated_options,
+)
 from marketplace.planning.advisor.question import Question
-from marketplace.planning.advisor.roofline import REFERENCE_TOKENS, EmulatedOption, emulated_options
 
 STALE_AFTER = timedelta(days=30)
 PROMPT_TOKEN_SHARE = 0.01

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketplace.planning.advisor.answer import answer
-from marketplace.planning.advisor.emulation import Emulated, Verdict, emulate
-from marketplace.planning.advisor.model import propose
-from marketplace.planning.advisor.option import Option
-from marketplace.planning.advisor.program import COUNT_MAX, MIXED_MAX, covers, neighbours
+from marketplace.planning.advisor.fleets.emulation import Emulated, Verdict, emulate
+from marketplace.planning.advisor.fleets.model import propose
+from marketplace.planning.advisor.fleets.option import Option
+from marketplace.planning.advisor.fleets.program import COUNT_MAX, MIXED_MAX, covers, neighbours
+from marketplace.planning.advisor.fleets.search import PROPOSALS_MAX, Checked, Search
 from marketplace.planning.advisor.question import Question
-from marketplace.planning.advisor.search import PROPOSALS_MAX, Checked, Search
 from tests.examples import examples
 from tests.unit.marketplace.planning.advisor.options import FAST, QUESTION, SLOW
 

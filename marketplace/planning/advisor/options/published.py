@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from marketplace.planning.advisor.option import Evidence, Option, kind_of
+from marketplace.planning.advisor.fleets.option import Evidence, Option, kind_of
 from marketplace.planning.advisor.question import Question
 
 FILE = Path(__file__).with_name("published.json")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from marketplace.planning.advisor.option import Option
-from marketplace.planning.advisor.program import COUNT_MAX, Counts, Part, cheapest, cost_of
+from marketplace.planning.advisor.fleets.option import Option
+from marketplace.planning.advisor.fleets.program import COUNT_MAX, Counts, Part, cheapest, cost_of
+from marketplace.planning.advisor.fleets.queueing import Load, latency_ms, load_of, rate_carried
 from marketplace.planning.advisor.question import KINDS, SLO_MS_MAX, Question
-from marketplace.planning.advisor.queueing import Load, latency_ms, load_of, rate_carried
 
 RATES = (0.5, 0.8, 1.2, 1.5)
 SLOS = (0.5, 0.8, 1.25, 2.0)

@@ -17,10 +17,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from marketplace.planning.advisor.emulation import STAGES, Emulated, Verdict, emulate
-from marketplace.planning.advisor.model import parts_of
-from marketplace.planning.advisor.option import Option
-from marketplace.planning.advisor.program import (
+from marketplace.planning.advisor.fleets.emulation import STAGES, Emulated, Verdict, emulate
+from marketplace.planning.advisor.fleets.model import parts_of
+from marketplace.planning.advisor.fleets.option import Option
+from marketplace.planning.advisor.fleets.program import (
     RATE_SLACK,
     Counts,
     cheapest,

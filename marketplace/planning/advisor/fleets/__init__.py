@@ -1,0 +1,1 @@
+"""Finding a fleet: integer programming, queueing theory, and a check in the simulator. Pure."""

@@ -1,0 +1,1 @@
+"""What fleets can be made of: profiles in the database, published results and the emulator."""
