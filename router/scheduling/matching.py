@@ -15,7 +15,7 @@ from math import inf
 
 from router.scheduling.attempts.sending import Sender
 from router.scheduling.decisions import Decision
-from router.scheduling.fleet.fleet import Fleet, Slate
+from router.scheduling.fleet.fleet import Fleet, Slate, drain_hz
 from router.scheduling.fleet.worker import EndpointState, WorkerState
 from router.scheduling.fleet.yielding import Yielding
 from router.scheduling.routes import Routes
@@ -118,9 +118,10 @@ class Matching:
         line = lines.get(queued.slate)
         if line is None:
             usable = queued.slate.usable(ticket.excluded)
-            if not usable or any(state.worker.model.has_room for state in usable):
+            rate_hz = drain_hz(usable)
+            if not usable or rate_hz == inf:
                 return False
-            line = lines[queued.slate] = Line(usable, queued)
+            line = lines[queued.slate] = Line(usable, rate_hz, queued)
         queued.score = line.join(queued)
         return True
 
@@ -144,8 +145,8 @@ class Matching:
         # What is left free for others is not booked either.
         while queued.is_waiting and (usable := self._yielding.open_to(ticket, usable, now_s)):
             scores = self._scoring.scores(route, ticket, usable, now_s)
-            queued.score = min(scores)
-            best = self._choice(usable, scores)
+            queued.score = lowest = min(scores)
+            best = self._choice(usable, scores, lowest)
             if not best.worker.model.has_room:
                 best.worker.model.plan(best.model.service_s(ticket), now_s)
                 break
@@ -166,23 +167,34 @@ class Matching:
         now_s: float,
     ) -> QueuedTicket:
         """The ticket that takes a place found for ``queued``."""
-        worker = state.worker
-        if not queued.ticket.streams:
-            peers = self._queue.peers(queued.ticket)
-            return whose_turn(queued, peers, worker.id, queued.slate.busy_service_s(), now_s)
-        for other in islice(who_cannot_wait(queued, before, worker.id, now_s), ASKED_MAX):
+        if queued.ticket.streams:
+            return self._urgent(queued, before, state, now_s)
+        peers = self._queue.peers(queued.ticket)
+        service_s = queued.slate.busy_service_s()
+        return whose_turn(queued, peers, state.worker.id, service_s, now_s)
+
+    def _urgent(
+        self,
+        queued: QueuedTicket,
+        before: Sequence[QueuedTicket],
+        state: EndpointState,
+        now_s: float,
+    ) -> QueuedTicket:
+        """The stream of those ``before`` that cannot wait for a better place, or ``queued``."""
+        for other in islice(who_cannot_wait(queued, before, state.worker.id, now_s), ASKED_MAX):
             usable = other.slate.usable(other.ticket.excluded)
             here_s, *all_s = self._scoring.costs_s(other.ticket, [state, *usable])
             if here_s <= NOT_WASTED * min(all_s):
                 return other
         return queued
 
-    def _choice(self, usable: Sequence[EndpointState], scores: Sequence[float]) -> EndpointState:
+    def _choice(
+        self, usable: Sequence[EndpointState], scores: Sequence[float], lowest: float
+    ) -> EndpointState:
         """The best place. If several tenants wait, one with room that is nearly as good.
 
         A place left for a slightly better one goes to the tickets behind, again and again.
         """
-        lowest = min(scores)
         best = usable[scores.index(lowest)]
         if best.worker.model.has_room or not self._queue.is_shared:
             return best
@@ -210,11 +222,12 @@ class Matching:
             state = self._endpoint(queued, worker, closed, now_s)
             if state is None:
                 continue
-            if self._suits(queued, state, tolerance, now_s):
-                first = (
-                    self._first(queued, before, state, now_s) if queued.ticket.streams else queued
-                )
-                score = self._scoring.score(first.ticket, state, now_s)
+            score = self._suits(queued, state, tolerance, now_s)
+            if score is not None:
+                is_stream = queued.ticket.streams
+                first = self._urgent(queued, before, state, now_s) if is_stream else queued
+                if first is not queued:
+                    score = self._scoring.score(first.ticket, state, now_s)
                 self._queue.remove(first.ticket, now_s)
                 decisions.append(self._sender.send(first.ticket, state, (state,), (score,), now_s))
                 worker.model.look(now_s)
@@ -243,12 +256,13 @@ class Matching:
 
     def _suits(
         self, queued: QueuedTicket, state: EndpointState, tolerance: float, now_s: float
-    ) -> bool:
-        """Whether a place is as good as the best one found for a ticket so far."""
-        enough = queued.score * tolerance
-        if state.model.service_s(queued.ticket) > enough and queued.is_plain:
-            return False  # Its service alone takes longer: no score is needed.
-        return self._scoring.score(queued.ticket, state, now_s) <= enough
+    ) -> float | None:
+        """The score of a place that is as good as the best one found for a ticket so far."""
+        enough, ticket = queued.score * tolerance, queued.ticket
+        if queued.is_plain and self._scoring.least_s(ticket, state) > enough:
+            return None  # Even with its whole prompt cached: no score is needed.
+        score = self._scoring.score(ticket, state, now_s)
+        return score if score <= enough else None
 
 
 def _is_over(ticket: Ticket, now_s: float) -> bool:

@@ -34,6 +34,11 @@ class Scoring:
         (score,) = self.scores(self._routes.of(ticket.policy), ticket, (state,), now_s)
         return score
 
+    def least_s(self, ticket: Ticket, state: EndpointState) -> float:
+        """Less than any score in seconds, without a look at what is cached."""
+        cost_s = state.model.cost_s(ticket)
+        return cost_s - state.model.saved_s(ticket.prompt_tokens) if ticket.prefix else cost_s
+
     def costs_s(self, ticket: Ticket, states: Sequence[EndpointState]) -> Sequence[float]:
         """Seconds of a ticket once it may begin, plus those that it adds to other requests."""
         all_s = costs_s(ticket, states)
@@ -81,15 +86,17 @@ class Scoring:
         The home of its session counts as having more of it than is known. The record of the call
         does not, nor does what engines are expected to report.
         """
-        cached, home = self._prefixes.cached(ticket.prefix), self._prefixes.home(ticket.session)
-        if not cached and home is None:
+        blocks: dict[str, float] = {**self._prefixes.cached(ticket.prefix)}
+        home = self._prefixes.home(ticket.session)
+        if home is not None:
+            known = blocks.get(home, 0)
+            blocks[home] = known + SESSION_SHARE * (len(ticket.prefix) - known)
+        if not blocks:
             return seconds
         each, prompt = self.block_tokens(ticket), ticket.prompt_tokens
         less = list(seconds)
         for place, state in enumerate(states):
-            blocks: float = cached.get(state.id, 0)
-            if state.id == home:
-                blocks += SESSION_SHARE * (len(ticket.prefix) - blocks)
-            if blocks:
-                less[place] -= state.model.saved_s(cached_tokens(blocks, each, prompt))
+            if state.id in blocks:
+                cached = cached_tokens(blocks[state.id], each, prompt)
+                less[place] -= state.model.saved_s(cached)
         return less

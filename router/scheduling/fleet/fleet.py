@@ -1,6 +1,7 @@
 """Every worker and endpoint that the router may use, and which of them one kind of request may."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 
 from router.contracts.word import Load
 from router.domain.catalog import Endpoint
@@ -68,6 +69,17 @@ class Slate:
             slots += state.worker.slots
             rate += state.worker.slots / state.model.effective_s
         return slots / rate if rate else 0.0
+
+
+def drain_hz(states: Sequence[EndpointState]) -> float:
+    """Units of work a second that leave these endpoints together; infinite if any has room."""
+    rate = 0.0
+    for state in states:
+        model = state.worker.model
+        if model.has_room:
+            return inf
+        rate += model.limit / state.model.effective_s
+    return rate
 
 
 def _unremembered(_: EndpointState) -> None:

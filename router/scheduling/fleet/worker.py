@@ -189,17 +189,17 @@ class WorkerState:
 def costs_s(ticket: Ticket, states: "Iterable[EndpointState]") -> list[float]:
     """What a ticket costs on each endpoint, as its model's ``cost_s`` says.
 
-    Generations are compared on all of a large fleet, so no function is called for each endpoint.
+    Generations are compared on all of a large fleet, so no function is called for each engine.
     """
-    prompt, answer, work = ticket.prompt_tokens, ticket.answer_tokens, ticket.work
+    prompt, answer = ticket.prompt_tokens, ticket.answer_tokens
     if not prompt:
         return [state.model.cost_s(ticket) for state in states]
     return [
-        least_s + work * unit_s + prompt * prompt_s + answer * (answer_s + prompt * pair_s)
+        least_s + prompt * prompt_s + answer * (answer_s + prompt * pair_s)
         if prompt <= room
         else state.model.cost_s(ticket)
         for state in states
-        for least_s, unit_s, prompt_s, answer_s, pair_s, room in (state.model.rates,)
+        for least_s, prompt_s, answer_s, pair_s, room in (state.model.rates,)
     ]
 
 

@@ -6,9 +6,10 @@ client can go elsewhere, and the requests behind it do not wait for nothing.
 """
 
 from collections.abc import Sequence
+from math import inf
 
 from router.scheduling.decisions import Reject, RejectReason
-from router.scheduling.fleet.fleet import Slate
+from router.scheduling.fleet.fleet import Slate, drain_hz
 from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.ticket import Ticket
 from router.scheduling.waiting.queue import Queue, QueuedTicket, late_from_s
@@ -28,25 +29,25 @@ def may_wait(own: int, waiting: int, waiting_max: int) -> bool:
     return own < OWN_PER_FREE * (waiting_max - waiting)
 
 
-def wait_s(work_ahead: float, usable: Sequence[EndpointState]) -> float:
-    """Expected seconds until ``work_ahead`` units have passed through these endpoints.
+def wait_s(work_ahead: float, rate_hz: float) -> float:
+    """Expected seconds until ``work_ahead`` units have left the endpoints that drain at this rate.
 
-    0 while any of them has room.
+    0 if they never do: this router leases no slot of them, which says nothing of how long.
     """
-    rate = 0.0
-    for state in usable:
-        if state.worker.model.has_room:
-            return 0.0
-        rate += state.worker.model.limit / state.model.effective_s
-    return work_ahead / rate if rate else 0.0
+    return work_ahead / rate_hz if rate_hz else 0.0
 
 
 def lateness_s(
     work: float, deadline_s: float, waiting_s: float, usable: Sequence[EndpointState], now_s: float
 ) -> float:
-    """By how much an answer would miss its deadline, at best; negative if it would not."""
-    service_s = min(state.model.effective_s for state in usable) * work
-    return now_s + waiting_s + service_s - deadline_s
+    """By how much an answer would miss its deadline, at best; 0 if it need not."""
+    least_s = inf
+    for state in usable:
+        late_s = now_s + waiting_s + state.model.effective_s * work - deadline_s
+        if late_s <= 0:
+            return 0.0
+        least_s = min(least_s, late_s)
+    return least_s
 
 
 def nothing_eligible(ticket: Ticket) -> Reject:
@@ -65,7 +66,7 @@ class Admission:
         self, ticket: Ticket, slate: Slate, usable: Sequence[EndpointState], now_s: float
     ) -> Reject | None:
         """Why the ticket should not even wait, or None."""
-        waiting_s = self._wait_s(ticket, slate, usable, now_s)
+        waiting_s = self._wait_s(ticket, slate.work(ticket), drain_hz(usable), now_s)
         own = len(self._queue.peers(ticket))
         if not may_wait(own, len(self._queue), self._queue_max):
             return Reject(ticket, RejectReason.QUEUE_FULL, max(waiting_s, RETRY_AFTER_MIN_S))
@@ -81,20 +82,20 @@ class Admission:
         """A ticket, no longer in the queue, has waited for as long as makes sense."""
         ticket = queued.ticket
         usable = queued.slate.usable(ticket.excluded)
-        waiting_s = wait_s(self._queue.work_ahead(ticket, queued.work), usable)
+        waiting_s = wait_s(self._queue.work_ahead(ticket, queued.work), drain_hz(usable))
         expired = now_s >= ticket.expires_s
         reason = RejectReason.EXPIRED if expired else RejectReason.DEADLINE
         return Reject(ticket, reason, max(waiting_s, RETRY_AFTER_MIN_S))
 
-    def _wait_s(
-        self, ticket: Ticket, slate: Slate, usable: Sequence[EndpointState], now_s: float
-    ) -> float:
-        """How long the ticket would probably wait."""
-        queue, work = self._queue, slate.work(ticket)
-        all_s = wait_s(queue.work_ahead(ticket, work), usable)
+    def _wait_s(self, ticket: Ticket, work: float, rate_hz: float, now_s: float) -> float:
+        """How long the ticket would probably wait for endpoints that drain at this rate."""
+        if rate_hz == inf:
+            return 0.0
+        queue = self._queue
+        all_s = wait_s(queue.work_ahead(ticket, work), rate_hz)
         if not ticket.streams:
             return all_s
-        in_time_s = wait_s(queue.work_ahead_in_time(ticket, work, now_s), usable)
+        in_time_s = wait_s(queue.work_ahead_in_time(ticket, work, now_s), rate_hz)
         if now_s + in_time_s <= late_from_s(ticket):
             return min(in_time_s, all_s)
         return all_s / queue.late_share(ticket.tenant)

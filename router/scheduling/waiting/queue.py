@@ -40,8 +40,9 @@ LATE_SMOOTHING = 0.01
 class QueuedTicket:
     """A ticket that waits, with its ``work``. ``score`` is that of the best place found for it.
 
-    It ``is_plain`` if its score is in seconds and at least its service time. It is late from
-    ``late_s`` on: never if it is not streamed or has its own deadline, always if it is batch work.
+    It ``is_plain`` if its score is in seconds and at least what it costs where its whole prompt is
+    cached. It is late from ``late_s`` on: never if it is not streamed or has its own deadline,
+    always if it is batch work.
     """
 
     __slots__ = (
@@ -61,7 +62,7 @@ class QueuedTicket:
         self.slate = slate
         self.number = number
         self.is_waiting = True
-        self.is_plain = ticket.sort is None and not ticket.prefix
+        self.is_plain = ticket.sort is None and not ticket.policy.weights
         self.deadline_s = _deadline_s(ticket)
         self.late_s = late_from_s(ticket)
         self.work = slate.work(ticket)
@@ -72,21 +73,23 @@ class Line:
     """The tickets of one slate that has no room: each waits longer than those before it.
 
     No place is looked up for each of them. Each is expected to wait like a fluid: the work ahead of
-    it over the rate of all workers, then the fastest service including what that costs other
+    it over ``rate_hz`` of all workers, then the fastest service including what that costs other
     requests. ``first`` is the first ticket.
     """
 
-    __slots__ = ("_ahead", "_rate", "_service_s")
+    __slots__ = ("_ahead", "_rate_hz", "_service_s")
 
-    def __init__(self, usable: Sequence[EndpointState], first: QueuedTicket) -> None:
-        self._rate = sum(state.worker.model.limit / state.model.effective_s for state in usable)
+    def __init__(
+        self, usable: Sequence[EndpointState], rate_hz: float, first: QueuedTicket
+    ) -> None:
+        self._rate_hz = rate_hz
         self._service_s = min(state.model.cost_s(first.ticket) for state in usable) / first.work
         self._ahead = 0.0
 
     def join(self, queued: QueuedTicket) -> float:
         """The score that the next ticket in line can expect."""
         ticket = queued.ticket
-        wait_s = self._ahead / self._rate if self._rate else inf
+        wait_s = self._ahead / self._rate_hz if self._rate_hz else inf
         self._ahead += queued.work
         return ticket.policy.wait_weight * wait_s + self._service_s * queued.work
 
@@ -181,7 +184,7 @@ class Queue:
         share = self._shares.get(ticket.tenant)
         own = 0.0
         if share is not None:
-            own = sum(queued.work for queued in share.waiting if queued.late_s > now_s)
+            own = sum([queued.work for queued in share.waiting if queued.late_s > now_s])
         return own + self._of_others(ticket, own + work)
 
     def ahead(self, ticket: Ticket) -> tuple[int, float] | None:

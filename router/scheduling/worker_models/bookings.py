@@ -1,18 +1,16 @@
 """When a worker has room, and which of that room is booked."""
 
 import heapq
+from abc import abstractmethod
 from math import inf
 
 from router.scheduling.worker_models.worker_model import Bounds, WorkerModel
 
 
 class Bookings(WorkerModel):
-    """What the models of both kinds of workers share.
+    """What the models of both kinds of workers share."""
 
-    ``_ends`` is a heap of the times at which running requests should make room.
-    """
-
-    __slots__ = ("_ends", "_planned", "_rests", "bounds")
+    __slots__ = ("_planned", "_rests", "bounds")
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -21,8 +19,11 @@ class Bookings(WorkerModel):
         self.planned_s = 0.0
         self.recheck_s = -inf
         self._rests = False
-        self._ends: list[float] = []
         self._planned: list[float] | None = None
+
+    @abstractmethod
+    def ends(self) -> list[float]:
+        """A heap of the times at which running requests should make room, while there is none."""
 
     def bounds_changed(self) -> None:
         """The worker is trusted with more requests, or with fewer."""
@@ -34,8 +35,9 @@ class Bookings(WorkerModel):
         if self._planned is None:
             if self.available_s <= now_s:
                 free = self.limit - len(self.bounds.inflight)
-                self._ends = [now_s] * max(free, 1)
-            self._planned = self._ends.copy()
+                self._planned = [now_s] * max(free, 1)
+            else:
+                self._planned = self.ends()
         heapq.heapreplace(self._planned, max(self._planned[0], now_s) + service_s)
         self.planned_s = self._planned[0]
 

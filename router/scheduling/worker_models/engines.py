@@ -137,10 +137,15 @@ class EngineRun(Run):
 
 
 class EngineWorker(Bookings):
-    """A ``WorkerModel``: it has room until it is saturated."""
+    """A ``WorkerModel``: it has room until it is saturated.
+
+    While it is, one of ``_crowd`` requests is expected to end every ``_each_s / _crowd``.
+    """
 
     __slots__ = (
         "_beside",
+        "_crowd",
+        "_each_s",
         "_endpoints",
         "_is_waited_for",
         "_others",
@@ -160,6 +165,8 @@ class EngineWorker(Bookings):
         self.places = Places(bounds.slots)
         self.running: dict[EngineRun, None] = {}
         self._endpoints: list[EngineEndpoint] = []
+        self._crowd = 1
+        self._each_s = 0.0
         self._is_waited_for = False
         self.is_streamed = False
         """Whether any first token was seen."""
@@ -168,6 +175,11 @@ class EngineWorker(Bookings):
     def has_room(self) -> bool:
         """Whether a request sent now would not wait long."""
         return not self._rests and len(self.bounds.inflight) < self.limit
+
+    def ends(self) -> list[float]:
+        """As of the last look."""
+        each_s, crowd = self._each_s, self._crowd
+        return [self.available_s + place * each_s / crowd for place in range(crowd)]
 
     def endpoint(self, service: Service) -> "EngineEndpoint":
         """The model of one of its endpoints."""
@@ -238,8 +250,7 @@ class EngineWorker(Bookings):
             free_s = (
                 resting_until_s if self._rests else now_s + max(too_long_s, each_s / (running + 1))
             )
-            count = max(running, 1)
-            self._ends = [free_s + place * each_s / count for place in range(count)]
+            self._crowd, self._each_s = max(running, 1), each_s
             self.available_s = self.planned_s = free_s
         else:
             self.available_s = self.planned_s = 0.0
@@ -251,7 +262,7 @@ class EngineWorker(Bookings):
 
     def _most_to_read(self) -> int:
         """How many answers at once come as fast as people read them; at least one."""
-        most = min((endpoint.engine.answers_max() for endpoint in self._endpoints), default=inf)
+        most = min([endpoint.engine.answers_max() for endpoint in self._endpoints], default=inf)
         return max(round(min(most, UNBOUNDED)), 1)
 
 
@@ -307,7 +318,7 @@ class EngineEndpoint(EndpointModel):
         self.pace = costs
         prefill_s, step_s = costs.whole_prefill_s, costs.whole_step_s
         context_s, room = costs.whole_context_s, costs.room_tokens
-        self.rates = (costs.ahead_s, 0.0, prefill_s, step_s, context_s, room)
+        self.rates = (costs.ahead_s, prefill_s, step_s, context_s, room)
 
     def begin(self, ticket: Ticket, work: float, cached_tokens: float, now_s: float) -> Run:
         """A request is sent here."""

@@ -6,7 +6,6 @@ slot is free.
 
 import heapq
 from collections.abc import Collection, Iterable
-from math import inf
 from typing import ClassVar
 
 from router.contracts.engine_report import EngineReport
@@ -17,7 +16,12 @@ from router.scheduling.estimates.size import WORK_MIN
 from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.bookings import Bookings
 from router.scheduling.worker_models.service import Service
-from router.scheduling.worker_models.worker_model import Bounds, EndpointModel, Run
+from router.scheduling.worker_models.worker_model import (
+    NOT_BY_TOKENS,
+    Bounds,
+    EndpointModel,
+    Run,
+)
 
 SLOWED = 2.0
 """After a while without news, an answer this many times faster than expected counts more."""
@@ -112,12 +116,13 @@ class SlotWorker(Bookings):
     ``prompt_tokens`` in total.
     """
 
-    __slots__ = ("_endpoints", "prompt_tokens", "queued", "running")
+    __slots__ = ("_endpoints", "_ends", "prompt_tokens", "queued", "running")
 
     def __init__(self, bounds: Bounds) -> None:
         super().__init__(bounds)
         self.running: dict[SlotRun, None] = {}
         self._endpoints: list[SlotEndpoint] = []
+        self._ends: list[float] = []
         self.queued = 0
         self.prompt_tokens = 0.0
 
@@ -129,6 +134,10 @@ class SlotWorker(Bookings):
         bounds, limit = self.bounds, self.limit
         count = len(bounds.inflight)
         return count < limit or (limit == bounds.slots > 0 and count < limit + bounds.credit)
+
+    def ends(self) -> list[float]:
+        """As of the last look."""
+        return self._ends.copy()
 
     def endpoint(self, service: Service) -> "SlotEndpoint":
         """The model of one of its endpoints."""
@@ -224,7 +233,7 @@ class SlotEndpoint(EndpointModel):
         self._service = service
         self.effective_s = self.pace = service.estimate.seconds
         self.disturbance_s = 0.0
-        self.rates = (0.0, self.effective_s, 0.0, 0.0, 0.0, inf)
+        self.rates = NOT_BY_TOKENS
 
     def work(self, ticket: Ticket) -> float:
         """The predicted size of a request."""
@@ -252,7 +261,6 @@ class SlotEndpoint(EndpointModel):
             self.disturbance_s = (count - 1) * seconds * (together - alone)
             seconds *= together
         self.effective_s = self.pace = seconds
-        self.rates = (self.disturbance_s, seconds, 0.0, 0.0, 0.0, inf)
 
     def begin(self, ticket: Ticket, work: float, cached_tokens: float, now_s: float) -> SlotRun:
         """A request takes a slot, or waits for one."""

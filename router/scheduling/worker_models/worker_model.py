@@ -12,6 +12,7 @@ small parts:
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sized
+from math import inf
 from typing import ClassVar
 
 from router.contracts.engine_report import EngineReport
@@ -20,11 +21,14 @@ from router.scheduling.ticket import Ticket, Used
 from router.scheduling.worker_models.costs import Costs
 from router.scheduling.worker_models.service import Looking, Service
 
-Rates = tuple[float, float, float, float, float, float]
-"""What a generation costs, itself and the others there, in seconds: in any case, for each unit of
-work, for each token of its prompt, for each of its answer, and for each pair of both. Last, the
-tokens of the longest prompt that costs no more than this.
+Rates = tuple[float, float, float, float, float]
+"""What a generation costs, itself and the others there, in seconds: in any case, for each token of
+its prompt, for each of its answer, and for each pair of both. Last, the tokens of the longest
+prompt that costs no more than this.
 """
+
+NOT_BY_TOKENS: Rates = (0.0, 0.0, 0.0, 0.0, -inf)
+"""The rates where tokens do not say what a generation costs: they hold for no prompt."""
 
 
 class Run(ABC):
@@ -88,7 +92,7 @@ class EndpointModel(ABC):
     generation where requests share the worker.
     """
     rates: Rates
-    """What :meth:`cost_s` of a generation is made of."""
+    """What :meth:`cost_s` of a generation is made of, if it goes by tokens."""
 
     @abstractmethod
     def work(self, ticket: Ticket) -> float:
