@@ -16,11 +16,11 @@ def due(made: Scheduler, now_s: float) -> float:
     return due_s
 
 
-def test_a_fleet_that_nobody_called_sleeps() -> None:
+def test_no_tick_is_due_before_the_first_call() -> None:
     assert scheduler(endpoint("a")).next_tick_s(5.0) is None
 
 
-def test_workers_are_looked_after_while_there_is_traffic() -> None:
+def test_ticks_for_probes_are_due_while_there_is_traffic() -> None:
     made = scheduler(endpoint("a", service_ms=60_000))
     made.ended(place(made, "t", "a"), ANSWERED, 0.0)
     made.tick(0.0)
@@ -28,7 +28,7 @@ def test_workers_are_looked_after_while_there_is_traffic() -> None:
     assert made.next_tick_s(TRAFFIC_S) is None
 
 
-def test_a_queue_is_looked_at_again_soon() -> None:
+def test_a_tick_is_due_soon_while_tickets_wait() -> None:
     made = scheduler(endpoint("a"))
     for name in "xyz":
         made.arrive(ticket(name, "a"), 0.0)
@@ -36,7 +36,7 @@ def test_a_queue_is_looked_at_again_soon() -> None:
     assert due(made, 0.0) == TICK_S
 
 
-def test_whoever_ticks_when_told_to_finds_the_late_attempt() -> None:
+def test_ticks_at_the_due_times_find_a_late_attempt() -> None:
     made = scheduler(
         endpoint("late", slots=2, service_ms=100), endpoint("free", slots=2, service_ms=120)
     )
@@ -61,7 +61,7 @@ def test_a_hanging_probe_is_stopped_even_when_traffic_ends() -> None:
     assert made.next_tick_s(now_s + PROBE_TIMEOUT_S) is None
 
 
-def test_what_has_ended_wakes_nobody() -> None:
+def test_no_tick_is_due_for_an_attempt_that_has_ended() -> None:
     made = scheduler(endpoint("a", service_ms=100))
     made.ended(place(made, "t", "a"), ANSWERED, 0.1)
     made.tick(TRAFFIC_S)

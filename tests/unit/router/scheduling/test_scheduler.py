@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.domain.request import Priority, Sort
+from router.domain.request import Priority
 from router.scheduling.attempts.endings import ANSWERED, BUSY, FAILED, GIVEN_UP
 from router.scheduling.decisions import Dispatch, Eject, Reject, RejectReason
 from router.scheduling.fleet.ejection import PAUSE_S
@@ -257,56 +257,6 @@ def test_interactive_requests_go_before_batch_requests() -> None:
     assert decision.attempt.ticket.id == "person"
 
 
-def test_a_preference_sets_a_candidate_back_and_excludes_nobody() -> None:
-    made = scheduler(endpoint("a", service_ms=10), endpoint("b", service_ms=500))
-    wish = {"penalty_s": {"a": 1.0}}
-    assert dispatched(made.arrive(ticket("t", "a", "b", **wish), 0.0)) == ["b"]  # type: ignore[arg-type]
-    assert dispatched(made.arrive(ticket("u", "a", **wish), 0.0)) == ["a"]  # type: ignore[arg-type]
-
-
-def test_a_preferred_latency_is_kept_where_it_can_be() -> None:
-    made = scheduler(endpoint("a", service_ms=100), endpoint("b", service_ms=150))
-    cheaper = {"penalty_s": {"a": 1.0}}
-    assert dispatched(made.arrive(ticket("t", "a", "b", **cheaper), 0.0)) == ["b"]  # type: ignore[arg-type]
-    wish = ticket("u", "a", "b", preferred_s=0.12, **cheaper)  # type: ignore[arg-type]
-    assert dispatched(made.arrive(wish, 0.0)) == ["a"]
-
-
-PRICES = {"cheap": 10.0, "dear": 50.0}
-
-
-def test_sort_by_price_takes_the_cheapest_that_meets_the_deadline() -> None:
-    made = scheduler(endpoint("cheap", service_ms=1000), endpoint("dear", service_ms=50))
-
-    def by_price(name: str, deadline_s: float) -> list[str]:
-        wish = ticket(
-            name, "dear", "cheap", sort=Sort.PRICE, cost_nano=PRICES, deadline_s=deadline_s
-        )
-        return dispatched(made.arrive(wish, 0.0))
-
-    assert by_price("a", 5.0) == ["cheap"]
-    assert by_price("b", 0.5) == ["dear"], "the cheap one would be too late"
-    assert by_price("c", 5.0) == ["cheap"]
-
-
-def test_sort_by_price_spills_to_the_dearer_when_the_cheap_queue_is_too_long() -> None:
-    made = scheduler(endpoint("cheap", service_ms=1000), endpoint("dear", service_ms=50))
-    went = []
-    for number in range(4):
-        wish = ticket(
-            str(number), "cheap", "dear", sort=Sort.PRICE, cost_nano=PRICES, deadline_s=2.2
-        )
-        went += dispatched(made.arrive(wish, 0.0))
-    assert went == ["cheap", "cheap", "dear", "dear"]
-
-
-def test_sort_by_throughput_takes_the_fastest_whatever_the_wait() -> None:
-    made = scheduler(endpoint("a", service_ms=50), endpoint("b", service_ms=60))
-    place(made, "x", "a")
-    wish = ticket("t", "a", "b", sort=Sort.THROUGHPUT)
-    assert dispatched(made.arrive(wish, 0.0)) == ["a"]
-
-
 def test_a_batching_engine_is_filled_only_as_far_as_its_curve_makes_sense() -> None:
     curve = ((2, 3.0), (4, 9.0))
     made = scheduler(
@@ -315,37 +265,3 @@ def test_a_batching_engine_is_filled_only_as_far_as_its_curve_makes_sense() -> N
     )
     went = [dispatched(made.arrive(ticket(str(n), "batches", "alone"), 0.0))[0] for n in range(3)]
     assert went == ["batches", "alone", "alone"]
-
-
-def test_the_next_tick_is_due_soon_while_tickets_wait_and_never_when_nothing_is_to_come() -> None:
-    made = scheduler(endpoint("a"))
-    assert made.next_tick_s(0.0) is None
-    running = [place(made, name, "a") for name in "xy"]
-    made.arrive(ticket("z", "a"), 0.0)
-    due_s = made.next_tick_s(0.0)
-    assert due_s is not None
-    assert 0 <= due_s < 0.01
-    for attempt in running:
-        for decision in made.ended(attempt, ANSWERED, 0.1):
-            assert isinstance(decision, Dispatch)
-            running.append(decision.attempt)
-    made.tick(1.0)
-    made.tick(100.0)
-    assert made.next_tick_s(100.0) is None
-
-
-def test_a_prompt_goes_where_its_beginning_is_cached_once_that_has_been_found_to_help() -> None:
-    made = scheduler(endpoint("other"), endpoint("caching"))
-    prompt, stranger = (1, 2, 3, 4), (9, 8, 7, 6)
-    now_s = 0.0
-    for number in range(80):
-        # A cold prompt takes a unit of work, one that was seen before less than half of it.
-        seen = number % 2
-        chain = prompt if seen else tuple(hash((number, block)) for block in prompt)
-        attempt = place(made, str(number), "caching", now_s=now_s, prefix=chain)
-        made.ended(attempt, ANSWERED, now_s + (0.04 if seen and number > 1 else 0.1))
-        made.ended(place(made, f"o{number}", "other", now_s=now_s), ANSWERED, now_s + 0.1)
-        now_s += 0.5
-    assert place(made, "p", "other", "caching", now_s=now_s, prefix=prompt).endpoint.id == "caching"
-    elsewhere = place(made, "s", "other", "caching", now_s=now_s, prefix=stranger)
-    assert elsewhere.endpoint.id == "other"

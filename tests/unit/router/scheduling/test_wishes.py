@@ -90,3 +90,30 @@ def test_a_penalty_counts_for_as_many_seconds_as_it_says() -> None:
 def test_a_preferred_latency_is_a_wish_and_no_limit() -> None:
     made = scheduler(endpoint("a", service_ms=500), endpoint("b", service_ms=900))
     assert dispatched(made.arrive(ticket("t", "a", "b", preferred_s=0.1), 0.0)) == ["a"]
+
+
+def test_a_preferred_latency_is_kept_where_it_can_be() -> None:
+    made = scheduler(endpoint("a", service_ms=100), endpoint("b", service_ms=150))
+    penalty_s = {"a": 1.0}
+    assert dispatched(made.arrive(ticket("t", "a", "b", penalty_s=penalty_s), 0.0)) == ["b"]
+    wish = ticket("u", "a", "b", preferred_s=0.12, penalty_s=penalty_s)
+    assert dispatched(made.arrive(wish, 0.0)) == ["a"]
+
+
+def test_by_price_a_ticket_goes_to_the_dearer_one_if_the_cheap_queue_is_too_long() -> None:
+    made = scheduler(endpoint("cheap", service_ms=1000), endpoint("dear", service_ms=50))
+    cost_nano = {"cheap": 10.0, "dear": 50.0}
+    went = []
+    for number in range(4):
+        wish = ticket(
+            str(number), "cheap", "dear", sort=Sort.PRICE, cost_nano=cost_nano, deadline_s=2.2
+        )
+        went += dispatched(made.arrive(wish, 0.0))
+    assert went == ["cheap", "cheap", "dear", "dear"]
+
+
+def test_by_throughput_the_fastest_is_taken_whatever_the_wait() -> None:
+    made = scheduler(endpoint("a", service_ms=50), endpoint("b", service_ms=60))
+    place(made, "x", "a")
+    wish = ticket("t", "a", "b", sort=Sort.THROUGHPUT)
+    assert dispatched(made.arrive(wish, 0.0)) == ["a"]

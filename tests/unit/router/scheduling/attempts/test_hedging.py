@@ -45,7 +45,7 @@ def test_a_batchs_call_on_a_slow_worker_is_copied_once_a_fast_one_would_be_long_
         assert bool([d for d in made.tick(0.31) if isinstance(d, Hedge)]) is is_copied
 
 
-def test_whoever_answers_first_stops_the_other() -> None:
+def test_the_first_answer_stops_the_other_attempt() -> None:
     for winner_first in (True, False):
         made = two()
         first = place(made, "t", "late", "free")
@@ -63,7 +63,7 @@ def test_the_first_byte_decides_the_race() -> None:
     assert made.ended(second, ANSWERED, 0.5) == []
 
 
-def test_nobody_is_hedged_once_the_answer_has_begun() -> None:
+def test_an_attempt_is_not_hedged_once_its_answer_has_begun() -> None:
     made = two()
     made.first_byte(place(made, "t", "late", "free"), 0.1)
     assert not [d for d in made.tick(5.0) if isinstance(d, Hedge)]
@@ -230,7 +230,7 @@ def test_a_second_attempt_that_loses_is_not_blamed() -> None:
     assert made.fleet.workers["free"].ejection.consecutive_failures == 0
 
 
-def test_a_slot_that_a_loser_gives_back_goes_to_whoever_waits() -> None:
+def test_the_slot_of_a_cancelled_attempt_goes_to_a_waiting_ticket() -> None:
     made = scheduler(endpoint("late", service_ms=100), endpoint("free", service_ms=120))
     place(made, "t", "late", "free")
     second = hedge_of(made.tick(0.31))

@@ -49,7 +49,7 @@ def test_the_home_of_a_session_is_where_its_last_call_went() -> None:
     assert index.home(7) is None
 
 
-def test_so_many_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(affinity, "SESSIONS_MAX", 2)
     index = PrefixIndex()
     for session in (1, 2, 3):
@@ -58,7 +58,7 @@ def test_so_many_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @given(SENT, CHAIN, st.integers(1, 10))
-def test_it_is_what_a_memory_for_each_engine_would_say(
+def test_the_index_agrees_with_a_separate_memory_for_each_engine(
     sent: list[tuple[tuple[int, ...], str]], prompt: tuple[int, ...], most: int
 ) -> None:
     index = PrefixIndex()

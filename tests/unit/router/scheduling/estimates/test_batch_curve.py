@@ -23,12 +23,12 @@ def test_a_curve_goes_through_its_points(points: tuple[tuple[int, float], ...]) 
 
 
 @given(curves(), st.integers(1, 500))
-def test_a_factor_is_never_nothing(points: tuple[tuple[int, float], ...], count: int) -> None:
+def test_a_factor_has_a_lower_bound(points: tuple[tuple[int, float], ...], count: int) -> None:
     assert BatchCurve(points).factor(count) >= FACTOR_MIN
 
 
 @given(curves())
-def test_between_two_points_lies_nothing_beyond_them(
+def test_a_factor_lies_between_those_of_its_neighbouring_points(
     points: tuple[tuple[int, float], ...],
 ) -> None:
     curve = BatchCurve(points)
@@ -46,3 +46,9 @@ def test_a_curve_begins_with_one_alone() -> None:
 def test_only_a_curve_without_points_is_flat() -> None:
     assert BatchCurve().is_flat
     assert not BatchCurve(((1, 1.0),)).is_flat
+
+
+@pytest.mark.parametrize("points", [((4, 2.0), (4, 3.0)), ((8, 1.0), (4, 1.0)), ((1, 0.0),)])
+def test_a_batch_curve_that_makes_no_sense_is_refused(points: tuple) -> None:
+    with pytest.raises(ValueError, match="batch curve"):
+        BatchCurve(points)

@@ -29,7 +29,7 @@ def test_a_worker_never_looks_faster_than_estimated(running: list[Running], now_
 
 
 @given(RUNNING)
-def test_the_moment_told_is_when_the_evidence_begins(running: list[Running]) -> None:
+def test_the_evidence_begins_at_the_returned_time(running: list[Running]) -> None:
     _, since_s = evidence(running, 0.0)
     assert evidence(running, since_s - 1e-3)[0] == 1.0
     assert evidence(running, since_s + 1e-3)[0] > 1.0

@@ -34,7 +34,7 @@ def answers(sharing: Sharing, count: int, seed: int, *, shared: bool, sized: boo
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_those_that_slow_each_other_are_told_within_a_hundred_answers(seed: int) -> None:
+def test_requests_that_slow_each_other_are_found_within_a_hundred_answers(seed: int) -> None:
     assert answers(Sharing(), 100, seed, shared=True) < 100
 
 
@@ -46,7 +46,7 @@ def test_slots_are_not_taken_for_shared_whatever_sizes_are(seed: int, sized: boo
     assert not sharing.is_shown
 
 
-def test_whoever_counts_cached_tokens_keeps_prompts_for_all() -> None:
+def test_a_worker_that_counts_cached_tokens_makes_all_of_its_model_engines() -> None:
     sharing = Sharing()
     sharing.answered(Used(500, 0, 100), 0, 0.0, 1.0)
     assert not sharing.is_shown
@@ -81,7 +81,7 @@ def test_what_is_no_generation_never_makes_an_engine() -> None:
     assert not become_engine(made)
 
 
-def test_an_engine_that_one_of_a_model_turns_out_to_be_all_of_that_model_are() -> None:
+def test_one_engine_makes_all_workers_of_its_model_engines() -> None:
     made = scheduler(endpoint("one"), endpoint("two"), endpoint("another"))
     attempt = place(made, "t", "one", "two", **CHAT)
     made.ended(attempt, ANSWERED, 1.0, Used(500, 256, 100))
@@ -92,7 +92,7 @@ def test_an_engine_that_one_of_a_model_turns_out_to_be_all_of_that_model_are() -
 # Places of whole answers
 
 
-def test_a_figure_that_is_too_small_grows_by_what_ends_out_of_turn() -> None:
+def test_too_few_places_grow_with_whole_answers_that_end_out_of_turn() -> None:
     random, places = Random(1), Places(1)
     for _ in range(60):
         places.ended(random.randint(1, places.count + places.reserve))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.scheduling.fleet.budget import Budget, hedge_budget
+from router.scheduling.fleet.budget import Budget, hedge_budget, retry_budget
 
 
 @given(
@@ -38,3 +38,18 @@ def test_a_refusal_takes_nothing() -> None:
 def test_two_hedges_are_always_there_at_the_start(share: float) -> None:
     budget = hedge_budget(share)
     assert [budget.withdraw() for _ in range(3)] == [True, True, False]
+
+
+def test_retries_are_a_share_of_calls_above_a_floor() -> None:
+    budget = retry_budget()
+    assert sum(budget.withdraw() for _ in range(100)) == 10
+    for _ in range(50):
+        budget.deposit()
+    assert sum(budget.withdraw() for _ in range(100)) in (9, 10)
+
+
+def test_a_hedge_budget_does_not_grow_without_bound() -> None:
+    budget = hedge_budget(0.05)
+    for _ in range(10_000):
+        budget.deposit()
+    assert sum(budget.withdraw() for _ in range(100)) == 20

@@ -90,7 +90,7 @@ def test_a_pause_grows_to_its_bound_however_long_a_worker_is_down(more: int) -> 
         pause_s = made.until_s - now_s
 
 
-def test_all_that_was_under_way_when_a_circuit_opened_is_one_incident() -> None:
+def test_failures_of_requests_sent_before_the_circuit_opened_count_as_one() -> None:
     made = ejected(now_s=10.0)
     for _ in range(50):
         assert not made.failed(9.0, 10.5), "a hung worker fails all that it had"

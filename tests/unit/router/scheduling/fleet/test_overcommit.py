@@ -26,6 +26,12 @@ def test_a_longer_round_trip_never_needs_less(
     assert credit(slots, service_s, rtt_s + more_s) >= credit(slots, service_s, rtt_s)
 
 
+def test_the_reserve_at_a_worker_hides_its_round_trip() -> None:
+    assert credit(4, service_s=0.1, rtt_s=0.001) == 1
+    assert credit(16, service_s=0.04, rtt_s=0.010) == 4
+    assert credit(4, service_s=0.001, rtt_s=0.1) == 4, "no more than a round of slots"
+
+
 def test_an_unknown_service_gets_the_least() -> None:
     assert credit(8, service_s=0.0, rtt_s=1.0) == 1
 

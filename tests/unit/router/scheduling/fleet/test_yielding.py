@@ -50,14 +50,14 @@ def test_beside_others_it_takes_its_share_of_the_slots_and_one_at_least(
     assert made.waiting == 50 - begin
 
 
-def test_who_only_asks_for_the_priority_may_fill_what_others_leave() -> None:
+def test_calls_of_batch_priority_outside_a_batch_may_fill_a_worker() -> None:
     made = scheduler(16)
     place(made, "other", "w0")
     for number in range(15):
         place(made, f"own{number}", "w0", now_s=0.1, priority=Priority.BATCH)
 
 
-def test_others_find_room_beside_it_though_it_waits() -> None:
+def test_other_calls_find_room_while_batch_calls_wait() -> None:
     made = scheduler(16)
     place(made, "first", "w0")
     batch(made, 50, "w0", now_s=0.1)

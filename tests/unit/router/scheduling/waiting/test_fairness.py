@@ -18,7 +18,7 @@ LARGEST = 5.0
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.1, LARGEST)), min_size=1, max_size=40))
-def test_tenants_that_keep_waiting_get_the_same_work_but_for_a_request(
+def test_waiting_tenants_get_equal_work_to_within_a_request(
     made: list[tuple[int, float]],
 ) -> None:
     queue = Queue()
@@ -52,7 +52,7 @@ def test_a_turn_that_came_to_nothing_is_not_charged() -> None:
     assert [item.ticket.id for item in queue][:2] == ["other0", "left1"]
 
 
-def test_who_took_more_than_its_share_waits_when_it_comes_back() -> None:
+def test_a_tenant_that_returns_still_owes_what_it_took_beyond_its_share() -> None:
     queue = Queue()
     queue.add(ticket("large", "a", tenant=1, work=5.0), SLATE)
     queue.add(ticket("other0", "a", tenant=2), SLATE)
@@ -64,7 +64,7 @@ def test_who_took_more_than_its_share_waits_when_it_comes_back() -> None:
     assert order.index("again") in (5, 6)
 
 
-def test_a_tenant_that_comes_later_is_not_owed_for_the_time_before() -> None:
+def test_a_new_tenant_has_no_credit_for_the_time_before_it_came() -> None:
     queue = Queue()
     for number in range(6):
         queue.add(ticket(f"old{number}", "a", tenant=1), SLATE)
@@ -92,7 +92,7 @@ def test_batch_work_gets_its_turn_however_much_interactive_work_keeps_coming() -
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(Priority)), st.floats(0, 100)), max_size=12))
-def test_one_of_each_priority_is_served_by_deadline(
+def test_tickets_of_different_priorities_are_ordered_by_deadline(
     made: list[tuple[Priority, float]],
 ) -> None:
     queue = Queue()
@@ -105,7 +105,7 @@ def test_one_of_each_priority_is_served_by_deadline(
     assert all(before <= after for before, after in pairwise(deadlines))
 
 
-def test_the_order_may_be_walked_while_it_changes() -> None:
+def test_the_queue_may_change_while_it_is_iterated() -> None:
     queue = Queue()
     for number, priority in enumerate(list(Priority) * 3):
         queue.add(ticket(str(number), "a", priority=priority), SLATE)

@@ -72,7 +72,7 @@ def test_batch_work_yields_and_does_not_starve() -> None:
     assert names(queue, 90.0)[-2:] == ["batch", "late too"]
 
 
-def test_a_deadline_of_ones_own_says_what_is_late() -> None:
+def test_a_stream_with_its_own_deadline_is_never_late_by_this_measure() -> None:
     queue = Queue()
     add(queue, "late", 0.5)
     add(queue, "patient", deadline_s=30.0)
@@ -80,7 +80,7 @@ def test_a_deadline_of_ones_own_says_what_is_late() -> None:
     assert names(queue, 1.1) == ["patient", "fresh", "late"]
 
 
-def test_what_is_not_streamed_is_late_by_no_such_measure() -> None:
+def test_a_ticket_that_is_not_streamed_is_never_late() -> None:
     queue = Queue()
     for number in range(3):
         queue.add(ticket(str(number), "a", now_s=5.0 * number), SLATE)
@@ -88,9 +88,7 @@ def test_what_is_not_streamed_is_late_by_no_such_measure() -> None:
 
 
 @given(arriving=st.integers(1, 3), turns=st.integers(40, 120))
-def test_those_that_are_late_have_their_turns_however_many_others_come(
-    arriving: int, turns: int
-) -> None:
+def test_late_streams_get_at_least_every_twentieth_turn(arriving: int, turns: int) -> None:
     queue, now_s, late_turns = Queue(), 100.0, []
     for number in range(40):
         add(queue, f"late{number}", 0.01 * number)
@@ -121,7 +119,7 @@ def cannot_wait(queued: QueuedTicket, before: list[QueuedTicket], now_s: float) 
     return [other.ticket.id for other in who_cannot_wait(queued, before, "a", now_s)]
 
 
-def test_who_can_still_be_on_time_may_take_a_place_that_was_found_for_one_that_cannot() -> None:
+def test_a_place_found_for_a_late_stream_may_go_to_one_that_can_still_be_on_time() -> None:
     queue = Queue()
     late, fresh, new = add(queue, "late"), add(queue, "fresh", 0.5), add(queue, "new", 0.7)
     now_s = 0.5 + URGENT_S
@@ -137,7 +135,7 @@ def test_a_tenant_is_not_passed_by_another_ones_stream() -> None:
     assert cannot_wait(noisy, [calm], URGENT_S) == [], "it has gone"
 
 
-def test_nobody_is_handed_a_place_where_it_failed() -> None:
+def test_a_stream_is_not_handed_a_place_where_it_failed() -> None:
     queue = Queue()
     calm = add(queue, "calm", tenant=2, excluded=frozenset({"a"}))
     assert cannot_wait(add(queue, "noisy", tenant=1), [calm], 1.0) == []
@@ -186,7 +184,7 @@ def overloaded(*, patience_s: float = 1e9) -> tuple[Engine, float]:
     return engine, now_s
 
 
-def test_of_twice_what_it_can_an_engine_serves_most_of_what_it_serves_at_once() -> None:
+def test_at_twice_its_capacity_an_engine_serves_nearly_all_that_it_serves_on_time() -> None:
     engine, now_s = overloaded()
     assert engine.router.waiting > 100
     sent = len(engine.sent)
@@ -202,7 +200,7 @@ def test_of_twice_what_it_can_an_engine_serves_most_of_what_it_serves_at_once() 
     assert sum(on_time) / len(on_time) == pytest.approx(1 - 1 / LATE_TURNS, abs=0.02)
 
 
-def test_a_stream_that_would_be_served_far_too_late_is_told_at_once_when_to_come_back() -> None:
+def test_a_stream_that_would_wait_too_long_is_refused_at_once_with_a_time_to_retry() -> None:
     engine, now_s = overloaded(patience_s=5.0)
     at_once = [item for item in engine.rejected if item.reason is RejectReason.EXPIRED]
     assert at_once

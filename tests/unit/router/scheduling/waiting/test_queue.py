@@ -47,7 +47,7 @@ def test_a_tenants_share_is_of_work_not_of_requests() -> None:
     assert order.index("large1") > order.index("small3")
 
 
-def test_a_quiet_queue_forgets_who_had_much() -> None:
+def test_an_empty_queue_forgets_what_tenants_had() -> None:
     queue = Queue()
     first = add(queue, "first", tenant=1, work=100.0)
     queue.remove(first.ticket)
@@ -86,7 +86,7 @@ def test_a_deadline_of_ones_own_counts() -> None:
     ),
     st.data(),
 )
-def test_what_is_added_is_there_until_it_is_removed(
+def test_tickets_and_their_work_stay_until_they_are_removed(
     made: list[tuple[Priority, int, float]], data: st.DataObject
 ) -> None:
     queue = Queue()
@@ -124,7 +124,7 @@ def test_under_pressure_the_shorter_goes_first_within_reason() -> None:
     assert whose_turn(large, peers, "a", 1.0, now_s=FIRST) is large, "not for ever"
 
 
-def test_who_is_late_already_makes_way_for_who_can_still_be_on_time() -> None:
+def test_a_late_ticket_makes_way_for_one_that_can_still_be_on_time() -> None:
     queue = Queue()
     late = add(queue, "late")
     fresh = add(queue, "fresh", now_s=LATE)
@@ -133,7 +133,7 @@ def test_who_is_late_already_makes_way_for_who_can_still_be_on_time() -> None:
     assert whose_turn(late, peers, "b", 1.0, now_s=LATE + 0.1) is fresh
 
 
-def test_nobody_is_sent_where_it_failed_before() -> None:
+def test_a_turn_is_not_given_to_a_ticket_that_failed_on_this_worker() -> None:
     queue = Queue()
     large = add(queue, "large", work=9.0)
     add(queue, "small", work=0.1, excluded=frozenset({"a"}))

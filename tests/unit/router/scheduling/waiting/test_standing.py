@@ -10,7 +10,7 @@ from router.scheduling.waiting.standing import standing_of, standings
 from tests.unit.router.scheduling.fleets import endpoint, scheduler, ticket
 
 
-def test_places_are_in_the_order_of_the_queue_and_longer_for_more_work() -> None:
+def test_places_follow_the_order_of_the_queue() -> None:
     fleet = Fleet()
     fleet.apply([endpoint("a")])
     slate = fleet.slate(("a",))
@@ -21,7 +21,7 @@ def test_places_are_in_the_order_of_the_queue_and_longer_for_more_work() -> None
     assert [(item, found[item].place) for item in "012"] == [("0", 1), ("1", 2), ("2", 3)]
 
 
-def test_who_waits_longer_is_told_a_longer_time() -> None:
+def test_the_eta_grows_with_the_place() -> None:
     made = scheduler(endpoint("a", slots=2))
     for number in range(6):
         made.arrive(ticket(str(number), "a", now_s=0.0, work=1.0), 0.0)
@@ -32,7 +32,7 @@ def test_who_waits_longer_is_told_a_longer_time() -> None:
     assert times == pytest.approx([times[0], 2 * times[0], 3 * times[0]])
 
 
-def test_nobody_stands_where_nobody_waits() -> None:
+def test_an_empty_queue_has_no_standings() -> None:
     assert scheduler(endpoint("a")).standings(0.0) == {}
 
 
@@ -40,7 +40,7 @@ def test_nobody_stands_where_nobody_waits() -> None:
     st.lists(st.tuples(st.floats(0.1, 9.0), st.integers(0, 60)), min_size=1, max_size=30),
     st.integers(1, 3),
 )
-def test_who_comes_is_told_what_a_look_at_everybody_would_say(
+def test_the_quick_standing_of_a_new_ticket_agrees_with_the_full_list(
     calls: list[tuple[float, int]], tenants: int
 ) -> None:
     fleet = Fleet()
@@ -58,7 +58,7 @@ def test_who_comes_is_told_what_a_look_at_everybody_would_say(
         assert received.place == seen.place
 
 
-def test_who_does_not_wait_is_told_nothing() -> None:
+def test_a_ticket_that_does_not_wait_has_no_standing() -> None:
     made = scheduler(endpoint("a"))
     here = ticket("0", "a", now_s=0.0)
     made.arrive(here, 0.0)

@@ -8,7 +8,7 @@ from router.scheduling.waiting.starting import LEFT_LEAST, Starts
 POOL = {"gpu": 20.0}
 
 
-def test_the_first_is_told_the_declared_time_and_the_next_what_is_left_of_it() -> None:
+def test_the_first_call_waits_for_the_declared_time_and_the_next_for_its_rest() -> None:
     starts = Starts(10)
     first = starts.arrive("a", "m", 1, POOL, 100.0)
     second = starts.arrive("b", "m", 1, POOL, 105.0)
@@ -22,7 +22,7 @@ def test_the_first_is_told_the_declared_time_and_the_next_what_is_left_of_it() -
     assert (moved.place, moved.eta_s) == (1, 14.0)
 
 
-def test_a_start_that_takes_longer_is_never_said_to_be_over() -> None:
+def test_a_start_that_takes_too_long_still_has_some_time_left() -> None:
     starts = Starts(10)
     starts.arrive("a", "m", 1, POOL, 0.0)
     late = starts.standing("a", 500.0)
@@ -65,7 +65,7 @@ def test_one_caller_leaves_room_for_another_and_the_bound_holds() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), max_size=60))
-def test_whoever_comes_and_goes_the_counts_agree(moves: list[tuple[int, int]]) -> None:
+def test_counts_and_places_agree_after_any_moves(moves: list[tuple[int, int]]) -> None:
     starts, waiting = Starts(4), dict[str, str]()
     for now_s, (call, model) in enumerate(moves):
         id_ = f"c{call}"

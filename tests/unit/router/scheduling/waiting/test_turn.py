@@ -25,14 +25,14 @@ def test_requests_for_other_workers_do_not_overtake() -> None:
     assert whose_turn(large, queue.peers(large.ticket), "a", 1.0, now_s=1.0) is large
 
 
-def test_where_nothing_is_known_of_services_fair_order_holds() -> None:
+def test_without_a_known_service_time_the_order_does_not_change() -> None:
     queue = Queue()
     large = add(queue, "large", work=9.0)
     add(queue, "small", work=0.1)
     assert whose_turn(large, queue.peers(large.ticket), "a", 0.0, now_s=1.0) is large
 
 
-def test_of_equals_the_one_that_came_first_goes_first() -> None:
+def test_among_equal_tickets_the_oldest_goes_first() -> None:
     queue = Queue()
     first = add(queue, "first")
     second = add(queue, "second", now_s=0.2)
@@ -56,7 +56,7 @@ def test_only_so_many_peers_are_looked_at() -> None:
     ),
     st.data(),
 )
-def test_a_place_is_only_handed_to_who_may_have_it(
+def test_a_turn_goes_to_the_same_tenant_and_never_where_a_ticket_failed(
     made: list[tuple[float, float, int, bool]], data: st.DataObject
 ) -> None:
     queue = Queue()

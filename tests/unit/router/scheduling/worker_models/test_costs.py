@@ -26,7 +26,7 @@ def test_the_terms_add_up_to_what_a_request_costs(
     assert terms.own_s + terms.others_s == pytest.approx(cost_s, rel=1e-6, abs=1e-6)
 
 
-def test_what_is_cached_shortens_the_reading_for_all_and_the_answer_for_nobody() -> None:
+def test_cached_tokens_shorten_the_prefill_and_not_the_answer() -> None:
     costs = Costs(1.0, 0.01, 0.02, 1e-5, 0.04, 0.022, 1.1e-5)
     new, known = costs.terms(1_000, 0, 50), costs.terms(1_000, 600, 50)
     assert new.prefill_s - known.prefill_s == pytest.approx(600 * 0.01)

@@ -77,7 +77,7 @@ def test_an_answer_learns_the_mean_batch_that_it_was_decoded_in() -> None:
 # The terms
 
 
-def test_what_is_cached_is_not_computed_and_disturbs_nobody() -> None:
+def test_cached_tokens_are_not_computed_and_add_nothing_to_others() -> None:
     engine = Engine(EngineSpeed(), Batch())
     engine.begin(ticket(500, 20), 0, 0.0)
     engine.look(0.0)
@@ -121,7 +121,7 @@ def test_silence_is_evidence_before_anything_has_failed() -> None:
     assert engine.costs.whole_s(500, 20) > 4 * soon
 
 
-def test_the_bad_name_of_an_engine_fades_while_nothing_is_heard_of_it() -> None:
+def test_an_engines_slowness_fades_while_nothing_is_heard_of_it() -> None:
     speed = EngineSpeed()
     slow, sibling = Engine(speed, Batch()), Engine(speed, Batch())
     for number in range(60):
@@ -240,14 +240,14 @@ def test_engines_that_are_gone_are_no_siblings_any_more() -> None:
 # Places
 
 
-def test_a_figure_that_is_too_small_grows_with_what_is_seen_under_way() -> None:
+def test_too_few_places_grow_with_the_answers_seen_at_once() -> None:
     places = Places(1)
     for decoding in range(1, 20):
         places.began(min(decoding, places.count + places.reserve), 1.0, 0.1, 0.1)
     assert places.count == 19
 
 
-def test_a_figure_that_is_too_large_shrinks_when_prompts_wait_for_others_to_end() -> None:
+def test_too_many_places_shrink_when_prompts_wait_for_others_to_end() -> None:
     places = Places(16)
     for _ in range(10):
         places.began(3, 3.0, 2.0, 0.1)

@@ -34,7 +34,7 @@ def expected_s(made: Scheduler, name: str) -> float:
     return place(made, f"to {name}", name, **CHAT).run.expected_s
 
 
-def test_nothing_known_is_an_engine_of_the_middle() -> None:
+def test_an_unknown_engine_is_expected_to_be_average() -> None:
     assert guess_of(engine("a", "something").deployment, "something") == (FIRST_GUESS, STEP_GUESS)
     assert guess_of(engine("a").deployment, "NVIDIA A100 80GB") == (FIRST_GUESS, STEP_GUESS)
 

@@ -106,7 +106,7 @@ def test_an_engine_that_is_full_has_no_room_and_gets_it_back() -> None:
     assert first_s(made, "full", 3_000) < 2.0
 
 
-def test_who_waited_for_room_says_nothing_of_an_engines_speed() -> None:
+def test_a_wait_for_kv_room_teaches_nothing_of_an_engines_speed() -> None:
     made = half_full()
     model = made.fleet.endpoints["full"].model
     assert isinstance(model, EngineEndpoint)

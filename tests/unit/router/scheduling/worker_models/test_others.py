@@ -19,7 +19,7 @@ def generation(prompt: float, now_s: float) -> Generation:
     return Generation(prompt, prompt, streams=True, now_s=now_s)
 
 
-def test_what_others_have_counts_in_the_batch_until_they_say_otherwise() -> None:
+def test_the_load_of_other_routers_counts_in_the_batch_until_it_is_replaced() -> None:
     batch = Batch()
     one = generation(400.0, 0.0)
     batch.begin(one, 0.0)
@@ -32,7 +32,7 @@ def test_what_others_have_counts_in_the_batch_until_they_say_otherwise() -> None
     assert (batch.pending_tokens, batch.context_tokens, batch.decoding) == (0, 0, 0)
 
 
-def test_what_is_told_of_own_work_leaves_out_that_of_others() -> None:
+def test_a_routers_own_load_leaves_out_that_of_others() -> None:
     alone, beside = Batch(), Batch()
     beside.set_others(THEIRS, 0.0)
     means = [OwnLoad(alone), OwnLoad(beside)]
@@ -87,7 +87,7 @@ def test_the_loads_of_all_others_add_up_and_the_last_word_counts() -> None:
     assert batch.others == NO_LOAD
 
 
-def test_of_workers_with_slots_nothing_is_told() -> None:
+def test_no_load_is_shared_of_workers_with_slots() -> None:
     made = scheduler(endpoint("slots"), engine("e"))
     sent(made, asked("opens", "e", now_s=0.0))
     assert set(made.word(1.0).loads) == {"e"}
@@ -105,7 +105,7 @@ def test_the_next_turn_of_a_chat_is_found_where_another_router_sent_the_last() -
     assert mine.cached((1, 2, 9)) == {"b": 1}
 
 
-def test_what_is_said_and_what_is_remembered_of_others_is_bounded() -> None:
+def test_the_prompts_shared_with_and_remembered_of_others_are_bounded() -> None:
     index = PrefixIndex()
     for block in range(LATEST_MAX + 10):
         index.sent((block,), "a")
@@ -117,16 +117,16 @@ def test_what_is_said_and_what_is_remembered_of_others_is_bounded() -> None:
     assert index.cached((-1,)) == {}
 
 
-def test_more_requests_than_others_speak_of_are_answers_of_mean_prompts() -> None:
+def test_requests_beyond_the_reported_load_count_as_answers_to_mean_prompts() -> None:
     assert corrected(THEIRS, 11.0, 500.0) == Load(2.0, 3_000.0, 9.0, 10_500.0, 500.0)
 
 
-def test_fewer_requests_than_others_speak_of_are_less_of_the_same() -> None:
+def test_a_load_is_scaled_down_if_the_engine_counts_fewer_requests() -> None:
     assert corrected(THEIRS, 2.0, 500.0) == Load(0.5, 750.0, 1.5, 2_250.0, 125.0)
     assert corrected(THEIRS, 0.0, 500.0) == NO_LOAD
 
 
-def test_own_requests_are_no_work_of_others_and_a_count_without_them_is_none() -> None:
+def test_a_routers_own_requests_are_not_taken_for_work_of_others() -> None:
     made = scheduler(engine("e"))
     sent(made, asked("own", "e", now_s=0.0))
     batch = made.fleet.workers["e"].model.batch  # type: ignore[attr-defined]

@@ -121,7 +121,7 @@ def test_a_session_goes_elsewhere_rather_than_wait() -> None:
     assert {one.endpoint.id, two.endpoint.id} == {"a", "b"}
 
 
-def test_the_decision_says_of_what_each_score_was_made_as_it_was_then() -> None:
+def test_a_decision_keeps_the_parts_of_each_score_at_that_time() -> None:
     made = scheduler(engine("a"), engine("b"))
     turn = replace(asked("one", "a", "b", now_s=0.0, prompt=2_500), prefix=tuple(range(40)))
     there = sent(made, turn)
@@ -148,7 +148,7 @@ def test_the_decision_says_of_what_each_score_was_made_as_it_was_then() -> None:
     assert back.others_s > other.others_s == 0  # The second one runs there.
 
 
-def test_of_a_saturated_engine_the_wait_counts_beside_the_terms() -> None:
+def test_the_wait_for_a_saturated_engine_counts_beside_the_terms() -> None:
     made = scheduler(engine("a"), engine("b"))
     now_s = 0.0
     while not made.waiting:

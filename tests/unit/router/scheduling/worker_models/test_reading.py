@@ -24,7 +24,7 @@ def test_an_engine_much_quicker_than_its_readers_is_not_held_back() -> None:
     assert kept_at(60, 0.02).answers_max(0.01) == inf
 
 
-def test_one_at_which_tokens_come_too_slowly_is_given_fewer_than_it_has() -> None:
+def test_an_engine_whose_tokens_come_too_slowly_gets_fewer_answers() -> None:
     assert kept_at(40, 2 * READING_S).answers_max(0.05) < 25
 
 

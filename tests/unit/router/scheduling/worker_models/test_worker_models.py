@@ -67,7 +67,7 @@ def test_a_server_of_chat_that_always_batches_is_an_engine_by_its_name(
     assert kinds(scheduler(named)) == [kind]
 
 
-def test_what_ran_on_slots_counts_while_it_runs_and_teaches_when_it_ends() -> None:
+def test_requests_from_before_the_model_changed_still_count_and_teach() -> None:
     made = scheduler(*deployments("gpu", "one"))
     worker = made.fleet.workers["gpu"]
     whole = [place(made, str(number), "one") for number in range(9)]  # The ninth waits there.
@@ -83,7 +83,7 @@ def test_what_ran_on_slots_counts_while_it_runs_and_teaches_when_it_ends() -> No
     assert not worker.inflight
 
 
-def test_what_is_no_generation_has_its_own_service_on_an_engine_and_no_part_of_the_batch() -> None:
+def test_other_requests_than_generations_have_their_own_service_and_no_part_of_the_batch() -> None:
     made = scheduler(*deployments("gpu", "chat", "embeddings"))
     streamed(made, "chat", "chat")
     for number in range(60):
