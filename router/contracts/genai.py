@@ -8,30 +8,24 @@ from collections.abc import Mapping
 
 from router.contracts.record import AttemptRecord, UsageRecord, hedge_ms
 from router.domain.outcome import Outcome
+from router.domain.protocols import KINDS
 from router.domain.request import Kind
 
 PROVIDER = "waypost"
-OPERATIONS = {
-    Kind.CHAT: "chat",
-    Kind.COMPLETION: "text_completion",
-    Kind.EMBEDDING: "embeddings",
-    Kind.INFER: "infer",
-}
-"""The conventions have no operation on tensors; that name is ours."""
 
 Attributes = Mapping[str, str | int | float | bool | tuple[str, ...]]
 
 
 def span_name(record: UsageRecord) -> str:
     """For example ``chat author/model``."""
-    return f"{OPERATIONS[Kind(record.kind)]} {record.model}"
+    return f"{KINDS[Kind(record.kind)].operation} {record.model}"
 
 
 def call_attributes(record: UsageRecord) -> Attributes:
     """Attributes of a call's span."""
     hedged_ms = hedge_ms(record.attempts, record.worker_id, record.queue_ms)
     attributes: dict[str, str | int | float | bool | tuple[str, ...]] = {
-        "gen_ai.operation.name": OPERATIONS[Kind(record.kind)],
+        "gen_ai.operation.name": KINDS[Kind(record.kind)].operation,
         "gen_ai.provider.name": PROVIDER,
         "gen_ai.request.model": record.model,
         "gen_ai.request.stream": record.streamed,

@@ -10,6 +10,7 @@ from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
 from router.domain.catalog import Endpoint
 from router.domain.pricing import Usage
+from router.domain.protocols import KINDS
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.ports.upstream import Answer, StreamPart, UpstreamFailed
 from router.settings import Limits
@@ -17,11 +18,6 @@ from router.upstream.http import HTTPClient, post_for_answer
 from router.upstream.sse import EventStream, usage_of
 from router.upstream.sse_parts import parts_of
 
-PATHS = {
-    Kind.CHAT: "/v1/chat/completions",
-    Kind.COMPLETION: "/v1/completions",
-    Kind.EMBEDDING: "/v1/embeddings",
-}
 JSON = b"Content-Type: application/json\r\n"
 OURS = frozenset({"provider", "models", "session_id"})
 """Fields for the router that a worker must not see."""
@@ -45,7 +41,7 @@ class OpenAIUpstream:
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         """Call, check that the answer is a completion, and put the public model name on it."""
-        url = endpoint.worker.url + PATHS[request.kind]
+        url = endpoint.worker.url + KINDS[request.kind].path
         _, body = await post_for_answer(
             self._client,
             url,
@@ -75,7 +71,7 @@ class OpenAIUpstream:
         self, request: InferenceRequest, endpoint: Endpoint
     ) -> AsyncGenerator[StreamPart, None]:
         """Call and forward whole events, without usage that the client did not ask for."""
-        url = endpoint.worker.url + PATHS[request.kind]
+        url = endpoint.worker.url + KINDS[request.kind].path
         events = EventStream(
             model="" if endpoint.deployment.upstream_model == request.model else request.model,
             keep_usage=request.include_usage,
@@ -92,7 +88,7 @@ class OpenAIUpstream:
             fields |= {"input": "."}
         else:
             fields |= {"messages": [{"role": "user", "content": "."}], "max_tokens": 1}
-        url = endpoint.worker.url + PATHS[Kind.EMBEDDING if embeds else Kind.CHAT]
+        url = endpoint.worker.url + KINDS[Kind.EMBEDDING if embeds else Kind.CHAT].path
         await post_for_answer(
             self._client, url, JSON, _encode(fields), self._limits.answer_bytes_max
         )

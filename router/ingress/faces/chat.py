@@ -30,7 +30,7 @@ def _asked(body: ChatBody) -> Asked:
     return Asked(1, least, images=chat.images, modalities=chat.modalities)
 
 
-SHAPE = Shape(Kind.CHAT, msgspec.json.Decoder(ChatBody).decode, _asked, prompt="messages")
+SHAPE = Shape(Kind.CHAT, msgspec.json.Decoder(ChatBody).decode, _asked)
 
 
 def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:

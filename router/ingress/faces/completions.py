@@ -31,7 +31,6 @@ SHAPE = Shape(
     Kind.COMPLETION,
     msgspec.json.Decoder(CompletionBody).decode,
     _asked,
-    prompt="prompt",
     tokens_least=0,  # A completion of no tokens only scores its prompt.
 )
 

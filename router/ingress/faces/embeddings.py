@@ -22,13 +22,7 @@ def _asked(body: EmbeddingBody) -> Asked:
     return Asked(len(texts), tokens_listed=tokens_listed(texts))
 
 
-SHAPE = Shape(
-    Kind.EMBEDDING,
-    msgspec.json.Decoder(EmbeddingBody).decode,
-    _asked,
-    prompt="input",
-    generates=False,
-)
+SHAPE = Shape(Kind.EMBEDDING, msgspec.json.Decoder(EmbeddingBody).decode, _asked)
 
 
 def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:

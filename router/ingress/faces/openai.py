@@ -9,6 +9,7 @@ from msgspec import Raw
 from router.contracts.wire import UNREADABLE
 from router.domain.errors import RequestInvalid
 from router.domain.pricing import Usage
+from router.domain.protocols import KINDS
 from router.domain.request import (
     BYTES_PER_TOKEN,
     NO_WISHES,
@@ -56,16 +57,14 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 class Shape(msgspec.Struct, frozen=True):
     """A kind of call in OpenAI's words.
 
-    ``asked`` checks a decoded body and says its size. ``prompt`` is the field with the prompt. What
-    ``generates`` may be streamed, and asked for ``tokens_least`` tokens or more.
+    ``asked`` checks a decoded body and says its size. What generates may be asked for
+    ``tokens_least`` tokens or more.
     """
 
     kind: Kind
     decode: Callable[[bytes], Body]
     asked: Callable[[Any], Asked]
-    prompt: str
     tokens_least: int = 1
-    generates: bool = True
 
 
 def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
@@ -77,10 +76,11 @@ def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
         raise unfit(error) from None
     except UNREADABLE as unreadable:
         raise RequestInvalid(f"the body is not JSON: {unreadable}") from None
+    kind = KINDS[shape.kind]
     model, fallbacks = _models(known)
     asked = shape.asked(known)
     choices = 1 if known.n is None else _between("n", known.n, 1, CHOICES_MAX)
-    prompt_bytes = len(memoryview(fields[shape.prompt]))
+    prompt_bytes = len(memoryview(fields[kind.prompt]))
     if asked.tokens_listed:
         prompt_bytes = asked.tokens_listed * BYTES_PER_TOKEN
     image_bytes = sum(len(url) for url in asked.images)
@@ -101,9 +101,9 @@ def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
         prompt_tokens_min=0 if TRUNCATED in fields else asked.tokens_min,
         modalities=asked.modalities,
         completion_tokens_asked=_tokens_asked(known, shape),
-        choices_asked=choices * asked.texts if shape.generates else choices,
+        choices_asked=choices * asked.texts if kind.generates else choices,
         texts=asked.texts,
-        stream=bool(known.stream) and shape.generates,
+        stream=bool(known.stream) and kind.generates,
         include_usage=bool(known.stream_options and known.stream_options.include_usage),
         explain=arrival.explain,
         wishes=_wishes(known.provider),
@@ -113,7 +113,7 @@ def parse_call(shape: Shape, body: bytes, arrival: Arrival) -> InferenceRequest:
 
 def _tokens_asked(known: Body, shape: Shape) -> int:
     """The requested length of an answer, 0 if none."""
-    if not shape.generates:
+    if not KINDS[shape.kind].generates:
         return 0
     asked = [
         ("max_completion_tokens", known.max_completion_tokens),

@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from router.domain.catalog import Model
 from router.domain.pricing import Usage
-from router.domain.request import InferenceRequest, Kind
+from router.domain.protocols import KINDS
+from router.domain.request import InferenceRequest
 from router.pipeline.holds.counting import WorkerCounts
 from router.scheduling.estimates.tokens import TokenEstimates
 
-GENERATING = frozenset({Kind.CHAT, Kind.COMPLETION})
 OPEN_ENDED_TOKENS = 8_192
 """The most tokens of an answer that neither the caller nor the model bounds."""
 
@@ -55,7 +55,7 @@ class Holding:
         bound = request.bound
         prompt = self._counts.prompt_tokens(request) if bound.prompt_tokens else 0
         longest = bound.completion_tokens
-        if request.kind not in GENERATING or request.completion_tokens_asked:
+        if not KINDS[request.kind].generates or request.completion_tokens_asked:
             most = _usage(bound, prompt, longest)
             return Held(most, most, most)
         if not longest:

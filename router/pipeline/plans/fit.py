@@ -2,8 +2,8 @@
 
 from router.domain.catalog import Model
 from router.domain.errors import RequestInvalid, WorkerRefused
-from router.domain.protocols import TASK_KINDS
-from router.domain.request import InferenceRequest, Kind
+from router.domain.protocols import KINDS, TASK_KINDS
+from router.domain.request import InferenceRequest
 
 
 def check_fit(model: Model, request: InferenceRequest) -> None:
@@ -33,5 +33,5 @@ def check_fit(model: Model, request: InferenceRequest) -> None:
             f"{request.prompt_tokens_min} at least; shorten it",
             status=400,
             code="context_length_exceeded",
-            param="prompt" if request.kind is Kind.COMPLETION else "messages",
+            param=KINDS[request.kind].prompt,
         )

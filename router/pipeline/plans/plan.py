@@ -19,9 +19,10 @@ from router.domain.errors import (
 )
 from router.domain.money import NANO_MAX, format_usd
 from router.domain.pricing import Price, PriceClass, Usage, hold_nano
+from router.domain.protocols import KINDS
 from router.domain.request import NO_WISHES, InferenceRequest, Priority, Sort
 from router.domain.verdict import Verdict
-from router.pipeline.holds.holding import GENERATING, Holding
+from router.pipeline.holds.holding import Holding
 from router.pipeline.plans.eligibility import (
     Eligibility,
     Startable,
@@ -192,7 +193,8 @@ def make_ticket(
     model, tenant = plan.policy.model, plan.grant.organisation_id
     prefix = prefix_blocks(request)
     prompt_tokens = answer_tokens = 0.0
-    if request.kind in GENERATING:
+    generates = KINDS[request.kind].generates
+    if generates:
         prompt_tokens = tokens.prompt(model, request.prompt_bytes)
         answer_tokens = tokens.answer(model, tenant, request.completion_tokens_asked)
     return Ticket(
@@ -209,7 +211,7 @@ def make_ticket(
         prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,
         answer_tokens_max=request.completion_tokens_asked,
-        streams=request.stream and request.kind in GENERATING,
+        streams=request.stream and generates,
         priority=wishes.priority,
         yields=plan.price_class is PriceClass.BATCH,
         tenant=tenant,

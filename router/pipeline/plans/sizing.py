@@ -2,6 +2,7 @@
 
 from zlib import crc32
 
+from router.domain.protocols import KINDS
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
 from router.scheduling.caches.affinity import BLOCK_BYTES, PREFIX_BLOCKS_MAX
 
@@ -9,7 +10,6 @@ SESSIONS = ("session_id", "prompt_cache_key", "user")
 """Fields that say which calls belong together. The first one given counts."""
 
 NOTHING = (b"null", b'""')
-PREFIXED = {Kind.CHAT: "messages", Kind.COMPLETION: "prompt"}
 
 
 def size_features(request: InferenceRequest) -> tuple[float, ...]:
@@ -29,9 +29,10 @@ def prefix_blocks(request: InferenceRequest) -> tuple[int, ...]:
 
     Only whole blocks count: the last block of a chat changes with the next turn.
     """
-    if request.prompt_bytes < BLOCK_BYTES or request.kind not in PREFIXED:
+    kind = KINDS[request.kind]
+    if request.prompt_bytes < BLOCK_BYTES or not kind.generates:
         return ()
-    prompt = memoryview(request.fields[PREFIXED[request.kind]])
+    prompt = memoryview(request.fields[kind.prompt])
     blocks: list[int] = []
     chained = 0
     whole = min(len(prompt) // BLOCK_BYTES, PREFIX_BLOCKS_MAX) * BLOCK_BYTES
