@@ -89,7 +89,7 @@ class Scoring:
         blocks: dict[str, float] = {**self._prefixes.cached(ticket.prefix)}
         home = self._prefixes.home(ticket.session)
         if home is not None:
-            known = blocks.get(home, 0)
+            known = blocks.get(home, 0.0)
             blocks[home] = known + SESSION_SHARE * (len(ticket.prefix) - known)
         if not blocks:
             return seconds

