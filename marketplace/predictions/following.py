@@ -37,7 +37,6 @@ class Wait(_Following):
         self.seconds = seconds
 
     def step(self, *, is_late: bool) -> Step:
-        """See :class:`marketplace.shared.held.Held`."""
         try:
             prediction = self._read()
             if prediction is None:
@@ -61,7 +60,6 @@ class Stream(_Following):
         self._after_id = after_id
 
     def step(self, *, is_late: bool) -> Step:
-        """See :class:`marketplace.shared.held.Held`."""
         try:
             prediction = self._read()
             if prediction is None:

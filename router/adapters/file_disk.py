@@ -30,23 +30,18 @@ class FileDisk:
             ) from None
 
     def names(self) -> list[str]:
-        """See :class:`router.ports.disk.Disk`."""
         return sorted(path.name for path in self._folder.iterdir())
 
     def read(self, name: str) -> bytes:
-        """See :class:`router.ports.disk.Disk`."""
         return (self._folder / name).read_bytes()
 
     def create(self, name: str) -> "OpenFile":
-        """See :class:`router.ports.disk.Disk`."""
         return OpenFile(os.open(self._folder / name, _FLAGS, 0o600))
 
     def copy(self, name: str, to: str) -> None:
-        """See :class:`router.ports.disk.Disk`."""
         shutil.copyfile(self._folder / name, self._folder / to)
 
     def delete(self, name: str) -> None:
-        """See :class:`router.ports.disk.Disk`."""
         (self._folder / name).unlink(missing_ok=True)
 
 
@@ -57,15 +52,12 @@ class OpenFile:
         self._descriptor = descriptor
 
     def append(self, data: bytes) -> int:
-        """See :class:`router.ports.disk.AppendFile`."""
         return os.write(self._descriptor, data)
 
     def sync(self) -> None:
-        """See :class:`router.ports.disk.AppendFile`."""
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
-        """See :class:`router.ports.disk.AppendFile`."""
         os.close(self._descriptor)
 
 

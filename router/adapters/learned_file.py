@@ -13,7 +13,6 @@ class LearnedFile:
         self._path = path
 
     def load(self) -> KeptLearned | None:
-        """See :class:`router.ports.catalog.LearnedStore`."""
         try:
             body = self._path.read_bytes()
         except FileNotFoundError:
@@ -21,5 +20,4 @@ class LearnedFile:
         return decode_learned(body)
 
     def save(self, kept: KeptLearned) -> None:
-        """See :class:`router.ports.catalog.LearnedStore`."""
         replace_file(self._path, encode_learned(kept))

@@ -36,7 +36,6 @@ class MemoryCluster:
         claims: Mapping[str, SlotClaim],
         word: Word = SILENT,
     ) -> Beat:
-        """See :class:`router.ports.cluster.Cluster`."""
         now_s = self._clock()
         for router_id in [r for r, (_, until_s) in self._members.items() if until_s <= now_s]:
             await self.leave(router_id)
@@ -51,7 +50,6 @@ class MemoryCluster:
         return Beat(tuple(member for _, (member, _) in sorted(self._members.items())), granted)
 
     async def leave(self, router_id: str) -> None:
-        """See :class:`router.ports.cluster.Cluster`."""
         self._members.pop(router_id, None)
         self._leases.pop(router_id, None)
 
@@ -74,7 +72,6 @@ class MemoryIdempotencyStore:
         self._rows: dict[tuple[str, str], _KeptKey] = {}
 
     async def claim(self, claimant: Claimant, fingerprint: str, ttl_s: float) -> Claim:
-        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         now_s = self._clock()
         self._rows = {k: row for k, row in self._rows.items() if row.expires_s > now_s}
         row = self._rows.get((claimant.scope, claimant.key))
@@ -89,7 +86,6 @@ class MemoryIdempotencyStore:
         return Claim(ClaimState.DONE, row.answer) if done else Claim(ClaimState.RUNNING)
 
     async def keep(self, claimant: Claimant, answer: KeptAnswer, ttl_s: float) -> None:
-        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         row = self._running(claimant)
         if row is not None:
             self._rows[claimant.scope, claimant.key] = structs.replace(
@@ -97,7 +93,6 @@ class MemoryIdempotencyStore:
             )
 
     async def forget(self, claimant: Claimant) -> None:
-        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         if self._running(claimant) is not None:
             del self._rows[claimant.scope, claimant.key]
 
@@ -120,7 +115,6 @@ class MemorySnapshotSource:
         self._snapshots.put_nowait(snapshot)
 
     async def snapshots(self) -> AsyncIterator[Snapshot | None]:
-        """See :class:`router.ports.catalog.SnapshotSource`."""
         while True:
             yield await self._snapshots.get()
 
@@ -216,11 +210,9 @@ class MemoryLedger:
             self.budgets[budget_id].held_nano += amount_nano
 
     async def posted_nano(self, account_id: int) -> int:
-        """See :class:`router.ports.books.Books`."""
         return self.posted.get(account_id, self._default_nano)
 
     async def budget(self, budget_id: int) -> BudgetState | None:
-        """See :class:`router.ports.books.Books`."""
         budget = self.budgets.get(budget_id)
         if budget is None:
             return None
@@ -249,11 +241,9 @@ class MemoryLedger:
         )
 
     async def call(self, request_id: str) -> UsageRecord | None:
-        """See :class:`router.ports.books.Books`."""
         return next((record for record in self.records if record.request_id == request_id), None)
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
-        """See :class:`router.ports.records.RecordSink`."""
         for record in records:
             if record.charge_nano > record.hold_nano:
                 raise RecordRejected(f"{record.request_id}: charge exceeds hold")
@@ -294,7 +284,6 @@ class MemoryBank:
     async def take(
         self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
     ) -> LeaseGrant | Shortage:
-        """See :class:`router.ports.bank.LeaseBank`."""
         found = self._ledger.left(purse)
         if found.left_nano < max(need_nano, 1):
             return self._short(purse, found) if need_nano else found
@@ -305,7 +294,6 @@ class MemoryBank:
         return LeaseGrant(lease_id, purse, amount, expires_at_s)
 
     async def grow(self, lease_id: str, need_nano: int, want_nano: int) -> int | Shortage:
-        """See :class:`router.ports.bank.LeaseBank`."""
         lease = self._ledger.leases.get(lease_id)
         if lease is None:
             return Shortage(0, 0, 0)
@@ -327,7 +315,6 @@ class MemoryBank:
         return min(want_nano, found.left_nano, max(need_nano, even, 1))
 
     async def shrink(self, lease_id: str, amount_nano: int) -> None:
-        """See :class:`router.ports.bank.LeaseBank`."""
         lease = self._ledger.leases.get(lease_id)
         if lease is not None and amount_nano < lease.amount_nano:
             amount_nano = max(amount_nano, lease.spent_nano)
@@ -335,7 +322,6 @@ class MemoryBank:
             lease.amount_nano = amount_nano
 
     async def extend(self, lease_id: str) -> float:
-        """See :class:`router.ports.bank.LeaseBank`."""
         lease = self._ledger.leases.get(lease_id)
         if lease is None:
             return 0.0
@@ -343,20 +329,17 @@ class MemoryBank:
         return lease.expires_at_s
 
     async def close(self, lease_id: str) -> None:
-        """See :class:`router.ports.bank.LeaseBank`."""
         lease = self._ledger.leases.pop(lease_id, None)
         if lease is not None:
             self._ledger.hold(lease.purse, -lease.rest_nano)
 
     async def close_earlier(self) -> None:
-        """See :class:`router.ports.bank.LeaseBank`."""
         mine = f"{self._router_id}/"
         for lease_id, lease in list(self._ledger.leases.items()):
             if lease.owner.startswith(mine) and lease.owner != self.owner:
                 await self.close(lease_id)
 
     async def recalls(self) -> AsyncIterator[int]:
-        """See :class:`router.ports.bank.LeaseBank`."""
         while True:
             yield await self._recalled.get()
 

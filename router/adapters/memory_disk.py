@@ -15,15 +15,12 @@ class MemoryDisk:
         self._files: dict[str, MemoryFile] = {}
 
     def names(self) -> list[str]:
-        """See :class:`router.ports.disk.Disk`."""
         return sorted(self._files)
 
     def read(self, name: str) -> bytes:
-        """See :class:`router.ports.disk.Disk`."""
         return bytes(self._file(name).content)
 
     def create(self, name: str) -> "MemoryFile":
-        """See :class:`router.ports.disk.Disk`."""
         self.fault("create")
         if name in self._files:
             raise FileExistsError(17, "File exists", name)
@@ -31,11 +28,9 @@ class MemoryDisk:
         return file
 
     def copy(self, name: str, to: str) -> None:
-        """See :class:`router.ports.disk.Disk`."""
         self._files[to] = MemoryFile(self, self.read(name))
 
     def delete(self, name: str) -> None:
-        """See :class:`router.ports.disk.Disk`."""
         self._files.pop(name, None)
 
     def lose_power(self, kept: Callable[[int], int]) -> None:
@@ -59,14 +54,12 @@ class MemoryFile:
         self.synced = len(content)
 
     def append(self, data: bytes) -> int:
-        """See :class:`router.ports.disk.AppendFile`."""
         cut = self._disk.fault("append")
         data = data if cut is None else data[:cut]
         self.content += data
         return len(data)
 
     def sync(self) -> None:
-        """See :class:`router.ports.disk.AppendFile`."""
         self._disk.fault("sync")
         self.synced = len(self.content)
 

@@ -16,7 +16,6 @@ class MemoryResponseStore:
         self._kept: dict[str, tuple[float, Turn]] = {}
 
     async def keep(self, turn: Turn, ttl_s: float) -> None:
-        """See :class:`router.ports.responses.ResponseStore`."""
         self._kept.setdefault(turn.id, (self._clock() + ttl_s, turn))
         if len(self._kept) > KEPT_MAX:
             del self._kept[next(iter(self._kept))]
@@ -24,7 +23,6 @@ class MemoryResponseStore:
     async def turns(
         self, organisation_id: int, id_: str, *, turns_max: int, characters_max: int
     ) -> Sequence[Turn]:
-        """See :class:`router.ports.responses.ResponseStore`."""
         found: list[Turn] = []
         characters = 0
         while id_ and len(found) < turns_max and characters <= characters_max:
@@ -37,7 +35,6 @@ class MemoryResponseStore:
         return found[::-1]
 
     async def forget(self, organisation_id: int, id_: str) -> bool:
-        """See :class:`router.ports.responses.ResponseStore`."""
         found = self._turn(organisation_id, id_) is not None
         if found:
             del self._kept[id_]

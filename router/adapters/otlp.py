@@ -37,7 +37,6 @@ class SpanRecorder:
         self._processor = BatchSpanProcessor(OTLPSpanExporter())
 
     def append(self, record: UsageRecord) -> None:
-        """See :class:`router.ports.records.Recorder`."""
         self._recorder.append(record)
         for span in spans_of(record, self._resource):
             self._processor.on_end(span)

@@ -161,13 +161,11 @@ class Connection(asyncio.Protocol):
     # For the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See :class:`asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
         _notice_lost_host(cast("socket.socket", transport.get_extra_info("socket")))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See :class:`asyncio.Protocol`."""
         self.is_open = False
         if not self._complete and self._error is None:
             if self._has_head and not self._framed and exc is None:
@@ -178,7 +176,6 @@ class Connection(asyncio.Protocol):
         self._lost(self)
 
     def data_received(self, data: bytes) -> None:
-        """See :class:`asyncio.Protocol`."""
         if not self.is_busy:
             return self.close()  # An answer without a request: nothing after it can be trusted.
         self.heard_s = self._loop.time()

@@ -58,7 +58,6 @@ class GRPCTransport:
     async def infer(
         self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
     ) -> tuple[dict[bytes, bytes], bytes]:
-        """See :class:`router.upstream.oip_http.Transport`."""
         message, wants_binary = _request(endpoint, headers, body)
         try:
             answer = await self._called(endpoint.worker.url, message, _metadata(headers))

@@ -80,7 +80,6 @@ class HTTPTransport:
     async def infer(
         self, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body: bytes
     ) -> tuple[dict[bytes, bytes], bytes]:
-        """See :class:`Transport`."""
         name = quote(endpoint.deployment.upstream_model, safe="")
         url = f"{endpoint.worker.url}/v2/models/{name}/infer"
         return await post_for_answer(

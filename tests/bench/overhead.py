@@ -166,7 +166,6 @@ class Nobody:
     """A ledger that is given what PostgreSQL would be, and keeps nothing."""
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
-        """See :class:`router.ports.records.RecordSink`."""
         encode_records(records)
 
 

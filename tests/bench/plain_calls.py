@@ -15,12 +15,10 @@ class Worker(asyncio.Protocol):
     """Answers at once, whatever it is asked."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See :class:`asyncio.Protocol`."""
         self._transport: Any = transport
         self._data = b""
 
     def data_received(self, data: bytes) -> None:
-        """See :class:`asyncio.Protocol`."""
         self._data += data
         _, found, body = self._data.partition(b"\r\n\r\n")
         if not found or len(body) < len(BODY):

@@ -24,7 +24,6 @@ class EngineOracle:
         self._clients = [Client(server.port, PATH) for server in servers]
 
     async def ask(self, call: Call) -> Answer:
-        """See :class:`tests.judge.targets.Target`."""
         answer = await self._clients[self._choose(call)].ask(call.body)
         for _ in range(TRIES - 1):
             if not answer.error or answer.first_s:
@@ -33,7 +32,6 @@ class EngineOracle:
         return answer
 
     def close(self) -> None:
-        """See :class:`tests.judge.targets.Target`."""
         for client in self._clients:
             client.close()
 

@@ -95,13 +95,11 @@ class EngineServer(Server):
         self._generated = (now_s(), 0, 0.0)
 
     def begin(self, start_s: float) -> None:
-        """See :class:`Server`."""
         super().begin(start_s)
         self._late_s.clear()
         self._before = self.state.busy_s, self.state.preempted
 
     def take(self, exchange: Exchange) -> None:
-        """See :class:`Server`."""
         try:
             body = body_of(exchange.body)
         except msgspec.MsgspecError as error:
@@ -117,27 +115,23 @@ class EngineServer(Server):
             self._set()
 
     def gone(self, exchange: Exchange) -> None:
-        """See :class:`Server`."""
         self.tally.aborted += 1
         sequence = self._calls.pop(exchange, None)
         if sequence is not None:
             self.state.abort(sequence)
 
     def freeze(self) -> None:
-        """See :class:`Server`."""
         self.state.stop()
         if self._alarm is not None:
             self._alarm.cancel()
 
     def restart(self) -> None:
-        """See :class:`Server`."""
         self._calls.clear()
         self.state.drop(forget=True)
         if self._alarm is not None:
             self._alarm.cancel()
 
     def load(self) -> Load:
-        """See :class:`Server`."""
         state = self.state
         return Load(
             len(state.running),
@@ -160,7 +154,6 @@ class EngineServer(Server):
         return tokens_hz
 
     def report(self) -> Tally:
-        """See :class:`Server`."""
         busy_s, preempted = self._before
         self.tally.busy_s = self.state.busy_s - busy_s
         self.tally.preempted = self.state.preempted - preempted

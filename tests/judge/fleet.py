@@ -139,7 +139,6 @@ class Server(ABC):
         return self.tally
 
     def handle(self, exchange: Exchange) -> None:
-        """See :class:`tests.judge.http_server.Handler`."""
         if exchange.method == "POST" and exchange.path.endswith("/chat/completions"):
             self.tally.calls += 1
             self.take(exchange)

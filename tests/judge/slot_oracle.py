@@ -111,7 +111,6 @@ class SlotOracle:
                     timer.at(start_s + at_s, partial(self._changed, site))
 
     async def ask(self, call: Call) -> Answer:
-        """See :class:`tests.judge.targets.Target`."""
         answer = await self._try(call, first=False)
         for _ in range(TRIES - 1):
             if not answer.error and answer.status == 200:
@@ -120,7 +119,6 @@ class SlotOracle:
         return answer
 
     def close(self) -> None:
-        """See :class:`tests.judge.targets.Target`."""
         for site in self._sites:
             site.client.close()
 

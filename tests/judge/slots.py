@@ -54,7 +54,6 @@ class SlotServer(Server):
         self._allowance: Allowance | None = None
 
     def take(self, exchange: Exchange) -> None:
-        """See :class:`Server`."""
         trouble = self.trouble.trouble if self.trouble is not None else None
         if trouble is Trouble.HTTP_500:
             self.tally.turned_away += 1
@@ -68,7 +67,6 @@ class SlotServer(Server):
             self._fill()
 
     def gone(self, exchange: Exchange) -> None:
-        """See :class:`Server`."""
         self.tally.aborted += 1
         job = self._running.get(exchange)
         if job is not None:
@@ -77,19 +75,16 @@ class SlotServer(Server):
             self._waiting = deque(job for job in self._waiting if job.exchange is not exchange)
 
     def freeze(self) -> None:
-        """See :class:`Server`."""
         for job in self._running.values():
             if job.alarm is not None:
                 job.alarm.cancel()
 
     def restart(self) -> None:
-        """See :class:`Server`."""
         self._waiting.clear()
         for job in list(self._running.values()):
             self._leave_slot(job)
 
     def load(self) -> Load:
-        """See :class:`Server`."""
         running, waiting = len(self._running), len(self._waiting)
         tokens, slots = TOKENS * running, self._hardware.slots
         return Load(running, waiting, tokens, TOKENS * waiting, running_max=slots)

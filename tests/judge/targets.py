@@ -42,11 +42,9 @@ class Gateway:
         self._client = Client(port, PATH, headers)
 
     async def ask(self, call: Call) -> Answer:
-        """See :class:`Target`."""
         return await self._client.ask(call.body, session=call.session)
 
     def close(self) -> None:
-        """See :class:`Target`."""
         self._client.close()
 
 
@@ -58,10 +56,8 @@ class InTurn:
         self._next = itertools.cycle(self._clients)
 
     async def ask(self, call: Call) -> Answer:
-        """See :class:`Target`."""
         return await next(self._next).ask(call.body)
 
     def close(self) -> None:
-        """See :class:`Target`."""
         for client in self._clients:
             client.close()

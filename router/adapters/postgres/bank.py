@@ -58,7 +58,6 @@ class PostgresBank:
     async def take(
         self, lease_id: str, purse: Purse, need_nano: int, want_nano: int
     ) -> LeaseGrant | Shortage:
-        """See :class:`router.ports.bank.LeaseBank`."""
         row = await fetch(
             self._pool,
             TAKE_SQL,
@@ -80,7 +79,6 @@ class PostgresBank:
         return Shortage(*row[2:])
 
     async def grow(self, lease_id: str, need_nano: int, want_nano: int) -> int | Shortage:
-        """See :class:`router.ports.bank.LeaseBank`."""
         sql = "SELECT * FROM billing_lease_grow(%s, %s, %s)"
         row = await fetch(self._pool, sql, (lease_id, need_nano, want_nano))
         if row is None:
@@ -88,11 +86,9 @@ class PostgresBank:
         return row[0] or Shortage(*row[1:])
 
     async def shrink(self, lease_id: str, amount_nano: int) -> None:
-        """See :class:`router.ports.bank.LeaseBank`."""
         await fetch(self._pool, "SELECT billing_lease_shrink(%s, %s)", (lease_id, amount_nano))
 
     async def extend(self, lease_id: str) -> float:
-        """See :class:`router.ports.bank.LeaseBank`."""
         row = await fetch(
             self._pool,
             "SELECT extract(epoch FROM billing_lease_extend(%s, %s))::float8",
@@ -101,11 +97,9 @@ class PostgresBank:
         return row[0] or 0.0 if row is not None else 0.0
 
     async def close(self, lease_id: str) -> None:
-        """See :class:`router.ports.bank.LeaseBank`."""
         await fetch(self._pool, "SELECT billing_lease_close(%s)", (lease_id,))
 
     async def close_earlier(self) -> None:
-        """See :class:`router.ports.bank.LeaseBank`."""
         # A router that stops before it was alone with its name is alone for this statement.
         sql = CLOSE_EARLIER_SQL if self._is_alone else CLOSE_EARLIER_IF_ALONE_SQL
         if await fetch(self._pool, sql, (self._router_id, self._life)) is None:

@@ -24,7 +24,6 @@ class PostgresCluster:
         claims: Mapping[str, SlotClaim],
         word: Word = SILENT,
     ) -> Beat:
-        """See :class:`router.ports.cluster.Cluster`."""
         row = await fetch(
             self._pool,
             "SELECT routing_beat(%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb)::text",
@@ -42,5 +41,4 @@ class PostgresCluster:
         return msgspec.json.decode(row[0], type=Beat)
 
     async def leave(self, router_id: str) -> None:
-        """See :class:`router.ports.cluster.Cluster`."""
         await fetch(self._pool, "SELECT routing_leave(%s)", (router_id,))

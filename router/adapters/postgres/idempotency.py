@@ -31,7 +31,6 @@ class PostgresIdempotencyStore:
         return int(row[0]) if row is not None else 0
 
     async def claim(self, claimant: Claimant, fingerprint: str, ttl_s: float) -> Claim:
-        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         row = await fetch(
             self._pool,
             "SELECT state, status, headers::text, body "
@@ -47,7 +46,6 @@ class PostgresIdempotencyStore:
         return Claim(state, KeptAnswer(row[1], headers, bytes(row[3])))
 
     async def keep(self, claimant: Claimant, answer: KeptAnswer, ttl_s: float) -> None:
-        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         await fetch(
             self._pool,
             "UPDATE routing_idempotency SET status = %s, headers = %s::jsonb, body = %s, "
@@ -65,7 +63,6 @@ class PostgresIdempotencyStore:
         )
 
     async def forget(self, claimant: Claimant) -> None:
-        """See :class:`router.ports.idempotency.IdempotencyStore`."""
         await fetch(
             self._pool,
             "DELETE FROM routing_idempotency WHERE scope = %s AND key = %s AND token = %s "

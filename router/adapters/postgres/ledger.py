@@ -50,29 +50,24 @@ class PostgresLedger:
         self._pool = pool
 
     async def posted_nano(self, account_id: int) -> int:
-        """See :class:`router.ports.books.Books`."""
         row = await fetch(
             self._pool, "SELECT posted_nano FROM billing_account WHERE id = %s", (account_id,)
         )
         return row[0] if row is not None else 0
 
     async def budget(self, budget_id: int) -> BudgetState | None:
-        """See :class:`router.ports.books.Books`."""
         row = await fetch(self._pool, BUDGET_SQL, (budget_id,))
         return BudgetState(*row) if row is not None else None
 
     async def spent(self, organisation_id: int, key_id: int | None) -> Spending:
-        """See :class:`router.ports.books.Books`."""
         row = await fetch(self._pool, SPENT_SQL, (organisation_id, key_id, key_id))
         return Spending(*row) if row is not None else Spending()
 
     async def call(self, request_id: str) -> UsageRecord | None:
-        """See :class:`router.ports.books.Books`."""
         row = await fetch(self._pool, CALL_SQL, (request_id,))
         return decode_record(row[0]) if row is not None else None
 
     async def settle(self, records: Sequence[UsageRecord]) -> None:
-        """See :class:`router.ports.records.RecordSink`."""
         body = encode_records(records).decode()
         sql = "SELECT count(*) FROM billing_settle(%s::jsonb)"
         try:

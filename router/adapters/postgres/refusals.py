@@ -15,7 +15,6 @@ class PostgresRefusals:
         self._pool = pool
 
     async def add_refusals(self, counted: Mapping[RefusalCount, int]) -> None:
-        """See :class:`router.ports.records.RefusalSink`."""
         rows = [{**msgspec.structs.asdict(kind), "calls": n} for kind, n in counted.items()]
         body = msgspec.json.encode(rows).decode()
         await fetch(self._pool, "SELECT usage_refusals_add(%s::jsonb)", (body,))

@@ -29,7 +29,6 @@ class PostgresResponseStore:
         self._pool = pool
 
     async def keep(self, turn: Turn, ttl_s: float) -> None:
-        """See :class:`router.ports.responses.ResponseStore`."""
         await fetch(
             self._pool,
             "INSERT INTO routing_response "
@@ -42,7 +41,6 @@ class PostgresResponseStore:
     async def turns(
         self, organisation_id: int, id_: str, *, turns_max: int, characters_max: int
     ) -> Sequence[Turn]:
-        """See :class:`router.ports.responses.ResponseStore`."""
         row = await fetch(
             self._pool,
             _TURNS,
@@ -60,7 +58,6 @@ class PostgresResponseStore:
         ]
 
     async def forget(self, organisation_id: int, id_: str) -> bool:
-        """See :class:`router.ports.responses.ResponseStore`."""
         row = await fetch(
             self._pool,
             "DELETE FROM routing_response WHERE id = %s AND organisation_id = %s "
