@@ -276,6 +276,13 @@ def _side(request: Request, listing: Listing, verb: ListingAction) -> Who:
 class PriceSerializer(serializers.Serializer[Any]):
     """A price version; amounts in nano-USD, as in offers."""
 
+    batch_discount_bps = serializers.IntegerField(
+        min_value=0,
+        max_value=10_000,
+        allow_null=True,
+        default=None,
+        help_text="What a batch pays less, in basis points; null keeps that of the price in force.",
+    )
     effective_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     preview = serializers.BooleanField(
         default=False, write_only=True, help_text="Only say what it would mean."
@@ -294,6 +301,7 @@ class MeaningSerializer(serializers.Serializer[Any]):
 
     calls = serializers.IntegerField(source="typical.calls")
     charge_nano = serializers.IntegerField()
+    batch_nano = serializers.IntegerField(help_text="What the same call costs in a batch.")
     commission_nano = serializers.IntegerField()
     earned_nano = serializers.IntegerField()
     before_nano = serializers.IntegerField(allow_null=True)
@@ -304,6 +312,7 @@ class PriceVersionSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="offer.pk")
     state = serializers.CharField(help_text="upcoming, in_force, superseded, or withdrawn.")
     effective_at = serializers.DateTimeField(source="offer.effective_at")
+    batch_discount_bps = serializers.IntegerField(source="offer.batch_discount_bps")
 
     def get_fields(self) -> dict[str, Any]:
         amounts = {name: serializers.IntegerField(source=f"offer.{name}") for name in PRICE_FIELDS}
@@ -416,9 +425,15 @@ class OfferingViewSet(viewsets.GenericViewSet[Deployment]):
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
         price = Price(id=0, **{name: values[name] for name in PRICE_FIELDS})
+        discount = values["batch_discount_bps"]
         if values["preview"]:
-            return Response(MeaningSerializer(meaning_of(row, price)).data)
-        price_set(deployment=row, price=price, effective_at=values["effective_at"])
+            return Response(MeaningSerializer(meaning_of(row, price, discount)).data)
+        price_set(
+            deployment=row,
+            price=price,
+            effective_at=values["effective_at"],
+            batch_discount_bps=discount,
+        )
         return self._versions(row, status.HTTP_201_CREATED)
 
     @extend_schema(request=WithdrawSerializer, responses=PriceVersionSerializer(many=True))

@@ -52,6 +52,22 @@ class UsdField(forms.DecimalField):
         return f"{Decimal(value) / NANO_PER_USD:f}".rstrip("0").rstrip(".") if value else ""
 
 
+class DiscountField(forms.DecimalField):
+    """Percent on the page, basis points in the program; empty is None."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=100, decimal_places=2, required=False, **kwargs)
+        self.widget = forms.TextInput(attrs={"inputmode": "decimal"})
+
+    def clean(self, value: Any) -> int | None:
+        percent = super().clean(str(value or "").strip().replace(",", "."))
+        return None if percent is None else int(percent * 100)
+
+    def prepare_value(self, value: Any) -> Any:
+        """Keep what was typed; show stored values in percent."""
+        return f"{value / 100:g}" if isinstance(value, int) else value
+
+
 class ObjectField(forms.JSONField):
     """A JSON object; an empty one is an empty field."""
 
@@ -96,8 +112,12 @@ class ProviderForm(forms.ModelForm):
 
 
 class PriceForm(forms.Form):
-    """All kinds of prices that an offer has, and from when."""
+    """All kinds of prices that an offer has, what batches pay less, and from when."""
 
+    batch_discount_bps = DiscountField(
+        label=gettext_lazy("Batches pay less, %"),
+        help_text=gettext_lazy("50 is half. Leave empty to keep what is now."),
+    )
     effective_at = forms.DateTimeField(
         required=False,
         label=gettext_lazy("In force from, UTC"),
@@ -122,8 +142,11 @@ class PriceForm(forms.Form):
 
     @staticmethod
     def initial_of(row: Any) -> dict[str, Any]:
-        """The prices of an offer or a listing."""
-        return {name: getattr(row, name) for name in PRICE_FIELDS} if row else {}
+        """The prices of an offer or a listing; an offer has a discount too."""
+        if row is None:
+            return {}
+        discount = {"batch_discount_bps": getattr(row, "batch_discount_bps", None)}
+        return discount | {name: getattr(row, name) for name in PRICE_FIELDS}
 
 
 class EndpointForm(forms.Form):

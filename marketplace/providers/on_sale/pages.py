@@ -86,6 +86,7 @@ def price(request: HttpRequest, organisation: Organisation, deployment_id: int) 
                     deployment=row,
                     price=form.price,
                     effective_at=form.cleaned_data["effective_at"],
+                    batch_discount_bps=form.cleaned_data["batch_discount_bps"],
                 )
             except ValidationError as error:
                 wrong = _put_errors(form, error)
@@ -132,7 +133,9 @@ def _find(organisation: Organisation, deployment_id: int) -> Deployment:
 def _meaning(row: Deployment, form: PriceForm, offer: Any) -> Any:
     """Of what is in the form; of the price in force before anything is typed."""
     if form.is_bound:
-        return meaning_of(row, form.price) if form.is_valid() else None
+        if not form.is_valid():
+            return None
+        return meaning_of(row, form.price, form.cleaned_data["batch_discount_bps"])
     return meaning_of(row, price_of(offer)) if offer else None
 
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from msgspec import structs
 
 from marketplace.catalog.models import Deployment, Offer, Task
 from marketplace.catalog.prices import price_of
@@ -16,7 +18,7 @@ from marketplace.catalog.services import offer_publish
 from marketplace.usage.models import Span, UsageRollup
 from router.domain.money import commission_nano
 from router.domain.outcome import Outcome
-from router.domain.pricing import PRICE_FIELDS, Price, Usage, charge_nano
+from router.domain.pricing import PRICE_FIELDS, Price, PriceClass, Usage, charge_nano
 
 TYPICAL_WINDOW = timedelta(days=30)
 TYPICAL_BY_TASK = {
@@ -48,10 +50,14 @@ class Typical:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a price makes of a typical call. Nano-USD; ``before`` is None without a price now."""
+    """What a price makes of a typical call. Nano-USD; ``before`` is None without a price now.
+
+    ``batch_nano`` is what the same call costs in a batch.
+    """
 
     typical: Typical
     charge_nano: int
+    batch_nano: int
     commission_nano: int
     before_nano: int | None
 
@@ -91,20 +97,38 @@ def typical_call(deployment: Deployment) -> Typical:
     return Typical(Usage(hardware_ms=round(sums["ms"] / calls), **means), calls)
 
 
-def meaning_of(deployment: Deployment, price: Price) -> Meaning:
+def meaning_of(
+    deployment: Deployment, price: Price, batch_discount_bps: int | None = None
+) -> Meaning:
     """What a price would mean, compared with the one in force."""
     typical = typical_call(deployment)
     offer = offer_in_force(deployment)
     charge = charge_nano(price, typical.usage)
+    discount = _discount(offer, batch_discount_bps)
+    in_batch = structs.replace(price, batch_discount_bps=discount).in_class(PriceClass.BATCH)
     commission = commission_nano(charge, deployment.provider.commission_bps)
     before = charge_nano(price_of(offer), typical.usage) if offer else None
-    return Meaning(typical, charge, commission, before)
+    return Meaning(typical, charge, charge_nano(in_batch, typical.usage), commission, before)
+
+
+def _discount(offer: Offer | None, batch_discount_bps: int | None) -> int:
+    """The one that is given, else that of the price in force, else the platform's."""
+    if batch_discount_bps is not None:
+        return batch_discount_bps
+    return offer.batch_discount_bps if offer else int(settings.WAYPOST_BATCH_DISCOUNT_BPS)
 
 
 def price_set(
-    *, deployment: Deployment, price: Price, effective_at: datetime | None = None
+    *,
+    deployment: Deployment,
+    price: Price,
+    effective_at: datetime | None = None,
+    batch_discount_bps: int | None = None,
 ) -> Offer:
-    """Publish a price from ``effective_at`` on, None for now. Raises ``ValidationError``."""
+    """Publish a price from ``effective_at`` on, None for now. Raises ``ValidationError``.
+
+    ``batch_discount_bps`` None keeps that of the price in force.
+    """
     if not any(getattr(price, name) for name in PRICE_FIELDS):
         raise ValidationError({"prices": _("Set at least one price.")})
     if effective_at is not None:
@@ -115,7 +139,12 @@ def price_set(
             )
         if effective_at > now + EFFECTIVE_MAX:
             raise ValidationError({"effective_at": _("At most a year ahead.")})
-    return offer_publish(deployment=deployment, price=price, effective_at=effective_at)
+    return offer_publish(
+        deployment=deployment,
+        price=price,
+        effective_at=effective_at,
+        batch_discount_bps=_discount(offer_in_force(deployment), batch_discount_bps),
+    )
 
 
 @transaction.atomic

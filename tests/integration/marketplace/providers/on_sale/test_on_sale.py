@@ -218,11 +218,17 @@ def test_the_price_editor_previews_and_publishes(shop: Shop, sold: Deployment) -
     client = Client()
     client.force_login(shop.owner)
     path = f"/provide/deployments/{sold.pk}/price"
-    body = {"prompt_nano_per_million": "0.04"}
+    body = {"prompt_nano_per_million": "0.04", "batch_discount_bps": "12,5"}
     assert b"more than now" in client.post(path, {**body, "preview": "1"}).content
     assert sold.offers.count() == 1
     assert client.post(path, body).status_code == 302
-    assert offer_in_force(sold).prompt_nano_per_million == 40_000_000  # type: ignore[union-attr]
+    published = offer_in_force(sold)
+    assert published is not None
+    assert (published.prompt_nano_per_million, published.batch_discount_bps) == (40_000_000, 1_250)
+    assert b'value="12.5"' in client.get(path).content
+    assert client.post(path, {**body, "batch_discount_bps": ""}).status_code == 302
+    assert sold.offers.filter(batch_discount_bps=1_250).count() == 2, "left empty, it is kept"
+    assert client.post(path, {**body, "batch_discount_bps": "101"}).status_code == 422
     past = client.post(path, {**body, "effective_at": "2020-01-01T00:00"})
     assert past.status_code == 422
     assert b"never in the past" in past.content
@@ -235,7 +241,8 @@ def test_the_price_editor_previews_and_publishes(shop: Shop, sold: Deployment) -
 def test_prices_over_the_api(shop: Shop, sold: Deployment) -> None:
     owner, path = api(shop.owner), f"/api/v1/offerings/{sold.pk}/prices"
     body = {"prompt_nano_per_million": 40_000_000}
-    assert owner.post(path, {**body, "preview": True}).json()["change"] == 1.0
+    preview = owner.post(path, {**body, "preview": True, "batch_discount_bps": 2_500}).json()
+    assert (preview["change"], preview["batch_nano"]) == (1.0, preview["charge_nano"] * 3 // 4)
     later = (timezone.now() + timedelta(days=2)).isoformat()
     made = owner.post(path, {**body, "effective_at": later})
     assert made.status_code == 201
