@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from router.contracts.record import UsageRecord
+from router.domain.tracing import span_ids
 from router.ports.records import Recorder
 from router.settings import SettingsInvalid
 
@@ -55,8 +56,10 @@ class CallLog:
     def append(self, record: UsageRecord) -> None:
         """See :class:`router.ports.records.Recorder`."""
         self._recorder.append(record)
+        ids = span_ids(record.traceparent)
         fields = {
             "request_id": record.request_id,
+            **({"trace_id": ids.trace_id} if ids else {}),
             "organisation_id": record.organisation_id,
             "key_id": record.key_id,
             "model": record.model,

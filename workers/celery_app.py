@@ -20,6 +20,7 @@ from celery.signals import (
     celeryd_init,
     heartbeat_sent,
     import_modules,
+    setup_logging,
     worker_init,
     worker_ready,
 )
@@ -108,6 +109,11 @@ def _processes_of_its_queues(conf: Any, options: Mapping[str, Any], **_: Any) ->
     """As the settings say, unless the command line does."""
     queues = options.get("queues") or list(Queue)
     conf.worker_concurrency = sum(PROCESSES[Queue(name)] for name in queues)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def _leave_the_logs_as_they_are(**_: object) -> None:
+    """Celery sets up its own, without the ids of a job, unless somebody else has."""
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from marketplace.config.file_storage import files_storage
 from marketplace.config.identity import *  # noqa: F403
+from marketplace.shared.observing.logs import FORMATS
 from router.domain.addresses import AddressPolicy
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -253,6 +254,7 @@ INSTALLED_APPS = [
     "allauth.socialaccount.providers.openid_connect",
 ]
 MIDDLEWARE = [
+    "marketplace.config.middleware.observed.ObservedMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketplace.config.middleware.security.ContentSecurityPolicyMiddleware",
@@ -428,11 +430,27 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+# --- Logs and traces -------------------------------------------------------------------------
+WAYPOST_LOG_FORMAT = env.str("WAYPOST_LOG_FORMAT", default="text")
+if WAYPOST_LOG_FORMAT not in FORMATS:
+    raise ImproperlyConfigured(
+        f"WAYPOST_LOG_FORMAT must be {' or '.join(FORMATS)}, got {WAYPOST_LOG_FORMAT!r}"
+    )
+WAYPOST_LOG_REQUESTS = env.bool("WAYPOST_LOG_REQUESTS", default=False)
+_TRACE_SHARE = env.float("WAYPOST_TRACE_SHARE", default=1.0)
+if not 0 <= _TRACE_SHARE <= 1:
+    raise ImproperlyConfigured(f"WAYPOST_TRACE_SHARE must be from 0 to 1, got {_TRACE_SHARE}")
+TRACE_SHARE = _TRACE_SHARE if env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="") else None
+
+_LOGS = "marketplace.shared.observing.logs"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": f"{_LOGS}.TextFormatter"},
+        "json": {"()": f"{_LOGS}.JSONFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": WAYPOST_LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "INFO"},
     # One line for each call is noise; the caller logs the result.
     "loggers": {"httpx": {"level": "WARNING"}, "stripe": {"level": "WARNING"}},

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +18,7 @@ from marketplace.inference.callers import Caller
 from marketplace.pipelines.models import Pipeline
 from marketplace.shared.jobs.models import Job, JobState
 from marketplace.shared.jobs.periodic import Queue
+from router.domain.tracing import traceparent_of
 
 
 class Status(models.TextChoices):
@@ -131,6 +133,12 @@ class Prediction(Job):
     @property
     def caller(self) -> Caller:
         return Caller(self.organisation_id, self.account_id, self.key_id, self.user_id)
+
+    @property
+    def traceparent(self) -> str:
+        """Its trace, which all of its calls belong to, has its own id."""
+        share = 1.0 if settings.TRACE_SHARE is None else settings.TRACE_SHARE
+        return traceparent_of("", str(self.uid), share)[0]
 
     @property
     def status(self) -> Status:

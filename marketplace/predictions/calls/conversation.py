@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 class Order:
     """What to ask the router for. ``bytes_max`` bounds the output.
 
-    ``traceparent`` is the trace that the call belongs to, "" where it begins its own.
+    ``traceparent`` is the trace that the call belongs to.
     """
 
     caller: Caller
@@ -65,11 +65,11 @@ class Order:
     idempotency_key: str
     deadline_s: float
     bytes_max: int
-    traceparent: str = ""
+    traceparent: str
 
     def headers(self, more: Mapping[str, str]) -> Mapping[str, str]:
         """Those, and the trace's."""
-        return {**more, "traceparent": self.traceparent} if self.traceparent else more
+        return {**more, "traceparent": self.traceparent}
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ def _order(prediction: Prediction, deadline_s: float) -> Order:
         idempotency_key=f"prediction:{prediction.uid}",
         deadline_s=deadline_s,
         bytes_max=settings.WAYPOST_PREDICTION_OUTPUT_BYTES_MAX,
+        traceparent=prediction.traceparent,
     )
 
 

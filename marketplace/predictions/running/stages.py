@@ -109,7 +109,7 @@ class StageRun:
             idempotency_key=f"prediction:{prediction.uid}:{self._row.name}",
             deadline_s=min(left_s(prediction), RUN_S_MAX),
             bytes_max=settings.WAYPOST_PREDICTION_OUTPUT_BYTES_MAX,
-            traceparent=traceparent(prediction),
+            traceparent=prediction.traceparent,
         )
         with Conversation(order) as conversation:
             answer = until_answered(self._run, conversation, self._note, self._take)
@@ -164,12 +164,6 @@ def input_check(definition: Definition, given: Any) -> None:
             call_of(model, filled(stage.input, {INPUT: given}))
         except (InputInvalid, ValueMissing) as error:
             raise InputInvalid(f"stage {stage.name}: {error}", INPUT) from error
-
-
-def traceparent(prediction: Prediction) -> str:
-    """The trace that all stages belong to: its id is the prediction's."""
-    digits = prediction.uid.hex
-    return f"00-{digits}-{digits[-16:]}-01"
 
 
 def _call(stage: Stage, values: Mapping[str, Any]) -> Call:

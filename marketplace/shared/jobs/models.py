@@ -62,6 +62,11 @@ class Job(models.Model):
     def percent(self) -> int:
         return round(100 * self.progress)
 
+    @property
+    def traceparent(self) -> str:
+        """The trace that its span and its calls belong to; "" where each begins its own."""
+        return ""
+
     def ends_at(self, now: datetime) -> datetime | None:
         """When it ends if it goes on as it did; None while nobody can say."""
         if self.state != JobState.RUNNING or self.started_at is None or not self.progress:

@@ -24,6 +24,9 @@ from marketplace.shared.jobs.messages import message_send
 from marketplace.shared.jobs.models import STATES_OPEN, Job, JobState
 from marketplace.shared.jobs.periodic import TIME_LIMIT_S, PeriodicTask, task_register
 from marketplace.shared.jobs.processes import process_start
+from marketplace.shared.jobs.spans import job_span_send
+from marketplace.shared.observing.work import Work, working
+from router.domain.tracing import span_ids
 
 BEAT_EVERY_S = 5.0
 LOST_AFTER = timedelta(seconds=30)
@@ -72,6 +75,7 @@ def job_register(kind: JobKind) -> None:
 def job_ask(job: Job) -> None:
     """Queue a new job. Once it is committed, a job process gets a message."""
     job.save(force_insert=True)
+    log.info("%s is asked for", _named(job))
     transaction.on_commit(partial(message_send, type(job)))
 
 
@@ -143,7 +147,13 @@ def job_run_next(model: type[Job]) -> Any:
 
 def job_run(kind: JobKind, job: Any) -> None:
     """Run a claimed job to its end, here; does nothing where another process has begun it."""
-    run, name = Run(kind, job), f"{kind.model._meta.label} {job.pk}"
+    ids = span_ids(job.traceparent)
+    with working(Work(job=_named(job), trace_id=ids.trace_id if ids else "")):
+        _run(kind, Run(kind, job))
+
+
+def _run(kind: JobKind, run: Run) -> None:
+    job, name = run.job, _named(run.job)
     if not run.own.filter(heartbeat_at=None).update(heartbeat_at=timezone.now()):
         return
     log.info("%s begins, attempt %s", name, job.attempts)
@@ -232,7 +242,7 @@ def state_after_loss(job: Job, attempts_max: int) -> JobState:
 
 
 def _take_back(kind: JobKind, job: Job) -> bool:
-    log.warning("%s %s has lost its process", kind.model._meta.label, job.pk)
+    log.warning("%s has lost its process", _named(job))
     run = Run(kind, job)
     run.own = run.own.filter(heartbeat_at=job.heartbeat_at)
     state = state_after_loss(job, kind.attempts_max)
@@ -256,6 +266,8 @@ def _end(kind: JobKind, run: Run, state: JobState, **columns: Any) -> bool:
             is_own = bool(run.own.update(**columns))
             transaction.set_rollback(not is_own)
     job.refresh_from_db()
+    if is_own:
+        job_span_send(job)
     return is_own
 
 
@@ -299,6 +311,10 @@ def _tell_of_next(model: type[Job], expires_s: float | None = None) -> None:
 
 def _rows(model: type[Job]) -> QuerySet[Any]:
     return model._default_manager.all()
+
+
+def _named(job: Job) -> str:
+    return f"{job._meta.label} {job.pk}"
 
 
 def _cut(text: str) -> str:

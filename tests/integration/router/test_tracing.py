@@ -1,20 +1,15 @@
 """A router that exports traces, with a collector and a worker that keep what they receive."""
 
-import gzip
 import json
 import os
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.backend import backend
+from tests.collector import Collected, collector
 from tests.ports import free_ports
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -24,55 +19,15 @@ ANSWER = {
 }
 
 
-@dataclass
-class Told:
-    """What collector and worker were sent."""
-
-    url: str = ""
-    traceparents: list[str] = field(default_factory=list)
-    spans: list[Any] = field(default_factory=list)
-
-
 @pytest.fixture
-def told() -> Iterator[Told]:
-    kept = Told()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if self.path == "/v1/traces":
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                    for scope in resource.scope_spans:
-                        kept.spans += scope.spans
-                return self.reply(b"", "application/x-protobuf")
-            kept.traceparents.append(self.headers.get("traceparent", ""))
-            self.reply(json.dumps(ANSWER).encode(), "application/json")
-
-        def reply(self, body: bytes, content_type: str) -> None:
-            self.send_response(200)
-            self.send_header("content-type", content_type)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield kept
-    server.shutdown()
-    server.server_close()
+def told() -> Iterator[Collected]:
+    """Collector and worker in one."""
+    with collector(json.dumps(ANSWER).encode()) as kept:
+        yield kept
 
 
 def test_a_call_is_a_span_in_its_callers_trace(
-    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: Collected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT", told.url)
     monkeypatch.setitem(os.environ, "OTEL_SERVICE_NAME", "our-router")
