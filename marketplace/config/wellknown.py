@@ -15,7 +15,7 @@ Disallow: /api/
 Disallow: /admin/
 Disallow: /invitations/
 """
-PUBLIC_PAGES = ("landing", "catalog", "rankings")
+PUBLIC_PAGES = ("landing", "catalog", "rankings", "status")
 SITEMAP_URLS_MAX = 50_000
 """As many as a sitemap may have: https://www.sitemaps.org/protocol.html."""
 

@@ -1,6 +1,7 @@
-"""When each queue last did something, and the backups that were made."""
+"""When each queue last did something, backups that were made, and when parts did not work."""
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class Heartbeat(models.Model):
@@ -24,3 +25,29 @@ class Backup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.made_at:%Y-%m-%d %H:%M}: {self.place}"
+
+
+class Part(models.TextChoices):
+    """What the status page tells of."""
+
+    API = "api", _("API: calls to models")
+    PAGES = "pages", _("Pages and management")
+    JOBS = "jobs", _("Batches and background work")
+
+
+class Incident(models.Model):
+    """A time in which a part did not work; ``ended_at`` is None while it does not."""
+
+    part = models.CharField(max_length=20, choices=Part.choices)
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["part"], condition=models.Q(ended_at=None), name="incident_one_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.part} from {self.began_at:%Y-%m-%d %H:%M}"

@@ -4,7 +4,9 @@ processes are down or busy.
 
 from django.utils import timezone
 
+from marketplace.operations.doctor.work import SILENT_AFTER_S
 from marketplace.operations.models import Heartbeat
+from marketplace.operations.status.watching import silence_note
 from marketplace.shared.jobs.periodic import Priority, Queue, every
 
 BEAT_EVERY_S = 30.0
@@ -13,7 +15,11 @@ BEAT_EVERY_S = 30.0
 @every(BEAT_EVERY_S, queue=Queue.CONTROL, priority=Priority.FIRST)
 def beat_of_control() -> None:
     """The queue control is worked on."""
+    last = Heartbeat.objects.filter(queue=Queue.CONTROL).first()
     _beat(Queue.CONTROL)
+    now = timezone.now()
+    if last is not None and (now - last.beat_at).total_seconds() > SILENT_AFTER_S[Queue.CONTROL]:
+        silence_note(last.beat_at, now)
 
 
 @every(BEAT_EVERY_S, queue=Queue.WORK, priority=Priority.FIRST)

@@ -60,6 +60,7 @@ PAGES = {
     "route": "/routes/emulated/gpt-j-6b",
     "catalog-table": "/models?view=table&sort=use&m=emulated/gpt-j-6b&task=chat",
     "rankings": "/rankings",
+    "status": "/status",
     "compare": f"/compare?m={CHAT_MODEL}&m=emulated/gpt-j-6b&m=emulated/llama-2-70b-chat",
     "performance": f"/models/{CHAT_MODEL}?tab=performance&range=24h",
     "versions": f"/models/{CHAT_MODEL}?tab=versions",

@@ -41,7 +41,8 @@ def _redirected_to() -> list[str]:
 
 
 PUBLIC_PAGES = frozenset(
-    {"landing", "catalog", "model", "compare", "rankings", "robots", "sitemap", "favicon"}
+    {"landing", "catalog", "model", "compare", "rankings", "status"}
+    | {"robots", "sitemap", "favicon"}
 )
 """Pages that caches may keep, as seen without signing in."""
 

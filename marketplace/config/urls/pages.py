@@ -16,6 +16,7 @@ from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.stripe.webhook import stripe_webhook
 from marketplace.dead_letters import pages as dead_letters
 from marketplace.keys import pages as keys
+from marketplace.operations.status import pages as status
 from marketplace.planning.advisor import pages as advisor
 from marketplace.planning.whatif import pages as what_ifs
 from marketplace.predictions import pages as predictions
@@ -42,6 +43,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("models/<str:author>/<str:slug>", browse.model, name="model"),
     path("compare", compare.compare, name="compare"),
     path("rankings", rankings.rankings, name="rankings"),
+    path("status", status.status, name="status"),
     path("start", start.start, name="start"),
     path("start/key", start.key_make, name="start-key"),
     path("start/call", start.call, name="start-call"),

@@ -56,6 +56,7 @@ def test_what_people_ask_for_is_no_part_of_control() -> None:
         "dead_letters.keep",
         "jobs.benchmarks.benchmark",
         "operations.beat_of_control",
+        "operations.status.look_at_parts",
         "predictions.abort",
         "providers.follow_benchmarks",
         "routing.publish_what_came_due",
