@@ -5,6 +5,7 @@ import logging
 from django.conf import settings
 
 from marketplace.benchmarks.runs.job import KIND
+from marketplace.benchmarks.runs.rehearsals import rehearsals_request
 from marketplace.benchmarks.runs.schedule import lacking_request, nightly_request
 from marketplace.shared.jobs.periodic import Queue, daily, every
 from marketplace.shared.jobs.services import job_register
@@ -23,6 +24,12 @@ job_register(KIND)
 def benchmark_every_deployment() -> int:
     """Queue a benchmark of each live deployment; returns how many."""
     return len(nightly_request())
+
+
+@daily(settings.WAYPOST_REHEARSAL_HOURS, queue=Queue.WORK)
+def rehearse_the_peak() -> int:
+    """Queue rehearsals of the busiest models; returns how many."""
+    return len(rehearsals_request())
 
 
 @every(NEWS_EVERY_S, queue=Queue.WORK)

@@ -175,6 +175,7 @@ WAYPOST_BENCHMARKS_AUTO = env.bool("WAYPOST_BENCHMARKS_AUTO", default=True)
 WAYPOST_BENCHMARKS_AT_ONCE = _positive("WAYPOST_BENCHMARKS_AT_ONCE", 1)
 WAYPOST_BENCHMARK_RESERVE_AFTER_S = _not_negative("WAYPOST_BENCHMARK_RESERVE_AFTER_S", 300)
 WAYPOST_BENCHMARK_HOURS = _hours("WAYPOST_BENCHMARK_HOURS", "3")
+WAYPOST_REHEARSAL_HOURS = _hours("WAYPOST_REHEARSAL_HOURS", "")
 
 # --- Files and batches -----------------------------------------------------------------------
 UPLOAD_PATHS = frozenset({"/v1/files", "/batches/upload"})
