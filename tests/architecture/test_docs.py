@@ -32,6 +32,7 @@ from router.scheduling.policies import POLICIES
 from router.settings import Limits
 from tests.architecture import pages
 from tests.architecture.pages import DOCS, REFERENCE, ROOT, Snippet
+from workers.agent import settings as agent_settings
 from workers.backends.emulator import fleet
 
 ENVIRONMENT_READERS = re.compile(
@@ -217,6 +218,26 @@ def test_a_command_of_a_page_is_one_that_its_parser_takes(snippet: Snippet) -> N
             ).parse_args(words)
         else:
             assert command in get_commands(), command
+
+
+AGENT = re.compile(rf"-m workers\.agent(?P<words>{WORDS})")
+
+
+def calls_of_agent(snippet: Snippet) -> list[list[str]]:
+    """The words of each worker agent of a snippet that needs no shell to know them."""
+    text = snippet.text.replace("\\\n", " ")
+    found = [match["words"] for line in text.splitlines() for match in AGENT.finditer(line)]
+    return [shlex.split(words) for words in found if "$" not in words]
+
+
+@pytest.mark.parametrize(
+    "snippet",
+    [one for one in pages.snippets() if one.language == "sh" and calls_of_agent(one)],
+    ids=str,
+)
+def test_an_agent_of_a_page_can_be_started_so(snippet: Snippet) -> None:
+    for words in calls_of_agent(snippet):
+        assert agent_settings.settings_read(words).engine.command
 
 
 def test_every_command_of_ours_is_known_here() -> None:
