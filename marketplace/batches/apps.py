@@ -1,6 +1,0 @@
-from django.apps import AppConfig
-
-
-class BatchesConfig(AppConfig):
-    name = "marketplace.batches"
-    label = "batches"

@@ -1,6 +1,0 @@
-from django.apps import AppConfig
-
-
-class TuningConfig(AppConfig):
-    name = "marketplace.tuning"
-    label = "tuning"
