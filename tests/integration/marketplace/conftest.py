@@ -16,6 +16,7 @@ import pytest
 from tests.databases import as_services, empty, named
 
 if TYPE_CHECKING:
+    from django.test import Client
     from pytest_django import DjangoDbBlocker
 
     from tests.integration.marketplace.shop import Shop
@@ -28,8 +29,10 @@ def _open() -> Shop:
 
 
 @pytest.fixture
-def shop(db: None) -> Shop:
-    return _open()
+def shop(request: pytest.FixtureRequest, db: None) -> Shop:
+    """The module's, where it uses the fixture `kept_shop`; else one of the test's own."""
+    kept = "kept_shop" in request.fixturenames
+    return request.getfixturevalue("kept_shop") if kept else _open()
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +55,25 @@ def opened_shop(kept_database: None) -> Shop:
 
 @pytest.fixture
 def kept_shop(opened_shop: Shop, db: None) -> Shop:
-    """As `shop`, opened once for a module, which lets its own `shop` be this one."""
+    """As `shop`, opened once for a module."""
     return deepcopy(opened_shop)
+
+
+@pytest.fixture
+def owner(shop: Shop) -> Client:
+    """The browser of the shop's owner."""
+    from tests.integration.marketplace.shop import signed_in
+
+    return signed_in(shop.owner)
+
+
+@pytest.fixture
+def staff(db: None) -> Client:
+    """The browser of one of the platform's staff."""
+    from marketplace.accounts.models import User
+    from tests.integration.marketplace.shop import signed_in
+
+    return signed_in(User.objects.create_user("staff@example.com", is_staff=True))
 
 
 @pytest.fixture

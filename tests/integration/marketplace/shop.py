@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from django.test import Client
 
 from marketplace.accounts.models import Organisation, User
 from marketplace.accounts.services import organisation_create
@@ -31,6 +34,13 @@ class Shop:
     @property
     def provider_account(self) -> Account:
         return Account.objects.get(provider=self.provider)
+
+
+def signed_in(user: User, **options: Any) -> Client:
+    """A browser in which somebody is signed in; ``options`` are the client's."""
+    client = Client(**options)
+    client.force_login(user)
+    return client
 
 
 def open_shop() -> Shop:

@@ -28,7 +28,7 @@ from marketplace.accounts.models import ApiKey, Invitation, Membership, Organisa
 from marketplace.accounts.services import api_key_create, organisation_create
 from marketplace.accounts.sign_in import known_browsers
 from marketplace.accounts.sign_in.mail import MailNotSetUp
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct-horse-battery"
@@ -260,8 +260,7 @@ def test_a_code_by_mail_signs_in_without_a_password(with_mail: None, person: Use
 def test_what_needs_mail_says_so_where_there_is_none(
     without_mail: None, person: User, path: str
 ) -> None:
-    client = Client()
-    client.force_login(person)
+    client = signed_in(person)
     for page in (client.get(path), client.post(path, {"email": person.email})):
         assert b"Email is not set up here" in page.content
 
@@ -320,8 +319,7 @@ def test_the_admins_door_is_the_same(person: User) -> None:
 
 
 def test_setting_up_an_app_asks_for_the_password_and_gives_recovery_codes(person: User) -> None:
-    client = Client()
-    client.force_login(person)
+    client = signed_in(person)
     assert "/reauthenticate/" in client.get("/2fa/totp/activate/").headers["Location"]
     client.post("/reauthenticate/", {"password": PASSWORD})
     page = client.get("/2fa/totp/activate/")
@@ -331,13 +329,6 @@ def test_setting_up_an_app_asks_for_the_password_and_gives_recovery_codes(person
 
 
 # --- invitations -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def owner(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
 
 
 def test_an_invitation_is_handed_over_where_there_is_no_mail(
@@ -368,8 +359,7 @@ def test_an_invitation_is_mailed_where_there_is_mail(
     (message,) = mail.outbox
     assert message.to == [person.email]
     assert link_in(message.body) not in owner.get("/organisation").content.decode()
-    client = Client()
-    client.force_login(person)
+    client = signed_in(person)
     assert client.post(link_in(message.body)).status_code == 302
     assert person.memberships.get().role == Role.VIEWER
 
@@ -378,8 +368,7 @@ def test_an_invitation_is_for_one_address(owner: Client, shop: Shop, person: Use
     asked = invitation_create(
         organisation=shop.organisation, email="b@example.com", role=Role.ADMIN, invited_by=None
     )
-    client = Client()
-    client.force_login(person)
+    client = signed_in(person)
     path = f"/invitations/{invitation_token(asked)}"
     assert b"signed in as ana@example.com" in client.get(path).content
     assert client.post(path).status_code == 422
@@ -387,8 +376,7 @@ def test_an_invitation_is_for_one_address(owner: Client, shop: Shop, person: Use
 
 
 def test_a_link_ends_by_expiry_by_a_newer_one_and_by_revoking(shop: Shop, person: User) -> None:
-    client = Client()
-    client.force_login(person)
+    client = signed_in(person)
     asked = invitation_create(
         organisation=shop.organisation, email=person.email, role=Role.ADMIN, invited_by=None
     )
@@ -431,8 +419,7 @@ def test_invitations_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_language_is_kept_with_the_person(person: User) -> None:
-    client = Client()
-    client.force_login(person)
+    client = signed_in(person)
     client.post("/settings/profile", {"full_name": "Ana", "language": "pt-br"})
     elsewhere = Client(headers={"Accept-Language": "en"})
     elsewhere.force_login(person)
@@ -478,8 +465,7 @@ def test_a_deleted_account_leaves_its_keys_behind(shop: Shop, person: User) -> N
 
 
 def test_a_person_without_a_fresh_password_does_not_delete(shop: Shop, person: User) -> None:
-    client = Client()
-    client.force_login(person)
+    client = signed_in(person)
     answer = client.post("/settings/delete", {"email": person.email})
     assert "/reauthenticate/" in answer.headers["Location"]
     assert User.objects.filter(pk=person.pk).exists()
@@ -518,8 +504,7 @@ def test_a_stranger_changes_nothing_in_an_organisation(shop: Shop) -> None:
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
     membership = shop.organisation.memberships.get()
-    client = Client()
-    client.force_login(stranger)
+    client = signed_in(stranger)
     paths = [f"/organisation/members/{membership.pk}/{verb}" for verb in ("role", "remove")]
     for path in paths:
         assert client.post(path, {"role": "viewer"}).status_code == 404

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -27,7 +26,7 @@ from marketplace.routing.selectors import snapshot_build
 from marketplace.routing.services import snapshot_publish
 from marketplace.routing.topology.contracts import RouterState, WorkerState
 from marketplace.routing.topology.polling import Heard, Member, Reading
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -304,8 +303,7 @@ def test_a_rank_belongs_to_one_agent(shop: Shop, gang: list[APIClient]) -> None:
 def test_the_pages_show_the_ranks_of_a_gang(gang: list[APIClient]) -> None:
     beat(gang[1], {**RANKS[1], "state": "down", "error": "it ended with status 1"})
     probe_workers()
-    staff = Client()
-    staff.force_login(User.objects.create_user("staff@example.com", is_staff=True))
+    staff = signed_in(User.objects.create_user("staff@example.com", is_staff=True))
     assert "gang, 2 of 3 up" in staff.get("/topology").content.decode()
     assert "it ended with status 1" in staff.get("/topology/workers/big").content.decode()
     assert "rank 1 of 3" in staff.get("/pools/fast/workers").content.decode()
@@ -401,8 +399,7 @@ def test_tokens_are_made_by_who_alone_sells_on_the_pool(shop: Shop) -> None:
 
 
 def test_the_page_shows_a_new_token_once_and_revokes(shop: Shop) -> None:
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     page = "/pools/fast/workers"
     assert client.post(page, follow=True).status_code == 200
     client.post(page)
@@ -416,8 +413,7 @@ def test_the_page_shows_a_new_token_once_and_revokes(shop: Shop) -> None:
     assert "permanently" in client.post(revoke).content.decode()
     client.post(revoke, {"confirmed": "1"})
     assert Agent.objects.get().revoked_at is not None
-    stranger = Client()
-    stranger.force_login(User.objects.create_user("stranger@example.com"))
+    stranger = signed_in(User.objects.create_user("stranger@example.com"))
     assert stranger.get(page).status_code == 404
     assert stranger.post(revoke).status_code == 404
 

@@ -34,14 +34,9 @@ from marketplace.catalog.models import Worker
 from marketplace.catalog.services import HealthReading, worker_health_record
 from marketplace.shared.jobs.current import acting_as
 from tests.integration.marketplace.ledger import as_owner, call, intrude
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def last(**wanted: object) -> AuditEntry:
@@ -54,9 +49,7 @@ def of(model: str) -> dict[str, object]:
 
 @pytest.fixture
 def owner(shop: Shop) -> Client:
-    client = Client(REMOTE_ADDR="198.51.100.7")
-    client.force_login(shop.owner)
-    return client
+    return signed_in(shop.owner, REMOTE_ADDR="198.51.100.7")
 
 
 def test_a_page_writes_down_who_what_and_whose(owner: Client, shop: Shop) -> None:
@@ -134,8 +127,7 @@ def test_members_and_invitations_have_their_entries(shop: Shop) -> None:
 
 def test_entries_outlive_whom_they_name(owner: Client, shop: Shop) -> None:
     user = User.objects.create_user("ana@example.com", "correct-horse-battery")
-    client = Client()
-    client.force_login(user)
+    client = signed_in(user)
     client.post("/settings/profile", {"full_name": "Ana"})
     user_delete(user=user)
     entry = AuditEntry.objects.select_related("actor").get(

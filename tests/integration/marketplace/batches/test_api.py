@@ -18,13 +18,8 @@ from marketplace.batches.models import Batch, BatchStatus, File
 from tests.integration.marketplace.batches.desk import CHAT, chat_lines, uploaded
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 CONTENT = chat_lines(3)
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture

@@ -29,12 +29,7 @@ from tests.integration.marketplace.batches.desk import (
 )
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def run(batch: Batch) -> Batch:

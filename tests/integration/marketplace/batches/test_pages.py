@@ -16,25 +16,14 @@ from marketplace.catalog.services import offer_publish
 from marketplace.shared.jobs.services import job_run_next
 from router.domain.pricing import Price
 from tests.integration.marketplace.batches.desk import asked, chat_lines, hello, routed
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 @pytest.fixture
 def member(shop: Shop) -> Client:
-    return client_of(shop.owner)
+    return signed_in(shop.owner)
 
 
 def upload(client: Client, content: bytes) -> Any:
@@ -137,7 +126,7 @@ def test_who_may_not_call_models_looks_only_and_strangers_see_nothing(shop: Shop
     batch = asked(shop, chat_lines(2))
     viewer = User.objects.create_user("viewer@example.com")
     Membership.objects.create(organisation=shop.organisation, user=viewer, role=Role.VIEWER)
-    looking = client_of(viewer)
+    looking = signed_in(viewer)
     page = looking.get(f"/batches/{batch.public_id}")
     assert page.status_code == 200
     assert "/cancel" not in page.content.decode()
@@ -145,7 +134,7 @@ def test_who_may_not_call_models_looks_only_and_strangers_see_nothing(shop: Shop
     assert looking.post(f"/batches/{batch.public_id}/cancel").status_code == 403
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    other = client_of(stranger)
+    other = signed_in(stranger)
     for path in ("", "/input"):
         assert other.get(f"/batches/{batch.public_id}{path}").status_code == 404
     assert Client().get("/batches").status_code == 302

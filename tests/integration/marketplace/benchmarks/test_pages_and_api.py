@@ -33,18 +33,13 @@ from marketplace.benchmarks.services import (
 from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.shared.jobs.models import JobState
 from router.domain.keys import verify_session
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 LATENCY = {
     "total_ms": {name: [12.0, 11.0, 13.0] for name in ("mean", "p50", "p90", "p99")},
     "ttft_ms": {"p50": [4.0, 3.0, 5.0]},
 }
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture(autouse=True)
@@ -77,22 +72,16 @@ def done(shop: Shop) -> Benchmark:
     return benchmark
 
 
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 @pytest.fixture
 def staff() -> Client:
-    return client_of(User.objects.create_user("staff@example.com", is_staff=True))
+    return signed_in(User.objects.create_user("staff@example.com", is_staff=True))
 
 
 @pytest.fixture
 def stranger() -> Client:
     user = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=user)
-    return client_of(user)
+    return signed_in(user)
 
 
 def ask(client: Client, shop: Shop, **values: Any) -> Any:
@@ -111,11 +100,11 @@ def test_staff_and_the_provider_measure_and_nobody_else(
 ) -> None:
     assert ask(Client(), shop).status_code == 401
     assert ask(stranger, shop).status_code == 403
-    assert ask(client_of(shop.owner), shop).status_code == 403
+    assert ask(signed_in(shop.owner), shop).status_code == 403
     shop.provider.organisation = shop.organisation
     shop.provider.save()
-    assert ask(client_of(shop.owner), shop).status_code == 201
-    assert ask(client_of(shop.owner), shop, target="route", deployment=None).status_code == 403
+    assert ask(signed_in(shop.owner), shop).status_code == 201
+    assert ask(signed_in(shop.owner), shop, target="route", deployment=None).status_code == 403
     assert ask(staff, shop).status_code == 201
     assert ask(staff, shop, target="route", deployment=None).status_code == 201
     assert set(Benchmark.objects.values_list("asked_by__email", flat=True)) == {
@@ -149,7 +138,7 @@ def test_a_provider_measures_neither_a_route_nor_anothers_worker_by_naming_its_o
 ) -> None:
     shop.provider.organisation = shop.organisation
     shop.provider.save()
-    owner = client_of(shop.owner)
+    owner = signed_in(shop.owner)
     # The deployment is its own, but what is measured is the platform's router.
     assert ask(owner, shop, target="route").status_code == 403
     elsewhere = Pool.objects.create(name="elsewhere", hardware="CPU", engine="any")

@@ -19,27 +19,15 @@ from marketplace.billing.recovery import router_write_off
 from marketplace.billing.services import ledger_reconcile
 from tests.databases import ROLE
 from tests.integration.marketplace.ledger import USD, intrude, lease_take, record, settle
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
-
-
-@pytest.fixture
-def owner(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def client_with_role(shop: Shop, role: Role) -> Client:
     user = User.objects.create_user(f"a-{role}@example.com")
     member_set(organisation=shop.organisation, user=user, role=role)
-    client = Client()
-    client.force_login(user)
-    return client
+    return signed_in(user)
 
 
 def spend(shop: Shop, budget: Budget, spent: int, held: int) -> None:
@@ -114,8 +102,7 @@ def test_who_may_change_a_key_may_change_its_budget(shop: Shop) -> None:
         assert found == statuses, role
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
+    client = signed_in(stranger)
     assert client.post(f"/keys/{plain.pk}", {"name": "x"}).status_code == 404
 
 

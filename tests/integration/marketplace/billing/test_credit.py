@@ -14,7 +14,7 @@ from marketplace.billing.credit.models import CreditRequest, TrialGrant
 from marketplace.billing.models import Account, StaffTransfer
 from marketplace.billing.selectors import ledger_proof
 from tests.integration.marketplace.ledger import USD
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.django_db
 ASK = "/billing/credit-request"
@@ -27,12 +27,6 @@ def shop(kept_shop: Shop) -> Shop:
 
 def balance(organisation: Organisation) -> int:
     return Account.objects.get(organisation=organisation).posted_nano
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

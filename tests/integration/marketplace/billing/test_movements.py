@@ -41,13 +41,6 @@ def shop(kept_shop: Shop) -> Shop:
     return kept_shop
 
 
-@pytest.fixture
-def owner(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
-
-
 def test_calls_are_one_row_for_each_day_and_model(shop: Shop, owner: Client) -> None:
     page = owner.get("/billing")
     rows = page.context["movements"]

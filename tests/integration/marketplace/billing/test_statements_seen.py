@@ -21,14 +21,11 @@ from marketplace.billing.services import payout_record
 from marketplace.catalog.services import offer_publish
 from router.domain.pricing import Price
 from tests.integration.marketplace.ledger import USD, post_at, record, settle
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
+
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 OCTOBER = Month(2026, 10)
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 def client_of(user: User | None) -> APIClient:
@@ -121,15 +118,13 @@ def test_files_are_downloaded_over_page_and_api(stated: Shop) -> None:
         assert answer["content-type"].startswith("text/csv")
         rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
         assert rows[-1]["amount_usd"] == "5"
-    stranger = Client()
-    stranger.force_login(User.objects.get(email="seller@example.com"))
+    stranger = signed_in(User.objects.get(email="seller@example.com"))
     assert stranger.get(f"/billing/{number}.pdf").status_code == 404
     assert Client().get(f"/billing/{number}.pdf").status_code == 302
 
 
 def test_the_billing_page_lists_invoices(stated: Shop) -> None:
-    page = Client()
-    page.force_login(stated.owner)
+    page = signed_in(stated.owner)
     body = page.get("/billing").content.decode()
     assert "October 2026" in body
     assert f"/billing/{numbers(client_of(stated.owner), 'invoices')[0]}.pdf" in body
@@ -156,14 +151,12 @@ def test_the_earnings_page_shows_what_is_due_and_was_paid(stated: Shop, seller: 
     payout_record(
         provider=stated.provider, amount_nano=USD, reference="WIRE-7", ordered_by=stated.owner
     )
-    page = Client()
-    page.force_login(seller)
+    page = signed_in(seller)
     body = page.get("/earnings").content.decode()
     for shown in ("Northyard Compute", "$1.90", "WIRE-7", "October 2026", "10 %"):
         assert shown in body
     assert "/earnings" in page.get("/billing").content.decode()
-    other = Client()
-    other.force_login(stated.owner)
+    other = signed_in(stated.owner)
     assert "has no provider" in other.get("/earnings").content.decode()
 
 

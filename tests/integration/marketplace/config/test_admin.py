@@ -36,18 +36,15 @@ from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.models import RouteTuning, Straggler, Trial
 from tests.integration.marketplace.batches.desk import asked, chat_lines, files_in_a_folder
 from tests.integration.marketplace.ledger import USD, lease_take, post_at, record, settle
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
+
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
 OURS = [model for model in REGISTERED if model.__module__.startswith("marketplace.")]
 
 READ_ONLY = ["usage/usageevent"]
 READ_ONLY += [f"billing/{name}" for name in ("account", "transfer", "lease", "payment")]
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 def test_every_page_passes_the_checks_of_django() -> None:
@@ -57,9 +54,7 @@ def test_every_page_passes_the_checks_of_django() -> None:
 
 @pytest.fixture
 def staff(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root@example.com"))
-    return client
+    return signed_in(User.objects.create_superuser("root@example.com"))
 
 
 @pytest.fixture

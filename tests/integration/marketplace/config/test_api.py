@@ -15,12 +15,9 @@ from router.domain.keys import key_is_wellformed, verify_session
 from tests.integration.marketplace.ledger import credit_grant, record, settle
 from tests.integration.marketplace.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("kept_shop")
+
 PROBLEM = "application/problem+json"
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 def client_of(user: User | None) -> APIClient:

@@ -19,7 +19,7 @@ from marketplace.accounts.models import User
 from marketplace.routing.trials.models import RouteTuning
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.api_operations import Operation, operations
-from tests.integration.marketplace.shop import open_shop
+from tests.integration.marketplace.shop import open_shop, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -34,9 +34,7 @@ def acme(kept_database: None) -> Acme:
 @pytest.fixture
 def client(acme: Acme) -> Client:
     """Signed in as an owner; a 500 is returned as to a client."""
-    signed_in = Client(raise_request_exception=False)
-    signed_in.force_login(acme.shop.owner)
-    return signed_in
+    return signed_in(acme.shop.owner, raise_request_exception=False)
 
 
 def key(**values: object) -> str:
@@ -106,8 +104,7 @@ def test_a_change_of_a_field_that_is_not_there_is_400(acme: Acme, operation: Ope
         "route-tunings": RouteTuning.objects.get_or_create(model=shop.model)[0].pk,
     }
     User.objects.filter(pk=shop.owner.pk).update(is_staff=True, is_superuser=True)
-    client = Client()
-    client.force_login(User.objects.get(pk=shop.owner.pk))
+    client = signed_in(User.objects.get(pk=shop.owner.pk))
     changed = {**operation.body({}), "no_such_field": 1}
     path = operation.path_of(rows[operation.resource])
     answer = client.patch(path, changed, content_type="application/json")

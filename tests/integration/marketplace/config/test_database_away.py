@@ -17,7 +17,7 @@ from marketplace.config.errors.faults import RETRY_AFTER_S
 from marketplace.config.urls import pages as urls_pages
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.api_operations import Operation, operations
-from tests.integration.marketplace.shop import open_shop
+from tests.integration.marketplace.shop import open_shop, signed_in
 
 QUERIES_MAX = 200
 
@@ -48,9 +48,7 @@ def acme(kept_database: None) -> Acme:
 
 @pytest.fixture
 def person(acme: Acme) -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(acme.shop.owner)
-    return client
+    return signed_in(acme.shop.owner, raise_request_exception=False)
 
 
 def strikes(ask: Callable[[], HttpResponse], step: int = 1) -> Iterator[tuple[int, HttpResponse]]:

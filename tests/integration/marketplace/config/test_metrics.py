@@ -16,12 +16,9 @@ from tests.architecture.pages import REFERENCE
 from tests.integration.marketplace.ledger import intrude, lease_take
 from tests.integration.marketplace.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("kept_shop")
+
 TOKEN = "a token for tests"
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture(autouse=True)

@@ -24,18 +24,13 @@ from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import AIModel, Deployment, ModelVersion, Offer, Pool, Worker
 from marketplace.usage.services import figures_compute
 from tests.integration.marketplace.ledger import record, settle
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 TEMPLATES = Path(django_settings.BASE_DIR) / "frontend" / "templates"
 MEMBERS_PAGES = ["/keys", "/webhooks", "/usage", "/usage.csv", "/billing", "/budgets", "/earnings"]
 PUBLIC_PAGES = ["/", "/models", "/models/author/slug", "/models/author/slug?tab=api", "/login/"]
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture(autouse=True)
@@ -47,17 +42,13 @@ def _english_again() -> Iterator[None]:
 
 @pytest.fixture
 def member(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
+    return signed_in(shop.owner)
 
 
 def client_with_role(shop: Shop, role: Role) -> Client:
     user = User.objects.create_user(f"a-{role}@example.com")
     Membership.objects.create(organisation=shop.organisation, user=user, role=role)
-    client = Client()
-    client.force_login(user)
-    return client
+    return signed_in(user)
 
 
 def settled_call(shop: Shop, **values: object) -> str:
@@ -113,8 +104,7 @@ def test_nobody_sees_another_organisations_anything(shop: Shop) -> None:
     request_id = settled_call(shop)
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
+    client = signed_in(stranger)
     assert client.get(f"/usage/{request_id}").status_code == 404
     for path in MEMBERS_PAGES:
         response = client.get(path)
@@ -163,8 +153,7 @@ def test_a_key_of_another_organisation_cannot_be_revoked(shop: Shop) -> None:
     member.post("/keys/create", {"name": "theirs"})
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
+    client = signed_in(stranger)
     key = shop.organisation.api_keys.get()
     assert client.post(f"/keys/{key.pk}/revoke").status_code == 404
 
@@ -251,8 +240,7 @@ def test_our_own_faults_have_a_page_and_a_problem_document(monkeypatch: pytest.M
 
     monkeypatch.setattr("marketplace.accounts.organisations.current.current_organisation", fails)
     monkeypatch.setattr("marketplace.storefront.browse.api.ModelViewSet.list", fails)
-    client = Client(raise_request_exception=False)
-    client.force_login(User.objects.create_user("a@example.com"))
+    client = signed_in(User.objects.create_user("a@example.com"), raise_request_exception=False)
     page = client.get("/")
     assert page.status_code == 500
     assert "Something went wrong on our side" in page.content.decode()

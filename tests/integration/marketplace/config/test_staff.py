@@ -13,6 +13,7 @@ from django.urls import URLPattern, reverse
 from marketplace.accounts.checks import staff_have_a_second_factor
 from marketplace.accounts.models import User
 from marketplace.config.urls import pages as urls_pages
+from tests.integration.marketplace.shop import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -25,12 +26,6 @@ def _required(settings: Any) -> None:
 @pytest.fixture
 def staff() -> User:
     return User.objects.create_user("staff@example.com", "a long password", is_staff=True)
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def page_paths() -> list[str]:

@@ -22,7 +22,7 @@ from marketplace.config.urls import jobs as urls_jobs
 from marketplace.config.urls import pages as urls_pages
 from tests.integration.marketplace.acme import Acme, open_acme
 from tests.integration.marketplace.api_operations import Operation, operations
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -201,8 +201,7 @@ def leaked(answer: Any, path: str, secrets: set[str]) -> list[str]:
 def test_a_stranger_opens_no_page_of_acme(acme: Acme) -> None:
     user = User.objects.create_user("stranger@example.org")
     organisation_create(name="Other", slug="other", owner=user)
-    client = Client()
-    client.force_login(user)
+    client = signed_in(user)
     found: dict[str, Any] = {}
     before, secrets = acme.stored(), secrets_of(acme)
     for page in (page for page in urls_pages.urlpatterns if isinstance(page, URLPattern)):

@@ -32,13 +32,6 @@ def broker(settings: Any) -> Iterator[Connection]:
         yield connection
 
 
-@pytest.fixture
-def staff() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
-    return client
-
-
 def letter(**changes: Any) -> Letter:
     values: dict[str, Any] = {
         "reason": Reason.KILLED,

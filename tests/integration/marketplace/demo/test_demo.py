@@ -26,6 +26,7 @@ from router.scheduling.fleet.fleet import Fleet
 from router.scheduling.fleet.worker import EndpointState
 from router.scheduling.ticket import Ticket
 from router.scheduling.worker_models.engines import EngineWorker
+from tests.integration.marketplace.shop import signed_in
 from workers.backends.emulator.fleet import WORKERS
 
 pytestmark = pytest.mark.django_db
@@ -289,8 +290,7 @@ def test_the_loop_acts_by_itself_in_the_demo_until_somebody_says_otherwise(home:
     assert tunings.count() == AIModel.objects.count()
     demo = json.loads((home / "demo.json").read_text())
     user, tuning = User.objects.get(email=demo["email"]), tunings[0]
-    client = Client()
-    client.force_login(user)
+    client = signed_in(user)
     page = f"/routes/{tuning.model.name}"
     said = "Automatic is the demo&#x27;s default."
     assert client.get(page).content.decode().count(said) == 2  # Next to the form, and as history.

@@ -31,7 +31,7 @@ from marketplace.inference.errors import JobError
 from marketplace.inference.tokens import CallerGone, caller_token
 from marketplace.inference.views import JobsView
 from router.domain.keys import SessionClaims, sign_session, verify_session
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 SESSION = "a-browsers-session"
 
@@ -102,8 +102,7 @@ def test_a_page_calls_for_its_person(organisation: Organisation, shop: Shop) -> 
 
 
 def test_a_sessions_cookie_alone_is_nobody(organisation: Organisation, shop: Shop) -> None:
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     answer = client.get("/v1/who")
     assert error(answer) == (401, "invalid_api_key", None)
     assert answer.headers["www-authenticate"] == "Bearer"

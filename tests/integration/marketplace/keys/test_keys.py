@@ -19,28 +19,17 @@ from marketplace.keys.rotation import OVERLAP_MAX, api_key_rotate
 from marketplace.keys.rules import MODELS_ALLOWED_MAX, models_allowed_check
 from marketplace.usage.services import keys_used
 from tests.integration.marketplace.ledger import USD, record, settle
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def member(shop: Shop, role: Role) -> Client:
     user = User.objects.create_user(f"a-{role}@example.com")
     Membership.objects.create(organisation=shop.organisation, user=user, role=role)
-    return client_of(user)
+    return signed_in(user)
 
 
 def made_key(shop: Shop, **values: object) -> ApiKey:
@@ -52,7 +41,7 @@ def form(**values: object) -> dict[str, object]:
 
 
 def test_a_key_is_made_with_models_and_an_expiry(shop: Shop) -> None:
-    client = client_of(shop.owner)
+    client = signed_in(shop.owner)
     until = (timezone.now() + HOUR).strftime(MINUTES)
     made = client.post("/keys/create", form(models_allowed="author/slug", expires_at=until))
     assert made.status_code == 302
@@ -76,14 +65,14 @@ def test_a_key_is_made_with_models_and_an_expiry(shop: Shop) -> None:
 def test_what_is_wrong_with_a_new_key_is_said(
     shop: Shop, values: dict[str, object], said: str
 ) -> None:
-    answer = client_of(shop.owner).post("/keys/create", form(**values))
+    answer = signed_in(shop.owner).post("/keys/create", form(**values))
     assert answer.status_code == 422
     assert said in answer.content.decode()
     assert not shop.organisation.api_keys.exists()
 
 
 def test_the_api_refuses_the_same(shop: Shop) -> None:
-    client = client_of(shop.owner)
+    client = signed_in(shop.owner)
     body = {"organisation": "acme", "name": "k"}
     for wrong in ({"models_allowed": ["author/gone"]}, {"expires_at": "2001-01-01T00:00:00Z"}):
         answer = client.post("/api/v1/keys", {**body, **wrong}, content_type="application/json")
@@ -93,7 +82,7 @@ def test_the_api_refuses_the_same(shop: Shop) -> None:
 
 def test_a_model_that_is_gone_stays_allowed_until_it_is_taken_away(shop: Shop) -> None:
     row = made_key(shop, models_allowed=["author/gone"])
-    client = client_of(shop.owner)
+    client = signed_in(shop.owner)
     kept = form(models_allowed="author/gone, author/slug")
     assert client.post(f"/keys/{row.pk}", kept).status_code == 302
     row.refresh_from_db()
@@ -105,10 +94,10 @@ def test_a_model_that_is_gone_stays_allowed_until_it_is_taken_away(shop: Shop) -
 def test_saving_a_key_keeps_its_expiry_to_the_second(shop: Shop) -> None:
     until = timezone.now() + HOUR
     row = made_key(shop, expires_at=until)
-    page = client_of(shop.owner).get(f"/keys/{row.pk}").content.decode()
+    page = signed_in(shop.owner).get(f"/keys/{row.pk}").content.decode()
     assert f'value="{until.strftime(MINUTES)}"' in page
     saved = form(expires_at=until.strftime(MINUTES))
-    assert client_of(shop.owner).post(f"/keys/{row.pk}", saved).status_code == 302
+    assert signed_in(shop.owner).post(f"/keys/{row.pk}", saved).status_code == 302
     row.refresh_from_db()
     assert row.expires_at == until
 
@@ -124,7 +113,7 @@ def test_management_keys_are_for_admins(shop: Shop, role: Role, status: int) -> 
 def test_a_rotated_key_overlaps_with_the_new_one(shop: Shop) -> None:
     old = made_key(shop, requests_per_minute=5, models_allowed=["author/slug"])
     budget_set(organisation=shop.organisation, key=old, limit_nano=3 * USD, window=Window.DAY)
-    client = client_of(shop.owner)
+    client = signed_in(shop.owner)
     assert client.get(f"/keys/{old.pk}/rotate").status_code == 200
     assert client.post(f"/keys/{old.pk}/rotate", {"overlap_hours": "24"}).status_code == 302
     shown = client.get("/keys").content.decode().split("<table")[0]
@@ -142,7 +131,7 @@ def test_a_rotated_key_overlaps_with_the_new_one(shop: Shop) -> None:
 
 def test_without_overlap_the_old_key_ends_at_once(shop: Shop) -> None:
     old = made_key(shop)
-    answer = client_of(shop.owner).post(
+    answer = signed_in(shop.owner).post(
         f"/api/v1/keys/{old.pk}/rotate", {"overlap_hours": 0}, content_type="application/json"
     )
     assert answer.status_code == 201
@@ -167,7 +156,7 @@ def test_what_cannot_be_rotated(shop: Shop) -> None:
     api_key_revoke(api_key=row)
     with pytest.raises(ValidationError):
         api_key_rotate(api_key=row, overlap=HOUR)
-    client = client_of(shop.owner)
+    client = signed_in(shop.owner)
     path = f"/api/v1/keys/{row.pk}/rotate"
     answer = client.post(path, {}, content_type="application/json")
     assert answer.status_code == 400
@@ -188,7 +177,7 @@ def test_a_stranger_finds_no_key_to_rotate(shop: Shop) -> None:
     row = made_key(shop)
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    client = client_of(stranger)
+    client = signed_in(stranger)
     assert client.post(f"/keys/{row.pk}/rotate", {"overlap_hours": "1"}).status_code == 404
     assert client.post(f"/api/v1/keys/{row.pk}/rotate").status_code == 404
     assert shop.organisation.api_keys.count() == 1

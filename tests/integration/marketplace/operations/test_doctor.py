@@ -24,6 +24,8 @@ from tests.integration.marketplace.ledger import intrude, lease_take
 from tests.integration.marketplace.shop import Shop
 from tests.ports import free_ports
 
+pytestmark = pytest.mark.usefixtures("kept_shop")
+
 HOUR = timedelta(hours=1)
 OF_ROWS = (
     "database",
@@ -38,11 +40,6 @@ OF_ROWS = (
     "backups",
     "leases",
 )
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 def looked(name: str) -> list[Finding]:

@@ -23,14 +23,11 @@ from marketplace.shared.jobs.services import LOST_AFTER
 from marketplace.webhooks.models import Delivery
 from tests.integration.marketplace.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("kept_shop")
+
 ROOT = Path(__file__).parents[4]
 TOKEN = "a token for tests"
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture(autouse=True)

@@ -21,14 +21,9 @@ from marketplace.webhooks.models import WebhookSecret
 from marketplace.webhooks.services import secret_rotate, secrets_signing
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 OLD, NEW = b"an old key of secrets" * 2, b"a new key of secrets" * 2
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from marketplace.predictions.models import Prediction, PredictionStage, Status
 from marketplace.predictions.stage_times import SAMPLE_MAX, stage_times
 from marketplace.shared.jobs.models import JobState
 from tests.integration.marketplace.pipelines.test_pipelines import LINE, SAY, SCORE
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 URL = "/api/v1/pipelines"
 OWN = URL + "/acme/line"
@@ -41,12 +41,6 @@ def client(shop: Shop, db: None) -> Client:
         },
     )
     return signed_in(shop.owner)
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def put(client: Client, url: str = URL, **body: Any) -> Any:

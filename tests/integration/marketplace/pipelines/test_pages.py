@@ -13,9 +13,9 @@ from marketplace.accounts.services import organisation_create
 from marketplace.catalog.models import AIModel
 from marketplace.pipelines.models import Pipeline
 from marketplace.pipelines.services import pipeline_apply
-from tests.integration.marketplace.pipelines.test_management_api import called, signed_in
+from tests.integration.marketplace.pipelines.test_management_api import called
 from tests.integration.marketplace.pipelines.test_pipelines import LINE, SAY
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 PAGES = "/provide/pipelines"
 OWN = PAGES + "/acme/line"

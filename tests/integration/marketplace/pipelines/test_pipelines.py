@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import Client
 
 from marketplace.accounts.models import User
 from marketplace.accounts.services import organisation_create
@@ -24,7 +23,7 @@ from marketplace.usage.models import UsageEvent
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.predictions.asking import Api, error_of, run_one
 from tests.integration.marketplace.predictions.routers import REQUEST_ID, FakeRouter, fake_router
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 SENTENCE = "The sea is wide"
 SCORE = {"name": "score", "model": "author/score", "input": {"X": [{"$from": "input.row"}]}}
@@ -217,8 +216,7 @@ def test_the_command_defines_and_lists(shop: Shop, api: Api, tmp_path: Path) -> 
 def test_its_page_shows_the_stages(shop: Shop, api: Api, router: FakeRouter) -> None:
     define()
     uid = ask(api).json()["id"]
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     assert "No stage has started yet." in client.get(f"/predictions/{uid}").content.decode()
     run_one()
     shown = client.get(f"/predictions/{uid}").content.decode()
@@ -245,8 +243,7 @@ def test_the_page_of_a_stages_call_shows_all_stages_as_one_trace(
     )
     event = UsageEvent.objects.get()
     PredictionStage.objects.filter(name="say").update(request_id=event.pk)
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     shown = client.get(f"/usage/{event.pk}").content.decode()
     for said in (
         "one of 2 stages of a call of acme/line",

@@ -15,7 +15,7 @@ from marketplace.inference.callers import Caller
 from marketplace.predictions.models import Event, Prediction
 from marketplace.predictions.services import Asked, event_tell, prediction_create
 from marketplace.shared.jobs.models import JobState
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 CHAT = '{"messages":[{"role":"user","content":"Tell me of the sea"}]}'
 SENTENCE = "The sea is wide <b>"
@@ -29,9 +29,7 @@ def shop(opened_shop: Shop) -> Shop:
 
 @pytest.fixture
 def member(shop: Shop, db: None) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
+    return signed_in(shop.owner)
 
 
 @pytest.fixture
@@ -131,8 +129,7 @@ def test_a_member_who_may_call_cancels_it(member: Client, prediction: Prediction
 def test_a_viewer_reads_and_cancels_nothing(shop: Shop, prediction: Prediction) -> None:
     viewer = User.objects.create_user("viewer@example.com")
     Membership.objects.create(user=viewer, organisation=shop.organisation, role=Role.VIEWER)
-    client = Client()
-    client.force_login(viewer)
+    client = signed_in(viewer)
     path = f"/predictions/{prediction.uid}"
     assert f"{path}/cancel" not in page(client, path)
     assert client.post(f"{path}/cancel").status_code == 403
@@ -141,8 +138,7 @@ def test_a_viewer_reads_and_cancels_nothing(shop: Shop, prediction: Prediction) 
 def test_another_organisations_is_not_there(prediction: Prediction) -> None:
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
+    client = signed_in(stranger)
     assert client.get(f"/predictions/{prediction.uid}").status_code == 404
     assert client.post(f"/predictions/{prediction.uid}/cancel").status_code == 404
     assert str(prediction.uid) not in page(client, "/predictions")
@@ -179,8 +175,7 @@ def test_one_is_asked_for_with_a_form_that_says_what_is_wrong(shop: Shop, member
 def test_who_may_not_call_is_offered_no_form(shop: Shop, db: None) -> None:
     viewer = User.objects.create_user("looks@example.com")
     Membership.objects.create(organisation=shop.organisation, user=viewer, role=Role.VIEWER)
-    looking = Client()
-    looking.force_login(viewer)
+    looking = signed_in(viewer)
     assert "/predictions/new" not in page(looking, "/predictions")
     assert looking.get("/predictions/new").status_code == 403
     assert Client().get("/predictions/new").status_code == 302

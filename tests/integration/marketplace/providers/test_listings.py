@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
@@ -36,17 +35,12 @@ from marketplace.shared.jobs.kinds import job_kinds
 from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.providers.servers import fake_openai
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 A = ListingAction
 Draft = Callable[..., Listing]
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 def act(listing: Listing, action: str, who: Who = Who.PROVIDER, why: str = "") -> Listing:
@@ -305,12 +299,6 @@ def test_an_author_that_exists_is_nobodys_to_take(shop: Shop) -> None:
 
 
 # --- pages ------------------------------------------------------------------------------------
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

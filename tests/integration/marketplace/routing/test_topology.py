@@ -9,7 +9,6 @@ from django.test import Client
 from django.utils import translation
 from msgspec.structs import replace
 
-from marketplace.accounts.models import User
 from marketplace.catalog.models import ModelVersion, Pool, Worker
 from marketplace.catalog.selectors import drain_effect
 from marketplace.catalog.services import worker_drain
@@ -36,7 +35,7 @@ from marketplace.routing.topology.polling import (
 from marketplace.routing.topology.selectors import catalog_read, overview_now, topology_now
 from marketplace.routing.trials.models import EventKind, RoutingEvent
 from tests.integration.marketplace.config.test_pages import settled_call
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -110,13 +109,6 @@ def hear(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Routers]:
         return routers
 
     return put
-
-
-@pytest.fixture
-def staff(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
-    return client
 
 
 def test_watchers_share_a_reading_until_it_is_old() -> None:
@@ -348,8 +340,7 @@ def test_stale_figures_are_shown_as_stale(staff: Client, hear: Callable[..., Rou
 @pytest.mark.parametrize("path", ["/topology", "/topology/live", "/topology/workers/fast-0"])
 def test_only_staff_look(shop: Shop, path: str) -> None:
     assert Client().get(path).status_code == 302
-    member = Client()
-    member.force_login(shop.owner)
+    member = signed_in(shop.owner)
     assert member.get(path).status_code == 403
     assert member.get("/api/v1/topology").status_code == 403
 
@@ -464,8 +455,7 @@ def test_pools_and_workers_are_made_and_changed_over_the_api(staff: Client, shop
     assert staff.patch(path, {"slots": 3}, **json).json()["slots"] == 3
     bad = staff.post("/api/v1/workers", {**worker, "worker_id": "b", "url": "ftp://x"}, **json)
     assert bad.json()["errors"][0]["field"] == "url"
-    member = Client()
-    member.force_login(shop.owner)
+    member = signed_in(shop.owner)
     assert member.post("/api/v1/pools", pool, **json).status_code == 403
     assert member.post("/api/v1/workers", worker, **json).status_code == 403
 

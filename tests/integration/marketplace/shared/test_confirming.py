@@ -18,12 +18,7 @@ from marketplace.usage.partitions import id_floor
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def called(shop: Shop, minutes_ago: int, **values: Any) -> None:
@@ -40,13 +35,6 @@ def called(shop: Shop, minutes_ago: int, **values: Any) -> None:
             **values,
         )
     )
-
-
-@pytest.fixture
-def owner(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
 
 
 def test_revoking_a_key_says_how_many_calls_it_made_in_the_last_hour(

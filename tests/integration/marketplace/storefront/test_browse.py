@@ -18,12 +18,7 @@ from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.ledger import as_owner
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def add_model(name: str, *, offers: bool = True, **values: object) -> AIModel:

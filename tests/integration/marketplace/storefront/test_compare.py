@@ -19,12 +19,7 @@ from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop
 from tests.integration.marketplace.storefront.test_browse import add_model
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 @pytest.fixture

@@ -17,14 +17,9 @@ from marketplace.storefront.landing.tasks import FRESH_FOR, replay_for_landing
 from marketplace.usage.services import deployment_rollups_compute, figures_compute
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.recorded import lived
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +41,7 @@ def test_a_stranger_sees_what_it_is_what_it_costs_and_one_way_to_begin(
 
 
 def test_a_member_is_led_to_a_call_instead_of_to_signing_up(shop: Shop) -> None:
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     page = client.get("/")
     assert 'href="/start"' in page.text
     assert "/signup/" not in page.text

@@ -14,13 +14,8 @@ from marketplace.usage.services import deployment_rollups_compute
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 PAGE = "/models/author/slug"
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture

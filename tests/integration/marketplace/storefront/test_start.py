@@ -14,21 +14,10 @@ from marketplace.storefront.start.selectors import model_to_try
 from router.domain.keys import KEY_PREFIX
 from router.domain.pricing import Price
 from tests.integration.marketplace.config.test_pages import settled_call
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 POLLS = 'hx-trigger="load delay:1s"'
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def founder() -> Client:

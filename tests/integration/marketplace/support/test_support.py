@@ -9,7 +9,6 @@ from django.db import DatabaseError, transaction
 from django.test import Client
 from django.utils import translation
 
-from marketplace.accounts.models import User
 from marketplace.accounts.services import api_key_create
 from marketplace.billing.credit.services import credit_request
 from marketplace.billing.models import StaffTransfer
@@ -18,26 +17,14 @@ from marketplace.support import selectors
 from marketplace.support.models import Look, LookKind
 from tests.integration.marketplace.config.test_pages import settled_call
 from tests.integration.marketplace.ledger import USD, as_owner
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 @pytest.fixture(autouse=True)
 def _english() -> None:
     translation.activate("en")
-
-
-@pytest.fixture
-def staff(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
-    return client
 
 
 def test_a_customer_is_found_by_what_they_can_tell(shop: Shop) -> None:
@@ -109,8 +96,7 @@ def test_looks_are_not_rewritten(staff: Client, shop: Shop) -> None:
 @pytest.mark.parametrize("path", ["/support", "/support/acme", "/support/people/1"])
 def test_only_staff_see_customers(shop: Shop, path: str) -> None:
     assert Client().get(path).status_code == 302
-    member = Client()
-    member.force_login(shop.owner)
+    member = signed_in(shop.owner)
     assert member.get(path).status_code == 403
     assert member.get("/api/v1/support/acme").status_code == 403
     assert member.post("/api/v1/support", {"q": "acme"}).status_code == 403
@@ -196,8 +182,7 @@ def test_a_grant_that_is_wrong_moves_nothing(
 
 
 def test_only_staff_grant_credit(shop: Shop) -> None:
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     assert client.post("/support/acme/credit", {"amount": "5.00"}).status_code == 403
 
 
@@ -209,6 +194,5 @@ def test_limits_are_set_on_the_customers_page(staff: Client, shop: Shop) -> None
 
 
 def test_limits_are_for_staff_to_set(shop: Shop) -> None:
-    owner = Client()
-    owner.force_login(shop.owner)
+    owner = signed_in(shop.owner)
     assert owner.post("/support/acme/limits", {"calls_at_once": "7"}).status_code == 403

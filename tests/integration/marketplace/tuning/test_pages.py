@@ -21,7 +21,7 @@ from marketplace.tuning.services import (
     trial_approve,
     tuning_of,
 )
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 from tests.integration.marketplace.tuning.test_tuning import (
     around,
     calls,
@@ -29,14 +29,9 @@ from tests.integration.marketplace.tuning.test_tuning import (
     second_deployment,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 ROUTE = "/routes/author/slug"
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture
@@ -46,9 +41,7 @@ def staff(shop: Shop) -> User:
 
 @pytest.fixture
 def page(staff: User) -> Client:
-    client = Client()
-    client.force_login(staff)
-    return client
+    return signed_in(staff)
 
 
 def text_of(client: Client, path: str = ROUTE) -> str:
@@ -74,8 +67,7 @@ def proposed(shop: Shop) -> Trial:
 @pytest.mark.parametrize("path", [ROUTE, "/routes"])
 def test_only_staff_see_routes(shop: Shop, path: str) -> None:
     assert Client().get(path).status_code == 302
-    member = Client()
-    member.force_login(shop.owner)
+    member = signed_in(shop.owner)
     assert member.get(path).status_code == 403
     assert member.post(f"{ROUTE}/tune").status_code == 403
 
@@ -210,8 +202,7 @@ def test_a_benchmark_that_says_nothing_new_is_refused(page: Client, shop: Shop) 
 def test_the_api_is_for_staff_and_does_what_the_page_does(
     page: Client, shop: Shop, staff: User
 ) -> None:
-    member = Client()
-    member.force_login(shop.owner)
+    member = signed_in(shop.owner)
     assert member.get("/api/v1/proposals").status_code == 403
     assert member.get("/api/v1/route-tunings").status_code == 403
     trial = proposed(shop)

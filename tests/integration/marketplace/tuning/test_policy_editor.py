@@ -8,36 +8,23 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
-from marketplace.accounts.models import User
 from marketplace.planning.models import WhatIf
 from marketplace.routing.models import Policy, PolicyKind, PolicyState
 from marketplace.routing.services import policy_publish
 from marketplace.routing.trials.models import Trial
 from marketplace.shared.jobs.models import JobState
 from marketplace.tuning.services import policy_in_force
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 PAGE = "/routes/author/slug/policy"
 JSON: dict[str, Any] = {"content_type": "application/json"}
 
 
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
-
-
 @pytest.fixture(autouse=True)
 def _english() -> None:
     translation.activate("en")
-
-
-@pytest.fixture
-def staff(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
-    return client
 
 
 def draft(shop: Shop, **values: Any) -> dict[str, Any]:
@@ -162,8 +149,7 @@ def test_a_preview_asks_what_if_and_keeps_the_draft(staff: Client, shop: Shop) -
 
 def test_only_staff_write_policies(shop: Shop) -> None:
     assert Client().get(PAGE).status_code == 302
-    member = Client()
-    member.force_login(shop.owner)
+    member = signed_in(shop.owner)
     assert member.get(PAGE).status_code == 403
     assert member.post(PAGE, draft(shop)).status_code == 403
     assert member.post(f"{PAGE}/draft", draft(shop)).status_code == 403
@@ -194,8 +180,7 @@ def test_the_api_locks_tries_compares_and_rolls_back(staff: Client, shop: Shop) 
     trial = {"model": "author/slug", "kind": "round_robin", "canary_share": 0.2}
     tried = staff.post("/api/v1/policies", trial, **JSON).json()
     assert (tried["state"], tried["canary_share"]) == ("canary", 0.2)
-    member = Client()
-    member.force_login(shop.owner)
+    member = signed_in(shop.owner)
     assert member.post(back, {}, **JSON).status_code == 403
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.test import Client
 from django.utils import timezone
 
 from marketplace.accounts.models import User
@@ -22,15 +21,10 @@ from marketplace.tuning.proofs.proof import Lack, Proof, Says, Trust
 from marketplace.tuning.services import canary_start, tuning_of, tuning_set
 from marketplace.tuning.telemetry import Window, placed_since
 from tests.integration.marketplace.recorded import lived
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 from tests.integration.marketplace.tuning.test_tuning import calls, no_replay, proposed
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 @pytest.fixture
@@ -93,8 +87,7 @@ def test_a_past_that_is_replayed_as_it_was_shows_what_a_bad_policy_does(
     )
     # A person asked for exactly this: it runs anyway, and shows the verdict.
     assert trial.policy.state == PolicyState.CANARY
-    client = Client()
-    client.force_login(staff)
+    client = signed_in(staff)
     body = client.get("/routes/author/slug").content.decode()
     text = " ".join(re.sub(r"<[^>]*>", " ", body).split())
     assert "Replay of recorded calls Reliable" in text
@@ -111,8 +104,7 @@ def test_too_little_recorded_is_known_as_that_and_nothing_begins_by_itself(
     trial = proposed(shop)
     assert trial.policy.state == PolicyState.PROPOSED
     assert (trial.replay["trust"], trial.replay["lack"]) == (Trust.UNKNOWN, Lack.FEW)
-    client = Client()
-    client.force_login(staff)
+    client = signed_in(staff)
     (row,) = client.get("/api/v1/proposals").json()["results"]
     assert row["replay"]["calls"] == 12
     assert row["replay_says"][0] == "Unknown"

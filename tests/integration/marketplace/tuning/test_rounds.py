@@ -46,13 +46,8 @@ from tests.integration.marketplace.tuning.test_tuning import (
     second_deployment,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture

@@ -54,12 +54,7 @@ from router.simulator.workload import Arrival
 from tests.integration.marketplace.ledger import call, intrude, record, settle
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def calls(

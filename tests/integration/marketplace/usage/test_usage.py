@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
-from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +34,7 @@ from marketplace.usage.windows import Window, window_of
 from router.domain.ids import uuid7
 from tests.examples import stored_examples
 from tests.integration.marketplace.ledger import as_owner, call, intrude, record, settle
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -317,8 +316,7 @@ def test_a_page_costs_two_queries_however_many_calls_there_are(
 
 def test_the_page_leads_to_older_calls_and_back(shop: Shop) -> None:
     ids = settle_scattered(shop, 60)
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     first = client.get("/usage?range=90d")
     assert [row.pk for row in first.context["calls"]] == ids[:50]
     assert f"before={first.context['older']}" in first.content.decode()
@@ -334,8 +332,7 @@ def test_a_custom_range_ends_with_its_last_day(shop: Shop) -> None:
     inside, after = "2026-02-01T23:59:59.999", "2026-02-02T00:00:00"
     records = [charged(shop, created_at_ms=millis(at)) for at in (inside, after)]
     settle(*records)
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     page = client.get("/usage?range=custom&from=2026-02-01&to=2026-02-01")
     assert [str(row.pk) for row in page.context["calls"]] == [records[0].request_id]
     assert page.context["totals"].calls == 1
@@ -343,8 +340,7 @@ def test_a_custom_range_ends_with_its_last_day(shop: Shop) -> None:
 
 def test_times_before_there_were_ids_are_before_every_call(shop: Shop) -> None:
     settle(charged(shop))
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     found = client.get("/api/v1/usage?created_after=0001-01-01T00:00:00Z").json()["results"]
     assert len(found) == 1
     assert client.get("/api/v1/usage?created_before=1969-12-31T00:00:00Z").json()["results"] == []
@@ -366,8 +362,7 @@ def test_usage_is_taken_apart(shop: Shop, by: str, names: set[str]) -> None:
         charged(shop, model="a/one", key_id=key.pk),
         charged(shop, model="b/two", user_id=shop.owner.pk, outcome="worker_failed"),
     )
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     groups = client.get(f"/usage?by={by}").context["summary"].groups
     assert {group.name for group in groups} == names
     assert [group.figures.calls for group in groups] == [1, 1]
@@ -379,8 +374,7 @@ def test_usage_is_taken_apart(shop: Shop, by: str, names: set[str]) -> None:
 def test_the_csv_has_every_call_of_the_window(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marketplace.usage.selectors.CHUNK", 7)
     ids = settle_scattered(shop, 61)
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
 
     def rows(query: str) -> list[dict[str, str]]:
         response = client.get(f"/usage.csv?range=90d&{query}")

@@ -21,23 +21,11 @@ from marketplace.usage.refusals.selectors import KEPT, SHOWN_MAX, refusals_forge
 from marketplace.usage.rollups.summary import GROUPS, GROUPS_MAX
 from router.contracts.record import AttemptRecord, CandidateRecord, Candidates, TermsRecord
 from tests.integration.marketplace.config.test_pages import settled_call
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 SUMMED = ("calls", "failed", "charge_nano", "tokens_in", "tokens_out")
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
-
-
-@pytest.fixture
-def owner(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
 
 
 def candidate(worker_id: str, verdict: str, score: float, **values: object) -> dict[str, Any]:
@@ -161,8 +149,7 @@ def test_a_summary_that_cannot_be_made_says_why(owner: Client, query: str, field
 def test_a_summary_is_for_members(shop: Shop) -> None:
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
+    client = signed_in(stranger)
     assert client.get("/api/v1/usage/summary?organisation=acme").status_code == 404
 
 
@@ -305,8 +292,7 @@ def test_what_a_late_try_took_is_not_called_waiting(owner: Client, shop: Shop) -
     lines = b"".join(owner.get("/usage.csv").streaming_content).decode().splitlines()  # type: ignore[attr-defined]
     row = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
     assert (float(row["queue_ms"]), float(row["hedge_ms"])) == (5.0, 800.0)
-    staff = Client()
-    staff.force_login(User.objects.create_superuser("root@example.com"))
+    staff = signed_in(User.objects.create_superuser("root@example.com"))
     page = staff.get(f"/support/calls/{hedged}")
     assert (page.context["waited_ms"], page.context["hedged_ms"]) == (5.0, 800.0)
     again = msgspec.structs.replace(late, outcome="worker_failed:reset", upstream_ms=700.0)

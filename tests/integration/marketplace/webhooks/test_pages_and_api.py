@@ -13,20 +13,15 @@ from marketplace.accounts.services import api_key_create
 from marketplace.webhooks.delivering import deliver
 from marketplace.webhooks.models import Delivery, DeliveryState, WebhookSecret
 from marketplace.webhooks.services import secrets_signing, webhook_send
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 from tests.integration.marketplace.webhooks.receiver import Receiver
 
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 @pytest.fixture
 def member(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
+    return signed_in(shop.owner)
 
 
 @pytest.fixture
@@ -54,9 +49,7 @@ def delivery(shop: Shop, receiver: Receiver) -> Delivery:
 def viewer_of(shop: Shop) -> Client:
     user = User.objects.create_user("viewer@example.com")
     Membership.objects.create(organisation=shop.organisation, user=user, role=Role.VIEWER)
-    client = Client()
-    client.force_login(user)
-    return client
+    return signed_in(user)
 
 
 # --- pages ----------------------------------------------------------------------------------------

@@ -18,10 +18,7 @@ from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import LOST_AFTER, job_claim
 from tests.integration.marketplace.shop import Shop
 
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def benchmark(shop: Shop, **values: Any) -> Benchmark:

@@ -29,10 +29,7 @@ from marketplace.catalog.models import Deployment, Pool, Worker
 from marketplace.shared.jobs.models import JobState
 from tests.integration.marketplace.shop import Shop
 
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 
 def test_the_night_measures_each_deployment_once(shop: Shop) -> None:

@@ -20,21 +20,16 @@ from tests.integration.marketplace.billing.payments.stripe_events import (
     paid,
 )
 from tests.integration.marketplace.ledger import USD
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
+
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 REFUNDS, ORDERS = "/admin/billing/refund/add/", "/admin/billing/stafftransfer/add/"
 
 
 @pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
-
-
-@pytest.fixture
 def staff(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("root@example.com"))
-    return client
+    return signed_in(User.objects.create_superuser("root@example.com"))
 
 
 def test_a_refund_is_ordered(

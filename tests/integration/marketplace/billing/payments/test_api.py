@@ -21,6 +21,8 @@ from tests.integration.marketplace.billing.payments.stripe_events import (
 from tests.integration.marketplace.ledger import USD
 from tests.integration.marketplace.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("kept_shop")
+
 RULE = {
     "organisation": "acme",
     "enabled": True,
@@ -29,11 +31,6 @@ RULE = {
     "cap_cents": 5_000,
 }
 TOPUP = {"organisation": "acme", "amount_cents": 2_500}
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 def client_of(user: User) -> APIClient:

@@ -18,29 +18,17 @@ from tests.integration.marketplace.billing.payments.stripe_events import (
     pending_payment,
     refund,
 )
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
+
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 RULE = {"enabled": "on", "threshold": "15", "amount": "20.50", "cap": "50"}
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 def client_with_role(shop: Shop, role: Role) -> Client:
     user = User.objects.create_user(f"a-{role}@example.com")
     Membership.objects.create(organisation=shop.organisation, user=user, role=role)
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def owner(shop: Shop) -> Client:
-    client = Client()
-    client.force_login(shop.owner)
-    return client
+    return signed_in(user)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +132,7 @@ def test_another_organisations_payment_is_not_found(shop: Shop) -> None:
     payment = paid(shop.organisation)
     stranger = User.objects.create_user("stranger@example.com")
     organisation_create(name="Other", slug="other", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
+    client = signed_in(stranger)
     assert client.get(f"/billing/payments/{payment.pk}").status_code == 404
     assert str(payment.pk) not in client.get("/billing").content.decode()
 

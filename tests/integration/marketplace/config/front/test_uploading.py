@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.conf import settings
-from django.test import Client
 
 from marketplace.accounts.services import api_key_create, api_key_revoke, session_token_issue
 from marketplace.config.front.uploading import is_known
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -36,8 +35,7 @@ def test_a_session_token_is_known(shop: Shop) -> None:
 
 
 def test_a_session_is_known_once_its_person_signed_in(shop: Shop) -> None:
-    browser = Client()
-    browser.force_login(shop.owner)
+    browser = signed_in(shop.owner)
     cookie = browser.cookies[settings.SESSION_COOKIE_NAME].value
     assert is_known(asked(cookie=f"{settings.SESSION_COOKIE_NAME}={cookie}"))
     browser.logout()

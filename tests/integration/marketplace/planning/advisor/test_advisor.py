@@ -32,15 +32,12 @@ from marketplace.planning.advisor.options.catalogue import options_of
 from marketplace.planning.advisor.question import Question
 from marketplace.planning.asking import QuestionInvalid, QueueFull
 from marketplace.shared.jobs.services import job_run_next
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
+
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 NAME = "author/slug"
 ASKED: dict[str, Any] = {"model": NAME, "rate_hz": 20, "slo_ms": 900, "share": 0.9, "size_cv": 0.5}
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture
@@ -87,9 +84,7 @@ def profile_of(deployment: Deployment, **changed: Any) -> Profile:
 def member(shop: Shop, *, staff: bool = False) -> Client:
     user = User.objects.create_user("dev@example.com", is_staff=staff)
     member_set(organisation=shop.organisation, user=user, role=Role.VIEWER)
-    client = Client()
-    client.force_login(user)
-    return client
+    return signed_in(user)
 
 
 # --- options -----------------------------------------------------------------------------------
@@ -322,8 +317,7 @@ def test_a_stranger_sees_and_asks_nothing(yard: Shop) -> None:
     )
     stranger = User.objects.create_user("eve@example.com")
     organisation_create(name="Eve", slug="eve", owner=stranger)
-    client = Client()
-    client.force_login(stranger)
+    client = signed_in(stranger)
     assert client.get(f"/api/v1/advice/{advice.pk}").status_code == 404
     assert client.get(f"/advisor/{advice.pk}").status_code == 404
     body = {"organisation": "acme", "question": ASKED}

@@ -27,7 +27,7 @@ from marketplace.shared.jobs.services import job_run_next
 from marketplace.usage.models import UsageEvent
 from router.simulator.workload import recorded
 from tests.integration.marketplace.recorded import SERVICE_MS, lived, stretch
-from tests.integration.marketplace.shop import Shop, open_shop
+from tests.integration.marketplace.shop import Shop, open_shop, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -241,8 +241,7 @@ def test_a_run_that_takes_too_long_is_ended(
 
 def staff() -> tuple[User, Client]:
     user = User.objects.create_user("staff@example.com", is_staff=True)
-    client = Client()
-    client.force_login(user)
+    client = signed_in(user)
     return user, client
 
 

@@ -23,7 +23,7 @@ from marketplace.shared.jobs.models import JobState
 from marketplace.shared.jobs.services import job_run_next
 from tests.integration.marketplace.ledger import intrude
 from tests.integration.marketplace.recorded import lived
-from tests.integration.marketplace.shop import Shop, open_shop
+from tests.integration.marketplace.shop import Shop, open_shop, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -32,9 +32,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def client() -> Client:
-    client = Client()
-    client.force_login(User.objects.create_user("staff@example.com", is_staff=True))
-    return client
+    return signed_in(User.objects.create_user("staff@example.com", is_staff=True))
 
 
 @pytest.fixture(scope="module")

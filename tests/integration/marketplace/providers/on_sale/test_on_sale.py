@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -32,16 +31,11 @@ from router.domain.pricing import Price
 from router.pipeline.holds.counting import TOLERANCE
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.routing.test_topology import Routers
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 DEAR = Price(id=0, prompt_nano_per_million=40_000_000)
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 @pytest.fixture
@@ -113,8 +107,7 @@ def test_reasons_and_share_come_from_recorded_calls(
 def test_the_page_and_the_api_say_the_same(shop: Shop, sold: Deployment, rival: Deployment) -> None:
     settled(shop, rival, candidate(rival, "chosen"), candidate(sold, "busy", 80.0))
     Worker.objects.filter(pool=sold.pool).update(healthy=False, health_error="HTTP 503")
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     page = client.get(f"/provide/deployments/{sold.pk}?range=24h").content.decode()
     assert "Busy: a wait was expected" in page
     assert "HTTP 503" in page
@@ -141,8 +134,7 @@ def test_how_workers_count_is_shown_to_who_provides_them(
     more = counts(sold, answers=10, stream_said=500, stream_own=100, stream_median=1.2)
     routers = Routers(left=cut, right=more, gone="it is silent")
     monkeypatch.setattr(polling, "WATCH", routers.watch)
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     page = client.get(f"/provide/deployments/{sold.pk}").content.decode()
     assert "1 router could not be asked." in page
     assert page.count("too many") == 1
@@ -169,8 +161,7 @@ def test_the_page_believes_as_far_as_the_router_does() -> None:
 
 
 def test_where_no_answer_was_looked_at_the_page_says_so(shop: Shop, sold: Deployment) -> None:
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     page = client.get(f"/provide/deployments/{sold.pk}").content.decode()
     assert "No answer of this deployment has been checked" in page
 
@@ -215,8 +206,7 @@ def test_a_price_that_makes_no_sense_is_refused(sold: Deployment, days: int, pri
 
 
 def test_the_price_editor_previews_and_publishes(shop: Shop, sold: Deployment) -> None:
-    client = Client()
-    client.force_login(shop.owner)
+    client = signed_in(shop.owner)
     path = f"/provide/deployments/{sold.pk}/price"
     body = {"prompt_nano_per_million": "0.04", "batch_discount_bps": "12,5"}
     assert b"more than now" in client.post(path, {**body, "preview": "1"}).content

@@ -20,14 +20,9 @@ from marketplace.usage.windows import window_of
 from tests.integration.marketplace.ledger import record, settle
 from tests.integration.marketplace.shop import Shop
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("kept_shop")
 
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def shop(kept_shop: Shop) -> Shop:
-    return kept_shop
 
 
 def called(shop: Shop, *, age_ms: int = 0, **values: object) -> None:

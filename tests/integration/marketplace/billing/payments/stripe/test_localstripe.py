@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from django.test import Client
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
@@ -25,7 +24,7 @@ from marketplace.billing.selectors import ledger_proof
 from tests.embedded import wait_until
 from tests.integration.marketplace.billing.payments.stripe_events import SECRET
 from tests.integration.marketplace.ledger import USD
-from tests.integration.marketplace.shop import Shop
+from tests.integration.marketplace.shop import Shop, signed_in
 from tests.patience import PATIENCE_S
 
 
@@ -68,8 +67,7 @@ def test_from_the_form_to_the_credit(
     committed_shop: Shop, delivered: None, stripe_url: str
 ) -> None:
     shop = committed_shop
-    browser = Client()
-    browser.force_login(shop.owner)
+    browser = signed_in(shop.owner)
     sent = browser.post("/billing/topup", {"amount": "25.00", "save_card": "on"})
     assert sent.status_code == 302
     checkout_url = sent.headers["Location"]
@@ -97,8 +95,7 @@ def test_from_the_form_to_the_credit(
 
 
 def test_a_payment_of_which_no_event_came_is_asked_about(shop: Shop, stripe_url: str) -> None:
-    browser = Client()
-    browser.force_login(shop.owner)
+    browser = signed_in(shop.owner)
     sessions = [
         browser.post("/billing/topup", {"amount": "25"}).headers["Location"].rsplit("/", 1)[1]
         for _ in range(2)
@@ -125,8 +122,7 @@ def test_a_payment_of_which_no_event_came_is_asked_about(shop: Shop, stripe_url:
 
 
 def test_a_customer_is_made_once_at_stripe(shop: Shop, stripe_url: str) -> None:
-    browser = Client()
-    browser.force_login(shop.owner)
+    browser = signed_in(shop.owner)
     for _ in range(2):
         assert browser.post("/billing/topup", {"amount": "5"}).status_code == 302
     customers = client().v1.customers.list().data
