@@ -22,6 +22,7 @@ from router.scheduling.routes import Routes
 from router.scheduling.scoring import Scoring
 from router.scheduling.ticket import Ticket
 from router.scheduling.waiting.admission import Admission, nothing_eligible
+from router.scheduling.waiting.overload import Overload
 from router.scheduling.waiting.queue import Line, Queue, QueuedTicket
 from router.scheduling.waiting.turn import who_cannot_wait, whose_turn
 
@@ -60,12 +61,16 @@ class Matching:
         self._scoring = scoring
         self._sender = sender
         self._yielding = yielding
-        self._is_waited_for = False
+        self._overload = Overload()
+        self._is_waited_for = self._is_overload = False
         self._passed_s = -inf
 
     def look(self, workers: Iterable[WorkerState], now_s: float) -> None:
         """Bring what is known of these workers up to now."""
-        if self._is_waited_for is self._queue.is_empty:
+        is_waited_for = not self._queue.is_empty
+        is_overload = is_waited_for and self._overload.lasts(now_s)
+        if self._is_waited_for is not is_waited_for or self._is_overload is not is_overload:
+            self._is_waited_for, self._is_overload = is_waited_for, is_overload
             self.tell_workers()
         for worker in workers:
             model = worker.model
@@ -73,14 +78,14 @@ class Matching:
                 model.look(now_s)
 
     def tell_workers(self) -> None:
-        """Tell workers whether requests wait here."""
-        self._is_waited_for = not self._queue.is_empty
+        """Tell workers whether requests wait here, as of the last look."""
         for worker in self._fleet.workers.values():
-            worker.model.waited_for(self._is_waited_for)
+            worker.model.waited_for(self._is_waited_for, is_overload=self._is_overload)
 
     def add(self, ticket: Ticket, slate: Slate, now_s: float) -> list[Decision]:
         """Queue a ticket that may wait."""
         queued = self._queue.add(ticket, slate)
+        self._overload.queued(queued)
         return self.run_pass(now_s) if self._may_pass(now_s) else self._place(queued, now_s)
 
     def tick(self, now_s: float) -> list[Decision]:

@@ -2,9 +2,9 @@
 
 :mod:`router.scheduling.worker_models.engine` says what a generation takes there. An engine has room
 until new requests would wait long for others, or until its learned number of places is taken
-(:mod:`router.scheduling.worker_models.places`). While requests wait in the router, an engine gets
-only what it does in good time: its prompts wait for a moment only, and it runs no more answers than
-it can give as fast as people read (:mod:`router.scheduling.worker_models.reading`).
+(:mod:`router.scheduling.worker_models.places`). While requests wait in the router, prompts wait on
+an engine for a moment only. While an overload lasts, an engine also runs no more answers than it
+can give as fast as people read (:mod:`router.scheduling.worker_models.reading`).
 """
 
 from collections.abc import Iterable
@@ -147,6 +147,7 @@ class EngineWorker(Bookings):
         "_crowd",
         "_each_s",
         "_endpoints",
+        "_is_overload",
         "_is_waited_for",
         "_others",
         "_own",
@@ -167,7 +168,7 @@ class EngineWorker(Bookings):
         self._endpoints: list[EngineEndpoint] = []
         self._crowd = 1
         self._each_s = 0.0
-        self._is_waited_for = False
+        self._is_waited_for = self._is_overload = False
         self.is_streamed = False
         """Whether any first token was seen."""
 
@@ -191,10 +192,10 @@ class EngineWorker(Bookings):
             endpoint for endpoint in endpoints if isinstance(endpoint, EngineEndpoint)
         ]
 
-    def waited_for(self, is_waited_for: bool) -> None:
-        """Whether requests wait in the router for workers."""
-        if self._is_waited_for is not is_waited_for:
-            self._is_waited_for = is_waited_for
+    def waited_for(self, is_waited_for: bool, *, is_overload: bool = False) -> None:
+        """Whether requests wait in the router for workers, and more than can be served in time."""
+        if self._is_waited_for is not is_waited_for or self._is_overload is not is_overload:
+            self._is_waited_for, self._is_overload = is_waited_for, is_overload
             if self.running:  # Where nothing runs it changes nothing, or until the next look.
                 self.recheck_s = -inf
 
@@ -239,7 +240,7 @@ class EngineWorker(Bookings):
         self._rests = now_s < resting_until_s
         running = len(self.bounds.inflight)
         room = self.places.count + self.places.reserve
-        if self._is_waited_for:
+        if self._is_overload:
             room = min(room, self._most_to_read())
         others = self.batch.others
         room = max(room - round(others.decoding + others.prefilling), 1)

@@ -147,7 +147,7 @@ class SlotWorker(Bookings):
         """Set its endpoints."""
         self._endpoints = [endpoint for endpoint in endpoints if isinstance(endpoint, SlotEndpoint)]
 
-    def waited_for(self, is_waited_for: bool) -> None:
+    def waited_for(self, is_waited_for: bool, *, is_overload: bool = False) -> None:
         """Ignored: waiting requests do not change the slots."""
 
     def own_load(self, now_s: float) -> Load | None:

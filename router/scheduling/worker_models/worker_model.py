@@ -143,8 +143,8 @@ class WorkerModel(Looking, ABC):
         """Whether it may get one more request."""
 
     @abstractmethod
-    def waited_for(self, is_waited_for: bool) -> None:
-        """Whether requests wait in the router for workers."""
+    def waited_for(self, is_waited_for: bool, *, is_overload: bool = False) -> None:
+        """Whether requests wait in the router for workers, and more than can be served in time."""
 
     @abstractmethod
     def own_load(self, now_s: float) -> Load | None:

@@ -148,6 +148,21 @@ def test_prompts_may_wait_longer_while_others_wait_where_nobody_sees_first_token
     assert worker.has_room is not streamed_before
 
 
+def test_an_engine_is_kept_at_what_people_can_read_while_an_overload_lasts() -> None:
+    one = endpoint("one", slots=64, service_ms=0.0)
+    made = scheduler(replace(one, pool=replace(one.pool, engine="vLLM")))
+    model, worker = made.fleet.endpoints["one"].model, made.fleet.workers["one"].model
+    assert isinstance(model, EngineEndpoint)
+    model.engine.reading.token_s, model.engine.reading.answers = 0.8, 16.0
+    limits = []
+    for is_overload in (False, True, False):
+        worker.waited_for(True, is_overload=is_overload)
+        worker.look(1.0)
+        limits.append(worker.limit)
+    assert limits[0] == limits[2] >= 64
+    assert 1 < limits[1] < 16
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_worker_that_comes_back_is_sent_nothing_while_none_of_its_slots_is_leased(
     streams: bool,
