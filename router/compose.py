@@ -15,7 +15,10 @@ from router.adapters.memory import MemoryLedger
 from router.adapters.otlp import SpanRecorder
 from router.adapters.snapshot_file import SnapshotFile
 from router.contracts.record import UsageRecord
+from router.contracts.sealing import ENDPOINT_KEYS
+from router.contracts.sealing import Vault as SecretsVault
 from router.domain.addresses import EVERYWHERE, AddressPolicy
+from router.domain.protocols import OWN_ANTHROPIC, OWN_OPENAI
 from router.ingress.account import Account
 from router.ingress.api import API
 from router.ingress.faces.responses.turns import Turns
@@ -50,11 +53,13 @@ from router.scheduling.fleet.yielding import Yielding
 from router.scheduling.scheduler import Scheduler
 from router.scheduling.waiting.starting import Starts
 from router.settings import Limits, Settings
+from router.upstream.anthropic_http import AnthropicUpstream
 from router.upstream.engine_reports import MetricsReports
 from router.upstream.http import HTTPClient
 from router.upstream.oip_grpc import GRPCTransport
 from router.upstream.oip_http import HTTPTransport, OIPUpstream
 from router.upstream.openai_http import OpenAIUpstream
+from router.upstream.own import EndpointKeys, OwnUpstream
 
 
 class MemoryRecorder:
@@ -125,7 +130,8 @@ async def compose(settings: Settings, stores: Stores, closing: AsyncExitStack) -
     """Build a router. ``closing`` closes what it opens."""
     limits = settings.limits
     client = await _open_to_workers(settings, closing)
-    path = _path(settings, stores, _upstreams(settings, client, closing), closing)
+    upstreams = _upstreams(settings, client, closing) | await _own_upstreams(settings, closing)
+    path = _path(settings, stores, upstreams, closing)
     view = forwarder = remembering = None
     if stores.cluster is not None:
         view = _view(settings, stores.cluster, path)
@@ -228,6 +234,23 @@ def _upstreams(
         "openai": OpenAIUpstream(client, limits),
         "oip": OIPUpstream(HTTPTransport(client, limits)),
         "oip_grpc": OIPUpstream(grpc_transport),
+    }
+
+
+async def _own_upstreams(settings: Settings, closing: AsyncExitStack) -> dict[str, Upstream]:
+    """Those of organisations' own endpoints, which are not where the market's workers may be."""
+    limits, networks = settings.limits, settings.endpoint_networks
+    client = HTTPClient(
+        limits, AddressPolicy(networks), plain=AddressPolicy(networks, public=False)
+    )
+    await closing.enter_async_context(client)
+    sealed_by = (*settings.endpoint_secrets_keys, settings.key_pepper)
+    keys = EndpointKeys(SecretsVault(sealed_by, ENDPOINT_KEYS))
+    openai = OpenAIUpstream(client, limits, keys.bearer)
+    anthropic = AnthropicUpstream(client, limits, keys.anthropic)
+    return {
+        OWN_OPENAI: OwnUpstream(openai, client, keys, keys.bearer),
+        OWN_ANTHROPIC: OwnUpstream(anthropic, client, keys, keys.anthropic),
     }
 
 

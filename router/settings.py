@@ -137,6 +137,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     admin_token: str = ""
     upstream_networks: tuple[str, ...] = ()
     """Private networks (CIDR) in which workers may be; public addresses are always allowed."""
+    endpoint_networks: tuple[str, ...] = ()
+    """The same for organisations' own endpoints, which are called by plain http only there."""
+    endpoint_secrets_keys: tuple[bytes, ...] = ()
+    """What may have sealed the keys of organisations' own endpoints, the newest first."""
     pages_url: str = ""
     """Where people add credit, for the messages of refused calls; "": not known."""
     jobs_url: str = ""
@@ -173,6 +177,10 @@ def settings_from_env(environ: Mapping[str, str] | None = None) -> Settings:
         cors_origins=_list(env, "ROUTER_CORS_ORIGINS"),
         admin_token=env.get("ROUTER_ADMIN_TOKEN", ""),
         upstream_networks=_networks(env, "ROUTER_UPSTREAM_NETWORKS"),
+        endpoint_networks=_networks(env, "WAYPOST_ENDPOINT_NETWORKS"),
+        endpoint_secrets_keys=tuple(
+            key.encode() for key in _list(env, "WAYPOST_ENDPOINT_SECRETS_KEYS")
+        ),
         pages_url=env.get("WAYPOST_PUBLIC_URL", "").rstrip("/"),
         jobs_url=_jobs_url(env),
         log_calls=env.get("ROUTER_LOG_CALLS", "0") == "1",

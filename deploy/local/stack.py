@@ -160,6 +160,8 @@ def _environment(options: Options, secrets: Mapping[str, str]) -> dict[str, str]
         "ROUTER_UPSTREAM_NETWORKS": "127.0.0.0/8",
         # So may receivers of webhooks, so that people can try them.
         "WAYPOST_WEBHOOK_NETWORKS": os.environ.get("WAYPOST_WEBHOOK_NETWORKS", "127.0.0.0/8"),
+        # So may the endpoints that an organisation lists for itself.
+        "WAYPOST_ENDPOINT_NETWORKS": os.environ.get("WAYPOST_ENDPOINT_NETWORKS", "127.0.0.0/8"),
         "WAYPOST_EMULATED": "1" if options.emulated else "0",
         "WAYPOST_TRIAL_CREDIT_CENTS": os.environ.get("WAYPOST_TRIAL_CREDIT_CENTS", "500"),
         # The demo's user is of the staff, and signs in with a password that is printed.

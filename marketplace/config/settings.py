@@ -37,6 +37,8 @@ SECRETLESS_COMMANDS = {
     "--version",
 }
 
+SECRETS_KEY_CHARACTERS_MIN = 32
+
 env = environ.Env()
 
 
@@ -84,6 +86,16 @@ def _hours(name: str, default: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
+def _secrets_keys(name: str) -> list[bytes]:
+    keys = [str(key).encode() for key in env.list(name, default=[])]
+    if any(len(key) < SECRETS_KEY_CHARACTERS_MIN for key in keys):
+        raise ImproperlyConfigured(
+            f"{name} must be random texts, separated by commas, each of at least "
+            f"{SECRETS_KEY_CHARACTERS_MIN} characters"
+        )
+    return keys
+
+
 def _networks(name: str) -> list[str]:
     networks = [network for network in env.list(name, default=[]) if network.strip()]
     try:
@@ -128,13 +140,9 @@ WAYPOST_EMULATED = env.bool("WAYPOST_EMULATED", default=True)
 # --- Secrets ---------------------------------------------------------------------------------
 SECRET_KEY = _required("DJANGO_SECRET_KEY")
 WAYPOST_KEY_PEPPER = _required("WAYPOST_KEY_PEPPER").encode()
-SECRETS_KEY_CHARACTERS_MIN = 32
-WAYPOST_SECRETS_KEYS = [key.encode() for key in env.list("WAYPOST_SECRETS_KEYS", default=[])]
-if any(len(key) < SECRETS_KEY_CHARACTERS_MIN for key in WAYPOST_SECRETS_KEYS):
-    raise ImproperlyConfigured(
-        "WAYPOST_SECRETS_KEYS must be random texts, separated by commas, each of at least "
-        f"{SECRETS_KEY_CHARACTERS_MIN} characters"
-    )
+WAYPOST_SECRETS_KEYS = _secrets_keys("WAYPOST_SECRETS_KEYS")
+# The routers' own setting, too: they open the keys of organisations' own endpoints.
+WAYPOST_ENDPOINT_SECRETS_KEYS = _secrets_keys("WAYPOST_ENDPOINT_SECRETS_KEYS")
 SESSION_TOKEN_TTL_S = 600
 WAYPOST_METRICS_TOKEN = str(env.str("WAYPOST_METRICS_TOKEN", default=""))
 ROUTER_ADMIN_TOKEN = str(env.str("ROUTER_ADMIN_TOKEN", default=""))
@@ -201,6 +209,9 @@ WAYPOST_PREDICTION_OUTPUT_BYTES_MAX = _positive("WAYPOST_PREDICTION_OUTPUT_BYTES
 ROUTER_UPSTREAM_NETWORKS = _networks("ROUTER_UPSTREAM_NETWORKS")
 # Customers name these URLs: what a provider's worker may be is not for them.
 WAYPOST_WEBHOOK_NETWORKS = _networks("WAYPOST_WEBHOOK_NETWORKS")
+# The routers' own setting, too.
+WAYPOST_ENDPOINT_NETWORKS = _networks("WAYPOST_ENDPOINT_NETWORKS")
+WAYPOST_ENDPOINT_FEE_NANO = _not_negative("WAYPOST_ENDPOINT_FEE_NANO", 0)
 
 # --- Applications ----------------------------------------------------------------------------
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
@@ -213,6 +224,7 @@ INSTALLED_APPS = [
     "marketplace.audit",
     "marketplace.catalog",
     "marketplace.billing",
+    "marketplace.endpoints",
     "marketplace.routing",
     "marketplace.agents",
     "marketplace.usage",

@@ -1,23 +1,17 @@
-"""Secrets that must be read again are kept encrypted: a copy of the database reveals none.
+"""What is kept sealed here, and under which keys: see :mod:`router.contracts.sealing`.
 
-Envelopes: each secret is encrypted (Fernet) under a key of its own, which is kept beside it,
-encrypted under a key that is derived (HKDF-SHA256) from one of ``WAYPOST_SECRETS_KEYS``. The first
-of these seals, all of them open, and behind them ``WAYPOST_KEY_PEPPER``, which sealed before there
-were any. A rotation seals the small key again and touches no secret.
+Everything is under ``WAYPOST_SECRETS_KEYS``, but for the keys of organisations' own endpoints. The
+routers open those, and nothing else, so that they are under ``WAYPOST_ENDPOINT_SECRETS_KEYS``. The
+last key of both is ``WAYPOST_KEY_PEPPER``, which sealed before there were any.
 """
 
-import base64
-import contextlib
-from collections.abc import Sequence
 from enum import StrEnum
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
-SEPARATOR = ":"
-WHY_UNREADABLE = "sealed under none of WAYPOST_SECRETS_KEYS and WAYPOST_KEY_PEPPER, or damaged"
+from router.contracts.sealing import ENDPOINT_KEYS, Unreadable, Vault, is_envelope
+
+__all__ = ["Purpose", "Unreadable", "Vault", "is_envelope", "vault"]
 
 
 class Purpose(StrEnum):
@@ -25,61 +19,11 @@ class Purpose(StrEnum):
 
     WEBHOOKS = "webhook secrets"
     SECOND_FACTORS = "second factors"
-
-
-class Unreadable(ValueError):
-    """It was sealed under a key that is not there, or for another purpose, or is damaged."""
-
-
-class Vault:
-    """Seals for one purpose under the first of ``keys``, and opens what any of them sealed."""
-
-    def __init__(self, keys: Sequence[bytes], purpose: Purpose) -> None:
-        ciphers = [_cipher(key, purpose) for key in keys]
-        self._first, self._all = ciphers[0], MultiFernet(ciphers)
-
-    def seal(self, secret: str) -> str:
-        """Encrypt a secret for the database."""
-        own_key = Fernet.generate_key()
-        wrapped = self._all.encrypt(own_key).decode()
-        return wrapped + SEPARATOR + Fernet(own_key).encrypt(secret.encode()).decode()
-
-    def open(self, sealed: str) -> str:
-        """The secret again. Raises :class:`Unreadable`."""
-        wrapped, _, content = sealed.partition(SEPARATOR)
-        try:
-            inner = self._all.decrypt(wrapped.encode())
-            # Before there were envelopes, the secret itself was encrypted.
-            return (
-                Fernet(inner).decrypt(content.encode()) if is_envelope(sealed) else inner
-            ).decode()
-        except (InvalidToken, ValueError) as error:
-            raise Unreadable(WHY_UNREADABLE) from error
-
-    def resealed(self, sealed: str) -> str:
-        """The same under the first key; itself if it is already. Raises :class:`Unreadable`."""
-        if not is_envelope(sealed):
-            return self.seal(self.open(sealed))
-        wrapped, _, content = sealed.partition(SEPARATOR)
-        with contextlib.suppress(InvalidToken):
-            self._first.decrypt(wrapped.encode())
-            return sealed
-        try:
-            return self._all.rotate(wrapped.encode()).decode() + SEPARATOR + content
-        except InvalidToken as error:
-            raise Unreadable(WHY_UNREADABLE) from error
-
-
-def is_envelope(text: str) -> bool:
-    """Whether a :class:`Vault` of today sealed it, not one before envelopes, or none."""
-    return SEPARATOR in text
+    ENDPOINTS = ENDPOINT_KEYS
 
 
 def vault(purpose: Purpose) -> Vault:
     """The vault of this installation."""
-    return Vault([*settings.WAYPOST_SECRETS_KEYS, settings.WAYPOST_KEY_PEPPER], purpose)
-
-
-def _cipher(key: bytes, purpose: Purpose) -> Fernet:
-    derived = HKDF(SHA256(), length=32, salt=None, info=purpose.encode()).derive(key)
-    return Fernet(base64.urlsafe_b64encode(derived))
+    is_shared = purpose is Purpose.ENDPOINTS
+    keys = settings.WAYPOST_ENDPOINT_SECRETS_KEYS if is_shared else settings.WAYPOST_SECRETS_KEYS
+    return Vault([*keys, settings.WAYPOST_KEY_PEPPER], purpose)

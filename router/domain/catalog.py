@@ -7,14 +7,21 @@ The control plane owns these rows and publishes them as one immutable snapshot
 from msgspec import Struct
 
 from router.domain.pricing import Price
+from router.domain.request import MaxPrice
 
 DEFAULT_POLICY = "late_binding"
+OWN = "own"
+"""The provider, in wishes, of what an organisation lists for itself alone."""
+OWN_MARK = "~"
+"""What the names of such models, pools and workers begin with; nothing of the market's does."""
 
 
 class Worker(Struct, frozen=True):
     """One addressable inference server. ``url`` is a base without a trailing slash.
 
-    ``protocol`` is ``openai``, ``oip`` or ``oip_grpc`` (with a URL ``grpc://host:port``).
+    ``protocol`` is one of :data:`router.domain.protocols.PROTOCOL_KINDS`; the URL of ``oip_grpc``
+    is ``grpc://host:port``. ``sealed_key`` is the key of an organisation's own endpoint, which
+    stays sealed (:mod:`router.contracts.sealing`) until it is called.
     ``slots`` is how many requests it runs at once; ``reserved`` is how many more it could run,
     kept free for a benchmark. ``healthy`` is the prober's latest result; the router also judges
     by itself. ``rtt_ms`` is the round trip to it, by default that of a local network.
@@ -35,6 +42,7 @@ class Worker(Struct, frozen=True):
     reserved: int = 0
     kv_events_port: int = 0
     kv_replay_port: int = 0
+    sealed_key: str = ""
 
 
 class Pool(Struct, frozen=True):
@@ -52,8 +60,23 @@ class Pool(Struct, frozen=True):
     start_s: float = 0.0
 
 
+class Own(Struct, frozen=True):
+    """Who alone sees and calls a model, and what it does for a model of the market.
+
+    Calls for ``stands_for`` go to it first. If it cannot take them and ``spills``, they go to the
+    market, where they cost at most ``market_max``.
+    """
+
+    organisation_id: int
+    stands_for: str = ""
+    spills: bool = False
+    market_max: MaxPrice | None = None
+
+
 class Model(Struct, frozen=True):
     """A model, called by its public name ``author/slug``.
+
+    One that is ``own`` is an organisation's, and is called ``~organisation/slug``.
 
     ``task`` is ``chat``, ``embeddings``, ``tabular`` or ``vision``. Token limits are 0 where they
     have no meaning. ``inputs``/``outputs`` describe tensors of OIP calls, as
@@ -73,6 +96,7 @@ class Model(Struct, frozen=True):
     inputs: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     outputs: tuple[tuple[str, str, tuple[int, ...]], ...] = ()
     takes: tuple[str, ...] | None = None
+    own: Own | None = None
 
 
 class EngineCurve(Struct, frozen=True):

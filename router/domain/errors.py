@@ -232,6 +232,12 @@ class WorkerFailed(CallError):
     outcome = Outcome.WORKER_FAILED
 
 
+class OwnEndpointFailed(WorkerFailed):
+    """The organisation's own endpoint did not give a proper answer."""
+
+    code = "own_endpoint_failed"
+
+
 class RequestFailed(WorkerFailed):
     """Every worker tried failed on it in the same way but serves others: the request's fault."""
 

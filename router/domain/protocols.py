@@ -38,10 +38,17 @@ TASK_KINDS: Mapping[str, frozenset[Kind]] = {
     "tabular": frozenset({Kind.INFER}),
     "vision": frozenset({Kind.INFER}),
 }
-PROTOCOL_KINDS: Mapping[str, frozenset[Kind]] = {
+MARKET_KINDS: Mapping[str, frozenset[Kind]] = {
     "openai": frozenset({Kind.CHAT, Kind.COMPLETION, Kind.EMBEDDING}),
     "oip": frozenset({Kind.INFER, Kind.EMBEDDING}),
     "oip_grpc": frozenset({Kind.INFER, Kind.EMBEDDING}),
+}
+OWN_OPENAI, OWN_ANTHROPIC = "own_openai", "own_anthropic"
+"""Of organisations' own endpoints: they are called with a key, and at other addresses."""
+PROTOCOL_KINDS: Mapping[str, frozenset[Kind]] = {
+    **MARKET_KINDS,
+    OWN_OPENAI: MARKET_KINDS["openai"],
+    OWN_ANTHROPIC: frozenset({Kind.CHAT}),
 }
 
 
@@ -51,5 +58,5 @@ def speaks(protocol: str, task: str) -> bool:
 
 
 def protocols_of(task: str) -> tuple[str, ...]:
-    """The protocols that can serve a task."""
-    return tuple(protocol for protocol in PROTOCOL_KINDS if speaks(protocol, task))
+    """The protocols that can serve a task in the market."""
+    return tuple(protocol for protocol in MARKET_KINDS if speaks(protocol, task))

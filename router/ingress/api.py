@@ -50,7 +50,7 @@ from router.ingress.progress import Progress
 from router.ingress.proxy.forward import Forwarder
 from router.ingress.proxy.pass_through import PassThrough, is_job, no_such
 from router.pipeline.gateway import Client, Gateway
-from router.pipeline.plans.naming import find_route, named, whole_name
+from router.pipeline.plans.naming import find_route, named, own_first, whole_name
 from router.pipeline.plans.routing_table import Grant
 from router.pipeline.recorders.history import Histories
 from router.settings import Limits
@@ -224,6 +224,7 @@ class API:
             call = prioritised(call, _priority(exchange.header(PRIORITY)))
         if exchange.grant is None:
             raise CredentialInvalid("this needs the header Authorization: Bearer <API key>")
+        call = own_first(self._gateway.table, exchange.grant, call)
         forwarder = self._forwarder
         if forwarder is not None:
             owned = named(self._gateway.table, exchange.grant, call).model

@@ -120,7 +120,7 @@ def model_list(table: RoutingTable, grant: Grant) -> bytes:
     entries = [
         model_entry(route)
         for route in table.routes.values()
-        if not route.left_out and grant.may_use(route.model.name)
+        if not route.left_out and grant.sees(route)
     ]
     return encode({"object": "list", "data": entries})
 

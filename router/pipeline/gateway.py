@@ -173,7 +173,7 @@ class Gateway:
             plan, hold, permit = await self._admitted(grant, request)
         except CallError as error:
             if self._refusals is not None:
-                known = request.model in self.table.routes
+                known = self.table.route_for(grant, request.model) is not None
                 self._refusals.count(grant, request.model if known else "", error.code)
             raise
         trace = Trace(plan.request)

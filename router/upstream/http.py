@@ -83,18 +83,24 @@ class HTTPClient:
 
     Only the scheduler's slots limit their number. ``policy`` is asked about the very address that
     is connected to, so that a name cannot mean one host when checked and another when called.
+    ``plain`` is asked instead for a URL that is not ``https``.
     """
 
     def __init__(
-        self, limits: Limits, policy: AddressPolicy, *, silence_s: float | None = None
+        self,
+        limits: Limits,
+        policy: AddressPolicy,
+        *,
+        plain: AddressPolicy | None = None,
+        silence_s: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._policy = policy
+        self._policies = {"https": policy, "http": plain or policy}
         self._connect_s = limits.connect_timeout_s
         self._silence_s = silence_s or limits.silence_timeout_s
         self._idle: dict[Origin, list[Connection]] = {}
         self._all: set[Connection] = set()
-        self._resolved: dict[tuple[str, int], tuple[float, list[str]]] = {}
+        self._resolved: dict[Origin, tuple[float, list[str]]] = {}
         self._tls: ssl.SSLContext | None = None
         self._sweep_s = min(SWEEP_S_MAX, self._silence_s / SWEEPS)
         self._sweeper = self._loop.call_later(self._sweep_s, self._sweep)
@@ -155,7 +161,7 @@ class HTTPClient:
         tls = self._tls_context() if scheme == "https" else None
         try:
             async with asyncio.timeout(self._connect_s):
-                addresses = await self._addresses(host, port)
+                addresses = await self._addresses(origin)
                 error: OSError = OSError("no address")
                 for address in addresses:
                     try:
@@ -177,13 +183,14 @@ class HTTPClient:
             error = failed
         raise UpstreamFailed("connect", type(error).__name__) from error
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
+    async def _addresses(self, origin: Origin) -> list[str]:
         """The addresses of a name, from a recent look-up if there is one."""
-        known = self._resolved.get((host, port))
+        known = self._resolved.get(origin)
         now_s = self._loop.time()
         if known is None or known[0] < now_s:
-            addresses = await resolve_allowed(self._policy, host, port)
-            known = self._resolved[host, port] = (now_s + RESOLVED_S, addresses)
+            scheme, host, port = origin
+            addresses = await resolve_allowed(self._policies[scheme], host, port)
+            known = self._resolved[origin] = (now_s + RESOLVED_S, addresses)
         return known[1]
 
     def _tls_context(self) -> ssl.SSLContext:

@@ -1,6 +1,6 @@
 """OpenAI-compatible workers (vLLM, SGLang, llama.cpp, TGI, …) over HTTP."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 from msgspec import Raw
@@ -8,7 +8,7 @@ from msgspec import Raw
 from router.contracts.completion import Choice, Completion, decode_completion
 from router.contracts.lenient import fields_of, rendered
 from router.contracts.wire import UNREADABLE
-from router.domain.catalog import Endpoint
+from router.domain.catalog import Endpoint, Worker
 from router.domain.pricing import Usage
 from router.domain.protocols import KINDS
 from router.domain.request import BYTES_PER_TOKEN, InferenceRequest, Kind
@@ -32,12 +32,23 @@ _WITH_USAGE = Raw(b'{"include_usage":true}')
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-class OpenAIUpstream:
-    """See :class:`router.ports.upstream.Upstream`."""
+def without_key(_: Worker) -> bytes:
+    """The market's workers know nobody: they are reached by routers alone."""
+    return b""
 
-    def __init__(self, client: HTTPClient, limits: Limits) -> None:
+
+class OpenAIUpstream:
+    """See :class:`router.ports.upstream.Upstream`. ``key_line`` is the header with a key."""
+
+    def __init__(
+        self,
+        client: HTTPClient,
+        limits: Limits,
+        key_line: Callable[[Worker], bytes] = without_key,
+    ) -> None:
         self._client = client
         self._limits = limits
+        self._key_line = key_line
 
     async def answer(self, request: InferenceRequest, endpoint: Endpoint) -> Answer:
         """Call, check that the answer is a completion, and put the public model name on it."""
@@ -45,7 +56,7 @@ class OpenAIUpstream:
         _, body = await post_for_answer(
             self._client,
             url,
-            _headers(request),
+            _headers(request) + self._key_line(endpoint.worker),
             render(request, endpoint),
             self._limits.answer_bytes_max,
         )
@@ -78,7 +89,8 @@ class OpenAIUpstream:
             event_bytes_max=self._limits.event_bytes_max,
             choices=request.choices_asked,
         )
-        return parts_of(self._client, url, _headers(request), render(request, endpoint), events)
+        headers = _headers(request) + self._key_line(endpoint.worker)
+        return parts_of(self._client, url, headers, render(request, endpoint), events)
 
     async def probe(self, endpoint: Endpoint) -> None:
         """Ask for one token, or one short embedding."""

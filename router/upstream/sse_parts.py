@@ -1,16 +1,29 @@
 """Makes calls that are answered by server-sent events, and yields the parts of the answer."""
 
 from collections.abc import AsyncGenerator
+from typing import Protocol
 
 from router.ports.upstream import StreamPart, UpstreamFailed
 from router.upstream.http import HTTPClient, raise_for_status
-from router.upstream.sse import EventStream
 
 EVENTS = b"text/event-stream"
 
 
+class Events(Protocol):
+    """Reads the bytes of a stream in some dialect."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole."""
+        ...
+
+    def feed(self, data: bytes) -> StreamPart | None:
+        """What ``data`` completes, or None. Raises ``UpstreamFailed``."""
+        ...
+
+
 async def parts_of(
-    client: HTTPClient, url: str, headers: bytes, body: bytes, events: EventStream
+    client: HTTPClient, url: str, headers: bytes, body: bytes, events: Events
 ) -> AsyncGenerator[StreamPart, None]:
     """Call a worker, and yield its answer as it comes, read by ``events``."""
     connection = await client.post(url, headers, body)

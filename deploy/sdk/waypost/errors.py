@@ -243,6 +243,10 @@ class WorkerFailed(ServiceFailed):
     code = "worker_failed"
 
 
+class OwnEndpointFailed(WorkerFailed):
+    code = "own_endpoint_failed"
+
+
 class HoldUsedUp(ServiceFailed):
     code = "hold_used_up"
 

@@ -28,7 +28,7 @@ from router.ingress.oip import oip_http
 from router.ingress.operations.operations import Operations
 from router.ingress.proxy.forward import Forwarder
 from router.pipeline.gateway import Gateway
-from router.pipeline.plans.routing_table import Grant
+from router.pipeline.plans.routing_table import NOBODY, Grant
 from router.pipeline.settlement.route_report import Report
 from router.settings import Limits
 
@@ -304,7 +304,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # pyright: ignore
         wishes = msgspec.structs.replace(call.wishes, deadline_ms=max(int(remaining_s * 1e3), 1))
         return msgspec.structs.replace(call, wishes=wishes)
 
-    def _route(self, message: Any, grant: Grant | None = None) -> Any:
+    def _route(self, message: Any, grant: Grant = NOBODY) -> Any:
         if isinstance(message, pb.ModelInferRequest):
             name, version = message.model_name, message.model_version
         else:

@@ -15,7 +15,7 @@ from router.domain.request import InferenceRequest, Kind
 from router.ingress.oip.tensors import Inference, check_inference, decode
 from router.ingress.unfit import unfit
 from router.pipeline.plans.naming import check_permitted
-from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
+from router.pipeline.plans.routing_table import NOBODY, Grant, Route, RoutingTable
 from router.pipeline.recorders.meters import ModelMeters
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -134,17 +134,16 @@ def server_metadata() -> bytes:
     return _encode(body)
 
 
-def find_route(table: RoutingTable, path: ModelPath, grant: Grant | None = None) -> Route:
-    """The route of a path's model, if ``grant`` (when given) may use it.
+def find_route(table: RoutingTable, path: ModelPath, grant: Grant = NOBODY) -> Route:
+    """The route of a path's model, if the grant may use it.
 
     Raises ``ModelUnknown`` for a name or version that is not published, or ``NotAllowed``.
     """
-    route = table.routes.get(path.model)
+    route = table.route_for(grant, path.model)
     if route is None or (path.version and path.version != route.model.version):
         wanted = f"{path.model!r}" + (f" version {path.version}" if path.version else "")
         raise ModelUnknown(f"model {wanted} does not exist; GET /v1/models lists those that do")
-    if grant is not None:
-        check_permitted(grant, path.model)
+    check_permitted(grant, route)
     return route
 
 
@@ -171,7 +170,7 @@ def model_statistics(
     if path.model:
         routes = [find_route(table, path, grant)]
     else:
-        routes = [route for route in table.routes.values() if grant.may_use(route.model.name)]
+        routes = [route for route in table.routes.values() if grant.sees(route)]
     none = ModelMeters()
     stats = [_statistics(route.model, models.get(route.model.name, none)) for route in routes]
     return _encode({"model_stats": stats})

@@ -10,7 +10,15 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import TypeVar
 
-from router.domain.errors import QueueFull, RequestFailed, WorkerFailed, WorkerRefused
+from router.domain.catalog import OWN
+from router.domain.errors import (
+    NothingEligible,
+    OwnEndpointFailed,
+    QueueFull,
+    RequestFailed,
+    WorkerFailed,
+    WorkerRefused,
+)
 from router.domain.outcome import Outcome
 from router.domain.pricing import Usage
 from router.pipeline.attempts.dispatch import Dispatcher
@@ -32,6 +40,19 @@ from router.scheduling.fleet.budget import retry_budget
 from router.scheduling.fleet.worker import Attempt
 from router.scheduling.ticket import Used
 from router.settings import Limits
+
+OWN_WAIT_S = 0.25
+"""How long a call waits for a place at an own endpoint, if the market can take it."""
+
+OWN_FAILURES = {
+    "http_401": "refuses its key (HTTP 401): rotate the key on the page of your endpoints",
+    "http_403": "refuses its key this call (HTTP 403): see what the key may do there",
+    "key_unreadable": "has a key that cannot be read any more: set it again on its page",
+    "address_refused": "is at an internal address, which is not called",
+    "connect": "cannot be reached",
+    "timeout": "does not answer in time",
+}
+"""By the reason of a failure; the others are named as they are."""
 
 T = TypeVar("T")
 Parts = AsyncGenerator[StreamPart, None]
@@ -126,12 +147,26 @@ class Attempts:
             sizes=self.dispatcher.scheduler.sizes,
             tokens=self.dispatcher.scheduler.tokens,
             histories=self._histories,
-            expires_s=time.monotonic() + self._limits.queue_wait_s,
+            expires_s=time.monotonic() + self._wait_s(plan),
             excluded=excluded,
         )
-        dispatch = await self.dispatcher.place(ticket, trace.waits)
+        try:
+            dispatch = await self.dispatcher.place(ticket, trace.waits)
+        except NothingEligible as error:
+            if not is_own(plan):
+                raise
+            raise NothingEligible(
+                f"your organisation's endpoint {plan.request.model!r} failed lately, and is used "
+                "again once it answers",
+                retry_after_s=error.retry_after_s,
+            ) from error
         trace.placed(dispatch)
         return dispatch.attempt
+
+    def _wait_s(self, plan: Plan) -> float:
+        """How long a call may wait for a place."""
+        spills = bool(plan.request.fallbacks) and is_own(plan)
+        return OWN_WAIT_S if spills else self._limits.queue_wait_s
 
     def _after_failure(
         self,
@@ -161,6 +196,8 @@ class Attempts:
                 "every worker of this model says that it is full, try again",
                 retry_after_s=error.retry_after_s or 1,
             ) from error
+        if is_own(plan):
+            raise OwnEndpointFailed(own_failure(plan.request.model, error.reason)) from error
         raise WorkerFailed(
             f"no worker could answer after {tries} attempt{'s' if tries > 1 else ''} "
             f"(last: {error.reason})",
@@ -202,6 +239,18 @@ class Attempts:
             and any(endpoint.worker.id not in excluded for endpoint in plan.endpoints)
             and self._retries.withdraw()
         )
+
+
+def is_own(plan: Plan) -> bool:
+    """Whether the call is to an endpoint of its organisation."""
+    return bool(plan.endpoints) and plan.endpoints[0].deployment.provider == OWN
+
+
+def own_failure(model: str, reason: str) -> str:
+    """What an organisation is told of its own endpoint, which nobody else can mend."""
+    named = f"your organisation's endpoint {model!r}"
+    said = OWN_FAILURES.get(reason)
+    return f"{named} {said}" if said else f"{named} did not give a proper answer ({reason})"
 
 
 def ending_of(error: UpstreamFailed) -> Ending:

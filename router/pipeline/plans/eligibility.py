@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from router.contracts.record import CandidateRecord
-from router.domain.catalog import Deployment, Endpoint, Worker
+from router.domain.catalog import OWN, Deployment, Endpoint, Worker
 from router.domain.money import NANO_PER_USD
 from router.domain.pricing import Price
 from router.domain.protocols import PROTOCOL_KINDS
@@ -117,14 +117,13 @@ def _unusable(worker: Worker, kind: Kind) -> Verdict | None:
 
 
 def _unwanted(deployment: Deployment, wishes: Wishes, parameters: frozenset[str]) -> Verdict | None:
-    """The caller's wish that rules a deployment out, or None."""
-    provider = deployment.provider
-    if wishes.only and provider not in wishes.only:
-        return Verdict.NOT_WANTED
-    if provider in wishes.ignore:
-        return Verdict.IGNORED
-    if wishes.order and not wishes.allow_fallbacks and provider not in wishes.order:
-        return Verdict.NOT_WANTED
+    """The caller's wish that rules a deployment out, or None.
+
+    What an organisation has of its own it knows itself: only its name counts.
+    """
+    unwanted = leaves_out(wishes, deployment.provider)
+    if unwanted is not None or deployment.provider == OWN:
+        return unwanted
     if wishes.max_price is not None and _is_dearer(deployment.price, wishes.max_price):
         return Verdict.TOO_DEAR
     if wishes.quantizations and deployment.quantization not in wishes.quantizations:
@@ -132,6 +131,17 @@ def _unwanted(deployment: Deployment, wishes: Wishes, parameters: frozenset[str]
     if wishes.data_collection is DataCollection.DENY and deployment.collects_data:
         return Verdict.DATA_COLLECTION
     return None if parameters.issubset(deployment.parameters) else Verdict.PARAMETERS
+
+
+def leaves_out(wishes: Wishes, provider: str) -> Verdict | None:
+    """The wish about providers by name that rules one out, or None."""
+    if wishes.only and provider not in wishes.only:
+        return Verdict.NOT_WANTED
+    if provider in wishes.ignore:
+        return Verdict.IGNORED
+    if wishes.order and not wishes.allow_fallbacks and provider not in wishes.order:
+        return Verdict.NOT_WANTED
+    return None
 
 
 def _is_dearer(price: Price, most: MaxPrice) -> bool:

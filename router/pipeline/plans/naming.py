@@ -5,8 +5,10 @@ A name may lack its author where only one has such a model, and may end in a suf
 
 import msgspec
 
+from router.domain.catalog import OWN
 from router.domain.errors import ModelUnknown, NotAllowed, RequestInvalid
-from router.domain.request import InferenceRequest, Sort
+from router.domain.request import InferenceRequest, Sort, tighter
+from router.pipeline.plans.eligibility import leaves_out
 from router.pipeline.plans.routing_table import Grant, Route, RoutingTable
 
 SUFFIXES = {
@@ -27,14 +29,14 @@ def find_route(
     Raises ``ModelUnknown``, ``NotAllowed``, or ``RequestInvalid`` for an ambiguous name.
     """
     request = named(table, grant, request)
-    route = table.routes.get(request.model)
+    route = table.route_for(grant, request.model)
     if route is None:
         raise ModelUnknown(
             f"model {request.model!r} does not exist; GET /v1/models lists those that do. "
             "A pipeline is run by POST /v1/predictions",
             param="model",
         )
-    check_permitted(grant, request.model)
+    check_permitted(grant, route)
     return request, route
 
 
@@ -73,7 +75,29 @@ def whole_name(table: RoutingTable, grant: Grant, name: str) -> str:
     return names[0] if names else name
 
 
-def check_permitted(grant: Grant, model: str) -> None:
+def check_permitted(grant: Grant, route: Route) -> None:
     """Raises ``NotAllowed`` unless the grant may use the model."""
-    if not grant.may_use(model):
-        raise NotAllowed(f"this API key may not use model {model!r}", param="model")
+    if not grant.sees(route):
+        raise NotAllowed(f"this API key may not use model {route.model.name!r}", param="model")
+
+
+def own_first(table: RoutingTable, grant: Grant, request: InferenceRequest) -> InferenceRequest:
+    """The call of the model that the caller's organisation has put before this one, if any.
+
+    It falls back to this one if the organisation says so, at its price at most. Wishes that leave
+    out the organisation's own endpoints leave the call as it is. Raises ``RequestInvalid`` for an
+    ambiguous name.
+    """
+    stand_ins = table.stand_ins.get(grant.organisation_id)
+    if stand_ins is None:
+        return request
+    wanted = named(table, grant, request)
+    model = stand_ins.get(wanted.model)
+    if model is None or model.own is None or leaves_out(wanted.wishes, OWN):
+        return request
+    wishes = wanted.wishes
+    fallbacks = (wanted.model, *wanted.fallbacks) if model.own.spills else wanted.fallbacks
+    if model.own.market_max is not None:
+        most = tighter(wishes.max_fallback_price, model.own.market_max)
+        wishes = msgspec.structs.replace(wishes, max_fallback_price=most)
+    return msgspec.structs.replace(wanted, model=model.name, fallbacks=fallbacks, wishes=wishes)

@@ -1,6 +1,6 @@
 """A snapshot with indexes: built once per publication, read by every call."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
@@ -41,6 +41,11 @@ class Route(Struct, frozen=True):
     starts: Mapping[str, float] = NO_STARTS
     eligible: dict[Kind, Eligibility] = field(default_factory=dict[Kind, Eligibility])
 
+    def is_for(self, organisation_id: int) -> bool:
+        """Whether an organisation may know of the model: it is the market's, or its own."""
+        own = self.model.own
+        return own is None or own.organisation_id == organisation_id
+
     @property
     def left_out(self) -> str:
         """Why no worker could be started; "" if one could, or if there are no workers."""
@@ -65,14 +70,30 @@ class Grant(Struct, frozen=True, gc=False):
     batch: bool = False
 
     def may_use(self, model: str) -> bool:
-        """Whether this caller may call the model and see it in lists."""
+        """Whether this caller's key allows a model."""
         return not self.models or model in self.models
+
+    def sees(self, route: Route) -> bool:
+        """Whether this caller may call the model and see it in lists.
+
+        A key that allows a model of the market allows what stands for it.
+        """
+        if not route.is_for(self.organisation_id):
+            return False
+        own = route.model.own
+        return self.may_use(route.model.name) or (own is not None and self.may_use(own.stands_for))
+
+
+NOBODY = Grant(0, Purse(0))
+"""Who asks without a key, and sees the market."""
 
 
 class RoutingTable(Struct, frozen=True):
     """Everything that authentication and planning look up.
 
-    ``by_slug`` has the names of the models that are called so after their author.
+    ``routes`` has organisations' own models, too: those who ask for a client use :meth:`route_for`.
+    ``stand_ins`` are those that stand for a model of the market, by organisation and that model.
+    ``by_slug`` has the names of the market's models that are called so after their author.
     ``keys`` are by digest, ``keys_by_id`` the same ones by id, ``limits`` and ``budgets`` by
     organisation, ``ended_sessions`` by user. ``unkept`` are organisations that keep no responses.
     Authentication fills ``seen`` with the grants of keys already used with this table, so that they
@@ -91,7 +112,13 @@ class RoutingTable(Struct, frozen=True):
     )
     unkept: frozenset[int] = frozenset()
     by_slug: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    stand_ins: dict[int, dict[str, Model]] = field(default_factory=dict[int, dict[str, Model]])
     seen: dict[str, Grant] = field(default_factory=dict[str, Grant])
+
+    def route_for(self, grant: Grant, model: str) -> Route | None:
+        """The route of a model; None if there is none, or if it is another organisation's own."""
+        route = self.routes.get(model)
+        return route if route is not None and route.is_for(grant.organisation_id) else None
 
     def purse_of(
         self, organisation_id: int, account_id: int, *, user_id: int = 0, key_id: int = 0
@@ -127,11 +154,6 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
     policies = {policy.model: policy for policy in snapshot.policies}
     canaries = {canary.policy.model: canary for canary in snapshot.canaries}
     models = {model.name: model for model in snapshot.models}
-    by_slug: dict[str, list[str]] = {}
-    for name in models:
-        _, has_author, slug = name.partition("/")
-        if has_author:
-            by_slug.setdefault(slug, []).append(name)
     by_model: dict[str, list[Endpoint]] = {name: [] for name in models}
     offered: dict[str, list[Deployment]] = {name: [] for name in models}
     for deployment in snapshot.deployments:
@@ -175,5 +197,23 @@ def build_table(snapshot: Snapshot) -> RoutingTable:
         budgets=budgets,
         ended_sessions=ended_sessions,
         unkept=frozenset(row.id for row in snapshot.organisations if not row.keeps_responses),
-        by_slug=by_slug,
+        by_slug=_by_slug(snapshot.models),
+        stand_ins=_stand_ins(snapshot.models),
     )
+
+
+def _by_slug(models: Iterable[Model]) -> dict[str, list[str]]:
+    by_slug: dict[str, list[str]] = {}
+    for model in models:
+        _, has_author, slug = model.name.partition("/")
+        if has_author and model.own is None:
+            by_slug.setdefault(slug, []).append(model.name)
+    return by_slug
+
+
+def _stand_ins(models: Iterable[Model]) -> dict[int, dict[str, Model]]:
+    stand_ins: dict[int, dict[str, Model]] = {}
+    for model in models:
+        if model.own is not None and model.own.stands_for:
+            stand_ins.setdefault(model.own.organisation_id, {})[model.own.stands_for] = model
+    return stand_ins

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from math import inf
 
+from router.domain.catalog import OWN
 from router.scheduling.attempts.sending import Sender
 from router.scheduling.decisions import Probe
 from router.scheduling.fleet.probing import DOUBT_S, TRAFFIC_S
@@ -44,5 +45,7 @@ def _is_due(worker: WorkerState, now_s: float) -> bool:
         return not ejection.is_open(now_s)
     if ejection.is_doubted:
         return now_s >= probes.asked_s + DOUBT_S
+    if worker.endpoints[0].endpoint.deployment.provider == OWN:
+        return False  # It is somebody's server, or an account with a limit: asked only if in doubt.
     is_idle = not worker.inflight and now_s >= probes.due_s()
     return is_idle and any(state.estimate.samples for state in worker.endpoints)

@@ -23,6 +23,7 @@ from router.ingress.faces.responses.resource import Resource
 from router.ingress.http.exchange import Exchange, Sink
 from router.ingress.progress import Progress
 from router.pipeline.gateway import Client
+from router.pipeline.plans.routing_table import NOBODY
 
 PATH = "/v1/responses"
 KEPT = PATH + "/{response_id}"
@@ -31,8 +32,8 @@ ID = [{"name": "response_id", "in": "path", "required": True, "schema": TEXT | {
 
 def _read(exchange: Exchange, arrival: Arrival) -> tuple[InferenceRequest, Answering]:
     def context_of(model: str) -> int:
-        routes = arrival.table.routes
-        route = routes.get(model) or routes.get(model.rpartition(":")[0])
+        table, grant = arrival.table, exchange.grant or NOBODY
+        route = table.route_for(grant, model) or table.route_for(grant, model.rpartition(":")[0])
         return route.model.context_tokens_max if route is not None else 0
 
     asked, body = chat_body(exchange.body, arrival.earlier, context_of)

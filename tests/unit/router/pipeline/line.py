@@ -17,6 +17,7 @@ from router.domain.catalog import ApiKey, Deployment, Endpoint, Model, Pool, Wor
 from router.domain.errors import CallError
 from router.domain.keys import digest_key
 from router.domain.pricing import Price, Usage
+from router.domain.protocols import PROTOCOL_KINDS
 from router.domain.request import InferenceRequest, Kind
 from router.metering.vault import Vault
 from router.pipeline.access.rate_limit import RateLimiter
@@ -190,7 +191,7 @@ class Line:
         self.recent = RecentCalls(self)
         self.histories = Histories(self.recent, clock=time.time)
         self.meters = Meters(self.histories)
-        upstreams = dict.fromkeys(("openai", "oip", "oip_grpc"), upstream)
+        upstreams = dict.fromkeys(PROTOCOL_KINDS, upstream)
         dispatcher = self.dispatcher = Dispatcher(
             self.scheduler, upstreams, clock=asyncio.get_running_loop().time
         )

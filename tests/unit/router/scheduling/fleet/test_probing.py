@@ -3,7 +3,9 @@
 from itertools import pairwise
 
 import pytest
+from msgspec import structs
 
+from router.domain.catalog import OWN
 from router.scheduling.attempts.endings import ANSWERED, FAILED
 from router.scheduling.attempts.sending import PROBE_TIMEOUT_S
 from router.scheduling.decisions import Cancel, Dispatch, Eject, Probe
@@ -105,6 +107,16 @@ def test_an_idle_worker_is_probed_less_and_less_often_while_the_news_is_old() ->
         now_s += 0.1
     gaps = [later - earlier for earlier, later in pairwise(at)]
     assert gaps == pytest.approx([2, 4, 8], abs=0.4)
+
+
+def test_an_organisations_own_endpoint_is_not_probed_because_it_is_idle() -> None:
+    mine = endpoint("idle", service_ms=900)
+    mine = structs.replace(mine, deployment=structs.replace(mine.deployment, provider=OWN))
+    made = scheduler(endpoint("busy", slots=9, service_ms=10), mine)
+    made.ended(place(made, "x", "idle"), ANSWERED, 0.9)
+    for second in range(1, 20):
+        made.ended(place(made, f"t{second}", "busy", now_s=second), ANSWERED, second + 0.01)
+        assert probes(made.tick(second + 0.02)) == []
 
 
 def test_a_probe_tells_that_a_slow_worker_has_recovered() -> None:
