@@ -57,6 +57,7 @@ AUDITED: Mapping[str, Audited] = {
     ),
     "agents.WorkerToken": Audited(without=("created_at", "digest")),
     "agents.Agent": Audited(without=("registered_at", "seen_at", "digest", "token")),
+    "endpoints.OwnEndpoint": Audited("organisation_id", ("created_at", "sealed_key")),
     "pipelines.Pipeline": Audited("organisation_id", ("created_at", "definition_text")),
     "providers.Listing": Audited("provider.organisation_id", ("created_at", "updated_at")),
     "routing.Policy": Audited(without=("created_at",)),

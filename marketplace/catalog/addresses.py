@@ -74,6 +74,11 @@ async def resolve(host: str, port: int, policy: AddressPolicy) -> str:
     raise AddressRefused(f"{host!r} is an internal address, which this installation does not call")
 
 
+def resolve_now(host: str, port: int, policy: AddressPolicy) -> str:
+    """The same as :func:`resolve`. Blocks while the name resolves."""
+    return asyncio.run(resolve(host, port, policy))
+
+
 def address_error(url: str) -> str:
     """Why an endpoint may not be called now; "" if it may. Blocks while the name resolves."""
     try:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from marketplace.accounts.models import Organisation
+from router.domain.catalog import OWN
 
 MODEL_NAME = RegexValidator(
     r"^[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*$", _("A model's name looks like author/slug.")
@@ -59,6 +60,10 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        if self.slug == OWN:
+            raise ValidationError({"slug": _("This name is for what organisations have alone.")})
 
 
 class Task(models.TextChoices):

@@ -91,6 +91,12 @@ SECTIONS = (
                 frozenset({"key", "key-rotate"}),
                 guide="reference/http-api/#authentication",
             ),
+            Entry(
+                _("Your endpoints"),
+                "own-endpoints",
+                frozenset({"own-endpoint", "own-endpoint-new", "own-endpoint-rotate"}),
+                guide="how-to/use-your-own-endpoint/",
+            ),
             Entry(_("First call"), "start", guide="tutorial/first-call/"),
             Entry(
                 _("Webhooks"),

@@ -12,7 +12,9 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.db.models import QuerySet
 
+from marketplace.endpoints.models import OwnEndpoint
 from marketplace.shared.sealing import Purpose, Unreadable, is_envelope, vault
+from marketplace.shared.signals import catalog_changed
 from marketplace.webhooks.models import WebhookSecret
 
 SEEDS = ("secret", "seed")
@@ -44,8 +46,16 @@ def _second_factors() -> QuerySet[Authenticator]:
     return Authenticator.objects.exclude(type=Authenticator.Type.WEBAUTHN)
 
 
+def _endpoint_keys() -> QuerySet[OwnEndpoint]:
+    return OwnEndpoint.objects.exclude(sealed_key="")
+
+
 def _secret_resealed(sealed: str) -> str:
     return vault(Purpose.WEBHOOKS).resealed(sealed)
+
+
+def _endpoint_key_resealed(sealed: str) -> str:
+    return vault(Purpose.ENDPOINTS).resealed(sealed)
 
 
 def _seeds_resealed(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,6 +71,7 @@ def _seed_resealed(text: str) -> str:
 STORES: Mapping[Purpose, Store] = {
     Purpose.WEBHOOKS: Store(_webhook_secrets, "sealed", _secret_resealed),
     Purpose.SECOND_FACTORS: Store(_second_factors, "data", _seeds_resealed),
+    Purpose.ENDPOINTS: Store(_endpoint_keys, "sealed_key", _endpoint_key_resealed),
 }
 
 
@@ -75,14 +86,17 @@ def secrets_look() -> dict[Purpose, Counter[Sealed]]:
 def secrets_rotate() -> dict[Purpose, Counter[Sealed]]:
     """Seal all under the newest key; returns how many rows were under which.
 
-    Each row is a transaction of its own: what was interrupted goes on when it is run again.
+    Each row is a transaction of its own: what was interrupted goes on when it is run again. In the
+    end routers get the keys of endpoints as they are sealed now.
     """
-    return {
+    found = {
         purpose: Counter(
             _rotate(store, pk) for pk in store.rows().order_by("pk").values_list("pk", flat=True)
         )
         for purpose, store in STORES.items()
     }
+    catalog_changed.send(None)
+    return found
 
 
 def _values(store: Store) -> QuerySet[Any]:

@@ -14,6 +14,7 @@ from marketplace.billing.models import Budget
 from marketplace.catalog.models import AIModel, Deployment, DeploymentStatus, Offer, Task, Worker
 from marketplace.catalog.prices import price_of
 from marketplace.catalog.reservations import workers_reserved
+from marketplace.endpoints.selectors import own_parts
 from marketplace.routing.models import Policy, PolicyState
 from marketplace.routing.priors import Prior, priors_in_force
 from router.contracts.snapshot import Snapshot
@@ -27,7 +28,7 @@ def snapshot_build() -> Snapshot:
     """Everything that can be routed now, as version 0 without a date; the publisher sets both.
 
     Deployments without an offer in force are left out, as they have no price; so are emulated
-    rows if ``WAYPOST_EMULATED`` is off.
+    rows if ``WAYPOST_EMULATED`` is off. Organisations' own endpoints come after the market.
     """
     offers = _offers_in_force()
     rows = [row for row in _deployments() if row.pk in offers]
@@ -37,26 +38,34 @@ def snapshot_build() -> Snapshot:
     versions = {row.version.model_id: row.version for row in rows}
     pools = {row.pool_id: row.pool for row in rows}
     priced_by_image = {row.version.model_id for row in rows if offers[row.pk].image_nano}
+    own = own_parts()
     return Snapshot(
         version=0,
         published_at_ms=0,
-        models=tuple(
-            _model(version, version.model_id in priced_by_image)
-            for version in sorted(versions.values(), key=lambda v: v.model.name)
+        models=(
+            *(
+                _model(version, version.model_id in priced_by_image)
+                for version in sorted(versions.values(), key=lambda v: v.model.name)
+            ),
+            *own.models,
         ),
-        pools=tuple(
-            wire.Pool(
-                name=pool.name,
-                hardware=pool.hardware,
-                emulated=pool.emulated,
-                engine=pool.engine,
-                start_s=pool.start_s,
-            )
-            for pool in sorted(pools.values(), key=lambda pool: pool.name)
+        pools=(
+            *(
+                wire.Pool(
+                    name=pool.name,
+                    hardware=pool.hardware,
+                    emulated=pool.emulated,
+                    engine=pool.engine,
+                    start_s=pool.start_s,
+                )
+                for pool in sorted(pools.values(), key=lambda pool: pool.name)
+            ),
+            *own.pools,
         ),
-        workers=_workers(pool_names),
-        deployments=tuple(
-            _deployment(row, offers[row.pk], priors.get(row.pk, Prior())) for row in rows
+        workers=(*_workers(pool_names), *own.workers),
+        deployments=(
+            *(_deployment(row, offers[row.pk], priors.get(row.pk, Prior())) for row in rows),
+            *own.deployments,
         ),
         policies=_policies(model_names),
         canaries=_canaries(model_names),

@@ -23,6 +23,7 @@ from marketplace.usage.rollups.latency import percentile
 from marketplace.usage.rollups.selectors import figures_by, histograms
 from marketplace.usage.selectors import calls_kept_since
 from marketplace.usage.windows import window_of
+from router.domain.catalog import OWN_MARK
 from router.domain.outcome import Outcome
 
 FIGURES_WINDOW = timedelta(days=1)
@@ -55,10 +56,11 @@ def rollups_rebuild(start: datetime, until: datetime) -> int:
 
 @transaction.atomic
 def figures_compute() -> int:
-    """Store each model's latencies over the last day; returns how many models."""
+    """Store each public model's latencies over the last day; returns how many models."""
     now = timezone.now()
     hour = now.replace(minute=0, second=0, microsecond=0)
     whole = UsageRollup.objects.filter(span=Span.HOUR, starts_at__gte=hour - FIGURES_WINDOW)
+    whole = whole.exclude(model__startswith=OWN_MARK)
     rows = whole.filter(outcome=Outcome.COMPLETED)
     faults = {
         row["model"]: row

@@ -1,13 +1,11 @@
 """Which URLs may be called: https at public addresses, and any in the networks of the settings."""
 
-import asyncio
-
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from marketplace.catalog.addresses import AddressRefused, HostUnknown, host_of, resolve
+from marketplace.catalog.addresses import AddressRefused, HostUnknown, host_of, resolve_now
 from marketplace.webhooks.models import URL_MAX
 from router.domain.addresses import AddressPolicy
 
@@ -43,7 +41,7 @@ def webhook_url_checked(url: str) -> str:
             _("A webhook's URL must look like https://host/path, without a user.")
         ) from error
     try:
-        asyncio.run(resolve(host, port, policy))
+        resolve_now(host, port, policy)
     except HostUnknown:
         pass
     except AddressRefused as error:

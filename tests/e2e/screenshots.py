@@ -35,6 +35,8 @@ PAGES = {
     "batches": "/batches",
     "keys": "/keys",
     "webhooks": "/webhooks",
+    "own-endpoints": "/endpoints",
+    "own-endpoint-new": "/endpoints/new",
     "usage": "/usage",
     "predictions": "/predictions",
     "billing": "/billing",

@@ -16,6 +16,7 @@ from marketplace.billing.invoices import api as invoices
 from marketplace.billing.payments import api as payments
 from marketplace.catalog import api as catalog
 from marketplace.config.errors.unknown_path import UnknownPathView
+from marketplace.endpoints import api as endpoints
 from marketplace.keys import api as keys
 from marketplace.planning.advisor import api as advisor
 from marketplace.planning.whatif import api as what_ifs
@@ -38,6 +39,7 @@ router.register("organisations", accounts.OrganisationViewSet)
 router.register("members", accounts.MembershipViewSet)
 router.register("keys", keys.ApiKeyViewSet)
 router.register("budgets", budgets.BudgetViewSet)
+router.register("endpoints", endpoints.OwnEndpointViewSet)
 router.register("models", browse.ModelViewSet)
 router.register("providers", providers.ProviderViewSet)
 router.register("pools", catalog.PoolViewSet)

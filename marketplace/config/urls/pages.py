@@ -15,6 +15,7 @@ from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.stripe.webhook import stripe_webhook
 from marketplace.dead_letters import pages as dead_letters
+from marketplace.endpoints import pages as endpoints
 from marketplace.keys import pages as keys
 from marketplace.operations.status import pages as status
 from marketplace.planning.advisor import pages as advisor
@@ -53,6 +54,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/<int:key_id>", keys.key, name="key"),
     path("keys/<int:key_id>/revoke", keys.key_revoke, name="key-revoke"),
     path("keys/<int:key_id>/rotate", keys.key_rotate, name="key-rotate"),
+    path("endpoints", endpoints.endpoints, name="own-endpoints"),
+    path("endpoints/new", endpoints.endpoint_new, name="own-endpoint-new"),
+    path("endpoints/<int:endpoint_id>", endpoints.endpoint, name="own-endpoint"),
+    path("endpoints/<int:endpoint_id>/key", endpoints.endpoint_rotate, name="own-endpoint-rotate"),
+    path("endpoints/<int:endpoint_id>/try", endpoints.endpoint_try, name="own-endpoint-try"),
+    path(
+        "endpoints/<int:endpoint_id>/remove", endpoints.endpoint_remove, name="own-endpoint-remove"
+    ),
     path("batches", batches.batches, name="batches"),
     path("batches/upload", batches.upload, name="batch-upload"),
     path("batches/<str:public_id>", batches.batch, name="batch"),

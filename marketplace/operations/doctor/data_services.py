@@ -72,7 +72,7 @@ def secrets() -> list[Finding]:
     counts = sum(secrets_look().values(), Counter[Sealed]())
     if unreadable := counts[Sealed.UNREADABLE]:
         text = f"{unreadable} of {counts.total()} sealed secrets cannot be read"
-        return [bad("secrets", text, "put the key that is missing back into WAYPOST_SECRETS_KEYS")]
+        return [bad("secrets", text, f"put back the key that is missing: {SECRETS_PAGE}")]
     if older := counts[Sealed.OLDER]:
         text = f"{older} of {counts.total()} sealed secrets are under an older key"
         return [bad("secrets", text, "manage.py secrets rotate")]

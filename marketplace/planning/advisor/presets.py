@@ -12,6 +12,7 @@ from msgspec import Struct
 from marketplace.planning.advisor.question import SIZE_CV_MAX
 from marketplace.usage.models import Span, UsageEvent, UsageRollup
 from marketplace.usage.partitions import id_floor
+from router.domain.catalog import OWN_MARK
 
 SPAN = timedelta(days=7)
 PRESETS_MAX = 5
@@ -36,11 +37,12 @@ class Preset(Struct, frozen=True):
 
 
 def presets_of(organisation_id: int) -> list[Preset]:
-    """Of the models called most in the last seven days."""
+    """Of the market's models called most in the last seven days."""
     since = timezone.now() - SPAN
     rows = UsageRollup.objects.filter(
         organisation_id=organisation_id, span=Span.HOUR, starts_at__gte=since
     ).order_by()
+    rows = rows.exclude(model__startswith=OWN_MARK)
     sums = rows.values("model").annotate(
         n=Sum("calls"),
         prompts=Sum(F("prompt_tokens") + F("cached_tokens")),

@@ -30,7 +30,10 @@ BEGIN
     coalesce(usage_cells_fold(usage_cells_sum(ttft_cells) FILTER (WHERE outcome = 'completed')), '{}'),
     coalesce(usage_cells_fold(usage_cells_sum(total_cells) FILTER (WHERE outcome = 'completed')), '{}')
   FROM usage_rollup
-  WHERE (span = 'hour' AND starts_at >= p_hours_from) OR (span = 'day' AND starts_at >= p_days_from)
+  WHERE ((span = 'hour' AND starts_at >= p_hours_from)
+         OR (span = 'day' AND starts_at >= p_days_from))
+    -- What organisations list for themselves alone is named ~organisation/slug, and is not public.
+    AND model NOT LIKE '~%'
   GROUP BY model, span, starts_at, deployment_id;
   GET DIAGNOSTICS v_made = ROW_COUNT;
   RETURN v_made;

@@ -28,6 +28,7 @@ from marketplace.billing.models import Transfer
 from marketplace.billing.payments.models import AutoRecharge, Payment
 from marketplace.billing.payments.staff import grant_order
 from marketplace.billing.services import payout_record
+from marketplace.endpoints.services import own_endpoint_list
 from marketplace.pipelines.services import pipeline_apply
 from marketplace.planning.advisor.models import Advice
 from marketplace.predictions.models import Prediction
@@ -124,6 +125,15 @@ def open_acme(shop: Shop) -> Acme:
         ).encode(),
         organisation=organisation,
     )
+    endpoint = own_endpoint_list(
+        organisation=organisation,
+        slug="llm-of-acme",
+        task="chat",
+        url="https://192.0.78.9",
+        key="key-of-acme-0123456789",
+        upstream_model="llama",
+        stands_for=shop.model,
+    )
     file = File.objects.create(
         organisation=organisation,
         purpose="batch",
@@ -182,6 +192,7 @@ def open_acme(shop: Shop) -> Acme:
         "agents": (agent.pk, agent),
         "worker-tokens": (agent.token.pk, agent.token),
         "pipelines": (pipeline.name, pipeline),
+        "endpoints": (endpoint.pk, endpoint),
         "files": (file.public_id, file),
         "batches": (batch.public_id, batch),
         "predictions": (prediction.uid, prediction),

@@ -16,7 +16,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         verbs.add_parser("status", help="how many are under the newest key, and how many are not")
-        verbs.add_parser("rotate", help="seal all under the first of WAYPOST_SECRETS_KEYS")
+        verbs.add_parser("rotate", help="seal all under the newest keys")
 
     def handle(self, *args: Any, **options: Any) -> None:
         is_rotation = options["verb"] == "rotate"

@@ -29,7 +29,18 @@ from tests.integration.marketplace.shop import Shop, signed_in
 pytestmark = pytest.mark.usefixtures("kept_shop")
 
 TEMPLATES = Path(django_settings.BASE_DIR) / "frontend" / "templates"
-MEMBERS_PAGES = ["/keys", "/webhooks", "/usage", "/usage.csv", "/billing", "/budgets", "/earnings"]
+MEMBERS_PAGES = [
+    *(
+        "/keys",
+        "/webhooks",
+        "/endpoints",
+        "/usage",
+        "/usage.csv",
+        "/billing",
+        "/budgets",
+        "/earnings",
+    )
+]
 PUBLIC_PAGES = ["/", "/models", "/models/author/slug", "/models/author/slug?tab=api", "/login/"]
 
 

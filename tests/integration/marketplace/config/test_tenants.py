@@ -46,7 +46,7 @@ def secrets_of(acme: Acme) -> set[str]:
     return numbers | {
         *("acme", "Acme", "owner@example.com", "of-acme", "new@example.com", "gpu-of-acme"),
         *("a gift", "a transfer", str(rows["usage"].pk), rows["keys"].masked),
-        *("lines-of-acme", "asked-by-acme"),
+        *("lines-of-acme", "asked-by-acme", "192.0.78.9", "…6789"),
     }
 
 
@@ -101,6 +101,8 @@ def test_a_stranger_reads_and_changes_nothing_of_acme(
         "pool": shop.worker.pool.name,
         "key": None,
         "models_allowed": [],
+        "url": "https://192.0.78.8",
+        "stands_for": shop.model.name,
         "fingerprint": "ab" * 8,
         "existing_model": shop.model.name,
     }
@@ -165,6 +167,7 @@ def named(route: str, acme: Acme) -> str:
         "uuid:payment_id": rows["payments"],
         "int:request_id": rows["credit-requests"],
         "int:key_id": rows["keys"],
+        "int:endpoint_id": rows["endpoints"],
         "int:delivery_id": rows["webhook-deliveries"],
         "int:user_id": shop.owner.pk,
         "int:advice_id": rows["advice"],

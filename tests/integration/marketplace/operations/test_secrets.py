@@ -72,6 +72,7 @@ def test_a_rotation_reaches_every_secret_and_changes_none(shop: Shop, keys: Any)
     assert said("rotate") == (
         "webhook secrets: 1, of which 1 were under an older key\n"
         "second factors: 2, of which 2 were under an older key\n"
+        "endpoint keys: 0, of which 0 were under an older key\n"
     )
     assert "second factors: 2, of which 0 are under an older key" in said("status")
     keys.WAYPOST_SECRETS_KEYS = [NEW]
