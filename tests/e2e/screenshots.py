@@ -1,7 +1,8 @@
 """``python -m tests.e2e.screenshots OUT [--home .waypost]``: pictures of every page.
 
 Takes a running stack (``manage.py up``), signs in as the demo user, makes one call in a playground
-and photographs each page in light, dark and on a phone. The README's pictures are made with
+and photographs each page in light, dark, on a phone, on a wide screen and in Portuguese.
+``--only`` takes patterns of pictures, such as ``keys-*``. The README's pictures are made with
 ``--only playground-light``, that of engines with ``--only engines-light``.
 """
 
@@ -11,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
 
@@ -39,6 +41,11 @@ PAGES = {
     "own-endpoint-new": "/endpoints/new",
     "usage": "/usage",
     "predictions": "/predictions",
+    "prediction-new": "/predictions/new",
+    "pipelines": "/provide/pipelines",
+    "credit-requests": "/credit-requests",
+    "advisor": "/advisor",
+    "listing-new": "/provide/listings",
     "billing": "/billing",
     "budgets": "/budgets",
     "reconciliation": "/reconciliation",
@@ -85,6 +92,8 @@ LOOKS = {
     "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+    "wide": {"viewport": {"width": 1920, "height": 1080}, "color_scheme": "light"},
+    "portuguese": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
 }
 
 
@@ -93,7 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.screenshots")
     parser.add_argument("out", type=Path)
     parser.add_argument("--home", type=Path, default=Path(".waypost"))
-    parser.add_argument("--only", default="", help="one picture, such as playground-light")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN")
     arguments = parser.parse_args()
     executable, running = chromium_path(), state.load(arguments.home.resolve())
     if executable is None or running is None:
@@ -110,13 +119,14 @@ def main() -> int:
 
 
 def _photograph(
-    browser: Browser, look: str, base_url: str, demo: dict[str, str], out: Path, only: str
+    browser: Browser, look: str, base_url: str, demo: dict[str, str], out: Path, only: list[str]
 ) -> None:
-    names = ("playground", "call", "engines", *PAGES)
-    wanted = [name for name in names if only in ("", f"{name}-{look}")]
+    # What is said in a playground is found by its English labels.
+    names = (*(() if look == "portuguese" else ("playground", "call", "engines")), *PAGES)
+    wanted = [name for name in names if any(fnmatchcase(f"{name}-{look}", one) for one in only)]
     if not wanted:
         return
-    page = browser.new_context(**LOOKS[look], reduced_motion="reduce").new_page()
+    page = browser.new_context(**LOOKS[look], locale="en", reduced_motion="reduce").new_page()
     sign_in(page, base_url, email=demo["email"], password=demo["password"])
     if {"playground", "call"} & set(wanted):
         _chat(page, base_url, CHAT_MODEL)
@@ -132,10 +142,21 @@ def _photograph(
                 _say(page, "And what if one of the servers is slower than the others? " * 150)
         _open_record(page)
         _shoot(page, out / f"engines-{look}.png", "Why this route?")
-    for name in wanted:
-        if name in PAGES:
-            page.goto(base_url + PAGES[name])
-            _shoot(page, out / f"{name}-{look}.png")
+    with _portuguese(page) if look == "portuguese" else contextlib.nullcontext():
+        for name in wanted:
+            if name in PAGES:
+                page.goto(base_url + PAGES[name])
+                _shoot(page, out / f"{name}-{look}.png")
+
+
+@contextlib.contextmanager
+def _portuguese(page: Page) -> Iterator[None]:
+    """The language is kept with the person, who has English again afterwards."""
+    page.get_by_role("button", name="Português").click()
+    try:
+        yield
+    finally:
+        page.get_by_role("button", name="English").first.click()
 
 
 def _shoot(page: Page, path: Path, section: str = "") -> None:
