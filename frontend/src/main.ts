@@ -3,7 +3,7 @@ import "vite/modulepreload-polyfill";
 import htmx from "htmx.org";
 import "./drawer";
 import "./typeface.css";
-import "./styles.css";
+import "./styles/index.css";
 
 // The page's policy forbids evaluated code; nothing here needs it.
 htmx.config.allowEval = false;
