@@ -2,6 +2,7 @@
 import "vite/modulepreload-polyfill";
 import htmx from "htmx.org";
 import "./drawer";
+import "./search";
 import "./typeface.css";
 import "./styles/index.css";
 

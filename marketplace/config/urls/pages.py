@@ -14,6 +14,7 @@ from marketplace.billing.credit import pages as credit
 from marketplace.billing.invoices import pages as invoices
 from marketplace.billing.payments import pages as payments
 from marketplace.billing.payments.stripe.webhook import stripe_webhook
+from marketplace.config.search import pages as search
 from marketplace.dead_letters import pages as dead_letters
 from marketplace.endpoints import pages as endpoints
 from marketplace.keys import pages as keys
@@ -46,6 +47,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("rankings", rankings.rankings, name="rankings"),
     path("status", status.status, name="status"),
     path("start", start.start, name="start"),
+    path("search", search.search_page, name="search"),
     path("start/key", start.key_make, name="start-key"),
     path("start/call", start.call, name="start-call"),
     path("organisation/switch", accounts.organisation_switch, name="organisation-switch"),
