@@ -16,6 +16,7 @@ from marketplace.accounts.models import Organisation
 from marketplace.accounts.organisations.current import organisation_required
 from marketplace.accounts.permissions import Permission, may
 from marketplace.billing.credit.forms import CreditRequestForm
+from marketplace.billing.invoices.months import Month
 from marketplace.billing.models import ReconciliationReport, Transfer, TransferKind, WriteOff
 from marketplace.billing.movements import movements_csv, movements_of, movements_read
 from marketplace.billing.payments.forms import AutoRechargeForm, TopupForm
@@ -60,6 +61,7 @@ def billing_page(
         "page": page,
         "movements": list(movements_read(account, page)),
         "invoices": account.statements.all()[:INVOICES_SHOWN],
+        "this_month": Month.of(timezone.now()),
         "runs_providers": organisation.providers.exists(),
         "report": ReconciliationReport.objects.first(),
         "payments": payments,

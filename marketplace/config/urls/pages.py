@@ -87,6 +87,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("budgets/members/<int:user_id>", budgets.budget_put, name="member-budget"),
     path("reconciliation", billing.reconciliation, name="reconciliation"),
     path("billing/<str:number>.csv", invoices.statement_as_csv, name="statement-csv"),
+    path("billing/focus/<str:month>.csv", invoices.focus_file, name="focus-csv"),
     path("billing/<str:number>.pdf", invoices.statement_as_pdf, name="statement-pdf"),
     path("earnings", invoices.earnings, name="earnings"),
     path("billing/topup", payments.topup, name="topup"),
